@@ -124,6 +124,12 @@ class OldCluster:
         )
         return self.plane.admin.find(self.path(document))
 
+    def get(self, kind: str, name: str, namespace: str = "") -> Document:
+        """The same of one that must be there."""
+        document = self.find(kind, name, namespace)
+        assert document is not None
+        return document
+
     def _make(self, recorded: Mapping[str, Any]) -> Document:
         document, manager = recorded["object"], recorded["manager"] or "daypass"
         metadata = {

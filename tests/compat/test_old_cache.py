@@ -63,23 +63,17 @@ def test_the_format_is_what_the_older_one_wrote_byte_for_byte(kind: str) -> None
     assert sealed(old_entry(kind), key) == (DATA / "cache" / INDEX[kind]).read_bytes()
 
 
-def test_a_token_of_a_credentials_file_is_printed_without_an_exchange(
-    by_file: str, run: Run
+def test_the_token_of_a_credentials_file_is_used_without_an_exchange(
+    by_file: str, run: Run, tmp_path: Path
 ) -> None:
     assert run("token", "--credentials", "credentials.json").strip() == by_file
     assert run("token", "--credentials", "credentials.json", "--output", "json")["token"] == by_file
-
-
-def test_a_token_of_variables_is_printed_without_an_exchange(by_variables: str, run: Run) -> None:
-    assert run("token").strip() == by_variables
-
-
-def test_the_library_uses_the_token_of_a_credentials_file(by_file: str, tmp_path: Path) -> None:
     credentials = Credentials.from_file(tmp_path / "credentials.json", shared=True)
     assert credentials.token().value.reveal() == by_file
 
 
-def test_the_library_uses_the_token_of_variables(by_variables: str) -> None:
+def test_the_token_of_variables_is_used_without_an_exchange(by_variables: str, run: Run) -> None:
+    assert run("token").strip() == by_variables
     assert Credentials.load(shared=True).token().value.reveal() == by_variables
 
 

@@ -144,15 +144,13 @@ def test_an_authorization_is_taken_back(old: OldCluster, run: Run) -> None:
 
 def published(old: OldCluster) -> Any:
     """What authorizers read."""
-    document = old.find("ConfigMap", "daypass-gate-revoked", "daypass")
-    assert document is not None
+    document = old.get("ConfigMap", "daypass-gate-revoked", "daypass")
     return unpacked(document["binaryData"]["revoked.json.gz"])
 
 
 def test_what_was_revoked_and_denied_is_published_again(old: OldCluster, run: Run) -> None:
     plane = old.plane
-    document = old.find("ConfigMap", "daypass-gate-revoked", "daypass")
-    assert document is not None
+    document = old.get("ConfigMap", "daypass-gate-revoked", "daypass")
     plane.admin.delete(old.path(document))
     for part in range(4):
         plane.admin.delete(f"{FILTERS}/daypass-gate-revoked-{part}")
@@ -178,19 +176,16 @@ def test_what_was_there_then_and_is_not_now_counts_as_revoked(old: OldCluster, r
 
 def test_a_denial_is_taken_back(old: OldCluster, run: Run) -> None:
     run("gate", "deny", "--jti", REVOKED["jti"], "--undo")
-    document = old.find("ConfigMap", "daypass-denied", "daypass")
-    assert document is not None
+    document = old.get("ConfigMap", "daypass-denied", "daypass")
     assert not document.get("data")
     path = old.path(document)
     old.plane.admin.patch(path, {"data": {f"jti.{REVOKED['jti']}": "2999-01-01T00:00:00Z"}})
 
 
 def test_the_policy_is_applied_over_that_of_then(old: OldCluster, run: Run) -> None:
-    before = old.find("ValidatingAdmissionPolicy", "daypass")
-    assert before is not None
+    before = old.get("ValidatingAdmissionPolicy", "daypass")
     run("policy", "apply")
-    after = old.find("ValidatingAdmissionPolicy", "daypass")
-    assert after is not None
+    after = old.get("ValidatingAdmissionPolicy", "daypass")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
@@ -208,13 +203,11 @@ def test_apply_takes_over_what_was_applied_then_and_remove_removes_it(
     old: OldCluster, run: Run
 ) -> None:
     before = {old.path(each): old.plane.admin.get(old.path(each)) for each in old.manifests}
-    inventory = old.find("ConfigMap", "daypass-inventory", "daypass")
-    assert inventory is not None
+    inventory = old.get("ConfigMap", "daypass-inventory", "daypass")
     run(*QUIETLY)
     for path, document in before.items():
         assert old.plane.admin.get(path)["metadata"]["uid"] == document["metadata"]["uid"], path
-    after = old.find("ConfigMap", "daypass-inventory", "daypass")
-    assert after is not None
+    after = old.get("ConfigMap", "daypass-inventory", "daypass")
     assert after["metadata"]["uid"] == inventory["metadata"]["uid"]
     assert after["data"].keys() >= inventory["data"].keys()
     run("diff")

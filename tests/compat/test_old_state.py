@@ -76,19 +76,13 @@ def names(listed: Any) -> set[str]:
     return {each["name"] for each in listed}
 
 
-def test_what_was_revoked_stays_refused_and_the_others_are_accepted(old: Old) -> None:
-    assert old.at_the_gate(old.tokens["revoked"]) == 401
-    assert old.at_the_gate(old.tokens["good"]) == 200
-    assert old.at_the_gate(old.token("bot")) == 200
-    assert old.at_the_gate(old.token("worker")) == 200
-
-
-def test_a_client_trusts_the_door_by_the_authority_that_it_was_given_then(old: Old) -> None:
+def test_its_authority_is_kept_and_what_was_revoked_stays_refused(old: Old, tmp_path: Path) -> None:
     given = json.loads((DATA / "state/bot.json").read_text())["certificateAuthority"]
     assert old.up.authority_file.read_text().strip() == given.strip()
+    assert old.at_the_gate(old.tokens["revoked"]) == 401
+    for token in (old.tokens["good"], old.token("bot"), old.token("worker")):
+        assert old.at_the_gate(token) == 200
 
-
-def test_the_record_is_found_and_goes_on(old: Old, tmp_path: Path) -> None:
     assert "no record" not in old.up.words
     assert old.up.end() == 0
     record = json.loads((tmp_path / "state/revocations.json").read_text())
@@ -109,11 +103,22 @@ def test_without_the_record_the_revoked_token_would_be_accepted(tmp_path: Path) 
         assert running.at_the_gate(tokens["revoked"]) == 200
 
 
-def test_the_identities_are_listed_with_their_door_and_their_tokens(old: Old, run: Run) -> None:
+def test_identities_are_listed_revoked_and_deleted(old: Old, run: Run) -> None:
     listed = run("identity", "list", "-n", "team", "-o", "json")["identities"]
     assert names(listed) == {"bot", "worker", "leaked"}
     for each in listed:
         assert each == run("identity", "show", each["name"], "-n", "team", "-o", "json")
+
+    token = old.token("worker")
+    run("identity", "revoke", "worker", "-n", "team")
+    eventually("the revoked one is refused", lambda: old.at_the_gate(token) == 401)
+    assert old.at_the_gate(old.tokens["good"]) == 200
+
+    run("identity", "delete", "bot", "-n", "team")
+    eventually("the deleted one is refused", lambda: old.at_the_gate(old.tokens["good"]) == 401)
+    left = run("identity", "list", "-n", "team", "-o", "json")["identities"]
+    assert names(left) == {"worker", "leaked"}
+    run("identity", "show", "bot", "-n", "team", code=1)
 
 
 def test_an_identity_is_rotated_and_both_tokens_work(old: Old, run: Run) -> None:
@@ -128,35 +133,11 @@ def test_an_identity_is_rotated_and_both_tokens_work(old: Old, run: Run) -> None
         assert old.at_the_gate(token) == 200
 
 
-def test_a_revoked_identity_is_refused(old: Old, run: Run) -> None:
-    token = old.token("worker")
-    run("identity", "revoke", "worker", "-n", "team")
-    eventually("it is refused", lambda: old.at_the_gate(token) == 401)
-    assert old.at_the_gate(old.tokens["good"]) == 200
-
-
-def test_a_deleted_identity_is_gone_and_refused(old: Old, run: Run) -> None:
-    run("identity", "delete", "bot", "-n", "team")
-    eventually("it is refused", lambda: old.at_the_gate(old.tokens["good"]) == 401)
-    assert names(run("identity", "list", "-n", "team", "-o", "json")["identities"]) == {
-        "worker",
-        "leaked",
-    }
-    run("identity", "show", "bot", "-n", "team", code=1)
-
-
 def test_an_identity_that_was_revoked_is_let_in_again(old: Old, run: Run) -> None:
     door = ("--door", old.up.door, "--certificate-authority", str(old.up.authority_file))
-    arguments = (
-        "-n",
-        "team",
-        *door,
-        "--audience",
-        "gate.example.com",
-        "-o",
-        "leaked.json",
-        "--force",
-    )
-    run("identity", "create", "leaked", *arguments)
+    run(
+        "identity", "create", "leaked", "-n", "team", *door, "--audience", "gate.example.com",
+        "-o", "leaked.json", "--force",
+    )  # fmt: skip
     assert old.at_the_gate(old.token("leaked")) == 200
     assert old.at_the_gate(old.tokens["revoked"]) == 401

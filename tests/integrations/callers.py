@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import aiohttp
@@ -23,6 +22,8 @@ import daypass.integrations.urllib3
 from daypass._core.tls import client_context
 
 Data = bytes | BinaryIO | Iterable[bytes] | None
+File = BinaryIO | None
+Headers = Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +52,21 @@ class Caller(ABC):
     def open(self) -> None:
         """Make the client."""
 
-    @abstractmethod
     def send(
         self,
         url: str,
         method: str = "GET",
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = None,
         data: Data = None,
-        file: BinaryIO | None = None,
+        file: File = None,
     ) -> Reply:
-        """One request. `data`: its body; `file`: a multipart form with this file instead."""
+        """Send one request. `data`: its body; `file`: a multipart form with this file instead."""
+        return self.request(method, url, headers, data, file)
+
+    @abstractmethod
+    def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
+        """Send it with the library."""
 
     @abstractmethod
     def close(self) -> None:
@@ -70,12 +75,7 @@ class Caller(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -84,15 +84,7 @@ class Httpx(Caller):
         auth = daypass.integrations.httpx.Auth(self.credentials)
         self.client = httpx.Client(auth=auth, verify=self.context, follow_redirects=True)
 
-    def send(
-        self,
-        url: str,
-        method: str = "GET",
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: Data = None,
-        file: BinaryIO | None = None,
-    ) -> Reply:
+    def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         files = None if file is None else {"file": file}
         answer = self.client.request(method, url, headers=headers, content=data, files=files)
         return Reply(code=answer.status_code, text=answer.text)
@@ -107,15 +99,7 @@ class HttpxAsync(Caller):
         auth = daypass.integrations.httpx.Auth(self.credentials)
         self.client = httpx.AsyncClient(auth=auth, verify=self.context, follow_redirects=True)
 
-    def send(
-        self,
-        url: str,
-        method: str = "GET",
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: Data = None,
-        file: BinaryIO | None = None,
-    ) -> Reply:
+    def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         content = data if data is None or isinstance(data, bytes) else slowly(data)
         files = None if file is None else {"file": file}
         sent = self.client.request(method, url, headers=headers, content=content, files=files)
@@ -132,15 +116,7 @@ class Requests(Caller):
         self.session = requests.Session()
         self.session.auth = daypass.integrations.requests.Auth(self.credentials)
 
-    def send(
-        self,
-        url: str,
-        method: str = "GET",
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: Data = None,
-        file: BinaryIO | None = None,
-    ) -> Reply:
+    def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         files = None if file is None else {"file": file}
         # With each request: a session's own `verify` counts less than REQUESTS_CA_BUNDLE.
         answer = self.session.request(
@@ -162,27 +138,18 @@ class Aiohttp(Caller):
         connector = aiohttp.TCPConnector(ssl=self.context)
         self.session = aiohttp.ClientSession(connector=connector, middlewares=(auth,))
 
-    def send(
-        self,
-        url: str,
-        method: str = "GET",
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: Data = None,
-        file: BinaryIO | None = None,
-    ) -> Reply:
+    def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         content: Any = data
         if data is not None and not isinstance(data, bytes) and not hasattr(data, "read"):
             content = slowly(data)
         if file is not None:
             content = aiohttp.FormData({"file": file})
-        return self.runner.run(self._send(url, method, headers, content))
 
-    async def _send(
-        self, url: str, method: str, headers: Mapping[str, str] | None, content: Any
-    ) -> Reply:
-        async with self.session.request(method, url, headers=headers, data=content) as answer:
-            return Reply(code=answer.status, text=await answer.text())
+        async def reply() -> Reply:
+            async with self.session.request(method, url, headers=headers, data=content) as answer:
+                return Reply(code=answer.status, text=await answer.text())
+
+        return self.runner.run(reply())
 
     def close(self) -> None:
         self.runner.run(self.session.close())
@@ -195,15 +162,7 @@ class Urllib3(Caller):
             self.credentials, ssl_context=self.context
         )
 
-    def send(
-        self,
-        url: str,
-        method: str = "GET",
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: Data = None,
-        file: BinaryIO | None = None,
-    ) -> Reply:
+    def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         options: dict[str, Any] = {"headers": headers}
         if data is not None:
             options["body"] = data

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ssl
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -28,54 +30,51 @@ LARGE = bytes(range(256)) * 16384
 """4 MiB: more than the buffers on the way hold."""
 
 
+@pytest.fixture
+def tls(trust: Trust) -> ssl.SSLContext:
+    return client_context(trust.file.read_text())
+
+
+@pytest.fixture
+def client(credentials: daypass.Credentials, tls: ssl.SSLContext) -> Iterator[httpx.Client]:
+    """httpx with its adapter."""
+    with httpx.Client(auth=daypass.integrations.httpx.Auth(credentials), verify=tls) as made:
+        yield made
+
+
 def test_an_httpx_request_that_is_sent_twice_carries_a_fresh_token_each_time(
-    credentials: daypass.Credentials, service: Service, trust: Trust, client_clock: MovableClock
-) -> None:
-    auth = daypass.integrations.httpx.Auth(credentials)
-    with httpx.Client(auth=auth, verify=client_context(trust.file.read_text())) as client:
-        request = client.build_request("GET", service.origin)
-        client.send(request)
-        client_clock.move(3600)
-        client.send(request)
+    credentials: daypass.Credentials, service: Service, client: httpx.Client,
+    client_clock: MovableClock,
+) -> None:  # fmt: skip
+    request = client.build_request("GET", service.origin)
+    client.send(request)
+    client_clock.move(3600)
+    client.send(request)
     assert len(set(service.tokens)) == 2
     assert service.tokens[-1] == credentials.token().value.reveal()
 
 
 def test_an_httpx_form_with_an_unseekable_file_is_not_sent_again(
-    credentials: daypass.Credentials, service: Service, trust: Trust
+    service: Service, client: httpx.Client
 ) -> None:
     class Once(io.BytesIO):
         def seekable(self) -> bool:
             return False
 
     service.refuse_the_first_token()
-    auth = daypass.integrations.httpx.Auth(credentials)
-    with httpx.Client(auth=auth, verify=client_context(trust.file.read_text())) as client:
-        answer = client.post(service.origin, files={"file": Once(b"0123456789")})
+    answer = client.post(service.origin, files={"file": Once(b"0123456789")})
     assert (answer.status_code, len(service.seen)) == (401, 1)
 
 
 def test_httpx_reports_show_no_token(
-    credentials: daypass.Credentials, service: Service, trust: Trust
+    credentials: daypass.Credentials, service: Service, client: httpx.Client
 ) -> None:
-    auth = daypass.integrations.httpx.Auth(credentials)
-    with httpx.Client(auth=auth, verify=client_context(trust.file.read_text())) as client:
-        request = client.get(service.origin).request
-    shown = f"{request!r} {request.headers!r} {request.extensions!r} {auth!r}"
+    request = client.get(service.origin).request
+    shown = f"{request!r} {request.headers!r} {request.extensions!r} {client.auth!r}"
     assert credentials.token().value.reveal() not in shown
 
 
-def test_a_requests_response_has_the_first_attempt_in_its_history(
-    credentials: daypass.Credentials, service: Service, trust: Trust
-) -> None:
-    service.refuse_the_first_token()
-    auth = daypass.integrations.requests.Auth(credentials)
-    answer = requests.get(service.origin, auth=auth, verify=str(trust.file), timeout=30)
-    assert [step.status_code for step in answer.history] == [401]
-    assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
-
-
-def test_a_requests_response_is_streamed_after_the_second_attempt(
+def test_a_requests_response_is_streamed_and_has_the_first_attempt_in_its_history(
     credentials: daypass.Credentials, service: Service, trust: Trust
 ) -> None:
     service.refuse_the_first_token()
@@ -84,10 +83,19 @@ def test_a_requests_response_is_streamed_after_the_second_attempt(
         service.origin, auth=auth, verify=str(trust.file), stream=True, timeout=30
     ) as answer:
         assert b"".join(answer.iter_content(1)) == b"ok"
+    assert [step.status_code for step in answer.history] == [401]
+    assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
+
+
+def aiohttp_session(
+    credentials: daypass.Credentials, origin: str, tls: ssl.SSLContext
+) -> aiohttp.ClientSession:
+    auth = daypass.integrations.aiohttp.Auth(credentials, origin)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls), middlewares=(auth,))
 
 
 def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
-    credentials: daypass.Credentials, service: Service, trust: Trust, tmp_path: Path
+    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     service.answers_early = True
 
@@ -99,11 +107,9 @@ def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
     (tmp_path / "large").write_bytes(LARGE)
 
     async def upload() -> int:
-        auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
-        connector = aiohttp.TCPConnector(ssl=client_context(trust.file.read_text()))
         with (tmp_path / "large").open("rb") as file:
             async with (
-                aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
+                aiohttp_session(credentials, service.origin, tls) as session,
                 session.put(service.origin, data=file) as response,
             ):
                 status = response.status
@@ -117,13 +123,11 @@ def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
 
 
 def test_aiohttp_requests_to_another_origin_pass_untouched(
-    credentials: daypass.Credentials, service: Service, trust: Trust
+    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
     async def ask() -> int:
-        auth = daypass.integrations.aiohttp.Auth(credentials, "https://gate.example.com/pipeline")
-        connector = aiohttp.TCPConnector(ssl=client_context(trust.file.read_text()))
         async with (
-            aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
+            aiohttp_session(credentials, "https://gate.example.com/pipeline", tls) as session,
             session.get(service.origin) as response,
         ):
             return response.status
@@ -152,28 +156,19 @@ def test_aiohttp_requests_to_another_origin_pass_untouched(
 def test_an_aiohttp_origin_is_one_scheme_host_and_port_however_it_is_spelled(
     credentials: daypass.Credentials, origin: str, url: str, ours: bool
 ) -> None:
-    assert (
-        asyncio.run(asked_about(daypass.integrations.aiohttp.Auth(credentials, origin), url))
-        == ours
-    )
+    async def send(_: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
+        raise EOFError
 
+    async def sent_headers() -> Mapping[str, str]:
+        async with aiohttp.ClientSession() as session:
+            loop = asyncio.get_running_loop()
+            request = aiohttp.ClientRequest("GET", URL(url), loop=loop, session=session)
+            with pytest.raises(EOFError):
+                await daypass.integrations.aiohttp.Auth(credentials, origin)(request, send)
+            return request.headers
 
-async def asked_about(auth: daypass.integrations.aiohttp.Auth, url: str) -> bool:
-    """Whether a request gets a token."""
-
-    async def answer(_: aiohttp.ClientRequest) -> aiohttp.ClientResponse:
-        raise EndOfTheTestError
-
-    async with aiohttp.ClientSession() as session:
-        loop = asyncio.get_running_loop()
-        request = aiohttp.ClientRequest("GET", URL(url), loop=loop, session=session)
-        with pytest.raises(EndOfTheTestError):
-            await auth(request, answer)
-        return request.headers.get("Authorization", "").startswith("Bearer ")
-
-
-class EndOfTheTestError(Exception):
-    """A request would have been sent here."""
+    authorization = asyncio.run(sent_headers()).get("Authorization", "")
+    assert authorization.startswith("Bearer ") is ours
 
 
 @pytest.mark.parametrize("origin", ["gate.example.com", "/path", ""])
@@ -185,14 +180,12 @@ def test_an_invalid_aiohttp_origin_is_refused(
 
 
 def test_many_aiohttp_requests_that_are_refused_at_once_renew_once(
-    credentials: daypass.Credentials, service: Service, trust: Trust
+    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
     service.refuse_the_first_token()
 
     async def ask() -> list[int]:
-        auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
-        connector = aiohttp.TCPConnector(ssl=client_context(trust.file.read_text()))
-        async with aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session:
+        async with aiohttp_session(credentials, service.origin, tls) as session:
 
             async def one() -> int:
                 async with session.get(service.origin) as response:
@@ -205,14 +198,11 @@ def test_many_aiohttp_requests_that_are_refused_at_once_renew_once(
 
 
 def test_the_token_is_sent_to_the_server_and_not_to_the_proxy(
-    credentials: daypass.Credentials, service: Service, trust: Trust
+    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
-    port = int(service.origin.rpartition(":")[2])
-    with FakeProxy(port) as proxy:
+    with FakeProxy(int(service.origin.rpartition(":")[2])) as proxy:
         pools = daypass.integrations.urllib3.ProxyManager(
-            credentials,
-            f"http://127.0.0.1:{proxy.port}",
-            ssl_context=client_context(trust.file.read_text()),
+            credentials, f"http://127.0.0.1:{proxy.port}", ssl_context=tls
         )
         assert pools.request("GET", service.origin).status == 200
         pools.clear()
@@ -223,12 +213,10 @@ def test_the_token_is_sent_to_the_server_and_not_to_the_proxy(
 
 
 def test_a_pool_managers_own_headers_travel_with_the_token(
-    credentials: daypass.Credentials, service: Service, trust: Trust
+    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
     pools = daypass.integrations.urllib3.PoolManager(
-        credentials,
-        headers={"user-agent": "bot/1"},
-        ssl_context=client_context(trust.file.read_text()),
+        credentials, headers={"user-agent": "bot/1"}, ssl_context=tls
     )
     assert pools.request("GET", service.origin).status == 200
     pools.clear()

@@ -19,44 +19,44 @@ ELSEWHERE = {
 AT_THE_GATE = sorted({file.stem for file in EXAMPLES.glob("*.py")} - ELSEWHERE)
 
 
-@pytest.mark.parametrize("name", AT_THE_GATE)
-def test_an_example_passes_the_gate(
-    name: str, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust
-) -> None:
-    environment = {
+Variables = dict[str, str]
+
+
+@pytest.fixture
+def environment(daypass_identity: MadeIdentity, trust: Trust) -> Variables:
+    """The identity's credentials, and whom to trust."""
+    return {
         "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
         "SSL_CERT_FILE": str(trust.file),
         "REQUESTS_CA_BUNDLE": str(trust.file),
     }
+
+
+@pytest.mark.parametrize("name", AT_THE_GATE)
+def test_an_example_passes_the_gate(
+    name: str, daypass_stack: LocalStack, daypass_identity: MadeIdentity, environment: Variables
+) -> None:
     said = run_example(name, f"{daypass_stack.gate}/hello", environment=environment)
     assert json.loads(said)["headers"]["kubeflow-userid"] == daypass_identity.user
 
 
 @pytest.mark.parametrize("name", AT_THE_GATE)
 def test_an_example_fails_where_the_gate_refuses(
-    name: str, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust
+    name: str, daypass_stack: LocalStack, daypass_identity: MadeIdentity, environment: Variables
 ) -> None:
     document = json.loads(daypass_identity.credentials_file.read_text())
     daypass_identity.credentials_file.write_text(json.dumps({**document, "audience": "elsewhere"}))
-    environment = {
-        "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
-        "SSL_CERT_FILE": str(trust.file),
-        "REQUESTS_CA_BUNDLE": str(trust.file),
-    }
     with pytest.raises(AssertionError, match="403"):
         run_example(name, f"{daypass_stack.gate}/hello", environment=environment)
 
 
 def test_the_readmes_snippet_passes_the_gate(
-    daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust, tmp_path: Path
-) -> None:
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, environment: Variables,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     (snippet,) = documented("../README.md")
     script = tmp_path / "hello.py"
     script.write_text(snippet.replace("https://localhost:8444", daypass_stack.gate))
-    environment = {
-        "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
-        "SSL_CERT_FILE": str(trust.file),
-    }
     said = run_script(script, environment=environment)
     assert json.loads(said)["headers"]["kubeflow-userid"] == daypass_identity.user
 

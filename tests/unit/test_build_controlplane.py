@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -50,18 +51,18 @@ def _script(path: Path, text: str) -> None:
 
 def test_the_release_is_the_one_that_go_mod_requires() -> None:
     assert build.kubernetes_version(GO_MOD) == "v1.37.2"
-
-
-def test_a_go_mod_without_kubernetes_is_refused() -> None:
     with raises(build.BuildError, match=r"k8s\.io/kubernetes"):
         build.kubernetes_version("module example\n")
 
 
-def test_the_key_names_the_release_and_twelve_digits_of_the_sources(module: Path) -> None:
-    version, _, digits = build.cache_key(module).rpartition("-")
-    assert version == "v1.37.2"
-    assert len(digits) == 12
-    assert int(digits, 16) >= 0
+def test_the_binary_is_in_the_users_cache_folder_by_release_and_sources(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build.binary_path({"XDG_CACHE_HOME": "/caches"}, module)
+    assert path == Path("/caches/daypass/controlplane", build.cache_key(module), "controlplane")
+    assert re.fullmatch(r"v1\.37\.2-[0-9a-f]{12}", build.cache_key(module))
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert build.cache_folder({}) == Path("/home/somebody/.cache/daypass/controlplane")
 
 
 @pytest.mark.parametrize("name", build.SOURCES)
@@ -70,18 +71,6 @@ def test_a_change_of_any_source_makes_another_key(module: Path, name: str) -> No
     with (module / name).open("a") as source:
         source.write("// changed\n")
     assert build.cache_key(module) != before
-
-
-def test_the_binary_is_kept_in_the_users_cache_folder(module: Path) -> None:
-    path = build.binary_path({"XDG_CACHE_HOME": "/caches"}, module)
-    assert path == Path("/caches/daypass/controlplane", build.cache_key(module), "controlplane")
-
-
-def test_without_xdg_the_cache_folder_is_in_the_home_folder(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert build.cache_folder({}) == Path("/home/somebody/.cache/daypass/controlplane")
 
 
 def test_an_unbuilt_control_plane_is_reported_with_the_command_that_builds_it(
@@ -102,14 +91,12 @@ def test_a_built_binary_is_all_three_programs(module: Path, tmp_path: Path) -> N
     assert programs.kube_controller_manager == (str(binary), "kube-controller-manager")
 
 
-def test_assets_are_used_instead_of_a_build(module: Path, assets: Path) -> None:
+def test_with_assets_nothing_is_built_and_their_folder_is_printed(
+    module: Path, assets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     programs = build.find_programs({"KUBEBUILDER_ASSETS": str(assets)}, module)
     assert programs.kube_apiserver == (str(assets / "kube-apiserver"),)
-
-
-def test_with_assets_nothing_is_built_and_their_folder_is_printed(
-    assets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    assert build.from_assets({"KUBEBUILDER_ASSETS": ""}) is None
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
     monkeypatch.setenv("PATH", "")
     build.main()
@@ -122,10 +109,6 @@ def test_assets_without_a_controller_manager_are_refused_with_a_way_out(assets: 
         build.from_assets({"KUBEBUILDER_ASSETS": str(assets)})
     assert f"KUBEBUILDER_ASSETS={assets} " in str(caught.value)
     assert "unset KUBEBUILDER_ASSETS" in str(caught.value)
-
-
-def test_an_empty_kubebuilder_assets_is_ignored() -> None:
-    assert build.from_assets({"KUBEBUILDER_ASSETS": ""}) is None
 
 
 def test_a_missing_go_is_reported_with_the_ways_to_get_it(tmp_path: Path) -> None:
@@ -173,15 +156,6 @@ def test_silence_is_reported_so_that_the_time_can_be_shown(tmp_path: Path) -> No
     assert next(lines) is None
     (tmp_path / "pipe").write_text("a\n\nb\n")
     assert [line for line in lines if line is not None] == ["a", "b"]
-
-
-def test_progress_into_a_pipe_is_limited() -> None:
-    stream = io.StringIO()
-    progress = build.Progress(stream)
-    progress.tell("begun", now=True)
-    progress.tell("1 of 2 packages")
-    progress.finish("built")
-    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["begun,", "built,"]
 
 
 def test_a_second_build_waits_for_the_first_and_reports_it(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from support.children import Child
 from support.deadline import eventually
-from support.messages import check, raises
+from support.messages import raises
 
 SLEEPER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 PARENT = f"""
@@ -34,19 +34,20 @@ def is_running(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
-def test_a_child_is_killed_and_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("grace_seconds", "signal_number"),
+    [(0, signal.SIGKILL), (10, signal.SIGTERM)],
+    ids=["at once", "with grace"],
+)
+def test_a_child_has_its_own_session_and_is_stopped_and_waited_for(
+    tmp_path: Path, grace_seconds: float, signal_number: signal.Signals
+) -> None:
     child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
     eventually("it is up", lambda: child.tail() == "up")
+    assert os.getsid(child.pid) == child.pid
+    child.stop(grace_seconds=grace_seconds)
+    assert child.exit_code() == -signal_number
     child.stop()
-    assert child.exit_code() == -signal.SIGKILL
-    child.stop()
-
-
-def test_with_a_grace_period_a_child_gets_sigterm_first(tmp_path: Path) -> None:
-    child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
-    eventually("it is up", lambda: child.tail() == "up")
-    child.stop(grace_seconds=10)
-    assert child.exit_code() == -signal.SIGTERM
 
 
 def test_a_child_that_exited_is_reported_with_its_log(tmp_path: Path) -> None:
@@ -56,14 +57,6 @@ def test_a_child_that_exited_is_reported_with_its_log(tmp_path: Path) -> None:
     with raises(RuntimeError, match="3(.|\n)*port taken"):
         child.check()
     child.stop()
-
-
-def test_a_child_has_a_session_of_its_own(tmp_path: Path) -> None:
-    child = Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
-    try:
-        assert os.getsid(child.pid) == child.pid
-    finally:
-        child.stop()
 
 
 def test_a_child_listens_on_the_socket_that_it_is_given(tmp_path: Path) -> None:
@@ -85,19 +78,10 @@ connection.sendall(b"here")
 
 
 def test_starting_a_child_on_another_thread_is_refused(tmp_path: Path) -> None:
-    errors: list[BaseException] = []
-
-    def start() -> None:
-        try:
-            Child(SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
-        except RuntimeError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
-    assert len(errors) == 1
-    check(errors[0])
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(Child, SLEEPER, log=tmp_path / "child.log", folder=tmp_path)
+    with raises(RuntimeError):
+        started.result()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")

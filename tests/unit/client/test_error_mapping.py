@@ -100,47 +100,42 @@ def test_a_401_mentions_a_clock_that_is_wrong(offset: int, expected: str | None)
     assert expected in hint if expected else "clock" not in hint
 
 
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_is_reported_and_not_followed(code: int) -> None:
-    place = "https://login.example.com/auth"
-    error = refusal_of(answer(code, "", f"Location: {place}?state=secret"))
-    assert isinstance(error, NotADoorError)
-    assert str(code) in error.fact
-    assert place in error.fact
-    assert "secret" not in str(error)
+LOGIN, PAGE = "https://login.example.com/auth", "<!doctype html><title>Sign in</title>"
+NOT_A_DOOR: dict[str, tuple[bytes, str, bool]] = {
+    **{
+        f"redirect {code}": (
+            answer(code, "", f"Location: {LOGIN}?state=secret"), f"({code}) to {LOGIN}", True,
+        )
+        for code in (301, 302, 303, 307, 308)
+    },
+    **{
+        f"page {code}": (
+            answer(code, PAGE, content_type="text/html"), f" {code} ", code not in (400, 404),
+        )
+        for code in (200, 201, 400, 401, 403, 404)
+    },
+    "kind": (answer(200, '{"kind": "APIVersions"}'), " 200 ", False),
+    "list": (answer(201, "[]"), " 201 ", False),
+    "nested": (answer(201, "[" * 100_000), " 201 ", False),
+    "nothing": (answer(204), " 204 ", False),
+    "words": (answer(200, "hello"), " 200 ", False),
+    "words 404": (answer(404, "default backend - 404"), ": default backend - 404", False),
+    "object 401": (answer(401, '{"error":"no"}'), ': {"error":"no"}', True),
+    "Status 200": (status_answer(200, "fine"), " 200 ", False),
+}  # fmt: skip
+"""The answer, what the error quotes of it, and whether its hint mentions a login page."""
 
 
-@pytest.mark.parametrize("code", [200, 201, 400, 401, 403, 404])
-def test_an_html_page_is_not_a_door(code: int) -> None:
-    page = answer(code, "<!doctype html><title>Sign in</title>", content_type="text/html")
-    error = refusal_of(page)
-    assert isinstance(error, NotADoorError)
-    assert str(code) in error.fact
-    assert "<" not in error.fact
-    assert ("login" in error.hint) is (code not in (400, 404))
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        (answer(200, '{"kind": "APIVersions"}'), "200"),
-        (answer(201, "[]"), "201"),
-        (answer(201, "[" * 100_000), "201"),
-        (answer(204), "204"),
-        (answer(200, "hello"), "200"),
-        (answer(404, "default backend - 404"), ": default backend - 404"),
-        (answer(401, '{"error":"no"}'), ': {"error":"no"}'),
-        (status_answer(200, "fine"), "200"),
-    ],
-    ids=["kind", "list", "nested", "nothing", "words", "words 404", "object 401", "Status 200"],
-)
-def test_an_answer_that_is_neither_token_request_nor_status_is_not_a_door(
-    raw: bytes, expected: str
-) -> None:
+@pytest.mark.parametrize("case", NOT_A_DOOR)
+def test_an_answer_that_is_neither_token_request_nor_status_is_not_a_door(case: str) -> None:
+    raw, quoted, is_login = NOT_A_DOOR[case]
     error = refusal_of(raw)
     assert isinstance(error, NotADoorError)
-    assert expected in error.fact
+    assert quoted in error.fact
+    assert "<" not in error.fact
+    assert "secret" not in str(error)
     assert "URL" in error.hint
+    assert ("login" in error.hint) is is_login
 
 
 @pytest.mark.parametrize(
@@ -155,34 +150,31 @@ def test_an_answer_that_is_neither_token_request_nor_status_is_not_a_door(
         {"spec": {"audiences": ["api"]}},
         {"spec": {}},
     ],
-    ids=[
-        "no token",
-        "line break",
-        "number",
-        "list",
-        "no expiry",
-        "odd expiry",
-        "other audience",
-        "no audience",
-    ],
-)
+    ids=["no token", "line break", "number", "list", "no expiry", "odd expiry", "other audience",
+         "no audience"],
+)  # fmt: skip
 def test_an_incomplete_token_request_is_refused(changes: dict[str, object]) -> None:
     error = refusal_of(token_answer(**changes))  # type: ignore[arg-type]
     assert isinstance(error, NotADoorError)
     assert short_lived_token() not in str(error)
 
 
-@pytest.mark.parametrize("code", [500, 502, 503, 504])
-def test_a_5xx_is_marked_as_temporary(code: int) -> None:
-    error = refusal_of(status_answer(code, "etcd is away"))
+@pytest.mark.parametrize(
+    ("raw", "end"),
+    [
+        *(
+            (status_answer(code, "etcd is away"), f" {code}: etcd is away")
+            for code in (500, 503, 504)
+        ),
+        (answer(502, "<html>nginx</html>", content_type="text/html"), " 502"),
+    ],
+    ids=["500", "503", "504", "a page"],
+)
+def test_a_5xx_is_marked_as_temporary(raw: bytes, end: str) -> None:
+    error = refusal_of(raw)
     assert isinstance(error, DoorUnreachableError)
-    assert error.fact.endswith(f" {code}: etcd is away")
+    assert error.fact.endswith(end)
     assert error.heals_by_itself
-
-
-def test_the_html_of_a_5xx_is_not_quoted() -> None:
-    error = refusal_of(answer(502, "<html>nginx</html>", content_type="text/html"))
-    assert error.fact.endswith(" 502")
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,14 @@ def test_a_clock_that_is_set_back_does_not_make_a_token_younger() -> None:
     assert not token.is_usable(clock)
 
 
-def test_a_wrong_date_header_never_lengthens_a_token() -> None:
-    for offset in (-86400, 86400):
-        clock = FakeClock()
-        raw = token_answer(date=NOON + offset)
-        token = run_exchange([raw], timing=FakeTiming(clock))
-        assert token.usable_seconds <= 3590
+@pytest.mark.parametrize("offset", [-86400, 86400])
+def test_a_wrong_date_header_never_lengthens_a_token(offset: int) -> None:
+    assert run_exchange([token_answer(date=NOON + offset)]).usable_seconds <= 3590
+
+
+def test_without_a_date_header_the_local_clock_is_used() -> None:
+    timing = FakeTiming(FakeClock(unix=NOON + 600))
+    assert run_exchange([token_answer(date=None)], timing=timing).usable_seconds == 2990
 
 
 def test_a_date_header_that_makes_a_new_token_expired_is_ignored_if_the_lifetime_is_known() -> None:
@@ -123,14 +125,11 @@ def test_a_date_header_that_makes_a_new_token_expired_is_ignored_if_the_lifetime
     [10**400, 2**63, 0, -1, True, 1e400, "3600", None],
     ids=lambda value: repr(value)[:20],
 )
-@pytest.mark.parametrize("date", [NOON, NOON + 7200], ids=["noon", "two hours ahead"])
-def test_an_impossible_granted_lifetime_is_ignored(seconds: object, date: float) -> None:
+def test_an_impossible_granted_lifetime_is_ignored(seconds: object) -> None:
     spec = {"audiences": [AUDIENCE], "expirationSeconds": seconds}
-    if date == NOON:
-        assert run_exchange([token_answer(spec=spec)]).usable_seconds == 3590
-        return
+    assert run_exchange([token_answer(spec=spec)]).usable_seconds == 3590
     with raises(NotADoorError):
-        run_exchange([token_answer(date=date, spec=spec)])
+        run_exchange([token_answer(date=NOON + 7200, spec=spec)])
 
 
 @pytest.mark.parametrize("characters", [16 * 1024 + 1, 900_000])
@@ -146,9 +145,3 @@ def test_too_many_audiences_are_refused() -> None:
     spec = {"audiences": [AUDIENCE, *("x" * 100 for _ in range(1000))], "expirationSeconds": 3600}
     with raises(NotADoorError):
         run_exchange([token_answer(spec=spec)])
-
-
-def test_without_a_date_header_the_local_clock_is_used() -> None:
-    clock = FakeClock(unix=NOON + 600)
-    token = run_exchange([token_answer(date=None)], timing=FakeTiming(clock))
-    assert token.usable_seconds == 2990

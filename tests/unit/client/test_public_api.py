@@ -42,7 +42,7 @@ def test_another_name_is_an_attribute_error() -> None:
         daypass.Nothing  # noqa: B018
 
 
-def test_every_public_error_is_a_daypass_error_that_survives_pickling() -> None:
+def test_every_public_error_is_a_daypass_error_with_its_exit_code_and_survives_pickling() -> None:
     for name in daypass.__all__:
         kind = getattr(daypass, name)
         if isinstance(kind, type) and issubclass(kind, Exception):
@@ -51,15 +51,8 @@ def test_every_public_error_is_a_daypass_error_that_survives_pickling() -> None:
             again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
             assert (type(again), str(again)) == (kind, str(error))
             assert again.exit_code in (1, 2)
-
-
-def test_only_busy_and_unreachable_are_temporary() -> None:
-    healing = {
-        name
-        for name in daypass.__all__
-        if name.endswith("Error") and getattr(daypass, name)("x", "y").heals_by_itself
-    }
-    assert healing == {"DoorBusyError", "DoorUnreachableError"}
+            is_temporary = name in ("DoorBusyError", "DoorUnreachableError")
+            assert again.heals_by_itself is is_temporary
 
 
 def test_the_version_is_the_packages() -> None:
@@ -67,31 +60,30 @@ def test_the_version_is_the_packages() -> None:
     assert daypass.__version__ == project["version"]
 
 
-def test_importing_it_imports_nothing_else() -> None:
+def test_types_are_shipped() -> None:
+    assert (Path(daypass.__file__).parent / "py.typed").exists()
+
+
+def modules_after(statements: str) -> set[str]:
+    """What a new interpreter has imported by these statements."""
     script = (
-        "import sys; before = set(sys.modules); import daypass;"
-        "print(*sorted(set(sys.modules) - before))"
+        f"import sys; before = set(sys.modules); {statements}; print(*{{*sys.modules}} - before)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.split() == ["__future__", "daypass"]
+    return set(done.stdout.split())
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    assert modules_after("import daypass") == {"__future__", "daypass"}
 
 
 def test_a_sync_exchange_imports_no_asyncio_and_no_http_client() -> None:
-    script = (
-        "import sys; import daypass; daypass.Credentials; import daypass.client.token_source;"
-        "print(*sorted(sys.modules))"
+    loaded = modules_after(
+        "import daypass; daypass.Credentials; import daypass.client.token_source"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    loaded = set(done.stdout.split())
     assert "ssl" in loaded
     unwanted = {"asyncio", "http.client", "dataclasses", "typing", "argparse", "email", "hashlib"}
     unwanted |= {"concurrent.futures", "logging", "random", "tempfile", "urllib", "contextlib"}
     assert not loaded & unwanted
-
-
-def test_types_are_shipped() -> None:
-    assert (Path(daypass.__file__).parent / "py.typed").exists()

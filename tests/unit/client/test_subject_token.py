@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from daypass._core.net import HostPort
 from daypass._core.process import ProgramError, run_program
 from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
 from daypass.client.subject_token import ALLOW_EXEC
-from daypass.client.transport import CONNECT, TransportError
+from daypass.client.transport import CONNECT, Route, TransportError
 from support.deadline import eventually
 from support.exchanges import Wired
 from support.fake_door import (
@@ -176,15 +177,11 @@ def test_an_error_answer_of_github_is_reported(
 
 @pytest.mark.usefixtures("job")
 def test_github_is_requested_twice(wired: Wired, ask: Ask) -> None:
-    refused = TransportError(CONNECT, _Route())  # type: ignore[arg-type]
+    refused = TransportError(CONNECT, Route(target=HostPort("127.0.0.1", 9)))
     refused.__cause__ = ConnectionRefusedError()
     with raises(DoorUnreachableError, match=r"127\.0\.0\.1:9\b.*GitHub"):
         ask(wired(github_first(refused), token=GITHUB, **NAMES))
     assert len(wired.wire.requests) == 2
-
-
-class _Route:
-    target = "127.0.0.1:9"
 
 
 @pytest.mark.parametrize(
@@ -281,13 +278,6 @@ def test_a_missing_token_program_is_reported(wired: Wired, ask: Ask) -> None:
             ask(wired(lambda _: token_answer(), token={"exec": [name]}, **NAMES))
 
 
-class SteppingClock(FakeClock):
-    """Four seconds a look."""
-
-    def __init__(self) -> None:
-        super().__init__(step_seconds=4)
-
-
 def test_a_token_program_that_times_out_is_killed_with_its_children(tmp_path: Path) -> None:
     # The child closes neither pipe, and would go on writing into the folder.
     pids = tmp_path / "pids"
@@ -299,10 +289,9 @@ def test_a_token_program_that_times_out_is_killed_with_its_children(tmp_path: Pa
         "print('begun', flush=True)\n"
         "time.sleep(600)\n"
     )
+    clock = FakeClock(step_seconds=4)
     with raises(ProgramError):
-        run_program(
-            (sys.executable, "-c", code), timeout_seconds=10, limit_bytes=99, clock=SteppingClock()
-        )
+        run_program((sys.executable, "-c", code), timeout_seconds=10, limit_bytes=99, clock=clock)
     program, child = (int(pid) for pid in pids.read_text().split())
     assert not Path(f"/proc/{program}").exists()
     eventually("the child is killed as well", lambda: not _is_alive(child))

@@ -172,15 +172,15 @@ def test_a_mounted_file_that_others_can_access_is_refused(
     assert ("fsGroup" in raised.value.hint) == (user == 0)
 
 
-def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_os_error_and_one_beyond_the_limit_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "secret")
     with pytest.raises(FileNotFoundError):
-        read_private(str(tmp_path / "none"), limit_bytes=100)
-
-
-def test_more_than_the_limit_is_refused(tmp_path: Path) -> None:
-    write_private(str(tmp_path / "secret"), b"hush")
+        read_private(path, limit_bytes=100)
+    write_private(path, b"hush")
     with raises(UnsafeFileError, match="3 bytes"):
-        read_private(str(tmp_path / "secret"), limit_bytes=3)
+        read_private(path, limit_bytes=3)
 
 
 def test_a_private_folder_is_made_with_its_parents(tmp_path: Path) -> None:
