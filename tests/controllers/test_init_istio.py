@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tools.gobuild import built
 
 from daypass.deploy import routes
 from daypass.render.objects import Object
@@ -57,7 +56,7 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
         prepare(plane)
         for each in (public, gateway("*"), star):
             cluster.apply(each)
-        with running_gateway(tmp_path / "gateway", plane, built("istiod", ".")) as running:
+        with running_gateway(tmp_path / "gateway", plane) as running:
             eventually("the wildcard serves it", lambda: code(running, "/pipeline") == 218)
             cluster.apply(door)
             eventually("the door has it", lambda: code(running, "/kubernetes") == 219)

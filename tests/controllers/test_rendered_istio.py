@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tools.gobuild import built
 
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
@@ -89,7 +88,7 @@ def running_front(
             service_at(DOOR, door.envoy.port("door")),
             secret(DOOR_TRUST, NAMESPACE, {"ca.crt": trust or door.authority.pem}),
         )
-        with running_gateway(folder / "gateway", plane, built("istiod", ".")) as gateway:
+        with running_gateway(folder / "gateway", plane) as gateway:
             yield gateway, door
 
 

@@ -252,7 +252,7 @@ EXTRA_HEADERS = {
 PUBLISHED = "/kubernetes/api/v1/namespaces/<namespace>/serviceaccounts/<name>/token"
 
 
-def assert_refused(answer: Answer, code: int) -> None:
+def assert_refused(answer: Answer | Reply, code: int) -> None:
     """That an answer is the door's own, whole and exact: a Status with this code."""
     assert answer.code == code, (answer.code, answer.body)
     reason, header = REASONS[code]
@@ -305,7 +305,3 @@ def send_http2(
 
 def http2(stage: Stage) -> Http2:
     return Http2(stage.door.port, authority_pem=stage.door.authority.pem, name=EKF)
-
-
-def assert_status(reply: Reply, code: int) -> None:
-    assert_refused(Answer(code=reply.code, headers=reply.headers, body=reply.body), code)

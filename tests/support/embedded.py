@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import httpx2
@@ -22,6 +22,7 @@ from support.authority import ANY_AUTHORITY
 from support.crashes import CrashingCluster
 from support.timing import FakeClock
 
+C = TypeVar("C", bound=Cluster)
 _signing_key = functools.cache(SigningKey.generate)
 """One for all servers of a run: to generate one takes a tenth of a second."""
 
@@ -67,44 +68,26 @@ class EmbeddedCluster:
 
     def __init__(self, *, version: str | None = None) -> None:
         self.clock = FakeClock()
-        self._api = new_api(self.clock)
-        self._transport = InProcess(self._api, version)
-        self.cluster = CrashingCluster(
-            self._access(self._api.state.authenticator.admin_token),
-            transport=self._transport,
-            clock=self.clock,
-            sleep=self.clock.advance,
-        )
+        api = new_api(self.clock)
+        self._transport = InProcess(api, version)
+        self._admin_token = api.state.authenticator.admin_token
+        self.cluster = self._connect(CrashingCluster, self._admin_token)
 
     def open(self, namespace: str | None = None) -> Cluster:
         """Another Cluster of its administrator's, for a command that closes it."""
-        access = self._access(self._api.state.authenticator.admin_token)
-        return Cluster(
-            replace(access, namespace=namespace or access.namespace),
-            transport=self._transport,
-            clock=self.clock,
-            sleep=self.clock.advance,
-        )
+        return self._connect(Cluster, self._admin_token, namespace or "team")
 
     def as_holder_of(self, token: Secret) -> Cluster:
-        return Cluster(
-            self._access(token),
-            transport=self._transport,
-            clock=self.clock,
-            sleep=self.clock.advance,
-        )
+        return self._connect(Cluster, token)
 
     def make_namespace(self, name: str) -> str:
         metadata = {"name": name}
         self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         return name
 
-    @staticmethod
-    def _access(token: Secret) -> ConnectionConfig:
-        return ConnectionConfig(
-            server="https://embedded.test",
-            namespace="team",
-            origin="tests",
-            token=token,
+    def _connect(self, kind: type[C], token: Secret, namespace: str = "team") -> C:
+        access = ConnectionConfig(
+            server="https://embedded.test", namespace=namespace, origin="tests", token=token,
             authority=ANY_AUTHORITY,
-        )
+        )  # fmt: skip
+        return kind(access, transport=self._transport, clock=self.clock, sleep=self.clock.advance)

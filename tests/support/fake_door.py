@@ -59,13 +59,9 @@ def short_lived_token(number: int = 1, signature: str = "c2hvcnQ") -> str:
 def credentials_document(url: str, **changes: object) -> dict[str, object]:
     """A credentials file's JSON; a change to None leaves the key out."""
     document = {
-        "type": "daypass",
-        "version": 1,
-        "door": url,
-        "token": long_lived_token(),
-        "audience": AUDIENCE,
-        **changes,
-    }
+        "type": "daypass", "version": 1, "door": url, "token": long_lived_token(),
+        "audience": AUDIENCE, **changes,
+    }  # fmt: skip
     return {key: value for key, value in document.items() if value is not None}
 
 
@@ -80,13 +76,9 @@ def answer(
 
 def status_answer(code: int, message: str, *headers: str, reason: str = "") -> bytes:
     status = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message,
+        "reason": reason, "code": code,
+    }  # fmt: skip
     return answer(code, json.dumps(status), *headers)
 
 

@@ -20,14 +20,15 @@ from support.raw import connect
 Fields = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Reply:
     """How a stream ended: with an answer, or (`code` 0) with a reset or the connection's end."""
 
-    code: int
+    code: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     reset: int | None = None
+    ended: bool = False
     closed: bool = False
 
     @property
@@ -56,7 +57,7 @@ class Http2:
         )
         self._h2.initiate_connection()
         self._flush()
-        self._replies: dict[int, _Pending] = {}
+        self._replies: dict[int, Reply] = {}
         self._closed = False
 
     def __enter__(self) -> Http2:
@@ -73,7 +74,7 @@ class Http2:
     ) -> int:
         """Send a request, or its beginning where not `end`; the stream's number."""
         stream = self._h2.get_next_available_stream_id()
-        self._replies[stream] = _Pending()
+        self._replies[stream] = Reply()
         self._h2.send_headers(stream, list(fields), end_stream=end and not body and not trailers)
         if body:
             self._send_body(stream, body, end=end and not trailers)
@@ -104,16 +105,11 @@ class Http2:
         return bytes(self._h2.encoder.encode(list(fields)))
 
     def wait(self, stream: int) -> Reply:
-        pending = self._replies.setdefault(stream, _Pending())
-        while not (pending.ended or self._closed):
+        reply = self._replies.setdefault(stream, Reply())
+        while not (reply.ended or self._closed):
             self._receive()
-        return Reply(
-            code=pending.code,
-            headers=pending.headers,
-            body=pending.body,
-            reset=pending.reset,
-            closed=self._closed,
-        )
+        reply.closed = self._closed
+        return reply
 
     @property
     def closed(self) -> bool:
@@ -172,12 +168,3 @@ class Http2:
             self._socket.sendall(data)
         except (ConnectionError, ssl.SSLError):
             self._closed = True
-
-
-@dataclass(slots=True)
-class _Pending:
-    code: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    reset: int | None = None
-    ended: bool = False

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tools.gobuild import built
-
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
@@ -27,7 +25,14 @@ from support.crds import install_istio
 from support.deadline import eventually
 from support.http_services import Handler, serving
 from support.identities import Identity
-from support.istio_gateway import LABELS, NAMESPACE, Gateway, prepare, running_gateway
+from support.istio_gateway import (
+    LABELS,
+    NAMESPACE,
+    Gateway,
+    prepare,
+    running_gateway,
+    service_entry,
+)
 from support.objects import make, tls_secret
 from support.raw import Answer, Conversation
 from support.rendered import config_of
@@ -204,7 +209,7 @@ def running_istio_gate(
         signer = Signer("tests")
         keys = plane.admin.request("GET", "/openid/v1/jwks").json
         issuer = plane.admin.get("/.well-known/openid-configuration")["issuer"]
-        with running_gateway(folder / "gateway", plane, built("istiod", "."), mesh=mesh) as gateway:
+        with running_gateway(folder / "gateway", plane, mesh=mesh) as gateway:
             running = IstioGate(
                 plane=plane,
                 cluster=cluster,
@@ -257,14 +262,8 @@ def _to(name: str) -> Object:
 
 def service(name: str, port: int) -> Object:
     """Something on loopback, as Istio would see a service of a cluster."""
-    spec = {
-        "hosts": [f"{name}.team.svc.cluster.local"],
-        "location": "MESH_INTERNAL",
-        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
-        "resolution": "STATIC",
-        "endpoints": [{"address": "127.0.0.1", "ports": {"http": port}}],
-    }
-    return make(_NETWORKING, "ServiceEntry", name, NAMESPACE, spec=spec)
+    host = f"{name}.team.svc.cluster.local"
+    return service_entry(name, port, NAMESPACE, host=host, number=80, protocol="HTTP")
 
 
 @contextmanager

@@ -7,11 +7,14 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daypass.local.envoy import AdminConnection, find_envoy
+from tools.gobuild import built
+
+from daypass.local.envoy import Envoy, find_envoy, start_child
+from support import identities
 from support.admin import MERGE_PATCH, Document
 from support.children import Child
 from support.controlplane import ControlPlane
@@ -43,18 +46,9 @@ _SETTINGS = {
 def prepare(plane: ControlPlane) -> None:
     """What a gateway has in a cluster: an identity that may read Secrets, and a pod."""
     admin = plane.admin
-    named = {"metadata": {"name": "gateway"}}
-    admin.create(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", named)
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}]
-    here = f"{rbac}/namespaces/{NAMESPACE}"
-    admin.create(f"{here}/roles", {**named, "rules": rules})
-    binding = {
-        **named,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "gateway"},
-        "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": NAMESPACE}],
-    }
-    admin.create(f"{here}/rolebindings", binding)
+    identities.ensure_service_account(admin, NAMESPACE, "gateway")
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}
+    identities.allow(admin, NAMESPACE, "gateway", rule)
     pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
     spec = {"serviceAccountName": "gateway", "containers": [{"name": "envoy", "image": "none"}]}
     admin.create(pods, {"metadata": {"name": "gw-0", "labels": LABELS}, "spec": spec})
@@ -64,23 +58,32 @@ def prepare(plane: ControlPlane) -> None:
     )
 
 
-def service_at(name: str, port: int) -> Document:
-    """A Service of daypass's as Istio would see it; endpoints of a real one are never loopback."""
+def service_entry(
+    name: str, port: int, namespace: str, *, host: str, number: int, protocol: str
+) -> Document:
+    """Something on loopback, as Istio would see a Service: endpoints of one are never loopback."""
     spec = {
-        "hosts": [f"{name}.daypass.svc.cluster.local"],
+        "hosts": [host],
         "location": "MESH_INTERNAL",
-        "ports": [{"number": 443, "name": "https", "protocol": "HTTPS"}],
+        "ports": [{"number": number, "name": protocol.lower(), "protocol": protocol}],
         "resolution": "STATIC",
-        "endpoints": [{"address": "127.0.0.1", "ports": {"https": port}}],
+        "endpoints": [{"address": "127.0.0.1", "ports": {protocol.lower(): port}}],
     }
-    return make("networking.istio.io/v1", "ServiceEntry", name, "daypass", spec=spec)
+    return make("networking.istio.io/v1", "ServiceEntry", name, namespace, spec=spec)
+
+
+def service_at(name: str, port: int) -> Document:
+    """A Service of daypass's."""
+    host = f"{name}.daypass.svc.cluster.local"
+    return service_entry(name, port, "daypass", host=host, number=443, protocol="HTTPS")
 
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
     """A gateway that runs; it serves `port` once a Gateway of Istio's asks it for 443.
 
-    istiod and Envoy can be ended and started again, each where it was.
+    istiod and Envoy can be ended and started again, each where it was. What istiod has sent stays
+    in force without it.
     """
 
     port: int
@@ -88,11 +91,7 @@ class Gateway:
     command: list[str]
     xds: int
     control: Child | None = None
-    envoy: Child | None = None
-
-    @property
-    def logs(self) -> tuple[Path, ...]:
-        return self.folder / "istiod.log", self.folder / "envoy.log"
+    envoy: Envoy | None = None
 
     def start_istiod(self) -> None:
         self.control = control = Child(
@@ -100,50 +99,44 @@ class Gateway:
             log=self.folder / "istiod.log", folder=self.folder,
             environment={**os.environ, **_SETTINGS},
         )  # fmt: skip
-        eventually("istiod takes connections", lambda: _open(control, self.xds))
+
+        def is_open() -> bool:
+            control.check()
+            return _is_open(self.xds)
+
+        eventually("istiod takes connections", is_open)
 
     def stop_istiod(self) -> None:
-        """End istiod; what it has sent stays in force."""
         if self.control is not None:
             self.control.stop()
-            self.control = None
 
     def start_envoy(self) -> None:
-        """Start an Envoy with nothing but istiod's address; it may serve nothing yet."""
-        self.envoy = Child(
-            [
-                str(find_envoy()), "-c", "bootstrap.json", "--disable-hot-restart",
-                "--log-level", "warning", "--concurrency", "1",
-            ],
-            log=self.folder / "envoy.log", folder=self.folder,
-        )  # fmt: skip
-
-    def wait_serving(self) -> None:
-        """Come back when Envoy takes connections."""
-        envoy = self.envoy
-        assert envoy is not None
-        eventually("the gateway takes connections", lambda: _open(envoy, self.port))
+        """Start an Envoy with nothing but istiod's address; return once it takes connections."""
+        command = [
+            str(find_envoy()), "-c", "bootstrap.yaml", "--disable-hot-restart",
+            "--log-level", "warning", "--concurrency", "1",
+        ]  # fmt: skip
+        with (self.folder / "envoy.log").open("ab") as output:
+            child = start_child(command, output=output, folder=self.folder)
+        self.envoy = Envoy(self.folder, child)
+        eventually("the gateway takes connections", lambda: _is_open(self.port))
 
     def stop_envoy(self) -> None:
         if self.envoy is not None:
-            self.envoy.stop()
-            self.envoy = None
+            self.envoy.stop(0)
 
     def restart_envoy(self) -> None:
-        """Another Envoy, which knows only what istiod says now; it takes connections."""
+        """Another Envoy, which knows only what istiod says now."""
         self.stop_envoy()
         self.start_envoy()
-        self.wait_serving()
 
-    def admin(self, path: str, method: str = "GET") -> bytes:
-        with closing(AdminConnection(os.path.relpath(self.folder / "admin.sock"))) as connection:
-            connection.request(method, path)
-            return connection.getresponse().read()
+    def admin(self, path: str) -> bytes:
+        assert self.envoy is not None
+        return self.envoy.admin(path)
 
     def stats(self, pattern: str) -> dict[str, int]:
-        """Counters and gauges of Envoy whose name matches."""
-        found = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))["stats"]
-        return {each["name"]: each["value"] for each in found if "name" in each}
+        assert self.envoy is not None
+        return self.envoy.stats(pattern)
 
     def connect(self, *, name: str, authority_pem: str, alpn: str = "http/1.1") -> ssl.SSLSocket:
         return connect(self.port, authority_pem=authority_pem, name=name, alpn=alpn)
@@ -155,24 +148,23 @@ class Gateway:
 
 @contextmanager
 def running_gateway(
-    folder: Path, plane: ControlPlane, istiod: Path, *, mesh: Document | None = None
+    folder: Path, plane: ControlPlane, *, mesh: Document | None = None
 ) -> Iterator[Gateway]:
     """istiod, and an Envoy with nothing but its address; after `prepare`.
 
     `mesh`: more of the mesh's config.
     """
-    gateway = _prepared(folder, plane, istiod, mesh or {})
+    gateway = _prepared(folder, plane, mesh or {})
     try:
         gateway.start_istiod()
         gateway.start_envoy()
-        gateway.wait_serving()
         yield gateway
     finally:
         gateway.stop_envoy()
         gateway.stop_istiod()
 
 
-def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -> Gateway:
+def _prepared(folder: Path, plane: ControlPlane, mesh: Document) -> Gateway:
     port, xds, web, monitoring = free_ports(4)
     ports = [{"name": "https", "port": 443, "targetPort": port}]
     spec = {"selector": LABELS, "ports": ports}
@@ -182,14 +174,13 @@ def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -
         make("v1", "Service", name, NAMESPACE, spec=spec),
     )
     token = plane.admin.create(
-        f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/gateway/token",
-        {"spec": {"audiences": ["istio-ca"]}},
+        identities.token_path(NAMESPACE, "gateway"), {"spec": {"audiences": ["istio-ca"]}}
     )["status"]["token"]
     (folder / "mesh.json").write_text(json.dumps({**MESH, **mesh}))
     (folder / "networks.json").write_text("{}")
-    (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(xds, token)))
+    (folder / "bootstrap.yaml").write_text(_bootstrap(xds, token))
     command = [
-        str(istiod), "discovery", "--registries=Kubernetes",
+        str(built("istiod", ".")), "discovery", "--registries=Kubernetes",
         "--kubeconfig", str(plane.kubeconfig),
         "--meshConfig", "mesh.json", "--networksConfig", "networks.json",
         "--grpcAddr", f"127.0.0.1:{xds}", "--secureGRPCAddr", "",
@@ -200,76 +191,53 @@ def _prepared(folder: Path, plane: ControlPlane, istiod: Path, mesh: Document) -
     return Gateway(port=port, folder=folder, command=command, xds=xds)
 
 
-def _open(child: Child, port: int) -> bool:
-    child.check()
+def _is_open(port: int) -> bool:
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     return True
 
 
-def _bootstrap(xds: int, token: str) -> Document:
-    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": xds}}
-    followed = {"ads": {}, "resource_api_version": "V3"}
-    return {
-        "node": {
-            "id": f"router~{POD_IP}~gw-0.{NAMESPACE}~{NAMESPACE}.svc.cluster.local",
-            "cluster": "gateway",
-            "metadata": {
-                "NAMESPACE": NAMESPACE,
-                "CLUSTER_ID": "Kubernetes",
-                "NAME": "gw-0",
-                "LABELS": LABELS,
-                "INSTANCE_IPS": POD_IP,
-                "SERVICE_ACCOUNT": "gateway",
-            },
-        },
-        "dynamic_resources": {
-            "lds_config": followed,
-            "cds_config": followed,
-            "ads_config": {
-                "api_type": "GRPC",
-                "transport_api_version": "V3",
-                "grpc_services": [
-                    {
-                        "envoy_grpc": {"cluster_name": "istiod"},
-                        "initial_metadata": [
-                            {"key": "authorization", "value": f"Bearer {token}"},
-                            {"key": "clusterid", "value": "Kubernetes"},
-                        ],
-                    }
-                ],
-            },
-        },
-        "admin": {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}},
-        # As Istio's own bootstrap has it.
-        "layered_runtime": {
-            "layers": [
-                {
-                    "name": "istio",
-                    "static_layer": {
-                        "re2.max_program_size.error_level": 32768,
-                        "overload.global_downstream_max_connections": 100000,
-                    },
-                }
-            ]
-        },
-        "static_resources": {
-            "clusters": [
-                {
-                    "name": "istiod",
-                    "type": "STATIC",
-                    "connect_timeout": "5s",
-                    "typed_extension_protocol_options": {
-                        options: {
-                            "@type": f"type.googleapis.com/{options}",
-                            "explicit_http_config": {"http2_protocol_options": {}},
-                        }
-                    },
-                    "load_assignment": {
-                        "cluster_name": "istiod",
-                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-                    },
-                }
-            ]
-        },
-    }
+def _bootstrap(xds: int, token: str) -> str:
+    return f"""\
+node:
+  id: router~{POD_IP}~gw-0.{NAMESPACE}~{NAMESPACE}.svc.cluster.local
+  cluster: gateway
+  metadata:
+    NAMESPACE: {NAMESPACE}
+    CLUSTER_ID: Kubernetes
+    NAME: gw-0
+    LABELS: {json.dumps(LABELS)}
+    INSTANCE_IPS: {POD_IP}
+    SERVICE_ACCOUNT: gateway
+dynamic_resources:
+  lds_config: {{ads: {{}}, resource_api_version: V3}}
+  cds_config: {{ads: {{}}, resource_api_version: V3}}
+  ads_config:
+    api_type: GRPC
+    transport_api_version: V3
+    grpc_services:
+    - envoy_grpc: {{cluster_name: istiod}}
+      initial_metadata:
+      - {{key: authorization, value: Bearer {token}}}
+      - {{key: clusterid, value: Kubernetes}}
+admin: {{address: {{pipe: {{path: admin.sock, mode: 384}}}}}}
+layered_runtime:  # as Istio's own bootstrap has it
+  layers:
+  - name: istio
+    static_layer:
+      re2.max_program_size.error_level: 32768
+      overload.global_downstream_max_connections: 100000
+static_resources:
+  clusters:
+  - name: istiod
+    type: STATIC
+    connect_timeout: 5s
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{}}}}
+    load_assignment:
+      cluster_name: istiod
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {xds}}}}}}}
+"""

@@ -59,36 +59,13 @@ Make = Callable[[Keys], Sent]
 
 # One value of each JSON type, and those at the bounds of what parsers can hold.
 TYPES: dict[str, Any] = {
-    "absent": ABSENT,
-    "null": None,
-    "true": True,
-    "false": False,
-    "0": 0,
-    "1": 1,
-    "-1": -1,
-    "1.5": 1.5,
-    "2**31": 2**31,
-    "2**53-1": 2**53 - 1,
-    "2**53": 2**53,
-    "2**63": 2**63,
-    "2**64": 2**64,
-    "10**400": 10**400,
-    "NaN": float("nan"),
-    "empty": "",
-    "text": "text",
-    "space": " ",
-    "digits": "1800000000",
-    "NUL": "\0",
-    "newline": "x\n",
-    "non-ASCII": "\u00e9\U0001f600",
-    "half a surrogate": "\ud800",
-    "huge": HUGE,
-    "[]": [],
-    "['text']": ["text"],
-    "[null]": [None],
-    "{}": {},
-    "{'x': 1}": {"x": 1},
-}
+    "absent": ABSENT, "null": None, "true": True, "false": False,
+    "0": 0, "1": 1, "-1": -1, "1.5": 1.5, "2**31": 2**31, "2**53-1": 2**53 - 1, "2**53": 2**53,
+    "2**63": 2**63, "2**64": 2**64, "10**400": 10**400, "NaN": float("nan"),
+    "empty": "", "text": "text", "space": " ", "digits": "1800000000", "NUL": "\0",
+    "newline": "x\n", "non-ASCII": "\u00e9\U0001f600", "half a surrogate": "\ud800", "huge": HUGE,
+    "[]": [], "['text']": ["text"], "[null]": [None], "{}": {}, "{'x': 1}": {"x": 1},
+}  # fmt: skip
 STRING = "system:serviceaccount:"
 REVOKED_UID, REVOKED_ACCOUNT, REVOKED_TOKEN = "revoked-secret", "revoked-sa", "revoked-jti"
 REVOKED_NAMESPACE = "revoked-team"

@@ -21,10 +21,13 @@ def test_a_published_host_may_be_written_in_any_case_and_with_a_port(
 @pytest.mark.parametrize(
     "host",
     [
-        "evil.example.com", "kubernetes.default.svc", "127.0.0.1", "localhost", "", ":443",
+        # 1. Another name, or none.
+        "evil.example.com", "kubernetes.default.svc", "kubernetes.default", "127.0.0.1",
+        "localhost", "", ":443", "[::1]:443", "*", "*.example.com",
+        # 2. The right one, and more.
         f"{EKF}.", f".{EKF}", f"x.{EKF}", f"{EKF}.evil.example.com", f"{EKF}x", f"evil{EKF}",
-        f"user@{EKF}", f"{EKF}:443:443", f"[{EKF}]", "[::1]:443", f"{EKF},evil.example.com",
-        f"{EKF}, {EKF}", f"{EKF}%2eevil", f"{EKF}\\x", "*", "*.example.com",
+        f"user@{EKF}", f"{EKF}:443:443", f"[{EKF}]", f"{EKF},evil.example.com", f"{EKF}, {EKF}",
+        f"{EKF}%2eevil", f"{EKF}\\x",
     ],
 )  # fmt: skip
 def test_another_host_is_answered_404_or_400_and_goes_nowhere(stage: Stage, host: str) -> None:

@@ -15,7 +15,7 @@ from support.doors import (
     SERVING,
     UPSTREAM_PATH,
     Stage,
-    assert_status,
+    assert_refused,
     http2,
     http2_fields,
     send_http2,
@@ -66,7 +66,7 @@ def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
     stage: Stage, block: Fields, code: int
 ) -> None:
     reply, arrived = send_http2(stage, block)
-    assert_status(reply, code)
+    assert_refused(reply, code)
     assert arrived == ()
 
 

@@ -85,39 +85,38 @@ def h2_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
-class TestHttp2Upstream:
-    @pytest.mark.parametrize(
-        "block",
-        [
-            http2_fields(),
-            http2_fields(scheme="http"),
-            http2_fields(scheme="ftp"),
-            http2_fields(("te", "trailers")),
-            http2_fields(("host", "evil.example.com")),
-            http2_fields(("impersonate-user", "admin"), ("x-forwarded-proto", "http")),
-            http2_fields(("cookie", "a=b")),
-        ],
-    )
-    def test_an_http2_request_arrives_exactly(self, h2_stage: Stage, block: Fields) -> None:
-        reply, (arrived,) = send_http2(h2_stage, block, trailers=[("impersonate-user", "admin")])
-        assert reply.code == 201
-        assert arrived.body == BODY
+@pytest.mark.parametrize(
+    "block",
+    [
+        http2_fields(),
+        http2_fields(scheme="http"),
+        http2_fields(scheme="ftp"),
+        http2_fields(("te", "trailers")),
+        http2_fields(("host", "evil.example.com")),
+        http2_fields(("impersonate-user", "admin"), ("x-forwarded-proto", "http")),
+        http2_fields(("cookie", "a=b")),
+    ],
+)
+def test_an_http2_request_arrives_exactly(h2_stage: Stage, block: Fields) -> None:
+    reply, (arrived,) = send_http2(h2_stage, block, trailers=[("impersonate-user", "admin")])
+    assert reply.code == 201
+    assert arrived.body == BODY
 
-    @pytest.mark.parametrize(
-        "extra",
-        [(), ("TE: trailers",), ("X-Forwarded-Proto: http",), ("Connection: close",)],
-    )
-    def test_an_http_1_request_arrives_exactly(
-        self, h2_stage: Stage, extra: tuple[str, ...]
-    ) -> None:
-        outcome = h2_stage.send(post(extra=extra))
-        assert outcome.answer.code == 201
-        (arrived,) = outcome.arrived
-        assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
 
-    def test_requests_share_a_connection(self, h2_stage: Stage) -> None:
-        before = h2_stage.door.stat("cluster.api-server.upstream_cx_total")
-        assert {answer.code for answer in h2_stage.send_each([post()] * 50)} == {201}
-        assert len(h2_stage.arrived()) == 50
-        after = h2_stage.door.stat("cluster.api-server.upstream_cx_total")
-        assert after - before <= 1
+@pytest.mark.parametrize(
+    "extra",
+    [(), ("TE: trailers",), ("X-Forwarded-Proto: http",), ("Connection: close",)],
+)
+def test_an_http_1_request_arrives_exactly(h2_stage: Stage, extra: tuple[str, ...]) -> None:
+    outcome = h2_stage.send(post(extra=extra))
+    assert outcome.answer.code == 201
+    (arrived,) = outcome.arrived
+    assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
+
+
+def test_requests_share_a_connection(h2_stage: Stage) -> None:
+    before = h2_stage.door.stat("cluster.api-server.upstream_cx_total")
+    assert {answer.code for answer in h2_stage.send_each([post()] * 50)} == {201}
+    assert len(h2_stage.arrived()) == 50
+    after = h2_stage.door.stat("cluster.api-server.upstream_cx_total")
+    assert after - before <= 1

@@ -48,7 +48,7 @@ LISTS = {
 }
 
 
-@pytest.fixture(scope="module", params=HOPS)
+@pytest.fixture(scope="module", params=(0, *HOPS))
 def behind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, Stage]]:
@@ -61,6 +61,8 @@ def behind(
 
 def client(lines: tuple[str, ...], hops: int) -> str:
     """What the outermost trusted proxy saw: the last but `hops - 1`; the peer without that."""
+    if not hops:
+        return PEER
     entries = ",".join(line for line in lines if line).split(",")
     try:
         return str(ipaddress.ip_address(entries[-hops].strip(" \t")))

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import ssl
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -38,18 +39,20 @@ def identity(control_plane: ControlPlane) -> Identity:
     return control_plane.make_identity()
 
 
+def pod(
+    folder: Path, plane: ControlPlane, authority_pem: str
+) -> AbstractContextManager[RenderedDoor]:
+    """A door before the plane, which trusts this authority."""
+    config = config_of(CONFIG)
+    objects = render_objects(config, ClusterFacts())
+    return running_pod(folder, config, objects, api_server=plane.port, authority_pem=authority_pem)
+
+
 @pytest.fixture(scope="module")
 def door(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RenderedDoor]:
-    config = config_of(CONFIG)
-    with running_pod(
-        tmp_path_factory.mktemp("pod"),
-        config,
-        render_objects(config, ClusterFacts()),
-        api_server=control_plane.port,
-        authority_pem=control_plane.ca_pem,
-    ) as running:
+    with pod(tmp_path_factory.mktemp("pod"), control_plane, control_plane.ca_pem) as running:
         yield running
 
 
@@ -168,14 +171,7 @@ def test_the_port_of_the_probes_leads_nowhere(door: RenderedDoor, path: str) -> 
 def test_a_door_that_does_not_trust_the_api_server_lives_and_is_not_ready(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    config = config_of(CONFIG)
-    with running_pod(
-        tmp_path,
-        config,
-        render_objects(config, ClusterFacts()),
-        api_server=control_plane.port,
-        authority_pem=Authority().pem,
-    ) as door:
+    with pod(tmp_path, control_plane, Authority().pem) as door:
         assert probe(door, "/ready") == 503
         assert probe(door, "/alive") == 200
         # A client that still sends requests gets an answer from the door itself.

@@ -35,11 +35,8 @@ def verify(*arguments: str) -> tuple[int, str, str]:
     """The command as a person starts it."""
     done = subprocess.run(
         [sys.executable, "-m", "daypass", "verify", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
