@@ -474,10 +474,7 @@ def test_systemd_is_notified_of_readiness_and_liveness(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.settimeout(60)
-        environment = {
-            "NOTIFY_SOCKET": address.replace("\0", "@"),
-            "WATCHDOG_USEC": "300000",
-        }
+        environment = {"NOTIFY_SOCKET": address.replace("\0", "@"), "WATCHDOG_USEC": "300000"}
         door.refuse(503)
         with running_agent(config, environment=environment) as agent:
             assert wait_for_line(manager, agent, "STATUS=0 of 1 tokens are good")

@@ -18,14 +18,7 @@ import pytest
 
 from agent.running import CLEAN, Door, daypass
 from support.deadline import eventually
-from support.fake_door import (
-    SENTINEL,
-    FakeDoor,
-    answer,
-    jwt,
-    long_lived_token,
-    short_lived_token,
-)
+from support.fake_door import SENTINEL, FakeDoor, answer, jwt, long_lived_token, short_lived_token
 from support.messages import check
 
 MODES = (pytest.param((), id="variable"), pytest.param(("--file",), id="file"))
@@ -41,10 +34,7 @@ def runtime(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(door: Door, tmp_path: Path, runtime: Path) -> dict[str, str]:
     """Credentials for the door, as a person sets them."""
-    return {
-        "DAYPASS_CREDENTIALS": str(door.credentials(tmp_path)),
-        "XDG_RUNTIME_DIR": str(runtime),
-    }
+    return {"DAYPASS_CREDENTIALS": str(door.credentials(tmp_path)), "XDG_RUNTIME_DIR": str(runtime)}
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -213,10 +203,7 @@ def test_githubs_request_token_is_not_passed_on(
     given = answer(200, json.dumps({"value": jwt({"sub": "repo:a", "aud": "x"}, "c2ln")}))
     with FakeDoor(given, context=None) as github:
         file = door.credentials(
-            tmp_path,
-            token={"github": {"audience": "x"}},
-            namespace="team",
-            serviceAccount="bot",
+            tmp_path, token={"github": {"audience": "x"}}, namespace="team", serviceAccount="bot"
         )
         environment = {
             "DAYPASS_CREDENTIALS": str(file),
@@ -374,12 +361,7 @@ def test_the_commands_output_ends_with_the_command(run: Run, door: Door) -> None
     ],
 )
 def test_a_command_that_cannot_run_exits_as_in_a_shell(
-    run: Run,
-    runtime: Path,
-    mode: tuple[str, ...],
-    command: str,
-    code: int,
-    reason: str,
+    run: Run, runtime: Path, mode: tuple[str, ...], command: str, code: int, reason: str
 ) -> None:
     done = run(*mode, "--", command)
     assert (done.returncode, done.stdout) == (code, "")

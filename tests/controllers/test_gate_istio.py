@@ -365,8 +365,7 @@ def test_the_token_goes_on_where_it_is_asked_for(gate: IstioGate) -> None:
     gate.configure("forwardToken: true")
     line = gate.bearer()
     headers = eventually(
-        "the token arrives",
-        lambda: h if "authorization" in (h := seen(gate.send(line))) else None,
+        "the token arrives", lambda: h if "authorization" in (h := seen(gate.send(line))) else None
     )
     assert headers["authorization"] == line.partition(": ")[2]
     assert headers["kubeflow-userid"] == gate.identity.user

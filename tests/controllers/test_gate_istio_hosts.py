@@ -81,9 +81,7 @@ def test_requests_for_unguarded_host_names_are_not_checked(gate: IstioGate) -> N
     assert finding.level is Level.WARNING
     anybody, *others = finding.fact.split("\n")
     for line, values in zip(
-        (anybody, *others),
-        (("/every", GUARDED), ("/other", OTHER)),
-        strict=True,
+        (anybody, *others), (("/every", GUARDED), ("/other", OTHER)), strict=True
     ):
         for value in ("VirtualService istio-system", "Gateway istio-system/public", "gate.hosts"):
             assert value in line

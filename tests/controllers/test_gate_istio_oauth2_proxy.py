@@ -12,21 +12,8 @@ from daypass._core.reasons import Reason
 from daypass.render.objects import GATE
 from support.deadline import eventually
 from support.gate_differences import assert_refused
-from support.istio_gates import (
-    FILTERS,
-    GUARDED,
-    OTHER,
-    IstioGate,
-    running_istio_gate,
-    seen,
-    signed,
-)
-from support.kubeflow_logins import (
-    PROVIDERS,
-    UNSIGNED,
-    KubeflowLogin,
-    running_kubeflow_login,
-)
+from support.istio_gates import FILTERS, GUARDED, OTHER, IstioGate, running_istio_gate, seen, signed
+from support.kubeflow_logins import PROVIDERS, UNSIGNED, KubeflowLogin, running_kubeflow_login
 from support.oauth2_proxy import USER, IdentityProvider, running_identity_provider
 from support.raw import Answer
 from support.tokens import Signer
@@ -205,9 +192,7 @@ ANSWERS = {
 }
 
 
-def test_what_is_not_the_clusters_goes_the_way_it_goes_without_a_gate(
-    login: KubeflowLogin,
-) -> None:
+def test_what_is_not_the_clusters_goes_the_way_it_goes_without_a_gate(login: KubeflowLogin) -> None:
     gate = login.gate
     lines = {
         "provider": f"Authorization: Bearer {login.provider.id_token()}",

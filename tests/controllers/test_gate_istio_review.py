@@ -54,8 +54,7 @@ def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> 
     arguments = ("--kubeconfig", str(running.plane.kubeconfig), "--without-watch")
     with gate_serve_over_tls(folder, config, pair, *arguments) as served:
         running.apply(
-            secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem}),
-            service_at(GATE, served.port),
+            secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem}), service_at(GATE, served.port)
         )
         yield served.child
 

@@ -125,9 +125,7 @@ def remove_socket(authorizer: LocalAuthorizer) -> None:
 @pytest.mark.parametrize("end", [end_thread, end_work, remove_socket])
 @pytest.mark.parametrize("check", ["review", "both"])
 def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
-    tmp_path_factory: pytest.TempPathFactory,
-    check: str,
-    end: Callable[[LocalAuthorizer], None],
+    tmp_path_factory: pytest.TempPathFactory, check: str, end: Callable[[LocalAuthorizer], None]
 ) -> None:
     with LocalStack(tmp_path_factory.mktemp("s"), config=config(check)) as stack:
         identities = [stack.make_identity(name=name) for name in ("one", "two", "other")]

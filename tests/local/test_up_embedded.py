@@ -72,9 +72,7 @@ def test_no_folder_is_made_if_a_port_is_in_use(tmp_path: Path) -> None:
     assert not list(up.runtime.iterdir())
 
 
-def test_a_failed_start_leaves_no_state_for_the_next_one(
-    tmp_path: Path,
-) -> None:
+def test_a_failed_start_leaves_no_state_for_the_next_one(tmp_path: Path) -> None:
     state = tmp_path / "state-of-it"
     state.mkdir(0o700)
     arguments = ["--state", str(state)]

@@ -17,14 +17,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
-from support.envoy_gateway import (
-    apply,
-    endpoints,
-    gateway,
-    listener,
-    namespace,
-    route,
-)
+from support.envoy_gateway import apply, endpoints, gateway, listener, namespace, route
 from support.gate_differences import assert_refused
 from support.gateway_stage import (
     APPS,

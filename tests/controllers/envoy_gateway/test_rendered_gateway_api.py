@@ -19,14 +19,7 @@ from support.children import Child
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import PUBLISHED, post
-from support.envoy_gateway import (
-    apply,
-    conditions,
-    endpoints,
-    gateway,
-    listener,
-    namespace,
-)
+from support.envoy_gateway import apply, conditions, endpoints, gateway, listener, namespace
 from support.objects import config_map, tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange

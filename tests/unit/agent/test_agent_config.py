@@ -142,12 +142,7 @@ MISTAKES = [
     ("lifetime 1.5", token("lifetime = 1.5"), "token 1: lifetime", ""),
     ("lifetime true", token("lifetime = true"), "token 1: lifetime", ""),
     ("lifetime 60", token("lifetime = 60"), "token 1: lifetime .*60 s", "from 600 to"),
-    (
-        "format yaml",
-        token('format = "yaml"'),
-        "token 1: format .*'yaml'",
-        "token, header, json",
-    ),
+    ("format yaml", token('format = "yaml"'), "token 1: format .*'yaml'", "token, header, json"),
     ("hook a number", token("on_renewal = [1]"), "token 1: on_renewal 1", ""),
     ("empty hook", token("on_renewal = [{}]"), "token 1: on_renewal 1", "pid_file"),
     ("signal without a file", token('on_renewal = [{signal = "HUP"}]'), "on_renewal 1", ""),

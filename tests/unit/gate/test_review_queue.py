@@ -139,9 +139,7 @@ steps = st.lists(
 
 
 @given(steps=steps)
-def test_every_request_is_answered_exactly_once(
-    steps: list[tuple[str, int, str]],
-) -> None:
+def test_every_request_is_answered_exactly_once(steps: list[tuple[str, int, str]]) -> None:
     queue: ReviewQueue[int] = ReviewQueue(most_at_once=3, most_waiting=5, timeout_seconds=2.0)
     now, count, in_flight = 0.0, 0, []
     answered: list[int] = []

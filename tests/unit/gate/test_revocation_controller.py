@@ -137,9 +137,7 @@ def test_a_deletion_is_recorded_before_it_is_published(world: World) -> None:
     assert world.objects.written[:3] == ["watch", "daypass-gate-known", "daypass-gate-revoked-0"]
 
 
-def test_a_replica_publishes_only_once_it_holds_the_lease(
-    world: World,
-) -> None:
+def test_a_replica_publishes_only_once_it_holds_the_lease(world: World) -> None:
     one, two = world.watch("one"), world.watch("two")
     world.turn(one)
     assert not world.turn(two)
@@ -307,9 +305,7 @@ def test_a_successor_does_not_rewrite_unchanged_parts(world: World) -> None:
     assert _parts_written(world) == ["daypass-gate-revoked-0"]
 
 
-def test_an_entry_stays_in_place_until_its_copy_is_published(
-    world: World,
-) -> None:
+def test_an_entry_stays_in_place_until_its_copy_is_published(world: World) -> None:
     watch = world.leader()
     world.delete(watch, "s-1")
     world.turn(watch)
@@ -432,9 +428,7 @@ def test_after_a_damaged_record_is_deleted_older_tokens_are_refused(
     assert world.issued_after() > began
 
 
-def test_a_running_controller_rewrites_a_lost_record_and_refuses_no_token(
-    world: World,
-) -> None:
+def test_a_running_controller_rewrites_a_lost_record_and_refuses_no_token(world: World) -> None:
     watch = world.leader()
     del world.objects.objects[f"{HOME}daypass-gate-known"]
     world.delete(watch, "s-1")

@@ -215,9 +215,7 @@ def test_the_gate_closes_without_events_and_opens_again(running: Running) -> Non
     check(running.lines[2], reason="log")
 
 
-def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(
-    running: Running,
-) -> None:
+def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(running: Running) -> None:
     running.is_recorded("s-1")
     away = running.file.parent.with_name("away")
     running.file.parent.rename(away)

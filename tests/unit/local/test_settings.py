@@ -11,10 +11,7 @@ from daypass._core.errors import UsageError
 from daypass.config import Address, parse
 from daypass.kube.certificates import Authority
 from daypass.local.settings import envoy_settings
-from daypass.render.envoy.settings import (
-    GateSettings,
-    Upstream,
-)
+from daypass.render.envoy.settings import GateSettings, Upstream
 from support.messages import raises
 
 
@@ -45,10 +42,7 @@ local: {{{changes}}}
 
 def test_without_an_upstream_the_gate_guards_the_echo_service(tmp_path: Path) -> None:
     guarded = gate_of(tmp_path, "").protected
-    assert (guarded.address, guarded.authority_file) == (
-        Address(host="127.0.0.1", port=2),
-        "",
-    )
+    assert (guarded.address, guarded.authority_file) == (Address(host="127.0.0.1", port=2), "")
 
 
 @pytest.mark.parametrize(
@@ -56,11 +50,7 @@ def test_without_an_upstream_the_gate_guards_the_echo_service(tmp_path: Path) ->
     [("http://apis", 80, False), ("http://apis:8080", 8080, False), ("https://apis", 443, True)],
 )
 def test_an_upstream_with_https_is_verified(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    upstream: str,
-    port: int,
-    verified: bool,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str, port: int, verified: bool
 ) -> None:
     authorities = tmp_path / "authorities.crt"
     authorities.touch()

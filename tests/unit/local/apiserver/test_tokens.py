@@ -7,12 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from daypass.local.apiserver.tokens import (
-    SigningKey,
-    UnknownKeyError,
-    base64url,
-    bearer,
-)
+from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, base64url, bearer
 from unit.local.apiserver.world import GATE, TEAM, World, claims, token_secret
 
 SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}
@@ -57,9 +52,7 @@ def test_an_authentication_is_cached_for_ten_seconds_and_not_renewed(world: Worl
     assert "service account token has been invalidated" in world.review(token)["error"]
 
 
-def test_a_recreated_secret_revives_only_the_long_lived_token(
-    world: World,
-) -> None:
+def test_a_recreated_secret_revives_only_the_long_lived_token(world: World) -> None:
     """As in Kubernetes: nothing in a long-lived token changes with its Secret's UID, so the token
     is made again byte for byte. Hence a name is never used twice.
     """
