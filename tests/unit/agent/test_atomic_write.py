@@ -5,35 +5,22 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from daypass.agent.atomic_write import write_atomically
-from daypass.agent.config import TokenFile
-
-
-def target(path: Path, **changes: object) -> TokenFile:
-    made = TokenFile.private(str(path), audience=None, lifetime_seconds=None)
-    return replace(made, **changes)  # type: ignore[arg-type]
+from unit.agent.placing import place
 
 
 def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder))
 
 
-@pytest.fixture(params=["file", "volume"])
-def layout(request: pytest.FixtureRequest) -> str:
-    """Both ways of putting a file in place."""
-    return str(request.param)
-
-
 def test_the_file_has_its_content_and_mode(tmp_path: Path, layout: str) -> None:
     before = os.umask(0o777)
     try:
         for content in (b"one", b"", b"three" * 5000):
-            write_atomically(target(tmp_path / "t", layout=layout, mode=0o640), content)
+            place(tmp_path / "t", content, layout=layout, mode=0o640)
             assert (tmp_path / "t").read_bytes() == content
             assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o640
     finally:
@@ -41,23 +28,23 @@ def test_the_file_has_its_content_and_mode(tmp_path: Path, layout: str) -> None:
 
 
 def test_a_changed_mode_is_restored(tmp_path: Path, layout: str) -> None:
-    write_atomically(target(tmp_path / "t", layout=layout), b"one")
+    place(tmp_path / "t", b"one", layout=layout)
     os.chmod(tmp_path / "t", 0o666)  # noqa: S103 - the harm
-    write_atomically(target(tmp_path / "t", layout=layout), b"two")
+    place(tmp_path / "t", b"two", layout=layout)
     assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o600
 
 
 def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     (tmp_path / ".t.daypass-deadbeef").write_text("of a run that was killed")
     (tmp_path / ".other.daypass-deadbeef").write_text("somebody else's")
-    write_atomically(target(tmp_path / "t"), b"one")
+    place(tmp_path / "t", b"one")
     assert names(tmp_path) == [".other.daypass-deadbeef", "t"]
 
 
 def test_a_link_is_replaced_and_what_it_leads_to_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "t").symlink_to("precious")
-    write_atomically(target(tmp_path / "t"), b"one")
+    place(tmp_path / "t", b"one")
     assert not (tmp_path / "t").is_symlink()
     assert (tmp_path / "precious").read_text() == "precious"
 
@@ -69,14 +56,14 @@ def test_a_failed_placement_changes_nothing(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    write_atomically(target(tmp_path / "t", layout=layout), b"one")
+    place(tmp_path / "t", b"one", layout=layout)
     before = names(tmp_path)
     if harm == "full":
         monkeypatch.setattr(os, "fsync", fail)
     else:
         monkeypatch.setattr(os, "fchown", fail)
     with pytest.raises(OSError, match="No space left"):
-        write_atomically(target(tmp_path / "t", layout=layout, user_id=0), b"two")
+        place(tmp_path / "t", b"two", layout=layout, user_id=0)
     assert (tmp_path / "t").read_bytes() == b"one"
     assert names(tmp_path) == before
 
@@ -95,9 +82,7 @@ def test_the_owner_is_set_before_the_mode(
         seen.append((oct(stat.S_IMODE(os.fstat(descriptor).st_mode)), uid, gid))
 
     monkeypatch.setattr(os, "fchown", fchown)
-    write_atomically(
-        target(tmp_path / "t", layout=layout, mode=0o440, user_id=user, group_id=group), b"one"
-    )
+    place(tmp_path / "t", b"one", layout=layout, mode=0o440, user_id=user, group_id=group)
     expected = (-1 if user is None else user, -1 if group is None else group)
     assert seen == [("0o600", *expected)]
     assert stat.S_IMODE(os.stat(tmp_path / "t").st_mode) == 0o440
@@ -107,8 +92,8 @@ def test_the_owner_is_set_before_the_mode(
 
 
 def test_a_volume_looks_as_the_kubelet_makes_it(tmp_path: Path) -> None:
-    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
-    write_atomically(target(tmp_path / "b", layout="volume"), b"2")
+    place(tmp_path / "a", b"1", layout="volume")
+    place(tmp_path / "b", b"2", layout="volume")
     assert os.readlink(tmp_path / "a") == "..data/a"
     assert (tmp_path / "..data").is_symlink()
     assert names(tmp_path / "..data") == ["a", "b"]
@@ -116,9 +101,9 @@ def test_a_volume_looks_as_the_kubelet_makes_it(tmp_path: Path) -> None:
 
 
 def test_a_swap_keeps_the_other_files_with_their_modes(tmp_path: Path) -> None:
-    write_atomically(target(tmp_path / "a", layout="volume", mode=0o640), b"1")
-    write_atomically(target(tmp_path / "b", layout="volume"), b"2")
-    write_atomically(target(tmp_path / "b", layout="volume"), b"3")
+    place(tmp_path / "a", b"1", layout="volume", mode=0o640)
+    place(tmp_path / "b", b"2", layout="volume")
+    place(tmp_path / "b", b"3", layout="volume")
     assert (tmp_path / "a").read_bytes() == b"1"
     assert stat.S_IMODE(os.stat(tmp_path / "a").st_mode) == 0o640
 
@@ -126,18 +111,18 @@ def test_a_swap_keeps_the_other_files_with_their_modes(tmp_path: Path) -> None:
 def test_exactly_one_old_generation_is_kept(tmp_path: Path) -> None:
     for number in range(5):
         before = os.readlink(tmp_path / "..data") if number else None
-        write_atomically(target(tmp_path / "a", layout="volume"), b"%d" % number)
+        place(tmp_path / "a", b"%d" % number, layout="volume")
         if before:
             assert (tmp_path / before / "a").read_bytes() == b"%d" % (number - 1)
     assert sum(name.startswith("..daypass-") for name in names(tmp_path)) == 2
 
 
 def test_the_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
+    place(tmp_path / "a", b"1", layout="volume")
     (tmp_path / "..daypass-00000000").mkdir()
     (tmp_path / "..daypass-00000000" / "a").write_text("half")
     (tmp_path / "..data_next").symlink_to("..daypass-00000000")
-    write_atomically(target(tmp_path / "a", layout="volume"), b"2")
+    place(tmp_path / "a", b"2", layout="volume")
     assert (tmp_path / "a").read_bytes() == b"2"
     assert not (tmp_path / "..data_next").exists()
     assert not (tmp_path / "..daypass-00000000").exists()
@@ -146,14 +131,14 @@ def test_the_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
 def test_a_folder_of_another_program_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "..2026_01_01").mkdir()
     (tmp_path / "..data").symlink_to("..2026_01_01")
-    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
+    place(tmp_path / "a", b"1", layout="volume")
     assert (tmp_path / "..2026_01_01").is_dir()
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
 def test_a_plain_file_becomes_a_link_into_the_volume(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
-    write_atomically(target(tmp_path / "a", layout="volume"), b"1")
+    place(tmp_path / "a", b"1", layout="volume")
     assert (tmp_path / "a").is_symlink()
     assert (tmp_path / "a").read_bytes() == b"1"
 
@@ -161,7 +146,7 @@ def test_a_plain_file_becomes_a_link_into_the_volume(tmp_path: Path) -> None:
 def test_a_reader_always_sees_a_complete_token(tmp_path: Path, layout: str) -> None:
     """Never nothing, never a part, never the end of one with the beginning of another."""
     whole = [bytes([65 + n]) * 4096 for n in range(20)]
-    write_atomically(target(tmp_path / "t", layout=layout), whole[0])
+    place(tmp_path / "t", whole[0], layout=layout)
     torn: list[bytes] = []
     seen: set[bytes] = set()
     done = threading.Event()
@@ -185,7 +170,7 @@ def test_a_reader_always_sees_a_complete_token(tmp_path: Path, layout: str) -> N
     try:
         for _ in range(10):
             for content in whole:
-                write_atomically(target(tmp_path / "t", layout=layout), content)
+                place(tmp_path / "t", content, layout=layout)
     finally:
         done.set()
         for reader in readers:

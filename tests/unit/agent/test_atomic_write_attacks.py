@@ -12,15 +12,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daypass.agent import atomic_write
-from daypass.agent.atomic_write import write_atomically
-from daypass.agent.config import TokenFile
+from unit.agent.placing import place
 
 WRITER = """
 import sys
@@ -33,12 +31,6 @@ print("begun", flush=True)
 for number in range(int(count)):
     write_atomically(replace(made, layout=layout), f"{letter}{number:08}".encode() * 500)
 """
-
-
-@pytest.fixture(params=["file", "volume"])
-def layout(request: pytest.FixtureRequest) -> str:
-    """Both ways of putting a file in place."""
-    return str(request.param)
 
 
 @pytest.fixture
@@ -55,11 +47,6 @@ def outside(tmp_path: Path) -> Path:
     (tmp_path / "outside" / "precious").write_text("precious")
     (tmp_path / "outside" / "precious").chmod(0o600)
     return tmp_path / "outside"
-
-
-def target(path: Path, layout: str) -> TokenFile:
-    made = TokenFile.private(str(path), audience=None, lifetime_seconds=None)
-    return replace(made, layout=layout)
 
 
 def assert_untouched(outside: Path) -> None:
@@ -95,7 +82,7 @@ def test_a_data_link_that_leads_elsewhere_is_not_followed(
     (folder / "..daypass-y").mkdir()
     (folder / "..data").symlink_to(leads_to)
     for number in range(3):
-        write_atomically(target(folder / "t", "volume"), b"%d" % number)
+        place(folder / "t", b"%d" % number, layout="volume")
         assert (folder / "t").read_bytes() == b"%d" % number
         assert_untouched(outside)
     assert_tidy(folder, {"t"}, "volume")
@@ -114,7 +101,7 @@ def test_a_new_generation_that_becomes_a_link_is_not_followed(
 
     monkeypatch.setattr(os, "mkdir", swap)
     with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
-        write_atomically(target(folder / "t", "volume"), b"one")
+        place(folder / "t", b"one", layout="volume")
     assert_untouched(outside)
     assert not (folder / "t").exists()
 
@@ -123,7 +110,7 @@ def test_a_new_generation_that_becomes_a_link_is_not_followed(
 def test_a_folder_that_becomes_a_link_is_not_followed(
     folder: Path, outside: Path, layout: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_atomically(target(folder / "t", layout), b"one")
+    place(folder / "t", b"one", layout=layout)
     moved = folder.with_name("moved")
     real = getattr(os, moment)
 
@@ -135,13 +122,13 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
 
     monkeypatch.setattr(os, moment, swap)
     with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
-        write_atomically(target(folder / "t", layout), b"two")
+        place(folder / "t", b"two", layout=layout)
     assert_untouched(outside)
     assert (moved / "t").read_bytes() in (b"one", b"two")
     assert_tidy(moved, {"t"}, layout)
     folder.unlink()
     moved.rename(folder)
-    write_atomically(target(folder / "t", layout), b"three")
+    place(folder / "t", b"three", layout=layout)
     assert (folder / "t").read_bytes() == b"three"
 
 
@@ -149,13 +136,13 @@ def test_a_missing_folder_is_an_error_until_it_returns(folder: Path, layout: str
     folder.rmdir()
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
-            write_atomically(target(folder / "t", layout), b"one")
+            place(folder / "t", b"one", layout=layout)
     folder.touch()
     with pytest.raises(NotADirectoryError):
-        write_atomically(target(folder / "t", layout), b"one")
+        place(folder / "t", b"one", layout=layout)
     folder.unlink()
     folder.mkdir()
-    write_atomically(target(folder / "t", layout), b"one")
+    place(folder / "t", b"one", layout=layout)
     assert (folder / "t").read_bytes() == b"one"
 
 
@@ -163,11 +150,11 @@ def test_a_folder_in_place_of_the_file_leaves_no_temporary_files(folder: Path, l
     (folder / "t").mkdir()
     for _ in range(5):
         with pytest.raises(OSError):  # noqa: PT011 - which one is the machine's to say
-            write_atomically(target(folder / "t", layout), b"one")
+            place(folder / "t", b"one", layout=layout)
     generations = [name for name in os.listdir(folder) if "daypass" in name]
     assert len(generations) <= (2 if layout == "volume" else 0)
     (folder / "t").rmdir()
-    write_atomically(target(folder / "t", layout), b"two")
+    place(folder / "t", b"two", layout=layout)
     assert (folder / "t").read_bytes() == b"two"
 
 
@@ -197,7 +184,7 @@ def test_concurrent_agents_do_not_lose_each_others_files(
 def test_an_agent_killed_at_any_moment_leaves_complete_files_and_no_lock(
     folder: Path, layout: str
 ) -> None:
-    write_atomically(target(folder / "t", layout), b"w00000000" * 500)
+    place(folder / "t", b"w00000000" * 500, layout=layout)
     for round_ in range(12):
         process = writer(folder / "t", layout, "w", 1_000_000)
         assert process.stdout is not None
@@ -208,19 +195,19 @@ def test_an_agent_killed_at_any_moment_leaves_complete_files_and_no_lock(
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         assert is_whole((folder / "t").read_bytes())
-        write_atomically(target(folder / "t", layout), b"w00000001" * 500)
+        place(folder / "t", b"w00000001" * 500, layout=layout)
         assert_tidy(folder, {"t"}, layout)
 
 
 def test_a_locked_folder_delays_one_attempt_and_breaks_nothing(
     folder: Path, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_atomically(target(folder / "t", layout), b"one")
+    place(folder / "t", b"one", layout=layout)
     monkeypatch.setattr(atomic_write, "_LOCK_PAUSE_SECONDS", 0.001)
     with atomic_write._opened(str(folder)), pytest.raises(BlockingIOError):
-        write_atomically(target(folder / "t", layout), b"two")
+        place(folder / "t", b"two", layout=layout)
     assert (folder / "t").read_bytes() == b"one"
-    write_atomically(target(folder / "t", layout), b"three")
+    place(folder / "t", b"three", layout=layout)
     assert (folder / "t").read_bytes() == b"three"
 
 
@@ -292,13 +279,13 @@ def test_an_attack_on_the_folder_touches_nothing_outside_it(
     with attacked(attacks(folder, outside)[name]):
         for number in range(150):
             with suppress(OSError):
-                write_atomically(target(folder / "t", layout), b"w%08d" % number * 500)
+                place(folder / "t", b"w%08d" % number * 500, layout=layout)
             # A user who may replace the folder by a link decides where tokens go.
             assert_precious(outside) if name == "swap" else assert_untouched(outside)
     for junk in ("away", "mine"):
         with suppress(OSError):
             (folder / junk).unlink()
-    write_atomically(target(folder / "t", layout), b"w00000999" * 500)
+    place(folder / "t", b"w00000999" * 500, layout=layout)
     assert (folder / "t").read_bytes() == b"w00000999" * 500
     assert_precious(outside)
     assert not [each for each in os.listdir(outside) if each.startswith(".t.daypass-")]

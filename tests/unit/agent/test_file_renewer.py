@@ -56,13 +56,17 @@ class Scene:
     def renewer(self, *, stagger_seconds: int = 0, **changes: object) -> FileRenewer:
         target = replace(self.file, **changes)  # type: ignore[arg-type]
         return FileRenewer(
-            target,
-            self.credentials,
-            self.log,
-            self.timing,
-            stagger_seconds=stagger_seconds,
+            target, self.credentials, self.log, self.timing, stagger_seconds=stagger_seconds,
             renewed=self._count,
-        )
+        )  # fmt: skip
+
+    def renewed_once(self) -> FileRenewer:
+        renewer = self.renewer()
+        assert renewer.renew()
+        return renewer
+
+    def content(self) -> bytes:
+        return Path(self.file.path).read_bytes()
 
     def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.lines]
@@ -86,12 +90,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    """A folder, a door, a clock."""
     return Scene(tmp_path)
-
-
-def text(scene: Scene) -> bytes:
-    return Path(scene.file.path).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_the_file_holds_the_token_in_the_configured_format(
     scene: Scene, form: str, content: str
 ) -> None:
     assert scene.renewer(format=form).renew()
-    assert text(scene) == content.encode()
+    assert scene.content() == content.encode()
 
 
 def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None:
@@ -130,21 +129,18 @@ def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [
-        pytest.param(REFUSED, "because", id="refused"),
-        pytest.param(ValueError(VALUE), "ValueError", id="unexpected"),
-    ],
+    [(REFUSED, "because"), (ValueError(VALUE), "ValueError")],
+    ids=["refused", "unexpected"],
 )
 def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
     scene: Scene, answer: bytes | Exception, reason: str
 ) -> None:
-    renewer = scene.renewer()
-    renewer.renew()
-    before = text(scene)
+    renewer = scene.renewed_once()
+    before = scene.content()
     scene.answers = [answer]
     scene.pass_time(renewer.wait_seconds())
     assert not renewer.renew()
-    assert text(scene) == before
+    assert scene.content() == before
     status = renewer.status()
     assert (status.is_good, status.renewals, status.failures) == (True, 1, 1)
     event = scene.events()[-1]
@@ -166,13 +162,12 @@ def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
     assert str(tmp_path / "out") in str(scene.events()[-1]["message"])
     (tmp_path / "moved").rename(tmp_path / "out")
     assert renewer.renew()
-    assert text(scene) == VALUE.encode()
+    assert scene.content() == VALUE.encode()
     assert scene.asked == 1
 
 
 def test_no_token_is_renewed_once_the_credentials_are_removed(scene: Scene, tmp_path: Path) -> None:
-    renewer = scene.renewer()
-    renewer.renew()
+    renewer = scene.renewed_once()
     (tmp_path / "bot.json").unlink()
     scene.pass_time(renewer.wait_seconds())
     assert not renewer.renew()
@@ -180,15 +175,9 @@ def test_no_token_is_renewed_once_the_credentials_are_removed(scene: Scene, tmp_
     assert renewer.status().is_good
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(28, "No space left on device", "/x"), "/x: No space left on device"),
-        (OSError(28, "No space left on device"), "No space left on device"),
-    ],
-)
-def test_an_error_of_the_system_is_explained_in_one_line(error: OSError, words: str) -> None:
-    assert explain(error) == words
+def test_an_error_of_the_system_is_explained_in_one_line() -> None:
+    full = "No space left on device"
+    assert (explain(OSError(28, full, "/x")), explain(OSError(28, full))) == (f"/x: {full}", full)
 
 
 # -- when
@@ -220,15 +209,13 @@ def test_a_file_is_renewed_well_before_its_token_expires(
 
 def test_a_server_that_grants_short_tokens_is_not_flooded(scene: Scene) -> None:
     scene.granted_seconds = 1
-    renewer = scene.renewer()
-    renewer.renew()
+    renewer = scene.renewed_once()
     assert renewer.wait_seconds() >= 1
 
 
 def test_the_larger_of_two_elapsed_times_is_used(scene: Scene) -> None:
     """A machine may sleep, while its monotonic clock stops."""
-    renewer = scene.renewer()
-    renewer.renew()
+    renewer = scene.renewed_once()
     scene.pass_time(1)
     scene.timing.fake_clock.now_unix += 4000
     assert renewer.wait_seconds() == 0
@@ -259,8 +246,7 @@ def test_the_retry_after_of_a_busy_door_is_waited(scene: Scene) -> None:
 
 
 def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -> None:
-    renewer = scene.renewer()
-    renewer.renew()
+    renewer = scene.renewed_once()
 
     def fail_after(seconds: float) -> None:
         scene.answers = [REFUSED]
@@ -272,7 +258,7 @@ def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -
     fail_after(3589)
     assert [event["event"] for event in scene.events()] == ["renewed", "renewal_failed"]
     fail_after(1)
-    assert text(scene) == VALUE.encode()
+    assert scene.content() == VALUE.encode()
     assert not renewer.status().is_good
     ended = [event for event in scene.events() if event["event"] == "token_ended"]
     assert [event["level"] for event in ended] == ["error"]
@@ -313,26 +299,25 @@ def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
     check(str(event["message"]), reason="hook_failed")
 
 
-def test_a_proxy_that_cannot_be_used_fails_the_hook_and_not_the_agent(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("hook", "offending"),
+    [
+        (lambda _: PostHook(url="https://gate.example.com/reload", timeout_seconds=1), "socks5"),
+        (lambda folder: SignalHook(number=15, pid_file=f"{folder}/pipe.pid"), "/pipe.pid"),
+    ],
+    ids=["a proxy that cannot be used", "a pid file that is a pipe"],
+)
+def test_a_hook_that_cannot_run_fails_without_blocking_or_ending_the_agent(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    hook: Callable[[Path], PostHook | SignalHook], offending: str,
+) -> None:  # fmt: skip
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.delenv("https_proxy", raising=False)
-    hook = PostHook(url="https://gate.example.com/reload", timeout_seconds=1)
-    assert not scene.renewer(hooks=(hook,)).renew()
+    os.mkfifo(tmp_path / "pipe.pid")
+    assert not scene.renewer(hooks=(hook(tmp_path),)).renew()
     event = scene.events()[-1]
     assert event["event"] == "hook_failed"
-    assert "socks5" in str(event["message"])
-    check(str(event["message"]), reason="hook_failed")
-
-
-def test_a_pid_file_that_is_a_pipe_does_not_block(scene: Scene, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x.pid")
-    hook = SignalHook(number=15, pid_file=str(tmp_path / "x.pid"))
-    assert not scene.renewer(hooks=(hook,)).renew()
-    event = scene.events()[-1]
-    assert event["event"] == "hook_failed"
-    assert str(tmp_path / "x.pid") in str(event["message"])
+    assert offending in str(event["message"])
     check(str(event["message"]), reason="hook_failed")
 
 
@@ -357,8 +342,7 @@ def test_a_renewal_requested_during_another_runs_afterwards(scene: Scene) -> Non
 
 
 def test_a_waiting_renewer_stops_when_asked(scene: Scene) -> None:
-    renewer = scene.renewer()
-    renewer.renew()
+    renewer = scene.renewed_once()
     run(renewer, renewer.stop)
     assert scene.asked == 1
 

@@ -18,12 +18,26 @@ from daypass.gate.decision import SKEW_SECONDS, Review
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.crowds import resident_bytes
 from support.messages import check
-from support.reviewing import GOOD, HOST, REFUSED, Tried, claims
-from support.tokens import AUDIENCE, USER, encode
+from support.reviewing import GOOD, HOST, REFUSED, SIGNER, Tried, claims
+from support.timing import FakeClock
+from support.tokens import AUDIENCE, ISSUER, USER, encode
 
 
-def test_a_token_accepted_by_the_api_server_passes_with_identity_headers() -> None:
-    answer = Tried().bearer()
+@pytest.fixture
+def tried() -> Tried:
+    return Tried()
+
+
+@pytest.fixture
+def cached(tried: Tried) -> str:
+    """The Authorization header of a token that has passed, and is cached for a minute."""
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line).is_allowed
+    return line
+
+
+def test_a_token_accepted_by_the_api_server_passes_with_identity_headers(tried: Tried) -> None:
+    answer = tried.bearer()
     assert answer.reason is Reason.ALLOWED
     assert dict(answer.headers) == {
         "kubeflow-userid": USER,
@@ -34,8 +48,7 @@ def test_a_token_accepted_by_the_api_server_passes_with_identity_headers() -> No
     assert answer.removed == ("authorization",)
 
 
-def test_a_token_is_reviewed_once_and_then_cached() -> None:
-    tried = Tried()
+def test_a_token_is_reviewed_once_and_then_cached(tried: Tried) -> None:
     line = f"Bearer {tried.token()}"
     answers = {tried.ask(line) for _ in range(5)}
     assert len(answers) == len(tried.asked) == 1
@@ -58,9 +71,7 @@ def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
     assert len(tried.asked) == 2
 
 
-def test_a_decision_is_forgotten_after_its_time() -> None:
-    tried = Tried(remember_seconds=60)
-    tried.bearer()
+def test_a_decision_is_forgotten_after_its_time(tried: Tried, cached: str) -> None:
     tried.clock.advance(59)
     tried.authorizer.tick()
     assert len(tried.authorizer.cache) == 1
@@ -69,49 +80,40 @@ def test_a_decision_is_forgotten_after_its_time() -> None:
     assert len(tried.authorizer.cache) == 0
 
 
-def test_a_clock_that_is_set_back_does_not_extend_the_cache() -> None:
-    tried = Tried(remember_seconds=60)
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
+def test_a_clock_that_is_set_back_does_not_extend_the_cache(tried: Tried, cached: str) -> None:
     tried.clock.advance(61)
-    tried.clock.now_unix -= 3600
-    tried.clock.now_unix += 3590  # ten seconds back: within the skew
-    tried.ask(line)
+    tried.clock.now_unix -= 10  # within the skew
+    tried.ask(cached)
     assert len(tried.asked) == 2
 
 
-def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires() -> None:
-    tried = Tried(remember_seconds=60)
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
+def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires(
+    tried: Tried, cached: str
+) -> None:
     tried.clock.advance(50)
-    assert tried.ask(line).is_allowed, "no request waits for it"
+    assert tried.ask(cached).is_allowed, "no request waits for it"
     assert len(tried.asked) == 2
     tried.clock.advance(20)
-    assert tried.ask(line).is_allowed
+    assert tried.ask(cached).is_allowed
     assert len(tried.asked) == 2, "cached again from the second review on"
 
 
-def test_a_token_refused_by_a_repeated_review_is_dropped_at_once() -> None:
-    tried = Tried(remember_seconds=60)
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
+def test_a_token_refused_by_a_repeated_review_is_dropped_at_once(tried: Tried, cached: str) -> None:
     tried.clock.advance(50)
     tried.says = lambda token: REFUSED
-    tried.ask(line)
-    assert tried.ask(line).reason is Reason.REVIEW_REFUSED
+    tried.ask(cached)
+    assert tried.ask(cached).reason is Reason.REVIEW_REFUSED
 
 
-def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires() -> None:
-    tried = Tried(remember_seconds=60)
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
+def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires(
+    tried: Tried, cached: str
+) -> None:
     tried.says = lambda token: None
     tried.clock.advance(50)
-    tried.ask(line)
-    assert tried.ask(line).is_allowed
+    tried.ask(cached)
+    assert tried.ask(cached).is_allowed
     tried.clock.advance(11)
-    answer = tried.ask(line)
+    answer = tried.ask(cached)
     assert (answer.code, dict(answer.headers)["retry-after"]) == (503, "1")
 
 
@@ -123,32 +125,30 @@ MALFORMED = [
 @pytest.mark.parametrize(
     "malformed", [*MALFORMED, *(f"x{each}" for each in MALFORMED), "bearer", "Basic eDp5"]
 )
-def test_a_malformed_header_with_a_cached_token_is_refused(malformed: str) -> None:
-    tried = Tried()
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
-    assert tried.ask(malformed.format(line, line)).reason is Reason.UNREADABLE
+def test_a_malformed_header_with_a_cached_token_is_refused(
+    tried: Tried, cached: str, malformed: str
+) -> None:
+    assert tried.ask(malformed.format(cached, cached)).reason is Reason.UNREADABLE
     assert len(tried.asked) == 1
 
 
-def test_two_authorization_headers_are_refused_even_if_one_is_cached() -> None:
-    tried = Tried()
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
-    for pair in ((line, line), (line, "Bearer x.y.z"), ("Bearer x.y.z", line)):
+def test_two_authorization_headers_are_refused_even_if_one_is_cached(
+    tried: Tried, cached: str
+) -> None:
+    for pair in ((cached, cached), (cached, "Bearer x.y.z"), ("Bearer x.y.z", cached)):
         assert tried.ask(*pair).reason is Reason.UNREADABLE
 
 
 @pytest.mark.parametrize("host", ["other.example.com", "", "ekf.example.com.", "x.ekf.example.com"])
-def test_a_cached_token_does_not_pass_on_an_unguarded_host(host: str) -> None:
-    tried = Tried()
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
-    assert tried.ask(line, host=host).reason is Reason.NOT_GUARDED
+def test_a_cached_token_does_not_pass_on_an_unguarded_host(
+    tried: Tried, cached: str, host: str
+) -> None:
+    assert tried.ask(cached, host=host).reason is Reason.NOT_GUARDED
 
 
-def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded() -> None:
-    tried = Tried()
+def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded(
+    tried: Tried,
+) -> None:
     line = f"Bearer {tried.token()}"
     for number in range(3000):
         assert tried.ask(line, host=f"EKF.example.com:{number}").is_allowed
@@ -158,34 +158,11 @@ def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_boun
     assert len(tried.asked) == 1
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"iss": "https://elsewhere"}, Reason.FOREIGN_ISSUER),
-        ({"iss": "kubernetes/serviceaccount"}, Reason.LONG_LIVED),
-        ({"aud": ["other"]}, Reason.AUDIENCE),
-        ({"exp": "1900000000"}, Reason.MALFORMED),
-        ({"exp": 1}, Reason.EXPIRED),
-        ({"sub": "admin"}, Reason.SUBJECT),
-        ({"kubernetes.io": {"namespace": "team"}}, Reason.UNBOUND),
-    ],
-)
-def test_a_token_with_wrong_claims_is_refused_without_review(
-    changes: dict[str, Any], reason: Reason
-) -> None:
-    tried = Tried()
-    answer = tried.bearer(**changes)
-    assert answer.reason is reason
-    assert tried.asked == []
-    assert len(tried.authorizer.cache) == len(tried.authorizer.refusals) == 0
-
-
 @pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
 def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time_at_most(
-    every: float,
+    tried: Tried, every: float
 ) -> None:
     """The API server's own cache adds 10 s."""
-    tried = Tried(remember_seconds=60)
     tried.authorizer.take_revoked(RevocationSnapshot(watched_namespaces=frozenset({"elsewhere"})))
     line = f"Bearer {tried.token()}"
     assert tried.ask(line).is_allowed
@@ -193,8 +170,7 @@ def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time
     passed = [0.0]
     for number in range(1, int(200 / every) + 1):
         tried.clock.advance(every)
-        answer = tried.ask(line)
-        if answer.is_allowed:
+        if tried.ask(line).is_allowed:
             passed.append(number * every)
     assert passed[-1] < 60
     assert len([each for each in passed if each >= FRESH_SHARE * 60]) <= 1
@@ -232,8 +208,7 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
     assert tried.audit.suppressed > 200_000
 
 
-def test_cached_refusals_of_forged_tokens_are_bounded() -> None:
-    tried = Tried()
+def test_cached_refusals_of_forged_tokens_are_bounded(tried: Tried) -> None:
     tried.says = lambda token: REFUSED
     for number in range(LIMIT_REFUSALS + 1_000):
         answer = tried.ask(
@@ -244,8 +219,7 @@ def test_cached_refusals_of_forged_tokens_are_bounded() -> None:
     assert (len(authorizer.cache), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
 
 
-def test_a_refusal_by_the_api_server_is_cached_briefly() -> None:
-    tried = Tried()
+def test_a_refusal_by_the_api_server_is_cached_briefly(tried: Tried) -> None:
     tried.says = lambda token: REFUSED
     line = f"Bearer {tried.token()}"
     for _ in range(3):
@@ -259,21 +233,20 @@ def test_a_refusal_by_the_api_server_is_cached_briefly() -> None:
 @pytest.mark.parametrize(
     ("review", "reason"),
     [
-        (Review(authenticated=False, user=USER, audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
         (Review(authenticated=True, user="admin", audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
-        (Review(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
         (Review(authenticated=True, user=USER, audiences=("other",)), Reason.REVIEW_AUDIENCE),
     ],
+    ids=["user", "audience"],
 )
-def test_a_token_review_must_match_user_and_audience(review: Review, reason: Reason) -> None:
-    tried = Tried()
+def test_a_token_review_must_match_user_and_audience(
+    tried: Tried, review: Review, reason: Reason
+) -> None:
     tried.says = lambda token: review
     assert tried.bearer().reason is reason
     assert len(tried.authorizer.cache) == 0
 
 
-def test_an_unreachable_api_server_gives_503_with_retry_after() -> None:
-    tried = Tried()
+def test_an_unreachable_api_server_gives_503_with_retry_after(tried: Tried) -> None:
     tried.says = lambda token: 7.0
     answer = tried.bearer()
     assert (answer.code, answer.reason) == (503, Reason.UNKNOWN)
@@ -285,9 +258,7 @@ def test_an_unreachable_api_server_gives_503_with_retry_after() -> None:
     assert tried.bearer().is_allowed
 
 
-def test_a_request_that_waits_too_long_gets_503() -> None:
-    tried = Tried()
-
+def test_a_request_that_waits_too_long_gets_503(tried: Tried) -> None:
     def wait(token: str) -> Review:
         tried.clock.advance(TIMEOUT_SECONDS)
         tried.authorizer.tick()
@@ -308,22 +279,19 @@ def test_a_request_that_waits_too_long_gets_503() -> None:
         RevocationSnapshot(namespaces={"team"}),
     ],
 )
-def test_a_revoked_token_is_refused_at_once_even_if_cached(revoked: RevocationSnapshot) -> None:
-    tried = Tried()
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
+def test_a_revoked_token_is_refused_at_once_even_if_cached(
+    tried: Tried, cached: str, revoked: RevocationSnapshot
+) -> None:
     tried.authorizer.take_revoked(revoked)
-    assert tried.ask(line).reason is Reason.DENIED
+    assert tried.ask(cached).reason is Reason.DENIED
     assert len(tried.asked) == 1
     assert tried.lines[-2]["event"] == "token-revoked"
     assert (tried.lines[-2]["user"], tried.lines[-2]["jti"]) == (USER, "j-1")
     tried.authorizer.take_revoked(RevocationSnapshot())
-    assert tried.ask(line).is_allowed
+    assert tried.ask(cached).is_allowed
 
 
-def test_a_revocation_applies_to_a_review_in_flight() -> None:
-    tried = Tried()
-
+def test_a_revocation_applies_to_a_review_in_flight(tried: Tried) -> None:
     def revoke(token: str) -> Review:
         tried.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
         return GOOD
@@ -333,9 +301,7 @@ def test_a_revocation_applies_to_a_review_in_flight() -> None:
     assert len(tried.authorizer.cache) == 0
 
 
-def test_a_token_that_expires_during_its_review_is_refused() -> None:
-    tried = Tried()
-
+def test_a_token_that_expires_during_its_review_is_refused(tried: Tried) -> None:
     def expire(token: str) -> Review:
         tried.clock.advance(3600 + SKEW_SECONDS + 1)
         return GOOD
@@ -345,20 +311,18 @@ def test_a_token_that_expires_during_its_review_is_refused() -> None:
     assert len(tried.authorizer.cache) == 0
 
 
-def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens() -> None:
-    tried = Tried()
-    line = f"Bearer {tried.token()}"
-    tried.ask(line)
+def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens(
+    tried: Tried, cached: str
+) -> None:
     tried.authorizer.take_revoked(RevocationSnapshot(closed=True))
-    assert tried.ask(line).code == 503
+    assert tried.ask(cached).code == 503
     tried.authorizer.take_revoked(RevocationSnapshot())
-    assert tried.ask(line).is_allowed
+    assert tried.ask(cached).is_allowed
     events = [line["event"] for line in tried.lines]
     assert events == ["token-taken", "gate-closed", "gate-opened"]
 
 
-def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason() -> None:
-    tried = Tried()
+def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(tried: Tried) -> None:
     for reason in Reason:
         answer = tried.responses.refused(reason)
         if reason is Reason.ALLOWED:
@@ -374,8 +338,7 @@ def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason() -> No
         assert b"\r\nlocation:" not in answer.http
 
 
-def test_events_contain_no_token_and_mark_unverified_claims() -> None:
-    tried = Tried()
+def test_events_contain_no_token_and_mark_unverified_claims(tried: Tried) -> None:
     tried.bearer()
     tried.bearer(aud=["other"], jti="mine")
     tried.bearer(aud=["other"], jti="x\n{}")
@@ -390,8 +353,7 @@ def test_events_contain_no_token_and_mark_unverified_claims() -> None:
     assert "eyJ" not in json.dumps(tried.lines)
 
 
-def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews() -> None:
-    tried = Tried()
+def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(tried: Tried) -> None:
     tried.says = lambda token: ReviewFailure(why="no", about_token=True)
     assert tried.bearer().code == 503
     tried.says = lambda token: GOOD
@@ -399,9 +361,7 @@ def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews() -> No
 
 
 @pytest.mark.parametrize("error", [DaypassError("no"), KeyError("no")])
-def test_an_error_of_a_review_is_a_failure(error: Exception) -> None:
-    tried = Tried()
-
+def test_an_error_of_a_review_is_a_failure(tried: Tried, error: Exception) -> None:
     def fail(token: str) -> Review:
         raise error
 
@@ -412,43 +372,42 @@ def test_an_error_of_a_review_is_a_failure(error: Exception) -> None:
 
 def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
     """A token with these claims and header, and an invalid signature."""
-    return f"Bearer {encode(header.encode())}.{encode(claims.encode())}.c2ln"
+    return f"{encode(header.encode())}.{encode(claims.encode())}.c2ln"
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (raw('"e30.e30.c2ln"'), Reason.MALFORMED),
-        (raw("[]"), Reason.MALFORMED),
-        (raw("{"), Reason.MALFORMED),
-        (raw("[" * 5000 + "]" * 5000), Reason.MALFORMED),
-        (raw('{"iss":"https://kubernetes.default.svc","iss":"x"}'), Reason.MALFORMED),
-        (raw('{"ISS":"https://kubernetes.default.svc"}'), Reason.FOREIGN_ISSUER),
-        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"none"}'), Reason.ALGORITHM),
-        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"HS256"}'), Reason.ALGORITHM),
-        (raw('{"iss":"https://kubernetes.default.svc"}', '{"alg":"rs256"}'), Reason.ALGORITHM),
-        (raw('{"iss":"https://kubernetes.default.svc","exp":NaN}'), Reason.MALFORMED),
-        (raw("{}", '{"alg":["RS256"]}'), Reason.MALFORMED),
-        (raw('{"exp":' + "9" * 5000 + "}"), Reason.MALFORMED),
-        (f"Bearer {'a' * 1_000_000}.b.c", Reason.MALFORMED),
-    ],
-    ids=[
-        "text",
-        "list",
-        "cut off",
-        "nested",
-        "iss twice",
-        "ISS",
-        "none",
-        "HS256",
-        "rs256",
-        "NaN",
-        "list of algorithms",
-        "long number",
-        "long token",
-    ],
-)
-def test_a_hostile_token_is_refused_without_review(line: str, reason: Reason) -> None:
-    tried = Tried()
-    assert tried.ask(line).reason is reason
+def changed(**changes: Any) -> str:
+    return SIGNER.sign(claims(FakeClock(), **changes))
+
+
+ISS = f'"iss":"{ISSUER}"'
+WITHOUT_REVIEW = {
+    "another issuer": (changed(iss="https://elsewhere"), Reason.FOREIGN_ISSUER),
+    "ISS": (raw(f"{{{ISS.upper()}}}"), Reason.FOREIGN_ISSUER),
+    "long-lived": (changed(iss="kubernetes/serviceaccount"), Reason.LONG_LIVED),
+    "another audience": (changed(aud=["other"]), Reason.AUDIENCE),
+    "expired": (changed(exp=1), Reason.EXPIRED),
+    "exp is text": (changed(exp="1900000000"), Reason.MALFORMED),
+    "exp is NaN": (raw(f'{{{ISS},"exp":NaN}}'), Reason.MALFORMED),
+    "exp is long": (raw('{"exp":' + "9" * 5000 + "}"), Reason.MALFORMED),
+    "subject": (changed(sub="admin"), Reason.SUBJECT),
+    "unbound": (changed(**{"kubernetes.io": {"namespace": "team"}}), Reason.UNBOUND),
+    "claims are text": (raw('"e30.e30.c2ln"'), Reason.MALFORMED),
+    "claims are a list": (raw("[]"), Reason.MALFORMED),
+    "claims are cut off": (raw("{"), Reason.MALFORMED),
+    "claims are nested": (raw("[" * 5000 + "]" * 5000), Reason.MALFORMED),
+    "iss twice": (raw(f'{{{ISS},"iss":"x"}}'), Reason.MALFORMED),
+    "alg none": (raw(f"{{{ISS}}}", '{"alg":"none"}'), Reason.ALGORITHM),
+    "alg HS256": (raw(f"{{{ISS}}}", '{"alg":"HS256"}'), Reason.ALGORITHM),
+    "alg rs256": (raw(f"{{{ISS}}}", '{"alg":"rs256"}'), Reason.ALGORITHM),
+    "alg is a list": (raw("{}", '{"alg":["RS256"]}'), Reason.MALFORMED),
+    "a megabyte": (f"{'a' * 1_000_000}.b.c", Reason.MALFORMED),
+}
+
+
+@pytest.mark.parametrize(("token", "reason"), WITHOUT_REVIEW.values(), ids=WITHOUT_REVIEW)
+def test_an_invalid_token_is_refused_without_review_and_not_cached(
+    tried: Tried, token: str, reason: Reason
+) -> None:
+    assert tried.ask(f"Bearer {token}").reason is reason
     assert tried.asked == []
+    assert len(tried.authorizer.cache) == len(tried.authorizer.refusals) == 0

@@ -40,23 +40,25 @@ local: {{{changes}}}
     return settings.gate
 
 
-def test_without_an_upstream_the_gate_guards_the_echo_service(tmp_path: Path) -> None:
-    guarded = gate_of(tmp_path, "").protected
-    assert (guarded.address, guarded.authority_file) == (Address(host="127.0.0.1", port=2), "")
-
-
 @pytest.mark.parametrize(
-    ("upstream", "port", "verified"),
-    [("http://apis", 80, False), ("http://apis:8080", 8080, False), ("https://apis", 443, True)],
+    ("upstream", "host", "port", "verified"),
+    [
+        ("", "127.0.0.1", 2, False),
+        ("upstream: 'http://apis'", "apis", 80, False),
+        ("upstream: 'http://apis:8080'", "apis", 8080, False),
+        ("upstream: 'https://apis'", "apis", 443, True),
+    ],
+    ids=["echo", "http", "port", "https"],
 )
-def test_an_upstream_with_https_is_verified(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str, port: int, verified: bool
-) -> None:
+def test_the_gate_guards_the_echo_service_or_the_upstream_which_is_verified_if_it_has_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    upstream: str, host: str, port: int, verified: bool,
+) -> None:  # fmt: skip
     authorities = tmp_path / "authorities.crt"
     authorities.touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
-    guarded = gate_of(tmp_path, f"upstream: '{upstream}'").protected
-    assert guarded.address == Address(host="apis", port=port)
+    guarded = gate_of(tmp_path, upstream).protected
+    assert guarded.address == Address(host=host, port=port)
     assert guarded.authority_file == (str(authorities) if verified else "")
 
 

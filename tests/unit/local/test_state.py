@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,6 +60,29 @@ def test_the_next_start_removes_an_abandoned_folder(base: Path) -> None:
     assert not list(base.iterdir())
 
 
+@contextmanager
+def another_process(base: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A process with a runtime folder, and a key in it."""
+    program = (
+        "import pathlib, sys, time\n"
+        "from daypass.local.state import runtime_folder\n"
+        "with runtime_folder() as folder:\n"
+        f"    (folder / {KEY!r}).touch()\n"
+        "    print(folder, flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(base)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            yield process, Path(process.stdout.readline().decode().strip())
+        finally:
+            process.kill()
+
+
 def test_a_folder_is_removed_only_once_its_process_was_killed(base: Path) -> None:
     with another_process(base) as (process, folder):
         start()
@@ -77,24 +100,20 @@ def test_folders_of_the_same_process_do_not_remove_each_other(base: Path, tmp_pa
         assert {one.runtime, two.runtime} == set(base.iterdir())
 
 
-def replace_lock(lock: Path, kind: str) -> None:
-    """Put something else where the lock of a folder was."""
-    lock.unlink()
-    target = lock.parent / KEY
-    if kind == "folder":
-        lock.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(lock)
-    elif kind == "link":
-        lock.symlink_to(target)
-    elif kind == "dangling":
-        lock.symlink_to(target.with_name("absent"))
+REPLACEMENTS: dict[str, Callable[[Path], object]] = {
+    "missing": lambda lock: None,
+    "link": lambda lock: lock.symlink_to(KEY),
+    "folder": lambda lock: lock.mkdir(),
+    "fifo": os.mkfifo,
+    "dangling": lambda lock: lock.symlink_to("absent"),
+}
 
 
-@pytest.mark.parametrize("kind", ["missing", "link", "folder", "fifo", "dangling"])
+@pytest.mark.parametrize("kind", REPLACEMENTS)
 def test_a_folder_without_a_regular_lock_file_stays(base: Path, kind: str) -> None:
     folder = left_behind(base)
-    replace_lock(folder / RUNTIME_LOCK, kind)
+    (folder / RUNTIME_LOCK).unlink()
+    REPLACEMENTS[kind](folder / RUNTIME_LOCK)
     start()
     assert (folder / KEY).exists()
 
@@ -156,29 +175,6 @@ def test_a_file_named_like_a_folder_stays(base: Path, name: str) -> None:
     (base / name).touch()
     start()
     assert (base / name).exists()
-
-
-@contextmanager
-def another_process(base: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A process with a runtime folder, and a key in it."""
-    program = (
-        "import pathlib, sys, time\n"
-        "from daypass.local.state import runtime_folder\n"
-        "with runtime_folder() as folder:\n"
-        f"    (folder / {KEY!r}).touch()\n"
-        "    print(folder, flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    environment = {**os.environ, "TMPDIR": str(base)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        try:
-            yield process, Path(process.stdout.readline().decode().strip())
-        finally:
-            process.kill()
 
 
 def test_a_deep_folder_is_removed(base: Path) -> None:

@@ -102,7 +102,7 @@ def test_long_selectors_and_many_errors_take_linear_time(world: World) -> None:
 def _watch(world: World, query: str) -> Watch:
     token = f"Bearer {world.admin_token.reveal()}"
     target = f"{TEAM}/configmaps?watch=1&{query}"
-    answer = world.handle(
+    answer = world.api.handle(
         ApiRequest(method="GET", target=target, headers=(("authorization", token),))
     )
     assert isinstance(answer, Watch)

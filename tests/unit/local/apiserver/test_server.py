@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,18 +39,16 @@ class Running:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The admin's credentials."""
         return {"Authorization": f"Bearer {self.server.admin_token.reveal()}"}
 
-    def connection(self) -> http.client.HTTPSConnection:
-        """A new connection."""
-        return http.client.HTTPSConnection(
-            "127.0.0.1", self.server.port, context=self.context, timeout=20
+    def connection(self) -> closing[http.client.HTTPSConnection]:
+        port = self.server.port
+        return closing(
+            http.client.HTTPSConnection("127.0.0.1", port, context=self.context, timeout=20)
         )
 
     @contextmanager
     def connected(self) -> Iterator[ssl.SSLSocket]:
-        """A TLS connection."""
         with (
             socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as plain,
             self.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
@@ -69,15 +67,13 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    """A running server."""
     it = Running(tmp_path)
     with it.server:
         yield it
 
 
 def test_many_requests_go_over_one_connection(running: Running) -> None:
-    connection = running.connection()
-    try:
+    with running.connection() as connection:
         for index in range(20):
             body = json.dumps(config_map(f"m{index}"))
             headers = {**running.headers, "Content-Type": "application/json"}
@@ -85,8 +81,6 @@ def test_many_requests_go_over_one_connection(running: Running) -> None:
             with connection.getresponse() as answer:
                 assert (answer.status, answer.version) == (201, 11)
                 answer.read()
-    finally:
-        connection.close()
 
 
 def test_it_serves_the_given_certificate_with_tls_1_2_or_newer(running: Running) -> None:
@@ -124,15 +118,12 @@ def test_pipelined_requests_are_answered_in_order(running: Running) -> None:
 
 
 def test_a_body_that_is_too_long_gets_a_413(running: Running) -> None:
-    connection = running.connection()
-    try:
+    with running.connection() as connection:
         headers = {**running.headers, "Content-Type": "application/json"}
         connection.request("POST", f"{TEAM}/configmaps", b"x" * 20_000_000, headers)
         with connection.getresponse() as answer:
             assert answer.status == 413
             assert "limit is 3145728" in json.loads(answer.read())["message"]
-    finally:
-        connection.close()
 
 
 def test_a_client_that_expects_100_continue_gets_it(running: Running) -> None:
@@ -146,8 +137,7 @@ def test_a_client_that_expects_100_continue_gets_it(running: Running) -> None:
 
 
 def test_a_watch_streams_until_its_timeout(running: Running) -> None:
-    connection = running.connection()
-    try:
+    with running.connection() as connection:
         target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
         connection.request("GET", target, headers=running.headers)
         with connection.getresponse() as answer:
@@ -156,13 +146,10 @@ def test_a_watch_streams_until_its_timeout(running: Running) -> None:
             assert json.loads(answer.readline())["object"]["data"] == {"a": "1"}
             assert json.loads(answer.readline())["type"] == "BOOKMARK"
             assert answer.readline() == b""
-    finally:
-        connection.close()
 
 
 def test_a_connection_is_reusable_after_a_watch_timed_out(running: Running) -> None:
-    connection = running.connection()
-    try:
+    with running.connection() as connection:
         for _ in range(2):
             target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1"
             connection.request("GET", target, headers=running.headers)
@@ -174,8 +161,6 @@ def test_a_connection_is_reusable_after_a_watch_timed_out(running: Running) -> N
                 assert answer.status == 200
                 answer.read()
             assert connection.sock is used
-    finally:
-        connection.close()
 
 
 def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) -> None:
@@ -195,45 +180,37 @@ def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) ->
 def test_a_client_that_floods_its_watch_is_disconnected(running: Running) -> None:
     listeners = running.server.api.state.store.listeners
     before = len(listeners)
-    connection = running.connection()
-    try:
+    with running.connection() as connection:
         connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
         connection.getresponse()
         assert len(listeners) == before + 1
         connection.sock.sendall(b"x" * (2 * HEAD_LIMIT_BYTES))
         eventually("the watch has ended", lambda: len(listeners) == before)
-    finally:
-        connection.close()
 
 
 def test_a_disconnected_watch_is_removed(running: Running) -> None:
     listeners = running.server.api.state.store.listeners
     before = len(listeners)
-    connection = running.connection()
-    connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
-    answer = connection.getresponse()
-    answer.readline()
-    assert len(listeners) == before + 1
-    answer.close()
-    connection.close()
+    with running.connection() as connection:
+        connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
+        with connection.getresponse() as answer:
+            answer.readline()
+            assert len(listeners) == before + 1
     eventually("the watcher is forgotten", lambda: len(listeners) == before)
 
 
 def test_it_stops_at_once_even_with_open_watches(tmp_path: Path) -> None:
     others = set(threading.enumerate())
     running = Running(tmp_path)
-    connections = [running.connection() for _ in range(3)]
-    try:
-        for connection in connections:
+    with ExitStack() as connections:
+        for _ in range(3):
+            connection = connections.enter_context(running.connection())
             connection.request("GET", "/api/v1/secrets?watch=1", headers=running.headers)
             connection.getresponse()
         began = SYSTEM_CLOCK.monotonic()
         running.server.stop()
         running.server.stop()
         assert SYSTEM_CLOCK.monotonic() - began < SOON_SECONDS
-    finally:
-        for connection in connections:
-            connection.close()
     assert "daypass-api" not in {t.name for t in set(threading.enumerate()) - others}
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", running.server.port), timeout=20)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from daypass._core.jwt import decode_unverified
 from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, base64url, bearer
-from unit.local.apiserver.world import GATE, TEAM, World, claims, token_secret
+from unit.local.apiserver.world import TEAM, World, claims, token_secret
 
 SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}
 
@@ -16,20 +17,11 @@ SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}
 @pytest.mark.parametrize(
     ("header", "token"),
     [
-        ("Bearer x", "x"),
-        ("bEARER x", "x"),
-        ("  Bearer x  ", "x"),
-        ("Bearer x junk junk", "x"),
-        ("Bearer x,y", "x,y"),
-        ("Bearer\tx", ""),
-        ("Bearer  x", ""),
-        ("Bearer", ""),
-        ("Bearer ", ""),
-        ("Basic x", ""),
-        ("x", ""),
-        ("", ""),
+        ("Bearer x", "x"), ("bEARER x", "x"), ("  Bearer x  ", "x"), ("Bearer x junk junk", "x"),
+        ("Bearer x,y", "x,y"), ("Bearer\tx", ""), ("Bearer  x", ""), ("Bearer", ""),
+        ("Bearer ", ""), ("Basic x", ""), ("x", ""), ("", ""),
     ],
-)
+)  # fmt: skip
 def test_the_authorization_header_is_parsed_as_in_go(header: str, token: str) -> None:
     assert bearer(header) == token
 
@@ -40,16 +32,6 @@ def test_a_token_is_accepted_for_a_minute_after_its_expiry(world: World) -> None
     assert world.review(token)["authenticated"] is True
     world.clock.advance(11)
     assert "service account token has expired" in world.review(token)["error"]
-
-
-def test_an_authentication_is_cached_for_ten_seconds_and_not_renewed(world: World) -> None:
-    token = world.mint(boundObjectRef=SECRET)
-    assert world.review(token)["authenticated"] is True
-    world.admin.delete("Secret", "bot-token", "team")
-    world.clock.advance(9)
-    assert world.review(token)["authenticated"] is True
-    world.clock.advance(1.1)
-    assert "service account token has been invalidated" in world.review(token)["error"]
 
 
 def test_a_recreated_secret_revives_only_the_long_lived_token(world: World) -> None:
@@ -65,33 +47,25 @@ def test_a_recreated_secret_revives_only_the_long_lived_token(world: World) -> N
     assert world.review(legacy)["authenticated"] is True
 
 
-def _tampered(token: str, header: Callable[[dict[str, str]], dict[str, str]]) -> str:
-    head, body, signature = token.split(".")
-    kid = json.loads(_decode(head))["kid"]
-    tampered = base64url(json.dumps(header({"alg": "RS256", "kid": kid})).encode())
-    return f"{tampered}.{body}.{signature}"
-
-
-def _decode(part: str) -> bytes:
-    import base64
-
-    return base64.urlsafe_b64decode(part + "==")
-
-
 @pytest.mark.parametrize(
-    ("header", "error"),
+    ("changes", "error"),
     [
-        (lambda head: {**head, "alg": "none"}, "error in cryptographic primitive"),
-        (lambda head: {**head, "alg": "HS256"}, "error in cryptographic primitive"),
-        (lambda head: {**head, "kid": "other"}, "invalid signature, no keys found"),
-        (lambda head: {**head, "kid": 5}, "invalid signature, no keys found"),
-        (lambda head: {"alg": head["alg"]}, "error in cryptographic primitive"),
+        ({"alg": "none"}, "error in cryptographic primitive"),
+        ({"alg": "HS256"}, "error in cryptographic primitive"),
+        ({"kid": "other"}, "invalid signature, no keys found"),
+        ({"kid": 5}, "invalid signature, no keys found"),
+        ({"kid": None}, "error in cryptographic primitive"),
     ],
 )
 def test_other_algorithms_and_keys_are_refused(
-    world: World, header: Callable[[dict[str, str]], dict[str, str]], error: str
+    world: World, changes: dict[str, Any], error: str
 ) -> None:
-    assert error in world.review(_tampered(world.mint(), header))["error"]
+    token = world.mint()
+    header = {**decode_unverified(token)[0], **changes}
+    kept = {name: value for name, value in header.items() if value is not None}
+    _, body, signature = token.split(".")
+    tampered = f"{base64url(json.dumps(kept).encode())}.{body}.{signature}"
+    assert error in world.review(tampered)["error"]
 
 
 def test_a_token_signed_by_another_key_is_refused(world: World) -> None:
@@ -131,10 +105,3 @@ def test_a_pod_bound_token_of_an_older_version_is_refused(world: World) -> None:
     said["kubernetes.io"]["pod"] = {"name": "p", "uid": "u"}
     token = world.state.keys.current.sign(said)
     assert "service account token has been invalidated" in world.review(token)["error"]
-
-
-def test_a_token_with_a_leading_space_is_reviewed_as_anonymous(world: World) -> None:
-    """As in Kubernetes: authenticated, as system:anonymous, for whatever audience is reply."""
-    status = world.review(" x", GATE)
-    assert status["user"]["username"] == "system:anonymous"
-    assert (status["authenticated"], status["audiences"]) == (True, [GATE])

@@ -10,7 +10,6 @@ from typing import Any
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.local.apiserver.admin import Admin, in_process, path_of
-from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
 from support.embedded import new_api
 from support.timing import FakeClock
@@ -24,8 +23,6 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 class Reply:
-    """A parsed response."""
-
     def __init__(self, response: ApiResponse) -> None:
         self.code = response.status
         self.raw = response.body
@@ -33,19 +30,16 @@ class Reply:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The body."""
         document = json.loads(self.raw)
         assert isinstance(document, dict)
         return document
 
     @property
     def message(self) -> str:
-        """The message of a Status."""
         return str(self.document["message"])
 
     @property
     def warnings(self) -> list[str]:
-        """The Warning headers."""
         return [value for name, value in self.headers if name == "Warning"]
 
 
@@ -63,12 +57,10 @@ class World:
         )
 
     def create(self, obj: dict[str, Any]) -> dict[str, Any]:
-        """Create an object, as the administrator."""
         path = path_of(obj["kind"], obj["metadata"].get("namespace", ""))
         return self.admin.request("POST", path, obj)
 
     def list(self, kind: str, namespace: str = "") -> Any:
-        """The objects of a kind."""
         return self.admin.request("GET", path_of(kind, namespace))["items"]
 
     def furnish(self) -> World:
@@ -80,7 +72,6 @@ class World:
         return self
 
     def grant(self, rule: dict[str, Any], name: str = "grant") -> None:
-        """Let `bot` do something in `team`."""
         version = "rbac.authorization.k8s.io/v1"
         role = {**_named("Role", name, "team"), "apiVersion": version}
         self.admin.apply({**role, "rules": [{"apiGroups": [""], **rule}]})
@@ -91,13 +82,8 @@ class World:
 
     @property
     def legacy(self) -> str:
-        """The long-lived token of `bot`."""
         secret = self.admin.get("Secret", "bot-token", "team")
         return base64.b64decode(secret["data"]["token"]).decode()
-
-    def handle(self, request: ApiRequest) -> ApiResponse | Watch:
-        """The Api itself."""
-        return self.api.handle(request)
 
     def request(
         self,
@@ -131,7 +117,6 @@ class World:
         return str(reply.document["status"]["token"])
 
     def review(self, token: str, *audiences: str) -> dict[str, Any]:
-        """The status of a TokenReview."""
         spec = {"token": token, "audiences": list(audiences)}
         reply = self.request("POST", TOKEN_REVIEWS, {"spec": spec})
         assert reply.code == 201, reply.raw
@@ -146,17 +131,14 @@ def _named(kind: str, name: str, namespace: str = "") -> dict[str, Any]:
 
 
 def token_secret(name: str, account: str) -> dict[str, Any]:
-    """A Secret of the type that gets a long-lived token."""
     secret = _named("Secret", name, "team")
     secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account}
     return {**secret, "type": "kubernetes.io/service-account-token"}
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:
-    """A ConfigMap in `team`."""
     return {**_named("ConfigMap", name, "team"), "data": data}
 
 
 def claims(token: str) -> dict[str, Any]:
-    """The claims of a token."""
     return decode_unverified(token)[1]
