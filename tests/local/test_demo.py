@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from http.client import HTTPException
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from daypass.local.envoy import AdminConnection
 from support.deadline import eventually
 from support.messages import check
+from support.ports import listens
 from support.up import runtime_folder
 
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
@@ -30,10 +26,7 @@ DEAD = "http://127.0.0.1:9"
 
 
 class Demo:
-    """A running `daypass demo`; `stdout` and `stderr` hold its output so far.
-
-    `seen` and `ports` are its children and their ports at the second step, if it gets there.
-    """
+    """A running `daypass demo`, whose output goes to files. `seen`: children that it once had."""
 
     def __init__(
         self,
@@ -43,47 +36,28 @@ class Demo:
         started_by: Sequence[str],
     ) -> None:
         self.runtime = runtime_folder(folder)
-        self.stdout = ""
-        self.stderr = ""
         self.seen: list[int] = []
-        self.ports: list[int] = []
-        self.process = subprocess.Popen(
-            [*started_by, sys.executable, "-m", "daypass", "demo", *arguments],
-            cwd=folder,
-            env={**os.environ, "TMPDIR": str(self.runtime), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._readers = [
-            threading.Thread(target=it) for it in (self._read_stdout, self._read_stderr)
-        ]
-        for reader in self._readers:
-            reader.start()
+        self._output, self._errors = folder / "stdout", folder / "stderr"
+        with self._output.open("w") as stdout, self._errors.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [*started_by, sys.executable, "-m", "daypass", "demo", *arguments],
+                cwd=folder, env={**os.environ, "TMPDIR": str(self.runtime), **environment},
+                stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            )  # fmt: skip
 
-    def _read_stdout(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith(SECOND_STEP):
-                self.seen = self.children()
-                with suppress(OSError, HTTPException, ValueError):  # a signal has ended Envoy
-                    self.ports = self._ports()
-            self.stdout += line
+    @property
+    def stdout(self) -> str:
+        return self._output.read_text()
 
-    def _read_stderr(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.stderr += line
+    @property
+    def stderr(self) -> str:
+        return self._errors.read_text()
 
-    def _ports(self) -> list[int]:
-        """The ports of door and gate, from Envoy."""
-        (path,) = self.runtime.glob("daypass-*/admin.sock")
-        connection = AdminConnection(str(path))
-        connection.request("GET", "/listeners?format=json")
-        listed = json.loads(connection.getresponse().read())["listener_statuses"]
-        connection.close()
-        return [each["local_address"]["socket_address"]["port_value"] for each in listed]
+    @property
+    def ports(self) -> list[int]:
+        """The ports of door and gate."""
+        found = re.findall(r"^  (?:door|gate)  https://localhost:(\d+)", self.stdout, re.M)
+        return [int(port) for port in found]
 
     def wait_for(self, words: str) -> None:
         """Wait until stdout contains these words."""
@@ -101,13 +75,7 @@ class Demo:
         """Send a signal, if any, and wait for the end; return the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(seconds)
-        for reader in self._readers:
-            reader.join(10)
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
-        return code
+        return self.process.wait(seconds)
 
     def remaining_files(self) -> list[str]:
         """The files that are still in its temporary folder."""
@@ -135,11 +103,6 @@ def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def marks(demo: Demo) -> list[tuple[int, str]]:
     """The number of each step, and what it was marked as."""
     found = re.findall(r"^ ?(\d+)\. .*\[([^]]+)\]$", demo.stdout, re.M)
@@ -154,11 +117,13 @@ def assert_success(demo: Demo) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A demo that has ended."""
     with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
+        demo.wait_for(SECOND_STEP)
+        demo.seen = demo.children()
         assert_success(demo)
-        yield demo
+    return demo
 
 
 def test_every_step_succeeds_and_no_whole_token_or_colour_is_shown(finished: Demo) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
-from daypass._core.tls import BadCertificateAuthorityError
 from daypass.config import Config
 from daypass.kube.certificates import Authority
 from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer, ExternalApiServer, KeysError
@@ -125,14 +124,3 @@ def test_the_configs_certificate_authority_replaces_the_kubeconfigs(world: World
     (world.folder / "ca.crt").write_text(other.read_text())
     with raises(KeysError, match="CERTIFICATE_VERIFY_FAILED", hide=r"\(_ssl.*\)"):
         ExternalApiServer(lambda: Secret("secret"), kubeconfig).keys(world.config)
-
-
-def test_an_unusable_certificate_authority_is_a_usage_error(world: World) -> None:
-    ca = world.folder / "ca.crt"
-    for content in (b"junk", b"\xff", b""):
-        ca.write_bytes(content)
-        with raises(BadCertificateAuthorityError, match=r"ca\.crt"):
-            ExternalApiServer(lambda: None).upstream(world.config)
-    ca.unlink()
-    with raises(BadCertificateAuthorityError, match=r"ca\.crt.*No such file"):
-        ExternalApiServer(lambda: None).upstream(world.config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
 from daypass.testing import MovableClock
 from daypass.testing.plugin import TokenMaker
 from support.deadline import eventually
+from support.ports import listens
 from support.up import runtime_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
@@ -102,19 +102,14 @@ def test_the_clock_is_reset_after_each_test(daypass_clock: MovableClock) -> None
     assert daypass_clock.ahead_seconds == 0
 
 
-def test_a_token_made_with_the_clock_ahead_is_not_valid_yet(
-    daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
-) -> None:
-    daypass_clock.move(300)
+@pytest.mark.parametrize(("seconds", "words"), [(300, "not yet"), (-3700, "expired")])
+def test_a_token_made_with_a_moved_clock_is_not_valid_yet_or_has_expired(
+    daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock,
+    seconds: int, words: str,
+) -> None:  # fmt: skip
+    daypass_clock.move(seconds)
     reply = ask(daypass_stack, daypass_stack.gate, "/", daypass_token())
-    assert (reply.code, "not yet" in reply.message) == (401, True), reply
-
-
-def test_a_token_made_with_the_clock_far_behind_has_expired(
-    daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock
-) -> None:
-    daypass_clock.move(-3700)
-    assert code_at_the_gate(daypass_stack, daypass_token()) == 401
+    assert (reply.code, words in reply.message) == (401, True), reply
 
 
 def test_a_revoked_identity_gets_no_token_after_ten_seconds(
@@ -145,11 +140,6 @@ def test_token_review_forgets_a_deleted_secret_once_the_clock_has_moved(
     assert is_good_for_the_api_server(daypass_stack, token)
     daypass_clock.move(11)
     assert not is_good_for_the_api_server(daypass_stack, token)
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_its_memory_use_is_small(tmp_path: Path) -> None:
@@ -221,17 +211,19 @@ def _run(*command: str, folder: Path) -> str:
 PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.")
 
 
-def test_the_docs_first_example_passes_in_a_project_of_its_own(tmp_path: Path) -> None:
-    (example,) = (it for it in _examples() if "test_my_bot_is_known" in it)
-    (tmp_path / "test_client.py").write_text(example)
-    assert "1 passed" in _run(*PYTEST, folder=tmp_path)
+FILES = {
+    "1 passed": {"test_client.py": "test_my_bot_is_known"},
+    "4 passed": {name: f"# {name}\n" for name in ("conftest.py", "test_service.py")},
+}
+"""What pytest reports, and the files of the project, each with words of its example."""
 
 
-def test_the_docs_example_of_a_service_passes_in_a_project_of_its_own(tmp_path: Path) -> None:
-    for name in ("conftest.py", "test_service.py"):
-        (example,) = (it for it in _examples() if it.startswith(f"# {name}\n"))
+@pytest.mark.parametrize("expected", FILES)
+def test_the_docs_examples_pass_in_a_project_of_its_own(tmp_path: Path, expected: str) -> None:
+    for name, words in FILES[expected].items():
+        (example,) = (it for it in _examples() if words in it)
         (tmp_path / name).write_text(example)
-    assert "4 passed" in _run(*PYTEST, folder=tmp_path)
+    assert expected in _run(*PYTEST, folder=tmp_path)
 
 
 def test_the_docs_example_without_pytest_runs(tmp_path: Path) -> None:

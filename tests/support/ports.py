@@ -25,3 +25,9 @@ def reserve(option: int) -> socket.socket:
     reserved.setsockopt(socket.SOL_SOCKET, option, 1)
     reserved.bind(("127.0.0.1", 0))
     return reserved
+
+
+def listens(port: int) -> bool:
+    """Whether a program listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
