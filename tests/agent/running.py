@@ -52,11 +52,9 @@ class Door(FakeDoor):
         )
 
     def refuse(self, code: int = 403) -> None:
-        """From now on: no."""
         self.refusal = status_answer(code, "because")
 
     def credentials(self, folder: Path, **changes: object) -> Path:
-        """A credentials file for it."""
         file = folder / "bot.json"
         partial = folder / "bot.json.new"
         partial.touch(0o600)
@@ -103,11 +101,9 @@ class Agent:
         return eventually(f"the agent logs {name}", seen)
 
     def count(self, name: str) -> int:
-        """How many events of this name there are."""
         return sum(event["event"] == name for event in self.events)
 
     def url(self, path: str) -> str:
-        """Where it answers probes."""
         where = str(self.wait_for("started")["message"]).rpartition("http://")[2]
         return f"http://{where}{path}"
 
@@ -127,7 +123,6 @@ class Agent:
 def running_agent(
     config: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[Agent]:
-    """An agent, ended with the block."""
     agent = Agent(config, *arguments, environment=environment)
     try:
         yield agent
@@ -135,6 +130,23 @@ def running_agent(
         if agent.process.returncode is None:
             agent.process.kill()
             agent.end(None)
+
+
+def awaiting(name: str) -> list[str]:
+    """A command that prints `up`, waits for a signal, prints `got`, and exits with 7.
+
+    Not a shell's trap: when that runs depends on what the shell's child does meanwhile.
+    """
+    script = (
+        "import signal, sys\n"
+        f"awaited = {{signal.{name}}}\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, awaited)\n"
+        "print('up', flush=True)\n"
+        "signal.sigwait(awaited)\n"
+        "print('got', flush=True)\n"
+        "sys.exit(7)\n"
+    )
+    return [sys.executable, "-c", script]
 
 
 def write_config(folder: Path, text: str) -> Path:
@@ -148,7 +160,6 @@ def write_config(folder: Path, text: str) -> Path:
 def daypass(
     *arguments: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "daypass", *arguments],
         env={**CLEAN, **(environment or {})},

@@ -16,12 +16,17 @@ from typing import Any
 
 import pytest
 
-from agent.running import CLEAN, Door, daypass
+from agent.running import CLEAN, Door, awaiting, daypass
 from support.deadline import eventually
 from support.fake_door import SENTINEL, FakeDoor, answer, jwt, long_lived_token, short_lived_token
 from support.messages import check
 
-MODES = (pytest.param((), id="variable"), pytest.param(("--file",), id="file"))
+
+@pytest.fixture(params=[(), ("--file",)], ids=["variable", "file"])
+def mode(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The options for each way in which the command gets its token."""
+    options: tuple[str, ...] = request.param
+    return options
 
 
 @pytest.fixture
@@ -73,9 +78,11 @@ def is_gone(folder: Path) -> bool:
     return os.listdir(folder) == []
 
 
-def test_the_command_finds_a_token_in_its_environment(run: Run) -> None:
-    done = run("--", "printenv", "DAYPASS_ACCESS_TOKEN")
-    assert (done.returncode, done.stdout, done.stderr) == (0, short_lived_token(1) + "\n", "")
+def test_the_command_finds_a_new_token_in_its_environment(run: Run) -> None:
+    for number in (1, 2):
+        done = run("--", "printenv", "DAYPASS_ACCESS_TOKEN")
+        assert (done.returncode, done.stdout) == (0, short_lived_token(number) + "\n")
+        assert done.stderr == ""
 
 
 def test_the_variable_can_be_named_in_both_modes(run: Run) -> None:
@@ -160,7 +167,6 @@ def test_a_failed_renewal_is_reported_while_the_command_continues(
         assert out == "end\n"
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_the_long_lived_token_is_not_passed_on_unless_requested(
     door: Door, mode: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -182,7 +188,6 @@ def test_the_long_lived_token_is_not_passed_on_unless_requested(
     assert SENTINEL in done.stdout
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_the_variable_with_the_long_lived_token_is_not_passed_on_unless_requested(
     door: Door, mode: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -196,7 +201,6 @@ def test_the_variable_with_the_long_lived_token_is_not_passed_on_unless_requeste
     assert f"JOB_TOKEN={long_lived_token()}\n" in done.stdout
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_githubs_request_token_is_not_passed_on(
     door: Door, mode: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -216,7 +220,6 @@ def test_githubs_request_token_is_not_passed_on(
         assert SENTINEL not in done.stdout
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "name",
     ["DAYPASS_TOKEN", "DAYPASS_CREDENTIALS", "DAYPASS_CA_FILE", "DAYPASS_ANYTHING", "JOB_TOKEN"],
@@ -232,36 +235,23 @@ def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
     check(done.stderr, reason="usage")
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
 def test_the_exit_code_is_that_of_the_command(run: Run, mode: tuple[str, ...], code: int) -> None:
     done = run(*mode, "--", "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stderr) == (code, "")
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("number", ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "WINCH", "PIPE"])
 def test_a_signal_reaches_the_command(
     environment: dict[str, str], mode: tuple[str, ...], number: str
 ) -> None:
-    # Not a shell's trap: when that runs depends on what the shell's child does meanwhile.
-    script = (
-        "import signal, sys\n"
-        f"awaited = {{signal.SIG{number}}}\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, awaited)\n"
-        "print('up', flush=True)\n"
-        "signal.sigwait(awaited)\n"
-        "print('got', flush=True)\n"
-        "sys.exit(7)\n"
-    )
-    with running(environment, *mode, "--", sys.executable, "-c", script) as process:
+    with running(environment, *mode, "--", *awaiting(f"SIG{number}")) as process:
         assert line(process) == "up"
         process.send_signal(signal.Signals[f"SIG{number}"])
         assert process.wait(60) == 7
         assert line(process) == "got"
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
     environment: dict[str, str], runtime: Path, mode: tuple[str, ...], number: signal.Signals
@@ -274,7 +264,6 @@ def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_shell_sees_128_plus_the_signal(
     environment: dict[str, str], mode: tuple[str, ...]
 ) -> None:
@@ -286,14 +275,12 @@ def test_a_shell_sees_128_plus_the_signal(
     assert done.stdout == "143\n"
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_the_command_gets_the_default_sigpipe(run: Run, mode: tuple[str, ...]) -> None:
     """Python ignores SIGPIPE; the command must not inherit that."""
     done = run(*mode, "--", "bash", "-c", "yes | head -1; echo ${PIPESTATUS[0]}")
     assert done.stdout == "y\n141\n"
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_ctrl_c_reaches_the_command_once_and_nobody_else(
     environment: dict[str, str], runtime: Path, mode: tuple[str, ...]
 ) -> None:
@@ -349,7 +336,6 @@ def test_the_commands_output_ends_with_the_command(run: Run, door: Door) -> None
     assert done.stdout == "done\n"
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("command", "code", "reason"),
     [
@@ -371,7 +357,6 @@ def test_a_command_that_cannot_run_exits_as_in_a_shell(
     eventually("nothing is left", lambda: is_gone(runtime))
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_without_a_token_the_command_is_not_run(
     door: Door, run: Run, runtime: Path, mode: tuple[str, ...]
 ) -> None:
@@ -381,12 +366,6 @@ def test_without_a_token_the_command_is_not_run(
     assert "(403): because" in done.stderr
     check(done.stderr, reason="failed")
     assert is_gone(runtime)
-
-
-def test_a_token_for_a_command_is_always_new(door: Door, run: Run) -> None:
-    for number in (1, 2):
-        done = run("--", "printenv", "DAYPASS_ACCESS_TOKEN")
-        assert done.stdout == short_lived_token(number) + "\n"
 
 
 @pytest.mark.parametrize(
