@@ -246,15 +246,6 @@ def test_a_list_that_cannot_be_recorded_is_published_and_not_renewed(running: Ru
     running.is_recorded("s-2")
 
 
-def test_without_permission_the_gate_is_closed_and_the_missing_right_reported(
-    api: WatchedApi, begin: Begin
-) -> None:
-    api.fails = 403
-    made = begin()
-    assert made.first().closed
-    assert 'resources: ["secrets"]' in made.reports(2) + made.lines[0]
-
-
 def test_many_deletions_are_published_in_few_lists(running: Running) -> None:
     running.held.clear()
     running.api.put("secrets", "first")
@@ -267,14 +258,6 @@ def test_many_deletions_are_published_in_few_lists(running: Running) -> None:
     running.held.set()
     running.eventually_is(secrets=names | {"first"})
     assert len(running.lists) < 400
-
-
-def test_a_deletion_while_the_watch_was_stopped_is_listed(running: Running, begin: Begin) -> None:
-    running.is_recorded("s-1")
-    running.revocations.stop()
-    running.api.delete("secrets", "s-1")
-    running.api.events.clear()
-    assert begin(is_first_start=False).first().secrets == {"s-1"}
 
 
 def test_a_start_that_cannot_list_everything_forgets_no_deletion(
