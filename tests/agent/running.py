@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,39 +63,42 @@ class Door(FakeDoor):
 
 
 class Agent:
-    """A running `daypass agent --log json`; `events` is what it has logged so far."""
+    """A running `daypass agent --log json`; its log is a file next to the config's folder."""
 
     def __init__(
         self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "daypass", "agent", "--config", str(config), "--log", "json",
-             *arguments],
-            env={**CLEAN, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
-        self.events: list[dict[str, Any]] = []
-        self.words = ""
-        self._listener = threading.Thread(target=self._listen)
-        self._listener.start()
+        self._log = Path(f"{config.parent}.log")
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daypass", "agent", "--config", str(config), "--log", "json",
+                 *arguments],
+                env={**CLEAN, **(environment or {})}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
 
-    def _listen(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.words += line
-            if line.startswith("{"):
-                self.events.append(json.loads(line))
+    @property
+    def words(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What it has logged so far."""
+        lines = self.words.splitlines(keepends=True)
+        return [json.loads(each) for each in lines if each[0] == "{" and each[-1] == "\n"]
 
     def wait_for(self, name: str, count: int = 1) -> dict[str, Any]:
         """The event of this name, when there are so many of them."""
 
         def seen() -> dict[str, Any] | None:
-            assert self.process.poll() is None or self.count(name) >= count, self.words
+            has_ended = self.process.poll() is not None
             found = [event for event in self.events if event["event"] == name]
-            return found[count - 1] if len(found) >= count else None
+            if len(found) >= count:
+                return found[count - 1]
+            if has_ended:
+                raise RuntimeError(f"it has ended:\n{self.words}")
+            return None
 
         return eventually(f"the agent logs {name}", seen)
 
@@ -111,12 +113,7 @@ class Agent:
         """Send a signal, if any, and wait for the end; its exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(60)
-        self._listener.join(10)
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
-        return code
+        return self.process.wait(60)
 
 
 @contextmanager

@@ -108,18 +108,17 @@ def test_the_token_file_is_private_and_removed_with_the_command(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
-def test_the_token_file_is_renewed_while_the_command_runs(
-    door: Door, run: Run, runtime: Path
-) -> None:
-    door.granted_seconds = 2
-    script = 'while grep -q "$1" "$DAYPASS_ACCESS_TOKEN_FILE"; do sleep 0.05; done; echo new'
-    done = run("--file", "--", "sh", "-c", script, "sh", short_lived_token(1))
-    assert done.stdout == "new\n"
-    eventually("the folder is gone", lambda: is_gone(runtime))
+def shell(environment: dict[str, str], script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of bash; `$RUN` in it is `daypass run`."""
+    command = f"{sys.executable} -m daypass run"
+    return subprocess.run(
+        ["bash", "-c", script], env={**CLEAN, **environment, "RUN": command},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
-def test_the_token_file_stays_with_closed_stdin_or_stdout(
+@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "<&- >&- 2>&-"])
+def test_the_token_file_is_renewed_while_the_command_runs_even_with_closed_stdin_or_stdout(
     door: Door, environment: dict[str, str], runtime: Path, tmp_path: Path, closed: str
 ) -> None:
     """Otherwise the pipe that the background process watches would get one of their numbers."""
@@ -128,8 +127,7 @@ def test_the_token_file_stays_with_closed_stdin_or_stdout(
         file=$DAYPASS_ACCESS_TOKEN_FILE
         while grep -q {short_lived_token(1)} "$file"; do sleep 0.05; done
         cat "$file" >{tmp_path}/seen"""
-    line = f"exec {sys.executable} -m daypass run --file -- sh -c '{script}' {closed}"
-    done = subprocess.run(["sh", "-c", line], env={**CLEAN, **environment}, timeout=60, check=False)
+    done = shell(environment, f"exec $RUN --file -- sh -c '{script}' {closed}")
     assert done.returncode == 0
     assert (tmp_path / "seen").read_text() == short_lived_token(2)
     eventually("the folder is gone", lambda: is_gone(runtime))
@@ -137,11 +135,7 @@ def test_the_token_file_stays_with_closed_stdin_or_stdout(
 
 def test_a_token_file_that_cannot_be_written_is_an_error(environment: dict[str, str]) -> None:
     """Its size is limited to nothing, as that of a full disk is."""
-    line = f"ulimit -f 0; exec {sys.executable} -m daypass run --file -- echo ran"
-    done = subprocess.run(
-        ["sh", "-c", line], env={**CLEAN, **environment}, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+    done = shell(environment, "ulimit -f 0; exec $RUN --file -- echo ran")
     assert (done.returncode, done.stdout) == (1, "")
     assert "File too large" in done.stderr
     assert os.listdir(environment["XDG_RUNTIME_DIR"]) == []
@@ -167,38 +161,26 @@ def test_a_failed_renewal_is_reported_while_the_command_continues(
         assert out == "end\n"
 
 
+@pytest.mark.parametrize("variable", ["DAYPASS_TOKEN", "JOB_TOKEN"])
 def test_the_long_lived_token_is_not_passed_on_unless_requested(
-    door: Door, mode: tuple[str, ...], tmp_path: Path
+    door: Door, mode: tuple[str, ...], tmp_path: Path, variable: str
 ) -> None:
-    document = json.loads(door.credentials(tmp_path).read_text())
-    environment = {
-        "DAYPASS_DOOR": door.url,
-        "DAYPASS_TOKEN": document["token"],
-        "DAYPASS_AUDIENCE": document["audience"],
-        "HOME": "/somewhere",
-    }
-    done = daypass("run", *mode, "--", "env", environment=environment)
-    assert SENTINEL not in done.stdout
-    names = {entry.partition("=")[0] for entry in done.stdout.splitlines()}
-    ours = {name for name in names if name.startswith("DAYPASS_")}
-    assert ours <= {"DAYPASS_ACCESS_TOKEN", "DAYPASS_ACCESS_TOKEN_FILE"}
-    assert len(ours) == 1
-    assert "HOME" in names
-    done = daypass("run", *mode, "--pass-credentials", "--", "env", environment=environment)
-    assert SENTINEL in done.stdout
-
-
-def test_the_variable_with_the_long_lived_token_is_not_passed_on_unless_requested(
-    door: Door, mode: tuple[str, ...], tmp_path: Path
-) -> None:
-    file = door.credentials(tmp_path, token={"variable": "JOB_TOKEN"})
-    environment = {"DAYPASS_CREDENTIALS": str(file), "JOB_TOKEN": long_lived_token()}
+    if variable == "DAYPASS_TOKEN":
+        source = {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": "gate.example.com"}
+    else:
+        file = door.credentials(tmp_path, token={"variable": variable})
+        source = {"DAYPASS_CREDENTIALS": str(file)}
+    environment = {**source, variable: long_lived_token(), "HOME": "/somewhere"}
     done = daypass("run", *mode, "--", "env", environment=environment)
     assert done.returncode == 0
     assert SENTINEL not in done.stdout
-    assert "JOB_TOKEN" not in done.stdout
+    names = {entry.partition("=")[0] for entry in done.stdout.splitlines()}
+    ours = {name for name in names if name.startswith("DAYPASS_")}
+    assert ours in ({"DAYPASS_ACCESS_TOKEN"}, {"DAYPASS_ACCESS_TOKEN_FILE"})
+    assert variable not in names
+    assert "HOME" in names
     done = daypass("run", *mode, "--pass-credentials", "--", "env", environment=environment)
-    assert f"JOB_TOKEN={long_lived_token()}\n" in done.stdout
+    assert f"{variable}={long_lived_token()}\n" in done.stdout
 
 
 def test_githubs_request_token_is_not_passed_on(
@@ -267,11 +249,7 @@ def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
 def test_a_shell_sees_128_plus_the_signal(
     environment: dict[str, str], mode: tuple[str, ...]
 ) -> None:
-    done = subprocess.run(
-        ["bash", "-c", '"$@"; echo $?', "bash", sys.executable, "-m", "daypass", "run", *mode,
-         "--", "sh", "-c", "kill -TERM $$"],
-        env={**CLEAN, **environment}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = shell(environment, f"$RUN {' '.join(mode)} -- sh -c 'kill -TERM $$'; echo $?")
     assert done.stdout == "143\n"
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 
+from daypass._core.reasons import MESSAGES, Reason
 from daypass.integrations.grpc import channel_credentials
-from daypass.local.stack import stack_config
+from daypass.local.stack import AUDIENCE, stack_config
 from support.authority import Authority
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
 from support.http_services import Handler, serving
-from support.identities import Identity, make_identity
+from support.identities import Identity, make_identity, token_path
 from support.up import Up, running_up
 from support.up_embedded import admin_of, at_the_gate, checked_by, credentials_of
 
@@ -54,6 +55,12 @@ def say(channel: grpc.Channel) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
     return channel.unary_unary(SAY)
 
 
+def unbound_token(up: Up, identity: Identity) -> str:
+    path = token_path(identity.namespace, identity.service_account)
+    made = admin_of(up).create(path, {"spec": {"audiences": [AUDIENCE]}})
+    return str(made["status"]["token"])
+
+
 WAYS: dict[str, Callable[[GrpcService], str]] = {
     "without TLS": lambda service: f"h2c://localhost:{service.plain_port}",
     "with TLS": lambda service: f"https://localhost:{service.port}",
@@ -85,6 +92,30 @@ def test_calls_of_every_kind_pass_and_the_service_gets_the_caller(
         assert call["kubeflow-userid"] == identity.user
         assert "masters" not in str(call)
     assert service.tokens == [None] * 4
+
+
+def test_refused_calls_get_a_grpc_status(service: GrpcService, tmp_path: Path) -> None:
+    with gate_before(tmp_path, WAYS["without TLS"](service)) as up, ExitStack() as stack:
+        pem = up.authority_file.read_bytes()
+        credentials = grpc.ssl_channel_credentials(pem)
+        channel = stack.enter_context(grpc.secure_channel(gate_of(up), credentials))
+        identity = make_identity(admin_of(up), "team")
+        lines = {
+            "": (grpc.StatusCode.UNAUTHENTICATED, "Jwt is missing"),
+            identity.token.reveal(): (
+                grpc.StatusCode.UNAUTHENTICATED, MESSAGES[Reason.LONG_LIVED],
+            ),
+            unbound_token(up, identity): (
+                grpc.StatusCode.PERMISSION_DENIED, MESSAGES[Reason.UNBOUND],
+            ),
+        }  # fmt: skip
+        for token, (code, words) in lines.items():
+            sent = (("authorization", f"Bearer {token}"),) if token else ()
+            with pytest.raises(grpc.RpcError) as refused:
+                say(channel)(b"x", timeout=60, metadata=sent)
+            assert refused.value.code() is code
+            assert words in str(refused.value.details())
+    assert service.calls == []
 
 
 class Answering(Handler):
