@@ -22,7 +22,7 @@ from support.fake_reviews import fake_reviews
 from support.identities import make_identity
 from support.loopback6 import LOOPBACK6, need_loopback6, who_calls
 from support.messages import check
-from support.raw import Answer, connect, exchange
+from support.raw import Answer, bearer, connect, exchange, get
 from support.serving import serving
 from support.up import HOST, Up, running_up
 from support.up_embedded import admin_of, at_the_gate, credentials_of
@@ -50,10 +50,9 @@ local: {{door: '[{listen}]:0', gate: '[{listen}]:0', apiServer: embedded{more}}}
 def at_the_gate6(up: Up, token: Secret) -> Answer:
     where = up.ready["listen"]["gate"]
     port = int(where.removeprefix(f"[{LOOPBACK6}]:"))
-    lines = ["GET / HTTP/1.1", f"Host: {where}", f"Authorization: Bearer {token.reveal()}"]
     pem = up.authority_file.read_text()
     with connect(port, authority_pem=pem, name=LOOPBACK6, host=LOOPBACK6) as connection:
-        return exchange(connection, "\r\n".join([*lines, "", ""]).encode())
+        return exchange(connection, get(bearer(token), host=where))
 
 
 @pytest.mark.parametrize("check", ["jwt", "review"])

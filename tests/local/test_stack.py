@@ -21,7 +21,7 @@ from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 from daypass.testing import stack as running_stack
 from support.deadline import eventually
 from support.messages import check, raises
-from support.raw import connect, exchange
+from support.raw import bearer, connect, exchange, get
 
 FOLLOWED_WITHIN_SECONDS = 30.0
 
@@ -45,10 +45,7 @@ def within(what: str, happens: Callable[[], bool]) -> None:
 def asking_on_an_open_connection(stack: LocalStack, token: Secret) -> Iterator[list[int]]:
     """Request after request on one connection while this lasts; the codes so far."""
     port = stack.supervisor.envoy.ports["gate"]
-    lines = [
-        "GET / HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token.reveal()}", "", "",
-    ]  # fmt: skip
-    request = "\r\n".join(lines).encode()
+    request = get(bearer(token), host=HOST)
     codes: list[int] = []
     ended = threading.Event()
 

@@ -19,7 +19,7 @@ from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
 from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message
-from support.raw import Answer, Conversation, connect
+from support.raw import Answer, Conversation, connect, exchange, get
 from support.streaming import StreamingService
 from support.up_embedded import checked_by
 
@@ -64,10 +64,7 @@ class Lab:
     def send(self, *lines: str) -> Answer:
         """The answer to a GET on a connection of its own."""
         with connect(self.port, authority_pem=self.pem, name=HOST) as connection:
-            conversation = Conversation(connection)
-            head = ["GET / HTTP/1.1", f"Host: {HOST}", *lines, "", ""]
-            conversation.send("\r\n".join(head).encode())
-            return conversation.answer()
+            return exchange(connection, get(*lines, host=HOST))
 
 
 @pytest.fixture(scope="module", params=CHECKS)

@@ -26,12 +26,18 @@ def started(queue: ReviewQueue[str], now: float = 0.0) -> list[str]:
     return found
 
 
+def begun(queue: ReviewQueue[str], now: float) -> PendingReview:
+    """The next review, which begins."""
+    found = queue.next(now)
+    assert found is not None
+    return found
+
+
 def test_requests_with_one_token_share_one_review() -> None:
     queue: ReviewQueue[str] = ReviewQueue()
     for waiter in "xyz":
         assert queue.submit(pending("t"), waiter, 0.0) == []
-    first = queue.next(0.0)
-    assert first is not None
+    first = begun(queue, 0.0)
     assert queue.next(0.0) is None
     assert queue.submit(pending("t"), "late", 0.0) == []
     assert queue.answered(first) == ["x", "y", "z", "late"]
@@ -59,8 +65,7 @@ def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> N
     queue: ReviewQueue[str] = ReviewQueue(most_at_once=1, timeout_seconds=0.5)
     queue.submit(pending("slow"), "x", 0.0)
     queue.submit(pending("behind"), "y", 0.1)
-    first = queue.next(0.1)
-    assert first is not None
+    first = begun(queue, 0.1)
     assert queue.expired(0.4) == []
     assert queue.expired(0.5) == ["x"]
     assert queue.expired(0.65) == ["y"]
@@ -72,8 +77,7 @@ def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> N
 def test_after_a_failure_no_review_starts_for_a_while() -> None:
     queue: ReviewQueue[str] = ReviewQueue()
     queue.submit(pending("t"), "x", 0.0)
-    first = queue.next(0.0)
-    assert first is not None
+    first = begun(queue, 0.0)
     assert queue.failed(first, 1.0, retry_after_seconds=7.0) == ["x"]
     assert queue.submit(pending("u"), "y", 1.5) == ["y"]
     assert queue.retry_after_seconds(1.5) == 7
@@ -85,8 +89,7 @@ def test_after_a_failure_no_review_starts_for_a_while() -> None:
 def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: float) -> None:
     queue: ReviewQueue[str] = ReviewQueue()
     queue.submit(pending("t"), "x", 0.0)
-    first = queue.next(0.0)
-    assert first is not None
+    first = begun(queue, 0.0)
     queue.failed(first, 1.0, retry_after_seconds=retry_after)
     assert queue.submit(pending("u"), "y", until) == []
 
@@ -96,30 +99,23 @@ def test_concurrency_drops_after_failures_and_recovers() -> None:
     for number in range(4):
         queue.submit(pending(f"t{number}"), "x", 0.0)
     for now in (0.0, 10.0, 20.0):
-        failed = queue.next(now)
-        assert failed is not None
-        queue.failed(failed, now, None)
+        queue.failed(begun(queue, now), now, None)
         for number in range(4):
             queue.submit(pending(f"t{number}"), "x", now + 9)
     assert queue.allowed == 4
     for number in range(100):
         queue.submit(pending(f"more{number}"), "x", 40.0)
-        answered = queue.next(40.0)
-        assert answered is not None
-        queue.answered(answered)
+        queue.answered(begun(queue, 40.0))
     assert queue.allowed == 8
 
 
 @pytest.mark.parametrize(
     ("address", "source"),
     [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("", ""),
-        ("junk", ""),
+        ("192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"), ("", ""), ("junk", ""),
     ],
-)
+)  # fmt: skip
 def test_a_source_is_an_address_or_an_ipv6_prefix(address: str, source: str) -> None:
     assert source_of(address) == source
 
