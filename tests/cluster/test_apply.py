@@ -39,7 +39,7 @@ from support.deploying import (
     remove,
     write,
 )
-from support.ekf import git, make_repository
+from support.ekf import add_hook, git, make_repository
 from support.identities import RBAC, bound_cluster_wide, wait_until_allowed
 from support.messages import check, line_with, message_with, raises
 
@@ -336,9 +336,7 @@ def test_a_namespace_is_kept_while_it_holds_objects_of_others(
     check(run("remove", "--yes")[1], reason="nothing-to-remove")
 
 
-def test_the_door_moves_to_another_namespace_and_leaves_the_old_one_empty(
-    cluster: Cluster,
-) -> None:
+def test_the_door_moves_to_another_namespace_and_leaves_the_old_one_empty(cluster: Cluster) -> None:
     apply(cluster, BOTH)
     moved = BOTH + "door: {namespace: edge}\n"
     planned = plan(cluster, moved)
@@ -434,17 +432,14 @@ def test_apply_commits_first_and_applies_nothing_without_the_commit(
     monkeypatch.setenv("HOME", str(folder))
     (folder / "README").write_text("deployments\n")
     make_repository(folder)
-    hook = folder / ".git" / "hooks" / "pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho ask somebody >&2; exit 1\n")
-    hook.chmod(0o755)
+    add_hook(folder, "pre-commit", "echo ask somebody >&2; exit 1")
     since = plane.audit_position()
     run("apply", "--no-wait", code=1)  # nobody has said yes
     assert not (folder / "deploy").exists()
     refused = message_with(run("apply", "--no-wait", "--yes", code=1)[1], "ask somebody")
     check(refused, "daypass apply --no-commit", reason="not-committed")
     assert writes(plane, since) == []
-    hook.unlink()
+    (folder / ".git/hooks/pre-commit").unlink()
     _, told = run("apply", "--no-wait", "--yes")
     commit = git(folder, "rev-parse", "--short", "HEAD").strip()
     message = message_with(told, commit)

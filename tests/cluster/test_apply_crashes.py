@@ -18,15 +18,7 @@ from daypass.kube.cluster import Cluster
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
-from support.deploying import (
-    BOTH,
-    ONLY_EKF,
-    apply,
-    clear,
-    everything,
-    prepared_plane,
-    remove,
-)
+from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared_plane, remove
 
 
 class Dead(Exception):
@@ -46,7 +38,6 @@ class Mortal(httpx2.BaseTransport):
         self.writes = 0
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send it, unless this is the end or behind it."""
         is_write = request.method != "GET" and "dryRun" not in request.url.params
         with self._lock:
             self.writes += is_write
@@ -61,13 +52,11 @@ class Mortal(httpx2.BaseTransport):
         return response
 
     def close(self) -> None:
-        """End the connections."""
         self._inner.close()
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster of its own."""
     folder = tmp_path_factory.mktemp("crash-plane")
     with prepared_plane(folder, [install_istio], "istio-system") as running:
         yield running

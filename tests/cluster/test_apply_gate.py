@@ -42,7 +42,6 @@ DOORS = POLICY.replace(f"infra/securitypolicies/{GATE}", "daypass/securitypolici
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster of its own."""
     kinds = (install_istio, install_envoy_gateway)
     with prepared_plane(tmp_path_factory.mktemp("gate-plane"), kinds, SPACE) as running:
         running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})

@@ -29,7 +29,6 @@ gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.examp
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster of its own: what is applied are singletons."""
     kinds = (install_istio, install_gateway_api)
     with prepared_plane(tmp_path_factory.mktemp("others-plane"), kinds, "istio-system") as running:
         yield running

@@ -36,7 +36,6 @@ door: {certificateIssuer: internal}
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster of its own."""
     with ControlPlane.start(tmp_path_factory.mktemp("wait-plane")) as running:
         install_gateway_api(running)
         install_cert_manager(running)

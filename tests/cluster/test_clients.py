@@ -22,7 +22,6 @@ AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 
 @pytest.fixture(scope="module")
 def identity(control_plane: ControlPlane) -> Identity:
-    """A bot with a long-lived token."""
     return control_plane.make_identity()
 
 

@@ -21,7 +21,6 @@ from support.up import Up
 
 @pytest.fixture(scope="module")
 def identity(control_plane: ControlPlane) -> Identity:
-    """A bot that may list ConfigMaps of its namespace."""
     made = control_plane.make_identity()
     rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
     identities.allow(control_plane.admin, made.namespace, made.service_account, rule)
@@ -44,7 +43,6 @@ class Person:
         self.hold(up, identity)
 
     def hold(self, up: Up, identity: Identity) -> None:
-        """Credentials as an admin hands them over."""
         write_credentials(self.credentials, up, identity, audience="gate.example.com")
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -76,7 +74,6 @@ class Person:
 
 
 def api_audience(plane: ControlPlane, identity: Identity) -> str:
-    """What the API server takes tokens for."""
     answer = plane.admin.create(identity.token_path, {"spec": {}})
     return str(decode_unverified(answer["status"]["token"])[1]["aud"][0])
 

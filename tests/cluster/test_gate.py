@@ -18,9 +18,8 @@ from support.deadline import eventually
 from support.gate_differences import told
 from support.identities import Identity
 from support.raw import Answer, connect, exchange
-from support.up import HOST, Up, running_up, up_config
-
-AUDIENCE = "gate.example.com"
+from support.up import HOST, Up
+from support.up_gate import AUDIENCE, gate_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,6 @@ class Gate:
     check: str
 
     def send(self, *headers: str, path: str = "/pipeline") -> Answer:
-        """A GET with these header lines."""
         port = int(self.up.ready["listen"]["gate"].rpartition(":")[2])
         pem = self.up.authority_file.read_text()
         lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
@@ -41,7 +39,6 @@ class Gate:
             return exchange(connection, "\r\n".join(lines).encode())
 
     def bearer(self, **shape: Any) -> str:
-        """An Authorization line with a short-lived token of this shape."""
         token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
         return f"Authorization: Bearer {token.reveal()}"
 
@@ -52,25 +49,11 @@ def gate(
     control_plane: ControlPlane,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gate]:
-    """Door and gate of one config; the keys are read with the bot's own credentials."""
     check = str(request.param)
+    arguments = () if check == "jwt" else ("--kubeconfig", str(control_plane.kubeconfig))
     folder = tmp_path_factory.mktemp("gate")
-    identity = control_plane.make_identity()
-    credentials = folder / "bot.json"
-    document = {"type": "daypass", "version": 1, "door": "https://localhost/kubernetes",
-                "token": identity.token.reveal(), "audience": AUDIENCE}  # fmt: skip
-    credentials.touch(0o600)
-    credentials.write_text(json.dumps(document))
-    config = up_config(
-        control_plane,
-        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}}}",
-        policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
-    )
-    arguments = ["--credentials", str(credentials)]
-    if check != "jwt":
-        arguments += ["--kubeconfig", str(control_plane.kubeconfig)]
-    with running_up(folder, config, arguments=arguments) as up:
+    with gate_up(folder, control_plane, *arguments, check=check) as up:
+        identity = control_plane.make_identity()
         made = Gate(up=up, identity=identity, plane=control_plane, check=check)
         line = made.bearer()
         eventually("it has the signing keys", lambda: made.send(line).code == 200)

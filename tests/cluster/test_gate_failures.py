@@ -40,7 +40,6 @@ class Callers(NamedTuple):
     revoke: Callable[[], None]
 
     def become(self, revoked: int, other: int) -> None:
-        """Come back once they are answered with these codes."""
         self.revoked.becomes(revoked)
         self.other.becomes(other)
 

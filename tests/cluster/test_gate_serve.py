@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -39,92 +38,55 @@ from support.gate_differences import told
 from support.gates import RunningGate, running_gate
 from support.identities import RBAC, Identity, unique
 from support.messages import check, message_with
-from support.raw import Answer, Conversation, connect
+from support.raw import Answer, connect, exchange
+from support.serving import Served, gate_serve_over_tls
 from support.tokens import ISSUER
 
 AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """A running `daypass gate serve`."""
-
-    process: subprocess.Popen[str]
-    port: int
-    status: str
+    served: Served
     authority: Authority
-    folder: Path
-    words: list[str]
     home: str
 
     def ask(self, *headers: str) -> Answer:
         """What it answers to Envoy's question about a request with these header lines."""
         lines = ["GET /pipeline HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
-        with connect(self.port, authority_pem=self.authority.pem, name=NAME) as connection:
-            conversation = Conversation(connection)
-            conversation.send("\r\n".join(lines).encode())
-            return conversation.answer()
+        with connect(self.served.port, authority_pem=self.authority.pem, name=NAME) as connection:
+            return exchange(connection, "\r\n".join(lines).encode())
 
     def get(self, path: str) -> tuple[int, str]:
-        """Of the status port."""
         try:
-            with urllib.request.urlopen(f"http://{self.status}{path}", timeout=10) as answer:
+            address = f"http://{self.served.status}{path}"
+            with urllib.request.urlopen(address, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
 
+    def printed(self) -> str:
+        """All that it has printed: events, which are JSON, and messages."""
+        return self.served.child.log.read_text()
+
+    def message(self, value: str) -> str:
+        """The message that holds a value."""
+        lines = self.printed().splitlines(keepends=True)
+        return message_with("".join(line for line in lines if line[0] != "{"), value)
+
 
 @contextmanager
 def serving(folder: Path, kubeconfig: Path, home: str) -> Iterator[Serving]:
     authority = Authority()
-    pair = authority.server(NAME)
-    (folder / "tls.key").write_text(pair.key_pem)
-    (folder / "tls.crt").write_text(pair.certificate_pem)
-    config = folder / "daypass.yaml"
-    config.write_text(
+    config = (
         f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
         f"door: {{namespace: {home}}}\n"
         f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review, closeAfter: 30s}}\n"
     )
-    words: list[str] = []
-    with (folder / "events").open("w") as events:
-        process = _started(folder, kubeconfig, config, events)
-    assert process.stderr is not None
-    listener = threading.Thread(target=lambda: words.extend(process.stderr or ()), daemon=True)
-    listener.start()
-    try:
-        said = eventually("it says where it listens", lambda: _where(words), seconds=60)
-        yield Serving(
-            process=process, port=int(said[0].rpartition(":")[2]), status=said[1],
-            authority=authority, folder=folder, words=words, home=home,
-        )  # fmt: skip
-    finally:
-        process.kill()
-        process.wait(30)
-        listener.join(10)
-        process.stderr.close()
-
-
-def _started(
-    folder: Path, kubeconfig: Path, config: Path, events: IO[str]
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "daypass", "gate", "serve", "--config", str(config), "--listen",
-         "127.0.0.1:0", "--status", "127.0.0.1:0", "--certificate", str(folder / "tls.crt"),
-         "--key", str(folder / "tls.key"), "--kubeconfig", str(kubeconfig), "--drain", "1s"],
-        stdout=events, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-
-
-def _where(words: list[str]) -> tuple[str, str] | None:
-    for line in words:
-        _, found, rest = line.strip().partition("the authorizer listens at ")
-        if found:
-            listens, _, status = rest.partition(", its health at ")
-            return listens, status
-    return None
+    arguments = ("--kubeconfig", str(kubeconfig), "--drain", "1s")
+    with gate_serve_over_tls(folder, config, authority.server(NAME), *arguments) as served:
+        yield Serving(served=served, authority=authority, home=home)
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +167,8 @@ def test_the_authorizer_answers_over_tls_as_the_token_review_decides(
     assert 'daypass_gate_cache_lookups_total{result="hit"} 2' in text
     assert 'daypass_gate_decisions_total{reason="allowed"} 3' in text
     assert 'daypass_gate_decisions_total{reason="no-token"} 1' in text
-    events = (serve.folder / "events").read_text()
-    assert identity.user in events
-    assert line.rpartition(".")[2] not in events + "".join(serve.words) + text
+    assert identity.user in serve.printed()
+    assert line.rpartition(".")[2] not in serve.printed() + text
 
 
 @contextmanager
@@ -217,7 +178,7 @@ def gate_asking(
     """An Envoy that asks this authorizer over TLS."""
 
     def ask_from(files: dict[str, Any]) -> None:
-        ask_over_tls(files, port=serve.port, authority_pem=serve.authority.pem, name=NAME)
+        ask_over_tls(files, port=serve.served.port, authority_pem=serve.authority.pem, name=NAME)
 
     jwks = json.dumps(plane.admin.get("/openid/v1/jwks"))
     with running_gate(
@@ -258,12 +219,10 @@ def test_a_stopped_or_killed_authorizer_closes_the_gate(
     with gate_asking(serve, control_plane, tmp_path_factory, check) as gate:
         line = bearer(control_plane, identity)
         eventually("it passes", lambda: gate.send([line]).code == 200)
-        serve.process.send_signal(signal.SIGSTOP)
-        assert gate.send([line]).code == 503
-        serve.process.send_signal(signal.SIGCONT)
+        with serve.served.child.suspended():
+            assert gate.send([line]).code == 503
         eventually("it passes again", lambda: gate.send([line]).code == 200)
-        serve.process.kill()
-        serve.process.wait(30)
+        serve.served.child.stop()
         assert gate.send([line]).code == 503
 
 
@@ -299,8 +258,7 @@ def test_without_a_revocation_list_the_authorizer_is_not_ready_and_refuses_all(
         assert code == 503
         check(why, reason="not-ready")
         assert running.get("/healthz")[0] == 200
-        eventually("it says why", lambda: "`daypass gate watch`" in "".join(running.words))
-        message = message_with("".join(running.words), "`daypass gate watch`")
+        message = eventually("it says why", lambda: running.message("`daypass gate watch`"))
         check(message, reason="no-list", hide=home)
 
 
@@ -309,11 +267,13 @@ def test_the_authorizer_drains_before_it_exits(
 ) -> None:
     line = bearer(control_plane, identity)
     assert serve.ask(line).code == 200
-    serve.process.send_signal(signal.SIGTERM)
+    child = serve.served.child
+    os.kill(child.pid, signal.SIGTERM)
     eventually("it is not ready", lambda: "shutting down" in serve.get("/readyz")[1])
     answer = serve.ask(line)
     assert (answer.code, answer.closes) == (200, True)
-    assert serve.process.wait(30) == 0
+    eventually("it has ended", lambda: child.exit_code() is not None)
+    assert child.exit_code() == 0
 
 
 def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) -> None:

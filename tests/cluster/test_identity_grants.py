@@ -42,14 +42,12 @@ VIEW = "user-system-serviceaccount-{}-bot-clusterrole-view"
 
 @pytest.fixture(scope="module")
 def plane(control_plane: ControlPlane) -> ControlPlane:
-    """A control plane that knows Kubeflow's roles and Istio's kinds."""
     install_kubeflow(control_plane)
     return control_plane
 
 
 @pytest.fixture
 def desk(desk: Desk) -> Desk:
-    """With the identity `bot`."""
     for document in identity_objects(desk.namespace, "bot", new_secret_name("bot")):
         desk.cluster.apply(document)
     return desk
@@ -57,13 +55,11 @@ def desk(desk: Desk) -> Desk:
 
 @pytest.fixture
 def alice(plane: ControlPlane) -> str:
-    """A profile."""
     return make_profile(plane)
 
 
 @pytest.fixture
 def bob(plane: ControlPlane) -> str:
-    """Another profile."""
     return make_profile(plane)
 
 
@@ -78,7 +74,6 @@ def grant(desk: Desk, *namespaces: str, **changes: Any) -> list[Object]:
 
 
 def made(desk: Desk, namespace: str) -> list[tuple[str, str]]:
-    """Kinds and names of what daypass has made in a namespace."""
     return [
         (resource.kind, name_of(each))
         for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES)

@@ -30,13 +30,7 @@ from daypass.identity.model import (
 from daypass.identity.reap import reap, reaper_objects
 from daypass.identity.tokens import live_secrets, token_secrets, wait_for_token
 from daypass.kube.errors import ConflictError, ForbiddenError
-from daypass.kube.resources import (
-    CLUSTER_ROLES,
-    NAMESPACES,
-    ROLE_BINDINGS,
-    ROLES,
-    SERVICE_ACCOUNTS,
-)
+from daypass.kube.resources import CLUSTER_ROLES, NAMESPACES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
 from support import identities
 from support.clusters import admin_access, cluster_as
 from support.crashes import Crash, CrashingCluster
@@ -95,9 +89,7 @@ def test_the_printed_commands_work_as_they_are(desk: Desk, tool: str) -> None:
     assert claims(token)["kubernetes.io"]["secret"]["uid"] == secret.uid
 
 
-def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(
-    desk: Desk,
-) -> None:
+def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(desk: Desk) -> None:
     rendered, words = desk.create("--output", "yaml")
     new_name = message_with(words, f"{desk.bot.name}-daypass-")
     assert new_name.split("\n")[0].split()[-1] in rendered

@@ -61,7 +61,6 @@ def desk(desk: Desk) -> Desk:
 
 @pytest.fixture
 def alice(desk: Desk) -> str:
-    """A profile in which the identity has Kubeflow's view."""
     return granted_profile(desk)
 
 
@@ -75,7 +74,6 @@ def granted_profile(desk: Desk, identity: IdentityName | None = None) -> str:
 
 
 def listed(desk: Desk, *words: str) -> dict[str, dict[str, Any]]:
-    """The inventory by namespace."""
     out, _ = desk.run("identity", "list", *words, "--output", "json")
     return {each["namespace"]: each for each in json.loads(out)["identities"]}
 

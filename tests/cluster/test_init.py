@@ -25,7 +25,6 @@ from support.messages import check, message_with
 
 
 def made(kind: str, name: str, **fields: object) -> Object:
-    """An object of `VERSION KIND` and `NAMESPACE/NAME`."""
     version, kind = kind.split(" ")
     namespace, _, name = name.rpartition("/")
     metadata = {"name": name, "namespace": namespace, "labels": fields.pop("labels", {})}
@@ -97,7 +96,6 @@ NGINX = "k8s.io/ingress-nginx"
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster of their own, with everything in it that is looked for."""
     with ControlPlane.start(tmp_path_factory.mktemp("init-plane")) as running:
         install_istio(running)
         install_gateway_api(running)

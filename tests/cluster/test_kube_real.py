@@ -13,19 +13,8 @@ from pathlib import Path
 import pytest
 
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import (
-    AlreadyExistsError,
-    ConflictError,
-    ForbiddenError,
-    NotFoundError,
-)
-from daypass.kube.resources import (
-    CONFIG_MAPS,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-    Object,
-    uid_of,
-)
+from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
+from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Object, uid_of
 from support import identities
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
@@ -34,7 +23,6 @@ from support.messages import raises
 
 @pytest.fixture
 def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
-    """A cluster, with all permissions."""
     cluster = admin_cluster(control_plane)
     yield cluster
     cluster.close()

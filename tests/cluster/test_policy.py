@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daypass import cli
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
@@ -29,6 +27,7 @@ from support.admin import Answer
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.desk import Desk
 from support.identities import Identity
 from support.messages import check, line_with, message_with, raises
 from support.policies import held_namespace
@@ -68,17 +67,17 @@ def cluster(plane: ControlPlane, admin: Cluster) -> Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bot:
-    """An identity in a namespace that is held to the policy, and a config of this policy."""
+    """An identity in a namespace that is held to the policy, at a desk with CONFIG."""
 
-    plane: ControlPlane
-    cluster: Cluster
+    desk: Desk
     identity: Identity
-    config: Path
-    output: pytest.CaptureFixture[str]
+
+    @property
+    def plane(self) -> ControlPlane:
+        return self.desk.plane
 
     @property
     def namespace(self) -> str:
-        """Its namespace."""
         return self.identity.namespace
 
     def ask(self, account: str = "bot", **spec: Any) -> Answer:
@@ -87,36 +86,26 @@ class Bot:
         path = identities.token_path(self.namespace, account)
         return self.plane.client(self.identity.token).request("POST", path, {"spec": spec})
 
-    def run(self, verb: str, *words: str, code: int = 0) -> tuple[str, str]:
-        """Run `daypass policy VERB`; return stdout and stderr."""
-        self.output.readouterr()
-        line = ["policy", verb, "--kubeconfig", str(self.plane.kubeconfig), *words]
-        assert cli.main(line) == code
-        return self.output.readouterr()
+    def run_check(self, *words: str, code: int = 0) -> str:
+        """Run `daypass policy check` for it; return stdout."""
+        whose = ("-n", self.namespace, "--service-account", "bot")
+        return self.desk.run("policy", "check", *whose, *words, code=code)[0]
 
-    def check(self, *words: str, code: int = 0, config: bool = True) -> dict[str, Any]:
-        """Run `daypass policy check --output json`; return what it prints."""
-        whose = ("-n", self.namespace, "--service-account", "bot", "--output", "json")
-        named = ("--config", str(self.config)) if config else ()
-        printed: dict[str, Any] = json.loads(
-            self.run("check", *whose, *named, *words, code=code)[0]
-        )
+    def check(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """The same with `--output json`; return what it prints."""
+        printed: dict[str, Any] = json.loads(self.run_check("--output", "json", *words, code=code))
         return printed
 
 
 @pytest.fixture
-def bot(
-    plane: ControlPlane, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Bot:
-    config = tmp_path / "daypass.yaml"
-    config.write_text(CONFIG)
-    identity = plane.make_identity(held_namespace(plane))
-    return Bot(plane=plane, cluster=cluster, identity=identity, config=config, output=capsys)
+def bot(cluster: Cluster, desk: Desk) -> Bot:
+    (desk.folder / "daypass.yaml").write_text(CONFIG)
+    return Bot(desk=desk, identity=desk.plane.make_identity(held_namespace(desk.plane)))
 
 
 def in_mode(bot: Bot, mode: Mode) -> None:
     """Another mode in force, seen by what becomes of an unbound request."""
-    apply_policy(bot.cluster, POLICY.model_copy(update={"mode": mode}))
+    apply_policy(bot.desk.cluster, POLICY.model_copy(update={"mode": mode}))
     eventually(
         f"mode {mode}",
         lambda: bool(bot.ask().warnings) == (mode == "warn") and bot.ask().code == 201,
@@ -146,7 +135,6 @@ def test_a_short_lived_token_cannot_request_another(bot: Bot) -> None:
 
 
 def override(bot: Bot, annotations: dict[str, str]) -> None:
-    """Annotate the namespace."""
     path = f"/api/v1/namespaces/{bot.namespace}"
     bot.plane.admin.patch(path, {"metadata": {"annotations": annotations}})
 
@@ -311,7 +299,7 @@ def test_check_distinguishes_rbac_from_the_policy_and_needs_no_config(
     assert (said["verdict"], said["brokenRules"]) == ("forbidden", ["binding"])
     assert 'User "jane" cannot create' in said["message"]
     monkeypatch.chdir("/")
-    said = bot.check("--audience", GATE, "--unbound", code=3, config=False)
+    said = bot.check("--audience", GATE, "--unbound", code=3)
     assert (said["verdict"], said["drift"], said["brokenRules"]) == ("denied", None, None)
 
 
@@ -319,7 +307,7 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
     unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
     free = replace(bot, identity=bot.plane.make_identity(unlabelled))
     changed = CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn")
-    free.config.write_text(changed)
+    (bot.desk.folder / "daypass.yaml").write_text(changed)
     said = free.check("--audience", GATE, code=3)
     assert (said["verdict"], said["held"]) == ("allowed", False)
     assert said["drift"] == [
@@ -331,15 +319,14 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
         check(finding, reason="finding")
     for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
         before = said["findings"]
-        bot.cluster.delete(resource, labels.POLICY_NAME)
+        bot.desk.cluster.delete(resource, labels.POLICY_NAME)
         said = free.check(code=3)
         finding = next(each for each in said["findings"] if each not in before)
         check(finding, reason="finding")
 
 
 def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:
-    whose = ("-n", bot.namespace, "--service-account", "bot", "--config", str(bot.config))
-    out, _ = bot.run("check", *whose, "--lifetime", "13h", code=3)
+    out = bot.run_check("--lifetime", "13h", code=3)
     rows = [line.split(maxsplit=1) for line in out.splitlines()]
     assert [row[0] for row in rows] == ["policy", "namespace", "request", "answer"]
     mode, namespace, request, answer = (row[1] for row in rows)
@@ -352,13 +339,13 @@ def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:
     assert " 46800 s" in answer
     check(out, reason="policy-check")
     override(bot, {labels.POLICY_BINDING: "\x1b[2J\nanswer allowed"})
-    out, _ = bot.run("check", *whose, code=3)
+    out = bot.run_check(code=3)
     assert "\x1b" not in out
     assert "\nanswer allowed" not in out
 
 
 def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:
-    out, err = bot.run("apply", "--config", str(bot.config))
+    out, err = bot.desk.run("policy", "apply")
     assert out == ""
     assert err.count("validatingadmissionpolicies/daypass") == 1
     check(line_with(err, "validatingadmissionpolicies/daypass"), reason="applied")
@@ -366,11 +353,11 @@ def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:
 
 
 def test_a_dry_run_of_apply_changes_nothing(bot: Bot) -> None:
-    before = bot.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    bot.config.write_text(CONFIG.replace("12h", "1h"))
-    _, err = bot.run("apply", "--dry-run", "--config", str(bot.config))
+    before = bot.desk.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
+    (bot.desk.folder / "daypass.yaml").write_text(CONFIG.replace("12h", "1h"))
+    _, err = bot.desk.run("policy", "apply", "--dry-run")
     check(line_with(err, "validatingadmissionpolicies/daypass"), reason="dry-run")
-    assert bot.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
+    assert bot.desk.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
 
 
 def test_policy_apply_restores_changed_fields_and_refuses_an_added_match_condition(

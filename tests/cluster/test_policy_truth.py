@@ -116,7 +116,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """The policy in force, and an admin's way to it."""
     opened = admin_cluster(plane)
     policies.apply(plane, opened, POLICY)
     yield opened
@@ -125,7 +124,6 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def namespaces(plane: ControlPlane, cluster: Cluster) -> dict[str, str]:
-    """A namespace for each of OVERRIDES."""
     return {
         name: held_namespace(plane, annotations, accounts=ACCOUNTS)
         for name, annotations in OVERRIDES.items()

@@ -33,7 +33,6 @@ FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster with the kinds of Istio, Envoy Gateway and cert-manager, and their namespaces."""
     with ControlPlane.start(tmp_path_factory.mktemp("rendered-plane")) as running:
         install_istio(running)
         install_envoy_gateway(running)
@@ -45,7 +44,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """A cluster, with all permissions."""
     opened = admin_cluster(plane)
     yield opened
     opened.close()

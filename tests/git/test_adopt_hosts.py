@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from support.ekf import (
     PATCH,
     PLACEHOLDER,
     RokDeploy,
+    add_hook,
     adopt,
     built_ingress,
     git,
@@ -116,22 +118,16 @@ def test_a_patch_with_uncommitted_edits_is_not_committed(
     assert adopt(repository, *EKF) == 0  # edited without --commit
 
 
-def hook(root: Path) -> None:
-    """Refuse all commits."""
-    script = root / ".git/hooks/pre-commit"
-    script.write_text("#!/bin/sh\necho not on a Friday >&2\nexit 1\n")
-    script.chmod(0o755)
-
-
 @pytest.mark.parametrize(
     ("change", "value"),
     [
-        (hook, "not on a Friday"),
+        (partial(add_hook, name="pre-commit", script="echo not on a Friday >&2; exit 1"),
+         "not on a Friday"),
         (lambda root: git(root, "config", "--unset", "user.name"), "git config user.name"),
         (lambda root: git(root, "config", "--unset", "user.email"), "git config user.email"),
     ],
     ids=["hook", "no name", "no address"],
-)
+)  # fmt: skip
 def test_a_refused_commit_leaves_nothing_behind(
     repository: Path, rok_deploy: RokDeploy, refused: Callable[..., None],
     change: Callable[[Path], object], value: str,

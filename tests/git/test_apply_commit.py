@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -13,7 +14,7 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_tree
 from daypass.render.output_tree import write
 from support.deploying import BOTH, ONLY_EKF
-from support.ekf import git, git_init
+from support.ekf import add_hook, git, git_init
 from support.messages import raises
 from support.rendered import config_of
 
@@ -21,7 +22,6 @@ Tree = dict[str, str]
 
 
 def tree_of(text: str) -> Tree:
-    """What a config renders to."""
     return render_tree(config_of(text), ClusterFacts())
 
 
@@ -37,7 +37,6 @@ def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Comm
 
 
 def git_lines(root: Path, *arguments: str) -> list[str]:
-    """The output of git, as lines."""
     return git(root, *arguments).splitlines()
 
 
@@ -108,28 +107,17 @@ def test_a_retry_after_a_crash_makes_one_commit(repository: Path) -> None:
     assert git_lines(repository, "status", "--porcelain") == []
 
 
-def hook(name: str, script: str) -> Callable[[Path], None]:
-    """Add a hook to the repository."""
-
-    def make(root: Path) -> None:
-        file = root / ".git" / "hooks" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/sh\n{script}\n")
-        file.chmod(0o755)
-
-    return make
-
-
 def sign_without_a_key(root: Path) -> None:
-    """Signing is required, and the key is missing."""
     git(root, "config", "commit.gpgsign", "true")
     git(root, "config", "gpg.format", "ssh")
     git(root, "config", "user.signingkey", "/nowhere/key.pub")
 
 
+NO_SECRETS = partial(add_hook, name="pre-commit", script="echo no secrets here >&2; exit 1")
+NO_TICKET = partial(add_hook, name="commit-msg", script="echo no ticket >&2; exit 1")
 LATE = {
-    "a hook that refuses": (hook("pre-commit", "echo no secrets here >&2; exit 1"), "no secrets"),
-    "a message that is refused": (hook("commit-msg", "echo no ticket >&2; exit 1"), "no ticket"),
+    "a hook that refuses": (NO_SECRETS, "no secrets"),
+    "a message that is refused": (NO_TICKET, "no ticket"),
     "a signature without a key": (sign_without_a_key, "/nowhere/key.pub"),
 }
 
@@ -152,7 +140,6 @@ def test_a_commit_that_git_refuses_restores_the_index_and_keeps_rendered_files(
 
 
 def begin_merge(root: Path) -> None:
-    """Start a merge that stops at a conflict."""
     branch = git(root, "branch", "--show-current").strip()
     for name in ("theirs", branch):
         git(root, "checkout", "--quiet", *(["-b"] if name == "theirs" else []), name)
@@ -164,13 +151,11 @@ def begin_merge(root: Path) -> None:
 
 
 def begin_rebase(root: Path) -> None:
-    """Start a rebase that stops."""
     git(root, "commit", "--quiet", "--allow-empty", "-m", "second")
     git(root, "-c", "sequence.editor=sed -i 1ibreak", "rebase", "--interactive", "HEAD~1")
 
 
 def leave_unmerged(root: Path) -> None:
-    """A stash conflicts with a commit."""
     file = root / "deploy" / "base" / "service.yaml"
     text = file.read_text()
     file.write_text(text.replace("443", "444"))
@@ -182,8 +167,6 @@ def leave_unmerged(root: Path) -> None:
 
 
 def edit(path: str) -> Callable[[Path], object]:
-    """Append a line to a file."""
-
     def make(root: Path) -> None:
         with (root / path).open("a") as file:
             file.write("virtualservice.yaml\n")
@@ -253,7 +236,7 @@ def test_the_first_commit_of_a_repository_works_and_a_refused_one_leaves_no_trac
 ) -> None:
     root = tmp_path / "new"
     git_init(root)
-    hook("pre-commit", "exit 1")(root)
+    add_hook(root, "pre-commit", "exit 1")
     with raises(GitError, match="--no-commit"):
         write_and_commit(root, BOTH)
     assert git_lines(root, "ls-files") == []

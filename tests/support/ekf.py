@@ -113,6 +113,14 @@ def git_init(root: Path) -> None:
     git(root, "config", "user.email", "ada@example.com")
 
 
+def add_hook(root: Path, name: str, script: str) -> None:
+    """A git hook of a repository, by the lines of a shell script."""
+    file = root / ".git" / "hooks" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
 def make_repository(root: Path) -> Path:
     """A git repository of what is in a folder, with one commit."""
     git_init(root)

@@ -176,8 +176,7 @@ def test_the_server_name_defaults_to_the_server_host(server: str, host: str, por
 
 
 @pytest.mark.parametrize(
-    "written",
-    ["127.0.0.1:8443", "localhost:0", "0.0.0.0:80", "'[::1]:8443'", "'[::]:65535'"],
+    "written", ["127.0.0.1:8443", "localhost:0", "0.0.0.0:80", "'[::1]:8443'", "'[::]:65535'"]
 )
 def test_a_listen_address_keeps_its_spelling(written: str) -> None:
     config = read(MINIMAL + f"local: {{door: {written}}}\n")

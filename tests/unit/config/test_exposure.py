@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.config.exposure import (
-    REQUEST_HEADERS,
-    DoorRequest,
-    Exposure,
-    Verdict,
-    refusals,
-)
+from daypass.config.exposure import REQUEST_HEADERS, DoorRequest, Exposure, Verdict, refusals
 from support.messages import check
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"

@@ -4,21 +4,8 @@ import time
 
 import pytest
 
-from daypass.config.yaml_loader import (
-    LIMIT_CHARACTERS,
-    LIMIT_DEPTH,
-    LIMIT_NODES,
-)
-from unit.config.texts import (
-    DESIGN,
-    MINIMAL,
-    Refused,
-    problems,
-    read,
-    refusal,
-    refused,
-    refuses,
-)
+from daypass.config.yaml_loader import LIMIT_CHARACTERS, LIMIT_DEPTH, LIMIT_NODES
+from unit.config.texts import DESIGN, MINIMAL, Refused, problems, read, refusal, refused, refuses
 
 BOUND_SECONDS = 1.0
 TOO_LONG = "x" * (LIMIT_CHARACTERS + 1)

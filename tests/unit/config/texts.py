@@ -65,12 +65,10 @@ local:                                          # one machine
 
 
 def domain(fields: str) -> str:
-    """A config with one domain, with these fields next to its host."""
     return f"version: 1\ndomains:\n  a: {{host: a.example.com, {fields}}}\n"
 
 
 def gate(fields: str) -> str:
-    """A config with a gate with these fields next to its audience."""
     return f"{MINIMAL}gate: {{audience: a, {fields}}}\n"
 
 
@@ -81,7 +79,6 @@ def read(text: str | bytes) -> Config:
 
 
 def refusal(text: str | bytes) -> ConfigError:
-    """The error that a text leads to."""
     try:
         config = read(text)
     except ConfigError as error:
@@ -125,7 +122,6 @@ class Refused:
 
 
 def refused(text: str | bytes, place: str, *values: str, schema_accepts: bool = False) -> Refused:
-    """A text that is refused."""
     return Refused(text=text, place=place, values=values, schema_accepts=schema_accepts)
 
 

@@ -88,7 +88,6 @@ BOTH_WAYS = {
 
 
 def opened(before: str, after: str) -> list[str]:
-    """What the second config exposes in addition to the first."""
     return widened(exposure(config_of(before)), exposure(config_of(after)))
 
 

@@ -63,7 +63,6 @@ ANY = ("VirtualService kubeflow/dashboard ", "Gateway kubeflow/kubeflow-gateway;
 
 
 def is_about(line: str, *names: str) -> bool:
-    """Whether a line names all of these."""
     return all(name in line for name in names)
 
 

@@ -10,7 +10,6 @@ NEW, OTHER, GONE = "??", " M", " D"
 
 
 def message_of(*changes: tuple[str, str], opens: tuple[str, ...] = ()) -> tuple[str, str]:
-    """The message for files of a tree."""
     return commit_message(
         [(FileChange(letters=how, path=f"deploy/{p}"), p) for how, p in changes], opens
     )

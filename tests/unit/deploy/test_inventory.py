@@ -23,14 +23,11 @@ APPLIED = [
 
 
 def live(**metadata: Any) -> Object:
-    """An object of the cluster."""
     return {"metadata": {"uid": "u", "managedFields": APPLIED, **metadata}}
 
 
 @pytest.mark.parametrize("value", OBJECTS, ids=lambda value: str(ObjectRef.of(value)))
-def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(
-    value: Object,
-) -> None:
+def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(value: Object) -> None:
     identifier = ObjectRef.of(value)
     assert ObjectRef.parse(identifier.key) == identifier
     assert len(identifier.key) <= 253
@@ -76,7 +73,6 @@ def test_an_inventory_that_was_edited_is_refused(entry: str, exposed: str) -> No
 
 
 def made_for(name: str) -> Object:
-    """A Secret made by cert-manager."""
     return live(annotations={"cert-manager.io/certificate-name": name}, managedFields=[])
 
 

@@ -50,14 +50,12 @@ def live() -> dict[str, Any]:
 
 
 def is_applied_after(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> bool:
-    """The answer after a change to the document or to the live object."""
     document, there = copy.deepcopy(DOCUMENT), live()
     change(document, there)
     return is_applied(document, there)
 
 
 def ours(there: dict[str, Any]) -> dict[str, Any]:
-    """The entry of daypass in managedFields."""
     entry: dict[str, Any] = there["metadata"]["managedFields"][1]
     return entry
 
@@ -107,7 +105,6 @@ SECRET = ObjectRef(group="", kind="Secret", namespace="daypass", name="pair")
 
 
 def secret(**data: str) -> dict[str, Any]:
-    """A Secret in the API server."""
     metadata = {
         "name": "pair", "namespace": "daypass", "uid": "u", "resourceVersion": "1",
         "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1, "managedFields": [{}],

@@ -25,7 +25,6 @@ HOST = "daypass-door.daypass.svc"
 
 
 def text(pair: dict[str, Any], name: str) -> str:
-    """A value of a Secret."""
     return base64.b64decode(pair["data"][name]).decode()
 
 

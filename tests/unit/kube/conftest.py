@@ -24,7 +24,6 @@ OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
 
 
 def authorization(server: FakeDoor) -> list[str]:
-    """The Authorization headers that arrived."""
     lines = [line for request in server.requests for line in request.decode().split("\r\n")]
     return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
 

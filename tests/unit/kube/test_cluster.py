@@ -17,11 +17,7 @@ from daypass._core.errors import DaypassError
 from daypass.kube import cluster as limits
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import (
-    ApiError,
-    BrokenResponseError,
-    ClusterUnreachableError,
-)
+from daypass.kube.errors import ApiError, BrokenResponseError, ClusterUnreachableError
 from daypass.kube.resources import NAMESPACES, SECRETS
 from support.fake_door import (
     Behaviour,
@@ -87,9 +83,7 @@ def test_retries_are_limited_and_need_a_retry_after(opened: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    ["<html>please log in</html>", "[1]", "[" * 100_000],
-    ids=["a page", "a list", "nested"],
+    "body", ["<html>please log in</html>", "[1]", "[" * 100_000], ids=["a page", "a list", "nested"]
 )
 def test_an_answer_that_is_not_from_an_api_server_is_an_error(opened: Open, body: str) -> None:
     cluster, _ = opened(answer(200, body, content_type="text/html"))

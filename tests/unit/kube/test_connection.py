@@ -17,20 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import proxy_of
-from daypass.kube.errors import (
-    ClusterUnreachableError,
-    KubeconfigError,
-    UnauthorizedError,
-)
+from daypass.kube.errors import ClusterUnreachableError, KubeconfigError, UnauthorizedError
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import NAMESPACES
 from support.authority import Authority
-from support.fake_door import (
-    FakeDoor,
-    FakeProxy,
-    Signer,
-    status_answer,
-)
+from support.fake_door import FakeDoor, FakeProxy, Signer, status_answer
 from support.messages import raises
 from unit.kube.conftest import EMPTY, OBJECT, Open, Plugin, Write, authorization
 
@@ -205,9 +196,7 @@ def test_a_refusal_by_the_proxy_differs_from_one_by_the_api_server(
 
 
 @pytest.mark.parametrize(
-    "url",
-    [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"],
-    ids=["scheme", "host"],
+    "url", [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"], ids=["scheme", "host"]
 )
 def test_an_unusable_proxy_is_reported_without_its_password(write: Write, url: str) -> None:
     access = find_connection_config({}, kubeconfig=str(write(cluster={"proxy-url": url})))

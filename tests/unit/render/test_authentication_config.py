@@ -115,9 +115,7 @@ def test_a_foreign_entry_for_the_issuer_is_rejected() -> None:
     ],
     ids=["prefix", "rule", "no rule", "user rule"],
 )
-def test_an_edited_entry_is_not_treated_as_managed(
-    change: dict[str, Any],
-) -> None:
+def test_an_edited_entry_is_not_treated_as_managed(change: dict[str, Any]) -> None:
     existing = authentication_configuration(trusted())
     existing["jwt"][0] |= change
     with raises(BadTrustError, match=r"https://token\.actions\.githubusercontent\.com"):

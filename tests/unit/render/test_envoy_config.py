@@ -1,19 +1,25 @@
-"""The door's config files: what they contain, and what they must not contain."""
+"""Envoy's config: the door's files, its own responses, and the cluster of the protected service."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from daypass._core.reasons import REASON_HEADER, Reason
+from daypass.config import Address, Gate
+from daypass.config.exposure import Exposure, Refusal, refusals
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.protobuf_any import Json, duration
+from daypass.render.envoy.replies import literal, status_replies
+from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
+from daypass.render.envoy.upstream import MOST_CONNECTIONS, gate_clusters
 from golden.door_setting import FOLDER, SETTINGS
 
 
 def static(**changes: object) -> dict[str, Json]:
-    """The static form of the settings with changes."""
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
     return static_files(settings, FOLDER, admin_socket="admin.sock")
 
@@ -24,7 +30,6 @@ def dynamic() -> dict[str, Json]:
 
 
 def manager(files: dict[str, Json]) -> Json:
-    """The first HTTP connection manager of the static form."""
     chain = files["envoy.json"]["static_resources"]["listeners"][0]["filter_chains"][0]
     (found,) = (f for f in chain["filters"] if f["name"].endswith("http_connection_manager"))
     config: Json = found["typed_config"]
@@ -124,3 +129,90 @@ def test_rate_limits_come_before_the_body_is_read() -> None:
 )
 def test_a_duration_is_written_in_protobuf_json_form(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))
+
+
+def by_code(config: Json) -> dict[int, Json]:
+    """The response mappers by status code; the last one is for all other codes."""
+    *mappers, _ = config["mappers"]
+    return {
+        mapper["filter"]["status_code_filter"]["comparison"]["value"]["default_value"]: mapper
+        for mapper in mappers
+    }
+
+
+def test_each_refusal_and_any_other_code_becomes_a_kubernetes_status() -> None:
+    mappers = by_code(status_replies(refusals(EXPOSURE)))
+    for refusal in refusals(EXPOSURE):
+        status = mappers[refusal.code]["body_format_override"]["json_format"]
+        assert status == {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": refusal.message,
+            "reason": refusal.reason,
+            "code": refusal.code,
+        }
+    other = status_replies(())["body_format"]["json_format"]
+    assert (other["kind"], other["code"]) == ("Status", "%RESPONSE_CODE%")
+
+
+def test_a_message_is_escaped_for_the_envoy_formatter() -> None:
+    refusal = Refusal(code=404, reason="NotFound", message="100% of %REQ(AUTHORIZATION)%")
+    mapper, _ = status_replies([refusal])["mappers"]
+    message = mapper["body_format_override"]["json_format"]["message"]
+    assert message == "100%% of %%REQ(AUTHORIZATION)%%" == literal(refusal.message)
+
+
+def test_responses_have_the_headers_required_by_their_code() -> None:
+    mappers = by_code(status_replies(refusals(EXPOSURE)))
+    added = {
+        code: {h["header"]["key"]: h["header"]["value"] for h in mapper["headers_to_add"]}
+        for code, mapper in mappers.items()
+    }
+    reasons = [headers.pop(REASON_HEADER) for headers in added.values()]
+    assert len(reasons) == len(set(reasons)) == len(added)
+    assert not set(reasons) & set(Reason), "a client tells the gate from the door by the reason"
+    assert {code: headers for code, headers in added.items() if headers} == {
+        401: {"www-authenticate": "Bearer"},
+        405: {"allow": "GET, POST"},
+        429: {"retry-after": "1"},
+        503: {"retry-after": "1"},
+    }
+
+
+ADDRESS = Address(host="127.0.0.1", port=8080)
+GATE_SETTINGS = GateSettings(
+    gate=Gate(audience="a", engine="envoy", hosts=("ekf.example.com",)),
+    listen=ADDRESS,
+    certificates=(),
+    protected=Protected(address=ADDRESS),
+    issuer="i",
+    longest_lifetime_seconds=3600,
+    timeouts=Timeouts(idle_seconds=7),
+)
+
+
+@pytest.mark.parametrize(
+    ("protected", "protocol"),
+    [
+        (Protected(address=ADDRESS), "explicit_http_config.http_protocol_options"),
+        (Protected(address=ADDRESS, is_http2=True), "explicit_http_config.http2_protocol_options"),
+        (Protected(address=ADDRESS, authority_file="ca"), "auto_config.http2_protocol_options"),
+    ],
+    ids=["http1", "http2", "tls"],
+)
+def test_every_protocol_has_connection_limits_and_an_idle_timeout(
+    protected: Protected, protocol: str
+) -> None:
+    cluster: Any
+    (cluster,) = gate_clusters(replace(GATE_SETTINGS, protected=protected))
+    (threshold,) = cluster["circuit_breakers"]["thresholds"]
+    assert set(threshold.values()) == {MOST_CONNECTIONS}
+    (options,) = cluster["typed_extension_protocol_options"].values()
+    assert options["common_http_protocol_options"] == {"idle_timeout": "7s"}
+    config, _, spoken = protocol.partition(".")
+    assert set(options[config]) == {spoken}
