@@ -39,11 +39,9 @@ def secure(credentials: daypass.Credentials, trust: Trust) -> grpc.ChannelCreden
 
 
 def test_every_call_carries_a_fresh_token(
-    echo: GrpcService,
-    secure: grpc.ChannelCredentials,
-    credentials: daypass.Credentials,
+    echo: GrpcService, secure: grpc.ChannelCredentials, credentials: daypass.Credentials,
     client_clock: MovableClock,
-) -> None:
+) -> None:  # fmt: skip
     before = credentials.token()
     with grpc.secure_channel(f"localhost:{echo.port}", secure) as channel:
         assert saying(channel)(b"one", timeout=30) == b"one"

@@ -94,52 +94,52 @@ def test_the_token_can_be_in_a_file_next_to_the_credentials(write: Write, tmp_pa
     refusal_of(write(token={"file": "token"}), match="0644")
 
 
-def test_a_mix_of_file_and_variables_is_refused(write: Write) -> None:
-    environ = {
-        "DAYPASS_CREDENTIALS": write(),
-        "DAYPASS_DOOR": URL,
-        "DAYPASS_CA_FILE": "x",
-        "DAYPASS_TOKEN": "y",
-    }
-    with raises(CredentialsError, match="DAYPASS_DOOR, DAYPASS_TOKEN and DAYPASS_CA_FILE"):
-        Credentials.load(environ)
-
-
-def test_a_token_and_a_token_file_together_are_refused() -> None:
-    environ = {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": "x", "DAYPASS_TOKEN_FILE": "y"}
-    with raises(CredentialsError, match="DAYPASS_TOKEN and DAYPASS_TOKEN_FILE"):
-        Credentials.load(environ)
-
-
 def test_from_file_ignores_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAYPASS_DOOR", "https://other.example.com/kubernetes")
     assert Credentials.from_file(Path(write())).door == URL
 
 
-@pytest.mark.parametrize(
-    ("environ", "names"),
-    [
-        pytest.param({}, "DAYPASS_CREDENTIALS", id="nothing"),
-        pytest.param({"DAYPASS_CREDENTIALS": ""}, "DAYPASS_CREDENTIALS", id="empty"),
-        pytest.param({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR", id="no door"),
-        pytest.param({"DAYPASS_DOOR": URL}, "DAYPASS_TOKEN", id="no token"),
-        pytest.param(
-            {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN_FILE": "/nowhere/x"},
-            "DAYPASS_TOKEN_FILE",
-            id="no token file",
-        ),
-        pytest.param(
-            {"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
-            "DAYPASS_CA_FILE .*/nowhere/x: No such file",
-            id="no authority file",
-        ),
-        pytest.param({"DAYPASS_CREDENTIALS": "a\0b"}, "path", id="NUL in the path"),
-    ],
-)
-def test_what_is_missing_from_the_environment_is_named(environ: dict[str, str], names: str) -> None:
-    with raises(CredentialsError, match=names) as raised:
+WITH_DOOR = {"DAYPASS_DOOR": URL}
+ENVIRONMENTS: dict[str, tuple[dict[str, str], str, str]] = {
+    "nothing": ({}, "DAYPASS_CREDENTIALS", ""),
+    "empty": ({"DAYPASS_CREDENTIALS": ""}, "DAYPASS_CREDENTIALS", ""),
+    "no door": ({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR", ""),
+    "no token": (WITH_DOOR, "DAYPASS_TOKEN", ""),
+    "no token file": ({**WITH_DOOR, "DAYPASS_TOKEN_FILE": "/nowhere/x"}, "DAYPASS_TOKEN_FILE", ""),
+    "no authority file": (
+        {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
+        "DAYPASS_CA_FILE .*/nowhere/x: No such file", "",
+    ),
+    "NUL in the path": ({"DAYPASS_CREDENTIALS": "a\0b"}, "path", ""),
+    "file and variables": (
+        {**WITH_DOOR, "DAYPASS_CREDENTIALS": "x", "DAYPASS_CA_FILE": "x", "DAYPASS_TOKEN": "y"},
+        "DAYPASS_DOOR, DAYPASS_TOKEN and DAYPASS_CA_FILE", "",
+    ),
+    "token and token file": (
+        {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_TOKEN_FILE": "y"},
+        "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE", "",
+    ),
+    "a file's content as its path": (
+        {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}, "cannot be read", "",
+    ),
+    "a path as the token": (
+        {**WITH_DOOR, "DAYPASS_TOKEN": "/var/run/token"}, "three parts", "DAYPASS_TOKEN_FILE",
+    ),
+    "a file's content as the token": (
+        {**WITH_DOOR, "DAYPASS_TOKEN": '{"type": "daypass"}'}, "three parts", "DAYPASS_CREDENTIALS",
+    ),
+}  # fmt: skip
+"""Variables, what the error names, and what its hint does."""
+
+
+@pytest.mark.parametrize("case", ENVIRONMENTS)
+def test_an_environment_without_one_source_of_credentials_is_refused(case: str) -> None:
+    environ, named, hint = ENVIRONMENTS[case]
+    with raises(CredentialsError, match=named) as raised:
         Credentials.load(environ)
     assert raised.value.hint
+    assert hint in raised.value.hint
+    assert SENTINEL not in str(raised.value)
 
 
 # -- the file itself
@@ -167,22 +167,13 @@ def test_a_file_that_this_user_cannot_open_is_reported(
     assert f"user {os.geteuid()} " in error.hint
 
 
-def test_a_whole_document_in_place_of_its_path_is_recognised() -> None:
-    environ = {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}
-    with raises(CredentialsError) as raised:
-        Credentials.load(environ)
-    assert SENTINEL not in str(raised.value)
-    assert raised.value.hint
-
-
-def test_a_symbolic_link_out_of_its_folder_is_refused(write: Write, tmp_path: Path) -> None:
+def test_a_link_out_of_its_folder_a_folder_a_pipe_and_a_missing_file_are_refused(
+    write: Write, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "link").symlink_to(write())
     refusal_of(str(tmp_path / "folder" / "link"), match="link")
-
-
-def test_a_folder_a_pipe_and_a_missing_file_are_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
     refusal_of(str(tmp_path), match=str(tmp_path))
     refusal_of(str(tmp_path / "pipe"), match="/pipe")
     refusal_of(str(tmp_path / "none"), match="/none.*No such file")
@@ -297,42 +288,15 @@ def test_an_invalid_field_is_named_with_what_to_do(
     assert hint in refusal_of(write(**changes), match=expected).hint
 
 
-@pytest.mark.parametrize(
-    ("value", "hint"),
-    [
-        ("/var/run/token", "DAYPASS_TOKEN_FILE"),
-        ('{"type": "daypass"}', "DAYPASS_CREDENTIALS"),
-    ],
-)
-def test_a_path_or_a_whole_file_in_place_of_the_token_is_recognised(value: str, hint: str) -> None:
-    with raises(CredentialsError) as raised:
-        Credentials.load({"DAYPASS_DOOR": URL, "DAYPASS_TOKEN": value})
-    assert hint in raised.value.hint
-
-
 # -- the long-lived token
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "../../../api",
-        "a/b",
-        "A",
-        "a_b",
-        "-a",
-        "a-",
-        "",
-        "a" * 254,
-        "a%2fb",
-        "a?b",
-        "é",
-        7,
-        None,
-        [],
-    ],
+    ["../../../api", "a/b", "A", "a_b", "-a", "a-", "", "a" * 254, "a%2fb", "a?b", "é", 7, None,
+     []],
     ids=lambda name: repr(name)[:20],
-)
+)  # fmt: skip
 def test_a_name_that_would_change_the_url_is_refused(write: Write, name: object) -> None:
     for token in (
         long_lived_token(namespace=name),

@@ -140,13 +140,9 @@ def test_a_4xx_is_not_retried(serve: Serve, ask: Ask, timing: FakeTiming, code: 
     ids=["as asked", "spread"],
 )
 def test_retry_after_is_honoured_and_waits_are_spread(
-    serve: Serve,
-    ask: Ask,
-    timing: FakeTiming,
-    jitter: float,
-    failures: list[bytes],
+    serve: Serve, ask: Ask, timing: FakeTiming, jitter: float, failures: list[bytes],
     waits: list[float],
-) -> None:
+) -> None:  # fmt: skip
     timing.jitter_value = jitter
     _, credentials = serve(*failures, token_answer())
     ask(credentials)

@@ -57,13 +57,27 @@ def door(timing: FakeTiming) -> Door:
     return Door(timing)
 
 
+class Client:
+    """Credentials that have token number 1 of a door. It is stale after half of its lifetime."""
+
+    def __init__(self, timing: FakeTiming) -> None:
+        self.timing, self.clock, self.door = timing, timing.fake_clock, Door(timing)
+        timing.jitter_value = 0.5
+        wired = Wired(timing)
+        self.credentials = wired(self.door)
+        self.wire = wired.wire
+        self.credentials.token()
+
+    def refresh(self) -> None:
+        """Let the token become stale, and do the refresh that its next use begins."""
+        self.clock.advance(1800)
+        self.credentials.token()
+        self.timing.do_begun()
+
+
 @pytest.fixture
-def credentials(wired: Wired, door: Door, timing: FakeTiming) -> Credentials:
-    """Credentials that have token number 1, and refresh after half of what is usable of it."""
-    timing.jitter_value = 0.5
-    made = wired(door)
-    made.token()
-    return made
+def client(timing: FakeTiming) -> Client:
+    return Client(timing)
 
 
 def number(token: Token) -> int:
@@ -73,86 +87,76 @@ def number(token: Token) -> int:
 # -- in the background
 
 
-def test_a_stale_token_is_served_while_it_refreshes(
-    credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door
-) -> None:
-    timing.fake_clock.advance(1800)
-    assert [number(ask(credentials)) for _ in range(3)] == [1, 1, 1]
-    assert door.tokens == 1
-    assert len(timing.begun) == 1
-    timing.do_begun()
-    assert number(ask(credentials)) == 2
-    assert number(ask(credentials, AUDIENCE, 3600)) == 2
-    assert timing.begun == []
+def test_a_stale_token_is_served_while_it_refreshes(client: Client, ask: Ask) -> None:
+    client.clock.advance(1800)
+    assert [number(ask(client.credentials)) for _ in range(3)] == [1, 1, 1]
+    assert client.door.tokens == 1
+    assert len(client.timing.begun) == 1
+    client.timing.do_begun()
+    assert number(ask(client.credentials)) == 2
+    assert number(ask(client.credentials, AUDIENCE, 3600)) == 2
+    assert client.timing.begun == []
 
 
-def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(
-    credentials: Credentials, door: Door, timing: FakeTiming, wired: Wired
-) -> None:
-    assert wired(door).cached_token() is None  # none was got yet
-    token = credentials.token()
-    asked = door.tokens
-    assert credentials.cached_token() is token
-    assert credentials.cached_token("other") is None
-    timing.fake_clock.advance(3000)
-    assert credentials.cached_token() is None
-    assert (door.tokens, timing.begun) == (asked, [])
+def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(client: Client) -> None:
+    assert Wired(client.timing)(client.door).cached_token() is None  # none was got yet
+    token = client.credentials.token()
+    asked = client.door.tokens
+    assert client.credentials.cached_token() is token
+    assert client.credentials.cached_token("other") is None
+    client.clock.advance(3000)
+    assert client.credentials.cached_token() is None
+    assert (client.door.tokens, client.timing.begun) == (asked, [])
 
 
-def test_no_refresh_starts_during_a_renewal(
-    credentials: Credentials, timing: FakeTiming, wired: Wired, door: Door
-) -> None:
-    token = credentials.token()
-    timing.fake_clock.advance(1800)
+def test_no_refresh_starts_during_a_renewal(client: Client) -> None:
+    token = client.credentials.token()
+    client.clock.advance(1800)
     got: list[int] = []
 
     def ask_meanwhile(request: HttpRequest) -> bytes:
-        got.append(number(credentials.token()))
-        return door(request)
+        got.append(number(client.credentials.token()))
+        return client.door(request)
 
-    wired.wire.answer = ask_meanwhile
-    assert number(credentials.renew(token)) == 2
-    assert (got, timing.begun) == ([1], [])
+    client.wire.answer = ask_meanwhile
+    assert number(client.credentials.renew(token)) == 2
+    assert (got, client.timing.begun) == ([1], [])
 
 
-def test_a_renewal_waits_for_a_running_refresh(
-    credentials: Credentials, timing: FakeTiming, door: Door
-) -> None:
+def test_a_renewal_waits_for_a_running_refresh(client: Client) -> None:
     async def story() -> int:
-        timing.fake_clock.advance(1800)
-        token = await credentials.token_async()
-        assert len(timing.begun) == 1
-        renewing = asyncio.create_task(credentials.renew_async(token))
+        client.clock.advance(1800)
+        token = await client.credentials.token_async()
+        assert len(client.timing.begun) == 1
+        renewing = asyncio.create_task(client.credentials.renew_async(token))
         for _ in range(9):
             await asyncio.sleep(0)
-        timing.do_begun()
+        client.timing.do_begun()
         return number(await renewing)
 
     assert asyncio.run(story()) == 2
-    assert door.tokens == 2
+    assert client.door.tokens == 2
 
 
 def test_a_token_is_served_until_it_expires_while_the_door_is_broken(
-    credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door, wired: Wired
+    client: Client, ask: Ask
 ) -> None:
-    door.fault = answer(503)
+    client.door.fault = answer(503)
     for _ in range(359):  # to 3590 s, every ten seconds
-        timing.fake_clock.advance(10)
-        if timing.fake_clock.now_monotonic < 1000 + 3590:
-            assert number(ask(credentials)) == 1
-        timing.do_begun()
+        client.clock.advance(10)
+        if client.clock.now_monotonic < 1000 + 3590:
+            assert number(ask(client.credentials)) == 1
+        client.timing.do_begun()
     with pytest.raises(DoorUnreachableError):
-        ask(credentials)
-    assert len(wired.wire.requests) < 25
+        ask(client.credentials)
+    assert len(client.wire.requests) < 25
 
 
 def test_a_failed_refresh_is_logged_without_a_token(
-    credentials: Credentials, timing: FakeTiming, door: Door, caplog: pytest.LogCaptureFixture
+    client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    door.fault = status_answer(403, f"no: {long_lived_token()}")
-    timing.fake_clock.advance(1800)
-    credentials.token()
-    timing.do_begun()
+    client.door.fault = status_answer(403, f"no: {long_lived_token()}")
+    client.refresh()
     [record] = caplog.records
     assert (record.name, record.levelno) == ("daypass", logging.WARNING)
     check(record.getMessage(), reason="warning")
@@ -161,60 +165,54 @@ def test_a_failed_refresh_is_logged_without_a_token(
     assert record.exc_info is None
 
 
-def test_a_token_is_served_without_a_refresh_if_no_thread_can_start(
-    credentials: Credentials, timing: FakeTiming, door: Door
-) -> None:
+def test_a_token_is_served_without_a_refresh_if_no_thread_can_start(client: Client) -> None:
     def refuse(_: str, __: Callable[[], None]) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    timing.start = refuse
-    timing.fake_clock.advance(1800)
-    assert [number(credentials.token()) for _ in range(3)] == [1, 1, 1]
-    timing.fake_clock.advance(1790)
-    assert number(credentials.token()) == 2
+    client.timing.start = refuse
+    client.clock.advance(1800)
+    assert [number(client.credentials.token()) for _ in range(3)] == [1, 1, 1]
+    client.clock.advance(1790)
+    assert number(client.credentials.token()) == 2
 
 
 @pytest.mark.parametrize("jump", [-90_000, 90_000])
 def test_a_clock_that_jumps_costs_one_exchange_at_most(
-    credentials: Credentials, ask: Ask, timing: FakeTiming, door: Door, jump: float
+    client: Client, ask: Ask, jump: float
 ) -> None:
-    timing.fake_clock.now_unix += jump
+    client.clock.now_unix += jump
     for _ in range(5):
-        ask(credentials)
-        timing.do_begun()
-        timing.fake_clock.advance(60)
-    assert door.tokens <= 2
+        ask(client.credentials)
+        client.timing.do_begun()
+        client.clock.advance(60)
+    assert client.door.tokens <= 2
 
 
-def test_the_backoff_after_a_failure_holds_when_the_clock_jumps(
-    credentials: Credentials, timing: FakeTiming, door: Door
-) -> None:
-    timing.fake_clock.advance(1800)
-    credentials.token()
-    timing.fake_clock.now_unix += 3600  # by this clock the token has ended
-    door.fault = answer(503)
-    timing.do_begun()
-    timing.fake_clock.now_unix -= 90_000
-    timing.fake_clock.advance(36)
-    credentials.token()
-    timing.do_begun()
-    timing.fake_clock.now_unix += 90_000
+def test_the_backoff_after_a_failure_holds_when_the_clock_jumps(client: Client) -> None:
+    client.clock.advance(1800)
+    client.credentials.token()
+    client.clock.now_unix += 3600  # by this clock the token has ended
+    client.door.fault = answer(503)
+    client.timing.do_begun()
+    client.clock.now_unix -= 90_000
+    client.clock.advance(36)
+    client.credentials.token()
+    client.timing.do_begun()
+    client.clock.now_unix += 90_000
     with pytest.raises(DoorUnreachableError, match="503"):
-        credentials.token()
-    timing.fake_clock.now_unix -= 90_000
-    assert number(credentials.token()) == 1
-    assert timing.begun == []
+        client.credentials.token()
+    client.clock.now_unix -= 90_000
+    assert number(client.credentials.token()) == 1
+    assert client.timing.begun == []
 
 
-def test_the_number_of_cached_tokens_is_bounded(
-    credentials: Credentials, timing: FakeTiming
-) -> None:
+def test_the_number_of_cached_tokens_is_bounded(client: Client) -> None:
     for n in range(300):
-        credentials.token(f"audience-{n}")
-    timing.fake_clock.advance(3600)
-    credentials.token("another")
-    assert len(credentials._tokens._process().states) == 1
-    assert len(credentials._recent) <= 256
+        client.credentials.token(f"audience-{n}")
+    client.clock.advance(3600)
+    client.credentials.token("another")
+    assert len(client.credentials._tokens._process().states) == 1
+    assert len(client.credentials._recent) <= 256
 
 
 # -- a broken door
@@ -263,14 +261,9 @@ def test_a_remembered_error_reports_its_age_and_the_next_attempt(
     ids=["429", "503", "years, limited to ten minutes"],
 )
 def test_retry_after_applies_to_all_callers(
-    wired: Wired,
-    ask: Ask,
-    timing: FakeTiming,
-    code: int,
-    error: type[DaypassError],
-    header: str,
-    seconds: int,
-) -> None:
+    wired: Wired, ask: Ask, timing: FakeTiming, code: int, error: type[DaypassError],
+    header: str, seconds: int,
+) -> None:  # fmt: skip
     answers = [status_answer(code, "slow", f"Retry-After: {header}"), token_answer()]
     credentials = wired(lambda _: answers.pop(0))
     for passed in (0, seconds // 2, seconds // 2 - 1):
@@ -311,75 +304,63 @@ def renew(request: pytest.FixtureRequest) -> Ask:
     return Credentials.renew if request.param == "sync" else renew_async
 
 
-def test_a_refused_token_is_renewed_once_for_all_its_users(
-    credentials: Credentials, renew: Ask, door: Door
-) -> None:
-    refused = credentials.token()
-    assert [number(renew(credentials, refused)) for _ in range(3)] == [2, 2, 2]
-    assert number(credentials.token()) == 2
-    assert door.tokens == 2
+def test_a_refused_token_is_renewed_once_for_all_its_users(client: Client, renew: Ask) -> None:
+    refused = client.credentials.token()
+    assert [number(renew(client.credentials, refused)) for _ in range(3)] == [2, 2, 2]
+    assert number(client.credentials.token()) == 2
+    assert client.door.tokens == 2
 
 
-def test_renewals_back_off_if_every_token_is_refused(
-    credentials: Credentials, renew: Ask, timing: FakeTiming, door: Door
-) -> None:
+def test_renewals_back_off_if_every_token_is_refused(client: Client, renew: Ask) -> None:
     for _ in range(3600):
-        token = credentials.token()
-        again = renew(credentials, token)
-        assert again.value == credentials.token().value
-        timing.fake_clock.advance(1)
-    assert door.tokens <= 14  # at once, after 10, 20, 40 ... 600 s
+        token = client.credentials.token()
+        again = renew(client.credentials, token)
+        assert again.value == client.credentials.token().value
+        client.clock.advance(1)
+    assert client.door.tokens <= 14  # at once, after 10, 20, 40 ... 600 s
 
 
-def test_a_renewal_affects_one_audience_only(
-    credentials: Credentials, renew: Ask, door: Door
-) -> None:
-    other = credentials.token("other")
-    assert number(renew(credentials, other, "other")) == 3
-    assert number(credentials.token()) == 1
+def test_a_renewal_affects_one_audience_only(client: Client, renew: Ask) -> None:
+    other = client.credentials.token("other")
+    assert number(renew(client.credentials, other, "other")) == 3
+    assert number(client.credentials.token()) == 1
 
 
-def test_a_failed_renewal_is_an_error_and_keeps_the_token(
-    credentials: Credentials, renew: Ask, door: Door
-) -> None:
-    door.fault = answer(501)
-    token = credentials.token()
+def test_a_failed_renewal_is_an_error_and_keeps_the_token(client: Client, renew: Ask) -> None:
+    client.door.fault = answer(501)
+    token = client.credentials.token()
     for _ in range(2):
         with pytest.raises(DoorUnreachableError):
-            renew(credentials, token)
-    assert credentials.token() is token
+            renew(client.credentials, token)
+    assert client.credentials.token() is token
 
 
 def test_a_refused_token_is_renewed_during_the_backoff_of_the_refresh(
-    credentials: Credentials, renew: Ask, timing: FakeTiming, door: Door
+    client: Client, renew: Ask
 ) -> None:
-    door.fault = answer(503)
-    timing.fake_clock.advance(1800)
-    token = credentials.token()
-    timing.do_begun()
-    door.fault = None
-    timing.fake_clock.advance(1)
-    assert number(credentials.token()) == 1
-    assert number(renew(credentials, token)) == 2
+    client.door.fault = answer(503)
+    client.clock.advance(1800)
+    token = client.credentials.token()
+    client.timing.do_begun()
+    client.door.fault = None
+    client.clock.advance(1)
+    assert number(client.credentials.token()) == 1
+    assert number(renew(client.credentials, token)) == 2
 
 
-def test_a_log_handler_may_request_a_token(
-    credentials: Credentials, timing: FakeTiming, door: Door
-) -> None:
+def test_a_log_handler_may_request_a_token(client: Client) -> None:
     got: list[Token] = []
 
     class Shipper(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             with ThreadPoolExecutor(1) as pool:  # on another thread: no lock is in its way
-                got.append(pool.submit(credentials.token).result())
+                got.append(pool.submit(client.credentials.token).result())
 
     shipper = Shipper()
     logging.getLogger("daypass").addHandler(shipper)
     try:
-        door.fault = answer(503)
-        timing.fake_clock.advance(1800)
-        credentials.token()
-        timing.do_begun()
+        client.door.fault = answer(503)
+        client.refresh()
     finally:
         logging.getLogger("daypass").removeHandler(shipper)
     assert [number(token) for token in got] == [1]

@@ -156,12 +156,9 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.command}: {row.named}")
 def test_a_command_named_in_a_message_works_in_that_state(
-    row: Row,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    named_commands: hints.Recorder,
-) -> None:
+    row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], named_commands: hints.Recorder,
+) -> None:  # fmt: skip
     world = EmbeddedCluster(version=None if row.embedded else "v1.37.2")
     for namespace in ("team", "far", "default"):
         if world.cluster.find(NAMESPACES, namespace) is None:
