@@ -6,15 +6,7 @@ import json
 
 import pytest
 
-from contract.calls import (
-    ApiServer,
-    bearer,
-    claims,
-    only_kubernetes,
-    post,
-    send,
-    token_request,
-)
+from contract.calls import ApiServer, bearer, claims, only_kubernetes, post, send, token_request
 from support import identities
 from support.admin import MERGE_PATCH
 from support.controlplane import LONGEST_LIFETIME_SECONDS

@@ -303,10 +303,7 @@ _KEPT_FLAGS = (
 def _issuer_flags(url: str | None) -> list[str]:
     if url is None:
         return [f"--service-account-issuer={ISSUER}"]
-    return [
-        f"--service-account-issuer={url}",
-        f"--service-account-jwks-uri={url}/openid/v1/jwks",
-    ]
+    return [f"--service-account-issuer={url}", f"--service-account-jwks-uri={url}/openid/v1/jwks"]
 
 
 def _apiserver_flags(port: int, *, anonymous: bool) -> list[str]:

@@ -44,9 +44,7 @@ def _install(plane: ControlPlane, file: Path) -> None:
     for name in wanted.keys() - _established(plane):
         plane.admin.create(COLLECTION, wanted[name])
     eventually(
-        "the definitions are established",
-        lambda: wanted.keys() <= _established(plane),
-        seconds=60,
+        "the definitions are established", lambda: wanted.keys() <= _established(plane), seconds=60
     )
     for document in wanted.values():
         eventually(f"{document['metadata']['name']} is served", lambda: _served(plane, document))  # noqa: B023 - called at once

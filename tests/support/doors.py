@@ -19,7 +19,7 @@ from daypass.render.envoy.settings import Certificate, DoorSettings, Upstream
 from support.authority import Authority
 from support.deadline import eventually
 from support.h2c import Fields, Http2, Reply
-from support.raw import Answer, Conversation, connect, exchange
+from support.raw import Answer, Conversation, Reconnecting, connect, exchange
 from support.recorder import UPSTREAM_NAME, Recorded, Recorder
 
 EKF, SERVING = "ekf.example.com", "serving.example.com"
@@ -162,15 +162,8 @@ class Stage:
 
     def send_each(self, requests: Iterable[bytes]) -> list[Answer]:
         """The first answer to each request, on one connection for as long as the door keeps it."""
-        answers: list[Answer] = []
-        with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(self.door.connect())
-            for request in requests:
-                answers.append(exchange(connection, request, head=request.startswith(b"HEAD ")))
-                if answers[-1].closes:
-                    stack.close()
-                    connection = stack.enter_context(self.door.connect())
-        return answers
+        with contextlib.closing(Reconnecting(self.door.connect)) as asking:
+            return [asking.ask(request) for request in requests]
 
     def arrived(self) -> tuple[Recorded, ...]:
         """What arrived since the last call, once nothing is under way any more.

@@ -53,10 +53,7 @@ def prepare(plane: ControlPlane) -> None:
     provider = {"type": "Host", "host": {"envoyVersion": _VERSION}}
     proxy = make(_OWN, "EnvoyProxy", CLASS, NAMESPACE, spec={"provider": provider, **settings})
     parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": CLASS}
-    spec = {
-        "controllerName": _CONTROLLER,
-        "parametersRef": {**parameters, "namespace": NAMESPACE},
-    }
+    spec = {"controllerName": _CONTROLLER, "parametersRef": {**parameters, "namespace": NAMESPACE}}
     gateway_class = make(f"{_GROUP}/v1", "GatewayClass", CLASS, spec=spec)
     apply(plane, namespace(NAMESPACE), proxy, gateway_class)
 
@@ -225,10 +222,7 @@ def _config(folder: Path, admin: int) -> Document:
         "gateway": {"controllerName": _CONTROLLER},
         "provider": {
             "type": "Custom",
-            "custom": {
-                "resource": resource,
-                "infrastructure": {"type": "Host", "host": host},
-            },
+            "custom": {"resource": resource, "infrastructure": {"type": "Host", "host": host}},
         },
         "admin": {"address": {"host": "127.0.0.1", "port": admin}},
         "telemetry": {"metrics": {"prometheus": {"disable": True}}},

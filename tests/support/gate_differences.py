@@ -9,7 +9,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.gate.decision import Decision
-from support.raw import Answer, Conversation, get
+from support.raw import Answer, Reconnecting, get
 from support.single_changes import Keys, Make, Sent
 
 Opened = Callable[[], ssl.SSLSocket]
@@ -161,12 +161,12 @@ def found(
 ) -> dict[str, tuple[Reason, Reason]]:
     """What the decision and the engine say to each change, over one connection where it lasts."""
     pairs = {}
-    with _Asking(opened) as asking:
+    with closing(Reconnecting(opened)) as asking:
         for name, make in changes.items():
             while True:
                 sent = make(keys)
                 before = expect(sent, time.time())  # noqa: TID251 - Envoy reads the machine's clock
-                answer = asking.ask(sent)
+                answer = asking.ask(get(*sent.lines, "kubeflow-userid: forged", host=sent.host))
                 after = expect(sent, time.time())  # noqa: TID251
                 if before.reason is after.reason:  # otherwise it expired or began on the way
                     break
@@ -249,28 +249,3 @@ def assert_refused(answer: Answer, *reasons: Reason) -> None:
     assert "location" not in answer.headers
     assert not answer.cookies
     assert (answer.json["kind"], answer.json["apiVersion"]) == ("Status", "v1")
-
-
-class _Asking:
-    """Requests on one connection, and on another one where it was ended."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-        self._open = ExitStack()
-        self._conversation: Conversation | None = None
-
-    def __enter__(self) -> _Asking:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-
-    def ask(self, sent: Sent) -> Answer:
-        if self._conversation is None:
-            self._conversation = Conversation(self._open.enter_context(self._opened()))
-        self._conversation.send(get(*sent.lines, "kubeflow-userid: forged", host=sent.host))
-        answer = self._conversation.answer()
-        if answer.closes:
-            self._open.close()
-            self._conversation = None
-        return answer

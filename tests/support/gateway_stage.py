@@ -214,10 +214,7 @@ def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator
         endpoints("echo", APPS, echo_port),
         tls_secret("public", INFRA, PUBLIC.server(HOST, OTHER)),
         gateway(
-            "public",
-            INFRA,
-            listener("https", port, secret="public"),
-            listener("http", plain_port),
+            "public", INFRA, listener("https", port, secret="public"), listener("http", plain_port)
         ),
         route("echo", APPS, gateway=f"{INFRA}/public", host=HOST, service="echo"),
     )

@@ -46,11 +46,7 @@ def let_everybody_ask(plane: ControlPlane) -> None:
     plane.admin.create(f"{identities.RBAC}/clusterroles", {**metadata, "rules": [rule]})
     plane.admin.create(
         f"{identities.RBAC}/clusterrolebindings",
-        {
-            **metadata,
-            "roleRef": reference,
-            "subjects": [{**group, "name": "system:authenticated"}],
-        },
+        {**metadata, "roleRef": reference, "subjects": [{**group, "name": "system:authenticated"}]},
     )
     attributes = {
         "verb": "create", "resource": "serviceaccounts", "subresource": "token",

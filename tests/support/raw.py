@@ -7,6 +7,7 @@ import functools
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,28 @@ class Conversation:
         while (answer := self.answer()).code:
             answers.append(answer)
         return answers
+
+
+class Reconnecting:
+    """Asks on one connection for as long as the other side keeps it, and then on another one."""
+
+    def __init__(self, connect: Callable[[], ssl.SSLSocket]) -> None:
+        self._connect = connect
+        self._open = contextlib.ExitStack()
+        self._conversation: Conversation | None = None
+
+    def ask(self, request: bytes) -> Answer:
+        if self._conversation is None:
+            self._conversation = Conversation(self._open.enter_context(self._connect()))
+        self._conversation.send(request)
+        answer = self._conversation.answer(head=request.startswith(b"HEAD "))
+        if answer.closes:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        self._open.close()
+        self._conversation = None
 
 
 class Caller:

@@ -127,10 +127,7 @@ def test_a_get_has_no_body(stage: Stage, headers: tuple[str, ...], size_bytes: i
 
 def test_a_get_of_one_byte_is_framed_by_its_length(stage: Stage) -> None:
     """One byte is the least that Envoy takes as a limit; it cannot begin a request of its own."""
-    for request in (
-        post(method="GET", body=b"x"),
-        chunked(b"x").replace(b"POST", b"GET", 1),
-    ):
+    for request in (post(method="GET", body=b"x"), chunked(b"x").replace(b"POST", b"GET", 1)):
         (arrived,) = stage.send(request).arrived
         assert (arrived.body, arrived.header("content-length")) == (b"x", "1")
 

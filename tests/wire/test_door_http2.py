@@ -233,8 +233,7 @@ def test_trailers_end_at_the_door(stage: Stage, trailers: Fields, body: bytes) -
 
 
 @pytest.mark.parametrize(
-    "trailers",
-    [[(":path", "/api")], [("content-length", "3")], [("X", "y")], [("x", "a\r\nb: c")]],
+    "trailers", [[(":path", "/api")], [("content-length", "3")], [("X", "y")], [("x", "a\r\nb: c")]]
 )
 def test_trailers_that_are_no_http_end_the_stream(stage: Stage, trailers: Fields) -> None:
     reply, arrived = send_http2(stage, http2_fields(), BODY, trailers=trailers)

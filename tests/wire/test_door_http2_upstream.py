@@ -39,10 +39,7 @@ class Http2Recorder(Recorder):
             connection.sendall(h2c.data_to_send())
 
     def _take(
-        self,
-        h2c: h2.connection.H2Connection,
-        streams: dict[int, _Arriving],
-        event: h2.events.Event,
+        self, h2c: h2.connection.H2Connection, streams: dict[int, _Arriving], event: h2.events.Event
     ) -> None:
         if isinstance(event, h2.events.RequestReceived):
             streams[event.stream_id] = _Arriving([(str(n), str(v)) for n, v in event.headers])
@@ -104,8 +101,7 @@ def test_an_http2_request_arrives_exactly(h2_stage: Stage, block: Fields) -> Non
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [(), ("TE: trailers",), ("X-Forwarded-Proto: http",), ("Connection: close",)],
+    "extra", [(), ("TE: trailers",), ("X-Forwarded-Proto: http",), ("Connection: close",)]
 )
 def test_an_http_1_request_arrives_exactly(h2_stage: Stage, extra: tuple[str, ...]) -> None:
     outcome = h2_stage.send(post(extra=extra))

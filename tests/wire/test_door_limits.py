@@ -14,15 +14,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.render.envoy.settings import DoorSettings, RateLimits, Timeouts
 from support.deadline import eventually
-from support.doors import (
-    BODY,
-    Stage,
-    assert_refused,
-    http2,
-    http2_fields,
-    post,
-    running_stage,
-)
+from support.doors import BODY, Stage, assert_refused, http2, http2_fields, post, running_stage
 from support.raw import Conversation
 
 
@@ -33,85 +25,79 @@ def limited(
     return lambda settings: replace(settings, rate_limits=rates, trusted_hops=hops)
 
 
-class TestRates:
-    """429 with a Status, before anything else is looked at; what is refused goes nowhere."""
+# 429 with a Status, before anything else is looked at; what is refused goes nowhere.
 
-    def test_a_source_gets_its_rate_and_then_429(self, tmp_path: Path) -> None:
-        with running_stage(tmp_path, change=limited(5, 1000)) as stage:
-            started = SYSTEM_CLOCK.monotonic()
-            answers = stage.send_each([post()] * 40)
-            refilled = int((SYSTEM_CLOCK.monotonic() - started) * 5) + 1
-            codes = [answer.code for answer in answers]
-            assert codes[:5] == [201] * 5
-            assert set(codes[5:]) <= {201, 429}
-            assert 5 <= codes.count(201) <= 5 + refilled
-            for answer in answers:
-                if answer.code != 201:
-                    assert_refused(answer, 429)
-            assert [recorded.faults() for recorded in stage.recorder.take()] == (
-                [[]] * codes.count(201)
-            )
 
-    def test_a_source_that_waits_is_served_again(self, tmp_path: Path) -> None:
-        with running_stage(tmp_path, change=limited(5, 1000)) as stage:
-            stage.send_each([post()] * 40)
-            eventually("it is served again", lambda: stage.door.send(post()).code == 201)
-
-    @pytest.mark.parametrize(
-        "request_",
-        [
-            post(host="evil.example.com"),
-            post("/nothing"),
-            post(headers=()),
-            post(method="PUT"),
-        ],
-    )
-    def test_every_request_counts_whatever_its_answer_would_be(
-        self, tmp_path: Path, request_: bytes
-    ) -> None:
-        """What is no HTTP counts as none, and costs its sender the connection."""
-        with running_stage(tmp_path, change=limited(3, 1000)) as stage:
-
-            def is_refused_after_twenty() -> bool:
-                stage.send_each([request_] * 20)
-                answer = stage.door.send(post())
-                if answer.code == 201:  # so slow a machine that the rate has been granted anew
-                    return False
+def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path) -> None:
+    with running_stage(tmp_path, change=limited(5, 1000)) as stage:
+        started = SYSTEM_CLOCK.monotonic()
+        answers = stage.send_each([post()] * 40)
+        refilled = int((SYSTEM_CLOCK.monotonic() - started) * 5) + 1
+        codes = [answer.code for answer in answers]
+        assert codes[:5] == [201] * 5
+        assert set(codes[5:]) <= {201, 429}
+        assert 5 <= codes.count(201) <= 5 + refilled
+        for answer in answers:
+            if answer.code != 201:
                 assert_refused(answer, 429)
-                return True
+        assert [recorded.faults() for recorded in stage.recorder.take()] == (
+            [[]] * codes.count(201)
+        )
+        eventually("it is served again", lambda: stage.door.send(post()).code == 201)
 
-            eventually("the rate is used up", is_refused_after_twenty)
 
-    def test_sources_do_not_pay_for_one_another(self, tmp_path: Path) -> None:
-        """The greedy source's refused requests take nothing out of what all share."""
-        with running_stage(tmp_path, change=limited(5, 100, hops=1)) as stage:
-            greedy = post(extra=("X-Forwarded-For: 203.0.113.1",))
-            assert 429 in {answer.code for answer in stage.send_each([greedy] * 300)}
-            others = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(2, 42)]
-            assert {answer.code for answer in stage.send_each(others)} == {201}
+@pytest.mark.parametrize(
+    "request_",
+    [post(host="evil.example.com"), post("/nothing"), post(headers=()), post(method="PUT")],
+)
+def test_every_request_counts_whatever_its_answer_would_be(tmp_path: Path, request_: bytes) -> None:
+    """What is no HTTP counts as none, and costs its sender the connection."""
+    with running_stage(tmp_path, change=limited(3, 1000)) as stage:
 
-    def test_all_sources_together_have_a_rate_too(self, tmp_path: Path) -> None:
-        with running_stage(tmp_path, change=limited(5, 10, hops=1)) as stage:
-            sources = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(60)]
-            started = SYSTEM_CLOCK.monotonic()
-            answers = stage.send_each(sources)
-            refilled = int((SYSTEM_CLOCK.monotonic() - started) * 10) + 1
-            passed = [answer.code for answer in answers].count(201)
-            assert 10 <= passed <= 10 + refilled
-            assert_refused(next(answer for answer in answers if answer.code != 201), 429)
+        def is_refused_after_twenty() -> bool:
+            stage.send_each([request_] * 20)
+            answer = stage.door.send(post())
+            if answer.code == 201:  # so slow a machine that the rate has been granted anew
+                return False
+            assert_refused(answer, 429)
+            return True
 
-    def test_addresses_of_one_ipv6_network_are_one_source(self, tmp_path: Path) -> None:
-        """A /64 is what one customer has."""
-        with running_stage(tmp_path, change=limited(3, 1000, hops=1)) as stage:
-            near = [post(extra=(f"X-Forwarded-For: 2001:db8::{i:x}",)) for i in range(1, 30)]
-            far = [post(extra=(f"X-Forwarded-For: 2001:db8:0:{i:x}::1",)) for i in range(1, 30)]
-            assert 429 in {answer.code for answer in stage.send_each(near)}
-            assert {answer.code for answer in stage.send_each(far)} == {201}
+        eventually("the rate is used up", is_refused_after_twenty)
 
-    def test_a_forged_address_is_no_other_source(self, tmp_path: Path) -> None:
-        with running_stage(tmp_path, change=limited(3, 1000)) as stage:
-            forged = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(40)]
-            assert 429 in {answer.code for answer in stage.send_each(forged)}
+
+def test_sources_do_not_pay_for_one_another(tmp_path: Path) -> None:
+    """The greedy source's refused requests take nothing out of what all share."""
+    with running_stage(tmp_path, change=limited(5, 100, hops=1)) as stage:
+        greedy = post(extra=("X-Forwarded-For: 203.0.113.1",))
+        assert 429 in {answer.code for answer in stage.send_each([greedy] * 300)}
+        others = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(2, 42)]
+        assert {answer.code for answer in stage.send_each(others)} == {201}
+
+
+def test_all_sources_together_have_a_rate_too(tmp_path: Path) -> None:
+    with running_stage(tmp_path, change=limited(5, 10, hops=1)) as stage:
+        sources = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(60)]
+        started = SYSTEM_CLOCK.monotonic()
+        answers = stage.send_each(sources)
+        refilled = int((SYSTEM_CLOCK.monotonic() - started) * 10) + 1
+        passed = [answer.code for answer in answers].count(201)
+        assert 10 <= passed <= 10 + refilled
+        assert_refused(next(answer for answer in answers if answer.code != 201), 429)
+
+
+def test_addresses_of_one_ipv6_network_are_one_source(tmp_path: Path) -> None:
+    """A /64 is what one customer has."""
+    with running_stage(tmp_path, change=limited(3, 1000, hops=1)) as stage:
+        near = [post(extra=(f"X-Forwarded-For: 2001:db8::{i:x}",)) for i in range(1, 30)]
+        far = [post(extra=(f"X-Forwarded-For: 2001:db8:0:{i:x}::1",)) for i in range(1, 30)]
+        assert 429 in {answer.code for answer in stage.send_each(near)}
+        assert {answer.code for answer in stage.send_each(far)} == {201}
+
+
+def test_a_forged_address_is_no_other_source(tmp_path: Path) -> None:
+    with running_stage(tmp_path, change=limited(3, 1000)) as stage:
+        forged = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(40)]
+        assert 429 in {answer.code for answer in stage.send_each(forged)}
 
 
 SHORT = Timeouts(
@@ -163,47 +149,54 @@ IN_DROPS = {
 """What is sent at once, and what is sent in drops."""
 
 
-class TestSlowClients:
-    """A client that takes its time is let go; the API server never hears of it."""
+# A client that takes its time is let go; the API server never hears of it.
 
-    def test_a_connection_without_a_handshake_ends(self, impatient: Stage) -> None:
-        with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=10) as plain:
-            assert plain.recv(1) == b""
 
-    def test_a_handshake_in_drops_ends(self, impatient: Stage) -> None:
-        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500
-        with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=10) as plain:
-            assert b"HTTP" not in drip(plain, hello)
+def test_a_connection_without_a_handshake_ends(impatient: Stage) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=10) as plain:
+        assert plain.recv(1) == b""
 
-    def test_a_connection_without_a_request_ends(self, impatient: Stage) -> None:
-        with impatient.door.connect() as connection:
-            assert connection.recv(1) == b""
 
-    @pytest.mark.parametrize("sent", [b"P", b"POST ", post()[:50]])
-    def test_half_of_the_headers_is_answered_408(self, impatient: Stage, sent: bytes) -> None:
-        answer = impatient.send(sent).answer
-        assert_refused(answer, 408)
-        assert answer.closes
+def test_a_handshake_in_drops_ends(impatient: Stage) -> None:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500
+    with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=10) as plain:
+        assert b"HTTP" not in drip(plain, hello)
 
-    def test_half_of_a_body_is_answered_408(self, impatient: Stage) -> None:
-        impatient.assert_refuses(post()[:-1], 408)
 
-    @pytest.mark.parametrize("what", IN_DROPS)
-    def test_a_request_in_drops_is_answered_408(self, impatient: Stage, what: str) -> None:
-        at_once, dripped = IN_DROPS[what]
-        with impatient.door.connect() as connection:
-            connection.sendall(at_once)
-            assert drip(connection, dripped).startswith(b"HTTP/1.1 408 ")
-        assert impatient.arrived() == ()
+def test_a_connection_without_a_request_ends(impatient: Stage) -> None:
+    with impatient.door.connect() as connection:
+        assert connection.recv(1) == b""
 
-    def test_a_stream_that_never_ends_is_ended(self, impatient: Stage) -> None:
-        with http2(impatient) as client:
-            reply = client.wait(client.send(http2_fields(), b"{", end=False))
-            assert reply.code == 408
-        assert impatient.arrived() == ()
 
-    def test_a_client_in_time_is_served_as_ever(self, impatient: Stage) -> None:
-        assert len(impatient.send(post()).arrived) == 1
+@pytest.mark.parametrize("sent", [b"P", b"POST ", post()[:50]])
+def test_half_of_the_headers_is_answered_408(impatient: Stage, sent: bytes) -> None:
+    answer = impatient.send(sent).answer
+    assert_refused(answer, 408)
+    assert answer.closes
+
+
+def test_half_of_a_body_is_answered_408(impatient: Stage) -> None:
+    impatient.assert_refuses(post()[:-1], 408)
+
+
+@pytest.mark.parametrize("what", IN_DROPS)
+def test_a_request_in_drops_is_answered_408(impatient: Stage, what: str) -> None:
+    at_once, dripped = IN_DROPS[what]
+    with impatient.door.connect() as connection:
+        connection.sendall(at_once)
+        assert drip(connection, dripped).startswith(b"HTTP/1.1 408 ")
+    assert impatient.arrived() == ()
+
+
+def test_a_stream_that_never_ends_is_ended(impatient: Stage) -> None:
+    with http2(impatient) as client:
+        reply = client.wait(client.send(http2_fields(), b"{", end=False))
+        assert reply.code == 408
+    assert impatient.arrived() == ()
+
+
+def test_a_client_in_time_is_served_as_ever(impatient: Stage) -> None:
+    assert len(impatient.send(post()).arrived) == 1
 
 
 def test_connections_beyond_the_limit_are_closed_and_others_go_on(tmp_path: Path) -> None:

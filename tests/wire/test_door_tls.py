@@ -71,180 +71,188 @@ IMPOSTORS: dict[str, tuple[str, Shown]] = {
 """What the door looks for, and what it is shown."""
 
 
-class TestUpstream:
-    """Nothing is sent to an API server that does not prove to be the one."""
-
-    @pytest.mark.parametrize("who", IMPOSTORS)
-    def test_an_impostor_gets_nothing(
-        self, authority: Authority, recorder: Recorder, tmp_path: Path, who: str
-    ) -> None:
-        server_name, shown = IMPOSTORS[who]
-        recorder.show(shown(authority))
-        with running_door(
-            tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
-        ) as door:
-            assert_refused(door.send(post()), 503)
-            assert_refused(door.send(post(method="GET", headers=(), body=b"")), 503)
-        assert recorder.total == 0
-
-    @pytest.mark.parametrize(
-        ("server_name", "names", "host"),
-        [
-            ("10.0.0.1", ("kubernetes", "10.0.0.1"), "10.0.0.1"),
-            ("fd00::1", ("fd00::1",), "[fd00::1]"),
-            (UPSTREAM_NAME, ("other", UPSTREAM_NAME), UPSTREAM_NAME),
-        ],
-    )
-    def test_an_upstream_is_known_by_a_name_or_an_address_and_is_called_by_it(
-        self, authority: Authority, recorder: Recorder, tmp_path: Path,
-        server_name: str, names: tuple[str, ...], host: str,
-    ) -> None:  # fmt: skip
-        recorder.show(authority.server(*names))
-        with running_door(
-            tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
-        ) as door:
-            assert door.send(post()).code == 201
-        (arrived,) = recorder.take()
-        assert arrived.faults(host=host) == []
-
-    def test_the_door_shows_no_certificate_though_it_is_asked_for_one(
-        self, authority: Authority, recorder: Recorder, tmp_path: Path
-    ) -> None:
-        with running_door(tmp_path, recorder.port, upstream_authority_pem=authority.pem) as door:
-            assert door.send(post()).code == 201
-        assert (recorder.total, recorder.client_certificates) == (1, 0)
-
-    def test_every_connection_is_verified_afresh(self, tmp_path: Path) -> None:
-        """A resumed session would be as good as the certificate of the first."""
-        with running_stage(tmp_path) as stage:
-            assert len(stage.send(post()).arrived) == 1
-            stage.recorder.show(Authority().server(UPSTREAM_NAME))
-            stage.recorder.drop_connections()
-            assert_refused(stage.door.send(post()), 503)
-            assert stage.door.stat("cluster.api-server.ssl.session_reused") == 0
-            assert stage.door.stat("cluster.api-server.ssl.versions.TLSv1.3") > 0
-
-    def test_an_upstream_that_is_not_there_is_answered_503(self, tmp_path: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
-        with running_door(tmp_path, port, upstream_authority_pem=Authority().pem) as door:
-            assert_refused(door.send(post()), 503)
-
-    def test_a_replaced_authority_is_followed_without_a_restart(
-        self, authority: Authority, recorder: Recorder, tmp_path: Path
-    ) -> None:
-        file = tmp_path / "upstream-ca.crt"
-        other = Authority()
-        with running_door(tmp_path, recorder.port, upstream_authority_pem=other.pem) as door:
-            pid = door.envoy.pid
-            assert_refused(door.send(post()), 503)
-            replace_file(file, authority.pem)
-            eventually("the new authority is trusted", lambda: door.send(post()).code == 201)
-            replace_file(file, other.pem)
-
-            def refused() -> bool:
-                recorder.drop_connections()
-                return door.send(post()).code == 503
-
-            eventually("the old one is not trusted any more", refused)
-            seen = recorder.total
-            assert_refused(door.send(post()), 503)
-            assert recorder.total == seen
-            assert door.envoy.pid == pid
-
-    def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(
-        self, tmp_path: Path
-    ) -> None:
-        with running_stage(tmp_path) as stage:
-            replace_file(tmp_path / "upstream-ca.crt", "no certificate")
-            failed = "sds.api-server.authority.key_rotation_failed"
-            eventually("it is refused", lambda: stage.door.stat(failed))
-            stage.recorder.drop_connections()
-            assert len(stage.send(post()).arrived) == 1
-            stage.recorder.show(Authority().server(UPSTREAM_NAME))
-            stage.recorder.drop_connections()
-            assert_refused(stage.door.send(post()), 503)
+# Nothing is sent to an API server that does not prove to be the one.
 
 
-class TestDownstream:
-    """Each domain has its own certificate; there is no other way in."""
+@pytest.mark.parametrize("who", IMPOSTORS)
+def test_an_impostor_gets_nothing(
+    authority: Authority, recorder: Recorder, tmp_path: Path, who: str
+) -> None:
+    server_name, shown = IMPOSTORS[who]
+    recorder.show(shown(authority))
+    with running_door(
+        tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
+    ) as door:
+        assert_refused(door.send(post()), 503)
+        assert_refused(door.send(post(method="GET", headers=(), body=b"")), 503)
+    assert recorder.total == 0
 
-    @pytest.mark.parametrize("name", [EKF, SERVING, EKF.upper()])
-    def test_each_domain_shows_its_own_certificate(self, stage: Stage, name: str) -> None:
-        assert shown_names(stage.door, name) == [name.lower()]
 
-    @pytest.mark.parametrize("name", [EKF, SERVING])
-    def test_each_domain_takes_token_requests(self, stage: Stage, name: str) -> None:
-        assert len(stage.send(post(host=name), name=name).arrived) == 1
+@pytest.mark.parametrize(
+    ("server_name", "names", "host"),
+    [
+        ("10.0.0.1", ("kubernetes", "10.0.0.1"), "10.0.0.1"),
+        ("fd00::1", ("fd00::1",), "[fd00::1]"),
+        (UPSTREAM_NAME, ("other", UPSTREAM_NAME), UPSTREAM_NAME),
+    ],
+)
+def test_an_upstream_is_known_by_a_name_or_an_address_and_is_called_by_it(
+    authority: Authority, recorder: Recorder, tmp_path: Path,
+    server_name: str, names: tuple[str, ...], host: str,
+) -> None:  # fmt: skip
+    recorder.show(authority.server(*names))
+    with running_door(
+        tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
+    ) as door:
+        assert door.send(post()).code == 201
+    (arrived,) = recorder.take()
+    assert arrived.faults(host=host) == []
 
-    @pytest.mark.parametrize(
-        "name", ["evil.example.com", "example.com", f"x.{EKF}", "kubernetes.default.svc", None]
-    )
-    def test_an_unknown_name_or_none_gets_no_handshake(
-        self, stage: Stage, name: str | None
-    ) -> None:
-        with plain_to(stage.door) as plain, pytest.raises(OSError, match=r"EOF|reset"):
-            unverified().wrap_socket(plain, server_hostname=name)
-        assert stage.arrived() == ()
 
-    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-    def test_tls_below_1_2_is_not_spoken(self, stage: Stage, version: ssl.TLSVersion) -> None:
-        context = unverified()
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = context.maximum_version = version
-        with plain_to(stage.door) as plain, pytest.raises(ssl.SSLError):
-            context.wrap_socket(plain, server_hostname=EKF)
+def test_the_door_shows_no_certificate_though_it_is_asked_for_one(
+    authority: Authority, recorder: Recorder, tmp_path: Path
+) -> None:
+    with running_door(tmp_path, recorder.port, upstream_authority_pem=authority.pem) as door:
+        assert door.send(post()).code == 201
+    assert (recorder.total, recorder.client_certificates) == (1, 0)
 
-    @pytest.mark.parametrize(
-        "plain",
-        [
-            post(),
-            b"GET / HTTP/1.1\r\nHost: ekf.example.com\r\n\r\n",
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            b"\x00" * 10,
-            b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + post(),  # inside the handshake
-        ],
-    )
-    def test_plain_http_is_not_answered(self, stage: Stage, plain: bytes) -> None:
-        with plain_to(stage.door) as connection:
-            connection.sendall(plain)
-            answer = read_to_end(connection)
-        assert answer == b"" or (plain[0] == 0x16 and b"HTTP" not in answer)
-        assert stage.arrived() == ()
 
-    def test_a_host_of_the_other_domain_is_one_of_ours(self, stage: Stage) -> None:
-        """Both domains publish the same; what was asked for in the handshake opens nothing more."""
-        assert len(stage.send(post(host=SERVING), name=EKF).arrived) == 1
-        assert_refused(stage.send(post("/api", host=SERVING), name=EKF).answer, 404)
+def test_every_connection_is_verified_afresh(tmp_path: Path) -> None:
+    """A resumed session would be as good as the certificate of the first."""
+    with running_stage(tmp_path) as stage:
+        assert len(stage.send(post()).arrived) == 1
+        stage.recorder.show(Authority().server(UPSTREAM_NAME))
+        stage.recorder.drop_connections()
+        assert_refused(stage.door.send(post()), 503)
+        assert stage.door.stat("cluster.api-server.ssl.session_reused") == 0
+        assert stage.door.stat("cluster.api-server.ssl.versions.TLSv1.3") > 0
 
-    def test_a_renewed_certificate_is_followed_without_a_restart(self, tmp_path: Path) -> None:
-        with running_stage(tmp_path) as stage:
-            pid, old = stage.door.envoy.pid, shown(stage.door, EKF)
-            renewed = stage.door.authority.server(EKF)
-            replace_file(tmp_path / "ekf.key", renewed.key_pem)
-            replace_file(tmp_path / "ekf.crt", renewed.certificate_pem)
-            wanted = x509.load_pem_x509_certificate(renewed.certificate_pem.encode())
-            with stage.door.connect() as open_connection:
-                eventually("it is shown", lambda: shown(stage.door, EKF) == wanted)
-                assert wanted != old
-                assert open_connection.getpeercert(binary_form=True) is not None
-            assert shown_names(stage.door, SERVING) == [SERVING]
-            assert stage.door.envoy.pid == pid
-            # A key that is not the certificate's leaves the last pair in force.
-            replace_file(tmp_path / "ekf.key", stage.door.authority.server(EKF).key_pem)
-            failed = "sds.ekf.key_rotation_failed"
-            eventually("it is refused", lambda: stage.door.stat(failed))
-            assert len(stage.send(post()).arrived) == 1
-            assert shown(stage.door, EKF) == wanted
 
-    def test_a_door_on_ipv6_takes_token_requests(self, tmp_path: Path) -> None:
-        with running_stage(
-            tmp_path,
-            change=lambda settings: replace(settings, listen=Address(host="::1", port=0)),
-        ) as stage:
-            (arrived,) = stage.send(post()).arrived
-            assert arrived.header("x-forwarded-for") == "::1"
+def test_an_upstream_that_is_not_there_is_answered_503(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with running_door(tmp_path, port, upstream_authority_pem=Authority().pem) as door:
+        assert_refused(door.send(post()), 503)
+
+
+def test_a_replaced_authority_is_followed_without_a_restart(
+    authority: Authority, recorder: Recorder, tmp_path: Path
+) -> None:
+    file = tmp_path / "upstream-ca.crt"
+    other = Authority()
+    with running_door(tmp_path, recorder.port, upstream_authority_pem=other.pem) as door:
+        pid = door.envoy.pid
+        assert_refused(door.send(post()), 503)
+        replace_file(file, authority.pem)
+        eventually("the new authority is trusted", lambda: door.send(post()).code == 201)
+        replace_file(file, other.pem)
+
+        def refused() -> bool:
+            recorder.drop_connections()
+            return door.send(post()).code == 503
+
+        eventually("the old one is not trusted any more", refused)
+        seen = recorder.total
+        assert_refused(door.send(post()), 503)
+        assert recorder.total == seen
+        assert door.envoy.pid == pid
+
+
+def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_path: Path) -> None:
+    with running_stage(tmp_path) as stage:
+        replace_file(tmp_path / "upstream-ca.crt", "no certificate")
+        failed = "sds.api-server.authority.key_rotation_failed"
+        eventually("it is refused", lambda: stage.door.stat(failed))
+        stage.recorder.drop_connections()
+        assert len(stage.send(post()).arrived) == 1
+        stage.recorder.show(Authority().server(UPSTREAM_NAME))
+        stage.recorder.drop_connections()
+        assert_refused(stage.door.send(post()), 503)
+
+
+# Each domain has its own certificate; there is no other way in.
+
+
+@pytest.mark.parametrize("name", [EKF, SERVING, EKF.upper()])
+def test_each_domain_shows_its_own_certificate(stage: Stage, name: str) -> None:
+    assert shown_names(stage.door, name) == [name.lower()]
+
+
+@pytest.mark.parametrize("name", [EKF, SERVING])
+def test_each_domain_takes_token_requests(stage: Stage, name: str) -> None:
+    assert len(stage.send(post(host=name), name=name).arrived) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["evil.example.com", "example.com", f"x.{EKF}", "kubernetes.default.svc", None]
+)
+def test_an_unknown_name_or_none_gets_no_handshake(stage: Stage, name: str | None) -> None:
+    with plain_to(stage.door) as plain, pytest.raises(OSError, match=r"EOF|reset"):
+        unverified().wrap_socket(plain, server_hostname=name)
+    assert stage.arrived() == ()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_tls_below_1_2_is_not_spoken(stage: Stage, version: ssl.TLSVersion) -> None:
+    context = unverified()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    with plain_to(stage.door) as plain, pytest.raises(ssl.SSLError):
+        context.wrap_socket(plain, server_hostname=EKF)
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        post(),
+        b"GET / HTTP/1.1\r\nHost: ekf.example.com\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x00" * 10,
+        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + post(),  # inside the handshake
+    ],
+)
+def test_plain_http_is_not_answered(stage: Stage, plain: bytes) -> None:
+    with plain_to(stage.door) as connection:
+        connection.sendall(plain)
+        answer = read_to_end(connection)
+    assert answer == b"" or (plain[0] == 0x16 and b"HTTP" not in answer)
+    assert stage.arrived() == ()
+
+
+def test_a_host_of_the_other_domain_is_one_of_ours(stage: Stage) -> None:
+    """Both domains publish the same; what was asked for in the handshake opens nothing more."""
+    assert len(stage.send(post(host=SERVING), name=EKF).arrived) == 1
+    assert_refused(stage.send(post("/api", host=SERVING), name=EKF).answer, 404)
+
+
+def test_a_renewed_certificate_is_followed_without_a_restart(tmp_path: Path) -> None:
+    with running_stage(tmp_path) as stage:
+        pid, old = stage.door.envoy.pid, shown(stage.door, EKF)
+        renewed = stage.door.authority.server(EKF)
+        replace_file(tmp_path / "ekf.key", renewed.key_pem)
+        replace_file(tmp_path / "ekf.crt", renewed.certificate_pem)
+        wanted = x509.load_pem_x509_certificate(renewed.certificate_pem.encode())
+        with stage.door.connect() as open_connection:
+            eventually("it is shown", lambda: shown(stage.door, EKF) == wanted)
+            assert wanted != old
+            assert open_connection.getpeercert(binary_form=True) is not None
+        assert shown_names(stage.door, SERVING) == [SERVING]
+        assert stage.door.envoy.pid == pid
+        # A key that is not the certificate's leaves the last pair in force.
+        replace_file(tmp_path / "ekf.key", stage.door.authority.server(EKF).key_pem)
+        failed = "sds.ekf.key_rotation_failed"
+        eventually("it is refused", lambda: stage.door.stat(failed))
+        assert len(stage.send(post()).arrived) == 1
+        assert shown(stage.door, EKF) == wanted
+
+
+def test_a_door_on_ipv6_takes_token_requests(tmp_path: Path) -> None:
+    with running_stage(
+        tmp_path, change=lambda settings: replace(settings, listen=Address(host="::1", port=0))
+    ) as stage:
+        (arrived,) = stage.send(post()).arrived
+        assert arrived.header("x-forwarded-for") == "::1"
 
 
 def plain_to(door: Door) -> socket.socket:

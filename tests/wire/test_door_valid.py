@@ -12,10 +12,7 @@ from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, EnvoyFailedError, validate
 from daypass.render.envoy.bootstrap import static_files, to_json
-from daypass.render.envoy.settings import (
-    DoorSettings,
-    Timeouts,
-)
+from daypass.render.envoy.settings import DoorSettings, Timeouts
 from golden.door_setting import SETTINGS
 from support.authority import Authority
 

@@ -73,10 +73,7 @@ def test_thousands_of_clients_are_served_at_once_and_then_they_are_gone(
     tmp_path_factory: pytest.TempPathFactory, check: Check
 ) -> None:
     line = request()
-    with (
-        open_files(CLIENTS + 3 * AT_ONCE),
-        guarded(tmp_path_factory.mktemp("g"), check) as running,
-    ):
+    with open_files(CLIENTS + 3 * AT_ONCE), guarded(tmp_path_factory.mktemp("g"), check) as running:
         before = resident_bytes(running.gate.envoy.pid)
         with ExitStack() as stack:
             clients = [running.conversation(stack) for _ in range(CLIENTS)]

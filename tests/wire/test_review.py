@@ -90,9 +90,7 @@ def test_a_slow_api_server_delays_no_request_and_its_late_answer_is_used(
     assert gate.reviews.asked == [line.rpartition(" ")[2]]
 
 
-def test_retry_after_of_the_api_server_is_passed_on_and_obeyed(
-    gate: ReviewedGate,
-) -> None:
+def test_retry_after_of_the_api_server_is_passed_on_and_obeyed(gate: ReviewedGate) -> None:
     gate.reviews.failing = (429, "20")
     assert unavailable(gate.gate.send([bearer()])) == 20
     gate.reviews.failing = None
@@ -253,9 +251,7 @@ def test_a_method_that_nobody_knows_is_refused_also_with_a_token(calm: ReviewedG
 
 
 @pytest.mark.parametrize("calm", ["review"], indirect=True)
-def test_another_signing_key_needs_nothing_where_the_api_server_decides(
-    calm: ReviewedGate,
-) -> None:
+def test_another_signing_key_needs_nothing_where_the_api_server_decides(calm: ReviewedGate) -> None:
     line = f"Authorization: Bearer {Signer('new').sign(good_claims())}"
     assert calm.gate.send([line]).code == 200
 
