@@ -105,7 +105,6 @@ def post(
     headers: Sequence[tuple[str, str]] = (),
     chunked: bool = False,
 ) -> Answer:
-    """POST a document (as JSON) or bytes (as they are)."""
     kind = () if content_type is None else (("Content-Type", content_type),)
     credentials = () if token is None else (bearer(token),)
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -123,7 +122,6 @@ def issued_token(answer: Answer) -> Secret:
 
 
 def claims(token: Secret | Answer) -> dict[str, Any]:
-    """The claims of a token, or of the one in a good answer."""
     token = issued_token(token) if isinstance(token, Answer) else token
     return decode_unverified(token.reveal())[1]
 
@@ -131,7 +129,6 @@ def claims(token: Secret | Answer) -> dict[str, Any]:
 def review(
     server: ApiServer, token: Secret | str, *, audiences: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """The status of a TokenReview, requested by the administrator."""
     spec: dict[str, Any] = {"token": token.reveal() if isinstance(token, Secret) else token}
     if audiences is not None:
         spec["audiences"] = list(audiences)
@@ -141,7 +138,6 @@ def review(
 
 
 def is_authenticated(server: ApiServer, token: Secret, *, audiences: Sequence[str] = ()) -> bool:
-    """Whether a TokenReview says that a token is good."""
     return review(server, token, audiences=audiences).get("authenticated") is True
 
 

@@ -49,7 +49,6 @@ def embedded_api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ap
 
 @pytest.fixture(scope="session")
 def api_server(request: pytest.FixtureRequest) -> ApiServer:
-    """The API server under test, shared by all tests."""
     if request.param == "embedded":
         embedded: ApiServer = request.getfixturevalue("embedded_api_server")
         return embedded
@@ -66,5 +65,4 @@ def bot(api_server: ApiServer) -> Identity:
 
 @pytest.fixture
 def token(api_server: ApiServer, bot: Identity) -> Secret:
-    """A short-lived token of `bot`, bound to its Secret."""
     return identities.make_token(api_server.admin, bot)

@@ -67,7 +67,6 @@ def test_a_refused_token_is_still_a_201_and_no_token_a_400(api_server: ApiServer
 
 
 def signed(api_server: ApiServer, bot: Identity, **changes: object) -> Secret:
-    """A token of `bot` whose claims are changed."""
     account = {"name": bot.service_account, "uid": bot.service_account_uid}
     return api_server.sign({
         "iss": ISSUER, "sub": bot.user, "aud": [ISSUER], "iat": 1, "nbf": 1, "exp": 2**33,

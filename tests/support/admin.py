@@ -44,8 +44,6 @@ class Answer:
 
 
 class AdminError(Exception):
-    """An answer that is no success."""
-
     def __init__(self, method: str, path: str, answer: Answer) -> None:
         super().__init__(f"{method} {path}: {answer.code} {answer.body.decode(errors='replace')}")
         self.answer = answer

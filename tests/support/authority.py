@@ -46,7 +46,6 @@ class Authority:
     def server(
         self, *names: str, common_name: str = "", begins_in_days: int = 0, days: int = 1
     ) -> Certificate:
-        """Return a server's certificate for DNS names and IP addresses."""
         clock = FakeClock(SYSTEM_CLOCK.unix() + begins_in_days * DAY.total_seconds())
         certificate, key = self._authority.issue(
             names, clock, common_name=common_name, lifetime=days * DAY
@@ -54,7 +53,6 @@ class Authority:
         return Certificate(certificate_pem=certificate.decode(), key_pem=key.decode())
 
     def context(self, *names: str, begins_in_days: int = 0, days: int = 1) -> ssl.SSLContext:
-        """Return the TLS context of a server with such a certificate."""
         context = self.server(*names, begins_in_days=begins_in_days, days=days).context()
         context.set_alpn_protocols(["http/1.1"])
         return context

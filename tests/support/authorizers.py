@@ -58,7 +58,6 @@ def running_authorizer(
 def reviewed_gate(
     folder: Path, signer: Signer, reviews: FakeReviews, check: Check = "review", **changes: Any
 ) -> Iterator[ReviewedGate]:
-    """A gate with `check`, whose keys are those of `signer`."""
     events: list[dict[str, Any]] = []
     with (
         running_authorizer(folder, reviews, events, **changes) as authorizer,

@@ -12,7 +12,6 @@ Identity = tuple[str, str, str]
 
 
 def identity(value: Object) -> Identity:
-    """Kind, namespace and name of an object."""
     return str(value["kind"]), value["metadata"].get("namespace", ""), value["metadata"]["name"]
 
 

@@ -15,7 +15,6 @@ from support.objects import kubeconfig
 
 
 def admin_access(plane: ControlPlane) -> ConnectionConfig:
-    """As the user of the control plane's kubeconfig: group system:masters."""
     return find_connection_config({}, kubeconfig=str(plane.kubeconfig))
 
 

@@ -45,6 +45,5 @@ class CrashingCluster(Cluster):
         return result
 
     def request(self, *arguments: Any, **options: Any) -> Object:
-        """As Cluster's, unless this is the end."""
         answer: Object = self.step(partial(super().request, *arguments, **options))
         return answer

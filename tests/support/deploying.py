@@ -40,7 +40,6 @@ _RESTLESS = {"Event", "Lease", "APIService", "ComponentStatus"}
 
 
 def apply(cluster: Cluster, text: str) -> ApplyResult:
-    """Apply a config, without files, git and questions."""
     state = read_cluster_state(cluster)
     return execute(cluster, make_plan(state, config_of(text)))
 
@@ -59,7 +58,6 @@ def remove(cluster: Cluster) -> ApplyResult:
 
 
 def clear(cluster: Cluster, namespace: str = "daypass") -> None:
-    """Remove all that was applied, and come back when it is gone."""
     remove(cluster)
     eventually(
         f"{namespace} is gone", lambda: namespace not in read_cluster_state(cluster).namespaces

@@ -47,7 +47,6 @@ class Desk:
         return self.run("identity", verb, "bot", "-n", self.namespace, *words, code=code)
 
     def create(self, *words: str) -> tuple[str, str]:
-        """Make `bot`, which uses the door."""
         return self.identity("create", *self.door, "--audience", GATE, *words)
 
     def credentials(self, file: str = "bot.json") -> Credentials:

@@ -40,17 +40,14 @@ class Door:
     folder: Path
 
     def connect(self, *, name: str = EKF, alpn: str = "http/1.1") -> ssl.SSLSocket:
-        """A connection that asks for `name`."""
         host = self.settings.listen.host
         return connect(self.port, authority_pem=self.authority.pem, name=name, alpn=alpn, host=host)
 
     def send(self, request: bytes, *, name: str = EKF) -> Answer:
-        """One request, byte for byte, on a connection of its own."""
         with self.connect(name=name) as connection:
             return exchange(connection, request, head=request.startswith(b"HEAD "))
 
     def stat(self, name: str) -> int:
-        """One counter or gauge, 0 where there is none."""
         return int(self.envoy.stats(f"^{name}$").get(name, 0))
 
     def log(self) -> list[dict[str, object]]:
@@ -290,7 +287,6 @@ def http2_fields(*more: tuple[str, str], **pseudo: str | None) -> list[tuple[str
 def send_http2(
     stage: Stage, block: Fields, body: bytes = BODY, *, trailers: Fields = ()
 ) -> tuple[Reply, tuple[Recorded, ...]]:
-    """How one request on a connection of its own ended, and what arrived."""
     with http2(stage) as client:
         reply = client.request(block, body, trailers=trailers)
         return reply, stage.arrived()

@@ -122,7 +122,6 @@ def add_hook(root: Path, name: str, script: str) -> None:
 
 
 def make_repository(root: Path) -> Path:
-    """A git repository of what is in a folder, with one commit."""
     git_init(root)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "Deploy")
@@ -130,7 +129,6 @@ def make_repository(root: Path) -> Path:
 
 
 def build(root: Path, folder: str) -> list[dict[str, Any]]:
-    """What the real kubectl builds of a kustomization."""
     done = subprocess.run(
         ["kubectl", "kustomize", folder], cwd=root, check=True, capture_output=True, text=True
     )
@@ -157,7 +155,6 @@ class RokDeploy:
 
     @property
     def calls(self) -> list[tuple[str, str]]:
-        """(folder it ran in, its arguments), one a call."""
         if not self._log.exists():
             return []
         lines = self._log.read_text().splitlines()

@@ -39,7 +39,6 @@ _FIXED_PORT = 18000
 
 
 def apply(plane: ControlPlane, *objects: Object) -> None:
-    """Server-side apply of objects of any kind, each in its place."""
     with closing(admin_cluster(plane)) as cluster:
         for value in objects:
             cluster.apply(value, force=True)
@@ -115,7 +114,6 @@ def route(name: str, namespace: str, *, gateway: str, host: str, service: str) -
 
 
 def delete(plane: ControlPlane, document: Object) -> None:
-    """Delete an object; its absence is a success too."""
     with closing(admin_cluster(plane)) as cluster:
         resource, metadata = cluster.resource(document), document["metadata"]
     plane.admin.delete(resource.path(metadata.get("namespace"), metadata["name"]))

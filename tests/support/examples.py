@@ -15,12 +15,10 @@ EXAMPLES = ROOT / "examples"
 
 
 def run_example(name: str, *arguments: str, environment: Mapping[str, str]) -> str:
-    """What it prints; fails where it does."""
     return run_script(EXAMPLES / f"{name}.py", *arguments, environment=environment)
 
 
 def run_script(script: Path, *arguments: str, environment: Mapping[str, str]) -> str:
-    """What it prints; fails where it does."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("DAYPASS_")}
     done = subprocess.run(
         [sys.executable, str(script), *arguments],
@@ -31,7 +29,6 @@ def run_script(script: Path, *arguments: str, environment: Mapping[str, str]) ->
 
 
 def documented(page: str) -> list[str]:
-    """Every block of Python on a page of the docs."""
     text = (ROOT / "docs" / page).read_text()
     return re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
 

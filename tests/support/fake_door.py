@@ -37,7 +37,6 @@ def long_lived_token(
     service_account: object = SERVICE_ACCOUNT,
     secret: object = SECRET,
 ) -> str:
-    """What a Secret of type kubernetes.io/service-account-token holds."""
     flat = "kubernetes.io/serviceaccount/"
     return jwt(
         {
@@ -52,7 +51,6 @@ def long_lived_token(
 
 
 def short_lived_token(number: int = 1, signature: str = "c2hvcnQ") -> str:
-    """What TokenRequest answers with."""
     return jwt({"aud": [AUDIENCE], "jti": str(number), "kubernetes.io": {}}, signature)
 
 
@@ -68,7 +66,6 @@ def credentials_document(url: str, **changes: object) -> dict[str, object]:
 def answer(
     code: int, body: bytes | str = b"", *headers: str, content_type: str = "application/json"
 ) -> bytes:
-    """An answer as a server sends it, with its length."""
     raw = body.encode() if isinstance(body, str) else body
     lines = (f"HTTP/1.1 {code} Whatever", f"Content-Type: {content_type}", *headers)
     return "\r\n".join((*lines, f"Content-Length: {len(raw)}", "", "")).encode() + raw
@@ -138,7 +135,6 @@ class FakeDoor(TcpServer):
 
     @property
     def url(self) -> str:
-        """Where it is published."""
         return f"{'http' if self.context is None else 'https'}://127.0.0.1:{self.port}/kubernetes"
 
     def serve(self, connection: socket.socket) -> None:

@@ -31,8 +31,6 @@ class Call:
 
 
 class FakePipelines:
-    """The service's state, and the calls that it got."""
-
     def __init__(self, url: str) -> None:
         self.url = url
         self.calls: list[Call] = []
@@ -67,8 +65,6 @@ class FakePipelines:
 
 @contextmanager
 def running_pipelines() -> Iterator[FakePipelines]:
-    """The service on a free port of loopback, without TLS, until the end of the block."""
-
     class Answering(Handler):
         def _answer(self) -> None:
             body, address, headers = self.content(), urlsplit(self.path), self.fields()

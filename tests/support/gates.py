@@ -45,7 +45,6 @@ class RunningGate:
     envoy: Envoy
 
     def send(self, lines: list[str], *, name: str = EKF) -> Answer:
-        """The first answer to a GET with these header lines, on a connection of its own."""
         with self.connect(name) as connection:
             return exchange(connection, get(*lines, host=name))
 

@@ -76,15 +76,12 @@ def gate(kind: str, of: Config | None = None) -> Object:
 
 
 def policies(of: Config) -> list[Object]:
-    """What of the gate is Envoy Gateway's."""
     found = gate_objects(of, FACTS)
     return [each for each in found if each["apiVersion"].startswith("gateway.envoyproxy.io/")]
 
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """A Gateway, whose hosts lead to an echo service, and the authorizer that it asks."""
-
     plane: ControlPlane
     folder: Path
     authority: Authority
@@ -137,8 +134,6 @@ class Stage:
                 self.wait()
 
     def wait(self) -> None:
-        """Wait until requests with a token pass, and no others."""
-
         def as_it_should_be() -> bool:
             return (self.send(self.bearer()).code, self.send().code) == (200, 401)
 
@@ -170,7 +165,6 @@ class Stage:
 
     @contextmanager
     def without(self, document: Object) -> Iterator[None]:
-        """Without an object, for a while."""
         delete(self.plane, document)
         try:
             yield
@@ -180,7 +174,6 @@ class Stage:
 
     @contextmanager
     def added(self, document: Object) -> Iterator[Object]:
-        """With one more object, for a while."""
         apply(self.plane, document)
         try:
             yield document

@@ -97,7 +97,6 @@ class Http2:
         return pending.body
 
     def send_raw(self, *frames: Frame) -> None:
-        """Send frames as they are, behind the library's back."""
         self._flush()
         self._write(b"".join(frame.serialize() for frame in frames))
 

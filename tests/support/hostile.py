@@ -106,7 +106,6 @@ class _Wire:
         self._end()
 
     def send_all(self, attempts: Iterable[Attempt]) -> list[int]:
-        """The code of each answer to each attempt."""
         return [answer.code for attempt in attempts for answer in self.send(attempt)]
 
     def send(self, attempt: Attempt) -> list[Answer]:

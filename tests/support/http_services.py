@@ -29,7 +29,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {name.lower(): value for name, value in self.headers.items()}
 
     def answer(self, code: int, body: str | bytes = b"", **headers: str) -> None:
-        """Send a response. An underscore in a header's name stands for a dash."""
         content = body.encode() if isinstance(body, str) else body
         self.send_response(code)
         for name, value in {**headers, "content-length": str(len(content))}.items():

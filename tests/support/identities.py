@@ -60,7 +60,6 @@ SUFFIX_ALPHABET = string.ascii_lowercase + string.digits
 
 
 def ensure_namespace(admin: Admin, name: str, *, labels: Mapping[str, str] | None = None) -> None:
-    """Make a namespace if there is none of that name."""
     _ensure(admin, "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels or {}}})
 
 
@@ -73,7 +72,6 @@ def make_namespace(
 
 
 def ensure_service_account(admin: Admin, namespace: str, name: str) -> str:
-    """Make a ServiceAccount if there is none of that name; its UID."""
     collection = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     account = _ensure(admin, collection, {"metadata": {"name": name}})
     return str(account["metadata"]["uid"])
@@ -95,13 +93,9 @@ def make_token_secret(
     name = name or unique(f"{service_account}-daypass", 20)
     collection = f"/api/v1/namespaces/{namespace}/secrets"
     annotations = {"kubernetes.io/service-account.name": service_account}
-    admin.create(
-        collection,
-        {
-            "metadata": {"name": name, "annotations": annotations},
-            "type": "kubernetes.io/service-account-token",
-        },
-    )
+    metadata = {"name": name, "annotations": annotations}
+    kind = "kubernetes.io/service-account-token"
+    admin.create(collection, {"metadata": metadata, "type": kind})
 
     def filled() -> Document | None:
         check()
@@ -168,19 +162,17 @@ def bind(
 
     `until`: attributes of what it may do then. Returns when it may.
     """
-    admin.create(
-        f"{RBAC}/namespaces/{namespace}/rolebindings",
-        {
-            "metadata": {"name": unique(requester)},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-            "subjects": [
-                {"kind": "ServiceAccount", "name": requester, "namespace": home or namespace}
-            ],
-        },
-    )
+    subject = {"kind": "ServiceAccount", "name": requester, "namespace": home or namespace}
+    binding = {"metadata": {"name": unique(requester)}, **_binding(kind, role, subject)}
+    admin.create(f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
     if until is not None:
         user = f"system:serviceaccount:{home or namespace}:{requester}"
         wait_until_allowed(admin, user, {"namespace": namespace, **until})
+
+
+def _binding(kind: str, role: str, subject: Document) -> Document:
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}
+    return {"roleRef": reference, "subjects": [subject]}
 
 
 @contextmanager
@@ -190,17 +182,11 @@ def bound_cluster_wide(
     """A ClusterRole in force for an identity or another subject of RBAC, while this lasts."""
     if isinstance(subject, Identity):
         subject = {
-            "kind": "ServiceAccount",
-            "name": subject.service_account,
+            "kind": "ServiceAccount", "name": subject.service_account,
             "namespace": subject.namespace,
-        }
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole"}
+        }  # fmt: skip
     name = unique("tests")
-    binding = {
-        "metadata": {"name": name},
-        "roleRef": {**reference, "name": cluster_role},
-        "subjects": [subject],
-    }
+    binding = {"metadata": {"name": name}, **_binding("ClusterRole", cluster_role, subject)}
     admin.create(f"{RBAC}/clusterrolebindings", binding)
     try:
         yield
@@ -253,14 +239,11 @@ def make_token(
 
 def make_pod(admin: Admin, namespace: str, name: str, *, service_account: str) -> str:
     """A Pod, which nothing ever runs; its UID."""
-    document = {
-        "metadata": {"name": name},
-        "spec": {
-            "serviceAccountName": service_account,
-            "automountServiceAccountToken": False,
-            "containers": [{"name": "main", "image": "none"}],
-        },
-    }
+    spec = {
+        "serviceAccountName": service_account, "automountServiceAccountToken": False,
+        "containers": [{"name": "main", "image": "none"}],
+    }  # fmt: skip
+    document = {"metadata": {"name": name}, "spec": spec}
     pod = admin.create(f"/api/v1/namespaces/{namespace}/pods", document)
     return str(pod["metadata"]["uid"])
 

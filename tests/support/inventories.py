@@ -64,7 +64,6 @@ def stored(document: Object) -> Object:
 
 
 def grant(identity: IdentityName, namespace: str, role: str) -> tuple[Object, Object]:
-    """The RoleBinding and the AuthorizationPolicy of a grant."""
     given = Grant(identity=identity, namespace=namespace, cluster_role=role)
     name = given.names[0]
     policy = authorization_policy(given, name, principals=(INGRESS_GATEWAY,), header=USER_HEADER)

@@ -37,7 +37,6 @@ class Issuer:
         return Secret((signer or self.signer).sign({**said, **times, "jti": "one", **claims}))
 
     def documents(self) -> dict[str, str]:
-        """What it publishes, by path."""
         discovery = {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/keys",
@@ -52,8 +51,6 @@ class Issuer:
 
 
 class CiSystem(Issuer):
-    """An issuer with a certificate, which `authority` signed."""
-
     def __init__(self, url: str, authority: Authority) -> None:
         super().__init__(url)
         self.authority = authority
@@ -61,8 +58,6 @@ class CiSystem(Issuer):
 
 @contextmanager
 def running_issuer() -> Iterator[CiSystem]:
-    """An issuer that answers over TLS, on a free port."""
-
     class Discovery(Handler):
         def do_GET(self) -> None:
             body = issuer.documents().get(self.path, "")

@@ -129,7 +129,6 @@ class IstioGate:
         return raw.bearer(token)
 
     def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
-        """A GET with these header lines, on a connection of its own."""
         return self.gateway.send(
             get(*lines, host=host, path=path), name=sni, authority_pem=self.public.pem
         )

@@ -8,8 +8,9 @@ from support.admin import Document
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
+from support.identities import RBAC
+from support.objects import make
 
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 LABEL = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-"
 RULES: Mapping[str, tuple[Document, ...]] = {
     "view": (
@@ -22,13 +23,10 @@ RULES: Mapping[str, tuple[Document, ...]] = {
         {"apiGroups": ["kubeflow.org"], "resources": ["notebooks"], "verbs": ["create"]},
     ),
     "admin": (
-        {
-            "apiGroups": ["rbac.authorization.k8s.io"],
-            "resources": ["rolebindings", "roles"],
-            "verbs": ["create", "patch"],
-        },
+        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings", "roles"],
+         "verbs": ["create", "patch"]},
     ),
-}
+}  # fmt: skip
 
 
 def install_kubeflow(plane: ControlPlane) -> None:
@@ -51,13 +49,9 @@ def make_profile(plane: ControlPlane) -> str:
     namespace = plane.make_namespace("profile")
     path = f"/apis/security.istio.io/v1/namespaces/{namespace}/authorizationpolicies"
     owner = {"key": "request.headers[kubeflow-userid]", "values": ["owner@example.com"]}
-    document = {
-        "apiVersion": "security.istio.io/v1",
-        "kind": "AuthorizationPolicy",
-        "metadata": {"name": "ns-owner-access-istio"},
-        "spec": {"rules": [{"when": [owner]}]},
-    }
-    plane.admin.create(path, document)
+    spec = {"rules": [{"when": [owner]}]}
+    policy = make("security.istio.io/v1", "AuthorizationPolicy", "ns-owner-access-istio", spec=spec)
+    plane.admin.create(path, policy)
     return namespace
 
 

@@ -68,8 +68,6 @@ _HEADERS = {"kubeflow-userid": "email", "kubeflow-groups": "groups"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeflowLogin:
-    """A login in force, on the guarded host and on the other one."""
-
     kind: Kind
     gate: IstioGate
     provider: IdentityProvider

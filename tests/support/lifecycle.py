@@ -44,7 +44,6 @@ def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIden
 
 
 def foreign_account(cluster: Cluster, **labels: str) -> None:
-    """A ServiceAccount `bot` that daypass did not create."""
     metadata = {"name": "bot", "namespace": "team", "labels": labels}
     cluster.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
 
@@ -67,7 +66,6 @@ def renew(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 
 
 
 def own_secrets(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
-    """Its token Secrets, live and rotated out."""
     return [secret for secret in token_secrets(cluster, name) if secret.is_ours]
 
 

@@ -107,7 +107,6 @@ def reason_of(error: BaseException) -> str:
 
 
 def read() -> dict[str, tuple[str, str]]:
-    """All entries: test case to reason and text."""
     if not GOLDEN.exists():
         return {}
     parts = (line.split("\t") for line in GOLDEN.read_text().splitlines())

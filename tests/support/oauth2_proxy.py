@@ -106,8 +106,6 @@ SETTINGS: Mapping[str, Setting] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oauth2Proxy:
-    """One that runs; `port` is on loopback."""
-
     port: int
     child: Child
 
@@ -176,7 +174,6 @@ def header_settings(provider: IdentityProvider, authority: Path) -> dict[str, ob
 def running_oauth2_proxy(
     folder: Path, settings: Mapping[str, Setting], alpha: Mapping[str, object] | None = None
 ) -> Iterator[Oauth2Proxy]:
-    """One with these settings; it writes into `folder`."""
     kept = {**settings, "cookie_secret": secrets.token_hex(16)}
     command = [str(oauth2_proxy()), "--config=oauth2_proxy.cfg"]
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in kept.items()]  # TOML

@@ -9,8 +9,7 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass.kube.cluster import Cluster
-from daypass.kube.connection import ConnectionConfig
-from support.authority import ANY_AUTHORITY
+from support.watched_api import cluster_of
 
 
 class ObjectsApi(httpx2.BaseTransport):
@@ -29,10 +28,7 @@ class ObjectsApi(httpx2.BaseTransport):
 
     def cluster(self, clock: Clock = SYSTEM_CLOCK) -> Cluster:
         """A Cluster in front of it, that never sleeps."""
-        access = ConnectionConfig(
-            server="https://api.test", namespace="default", origin="a test", authority=ANY_AUTHORITY
-        )
-        return Cluster(access, transport=self, clock=clock, sleep=lambda _: None)
+        return cluster_of(self, clock)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path

@@ -62,7 +62,6 @@ def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
 
 
 def speaking_as(requester: Requester) -> dict[str, str]:
-    """The headers by which an admin asks as somebody else (one group at most)."""
     headers = {"Impersonate-User": requester.user}
     for group in requester.groups:
         headers["Impersonate-Group"] = group

@@ -70,7 +70,6 @@ class Conversation:
         self._received = b""
 
     def send(self, data: bytes) -> None:
-        """Send bytes; where the other side has ended the connection, `answer` will tell."""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             self._connection.sendall(data)
 

@@ -34,7 +34,6 @@ class Recorded:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Names in lower case, in order, repeated ones as often as they came."""
         lines = self.raw.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
         pairs = (line.decode("latin-1").partition(":") for line in lines)
         return [(name.lower(), value.strip()) for name, _, value in pairs]

@@ -82,7 +82,6 @@ class Tried:
         return response
 
     def bearer(self, **changes: Any) -> AuthzResponse:
-        """The response to a request with a token of these claims."""
         return self.ask(f"Bearer {self.token(**changes)}")
 
     async def _review(self, token: str) -> Review | ReviewFailure:

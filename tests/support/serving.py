@@ -34,7 +34,6 @@ class Served:
 
     @property
     def port(self) -> int:
-        """Where it listens, if that is no Unix socket."""
         return int(self.listens.rpartition(":")[2])
 
     @property

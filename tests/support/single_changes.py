@@ -34,7 +34,6 @@ class Sent:
 
     @property
     def lines(self) -> list[str]:
-        """The header lines, without the host's."""
         return [f"Authorization: {value}" for value in self.authorization]
 
 

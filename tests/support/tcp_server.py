@@ -29,7 +29,6 @@ class TcpServer:
         raise NotImplementedError
 
     def drop_connections(self) -> None:
-        """End every open connection, so that the next request needs a new one."""
         with self._lock:
             connections = list(self._open)
         for connection in connections:

@@ -109,7 +109,6 @@ class Up:
         eventually(f"up says {words!r}", said)
 
     def envoy_pids(self) -> list[int]:
-        """The Envoys that it has started and that are alive."""
         listed = subprocess.run(
             ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)],
             capture_output=True, text=True, check=False,

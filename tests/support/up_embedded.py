@@ -31,7 +31,6 @@ def checked_by(check: str, config: str) -> str:
 
 
 def admin_of(up: Up) -> Admin:
-    """A client by the kubeconfig that it names."""
     file = Path(up.ready["kubeconfig"])
     assert file.stat().st_mode & 0o777 == 0o600
     document = json.loads(file.read_text())
@@ -42,7 +41,6 @@ def admin_of(up: Up) -> Admin:
 
 
 def credentials_of(up: Up, identity: Identity) -> Credentials:
-    """What the bot was handed, as a file."""
     document = credentials_document(
         up.door, certificateAuthority=up.authority_file.read_text(),
         token=identity.token.reveal(), audience=AUDIENCE,

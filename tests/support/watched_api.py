@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 
+from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from support.authority import ANY_AUTHORITY
@@ -103,9 +104,9 @@ def line(what: str, found: Any) -> bytes:
     return json.dumps(event, ensure_ascii=False).encode() + b"\n"  # as Go writes it
 
 
-def cluster_of(api: WatchedApi) -> Cluster:
-    """A Cluster in front of it, that never sleeps."""
+def cluster_of(api: httpx2.BaseTransport, clock: Clock = SYSTEM_CLOCK) -> Cluster:
+    """A Cluster in front of an API server without a socket, that never sleeps."""
     access = ConnectionConfig(
         server="https://api.test", namespace="default", origin="a test", authority=ANY_AUTHORITY
     )
-    return Cluster(access, transport=api, sleep=lambda _: None)
+    return Cluster(access, transport=api, clock=clock, sleep=lambda _: None)

@@ -70,12 +70,10 @@ def published(plane: ControlPlane) -> set[str]:
 
 
 def becomes_published(plane: ControlPlane, *uids: str) -> None:
-    """Come back once all of these are on the list that is in force."""
     eventually("it is published", lambda: set(uids) <= published(plane))
 
 
 def is_followed(plane: ControlPlane, namespace: str) -> bool:
-    """Whether the list in force says that somebody looks at a namespace."""
     return namespace in published(plane)
 
 
@@ -102,8 +100,6 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
 
 
 class Watch:
-    """A running one."""
-
     def __init__(self, folder: Path, plane: ControlPlane, config: Config) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder

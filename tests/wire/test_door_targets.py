@@ -43,7 +43,6 @@ def encoded_characters() -> Iterator[str]:
 
 
 def other_case() -> Iterator[str]:
-    """Every letter in the other case; some proxies match without regard to it."""
     for i, c in enumerate(PATH):
         if c.isalpha():
             yield PATH[:i] + c.upper() + PATH[i + 1 :]

@@ -43,7 +43,6 @@ def recorder(authority: Authority, tmp_path: Path) -> Iterator[Recorder]:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Put a file in place as a whole, as tools that rotate certificates do."""
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     os.replace(partial, path)
@@ -268,7 +267,6 @@ def unverified() -> ssl.SSLContext:
 
 
 def shown(door: Door, name: str) -> x509.Certificate:
-    """The certificate that a client is shown who asks for a name."""
     with (
         plain_to(door) as plain,
         unverified().wrap_socket(plain, server_hostname=name) as connection,

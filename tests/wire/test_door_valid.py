@@ -40,7 +40,6 @@ def with_upstream(settings: DoorSettings, host: str, server_name: str) -> DoorSe
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> DoorSettings:
-    """The setting with certificates that exist."""
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority()
     (folder / "ca.crt").write_text(authority.pem)
@@ -58,7 +57,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> DoorSettings:
 
 
 def judge(folder: Path, settings: DoorSettings) -> None:
-    """Let Envoy judge the static form; raises EnvoyFailedError."""
     files = static_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
     for name, content in files.items():
         (folder / name).write_text(to_json(content))

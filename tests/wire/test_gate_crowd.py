@@ -45,7 +45,6 @@ class Guarded:
     service: Holding
 
     def conversation(self, stack: ExitStack) -> Conversation:
-        """A connection until the end of the stack."""
         return Conversation(stack.enter_context(self.gate.connect()))
 
     def open(self, what: str) -> int:

@@ -57,7 +57,6 @@ def door(
 
 
 def probe(door: RenderedDoor, path: str) -> int:
-    """The code that kubelet would see."""
     connection = http.client.HTTPConnection("127.0.0.1", door.envoy.port("probe"), timeout=5)
     try:
         connection.request("GET", path)
@@ -72,7 +71,6 @@ def somebody() -> str:
 
 
 def check(door: RenderedDoor, *headers: str, host: str = "ekf.example.com") -> Answer:
-    """A GET without a token, by somebody."""
     extra = (somebody(), *headers)
     return door.send(post(CHECK, host=host, method="GET", headers=(), body=b"", extra=extra))
 

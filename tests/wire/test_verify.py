@@ -32,12 +32,16 @@ def stack() -> Iterator[LocalStack]:
 
 
 def verify(*arguments: str) -> tuple[int, str, str]:
-    """The command as a person starts it."""
     done = subprocess.run(
         [sys.executable, "-m", "daypass", "verify", *arguments],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
+
+
+def verify_at(stack: LocalStack, *arguments: str) -> tuple[int, str, str]:
+    """The command, where the stack's certificates are trusted."""
+    return verify(*arguments, "--certificate-authority", str(stack.authority_file))
 
 
 def published_config(stack: LocalStack, folder: Path, more: str = "") -> Path:
@@ -53,11 +57,10 @@ def published_config(stack: LocalStack, folder: Path, more: str = "") -> Path:
 def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_path: Path) -> None:
     identity = stack.make_identity()
     file = published_config(stack, tmp_path)
-    code, out, err = verify(
-        "here", "--config", str(file), "--output", "json",
-        "--certificate-authority", str(stack.authority_file),
-        "--credentials", str(identity.credentials_file),
-    )  # fmt: skip
+    credentials = ("--credentials", str(identity.credentials_file))
+    code, out, err = verify_at(
+        stack, "here", "--config", str(file), "--output", "json", *credentials
+    )
     assert (code, err) == (0, "")
     levels = {each["check"]: each["level"] for each in json.loads(out)["domains"]["here"]}
     assert levels == {
@@ -70,9 +73,7 @@ def test_a_healthy_door_with_credentials_has_no_cross(stack: LocalStack, tmp_pat
 
 def test_a_gate_that_refuses_a_made_up_token_is_closed(stack: LocalStack, tmp_path: Path) -> None:
     file = published_config(stack, tmp_path, f"cluster: {{issuer: '{stack.server.issuer}'}}\n")
-    code, out, _ = verify(
-        "here", "--config", str(file), "--certificate-authority", str(stack.authority_file)
-    )
+    code, out, _ = verify_at(stack, "here", "--config", str(file))
     assert code == 0
     line = line_with(out, "gate-closed")
     assert line.startswith("✓ gate-closed ")
@@ -83,10 +84,7 @@ def test_a_gate_that_refuses_a_made_up_token_is_closed(stack: LocalStack, tmp_pa
 def test_credentials_of_another_door_are_not_sent_there(stack: LocalStack, tmp_path: Path) -> None:
     identity = stack.make_identity()
     other = stack.door.replace("/kubernetes", "/elsewhere")
-    code, out, _ = verify(
-        other, "--certificate-authority", str(stack.authority_file),
-        "--credentials", str(identity.credentials_file),
-    )  # fmt: skip
+    code, out, _ = verify_at(stack, other, "--credentials", str(identity.credentials_file))
     assert code == 3
     assert stack.door in line_with(out, "- exchange ")
     check(line_with(out, "- exchange "), reason="exchange")
@@ -98,18 +96,13 @@ def test_credentials_of_another_door_are_not_sent_there(stack: LocalStack, tmp_p
 def test_a_revoked_identity_fails_the_exchange_check(stack: LocalStack) -> None:
     identity = stack.make_identity(name="gone")
     stack.revoke(identity)
-    code, out, _ = verify(
-        stack.door, "--certificate-authority", str(stack.authority_file),
-        "--credentials", str(identity.credentials_file),
-    )  # fmt: skip
+    code, out, _ = verify_at(stack, stack.door, "--credentials", str(identity.credentials_file))
     assert code == 3
     assert "✗ exchange" in out
 
 
 def test_the_gate_is_not_taken_for_a_door(stack: LocalStack) -> None:
-    code, out, _ = verify(
-        f"{stack.gate}/kubernetes", "--certificate-authority", str(stack.authority_file)
-    )
+    code, out, _ = verify_at(stack, f"{stack.gate}/kubernetes")
     assert code == 3
     assert " 401 " in line_with(out, "✗ api-server ")
     check(line_with(out, "✗ api-server "), reason="api-server")
