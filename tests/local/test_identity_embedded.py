@@ -71,6 +71,24 @@ def up(tmp_path: Path) -> Iterator[Up]:
         yield up
 
 
+def test_another_terminal_needs_one_line_and_no_certificate_authority(tmp_path: Path) -> None:
+    state = tmp_path / "somewhere else"
+    with running_up(tmp_path, fixed_config(), arguments=["--state", str(state)]) as up:
+        up.wait_for_words("for another terminal:")
+        (line,) = (each for each in up.words.splitlines() if "export " in each)
+        script = f"""{line}
+            daypass identity create bot
+            daypass verify --credentials bot.json
+            daypass verify --certificate-authority {shlex.quote(str(state / "authority.crt"))}
+        """
+        done = subprocess.run(
+            ["sh", "-e"], input=script, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        bot = json.loads((tmp_path / "bot.json").read_text())
+        assert bot["certificateAuthority"] == (state / "authority.crt").read_text()
+
+
 def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     # The three commands: door, authority and audience are found in daypass.yaml.
     _, words = daypass(up, "identity", "create", "bot", "-n", "default")

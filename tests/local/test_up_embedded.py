@@ -34,7 +34,7 @@ def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:
         assert answer.code == 200
         assert answer.json["headers"]["kubeflow-userid"] == identity.user
         assert at_the_gate(up, identity.token).code == 401
-        up.wait_for_words("export KUBECONFIG=")
+        up.wait_for_words(" KUBECONFIG=")
         assert up.end() == 0
     assert token.value.reveal() not in up.words
     assert "Traceback" not in up.words
@@ -258,7 +258,8 @@ def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Pa
         done = subprocess.run(
             [sys.executable, "-m", "daypass", "kubeconfig", "--server", admin.url,
              "--certificate-authority", str(up.authority_file),
-             "--credentials", str(tmp_path / "bot.json"), "--kubeconfig", str(tmp_path / "kube")],
+             "--credentials", str(tmp_path / "bot.json"),
+             "--kubeconfig-out", str(tmp_path / "kube")],
             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

@@ -212,20 +212,25 @@ class DoorOptions:
         if self.config is not None and args.domain is not None:
             find_domain(self._options, self.config, None)
 
-    def settings(self, account: Account | None) -> CredentialsSettings:
+    def settings(
+        self, account: Account | None, cluster: Cluster | None = None
+    ) -> CredentialsSettings:
         """Return all fields of the credentials except the token.
 
-        What no option says comes from the config, then from the annotations of `account`. Raises
-        UsageError, CredentialsError.
+        What no option says comes from the config, then from the annotations of `account`. At the
+        embedded API server, the door's certificate authority is the API server's own: it is the one
+        of `daypass up`. Raises UsageError, CredentialsError.
         """
         from daypass.identity.credentials_file import find_domain, resolve_settings
 
         options, config = self._options, self.config
         domain = find_domain(options, config, account) if config is not None else None
-        if options.authority is None and domain is not None and domain.front == "envoy":
-            authority = _authority_of_this_machine(self._args) if domain.tls is None else None
-            options = replace(options, authority=authority)
-        return resolve_settings(options, config, domain, account)
+        if options.authority is None and cluster is not None and cluster.is_embedded():
+            options = replace(options, authority=cluster.connection.authority)
+        settings = resolve_settings(options, config, domain, account)
+        if settings.authority is None and domain is not None and domain.tls is None:
+            settings = replace(settings, authority=_authority_of_this_machine(self._args))
+        return settings
 
 
 def _load_door_config(args: Namespace) -> Config | None:
@@ -239,14 +244,19 @@ def _load_door_config(args: Namespace) -> Config | None:
 
 
 def _authority_of_this_machine(args: Namespace) -> str:
-    """Return the PEM of the certificate authority that `daypass up` makes."""
-    from daypass._core.tls import read_authority
-    from daypass.local.state import state_folder
-
-    file = state_folder(Path(args.config or DEFAULT_CONFIG)) / "authority.crt"
+    file = authority_file(args)
     if not file.exists():
         raise UsageError(
             "this door's certificate is issued by its machine's own certificate authority",
             f"name it with --certificate-authority FILE: `{command('up')}` shows where it is",
         )
+    from daypass._core.tls import read_authority
+
     return read_authority(file)
+
+
+def authority_file(args: Namespace) -> Path:
+    """Return where `daypass up` without --state stores its certificate authority."""
+    from daypass.local.state import state_folder
+
+    return state_folder(Path(args.config or DEFAULT_CONFIG)) / "authority.crt"

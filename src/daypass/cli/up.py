@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -195,5 +196,12 @@ def _report(
     except DaypassError as error:
         log(f"API server  {error}")
     if kubeconfig is not None:
-        log(f"admin       export KUBECONFIG={shlex.quote(str(kubeconfig))}")
+        log("for another terminal:", _other_terminal(kubeconfig))
     log("Ctrl-C stops it")
+
+
+def _other_terminal(kubeconfig: Path) -> str:
+    """Return the line after which another terminal finds this daypass and its API server."""
+    program = Path(shutil.which("daypass") or sys.executable).absolute()
+    folder, file = shlex.quote(str(program.parent)), shlex.quote(str(kubeconfig.absolute()))
+    return f'export PATH={folder}:"$PATH" KUBECONFIG={file}'

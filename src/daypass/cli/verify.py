@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, write
-from daypass.cli.options import DEFAULT_CONFIG, add_output, load_config, open_cluster
+from daypass.cli.options import (
+    DEFAULT_CONFIG,
+    add_output,
+    authority_file,
+    load_config,
+    open_cluster,
+)
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -64,13 +70,14 @@ def run(args: Namespace) -> int:
     from daypass.verification import report
     from daypass.verification.verify import Verifier
 
+    credentials = _credentials(args.credentials) if args.credentials else None
     verifier = Verifier(
-        credentials=_credentials(args.credentials) if args.credentials else None,
+        credentials=credentials,
         wait_seconds=parse_seconds(args.wait) if args.wait else 0,
         progress=lambda words: log(f"waiting: {words}"),
     )
     with ExitStack() as stack:
-        config, targets = _targets(args)
+        config, targets = _targets(args, credentials)
         cluster = None
         if args.kubeconfig is not None or args.context is not None:
             cluster = stack.enter_context(open_cluster(args))
@@ -88,7 +95,9 @@ def run(args: Namespace) -> int:
     return 3 if report.has_failures(findings) else 0
 
 
-def _targets(args: Namespace) -> tuple[Config | None, list[VerificationTarget]]:
+def _targets(
+    args: Namespace, credentials: CredentialsConfig | None
+) -> tuple[Config | None, list[VerificationTarget]]:
     from daypass._core.tls import read_authority
     from daypass.verification.target import target_of_url, targets_of
 
@@ -108,7 +117,10 @@ def _targets(args: Namespace) -> tuple[Config | None, list[VerificationTarget]]:
             "there is no daypass.yaml here", "name one with --config, or give the door's URL"
         )
     config = load_config(file)
-    return config, targets_of(config, args.domain, authority)
+    machine_authority = credentials.certificate_authority if credentials else None
+    if machine_authority is None and (own := authority_file(args)).exists():
+        machine_authority = read_authority(own)
+    return config, targets_of(config, args.domain, authority, machine_authority)
 
 
 def _credentials(path: str) -> CredentialsConfig:

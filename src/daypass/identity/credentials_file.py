@@ -35,8 +35,6 @@ from daypass.identity.model import Account, IdentityName
 if TYPE_CHECKING:
     from daypass.config import Config, Domain
 
-
-"""Of a TokenRequest (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
 LONGEST_AUTHORITY_CHARACTERS = 32 * 1024
 """It goes into the credentials file and into an annotation."""
 LIMIT_BYTES = 64 * 1024

@@ -48,15 +48,26 @@ def target_of_url(url: str, certificate_authority: str | None) -> VerificationTa
 
 
 def targets_of(
-    config: Config, name: str | None, certificate_authority: str | None
+    config: Config,
+    name: str | None,
+    certificate_authority: str | None,
+    machine_authority: str | None = None,
 ) -> list[VerificationTarget]:
-    """Return the domains of a config, or the one of this name. Raises UsageError if it has none."""
+    """Return the domains of a config, or the one of this name. Raises UsageError if it has none.
+
+    `machine_authority`: PEM of the authority of `daypass up`, for domains with its certificates.
+    """
     if name is not None and name not in config.domains:
         raise UsageError(
             f"the config has no domain {name!r}", f"it has: {', '.join(sorted(config.domains))}"
         )
     return [
-        _target(config, each, domain, certificate_authority)
+        _target(
+            config,
+            each,
+            domain,
+            certificate_authority or (machine_authority if domain.tls is None else None),
+        )
         for each, domain in config.domains.items()
         if name in (None, each)
     ]

@@ -25,7 +25,6 @@ from daypass.cli.output import write_objects
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from daypass._core.clock import Clock
     from daypass.identity.create import CreatedIdentity, IdentitySpec
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
@@ -92,7 +91,7 @@ def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         if path != "-":
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
-        spec = _spec(args, name, door, account, cluster.clock, seconds)
+        spec = _spec(args, name, door, account, cluster, seconds)
         if args.create_namespace:
             _create_namespace(cluster, name.namespace)
         try:
@@ -151,17 +150,19 @@ def _spec(
     name: IdentityName,
     door: DoorOptions,
     account: Account | None,
-    clock: Clock,
+    cluster: Cluster | None,
     seconds: int | None,
 ) -> IdentitySpec:
+    from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import NEVER, IdentitySpec
     from daypass.identity.model import time_in
 
+    clock = SYSTEM_CLOCK if cluster is None else cluster.clock
     config = door.config
     is_gate_in_cluster = config is not None and config.gate and config.gate.engine != "envoy"
     return IdentitySpec(
         name=name,
-        credentials=door.settings(account),
+        credentials=door.settings(account, cluster),
         deadline=time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None,
         adopt=args.adopt,
         watcher_namespace=config.door.namespace if config and is_gate_in_cluster else None,
@@ -176,8 +177,8 @@ def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
 
     with ExitStack() as stack:
         cluster, name, account, secret_name = _existing(args, stack)
+        spec = _spec(args, name, door, account, cluster, seconds)
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-        spec = _spec(args, name, door, account, clock, seconds)
         documents = plan(spec, account, secret_name, clock=clock)
         last = documents[-1]["metadata"]["name"]
         if args.dry_run == "server" and cluster is not None:

@@ -80,7 +80,7 @@ def run(args: Namespace) -> int:
 
         refuse_other_file(args.credentials, name)
         account = find_account(cluster, name)
-        settings = _limit_lifetime(args, door.config, door.settings(account))
+        settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
         federation = _federation(args, name, settings, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
