@@ -242,26 +242,30 @@ def test_an_invalid_cache_entry_is_replaced_with_a_warning(
 # -- locks
 
 
+def locks(folder: Path, count: int = 2) -> list[FileLock]:
+    return [FileLock(str(folder / "lock")) for _ in range(count)]
+
+
 @pytest.mark.parametrize("code", [ENOLCK, ENOTSUP])
-def test_a_file_system_without_locks_grants_every_lock(
+def test_where_no_lock_can_be_had_each_is_granted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def no_locks(descriptor: int, operation: int) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
+    one, other = locks(tmp_path)
     assert one.acquire()
     assert other.acquire()
     one.release()
+    assert FileLock(str(tmp_path / "none" / "lock")).acquire()
 
 
 def test_a_file_lock_is_exclusive_and_survives_removal_of_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    one, other, third = (FileLock(str(path)) for _ in range(3))
+    one, other, third = locks(tmp_path, 3)
     assert one.acquire()
     assert not other.acquire()
-    path.unlink()
+    (tmp_path / "lock").unlink()
     assert other.acquire()
     assert not third.acquire()
     one.release()
@@ -275,13 +279,12 @@ def test_a_file_lock_is_exclusive_and_survives_removal_of_its_file(tmp_path: Pat
 def test_a_lock_whose_file_is_removed_during_acquisition_is_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = tmp_path / "lock", fcntl.flock
+    (one,), real = locks(tmp_path, 1), fcntl.flock
 
     def swept_before(descriptor: int, operation: int) -> None:
-        path.unlink()
+        (tmp_path / "lock").unlink()
         real(descriptor, operation)
 
-    one = FileLock(str(path))
     monkeypatch.setattr(fcntl, "flock", swept_before)
     assert not one.acquire()
     monkeypatch.setattr(fcntl, "flock", real)
@@ -290,7 +293,7 @@ def test_a_lock_whose_file_is_removed_during_acquisition_is_not_held(
 
 
 def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
-    one, other = (FileLock(str(tmp_path / "lock")) for _ in range(2))
+    one, other = locks(tmp_path)
     assert one.acquire()
     may_end, end = os.pipe()
     pid = os.fork()
@@ -306,10 +309,6 @@ def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
         os.close(end)
         os.close(may_end)
         os.waitpid(pid, 0)
-
-
-def test_a_lock_that_cannot_be_created_is_granted(tmp_path: Path) -> None:
-    assert FileLock(str(tmp_path / "none" / "lock")).acquire()
 
 
 # -- fork
@@ -331,12 +330,6 @@ def in_child(work: Callable[[], str]) -> str:
         text = given.read()
     os.waitpid(pid, 0)
     return text
-
-
-def test_a_forked_child_uses_its_parents_token(wired: Wired) -> None:
-    credentials = wired(lambda _: token_answer())
-    credentials.token()
-    assert in_child(lambda: credentials.token().value.reveal()) == short_lived_token()
 
 
 def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: FakeTiming) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,17 +62,6 @@ def test_a_stored_entry_is_found(folder: str) -> None:
     assert found.token.value.reveal() == short_lived_token()
     assert found.token.audiences == ("gate",)
     assert rfc3339(found.token.expires_at) == found.expires_at
-
-
-def test_file_and_folder_are_the_users_alone(folder: str) -> None:
-    old = os.umask(0)
-    try:
-        cache(folder).store(KEY, entry())
-    finally:
-        os.umask(old)
-    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-    assert stat.S_IMODE(os.stat(f"{folder}/{KEY}").st_mode) == 0o600
-    assert os.listdir(folder) == [KEY]
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,8 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     tokens = [make(world.cluster).token]
     renew(world.cluster)
     foreign = token_secret("team", "bot", "by-hand")
-    foreign["metadata"]["labels"], foreign["metadata"]["annotations"] = (
-        {},
-        {"kubernetes.io/service-account.name": "bot"},
-    )
+    account = {"kubernetes.io/service-account.name": "bot"}
+    foreign["metadata"] |= {"labels": {}, "annotations": account}
     world.cluster.create(foreign)
     make(world.cluster, replace(BOT, name="bot-daypass"))
     revoked = revoke(world.cluster, BOT)
