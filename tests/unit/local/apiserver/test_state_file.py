@@ -15,6 +15,13 @@ from support.messages import raises
 from unit.local.apiserver.world import World, config_map
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A state file."""
+    World(state_file=tmp_path / "state.json")
+    return tmp_path / "state.json"
+
+
 def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     before = World(state_file=file).furnish()
@@ -49,43 +56,33 @@ def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
     [b"", b"{", b"[]", bytes(range(256)), b"[" * 200_000],
     ids=["empty", "cut off", "another document", "binary", "deep"],
 )
-def test_a_file_that_is_no_state_is_refused_with_a_hint(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "state.json"
-    World(state_file=file)
+def test_a_file_that_is_no_state_is_refused_with_a_hint(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with raises(StateFileError, match=f"rm {file}"):
         World(state_file=file)
     assert file.read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("format", 2),
-        ("keys", []),
-        ("keys", ["nonsense"]),
-        ("resourceVersion", "x"),
-        ("objects", [{"kind": "Secret", "apiVersion": "v1"}]),
-        ("objects", [{"kind": "Foo", "apiVersion": "v1", "metadata": {}}]),
-        ("objects", 5),
-    ],
-    ids=[
-        "format", "no keys", "a key that is none", "version", "object without metadata",
-        "object of an unknown kind", "objects",
-    ],
-)  # fmt: skip
-def test_a_file_with_other_contents_is_refused(tmp_path: Path, key: str, value: object) -> None:
-    file = tmp_path / "state.json"
-    World(state_file=file)
+CHANGES: dict[str, dict[str, object]] = {
+    "format": {"format": 2},
+    "no keys": {"keys": []},
+    "a key that is none": {"keys": ["nonsense"]},
+    "version": {"resourceVersion": "x"},
+    "object without metadata": {"objects": [{"kind": "Secret", "apiVersion": "v1"}]},
+    "object of an unknown kind": {"objects": [{"kind": "Foo", "apiVersion": "v1", "metadata": {}}]},
+    "objects": {"objects": 5},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_with_other_contents_is_refused(file: Path, change: str) -> None:
     document = json.loads(file.read_text())
-    file.write_text(json.dumps({**document, key: value}))
+    file.write_text(json.dumps({**document, **CHANGES[change]}))
     with raises(StateFileError, match=f"rm {file}"):
         World(state_file=file)
 
 
-def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "state.json"
-    World(state_file=file)
+def test_a_file_that_others_can_read_is_refused(file: Path) -> None:
     file.chmod(0o644)
     with raises(UnsafeFileError, match=str(file)):
         World(state_file=file)
