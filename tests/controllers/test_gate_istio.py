@@ -20,6 +20,7 @@ from support.istio_gates import (
     FILTERS,
     GUARDED,
     OTHER,
+    OTHER_TOKENS,
     POLICIES,
     IstioGate,
     get,
@@ -30,7 +31,7 @@ from support.istio_gateway import LABELS, NAMESPACE
 from support.istio_logins import authentication
 from support.objects import make
 from support.raw import Answer
-from support.tokens import AUDIENCE, Signer, encode, good_claims
+from support.tokens import AUDIENCE, Signer, good_claims
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -83,16 +84,7 @@ def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioGate) 
     assert names[-2:] == [f"{GATE}-identity", "envoy.filters.http.router"]
 
 
-@pytest.mark.parametrize(
-    ("shape", "reason"),
-    [
-        ({"audiences": ["elsewhere.example.com"]}, Reason.AUDIENCE),
-        ({"audiences": []}, Reason.AUDIENCE),  # the API server's own
-        ({"audiences": [AUDIENCE, "elsewhere.example.com"]}, Reason.SEVERAL_AUDIENCES),
-        ({"bound": False}, Reason.UNBOUND),
-        ({"lifetime_seconds": 3 * 3600}, Reason.LIVES_TOO_LONG),
-    ],
-)
+@pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
 def test_other_tokens_of_the_api_server_are_refused(
     gate: IstioGate, shape: dict[str, Any], reason: Reason
 ) -> None:
@@ -100,83 +92,13 @@ def test_other_tokens_of_the_api_server_are_refused(
 
 
 def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(gate: IstioGate) -> None:
-    line = f"Authorization: Bearer {gate.identity.token.reveal()}"
-    assert_refused(gate.send(line), Reason.LONG_LIVED)
-
-
-def test_a_long_lived_token_of_another_cluster_counts_as_one(gate: IstioGate) -> None:
-    token = STRANGER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:a:b"})
-    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.LONG_LIVED)
+    of_another_cluster = STRANGER.sign({"iss": "kubernetes/serviceaccount"})
+    for token in (gate.identity.token.reveal(), of_another_cluster):
+        assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.LONG_LIVED)
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ({"iat": -7000, "exp": -100}, Reason.EXPIRED),
-        ({"nbf": 1000}, Reason.NOT_YET_VALID),
-        ({"exp": None}, Reason.NO_EXPIRY),
-        ({"exp": 90000}, Reason.LIVES_TOO_LONG),
-        ({"aud": None}, Reason.AUDIENCE),
-        ({"aud": AUDIENCE}, Reason.AUDIENCE),  # Kubernetes writes a list
-        ({"iss": "https://dex.example.com"}, Reason.FOREIGN_ISSUER),
-        ({"iss": None}, Reason.FOREIGN_ISSUER),
-        ({"sub": "admin"}, Reason.SUBJECT),
-        ({"kubernetes.io": {"secret": {"uid": "x"}}}, Reason.SUBJECT),
-        ({"kubernetes.io": {"namespace": "team", "pod": {"uid": "p"}}}, Reason.UNBOUND),
-    ],
-)
-def test_tokens_that_no_api_server_makes_are_refused(
-    gate: IstioGate, changed: dict[str, Any], reason: Reason
-) -> None:
-    assert_refused(gate.send(signed(gate, **changed), *FORGED), reason)
-
-
-def test_a_strangers_signature_opens_nothing(gate: IstioGate) -> None:
-    token = STRANGER.sign(claims(gate))
-    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.SIGNATURE)
-    token = Signer("unknown").sign(claims(gate))
-    assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.SIGNATURE)
-
-
-@pytest.mark.parametrize("algorithm", ["none", "HS256", "RS1"])
-def test_unknown_algorithms_are_refused(gate: IstioGate, algorithm: str) -> None:
-    token = gate.signer.sign(claims(gate), {"alg": algorithm})
-    assert gate.send(f"Authorization: Bearer {token}").code == 401
-
-
-@pytest.mark.parametrize(
-    ("form", "reason"),
-    [
-        ([], Reason.NO_TOKEN),
-        (["Authorization: {}"], Reason.UNREADABLE),
-        (["Authorization: bearer {}"], Reason.UNREADABLE),
-        (["Authorization: Bearer  {}"], Reason.UNREADABLE),
-        (["Authorization: Bearer {} x"], Reason.UNREADABLE),
-        (["Authorization: Bearer {},"], Reason.UNREADABLE),
-        (["Authorization: Basic eDp5, Bearer {}"], Reason.UNREADABLE),
-        (["Authorization: Bearer {}", "Authorization: Bearer {}"], Reason.UNREADABLE),
-        (["Authorization: Basic eDp5", "Authorization: Bearer {}"], Reason.UNREADABLE),
-        (["Authorization: Bearer opaque"], Reason.UNREADABLE),
-        ([f"Authorization: Bearer {encode(b'{x')}.e30.e30"], Reason.MALFORMED),
-    ],
-)
-def test_only_the_one_form_that_everybody_reads_alike_passes(
-    gate: IstioGate, form: list[str], reason: Reason
-) -> None:
-    token = gate.bearer().rpartition(" ")[2]
-    assert_refused(gate.send(*(line.format(token) for line in form), *FORGED), reason)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "EKF.Example.COM",
-        f"{GUARDED}:443",
-        f"{GUARDED}:8443",
-        f"{GUARDED}:x",
-        f"{GUARDED}.",
-        f"{GUARDED}.:443",
-    ],
+    "host", ["EKF.Example.COM", *(GUARDED + end for end in (":443", ":8443", ":x", ".", ".:443"))]
 )
 def test_the_host_is_guarded_in_whatever_form_it_is_named(gate: IstioGate, host: str) -> None:
     assert_refused(gate.send(*FORGED, host=host), Reason.NO_TOKEN)
@@ -238,16 +160,11 @@ def test_the_door_on_the_same_host_gets_what_was_sent_but_no_identity(
 @pytest.mark.parametrize(
     "path",
     [
-        "/kubernetesx",
-        "/kubernetes/../pipeline",
-        "/kubernetes/%2e%2e/pipeline",
-        "/x/../kubernetesx/",
-        "//kubernetes/",
-        "/Kubernetes/",
-        "/%6bubernetes/..%2fx",
+        "/kubernetesx", "/kubernetes/../pipeline", "/kubernetes/%2e%2e/pipeline",
+        "/x/../kubernetesx/", "//kubernetes/", "/Kubernetes/", "/%6bubernetes/..%2fx",
         "/?/kubernetes/",
     ],
-)
+)  # fmt: skip
 def test_nothing_else_is_taken_for_the_door(gate: IstioGate, path: str) -> None:
     answer = gate.send(*FORGED, path=path)
     if answer.code == 200:  # Istio's own normalisation made the door's prefix of it
@@ -318,13 +235,12 @@ def test_istios_own_policies_read_who_calls(
 
 def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) -> None:
     good = gate.bearer()
-    gate.delete(f"{FILTERS}/{GATE}")
-    eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
-    for host in (GUARDED, "EKF.example.com", f"{GUARDED}:8443", f"{GUARDED}.", f"{GUARDED}.:1"):
-        for lines in ([good], [good, *FORGED], [*FORGED], []):
-            assert gate.send(*lines, host=host).code == 403
-    assert gate.send(host=OTHER).code == 200
-    assert gate.send(path=DOOR).code == 200
+    with gate.without_filters():
+        for host in (GUARDED, "EKF.example.com", f"{GUARDED}:8443", f"{GUARDED}.", f"{GUARDED}.:1"):
+            for lines in ([good], [good, *FORGED], [*FORGED], []):
+                assert gate.send(*lines, host=host).code == 403
+        assert gate.send(host=OTHER).code == 200
+        assert gate.send(path=DOOR).code == 200
 
 
 def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
@@ -336,20 +252,12 @@ def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
     lines = [gate.bearer(audiences=[]), *FORGED]
     gate.apply(authentication("m2m", gate.issuer, gate.keys))
     try:
-        gate.delete(f"{FILTERS}/{GATE}")
-        eventually(
-            "the other one alone verifies tokens",
-            lambda: (
-                f"{GATE}-decision" not in (names := gate.filters())
-                and "envoy.filters.http.jwt_authn" in names
-            ),
-        )
-        assert gate.send(*lines).code == 403
-        assert gate.send(gate.bearer(), *FORGED).code == 403
-        assert gate.send(lines[0], host=OTHER).code == 200
-        gate.configure("")
-        eventually("the gate is back", lambda: f"{GATE}-decision" in gate.filters())
-        assert gate.send(gate.bearer()).code == 200
+        with gate.without_filters():
+            judge = "envoy.filters.http.jwt_authn"
+            eventually("the other one verifies tokens", lambda: judge in gate.filters())
+            assert gate.send(*lines).code == 403
+            assert gate.send(gate.bearer(), *FORGED).code == 403
+            assert gate.send(lines[0], host=OTHER).code == 200
     finally:
         gate.delete(f"{AUTHENTICATIONS}/m2m")
 
@@ -469,10 +377,18 @@ def test_a_gateway_that_starts_without_what_is_published_refuses(
     assert gate.send(host=OTHER).code == 200
 
 
-def test_what_is_published_stays_in_force_when_its_object_is_deleted(gate: IstioGate) -> None:
+@pytest.fixture
+def revoked(gate: IstioGate) -> str:
+    """A header line with a token that is revoked."""
     gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
-    revoked = gate.bearer()
-    eventually("it is refused", lambda: gate.send(revoked).code == 401)
+    line = gate.bearer()
+    eventually("it is refused", lambda: gate.send(line).code == 401)
+    return line
+
+
+def test_what_is_published_stays_in_force_when_its_object_is_deleted(
+    gate: IstioGate, revoked: str
+) -> None:
     for name in (GATE_KEYS, f"{GATE_REVOKED}-0"):
         gate.delete(f"{FILTERS}/{name}")
     gate.apply(authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/p"]}}]}]))
@@ -482,10 +398,7 @@ def test_what_is_published_stays_in_force_when_its_object_is_deleted(gate: Istio
     assert gate.send(signed(gate)).code == 200
 
 
-def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate) -> None:
-    gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
-    revoked = gate.bearer()
-    eventually("it is refused", lambda: gate.send(revoked).code == 401)
+def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate, revoked: str) -> None:
     rejected = "daypass-gate-revoked-0.update_rejected$"
     before = sum(gate.gateway.stats(rejected).values())
     (first, *_) = revoked_objects(gate.config, RevocationSnapshot())
@@ -498,10 +411,7 @@ def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate) -> Non
     assert gate.send(signed(gate)).code == 200
 
 
-def test_a_gateway_that_is_killed_comes_back_with_the_list(gate: IstioGate) -> None:
-    gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
-    revoked = gate.bearer()
-    eventually("it is refused", lambda: gate.send(revoked).code == 401)
+def test_a_gateway_that_is_killed_comes_back_with_the_list(gate: IstioGate, revoked: str) -> None:
     gate.gateway.restart_envoy()  # killed, and another one
     assert_refused(gate.send(revoked), Reason.DENIED)
     eventually("others pass", lambda: gate.send(signed(gate)).code == 200)

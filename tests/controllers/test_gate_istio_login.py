@@ -11,7 +11,7 @@ import pytest
 from daypass._core.reasons import Reason
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
-from daypass.render.objects import GATE, GATE_KEYS
+from daypass.render.objects import GATE_KEYS
 from support import gate_differences
 from support.deadline import eventually
 from support.istio_gates import (
@@ -19,6 +19,7 @@ from support.istio_gates import (
     FORGED,
     LOGIN_PAGE,
     OTHER,
+    OTHER_TOKENS,
     POLICIES,
     IstioGate,
     running_istio_gate,
@@ -112,16 +113,7 @@ def test_tokens_of_others_reach_the_login_untouched(gate: IstioGate, form: str) 
     assert gate.login.asked[0]["authorization"] == line.partition(": ")[2]
 
 
-@pytest.mark.parametrize(
-    ("shape", "reason"),
-    [
-        ({"audiences": ["elsewhere.example.com"]}, Reason.AUDIENCE),
-        ({"audiences": []}, Reason.AUDIENCE),
-        ({"audiences": [AUDIENCE, "elsewhere.example.com"]}, Reason.SEVERAL_AUDIENCES),
-        ({"bound": False}, Reason.UNBOUND),
-        ({"lifetime_seconds": 3 * 3600}, Reason.LIVES_TOO_LONG),
-    ],
-)
+@pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
 @pytest.mark.parametrize("more", [(), (SESSION,)], ids=["alone", "with a session"])
 def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
     gate: IstioGate, shape: dict[str, Any], reason: Reason, more: tuple[str, ...]
@@ -158,15 +150,9 @@ def test_another_host_has_its_login_as_ever(gate: IstioGate) -> None:
 
 
 def test_without_the_filters_everything_is_the_logins(gate: IstioGate) -> None:
-    gate.delete(f"{FILTERS}/{GATE}")
-    try:
-        eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
+    with gate.without_filters():
         assert gate.send(gate.bearer(), *FORGED).code == 302
         assert seen(gate.send(SESSION, *FORGED))["kubeflow-userid"] == "alice@example.com"
-    finally:
-        gate.configure("others: login")
-        good = gate.bearer()
-        eventually("the gate is back", lambda: gate.send(good).code == 200)
 
 
 def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:

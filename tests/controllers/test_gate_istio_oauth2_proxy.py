@@ -9,10 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from daypass._core.reasons import Reason
-from daypass.render.objects import GATE
-from support.deadline import eventually
 from support.gate_differences import assert_refused
-from support.istio_gates import FILTERS, GUARDED, OTHER, IstioGate, running_istio_gate, seen, signed
+from support.istio_gates import GUARDED, OTHER, IstioGate, running_istio_gate, seen, signed
 from support.kubeflow_logins import PROVIDERS, UNSIGNED, KubeflowLogin, running_kubeflow_login
 from support.oauth2_proxy import USER, IdentityProvider, running_identity_provider
 from support.raw import Answer
@@ -179,16 +177,11 @@ def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
         assert_refused(gate.send(line, *more, path="/api/"), reason)
 
 
+REDIRECTED = {"provider": 200, "stranger": 302, "opaque": 302, "basic": 302, "lower case": 302}
 ANSWERS = {
     "no-token": {"provider": 200, "stranger": 401, "opaque": 401, "basic": 403, "lower case": 403},
-    "everything": {
-        "provider": 200,
-        "stranger": 302,
-        "opaque": 302,
-        "basic": 302,
-        "lower case": 302,
-    },
-    "filter": {"provider": 200, "stranger": 302, "opaque": 302, "basic": 302, "lower case": 302},
+    "everything": REDIRECTED,
+    "filter": REDIRECTED,
 }
 
 
@@ -265,22 +258,11 @@ def test_in_no_odd_form_does_such_a_token_pass_the_gate(login: KubeflowLogin) ->
     assert taken == TAKEN[login.kind]
 
 
-@pytest.fixture
-def without_filters(login: KubeflowLogin) -> Iterator[KubeflowLogin]:
-    """The login, where somebody has deleted the gate's filters."""
-    gate = login.gate
-    gate.delete(f"{FILTERS}/{GATE}")
-    eventually("the filters are gone", lambda: f"{GATE}-decision" not in gate.filters())
-    yield login
-    gate.configure("others: login")
-    good = gate.bearer()
-    eventually("the gate is back", lambda: gate.send(good).code == 200)
-
-
 def test_without_the_gates_filters_sessions_go_on_and_tokens_of_the_cluster_open_nothing(
-    without_filters: KubeflowLogin,
+    login: KubeflowLogin,
 ) -> None:
-    gate = without_filters.gate
-    for line in (gate.bearer(), f"Authorization: Bearer {without_filters.machine()}"):
-        assert gate.send(line, *FORGED).code in {302, 403}
-    assert seen(signed_in(without_filters).get("/", *FORGED))["kubeflow-userid"] == USER
+    gate = login.gate
+    with gate.without_filters():
+        for line in (gate.bearer(), f"Authorization: Bearer {login.machine()}"):
+            assert gate.send(line, *FORGED).code in {302, 403}
+        assert seen(signed_in(login).get("/", *FORGED))["kubeflow-userid"] == USER

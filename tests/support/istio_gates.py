@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from daypass._core.reasons import Reason
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
@@ -45,6 +46,14 @@ POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpoli
 FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
 """Header lines of who claims to be somebody."""
 get = partial(raw.get, host=GUARDED)
+OTHER_TOKENS: list[tuple[dict[str, Any], Reason]] = [
+    ({"audiences": ["elsewhere.example.com"]}, Reason.AUDIENCE),
+    ({"audiences": []}, Reason.AUDIENCE),  # the API server's own
+    ({"audiences": [AUDIENCE, "elsewhere.example.com"]}, Reason.SEVERAL_AUDIENCES),
+    ({"bound": False}, Reason.UNBOUND),
+    ({"lifetime_seconds": 3 * 3600}, Reason.LIVES_TOO_LONG),
+]
+"""Shapes of tokens that the API server makes and no gate accepts, each with its reason."""
 _NETWORKING = "networking.istio.io/v1"
 _LOGIN = {
     "name": "login",
@@ -119,6 +128,18 @@ class IstioGate:
             return self.send(good).code == 503
 
         eventually(f"a gateway starts without {name}", refuses)
+
+    @contextmanager
+    def without_filters(self) -> Iterator[None]:
+        """Somebody has deleted the gate's filters; they are back after the block."""
+        self.delete(f"{FILTERS}/{GATE}")
+        eventually("the filters are gone", lambda: f"{GATE}-decision" not in self.filters())
+        try:
+            yield
+        finally:
+            self.configure(self.gate_text)
+            good = self.bearer()
+            eventually("the gate is back", lambda: self.send(good).code == 200)
 
     def delete(self, path: str) -> None:
         if self.plane.admin.find(path) is not None:

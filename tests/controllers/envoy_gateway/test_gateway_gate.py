@@ -21,7 +21,7 @@ from support.envoy_gateway import apply, delete, endpoints
 from support.gate_differences import assert_refused, told
 from support.gateway_stage import DOORS, FACTS, HOST, Stage, config, gate, headers_seen
 from support.ports import free_ports
-from support.tokens import AUDIENCE, Signer, good_claims
+from support.tokens import AUDIENCE
 from support.watching import identity_namespace, watching
 
 pytestmark = pytest.mark.timeout(1800)
@@ -72,25 +72,14 @@ def test_without_a_token_nothing_of_the_host_is_reached(stage: Stage, path: str)
 
 
 def test_tokens_that_are_not_for_the_gate_are_refused(stage: Stage) -> None:
-    signer = Signer()
-    bound = {"namespace": stage.identity.namespace, "secret": {"name": "x", "uid": "x"}}
-    claims = {**good_claims(sub=stage.identity.user), "kubernetes.io": bound}
-    bearer = stage.bearer()
-    foreign = signer.sign({**claims, "iss": "x"})
-    for lines, reason in (
-        ([f"Authorization: Bearer {stage.identity.token.reveal()}"], Reason.LONG_LIVED),
-        ([stage.bearer(audiences=["elsewhere"])], Reason.AUDIENCE),
-        ([stage.bearer(audiences=[AUDIENCE, "elsewhere"])], Reason.SEVERAL_AUDIENCES),
-        ([stage.bearer(bound=False)], Reason.UNBOUND),
-        ([f"Authorization: Bearer {foreign}"], Reason.FOREIGN_ISSUER),
-        ([f"Authorization: Bearer {signer.sign(claims)}"], Reason.REVIEW_REFUSED),
-        (["Authorization: Bearer opaque"], Reason.UNREADABLE),
-        ([bearer, bearer], Reason.UNREADABLE),
-        ([bearer, "Authorization: Basic eDp5"], Reason.UNREADABLE),
-        ([f"{bearer} junk"], Reason.UNREADABLE),
-        ([bearer.replace("Bearer ", "Bearer  ")], Reason.UNREADABLE),
+    """Those that the API server makes; the differential asks about all others."""
+    for line, reason in (
+        (f"Authorization: Bearer {stage.identity.token.reveal()}", Reason.LONG_LIVED),
+        (stage.bearer(audiences=["elsewhere"]), Reason.AUDIENCE),
+        (stage.bearer(audiences=[AUDIENCE, "elsewhere"]), Reason.SEVERAL_AUDIENCES),
+        (stage.bearer(bound=False), Reason.UNBOUND),
     ):
-        assert_refused(stage.send(*lines), reason)
+        assert_refused(stage.send(line), reason)
 
 
 def test_a_token_of_a_deleted_secret_is_refused(stage: Stage, plane: ControlPlane) -> None:
