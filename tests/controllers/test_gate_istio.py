@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.reasons import MESSAGES, Reason
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.istio.objects import keys_object, revoked_objects
@@ -18,6 +17,7 @@ from support.gate_differences import assert_refused
 from support.h2c import Http2
 from support.istio_gates import (
     FILTERS,
+    FORGED,
     GUARDED,
     OTHER,
     OTHER_TOKENS,
@@ -26,18 +26,17 @@ from support.istio_gates import (
     get,
     running_istio_gate,
     seen,
+    signed,
 )
 from support.istio_gateway import LABELS, NAMESPACE
 from support.istio_logins import authentication
 from support.objects import make
 from support.raw import Answer
-from support.tokens import AUDIENCE, Signer, good_claims
+from support.tokens import AUDIENCE, Signer
 
 pytestmark = pytest.mark.timeout(600)
 
 STRANGER = Signer("tests")
-AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
-FORGED = ("kubeflow-userid: admin", "kubeflow-groups: system:masters")
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +52,6 @@ def _as_it_was(gate: IstioGate) -> Iterator[None]:
     gate.configure("")
     good = gate.bearer()
     eventually("the gate is as it was", lambda: gate.send(good).code == 200, seconds=60)
-
-
-def claims(gate: IstioGate, **changed: Any) -> dict[str, Any]:
-    """Those of a good token; None takes one away, numbers are from now on."""
-    now = int(SYSTEM_CLOCK.unix())
-    times = {name: now + changed[name] for name in ("iat", "nbf", "exp") if changed.get(name)}
-    return good_claims(**{"iss": gate.issuer, **changed, **times})
-
-
-def signed(gate: IstioGate, **changed: Any) -> str:
-    return f"Authorization: Bearer {gate.signer.sign(claims(gate, **changed))}"
 
 
 def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> None:
@@ -175,7 +163,11 @@ def test_nothing_else_is_taken_for_the_door(gate: IstioGate, path: str) -> None:
 
 
 def test_another_host_on_the_same_gateway_is_untouched(gate: IstioGate) -> None:
-    for line in (signed(gate, iss="https://dex.example.com"), signed(gate, exp=-100), "x: y"):
+    for line in (
+        signed(gate, gate.signer, iss="https://dex.example.com"),
+        signed(gate, gate.signer, exp=1),
+        "x: y",
+    ):
         headers = seen(gate.send(line, *FORGED, "kubeflow_groups: x", host=OTHER))
         name, _, value = line.partition(": ")
         assert headers[name.lower()] == value
@@ -188,12 +180,9 @@ def test_another_host_on_the_same_gateway_is_untouched(gate: IstioGate) -> None:
 
 def test_an_answer_that_is_no_refusal_of_the_gates_keeps_its_words(gate: IstioGate) -> None:
     deny = authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/private"]}}]}])
-    gate.apply(deny)
-    try:
+    with gate.added(deny):
         for host in (OTHER, GUARDED):
             eventually("it is refused", lambda: refused_by(gate, host))  # noqa: B023 - called at once
-    finally:
-        gate.delete(f"{POLICIES}/elsewhere")
 
 
 def refused_by(gate: IstioGate, host: str) -> bool:
@@ -225,12 +214,9 @@ def test_istios_own_policies_read_who_calls(
         text = text.replace(place, value)
     rule = {name: value for name, value in json.loads(text).items() if value}
     good = gate.bearer()
-    gate.apply(authorization("elsewhere", "DENY", [rule]))
-    try:
+    with gate.added(authorization("elsewhere", "DENY", [rule])):
         eventually("the policy sees it", lambda: gate.send(good).code == 403)
         assert gate.send(host=OTHER).code == 200
-    finally:
-        gate.delete(f"{POLICIES}/elsewhere")
 
 
 def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) -> None:
@@ -250,16 +236,12 @@ def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
     audiences, on a gateway that has lost or refused the filters.
     """
     lines = [gate.bearer(audiences=[]), *FORGED]
-    gate.apply(authentication("m2m", gate.issuer, gate.keys))
-    try:
-        with gate.without_filters():
-            judge = "envoy.filters.http.jwt_authn"
-            eventually("the other one verifies tokens", lambda: judge in gate.filters())
-            assert gate.send(*lines).code == 403
-            assert gate.send(gate.bearer(), *FORGED).code == 403
-            assert gate.send(lines[0], host=OTHER).code == 200
-    finally:
-        gate.delete(f"{AUTHENTICATIONS}/m2m")
+    with gate.added(authentication("m2m", gate.issuer, gate.keys)), gate.without_filters():
+        judge = "envoy.filters.http.jwt_authn"
+        eventually("the other one verifies tokens", lambda: judge in gate.filters())
+        assert gate.send(*lines).code == 403
+        assert gate.send(gate.bearer(), *FORGED).code == 403
+        assert gate.send(lines[0], host=OTHER).code == 200
 
 
 def test_where_the_backstop_is_missing_the_filters_still_refuse(gate: IstioGate) -> None:
@@ -277,11 +259,11 @@ def test_the_token_goes_on_where_it_is_asked_for(gate: IstioGate) -> None:
     )
     assert headers["authorization"] == line.partition(": ")[2]
     assert headers["kubeflow-userid"] == gate.identity.user
-    assert_refused(gate.send(signed(gate, exp=-100)), Reason.EXPIRED)
+    assert_refused(gate.send(signed(gate, gate.signer, exp=1)), Reason.EXPIRED)
 
 
 def test_a_revoked_secret_closes_an_open_connection(gate: IstioGate) -> None:
-    good, other = get(gate.bearer()), get(signed(gate))
+    good, other = get(gate.bearer()), get(signed(gate, gate.signer))
     with gate.conversation() as conversation:
         conversation.send(good)
         assert conversation.answer().code == 200
@@ -321,14 +303,14 @@ def test_each_kind_of_entry_is_refused(gate: IstioGate, revoked: RevocationSnaps
         "secret": {"uid": "secret-1"},
         "serviceaccount": {"name": "bot", "uid": "sa-1"},
     }
-    line = signed(gate, jti="jti-1", **{"kubernetes.io": bound})
+    line = signed(gate, gate.signer, jti="jti-1", **{"kubernetes.io": bound})
     gate.revoke(revoked)
     answer = eventually(
         "it is refused", lambda: a if (a := gate.send(line)).code == 401 else None, seconds=60
     )
     assert_refused(answer, Reason.DENIED)
     elsewhere = {**bound, "namespace": "t2", "secret": {"uid": "s"}, "serviceaccount": {"uid": "a"}}
-    other = signed(gate, jti="jti-2", **{"kubernetes.io": elsewhere})
+    other = signed(gate, gate.signer, jti="jti-2", **{"kubernetes.io": elsewhere})
     if revoked.closed:  # which may be told by another object than the one that holds the name
         answer = eventually(
             "it is closed", lambda: a if (a := gate.send(other)).code != 200 else None
@@ -346,14 +328,14 @@ def test_no_object_is_larger_than_the_api_server_takes(gate: IstioGate) -> None:
 
 
 def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioGate) -> None:
-    old, new = get(signed(gate)), Signer("new")
+    old, new = get(signed(gate, gate.signer)), Signer("new")
     with gate.conversation() as conversation:
         conversation.send(old)
         assert conversation.answer().code == 200
         gate.apply(keys_object(gate.config, gate.issuer, new.jwks))
         answer = eventually("the old key is no more", lambda: asked(conversation, old))
         assert_refused(answer, Reason.SIGNATURE)
-        conversation.send(get(f"Authorization: Bearer {new.sign(claims(gate))}"))
+        conversation.send(get(signed(gate, new)))
         assert conversation.answer().code == 200
 
 
@@ -363,7 +345,7 @@ def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioGate, keys: s
     before = sum(gate.gateway.stats(rejected).values())
     gate.apply(keys_object(gate.config, gate.issuer, keys))
     eventually("Envoy has refused", lambda: sum(gate.gateway.stats(rejected).values()) > before)
-    assert gate.send(signed(gate)).code == 200
+    assert gate.send(signed(gate, gate.signer)).code == 200
     assert gate.send(host=OTHER).code == 200
 
 
@@ -391,11 +373,12 @@ def test_what_is_published_stays_in_force_when_its_object_is_deleted(
 ) -> None:
     for name in (GATE_KEYS, f"{GATE_REVOKED}-0"):
         gate.delete(f"{FILTERS}/{name}")
-    gate.apply(authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/p"]}}]}]))
-    eventually("istiod has pushed since", lambda: gate.send(host=OTHER, path="/p").code == 403)
-    gate.delete(f"{POLICIES}/elsewhere")
+    with gate.added(
+        authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/p"]}}]}])
+    ):
+        eventually("istiod has pushed since", lambda: gate.send(host=OTHER, path="/p").code == 403)
     assert_refused(gate.send(revoked), Reason.DENIED)
-    assert gate.send(signed(gate)).code == 200
+    assert gate.send(signed(gate, gate.signer)).code == 200
 
 
 def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate, revoked: str) -> None:
@@ -408,13 +391,13 @@ def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate, revoke
     gate.apply(first)
     eventually("Envoy has refused", lambda: sum(gate.gateway.stats(rejected).values()) > before)
     assert_refused(gate.send(revoked), Reason.DENIED)
-    assert gate.send(signed(gate)).code == 200
+    assert gate.send(signed(gate, gate.signer)).code == 200
 
 
 def test_a_gateway_that_is_killed_comes_back_with_the_list(gate: IstioGate, revoked: str) -> None:
     gate.gateway.restart_envoy()  # killed, and another one
     assert_refused(gate.send(revoked), Reason.DENIED)
-    eventually("others pass", lambda: gate.send(signed(gate)).code == 200)
+    eventually("others pass", lambda: gate.send(signed(gate, gate.signer)).code == 200)
 
 
 def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioGate) -> None:

@@ -15,18 +15,17 @@ from daypass.render.objects import GATE_KEYS
 from support import gate_differences
 from support.deadline import eventually
 from support.istio_gates import (
-    FILTERS,
+    COLLECTIONS,
     FORGED,
     LOGIN_PAGE,
     OTHER,
     OTHER_TOKENS,
-    POLICIES,
     IstioGate,
     running_istio_gate,
     seen,
     signed,
 )
-from support.istio_logins import AUTHENTICATIONS, authentication, by_filter, by_policy
+from support.istio_logins import authentication, by_filter, by_policy
 from support.raw import Answer
 from support.tokens import AUDIENCE, Signer
 
@@ -53,7 +52,7 @@ def gate(running: IstioGate, request: pytest.FixtureRequest) -> Iterator[IstioGa
 
 
 def without_login(running: IstioGate) -> None:
-    for collection in (FILTERS, POLICIES, AUTHENTICATIONS):
+    for collection in COLLECTIONS.values():
         running.delete(f"{collection}/login")
     eventually("the login is gone", lambda: running.send().code == 200)
     judge = "envoy.filters.http.jwt_authn"
@@ -171,15 +170,14 @@ def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:
 def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGate) -> None:
     without_login(running)
     claim = [{"header": "kubeflow-userid", "claim": "email"}]
-    running.apply(authentication("login", DEX_ISSUER, DEX.jwks, outputClaimToHeaders=claim))
-    try:
+    with running.added(authentication("login", DEX_ISSUER, DEX.jwks, outputClaimToHeaders=claim)):
         line = signed(running, DEX, iss=DEX_ISSUER, email="carol@example.com")
         eventually(
             "it is in force",
             lambda: "carol@example.com" in seen(running.send(line, *FORGED)).values(),
         )
         assert running.send(signed(running, DEX, iss="https://nobody.example.com")).code == 401
-        for gate in ("others: login", "others: login, forwardToken: true"):
+        for gate in ("others: login, forwardToken: true", "others: login"):
             running.configure(gate)
             good = running.bearer()
             headers = eventually(
@@ -191,9 +189,6 @@ def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGa
                 ),
             )
             assert headers["kubeflow-userid"] == running.identity.user
-    finally:
-        running.delete(f"{AUTHENTICATIONS}/login")
-        running.configure("others: login")
 
 
 def test_one_for_the_cluster_opens_nothing_that_the_gate_has_not_seen(running: IstioGate) -> None:
@@ -204,13 +199,11 @@ def test_one_for_the_cluster_opens_nothing_that_the_gate_has_not_seen(running: I
     for issuer, token in ((running.issuer, short), (LONG_LIVED_ISSUER, long)):
         line = f"Authorization: Token {token}"
         assert "kubeflow-userid" not in seen(running.send(line))
-        running.apply(authentication("login", issuer, keys))
-        try:
+        with running.added(authentication("login", issuer, keys)):
             eventually("its word is not enough", lambda: running.send(line).code == 403)  # noqa: B023 - called at once
             assert running.send(line, host=OTHER).code == 200
             assert seen(running.send(running.bearer()))["kubeflow-userid"] == running.identity.user
-        finally:
-            without_login(running)
+        without_login(running)
 
 
 def test_a_request_authentication_of_the_gates_own_would_break_the_login(
@@ -218,18 +211,15 @@ def test_a_request_authentication_of_the_gates_own_would_break_the_login(
 ) -> None:
     """Why there is none: it refuses other issuers' tokens on every host of the gateway."""
     without_login(running)
-    running.apply(by_policy())
-    eventually("the login answers", lambda: running.send().code == 302)
-    line = dex(running)
-    assert running.send(line, SESSION).code == 200
-    assert running.send(line, host=OTHER).code == 302
-    running.apply(authentication("login", running.issuer, running.keys, audiences=[AUDIENCE]))
-    try:
-        eventually(
-            "a session with a token of Dex's is lost",
-            lambda: running.send(line, SESSION).code == 401,
-        )
-        assert running.send(line, SESSION, host=OTHER).code == 401
-    finally:
-        running.delete(f"{AUTHENTICATIONS}/login")
-        running.delete(f"{POLICIES}/login")
+    with running.added(by_policy()):
+        eventually("the login answers", lambda: running.send().code == 302)
+        line = dex(running)
+        assert running.send(line, SESSION).code == 200
+        assert running.send(line, host=OTHER).code == 302
+        own = authentication("login", running.issuer, running.keys, audiences=[AUDIENCE])
+        with running.added(own):
+            eventually(
+                "a session with a token of Dex's is lost",
+                lambda: running.send(line, SESSION).code == 401,
+            )
+            assert running.send(line, SESSION, host=OTHER).code == 401

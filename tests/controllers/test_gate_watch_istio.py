@@ -51,6 +51,17 @@ def calling(gate: IstioGate, identity: Identity, **shape: Any) -> Iterator[Calle
         yield Caller(conversation, GUARDED, token)
 
 
+@contextmanager
+def two_callers(gate: IstioGate) -> Iterator[tuple[Identity, Caller, Caller]]:
+    """An identity and its caller, and a bystander; both pass."""
+    namespace = identity_namespace(gate.plane)
+    one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
+    with calling(gate, one) as caller, calling(gate, other) as bystander:
+        caller.becomes(200)
+        bystander.becomes(200)
+        yield one, caller, bystander
+
+
 def assert_revoked(answer: Answer) -> None:
     assert answer.json["message"].startswith(MESSAGES[Reason.DENIED]), answer
 
@@ -58,11 +69,7 @@ def assert_revoked(answer: Answer) -> None:
 def test_a_deleted_secret_is_refused_on_an_open_connection_and_nobody_else(
     gate: IstioGate, watch: Watch
 ) -> None:
-    namespace = identity_namespace(gate.plane)
-    one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
-    with calling(gate, one) as caller, calling(gate, other) as bystander:
-        caller.becomes(200)
-        bystander.becomes(200)
+    with two_callers(gate) as (one, caller, bystander):
         gate.plane.admin.delete(one.secret_path)
         assert_revoked(caller.becomes(401))
         assert bystander.ask().code == 200
@@ -92,11 +99,7 @@ def test_tokens_of_a_namespace_that_nobody_follows_are_refused(
 
 
 def test_keys_and_the_list_outlive_istiod(gate: IstioGate, watch: Watch) -> None:
-    namespace = identity_namespace(gate.plane)
-    one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
-    with calling(gate, one) as caller, calling(gate, other) as bystander:
-        caller.becomes(200)
-        bystander.becomes(200)
+    with two_callers(gate) as (one, caller, bystander):
         gate.gateway.stop_istiod()
         gate.plane.admin.delete(one.secret_path)
         eventually("it is published", lambda: _names(watch, one.secret_uid))
@@ -122,11 +125,7 @@ def test_without_any_watch_the_gate_closes_by_itself_and_opens_with_the_next_one
     gate: IstioGate, watch: Watch, tmp_path: Path
 ) -> None:
     """SIGKILL: nobody can say any more that it is to close."""
-    namespace = identity_namespace(gate.plane)
-    one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
-    with calling(gate, one) as caller, calling(gate, other) as bystander:
-        caller.becomes(200)
-        bystander.becomes(200)
+    with two_callers(gate) as (one, caller, bystander):
         record = StateStore(gate.cluster, HOME)
         eventually("it is known", lambda: one.secret_uid in record.read_known()[ObjectKind.SECRET])
         watch.kill()

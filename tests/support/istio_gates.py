@@ -43,6 +43,12 @@ GUARDED, OTHER = "ekf.example.com", "other.example.com"
 LOGIN_PAGE = "https://login.example.com/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
 POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies"
+AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
+COLLECTIONS = {
+    "EnvoyFilter": FILTERS,
+    "AuthorizationPolicy": POLICIES,
+    "RequestAuthentication": AUTHENTICATIONS,
+}
 FORGED = ("kubeflow-userid: admin", "kubeflow_userid: admin", "kubeflow-groups: system:masters")
 """Header lines of who claims to be somebody."""
 get = partial(raw.get, host=GUARDED)
@@ -128,6 +134,15 @@ class IstioGate:
             return self.send(good).code == 503
 
         eventually(f"a gateway starts without {name}", refuses)
+
+    @contextmanager
+    def added(self, document: Object) -> Iterator[None]:
+        """With one more filter, policy or authentication, for a while."""
+        self.apply(document)
+        try:
+            yield
+        finally:
+            self.delete(f"{COLLECTIONS[document['kind']]}/{document['metadata']['name']}")
 
     @contextmanager
     def without_filters(self) -> Iterator[None]:

@@ -12,8 +12,6 @@ from daypass.render.objects import Object
 from support.istio_gateway import LABELS, NAMESPACE
 from support.objects import make
 
-AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
-
 VERIFIED = "daypass_shadow_engine_result"
 LINE = {"key": f"experimental.envoy.filters.http.rbac[{VERIFIED}]", "notValues": ["allowed"]}
 """What an AuthorizationPolicy needs."""

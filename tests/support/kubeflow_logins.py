@@ -11,9 +11,18 @@ from typing import Literal
 
 from daypass.render.objects import Object
 from support.deadline import eventually
-from support.istio_gates import FILTERS, GUARDED, OTHER, POLICIES, IstioGate, route, seen, service
-from support.istio_logins import (
+from support.istio_gates import (
     AUTHENTICATIONS,
+    FILTERS,
+    GUARDED,
+    OTHER,
+    POLICIES,
+    IstioGate,
+    route,
+    seen,
+    service,
+)
+from support.istio_logins import (
     authentication,
     by_filter,
     by_policy,
