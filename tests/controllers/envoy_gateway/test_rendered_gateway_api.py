@@ -132,12 +132,17 @@ def test_what_is_below_the_prefix_is_the_doors_to_refuse(front: Front, path: str
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/kubernetesx", "/KUBERNETES/x", "/api/v1", "/kubernetes/../api"]
-)
-def test_the_rest_of_the_host_does_not_reach_the_door(front: Front, path: str) -> None:
+    ("path", "code"),
+    [
+        ("/", 404), ("/kubernetesx", 404), ("/KUBERNETES/x", 404), ("/api/v1", 404),
+        ("/kubernetes/../api", 404), (f"{CHECK}%00", 400), (f"{CHECK}#x", 400),
+    ],
+)  # fmt: skip
+def test_other_paths_of_the_host_do_not_reach_the_door(front: Front, path: str, code: int) -> None:
     before = front.door.requests()
     answer = front.send(get(path))
-    assert (answer.code, answer.body) == (404, b"")
+    assert answer.code == code
+    assert code == 400 or answer.body == b""
     assert front.door.requests() == before
 
 
@@ -146,13 +151,6 @@ def test_another_spelling_of_the_path_arrives_as_the_path_itself(front: Front, p
     answer = front.send(get(path))
     assert answer.code == 403
     assert "system:anonymous" in answer.json["message"]
-
-
-@pytest.mark.parametrize("path", [f"{CHECK}%00", f"{CHECK}#x"])
-def test_what_is_no_path_is_refused_before_the_door(front: Front, path: str) -> None:
-    before = front.door.requests()
-    assert front.send(get(path)).code == 400
-    assert front.door.requests() == before
 
 
 def test_an_encoded_slash_is_sent_back_to_be_written_plainly(front: Front) -> None:
