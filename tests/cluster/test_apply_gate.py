@@ -169,11 +169,13 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
 
     access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
     with closing(Cluster(access, clock=clock, sleep=sleep)) as opened:
-        names = (("infra", GATE), ("daypass", "daypass-domain-ekf"))
         policies = [
             ObjectRef(group="gateway.envoyproxy.io", kind=kind, namespace=where, name=name)
-            for where, name in names
-            for kind in ("SecurityPolicy", "ClientTrafficPolicy")[: 2 if where == "infra" else 1]
+            for kind, where, name in (
+                ("SecurityPolicy", "infra", GATE),
+                ("ClientTrafficPolicy", "infra", GATE),
+                ("SecurityPolicy", "daypass", "daypass-domain-ekf"),
+            )
         ]
         problems = wait_for_policies(Waiter(opened, 20, told.append), policies)
     return problems, told
