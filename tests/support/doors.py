@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files, to_json
+from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Certificate, DoorSettings, Upstream
 from support.authority import Authority
 from support.deadline import eventually
@@ -90,6 +91,18 @@ def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> Doo
 
 
 @contextmanager
+def running_envoy(folder: Path, files: Mapping[str, Json]) -> Iterator[Envoy]:
+    """An Envoy with these files, of which it reads bootstrap.json first."""
+    for name, content in files.items():
+        (folder / name).write_text(to_json(content))
+    envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
+    try:
+        yield envoy
+    finally:
+        envoy.stop()
+
+
+@contextmanager
 def running_door(
     folder: Path,
     upstream_port: int,
@@ -103,15 +116,10 @@ def running_door(
     upstream = upstream_at(folder, upstream_port, upstream_authority_pem, server_name)
     settings = change(door_settings(folder, authority, upstream))
     files = followed_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
-    for name, content in files.items():
-        (folder / name).write_text(to_json(content))
-    envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
-    try:
+    with running_envoy(folder, files) as envoy:
         yield Door(
             envoy=envoy, port=envoy.port(), authority=authority, settings=settings, folder=folder
         )
-    finally:
-        envoy.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from support.authority import Authority
-from support.doors import EKF, door_settings, upstream_at
+from support.doors import EKF, door_settings, running_envoy, upstream_at
 from support.raw import Answer, connect, exchange, get
 from support.tokens import AUDIENCE, ISSUER
 
@@ -100,13 +100,8 @@ def running_gate(
         files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
         files |= {KEYS_FILE: keys_file(gate, jwks), REVOKED_FILE: revoked_file(revoked)}
         change(files)
-        for name, content in files.items():
-            (folder / name).write_text(to_json(content))
-        envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
-        try:
+        with running_envoy(folder, files) as envoy:
             yield RunningGate(
                 port=envoy.port("gate"), authority=authority, settings=gate, folder=folder,
                 envoy=envoy,
             )  # fmt: skip
-        finally:
-            envoy.stop()
