@@ -118,8 +118,14 @@ class Gateway:
         ]  # fmt: skip
         with (self.folder / "envoy.log").open("ab") as output:
             child = start_child(command, output=output, folder=self.folder)
-        self.envoy = Envoy(self.folder, child)
-        eventually("the gateway takes connections", lambda: _is_open(self.port))
+        self.envoy = envoy = Envoy(self.folder, child)
+
+        def is_open() -> bool:
+            if not envoy.running():
+                raise RuntimeError(f"Envoy has ended:\n{envoy.log_end(15)}")
+            return _is_open(self.port)
+
+        eventually("the gateway takes connections", is_open)
 
     def stop_envoy(self) -> None:
         if self.envoy is not None:

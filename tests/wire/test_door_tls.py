@@ -77,8 +77,8 @@ IMPOSTORS: dict[str, tuple[str, Shown]] = {
 def test_an_impostor_gets_nothing(
     authority: Authority, recorder: Recorder, tmp_path: Path, who: str
 ) -> None:
-    server_name, shown = IMPOSTORS[who]
-    recorder.show(shown(authority))
+    server_name, certificate = IMPOSTORS[who]
+    recorder.show(certificate(authority))
     with running_door(
         tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
     ) as door:
