@@ -62,13 +62,14 @@ MESSAGES = {
     Reason.NO_EXPIRY: "this token has no expiry time",
     Reason.EXPIRED: "this token has expired",
     Reason.NOT_YET_VALID: "this token is not valid yet: are the clocks right?",
-    Reason.LIVES_TOO_LONG: "the lifetime of this token is longer than the gate allows",
+    Reason.LIVES_TOO_LONG: "this token lives longer than the gate allows, or is older than its "
+    "revocation list: request a new one",
     Reason.SUBJECT: "this token does not belong to a ServiceAccount",
     Reason.UNBOUND: "this token is not bound to a Secret and cannot be revoked: request one "
     "with boundObjectRef",
     Reason.DENIED: "this token was revoked",
     Reason.REVIEW_REFUSED: "the API server does not accept this token (any more)",
     Reason.REVIEW_AUDIENCE: "the API server accepts this token, but not for this audience",
-    Reason.UNKNOWN: "the API server could not review this token",
+    Reason.UNKNOWN: "the gate cannot check this token at the moment",
 }
 """The message for the caller; it contains nothing of the request."""

@@ -92,8 +92,9 @@ class RenewerStatus:
 class FileRenewer:
     """Keeps one file fresh. `renew` makes one attempt; `run` repeats it until `stop`.
 
-    `renewed` is called after each renewal. Only the thread of `run` changes state; other threads
-    read it with `status`.
+    `renewed` is called after each renewal. The thread of `run` changes the token and the
+    counts. Other threads read them with `status`, and set flags with `stop`, `renew_now` and
+    `report_expiry`.
     """
 
     def __init__(

@@ -131,10 +131,10 @@ class Revocations:
             self._reported_closed = closed
             self._log(closed or "the gate is open again: it sees revocations")
 
-    def longest_lifetime(self, seconds: int) -> None:
+    def set_longest_lifetime(self, seconds: int) -> None:
         """Set the longest lifetime of tokens."""
         if self._controller is not None:
-            self._controller.watcher.longest_lifetime(seconds)
+            self._controller.watcher.set_longest_lifetime(seconds)
 
     def stop(self) -> None:
         """Stop without waiting for the watches; nothing is published any more."""

@@ -148,7 +148,7 @@ class Supervisor:
         self.config = config
         self._authorizers.keep_new()
         if self._revocations is not None:
-            self._revocations.longest_lifetime(config.longest_lifetime_seconds)
+            self._revocations.set_longest_lifetime(config.longest_lifetime_seconds)
         self._log(f"{self._config_file.name} has changed and is in force")
 
     def _take_revoked(self, revoked: RevocationSnapshot) -> None:

@@ -31,7 +31,8 @@ GATE_REVOKED = "daypass-gate-revoked"
 """The published revocation list; a prefix if it is in several objects."""
 
 GATE_KNOWN = "daypass-gate-known"
-"""ConfigMap: the UIDs that the watch has seen, to notice what is deleted while it is down."""
+"""Prefix of the ConfigMaps in which the watch keeps its record: what is refused, and in `-0` to
+`-f` the UIDs that exist, so that it notices what is deleted while it is down."""
 
 GATE_DENIED = "daypass-denied"
 """ConfigMap of denials that an administrator has entered."""

@@ -45,7 +45,7 @@ def test_requests_with_one_token_share_one_review() -> None:
 
 
 def test_sources_take_turns_however_many_requests_one_has() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(most_at_once=4)
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=4)
     for number in range(50):
         queue.submit(pending(f"flood-{number}", "flood"), "f", 0.0)
     queue.submit(pending("one", "quiet"), "q", 0.0)
@@ -53,7 +53,7 @@ def test_sources_take_turns_however_many_requests_one_has() -> None:
 
 
 def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(most_at_once=1, most_waiting=10)
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=1, limit_waiting=10)
     for number in range(10):
         assert queue.submit(pending(f"flood-{number}", "flood"), f"f{number}", 0.0) == []
     assert queue.submit(pending("flood-10", "flood"), "f10", 0.0) == ["f10"]
@@ -62,13 +62,13 @@ def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
 
 
 def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(most_at_once=1, timeout_seconds=0.5)
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=1, timeout_seconds=0.5)
     queue.submit(pending("slow"), "x", 0.0)
     queue.submit(pending("behind"), "y", 0.1)
     first = begun(queue, 0.1)
-    assert queue.expired(0.4) == []
-    assert queue.expired(0.5) == ["x"]
-    assert queue.expired(0.65) == ["y"]
+    assert queue.remove_expired(0.4) == []
+    assert queue.remove_expired(0.5) == ["x"]
+    assert queue.remove_expired(0.65) == ["y"]
     assert queue.waiting == 0, "no request waits for it, so no review starts"
     queue.submit(pending("slow"), "x again", 0.7)
     assert queue.answered(first) == ["x again"]
@@ -95,18 +95,18 @@ def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: f
 
 
 def test_concurrency_drops_after_failures_and_recovers() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(most_at_once=8)
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=8)
     for number in range(4):
         queue.submit(pending(f"t{number}"), "x", 0.0)
     for now in (0.0, 10.0, 20.0):
         queue.failed(begun(queue, now), now, None)
         for number in range(4):
             queue.submit(pending(f"t{number}"), "x", now + 9)
-    assert queue.allowed == 4
+    assert queue.allowed_in_flight == 4
     for number in range(100):
         queue.submit(pending(f"more{number}"), "x", 40.0)
         queue.answered(begun(queue, 40.0))
-    assert queue.allowed == 8
+    assert queue.allowed_in_flight == 8
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ steps = st.lists(
 
 @given(steps=steps)
 def test_every_request_is_answered_exactly_once(steps: list[tuple[str, int, str]]) -> None:
-    queue: ReviewQueue[int] = ReviewQueue(most_at_once=3, most_waiting=5, timeout_seconds=2.0)
+    queue: ReviewQueue[int] = ReviewQueue(limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0)
     now, count, in_flight = 0.0, 0, []
     answered: list[int] = []
     for action, number, source in steps:
@@ -151,11 +151,11 @@ def test_every_request_is_answered_exactly_once(steps: list[tuple[str, int, str]
         elif action == "fail" and in_flight:
             answered += queue.failed(in_flight.pop(0), now, None)
         elif action == "tick":
-            answered += queue.expired(now)
+            answered += queue.remove_expired(now)
         assert queue.in_flight == len(in_flight) <= 3
         assert 0 <= queue.waiting <= 5
     answered += [w for each in in_flight for w in queue.answered(each)]
-    answered += queue.expired(now + 10)
+    answered += queue.remove_expired(now + 10)
     assert sorted(answered) == list(range(count))
     assert (queue.in_flight, queue.waiting) == (0, 0)
     assert queue.next(now + 1000) is None

@@ -164,7 +164,7 @@ def test_two_hundred_namespaces_are_watched(running: Running) -> None:
 def test_namespaces_beyond_the_limit_wait_and_are_not_watched() -> None:
     made = Running(WatchedApi())
     made.watcher.namespaces = each = PerNamespaceInformers(
-        made.watcher._secrets, made.watcher.revocations, made.clock.unix, limit=2
+        made.watcher._secrets_informer, made.watcher.revocations, made.clock.unix, limit=2
     )
     made.watcher._cluster_wide = made.watcher._cluster_wide_informers()
     for name in ("a", "b", "c"):

@@ -106,7 +106,7 @@ class Authorizer:
 
     async def stop(self) -> None:
         """Stop, and reject all requests that wait."""
-        self._respond(self.queue.all_waiters(), self._unavailable(1))
+        self._respond(self.queue.remove_all_waiters(), self._unavailable(1))
         tasks = [*self.tasks, *([] if self._ticker is None else [self._ticker])]
         for task in tasks:
             task.cancel()
@@ -209,7 +209,7 @@ class Authorizer:
         that are no longer used.
         """
         now = self._ticked_at = self._monotonic()
-        self._reject(self.queue.expired(now), now)
+        self._reject(self.queue.remove_expired(now), now)
         self._start_reviews()
         if now - self._swept_at >= SWEEP_EVERY_SECONDS:
             self._swept_at = now

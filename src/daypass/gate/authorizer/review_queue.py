@@ -14,18 +14,17 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from daypass.gate.decision import BoundClaims
 
-MOST_AT_ONCE = 64
-MOST_WAITING = 1024
+LIMIT_IN_FLIGHT = 64
+LIMIT_WAITING = 1024
 TIMEOUT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 2.0
-LEAST_AT_ONCE = 4
+LEAST_IN_FLIGHT = 4
 
 Waiter = TypeVar("Waiter")
 
@@ -66,16 +65,16 @@ class ReviewQueue(Generic[Waiter]):
     def __init__(
         self,
         *,
-        most_at_once: int = MOST_AT_ONCE,
-        most_waiting: int = MOST_WAITING,
+        limit_in_flight: int = LIMIT_IN_FLIGHT,
+        limit_waiting: int = LIMIT_WAITING,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._limit_in_flight = most_at_once
-        self._most_waiting = most_waiting
+        self._limit_in_flight = limit_in_flight
+        self._limit_waiting = limit_waiting
         self._timeout_seconds = timeout_seconds
         self._queued: dict[bytes, _QueuedReview[Waiter]] = {}
         self._lines: dict[str, deque[_QueuedReview[Waiter]]] = {}
-        self._allowed = float(most_at_once)
+        self._limit_now = float(limit_in_flight)
         self._paused_until = -math.inf
         self._failures = 0
         self.in_flight = 0
@@ -93,13 +92,13 @@ class ReviewQueue(Generic[Waiter]):
                 queued.waiters.append((now, waiter))
             return []
         if waiter is None:
-            if self.waiting or self.in_flight >= self.allowed or now < self._paused_until:
+            if self.waiting or self.in_flight >= self.allowed_in_flight or now < self._paused_until:
                 return []
         elif now < self._paused_until:
             self.rejected += 1
             return [waiter]
         displaced: list[Waiter] = []
-        if self.waiting >= self._most_waiting:
+        if self.waiting >= self._limit_waiting:
             line = self._lines.get(pending.source)
             longest = max(self._lines.values(), key=len)
             if (line is not None and len(line) >= len(longest)) or len(longest) <= 1:
@@ -114,13 +113,13 @@ class ReviewQueue(Generic[Waiter]):
         return displaced
 
     @property
-    def allowed(self) -> int:
+    def allowed_in_flight(self) -> int:
         """The number of reviews that may be in flight at once."""
-        return max(1, int(self._allowed))
+        return max(1, int(self._limit_now))
 
     def next(self, now: float) -> PendingReview | None:
         """Return the review to send now; `answered`, `given_up` or `failed` has to follow."""
-        if self.in_flight >= self.allowed or now < self._paused_until:
+        if self.in_flight >= self.allowed_in_flight or now < self._paused_until:
             return None
         while self._lines:
             source = next(iter(self._lines))
@@ -139,7 +138,7 @@ class ReviewQueue(Generic[Waiter]):
     def answered(self, pending: PendingReview) -> list[Waiter]:
         """Finish a review that the API server answered; return its waiters."""
         self._failures = 0
-        self._allowed = min(self._limit_in_flight, self._allowed + 1 / self._allowed)
+        self._limit_now = min(self._limit_in_flight, self._limit_now + 1 / self._limit_now)
         return self._finished(pending)
 
     def given_up(self, pending: PendingReview) -> list[Waiter]:
@@ -154,12 +153,14 @@ class ReviewQueue(Generic[Waiter]):
         No review is sent for a while, or for as long as the API server asked for.
         """
         self._failures += 1
-        pause = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures, 10), LONGEST_BACKOFF_SECONDS)
+        pause = min(
+            FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_BACKOFF_SECONDS
+        )
         if retry_after_seconds is not None:
             pause = min(max(retry_after_seconds, FIRST_BACKOFF_SECONDS), LONGEST_PAUSE_SECONDS)
         if now >= self._paused_until:  # several failures at once count once
-            least = min(LEAST_AT_ONCE, self._limit_in_flight)
-            self._allowed = max(least, self._allowed / 2)
+            least = min(LEAST_IN_FLIGHT, self._limit_in_flight)
+            self._limit_now = max(least, self._limit_now / 2)
         self._paused_until = max(self._paused_until, now + pause)
         return self._finished(pending)
 
@@ -167,7 +168,7 @@ class ReviewQueue(Generic[Waiter]):
         """Return after how long a retry makes sense, in whole seconds."""
         return max(1, math.ceil(self._paused_until - now)) if now < self._paused_until else 1
 
-    def expired(self, now: float) -> list[Waiter]:
+    def remove_expired(self, now: float) -> list[Waiter]:
         """Remove the waiters that waited too long. A review in flight goes on, for their retry."""
         before = now - self._timeout_seconds
         found: list[Waiter] = []
@@ -179,11 +180,12 @@ class ReviewQueue(Generic[Waiter]):
         self.rejected += len(found)
         return found
 
-    def all_waiters(self) -> Iterator[Waiter]:
-        """Remove all waiters."""
+    def remove_all_waiters(self) -> list[Waiter]:
+        """Remove all waiters and return them. Reviews in flight go on."""
+        found = [waiter for queued in self._queued.values() for _, waiter in queued.waiters]
         for queued in self._queued.values():
-            while queued.waiters:
-                yield queued.waiters.popleft()[1]
+            queued.waiters.clear()
+        return found
 
     def _finished(self, pending: PendingReview) -> list[Waiter]:
         self.in_flight -= 1

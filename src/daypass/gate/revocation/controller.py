@@ -228,7 +228,7 @@ class RevocationController:
         known = self._store.read_known()
         is_lost = not self._knows_the_past and self._is_lost(recorded)
         if is_lost:
-            self.watcher.record_is_lost()
+            self.watcher.refuse_issued_until_now()
             self._log(
                 WatchEvent.RECORD_LOST, issuedBefore=self.watcher.revocations.recorded_since_unix
             )

@@ -1,6 +1,6 @@
 """Watches what tokens are bound to: Secrets, ServiceAccounts, and denials by hand.
 
-Nothing is published here. A publisher calls `revoked` whenever `changed` is set, and regularly,
+Nothing is published here. The controller calls `revoked` whenever `changed` is set, and regularly,
 since entries expire and silence closes the gate.
 
 In a cluster, the token Secrets of each identity namespace have an informer of their own, so that
@@ -177,7 +177,9 @@ class RevocationWatcher:
         self._list_slots = threading.BoundedSemaphore(LISTS_AT_ONCE)
         self._identities: dict[str, str] = {}
         if scope.each_namespace:
-            self.namespaces = PerNamespaceInformers(self._secrets, self.revocations, clock.unix)
+            self.namespaces = PerNamespaceInformers(
+                self._secrets_informer, self.revocations, clock.unix
+            )
         self._cluster_wide = self._cluster_wide_informers()
 
     @property
@@ -264,7 +266,10 @@ class RevocationWatcher:
                 self.namespaces.stop()
 
     def revoked(self, *, is_in_force: bool = False) -> RevocationSnapshot:
-        """Return what has to be refused now. `is_in_force`: whether the last snapshot is."""
+        """Return what has to be refused now, after adding namespaces and dropping old entries.
+
+        `is_in_force`: whether the last snapshot is.
+        """
         with self.lock:
             if self.namespaces is not None:
                 self.namespaces.add_waiting()
@@ -283,7 +288,7 @@ class RevocationWatcher:
         with self.lock:
             return self.revocations.record()
 
-    def record_is_lost(self) -> None:
+    def refuse_issued_until_now(self) -> None:
         """Refuse tokens issued until now, since revocations among them are unknown.
 
         `iat` is in whole seconds. So the gate stays closed for the rest of this second, in which
@@ -294,10 +299,10 @@ class RevocationWatcher:
 
     @property
     def opens_in_seconds(self) -> float:
-        """How long the gate has to stay closed after `record_is_lost`."""
+        """How long the gate has to stay closed after `refuse_issued_until_now`."""
         return max(0.0, self.revocations.recorded_since_unix - self._clock.unix())
 
-    def longest_lifetime(self, seconds: int) -> None:
+    def set_longest_lifetime(self, seconds: int) -> None:
         """Change the longest lifetime of tokens, which is how long entries stay on the list."""
         with self.lock:
             self.revocations.longest_lifetime_seconds = seconds
@@ -320,7 +325,7 @@ class RevocationWatcher:
 
     def _cluster_wide_informers(self) -> list[Informer]:
         if self.namespaces is None:
-            first = self._secrets(None)
+            first = self._secrets_informer(None)
         else:
             first = self._informer(
                 NAMESPACES, None, self.namespaces.namespaces_changed, metadata_only=True
@@ -334,7 +339,7 @@ class RevocationWatcher:
         )  # fmt: skip
         return [first, accounts, denied]
 
-    def _secrets(self, namespace: str | None) -> Informer:
+    def _secrets_informer(self, namespace: str | None) -> Informer:
         seconds = self._watch_seconds
         if namespace is not None:
             spread = int(NAMESPACE_WATCH_SECONDS * (1 + random_fraction()))
