@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 
 from support.messages import GOLDEN, TESTS, read
@@ -19,6 +20,17 @@ def test_entries_are_sorted_and_each_case_has_one() -> None:
     lines = GOLDEN.read_text().splitlines()
     assert lines == sorted(lines, key=lambda line: line.split("\t"))
     assert len(read()) == len(lines)
+
+
+def test_messages_of_the_library_name_no_option_of_a_command() -> None:
+    options = re.compile(r"--(audience|lifetime|credentials|env|file|no-cache)\b")
+    library = ("unit/client/", "integrations/")
+    found = [
+        case
+        for case, (_, text) in read().items()
+        if case.startswith(library) and options.search(text)
+    ]
+    assert found == []
 
 
 def _exists(case: str) -> bool:

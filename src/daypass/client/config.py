@@ -238,7 +238,7 @@ class CredentialsConfig:
         if "audience" in fields:
             self.audience = check_audience(_text(fields, "audience", origin))
         self.lifetime_seconds = check_lifetime(
-            fields.get("lifetimeSeconds", DEFAULT_LIFETIME_SECONDS)
+            fields.get("lifetimeSeconds", DEFAULT_LIFETIME_SECONDS), 'write "lifetimeSeconds": 3600'
         )
 
     def key(self, audience: str | None, lifetime_seconds: int | None) -> tuple[str, int]:
@@ -351,10 +351,10 @@ def check_audience(audience: str) -> str:
     )
 
 
-def check_lifetime(seconds: object) -> int:
+def check_lifetime(seconds: object, hint: str = "try lifetime_seconds=3600") -> int:
     """Return the lifetime if a TokenRequest can hold it; the API server decides what it grants.
 
-    Raises CredentialsError.
+    Raises CredentialsError with this hint.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         fact = "the lifetime is not a whole number of seconds"
@@ -362,7 +362,7 @@ def check_lifetime(seconds: object) -> int:
         fact = f"a lifetime of {seconds} seconds is not possible"
     else:
         return seconds
-    raise CredentialsError(fact, "try 3600", reason="invalid-lifetime")
+    raise CredentialsError(fact, hint, reason="invalid-lifetime")
 
 
 def _fields(document: bytes, origin: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def child_environment(
     """
     if name in variables:
         raise UsageError(
-            f"--env {name}: the credentials read the long-lived token there",
+            f"the credentials read the long-lived token from the variable {name}",
             "name another variable for the short-lived one",
         )
     taken_out = () if with_credentials else (FILE_VARIABLE, *FIELD_VARIABLES, *variables)
