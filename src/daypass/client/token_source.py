@@ -426,6 +426,8 @@ class TokenSource:
                 left = state.fail(in_flight, problem, self._timing)
             if left:  # outside of the lock: a log handler may request a token
                 what = f"a token could not be refreshed; the current one is used for {left:.0f} s"
+                if rejected is not None:
+                    what = "a token that a server refused (401) could not be renewed"
                 log_warning(what, problem)
             in_flight.error = problem
             raise

@@ -335,6 +335,17 @@ def test_a_failed_renewal_is_an_error_and_keeps_the_token(client: Client, renew:
     assert client.credentials.token() is token
 
 
+def test_a_failed_renewal_is_not_logged_as_if_the_token_were_still_good(
+    client: Client, renew: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.door.fault = status_answer(401, "Unauthorized")
+    with pytest.raises(ExchangeRefusedError):
+        renew(client.credentials, client.credentials.token())
+    (message,) = caplog.messages
+    check(message, reason="warning")
+    assert " s: " not in message  # how long the token is used
+
+
 def test_a_refused_token_is_renewed_during_the_backoff_of_the_refresh(
     client: Client, renew: Ask
 ) -> None:
