@@ -1,6 +1,7 @@
 """aiohttp in a hot loop, without a middleware: `python with_aiohttp_by_hand.py URL`.
 
-Handle a 401 yourself: `await credentials.renew_async(token)`, then send the request again.
+Handle a 401 yourself: `token = await credentials.token_async()`, then
+`await credentials.renew_async(token)`, then send the request again.
 """
 
 import asyncio
@@ -14,8 +15,7 @@ import daypass
 async def ask(
     session: aiohttp.ClientSession, credentials: daypass.Credentials, url: str
 ) -> aiohttp.ClientResponse:
-    token = credentials.cached_token() or await credentials.token_async()
-    headers = {"Authorization": f"Bearer {token.value.reveal()}"}
+    headers = await credentials.headers_async()
     return await session.get(url, headers=headers, raise_for_status=True)
 
 

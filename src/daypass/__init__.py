@@ -1,8 +1,7 @@
 """Short-lived, audience-bound Kubernetes tokens for clients outside the cluster.
 
     credentials = daypass.Credentials.load()
-    token = credentials.token()
-    headers = {"Authorization": f"Bearer {token.value.reveal()}"}
+    headers = credentials.headers()    # {"Authorization": "Bearer ..."}
 
 Everything public is named here and imported when it is first asked for: `import daypass` itself
 costs a program nothing.

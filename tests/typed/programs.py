@@ -39,13 +39,15 @@ def tokens(credentials: daypass.Credentials) -> dict[str, str]:
     wrong: dict[str, str] = {"Authorization": token.value}  # type: ignore[dict-item]  # pyright: ignore[reportAssignmentType]
     credentials.token(lifetime_seconds="1h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     credentials.token_file  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-    return {**wrong, "Authorization": f"Bearer {token.value.reveal()}"}
+    assert_type(credentials.headers("gate", lifetime_seconds=600), dict[str, str])
+    return {**wrong, **credentials.headers()}
 
 
 async def tokens_async(credentials: daypass.Credentials) -> str:
     token = await credentials.token_async()
     assert_type(token, daypass.Token)
     assert_type(await credentials.renew_async(token), daypass.Token)
+    assert_type(await credentials.headers_async(audience="gate"), dict[str, str])
     return token.value.reveal()
 
 

@@ -6,6 +6,7 @@ import os
 
 from daypass.client.config import FILE_VARIABLES, ReloadingConfig, parse_source, read_source
 from daypass.client.errors import log_warning
+from daypass.client.token import authorization
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import SYSTEM_TIMING, send
 
@@ -26,7 +27,7 @@ class Credentials:
     """Credentials for a door, and the tokens obtained with them.
 
         credentials = Credentials.load()
-        token = credentials.token()
+        headers = credentials.headers()
 
     It can be shared between threads, between tasks of any event loop, and with forked children.
     Nothing is sent to the cluster before a token is requested.
@@ -167,6 +168,26 @@ class Credentials:
         if token is None:
             token = await self._get_async(audience, lifetime_seconds, None)
         return token
+
+    def headers(
+        self, audience: str | None = None, lifetime_seconds: int | None = None
+    ) -> dict[str, str]:
+        """Return `{"Authorization": "Bearer ..."}` with the token that `token` returns.
+
+        For the headers of one request: call it again for the next one, since the token is replaced
+        before it expires. It is a new dict, which holds the token in plain text: don't log or store
+        it. Arguments and errors are those of `token`.
+        """
+        return {"Authorization": authorization(self.token(audience, lifetime_seconds))}
+
+    async def headers_async(
+        self, audience: str | None = None, lifetime_seconds: int | None = None
+    ) -> dict[str, str]:
+        """Return what `headers` does, without blocking the event loop."""
+        token = self.cached_token(audience, lifetime_seconds)
+        if token is None:
+            token = await self._get_async(audience, lifetime_seconds, None)
+        return {"Authorization": authorization(token)}
 
     def renew(
         self, refused: Token, audience: str | None = None, lifetime_seconds: int | None = None

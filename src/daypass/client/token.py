@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Token:
-    """A short-lived, audience-bound token.
+    """A short-lived, audience-bound token. It is not text: `Credentials.headers` sends it.
 
-    `value`: the token, for a header; `expires_at`: aware UTC, by the API server's clock;
+    `value`: the token itself, a Secret; `expires_at`: aware UTC, by the API server's clock;
     `audiences`: the audiences it is valid for; `warnings`: the API server's, for example about a
     shortened lifetime.
     """
@@ -42,6 +42,11 @@ class Token:
 
     def __repr__(self) -> str:
         return f"Token(audiences={self.audiences!r}, expires_at={self.expires_at.isoformat()!r})"
+
+
+def authorization(token: Token) -> str:
+    """Return the value of an Authorization header with this token."""
+    return f"Bearer {token.value.reveal()}"
 
 
 class CachedToken:

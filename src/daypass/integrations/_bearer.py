@@ -49,11 +49,6 @@ class Bearer:
         return _other(refused, await self._credentials.renew_async(refused, *self._arguments))
 
 
-def header(token: Token) -> str:
-    """Return the value of an Authorization header."""
-    return f"Bearer {token.value.reveal()}"
-
-
 def _other(refused: Token, renewed: Token) -> Token | None:
     return None if renewed.value == refused.value else renewed
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header
+from daypass.client.token import authorization
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def _steps(bearer: Bearer, request: Request) -> Generator[Any, Any, None]:
     _put(token, request)
     response = yield request
     last = response.request
-    if response.status_code == UNAUTHORIZED and last.headers.get(AUTHORIZATION) == header(token):
+    if response.status_code == UNAUTHORIZED and last.headers.get(AUTHORIZATION) == authorization(
+        token
+    ):
         renewed = yield TokenNeeded(refused=token)
         if renewed is not None and last is request and _can_be_sent_again(request):
             _put(renewed, request)
@@ -93,11 +96,11 @@ def _needs_token(request: Request) -> bool:
     sent = request.extensions.get(_SENT)
     if sent is None:
         return AUTHORIZATION not in request.headers
-    return bool(request.headers.get(AUTHORIZATION) == header(sent))
+    return bool(request.headers.get(AUTHORIZATION) == authorization(sent))
 
 
 def _put(token: Token, request: Request) -> None:
-    request.headers[AUTHORIZATION] = header(token)
+    request.headers[AUTHORIZATION] = authorization(token)
     request.extensions[_SENT] = token
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, header
+from daypass.client.token import authorization
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, Payload
@@ -42,7 +43,7 @@ class Auth:
         if AUTHORIZATION in request.headers or not self._is_of_origin(request.url):
             return await handler(request)
         token = self._bearer.cached_token() or await self._bearer.token_async()
-        request.headers[AUTHORIZATION] = header(token)
+        request.headers[AUTHORIZATION] = authorization(token)
         response = await handler(request)
         if response.status != UNAUTHORIZED:
             return response
@@ -55,7 +56,7 @@ class Auth:
             return response
         response.release()  # stops an upload in progress, too
         await request.close()
-        request.headers[AUTHORIZATION] = header(renewed)
+        request.headers[AUTHORIZATION] = authorization(renewed)
         return await handler(request)
 
     def _is_of_origin(self, url: URL) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import AUTHORIZATION, Bearer, header
+from daypass.client.token import authorization
+from daypass.integrations._bearer import AUTHORIZATION, Bearer
 
 try:
     import grpc
@@ -52,7 +53,7 @@ class _Plugin(grpc.AuthMetadataPlugin):
     ) -> None:
         # gRPC calls this on a thread of its own, so an exchange blocks neither gRPC nor a loop.
         try:
-            metadata = ((AUTHORIZATION.lower(), header(self._bearer.token())),)
+            metadata = ((AUTHORIZATION.lower(), authorization(self._bearer.token())),)
         except DaypassError as error:
             callback((), error)
         else:

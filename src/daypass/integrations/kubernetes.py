@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import AUTHORIZATION, Bearer, header
+from daypass.client.token import authorization
+from daypass.integrations._bearer import AUTHORIZATION, Bearer
 
 try:
     from kubernetes.client import Configuration
@@ -30,7 +31,7 @@ def authorize(
     bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def refresh(configuration: Configuration) -> None:
-        configuration.api_key[_KEY] = header(bearer.token())
+        configuration.api_key[_KEY] = authorization(bearer.token())
 
     configuration.api_key[_KEY] = ""  # the hook is called only if the key exists
     configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]

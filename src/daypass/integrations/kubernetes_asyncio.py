@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import Bearer, header
+from daypass.client.token import authorization
+from daypass.integrations._bearer import Bearer
 
 try:
     from kubernetes_asyncio.client import Configuration
@@ -32,7 +33,7 @@ def authorize(
     bearer = Bearer(credentials, audience, lifetime_seconds)
 
     async def refresh(configuration: Configuration) -> None:
-        configuration.api_key[_KEY] = header(await bearer.token_async())
+        configuration.api_key[_KEY] = authorization(await bearer.token_async())
 
     configuration.api_key[_KEY] = ""  # the hook is called only if the key exists
     configuration.refresh_api_key_hook = refresh

@@ -8,8 +8,8 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.client.token import Token
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header, rewinder
+from daypass.client.token import Token, authorization
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, rewinder
 
 try:
     from requests import PreparedRequest, Response
@@ -39,7 +39,7 @@ class Auth(AuthBase):
         """Add a token to a request that has none, and return the request."""
         if AUTHORIZATION not in request.headers:
             token = self._bearer.token()
-            request.headers[AUTHORIZATION] = header(token)
+            request.headers[AUTHORIZATION] = authorization(token)
             answered = partial(self._answered, token, rewinder(request.body))
             request.register_hook("response", answered)  # type: ignore[no-untyped-call]
         return request
@@ -49,7 +49,7 @@ class Auth(AuthBase):
     ) -> Response:
         request = response.request
         # A redirect copies this hook, but not the token to another origin.
-        has_token = request.headers.get(AUTHORIZATION) == header(token)
+        has_token = request.headers.get(AUTHORIZATION) == authorization(token)
         if response.status_code != UNAUTHORIZED or not has_token:
             return response
         try:
@@ -63,7 +63,7 @@ class Auth(AuthBase):
         response.close()
         rewind()
         again = request.copy()
-        again.headers[AUTHORIZATION] = header(renewed)
+        again.headers[AUTHORIZATION] = authorization(renewed)
         answer: Response = response.connection.send(again, **how)
         answer.request = again
         answer.history.append(response)

@@ -6,7 +6,8 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, header, rewinder
+from daypass.client.token import authorization
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, rewinder
 
 try:
     import urllib3
@@ -45,7 +46,7 @@ class PoolManager(urllib3.PoolManager):
         if AUTHORIZATION in headers or _was_redirected(how.get("retries")):
             return super().urlopen(method, url, redirect, headers=headers, **how)
         token = self._bearer.token()
-        headers[AUTHORIZATION] = header(token)
+        headers[AUTHORIZATION] = authorization(token)
         rewind = rewinder(how.get("body"))
         response = super().urlopen(method, url, redirect, headers=headers, **how)
         if response.status != UNAUTHORIZED or _was_redirected(response.retries):
@@ -59,7 +60,7 @@ class PoolManager(urllib3.PoolManager):
             return response
         response.drain_conn()
         rewind()
-        headers[AUTHORIZATION] = header(renewed)
+        headers[AUTHORIZATION] = authorization(renewed)
         return super().urlopen(method, url, redirect, headers=headers, **how)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from daypass.client.errors import DoorBusyError, DoorUnreachableError
@@ -64,6 +66,20 @@ def test_each_audience_and_lifetime_has_its_own_token(serve: Serve, ask: Ask) ->
     specs = [body["spec"] for body in door.bodies()]
     assert [spec["audiences"] for spec in specs] == [[AUDIENCE], ["other"], [AUDIENCE]]
     assert [spec["expirationSeconds"] for spec in specs] == [3600, 3600, 600]
+
+
+def test_headers_hold_the_same_token_in_a_dict_of_their_own(serve: Serve) -> None:
+    other = {"audiences": ["other"], "expirationSeconds": 600}
+    door, credentials = serve(token_answer(number=1), token_answer(number=2, spec=other))
+    first = credentials.headers()
+    assert first == {"Authorization": f"Bearer {short_lived_token(1)}"}
+    first.clear()
+    assert credentials.headers() == asyncio.run(credentials.headers_async())
+    assert credentials.headers()["Authorization"] == f"Bearer {credentials.token().value.reveal()}"
+    expected = {"Authorization": f"Bearer {short_lived_token(2)}"}
+    assert asyncio.run(credentials.headers_async("other", 600)) == expected
+    assert credentials.headers(audience="other", lifetime_seconds=600) == expected
+    assert len(door.requests) == 2
 
 
 @pytest.mark.parametrize("offset", [-7200.0, 7200.0])
