@@ -146,7 +146,7 @@ def test_a_configuration_that_is_copied_still_asks_for_tokens(
     )
 
 
-FILE_READER = """
+TRAIN = """
 import sys
 import kfp
 from kfp.client import ServiceAccountTokenVolumeCredentials
@@ -154,8 +154,10 @@ from kfp.client import ServiceAccountTokenVolumeCredentials
 host, authority, namespace = sys.argv[1:]
 credentials = ServiceAccountTokenVolumeCredentials()
 client = kfp.Client(host=host, namespace=namespace, credentials=credentials, ssl_ca_cert=authority)
+client.create_experiment("nightly", namespace=namespace)
 client.list_experiments(namespace=namespace)
 """
+"""It knows nothing of daypass."""
 
 
 def test_kfps_own_credentials_read_the_file_that_daypass_run_keeps(
@@ -163,10 +165,11 @@ def test_kfps_own_credentials_read_the_file_that_daypass_run_keeps(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     pipelines.calls.clear()
+    (tmp_path / "train.py").write_text(TRAIN)
     subprocess.run(
         [
             sys.executable, "-m", "daypass", "run", "--file", "--env", "KF_PIPELINES_SA_TOKEN_PATH",
-            "--", sys.executable, "-c", FILE_READER,
+            "--", sys.executable, "train.py",
             daypass_stack.gate, str(daypass_stack.authority_file), daypass_identity.namespace,
         ],
         env={
@@ -174,9 +177,15 @@ def test_kfps_own_credentials_read_the_file_that_daypass_run_keeps(
             "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
             "HOME": str(tmp_path),
         },
-        check=True, timeout=120,
+        cwd=tmp_path, check=True, timeout=120,
     )  # fmt: skip
-    assert [call.user for call in pipelines.calls] == [daypass_identity.user]
+    assert {call.method for call in pipelines.calls} == {"GET", "POST"}
+    assert {call.user for call in pipelines.calls} == {daypass_identity.user}
+
+
+def test_a_path_in_place_of_credentials_is_refused_with_the_call_to_make() -> None:
+    with pytest.raises(daypass.CredentialsError, match=r"Credentials\.from_file\('bot\.json'\)"):
+        TokenCredentials("bot.json")  # type: ignore[arg-type]
 
 
 def test_the_example_uploads_a_pipeline_and_runs_it(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
-from daypass.client.config import FILE_VARIABLES, ReloadingConfig, parse_source, read_source
-from daypass.client.errors import log_warning
+from daypass.client.config import (
+    FILE_VARIABLES,
+    CredentialsConfig,
+    ReloadingConfig,
+    parse_source,
+    read_source,
+)
+from daypass.client.errors import CredentialsError, log_warning
 from daypass.client.token import authorization
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import SYSTEM_TIMING, send
@@ -14,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daypass.client.config import CredentialsConfig
     from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.token import CachedToken, Token
     from daypass.client.transport import Send, Timing
@@ -43,7 +48,11 @@ class Credentials:
         shared_cache: SharedTokenCache | None = None,
         send: Send = send,
     ) -> None:
-        self._config = config if isinstance(config, ReloadingConfig) else ReloadingConfig(config)
+        if isinstance(config, CredentialsConfig):
+            config = ReloadingConfig(config)
+        if not isinstance(config, ReloadingConfig):
+            raise not_credentials(config)
+        self._config = config
         self._clock = timing.clock
         self._tokens = TokenSource(self._config, timing, shared_cache=shared_cache, send=send)
         self._recent: dict[tuple[str | None, int | None], CachedToken] = {}
@@ -63,9 +72,13 @@ class Credentials:
         """Load credentials from DAYPASS_CREDENTIALS, or DAYPASS_DOOR and related variables.
 
         `environ`: os.environ by default. `shared`: cache tokens on disk too, where `daypass token`
-        caches its own, for all processes of this user. Raises CredentialsError.
+        caches its own, for all processes of this user. Raises CredentialsError, for a path too:
+        `from_file` takes that.
         """
-        return cls._read(os.environ if environ is None else environ, None, shared, timing)
+        environ = os.environ if environ is None else environ
+        if not hasattr(environ, "keys"):
+            raise not_credentials(environ, "an environment is")
+        return cls._read(environ, None, shared, timing)
 
     @classmethod
     def from_file(
@@ -226,3 +239,21 @@ class Credentials:
             self._recent.clear()
         self._recent[(audience, lifetime_seconds)] = cached
         return cached.token
+
+
+def not_credentials(value: object, expected: str = "Credentials are") -> CredentialsError:
+    """Return the error for a path, or anything else, that was passed where credentials belong."""
+    from daypass._core.secret import redact
+    from daypass._core.text import printable
+
+    got, path = f"an object of type {type(value).__name__}", "PATH"
+    if isinstance(value, str | os.PathLike):
+        text = os.fspath(value)
+        if isinstance(text, str) and redact(text) == text and "{" not in text:
+            path = repr(printable(text))
+            got = f"the path {path}"
+    return CredentialsError(
+        f"{expected} expected here, not {got}",
+        f"Credentials.from_file({path}) reads a file, Credentials.load() the variables",
+        reason="not-credentials",
+    )

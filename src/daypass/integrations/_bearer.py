@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from daypass.client.credentials import Credentials, not_credentials
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daypass.client.credentials import Credentials
     from daypass.client.token import Token
 
 AUTHORIZATION = "Authorization"
@@ -17,6 +18,9 @@ UNAUTHORIZED = 401
 
 class Bearer:
     """The tokens of some credentials for one audience and lifetime.
+
+    All adapters create one, so it is what checks that they got Credentials: it raises
+    CredentialsError for a path and for anything else.
 
     `token()` returns a usable token; `await token_async()` does so without blocking the event loop.
     Both raise what `Credentials.token` does. `cached_token()` returns the one in memory, or None.
@@ -27,6 +31,8 @@ class Bearer:
     def __init__(
         self, credentials: Credentials, audience: str | None, lifetime_seconds: int | None
     ) -> None:
+        if not isinstance(credentials, Credentials):
+            raise not_credentials(credentials)
         self._credentials = credentials
         self._arguments = (audience, lifetime_seconds)
         self.cached_token = partial(credentials.cached_token, *self._arguments)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,27 @@ def test_the_token_can_be_in_a_file_next_to_the_credentials(write: Write, tmp_pa
     assert Credentials.from_file(write(token={"file": "token"})).secret_name == SECRET
     (tmp_path / "token").chmod(0o644)
     refusal_of(write(token={"file": "token"}), match="0644")
+
+
+@pytest.mark.parametrize("make", [Credentials.load, Credentials], ids=["load", "Credentials"])
+@pytest.mark.parametrize(
+    ("value", "call"),
+    [
+        ("bot.json", "from_file('bot.json')"),
+        (Path("/etc/bot.json"), "from_file('/etc/bot.json')"),
+        (long_lived_token(), "from_file(PATH)"),
+        (json.dumps(credentials_document(URL)), "from_file(PATH)"),
+        (["bot.json"], "load()"),
+    ],
+    ids=["path", "Path", "token", "document", "list"],
+)
+def test_what_is_no_credentials_is_refused_with_the_call_to_make(
+    make: Callable[[Any], Credentials], value: object, call: str
+) -> None:
+    with raises(CredentialsError) as raised:
+        make(value)
+    assert call in raised.value.hint
+    assert SENTINEL not in str(raised.value)
 
 
 def test_from_file_ignores_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

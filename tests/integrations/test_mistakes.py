@@ -1,0 +1,55 @@
+"""Mistakes that users of the adapters make, and what stops them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import kubernetes.client
+import kubernetes_asyncio.client
+import pytest
+
+import daypass
+import daypass.integrations.aiohttp
+import daypass.integrations.grpc
+import daypass.integrations.httpx
+import daypass.integrations.kubernetes
+import daypass.integrations.kubernetes_asyncio
+import daypass.integrations.lightkube
+import daypass.integrations.requests
+import daypass.integrations.urllib3
+from support.messages import raises
+
+MAKE: dict[str, Callable[[Any], object]] = {
+    "httpx": daypass.integrations.httpx.Auth,
+    "requests": daypass.integrations.requests.Auth,
+    "aiohttp": lambda given: daypass.integrations.aiohttp.Auth(given, "https://gate"),
+    "urllib3": daypass.integrations.urllib3.PoolManager,
+    "grpc": daypass.integrations.grpc.channel_credentials,
+    "kubernetes": lambda given: daypass.integrations.kubernetes.authorize(
+        kubernetes.client.Configuration(), given
+    ),
+    "kubernetes_asyncio": lambda given: daypass.integrations.kubernetes_asyncio.authorize(
+        kubernetes_asyncio.client.Configuration(), given
+    ),
+    "lightkube": lambda given: daypass.integrations.lightkube.authorize(
+        SimpleNamespace(),  # type: ignore[arg-type]
+        given,
+    ),
+}
+"""Each adapter; that for kfp is tested with kfp, in an environment of its own."""
+
+
+@pytest.mark.parametrize("library", MAKE)
+def test_a_path_in_place_of_credentials_is_refused_with_the_call_to_make(library: str) -> None:
+    with raises(daypass.CredentialsError, match="'bot.json'") as raised:
+        MAKE[library]("bot.json")
+    assert "Credentials.from_file('bot.json')" in raised.value.hint
+
+
+@pytest.mark.parametrize("given", [None, daypass.Credentials], ids=["None", "the class"])
+def test_another_object_in_place_of_credentials_is_refused(given: object) -> None:
+    with raises(daypass.CredentialsError) as raised:
+        daypass.integrations.httpx.Auth(given)  # type: ignore[arg-type]
+    assert "Credentials.load()" in raised.value.hint
