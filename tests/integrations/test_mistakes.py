@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
+import httpx
 import kubernetes.client
 import kubernetes_asyncio.client
 import pytest
@@ -19,6 +22,9 @@ import daypass.integrations.kubernetes_asyncio
 import daypass.integrations.lightkube
 import daypass.integrations.requests
 import daypass.integrations.urllib3
+from daypass.local.stack import LocalStack
+from integrations.callers import Caller
+from integrations.service import Service
 from support.messages import raises
 
 MAKE: dict[str, Callable[[Any], object]] = {
@@ -53,3 +59,26 @@ def test_another_object_in_place_of_credentials_is_refused(given: object) -> Non
     with raises(daypass.CredentialsError) as raised:
         daypass.integrations.httpx.Auth(given)  # type: ignore[arg-type]
     assert "Credentials.load()" in raised.value.hint
+
+
+def test_a_secret_formatted_with_percent_is_not_sent(caller: Caller, service: Service) -> None:
+    token = caller.credentials.token()
+    for value in (token, token.value):
+        with pytest.raises((ValueError, httpx.LocalProtocolError)):
+            caller.send(service.origin, headers={"Authorization": "Bearer %s" % value})  # noqa: UP031
+    assert service.tokens == []
+
+
+def test_the_standard_library_and_grpc_do_not_send_it_either(
+    credentials: daypass.Credentials, daypass_stack: LocalStack
+) -> None:
+    text = f"Bearer {credentials.token().value!s}"
+    connection = http.client.HTTPConnection("127.0.0.1", 1)
+    connection.putrequest("GET", "/")
+    with pytest.raises(ValueError, match=r"credentials\.headers\(\)"):
+        connection.putheader("Authorization", text)
+    with grpc.insecure_channel("127.0.0.1:1") as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/a/b")
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"", metadata=(("authorization", text),), timeout=30)
+    assert raised.value.details() == "Invalid metadata"

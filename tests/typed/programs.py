@@ -39,6 +39,7 @@ def tokens(credentials: daypass.Credentials) -> dict[str, str]:
     wrong: dict[str, str] = {"Authorization": token.value}  # type: ignore[dict-item]  # pyright: ignore[reportAssignmentType]
     credentials.token(lifetime_seconds="1h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     credentials.token_file  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    "Bearer " + token.value  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
     daypass.Credentials.load("bot.json")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(credentials.headers("gate", lifetime_seconds=600), dict[str, str])
     return {**wrong, **credentials.headers()}

@@ -13,7 +13,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 
 RUN_CHARACTERS = 16
@@ -28,13 +28,16 @@ _LEVELS = 4
 """How deep encodings may be nested. Text with more levels is not shown at all."""
 _JWT = re.compile(r"eyJ[A-Za-z0-9_.-]{13,}")
 """`{"` in base64: every JSON Web Token begins like this."""
+_USE_INSTEAD = "use credentials.headers() for a request, or .reveal() of the Secret"
 _BACKSLASH = re.compile(r"(?<!\\)\\++(?:u00|x)([0-9A-Fa-f]{2})")
 
 
 class Secret:
     """A secret string: wrapped where it enters, revealed where it goes onto the wire.
 
-    `repr`, `str`, `format` and pickling never show it. Two secrets compare in constant time.
+    Nothing but `reveal` shows it. `repr` and `str` are for logs; the text of `str` is no valid
+    value of an HTTP header. f-strings, `str.format`, `+` and pickling raise TypeError. Two secrets
+    compare in constant time.
     """
 
     __slots__ = ("_value",)
@@ -49,10 +52,18 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret('***')"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return text_for_logs(self)
 
-    def __format__(self, spec: str) -> str:
-        return repr(self)
+    def __format__(self, spec: str) -> NoReturn:
+        raise not_a_text(self)
+
+    if not TYPE_CHECKING:  # type checkers refuse these without a method
+
+        def __add__(self, other: object) -> NoReturn:
+            raise not_a_text(self)
+
+        __radd__ = __add__
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
@@ -69,6 +80,20 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Secret cannot be pickled: reveal() it where it goes onto the wire")
+
+
+def text_for_logs(value: object) -> str:
+    """Return the `str` of a Secret or a Token: its `repr`, and a second line that says what to use.
+
+    Logging and `"Bearer %s" % value` both call `__str__`, which cannot tell them apart. So it
+    returns a newline: logs may contain it, and HTTP libraries refuse to send it in a header.
+    """
+    return f"{value!r}\n({_USE_INSTEAD})"
+
+
+def not_a_text(value: object) -> TypeError:
+    """Return the error for a Secret or a Token that is formatted or concatenated."""
+    return TypeError(f"a {type(value).__name__} is not text: {_USE_INSTEAD}; in logs, its repr()")
 
 
 class _Runs:

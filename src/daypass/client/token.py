@@ -12,6 +12,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import NoReturn
 
     from daypass._core.clock import Clock
     from daypass._core.secret import Secret
@@ -42,6 +43,16 @@ class Token:
 
     def __repr__(self) -> str:
         return f"Token(audiences={self.audiences!r}, expires_at={self.expires_at.isoformat()!r})"
+
+    def __str__(self) -> str:
+        from daypass._core.secret import text_for_logs
+
+        return text_for_logs(self)
+
+    def __format__(self, spec: str) -> NoReturn:
+        from daypass._core.secret import not_a_text
+
+        raise not_a_text(self)
 
 
 def authorization(token: Token) -> str:

@@ -1,17 +1,74 @@
-"""A Secret does not print itself."""
+"""A Secret does not print itself, and is never sent as `Secret('***')`."""
 
 import copy
+import datetime
+import logging
+import operator
 import pickle
+from collections.abc import Callable
+from typing import Any
 
+import pytest
+
+from daypass import Token
 from daypass._core.secret import Secret
-from support.messages import raises
+from support.messages import check, raises
+
+TOKEN = Token(
+    value=Secret("hush"),
+    expires_at=datetime.datetime(2027, 1, 15, 8, tzinfo=datetime.UTC),
+    audiences=("gate.example.com",),
+)
 
 
 def test_a_secret_does_not_print_itself() -> None:
     secret = Secret("hush")
-    shown = f"{secret} {secret!r} {secret!s} {secret:>20} {[secret]}"
-    assert "hush" not in shown
+    assert "hush" not in f"{secret!r} {secret!s} {[secret]} {TOKEN!r} {TOKEN!s}"
+    assert repr(secret) == "Secret('***')"
     assert secret.reveal() == "hush"
+
+
+@pytest.mark.parametrize("value", [Secret("hush"), TOKEN], ids=["Secret", "Token"])
+@pytest.mark.parametrize(
+    "as_text",
+    [
+        pytest.param(lambda value: f"Bearer {value}", id="f-string"),
+        pytest.param(lambda value: f"Bearer {value:>20}", id="with a width"),
+        pytest.param("Bearer {}".format, id="str.format"),
+    ],
+)
+def test_formatting_names_the_calls_to_use(as_text: Callable[[Any], str], value: object) -> None:
+    with raises(TypeError, match=r"credentials\.headers\(\).*\.reveal\(\)"):
+        as_text(value)
+
+
+@pytest.mark.parametrize(
+    "other", ["Bearer ", b"Bearer ", Secret("x")], ids=["str", "bytes", "Secret"]
+)
+def test_concatenation_names_the_calls_to_use(other: object) -> None:
+    for pair in ((other, Secret("hush")), (Secret("hush"), other)):
+        with raises(TypeError, match=r"credentials\.headers\(\).*\.reveal\(\)"):
+            operator.add(*pair)
+
+
+def test_a_secret_or_a_token_cannot_be_joined_to_text() -> None:
+    for value in (Secret("hush"), TOKEN):
+        with pytest.raises(TypeError):
+            " ".join(["Bearer", value])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        "Bearer " + TOKEN  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("value", [Secret("hush"), TOKEN], ids=["Secret", "Token"])
+def test_logging_takes_it_and_its_text_is_no_value_of_a_header(
+    value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("bot").warning("got %s", value)
+    (message,) = caplog.messages
+    check(message, reason="log")
+    assert message == f"got {value!s}"
+    assert repr(value) in message
+    assert "\n(" in message  # tests/integrations/test_mistakes.py: each library refuses it
 
 
 def test_a_secret_is_not_pickled() -> None:
