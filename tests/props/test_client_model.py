@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from hypothesis import settings as hypothesis_settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -351,6 +351,4 @@ def _no_warning(fact: str, hint: str) -> None:
 
 
 TestClientModel = ClientModel.TestCase
-TestClientModel.settings = hypothesis_settings(
-    max_examples=120, stateful_step_count=40, deadline=None
-)
+TestClientModel.settings = settings(max_examples=120, stateful_step_count=40)

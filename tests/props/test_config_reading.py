@@ -59,26 +59,24 @@ def check(content: bytes) -> None:
     assert places == sorted(places)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=500))
 def test_any_bytes_give_a_config_or_a_config_error(content: bytes) -> None:
     check(content)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=500))
 @example(content="not valid")
 def test_any_text_gives_a_config_or_a_config_error(content: str) -> None:
     check(content.encode("utf-8", "surrogatepass"))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(tokens, max_size=40))
 def test_any_yaml_fragments_give_a_config_or_a_config_error(pieces: list[str]) -> None:
     check("".join(pieces).encode())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_config_gives_a_config_or_a_config_error(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from([DESIGN, MINIMAL]))
@@ -88,14 +86,13 @@ def test_a_damaged_config_gives_a_config_or_a_config_error(data: st.DataObject) 
     check((text[:start] + piece + text[end:]).encode())
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_config_with_shuffled_lines_gives_a_config_or_a_config_error(data: st.DataObject) -> None:
     lines = data.draw(st.lists(st.sampled_from(DESIGN.splitlines(keepends=True)), max_size=40))
     check("".join(lines).encode())
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.data())
 def test_a_config_with_any_values_gives_a_config_or_a_config_error(data: st.DataObject) -> None:
     lines = DESIGN.splitlines()

@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.duration import format_duration, parse_duration
@@ -110,7 +110,6 @@ def read(document: dict[str, Any]) -> Config:
     return parse(text.encode(), name="daypass.yaml", folder=Path("/x"))
 
 
-@settings(deadline=None)
 @given(documents())
 def test_a_valid_config_survives_a_round_trip(document: dict[str, Any]) -> None:
     config = read(document)

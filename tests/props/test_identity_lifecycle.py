@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -267,7 +267,5 @@ TestLifecycle = Lifecycle.TestCase
 TestLifecycle.settings = settings(
     max_examples=40,
     stateful_step_count=15,
-    deadline=None,
     phases=[Phase.explicit, Phase.generate],  # shrinking fifteen steps takes minutes
-    suppress_health_check=[HealthCheck.too_slow],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
@@ -65,7 +65,6 @@ users = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(cluster=clusters | odd, user=users | odd, junk=odd)
 def test_fields_of_any_type_are_read_or_rejected_without_secrets(
     cluster: Any, user: Any, junk: Any
@@ -80,13 +79,11 @@ def test_fields_of_any_type_are_read_or_rejected_without_secrets(
     check(yaml.safe_dump(document).encode())
 
 
-@settings(deadline=None)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_read_or_rejected_without_secrets(content: bytes) -> None:
     check(content)
 
 
-@settings(deadline=None)
 @given(cut=st.integers(0, 400), insert=st.binary(max_size=3))
 def test_a_damaged_file_is_read_or_rejected_without_secrets(cut: int, insert: bytes) -> None:
     whole = json.dumps(

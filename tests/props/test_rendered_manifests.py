@@ -59,7 +59,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
     return {"version": 1, "domains": found, "door": door}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(configs())
 def test_rendered_objects_are_complete_and_uniquely_named(config: dict[str, Any]) -> None:
     read = config_of(json.dumps(config))
