@@ -10,7 +10,7 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.reasons import CODES, MESSAGES, Reason
-from daypass.gate.authorizer.authorizer import FRESH_SHARE
+from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import SKEW_SECONDS, Review
@@ -205,6 +205,16 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
     assert authorizer.queue.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded too"
     assert tried.audit.suppressed > 200_000
+
+
+def test_cached_refusals_of_forged_tokens_are_bounded(tried: Tried) -> None:
+    tried.says = lambda token: REFUSED
+    for number in range(LIMIT_REFUSALS + 1_000):
+        forged = part(claims(tried.clock, jti=str(number)))
+        answer = tried.ask(f"Bearer {part({'alg': 'RS256'})}.{forged}.x")
+        assert answer.reason is Reason.REVIEW_REFUSED
+    authorizer = tried.authorizer
+    assert (len(authorizer.cache), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
 
 
 def test_a_refusal_by_the_api_server_is_cached_briefly(tried: Tried) -> None:
