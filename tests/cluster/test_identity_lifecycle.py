@@ -332,6 +332,7 @@ def test_a_fleet_is_rotated_with_a_summary(desk: Desk) -> None:
     out, words = desk.run(*rotate, "--output-dir", "out", "--output", "json", code=1)
     summary = {each["name"]: each for each in json.loads(out)}
     assert [name for name, each in summary.items() if each["error"]] == ["bot-2"]
+    assert occupied.read_text() == "other"
     check(message_with(words, "4 of 5"), reason="rotated")
     assert "\r" not in words  # no progress without a terminal
     file = summary["bot-1"]["credentials"]
