@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": "daypass.cli.diff",
     "exec-credential": "daypass.cli.exec_credential",
     "gate": "daypass.cli.gate",
+    "help": "daypass.cli.help",
     "identity": "daypass.cli.identity",
     "init": "daypass.cli.init",
     "kubeconfig": "daypass.cli.kubeconfig",
@@ -32,6 +33,7 @@ COMMANDS = {
     "token": "daypass.cli.token",
     "up": "daypass.cli.up",
     "verify": "daypass.cli.verify",
+    "version": "daypass.cli.version",
 }
 _OPTIONS = {
     "audience=AUDIENCE": "--audience AUDIENCE",
@@ -121,7 +123,7 @@ def _run(arguments: list[str]) -> int:
     if name not in COMMANDS:
         from daypass.cli.parser import top_level_text
 
-        write(top_level_text(name, COMMANDS))
+        write(top_level_text(name))
         return 0
     module = __import__(COMMANDS[name], fromlist=["run"])
     fast_path = getattr(module, "fast_path", None)
@@ -129,11 +131,11 @@ def _run(arguments: list[str]) -> int:
         code: int | None = fast_path(rest)
         if code is not None:
             return code
-    from daypass.cli.parser import HELP, find_subcommand, make_parser, run_command
+    from daypass.cli.parser import HELP, find_subcommand, help_text, run_command
 
     if hasattr(module, "COMMANDS"):
-        if rest[:1] and rest[0] in HELP:
-            write(make_parser(name, module).format_help())
+        if not rest or rest[0] in HELP:
+            write(help_text([name]))
             return 0
         name, module, rest = find_subcommand(name, module, rest)
     return run_command(name, module, rest)

@@ -5,15 +5,29 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.text import suggest
+from daypass.cli import COMMANDS
 from daypass.cli.renamed import refuse_renamed
 
 HELP = ("-h", "--help")
+GROUPS = {
+    "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential"),
+    "identities, and what their tokens may do": ("identity", "policy", "gate"),
+    "the door of a cluster": ("init", "render", "diff", "apply", "verify", "remove"),
+    "door and gate on this machine": ("up", "demo"),
+    "daypass itself": ("help", "version", "completion"),
+}
+EPILOG = """examples:
+  daypass demo                        see all of it on this machine, without a cluster
+  daypass identity create bot         create credentials for a client
+  daypass token --credentials bot.json        exchange them for a short-lived token
+  daypass help identity create        describe a command
+"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -125,26 +139,40 @@ def run_command(name: str, module: Any, arguments: list[str]) -> int:
 def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str, Any, list[str]]:
     """Return the command of a group that is named first: name, module and its own arguments.
 
-    Raises UsageError if there is none.
+    Raises UsageError if the group has no such command.
     """
-    first = arguments[0] if arguments else ""
+    first = arguments[0]
     if first not in package.COMMANDS:
         raise _unknown(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
     return f"{name} {first}", module, arguments[1:]
 
 
-def top_level_text(first: str, commands: Mapping[str, str]) -> str:
+def top_level_text(first: str) -> str:
     """Return the help or the version if the first word asks for it. Raises UsageError."""
-    if first in HELP:
-        return _help(commands)
+    if first in ("", *HELP):
+        return help_text([])
     if first in ("-V", "--version"):
         from daypass._core import VERSION
 
         return f"daypass {VERSION}\n"
-    if first:
-        raise _unknown("daypass", first, commands)
-    raise UsageError("no command is named", _help(commands).rstrip())
+    raise _unknown("daypass", first, COMMANDS)
+
+
+def help_text(words: list[str]) -> str:
+    """Return the help of the command that these words name; of daypass without words.
+
+    Raises UsageError if there is no such command.
+    """
+    if not words:
+        return _help()
+    name, *rest = words
+    if name not in COMMANDS:
+        raise _unknown("daypass", name, COMMANDS)
+    module: Any = importlib.import_module(COMMANDS[name])
+    if rest and hasattr(module, "COMMANDS"):
+        name, module, _ = find_subcommand(name, module, rest)
+    return make_parser(name, module).format_help()
 
 
 def make_parser(name: str, module: Any) -> Parser:
@@ -172,12 +200,14 @@ def _summaries(package: Any) -> list[str]:
     ]
 
 
-def _help(commands: Mapping[str, str]) -> str:
-    lines = [
-        f"  {name:<16} {importlib.import_module(home).SUMMARY}" for name, home in commands.items()
-    ]
-    usage = "usage: daypass COMMAND [OPTIONS]"
-    return "\n".join([usage, "", *lines, "", "daypass COMMAND --help; daypass --version", ""])
+def _help() -> str:
+    lines = ["usage: daypass COMMAND [OPTIONS]"]
+    for heading, names in GROUPS.items():
+        lines += ["", f"{heading}:"]
+        lines += [
+            f"  {name:<16} {importlib.import_module(COMMANDS[name]).SUMMARY}" for name in names
+        ]
+    return "\n".join([*lines, "", EPILOG])
 
 
 def _unknown(program: str, word: str, known: Iterable[str]) -> UsageError:
@@ -185,7 +215,7 @@ def _unknown(program: str, word: str, known: Iterable[str]) -> UsageError:
     what = "option" if word.startswith("-") else "command"
     line = command(*program.split()[1:], "--help")
     return UsageError(
-        f"`{program}` has no {what} {word[:40]!r}" if word else "no command is named",
+        f"`{program}` has no {what} {word[:40]!r}",
         f"did you mean `{program} {near}`?"
         if near
         else f"`{line}` describes the commands: {', '.join(known)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 import daypass
 from daypass import cli
@@ -48,17 +50,20 @@ def fake_command(monkeypatch: pytest.MonkeyPatch) -> Fake:
 GROUPS = ("gate", "identity", "policy")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([group, "-h"] for group in GROUPS)])
-def test_help_lists_every_command_with_its_summary(arguments: list[str], capsys: Capture) -> None:
-    assert cli.main(arguments) == 0
-    out = capsys.readouterr().out
+@pytest.mark.parametrize("form", ["{}", "{} -h", "{} --help", "help {}"])
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_help_lists_every_command_with_its_summary(form: str, group: str, capsys: Capture) -> None:
+    assert cli.main(form.format(group).split()) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "examples:" in out
     commands = cli.COMMANDS
-    if arguments[0] in GROUPS:
-        group = importlib.import_module(f"daypass.cli.{arguments[0]}")
-        commands = {name: f"{group.__name__}.{name}" for name in group.COMMANDS}
+    if group:
+        names = importlib.import_module(f"daypass.cli.{group}").COMMANDS
+        commands = {name: f"daypass.cli.{group}.{name}" for name in names}
     for name, home in commands.items():
         summary = importlib.import_module(home).SUMMARY
-        assert any(line.split(maxsplit=1) == [name, summary] for line in out.splitlines())
+        assert [line.split(maxsplit=1) for line in out.splitlines()].count([name, summary]) == 1
 
 
 def test_every_command_has_help_with_examples(capsys: Capture) -> None:
@@ -68,9 +73,11 @@ def test_every_command_has_help_with_examples(capsys: Capture) -> None:
             out = capsys.readouterr().out
             assert out.startswith(f"usage: daypass {' '.join(path)}")
             assert f"  daypass {' '.join(path)}" in out.partition("examples:")[2]
+            assert cli.main(["help", *path]) == 0
+            assert capsys.readouterr().out == out
 
 
-@pytest.mark.parametrize("argument", ["--version", "-V"])
+@pytest.mark.parametrize("argument", ["--version", "-V", "version"])
 def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default(
     argument: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -90,7 +97,8 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
         ("policy aply -n x", "command 'aply'", "`daypass policy apply`"),
         ("policy zzz", "command 'zzz'", "render, apply, check"),
         ("identity -n team", "option '-n'", "create, list, show"),
-        ("identity", "command", "create, list, show"),
+        ("help tokn", "command 'tokn'", "`daypass token`"),
+        ("help identity lst", "command 'lst'", "`daypass identity list`"),
     ],
 )
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(
@@ -105,13 +113,11 @@ def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(
     check(err, reason="usage")
 
 
-def test_no_command_is_a_usage_error_that_lists_them(capsys: Capture) -> None:
-    assert cli.main([]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    first, _, help_text = err.partition("\n")
-    check(first, reason="usage")
-    assert all(f"  {name} " in help_text for name in cli.COMMANDS)
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_the_version_is_data(output: str, capsys: Capture) -> None:
+    assert cli.main(["version", "-o", output]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)  # reads JSON too
+    assert printed == {"version": daypass.__version__, "python": platform.python_version()}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""`daypass help`: the commands, or one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daypass.cli import write
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "describe the commands, or one of them"
+EPILOG = """examples:
+  daypass help
+  daypass help token
+  daypass help identity create
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="such as `identity create`")
+
+
+def run(args: Namespace) -> int:
+    """Print the help text."""
+    from daypass.cli.parser import help_text
+
+    write(help_text(args.command))
+    return 0

@@ -1,0 +1,37 @@
+"""`daypass version`: which daypass this is."""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import TYPE_CHECKING
+
+from daypass._core import VERSION
+from daypass.cli import write
+from daypass.cli.options import add_output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+SUMMARY = "print the version"
+EPILOG = """examples:
+  daypass version
+  daypass version -o json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's options."""
+    add_output(parser, "(default: text)", choices=("text", "json", "yaml"), short=True)
+
+
+def run(args: Namespace) -> int:
+    """Print the version of daypass, and with json and yaml that of Python."""
+    versions = {"version": VERSION, "python": platform.python_version()}
+    if args.output == "text":
+        write(f"daypass {VERSION}\n")
+    elif args.output == "json":
+        write(json.dumps(versions, indent=2) + "\n")
+    else:
+        write("".join(f"{key}: {json.dumps(value)}\n" for key, value in versions.items()))
+    return 0
