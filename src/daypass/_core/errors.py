@@ -47,10 +47,8 @@ class MissingExtraError(DaypassError):
     exit_code = 2
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs libraries that are not installed", install_hint(extra))
+        from daypass._core.installation import how_to_install
+
+        hint = f"to install them: {how_to_install(extra)}"
+        super().__init__(f"{what} needs libraries that are not installed", hint)
         self.args = (what, extra)
-
-
-def install_hint(extra: str) -> str:
-    """Return the hint that names the command which installs an extra."""
-    return f"install them with: pip install 'daypass[{extra}]'"

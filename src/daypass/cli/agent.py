@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sys
 
+from daypass._core.installation import docs_page
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 SUMMARY = "keep token files fresh, as a daemon or once"
-EPILOG = """examples:
+EPILOG = f"""examples:
   daypass agent --config /etc/daypass/agent.toml
   daypass agent --config agent.toml --once            renew all files, then exit
   daypass agent --config agent.toml --log json        one event per line
 
 SIGHUP reads the config again; an invalid one changes nothing. SIGTERM stops it and leaves the
 files. --once exits with 1 if a renewal or a hook failed.
-docs/agent.md describes the config; examples/agent.toml is one.
+{docs_page("agent.md")} describes the config.
 """
 
 

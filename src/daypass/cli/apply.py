@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
+from daypass._core.installation import docs_page
 from daypass.cli import log, write_printable
 from daypass.cli.deployment import (
     confirm,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 EXTRA = "admin"
 SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
-EPILOG = """\
+EPILOG = f"""\
 examples:
   daypass apply                                the tree in deploy/, a commit of it, the cluster
   daypass apply --dry-run                      only show what would change
@@ -37,7 +38,8 @@ examples:
 
 It can be interrupted at any time: run the same command again to continue. Everything that opens
 more than is open now, including the first apply, is listed and needs confirmation. What was applied
-and is no longer in the config is removed. See docs/apply.md.
+and is no longer in the config is removed. See
+{docs_page("apply.md")}
 """
 _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 

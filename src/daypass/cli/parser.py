@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
+from daypass._core.installation import docs_page
 from daypass._core.text import suggest
 from daypass.cli import COMMANDS
 from daypass.cli.renamed import refuse_renamed
@@ -22,11 +23,13 @@ GROUPS = {
     "door and gate on this machine": ("up", "demo"),
     "daypass itself": ("help", "version", "completion"),
 }
-EPILOG = """examples:
+EPILOG = f"""examples:
   daypass demo                        see all of it on this machine, without a cluster
   daypass identity create bot         create credentials for a client
   daypass token --credentials bot.json        exchange them for a short-lived token
   daypass help identity create        describe a command
+
+The documentation is in {docs_page("")}
 """
 
 

@@ -1,7 +1,7 @@
 """Adapters that put short-lived tokens on the requests of other libraries.
 
-Each library has a module and an extra of its own: `daypass.integrations.httpx` needs `pip install
-'daypass[httpx]'`, and raises MissingExtraError without it. `daypass.client` decides when a token is
+Each library has a module and an extra of its own: `daypass.integrations.httpx` needs the extra
+`httpx`, and raises MissingExtraError without it. `daypass.client` decides when a token is
 refreshed and what an answer means; adapters only pass it on.
 
 All adapters have these rules in common:

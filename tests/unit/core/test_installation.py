@@ -1,0 +1,101 @@
+"""Hints on extras and docs fit how this copy of daypass was installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daypass._core.installation import docs_page, how_to_install
+
+ROOT = Path(__file__).parents[3]
+UV = Path(sys.executable).with_name("uv")
+MISSING = "from daypass import MissingExtraError as E; print(E('x', 'local').hint)"
+
+
+def run(*words: str | Path, cwd: Path, path: Path | None = None) -> str:
+    return subprocess.run(
+        [str(word) for word in words],
+        capture_output=True, text=True, check=True, cwd=cwd, timeout=120,
+        env={"PATH": "/usr/bin:/bin"} | ({} if path is None else {"PYTHONPATH": str(path)}),
+    ).stdout.strip()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, built with what uv has cached."""
+    folder = tmp_path_factory.mktemp("a wheel")
+    subprocess.run(
+        [UV, "build", "--offline", "--wheel", "--quiet", "--out-dir", folder, ROOT],
+        check=True, timeout=120,
+    )  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment in which only the wheel is installed."""
+    python = tmp_path_factory.mktemp("installed") / "venv" / "bin" / "python"
+    venv = python.parents[1]
+    subprocess.run([UV, "venv", "--quiet", "-p", sys.executable, venv], check=True, timeout=120)
+    subprocess.run(
+        [UV, "pip", "install", "--offline", "--quiet", "--no-deps", "--python", python, wheel],
+        check=True, timeout=120,
+    )  # fmt: skip
+    return python
+
+
+def test_a_checkout_names_itself(tmp_path: Path) -> None:
+    assert how_to_install("local") == f"pip install -e '{ROOT}[local]'"
+    assert Path(docs_page("fronts/ingress.md")) == ROOT / "docs" / "fronts" / "ingress.md"
+    copied = run(sys.executable, "-S", "-c", MISSING, cwd=tmp_path, path=ROOT / "src")
+    assert copied.endswith(f"pip install -e '{ROOT}[local]'")
+
+
+def test_a_wheel_is_named_while_it_exists(installed: Path, wheel: Path, tmp_path: Path) -> None:
+    named = run(installed, "-c", MISSING, cwd=tmp_path)
+    assert named.endswith(f"pip install '{wheel}[local]'")
+    moved = wheel.rename(tmp_path / wheel.name)
+    try:
+        assert "pip" not in run(installed, "-c", MISSING, cwd=tmp_path)
+    finally:
+        moved.rename(wheel)
+
+
+def test_a_copy_of_unknown_origin_gets_words(installed: Path, wheel: Path, tmp_path: Path) -> None:
+    (package,) = installed.parents[1].glob("lib/python*/site-packages/daypass")
+    shutil.copytree(package, tmp_path / "daypass")
+    for python in (installed, sys.executable):  # with the metadata of another copy, and without
+        words = run(python, "-c", MISSING, cwd=tmp_path, path=tmp_path)
+        assert "`local`" in words
+        assert "pip" not in words
+
+
+def test_the_docs_are_installed_with_the_wheel(installed: Path, tmp_path: Path) -> None:
+    for command in ("", "apply", "agent"):
+        text = run(installed.with_name("daypass"), *f"help {command}".split(), cwd=tmp_path)
+        (named,) = re.findall(r"\S*/docs\S*", text)
+        assert Path(named).is_relative_to(installed.parents[1])
+        assert Path(named).exists()
+    docs = Path(run(installed, "-c", "from daypass._core.installation import docs_page as d;"
+                    "print(d(''))", cwd=tmp_path))  # fmt: skip
+    pages = {file.relative_to(docs) for file in docs.rglob("*.md")}
+    assert pages == {file.relative_to(ROOT / "docs") for file in (ROOT / "docs").rglob("*.md")}
+
+
+FROM_AN_INDEX = re.compile(r"(pip install|uv add|pipx install)\b[^\n#]*[\s'\"]daypass(?![-\w.])")
+
+
+def test_no_page_or_program_installs_daypass_from_an_index() -> None:
+    places = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "Makefile", "Containerfile"]
+    files = [ROOT / name for name in places]
+    for folder in ("docs", "examples", "src", "tools"):
+        files += [it for it in (ROOT / folder).rglob("*.*") if it.suffix in (".md", ".py", ".sh")]
+    found = [str(it) for it in files if FROM_AN_INDEX.search(it.read_text())]
+    assert found == []
+    assert FROM_AN_INDEX.search("pip install 'daypass[local]'")
