@@ -20,7 +20,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.files import UnsafeFileError, read_ordinary
 from daypass._core.net import HostPort, parse_listen
-from daypass._core.text import printable, suggest
+from daypass._core.text import did_you_mean, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +115,10 @@ class _Table:
         self._value: dict[str, Any] = value
         for key in value:
             if key not in keys:
-                near = suggest(key, keys)
                 raise self.problem(
                     printable(repr(key), 60),
                     "is not a key here",
-                    f"did you mean {near}?" if near else f"known are: {', '.join(keys)}",
+                    did_you_mean(key, keys, f"known are: {', '.join(keys)}"),
                 )
 
     def problem(self, key: str, what: str, hint: str) -> AgentConfigError:

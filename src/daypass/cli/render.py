@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.text import did_you_mean
 from daypass.cli import log, write, write_printable
 from daypass.cli.options import add_cluster, add_config, load_config
 
@@ -103,7 +104,8 @@ def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
     if part is None:
         known = [folder.removeprefix("domains/") for folder in parts if "/" in folder]
         raise UsageError(
-            f"no domain {name!r} of this config is in a cluster", f"there is: {', '.join(known)}"
+            f"no domain {name[:80]!r} of this config is in a cluster",
+            did_you_mean(name, known, f"there is: {', '.join(known)}"),
         )
     return part
 

@@ -417,12 +417,11 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _unknown_key(key: str, origin: str) -> CredentialsError:
     from daypass._core.secret import redact
-    from daypass._core.text import printable, suggest
+    from daypass._core.text import did_you_mean, printable
 
-    near = suggest(key, _KEYS)
     return CredentialsError(
         f"{origin} has the unknown key {printable(redact(key), 40)!r}",
-        f"did you mean {near}?" if near else f"known keys: {', '.join(_KEYS)}",
+        did_you_mean(key, _KEYS, f"known keys: {', '.join(_KEYS)}"),
         reason="unknown-key",
     )
 

@@ -22,6 +22,7 @@ from daypass._core.files import UnsafeFileError, read_private, write_private
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
+from daypass._core.text import did_you_mean
 from daypass._core.tls import client_context
 from daypass.client.config import (
     DEFAULT_LIFETIME_SECONDS,
@@ -166,7 +167,8 @@ def find_domain(
     if options.domain is not None:
         if options.domain not in config.domains:
             raise UsageError(
-                f"the config has no domain {options.domain[:80]!r}", f"it has: {known}"
+                f"the config has no domain {options.domain[:80]!r}",
+                did_you_mean(options.domain, config.domains, f"it has: {known}"),
             )
         return config.domains[options.domain]
     if len(config.domains) == 1:

@@ -145,7 +145,7 @@ def delete(
             raise ForeignAccountError(
                 f"ServiceAccount {name} is not an identity: daypass created no part of it"
             )
-        raise identity_not_found(name)
+        raise identity_not_found(cluster, name)
     foreign = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
     removed = [each for each in owned if dry_run or each.remove(cluster)]
     deleted = [each.display for each in removed]

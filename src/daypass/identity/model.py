@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ from daypass._core.clock import Clock, parse_rfc3339, rfc3339, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
-from daypass._core.text import printable
+from daypass._core.text import did_you_mean, printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS, TOKEN_TYPE, Object
 from daypass.render.objects import new_object
@@ -230,7 +231,7 @@ def get_identity(cluster: Cluster, name: IdentityName) -> Account:
     """Return the identity of that name. Raises IdentityNotFoundError, ForeignAccountError."""
     account = find_account(cluster, name)
     if account is None:
-        raise identity_not_found(name)
+        raise identity_not_found(cluster, name)
     if not account.is_ours:
         raise ForeignAccountError(
             f"ServiceAccount {name} is not an identity: daypass did not create it",
@@ -240,9 +241,13 @@ def get_identity(cluster: Cluster, name: IdentityName) -> Account:
     return account
 
 
-def identity_not_found(name: IdentityName) -> IdentityNotFoundError:
-    """Return the error for a name that no identity has."""
-    hint = command("identity", "list", "-n", name.namespace)
+def identity_not_found(cluster: Cluster, name: IdentityName) -> IdentityNotFoundError:
+    """Return the error for a name that no identity has, with the nearest one in its namespace."""
+    names: list[str] = []
+    with suppress(DaypassError):  # the user may not list them
+        names = [account.name.name for account in list_identities(cluster, name.namespace)]
+    near = did_you_mean(name.name, names, "")
+    hint = f"{near}\n{command('identity', 'list', '-n', name.namespace)}".lstrip()
     return IdentityNotFoundError(f"there is no identity {name}", hint)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from daypass._core.errors import UsageError
 from daypass._core.net import HostPort
+from daypass._core.text import did_you_mean
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, Gate, TlsIssuer
 
@@ -58,8 +59,9 @@ def targets_of(
     `machine_authority`: PEM of the authority of `daypass up`, for domains with its certificates.
     """
     if name is not None and name not in config.domains:
+        known = f"it has: {', '.join(sorted(config.domains))}"
         raise UsageError(
-            f"the config has no domain {name!r}", f"it has: {', '.join(sorted(config.domains))}"
+            f"the config has no domain {name[:80]!r}", did_you_mean(name, config.domains, known)
         )
     return [
         _target(

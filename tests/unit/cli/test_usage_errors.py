@@ -19,6 +19,7 @@ LONG = "b" * 225
 LONGER = "b" * 254
 CREATE = {
     "bot --domain nope": "'nope'",
+    "bot --domain ek": "did you mean ekf?",
     "bot -o yaml": "-o ./yaml",
     "bot -o x.json --output yaml": "--output",
     "bot --expires 0": "0",
@@ -75,7 +76,8 @@ RENDER = {
     "--cluster --check": "--check",
     "--format tree": "--format tree",
     "--output deploy --domain ekf": "--domain",
-    "--domain efk": "'efk'",
+    "--domain nope": "'nope'",
+    "--domain efk": "did you mean ekf?",
     "--config absent.yaml": "absent.yaml",
 }
 LINES = {
@@ -83,6 +85,8 @@ LINES = {
     **{f"policy check --service-account {line}": value for line, value in POLICY_CHECK.items()},
     **{f"render {line}": value for line, value in RENDER.items()},
     **{f"up --config absent.yaml --close-after {time}": "6 s" for time in ("0", "5", "0m")},
+    "verify nope": "'nope'",
+    "verify efk": "did you mean ekf?",
     "token --lifetime soon": "'soon'",
     "completion tcsh": "'tcsh'",
 }

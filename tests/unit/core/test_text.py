@@ -24,6 +24,7 @@ def test_unprintable_characters_are_masked_unless_kept() -> None:
         ("AUDIENCES", "audiences"),
         ("longest-lifetime", "longestLifetime"),
         ("lifetime", "longestLifetime"),
+        ("mdoe", "mode"),
         ("li", None),
         ("e", None),
         ("xyz", None),

@@ -47,6 +47,17 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     assert len(own_secrets(world.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
+def test_the_nearest_identity_of_the_namespace_is_named(world: EmbeddedCluster) -> None:
+    make(world.cluster)
+    typo, other = replace(BOT, name="bto"), replace(BOT, name="something")
+    with raises(IdentityNotFoundError, match=r"(?s)team/bto.* bot\?"):
+        get_identity(world.cluster, typo)
+    with raises(IdentityNotFoundError, match=r"(?s)team/bto.* bot\?"):
+        delete(world.cluster, typo, warn=silent)
+    with raises(IdentityNotFoundError, match=r"team/something\n(?!.*\bbot\b)"):
+        get_identity(world.cluster, other)
+
+
 def test_after_a_revocation_the_secret_has_another_name_and_token(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
     revoke(world.cluster, BOT)

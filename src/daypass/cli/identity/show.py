@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
         )
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
-            raise identity_not_found(name)
+            raise identity_not_found(cluster, name)
         is_text = args.output == "text"
         document = json_document(found)
         write(_text(found, cluster.clock) if is_text else as_text(document, args.output))
