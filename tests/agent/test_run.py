@@ -369,6 +369,7 @@ def test_the_arguments_after_two_dashes_are_passed_unchanged(
         (("--file", "--"), ""),
         (("env",), "daypass run -- env"),
         (("env", "--"), "--"),
+        (("--file", "sh", "-c", "x"), "daypass run --file -- sh -c x"),
         (("--env", "A=B", "--", "env"), "'A=B'"),
         (("--env", "1", "--", "env"), "'1'"),
         (("--nonsense", "--", "env"), "--nonsense"),

@@ -214,12 +214,23 @@ def _help() -> str:
 
 
 def _unknown(program: str, word: str, known: Iterable[str]) -> UsageError:
-    near = suggest(word, known)
-    what = "option" if word.startswith("-") else "command"
-    line = command(*program.split()[1:], "--help")
+    line = f"`{command(*program.split()[1:], '--help')}` describes the commands: {', '.join(known)}"
+    if word.startswith("-"):
+        return UsageError(
+            f"`{program}` has no option {word[:40]!r}", f"options follow the command; {line}"
+        )
+    near = suggest(word, known) or (_in_group(word) if known is COMMANDS else None)
     return UsageError(
-        f"`{program}` has no {what} {word[:40]!r}",
-        f"did you mean `{program} {near}`?"
-        if near
-        else f"`{line}` describes the commands: {', '.join(known)}",
+        f"`{program}` has no command {word[:40]!r}",
+        f"did you mean `{program} {near}`?" if near else line,
     )
+
+
+def _in_group(word: str) -> str | None:
+    """Return the command of a group with this name, such as "identity rotate", if only one has."""
+    found = [
+        f"{name} {word}"
+        for name, home in COMMANDS.items()
+        if word in getattr(importlib.import_module(home), "COMMANDS", ())
+    ]
+    return found[0] if len(found) == 1 else None

@@ -60,15 +60,21 @@ def fast_path(argv: list[str]) -> int | None:
     at = argv.index("--") if "--" in argv else len(argv)
     options, command = parse_simple(argv[:at], _VALUED, _FLAGS), argv[at + 1 :]
     if options is None or not command:
+        _refuse_misplaced(argv[:at], argv[at + 1 :])
         return None
     _run(options, command)
 
 
+def _refuse_misplaced(before: list[str], after: list[str]) -> None:
+    """Raise UsageError if the command begins before `--`, or there is no `--`."""
+    for at, word in enumerate(before):
+        if not word.startswith("-") and parse_simple(before[:at], _VALUED, _FLAGS) is not None:
+            line = hints.command("run", *before[:at], "--", *before[at:], *after)
+            raise UsageError("the command does not follow --", f"write: {line}")
+
+
 def run(args: Namespace) -> int:
     """Raise UsageError: `fast_path` runs every command line that has a command after `--`."""
-    if args.command:
-        line = hints.command("run", "--", *args.command)
-        raise UsageError("the command does not follow --", f"write: {line[:80]}")
     line = hints.command("run", "--", hints.Placeholder("COMMAND"))
     raise UsageError("no command is named", f"write: {line}")
 

@@ -92,6 +92,8 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
     [
         ("tokn", "command 'tokn'", "`daypass token`"),
         ("zzz", "command 'zzz'", "`daypass --help`"),
+        ("rotate bot", "command 'rotate'", "`daypass identity rotate`"),
+        ("--kubeconfig x identity", "option '--kubeconfig'", "`daypass --help`"),
         ("--verbose", "option '--verbose'", "`daypass --help`"),
         ("\x1b[2J", "command '\\x1b[2J'", "`daypass --help`"),
         ("identity lst", "command 'lst'", "`daypass identity list`"),
