@@ -35,6 +35,7 @@ COMMANDS = {
     "verify": "daypass.cli.verify",
     "version": "daypass.cli.version",
 }
+_ALSO = {"": "help", "-h": "help", "--help": "help", "-V": "version", "--version": "version"}
 _OPTIONS = {
     "audience=AUDIENCE": "--audience AUDIENCE",
     "lifetime_seconds=3600": "--lifetime 1h",
@@ -120,11 +121,11 @@ def warn(fact: str, hint: str = "") -> None:
 
 def _run(arguments: list[str]) -> int:
     name, rest = (arguments[0] if arguments else ""), arguments[1:]
+    name = _ALSO.get(name, name)
     if name not in COMMANDS:
-        from daypass.cli.parser import top_level_text
+        from daypass.cli.parser import unknown_command
 
-        write(top_level_text(name))
-        return 0
+        raise unknown_command("daypass", name, COMMANDS)
     module = __import__(COMMANDS[name], fromlist=["run"])
     fast_path = getattr(module, "fast_path", None)
     if fast_path is not None:
@@ -135,7 +136,7 @@ def _run(arguments: list[str]) -> int:
 
     if hasattr(module, "COMMANDS"):
         if not rest or rest[0] in HELP:
-            write(help_text([name]))
+            write(help_text([name], COMMANDS))
             return 0
         name, module, rest = find_subcommand(name, module, rest)
     return run_command(name, module, rest)

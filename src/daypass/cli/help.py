@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import write
+from daypass import cli
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -26,5 +26,5 @@ def run(args: Namespace) -> int:
     """Print the help text."""
     from daypass.cli.parser import help_text
 
-    write(help_text(args.command))
+    cli.write(help_text(args.command, cli.COMMANDS))
     return 0

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
-from daypass.cli import COMMANDS
 from daypass.cli.renamed import refuse_renamed
 
 HELP = ("-h", "--help")
@@ -64,12 +63,11 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]
-        option = _name(action)
         near = suggest(str(value), known)
-        shown = f"{option} {near}" if action.option_strings else near
+        (name,) = action.option_strings[-1:] or (action.metavar,)
         raise UsageError(
-            f"{option}: {str(value)[:40]!r} is not one of {', '.join(known)}",
-            f"did you mean `{shown}`?" if near else self._help_hint(),
+            f"{name}: {str(value)[:40]!r} is not one of {', '.join(known)}",
+            f"did you mean `{near}`?" if near else self._help_hint(),
         )
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
@@ -113,11 +111,6 @@ class Parser(argparse.ArgumentParser):
         return f"`{command(*self.prog.split()[1:], '--help')}` describes its arguments"
 
 
-def _name(action: argparse.Action) -> str:
-    """Return how people write an option or argument."""
-    return action.option_strings[-1] if action.option_strings else str(action.metavar)
-
-
 def _with_value(action: argparse.Action) -> str:
     value = action.metavar or ("" if action.choices or action.nargs == 0 else action.dest.upper())
     return " ".join((*action.option_strings[-1:], str(value))).strip()
@@ -146,33 +139,22 @@ def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str,
     """
     first = arguments[0]
     if first not in package.COMMANDS:
-        raise _unknown(f"daypass {name}", first, package.COMMANDS)
+        raise unknown_command(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
     return f"{name} {first}", module, arguments[1:]
 
 
-def top_level_text(first: str) -> str:
-    """Return the help or the version if the first word asks for it. Raises UsageError."""
-    if first in ("", *HELP):
-        return help_text([])
-    if first in ("-V", "--version"):
-        from daypass._core import VERSION
-
-        return f"daypass {VERSION}\n"
-    raise _unknown("daypass", first, COMMANDS)
-
-
-def help_text(words: list[str]) -> str:
+def help_text(words: Sequence[str], commands: Mapping[str, str]) -> str:
     """Return the help of the command that these words name; of daypass without words.
 
     Raises UsageError if there is no such command.
     """
     if not words:
-        return _help()
+        return _help(commands)
     name, *rest = words
-    if name not in COMMANDS:
-        raise _unknown("daypass", name, COMMANDS)
-    module: Any = importlib.import_module(COMMANDS[name])
+    if name not in commands:
+        raise unknown_command("daypass", name, commands)
+    module: Any = importlib.import_module(commands[name])
     if rest and hasattr(module, "COMMANDS"):
         name, module, _ = find_subcommand(name, module, rest)
     return make_parser(name, module).format_help()
@@ -203,34 +185,29 @@ def _summaries(package: Any) -> list[str]:
     ]
 
 
-def _help() -> str:
+def _help(commands: Mapping[str, str]) -> str:
     lines = ["usage: daypass COMMAND [OPTIONS]"]
     for heading, names in GROUPS.items():
         lines += ["", f"{heading}:"]
         lines += [
-            f"  {name:<16} {importlib.import_module(COMMANDS[name]).SUMMARY}" for name in names
+            f"  {name:<16} {importlib.import_module(commands[name]).SUMMARY}" for name in names
         ]
     return "\n".join([*lines, "", EPILOG])
 
 
-def _unknown(program: str, word: str, known: Iterable[str]) -> UsageError:
+def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a word that is no command of a group, or of daypass (a mapping)."""
     line = f"`{command(*program.split()[1:], '--help')}` describes the commands: {', '.join(known)}"
     if word.startswith("-"):
-        return UsageError(
-            f"`{program}` has no option {word[:40]!r}", f"options follow the command; {line}"
-        )
-    near = suggest(word, known) or (_in_group(word) if known is COMMANDS else None)
+        fact = f"`{program}` has no option {word[:40]!r}"
+        return UsageError(fact, f"options follow the command; {line}")
+    paths = list(known)
+    if isinstance(known, Mapping):
+        for name, home in known.items():
+            below = getattr(importlib.import_module(home), "COMMANDS", ())
+            paths += [f"{name} {each}" for each in below]
+    near = suggest(word, paths)
     return UsageError(
         f"`{program}` has no command {word[:40]!r}",
         f"did you mean `{program} {near}`?" if near else line,
     )
-
-
-def _in_group(word: str) -> str | None:
-    """Return the command of a group with this name, such as "identity rotate", if only one has."""
-    found = [
-        f"{name} {word}"
-        for name, home in COMMANDS.items()
-        if word in getattr(importlib.import_module(home), "COMMANDS", ())
-    ]
-    return found[0] if len(found) == 1 else None

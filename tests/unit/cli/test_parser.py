@@ -23,7 +23,7 @@ LINES = {
     "token --aud x": ("'--aud'", "`--audience`"),
     "token --no-cache=yes": ("--no-cache", SHOW_HELP.format("token")),
     "token --audience": ("--audience needs a value", SHOW_HELP.format("token")),
-    "token --output jsn": ("'jsn' is not one of text, json, header", "`--output json`"),
+    "token --output jsn": ("'jsn' is not one of text, json, header", "`json`"),
     "token --output zzz": ("'zzz' is not one of text, json, header", SHOW_HELP.format("token")),
     "token extra": ("'extra'", SHOW_HELP.format("token")),
     "token '\x1b[2J'": (r"'\x1b[2J'", SHOW_HELP.format("token")),
