@@ -101,7 +101,7 @@ def test_refused_calls_get_a_grpc_status(service: GrpcService, tmp_path: Path) -
         channel = stack.enter_context(grpc.secure_channel(gate_of(up), credentials))
         identity = make_identity(admin_of(up), "team")
         lines = {
-            "": (grpc.StatusCode.UNAUTHENTICATED, "Jwt is missing"),
+            "": (grpc.StatusCode.UNAUTHENTICATED, MESSAGES[Reason.NO_TOKEN]),
             identity.token.reveal(): (
                 grpc.StatusCode.UNAUTHENTICATED, MESSAGES[Reason.LONG_LIVED],
             ),

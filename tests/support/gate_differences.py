@@ -210,20 +210,6 @@ def passes_knowingly(change: Mapping[str, Any], reason: Reason) -> bool:
     return reason is Reason.LIVES_TOO_LONG and change.get("exp", 3000) in (300, 3000)
 
 
-_ENVOYS_WORDS = {
-    "Jwt is missing": Reason.NO_TOKEN,
-    "Jwt is expired": Reason.EXPIRED,
-    "Jwt not yet valid": Reason.NOT_YET_VALID,
-    "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
-    "Jwt header [alg] is not supported": Reason.ALGORITHM,
-    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
-    "Jwt verification fails": Reason.SIGNATURE,
-    "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
-    "Jwt ": Reason.MALFORMED,
-}
-"""What Envoy of one machine says in its own words (jwt_verify_lib's status.cc)."""
-
-
 def told(answer: Answer) -> Reason:
     """The reason in an answer. Fails where there is none, or its code is another one's."""
     if answer.code == 200:
@@ -233,8 +219,7 @@ def told(answer: Answer) -> Reason:
         return Reason.NOT_GUARDED
     assert answer.headers.get("content-type") == "application/json", answer
     message = answer.json["message"]
-    words = {**{MESSAGES[reason]: reason for reason in Reason}, **_ENVOYS_WORDS}
-    reason = next(reason for start, reason in words.items() if message.startswith(start))
+    reason = next(reason for reason in Reason if message.startswith(MESSAGES[reason]))
     assert answer.code == answer.json["code"] == CODES.get(reason, 401), answer
     assert "www-authenticate" in answer.headers or answer.code != 401, answer
     assert answer.headers[REASON_HEADER] == reason, answer

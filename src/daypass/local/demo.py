@@ -13,6 +13,7 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
+from daypass._core.reasons import MESSAGES, Reason
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.token import Token
@@ -153,9 +154,7 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
     other = stack.make_token(identity, audiences=["somewhere.else"])
     reply = ask(stack, stack.gate, "/", other)
     request = f"GET {stack.gate}/  with a token for the audience somewhere.else"
-    yield refused(
-        "a token for another audience", request, reply, 403, "Audiences in Jwt are not allowed"
-    )
+    yield refused("a token for another audience", request, reply, 403, MESSAGES[Reason.AUDIENCE])
 
     forged = {"kubeflow-userid": "admin@example.com"}
     good = stack.make_token(identity)
@@ -179,7 +178,7 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
 
     reply = ask(stack, stack.gate, "/", stack.make_token(identity, expired=True))
     request = f"GET {stack.gate}/  with a token that expired a minute ago"
-    yield refused("an expired token", request, reply, 401, "Jwt is expired")
+    yield refused("an expired token", request, reply, 401, MESSAGES[Reason.EXPIRED])
 
 
 def _revoked(

@@ -63,7 +63,8 @@ def worded(finding: Finding) -> Finding:
         (status(200, "", ), FAILURE, ["200"]),
         (status(404, "nothing is published here but the TokenRequest API: POST ..."), FAILURE,
          ["host", "/kubernetes"]),
-        (status(401, "Jwt is missing (the gate takes short-lived tokens ...)"), FAILURE, ["gate"]),
+        (status(401, "the request has no token (the gate takes short-lived tokens ...)"), FAILURE,
+         ["gate"]),
         (status(503, "the API server cannot be reached"), FAILURE, ["503", "cluster.server"]),
         (status(404, "the server could not find the requested resource"), FAILURE,
          ["404", "another cluster"]),
@@ -222,7 +223,7 @@ def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: 
         (answer(404, "<html>", content_type="text/html"), OK),
         (answer(302, location="/pipeline/"), OK),
         (answer(302, location="https://x/dex/auth"), FAILURE),
-        (status(401, "Jwt is expired"), FAILURE),
+        (status(401, "this token has expired"), FAILURE),
         (answer(403, "RBAC: access denied"), FAILURE),
     ],
 )

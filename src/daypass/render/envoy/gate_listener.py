@@ -53,6 +53,7 @@ from daypass.render.envoy.replies import (
     details_reply,
     gate_hint,
     other_reply,
+    refusal_reply,
     reply,
     status_format,
 )
@@ -187,7 +188,9 @@ _JWT_MESSAGES = {
     "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
     "Audiences in Jwt are not allowed": Reason.AUDIENCE,
 }
-"""The JWT filter's messages (jwt_verify_lib's status.cc); all others are of malformed tokens."""
+"""The JWT filter's messages (jwt_verify_lib's status.cc) in its response code details. All others
+are of malformed tokens.
+"""
 _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
 
 
@@ -199,7 +202,8 @@ def _gate_replies(settings: GateSettings) -> Json:
         *(authorizer_replies() if settings.gate.is_reviewed else ()),
         *revocation_replies(settings.gate.audience),
         details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE, "upgrade"),
-        *(_jwt_reply(message, reason, with_hint) for message, reason in _JWT_MESSAGES.items()),
+        *(_jwt_reply(message, reason, settings) for message, reason in _JWT_MESSAGES.items()),
+        _jwt_reply("", Reason.MALFORMED, settings),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
         reply(403, "Forbidden", with_hint, "refused"),
         reply(404, "NotFound", MESSAGES[Reason.NOT_GUARDED], Reason.NOT_GUARDED),
@@ -214,11 +218,10 @@ def _gate_replies(settings: GateSettings) -> Json:
     }
 
 
-def _jwt_reply(message: str, reason: Reason, with_hint: str) -> Json:
-    details = f"jwt_authn_access_denied{{{message.replace(' ', '_')}}}"
-    code = CODES.get(reason, 401)
-    status_reason = "Unauthorized" if code == 401 else "Forbidden"
-    return details_reply(details, code, status_reason, with_hint, reason)
+def _jwt_reply(message: str, reason: Reason, settings: GateSettings) -> Json:
+    """Return a mapper for a message of the JWT filter; "" for all of them."""
+    details = "jwt_authn_access_denied{" + (f"{message.replace(' ', '_')}}}" if message else "")
+    return refusal_reply(reason, settings.gate.audience, details, is_prefix=not message)
 
 
 def _unverified() -> Json:

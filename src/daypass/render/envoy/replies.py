@@ -98,13 +98,20 @@ def reply(code: int, status_reason: str, message_format: str, reason: str) -> Js
 
 
 def details_reply(
-    details: str, code: int, status_reason: str, message_format: str, reason: str
+    details: str,
+    code: int,
+    status_reason: str,
+    message_format: str,
+    reason: str,
+    *,
+    is_prefix: bool = False,
 ) -> Json:
-    """Return a mapper for one kind of local reply, by Envoy's response code details."""
-    quote = '"' if "'" in details else "'"
+    """Return a mapper for one kind of local reply, by Envoy's response code details or a prefix."""
+    quoted = f'"{details}"' if "'" in details else f"'{details}'"
+    comparison = f".startsWith({quoted})" if is_prefix else f" == {quoted}"
     return {
         **reply(code, status_reason, message_format, reason),
-        "filter": cel_filter(f"response.code_details == {quote}{details}{quote}"),
+        "filter": cel_filter(f"response.code_details{comparison}"),
         "status_code": code,
     }
 
@@ -157,7 +164,10 @@ def refuse(reason: Reason) -> Json:
 
 def refusal_replies(reasons: Iterable[Reason], audience: str) -> list[Json]:
     """Return a mapper for each of RBAC's denials, which without one are a 403 without a message."""
-    return [_refusal_reply(reason, audience) for reason in reasons]
+    return [
+        refusal_reply(reason, audience, f"rbac_access_denied_matched_policy[{_policy(reason)}]")
+        for reason in reasons
+    ]
 
 
 def _policy(reason: Reason) -> str:
@@ -165,12 +175,14 @@ def _policy(reason: Reason) -> str:
     return f"daypass-{reason}"
 
 
-def _refusal_reply(reason: Reason, audience: str) -> Json:
+def refusal_reply(reason: Reason, audience: str, details: str, *, is_prefix: bool = False) -> Json:
+    """Return a mapper that gives local replies with these details the message of a reason."""
     code, message = CODES.get(reason, 401), MESSAGES[reason]
     if reason is not Reason.UNKNOWN:
         message = f"{message} ({next_step(reason, audience)})"
-    details = f"rbac_access_denied_matched_policy[{_policy(reason)}]"
-    return details_reply(details, code, _STATUS_REASONS[code], literal(message), reason)
+    return details_reply(
+        details, code, _STATUS_REASONS[code], literal(message), reason, is_prefix=is_prefix
+    )
 
 
 def next_step(reason: Reason, audience: str) -> str:
