@@ -64,7 +64,7 @@ def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, s
     cluster.close()
     rates = []
     for number in range(3):
-        command = ["rotate", "--all", "-n", namespace, "--output-dir", f"out-{number}"]
+        command = ["rotate", "--all", "-n", namespace, "--credentials-out", f"out-{number}"]
         seconds, out = _timed([*command, "--output", "json"], folder, environment)
         assert not [each for each in json.loads(out) if each["error"]]
         rates.append(size / seconds)

@@ -99,8 +99,8 @@ def made(cluster: Cluster, issuer: CiSystem, desk: Desk) -> Made:
     out, err = desk.run(
         "identity", "federate", "ci", "-n", namespace, "--issuer", issuer.url,
         "--issuer-authority", "issuer.crt", "--subject", MAIN, "--token-audience", AUDIENCE,
-        "--source", "variable:CI_TOKEN", "-o", "ci.json", *desk.door, "--audience", GATE,
-        "--lifetime", "10m",
+        "--source", "variable:CI_TOKEN", "--credentials-out", "ci.json", *desk.door,
+        "--audience", GATE, "--lifetime", "10m",
     )  # fmt: skip
     user = f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
     made = message_with(err, user)
@@ -269,13 +269,14 @@ def federate(desk: Desk, *words: str, code: int = 0) -> tuple[str, str]:
     return desk.run(
         "identity", "federate", "ci", "-n", desk.namespace, "--config", "daypass.yaml",
         "--issuer", "https://issuer.example", "--subject", MAIN, "--source", "github",
-        "-o", "ci.json", *words, code=code,
+        "--credentials-out", "ci.json", *words, code=code,
     )  # fmt: skip
 
 
 def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(desk: Desk) -> None:
-    federate(desk)
-    federate(desk)  # and again
+    printed, _ = federate(desk)
+    again, _ = federate(desk, "-o", "json")
+    assert json.loads(again) == yaml.safe_load(printed)
     credentials = json.loads((desk.folder / "ci.json").read_text())
     assert credentials["token"] == {"github": {"audience": credentials["door"]}}
     assert (credentials["door"], credentials["audience"]) == (AUDIENCE, GATE)
@@ -283,17 +284,17 @@ def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(des
 
 
 def test_invalid_federate_options_are_refused_and_create_nothing(desk: Desk) -> None:
-    other = desk.folder / "other.json"
+    other, absent = desk.folder / "other.json", desk.folder / "absent"
     other.write_text('{"precious": true}')
     wrong = (
         (["--lifetime", "21m"], " 1200 seconds", 2),
         (["--subject", "repo:org/*"], " repo:org/* ", 2),
         (["--source", "gitlab"], "'gitlab'", 2),
-        (["-o", str(other)], str(other), 1),
-        (["-o", str(desk.folder / "absent" / "ci.json")], str(desk.folder / "absent"), 2),
-        (["-o", "-"], "stdout", 2),
+        (["--credentials-out", str(other)], str(other), 1),
+        (["--credentials-out", str(absent / "ci.json")], str(absent), 2),
+        (["--credentials-out", "-"], "stdout", 2),
         (["--merge", str(desk.folder / "daypass.yaml")], "AuthenticationConfiguration", 2),
-        (["--issuer-authority", str(desk.folder / "absent")], str(desk.folder / "absent"), 2),
+        (["--issuer-authority", str(absent)], str(absent), 2),
     )
     for words, value, code in wrong:
         out, err = federate(desk, *words, code=code)
@@ -312,7 +313,8 @@ def test_merging_lets_another_subject_in_without_a_restart(
     out, _ = desk.run(
         "identity", "federate", "deploy", "-n", desk.namespace, "--issuer", issuer.url,
         "--subject", added, "--token-audience", audience, "--source", "github",
-        "-o", "deploy.json", "--merge", str(configuration), *desk.door, "--audience", GATE,
+        "--credentials-out", "deploy.json", "--merge", str(configuration), *desk.door,
+        "--audience", GATE,
     )  # fmt: skip
     merged = desk.folder / "merged.yaml"
     merged.write_text(out)

@@ -73,7 +73,7 @@ def test_a_namespace_gets_the_label_and_loses_it_by_the_named_commands(
         found = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"].get("labels") or {}
         return found.get(labels.POLICY)
 
-    kubectl("label namespace", *desk.create("--output", "yaml"))
+    kubectl("label namespace", *desk.create("--dry-run=client", "-o", "yaml"))
     assert label() == labels.POLICY_ENFORCED
 
     desk.create()

@@ -67,7 +67,7 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(desk: Desk) -> N
     found = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"]["labels"]
     assert found[labels.POLICY] == labels.POLICY_ENFORCED
     file.rename(desk.folder / "before.json")
-    out, words = desk.create("-o", "-")
+    out, words = desk.create("--credentials-out", "-")
     assert json.loads(out)["token"] == desk.token("before.json").reveal()
     assert json.loads(out)["token"] not in words
     assert not file.exists()
@@ -90,7 +90,7 @@ def test_the_printed_commands_work_as_they_are(desk: Desk, tool: str) -> None:
 
 
 def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(desk: Desk) -> None:
-    rendered, words = desk.create("--output", "yaml")
+    rendered, words = desk.create("--dry-run=client", "-o", "yaml")
     new_name = message_with(words, f"{desk.bot.name}-daypass-")
     assert new_name.split("\n")[0].split()[-1] in rendered
     check(new_name, reason="new-secret-name")
@@ -103,10 +103,10 @@ def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(desk: Des
         cwd=desk.folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert applied.returncode == 0, applied.stderr
-    assert desk.create("--output", "yaml")[0] == rendered
+    assert desk.create("--dry-run=client", "-o", "yaml")[0] == rendered
     assert (
         list(yaml.safe_load_all(rendered))
-        == json.loads(desk.create("--output", "json")[0])["items"]
+        == json.loads(desk.create("--dry-run=client", "-o", "json")[0])["items"]
     )
     desk.identity("create")  # the rest is in the marks
     assert json.loads((desk.folder / "bot.json").read_text())["door"] == desk.door[1]
@@ -119,7 +119,7 @@ def test_without_a_cluster_objects_are_rendered_all_the_same(desk: Desk) -> None
     kubeconfig.write_text(
         desk.plane.kubeconfig.read_text().replace(desk.plane.url, "https://[::1]:9")
     )
-    out, words = desk.create("--output", "json", "--kubeconfig", str(kubeconfig))
+    out, words = desk.create("--dry-run=client", "-o", "json", "--kubeconfig", str(kubeconfig))
     warning = message_with(words, "https://[::1]:9 ")
     assert warning.startswith("warning: ")
     check(warning, reason="not-asked")
@@ -130,13 +130,13 @@ def test_without_a_cluster_objects_are_rendered_all_the_same(desk: Desk) -> None
 
 def test_a_dry_run_creates_nothing(desk: Desk) -> None:
     for where in ("client", "server"):
-        _, words = desk.create("--dry-run", where)
+        _, words = desk.create(f"--dry-run={where}")
         account = message_with(words, f"ServiceAccount {desk.namespace}/bot")
         label = message_with(words, f"{labels.POLICY}=enforced")
         assert f"Namespace {desk.namespace}: " in label
         check(account, reason="dry-run")
         check(label, reason="dry-run")
-        out, _ = desk.create("--dry-run", where, "--output", "json")
+        out, _ = desk.create(f"--dry-run={where}", "--output", "json")
         assert len(json.loads(out)["items"]) == 4
     assert find_account(desk.cluster, desk.bot) is None
     assert list(desk.folder.iterdir()) == []
@@ -316,7 +316,7 @@ def test_an_invalid_output_folder_is_refused_before_any_rotation(desk: Desk) -> 
     created = make(desk.cluster, desk.bot)
     (desk.folder / "file").touch()
     rotate = ("identity", "rotate", "--all", "-n", desk.namespace)
-    _, words = desk.run(*rotate, "--output-dir", "file", code=2)
+    _, words = desk.run(*rotate, "--credentials-out", "file", code=2)
     check(words, "file ", reason="usage")
     assert [each.name for each in own_secrets(desk.cluster, desk.bot)] == [created.secret_name]
 
@@ -329,7 +329,7 @@ def test_a_fleet_is_rotated_with_a_summary(desk: Desk) -> None:
     occupied.write_text("other")
     occupied.parent.parent.chmod(0o700)
     rotate = ("identity", "rotate", "--all", "-n", desk.namespace)
-    out, words = desk.run(*rotate, "--output-dir", "out", "--output", "json", code=1)
+    out, words = desk.run(*rotate, "--credentials-out", "out", "--output", "json", code=1)
     summary = {each["name"]: each for each in json.loads(out)}
     assert [name for name, each in summary.items() if each["error"]] == ["bot-2"]
     assert occupied.read_text() == "other"

@@ -139,13 +139,14 @@ def make_cluster(data: Path, folder: Path) -> None:
         (data / "manifests.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
         run("apply", "--yes", "--no-commit", "--no-wait")
         for name in ("bot", "worker", "leaver", "leaked", "gone"):
-            run("identity", "create", name, "-n", TEAM, "--create-namespace", "-o", f"{name}.json")
+            run("identity", "create", name, "-n", TEAM, "--create-namespace")
         run("identity", "authorize", "bot", "-n", TEAM, "--in", GRANTED, "--role", "view")
         run("identity", "authorize", "leaver", "-n", TEAM, "--in", GRANTED, "--role", "view")
         run(
-            "identity", "federate", "ci", "-n", TEAM, *ISSUER, "--source", "github", "-o", "ci.json"
-        )
-        run("identity", "rotate", "worker", "-n", TEAM, "-o", "worker.json", "--force")
+            "identity", "federate", "ci", "-n", TEAM, *ISSUER, "--source", "github",
+            "--credentials-out", "ci.json",
+        )  # fmt: skip
+        run("identity", "rotate", "worker", "-n", TEAM, "--force")
         run("gate", "watch", "--once")
         uids = {
             name: uid
@@ -235,7 +236,7 @@ def make_state(data: Path, folder: Path) -> None:
         door = ("--certificate-authority", ready["certificateAuthority"], "--audience", AUDIENCE)
         for name in ("bot", "worker", "leaked"):
             daypass(
-                "identity", "create", name, "-n", TEAM, "--create-namespace", "-o", f"{name}.json",
+                "identity", "create", name, "-n", TEAM, "--create-namespace",
                 "--door", ready["doors"][0], *door, folder=folder, KUBECONFIG=kubeconfig,
             )  # fmt: skip
         tokens = {

@@ -95,7 +95,7 @@ def test_an_identity_is_rotated_into_the_same_credentials(
     old: OldCluster, run: Run, tmp_path: Path
 ) -> None:
     before = {each["metadata"]["uid"] for each in secrets_of(old, "bot")}
-    run("identity", "rotate", "bot", "-n", "team", "-o", "bot.json")
+    run("identity", "rotate", "bot", "-n", "team")
     after = {each["metadata"]["uid"] for each in secrets_of(old, "bot")}
     assert before < after
     assert len(after) == len(before) + 1
@@ -109,7 +109,7 @@ def test_what_was_rotated_out_is_deleted_by_a_rotation_without_overlap(
 ) -> None:
     """The older one had rotated it, and left the old Secret until its time."""
     assert len(secrets_of(old, "worker")) >= 2
-    run("identity", "rotate", "worker", "-n", "team", "-o", "worker.json", "--overlap", "0")
+    run("identity", "rotate", "worker", "-n", "team", "--overlap", "0")
     assert len(secrets_of(old, "worker")) == 1
 
 

@@ -123,7 +123,7 @@ def test_identities_are_listed_revoked_and_deleted(old: Old, run: Run) -> None:
 
 def test_an_identity_is_rotated_and_both_tokens_work(old: Old, run: Run) -> None:
     before = old.token("bot")
-    run("identity", "rotate", "bot", "-n", "team", "-o", "new.json")
+    run("identity", "rotate", "bot", "-n", "team", "--credentials-out", "new.json")
     after = json.loads((old.folder / "new.json").read_text())
     kept = json.loads((DATA / "state/bot.json").read_text())
     assert after["token"] != kept["token"]
@@ -137,7 +137,7 @@ def test_an_identity_that_was_revoked_is_let_in_again(old: Old, run: Run) -> Non
     door = ("--door", old.up.door, "--certificate-authority", str(old.up.authority_file))
     run(
         "identity", "create", "leaked", "-n", "team", *door, "--audience", "gate.example.com",
-        "-o", "leaked.json", "--force",
+        "--credentials-out", "leaked.json", "--force",
     )  # fmt: skip
     assert old.at_the_gate(old.token("leaked")) == 200
     assert old.at_the_gate(old.tokens["revoked"]) == 401

@@ -170,6 +170,16 @@ def add_credentials(parser: ArgumentParser) -> None:
     )
 
 
+def add_credentials_out(
+    parser: ArgumentParser,
+    summary: str = "the credentials file to write (default: NAME.json); - for stdout",
+    *,
+    required: bool = False,
+) -> None:
+    """Add --credentials-out."""
+    parser.add_argument("--credentials-out", metavar="FILE", required=required, help=summary)
+
+
 # The door and the tokens of an identity
 
 

@@ -29,7 +29,17 @@ class Renamed(NamedTuple):
     unless: str = "--"
 
 
-RENAMED = (Renamed(("kubeconfig",), "--kubeconfig[ =](.+)", "--kubeconfig-out {}"),)
+_FILE = "(?!(?:text|json|yaml)$)(.+)"
+_WRITERS = ("identity create", "identity rotate", "identity federate")
+RENAMED = (
+    Renamed(("kubeconfig",), "--kubeconfig[ =](.+)", "--kubeconfig-out {}"),
+    Renamed(_WRITERS, f"(?:-o|--credentials)[ =]{_FILE}", "--credentials-out {}"),
+    Renamed(("identity rotate",), "--output-dir[ =](.+)", "--credentials-out {}"),
+    Renamed(
+        ("identity create", "identity authorize"),
+        "(?:-o|--output)[ =](json|yaml)", "-o {} --dry-run=client", unless="--dry-run",
+    ),  # until 0.2.0: it used to write nothing
+)  # fmt: skip
 
 
 def refuse_renamed(name: str, words: Sequence[str]) -> None:
@@ -61,7 +71,7 @@ def _option(words: Sequence[str]) -> tuple[str, int]:
     """Return the first option with its value, and how many words both take."""
     word = words[0]
     if not word.startswith("--") and len(word) > 2:
-        return f"{word[:2]} {word[2:]}", 1
+        return f"{word[:2]} {word[2:].removeprefix('=')}", 1
     has_value = len(words) > 1 and (words[1] == "-" or not words[1].startswith("-"))
     taken = 2 if "=" not in word and has_value else 1
     return " ".join(words[:taken]), taken

@@ -265,11 +265,6 @@ def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = 
 
 def check_place(path: str) -> None:
     """Raise UsageError unless a regular file can be written to, or created at, this path."""
-    if path in ("json", "yaml"):  # the values of -o in other commands
-        raise UsageError(
-            "-o names the credentials file",
-            f"the output format is --output; to write a file of that name: -o ./{path}",
-        )
     if path == "-":
         raise UsageError("stdout is used for something else", "name a file")
     folder = os.path.dirname(path) or "."

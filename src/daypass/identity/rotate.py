@@ -184,7 +184,7 @@ def rotate_all(
     except OSError as error:
         raise UsageError(
             f"the folder {folder} can't be written to: {error.strerror}",
-            "name another: --output-dir DIR",
+            "name another: --credentials-out DIR",
         ) from None
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
     try:

@@ -23,7 +23,7 @@ LINES = {
     "verify": ["verify", URL, *AUTHORITY],
     "create": ["identity", "create", "bot", *DOOR, *AUTHORITY],
     "federate": [
-        "identity", "federate", "ci", "-o", "ci.json", "--source", "variable:TOKEN",
+        "identity", "federate", "ci", "--credentials-out", "ci.json", "--source", "variable:TOKEN",
         "--issuer", "https://ci.example.com", "--subject", "repo:a/b", *DOOR,
         "--issuer-authority", "authority.pem",
     ],

@@ -125,7 +125,7 @@ def assert_printable(text: str) -> None:
         ["identity", "show", "bot", "-o", "json"],
         ["identity", "show", "bot", "-o", "yaml"],
         ["identity", "revoke", "bot"],
-        ["identity", "rotate", "bot", "-o", "-"],
+        ["identity", "rotate", "bot", "--credentials-out", "-"],
         ["identity", "delete", "bot", "--dry-run"],
         ["identity", "reap", "-A", "--dry-run"],
         ["policy", "check", "--service-account", "bot", "--audience", "a"],

@@ -258,7 +258,8 @@ sys.exit(main(sys.argv[1:]))
 CLUSTER = ("apply", "diff", "init", "remove", "render", "verify https://a.example.com/kubernetes")
 IDENTITY = (
     "authorize bot --in a --role view", "create bot", "delete bot",
-    "federate bot --issuer https://i.example.com --subject s --source github -o f --merge f",
+    "federate bot --issuer https://i.example.com --subject s --source github --merge f"
+    " --credentials-out f",
     "list", "reap", "revoke bot", "rotate bot", "show bot", "unauthorize bot --in a",
 )  # fmt: skip
 GATE = (

@@ -38,7 +38,7 @@ LINES = {
         "daypass identity authorize bot -n team --in alice,bob --role view",
     ),
     "identity federate bot": (
-        "--issuer URL, --subject S, --source SOURCE and --credentials",
+        "--issuer URL, --subject S, --source SOURCE and --credentials-out FILE",
         "daypass identity federate ci -n team",
     ),
     "identity authorize bot --in a --role view --cluster-role x": (

@@ -17,8 +17,22 @@ LINES = {
     "kubeconfig --server https://a --kubeconfig x": (
         "kubeconfig --server https://a --kubeconfig-out x"
     ),
+    "identity create bot -o bot.json": "identity create bot --credentials-out bot.json",
+    "identity create bot --credentials=-": "identity create bot --credentials-out -",
+    "identity create bot -o=yaml": "identity create bot -o yaml --dry-run=client",
+    "identity authorize bot --in alice --role view --output json": (
+        "identity authorize bot --in alice --role view -o json --dry-run=client"
+    ),
+    "identity rotate bot -obot.json -n team": (
+        "identity rotate bot --credentials-out bot.json -n team"
+    ),
+    "identity rotate --all --output-dir out": "identity rotate --all --credentials-out out",
+    "identity federate ci --issuer https://a --subject s --source github -o ci.json": (
+        "identity federate ci --issuer https://a --subject s --source github"
+        " --credentials-out ci.json"
+    ),
 }
-"""One for each row of the table: an old command line, and the new one."""
+"""At least one for each row of the table: an old command line, and the new one."""
 
 
 @pytest.mark.parametrize(("old", "new"), LINES.items(), ids=LINES)
@@ -62,6 +76,7 @@ ROWS = (
     [
         ("id create", "bot -o 'a b.json' -n x", "bot --credentials-out 'a b.json' -n x"),
         ("id create", "bot -ob.json", "bot --credentials-out b.json"),
+        ("id create", "bot -o=b.json", "bot --credentials-out b.json"),
         ("id create", "bot --credentials=b.json", "bot --credentials-out b.json"),
         ("id create", "bot -o -", "bot --credentials-out -"),
         ("id create", "bot -o yaml", "bot -o yaml --dry-run=client"),

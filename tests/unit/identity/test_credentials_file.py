@@ -186,7 +186,6 @@ def test_only_credentials_of_the_same_identity_are_overwritten(
         ("link.json", "link.json"),
         ("pipe", "pipe"),
         ("/dev/null", "/dev/null"),
-        ("yaml", "-o ./yaml"),
     ],
 )
 def test_force_does_not_replace_anything_but_a_regular_file(

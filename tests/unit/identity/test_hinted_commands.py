@@ -119,7 +119,7 @@ class Row:
 
 
 CREATE = "identity create bot -n team"
-IN_NOPE = "identity create bot -n nope --expires 90d -o 'a bot.json'"
+IN_NOPE = "identity create bot -n nope --expires 90d --credentials-out 'a bot.json'"
 AT_DOOR = {"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"}
 ROWS = [
     Row("identity rotate bot -n team", "identity list -n team"),
@@ -128,8 +128,8 @@ ROWS = [
     Row("identity list -n nope", "identity list -A"),
     Row("identity revoke bot -n team", f"{CREATE} --adopt", a_foreign_account),
     Row(CREATE, "identity rotate bot -n team", an_identity_with_two_tokens),
-    Row("identity rotate bot -n team -o new.json", f"{CREATE} --door", an_identity_without_a_door,
-        fill=AT_DOOR),
+    Row("identity rotate bot -n team --credentials-out new.json", f"{CREATE} --door",
+        an_identity_without_a_door, fill=AT_DOOR),
     Row("identity rotate bot -n team", f"{CREATE} --expires 90d", an_expired_identity),
     Row("identity rotate bot -n team", CREATE, a_revoked_identity),
     Row("identity show bot -n team", "identity delete bot -n team", an_identity_without_an_account),

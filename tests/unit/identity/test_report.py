@@ -71,7 +71,7 @@ def test_the_embedded_api_server_gives_a_note_and_no_finding(
     assert token is not None
     monkeypatch.setattr(Cluster, "open", lambda **_: world.as_holder_of(token))
     assert main(["identity", "create", "bot", "--door", "https://d.test/k", "--audience", "a",
-                 "-o", "-"]) == 0  # fmt: skip
+                 "--credentials-out", "-"]) == 0  # fmt: skip
     capsys.readouterr()
     for arguments in (["list"], ["show", "bot"]):
         assert main(["identity", *arguments, "--check"]) == 0

@@ -6,9 +6,9 @@ COMMANDS = (
     "federate",
 )  # fmt: skip
 EPILOG = """examples:
-  daypass identity create bot -n team --config daypass.yaml -o bot.json
+  daypass identity create bot -n team --config daypass.yaml --credentials-out bot.json
   daypass identity list -A
-  daypass identity rotate bot -n team -o bot.json
+  daypass identity rotate bot -n team --credentials-out bot.json
 
 `daypass identity COMMAND --help` describes each of them.
 """

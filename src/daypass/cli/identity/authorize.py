@@ -18,7 +18,8 @@ EPILOG = """examples:
   daypass identity authorize bot -n team --in alice,bob --role view
   daypass identity authorize bot -n team --in alice --role edit --yes
   daypass identity authorize bot -n team --in alice --cluster-role pipelines-runner
-  daypass identity authorize bot -n team --in alice --role view -o yaml > grant.yaml
+  daypass identity authorize bot -n team --in alice --role view \\
+    --dry-run=client -o yaml > grant.yaml
 
 In each namespace it creates a RoleBinding and an AuthorizationPolicy of Istio, always both, like
 Kubeflow's own access management. Kubeflow's UI lists them.
@@ -55,9 +56,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--dry-run", choices=("client", "server"), help="create nothing: show what would be created"
     )
     add_output(
-        parser, "print the objects instead of creating them",
-        choices=("yaml", "json"), short=True, has_default=False,
-    )  # fmt: skip
+        parser, "with --dry-run: print the objects", choices=("text", "json", "yaml"), short=True
+    )
     add_cluster(parser)
 
 
@@ -105,12 +105,11 @@ def run(args: Namespace) -> int:
             accept_risks=args.yes,
         )
         documents = plan(cluster, request, warn=warn)
-        only_shown = args.dry_run or args.output
-        if args.dry_run == "server" or not only_shown:
+        if args.dry_run != "client":
             documents = apply(cluster, documents, dry_run=args.dry_run == "server")
-        if args.output:
+        if args.output != "text":
             write_objects(documents, args.output)
-        done = "would have" if only_shown else "has"
+        done = "would have" if args.dry_run else "has"
         for namespace in namespaces:
             names = [each for each in documents if each["metadata"]["namespace"] == namespace]
             kinds = " and ".join(each["kind"] for each in names)

@@ -13,6 +13,7 @@ from daypass.cli import log, warn, write
 from daypass.cli.options import (
     DoorOptions,
     add_cluster,
+    add_credentials_out,
     add_door,
     add_identity,
     add_output,
@@ -33,9 +34,9 @@ EXTRA = "admin"
 SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml
-  daypass identity create bot -n team --domain serving --expires 90d -o bot.json
+  daypass identity create bot -n team --expires 90d --credentials-out bot.json
   daypass identity create bot -n team --door https://ekf.example.com/kubernetes --audience gate
-  daypass identity create bot -n team --output yaml > bot.yaml   for GitOps: nothing is created
+  daypass identity create bot -n team --dry-run=client -o yaml > bot.yaml        for GitOps
 
 It can be run again at any time: it creates what is missing and keeps what exists.
 """
@@ -44,10 +45,7 @@ It can be run again at any time: it creates what is missing and keeps what exist
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser, "the ServiceAccount's name")
-    parser.add_argument(
-        "-o", "--credentials", metavar="FILE",
-        help="the credentials file to write (default: NAME.json); - for stdout",
-    )  # fmt: skip
+    add_credentials_out(parser)
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.add_argument(
         "--expires", metavar="TIME",
@@ -61,8 +59,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--dry-run", choices=("client", "server"), help="create nothing, show what would be created"
     )
     add_output(
-        parser, "create nothing, print the objects (without any token)",
-        choices=("yaml", "json"), has_default=False,
+        parser, "with --dry-run: print the objects (without any token)",
+        choices=("text", "json", "yaml"), short=True,
     )  # fmt: skip
     add_door(parser)
     add_cluster(parser)
@@ -70,14 +68,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Create the identity, or print its objects."""
-    is_shown = bool(args.output or args.dry_run)
-    if is_shown and args.credentials is not None:
-        raise UsageError("no credentials are made with --output and --dry-run", "leave -o out")
-    if is_shown and args.create_namespace:
-        raise UsageError("nothing is created with --output and --dry-run", "leave one out")
+    if args.dry_run and args.credentials_out is not None:
+        raise UsageError("--dry-run writes no credentials", "leave --credentials-out out")
+    if args.dry_run and args.create_namespace:
+        raise UsageError("--dry-run creates nothing", "leave --create-namespace out")
     seconds = _seconds_until_expiry(args.expires)  # before any request
     door = DoorOptions(args)
-    return _show(args, door, seconds) if is_shown else _create(args, door, seconds)
+    return _show(args, door, seconds) if args.dry_run else _create(args, door, seconds)
 
 
 def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
@@ -87,7 +84,7 @@ def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         from daypass.identity.model import find_account
         from daypass.kube.errors import NotFoundError, missing_namespace
 
-        path = args.credentials or f"{args.name}.json"
+        path = args.credentials_out or f"{args.name}.json"
         if path != "-":
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
@@ -125,10 +122,10 @@ def _create_namespace(cluster: Cluster, namespace: str) -> None:
 def _given(args: Namespace) -> list[str]:
     """Return the options of this command line, for a hint that repeats it."""
     values = {
-        "-o": args.credentials, "--expires": args.expires, "--config": args.config,
-        "--domain": args.domain, "--door": args.door, "--audience": args.audience,
-        "--certificate-authority": args.certificate_authority, "--lifetime": args.lifetime,
-        "--kubeconfig": args.kubeconfig, "--context": args.context,
+        "--credentials-out": args.credentials_out, "--expires": args.expires,
+        "--config": args.config, "--domain": args.domain, "--door": args.door,
+        "--certificate-authority": args.certificate_authority, "--audience": args.audience,
+        "--lifetime": args.lifetime, "--kubeconfig": args.kubeconfig, "--context": args.context,
     }  # fmt: skip
     return as_words(values) + (["--force"] if args.force else [])
 
@@ -184,11 +181,11 @@ def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         if args.dry_run == "server" and cluster is not None:
             documents = dry_run(cluster, documents)
         embedded = cluster is not None and cluster.is_embedded()
-        if args.output is None and cluster is not None and not embedded:
+        if args.output == "text" and cluster is not None and not embedded:
             _log_missing_label(cluster, name.namespace)
         if spec.watcher_namespace is not None:
             documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
-    if args.output is None:
+    if args.output == "text":
         for document in documents:
             metadata = document["metadata"]
             log(f"would apply {document['kind']} {metadata['namespace']}/{metadata['name']}")
@@ -224,7 +221,7 @@ def _existing(
 ) -> tuple[Cluster | None, IdentityName, Account | None, str | None]:
     """Return the cluster, the name, its ServiceAccount, and the name of its live Secret.
 
-    With --output, an unreachable cluster is only warned about.
+    With -o json and yaml, an unreachable cluster is only warned about.
     """
     from daypass.identity.create import reusable_secret
     from daypass.identity.model import IdentityName, find_account
@@ -237,7 +234,7 @@ def _existing(
         account = find_account(cluster, name)
         return cluster, name, account, reusable_secret(cluster, account, warn)
     except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
-        if args.dry_run == "server" or not args.output:
+        if args.dry_run == "server" or args.output == "text":
             raise
         warn(f"what exists in the cluster is not known: {error.fact}", error.hint)
     namespace = args.namespace or (cluster.namespace if cluster else "default")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, warn, write
-from daypass.cli.options import DoorOptions, add_cluster, add_door, add_identity, open_identity
+from daypass.cli.options import (
+    DoorOptions,
+    add_cluster,
+    add_credentials_out,
+    add_door,
+    add_identity,
+    add_output,
+    open_identity,
+)
+from daypass.cli.output import write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
 EXTRA = "admin"
 SUMMARY = "create an identity that CI jobs use with their own OIDC tokens"
 EPILOG = """examples:
-  daypass identity federate ci -n team --config daypass.yaml -o ci.json \\
+  daypass identity federate ci -n team --credentials-out ci.json \\
     --issuer https://token.actions.githubusercontent.com \\
     --subject repo:org/app:ref:refs/heads/main --source github > authentication.yaml
 
@@ -52,13 +61,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--source", required=True, metavar="SOURCE",
         help="where the client finds its OIDC token: github, file:PATH or variable:NAME",
     )  # fmt: skip
-    parser.add_argument(
-        "-o", "--credentials", required=True, metavar="FILE", help="the credentials file to write"
-    )
+    add_credentials_out(parser, "the credentials file to write", required=True)
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
+    add_output(
+        parser, "the configuration's format (default: yaml)", choices=("yaml", "json"), short=True
+    )
     add_door(parser)
     add_cluster(parser)
 
@@ -78,17 +88,20 @@ def run(args: Namespace) -> int:
         from daypass.render.authentication_config import authentication_configuration
         from daypass.render.yaml import stream
 
-        refuse_other_file(args.credentials, name)
+        refuse_other_file(args.credentials_out, name)
         account = find_account(cluster, name)
         settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
         federation = _federation(args, name, settings, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
-    write_file(args.credentials, federation.file_content())
-    write(stream([authentication]))
+    write_file(args.credentials_out, federation.file_content())
+    if args.output == "json":
+        write_json(authentication)
+    else:
+        write(stream([authentication]))
     log(
         f"identity {name} is for {', '.join(federation.trusted.users)}",
-        f"credentials file: {args.credentials}\n"
+        f"credentials file: {args.credentials_out}\n"
         "it works once the output is the API server's --authentication-config",
     )
     return 0

@@ -17,7 +17,7 @@ EXTRA = "admin"
 SUMMARY = "revoke all long-lived tokens of an identity now, and the tokens bound to them"
 EPILOG = """examples:
   daypass identity revoke bot -n team
-  daypass identity create bot -n team -o bot.json        give it a new token
+  daypass identity create bot -n team --credentials-out bot.json     give it a new token
 
 The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
 of it too, or the gate of the cluster could not be updated.

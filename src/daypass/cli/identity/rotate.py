@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass.cli import log, write, write_printable
-from daypass.cli.options import add_cluster, add_output, open_cluster
+from daypass.cli.options import add_cluster, add_credentials_out, add_output, open_cluster
 from daypass.cli.output import write_json
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 EXTRA = "admin"
 SUMMARY = "give an identity a new long-lived token; the old one keeps working for a while"
 EPILOG = """examples:
-  daypass identity rotate bot -n team -o bot.json
+  daypass identity rotate bot -n team --credentials-out bot.json
   daypass identity rotate bot -n team --overlap 0                   revokes the old one now
-  daypass identity rotate --all -A --older-than 90d --output-dir credentials
+  daypass identity rotate --all -A --older-than 90d --credentials-out credentials
 
 If a token may have leaked, use `daypass identity revoke`, then `create`. The old token is deleted
 by `daypass identity reap`, or by the next rotation after its time.
@@ -33,10 +33,11 @@ by `daypass identity reap`, or by the next rotation after its time.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
-    parser.add_argument(
-        "-o", "--credentials", metavar="FILE",
-        help="the credentials file to write (default: NAME.json); - for stdout",
-    )  # fmt: skip
+    add_credentials_out(
+        parser,
+        "the credentials file to write (default: NAME.json); - for stdout; with --all a folder, for"
+        " NAMESPACE/NAME.json",
+    )
     parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
     parser.add_argument(
         "--overlap", metavar="TIME", default="1d",
@@ -49,8 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--older-than", type=parse_seconds, metavar="TIME",
         help="only those whose token is older, such as 90d",
     )  # fmt: skip
-    many.add_argument("--output-dir", metavar="DIR", help="for DIR/NAMESPACE/NAME.json")
-    add_output(parser, "the summary")
+    add_output(parser, "the summary", short=True)
     add_cluster(parser)
 
 
@@ -70,21 +70,18 @@ def run(args: Namespace) -> int:
 
 def _check(args: Namespace) -> None:
     if args.all:
-        if args.name or args.credentials or args.force:
+        if args.name or args.force:
+            raise UsageError("--all can't be combined with NAME or --force", "leave one out")
+        if args.credentials_out in (None, "", "-"):
             raise UsageError(
-                "--all can't be combined with NAME, -o or --force",
-                "its files go to --output-dir DIR",
-            )
-        if not args.output_dir:
-            raise UsageError(
-                "--all needs a folder for credentials files", "name it: --output-dir DIR"
+                "--all needs a folder for credentials files", "name it: --credentials-out DIR"
             )
         return
-    if args.older_than is not None or args.output_dir or args.all_namespaces:
-        raise UsageError("--older-than, --output-dir and -A are for many", "add --all")
+    if args.older_than is not None or args.all_namespaces:
+        raise UsageError("--older-than and -A are for many identities", "add --all")
     if not args.name:
         raise UsageError("no identity is named", "name one, or --all")
-    if args.credentials == "-" and args.output == "json":
+    if args.credentials_out == "-" and args.output == "json":
         raise UsageError("both the credentials and the summary would go to stdout", "name a file")
 
 
@@ -95,7 +92,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     from daypass.identity.tokens import token_secrets
 
     name = IdentityName.parse(cluster.namespace, args.name)
-    path = args.credentials or f"{args.name}.json"
+    path = args.credentials_out or f"{args.name}.json"
     if path != "-":
         check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
     rotated = rotate(
@@ -123,7 +120,9 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     namespace = None if args.all_namespaces else cluster.namespace
     targets = find_targets(cluster, namespace, older_than_seconds=args.older_than or 0)
     outcomes: list[RotationOutcome] = []
-    for outcome in rotate_all(cluster, targets, args.output_dir, overlap_seconds=overlap_seconds):
+    for outcome in rotate_all(
+        cluster, targets, args.credentials_out, overlap_seconds=overlap_seconds
+    ):
         outcomes.append(outcome)
         _progress(len(outcomes), len(targets))
     outcomes.sort(key=lambda outcome: outcome.name)
