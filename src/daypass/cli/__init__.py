@@ -41,12 +41,20 @@ _OPTIONS = {
     "lifetime_seconds=3600": "--lifetime 1h",
 }
 """Arguments that hints of the library name, and the options that commands have for them."""
+color = "auto"
+"""The value of --color."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code. Raises only if DAYPASS_DEBUG=1 is set."""
+    global color
+    color, words = "auto", sys.argv[1:] if argv is None else argv
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
+        if any(word.startswith("--color") for word in words):
+            from daypass.cli.colour import take_option
+
+            color, words = take_option(words)
+        code = _run(words)
         write("")  # flushes while an error can still be reported
         return code
     except SystemExit as stop:  # raised by argparse
@@ -96,27 +104,32 @@ def write_printable(text: str) -> None:
     write(mask_unprintable(text, keep="\n\t"))
 
 
-def log(fact: str, hint: str = "") -> None:
+def log(fact: str, hint: str = "", *, level: str = "") -> None:
     """Write a message to stderr: the fact, and below it, indented, what to do next.
 
-    Errors of stderr itself (a full disk, a closed pipe) are ignored.
+    `level`: warning or failure, for its colour. Errors of stderr itself (a full disk, a closed
+    pipe) are ignored.
     """
     from daypass._core.text import mask_unprintable
 
     if sys.stderr is None:
         return
+    head = "daypass: warning:" if level == "warning" else "daypass:"
     first, *rest = fact.split("\n")
-    lines = [f"daypass: {first}", *(f"  {line}" for line in (*rest, *hint.split("\n")) if line)]
+    lines = [f" {first}", *(f"\n  {line}" for line in (*rest, *hint.split("\n")) if line), "\n"]
     try:
-        for line in lines:
-            sys.stderr.write(mask_unprintable(line) + "\n")
+        if level:
+            from daypass.cli.colour import paint
+
+            head = paint(level, head, sys.stderr)
+        sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
     except (OSError, ValueError):
         pass
 
 
 def warn(fact: str, hint: str = "") -> None:
     """Write a warning to stderr: the command goes on."""
-    log(f"warning: {fact}", hint)
+    log(fact, hint, level="warning")
 
 
 def _run(arguments: list[str]) -> int:
@@ -149,12 +162,13 @@ def _report(error: Exception) -> int:
         hint = error.hint
         for argument, option in _OPTIONS.items():
             hint = hint.replace(argument, option)
-        log(error.fact, hint)
+        log(error.fact, hint, level="failure")
         return error.exit_code
     # Not its text: an unexpected error may quote anything, secrets included.
     log(
         f"daypass has a bug: {type(error).__name__}",
         "run it again with DAYPASS_DEBUG=1, and report what it prints",
+        level="failure",
     )
     return 1
 

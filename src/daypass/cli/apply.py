@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass.cli import log, write_printable
+from daypass.cli import log
 from daypass.cli.deployment import (
     confirm,
     counts,
@@ -18,7 +18,7 @@ from daypass.cli.deployment import (
     plan_json,
 )
 from daypass.cli.options import add_cluster, add_output, add_timeout, add_tree, tree_folder
-from daypass.cli.output import write_json
+from daypass.cli.output import write_changes, write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -81,8 +81,7 @@ def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     if args.output == "json":
         write_json(plan_json(plan), indent=None)
     else:
-        write_printable(diffs(plan, whole=args.dry_run))
-        write_printable(overview(plan))
+        write_changes(diffs(plan, whole=args.dry_run) + overview(plan))
     log(f"{state.cluster.connection.server}: {counts(plan)}")
     for need in plan.missing:
         log(f"{name_of_need(need)} is not there: the certificate of {need.host} and its key")

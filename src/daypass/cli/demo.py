@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command
+from daypass.cli import write
+from daypass.cli.colour import paint
 
 if TYPE_CHECKING:
     from daypass.local.demo import DemoStep
@@ -24,7 +26,6 @@ examples:
 
 Everything listens on loopback, on free ports, and is removed afterwards. It needs no cluster.
 """
-_STYLES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "red": "1;31"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,11 +64,11 @@ def _run_steps(stack: "LocalStack", stop: threading.Event, started: float) -> bo
     """Run and print the steps; return whether all went as expected, None if interrupted."""
     from daypass.local.demo import run_demo
 
-    _print(_paint("bold", "daypass: an API server, a door and a gate, on this machine"))
+    _print(paint("bold", "daypass: an API server, a door and a gate, on this machine"))
     _print(f"  door  {stack.door}\n  gate  {stack.gate}")
 
     def note(text: str) -> None:
-        _print(_paint("dim", f"    ... {text}"))
+        _print(paint("dim", f"    ... {text}"))
 
     wrong = 0
     for number, step in enumerate(run_demo(stack, stop.wait, note), start=1):
@@ -77,22 +78,22 @@ def _run_steps(stack: "LocalStack", stop: threading.Event, started: float) -> bo
         wrong += not step.as_expected
         if number == 2:
             elapsed = SYSTEM_CLOCK.monotonic() - started
-            _print(_paint("dim", f"     the first token, {elapsed:.1f} s after the start"))
+            _print(paint("dim", f"     the first token, {elapsed:.1f} s after the start"))
     _print()
     if wrong:
-        _print(_paint("red", f"{wrong} of {number} steps did not go as expected"))
+        _print(paint("failure", f"{wrong} of {number} steps did not go as expected"))
     else:
-        _print(_paint("green", f"all {number} steps went as expected"))
+        _print(paint("ok", f"all {number} steps went as expected"))
     return not wrong
 
 
 def _show(number: int, step: "DemoStep") -> None:
     if step.as_expected:
-        mark = _paint("yellow", "refused") if step.refusal else _paint("green", "done")
+        mark = paint("warning", "refused") if step.refusal else paint("ok", "done")
     else:
-        mark = _paint("red", "UNEXPECTED")
-    _print(f"\n{number:>2}. {_paint('bold', step.title)}  [{mark}]")
-    _print(_paint("dim", f"    > {step.request}"))
+        mark = paint("failure", "UNEXPECTED")
+    _print(f"\n{number:>2}. {paint('bold', step.title)}  [{mark}]")
+    _print(paint("dim", f"    > {step.request}"))
     for line in step.answer:
         _print(f"      {line}")
 
@@ -103,7 +104,7 @@ def _invite(stack: "LocalStack") -> None:
     program = Path(sys.argv[0]).resolve()
     check = f"{stack.door}/api/v1/namespaces/default/serviceaccounts/default/token"
     _print(f"""
-{_paint("bold", "It keeps running. Try this in another terminal:")}
+{paint("bold", "It keeps running. Try this in another terminal:")}
 
   export DAYPASS_CREDENTIALS={file}
   {command("token")}
@@ -112,15 +113,8 @@ def _invite(stack: "LocalStack") -> None:
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'
 
-{_paint("dim", f"daypass is {program}; Ctrl-C stops it and removes everything")}""")
-
-
-def _paint(style: str, text: str) -> str:
-    """Return the text in this style, unchanged if stdout is no terminal or has no colours."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return text
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+{paint("dim", f"daypass is {program}; Ctrl-C stops it and removes everything")}""")
 
 
 def _print(text: str = "") -> None:
-    print(text, flush=True)
+    write(f"{text}\n")

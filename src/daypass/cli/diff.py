@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import log, write_printable
+from daypass.cli import log
 from daypass.cli.deployment import counts, diffs, log_risks, open_plan, overview, plan_json
 from daypass.cli.options import add_cluster, add_output, add_tree, tree_folder
-from daypass.cli.output import write_json
+from daypass.cli.output import write_changes, write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -56,9 +56,8 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
         document = {"files": changes, "uncommitted": uncommitted, **plan_json(plan)}
         write_json(document, indent=None)
     else:
-        write_printable("".join(drift.diff() for drift in files))
-        write_printable(diffs(plan, whole=True))
-        write_printable(overview(plan))
+        write_changes("".join(drift.diff() for drift in files))
+        write_changes(diffs(plan, whole=True) + overview(plan))
     folder = tree_folder(args)
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     for path in uncommitted:

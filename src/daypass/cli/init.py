@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass.cli import log, write_printable
+from daypass.cli import log
 from daypass.cli.options import add_cluster, connect
+from daypass.cli.output import write_changes
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ArgumentGroup
@@ -95,7 +96,7 @@ def run(args: Namespace) -> int:
     questions = terminal(lambda words: log(*words.split("\n", 1)))
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
     if args.dry_run:
-        write_printable("".join(edit.diff(args.folder) for edit in plan.edits))
+        write_changes("".join(edit.diff(args.folder) for edit in plan.edits))
         return 0
     _write_and_commit(args, plan)
     _log_next_steps(args, plan)

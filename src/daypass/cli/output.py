@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from daypass._core.text import printable
+from daypass._core.text import mask_unprintable, printable
 from daypass.cli import write
+from daypass.cli.colour import paint, paint_changes
 
 _LONGEST_CELL_CHARACTERS = 4000
 
@@ -26,6 +27,11 @@ def as_text(document: object, output: str, *, indent: int | None = 2) -> str:
     return str(yaml.safe_dump(document, sort_keys=False))
 
 
+def write_changes(text: str) -> None:
+    """Print diffs, and what happens to each object, in colours."""
+    write(paint_changes(mask_unprintable(text, keep="\n\t")))
+
+
 def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
     """Print objects as `yaml` (documents) or `json` (a List), for `kubectl apply -f -`.
 
@@ -42,15 +48,23 @@ def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
     write(stream(objects))
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with columns as wide as their contents, without control characters."""
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
+) -> str:
+    """Return a table with columns as wide as their contents, without control characters.
+
+    `styles`: of the last cell of each row.
+    """
     lines = [
         headings,
         *([printable(cell, _LONGEST_CELL_CHARACTERS) for cell in row] for row in rows),
     ]
     widths = [max(len(line[index]) for line in lines) for index in range(len(headings))]
-    return "".join(
+    drawn = [
         "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
         for line in lines
-    )
+    ]
+    for at, style in enumerate(styles, start=1):
+        last = lines[at][-1].rstrip()
+        drawn[at] = drawn[at].removesuffix(last) + paint(style, last)
+    return "".join(f"{line}\n" for line in (paint("bold", drawn[0]), *drawn[1:]))

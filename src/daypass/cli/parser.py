@@ -12,6 +12,7 @@ from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
+from daypass.cli.colour import CHOICES
 from daypass.cli.renamed import refuse_renamed
 
 HELP = ("-h", "--help")
@@ -28,6 +29,7 @@ EPILOG = f"""examples:
   daypass token --credentials bot.json        exchange them for a short-lived token
   daypass help identity create        describe a command
 
+Terminals get colours; --color always|never, NO_COLOR and CLICOLOR_FORCE change that everywhere.
 The documentation is in {docs_page("")}
 """
 
@@ -174,6 +176,8 @@ def make_parser(name: str, module: Any) -> Parser:
         parser.add_argument("command", metavar="COMMAND", help="one of those above")
     else:
         module.add_arguments(parser)
+    # `main` takes it out of the words; here it has its help and its completion.
+    parser.add_argument("--color", choices=CHOICES, help="auto (default): only on a terminal")
     return parser
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import log, write_printable
+from daypass.cli import log
 from daypass.cli.deployment import confirm, removals_json, removals_overview
 from daypass.cli.options import add_cluster, add_output, add_timeout, open_cluster
-from daypass.cli.output import write_json
+from daypass.cli.output import write_changes, write_json
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -71,6 +71,6 @@ def _show(args: Namespace, removals: list[Removal]) -> None:
     if args.output == "json":
         write_json({"objects": removals_json(removals)}, indent=None)
     else:
-        write_printable(removals_overview(removals))
+        write_changes(removals_overview(removals))
     if any(r.ref.kind == "ValidatingAdmissionPolicy" for r in removals):
         log("without the policy, nothing limits the short-lived tokens of identities any more")

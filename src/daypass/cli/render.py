@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
-from daypass.cli import log, write, write_printable
+from daypass.cli import log, write
 from daypass.cli.options import add_cluster, add_config, load_config
+from daypass.cli.output import write_changes
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
@@ -124,7 +125,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
     folder: Path = args.output
     found = drifts(folder, tree)
     for drift in found:
-        write_printable(drift.diff())
+        write_changes(drift.diff())
     if found:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         log(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, write
+from daypass.cli.colour import paint
 from daypass.cli.options import (
     DEFAULT_CONFIG,
     add_output,
@@ -88,8 +87,7 @@ def run(args: Namespace) -> int:
             bypasses = verify_gate_hosts(cluster, config)
             findings = {name: [*found, *bypasses] for name, found in findings.items()}
     if args.output == "text":
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        write(report.text(findings, colour=colour))
+        write(report.text(findings, paint))
     else:
         write(report.as_json(findings) if args.output == "json" else report.junit(findings))
     return 3 if report.has_failures(findings) else 0

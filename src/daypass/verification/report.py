@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from xml.etree import ElementTree
@@ -51,8 +51,6 @@ def skipped(check: str, fact: str) -> Finding:
 
 
 _MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
-_COLOURS = {Level.OK: "32", Level.WARNING: "33", Level.FAILURE: "31", Level.SKIPPED: "2"}
-
 Findings = Mapping[str, Sequence[Finding]]
 """By the name of the domain."""
 
@@ -62,17 +60,18 @@ def has_failures(findings: Findings) -> bool:
     return any(each.level is Level.FAILURE for found in findings.values() for each in found)
 
 
-def text(findings: Findings, *, colour: bool = False) -> str:
-    """Return a line per finding, with its hint below."""
+def text(findings: Findings, paint: Callable[[str, str], str] = lambda level, mark: mark) -> str:
+    """Return a line per finding, with its hint below.
+
+    `paint` gets the level and the mark of each, and returns the mark in the level's colour.
+    """
     lines: list[str] = []
     width = max((len(f.check) for each in findings.values() for f in each), default=0)
     indent = " " * (width + 6)
     for name, each in findings.items():
         lines.append(mask_unprintable(name, keep="\n"))
         for finding in each:
-            mark = _MARKS[finding.level]
-            if colour:
-                mark = f"\x1b[{_COLOURS[finding.level]}m{mark}\x1b[0m"
+            mark = paint(finding.level, _MARKS[finding.level])
             first, *more = mask_unprintable(finding.fact, keep="\n").split("\n")
             hint = mask_unprintable(finding.hint, keep="\n").split("\n")
             lines.append(f"  {mark} {finding.check:<{width}}  {first}")

@@ -29,7 +29,8 @@ def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
         "                 second\n"
         "  - plain-http   not looked at\n"
     )
-    assert "\x1b[31m✗" in report.text(FOUND, colour=True)
+    painted = report.text(FOUND, lambda level, mark: f"<{level}{mark}>")
+    assert "  <failure✗> api-server   it redirects" in painted
 
 
 def test_the_json_report_has_every_finding() -> None:

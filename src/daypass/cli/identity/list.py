@@ -112,4 +112,9 @@ def _text(
         return as_text(whole, output, indent=json_indent)
     if not examined:
         return ""
-    return table(HEADINGS, table_rows(examined, cluster.clock, wide=output == "wide"))
+    rows = table_rows(examined, cluster.clock, wide=output == "wide")
+    styles = [
+        "failure" if each.has_problems else "warning" if each.findings else "ok"
+        for each in examined
+    ]
+    return table(HEADINGS, rows, styles)

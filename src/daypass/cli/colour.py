@@ -1,0 +1,78 @@
+"""Colour: one rule for everything that commands print, and what the colours are.
+
+--color decides; else NO_COLOR and CLICOLOR_FORCE (https://bixense.com/clicolors), else whether the
+stream is a terminal. Text from elsewhere is masked before it is painted. Formats for programs are
+never painted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from daypass import cli
+from daypass._core.errors import UsageError
+from daypass._core.text import did_you_mean
+
+CHOICES = ("auto", "always", "never")
+_CODES = {
+    "bold": "1", "dim": "2", "place": "36",
+    "ok": "32", "warning": "33", "failure": "31", "skipped": "2",
+}  # fmt: skip
+_CHANGES = {
+    "--- ": "bold", "+++ ": "bold", "@@ ": "place", "-": "failure", "+": "ok",
+    "create ": "ok", "change ": "warning", "remove ": "failure", "release ": "warning",
+}  # fmt: skip
+
+
+def take_option(words: list[str]) -> tuple[str, list[str]]:
+    """Return the value of the last --color before `--`, and the words without that option.
+
+    The words of a command that another program is to run, or that are to be completed, are left
+    alone. Raises UsageError.
+    """
+    found, rest = "auto", list[str]()
+    if words[0] == "__complete" or (words[0] == "run" and "--" not in words):
+        return found, words
+    end = words.index("--") if "--" in words else len(words)
+    before = iter(words[:end])
+    for word in before:
+        name, equals, value = word.partition("=")
+        if name != "--color":
+            rest.append(word)
+            continue
+        found = value if equals else next(before, "")
+        if found not in CHOICES:
+            fact = f"--color: {found[:40]!r} is not one of {', '.join(CHOICES)}"
+            raise UsageError(fact, did_you_mean(found, CHOICES, "such as: --color never"))
+    return found, [*rest, *words[end:]]
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal that knows more than plain text."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def is_coloured(stream: TextIO | None) -> bool:
+    """Return whether text on this stream has colours."""
+    if cli.color != "auto":
+        return cli.color == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    return os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0") or is_terminal(stream)
+
+
+def paint(style: str, text: str, stream: TextIO | None = None) -> str:
+    """Return text for a stream (stdout by default) in a style, if that stream has colours."""
+    coloured = is_coloured(stream or sys.stdout)
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if coloured and text else text
+
+
+def paint_changes(text: str) -> str:
+    """Return unified diffs, and lines such as `create  KIND NAME`, painted for stdout."""
+    lines = []
+    for line in text.splitlines():
+        style = next((it for start, it in _CHANGES.items() if line.startswith(start)), None)
+        lines.append(paint(style, line) if style else line)
+    return "".join(f"{line}\n" for line in lines)
