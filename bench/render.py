@@ -32,7 +32,7 @@ def run(*, quick: bool) -> None:
         config.write_text(_config())
         render = [str(BIN / "daypass"), "render", "--config", str(config)]
         written = folder / "deploy"
-        subprocess.run([*render, "--output", str(written)], check=True, capture_output=True)
+        subprocess.run([*render, "--directory", str(written)], check=True, capture_output=True)
         libraries = [sys.executable, "-c", "import yaml, pydantic, argparse, hashlib, json"]
         kustomize = [str(BIN / "kubectl"), "kustomize", str(written)]
         found = compare(

@@ -272,7 +272,7 @@ def test_a_dry_run_changes_nothing_and_no_secret_is_shown(
 def test_diff_finds_drift_between_config_files_git_and_cluster(
     plane: ControlPlane, cluster: Cluster, folder: Path, run: Run
 ) -> None:
-    checked = ("render", "--output", "deploy", "--check", "--cluster")
+    checked = ("render", "--directory", "deploy", "--check", "--cluster")
 
     def assert_drift(code: int) -> None:
         run("diff", code=code)

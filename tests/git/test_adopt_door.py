@@ -55,7 +55,7 @@ def test_the_door_takes_over_the_host_and_the_prefix(repository: Path) -> None:
     assert [path["path"] for path in rule["http"]["paths"]] == ["/kubernetes"]
     git(repository, "add", "--all")  # files missing from git would be drift, too
     assert main(["render", "--config", str(repository / "daypass.yaml"),
-                 "--output", str(repository / "deploy"), "--check"]) == 0  # fmt: skip
+                 "--directory", str(repository / "deploy"), "--check"]) == 0  # fmt: skip
 
 
 def test_the_kustomization_gains_an_entry_and_keeps_the_rest(repository: Path) -> None:

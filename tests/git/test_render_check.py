@@ -11,7 +11,7 @@ from support.deploying import BOTH, ONLY_EKF
 from support.ekf import git
 from support.messages import check
 
-CHECK = ["render", "--output", "deploy", "--check"]
+CHECK = ["render", "--directory", "deploy", "--check"]
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def rendered(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with a config and what it renders to, all of it committed."""
     monkeypatch.chdir(repository)
     (repository / "daypass.yaml").write_text(BOTH)
-    assert main(["render", "--output", "deploy"]) == 0
+    assert main(["render", "--directory", "deploy"]) == 0
     git(repository, "add", "deploy", "daypass.yaml")
     git(repository, "commit", "-qm", "rendered")
     return repository
@@ -38,7 +38,7 @@ def test_an_unstaged_file_is_drift_until_it_is_staged(
     rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (rendered / "daypass.yaml").write_text(BOTH + "door: {replicas: 3}\n")
-    assert main(["render", "--output", "deploy"]) == 0
+    assert main(["render", "--directory", "deploy"]) == 0
     capsys.readouterr()
     assert main(CHECK) == 3
     captured = capsys.readouterr()
@@ -54,7 +54,7 @@ def test_new_and_removed_files_are_drift(
     rendered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (rendered / "daypass.yaml").write_text(ONLY_EKF)
-    assert main(["render", "--output", "deploy"]) == 0
+    assert main(["render", "--directory", "deploy"]) == 0
     git(rendered, "rm", "-q", "--cached", "deploy/base/service.yaml")
     capsys.readouterr()
     assert main(CHECK) == 3
@@ -68,5 +68,5 @@ def test_a_tree_outside_a_repository_is_compared_with_the_config_only(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "daypass.yaml").write_text(BOTH)
-    assert main(["render", "--output", "deploy"]) == 0
+    assert main(["render", "--directory", "deploy"]) == 0
     assert main(CHECK) == 0

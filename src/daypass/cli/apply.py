@@ -17,7 +17,7 @@ from daypass.cli.deployment import (
     overview,
     plan_json,
 )
-from daypass.cli.options import add_cluster, add_output, add_timeout, add_tree, tree_folder
+from daypass.cli.options import add_cluster, add_directory, add_output, add_timeout, tree_folder
 from daypass.cli.output import write_changes, write_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_tree(parser)
+    add_directory(parser)
     parser.add_argument(
         "--yes", action="store_true", help="don't ask for confirmation, even if it opens more"
     )

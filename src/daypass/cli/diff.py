@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from daypass._core.hints import command
 from daypass.cli import log
 from daypass.cli.deployment import counts, diffs, log_risks, open_plan, overview, plan_json
-from daypass.cli.options import add_cluster, add_output, add_tree, tree_folder
+from daypass.cli.options import add_cluster, add_directory, add_output, tree_folder
 from daypass.cli.output import write_changes, write_json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EPILOG = """\
 examples:
   daypass diff                     exit code 3 if anything differs
   daypass diff --output json
-  daypass render --output deploy --check      the files alone, without a cluster
+  daypass render --directory deploy --check   the files alone, without a cluster
 
 Nothing is changed. A dry run asks the API server what it would make of each object, so defaults and
 fields of other controllers are not differences. Secrets are never shown.
@@ -31,7 +31,7 @@ fields of other controllers are not differences. Secrets are never shown.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_tree(parser)
+    add_directory(parser)
     add_output(parser)
     add_cluster(parser)
 

@@ -103,19 +103,19 @@ def load_config(path: Path | str) -> Config:
     return load(path)
 
 
-def add_tree(parser: ArgumentParser) -> None:
-    """Add --config and --tree."""
+def add_directory(parser: ArgumentParser) -> None:
+    """Add --config and --directory."""
     add_config(parser)
     parser.add_argument(
-        "--tree", type=Path, metavar="DIR",
+        "--directory", type=Path, metavar="DIR",
         help="where the rendered files are (default: deploy/ next to the config)",
     )  # fmt: skip
 
 
 def tree_folder(args: Namespace) -> Path:
     """Return the folder of the rendered files."""
-    tree: Path | None = args.tree
-    return tree or Path(args.config).parent / "deploy"
+    folder: Path | None = args.directory
+    return folder or Path(args.config).parent / "deploy"
 
 
 # Output and waiting

@@ -33,6 +33,9 @@ _FILE = "(?!(?:text|json|yaml)$)(.+)"
 _WRITERS = ("identity create", "identity rotate", "identity federate")
 RENAMED = (
     Renamed(("kubeconfig",), "--kubeconfig[ =](.+)", "--kubeconfig-out {}"),
+    Renamed(("render",), "--output[ =](?!(?:tree|yaml|json)$)(.+)", "--directory {}"),
+    Renamed(("render",), "--format[ =](.+)", "-o {}"),
+    Renamed(("apply", "diff"), "--tree[ =](.+)", "--directory {}"),
     Renamed(_WRITERS, f"(?:-o|--credentials)[ =]{_FILE}", "--credentials-out {}"),
     Renamed(("identity rotate",), "--output-dir[ =](.+)", "--credentials-out {}"),
     Renamed(

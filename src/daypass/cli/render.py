@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
-from daypass.cli import log, write
-from daypass.cli.options import add_cluster, add_config, load_config
-from daypass.cli.output import write_changes
+from daypass.cli import log
+from daypass.cli.options import add_cluster, add_config, add_output, load_config
+from daypass.cli.output import write_changes, write_objects
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
@@ -20,10 +20,10 @@ EPILOG = """\
 examples:
   daypass render                               YAML on stdout
   daypass render | kubectl apply --server-side -f -
-  daypass render --output deploy               a kustomize tree: base/ and domains/NAME/
-  daypass render --output deploy --check       exit code 3 if deploy/ differs from the config, or
+  daypass render --directory deploy            a kustomize tree: base/ and domains/NAME/
+  daypass render --directory deploy --check    exit code 3 if deploy/ differs from the config, or
                                                git from deploy/
-  daypass render --output deploy --check --cluster       or the cluster differs from the config
+  daypass render --directory deploy --check --cluster    or the cluster differs from the config
   daypass render --domain ekf                  only what publishes this domain
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition,
@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="DIR",
+        "--directory", type=Path, metavar="DIR",
         help="write into this folder; files that are no longer rendered are removed",
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; show what --output would change and what git lacks; exit code 3 if "
+        help="write nothing; show what --directory would change and what git lacks; exit code 3 if "
         "there is anything",
     )  # fmt: skip
     parser.add_argument(
@@ -49,9 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--domain", metavar="NAME", help="only the objects of this domain's front")
     add_cluster(parser)
-    parser.add_argument(
-        "--format", choices=("tree", "yaml"),
-        help=f"tree: kustomize (default with --output); yaml: one stream, or DIR/{ONE_FILE}",
+    add_output(
+        parser,
+        f"tree: kustomize (default with --directory); yaml: one stream, or DIR/{ONE_FILE}; json: a"
+        " List on stdout",
+        choices=("tree", "yaml", "json"), short=True, has_default=False,
     )  # fmt: skip
 
 
@@ -67,36 +69,38 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     facts = read_facts(config)
-    if args.output is None:
+    if args.directory is None:
         if args.domain is not None:
-            write(stream(_of_domain(render_parts(config, facts), args.domain)))
+            write_objects(_of_domain(render_parts(config, facts), args.domain), args.output)
             return 0
-        write(stream(render_objects(config, facts)))
+        write_objects(render_objects(config, facts), args.output)
     else:
-        if args.format == "yaml":
+        if args.output == "yaml":
             tree = {ONE_FILE: MARK + stream(render_objects(config, facts))}
         else:
             tree = render_tree(config, facts)
         if args.check:
             return _check(args, tree)
-        _write(args.output, tree)
+        _write(args.directory, tree)
     log("these must exist or be set in addition:", "\n".join(prerequisite_notes(config)))
     return 0
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    if args.output is None and (args.check or args.format == "tree"):
-        option = "--check" if args.check else "--format tree"
-        raise UsageError(f"{option} needs a folder", "name it with --output DIR")
-    if args.cluster and (not args.check or args.format == "yaml"):
+    if args.directory is None and (args.check or args.output == "tree"):
+        option = "--check" if args.check else "-o tree"
+        raise UsageError(f"{option} needs a folder", "name it with --directory DIR")
+    if args.directory is not None and args.output == "json":
+        raise UsageError("-o json prints to stdout", "leave --directory out")
+    if args.cluster and (not args.check or args.output == "yaml"):
         raise UsageError(
             "--cluster goes with --check of a tree",
-            command("render", "--output", Placeholder("DIR"), "--check", "--cluster"),
+            command("render", "--directory", Placeholder("DIR"), "--check", "--cluster"),
         )
-    if args.output is not None and args.domain is not None:
+    if args.directory is not None and args.domain is not None:
         raise UsageError(
             "--domain goes to stdout: a tree has a folder for each domain anyway",
-            kubectl("kustomize", f"{args.output}/domains/{args.domain}"),
+            kubectl("kustomize", f"{args.directory}/domains/{args.domain}"),
         )
 
 
@@ -114,7 +118,7 @@ def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
 def _check_all(args: argparse.Namespace) -> int:
     from daypass.cli import diff
 
-    args.tree, args.output = args.output, "text"
+    args.output = "text"
     return diff.run(args)
 
 
@@ -122,7 +126,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
     from daypass.deploy.git import not_in_git
     from daypass.render.output_tree import drifts
 
-    folder: Path = args.output
+    folder: Path = args.directory
     found = drifts(folder, tree)
     for drift in found:
         write_changes(drift.diff())
@@ -130,7 +134,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         log(
             f"in {folder}, {count} would change: it differs from the config",
-            command("render", "--output", str(folder)),
+            command("render", "--directory", str(folder)),
         )
     uncommitted = not_in_git(folder, args.config, tree)
     for path in uncommitted:

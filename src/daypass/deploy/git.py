@@ -191,7 +191,7 @@ class Checkout:
                 raise GitError(
                     f"{change.path} has changes that are in no commit, and would be overwritten",
                     f"keep them: git -C {top} stash push {change.path}\n"
-                    f"drop them: {command('render', '--output', self._folder)}",
+                    f"drop them: {command('render', '--directory', self._folder)}",
                 )
 
     def uncommitted(self, tree: Mapping[str, str]) -> list[str]:

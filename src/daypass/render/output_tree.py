@@ -117,5 +117,5 @@ def _verify_free(folder: Path, drift: Drift) -> None:
         if step.is_symlink() or (step.exists() and (part is name or not step.is_dir())):
             raise OccupiedError(
                 f"{step} exists and was not rendered by daypass",
-                "name another folder with --output, or move it away",
+                "name another folder with --directory, or move it away",
             )

@@ -17,6 +17,10 @@ LINES = {
     "kubeconfig --server https://a --kubeconfig x": (
         "kubeconfig --server https://a --kubeconfig-out x"
     ),
+    "render --output deploy --check": "render --directory deploy --check",
+    "render --output=deploy --format yaml": "render --directory deploy -o yaml",
+    "apply --tree x --yes": "apply --directory x --yes",
+    "diff --tree=x": "diff --directory x",
     "identity create bot -o bot.json": "identity create bot --credentials-out bot.json",
     "identity create bot --credentials=-": "identity create bot --credentials-out -",
     "identity create bot -o=yaml": "identity create bot -o yaml --dry-run=client",

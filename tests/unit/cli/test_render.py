@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,11 +45,20 @@ def test_a_domain_renders_only_its_ingress(capsys: pytest.CaptureFixture[str]) -
     assert (only["kind"], only["metadata"]["name"]) == ("Ingress", "daypass-domain-ekf")
 
 
-@pytest.mark.parametrize("more", [[], ["--format", "yaml"]], ids=["tree", "yaml"])
+def test_json_has_the_objects_of_the_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--domain", "ekf"]):
+        printed = []
+        for output in ("yaml", "json"):
+            assert main(["render", *words, "-o", output]) == 0
+            printed.append(capsys.readouterr().out)
+        assert list(yaml.safe_load_all(printed[0])) == json.loads(printed[1])["items"]
+
+
+@pytest.mark.parametrize("more", [[], ["-o", "yaml"]], ids=["tree", "yaml"])
 def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    arguments = ["render", "--output", "deploy", *more]
+    arguments = ["render", "--directory", "deploy", *more]
     assert main([*arguments, "--check"]) == 3
     assert not (folder / "deploy").exists()
     assert main(arguments) == 0
@@ -60,7 +70,7 @@ def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     told = capsys.readouterr()
     assert "-  minReplicas: 2\n" in told.out
     assert "+  minReplicas: 3\n" in told.out
-    assert "daypass render --output deploy" in told.err
+    assert "daypass render --directory deploy" in told.err
     check(told.err, reason="findings")
 
 

@@ -73,10 +73,11 @@ POLICY_CHECK = {
 }
 RENDER = {
     "--check": "--check",
-    "--output deploy --cluster": "--check",
+    "--directory deploy --cluster": "--check",
     "--cluster --check": "--check",
-    "--format tree": "--format tree",
-    "--output deploy --domain ekf": "--domain",
+    "-o tree": "-o tree needs a folder",
+    "-o json --directory deploy": "-o json",
+    "--directory deploy --domain ekf": "--domain",
     "--domain nope": "'nope'",
     "--domain efk": "did you mean ekf?",
     "--config absent.yaml": "absent.yaml",

@@ -37,7 +37,7 @@ def test_a_new_repository_has_a_config_and_its_tree(
     check(captured.err, reason="next")
     assert load(folder / "daypass.yaml").domains["ekf"].host == "ekf.example.com"
     assert (folder / "deploy/kustomization.yaml").is_file()
-    paths = ["--config", str(folder / "daypass.yaml"), "--output", str(folder / "deploy")]
+    paths = ["--config", str(folder / "daypass.yaml"), "--directory", str(folder / "deploy")]
     assert main(["render", *paths, "--check"]) == 0
 
 
