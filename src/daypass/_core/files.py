@@ -153,10 +153,10 @@ def make_private_folder(path: str) -> None:
         except FileExistsError:
             pass
     status = os.lstat(path)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise UnsafeFileError(
-            f"{path} is not a folder of yours", "remove it, or name another folder"
-        )
+    if not stat.S_ISDIR(status.st_mode):
+        raise UnsafeFileError(f"{path} is not a folder", "name a folder")
+    if status.st_uid != os.geteuid():
+        raise UnsafeFileError(f"the folder {path} belongs to another user", "name another folder")
     if status.st_mode & 0o077:
         raise UnsafeFileError(
             f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",

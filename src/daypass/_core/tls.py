@@ -59,7 +59,7 @@ def _only(certificate_authority: str) -> ssl.SSLContext:
 def _not_pem() -> BadCertificateAuthorityError:
     return BadCertificateAuthorityError(
         "the certificate authority is not a PEM certificate",
-        "it begins with -----BEGIN CERTIFICATE-----",
+        "it takes the text of a certificate, which begins with -----BEGIN CERTIFICATE-----",
     )
 
 

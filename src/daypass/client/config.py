@@ -111,7 +111,7 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Credenti
             reason="conflicting-variables",
         )
     if file:
-        return _read_file(file)
+        return _read_file(file, f"the credentials file in {FILE_VARIABLE}")
     if not named:
         raise CredentialsError(
             "no credentials are configured",
@@ -122,9 +122,9 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Credenti
     return _read_variables(environ)
 
 
-def _read_file(path: str) -> CredentialsSource:
+def _read_file(path: str, what: str = "the credentials file") -> CredentialsSource:
     seen = ((path, fingerprint(path)),)
-    document = _read_secret_file(path, "the credentials file")
+    document = _read_secret_file(path, what)
     return CredentialsSource(origin=path, document=document, files=seen)
 
 
@@ -186,9 +186,8 @@ def _unreadable(path: str, what: str, error: OSError | ValueError) -> Credential
         hint = f"user {os.geteuid()} needs read access: `namei -l PATH` shows what denies it"
     elif "{" in path:
         hint = "it takes the path of a file, not its content"
-    return CredentialsError(
-        f"{what} cannot be read: {redact(path)}: {cause}", hint, reason="unreadable-file"
-    )
+    fact = f"{what} cannot be read: {redact(os.path.abspath(path))}: {cause}"
+    return CredentialsError(fact, hint, reason="unreadable-file")
 
 
 class CredentialsConfig:

@@ -14,6 +14,7 @@ import ssl
 
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
+from daypass._core.net import is_address
 from daypass._core.reasons import REASON_HEADER, Reason
 from daypass._core.status import Status, parse_retry_after
 from daypass._core.text import printable
@@ -324,7 +325,9 @@ def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Rout
     if stage == TLS:
         return DoorUnreachableError(
             f"{request.door.url} closed the connection during the TLS handshake",
-            "does the port speak TLS, and does the host's name lead to the door?",
+            "a door answers to its name: use the URL that its administrator published"
+            if is_address(request.door.address.host)
+            else "does the port speak TLS, and does the host's name lead to the door?",
             reason="tls-closed",
         )
     return DoorUnreachableError(
@@ -401,7 +404,8 @@ def _untrusted(
         has_expired = cause.verify_code == EXPIRED
         return DoorNotTrustedError(
             f"the certificate of {host} {'has expired' if has_expired else 'is not valid yet'}",
-            f"renew it; or this machine's clock, which is at {now}, is wrong",
+            ("renew it; or " if has_expired else "")
+            + f"this machine's clock, which is at {now}, may be wrong",
             reason="certificate-expired" if has_expired else "certificate-not-yet-valid",
         )
     if cause.verify_code not in UNKNOWN_ISSUER:
@@ -425,4 +429,6 @@ def _untrusted(
 
 
 def _first(route: Route) -> str:
-    return str(route.target) if route.proxy is None else f"the proxy {route.proxy.address}"
+    if route.proxy is None:
+        return f"the door {route.target}"
+    return f"the proxy {route.proxy.address} (HTTPS_PROXY)"

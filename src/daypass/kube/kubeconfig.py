@@ -213,6 +213,11 @@ def _merged(files: list[Path]) -> tuple[str | None, dict[str, Named]]:
     sections: dict[str, Named] = {}
     for path in files:
         document = _read_yaml(path)
+        if document.get("type") == "daypass":
+            raise KubeconfigError(
+                f"{path} is a credentials file of daypass, not a kubeconfig",
+                "name an administrator's kubeconfig: --kubeconfig FILE",
+            )
         current = current or text_of(document, "current-context", path)
         for section, kind in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
             for entry in _entries_of(document, section, path):

@@ -236,13 +236,19 @@ class Envoy:
         answer = json.loads(self.admin(f"/stats?format=json&filter={pattern}"))
         return {stat["name"]: stat["value"] for stat in answer["stats"] if "name" in stat}
 
+    def end_cause(self) -> str:
+        """Return how Envoy ended: "was killed (signal 9)", or "ended (exit code 1)"."""
+        code = self._child.wait()
+        return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
+
     def log_end(self, lines: int = 5) -> str:
-        """Return the last lines of the log."""
+        """Return the last lines of the log that are Envoy's own, not those of requests."""
         try:
             text = (self.folder / "envoy.log").read_text(errors="replace")
         except OSError:
             return ""
-        return "\n".join(line for line in text.splitlines()[-lines:])
+        own = [line for line in text.splitlines() if not line.startswith("{")]
+        return "\n".join(own[-lines:])
 
     def trim_log(self) -> None:
         """Empty a log that has become too large; Envoy goes on appending."""

@@ -177,7 +177,8 @@ class Supervisor:
         delay = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
         self._log(
-            f"Envoy has ended; a new one starts in {delay:g} s\n{self.envoy.process.log_end()}"
+            f"Envoy {self.envoy.process.end_cause()}; a new one starts in {delay:g} s\n"
+            f"{self.envoy.process.log_end()}"
         )
         if stop.wait(delay):
             return

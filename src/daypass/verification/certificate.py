@@ -120,11 +120,10 @@ def _judge_untrusted(
             "renew it, and check this machine's clock",
         )
     if error.verify_code in UNKNOWN_ISSUER:
-        issuer = f" {seen.issuer}" if seen is not None and seen.issuer else ""
+        issuer = f' "{seen.issuer}"' if seen is not None and seen.issuer else " an authority"
         return failure(
             "certificate",
-            f"the certificate of {host} is issued by an authority{issuer} that this machine does"
-            " not trust",
+            f"the certificate of {host} is signed by{issuer}, which is not trusted here",
             "for your own authority: --certificate-authority FILE, and the same in the credentials"
             " of clients",
         )
