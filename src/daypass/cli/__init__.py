@@ -35,7 +35,7 @@ COMMANDS = {
     "verify": "daypass.cli.verify",
     "version": "daypass.cli.version",
 }
-_ALSO = {"": "help", "-h": "help", "--help": "help", "-V": "version", "--version": "version"}
+ALSO = {"": "help", "-h": "help", "--help": "help", "-V": "version", "--version": "version"}
 _OPTIONS = {
     "audience=AUDIENCE": "--audience AUDIENCE",
     "lifetime_seconds=3600": "--lifetime 1h",
@@ -134,7 +134,11 @@ def warn(fact: str, hint: str = "") -> None:
 
 def _run(arguments: list[str]) -> int:
     name, rest = (arguments[0] if arguments else ""), arguments[1:]
-    name = _ALSO.get(name, name)
+    name = ALSO.get(name, name)
+    if name == "__complete":
+        from daypass.cli.completion import complete
+
+        return complete(rest or [""])
     if name not in COMMANDS:
         from daypass.cli.parser import unknown_command
 

@@ -1,257 +1,294 @@
-"""`daypass completion`: scripts for bash, zsh and fish, generated from the commands' parsers.
+"""Completion: `daypass completion` prints a shell's script, which calls `daypass __complete`.
 
-The scripts are self-contained: completing a word starts no Python. Each one finds the command that
-the line has reached (`at`: its words, joined by spaces). Then it offers the values of an option, or
-the command's subcommands, arguments and options, or else files. After `--` comes another command.
+`daypass __complete WORDS...` prints what the last word can become: a line `candidate<TAB>summary`
+for each, then `:` and a directive. Candidates and directives are those of cobra, so that kubectl
+completes `kubectl daypass` too: its plugins have a program `kubectl_complete-NAME` for that.
+
+Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR
+and PATH a file; CONTEXT, DOMAIN, NS and SA a name of that kind, and so the argument NAME. `NS[,NS]`
+is a list of them.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field, replace
+import io
+import os
+import re
+import sys
+from contextlib import closing, redirect_stderr, suppress
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from daypass import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 SUMMARY = "a script with which a shell completes daypass commands and options"
 EPILOG = """examples:
   daypass completion bash > ~/.local/share/bash-completion/completions/daypass
   daypass completion zsh > ~/.zfunc/_daypass            (with ~/.zfunc in fpath, before compinit)
   daypass completion fish > ~/.config/fish/completions/daypass.fish
+
+It completes identities, namespaces, domains and contexts, too. A cluster gets a second to answer.
+No credential plugin of a kubeconfig runs for it, since that may open a browser.
 """
-SHELLS = ("bash", "zsh", "fish")
-_FILES = ("FILE", "DIR", "PATH")
+FILES, NOTHING_ELSE, COMMAND = 0, 4, 64
+"""The shell completes files; nothing but the candidates; a command and its arguments, after `--`.
+The first two are cobra's. It ignores the third, and completes files."""
+CLUSTER_SECONDS = 1.0
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+=,%-]*")
+"""Shells insert a name from elsewhere as it is: it must not contain what they would expand."""
+
+Offer = tuple[dict[str, str], int]
+"""Candidates with their summaries, and a directive."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="the shell")
+    parser.add_argument("shell", metavar="SHELL", choices=tuple(_SCRIPTS), help="the shell")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
-    scripts: dict[str, Callable[[CommandWords], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
-    cli.write(scripts[args.shell](all_words()))
+    cli.write(_SCRIPTS[args.shell])
     return 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionWords:
-    """An option: its names, and what it takes: nothing (`""`), a `file`, or a `word`."""
-
-    names: tuple[str, ...]
-    summary: str
-    takes: str
-    choices: tuple[str, ...]
+def main_of_kubectl() -> int:
+    """Complete `kubectl daypass`: the program `kubectl_complete-daypass`."""
+    return cli.main(["__complete", *sys.argv[1:]])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandWords:
-    """A command: its options, its subcommands, and the words that its arguments can be."""
-
-    summary: str
-    options: tuple[OptionWords, ...] = ()
-    choices: tuple[str, ...] = ()
-    commands: dict[str, CommandWords] = field(default_factory=dict)
-
-    def walk(self, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], CommandWords]]:
-        """Return this command and all below it, each with the words that lead to it."""
-        below = [found for name, it in self.commands.items() for found in it.walk((*path, name))]
-        return [(path, self), *below]
-
-
-def all_words() -> CommandWords:
-    """Return every command with its options and subcommands."""
-    flags = tuple(
-        OptionWords(names=names, summary=summary, takes="", choices=())
-        for names, summary in ((("-h", "--help"), "show help"), (("-V", "--version"), "which"))
-    )
-    commands = {name: _module_words(name, home) for name, home in cli.COMMANDS.items()}
-    return CommandWords(summary="", options=flags, commands=commands)
+def complete(words: list[str]) -> int:
+    """Print the candidates for the last word, and never an error. Changes nothing."""
+    offered: dict[str, str] = {}
+    directive = NOTHING_ELSE
+    last = words[-1]
+    begun = re.sub("^-[^=]*=", "", last)
+    with redirect_stderr(io.StringIO()), suppress(Exception):
+        offered, directive = _offer(words[:-1], last)
+    lines = [
+        f"{word}\t{summary}".rstrip()
+        for word, summary in offered.items()
+        if word and word.startswith(last if word.startswith("-") else begun)
+    ]
+    with suppress(Exception):
+        cli.write("\n".join([*lines, f":{directive}", ""]))
+    return 0
 
 
-def _module_words(name: str, home: str) -> CommandWords:
+def _offer(typed: list[str], last: str) -> Offer:
+    from daypass.cli.colour import take_option
     from daypass.cli.parser import make_parser
 
-    module: Any = __import__(home, fromlist=["SUMMARY"])
-    below = {
-        sub: _module_words(f"{name} {sub}", f"{home}.{sub}")
-        for sub in getattr(module, "COMMANDS", ())
+    if typed[-1:] != ["--color"]:
+        typed = take_option(["", *typed])[1][1:]
+    if re.fullmatch(r"[0-9&]?[<>]+", "".join(typed[-1:])) or re.match(r"[0-9&]?[<>]", last):
+        return {}, FILES  # of a redirection, which is a word in bash
+    wants_help = typed[:1] == ["help"] and not last.startswith("-")
+    path: list[str] = []
+    module: Any = None
+    below = cli.COMMANDS
+    for word in typed[wants_help:]:
+        if below:
+            path.append(word)
+            module = import_module(below[word])
+            below = {each: f"{module.__name__}.{each}" for each in getattr(module, "COMMANDS", ())}
+    if below and not last.startswith("-"):
+        return {name: import_module(home).SUMMARY for name, home in below.items()}, NOTHING_ELSE
+    if wants_help:
+        return {}, NOTHING_ELSE
+    if not path:
+        also = {name: import_module(cli.COMMANDS[it]).SUMMARY for name, it in cli.ALSO.items()}
+        return also, NOTHING_ELSE
+    return _offer_argument(make_parser(" ".join(path), module), typed[len(path) :], last)
+
+
+def _offer_argument(parser: argparse.ArgumentParser, typed: list[str], last: str) -> Offer:
+    positional = [action for action in parser._actions if not action.option_strings]
+    if runs := any(str(each.metavar).startswith("--") for each in positional):
+        positional = []
+    given: dict[argparse.Action, str] = {}
+    wanting: argparse.Action | None = None
+    for word in typed:
+        option, value = _option(parser, word)
+        if wanting is not None:
+            given[wanting], wanting = word, None
+        elif word == "--":
+            return {}, COMMAND if runs else NOTHING_ELSE
+        elif option is not None:
+            given[option] = value or ""
+            wanting = option if value is None and option.nargs is None else None
+        elif positional and positional[0].nargs not in ("*", "+"):
+            positional.pop(0)
+    option, value = _option(parser, last)
+    if wanting is not None:
+        return _offer_value(wanting, last, given)
+    if option is not None and value is not None:
+        return _offer_value(option, value, given)
+    if positional and not last.startswith("-"):
+        return _offer_value(positional[0], last, given)
+    options = {
+        name: (action.help or "").partition(";")[0].partition(" (")[0]
+        for action in parser._actions
+        if action not in given or isinstance(action, argparse._AppendAction)
+        for name in action.option_strings
     }
-    return replace(_parser_words(make_parser(name, module), module.SUMMARY), commands=below)
+    return options, NOTHING_ELSE
 
 
-def _parser_words(parser: argparse.ArgumentParser, summary: str) -> CommandWords:
-    options: list[OptionWords] = []
-    choices: tuple[str, ...] = ()
-    for action in parser._actions:  # argparse has no public list of them
-        found = tuple(str(choice) for choice in action.choices or ())
-        if not action.option_strings:
-            choices += found
-            continue
-        takes = "" if action.nargs == 0 else "word"
-        if takes and (action.metavar in _FILES or getattr(action.type, "__name__", "") == "Path"):
-            takes = "file"
-        options.append(
-            OptionWords(
-                names=tuple(action.option_strings),
-                summary=(action.help or "").partition(";")[0].partition(" (")[0],
-                takes=takes,
-                choices=found,
-            )
-        )
-    return CommandWords(summary=summary, options=tuple(options), choices=choices)
+def _option(
+    parser: argparse.ArgumentParser, word: str
+) -> tuple[argparse.Action | None, str | None]:
+    """Return the option that a word names, and the value that it contains."""
+    known = parser._option_string_actions
+    name, equals, value = word.partition("=")
+    if name not in known and not word.startswith("--"):
+        name, equals, value = word[:2], word[2:], word[2:]  # -nteam
+    return known.get(name), value if equals else None
 
 
-_BASH = """\
-# bash completion of daypass; made by `daypass completion bash`
-_daypass() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} at="" word words=""
-    local i
+def _offer_value(
+    action: argparse.Action, begun: str, given: Mapping[argparse.Action, str]
+) -> Offer:
+    if action.choices is not None:
+        return dict.fromkeys(map(str, action.choices), ""), NOTHING_ELSE
+    kind, several, _ = str(action.metavar).partition("|")[0].partition("[,")
+    if kind in ("FILE", "DIR", "PATH"):
+        return {}, FILES
+    if kind == "NAME" and not action.option_strings:
+        kind = "SA"
+    before, comma, _ = begun.rpartition(",") if several else ("", "", "")
+    names = _names(kind, {option.dest: value for option, value in given.items()})
+    plain = set(filter(_PLAIN.fullmatch, names)).difference(before.split(","))
+    return dict.fromkeys([before + comma + each for each in sorted(plain)], ""), NOTHING_ELSE
+
+
+def _names(kind: str, given: Mapping[str, str]) -> list[str]:
+    """Return the names of a kind, in the files, the context and the namespace that are given."""
+    files = {each: _path(given[each]) for each in ("kubeconfig", "config") if given.get(each)}
+    kubeconfig = files.get("kubeconfig")
+    if kind == "DOMAIN":
+        from daypass.cli.options import DEFAULT_CONFIG, load_config
+
+        return list(load_config(files.get("config", DEFAULT_CONFIG)).domains)
+    if kind == "CONTEXT":
+        from daypass.kube.kubeconfig import context_names
+
+        return context_names(os.environ, kubeconfig=kubeconfig)
+    if kind in ("NS", "SA"):
+        context, namespace = given.get("context"), given.get("namespace")
+        return _ask_cluster(kind, kubeconfig, context, namespace)
+    return []
+
+
+def _path(word: str) -> str:
+    """Return the path that a word stands for, which no shell has expanded."""
+    return os.path.expanduser(os.path.expandvars(word.strip("'\"")))
+
+
+def _ask_cluster(
+    kind: str, kubeconfig: str | None, context: str | None, namespace: str | None
+) -> list[str]:
+    """Return the namespaces, or the identities of the namespace; none after CLUSTER_SECONDS."""
+    from daypass.identity.model import list_identities
+    from daypass.kube.cluster import Cluster
+    from daypass.kube.kubeconfig import find_connection_config
+    from daypass.kube.resources import NAMESPACES, name_of
+
+    connection = find_connection_config(
+        os.environ, kubeconfig=kubeconfig, context=context, namespace=namespace
+    )
+    if connection.plugin is not None:
+        return []  # it may open a browser, or ask for a password
+    cluster = Cluster(connection)
+    found: list[str] = []
+
+    def ask() -> None:
+        with suppress(Exception), closing(cluster):
+            if kind == "NS":
+                found.extend(map(name_of, cluster.list(NAMESPACES, metadata_only=True)))
+            else:
+                found.extend(it.name.name for it in list_identities(cluster, cluster.namespace))
+
+    # A thread, since no timeout of a socket covers all: DNS, TLS, slow bodies, retries.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CLUSTER_SECONDS)
+    return list(found)
+
+
+_BASH = r"""# bash completion of daypass
+_daypass() {
+    local piece=${COMP_WORDS[COMP_CWORD]} rest=${COMP_LINE:0:COMP_POINT}
+    local glued word line directive=0 n=-1 words=()
     COMPREPLY=()
-    if [[ $cur == "=" ]]; then
-        cur=""
-    elif [[ $prev == "=" ]]; then
-        prev=${{COMP_WORDS[COMP_CWORD-2]}}
+    # bash splits words at = and :, and replaces only the last piece.
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD + 1}"; do
+        if ((n < 0)) || [[ $rest == [[:space:]]* ]]; then words[++n]=$word; else words[n]+=$word; fi
+        rest=${rest#*"$word"}
+    done
+    if [[ -z ${piece//[=:]/} ]]; then piece=""; fi
+    glued=${words[n]%"$piece"}
+    glued=${glued#-*=}
+    while IFS= read -r line; do
+        case $line in
+            :*) directive=${line#:} ;;
+            *) line=${line%%$'\t'*}; COMPREPLY+=("${line#"$glued"}") ;;
+        esac
+    done < <(command daypass __complete "${words[@]:1}" 2>/dev/null </dev/null)
+    if ((directive == 64)); then
+        for ((n = 1; n < COMP_CWORD; n++)); do if [[ ${COMP_WORDS[n]} == -- ]]; then break; fi; done
+        if declare -F _command_offset >/dev/null; then _command_offset $((n + 1)); return; fi
+        if ((n + 1 == COMP_CWORD)); then COMPREPLY=($(compgen -c -- "$piece")); return; fi
     fi
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        word=${{COMP_WORDS[i]}}
-        if [[ $word == "--" ]]; then
-            if ((i == COMP_CWORD - 1)); then COMPREPLY=($(compgen -c -- "$cur")); fi
-            return
-        fi
-        case "$at $word" in
-            {commands}) at="${{at:+$at }}$word" ;;
-        esac
-    done
-    case "$at $prev" in
-{values}
-    esac
-    case "$at" in
-{words}
-    esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
-}}
-complete -o default -F _daypass daypass
+    if ((directive != 4)); then compopt -o default 2>/dev/null; fi
+}
+complete -F _daypass daypass
 """
-
-_ZSH = """\
-#compdef daypass
-# zsh completion of daypass; made by `daypass completion zsh`
-_daypass() {{
-    local cur=$words[CURRENT] prev=$words[CURRENT-1] at="" word
-    local -a offered
-    integer i
-    for ((i = 2; i < CURRENT; i++)); do
-        word=$words[i]
-        if [[ $word == "--" ]]; then
-            shift $i words; ((CURRENT -= i)); _normal; return
-        fi
-        case "$at $word" in
-            ({commands}) at="${{at:+$at }}$word" ;;
+_ZSH = r"""#compdef daypass
+# zsh completion of daypass
+_daypass() {
+    local line directive=0
+    local -a lines offered
+    lines=("${(@f)$(command daypass __complete "${(@Q)words[2,CURRENT]}" 2>/dev/null </dev/null)}")
+    for line in $lines; do
+        case $line in
+            (:*) directive=${line#:} ;;
+            (?*) offered+=("${${line//:/\\:}/$'\t'/:}") ;;
         esac
     done
-    if [[ $cur == --*=* ]]; then prev=${{cur%%=*}}; compset -P "*="; fi
-    case "$at $prev" in
-{values}
-    esac
-    case "$at" in
-{words}
-    esac
-    _describe -t words word offered || _files
-}}
+    if ((directive == 64)); then
+        integer n=${words[(i)--]}
+        shift $n words; ((CURRENT -= n)); _normal; return
+    fi
+    if [[ $words[CURRENT] == -*=* ]]; then compset -P "*="; fi
+    _describe -t daypass daypass offered || ((directive == 4)) || _files
+}
 if [[ $funcstack[1] == _daypass ]]; then _daypass "$@"; else compdef _daypass daypass; fi
 """
-
-_FISH = """\
-# fish completion of daypass; made by `daypass completion fish`
-function __daypass_at
-    set -l at
-    for word in (commandline -opc)[2..-1]
-        contains -- $word -- --; and return 1
-        contains -- "$at $word" {commands}; and set at (string trim -- "$at $word")
+_FISH = r"""# fish completion of daypass
+function __daypass_complete
+    set -l typed (commandline -opc)
+    set -l current (commandline -ct)
+    set -l lines (command daypass __complete $typed[2..-1] "$current" 2>/dev/null </dev/null)
+    set -l option (string match -r -- '^-[^=]*=' "$current")
+    set -l offered $lines[1..-2]
+    switch "$lines[-1]"
+        case :64
+            set -l after (math 1 + (contains -i -- -- $typed))
+            set -l line (string escape -- $typed[$after..-1]) "$current"
+            set offered (complete -C "$line")
+        case :0
+            set offered (__fish_complete_path (string replace -- "$option" '' "$current"))
     end
-    test "$at" = "$argv"
+    for line in $offered
+        printf '%s\n' "$option$line"
+    end
 end
-complete -c daypass -f
-{lines}
+complete -c daypass -f -a '(__daypass_complete)'
 """
-
-
-def bash(top: CommandWords) -> str:
-    """Return the script for bash."""
-    values, words = [], []
-    for path, it in top.walk():
-        at = " ".join(path)
-        for option in it.options:
-            if option.takes:
-                names = "|".join(f'"{at} {name}"' for name in option.names)
-                offer = f'words="{" ".join(option.choices)}"' if option.choices else "return"
-                reply = '; COMPREPLY=($(compgen -W "$words" -- "$cur")); return'
-                values.append(f"        {names}) {offer}{reply if option.choices else ''} ;;")
-        words.append(f'        "{at}") words="{" ".join(_offered(it))}" ;;')
-    return _BASH.format(commands=_commands(top), values="\n".join(values), words="\n".join(words))
-
-
-def zsh(top: CommandWords) -> str:
-    """Return the script for zsh."""
-    values, words = [], []
-    for path, it in top.walk():
-        at = " ".join(path)
-        for option in it.options:
-            if option.takes:
-                names = "|".join(f'"{at} {name}"' for name in option.names)
-                offer = f"compadd -- {' '.join(option.choices)}" if option.choices else "_files"
-                values.append(f"        ({names}) {offer}; return ;;")
-        offered = [_pair(name, summary) for name, summary in _offered(it).items()]
-        words.append(f'        ("{at}") offered=({" ".join(offered)}) ;;')
-    return _ZSH.format(commands=_commands(top), values="\n".join(values), words="\n".join(words))
-
-
-def fish(top: CommandWords) -> str:
-    """Return the script for fish."""
-    lines = []
-    for path, it in top.walk():
-        begin = f"complete -c daypass -n '__daypass_at {' '.join(path)}'"
-        for name, below in it.commands.items():
-            lines.append(f"{begin} -a {name} -d {_quoted(below.summary)}")
-        if it.choices and not it.commands:
-            lines.append(f"{begin} -a {_quoted(' '.join(it.choices))}")
-        for option in it.options:
-            names = " ".join(
-                f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
-                for name in option.names
-            )
-            takes = {"": "", "file": " -r -F", "word": " -x"}[option.takes]
-            if option.choices:
-                takes = f" -x -a {_quoted(' '.join(option.choices))}"
-            lines.append(f"{begin} {names}{takes} -d {_quoted(option.summary)}")
-    commands = " ".join(f"'{entry}'" for entry in _entries(top))
-    return _FISH.format(commands=commands, lines="\n".join(lines))
-
-
-def _entries(top: CommandWords) -> list[str]:
-    """Return for each command the words before it (`at`), a space, and its name."""
-    return [f"{' '.join(path[:-1])} {path[-1]}" for path, _ in top.walk() if path]
-
-
-def _commands(top: CommandWords) -> str:
-    return "|".join(f'"{entry}"' for entry in _entries(top))
-
-
-def _offered(words: CommandWords) -> dict[str, str]:
-    commands = {name: below.summary for name, below in words.commands.items()}
-    arguments = {} if commands else dict.fromkeys(words.choices, "")
-    options = {name: option.summary for option in words.options for name in option.names}
-    return {**commands, **arguments, **options}
-
-
-def _pair(name: str, summary: str) -> str:
-    return _quoted(f"{name}:{summary}" if summary else name)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\"'\"'") + "'"
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}

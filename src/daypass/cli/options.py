@@ -31,7 +31,7 @@ def add_cluster(parser: ArgumentParser) -> None:
     """Add --kubeconfig, --context and --namespace, as kubectl has them."""
     group = parser.add_argument_group("cluster")
     group.add_argument("--kubeconfig", metavar="FILE", help="instead of what KUBECONFIG names")
-    group.add_argument("--context", metavar="NAME", help="a context of the kubeconfig")
+    group.add_argument("--context", metavar="CONTEXT", help="a context of the kubeconfig")
     group.add_argument(
         "-n", "--namespace", metavar="NS", help="by default the namespace of the context"
     )
@@ -189,7 +189,7 @@ def add_door(parser: ArgumentParser) -> None:
     group.add_argument(
         "--config", metavar="FILE", help="the config file (default: daypass.yaml, if it exists)"
     )
-    group.add_argument("--domain", metavar="NAME", help="a domain of the config")
+    group.add_argument("--domain", metavar="DOMAIN", help="a domain of the config")
     group.add_argument("--door", metavar="URL", help="the door's URL, instead of a domain's")
     group.add_argument(
         "--certificate-authority", metavar="FILE",

@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cluster", action="store_true", help="with --check: compare with the cluster too"
     )
-    parser.add_argument("--domain", metavar="NAME", help="only the objects of this domain's front")
+    parser.add_argument(
+        "--domain", metavar="DOMAIN", help="only the objects of this domain's front"
+    )
     add_cluster(parser)
     add_output(
         parser,

@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kubeconfig", metavar="FILE", help="also read which hosts this cluster's gateway serves"
     )
-    parser.add_argument("--context", metavar="NAME", help="the same, by context")
+    parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)
     parser.add_argument(
         "--wait",

@@ -153,6 +153,11 @@ def find_connection_config(
     return found
 
 
+def context_names(environ: Mapping[str, str], *, kubeconfig: str | None = None) -> list[str]:
+    """Return the contexts among which kubectl would choose. Raises KubeconfigError."""
+    return list(_merged(_files(environ, kubeconfig))[1].get("contexts", ()))
+
+
 def _files(environ: Mapping[str, str], kubeconfig: str | None) -> list[Path]:
     if kubeconfig is not None:
         return [Path(kubeconfig).absolute()]

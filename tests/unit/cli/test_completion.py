@@ -1,96 +1,372 @@
-"""`daypass completion`: bash runs its script; the other scripts contain the same words."""
+"""`daypass __complete`: what it offers; and the shells and kubectl, which show it to a user."""
 
 from __future__ import annotations
 
+import json
+import os
+import pty
+import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
+import daypass
 from daypass import cli
-from daypass.cli.completion import SHELLS, all_words
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli.completion import COMMAND, FILES, NOTHING_ELSE
+from support.commands import command_parsers
+from support.fake_door import FakeDoor, answer, status_answer
 
-ASK = """
-source "$1"
-shift
-COMP_WORDS=("$@")
-COMP_CWORD=$(($# - 1))
-_daypass
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
+Offered = Callable[..., dict[str, str]]
+EVIL = ["$(touch x)", "`id`", "-A", ":0", "a b", "a\tb", "a\n:0", "a;b", "~root", "*", "a'b", "é"]
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The script for bash."""
-    from daypass.cli.completion import bash
+@pytest.fixture
+def offered(capsys: pytest.CaptureFixture[str]) -> Offered:
+    """Complete the last word; the candidates and their summaries, if the directive is this one."""
 
-    file = tmp_path_factory.mktemp("completion") / "daypass.bash"
-    file.write_text(bash(all_words()))
-    return file
+    def complete(*words: str, directive: int = NOTHING_ELSE) -> dict[str, str]:
+        assert cli.main(["__complete", *words]) == 0
+        out, err = capsys.readouterr()
+        *lines, last = out.splitlines()
+        assert (err, last) == ("", f":{directive}")
+        return {name: summary for name, _, summary in (line.partition("\t") for line in lines)}
 
-
-def complete(script: Path, *words: str) -> list[str]:
-    done = subprocess.run(
-        ["bash", "--norc", "-c", ASK, "bash", str(script), "daypass", *words],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert done.stderr == ""
-    return [line for line in done.stdout.splitlines() if line]
+    return complete
 
 
-def test_every_command_is_completed(script: Path) -> None:
-    offered = complete(script, "")
-    assert set(cli.COMMANDS) <= set(offered)
-    assert complete(script, "tok") == ["token"]
-    assert complete(script, "--ver") == ["--version"]
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Write the kubeconfig, for this API server with these contexts; the first is current."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", "kubeconfig")
+
+    def write(server: str = "https://127.0.0.1:9", *names: str, **user: object) -> None:
+        entry = {"cluster": "c", "user": "u", "namespace": "team"}
+        document = {
+            "current-context": names[0] if names else "one",
+            "contexts": [{"name": name, "context": entry} for name in names or ("one",)],
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": user or {"token": "SENTINEL"}}],
+        }
+        Path("kubeconfig").write_text(json.dumps(document))
+
+    return write
 
 
-def test_every_option_of_every_command_is_completed(script: Path) -> None:
-    for path, words in all_words().walk():
-        offered = set(complete(script, *path, "-"))
-        assert {name for option in words.options for name in option.names} <= offered
+def objects(*names: str, owned: bool = True) -> bytes:
+    """The API server's answer to a list of namespaces or identities."""
+    items = []
+    for name in names:
+        annotations = {"daypass.dev/identity": f"team/{name}"} if owned else {}
+        labels = {"app.kubernetes.io/managed-by": "daypass"}
+        metadata = {"name": name, "namespace": "team", "uid": "1"}
+        items.append({"metadata": {**metadata, "annotations": annotations, "labels": labels}})
+    return answer(200, json.dumps({"items": items, "metadata": {"resourceVersion": "1"}}))
+
+
+def test_every_command_is_offered_with_its_summary(offered: Offered) -> None:
+    parsers = command_parsers()
+    for path in [(), *parsers]:
+        below = {each[-1]: it for each, it in parsers.items() if each[:-1] == path}
+        if below:
+            found = offered(*path, "")
+            assert set(found) == set(below)
+            assert all(str(below[name].description).startswith(found[name]) for name in found)
+            assert all(found.values())
+            assert offered("help", *path, "") == found
+
+
+def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
+    for path, parser in command_parsers().items():
+        found = offered(*path, "-")
+        known = parser._option_string_actions
+        assert set(found) == set(known)
+        assert all((known[name].help or "").startswith(found[name]) for name in found)
+        assert found["--help"]
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("line", "directive", "candidates"),
     [
-        (["token", "--output", ""], ["text", "json", "header"]),
-        (["token", "--output", "j"], ["json"]),
-        (["token", "--output", "=", "he"], ["header"]),  # as bash splits --output=he
-        (["token", "--output", "="], ["text", "json", "header"]),
-        (["token", "--audience", ""], []),
-        (["token", "--credentials", ""], []),  # bash goes on with files
-        (["token", "--no-cache", "--aud"], ["--audience"]),
-        (["completion", "z"], ["zsh"]),
-        (["agent", "--log", "t"], ["text"]),
-        (["nonsense", "tok"], ["token"]),
-        (["run", "--", "--f"], []),
-        (["run", "--", "bash", "--f"], []),
+        ("tok", NOTHING_ELSE, "token"),
+        ("--v", NOTHING_ELSE, "--version"),
+        ("nonsense tok", NOTHING_ELSE, ""),
+        ("help tok", NOTHING_ELSE, "token"),
+        ("help token ", NOTHING_ELSE, ""),
+        ("policy re", NOTHING_ELSE, "render"),
+        ("--color never policy --color=never re", NOTHING_ELSE, "render"),
+        ("policy render --color a", NOTHING_ELSE, "auto always"),
+        ("completion z", NOTHING_ELSE, "zsh"),
+        ("token --output ", NOTHING_ELSE, "text json header"),
+        ("token --output j", NOTHING_ELSE, "json"),
+        ("token --output=he", NOTHING_ELSE, "header"),
+        ("token --nonsense=", NOTHING_ELSE, ""),
+        ("token --audience ", NOTHING_ELSE, ""),
+        ("token --credentials ", FILES, ""),
+        ("token --credentials=", FILES, ""),
+        ("token > ", FILES, ""),
+        ("token >tok", FILES, ""),
+        ("token --no-cache --aud", NOTHING_ELSE, "--audience"),
+        ("token --audience x --aud", NOTHING_ELSE, ""),
+        ("identity authorize bot --in x --in", NOTHING_ELSE, "--in"),
+        ("identity list -nteam -o ", NOTHING_ELSE, "table wide json yaml"),
+        ("run --fi", NOTHING_ELSE, "--file"),
+        ("run -- ", COMMAND, ""),
+        ("run --env X -- bash --f", COMMAND, ""),
+        ("token -- ", NOTHING_ELSE, ""),
+        ("", NOTHING_ELSE, " ".join(cli.COMMANDS)),
     ],
 )
-def test_completions_depend_on_the_words_before(
-    script: Path, words: list[str], offered: list[str]
+def test_what_is_offered_depends_on_the_words_before(
+    offered: Offered, line: str, directive: int, candidates: str
 ) -> None:
-    assert complete(script, *words) == offered
+    assert list(offered(*line.split(" "), directive=directive)) == candidates.split()
 
 
-def test_commands_are_completed_after_two_dashes(script: Path) -> None:
-    assert "bash" in complete(script, "run", "--file", "--", "bas")
+@pytest.mark.parametrize("line", ["completion zsh ", "run ", "token "])
+def test_options_are_offered_if_there_is_nothing_else(offered: Offered, line: str) -> None:
+    *command, last = line.split(" ")
+    assert offered(*command, last) == offered(*command, "-") != {}
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_each_script_contains_every_command_and_option(
-    shell: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("line", ["verify {}", "render {}--domain ", "identity create {}--domain="])
+@pytest.mark.parametrize("option", ["", "--config ~/other.yaml ", "--config='$HOME/other.yaml' "])
+def test_domains_are_those_of_the_config(
+    offered: Offered, line: str, option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert cli.main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for path, words in all_words().walk():
-        assert not path or path[-1] in script
-        for option in words.options:
-            for name in option.names:
-                assert name.lstrip("-") in script
+    monkeypatch.chdir(tmp_path)
+    file = Path.home() / "other.yaml" if option else Path("daypass.yaml")
+    domains = [f"  {name}: {{host: {name}.example.com, front: envoy}}" for name in ("lab", "ekf")]
+    file.write_text("\n".join(["version: 1", "domains:", *domains]))
+    assert list(offered(*line.format(option).split(" "))) == ["ekf", "lab"]
 
 
-def test_bash_accepts_its_script(script: Path) -> None:
-    subprocess.run(["bash", "-n", str(script)], check=True, timeout=60)
+@pytest.mark.parametrize("option", ["--kubeconfig kubeconfig", "--kubeconfig=./kubeconfig", ""])
+def test_contexts_are_those_of_the_kubeconfig(
+    offered: Offered, kubeconfig: Callable[..., None], option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig("https://127.0.0.1:9", "admin@a", "arn:aws:eks:eu:1:cluster/x", *EVIL)
+    if option:
+        monkeypatch.delenv("KUBECONFIG")
+    names = ["admin@a", "arn:aws:eks:eu:1:cluster/x"]
+    for command in (["identity", "list"], ["verify"], ["apply"]):
+        assert list(offered(*command, *option.split(), "--context", "")) == names
+    assert list(offered("apply", *option.split(), "--context=arn:")) == names[1:]
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "candidates"),
+    [
+        ("identity show ", "/namespaces/team/serviceaccounts?", "bot ci"),
+        ("identity rotate c", "/namespaces/team/serviceaccounts?", "ci"),
+        ("identity delete -n other ", "/namespaces/other/serviceaccounts?", "bot ci"),
+        ("policy check --service-account b", "/namespaces/team/serviceaccounts?", "bot"),
+        ("identity list -n ", "/namespaces ", "bot ci"),
+        ("identity list --namespace=b", "/namespaces ", "bot"),
+        ("identity authorize bot --in ", "/namespaces ", "bot ci"),
+        ("identity authorize bot --in bot,", "/namespaces ", "bot,ci"),
+        ("identity show bot -n ", "/namespaces ", "bot ci"),
+    ],
+)
+def test_identities_and_namespaces_are_those_of_the_cluster(
+    offered: Offered, kubeconfig: Callable[..., None], line: str, path: str, candidates: str
+) -> None:
+    with FakeDoor(objects("ci", "bot", *EVIL), context=None) as server:
+        kubeconfig(server.url.removesuffix("/kubernetes"))
+        found = offered(*line.split(" "))
+    assert list(found) == candidates.split()
+    (request,) = server.requests
+    assert request.startswith(b"GET /api/v1" + path.encode())
+
+
+def test_a_service_account_that_is_no_identity_is_not_offered(
+    offered: Offered, kubeconfig: Callable[..., None]
+) -> None:
+    with FakeDoor(objects("default", owned=False), context=None) as server:
+        kubeconfig(server.url.removesuffix("/kubernetes"))
+        assert offered("identity", "show", "") == {}
+    assert server.requests
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["identity", "show", ""], ["identity", "list", "-n", ""], ["verify", ""],
+     ["apply", "--context", ""], ["identity", "show", "-n", "no namespace", ""]],
+    ids=" ".join,
+)  # fmt: skip
+@pytest.mark.parametrize("content", ["", "{", "[1]", "SENTINEL: \t&a *a", "\0"])
+def test_a_file_that_is_missing_or_broken_is_no_error(
+    offered: Offered, words: list[str], content: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", "kubeconfig")
+    for name in ("kubeconfig", "daypass.yaml") if content else ():
+        Path(name).write_text(content)
+    assert offered(*words) == {}
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 500, 503])
+def test_a_cluster_that_refuses_is_no_error(
+    offered: Offered, kubeconfig: Callable[..., None], code: int
+) -> None:
+    refusal = status_answer(code, "SENTINEL", "Retry-After: 1")
+    with FakeDoor(refusal, context=None) as server:
+        kubeconfig(server.url.removesuffix("/kubernetes"))
+        assert offered("identity", "list", "-n", "") == {}
+
+
+def test_no_credential_plugin_runs(
+    offered: Offered, kubeconfig: Callable[..., None], tmp_path: Path
+) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": ["ran"]}
+    with FakeDoor(objects("bot"), context=None) as server:
+        kubeconfig(server.url.removesuffix("/kubernetes"), exec=plugin)
+        assert offered("identity", "show", "") == {}
+        assert list(offered("apply", "--context", "")) == ["one"]
+    assert server.requests == []
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("trickles", [False, True])
+def test_a_cluster_that_hangs_delays_the_shell_for_a_second(
+    kubeconfig: Callable[..., None], trickles: bool
+) -> None:
+    ends = Event()
+
+    def hang(connection: Any) -> None:
+        if trickles:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
+        while not ends.wait(0.1):
+            if trickles:
+                connection.sendall(b" ")
+
+    with FakeDoor(hang, context=None) as server:
+        kubeconfig(server.url.removesuffix("/kubernetes"))
+        started = SYSTEM_CLOCK.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "daypass", "__complete", "identity", "show", ""],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        seconds = SYSTEM_CLOCK.monotonic() - started
+        ends.set()
+    assert (done.stdout, done.stderr) == (":4\n", "")
+    assert len(server.requests) == 1
+    assert 1 <= seconds < 5
+
+
+def test_a_command_is_completed_without_the_libraries_of_extras() -> None:
+    script = """
+import sys
+from daypass.cli import main
+main(["__complete", "identity", "create", "--do"])
+sys.exit(" ".join(sys.modules.keys() & {"httpx2", "pydantic", "yaml", "cryptography"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == "\n"
+    assert "--door" in done.stdout
+
+
+# Real shells, and the real kubectl
+
+SCRIPT = {
+    "bash": (["bash", "--norc", "-i"], "source <(daypass completion bash)"),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        "autoload -U compinit; compinit -u -D; source <(daypass completion zsh)",
+    ),
+}
+LINES = [
+    ("daypass tok", "daypass token "),
+    ("daypass token --output=he", "daypass token --output=header "),
+    ("daypass identity list --kubeconfig 'kubeconfig' --context ad", "--context admin@a "),
+    ("daypass apply --kubeconfig kubeconfig --context arn:aws:", "arn:aws:eks:eu:1:cluster/x "),
+    ("daypass apply --kubeconfig kubeconfig --context=arn:aws:e", "arn:aws:eks:eu:1:cluster/x "),
+    ("daypass verify --config kubec", "daypass verify --config kubeconfig "),
+    ("daypass run -- only-o", "daypass run -- only-one "),
+    ("daypass run --env X -- ls kubec", "-- ls kubeconfig "),
+]
+"""What is typed before a Tab, and how the line ends then."""
+
+
+@pytest.fixture
+def shell_environment(
+    kubeconfig: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig("https://127.0.0.1:9", "admin@a", "arn:aws:eks:eu:1:cluster/x")
+    (tmp_path / "only-one").touch(0o755)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{tmp_path}:{os.environ['PATH']}")
+    for name, value in {"TERM": "dumb", "COLUMNS": "200", "PS1": "> "}.items():
+        monkeypatch.setenv(name, value)
+
+
+def type_line(shell: str, line: str, wanted: str) -> str:
+    """Type a line and a Tab in an interactive shell until it shows what is wanted."""
+    command, setup = SCRIPT[shell]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        try:
+            screen = ""
+            os.write(ours, f"stty columns 200; {setup}; echo rea''dy\n".encode())
+            for typed, awaited in (("", "\nready"), (f"{line}\t", wanted)):
+                os.write(ours, typed.encode())
+                while awaited not in screen:
+                    screen += os.read(ours, 65536).decode()
+            return screen
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("shell_environment")
+@pytest.mark.parametrize("shell", SCRIPT)
+@pytest.mark.parametrize(("line", "completed"), LINES, ids=[line for line, _ in LINES])
+def test_a_tab_completes_the_line(shell: str, line: str, completed: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    type_line(shell, line, completed)
+
+
+@pytest.mark.usefixtures("shell_environment")
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("line", "completed"), LINES, ids=[line for line, _ in LINES])
+def test_fish_completes_the_line(line: str, completed: str) -> None:
+    script = "daypass completion fish | source; complete -C $argv[1]"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script, line],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    (candidate,) = done.stdout.splitlines()
+    before, word = line.rpartition(" ")[0], candidate.partition("\t")[0]
+    assert f"{before} {word} ".endswith(completed)
+    assert done.stderr == ""
+
+
+def kubectl(*words: str) -> str:
+    done = subprocess.run(
+        ["kubectl", *words], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
+
+
+@pytest.mark.usefixtures("shell_environment")
+def test_kubectl_runs_and_completes_daypass_as_its_plugin() -> None:
+    assert kubectl("daypass", "version") == f"daypass {daypass.__version__}\n"
+    assert (
+        kubectl("__complete", "daypass", "identity", "rev").splitlines()[0].startswith("revoke\t")
+    )
+    found = kubectl("__complete", "daypass", "apply", "--context=ad")
+    assert found.splitlines() == ["admin@a", ":4"]
+    assert kubectl("__complete", "daypass", "verify", "--config", "").splitlines() == [":0"]

@@ -9,7 +9,7 @@ import shlex
 import pytest
 
 from daypass.cli import COMMANDS, main
-from daypass.cli.completion import all_words
+from support.commands import command_parsers
 from support.hints import mistake_in
 from support.messages import check
 
@@ -67,7 +67,7 @@ def test_a_mistake_is_named_with_what_to_type_instead(
 def examples() -> list[str]:
     """The daypass commands in the examples of all help texts."""
     found = []
-    for path, _ in all_words().walk():
+    for path in [(), *command_parsers()]:
         home = ".".join([COMMANDS[path[0]], *path[1:]]) if path else "daypass.cli.parser"
         epilog = getattr(importlib.import_module(home), "EPILOG", "")
         text = re.sub(r"\s*\\\n\s*", " ", epilog)

@@ -1,0 +1,38 @@
+"""`kubectl daypass` with the real kubectl, on a real API server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.controlplane import ControlPlane
+from support.desk import Desk
+from support.lifecycle import make
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch, plane: ControlPlane) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+
+
+def kubectl(*words: str) -> list[str]:
+    done = subprocess.run(
+        ["kubectl", *words], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.splitlines()
+
+
+def test_kubectl_runs_daypass_and_completes_identities_and_namespaces(desk: Desk) -> None:
+    make(desk.cluster, desk.bot)
+    assert any(
+        line.split()[1:2] == ["bot"] for line in kubectl("daypass", "identity", "list", "-A")
+    )
+    complete = ("__complete", "daypass", "identity", "show")
+    assert kubectl(*complete, "-n", desk.namespace, "b") == ["bot", ":4"]
+    assert kubectl(*complete, "-n", desk.namespace[:-1]) == [desk.namespace, ":4"]
+    assert kubectl(*complete, "-n", "kube-system", "b") == [":4"]
