@@ -134,6 +134,14 @@ def test_a_missing_named_kubeconfig_is_an_error_without_a_fallback(
         find_connection_config({"HOME": "/nowhere", **environ}, **options)
 
 
+def test_a_credentials_file_of_daypass_is_not_taken_for_a_kubeconfig(tmp_path: Path) -> None:
+    file = tmp_path / "bot.json"
+    file.write_text('{"type": "daypass", "version": 1, "token": "hush"}')
+    with raises(KubeconfigError, match=r"bot\.json is a credentials file") as caught:
+        find_connection_config({}, kubeconfig=str(file))
+    assert "hush" not in str(caught.value)
+
+
 def test_a_missing_entry_is_reported_with_those_that_exist(write: Write) -> None:
     file = str(write())
     with raises(KubeconfigError, match=r"context 'two'\n.*: one$"):

@@ -28,7 +28,22 @@ from daypass.deploy.routes import NGINX_CONTROLLER, ListedObjects, PublishedHost
 Check = Callable[[str], str]
 FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
 _NOT_THIS = "-"
+_REQUIRED = {
+    "--host": "--host HOST",
+    "--front": f"--front {'|'.join(FRONTS)}",
+    "--tls": "--tls secret:NAME|issuer:NAME|outside",
+}
+"""Options without a default, in the order of the questions."""
 _ANYHOW = "choose another, or write the config without looking with --no-cluster"
+
+
+class UnansweredError(UsageError):
+    """There is no terminal, and no default for `option`."""
+
+    def __init__(self, option: str, question: str, choices: Sequence[str]) -> None:
+        known = f"; there is {', '.join(choices)}" if choices else ""
+        super().__init__(f"{question}: not known", f"give it with {option}{known}")
+        self.option = option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +72,7 @@ class Questions:
         """
         if self.read is None:
             if default is None:
-                known = f"; there is {', '.join(choices)}" if choices else ""
-                raise UsageError(f"{question}: not known", f"give it with {option}{known}")
+                raise UnansweredError(option, question, choices)
             return checked(option, default, check)
         for number, choice in enumerate(choices, 1):
             self.tell(f"  {number}  {choice}")
@@ -183,8 +197,24 @@ class _Setup:
 def resolve_options(
     options: InitOptions, found: DiscoveredCluster, questions: Questions
 ) -> NewConfig:
-    """Return what the config will contain. Raises UsageError."""
+    """Return what the config will contain. Raises UsageError, which names all that is missing."""
     setup = _Setup(options=options, found=found, questions=questions)
+    try:
+        return _resolve(setup)
+    except UnansweredError as missing:
+        given = {
+            "--host": options.hosts or options.named,
+            "--front": options.front,
+            "--tls": options.tls,
+        }
+        needed = [words for option, words in _REQUIRED.items() if not given[option]]
+        is_last = missing.option not in _REQUIRED or len(needed) == 1
+        hint = missing.hint if is_last else f"without a terminal, give {' '.join(needed)}"
+        raise UsageError(missing.fact, hint) from None
+
+
+def _resolve(setup: _Setup) -> NewConfig:
+    options, found, questions = setup.options, setup.found, setup.questions
     prefix = setup.resolve("--prefix", path_prefix) or USUAL_PREFIX
     hosts = _hosts(setup)
     for host in hosts.values():
