@@ -18,7 +18,7 @@ from daypass.cli.deployment import (
     plan_json,
 )
 from daypass.cli.options import add_cluster, add_directory, add_output, add_timeout, tree_folder
-from daypass.cli.output import write_changes, write_json
+from daypass.cli.output import write_changes, write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -78,8 +78,8 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
-    if args.output == "json":
-        write_json(plan_json(plan), indent=None)
+    if args.output != "text":
+        write_data(plan_json(plan), args.output, indent=None)
     else:
         write_changes(diffs(plan, whole=args.dry_run) + overview(plan))
     log(f"{state.cluster.connection.server}: {counts(plan)}")

@@ -108,7 +108,7 @@ def _invite(stack: "LocalStack") -> None:
 
   export DAYPASS_CREDENTIALS={file}
   {command("token")}
-  {command("token", "--output", "header")} | curl --cacert {authority} -H @- {stack.gate}/hello
+  {command("token", "-o", "header")} | curl --cacert {authority} -H @- {stack.gate}/hello
   curl --cacert {authority} {check}
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'

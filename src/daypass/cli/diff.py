@@ -8,7 +8,7 @@ from daypass._core.hints import command
 from daypass.cli import log
 from daypass.cli.deployment import counts, diffs, log_risks, open_plan, overview, plan_json
 from daypass.cli.options import add_cluster, add_directory, add_output, tree_folder
-from daypass.cli.output import write_changes, write_json
+from daypass.cli.output import write_changes, write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -21,7 +21,7 @@ SUMMARY = "compare the config with the rendered files, with git and with the clu
 EPILOG = """\
 examples:
   daypass diff                     exit code 3 if anything differs
-  daypass diff --output json
+  daypass diff -o json
   daypass render --directory deploy --check   the files alone, without a cluster
 
 Nothing is changed. A dry run asks the API server what it would make of each object, so defaults and
@@ -51,10 +51,10 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:
-    if args.output == "json":
+    if args.output != "text":
         changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
         document = {"files": changes, "uncommitted": uncommitted, **plan_json(plan)}
-        write_json(document, indent=None)
+        write_data(document, args.output, indent=None)
     else:
         write_changes("".join(drift.diff() for drift in files))
         write_changes(diffs(plan, whole=True) + overview(plan))

@@ -32,6 +32,7 @@ def parse_simple(
     words = iter(argv)
     for word in words:
         name, equals, value = word.partition("=")
+        name = "--output" if name == "-o" else name
         if word in flags:
             options[word] = ""
             continue

@@ -123,16 +123,14 @@ def tree_folder(args: Namespace) -> Path:
 
 def add_output(
     parser: ArgumentParser,
-    summary: str | None = None,
+    summary: str = "the format of the output (default: text)",
     *,
-    choices: Sequence[str] = ("text", "json"),
-    short: bool = False,
+    choices: Sequence[str] = ("text", "json", "yaml"),
     has_default: bool = True,
 ) -> None:
-    """Add --output with these formats, the first one by default. `short`: -o too."""
-    names = ("-o", "--output") if short else ("--output",)
+    """Add -o and --output with these formats, the first one by default."""
     default = choices[0] if has_default else None
-    parser.add_argument(*names, choices=choices, default=default, help=summary)
+    parser.add_argument("-o", "--output", choices=choices, default=default, help=summary)
 
 
 def add_timeout(parser: ArgumentParser, summary: str) -> None:

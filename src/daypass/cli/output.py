@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daypass._core.text import mask_unprintable, printable
@@ -13,18 +13,23 @@ from daypass.cli.colour import paint, paint_changes
 _LONGEST_CELL_CHARACTERS = 4000
 
 
-def write_json(document: object, *, indent: int | None = 2) -> None:
-    """Print a JSON document."""
-    write(as_text(document, "json", indent=indent))
+def write_data(data: object, output: str, *, indent: int | None = 2) -> None:
+    """Print data as `json` or `yaml`."""
+    write(as_text(data, output, indent=indent))
 
 
-def as_text(document: object, output: str, *, indent: int | None = 2) -> str:
-    """Return a document as `json` or `yaml`."""
+def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
+    """Return data as `json` or `yaml`."""
     if output == "json":
-        return json.dumps(document, indent=indent) + "\n"
-    import yaml
+        return json.dumps(data, indent=indent) + "\n"
+    from daypass.render.yaml import document
 
-    return str(yaml.safe_dump(document, sort_keys=False))
+    return document(json.loads(json.dumps(data)), ascii_only=True)  # no tuples or enumerations
+
+
+def flat_yaml(fields: Mapping[str, object]) -> str:
+    """Return fields as YAML with JSON values, without PyYAML, which the base package lacks."""
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
 def write_changes(text: str) -> None:
@@ -41,7 +46,7 @@ def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
 
     objects = [without_server_fields(document) for document in documents]
     if output == "json":
-        write_json({"apiVersion": "v1", "kind": "List", "items": objects})
+        write_data({"apiVersion": "v1", "kind": "List", "items": objects}, "json")
         return
     from daypass.render.yaml import stream
 

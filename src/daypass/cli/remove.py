@@ -8,7 +8,7 @@ from daypass._core.hints import command
 from daypass.cli import log
 from daypass.cli.deployment import confirm, removals_json, removals_overview
 from daypass.cli.options import add_cluster, add_output, add_timeout, open_cluster
-from daypass.cli.output import write_changes, write_json
+from daypass.cli.output import write_changes, write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -68,8 +68,8 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, removals: list[Removal]) -> None:
-    if args.output == "json":
-        write_json({"objects": removals_json(removals)}, indent=None)
+    if args.output != "text":
+        write_data({"objects": removals_json(removals)}, args.output, indent=None)
     else:
         write_changes(removals_overview(removals))
     if any(r.ref.kind == "ValidatingAdmissionPolicy" for r in removals):

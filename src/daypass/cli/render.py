@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         f"tree: kustomize (default with --directory); yaml: one stream, or DIR/{ONE_FILE}; json: a"
         " List on stdout",
-        choices=("tree", "yaml", "json"), short=True, has_default=False,
+        choices=("tree", "yaml", "json"), has_default=False,
     )  # fmt: skip
 
 

@@ -21,9 +21,9 @@ SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
   daypass token                                   with the audience of the credentials
   daypass token --audience gate --lifetime 30m
-  daypass token --output header | curl -H @- https://ekf.example.com/pipeline/apis/v1beta1/healthz
+  daypass token -o header | curl -H @- https://ekf.example.com/pipeline/apis/v1beta1/healthz
 """
-_OUTPUTS = ("text", "json", "header")
+_OUTPUTS = ("text", "json", "yaml", "header")
 _VALUED = ("--audience", "--lifetime", "--credentials", "--output")
 
 
@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_token_request(parser)
     add_output(
         parser,
-        "the token (default), JSON with its expiry, or a header for curl -H @-",
+        "the token (default), JSON or YAML with its expiry, or a header for curl -H @-",
         choices=_OUTPUTS,
     )
     parser.add_argument(

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import gc
-import json
 import os
 import shlex
 import shutil
@@ -19,6 +18,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import log
 from daypass.cli.options import add_config, add_output, load_config
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
@@ -34,7 +34,7 @@ EPILOG = """\
 examples:
   daypass up                                  the door of ./daypass.yaml
   daypass up --config doors/lab.yaml          of another file
-  daypass up --output json | read -r line     where it listens, as soon as it listens
+  daypass up -o json | read -r line     where it listens, as soon as it listens
 
 It watches the file: a change takes effect a moment later and drops no connection; an invalid one
 is refused, and everything continues as before. Ctrl-C stops it.
@@ -65,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the certificate authority is stored "
         "(default: a folder of $XDG_STATE_HOME/daypass for each config file)",
     )  # fmt: skip
-    add_output(parser, "json: one line on stdout once everything accepts connections")
+    add_output(
+        parser, "json (one line), yaml: where it listens, once everything accepts connections"
+    )
 
 
 def _close_after_seconds(text: str) -> int:
@@ -131,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
             folders.is_started = True
             try:
                 trusted = folders.state / "authority.crt"
-                _report(supervisor, trusted, kubeconfig, as_json=args.output == "json")
+                _report(supervisor, trusted, kubeconfig, output=args.output)
                 supervisor.run(stop, reload)
             finally:
                 supervisor.stop()
@@ -162,7 +164,7 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
 
 
 def _report(
-    supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, as_json: bool
+    supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, output: str
 ) -> None:
     from daypass._core.net import bracketed
     from daypass.local.api_backend import check
@@ -173,7 +175,7 @@ def _report(
     ports = envoy.ports
     doors = [f"https://{bracketed(each)}:{ports['door']}{prefix}" for each in door.exposure.hosts]
     gates = [f"https://{bracketed(each)}:{ports['gate']}" for each in gate.hosts] if gate else []
-    if as_json:
+    if output != "text":
         listens = envoy.settings.listens
         listen = {name: str(replace(listens[name], port=ports[name])) for name in listens}
         ready: dict[str, object] = {
@@ -184,7 +186,7 @@ def _report(
         }
         if kubeconfig is not None:
             ready["kubeconfig"] = str(kubeconfig)
-        print(json.dumps(ready), flush=True)
+        write_data(ready, output, indent=None)
     for url in doors:
         log(f"door        {url}")
     for url in gates:

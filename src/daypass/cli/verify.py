@@ -16,6 +16,7 @@ from daypass.cli.options import (
     load_config,
     open_cluster,
 )
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -60,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="retry failures for this long, such as 10m (default: no retry)",
     )
-    add_output(parser, "default: text", choices=("text", "json", "junit"))
+    add_output(parser, choices=("text", "json", "yaml", "junit"))
 
 
 def run(args: Namespace) -> int:
@@ -88,8 +89,10 @@ def run(args: Namespace) -> int:
             findings = {name: [*found, *bypasses] for name, found in findings.items()}
     if args.output == "text":
         write(report.text(findings, paint))
+    elif args.output == "junit":
+        write(report.junit(findings))
     else:
-        write(report.as_json(findings) if args.output == "json" else report.junit(findings))
+        write_data(report.as_data(findings), args.output)
     return 3 if report.has_failures(findings) else 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from typing import TYPE_CHECKING
 
 from daypass._core import VERSION
 from daypass.cli import write
 from daypass.cli.options import add_output
+from daypass.cli.output import flat_yaml, write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -22,7 +22,7 @@ EPILOG = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_output(parser, "(default: text)", choices=("text", "json", "yaml"), short=True)
+    add_output(parser)
 
 
 def run(args: Namespace) -> int:
@@ -31,7 +31,7 @@ def run(args: Namespace) -> int:
     if args.output == "text":
         write(f"daypass {VERSION}\n")
     elif args.output == "json":
-        write(json.dumps(versions, indent=2) + "\n")
+        write_data(versions, "json")
     else:
-        write("".join(f"{key}: {json.dumps(value)}\n" for key, value in versions.items()))
+        write(flat_yaml(versions))
     return 0

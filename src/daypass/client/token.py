@@ -141,12 +141,17 @@ class CachedToken:
         return token
 
     def formatted(self, form: str) -> str:
-        """Return it as `json`, as a `header` for `curl -H @-`, or else the token alone."""
+        """Return it as `json`, `yaml`, a `header` for `curl -H @-`, or else the token alone."""
+        # No field needs escaping, and `audiences` is JSON already.
         if form == "json":
-            # No field needs escaping, and `audiences` is JSON already.
             return (
                 f'{{"token": "{self.value}", "expiresAt": "{self.expires_at}",'
                 f' "audiences": {self.audiences}}}'
+            )
+        if form == "yaml":
+            return (
+                f'token: "{self.value}"\nexpiresAt: "{self.expires_at}"\n'
+                f"audiences: {self.audiences}"
             )
         return f"Authorization: Bearer {self.value}" if form == "header" else self.value
 

@@ -23,10 +23,13 @@ def _represent_str(dumper: Any, text: str) -> Any:
 _ReadableDumper.add_representer(str, _represent_str)
 
 
-def document(value: Any) -> str:
-    """Return one document; mappings keep their order, and lines are not wrapped."""
+def document(value: Any, *, ascii_only: bool = False) -> str:
+    """Return one document; mappings keep their order, and lines are not wrapped.
+
+    `ascii_only`: escape all other characters, some of which steer a terminal.
+    """
     text = yaml.dump(
-        value, Dumper=_ReadableDumper, sort_keys=False, width=2**20, allow_unicode=True
+        value, Dumper=_ReadableDumper, sort_keys=False, width=2**20, allow_unicode=not ascii_only
     )
     return str(text)
 

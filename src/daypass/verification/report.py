@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 from xml.etree import ElementTree
 
 from daypass._core.text import mask_unprintable
@@ -79,10 +79,10 @@ def text(findings: Findings, paint: Callable[[str, str], str] = lambda level, ma
     return "".join(f"{line}\n" for line in lines)
 
 
-def as_json(findings: Findings) -> str:
+def as_data(findings: Findings) -> dict[str, Any]:
     """Return `{"domains": {NAME: [{"check", "level", "fact", "hint"}]}}`."""
     domains = {name: [asdict(finding) for finding in each] for name, each in findings.items()}
-    return json.dumps({"domains": domains}, indent=2) + "\n"
+    return {"domains": domains}
 
 
 def junit(findings: Findings) -> str:

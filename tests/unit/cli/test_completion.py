@@ -103,7 +103,7 @@ def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
         ("--color never policy --color=never re", NOTHING_ELSE, "render"),
         ("policy render --color a", NOTHING_ELSE, "auto always"),
         ("completion z", NOTHING_ELSE, "zsh"),
-        ("token --output ", NOTHING_ELSE, "text json header"),
+        ("token --output ", NOTHING_ELSE, "text json yaml header"),
         ("token --output j", NOTHING_ELSE, "json"),
         ("token --output=he", NOTHING_ELSE, "header"),
         ("token --nonsense=", NOTHING_ELSE, ""),

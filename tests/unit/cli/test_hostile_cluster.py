@@ -11,6 +11,7 @@ import pytest
 
 from daypass._core import labels
 from daypass.cli import log, main, write_printable
+from daypass.cli.output import as_text
 from daypass.deploy.object_diff import object_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
@@ -129,7 +130,9 @@ def assert_printable(text: str) -> None:
         ["identity", "delete", "bot", "--dry-run"],
         ["identity", "reap", "-A", "--dry-run"],
         ["policy", "check", "--service-account", "bot", "--audience", "a"],
-        ["policy", "check", "--service-account", "bot", "--audience", "a", "--output", "json"],
+        ["policy", "check", "--service-account", "bot", "--audience", "a", "-o", "json"],
+        ["policy", "check", "--service-account", "bot", "--audience", "a", "-o", "yaml"],
+        ["identity", "delete", "bot", "--dry-run", "-o", "yaml"],
         ["init", ".", "--host", "a.example.com", "--audience", "a", "--dry-run"],
         ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "issuer:x"],
         ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "secret:x"],
@@ -169,11 +172,15 @@ def test_messages_are_escaped_and_further_lines_indented(
     assert err.splitlines()[1] == "  what to do"
 
 
-@pytest.mark.parametrize("form", [report.text, report.as_json, report.junit])
+def as_json(findings: report.Findings) -> str:
+    return as_text(report.as_data(findings), "json")
+
+
+@pytest.mark.parametrize("form", [report.text, as_json, report.junit])
 def test_a_verify_report_is_escaped_in_every_format(form: Any) -> None:
     finding = Finding(check="tls", level=Level.FAILURE, fact=TEXT, hint=TEXT)
     assert_printable(form({TEXT: [finding]}))
-    if form is report.as_json:
+    if form is as_json:
         assert json.loads(form({"d": [finding]}))["domains"]["d"][0]["fact"] == TEXT
 
 

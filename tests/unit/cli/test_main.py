@@ -115,6 +115,17 @@ def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(
     check(err, reason="usage")
 
 
+def test_every_command_with_data_prints_it_as_json_and_yaml() -> None:
+    with_data = set()
+    for path, parser in command_parsers().items():
+        for action in parser._actions:
+            if "--output" in action.option_strings:
+                assert action.option_strings == ["-o", "--output"]
+                assert {"json", "yaml"} <= set(action.choices or ())
+                with_data.add(" ".join(path))
+    assert with_data >= {"token", "version", "verify", "diff", "identity list", "gate explain"}
+
+
 @pytest.mark.parametrize("output", ["json", "yaml"])
 def test_the_version_is_data(output: str, capsys: Capture) -> None:
     assert cli.main(["version", "-o", output]) == 0

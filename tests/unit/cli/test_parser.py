@@ -23,8 +23,11 @@ LINES = {
     "token --aud x": ("'--aud'", "`--audience`"),
     "token --no-cache=yes": ("--no-cache", SHOW_HELP.format("token")),
     "token --audience": ("--audience needs a value", SHOW_HELP.format("token")),
-    "token --output jsn": ("'jsn' is not one of text, json, header", "`json`"),
-    "token --output zzz": ("'zzz' is not one of text, json, header", SHOW_HELP.format("token")),
+    "token --output jsn": ("'jsn' is not one of text, json, yaml, header", "`json`"),
+    "token --output zzz": (
+        "'zzz' is not one of text, json, yaml, header",
+        SHOW_HELP.format("token"),
+    ),
     "token extra": ("'extra'", SHOW_HELP.format("token")),
     "token '\x1b[2J'": (r"'\x1b[2J'", SHOW_HELP.format("token")),
     "completion bsh": ("'bsh' is not one of bash, zsh, fish", "`bash`"),

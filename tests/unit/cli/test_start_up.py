@@ -42,11 +42,12 @@ def run(*arguments: str) -> tuple[str, set[str]]:
     ("arguments", "more"),
     [
         (("token",), {"daypass.cli.token"}),
-        (("token", "--output", "json"), {"daypass.cli.token"}),
+        (("token", "-o", "json"), {"daypass.cli.token"}),
+        (("token", "-o", "yaml"), {"daypass.cli.token"}),
         (("token", "--output", "header"), {"daypass.cli.token"}),
         (("exec-credential", "--audience", AUDIENCE), PLUGIN),
     ],
-    ids=["text", "json", "header", "exec-credential"],
+    ids=["text", "json", "yaml", "header", "exec-credential"],
 )
 def test_a_cached_token_imports_only_these_modules(
     open_door: Callable[..., Any],

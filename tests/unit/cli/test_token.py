@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
@@ -87,12 +88,15 @@ def test_no_cache_neither_reads_nor_writes_the_cache(
     assert len(door.requests) == 3
 
 
-def test_json_has_the_expiry_and_the_audiences(open_door: OpenDoor, run_token: RunToken) -> None:
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_json_and_yaml_have_the_expiry_and_the_audiences(
+    open_door: OpenDoor, run_token: RunToken, output: str
+) -> None:
     spec = {"audiences": [AUDIENCE, 'q"\\é\n']}
     open_door(good_answer(spec=spec))
-    printed = [run_token("--output", "json") for _ in range(2)]  # the second one is cached
+    printed = [run_token("-o", output) for _ in range(2)]  # the second one is cached
     assert printed[0] == printed[1]
-    document = json.loads(printed[0][0])
+    document = (json.loads if output == "json" else yaml.safe_load)(printed[0][0])
     assert list(document) == ["token", "expiresAt", "audiences"]
     assert document["token"] == short_lived_token()
     assert document["audiences"] == spec["audiences"]
@@ -285,6 +289,8 @@ def test_a_cache_that_cannot_be_written_causes_a_warning_and_the_token_is_printe
         ["--lifetime", "1h", "--output", "json", "--no-cache", "--credentials", "/x"],
         ["--lifetime=600", "--output=header", "--credentials=/x"],
         ["--audience", "a", "--audience", "b"],
+        ["-o", "json"],
+        ["-o=yaml", "--output", "header"],
     ],
 )
 def test_the_fast_path_parses_options_like_argparse(
@@ -313,7 +319,8 @@ def test_the_fast_path_parses_options_like_argparse(
         ["--audience"],
         ["--audience", "--no-cache"],
         ["--aud", "x"],
-        ["--output", "yaml"],
+        ["-o", "xml"],
+        ["-o", "-"],
         ["--no-cache=yes"],
         ["token"],
         ["--"],

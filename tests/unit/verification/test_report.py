@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
+from daypass.cli.output import as_text
 from daypass.verification import report
 from daypass.verification.report import failure, ok, skipped, warning
 
@@ -34,7 +35,7 @@ def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
 
 
 def test_the_json_report_has_every_finding() -> None:
-    found = json.loads(report.as_json(FOUND))["domains"]["ekf"]
+    found = json.loads(as_text(report.as_data(FOUND), "json"))["domains"]["ekf"]
     assert [each["level"] for each in found] == ["ok", "warning", "failure", "skipped"]
     assert found[2] == {
         "check": "api-server", "level": "failure",

@@ -11,7 +11,7 @@ from daypass._core.hints import Placeholder, command
 from daypass.cli import log
 from daypass.cli.gate import load_gate, read_token
 from daypass.cli.options import add_cluster, add_config, add_output, open_cluster, target_options
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 from daypass.cli.publish_revocation import update_gate
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def run(args: Namespace) -> int:
         key = deny(cluster, namespace, denial)
         is_published = update_gate(cluster, namespace)
     until = _shown(denial.until_unix)
-    if args.output == "json":
+    if args.output != "text":
         document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
-        write_json({**document, "until": until}, indent=None)
+        write_data({**document, "until": until}, args.output, indent=None)
     undo = command(
         "gate", "deny", *(("--jti", denial.name) if denial.is_token else ("--uid", denial.name)),
         "--undo", *target_options(args),

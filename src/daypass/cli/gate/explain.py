@@ -13,7 +13,7 @@ from daypass._core.text import mask_unprintable
 from daypass.cli import write
 from daypass.cli.gate import load_gate, read_token
 from daypass.cli.options import add_cluster, add_config, add_output, open_cluster
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -74,8 +74,8 @@ def run(args: Namespace) -> int:
             "write it to cluster.issuer, or name the cluster with --kubeconfig or KUBECONFIG",
         )
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
-    if args.output == "json":
-        write_json(_document(explained), indent=None)
+    if args.output != "text":
+        write_data(_document(explained), args.output, indent=None)
     else:
         write(_text(explained))
     return 0 if explained.passes else 3

@@ -55,9 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", choices=("client", "server"), help="create nothing: show what would be created"
     )
-    add_output(
-        parser, "with --dry-run: print the objects", choices=("text", "json", "yaml"), short=True
-    )
+    add_output(parser, "with --dry-run: print the objects")
     add_cluster(parser)
 
 

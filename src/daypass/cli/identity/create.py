@@ -58,10 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", choices=("client", "server"), help="create nothing, show what would be created"
     )
-    add_output(
-        parser, "with --dry-run: print the objects (without any token)",
-        choices=("text", "json", "yaml"), short=True,
-    )  # fmt: skip
+    add_output(parser, "with --dry-run: print the objects, without any token")
     add_door(parser)
     add_cluster(parser)
 

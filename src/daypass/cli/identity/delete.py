@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import log, warn, write_printable
 from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
-    add_output(parser, "the summary")
+    add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
 
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
             [(name.namespace, uid) for uid in deleted.secret_uids],
             [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
         )
-    if args.output == "json":
+    if args.output != "text":
         document = {
             "namespace": name.namespace,
             "name": name.name,
@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
             "deleted": list(deleted.deleted),
             "left": list(deleted.left),
         }
-        write_json(document)
+        write_data(document, args.output)
     else:
         write_printable("".join(f"{each}\n" for each in deleted.deleted))
     would = "would be" if args.dry_run else "is"

@@ -16,7 +16,7 @@ from daypass.cli.options import (
     add_output,
     open_identity,
 )
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -66,9 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
-    add_output(
-        parser, "the configuration's format (default: yaml)", choices=("yaml", "json"), short=True
-    )
+    add_output(parser, "the configuration's format (default: yaml)", choices=("yaml", "json"))
     add_door(parser)
     add_cluster(parser)
 
@@ -96,7 +94,7 @@ def run(args: Namespace) -> int:
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     write_file(args.credentials_out, federation.file_content())
     if args.output == "json":
-        write_json(authentication)
+        write_data(authentication, "json")
     else:
         write(stream([authentication]))
     log(

@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_output(
         parser, "wide: all grants, and health in sentences (default: table)",
-        choices=("table", "wide", "json", "yaml"), short=True,
+        choices=("table", "wide", "json", "yaml"),
     )  # fmt: skip
     parser.add_argument(
         "--watch",
@@ -84,7 +84,8 @@ def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> int:
         examined = _examine(cluster, objects, namespace, args)
         text = _text(cluster, examined, args.output, json_indent=None)
         if text != last:
-            write((CLEAR if sys.stdout.isatty() else "") + text)
+            begin = "---\n" if args.output == "yaml" else ""
+            write((CLEAR if sys.stdout.isatty() else begin) + text)
         last = text
         cluster.sleep(REDRAW_SECONDS)
     return 0

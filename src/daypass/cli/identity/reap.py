@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, warn, write, write_printable
+from daypass.cli import log, warn, write_printable
 from daypass.cli.options import add_cluster, add_output, open_cluster
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data, write_objects
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     parser.add_argument("--dry-run", action="store_true", help="show what would be revoked")
-    add_output(parser, "the summary")
+    add_output(parser, "the format of the summary (default: text)")
     render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
         "--render", action="store_true",
@@ -59,14 +59,14 @@ def run(args: Namespace) -> int:
         namespace = None if args.all_namespaces else cluster.namespace
         reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run)
         is_published = args.dry_run or publish_deleted(cluster, reaped.secrets)
-    if args.output == "json":
+    if args.output != "text":
         document = {
             "dryRun": args.dry_run,
             "ended": reaped.expired,
             "deleted": reaped.deleted,
             "errors": [error.fact for error in reaped.errors],
         }
-        write_json(document)
+        write_data(document, args.output)
     else:
         write_printable("".join(f"{each}\n" for each in reaped.deleted))
     for key in reaped.expired:
@@ -86,10 +86,9 @@ def _render(args: Namespace) -> int:
     if not args.namespace and not args.all_namespaces:
         raise UsageError("no namespace is named", "name it with -n, or all of them with -A")
     from daypass.identity.reap import reaper_objects
-    from daypass.render.yaml import stream
 
     documents = reaper_objects(
         home=args.namespace or HOME, namespace=args.namespace, image=args.image
     )
-    write(stream(documents))
+    write_objects(documents, args.output)
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from daypass._core.hints import command, kubectl
 from daypass.cli import log
 from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ of it too, or the gate of the cluster could not be updated.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
-    add_output(parser, "the summary")
+    add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
 
@@ -41,14 +41,14 @@ def run(args: Namespace) -> int:
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
-    if args.output == "json":
+    if args.output != "text":
         document = {
             "namespace": name.namespace,
             "name": name.name,
             "deleted": list(revoked.deleted),
             "left": list(revoked.left),
         }
-        write_json(document)
+        write_data(document, args.output)
     if revoked.deleted:
         log(
             f"identity {name} is revoked: {', '.join(revoked.deleted)}",

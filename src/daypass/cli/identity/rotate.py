@@ -9,7 +9,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass.cli import log, write, write_printable
 from daypass.cli.options import add_cluster, add_credentials_out, add_output, open_cluster
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--older-than", type=parse_seconds, metavar="TIME",
         help="only those whose token is older, such as 90d",
     )  # fmt: skip
-    add_output(parser, "the summary", short=True)
+    add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
 
@@ -109,8 +109,8 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
         log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
-    if args.output == "json":
-        write_json(_document(rotated, path))
+    if args.output != "text":
+        write_data(_document(rotated, path), args.output)
     return 0 if is_published else 3
 
 
@@ -129,8 +129,8 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
     is_published = publish_deleted(cluster, revoked)
-    if args.output == "json":
-        write_json([_summary(outcome) for outcome in outcomes])
+    if args.output != "text":
+        write_data([_summary(outcome) for outcome in outcomes], args.output)
     else:
         write_printable("".join(f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes))
     log(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")

@@ -22,14 +22,14 @@ EXTRA = "admin"
 SUMMARY = "all about one identity: its grants, its tokens, its health"
 EPILOG = """examples:
   daypass identity show bot -n team
-  daypass identity show bot -n team --output json
+  daypass identity show bot -n team -o json
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
-    add_output(parser, "(default: text)", choices=("text", "json", "yaml"), short=True)
+    add_output(parser)
     add_health(parser)
     add_cluster(parser)
 

@@ -16,7 +16,7 @@ from daypass.cli.options import (
     load_config,
     open_cluster,
 )
-from daypass.cli.output import write_json
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -31,7 +31,7 @@ SUMMARY = "show what the cluster would answer to a TokenRequest, without issuing
 EPILOG = """examples:
   daypass policy check -n team --service-account bot
   daypass policy check -n team --service-account bot --lifetime 48h --audience kfp
-  daypass policy check -n team --service-account bot --unbound --output json
+  daypass policy check -n team --service-account bot --unbound -o json
 
 It impersonates the ServiceAccount, or the user of --as, so it needs the right to impersonate. Exit
 code 3: the request is not allowed, or the policy is not in force as written.
@@ -73,8 +73,8 @@ def run(args: Namespace) -> int:
         from daypass.identity.policy import check
 
         checked = check(cluster, policy, _question(args, policy, cluster))
-    if args.output == "json":
-        write_json(_document(checked), indent=None)
+    if args.output != "text":
+        write_data(_document(checked), args.output, indent=None)
     else:
         write(_text(checked))
     return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import write
-from daypass.cli.options import add_config
+from daypass.cli.options import add_config, add_output
+from daypass.cli.output import write_objects
 from daypass.cli.policy import load_policy
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ EPILOG = """examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
+    add_output(parser, "the format of the objects (default: yaml)", choices=("yaml", "json"))
 
 
 def run(args: Namespace) -> int:
     """Print the objects. No request is sent."""
     policy = load_policy(args.config)
     from daypass.render.policy import policy_objects
-    from daypass.render.yaml import stream
 
-    write(stream(policy_objects(policy)))
+    write_objects(policy_objects(policy), args.output)
     return 0
