@@ -39,6 +39,7 @@ FILES, NOTHING_ELSE, COMMAND = 0, 4, 64
 """The shell completes files; nothing but the candidates; a command and its arguments, after `--`.
 The first two are cobra's. It ignores the third, and completes files."""
 CLUSTER_SECONDS = 1.0
+CONFIG_BYTES = 256 * 1024
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+=,%-]*")
 """Shells insert a name from elsewhere as it is: it must not contain what they would expand."""
 
@@ -172,9 +173,7 @@ def _names(kind: str, given: Mapping[str, str]) -> list[str]:
     files = {each: _path(given[each]) for each in ("kubeconfig", "config") if given.get(each)}
     kubeconfig = files.get("kubeconfig")
     if kind == "DOMAIN":
-        from daypass.cli.options import DEFAULT_CONFIG, load_config
-
-        return list(load_config(files.get("config", DEFAULT_CONFIG)).domains)
+        return _domains(files.get("config", "daypass.yaml"))
     if kind == "CONTEXT":
         from daypass.kube.kubeconfig import context_names
 
@@ -183,6 +182,20 @@ def _names(kind: str, given: Mapping[str, str]) -> list[str]:
         context, namespace = given.get("context"), given.get("namespace")
         return _ask_cluster(kind, kubeconfig, context, namespace)
     return []
+
+
+def _domains(file: str) -> list[str]:
+    """Return the keys below `domains`, of an unfinished config too.
+
+    Not by `daypass.config`: to import pydantic takes longer than all the rest.
+    """
+    import yaml
+
+    from daypass._core.files import read_ordinary
+
+    root: Any = yaml.compose(read_ordinary(file, limit_bytes=CONFIG_BYTES))
+    (domains,) = (below for key, below in root.value if key.value == "domains")
+    return [str(key.value) for key, _ in domains.value]
 
 
 def _path(word: str) -> str:
