@@ -75,7 +75,7 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(desk: Desk) -> N
 
 @pytest.mark.parametrize("tool", ["curl", "kubectl"])
 def test_the_printed_commands_work_as_they_are(desk: Desk, tool: str) -> None:
-    _, words = desk.create()
+    _, words = desk.create("--show-exchange")
     assert desk.token().reveal() not in words
     (script,) = re.findall(rf"with {tool}:\n((?:    .*\n?)+)", words)
     done = subprocess.run(

@@ -91,7 +91,7 @@ def test_another_terminal_needs_one_line_and_no_certificate_authority(tmp_path: 
 
 def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     # The three commands: door, authority and audience are found in daypass.yaml.
-    _, words = daypass(up, "identity", "create", "bot", "-n", "default")
+    _, words = daypass(up, "identity", "create", "bot", "-n", "default", "--show-exchange")
     bot = tmp_path / "bot.json"
     token, _ = daypass(up, "token", credentials=bot)
     answer = at_the_gate(up, Secret(token.strip()))

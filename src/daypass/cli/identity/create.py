@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--expires", metavar="TIME",
         help="expire after this time, such as 90d (see `daypass identity reap`); or never",
+    )  # fmt: skip
+    parser.add_argument(
+        "--show-exchange", action="store_true",
+        help="show how a client without daypass gets a token: with curl, with kubectl",
     )  # fmt: skip
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     parser.add_argument(
@@ -104,7 +109,7 @@ def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         write(content.decode())
     else:
         write_file(path, content)
-    _report(created, spec, path, embedded=embedded)
+    _report(created, spec, path, embedded=embedded, show_exchange=args.show_exchange)
     return 0
 
 
@@ -238,23 +243,34 @@ def _existing(
     return None, IdentityName.parse(namespace, args.name), None, None
 
 
-def _report(created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool) -> None:
+def _report(
+    created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool, show_exchange: bool
+) -> None:
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
-    origin = "newly created" if created.is_new else "as before"
-    log(f"identity {created.name} is ready: Secret {created.secret_name}, {origin}")
+    file = f"{created.name.name}.json" if path == "-" else path
+    origin = "a new Secret" if created.is_new else "the Secret that it had"
+    use = (
+        f"for its owner: export DAYPASS_CREDENTIALS={shlex.quote(file)}, then `{command('token')}`"
+    )
+    log(
+        f"identity {created.name} is ready, with {origin}: {created.secret_name}",
+        use
+        if path == "-"
+        else f"its credentials are in {path}: hand them over, then delete it\n{use}",
+    )
     if embedded:
         log("note: the embedded API server enforces no policy; a cluster does")
     if spec.deadline and spec.deadline != NEVER:
-        log(f"it expires at {spec.deadline}", f"once `{command('identity', 'reap')}` runs then")
-    file = f"{created.name.name}.json" if path == "-" else path
-    if path != "-":
-        log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
-    log(
-        f"the client sets DAYPASS_CREDENTIALS to its path, and runs `{command('token')}`; without"
-        " daypass, run next to the file:",
-        exchange_instructions(
-            created.name, created.secret_name, spec.credentials, file, by_kubectl=not embedded
-        ),
-    )
+        log(
+            f"its deadline is {spec.deadline}; by itself nothing expires",
+            f"run this regularly, such as in a CronJob: {command('identity', 'reap')}",
+        )
+    if show_exchange:
+        log(
+            "without daypass, next to the file:",
+            exchange_instructions(
+                created.name, created.secret_name, spec.credentials, file, by_kubectl=not embedded
+            ),
+        )
