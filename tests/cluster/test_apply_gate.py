@@ -177,7 +177,7 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
                 ("SecurityPolicy", "daypass", "daypass-domain-ekf"),
             )
         ]
-        problems = wait_for_policies(Waiter(opened, 20, told.append), policies)
+        problems = wait_for_policies(Waiter(opened, 20, told.append, told.append), policies)
     return problems, told
 
 
@@ -195,7 +195,7 @@ def test_apply_waits_for_accepted_policies_and_reports_why_they_are_not(
         said(plane, POLICY, Accepted=good),
     )
     assert problems == []
-    assert all(line.startswith(f"waiting: SecurityPolicy infra/{GATE}: ") for line in told)
+    assert all(line.startswith(f"SecurityPolicy infra/{GATE}: ") for line in told)
     first, second = (line.rpartition(": ")[2] for line in told)
     assert "Envoy Gateway" in first
     assert second == theirs

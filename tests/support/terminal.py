@@ -20,7 +20,7 @@ _SEQUENCE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]+")
 
 
 class Terminal:
-    """A `daypass` with a terminal as its stderr and, unless `pipe`, as its stdout.
+    """A Python program with a terminal as its stderr and, unless `pipe`, as its stdout.
 
     `written` is what came through the terminal so far, `out` what came through the pipe.
     """
@@ -37,7 +37,7 @@ class Terminal:
             fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "daypass", *arguments],
+            [sys.executable, *arguments],
             stdin=theirs, stdout=subprocess.PIPE if pipe else theirs, stderr=theirs,
             env=environment, cwd=cwd, preexec_fn=take_terminal,
         )  # fmt: skip
@@ -93,8 +93,9 @@ def terminal(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[Terminal]:
-    """Run `daypass` with these arguments at a terminal, for one block."""
-    running = Terminal(*arguments, pipe=pipe, env=env or {}, cwd=cwd)
+    """Run `daypass` (or `-c PROGRAM`) with these arguments at a terminal, for one block."""
+    start = () if arguments[0] == "-c" else ("-m", "daypass")
+    running = Terminal(*start, *arguments, pipe=pipe, env=env or {}, cwd=cwd)
     try:
         yield running
     finally:

@@ -199,7 +199,7 @@ class Sleeper:
 def waited(target: VerificationTarget, seconds: float) -> tuple[Sleeper, list[str], list[Finding]]:
     sleeper, told = Sleeper(), list[str]()
     verifier = Verifier(
-        wait_seconds=seconds, clock=sleeper, sleep=sleeper.sleep, progress=told.append
+        wait_seconds=seconds, clock=sleeper, sleep=sleeper.sleep, waiting=told.append
     )
     return sleeper, told, verifier.verify(target)
 

@@ -41,8 +41,34 @@ _OPTIONS = {
     "lifetime_seconds=3600": "--lifetime 1h",
 }
 """Arguments that hints of the library name, and the options that commands have for them."""
+
+
+class Progress:
+    """What a command shows while it works: nothing, unless it is a StatusLine.
+
+    As a context manager, it makes way for something else that is written.
+    """
+
+    def show(self, text: str) -> bool:
+        """Show what is going on now; return whether somebody sees it."""
+        return False
+
+    def wait(self, what: str) -> None:
+        """Show what is waited for; log it if nobody would see it."""
+        if not self.show(f"waiting: {what}"):
+            log(f"waiting: {what}")
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 color = "auto"
 """The value of --color."""
+status = Progress()
+"""What is shown now. See `progress`."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,11 +105,12 @@ def write(text: str) -> None:
     reason: str | None = "stdout is closed" if text else None
     if sys.stdout is not None:  # None if stdout was closed before the start
         try:
-            try:
-                sys.stdout.write(text)
-            except UnicodeEncodeError:  # a locale without these characters, or a lone surrogate
-                sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
-            sys.stdout.flush()
+            with status:
+                try:
+                    sys.stdout.write(text)
+                except UnicodeEncodeError:  # a locale without the character, or a lone surrogate
+                    sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
+                sys.stdout.flush()
             return
         except OSError as error:
             # Discard the buffer, or the interpreter tries again at exit.
@@ -122,7 +149,8 @@ def log(fact: str, hint: str = "", *, level: str = "") -> None:
             from daypass.cli.colour import paint
 
             head = paint(level, head, sys.stderr)
-        sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
+        with status:
+            sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
     except (OSError, ValueError):
         pass
 

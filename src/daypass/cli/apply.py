@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass.cli import log
+from daypass.cli import Progress, log
 from daypass.cli.deployment import (
     confirm,
     counts,
@@ -19,6 +19,7 @@ from daypass.cli.deployment import (
 )
 from daypass.cli.options import add_cluster, add_directory, add_output, add_timeout, tree_folder
 from daypass.cli.output import write_changes, write_data
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -73,8 +74,9 @@ def run(args: Namespace) -> int:
         if args.dry_run:
             return 0
         _confirm_and_commit(args, config, state, plan)
-        _execute(args, state, plan)
-        return 0 if args.no_wait else _wait(args, state, config, plan)
+        with progress(args, "applying it") as status:
+            _execute(args, state, plan)
+            return 0 if args.no_wait else _wait(args, state, config, plan, status)
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
@@ -128,7 +130,9 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
         log(f"left {removal.ref}: {removal.why}")
 
 
-def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan) -> int:
+def _wait(
+    args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan, status: Progress
+) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.deploy.apply import (
         Waiter,
@@ -140,7 +144,7 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
 
-    waiter = Waiter(state.cluster, args.timeout, log)
+    waiter = Waiter(state.cluster, args.timeout, log, status.wait)
     if plan.waiting:
         wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
@@ -148,6 +152,7 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             wait_for_rollout(waiter, change.ref)
+    status.show("waiting until the policy is in force")
     _wait_for_policy(state, config, plan)
     problems = wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
@@ -156,7 +161,7 @@ def _wait(args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan)
         return 3 if problems else 0
     from daypass.verification import report
 
-    findings = verify_published(waiter, config)
+    findings = verify_published(waiter, config, status.show)
     log("seen from outside:", report.text(findings))
     return 3 if problems or report.has_failures(findings) else 0
 

@@ -12,6 +12,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command
 from daypass.cli import write
 from daypass.cli.colour import paint
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.local.demo import DemoStep
@@ -44,20 +45,27 @@ def run(args: argparse.Namespace) -> int:
         # Stop when the terminal is closed, unless nohup ignores that signal.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
-    from daypass.local.stack import LocalStack
     from daypass.local.state import runtime_folder
 
     with (
         runtime_folder() as folder,
-        LocalStack(folder) as stack,
+        _start(args, folder) as stack,
     ):
-        good = _run_steps(stack, stop, started)
+        with progress(args, "running the steps"):
+            good = _run_steps(stack, stop, started)
         if args.once or stop.is_set() or good is None:
             return 0 if good else 1
         _invite(stack)
         while not stop.wait(0.5):
             stack.supervisor.check(stop)
     return 0 if good else 1
+
+
+def _start(args: argparse.Namespace, folder: Path) -> "LocalStack":
+    from daypass.local.stack import LocalStack
+
+    with progress(args, "starting an API server, a door and a gate"):
+        return LocalStack(folder)
 
 
 def _run_steps(stack: "LocalStack", stop: threading.Event, started: float) -> bool | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from daypass._core.errors import DaypassError
 from daypass.cli import log, warn
 from daypass.cli.options import load_config, open_cluster
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -39,8 +40,10 @@ def open_plan(
         from daypass.deploy.plan import make_plan
 
         config = load_config(args.config)
-        state = read_cluster_state(cluster, instead=instead)
-        yield config, state, make_plan(state, config)
+        with progress(args, "comparing the config with the cluster"):
+            state = read_cluster_state(cluster, instead=instead)
+            plan = make_plan(state, config)
+        yield config, state, plan
 
 
 def diffs(plan: ApplyPlan, *, whole: bool) -> str:

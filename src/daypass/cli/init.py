@@ -11,6 +11,7 @@ from daypass._core.hints import command
 from daypass.cli import log
 from daypass.cli.options import add_cluster, connect
 from daypass.cli.output import write_changes
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ArgumentGroup
@@ -150,7 +151,10 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     overlays = ekf.overlays(args.folder) if args.adopt else []
     named = _hosts(args, overlays, questions, keep=True) if args.adopt else {}
     overlays = [overlay for overlay in overlays if overlay.domain in named]
-    found = DiscoveredCluster() if args.no_cluster else discover(lambda: connect(args))
+    found = DiscoveredCluster()
+    if not args.no_cluster:
+        with progress(args, "looking for a cluster") as status:
+            found = discover(lambda: connect(args), status.show)
     for note in found.notes:
         log(note)
     options = InitOptions(

@@ -9,6 +9,7 @@ from daypass.cli import log
 from daypass.cli.deployment import confirm, removals_json, removals_overview
 from daypass.cli.options import add_cluster, add_output, add_timeout, open_cluster
 from daypass.cli.output import write_changes, write_data
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -56,9 +57,11 @@ def run(args: Namespace) -> int:
             return 0
         if not args.yes:
             confirm("remove it?", command("remove", "--yes"))
-        done = remove_all(state, removals)
-        if not args.no_wait:
-            wait_until_gone(Waiter(cluster, args.timeout, log), removals, done)
+        with progress(args, "removing it") as status:
+            done = remove_all(state, removals)
+            if not args.no_wait:
+                waiter = Waiter(cluster, args.timeout, log, status.wait)
+                wait_until_gone(waiter, removals, done)
     log(f"removed {done.removed}; the files in git are unchanged")
     for removal in done.left:
         log(f"left {removal.ref}: {removal.why}")

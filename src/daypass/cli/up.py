@@ -14,11 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daypass import cli
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import log
 from daypass.cli.options import add_config, add_output, load_config
 from daypass.cli.output import write_data
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
@@ -82,7 +85,6 @@ def _close_after_seconds(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run door and gate until a signal; return 0 after an orderly end."""
-    from daypass._core.clock import SYSTEM_CLOCK
     from daypass._core.process import allow_many_files
     from daypass.kube.certificates import Authority
     from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
@@ -119,17 +121,18 @@ def run(args: argparse.Namespace) -> int:
         else:
             backend = ExternalApiServer(_token_source(args.credentials), args.kubeconfig)
         try:
-            supervisor = Supervisor(
-                args.config,
-                backend,
-                authority,
-                folders.runtime,
-                SYSTEM_CLOCK,
-                log,
-                state=folders.state,
-                is_first_start=is_first_start,
-                close_after_seconds=args.close_after,
-            )
+            with progress(args, "starting door and gate"):
+                supervisor = Supervisor(
+                    args.config,
+                    backend,
+                    authority,
+                    folders.runtime,
+                    SYSTEM_CLOCK,
+                    log,
+                    state=folders.state,
+                    is_first_start=is_first_start,
+                    close_after_seconds=args.close_after,
+                )
             folders.is_started = True
             try:
                 trusted = folders.state / "authority.crt"
@@ -148,7 +151,8 @@ def _close(stop: threading.Event) -> None:
     """Set `stop`, and report it immediately: work in progress may take some seconds."""
     if not stop.is_set():
         stop.set()
-        if sys.stderr is not None:  # None if stderr was closed before the start
+        # sys.stderr is None if it was closed before the start.
+        if not cli.status.show("closing") and sys.stderr is not None:
             with contextlib.suppress(OSError):
                 # Not sys.stderr, which is not reentrant: the signal may interrupt a write.
                 os.write(sys.stderr.fileno(), b"daypass: closing\n")
@@ -157,7 +161,6 @@ def _close(stop: threading.Event) -> None:
 def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
     if credentials is None:
         return lambda: None
-    from daypass._core.clock import SYSTEM_CLOCK
     from daypass.client.config import parse_source, read_source
 
     return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, write
+from daypass.cli import write
 from daypass.cli.colour import paint
 from daypass.cli.options import (
     DEFAULT_CONFIG,
@@ -17,6 +17,7 @@ from daypass.cli.options import (
     open_cluster,
 )
 from daypass.cli.output import write_data
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -71,12 +72,14 @@ def run(args: Namespace) -> int:
     from daypass.verification.verify import Verifier
 
     credentials = _credentials(args.credentials) if args.credentials else None
-    verifier = Verifier(
-        credentials=credentials,
-        wait_seconds=parse_seconds(args.wait) if args.wait else 0,
-        progress=lambda words: log(f"waiting: {words}"),
-    )
     with ExitStack() as stack:
+        status = stack.enter_context(progress(args, "reading the config"))
+        verifier = Verifier(
+            credentials=credentials,
+            wait_seconds=parse_seconds(args.wait) if args.wait else 0,
+            waiting=status.wait,
+            checking=status.show,
+        )
         config, targets = _targets(args, credentials)
         cluster = None
         if args.kubeconfig is not None or args.context is not None:

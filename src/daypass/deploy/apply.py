@@ -100,11 +100,21 @@ class NotReadyError(DaypassError):
 
 
 class Waiter:
-    """Waits until a deadline, by the cluster's clock. `log` gets what is waited for."""
+    """Waits until a deadline, by the cluster's clock.
 
-    def __init__(self, cluster: Cluster, seconds: float, log: Callable[[str], None]) -> None:
+    `log` gets what is ready, and `show` what is waited for.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        seconds: float,
+        log: Callable[[str], None],
+        show: Callable[[str], None],
+    ) -> None:
         self.cluster = cluster
         self.log = log
+        self.show = show
         self._ends = cluster.clock.monotonic() + seconds
         self._seconds = seconds
 
@@ -113,15 +123,15 @@ class Waiter:
         return max(0.0, self._ends - self.cluster.clock.monotonic())
 
     def wait(self, check: Callable[[], T | str], hint: str) -> T:
-        """Return the first result that is not a string; log each new string.
+        """Return the first result that is not a string; show each new string.
 
         Raises NotReadyError with the last string and `hint` after the deadline.
         """
-        logged = ""
+        shown = ""
         while isinstance(result := check(), str):
-            if result != logged:
-                self.log(f"waiting: {result}")
-                logged = result
+            if result != shown:
+                self.show(result)
+                shown = result
             if not self.left():
                 raise NotReadyError(f"not ready within {self._seconds:g} s: {result}", hint)
             self.cluster.sleep(_PAUSE_SECONDS)
@@ -255,11 +265,13 @@ def _gone(cluster: Cluster, removal: Removal) -> str | None:
     return f"{removal.ref} is going" + (f" ({finalizers})" if finalizers else "")
 
 
-def verify_published(waiter: Waiter, config: Config) -> dict[str, list[Finding]]:
+def verify_published(
+    waiter: Waiter, config: Config, checking: Callable[[str], object]
+) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
     return {
         target.name: Verifier(
-            wait_seconds=waiter.left(), progress=lambda words: waiter.log(f"waiting: {words}")
+            wait_seconds=waiter.left(), waiting=waiter.show, checking=checking
         ).verify(target)
         for target in targets_of(config, None, None)
         if target.front != "envoy"

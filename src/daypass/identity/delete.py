@@ -14,7 +14,7 @@ neither a time nor a number. So names are never reused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from daypass._core import labels
@@ -131,10 +131,16 @@ def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
 
 
 def delete(
-    cluster: Cluster, name: IdentityName, *, warn: Warn, dry_run: bool = False
+    cluster: Cluster,
+    name: IdentityName,
+    *,
+    warn: Warn,
+    dry_run: bool = False,
+    show: Callable[[str], object] = lambda text: None,
 ) -> DeletedIdentity:
     """Delete everything that is part of an identity; may be repeated after an interruption.
 
+    `show` gets each object before it is deleted.
     An adopted ServiceAccount stays, without daypass's label and annotations. Raises
     IdentityNotFoundError if there is no part of the identity, ForeignAccountError.
     """
@@ -147,7 +153,11 @@ def delete(
             )
         raise identity_not_found(cluster, name)
     foreign = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
-    removed = [each for each in owned if dry_run or each.remove(cluster)]
+    removed = []
+    for each in owned:
+        show(f"deleting {each.display}")
+        if dry_run or each.remove(cluster):
+            removed.append(each)
     deleted = [each.display for each in removed]
     if not dry_run:
         warn_of_open_namespaces(cluster, owned, warn)

@@ -9,6 +9,7 @@ again, `delete` removes the rest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daypass._core import labels
@@ -63,9 +64,16 @@ class ReapResult:
 
 
 def reap(
-    cluster: Cluster, namespace: str | None, *, warn: Warn, dry_run: bool = False
+    cluster: Cluster,
+    namespace: str | None,
+    *,
+    warn: Warn,
+    dry_run: bool = False,
+    show: Callable[[str], object] = lambda text: None,
 ) -> ReapResult:
     """Delete what has expired in a namespace or (None) in all. `dry_run`: return what would be.
+
+    `show` gets each object before it is deleted.
 
     Raises ApiError if objects can't be listed; a failed deletion is among the result's errors.
     """
@@ -80,6 +88,7 @@ def reap(
         )
         _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
         if is_past(secret.retire_after, cluster.clock):
+            show(f"deleting {retired.display}")
             _remove(cluster, retired, result, dry_run=dry_run)
     expired = _expired_identities(cluster, namespace, result)
     found = find_owned_objects(cluster, namespace, warn) if expired else []
@@ -87,6 +96,7 @@ def reap(
         owned = owned_by(name, found)
         result.expired += [name.key] if owned else []
         for each in owned:
+            show(f"deleting {each.display}")
             _remove(cluster, each, result, dry_run=dry_run)
         if not dry_run:
             warn_of_open_namespaces(cluster, owned, warn)

@@ -103,14 +103,15 @@ class Verifier:
     """Verifies targets.
 
     `credentials`: to try out. `wait_seconds`: how long to repeat the checks after a failure.
-    `progress` gets what is waited for.
+    `waiting` gets what is waited for, `checking` each check before it is made.
     """
 
     credentials: CredentialsConfig | None = None
     wait_seconds: float = 0.0
     clock: Clock = SYSTEM_CLOCK
     sleep: Callable[[float], None] = field(default=time.sleep)
-    progress: Callable[[str], None] = lambda text: None
+    waiting: Callable[[str], object] = lambda text: None
+    checking: Callable[[str], object] = lambda text: None
 
     def verify(self, target: VerificationTarget) -> list[Finding]:
         """Return all findings, once they are without a failure or the time is over."""
@@ -120,15 +121,20 @@ class Verifier:
             failed = [each for each in findings if each.level is Level.FAILURE]
             if not failed or self.clock.monotonic() + POLL_SECONDS > deadline:
                 return findings
-            self.progress(f"{target.name}: {failed[0].fact}")
+            self.waiting(f"{target.name}: {failed[0].fact}")
             self.sleep(POLL_SECONDS)
 
     def _check(self, target: VerificationTarget) -> Iterator[Finding]:
+        def checking(check: str) -> None:
+            self.checking(f"checking {target.name}: {check}")
+
+        checking("name")
         name = _check_name(target)
         yield name
         if name.level is Level.FAILURE:
             yield skipped("certificate", "there is no address to connect to")
             return
+        checking("certificate")
         prober = self._prober(target, target.door.address)
         certificate = check_certificate(prober.route, target, self.clock.unix())
         yield certificate
@@ -155,10 +161,14 @@ class Verifier:
             ]
             forged = pool.submit(self._check_forged_token, target)
             with_credentials = pool.submit(self._check_credentials, prober, target)
+            checking("api-server")
             yield anonymous.result()
             yield tokenless.result()
+            checking("plain-http")
             yield plain.result()
+            checking("nothing-else")
             yield worst_of_blocked([each.result() for each in blocked])
+            checking("gate")
             yield from forged.result()
             yield from with_credentials.result()
 

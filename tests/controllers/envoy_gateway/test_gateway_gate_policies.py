@@ -180,7 +180,7 @@ def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage
     def problems() -> list[str]:
         with closing(admin_cluster(stage.plane)) as cluster:
             rendered = [ObjectRef.of(value) for value in policies(config())]
-            return wait_for_policies(Waiter(cluster, 60, lambda words: None), rendered)
+            return wait_for_policies(Waiter(cluster, 60, print, print), rendered)
 
     eventually("all is well", lambda: problems() == [])
     with stage.added(on_route(CORS)):

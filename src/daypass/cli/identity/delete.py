@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from daypass.cli import log, warn, write_printable
 from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
 from daypass.cli.output import write_data
+from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def run(args: Namespace) -> int:
     with open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 
-        deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run)
+        with progress(args, f"reading what is part of {name}") as status:
+            deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run, show=status.show)
         is_published = args.dry_run or publish_deleted(
             cluster,
             [(name.namespace, uid) for uid in deleted.secret_uids],

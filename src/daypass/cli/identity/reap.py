@@ -8,6 +8,7 @@ from daypass._core.errors import UsageError
 from daypass.cli import log, warn, write_printable
 from daypass.cli.options import add_cluster, add_output, open_cluster
 from daypass.cli.output import write_data, write_objects
+from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def run(args: Namespace) -> int:
         from daypass.identity.reap import reap
 
         namespace = None if args.all_namespaces else cluster.namespace
-        reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run)
+        with progress(args, "reading identities") as status:
+            reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run, show=status.show)
         is_published = args.dry_run or publish_deleted(cluster, reaped.secrets)
     if args.output != "text":
         document = {

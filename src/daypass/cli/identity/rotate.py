@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.duration import parse_seconds
@@ -10,6 +9,7 @@ from daypass._core.errors import UsageError
 from daypass.cli import log, write, write_printable
 from daypass.cli.options import add_cluster, add_credentials_out, add_output, open_cluster
 from daypass.cli.output import write_data
+from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -118,13 +118,13 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     from daypass.identity.rotate import find_targets, rotate_all
 
     namespace = None if args.all_namespaces else cluster.namespace
-    targets = find_targets(cluster, namespace, older_than_seconds=args.older_than or 0)
     outcomes: list[RotationOutcome] = []
-    for outcome in rotate_all(
-        cluster, targets, args.credentials_out, overlap_seconds=overlap_seconds
-    ):
-        outcomes.append(outcome)
-        _progress(len(outcomes), len(targets))
+    folder, older_than = args.credentials_out, args.older_than or 0
+    with progress(args, "reading identities") as status:
+        targets = find_targets(cluster, namespace, older_than_seconds=older_than)
+        for outcome in rotate_all(cluster, targets, folder, overlap_seconds=overlap_seconds):
+            outcomes.append(outcome)
+            status.show(f"rotated {len(outcomes)} of {len(targets)}")
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
@@ -138,13 +138,6 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         if outcome.error is not None:
             log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
     return 1 if failed else 0 if is_published else 3
-
-
-def _progress(done: int, total: int) -> None:
-    """Show the progress on a terminal, in one line that is overwritten."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        sys.stderr.write(f"\rdaypass: {done} of {total}" + ("\n" if done == total else ""))
-        sys.stderr.flush()
 
 
 def _result(outcome: RotationOutcome) -> str:

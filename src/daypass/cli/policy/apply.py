@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from daypass.cli import log
 from daypass.cli.options import add_cluster, add_config, open_cluster
 from daypass.cli.policy import load_policy
+from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -37,7 +38,8 @@ def run(args: Namespace) -> int:
     with open_cluster(args) as cluster:
         from daypass.identity.policy import apply_policy
 
-        applied = apply_policy(cluster, policy, dry_run=args.dry_run)
+        with progress(args, "applying the policy, and waiting until it is in force"):
+            applied = apply_policy(cluster, policy, dry_run=args.dry_run)
     done = "would be applied" if args.dry_run else "applied"
     for name in applied.objects:
         log(f"{done}: {name}")

@@ -67,12 +67,17 @@ class DiscoveredCluster:
     notes: list[str] = field(default_factory=list)
 
 
-def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
-    """Look a cluster up. If no API server answers, nothing is found, with one note."""
+def discover(
+    open_cluster: Callable[[], Cluster], show: Callable[[str], object] = lambda text: None
+) -> DiscoveredCluster:
+    """Look a cluster up. If no API server answers, nothing is found, with one note.
+
+    `show` gets what is looked up.
+    """
     found = DiscoveredCluster()
     try:
         with closing(open_cluster()) as cluster:
-            _Lookup(cluster, found).run()
+            _Lookup(cluster, found, show).run()
     except DaypassError as error:
         return DiscoveredCluster(notes=[f"no cluster was looked at: {error.fact}"])
     found.asked = True
@@ -82,8 +87,11 @@ def discover(open_cluster: Callable[[], Cluster]) -> DiscoveredCluster:
 class _Lookup:
     """Looks a cluster up and adds what it has to `found`."""
 
-    def __init__(self, cluster: Cluster, found: DiscoveredCluster) -> None:
+    def __init__(
+        self, cluster: Cluster, found: DiscoveredCluster, show: Callable[[str], object]
+    ) -> None:
         self._cluster = cluster
+        self._show = show
         self._found = found
 
     def run(self) -> None:
@@ -177,6 +185,7 @@ class _Lookup:
     @contextmanager
     def _optional(self, what: str) -> Iterator[None]:
         """Turn an API error of one lookup into a note."""
+        self._show(f"asking the cluster {what}")
         try:
             yield
         except UnauthorizedError:

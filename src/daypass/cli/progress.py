@@ -1,0 +1,88 @@
+"""A status line on stderr for what may take over a second: what is going on, and for how long."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from daypass import cli
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.duration import format_duration
+from daypass._core.text import mask_unprintable
+from daypass.cli.colour import is_coloured, is_terminal
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+
+@contextmanager
+def progress(args: Namespace, text: str) -> Iterator[cli.Progress]:
+    """Show this text, or what `show` gets later, for one block.
+
+    Shows nothing if stderr is no terminal, or if --output is a format for programs.
+    """
+    is_text = getattr(args, "output", None) in (None, "text", "table", "wide")
+    if not is_text or not is_terminal(sys.stderr):
+        yield cli.Progress()
+        return
+    line = StatusLine(text)
+    cli.status = line
+    try:
+        line.start()
+        yield line
+    finally:
+        line.stop()
+
+
+class StatusLine(cli.Progress):
+    """Progress on a terminal, in a line that is erased at the end, and while others write."""
+
+    def __init__(self, text: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        class Terminal(Console):
+            def show_cursor(self, show: bool = True) -> bool:
+                return False  # it is never hidden: a signal may end this process at any time
+
+        started, style = SYSTEM_CLOCK.monotonic(), "dim" if is_coloured(sys.stderr) else ""
+        frames = Spinner("line").frames
+
+        def draw() -> Text:
+            seconds = SYSTEM_CLOCK.monotonic() - started
+            frame = frames[int(seconds * 8) % len(frames)]
+            words = f"{frame} {format_duration(int(seconds))}  {self._text}"
+            return Text(words, style, no_wrap=True, overflow="ellipsis")
+
+        self._text = text
+        self._writing = RLock()
+        self._live = Live(
+            console=Terminal(stderr=True), get_renderable=draw, refresh_per_second=8,
+            transient=True, redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self.start = self._live.start
+
+    def show(self, text: str) -> bool:
+        """Show this in place of the text; safe in a signal handler."""
+        self._text = mask_unprintable(text.partition("\n")[0])
+        return True
+
+    def stop(self) -> None:
+        """Erase it."""
+        with self._writing:
+            cli.status = cli.Progress()
+            self._live.stop()
+
+    def __enter__(self) -> None:
+        self._writing.acquire()
+        self._live.stop()
+
+    def __exit__(self, *_: object) -> None:
+        if cli.status is self:
+            self._live.start()
+        self._writing.release()
