@@ -144,5 +144,5 @@ def test_the_protocol_may_change_while_it_runs(service: GrpcService, tmp_path: P
                 say(channel)(b"x", timeout=60)
             before = up.config_file.read_text()
             up.config_file.write_text(before.replace("http://localhost", "h2c://localhost"))
-            up.wait_for_words("daypass: daypass.yaml ")
+            up.wait_for_words("daypass.yaml has changed")
             assert say(channel)(b"x", timeout=60) == b"x"

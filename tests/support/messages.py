@@ -35,6 +35,7 @@ VOLATILE = (
     (r"(?<=-daypass-)[a-z0-9]{20}\b", "RANDOM"),
     (r"(?<=\bteam-)[a-z0-9]{8}\b|(?<=\bprofile-)[a-z0-9]{8}\b", "RANDOM"),
     (r"\b[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\b", "UID"),
+    (r"(?<=^daypass: )\d\d:\d\d:\d\d\b", "TIME"),
     (r"\beyJ[\w-]+\.[\w-]+\.[\w-]*", "JWT"),
 )
 """What differs between two runs, and what is written for it."""
@@ -96,7 +97,11 @@ def line_with(text: str, value: str) -> str:
 
 def message_with(text: str, value: str) -> str:
     """The message of a command that holds a value, with its hint. Fails as `line_with` does."""
-    messages = {each.strip() for each in re.split(r"^daypass: ", text, flags=re.M) if value in each}
+    messages = {
+        each.strip()
+        for each in re.split(r"^daypass: (?:\d\d:\d\d:\d\d )?", text, flags=re.M)
+        if value in each
+    }
     assert len(messages) == 1, f"{value!r} in {len(messages)} messages of\n{text}"
     return messages.pop()
 

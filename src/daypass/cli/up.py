@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 SHORTEST_CLOSE_AFTER_SECONDS = 6
 """The list is renewed after half of it, and the heartbeat may be a quarter of it old."""
 
+_is_started = threading.Event()
 EXTRA = "local"
 SUMMARY = "run the door (and the gate) on this machine, in front of an API server"
 EPILOG = """\
@@ -128,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
                     authority,
                     folders.runtime,
                     SYSTEM_CLOCK,
-                    log,
+                    _log,
                     state=folders.state,
                     is_first_start=is_first_start,
                     close_after_seconds=args.close_after,
@@ -142,9 +144,18 @@ def run(args: argparse.Namespace) -> int:
                 supervisor.stop()
         finally:
             backend.stop()
-    log("everything is closed")
+    log(f"{_time()} everything is closed")
     gc.freeze()  # or the interpreter visits every object of every library at exit
     return 0
+
+
+def _log(text: str) -> None:
+    """Log what happens, with the time of day once the start is over."""
+    log(f"{_time()} {text}" if _is_started.is_set() else text)
+
+
+def _time() -> str:
+    return time.strftime("%H:%M:%S", time.localtime(SYSTEM_CLOCK.unix()))
 
 
 def _close(stop: threading.Event) -> None:
@@ -155,7 +166,7 @@ def _close(stop: threading.Event) -> None:
         if not cli.status.show("closing") and sys.stderr is not None:
             with contextlib.suppress(OSError):
                 # Not sys.stderr, which is not reentrant: the signal may interrupt a write.
-                os.write(sys.stderr.fileno(), b"daypass: closing\n")
+                os.write(sys.stderr.fileno(), f"daypass: {_time()} closing\n".encode())
 
 
 def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
@@ -203,6 +214,7 @@ def _report(
     if kubeconfig is not None:
         log("for another terminal:", _other_terminal(kubeconfig))
     log("Ctrl-C stops it")
+    _is_started.set()
 
 
 def _other_terminal(kubeconfig: Path) -> str:
