@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("DAYPASS_DEBUG") == "1":
             raise
-        return _report(error)
+        return _report(error, words)
     finally:
         _flush_stderr()
 
@@ -187,22 +187,27 @@ def _run(arguments: list[str]) -> int:
     return run_command(name, module, rest)
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, words: list[str]) -> int:
+    """Write an error to stderr, as data if the words have -o json or yaml; return its exit code."""
     from daypass._core.errors import DaypassError
 
-    if isinstance(error, DaypassError):
-        hint = error.hint
-        for argument, option in _OPTIONS.items():
-            hint = hint.replace(argument, option)
-        log(error.fact, hint, level="failure")
-        return error.exit_code
-    # Not its text: an unexpected error may quote anything, secrets included.
-    log(
-        f"daypass has a bug: {type(error).__name__}",
-        "run it again with DAYPASS_DEBUG=1, and report what it prints",
-        level="failure",
-    )
-    return 1
+    if not isinstance(error, DaypassError):
+        # Not its text: an unexpected error may quote anything, secrets included.
+        error = DaypassError(
+            f"daypass has a bug: {type(error).__name__}",
+            "run it again with DAYPASS_DEBUG=1, and report what it prints",
+            reason="bug",
+        )
+    hint = error.hint
+    for argument, option in _OPTIONS.items():
+        hint = hint.replace(argument, option)
+    if any(word.startswith(("-o", "--output")) for word in words):
+        from daypass.cli.output import write_error
+
+        if write_error(words, error, hint):
+            return error.exit_code
+    log(error.fact, hint, level="failure")
+    return error.exit_code
 
 
 def _flush_stderr() -> None:

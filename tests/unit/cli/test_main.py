@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import platform
 import re
@@ -20,27 +21,28 @@ import yaml
 import daypass
 from daypass import cli
 from daypass._core.errors import DaypassError, UsageError
+from daypass.cli.options import add_output
 from daypass.client.config import check_audience
 from daypass.client.errors import CredentialsError
 from support.commands import command_parsers
 from support.messages import check, raises
 
 Capture = pytest.CaptureFixture[str]
-Fake = Callable[[int | BaseException], None]
+Fake = Callable[..., None]
 
 
 @pytest.fixture
 def fake_command(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Make `daypass fake` return this exit code, or raise this error."""
 
-    def install(result: int | BaseException) -> None:
+    def install(result: int | BaseException, add_arguments: Any = lambda parser: None) -> None:
         def run(args: object) -> int:
             if isinstance(result, BaseException):
                 raise result
             return result
 
         module: Any = SimpleNamespace(
-            SUMMARY="does it", EPILOG="", add_arguments=lambda parser: None, run=run
+            SUMMARY="does it", EPILOG="", add_arguments=add_arguments, run=run
         )
         monkeypatch.setitem(cli.COMMANDS, "fake", "daypass.cli.fake")
         monkeypatch.setitem(sys.modules, "daypass.cli.fake", module)
@@ -202,6 +204,69 @@ def test_an_unexpected_error_shows_its_text_only_with_daypass_debug(
         cli.main(["fake"])
 
 
+@pytest.mark.parametrize(
+    "line", ["-o json", "-ojson", "--output=json", "-o text -o json", "-o yaml"]
+)
+@pytest.mark.parametrize(
+    ("error", "reason", "code"),
+    [
+        (DaypassError("it is\nso", "do \x1b[2J this", reason="why"), "why", 1),
+        (UsageError("no"), "usage", 2),
+        (check_audience, "no-audience", 2),
+        (ValueError("hush"), "bug", 1),
+    ],
+    ids=["failed", "usage", "library", "bug"],
+)
+def test_with_json_or_yaml_an_error_is_data(
+    fake_command: Fake, capsys: Capture, line: str, error: Any, reason: str, code: int
+) -> None:
+    if error is check_audience:
+        with pytest.raises(CredentialsError) as raised:
+            check_audience("")
+        error = raised.value
+    fake_command(error, add_output)
+    assert cli.main(["fake", *line.split()]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1 or "yaml" in line
+    assert "\x1b" not in err
+    (found,) = yaml.safe_load(err).values()  # reads JSON too
+    assert list(found) == ["reason", "message", "hint", "exitCode"]
+    assert (found["reason"], found["exitCode"]) == (reason, code)
+    if reason == "bug":
+        assert "hush" not in err
+    else:
+        assert found["message"] == error.fact
+        assert found["hint"] == error.hint.replace("audience=AUDIENCE", "--audience AUDIENCE")
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("zzz -o json", "'zzz'"),
+        ("identity lst -o json", "daypass identity list"),
+        ("token --nonsense -o json", "--nonsense"),
+        ("token -o json --color purple", "'purple'"),
+        ("identity create bot -o json", "--dry-run=client"),
+        ("token -o json --lifetime soon", "'soon'"),
+    ],
+)
+def test_usage_errors_are_data_too(line: str, value: str, capsys: Capture) -> None:
+    assert cli.main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    error = json.loads(err)["error"]
+    assert value in error["message"] + error["hint"]
+    check(error["message"], reason=error["reason"])
+
+
+@pytest.mark.parametrize("line", ["-o text", "-o json -o text", "-o", "-- -o json", "--output"])
+def test_other_errors_are_text(fake_command: Fake, capsys: Capture, line: str) -> None:
+    fake_command(DaypassError("it is so"), add_output)
+    assert cli.main(["fake", *line.split()]) != 0
+    assert capsys.readouterr().err.startswith("daypass: ")
+
+
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "daypass", *arguments],
@@ -225,7 +290,7 @@ def test_a_closed_pipe_exits_with_1_and_prints_nothing() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("arguments", [["token"], ["nonsense"], ["run"]])
+@pytest.mark.parametrize("arguments", [["token"], ["nonsense"], ["run"], ["token", "-o", "json"]])
 def test_a_full_stderr_changes_no_exit_code(arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = run(*arguments, env={}, stdout=subprocess.PIPE, stderr=full)

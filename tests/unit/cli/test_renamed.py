@@ -6,6 +6,7 @@ import re
 import shlex
 
 import pytest
+import yaml
 
 from daypass._core.errors import UsageError
 from daypass.cli import main, renamed
@@ -46,7 +47,9 @@ def test_an_old_spelling_is_refused_with_the_new_command_line(
     assert main(shlex.split(old)) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[-1].strip() == f"write: daypass {new}"
+    is_data = err.startswith(("error:", "{"))
+    hint = yaml.safe_load(err)["error"]["hint"] if is_data else err.splitlines()[-1].strip()
+    assert hint == f"write: daypass {new}"
     assert mistake_in("daypass", shlex.split(new)) == ""
     check(err, reason="usage")
 
