@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
 
 from daypass import cli
 from daypass._core.errors import UsageError
 from daypass._core.text import did_you_mean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 CHOICES = ("auto", "always", "never")
 _CODES = {

@@ -37,6 +37,9 @@ The documentation is in {docs_page("")}
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are UsageErrors: what is wrong, and what to type instead."""
 
+    color: bool
+    """Whether the argparse of Python 3.14 paints help, by a rule of its own."""
+
     def parse(self, words: list[str]) -> argparse.Namespace:
         """Return the arguments in these words. Raises UsageError; SystemExit after --help."""
         refuse_renamed(self.prog.removeprefix("daypass "), words)
@@ -171,6 +174,7 @@ def make_parser(name: str, module: Any) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.color = False
     if hasattr(module, "COMMANDS"):
         parser.description = "\n".join([f"{module.SUMMARY}\n", *_summaries(module)])
         parser.add_argument("command", metavar="COMMAND", help="one of those above")

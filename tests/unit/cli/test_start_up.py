@@ -28,6 +28,7 @@ ALWAYS = {
 PLUGIN = {
     "daypass.cli.exec_credential", "daypass.integrations", "daypass.integrations.exec_credential",
 }  # fmt: skip
+COLOUR = {"daypass.cli.colour", "daypass._core.text"}
 
 
 def run(*arguments: str) -> tuple[str, set[str]]:
@@ -45,9 +46,11 @@ def run(*arguments: str) -> tuple[str, set[str]]:
         (("token", "-o", "json"), {"daypass.cli.token"}),
         (("token", "-o", "yaml"), {"daypass.cli.token"}),
         (("token", "--output", "header"), {"daypass.cli.token"}),
+        (("token", "--color", "never"), {"daypass.cli.token"} | COLOUR),
         (("exec-credential", "--audience", AUDIENCE), PLUGIN),
+        (("--color=always", "exec-credential"), PLUGIN | COLOUR),
     ],
-    ids=["text", "json", "yaml", "header", "exec-credential"],
+    ids=["text", "json", "yaml", "header", "colour", "exec-credential", "exec-credential colour"],
 )
 def test_a_cached_token_imports_only_these_modules(
     open_door: Callable[..., Any],
@@ -61,7 +64,7 @@ def test_a_cached_token_imports_only_these_modules(
     run(*arguments)
     printed, loaded = run(*arguments)
     assert short_lived_token() in printed
-    assert ("v1beta1" in printed) is (arguments[0] == "exec-credential")
+    assert ("v1beta1" in printed) is ("exec-credential" in arguments)
     assert loaded == ALWAYS | more
     assert len(door.requests) == 1
 
