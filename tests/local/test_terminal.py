@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from daypass.local.stack import stack_config
 from support.terminal import screen, terminal
-from support.up import runtime_folder
+from support.up import running_up, runtime_folder
+from support.up_embedded import fixed_config
 
 
 def surroundings(folder: Path) -> dict[str, str]:
@@ -33,6 +37,50 @@ def test_up_shows_its_start_and_the_time_of_what_follows(tmp_path: Path) -> None
         rf"{time} the change is refused.*\n(  .+\n)+{time} closing\n{time} everything is closed\n",
         later,
     )
+
+
+def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
+    tmp_path: Path,
+) -> None:
+    with running_up(tmp_path, fixed_config()) as up:
+        env = {**surroundings(tmp_path), "KUBECONFIG": str(up.ready["kubeconfig"])}
+
+        def piped(line: str) -> str:
+            done = subprocess.run(
+                [sys.executable, "-m", "daypass", *line.split()], cwd=tmp_path, check=True,
+                env={**os.environ, **env}, capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            assert "\x1b" not in done.stdout + done.stderr
+            return done.stdout
+
+        def shown(line: str, *, keys: bytes = b"", pipe: bool = False) -> str:
+            with terminal(*line.split(), env=env, cwd=tmp_path, pipe=pipe) as there:
+                there.type(keys)
+                assert there.wait() == 0
+            assert "\x1b" not in there.out
+            left = "\n".join(screen(there.written))
+            assert keys or not re.search(r"^. \d+s  ", left, re.M)
+            return there.written
+
+        for name in ("a", "b", "c"):
+            piped(f"identity create {name}")
+        listed, colours = piped("identity list"), shown("identity list")
+        assert "\x1b[1mNAMESPACE " in colours
+        assert re.search(r"  \x1b\[3[123]m[\w, -]+\x1b\[0m\r\n", colours)
+        assert (
+            listed.splitlines()[0].split()
+            == colours.partition("\x1b[1m")[2].partition("\x1b")[0].split()
+        )
+        assert "\x1b[1mhealth" in shown("identity show a")
+        rotate = "identity rotate --all --credentials-out rotated"
+        assert "rotated 3 of 3" in shown(rotate)
+        assert "rotated 3 of 3" in shown(rotate, pipe=True)
+        assert "\x1b" not in shown(f"{rotate} -o json")
+        piped(rotate)
+        assert "deleting roles/a-daypass-token" in shown("identity delete a", keys=b"y\n")
+        piped("identity revoke b")
+        piped("identity delete b")
+        piped("identity reap -A")
 
 
 def test_an_interrupted_demo_leaves_no_status_line(tmp_path: Path) -> None:

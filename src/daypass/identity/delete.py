@@ -155,7 +155,7 @@ def delete(
     foreign = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
     removed = []
     for each in owned:
-        show(f"deleting {each.display}")
+        show(f"{'found' if dry_run else 'deleting'} {each.display}")
         if dry_run or each.remove(cluster):
             removed.append(each)
     deleted = [each.display for each in removed]

@@ -88,16 +88,14 @@ def reap(
         )
         _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
         if is_past(secret.retire_after, cluster.clock):
-            show(f"deleting {retired.display}")
-            _remove(cluster, retired, result, dry_run=dry_run)
+            _remove(cluster, retired, result, show, dry_run=dry_run)
     expired = _expired_identities(cluster, namespace, result)
     found = find_owned_objects(cluster, namespace, warn) if expired else []
     for name in expired:
         owned = owned_by(name, found)
         result.expired += [name.key] if owned else []
         for each in owned:
-            show(f"deleting {each.display}")
-            _remove(cluster, each, result, dry_run=dry_run)
+            _remove(cluster, each, result, show, dry_run=dry_run)
         if not dry_run:
             warn_of_open_namespaces(cluster, owned, warn)
     return result
@@ -113,10 +111,18 @@ def _expired_identities(
     return [account.name for account in identities if account.has_expired(cluster.clock)]
 
 
-def _remove(cluster: Cluster, owned: OwnedObject, result: ReapResult, *, dry_run: bool) -> None:
+def _remove(
+    cluster: Cluster,
+    owned: OwnedObject,
+    result: ReapResult,
+    show: Callable[[str], object],
+    *,
+    dry_run: bool,
+) -> None:
     """Remove an object (unless `dry_run`), and record the outcome."""
     if owned.display in result.deleted:
         return  # a retired Secret of an identity that has expired, too
+    show(f"{'found' if dry_run else 'deleting'} {owned.display}")
     try:
         if dry_run or owned.remove(cluster):
             result.deleted.append(owned.display)
