@@ -18,6 +18,7 @@ from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST
 from support.deadline import eventually
 from support.messages import check
+from support.terminal import terminal
 from support.up import Up, running_up
 from support.up_embedded import admin_of, at_the_gate, fixed_config
 
@@ -159,3 +160,23 @@ def test_commands_named_by_refusals_lead_to_an_accepted_token(up: Up, tmp_path: 
     check(words, reason="failed")
     daypass(up, *named(words, "identity"))
     passes("token", "--no-cache")
+
+
+@pytest.mark.parametrize("verb", ["revoke", "delete"])
+def test_at_a_terminal_nothing_is_removed_without_a_yes(up: Up, tmp_path: Path, verb: str) -> None:
+    daypass(up, "identity", "create", "bot", "-n", "default")
+    bot = tmp_path / "bot.json"
+    environment = {"KUBECONFIG": str(up.ready["kubeconfig"])}
+    for answer, code in ((b"\n", 1), (b"n\n", 1), (b"y\n", 0)):
+        passes = daypass(up, "token", "--no-cache", credentials=bot)[0]
+        assert at_the_gate(up, Secret(passes.strip())).code == 200
+        with terminal("identity", verb, "bot", env=environment, cwd=tmp_path) as typed:
+            typed.wait_for("default/bot")
+            typed.wait_for("[y/N]")
+            typed.type(answer)
+            assert typed.wait() == code
+    daypass(up, "token", "--no-cache", code=1, credentials=bot)
+    daypass(up, "identity", "create", "bot", "-n", "default")
+    with terminal("identity", verb, "bot", "--yes", env=environment, cwd=tmp_path) as typed:
+        assert typed.wait() == 0
+    assert "[y/N]" not in typed.written

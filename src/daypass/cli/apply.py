@@ -8,7 +8,6 @@ from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, log
 from daypass.cli.deployment import (
-    confirm,
     counts,
     diffs,
     log_risks,
@@ -17,8 +16,15 @@ from daypass.cli.deployment import (
     overview,
     plan_json,
 )
-from daypass.cli.options import add_cluster, add_directory, add_output, add_timeout, tree_folder
-from daypass.cli.output import write_changes, write_data
+from daypass.cli.options import (
+    add_cluster,
+    add_directory,
+    add_output,
+    add_timeout,
+    add_yes,
+    tree_folder,
+)
+from daypass.cli.output import confirm, write_changes, write_data
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -48,9 +54,7 @@ _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_directory(parser)
-    parser.add_argument(
-        "--yes", action="store_true", help="don't ask for confirmation, even if it opens more"
-    )
+    add_yes(parser, "don't ask for confirmation, even if it opens more")
     parser.add_argument(
         "--dry-run", action="store_true", help="let the API server check all of it; change nothing"
     )

@@ -1,14 +1,12 @@
-"""What `daypass apply`, `diff` and `remove` share: a plan, how it is shown, and confirmation."""
+"""What `daypass apply`, `diff` and `remove` share: a plan, and how it is shown."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from daypass._core.errors import DaypassError
 from daypass.cli import log, warn
 from daypass.cli.options import load_config, open_cluster
 from daypass.cli.progress import progress
@@ -118,18 +116,3 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
     if plan.unseen:
         what = ", ".join(plan.unseen)
         warn(f"no right to list {what}: whether others' routes are in the way is not known")
-
-
-def confirm(question: str, otherwise: str) -> None:
-    """Return if the user answers yes.
-
-    Raises DaypassError for any other answer, and without a terminal with the hint `otherwise`.
-    """
-    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
-        raise DaypassError(
-            "nothing was done: there is no terminal to ask for confirmation", otherwise
-        )
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise DaypassError("nothing was done")

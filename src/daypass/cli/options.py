@@ -133,6 +133,11 @@ def add_output(
     parser.add_argument("-o", "--output", choices=choices, default=default, help=summary)
 
 
+def add_yes(parser: ArgumentParser, summary: str = "don't ask for confirmation") -> None:
+    """Add --yes."""
+    parser.add_argument("--yes", action="store_true", help=summary)
+
+
 def add_timeout(parser: ArgumentParser, summary: str) -> None:
     """Add --timeout in seconds, five minutes by default."""
     parser.add_argument("--timeout", type=parse_seconds, default=300, metavar="TIME", help=summary)

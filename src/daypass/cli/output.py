@@ -1,4 +1,4 @@
-"""What commands print: JSON, Kubernetes objects, tables."""
+"""What commands print: JSON, Kubernetes objects, tables; and how they ask for confirmation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import suppress
 from textwrap import indent as indented
 from typing import TYPE_CHECKING, Any
 
+from daypass._core.errors import DaypassError
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import write
 from daypass.cli.colour import paint, paint_changes
@@ -104,3 +105,20 @@ def table(
         last = lines[at][-1].rstrip()
         drawn[at] = drawn[at].removesuffix(last) + paint(style, last)
     return "".join(f"{line}\n" for line in (paint("bold", drawn[0]), *drawn[1:]))
+
+
+def confirm(question: str, otherwise: str | None = None) -> None:
+    """Return if the user answers yes. Raises DaypassError for any other answer.
+
+    Without a terminal it returns too, as kubectl does, or raises with the hint `otherwise`.
+    """
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        if otherwise is None:
+            return
+        raise DaypassError(
+            "nothing was done: there is no terminal to ask for confirmation", otherwise
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise DaypassError("nothing was done")

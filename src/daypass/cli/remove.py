@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import log
-from daypass.cli.deployment import confirm, removals_json, removals_overview
-from daypass.cli.options import add_cluster, add_output, add_timeout, open_cluster
-from daypass.cli.output import write_changes, write_data
+from daypass.cli.deployment import removals_json, removals_overview
+from daypass.cli.options import add_cluster, add_output, add_timeout, add_yes, open_cluster
+from daypass.cli.output import confirm, write_changes, write_data
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ and the files in git are left as they are.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--yes", action="store_true", help="don't ask for confirmation")
+    add_yes(parser)
     parser.add_argument("--dry-run", action="store_true", help="only list it")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until it is gone")
     add_timeout(parser, "how long to wait (default: 5m)")

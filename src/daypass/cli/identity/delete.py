@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass.cli import log, warn, write_printable
-from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
-from daypass.cli.output import write_data
+from daypass.cli.options import add_cluster, add_identity, add_output, add_yes, open_identity
+from daypass.cli.output import confirm, write_data
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -18,8 +18,9 @@ SUMMARY = "delete an identity: tokens, grants in every namespace, the ServiceAcc
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
   daypass identity delete bot -n team
+  daypass identity delete bot -n team --yes            asks for no confirmation on a terminal
 
-Like kubectl, it asks for no confirmation. Only what daypass created is deleted: an adopted
+Only what daypass created is deleted: an adopted
 ServiceAccount stays. If it was interrupted, run it again. Exit code 3: the gate of the cluster
 could not be updated.
 """
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
     parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
+    add_yes(parser)
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
@@ -38,6 +40,8 @@ def run(args: Namespace) -> int:
     with open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 
+        if not (args.yes or args.dry_run):
+            confirm(f"delete identity {name}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
             deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run, show=status.show)
         is_published = args.dry_run or publish_deleted(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log
-from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
-from daypass.cli.output import write_data
+from daypass.cli.options import add_cluster, add_identity, add_output, add_yes, open_identity
+from daypass.cli.output import confirm, write_data
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ EXTRA = "admin"
 SUMMARY = "revoke all long-lived tokens of an identity now, and the tokens bound to them"
 EPILOG = """examples:
   daypass identity revoke bot -n team
+  daypass identity revoke bot -n team --yes            asks for no confirmation on a terminal
   daypass identity create bot -n team --credentials-out bot.json     give it a new token
 
 The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
@@ -27,6 +28,7 @@ of it too, or the gate of the cluster could not be updated.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
+    add_yes(parser)
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
@@ -38,6 +40,8 @@ def run(args: Namespace) -> int:
         from daypass.identity.model import get_identity
 
         get_identity(cluster, name)
+        if not args.yes:
+            confirm(f"revoke all long-lived tokens of identity {name} now?")
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
