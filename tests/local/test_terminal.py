@@ -71,7 +71,7 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
             listed.splitlines()[0].split()
             == colours.partition("\x1b[1m")[2].partition("\x1b")[0].split()
         )
-        assert "\x1b[1mhealth" in shown("identity show a")
+        assert "\x1b[32mhealth: ok\x1b[0m" in shown("identity show a")
         rotate = "identity rotate --all --credentials-out rotated"
         assert "rotated 3 of 3" in shown(rotate)
         assert "rotated 3 of 3" in shown(rotate, pipe=True)

@@ -23,10 +23,12 @@ _CODES = {
     "bold": "1", "dim": "2", "place": "36",
     "ok": "32", "warning": "33", "failure": "31", "skipped": "2",
 }  # fmt: skip
-_CHANGES = {
+_LINES = {
     "--- ": "bold", "+++ ": "bold", "@@ ": "place", "-": "failure", "+": "ok",
     "create ": "ok", "change ": "warning", "remove ": "failure", "release ": "warning",
+    "health: ok": "ok", "  problem ": "failure", "  note ": "warning",
 }  # fmt: skip
+"""How lines begin, and their styles."""
 
 
 def take_option(words: list[str]) -> tuple[str, list[str]]:
@@ -68,14 +70,15 @@ def is_coloured(stream: TextIO | None) -> bool:
 
 def paint(style: str, text: str, stream: TextIO | None = None) -> str:
     """Return text for a stream (stdout by default) in a style, if that stream has colours."""
-    coloured = is_coloured(stream or sys.stdout)
-    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if coloured and text else text
+    if not style or not text or not is_coloured(stream or sys.stdout):
+        return text
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
 
 
-def paint_changes(text: str) -> str:
-    """Return unified diffs, and lines such as `create  KIND NAME`, painted for stdout."""
+def paint_lines(text: str) -> str:
+    """Return diffs, changes to objects and the health of an identity, painted for stdout."""
     lines = []
     for line in text.splitlines():
-        style = next((it for start, it in _CHANGES.items() if line.startswith(start)), None)
-        lines.append(paint(style, line) if style else line)
-    return "".join(f"{line}\n" for line in lines)
+        style = next((it for start, it in _LINES.items() if line.startswith(start)), "")
+        lines.append(paint(style, line) + "\n")
+    return "".join(lines)

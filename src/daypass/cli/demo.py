@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,13 @@ def run(args: argparse.Namespace) -> int:
         # Stop when the terminal is closed, unless nohup ignores that signal.
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
+    from daypass.local.stack import LocalStack
     from daypass.local.state import runtime_folder
 
-    with (
-        runtime_folder() as folder,
-        _start(args, folder) as stack,
-    ):
-        with progress(args, "running the steps"):
+    with runtime_folder() as folder, ExitStack() as running:
+        with progress(args, "starting an API server, a door and a gate") as status:
+            stack = running.enter_context(LocalStack(folder))
+            status.show("running the steps")
             good = _run_steps(stack, stop, started)
         if args.once or stop.is_set() or good is None:
             return 0 if good else 1
@@ -59,13 +60,6 @@ def run(args: argparse.Namespace) -> int:
         while not stop.wait(0.5):
             stack.supervisor.check(stop)
     return 0 if good else 1
-
-
-def _start(args: argparse.Namespace, folder: Path) -> "LocalStack":
-    from daypass.local.stack import LocalStack
-
-    with progress(args, "starting an API server, a door and a gate"):
-        return LocalStack(folder)
 
 
 def _run_steps(stack: "LocalStack", stop: threading.Event, started: float) -> bool | None:

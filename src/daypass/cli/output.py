@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from daypass._core.errors import DaypassError
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import write
-from daypass.cli.colour import paint, paint_changes
+from daypass.cli.colour import paint, paint_lines
 
 if TYPE_CHECKING:
     from daypass._core.errors import DaypassError
@@ -66,7 +66,7 @@ def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
 
 def write_changes(text: str) -> None:
     """Print diffs, and what happens to each object, in colours."""
-    write(paint_changes(mask_unprintable(text, keep="\n\t")))
+    write(paint_lines(mask_unprintable(text, keep="\n\t")))
 
 
 def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
@@ -92,19 +92,16 @@ def table(
 
     `styles`: of the last cell of each row.
     """
-    lines = [
+    cells = [
         headings,
         *([printable(cell, _LONGEST_CELL_CHARACTERS) for cell in row] for row in rows),
     ]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(headings))]
-    drawn = [
-        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    for at, style in enumerate(styles, start=1):
-        last = lines[at][-1].rstrip()
-        drawn[at] = drawn[at].removesuffix(last) + paint(style, last)
-    return "".join(f"{line}\n" for line in (paint("bold", drawn[0]), *drawn[1:]))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines, painted = [], dict(enumerate(styles, start=1))
+    for at, (*first, last) in enumerate(cells):
+        start = [f"{cell:<{width}}   " for cell, width in zip(first, widths, strict=False)]
+        lines.append("".join([*start, paint(painted.get(at, ""), last)]).rstrip())
+    return "".join(f"{line}\n" for line in (paint("bold", lines[0]), *lines[1:]))
 
 
 def confirm(question: str, otherwise: str | None = None) -> None:

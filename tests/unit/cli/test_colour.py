@@ -9,7 +9,7 @@ import pytest
 
 import daypass
 from daypass import cli
-from daypass.cli.colour import paint_changes
+from daypass.cli.colour import paint_lines
 from daypass.cli.output import table
 from support.messages import check
 from support.terminal import terminal
@@ -70,13 +70,14 @@ def test_errors_and_warnings_have_a_coloured_start(capsys: pytest.CaptureFixture
 
 def test_diffs_tables_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "color", "always")
-    diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n same\n-old\n+new\ncreate    Service a/b\n"
-    codes = ("1", "1", "36", "", "31", "32", "32")
+    diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n same\n-old\n+new\n"
+    diff += "create    Service a/b\n  note x: y\n  nothing\n"
+    codes = ("1", "1", "36", "", "31", "32", "32", "33", "")
     painted = [
         f"\x1b[{c}m{line}\x1b[0m" if c else line
         for c, line in zip(codes, diff.splitlines(), strict=True)
     ]
-    assert paint_changes(diff).splitlines() == painted
+    assert paint_lines(diff).splitlines() == painted
     drawn = table(("NAME", "HEALTH"), [("a", "ok"), ("b", "no-token")], ("ok", "failure"))
     assert drawn == (
         "\x1b[1mNAME   HEALTH\x1b[0m\na      \x1b[32mok\x1b[0m\nb      \x1b[31mno-token\x1b[0m\n"

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, write
-from daypass.cli.colour import paint
+from daypass.cli.colour import paint_lines
 from daypass.cli.options import add_cluster, add_health, add_identity, add_output, open_identity
 from daypass.cli.output import as_text
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
 
     from daypass._core.clock import Clock
     from daypass.identity.health import IdentityHealth
@@ -76,12 +75,11 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
         f"{'problem' if each.is_problem else 'note':<8} {each.code}: {each.text}"
         for each in found.findings
     ]
-    styles = ["failure" if each.is_problem else "warning" for each in found.findings]
-    return (
+    return paint_lines(
         _section(str(found.record.name), facts, "")
         + _section("grants", grants, "none")
         + _section("tokens", [_token(token, found, clock) for token in found.record.tokens], "none")
-        + _section("health", health, paint("ok", "ok"), styles)
+        + _section("health", health, "ok")
     )
 
 
@@ -97,11 +95,8 @@ def _token(token: TokenUsage, found: IdentityHealth, clock: Clock) -> str:
     return f"{secret.name}   {state}, {display_age(age_seconds(secret.created, clock))} old, {used}"
 
 
-def _section(title: str, lines: list[str], nothing: str, styles: Sequence[str] = ()) -> str:
+def _section(title: str, lines: list[str], nothing: str) -> str:
     if not lines:
-        return f"{paint('bold', title)}: {nothing}\n"
+        return f"{title}: {nothing}\n"
     # An annotation may hold what would steer a terminal.
-    shown = [mask_unprintable(line) for line in lines]
-    for at, style in enumerate(styles):
-        shown[at] = paint(style, shown[at][:8]) + shown[at][8:]
-    return f"{paint('bold', title)}\n" + "".join(f"  {line}\n" for line in shown)
+    return f"{title}\n" + "".join(f"  {mask_unprintable(line)}\n" for line in lines)
