@@ -8,15 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from textwrap import indent as indented
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daypass._core.errors import DaypassError
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import write
 from daypass.cli.colour import paint, paint_lines
-
-if TYPE_CHECKING:
-    from daypass._core.errors import DaypassError
 
 _LONGEST_CELL_CHARACTERS = 4000
 _OUTPUT = re.compile(r"\0(?:-o[\0=]?|--output[\0=])([^\0]+)")
