@@ -36,6 +36,13 @@ def runtime_folder(folder: Path) -> Path:
     return made
 
 
+def as_text(line: str) -> str:
+    """An error that is data, as `up` without `-o json` prints it."""
+    error = json.loads(line)["error"]
+    lines = "\n".join([error["message"], *filter(None, [error["hint"]])]).replace("\n", "\n  ")
+    return f"daypass: {lines}\n"
+
+
 class Up:
     """A running `daypass up`; `words` is what it has said so far."""
 
@@ -76,7 +83,7 @@ class Up:
     def _listen(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.words += line
+            self.words += as_text(line) if line.startswith('{"error": ') else line
 
     @property
     def door(self) -> str:
