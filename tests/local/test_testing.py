@@ -102,7 +102,7 @@ def test_the_clock_is_reset_after_each_test(daypass_clock: MovableClock) -> None
     assert daypass_clock.ahead_seconds == 0
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(300, "not yet"), (-3700, "expired")])
+@pytest.mark.parametrize(("seconds", "words"), [(300, "not valid yet"), (-3700, "expired")])
 def test_a_token_made_with_a_moved_clock_is_not_valid_yet_or_has_expired(
     daypass_stack: LocalStack, daypass_token: TokenMaker, daypass_clock: MovableClock,
     seconds: int, words: str,

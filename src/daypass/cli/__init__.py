@@ -65,21 +65,19 @@ class Progress:
         pass
 
 
-color = "auto"
-"""The value of --color."""
 status = Progress()
 """What is shown now. See `progress`."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code. Raises only if DAYPASS_DEBUG=1 is set."""
-    global color
-    color, words = "auto", sys.argv[1:] if argv is None else argv
+    words = sys.argv[1:] if argv is None else argv
+    has_colour = any(word.startswith("--color") for word in words)
     try:
-        if any(word.startswith("--color") for word in words):
+        if has_colour:
             from daypass.cli.colour import take_option
 
-            color, words = take_option(words)
+            words = take_option(words)
         code = _run(words)
         write("")  # flushes while an error can still be reported
         return code
@@ -94,6 +92,10 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return _report(error, words)
     finally:
+        if has_colour:
+            from daypass.cli import colour
+
+            colour.choice = "auto"
         _flush_stderr()
 
 
@@ -164,9 +166,7 @@ def _run(arguments: list[str]) -> int:
     name, rest = (arguments[0] if arguments else ""), arguments[1:]
     name = ALSO.get(name, name)
     if name == "__complete":
-        from daypass.cli.completion import complete
-
-        return complete(rest or [""])
+        name, rest = "completion", ["__complete", *rest]
     if name not in COMMANDS:
         from daypass.cli.parser import unknown_command
 
@@ -202,7 +202,7 @@ def _report(error: Exception, words: list[str]) -> int:
     for argument, option in _OPTIONS.items():
         hint = hint.replace(argument, option)
     if any(word.startswith(("-o", "--output")) for word in words):
-        from daypass.cli.output import write_error
+        from daypass.cli.error_data import write_error
 
         if write_error(words, error, hint):
             return error.exit_code

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 
-from daypass import cli
 from daypass._core.errors import UsageError
 from daypass._core.text import did_you_mean
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 CHOICES = ("auto", "always", "never")
+choice = "auto"
+"""The value of --color in this run."""
 _CODES = {
     "bold": "1", "dim": "2", "place": "36",
     "ok": "32", "warning": "33", "failure": "31", "skipped": "2",
@@ -31,15 +32,16 @@ _LINES = {
 """How lines begin, and their styles."""
 
 
-def take_option(words: list[str]) -> tuple[str, list[str]]:
-    """Return the value of the last --color before `--`, and the words without that option.
+def take_option(words: list[str]) -> list[str]:
+    """Apply the last --color before `--`, and return the words without that option.
 
     The words of a command that another program is to run, or that are to be completed, are left
     alone. Raises UsageError.
     """
-    found, rest = "auto", list[str]()
+    global choice
+    rest = list[str]()
     if words[0] == "__complete" or (words[0] == "run" and "--" not in words):
-        return found, words
+        return words
     end = words.index("--") if "--" in words else len(words)
     before = iter(words[:end])
     for word in before:
@@ -51,7 +53,8 @@ def take_option(words: list[str]) -> tuple[str, list[str]]:
         if found not in CHOICES:
             fact = f"--color: {found[:40]!r} is not one of {', '.join(CHOICES)}"
             raise UsageError(fact, did_you_mean(found, CHOICES, "such as: --color never"))
-    return found, [*rest, *words[end:]]
+        choice = found
+    return [*rest, *words[end:]]
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -61,8 +64,8 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def is_coloured(stream: TextIO | None) -> bool:
     """Return whether text on this stream has colours."""
-    if cli.color != "auto":
-        return cli.color == "always"
+    if choice != "auto":
+        return choice == "always"
     if os.environ.get("NO_COLOR"):
         return False
     return os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0") or is_terminal(stream)

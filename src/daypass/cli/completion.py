@@ -63,6 +63,11 @@ def main_of_kubectl() -> int:
     return cli.main(["__complete", *sys.argv[1:]])
 
 
+def fast_path(argv: list[str]) -> int | None:
+    """Complete a line for `daypass __complete`; return None for `daypass completion`."""
+    return complete(argv[1:] or [""]) if argv[:1] == ["__complete"] else None
+
+
 def complete(words: list[str]) -> int:
     """Print the candidates for the last word, and never an error. Changes nothing."""
     offered: dict[str, str] = {}
@@ -86,7 +91,7 @@ def _offer(typed: list[str], last: str) -> Offer:
     from daypass.cli.parser import make_parser
 
     if typed[-1:] != ["--color"]:
-        typed = take_option(["", *typed])[1][1:]
+        typed = take_option(["", *typed])[1:]
     if re.fullmatch(r"[0-9&]?[<>]+", "".join(typed[-1:])) or re.match(r"[0-9&]?[<>]", last):
         return {}, FILES  # of a redirection, which is a word in bash
     wants_help = typed[:1] == ["help"] and not last.startswith("-")

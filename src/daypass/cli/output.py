@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from textwrap import indent as indented
+from collections.abc import Sequence
 from typing import Any
 
 from daypass._core.errors import DaypassError
@@ -16,8 +13,6 @@ from daypass.cli import write
 from daypass.cli.colour import paint, paint_lines
 
 _LONGEST_CELL_CHARACTERS = 4000
-_OUTPUT = re.compile(r"\0(?:-o[\0=]?|--output[\0=])([^\0]+)")
-"""The value of -o among words joined by NUL."""
 
 
 def write_data(data: object, output: str, *, indent: int | None = 2) -> None:
@@ -32,33 +27,6 @@ def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
     from daypass.render.yaml import document
 
     return document(json.loads(json.dumps(data)), ascii_only=True)  # no tuples or enumerations
-
-
-def flat_yaml(fields: Mapping[str, object]) -> str:
-    """Return fields as YAML with JSON values, without PyYAML, which the base package lacks."""
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
-
-
-def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
-    """Write an error to stderr if a command line names `json` or `yaml`; return whether it does.
-
-    Errors of stderr itself are ignored.
-    """
-    end = words.index("--") if "--" in words else len(words)
-    *_, output = _OUTPUT.findall("\0".join(("", *words[:end]))) or ("",)
-    if output not in ("json", "yaml"):
-        return False
-    fields = {
-        "reason": error.reason,
-        "message": error.fact,
-        "hint": hint,
-        "exitCode": error.exit_code,
-    }
-    as_json = json.dumps({"error": fields}) + "\n"
-    text = as_json if output == "json" else "error:\n" + indented(flat_yaml(fields), "  ")
-    with suppress(AttributeError, OSError, ValueError):  # it is None if it was closed at the start
-        sys.stderr.write(text)
-    return True
 
 
 def write_changes(text: str) -> None:

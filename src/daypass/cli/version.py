@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from daypass._core import VERSION
 from daypass.cli import write
+from daypass.cli.error_data import flat_yaml
 from daypass.cli.options import add_output
-from daypass.cli.output import flat_yaml, write_data
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

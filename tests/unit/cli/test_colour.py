@@ -9,6 +9,7 @@ import pytest
 
 import daypass
 from daypass import cli
+from daypass.cli import colour
 from daypass.cli.colour import paint_lines
 from daypass.cli.output import table
 from support.messages import check
@@ -59,17 +60,20 @@ def test_formats_for_programs_have_no_colours(output: str) -> None:
     assert "\x1b" not in shown.out
 
 
-def test_errors_and_warnings_have_a_coloured_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_and_warnings_have_a_coloured_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cli.main(["token", "--color=always", "--audience", "\x1b[2J"]) == 2
     start, _, rest = capsys.readouterr().err.partition("\x1b[0m")
     assert start == "\x1b[31mdaypass:"
     assert "\x1b" not in rest
+    monkeypatch.setattr(colour, "choice", "always")
     cli.warn("careful", "so")
     assert capsys.readouterr().err == "\x1b[33mdaypass: warning:\x1b[0m careful\n  so\n"
 
 
 def test_diffs_tables_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "color", "always")
+    monkeypatch.setattr(colour, "choice", "always")
     diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n same\n-old\n+new\n"
     diff += "create    Service a/b\n  note x: y\n  nothing\n"
     codes = ("1", "1", "36", "", "31", "32", "32", "33", "")

@@ -1,0 +1,44 @@
+"""Errors as data: what `-o json` and `-o yaml` make of them, and YAML without PyYAML."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from textwrap import indent as indented
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from daypass._core.errors import DaypassError
+
+_OUTPUT = re.compile(r"\0(?:-o[\0=]?|--output[\0=])([^\0]+)")
+"""The value of -o among words joined by NUL."""
+
+
+def flat_yaml(fields: Mapping[str, object]) -> str:
+    """Return fields as YAML with JSON values, without PyYAML, which the base package lacks."""
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
+
+
+def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
+    """Write an error to stderr if a command line names `json` or `yaml`; return whether it does.
+
+    Errors of stderr itself are ignored.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    *_, output = _OUTPUT.findall("\0".join(("", *words[:end]))) or ("",)
+    if output not in ("json", "yaml"):
+        return False
+    fields = {
+        "reason": error.reason,
+        "message": error.fact,
+        "hint": hint,
+        "exitCode": error.exit_code,
+    }
+    as_json = json.dumps({"error": fields}) + "\n"
+    text = as_json if output == "json" else "error:\n" + indented(flat_yaml(fields), "  ")
+    with suppress(AttributeError, OSError, ValueError):  # it is None if it was closed at the start
+        sys.stderr.write(text)
+    return True
