@@ -264,7 +264,7 @@ def _report(
         log("note: the embedded API server enforces no policy; a cluster does")
     if spec.deadline and spec.deadline != NEVER:
         log(
-            f"its deadline is {spec.deadline}; by itself nothing expires",
+            f"its deadline is {spec.deadline}; nothing expires automatically",
             f"run this regularly, such as in a CronJob: {command('identity', 'reap')}",
         )
     if show_exchange:
