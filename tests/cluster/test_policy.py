@@ -250,7 +250,7 @@ def test_the_policy_ignores_config_maps(bot: Bot, editor: Cluster) -> None:
 def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
     bot: Bot, editor: Cluster
 ) -> None:
-    """What the policy cannot see, and docs/policy.md says: a Secret is known by its name alone."""
+    """What the policy cannot see, as docs/how-to/policy.md says: a Secret is known by its name."""
     metadata = {"name": f"other-daypass-{'z' * 20}", "namespace": bot.namespace}
     made = editor.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     uid = made["metadata"]["uid"]

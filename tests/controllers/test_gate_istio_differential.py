@@ -1,4 +1,4 @@
-"""Istio's gate and the pure decision, asked the same: docs/gate.md shows where they differ."""
+"""Istio's gate against the pure decision; docs/reference/gate-failures.md has the differences."""
 
 from __future__ import annotations
 

@@ -61,6 +61,6 @@ def test_the_readmes_snippet_passes_the_gate(
     assert json.loads(said)["headers"]["kubeflow-userid"] == daypass_identity.user
 
 
-@pytest.mark.parametrize("block", documented("integrations.md"))
+@pytest.mark.parametrize("block", documented("how-to/python-libraries.md"))
 def test_what_the_docs_show_is_part_of_an_example(block: str) -> None:
     assert is_part_of_an_example(block)

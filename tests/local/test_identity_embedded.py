@@ -52,8 +52,8 @@ def printed_for_curl(words: str) -> str:
 
 
 def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
-    """The same as docs/client.md has it, with the names of this identity and this machine."""
-    page = (Path(__file__).resolve().parents[2] / "docs" / "client.md").read_text()
+    """As in docs/reference/client.md, with the names of this identity and this machine."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "client.md").read_text()
     block = page.partition("With curl, from")[2].split("```\n")[1]
     claims = decode_unverified(credentials["token"])[1]
     for documented, real in (

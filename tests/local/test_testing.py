@@ -25,7 +25,7 @@ from support.deadline import eventually
 from support.ports import listens
 from support.up import runtime_folder
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "pytest.md"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 UP_WITHIN_SECONDS, DOWN_WITHIN_SECONDS = 60.0, 30.0
 """Four times what is promised, for a machine that does other things, too."""

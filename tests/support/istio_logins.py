@@ -1,4 +1,4 @@
-"""Browser logins on Istio's gateway, and what they need beside the gate: see docs/gate.md."""
+"""Browser logins on Istio's gateway, and what they need: docs/how-to/gate-on-istio.md."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def token_required(*when: Object) -> Object:
 
 
 def documented(name: str) -> Object:
-    """An object as docs/gate.md has it, by its name."""
-    page = Path(__file__).resolve().parents[2] / "docs" / "gate.md"
+    """An object as docs/how-to/gate-on-istio.md has it, by its name."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "gate-on-istio.md"
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     objects: list[Object] = [yaml.safe_load(block) for block in blocks]
     (found,) = (each for each in objects if each.get("metadata", {}).get("name") == name)

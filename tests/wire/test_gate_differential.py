@@ -1,5 +1,7 @@
-"""Envoy's gate, the authorizer and the pure decision, asked the same: docs/gate.md shows where they
-differ. Between the authorizer and the decision there is no difference.
+"""Envoy's gate, the authorizer and the pure decision, asked the same.
+
+docs/reference/gate-failures.md shows where they differ. Between the authorizer and the decision
+there is no difference.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ EPILOG = f"""examples:
 
 SIGHUP reads the config again; an invalid one changes nothing. SIGTERM stops it and leaves the
 files. --once exits with 1 if a renewal or a hook failed.
-{docs_page("agent.md")} describes the config.
+{docs_page("how-to/token-files.md")} describes the config.
 """
 
 

@@ -46,7 +46,7 @@ examples:
 It can be interrupted at any time: run the same command again to continue. Everything that opens
 more than is open now, including the first apply, is listed and needs confirmation. What was applied
 and is no longer in the config is removed. See
-{docs_page("apply.md")}
+{docs_page("how-to/apply.md")}
 """
 _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 

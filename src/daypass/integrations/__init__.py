@@ -15,5 +15,5 @@ All adapters have these rules in common:
 - Errors of the exchange are raised unchanged: a `DaypassError` explains more than the 401 does.
 
 gRPC, the Kubernetes clients (except lightkube) and kfp do not pass answers to their credentials, so
-a rejected token is not renewed there: see `docs/integrations.md`.
+a rejected token is not renewed there: see `docs/how-to/python-libraries.md`.
 """

@@ -8,7 +8,7 @@
 - **ingress**: an Ingress for any controller, by a plain Prefix; whether it speaks TLS to a Service
   and verifies it is up to the controller.
 - **direct** (ingress-nginx without a door): a regex and a rewrite that lead to the API server, and
-  refuse much less than the door: see docs/fronts/direct.md.
+  refuse much less than the door: see docs/how-to/ingresses/direct.md.
 
 All of them speak TLS to the door; those that can verify it do so by authority and name. None serves
 or redirects the prefix over plain http: redirects are turned off, and the door refuses requests

@@ -149,7 +149,7 @@ def prerequisite_notes(config: Config) -> list[str]:
             " another Ingress opened to the same address is reused without verification"
         )
     if any(domain.front == "ingress" for domain in domains):
-        page = docs_page("fronts/ingress.md")
+        page = docs_page("how-to/ingresses/ingress.md")
         lines.append(f"the ingress controller: TLS to the Service, see {page}")
     one_machine = [name for name, domain in config.domains.items() if domain.front == "envoy"]
     if one_machine:

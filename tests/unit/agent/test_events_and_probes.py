@@ -100,7 +100,7 @@ def test_a_closed_log_stops_nothing(error: Exception) -> None:
 
 
 def test_exactly_the_existing_events_are_documented() -> None:
-    text = (ROOT / "docs" / "agent.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "token-files.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+)` \| (?:info|warning|error) \|", text, re.M))
     assert documented == {event.value[0] for event in AgentEvent}
 

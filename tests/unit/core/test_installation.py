@@ -52,7 +52,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_checkout_names_itself(tmp_path: Path) -> None:
     assert how_to_install("local") == f"pip install -e '{ROOT}[local]'"
-    assert Path(docs_page("fronts/ingress.md")) == ROOT / "docs" / "fronts" / "ingress.md"
+    assert (
+        Path(docs_page("how-to/ingresses/ingress.md")) == ROOT / "docs/how-to/ingresses/ingress.md"
+    )
     copied = run(sys.executable, "-S", "-c", MISSING, cwd=tmp_path, path=ROOT / "src")
     assert copied.endswith(f"pip install -e '{ROOT}[local]'")
 
