@@ -268,7 +268,7 @@ def test_a_cluster_that_hangs_delays_the_shell_for_a_second(
         ends.set()
     assert (done.stdout, done.stderr) == (":4\n", "")
     assert len(server.requests) == 1
-    assert 1 <= seconds < 5
+    assert 1 <= seconds < 30, "the server never ends its response"
 
 
 def test_commands_and_domains_are_completed_without_slow_imports() -> None:
