@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-kfp test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
+.PHONY: help demo test test-fast test-docs test-kfp test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -58,6 +58,9 @@ kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
 
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
+
+test-docs: .venv/.synced ## what the documentation says: links, commands, configs
+	$(PYTEST) tests/docs
 
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
 	.venv-kfp/bin/pytest -q --no-header tests/kubeflow

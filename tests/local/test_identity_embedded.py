@@ -54,7 +54,7 @@ def printed_for_curl(words: str) -> str:
 def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
     """As in docs/reference/client.md, with the names of this identity and this machine."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "client.md").read_text()
-    block = page.partition("With curl, from")[2].split("```\n")[1]
+    block = page.partition("With curl, from")[2].partition("```sh\n")[2].partition("```\n")[0]
     claims = decode_unverified(credentials["token"])[1]
     for documented, real in (
         ("bot-daypass-7q0zk3vr9b2mx5c8w1td", claims["kubernetes.io/serviceaccount/secret.name"]),
