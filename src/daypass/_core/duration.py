@@ -23,13 +23,17 @@ def parse_duration(text: str) -> int | None:
     return total if text and not digits else None
 
 
-def parse_seconds(text: str) -> int:
-    """Return the seconds of a duration or of a plain number. Raises UsageError."""
+def parse_seconds(text: str, option: str = "") -> int:
+    """Return the seconds of a duration or of a plain number. Raises UsageError.
+
+    `option`: the one that has this value, for the message. A `type` of argparse needs none.
+    """
     if text.isascii() and text.isdigit() and len(text) <= _LIMIT_DIGITS:
         return int(text)
     seconds = parse_duration(text)
     if seconds is None:
-        raise UsageError(f"{text[:40]!r} is not a duration", "write it as 3600, 90m, 1h30m or 1d")
+        fact = f"{option}: {text[:40]!r} is not a duration".removeprefix(": ")
+        raise UsageError(fact, "write it as 3600, 90m, 1h30m or 1d")
     return seconds
 
 

@@ -91,6 +91,7 @@ class TokenFile:
 class AgentConfig:
     """A whole config file. `credentials` None: the environment names them."""
 
+    file: str
     credentials: str | None
     listen: tuple[str, int] | None
     stagger_seconds: int
@@ -323,6 +324,7 @@ def load_config(path: str) -> AgentConfig:
         )
     _check_duplicates(tokens, path)
     return AgentConfig(
+        file=path,
         credentials=top.path("credentials", "it takes the path of a credentials file"),
         listen=_listen(top),
         stagger_seconds=top.seconds("stagger", 0, _AN_HOUR) or 0,

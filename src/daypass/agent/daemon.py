@@ -138,10 +138,11 @@ class Agent:
             if config.listen != self._config.listen:
                 raise DaypassError("`listen` cannot change while the agent runs", "restart it")
         except DaypassError as error:
-            self._log.write(
-                AgentEvent.RELOAD_REFUSED,
-                f"the config is unchanged: {str(error).replace(chr(10), '; ')}",
-            )
+            file = self._config.file
+            fact = f"{file} is not used: {error.fact.removeprefix(f'{file}: ')}"
+            parts = (fact, "everything stays as it was", error.hint)
+            message = "; ".join(filter(None, parts)).replace("\n", "; ")
+            self._log.write(AgentEvent.RELOAD_REFUSED, message)
         else:
             self._config = config
             self._credentials.path = self._credentials_file or config.credentials

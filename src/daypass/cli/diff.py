@@ -58,10 +58,12 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
     else:
         write_changes("".join(drift.diff() for drift in files))
         write_changes(diffs(plan, whole=True) + overview(plan))
+    from daypass.deploy.git import not_committed
+
     folder = tree_folder(args)
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
-    for path in uncommitted:
-        log(f"git does not have {path} as it is")
+    if uncommitted:
+        log(not_committed(uncommitted), "`git status` shows them; add and commit them")
     log(f"cluster: {counts(plan)}")
     for line in (owner for change in plan.changes for owner in change.owners):
         log(line)

@@ -52,7 +52,7 @@ def parse_lifetime(text: str | None) -> int | None:
         return None
     from daypass._core.duration import parse_seconds
 
-    return parse_seconds(text)
+    return parse_seconds(text, "--lifetime")
 
 
 def cached_token(

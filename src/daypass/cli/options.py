@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass.cli.fast_path import parse_lifetime
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -220,7 +221,7 @@ class DoorOptions:
             domain=args.domain,
             authority=None if file is None else read_authority(file),
             audience=args.audience,
-            lifetime_seconds=parse_seconds(args.lifetime) if args.lifetime else None,
+            lifetime_seconds=parse_lifetime(args.lifetime),
         )
         if self.config is not None and args.domain is not None:
             find_domain(self._options, self.config, None)

@@ -125,7 +125,7 @@ def _check_all(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
-    from daypass.deploy.git import not_in_git
+    from daypass.deploy.git import not_committed, not_in_git
     from daypass.render.output_tree import drifts
 
     folder: Path = args.directory
@@ -139,8 +139,8 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
             command("render", "--directory", str(folder)),
         )
     uncommitted = not_in_git(folder, args.config, tree)
-    for path in uncommitted:
-        log(f"git does not have {path} as it is")
+    if uncommitted:
+        log(not_committed(uncommitted), "`git status` shows them; add and commit them")
     return 3 if found or uncommitted else 0
 
 

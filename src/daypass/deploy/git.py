@@ -21,6 +21,7 @@ from daypass._core.text import unified_diff
 from daypass.render.manifests import MARK
 
 SUBJECT_CHARACTERS = 72
+FEW_PATHS = 3
 LIMIT_BYTES = 1024 * 1024
 """Larger files of a repository are not edited."""
 _NEW_FILE_MODE = 0o644
@@ -246,6 +247,14 @@ def not_in_git(folder: Path, config: Path, tree: Mapping[str, str]) -> list[str]
     if not any((each / ".git").exists() for each in [folder.absolute(), *parents]):
         return []
     return Checkout(folder, config).uncommitted(tree)
+
+
+def not_committed(paths: Sequence[str]) -> str:
+    """Return a line that names a few paths, or the folders of many."""
+    if len(paths) <= FEW_PATHS:
+        return f"not committed: {', '.join(paths)}"
+    names = sorted({f"{path.partition('/')[0]}/..." if "/" in path else path for path in paths})
+    return f"not committed: {len(paths)} files ({', '.join(names)})"
 
 
 def commit_message(

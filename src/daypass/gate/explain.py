@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass._core.text import printable
 from daypass.gate.decision import Decision, GateRequest, Rules, decide
 from daypass.gate.revocation.deny_list import denials_in
 from daypass.gate.revocation.state_store import StateStore
@@ -15,14 +17,19 @@ from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_o
 from daypass.render.objects import GATE_DENIED
 
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
+SHOWN_CHARACTERS = 300
 REVOCATION_NOT_CHECKED = "whether it was revoked (no cluster was named)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision, and what was not checked. `passes`: no check refuses the token."""
+    """A decision, and what was not checked. `passes`: no check refuses the token.
+
+    `message`: the result; other than the gate's own, it names values of the token.
+    """
 
     decision: Decision
+    message: str
     passes: bool
     not_checked: tuple[str, ...]
 
@@ -30,12 +37,6 @@ class Explanation:
     def code(self) -> int:
         """The HTTP status code of the gate's response."""
         return 200 if self.passes else CODES.get(self.decision.reason, 401)
-
-    @property
-    def message(self) -> str:
-        """The message of the result."""
-        reason = Reason.ALLOWED if self.passes else self.decision.reason
-        return MESSAGES[reason]
 
 
 def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | None) -> Explanation:
@@ -49,7 +50,26 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     decision = decide(request, rules, now_unix, signed=signed)
     # Without keys the signature is unknown; the other checks may still refuse the token.
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
-    return Explanation(decision=decision, passes=passes, not_checked=tuple(unknown))
+    reason = Reason.ALLOWED if passes else decision.reason
+    message = MESSAGES[reason] + _values(reason, token, rules)
+    return Explanation(
+        decision=decision, message=message, passes=passes, not_checked=tuple(unknown)
+    )
+
+
+def _values(reason: Reason, token: str, rules: Rules) -> str:
+    """Return what the token has and the gate requires, if audience or issuer are wrong."""
+    if reason is Reason.FOREIGN_ISSUER:
+        claim, required = "iss", rules.issuer
+    elif reason in (Reason.AUDIENCE, Reason.SEVERAL_AUDIENCES):
+        line = command("token", "--audience", rules.audience)
+        claim, required = "aud", f"{rules.audience} (`{line}` requests one)"
+    else:
+        return ""
+    found = decode_unverified(token)[1].get(claim)
+    values = found if isinstance(found, list) else [found]
+    shown = printable(", ".join(map(str, values)), SHOWN_CHARACTERS)
+    return f": it has {shown or 'none'}, the gate takes {required}"
 
 
 def watched_namespaces(cluster: Cluster, namespace: str) -> frozenset[str] | None:

@@ -247,7 +247,7 @@ def identity_not_found(cluster: Cluster, name: IdentityName) -> IdentityNotFound
     with suppress(DaypassError):  # the user may not list them
         names = [account.name.name for account in list_identities(cluster, name.namespace)]
     near = did_you_mean(name.name, names, "")
-    hint = f"{near}\n{command('identity', 'list', '-n', name.namespace)}".lstrip()
+    hint = f"{near}\nsee all: {command('identity', 'list', '-A')}".lstrip()
     return IdentityNotFoundError(f"there is no identity {name}", hint)
 
 

@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from daypass._core.errors import DaypassError
-from daypass._core.files import make_private_folder
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.files import UnsafeFileError, make_private_folder
 
 LOCK = "lock"
 RUNTIME_PREFIX, RUNTIME_LOCK = "daypass-", "daypass-runtime.lock"
@@ -50,6 +50,8 @@ class Folders:
         try:
             make_private_folder(str(self.state))
             self._lock = os.open(self.state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except UnsafeFileError as error:
+            raise UsageError(f"--state: {error.fact}", error.hint) from None
         except OSError as error:
             raise DaypassError(
                 f"the state folder {self.state} cannot be used: {error.strerror}",

@@ -86,12 +86,15 @@ def test_with_keys_the_signature_is_verified(run: Run) -> None:
     [
         ({"iss": "kubernetes/serviceaccount"}, "long-lived", 3),
         ({"aud": ["other"]}, "audience", 6),
+        ({"aud": ["gate", "another"]}, "several-audiences", 6),
+        ({"aud": ["\x1b[2J" * 999]}, "audience", 6),
+        ({"iss": "https://other"}, "foreign-issuer", 3),
         ({"exp": 1}, "expired", 7),
         ({"kubernetes.io": {"namespace": "team"}}, "unbound", 9),
     ],
 )
 def test_a_refusal_has_its_step_and_reason(
-    run: Run, changes: dict[str, object], reason: str, number: int
+    run: Run, changes: dict[str, Any], reason: str, number: int
 ) -> None:
     code, out, err = run(token(**changes), *EXPLAIN, "--output", "json")
     explained = json.loads(out)
@@ -112,6 +115,13 @@ def test_an_invalid_token_is_refused_and_never_printed(run: Run, junk: str) -> N
     code, out, err = run(junk, *EXPLAIN)
     assert code in (1, 3)
     assert not junk or len(junk) < 3 or junk not in out + err
+
+
+@pytest.mark.parametrize("before", ["Authorization: Bearer ", "Bearer "])
+def test_a_file_may_hold_the_whole_header(run: Run, before: str) -> None:
+    assert run(before + token(), *EXPLAIN)[0] == 0
+    code, out, err = run(f"{before} {token()}", *EXPLAIN)  # a space too many, as the gate sees it
+    assert (code, "refused (401)" in out) == (3, True), err
 
 
 def test_a_missing_issuer_is_a_usage_error(run: Run) -> None:

@@ -122,9 +122,9 @@ CREATE = "identity create bot -n team"
 IN_NOPE = "identity create bot -n nope --expires 90d --credentials-out 'a bot.json'"
 AT_DOOR = {"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"}
 ROWS = [
-    Row("identity rotate bot -n team", "identity list -n team"),
-    Row("identity delete bot -n team", "identity list -n team"),
-    Row("identity show bot -n team", "identity list -n team"),
+    Row("identity rotate bot -n team", "identity list -A"),
+    Row("identity delete bot -n team", "identity list -A"),
+    Row("identity show bot -n team", "identity list -A"),
     Row("identity list -n nope", "identity list -A"),
     Row("identity revoke bot -n team", f"{CREATE} --adopt", a_foreign_account),
     Row(CREATE, "identity rotate bot -n team", an_identity_with_two_tokens),

@@ -33,10 +33,14 @@ def load_gate(path: Path) -> tuple[Config, Gate]:
 
 
 def read_token(file: str) -> str:
-    """Return the token in a file, or on stdin for `-`. Raises DaypassError if it can't be read."""
+    """Return the token in a file, or on stdin for `-`, even if it holds a whole header.
+
+    Raises DaypassError if it can't be read.
+    """
     try:
         with open(0 if file == "-" else file, encoding="ascii", closefd=file != "-") as opened:
-            return opened.read(_LIMIT_CHARACTERS).strip()
+            text = opened.read(_LIMIT_CHARACTERS).strip()
+        return text.removeprefix("Authorization: ").removeprefix("Bearer ")
     except OSError as error:
         raise DaypassError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -138,9 +138,9 @@ def _seconds_until_expiry(text: str | None) -> int | None:
         return None if text is None else 0
     from daypass.identity.model import LONGEST_SECONDS
 
-    seconds = parse_seconds(text)
+    seconds = parse_seconds(text, "--expires")
     if not 0 < seconds <= LONGEST_SECONDS:
-        raise UsageError(f"an identity cannot expire after {text}", "try 90d, or never")
+        raise UsageError(f"--expires: an identity cannot expire after {text}", "try 90d, or never")
     return seconds
 
 

@@ -58,9 +58,9 @@ def run(args: Namespace) -> int:
     """Rotate one identity, or many."""
     from daypass.identity.model import LONGEST_SECONDS
 
-    overlap_seconds = parse_seconds(args.overlap)
+    overlap_seconds = parse_seconds(args.overlap, "--overlap")
     if overlap_seconds > LONGEST_SECONDS:
-        raise UsageError(f"an overlap of {args.overlap} is too long", "try 1d, or 0")
+        raise UsageError(f"--overlap: {args.overlap} is too long", "try 1d, or 0")
     _check(args)
     with open_cluster(args) as cluster:
         if args.all:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass._core.text import did_you_mean
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
 from daypass.config.locations import prefix as path_prefix
@@ -127,7 +128,7 @@ def public_name(text: str) -> str:
 def _one_of(*words: str) -> Check:
     def check(value: str) -> str:
         if value not in words:
-            raise fault(f"{value!r} is none of {', '.join(words)}")
+            raise fault(f"{value!r} is none of {', '.join(words)}", did_you_mean(value, words, ""))
         return value
 
     return check
