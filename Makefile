@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,7 +29,7 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py kfp
 	@touch $@
 
-test: .venv/.synced ## lint, types and every tier of tests, on a real kube-apiserver and a real Envoy
+test: .venv/.synced ## lint, types, and the tests of all but the slow tiers, on a real kube-apiserver and Envoy
 	@$(MAKE) --no-print-directory --jobs lint type controlplane kubescore test-kfp
 	$(PYTEST)
 
@@ -64,6 +64,9 @@ test-docs: .venv/.synced ## what the documentation says: links, commands, config
 
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
 	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
+
+test-cluster: .venv/.synced controlplane kubescore ## all admin commands, door and gate on a real control plane
+	$(PYTEST) tests/cluster
 
 test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 13 minutes)
 	@$(BIN)/python -c "from tools.gobuild import built; built('istiod', '.')"
