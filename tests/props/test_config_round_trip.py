@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.duration import format_duration, parse_duration
-from daypass._core.k8s_names import LABEL
+from daypass._core.k8s_names import LABEL, LABEL_VALUE
 from daypass.config import Config, json_schema, parse
 from daypass.config.types import HEADER, format_size
 
@@ -44,6 +44,8 @@ certificates = st.one_of(
     st.just("outside"),
 )
 lifetimes = st.integers(600, 2**32)
+unit_of_memory = st.sampled_from(["M", "G", "Mi", "Gi"])
+AMOUNTS = ("requests", "limits")
 sizes = st.integers(1024, 65_536)
 addresses = st.builds(
     lambda name, port: f"{name}:{port}",
@@ -53,6 +55,30 @@ addresses = st.builds(
         st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
     ),
     st.integers(0, 65_535),
+)
+
+cores = st.one_of(st.integers(1, 1024), st.integers(1, 10**6).map(lambda number: f"{number}m"))
+memory = st.builds(lambda number, unit: f"{number}{unit}", st.integers(2, 999), unit_of_memory)
+amounts = st.fixed_dictionaries({}, optional={"cpu": cores, "memory": memory})
+label_values = st.from_regex(f"({LABEL_VALUE})?", fullmatch=True)
+pod_settings = st.fixed_dictionaries(
+    {},
+    optional={
+        "resources": st.one_of(*(st.builds(lambda it, of=of: {of: it}, amounts) for of in AMOUNTS)),
+        "nodeSelector": st.dictionaries(labels, label_values, max_size=3),
+        "labels": st.dictionaries(labels, label_values, max_size=3),
+        "tolerations": st.lists(
+            st.fixed_dictionaries(
+                {"key": labels}, optional={"value": label_values, "effect": st.just("NoSchedule")}
+            ),
+            max_size=3,
+        ),
+        "imagePullSecrets": st.lists(
+            st.builds(lambda name: {"name": name}, labels),
+            max_size=3,
+            unique_by=lambda it: it["name"],
+        ),
+    },
 )
 
 
@@ -96,6 +122,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                 "headers": st.fixed_dictionaries({"user": headers}),
             },
         ),
+        "door": pod_settings,
         "limits": st.fixed_dictionaries({"requestBody": sizes | sizes.map(format_size)}),
         "local": st.fixed_dictionaries({"door": addresses}),
     }

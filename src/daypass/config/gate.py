@@ -1,7 +1,6 @@
 """The check in front of the APIs that short-lived tokens are for."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -10,13 +9,15 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationInfo,
-    WrapSerializer,
     field_validator,
 )
 
 from daypass.config.errors import fault, shown
+from daypass.config.pods import PodSettings
 from daypass.config.types import (
+    AS_DICT,
     EVERY_HOST,
+    READ_ONLY,
     Audience,
     Duration,
     GatewayName,
@@ -39,7 +40,9 @@ Others: TypeAlias = Literal["refuse", "login"]
 _ENGINES_WITH: dict[str, tuple[str, ...]] = {
     "frontLabels": ("istio",),
     "gateway": ("envoy-gateway",),
-    "image": ("istio", "envoy-gateway"),
+    **{
+        key: ("istio", "envoy-gateway") for key in ("image", *map(key_of, PodSettings.model_fields))
+    },
 }
 _ISTIO: JsonValue = {"properties": {"engine": {"const": "istio"}}}
 
@@ -69,14 +72,6 @@ _ENGINE_RULES: dict[str, JsonValue] = {
 }
 
 
-def _read_only(labels: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(labels))
-
-
-def _write(labels: Mapping[str, str], handler: Any) -> Any:
-    return handler(dict(labels))
-
-
 class IdentityHeaders(Section):
     """The headers in which the gate passes the caller's identity to the APIs."""
 
@@ -94,11 +89,7 @@ class IdentityHeaders(Section):
         return groups
 
 
-class Gate(Section):
-    """Which requests pass the gate, and what it adds to them."""
-
-    model_config = ConfigDict(json_schema_extra=dict(_ENGINE_RULES))
-
+class _Gate(Section):
     audience: Audience = Field(examples=["istio-ingressgateway.istio-system.svc.cluster.local"])
     """The audience that a token must have. No other service may accept tokens with it."""
 
@@ -157,8 +148,8 @@ class Gate(Section):
 
     front_labels: Annotated[
         Mapping[LabelName, LabelValue] | None,
-        AfterValidator(_read_only),
-        WrapSerializer(_write),
+        READ_ONLY,
+        AS_DICT,
     ] = Field(default=None, min_length=1, max_length=10, examples=[{"istio": "ingressgateway"}])
     """istio: labels of the gateway's pods. Default: istio: ingressgateway."""
 
@@ -227,7 +218,13 @@ class Gate(Section):
             raise fault(f"the engine {engine} does not support a login", "write refuse")
         return others
 
-    @field_validator("front_labels", "gateway", "image")
+
+class Gate(PodSettings, _Gate):
+    """Which requests pass the gate, what it adds to them, and its pods in a cluster."""
+
+    model_config = ConfigDict(json_schema_extra=dict(_ENGINE_RULES))
+
+    @field_validator("front_labels", "gateway", "image", *PodSettings.model_fields)
     @classmethod
     def _the_engine_knows_the_key(cls, value: Any, info: ValidationInfo) -> Any:
         engine, key = info.data.get("engine"), key_of(str(info.field_name))

@@ -31,7 +31,7 @@ from daypass.config.errors import (
     shown,
 )
 from daypass.config.models import VERSION, Config, repeated_hosts
-from daypass.config.types import Section, key_of
+from daypass.config.types import Section
 from daypass.config.yaml_loader import (
     LIMIT_BYTES,
     MISSING,
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 def _fields(section: type[Section], level: str) -> Iterator[tuple[str, str, FieldInfo]]:
     """Yield level, key and field of all that a section may hold, however deep."""
     for name, field in section.model_fields.items():
-        key = key_of(name)
+        key = field.alias or name
         yield level, key, field
         named = ".NAME" if get_origin(field.annotation) is Mapping else ""
         for inner in _sections_in(field.annotation):

@@ -1,10 +1,9 @@
 """The whole of `daypass.yaml`, and its smaller sections: cluster, door, limits, local, policy."""
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationInfo, WrapSerializer, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
@@ -21,10 +20,14 @@ from daypass.config.locations import (
     UpstreamOrigin,
     split_origin,
 )
+from daypass.config.pods import PodSettings
 from daypass.config.types import (
+    AS_DICT,
+    READ_ONLY,
     Audience,
     Duration,
     Host,
+    Image,
     IpAddress,
     Label,
     Section,
@@ -76,9 +79,7 @@ class ClusterConfig(Section):
         return split_origin(self.server)[1]
 
 
-class Door(Section):
-    """The Deployment that publishes the TokenRequest API."""
-
+class _Door(Section):
     namespace: Label = Field(default="daypass", examples=["daypass"])
     """Namespace of the door's objects."""
 
@@ -92,6 +93,16 @@ class Door(Section):
     certificate_issuer: Subdomain | None = Field(default=None, examples=["internal-authority"])
     """ClusterIssuer of cert-manager that issues the door's certificate for the fronts; it needs its
     own authority (not ACME). Default: `daypass apply` makes and renews a certificate."""
+
+    image: Image | None = Field(
+        default=None, examples=["registry.example.com/envoy:distroless-v1.40.0"]
+    )
+    """Image of Envoy, such as a copy of the official one in your registry, by tag or digest. It
+    must be of the version that daypass names. Default: the official image, by tag."""
+
+
+class Door(PodSettings, _Door):
+    """The Deployment that publishes the TokenRequest API."""
 
 
 class Limits(Section):
@@ -213,14 +224,6 @@ def repeated_hosts(hosts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield domain, earlier
 
 
-def _read_only(domains: Mapping[str, Domain]) -> Mapping[str, Domain]:
-    return MappingProxyType(dict(domains))
-
-
-def _write(domains: Mapping[str, Domain], handler: Any) -> Any:
-    return handler(dict(domains))
-
-
 class Config(Section):
     """daypass.yaml: where the door and the gate are, and what they let through."""
 
@@ -233,9 +236,7 @@ class Config(Section):
     prefix: Prefix = Field(default="/kubernetes", examples=["/kubernetes"])
     """Path under which the door is published on every domain."""
 
-    domains: Annotated[
-        Mapping[Label, Domain], AfterValidator(_read_only), WrapSerializer(_write)
-    ] = Field(
+    domains: Annotated[Mapping[Label, Domain], READ_ONLY, AS_DICT] = Field(
         min_length=1,
         max_length=100,
         json_schema_extra={"additionalProperties": False},

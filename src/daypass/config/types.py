@@ -6,10 +6,19 @@ Each check returns the value, or raises a fault that names what to write instead
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    WithJsonSchema,
+    WrapSerializer,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -65,6 +74,18 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         field_title_generator=_title,
     )
+
+
+def _read_only(mapping: Mapping[str, T] | None) -> Mapping[str, T] | None:
+    return None if mapping is None else MappingProxyType(dict(mapping))
+
+
+def _as_dict(mapping: Mapping[str, Any], handler: Any) -> Any:
+    return handler(dict(mapping))
+
+
+READ_ONLY, AS_DICT = AfterValidator(_read_only), WrapSerializer(_as_dict)
+"""For an annotated Mapping: nobody can change it, and it is written as a dict."""
 
 
 def unique(items: tuple[T, ...]) -> tuple[T, ...]:

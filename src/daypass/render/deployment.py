@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from daypass._core.labels import APP_NAME, CONFIG_HASH
 from daypass._core.net import is_address
 from daypass.config import Config
+from daypass.config.pods import PodSettings, amount, amounts
 from daypass.render.objects import SERVICE_PORT, Object, annotated, new_object
 
 _USER = 65532
@@ -85,6 +86,7 @@ class Deployment(Workload):
     - `files`: the ConfigMap; a new `config_hash` replaces the pods.
     - `ports`: container ports by name; one that is called `https` gets a Service.
     - `rules`: ingress rules of the NetworkPolicy.
+    - `chosen`: what the config says about the pods.
     - `mounts`: volumes as (name, path, source); all but an emptyDir are read-only.
     - `is_autoscaled`: by CPU, from `replicas` up; otherwise `replicas` is the number of pods.
     """
@@ -104,6 +106,7 @@ class Deployment(Workload):
     pre_stop_seconds: int = 0
     has_token: bool = True
     """Whether the pod gets a ServiceAccount token."""
+    chosen: PodSettings
     replicas: int
     is_autoscaled: bool = True
     service_annotations: Mapping[str, str] = field(default_factory=dict)
@@ -122,7 +125,13 @@ class Deployment(Workload):
             objects.append(self._service())
         if self.is_autoscaled:
             objects.append(self._autoscaler())
+        for each in objects:
+            self._label(each["metadata"])
         return objects
+
+    def _label(self, metadata: Object) -> None:
+        """Add the labels of the config. No selector has them: selectors can't be changed."""
+        metadata["labels"] = {**(self.chosen.labels or {}), **metadata["labels"]}
 
     @property
     def _selector(self) -> dict[str, str]:
@@ -136,6 +145,7 @@ class Deployment(Workload):
             "sidecar.istio.io/inject": "false",
         }
         metadata = {"annotations": {CONFIG_HASH: self.config_hash}, "labels": labels}
+        self._label(metadata)
         spec = {
             # A number would conflict with the autoscaler's.
             **({} if self.is_autoscaled else {"replicas": self.replicas}),
@@ -156,6 +166,7 @@ class Deployment(Workload):
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": self.grace_seconds,
             "securityContext": self._pod_security(fsGroup=_USER),
+            **_written(self.chosen, "node_selector", "tolerations", "image_pull_secrets"),
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
@@ -175,7 +186,6 @@ class Deployment(Workload):
         env = self._env()
         # Envoy exits at once on a signal: open requests need time before.
         pre_stop = {"preStop": {"sleep": {"seconds": self.pre_stop_seconds}}}
-        request, limit = self.cpu
         return {
             "name": self.container,
             "image": self.image,
@@ -188,10 +198,7 @@ class Deployment(Workload):
             "livenessProbe": _probe(probes.port, probes.alive, 10, 3),
             "readinessProbe": _probe(probes.port, probes.ready, 5, 3),
             **({"lifecycle": pre_stop} if self.pre_stop_seconds else {}),
-            "resources": {
-                "requests": {"cpu": request, "memory": "128Mi", "ephemeral-storage": "16Mi"},
-                "limits": {"cpu": limit, "memory": "512Mi", "ephemeral-storage": self.disk},
-            },
+            "resources": self._resources(),
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
@@ -207,6 +214,19 @@ class Deployment(Workload):
                 for name, path, source in self.mounts
             ],
         }
+
+    def _resources(self) -> Object:
+        request, limit = self.cpu
+        requests = {"cpu": request, "memory": "128Mi", "ephemeral-storage": "16Mi"}
+        limits = {"cpu": limit, "memory": "512Mi", "ephemeral-storage": self.disk}
+        if (chosen := self.chosen.resources) is not None:
+            least, most = amounts(chosen.requests), amounts(chosen.limits)
+            for name in requests:
+                requests[name] = least.get(name) or min(
+                    requests[name], most.get(name, requests[name]), key=amount
+                )
+                limits[name] = most.get(name) or max(limits[name], requests[name], key=amount)
+        return {"requests": requests, "limits": limits}
 
     def _service(self) -> Object:
         # Traefik and others speak TLS to a port of this name.
@@ -244,6 +264,12 @@ class Deployment(Workload):
         return new_object(
             "autoscaling/v2", "HorizontalPodAutoscaler", self.name, self.namespace, spec=spec
         )
+
+
+def _written(settings: PodSettings, *fields: str) -> Object:
+    """Return those of the fields that have a value, as Kubernetes has them."""
+    found = settings.model_dump(mode="json", exclude_none=True, include=set(fields))
+    return {key: value for key, value in found.items() if value}
 
 
 def _probe(port: str, path: str, period: int, failures: int) -> Object:

@@ -142,6 +142,12 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, apply=apply)
         for each in prerequisites(config)
     ]
+    settings = (config.door, config.gate) if config.gate else (config.door,)
+    pulled = {str(secret) for each in settings for secret in each.image_pull_secrets or ()}
+    lines += [
+        f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"
+        for name in sorted(pulled)
+    ]
     domains = config.domains.values()
     if any(domain.front == "ingress-nginx" for domain in domains):
         lines.append(

