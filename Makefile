@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs controlplane kubescore clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs picture controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,6 +22,10 @@ help: ## this list
 
 .venv/.demo: pyproject.toml uv.lock tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py demo
+	@touch $@
+
+.venv-docs/.synced: pyproject.toml uv.lock tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap.py docs
 	@touch $@
 
 # kfp pins an old `kubernetes`, so it stands apart.
@@ -59,7 +63,7 @@ kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
 
-test-docs: .venv/.synced ## what the documentation says: links, commands, configs
+test-docs: .venv/.synced ## what the documentation says: links, commands, configs, and how its site looks
 	$(PYTEST) tests/docs
 
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
@@ -84,8 +88,11 @@ fuzz: .venv/.synced ## property tests with random seeds, for SECONDS=300 in all;
 bench: .venv/.synced controlplane ## measure, side by side, what the README quotes
 	$(BIN)/python -m bench
 
-docs: .venv/.synced ## draw the README's picture from a real run of the demo
+docs: .venv-docs/.synced ## build the documentation's site in site/; see it with `python3 -m http.server -d site`
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
+
+picture: .venv/.synced ## draw the README's picture from a real run of the demo
 	$(BIN)/python tools/picture.py docs/demo.svg
 
 clean: ## remove what make made here (the cache in your home folder stays)
-	rm -rf .venv .venv-kfp .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-docs .venv-kfp .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site

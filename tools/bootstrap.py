@@ -2,6 +2,7 @@
 
     python3 tools/bootstrap.py          everything that the tests need
     python3 tools/bootstrap.py demo     what `daypass demo` needs, which is quicker
+    python3 tools/bootstrap.py docs     `.venv-docs`, for the documentation's site
     python3 tools/bootstrap.py kfp      `.venv-kfp`, for the tests with the kfp client
 
 uv is taken as a wheel, of exactly the version and the hash that `uv.lock` names, into the user's
@@ -96,6 +97,9 @@ def main() -> None:
     if sys.argv[1:] == ["demo"]:
         # Inexact: what the tests have brought already stays.
         command += ["--extra", "local", "--no-default-groups", "--inexact"]
+    elif sys.argv[1:] == ["docs"]:
+        environment["UV_PROJECT_ENVIRONMENT"] = ".venv-docs"
+        command += ["--only-group", "docs"]
     elif sys.argv[1:] == ["kfp"]:
         environment["UV_PROJECT_ENVIRONMENT"] = ".venv-kfp"
         command += ["--group", "kfp", "--no-default-groups"]
