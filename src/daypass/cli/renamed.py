@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass._core.text import suggest
 
 
 class Renamed(NamedTuple):
@@ -29,14 +30,14 @@ class Renamed(NamedTuple):
     unless: str = "--"
 
 
-_FILE = "(?!(?:text|json|yaml)$)(.+)"
+_FORMATS = ("text", "json", "yaml", "tree")
 _WRITERS = ("identity create", "identity rotate", "identity federate")
 RENAMED = (
     Renamed(("kubeconfig",), "--kubeconfig[ =](.+)", "--kubeconfig-out {}"),
-    Renamed(("render",), "--output[ =](?!(?:tree|yaml|json)$)(.+)", "--directory {}"),
+    Renamed(("render",), "--output[ =](.+)", "--directory {}"),
     Renamed(("render",), "--format[ =](.+)", "-o {}"),
     Renamed(("apply", "diff"), "--tree[ =](.+)", "--directory {}"),
-    Renamed(_WRITERS, f"(?:-o|--credentials)[ =]{_FILE}", "--credentials-out {}"),
+    Renamed(_WRITERS, "(?:-o|--credentials)[ =](.+)", "--credentials-out {}"),
     Renamed(("identity rotate",), "--output-dir[ =](.+)", "--credentials-out {}"),
     Renamed(
         ("identity create", "identity authorize"),
@@ -55,7 +56,7 @@ def refuse_renamed(name: str, words: Sequence[str]) -> None:
     at = 0
     while at < end:
         written, taken = _option(words[at:end])
-        found = [(it, match) for it in rows if (match := re.fullmatch(it.old, written, re.DOTALL))]
+        found = [(it, match) for it in rows if (match := _match(it, written))]
         if not found:
             line.append(words[at])
             at += 1
@@ -68,6 +69,15 @@ def refuse_renamed(name: str, words: Sequence[str]) -> None:
     if facts:
         hint = command(*name.split(), *line, *words[end:])
         raise UsageError(f"`daypass {name}`: {', '.join(facts)}", f"write: {hint}")
+
+
+def _match(row: Renamed, written: str) -> re.Match[str] | None:
+    """Return the match of an old spelling, unless its FILE is a format, or a mistyped one."""
+    match = re.fullmatch(row.old, written, re.DOTALL)
+    is_file = row.new.startswith("--") and re.match("(-o|--output)[ =]", written)
+    if match and is_file and match[1].isalpha() and suggest(match[1], _FORMATS):
+        return None
+    return match
 
 
 def _option(words: Sequence[str]) -> tuple[str, int]:

@@ -54,6 +54,24 @@ def test_an_old_spelling_is_refused_with_the_new_command_line(
     check(err, reason="usage")
 
 
+@pytest.mark.parametrize(
+    ("line", "format_"),
+    [
+        ("identity create bot -o jsn", "json"),
+        ("identity rotate bot -oyml", "yaml"),
+        ("identity federate ci --output=jsno", "json"),
+        ("render --output jsn", "json"),
+    ],
+)
+def test_a_mistyped_format_is_not_taken_for_a_file(
+    line: str, format_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(line)) == 2
+    err = capsys.readouterr().err
+    assert f"did you mean `{format_}`?" in err
+    check(err, reason="usage")
+
+
 def test_every_row_has_a_line() -> None:
     reached = set()
     for line in LINES:
