@@ -290,7 +290,9 @@ def test_diff_finds_drift_between_config_files_git_and_cluster(
     file.write_text(text)
     plane.admin.delete(INGRESS)
     run(*checked, code=3)
-    (only,) = json.loads(run("diff", "--output", "json", code=3)[0])["objects"]
+    compared, _ = run("diff", "--output", "json", code=3)
+    assert run(*checked, "-o", "json", code=3)[0] == compared
+    (only,) = json.loads(compared)["objects"]
     assert (only["kind"], only["action"]) == ("Ingress", "create")
 
     run(*QUICK_APPLY, "--yes")
@@ -324,6 +326,8 @@ def test_a_namespace_is_kept_while_it_holds_objects_of_others(
     run(*QUICK_APPLY, "--yes")
     secrets = "/api/v1/namespaces/daypass/secrets"
     plane.admin.create(secrets, {"metadata": {"name": "ekf-tls"}})
+    listed, _ = run("remove", "--dry-run", "-o", "json")
+    assert json.loads(listed)["objects"]
     out, err = run("remove", "--yes")
     kept = line_with(out, "Secret ekf-tls")
     assert kept.split()[:3] == ["keep", "Namespace", "daypass:"]

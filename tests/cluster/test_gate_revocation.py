@@ -159,8 +159,9 @@ def commands(
 
 
 def test_a_manual_denial_holds_until_it_is_undone(
-    watching: Up, control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]]
-) -> None:
+    watching: Up, control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     identity = control_plane.make_identity()
     explaining = ("--host", HOST, "--output", "json")
     with (
@@ -181,7 +182,8 @@ def test_a_manual_denial_holds_until_it_is_undone(
         assert json.loads(out)["key"].startswith("jti.")
         undo = shlex.split(err[err.index("daypass gate ") :])
         assert undo[0] == "daypass"
-        assert main(undo[1:]) == 0
+        assert main([*undo[1:], "--output", "json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {**json.loads(out), "until": None}
         caller.becomes(200)
 
 

@@ -220,9 +220,11 @@ def test_unauthorize_removes_only_the_named_grants(desk: Desk, alice: str, bob: 
     grant(desk, alice, cluster_role="kubeflow-edit", accept_risks=True)
     own = len(made(desk, desk.namespace))
 
-    desk.identity("unauthorize", "--in", bob, "--dry-run")
+    planned, _ = desk.identity("unauthorize", "--in", bob, "--dry-run", "-o", "json")
     assert len(made(desk, bob)) == 2
-    desk.identity("unauthorize", "--in", bob)
+    done, _ = desk.identity("unauthorize", "--in", bob, "-o", "json")
+    assert json.loads(done) == {**json.loads(planned), "dryRun": False}
+    assert len(json.loads(done)["removed"]) == 2
     assert (made(desk, bob), len(made(desk, alice))) == ([], 4)
     desk.identity("unauthorize", "--in", alice, "--role", "edit")
     assert [name for _, name in made(desk, alice)] == [VIEW.format(desk.namespace)] * 2

@@ -35,6 +35,7 @@ from support.identities import Identity
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import SETTINGS, Warnings, make, silent
 from support.messages import check, line_with
+from support.output_schema import mistakes_in
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +229,9 @@ def test_list_with_watch_shows_changes_as_they_happen(desk: Desk) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
         assert watching.stdout is not None
         try:
-            first = json.loads(watching.stdout.readline())
+            line = watching.stdout.readline()
+            assert mistakes_in(command[3:], None, line.decode()) == ""
+            first = json.loads(line)
             assert [each["name"] for each in first["identities"]] == ["bot"]
             alice = granted_profile(desk)
             while True:  # the binding and its policy may come one after the other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,13 @@ def test_new_and_removed_files_are_drift(
     git(rendered, "rm", "-q", "--cached", "deploy/base/service.yaml")
     capsys.readouterr()
     assert main(CHECK) == 3
-    stderr = capsys.readouterr().err
+    out, stderr = capsys.readouterr()
     assert "(daypass.yaml, deploy/...)" in stderr
     check(stderr, reason="drift")
+    assert main([*CHECK, "-o", "json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert "".join(each["diff"] for each in found["files"]) == out
+    assert {"daypass.yaml", "deploy/base/service.yaml"} <= set(found["uncommitted"])
 
 
 def test_a_tree_outside_a_repository_is_compared_with_the_config_only(

@@ -18,6 +18,7 @@ from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST
 from support.deadline import eventually
 from support.messages import check
+from support.output_schema import mistakes_in
 from support.terminal import terminal
 from support.up import Up, running_up
 from support.up_embedded import admin_of, at_the_gate, fixed_config
@@ -43,6 +44,7 @@ def daypass(
         timeout=60,
     )
     assert done.returncode == code, done.stderr
+    assert mistakes_in(arguments, code, done.stdout) == ""
     return done.stdout, done.stderr
 
 

@@ -19,6 +19,7 @@ from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
 from support.objects import kubeconfig
+from support.output_schema import line_mistakes_in
 from support.tokens import AUDIENCE, ISSUER
 
 SOCKET = "a.sock"
@@ -39,7 +40,9 @@ class Served:
     @property
     def events(self) -> list[Any]:
         lines = self.child.log.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        found = [line for line in lines if line.startswith("{")]
+        assert line_mistakes_in("gate serve", "\n".join(found)) == ""
+        return [json.loads(line) for line in found]
 
     def metric(self, name: str) -> float:
         with urllib.request.urlopen(f"http://{self.status}/metrics", timeout=20) as answer:

@@ -19,6 +19,7 @@ from typing import Any
 
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.output_schema import mistakes_in
 from support.raw import Answer, connect, exchange
 
 HOST = "localhost"
@@ -78,6 +79,7 @@ class Up:
         self._listener.start()
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        assert mistakes_in(("up", "-o", "json"), None, line) == ""
         self.ready: dict[str, Any] = json.loads(line) if line else {}
 
     def _listen(self) -> None:

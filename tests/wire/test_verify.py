@@ -21,6 +21,7 @@ from daypass.verification.target import VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
 from support.fake_door import FakeDoor, Signer
 from support.messages import check, line_with
+from support.output_schema import mistakes_in
 
 SOMEWHERE = "https://localhost:1/kubernetes"
 
@@ -36,6 +37,7 @@ def verify(*arguments: str) -> tuple[int, str, str]:
         [sys.executable, "-m", "daypass", "verify", *arguments],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+    assert mistakes_in(("verify", *arguments), done.returncode, done.stdout) == ""
     return done.returncode, done.stdout, done.stderr
 
 

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Iterator, Sequence
 
+    from daypass.cli.output_data import ChangedFile, FilesChecked, Plan
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.remove import Removal
+    from daypass.render.output_tree import Drift
     from daypass.render.prerequisites import Prerequisite
 
 _WIDTH = 9
@@ -71,7 +73,13 @@ def counts(plan: ApplyPlan) -> str:
     )
 
 
-def plan_json(plan: ApplyPlan) -> dict[str, Any]:
+def files_json(files: Sequence[Drift], uncommitted: list[str]) -> FilesChecked:
+    """Return what differs in the rendered files, for programs."""
+    changed: list[ChangedFile] = [{"path": each.path, "diff": each.diff()} for each in files]
+    return {"files": changed, "uncommitted": uncommitted}
+
+
+def plan_json(plan: ApplyPlan) -> Plan:
     """Return everything in a plan, for programs."""
     return {
         "objects": [
@@ -88,7 +96,7 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
     }
 
 
-def removals_json(removals: Sequence[Removal]) -> list[dict[str, str]]:
+def removals_json(removals: Sequence[Removal]) -> list[Any]:
     """Return the removals, for programs."""
     return [{**asdict(r.ref), "action": r.action, "why": r.why} for r in removals]
 

@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import log
-from daypass.cli.deployment import counts, diffs, log_risks, open_plan, overview, plan_json
+from daypass.cli.deployment import (
+    counts,
+    diffs,
+    files_json,
+    log_risks,
+    open_plan,
+    overview,
+    plan_json,
+)
 from daypass.cli.options import add_cluster, add_directory, add_output, tree_folder
 from daypass.cli.output import write_changes, write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Compared
     from daypass.deploy.plan import ApplyPlan
     from daypass.render.output_tree import Drift
 
@@ -52,9 +61,8 @@ def run(args: Namespace) -> int:
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:
     if args.output != "text":
-        changes = [{"path": drift.path, "diff": drift.diff()} for drift in files]
-        document = {"files": changes, "uncommitted": uncommitted, **plan_json(plan)}
-        write_data(document, args.output, indent=None)
+        compared: Compared = {**files_json(files, uncommitted), **plan_json(plan)}
+        write_data(compared, args.output, indent=None)
     else:
         write_changes("".join(drift.diff() for drift in files))
         write_changes(diffs(plan, whole=True) + overview(plan))

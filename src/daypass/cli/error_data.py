@@ -22,14 +22,20 @@ def flat_yaml(fields: Mapping[str, object]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
+def data_format(words: Sequence[str]) -> str:
+    """Return `json` or `yaml` if a command line names it as its output, or else nothing."""
+    end = words.index("--") if "--" in words else len(words)
+    *_, output = _OUTPUT.findall("\0".join(("", *words[:end]))) or ("",)
+    return output if output in ("json", "yaml") else ""
+
+
 def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
     """Write an error to stderr if a command line names `json` or `yaml`; return whether it does.
 
     Errors of stderr itself are ignored.
     """
-    end = words.index("--") if "--" in words else len(words)
-    *_, output = _OUTPUT.findall("\0".join(("", *words[:end]))) or ("",)
-    if output not in ("json", "yaml"):
+    output = data_format(words)
+    if not output:
         return False
     fields = {
         "reason": error.reason,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.cli import log
-from daypass.cli.options import add_cluster, connect
-from daypass.cli.output import write_changes
+from daypass.cli.options import add_cluster, add_output, connect
+from daypass.cli.output import write_changes, write_data
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ArgumentGroup
     from collections.abc import Sequence
 
+    from daypass.cli.output_data import Initialized
     from daypass.deploy.ekf import BuildError, Overlay
     from daypass.deploy.init.plan import InitPlan
     from daypass.deploy.init.wizard import Questions
@@ -66,6 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--apply", action="store_true",
         help="apply the adopted overlays, with rok-deploy if it is installed, else kubectl",
     )  # fmt: skip
+    add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
 
@@ -96,11 +99,22 @@ def run(args: Namespace) -> int:
     _check_options(args)
     questions = terminal(lambda words: log(*words.split("\n", 1)))
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
-    if args.dry_run:
+    commit = None if args.dry_run else _write_and_commit(args, plan)
+    steps = [] if args.dry_run else _apply_and_list_next(args, plan)
+    if args.output != "text":
+        changes = [(relpath(edit.path, args.folder), edit.diff(args.folder)) for edit in plan.edits]
+        summary: Initialized = {
+            "dryRun": args.dry_run,
+            "files": [{"path": path, "diff": diff} for path, diff in changes],
+            "commit": commit,
+            "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
+            "next": steps,
+        }
+        write_data(summary, args.output)
+    elif args.dry_run:
         write_changes("".join(edit.diff(args.folder) for edit in plan.edits))
-        return 0
-    _write_and_commit(args, plan)
-    _log_next_steps(args, plan)
+    if steps:
+        log("next:", "\n".join(steps))
     return 0
 
 
@@ -176,7 +190,7 @@ def _hosts(
     return ekf_hosts(given, overlays, questions, keep=keep)
 
 
-def _write_and_commit(args: Namespace, plan: InitPlan) -> None:
+def _write_and_commit(args: Namespace, plan: InitPlan) -> str | None:
     from daypass.deploy.git import commit_edits
 
     not_built: list[BuildError] = []
@@ -196,9 +210,10 @@ def _write_and_commit(args: Namespace, plan: InitPlan) -> None:
         log(f"committed as {commit.name}: {plan.message}")
         if not commit.has_remote:
             log("this repository has no remote: add one to share the commit", "git remote add")
+    return commit.name if commit else None
 
 
-def _log_next_steps(args: Namespace, plan: InitPlan) -> None:
+def _apply_and_list_next(args: Namespace, plan: InitPlan) -> list[str]:
     from daypass.deploy.ekf import apply, apply_command
 
     if args.apply:
@@ -219,4 +234,4 @@ def _log_next_steps(args: Namespace, plan: InitPlan) -> None:
     if args.adopt != "hosts":
         steps.append(command("apply"))
     steps += [command("verify", f"https://{host}{plan.prefix}") for host in plan.hosts.values()]
-    log("next:", "\n".join(steps))
+    return steps

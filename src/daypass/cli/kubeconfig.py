@@ -27,7 +27,7 @@ the door's tokens, which is the API server's audience by default.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    from daypass.cli.options import add_credentials
+    from daypass.cli.options import add_credentials, add_output
 
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
@@ -43,6 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kubeconfig-out", metavar="FILE", help="a new file to write it to (default: stdout)"
     )
+    add_output(parser, "the format of the kubeconfig (default: json)", choices=("json", "yaml"))
     add_credentials(parser)
 
 
@@ -50,6 +51,8 @@ def run(args: Namespace) -> int:
     """Print or write the entry."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.cli import log, write
+    from daypass.cli.error_data import flat_yaml
+    from daypass.cli.output import as_text
     from daypass.client.config import FILE_VARIABLE, parse_source, read_source
     from daypass.integrations.kubeconfig import (
         check_server,
@@ -70,13 +73,14 @@ def run(args: Namespace) -> int:
         command += ["--audience", audience]
     name = args.name or f"{settings.identity.service_account}@{host}"
     authority = args.certificate_authority
-    content = kubeconfig(
+    document = kubeconfig(
         name=name,
         namespace=settings.identity.namespace,
         server=args.server,
         authority_pem=None if authority is None else read_public_authority(authority),
         command=command,
     )
+    content = flat_yaml(document) if args.output == "yaml" else as_text(document, "json")
     if args.kubeconfig_out is None:
         write(content)
     else:

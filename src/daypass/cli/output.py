@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from daypass._core.errors import DaypassError
@@ -22,11 +23,12 @@ def write_data(data: object, output: str, *, indent: int | None = 2) -> None:
 
 def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
     """Return data as `json` or `yaml`."""
+    text = json.dumps(data, indent=indent, default=asdict)
     if output == "json":
-        return json.dumps(data, indent=indent) + "\n"
+        return text + "\n"
     from daypass.render.yaml import document
 
-    return document(json.loads(json.dumps(data)), ascii_only=True)  # no tuples or enumerations
+    return document(json.loads(text), ascii_only=True)  # no tuples or enumerations
 
 
 def write_changes(text: str) -> None:

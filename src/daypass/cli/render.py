@@ -8,8 +8,9 @@ from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
 from daypass.cli import log
+from daypass.cli.deployment import files_json
 from daypass.cli.options import add_cluster, add_config, add_output, load_config
-from daypass.cli.output import write_changes, write_objects
+from daypass.cli.output import write_changes, write_data, write_objects
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(
         parser,
         f"tree: kustomize (default with --directory); yaml: one stream, or DIR/{ONE_FILE}; json: a"
-        " List on stdout",
+        " List on stdout, or what --check finds",
         choices=("tree", "yaml", "json"), has_default=False,
     )  # fmt: skip
 
@@ -92,7 +93,7 @@ def _check_options(args: argparse.Namespace) -> None:
     if args.directory is None and (args.check or args.output == "tree"):
         option = "--check" if args.check else "-o tree"
         raise UsageError(f"{option} needs a folder", "name it with --directory DIR")
-    if args.directory is not None and args.output == "json":
+    if args.directory is not None and args.output == "json" and not args.check:
         raise UsageError("-o json prints to stdout", "leave --directory out")
     if args.cluster and (not args.check or args.output == "yaml"):
         raise UsageError(
@@ -120,7 +121,7 @@ def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
 def _check_all(args: argparse.Namespace) -> int:
     from daypass.cli import diff
 
-    args.output = "text"
+    args.output = args.output if args.output == "json" else "text"
     return diff.run(args)
 
 
@@ -129,16 +130,17 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
     from daypass.render.output_tree import drifts
 
     folder: Path = args.directory
-    found = drifts(folder, tree)
-    for drift in found:
-        write_changes(drift.diff())
+    found, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
+    if args.output == "json":
+        write_data(files_json(found, uncommitted), "json", indent=None)
+    else:
+        write_changes("".join(drift.diff() for drift in found))
     if found:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         log(
             f"in {folder}, {count} would change: it differs from the config",
             command("render", "--directory", str(folder)),
         )
-    uncommitted = not_in_git(folder, args.config, tree)
     if uncommitted:
         log(not_committed(uncommitted), "`git status` shows them; add and commit them")
     return 3 if found or uncommitted else 0

@@ -26,6 +26,7 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
+    from daypass.cli.output_data import Listening
     from daypass.local.api_backend import ApiBackend
     from daypass.local.supervisor import Supervisor
 
@@ -192,14 +193,13 @@ def _report(
     if output != "text":
         listens = envoy.settings.listens
         listen = {name: str(replace(listens[name], port=ports[name])) for name in listens}
-        ready: dict[str, object] = {
+        ready: Listening = {
             "doors": doors,
             "gates": gates,
             "listen": listen,
             "certificateAuthority": str(authority),
+            "kubeconfig": None if kubeconfig is None else str(kubeconfig),
         }
-        if kubeconfig is not None:
-            ready["kubeconfig"] = str(kubeconfig)
         write_data(ready, output, indent=None)
     for url in doors:
         log(f"door        {url}")

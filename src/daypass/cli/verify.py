@@ -22,6 +22,7 @@ from daypass.cli.progress import progress
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Verified
     from daypass.client.config import CredentialsConfig
     from daypass.config import Config
     from daypass.verification.target import VerificationTarget
@@ -95,7 +96,8 @@ def run(args: Namespace) -> int:
     elif args.output == "junit":
         write(report.junit(findings))
     else:
-        write_data(report.as_data(findings), args.output)
+        verified: Verified = {"domains": {name: list(each) for name, each in findings.items()}}
+        write_data(verified, args.output)
     return 3 if report.has_failures(findings) else 0
 
 

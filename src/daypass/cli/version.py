@@ -14,6 +14,8 @@ from daypass.cli.output import write_data
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Version
+
 SUMMARY = "print the version"
 EPILOG = """examples:
   daypass version
@@ -28,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the version of daypass, and with json and yaml that of Python."""
-    versions = {"version": VERSION, "python": platform.python_version()}
+    versions: Version = {"version": VERSION, "python": platform.python_version()}
     if args.output == "text":
         write(f"daypass {VERSION}\n")
     elif args.output == "json":

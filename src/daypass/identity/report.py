@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, TypedDict
 
 from daypass._core import labels
 from daypass._core.clock import Clock
@@ -51,8 +51,54 @@ def display_age(seconds: float) -> str:
     return f"{days:.0f}d" if days < 730 else f"{days // 365:.0f}y"
 
 
-def json_document(health: IdentityHealth) -> dict[str, Any]:
-    """Return one identity for programs. Times are RFC 3339, `lastUsed` is a date."""
+class Named(TypedDict):
+    namespace: Annotated[str, "the namespace of the identity"]
+    name: Annotated[str, "the name of the identity, and of its ServiceAccount"]
+
+
+class Grant(TypedDict):
+    namespace: Annotated[str | None, "where it holds; null: in every namespace"]
+    role: Annotated[str, "the name of the role"]
+    kind: Annotated[str, "Role or ClusterRole"]
+    binding: Annotated[str, "the name of the RoleBinding or ClusterRoleBinding"]
+    daypass: Annotated[bool, "whether daypass created it"]
+    authorizationPolicy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
+
+
+class LongLivedToken(TypedDict):
+    secret: Annotated[str, "the name of its Secret"]
+    created: Annotated[str, "when it was created (RFC 3339)"]
+    lastUsed: Annotated[str | None, "the date of its last use; null: never"]
+    retireAfter: Annotated[
+        str | None, "when a replaced token expires (RFC 3339); null: not replaced"
+    ]
+    daypass: Annotated[bool, "whether daypass created it"]
+    live: Annotated[bool, "whether the API server accepts it"]
+
+
+class Problem(TypedDict):
+    code: Annotated[str, "its stable code"]
+    problem: Annotated[bool, "whether it is a problem; false: a note"]
+    text: Annotated[str, "the finding as a sentence"]
+
+
+class IdentityData(Named):
+    """One identity for programs."""
+
+    exists: Annotated[bool, "whether its ServiceAccount exists"]
+    federated: Annotated[bool, "whether it is for users with tokens of another issuer"]
+    door: Annotated[str | None, "the URL of its door; null: not known"]
+    audience: Annotated[str | None, "the audience of its tokens; null: not known"]
+    created: Annotated[str | None, "when its ServiceAccount was created (RFC 3339)"]
+    deadline: Annotated[str | None, "when it expires (RFC 3339); null: never"]
+    lastUsed: Annotated[str | None, "the last date on which a token was used; null: never"]
+    grants: Annotated[list[Grant], "its roles"]
+    tokens: Annotated[list[LongLivedToken], "its long-lived tokens"]
+    findings: Annotated[list[Problem], "its problems, and notes about it"]
+
+
+def json_document(health: IdentityHealth) -> IdentityData:
+    """Return one identity for programs."""
     record, annotations = health.record, health.record.annotations
     return {
         "namespace": record.name.namespace,
@@ -73,7 +119,7 @@ def json_document(health: IdentityHealth) -> dict[str, Any]:
     }
 
 
-def _grant(role: BoundRole) -> dict[str, Any]:
+def _grant(role: BoundRole) -> Grant:
     return {
         "namespace": None if role.namespace == EVERYWHERE else role.namespace,
         "role": role.role,
@@ -84,7 +130,7 @@ def _grant(role: BoundRole) -> dict[str, Any]:
     }
 
 
-def _token(token: TokenUsage, *, live: bool) -> dict[str, Any]:
+def _token(token: TokenUsage, *, live: bool) -> LongLivedToken:
     return {
         "secret": token.secret.name,
         "created": token.secret.created,

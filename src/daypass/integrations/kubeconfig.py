@@ -1,13 +1,13 @@
 """A kubeconfig whose user is `daypass exec-credential`.
 
-It is a separate file in JSON, which is also YAML. An existing kubeconfig is never changed: that
+It is a separate file. An existing kubeconfig is never changed: that
 would need a YAML library, and could damage it. kubectl merges files: KUBECONFIG=a:b.
 """
 
 import base64
-import json
 import os
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
@@ -58,8 +58,8 @@ def kubeconfig(
     server: str,
     authority_pem: str | None,
     command: Sequence[str],
-) -> str:
-    """Return the file's content. `command`: the program with its absolute path, and its arguments.
+) -> dict[str, Any]:
+    """Return the kubeconfig. `command`: the program with its absolute path, and its arguments.
 
     There is no `installHint`: client-go shows it only for a program that it searches on PATH.
     """
@@ -72,7 +72,7 @@ def kubeconfig(
         "args": list(command[1:]),
         "interactiveMode": "Never",
     }
-    document = {
+    return {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": name, "cluster": cluster}],
@@ -82,7 +82,6 @@ def kubeconfig(
         ],
         "current-context": name,
     }
-    return json.dumps(document, indent=2) + "\n"
 
 
 def write_new(path: str, content: str) -> None:

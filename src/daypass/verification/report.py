@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated
 from xml.etree import ElementTree
 
 from daypass._core.text import mask_unprintable
@@ -22,12 +22,12 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The outcome of a check, such as `certificate`. `hint`: what to do next."""
+    """The outcome of a check."""
 
-    check: str
-    level: Level
-    fact: str
-    hint: str = ""
+    check: Annotated[str, "the check, such as `certificate`"]
+    level: Annotated[Level, "its severity; skipped: the check was not possible, or not needed"]
+    fact: Annotated[str, "what was found"]
+    hint: Annotated[str, "what to do next; empty: nothing"] = ""
 
 
 def ok(check: str, fact: str) -> Finding:
@@ -77,12 +77,6 @@ def text(findings: Findings, paint: Callable[[str, str], str] = lambda level, ma
             lines.append(f"  {mark} {finding.check:<{width}}  {first}")
             lines += [f"{indent}{line}" for line in (*more, *filter(None, hint))]
     return "".join(f"{line}\n" for line in lines)
-
-
-def as_data(findings: Findings) -> dict[str, Any]:
-    """Return `{"domains": {NAME: [{"check", "level", "fact", "hint"}]}}`."""
-    domains = {name: [asdict(finding) for finding in each] for name, each in findings.items()}
-    return {"domains": domains}
 
 
 def junit(findings: Findings) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK, parse_rfc3339, rfc3339, utc
@@ -127,6 +128,11 @@ def test_an_entry_is_written_only_to_a_new_file(
     check(err, reason="info")
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
     before = (tmp_path / "k").read_text()
+    for output in ("json", "yaml"):
+        assert cli.main([*line[:3], *line[5:], "-o", output]) == 0
+        printed = capsys.readouterr().out
+        assert yaml.safe_load(printed) == json.loads(before)
+        assert (printed == before) is (output == "json")
     assert cli.main(line) == 2
     err = capsys.readouterr().err
     assert str(tmp_path / "k") in err

@@ -173,7 +173,7 @@ def test_messages_are_escaped_and_further_lines_indented(
 
 
 def as_json(findings: report.Findings) -> str:
-    return as_text(report.as_data(findings), "json")
+    return as_text({"domains": findings}, "json")
 
 
 @pytest.mark.parametrize("form", [report.text, as_json, report.junit])

@@ -50,6 +50,7 @@ IDENTITY = {
     "rotate --all --credentials-out -": "--credentials-out DIR",
     "rotate bot --older-than 1d": "--older-than",
     "rotate bot --credentials-out - -o json": "stdout",
+    "rotate bot --credentials-out - -o yaml": "stdout",
     "rotate bot --overlap 9999999999d": "9999999999d",
     "reap -n x -A": "-n and -A",
     "reap --render -A": "--image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,18 @@ def test_a_dry_run_shows_it_and_writes_nothing(
     assert init(tmp_path / "new", *WORDS, "--dry-run") == 0
     assert "+    host: ekf.example.com\n" in capsys.readouterr().out
     assert not (tmp_path / "new").exists()
+
+
+def test_the_summary_is_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    init(folder, *WORDS, "--dry-run", "-o", "json")
+    planned = json.loads(capsys.readouterr().out)
+    init(folder, *WORDS, "-o", "json")
+    done, err = capsys.readouterr()
+    assert json.loads(done) == {**planned, "dryRun": False, "next": json.loads(done)["next"]}
+    assert {each["path"] for each in planned["files"]} == set(files(folder))
+    assert (planned["next"], planned["commit"]) == ([], None)
+    assert all(f"  {line}\n" in err for line in json.loads(done)["next"])
 
 
 def test_an_existing_config_is_kept_without_force(tmp_path: Path) -> None:

@@ -68,11 +68,9 @@ def test_an_invalid_url_of_an_api_server_is_refused(server: str) -> None:
 
 
 def test_the_entry_runs_the_plugin_without_a_terminal() -> None:
-    document = json.loads(
-        kubeconfig(
-            name="bot@x", namespace="team", server="https://x", authority_pem="PEM",
-            command=["/bin/daypass", "exec-credential", "--audience", "a"],
-        )
+    document = kubeconfig(
+        name="bot@x", namespace="team", server="https://x", authority_pem="PEM",
+        command=["/bin/daypass", "exec-credential", "--audience", "a"],
     )  # fmt: skip
     (user,) = document["users"]
     assert user["user"]["exec"] == {

@@ -35,7 +35,7 @@ def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
 
 
 def test_the_json_report_has_every_finding() -> None:
-    found = json.loads(as_text(report.as_data(FOUND), "json"))["domains"]["ekf"]
+    found = json.loads(as_text({"domains": FOUND}, "json"))["domains"]["ekf"]
     assert [each["level"] for each in found] == ["ok", "warning", "failure", "skipped"]
     assert found[2] == {
         "check": "api-server", "level": "failure",

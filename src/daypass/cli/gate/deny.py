@@ -17,6 +17,7 @@ from daypass.cli.publish_revocation import update_gate
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Denied
     from daypass.gate.revocation.revocation_list import Denial
 
 EXTRA = "admin"
@@ -53,38 +54,32 @@ def run(args: Namespace) -> int:
     config, _ = load_gate(args.config)
     now = SYSTEM_CLOCK.unix()
     denial = _denial(args, now + config.longest_lifetime_seconds)
-    if args.undo:
-        return _undo(args, config.door.namespace, denial)
-    if denial.until_unix <= now:
+    if denial.until_unix <= now and not args.undo:
         raise UsageError(
             f"{_shown(denial.until_unix)} is in the past", "there is nothing left to deny"
         )
+    namespace = config.door.namespace
     with open_cluster(args) as cluster:
-        from daypass.gate.revocation.deny_list import deny
+        from daypass.gate.revocation.deny_list import deny, entry, remove_denial
         from daypass.render.objects import GATE_DENIED
 
-        namespace = config.door.namespace
-        key = deny(cluster, namespace, denial)
+        (remove_denial if args.undo else deny)(cluster, namespace, denial)
         is_published = update_gate(cluster, namespace)
-    until = _shown(denial.until_unix)
+    until = None if args.undo else _shown(denial.until_unix)
     if args.output != "text":
-        document = {"namespace": namespace, "configMap": GATE_DENIED, "key": key}
-        write_data({**document, "until": until}, args.output, indent=None)
-    undo = command(
-        "gate", "deny", *(("--jti", denial.name) if denial.is_token else ("--uid", denial.name)),
-        "--undo", *target_options(args),
-    )  # fmt: skip
-    log(f"{_named(denial)} is denied until {until}", f"undo it with: {undo}")
-    return 0 if is_published else 3
-
-
-def _undo(args: Namespace, namespace: str, denial: Denial) -> int:
-    from daypass.gate.revocation.deny_list import remove_denial
-
-    with open_cluster(args) as cluster:
-        remove_denial(cluster, namespace, denial)
-        is_published = update_gate(cluster, namespace)
-    log(f"{_named(denial)} is no longer denied")
+        (key,) = entry(denial)
+        denied: Denied = {
+            "namespace": namespace, "configMap": GATE_DENIED, "key": key, "until": until,
+        }  # fmt: skip
+        write_data(denied, args.output, indent=None)
+    if until is None:
+        log(f"{_named(denial)} is no longer denied")
+    else:
+        undo = command(
+            "gate", "deny", "--jti" if denial.is_token else "--uid", denial.name, "--undo",
+            *target_options(args),
+        )  # fmt: skip
+        log(f"{_named(denial)} is denied until {until}", f"undo it with: {undo}")
     return 0 if is_published else 3
 
 

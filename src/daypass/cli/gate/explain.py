@@ -18,6 +18,7 @@ from daypass.cli.output import write_data
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Explained
     from daypass.gate.decision import Rules
     from daypass.gate.explain import Explanation
     from daypass.kube.cluster import Cluster
@@ -102,7 +103,7 @@ def _read(file: Path) -> str:
         raise DaypassError(f"{file} cannot be read: {error}") from None
 
 
-def _document(explained: Explanation) -> dict[str, object]:
+def _document(explained: Explanation) -> Explained:
     decision = explained.decision
     return {
         "allowed": explained.passes,

@@ -13,6 +13,8 @@ from daypass.cli.publish_revocation import publish_deleted
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Deleted
+
 EXTRA = "admin"
 SUMMARY = "delete an identity: tokens, grants in every namespace, the ServiceAccount"
 EPILOG = """examples:
@@ -50,7 +52,7 @@ def run(args: Namespace) -> int:
             [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
         )
     if args.output != "text":
-        document = {
+        document: Deleted = {
             "namespace": name.namespace,
             "name": name.name,
             "dryRun": args.dry_run,

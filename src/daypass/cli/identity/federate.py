@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, warn, write
+from daypass.cli import log, warn
 from daypass.cli.options import (
     DoorOptions,
     add_cluster,
@@ -84,7 +84,6 @@ def run(args: Namespace) -> int:
         from daypass.identity.federate import federate, refuse_other_file
         from daypass.identity.model import find_account
         from daypass.render.authentication_config import authentication_configuration
-        from daypass.render.yaml import stream
 
         refuse_other_file(args.credentials_out, name)
         account = find_account(cluster, name)
@@ -93,10 +92,7 @@ def run(args: Namespace) -> int:
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     write_file(args.credentials_out, federation.file_content())
-    if args.output == "json":
-        write_data(authentication, "json")
-    else:
-        write(stream([authentication]))
+    write_data(authentication, args.output)
     log(
         f"identity {name} is for {', '.join(federation.trusted.users)}",
         f"credentials file: {args.credentials_out}\n"

@@ -14,6 +14,8 @@ from daypass.cli.publish_revocation import publish_deleted
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Reaped
+
 EXTRA = "admin"
 SUMMARY = "revoke identities after their deadline, and tokens that were rotated out"
 EPILOG = """examples:
@@ -62,7 +64,7 @@ def run(args: Namespace) -> int:
             reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run, show=status.show)
         is_published = args.dry_run or publish_deleted(cluster, reaped.secrets)
     if args.output != "text":
-        document = {
+        document: Reaped = {
             "dryRun": args.dry_run,
             "ended": reaped.expired,
             "deleted": reaped.deleted,

@@ -13,6 +13,8 @@ from daypass.cli.publish_revocation import publish_deleted
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Revoked
+
 EXTRA = "admin"
 SUMMARY = "revoke all long-lived tokens of an identity now, and the tokens bound to them"
 EPILOG = """examples:
@@ -46,7 +48,7 @@ def run(args: Namespace) -> int:
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
     if args.output != "text":
-        document = {
+        document: Revoked = {
             "namespace": name.namespace,
             "name": name.name,
             "deleted": list(revoked.deleted),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
@@ -15,6 +15,7 @@ from daypass.cli.publish_revocation import publish_deleted
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Rotated, RotationFailed
     from daypass.identity.rotate import Rotation, RotationOutcome
     from daypass.kube.cluster import Cluster
 
@@ -81,7 +82,7 @@ def _check(args: Namespace) -> None:
         raise UsageError("--older-than and -A are for many identities", "add --all")
     if not args.name:
         raise UsageError("no identity is named", "name one, or --all")
-    if args.credentials_out == "-" and args.output == "json":
+    if args.credentials_out == "-" and args.output != "text":
         raise UsageError("both the credentials and the summary would go to stdout", "name a file")
 
 
@@ -146,18 +147,15 @@ def _result(outcome: RotationOutcome) -> str:
     return f"{outcome.file}  {outcome.rotated.door}"
 
 
-def _summary(outcome: RotationOutcome) -> dict[str, Any]:
+def _summary(outcome: RotationOutcome) -> Rotated | RotationFailed:
     if outcome.rotated is not None:
-        return {**_document(outcome.rotated, outcome.file), "error": None}
-    error = outcome.error
-    return {
-        "namespace": outcome.name.namespace,
-        "name": outcome.name.name,
-        "error": error.fact if error else None,
-    }
+        return _document(outcome.rotated, outcome.file)
+    name, error = outcome.name, outcome.error
+    fact = error.fact if error else ""
+    return {"namespace": name.namespace, "name": name.name, "error": fact}
 
 
-def _document(rotated: Rotation, file: str) -> dict[str, Any]:
+def _document(rotated: Rotation, file: str) -> Rotated:
     return {
         "namespace": rotated.name.namespace,
         "name": rotated.name.name,
@@ -167,6 +165,7 @@ def _document(rotated: Rotation, file: str) -> dict[str, Any]:
         "retired": list(rotated.retired),
         "retireAfter": rotated.retire_after or None,
         "deleted": list(rotated.deleted),
+        "error": None,
     }
 
 

@@ -57,7 +57,7 @@ def run(args: Namespace) -> int:
 def _text(found: IdentityHealth, clock: Clock) -> str:
     from daypass.identity.report import json_document
 
-    whole = json_document(found)
+    whole = dict(json_document(found))
     facts = [
         f"{label:<10} {whole[key] or '-'}"
         for label, key in (

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import log
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
-from daypass.cli.options import add_cluster, add_identity, open_identity
+from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
+from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from daypass.cli.output_data import Unauthorized
 
 EXTRA = "admin"
 SUMMARY = "remove grants that authorize created"
@@ -37,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="remove nothing: show what would be removed"
     )
+    add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
 
@@ -53,6 +57,12 @@ def run(args: Namespace) -> int:
             cluster_role=cluster_role_of(args.role, args.cluster_role),
             dry_run=args.dry_run,
         )
+        if args.output != "text":
+            summary: Unauthorized = {
+                "namespace": identity.namespace, "name": identity.name, "dryRun": args.dry_run,
+                "removed": removed,
+            }  # fmt: skip
+            write_data(summary, args.output)
         for each in removed:
             log(f"{'would be removed' if args.dry_run else 'removed'}: {each}")
         if not removed:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass.cli import log
-from daypass.cli.options import add_cluster, add_config, open_cluster
+from daypass.cli.options import add_cluster, add_config, add_output, open_cluster
+from daypass.cli.output import write_data
 from daypass.cli.policy import load_policy
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from daypass.cli.output_data import PolicyApplied
 
 EXTRA = "admin"
 SUMMARY = "apply the policy to the cluster, and wait until it is in force"
@@ -29,6 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="let the API server check it, and change nothing"
     )
+    add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
 
@@ -40,6 +44,12 @@ def run(args: Namespace) -> int:
 
         with progress(args, "applying the policy, and waiting until it is in force"):
             applied = apply_policy(cluster, policy, dry_run=args.dry_run)
+    if args.output != "text":
+        summary: PolicyApplied = {
+            "dryRun": args.dry_run, "objects": list(applied.objects), "mode": policy.mode,
+            "seenIn": applied.seen_in,
+        }  # fmt: skip
+        write_data(summary, args.output)
     done = "would be applied" if args.dry_run else "applied"
     for name in applied.objects:
         log(f"{done}: {name}")

@@ -20,8 +20,8 @@ from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from typing import Any
 
+    from daypass.cli.output_data import PolicyChecked
     from daypass.config import Policy
     from daypass.identity.policy import PolicyCheck, PolicyQuery
     from daypass.kube.cluster import Cluster
@@ -106,7 +106,7 @@ def _policy(args: Namespace) -> Policy | None:
     return load_config(args.config).policy
 
 
-def _document(checked: PolicyCheck) -> dict[str, Any]:
+def _document(checked: PolicyCheck) -> PolicyChecked:
     state, question = checked.state, checked.query
     return {
         "namespace": question.namespace,

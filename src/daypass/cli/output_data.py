@@ -1,0 +1,254 @@
+"""What commands print with `-o json` and `-o yaml`, as types.
+
+`output.schema.json` in this folder is made from them: a test writes it. Commands import this module
+for type checkers only. The text in `Annotated` describes a field for users.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from daypass._core.reasons import Reason
+from daypass.gate.authorizer.audit_log import AuditEvent
+from daypass.identity.policy import Verdict
+from daypass.identity.report import IdentityData, Named
+from daypass.verification.report import Finding
+
+ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
+Diff = Annotated[str, "what changes, as a unified diff"]
+
+
+class KubernetesObject(TypedDict):
+    """An object in a format of Kubernetes, which describes its other fields."""
+
+    apiVersion: Annotated[str, "the API group and version"]
+    kind: Annotated[str, "the kind"]
+
+
+class ObjectList(TypedDict):
+    """Objects for `kubectl apply -f -`. With `-o yaml` each is a document of its own instead."""
+
+    apiVersion: Annotated[Literal["v1"], "the version of the list"]
+    kind: Annotated[Literal["List"], "the kind of the list"]
+    items: Annotated[list[KubernetesObject], "the objects"]
+
+
+class Identities(TypedDict):
+    """The identities of a namespace, or of all. With --watch, one document after each change."""
+
+    identities: Annotated[list[IdentityData], "the identities, by namespace and name"]
+
+
+class DryRun(TypedDict):
+    dryRun: Annotated[bool, "whether this was a dry run: nothing was changed"]
+
+
+class Unauthorized(Named, DryRun):
+    removed: ObjectNames
+
+
+class Rotated(Named):
+    secret: Annotated[str, "the Secret of the new token"]
+    door: Annotated[str, "the URL of the door in the credentials file"]
+    credentials: Annotated[str, "the path of the credentials file that was written"]
+    retired: Annotated[list[str], "the Secrets of earlier tokens that keep working for a while"]
+    retireAfter: Annotated[str | None, "when those stop working (RFC 3339); null: there are none"]
+    deleted: Annotated[list[str], "the Secrets of earlier tokens that were deleted"]
+    error: Annotated[None, "null: it was rotated"]
+
+
+class RotationFailed(Named):
+    error: Annotated[str, "why it could not be rotated"]
+
+
+class Revoked(Named):
+    deleted: Annotated[list[str], "the Secrets that were deleted"]
+    left: Annotated[list[str], "Secrets with a token of it that daypass did not create"]
+
+
+class Deleted(Named, DryRun):
+    deleted: ObjectNames
+    left: Annotated[list[str], "objects that stay, since daypass did not create them"]
+
+
+class Reaped(DryRun):
+    ended: Annotated[list[str], "the identities after their deadline, as NAMESPACE/NAME"]
+    deleted: ObjectNames
+    errors: Annotated[list[str], "what could not be revoked, and why"]
+
+
+class Step(TypedDict):
+    number: Annotated[int, "the number of the check, from 1"]
+    found: Annotated[str, "what it found, as a sentence"]
+
+
+class Explained(TypedDict):
+    allowed: Annotated[bool, "whether no check refuses the token"]
+    reason: Annotated[Reason, "the code of the decision"]
+    message: Annotated[str, "the decision as a sentence"]
+    steps: Annotated[list[Step], "the checks that it passed, in order"]
+    notLookedAt: Annotated[list[str], "what was not checked, and why"]
+    user: Annotated[str | None, "the user that services would see; null: it is not known"]
+
+
+class Denied(TypedDict):
+    namespace: Annotated[str, "the namespace of the ConfigMap"]
+    configMap: Annotated[str, "the ConfigMap with the deny list"]
+    key: Annotated[str, "the key of the entry: `jti.JTI` or `uid.UID`"]
+    until: Annotated[str | None, "when the denial expires (RFC 3339); null: it was removed"]
+
+
+class AuditLine(TypedDict):
+    """A line of the authorizer's audit log on stdout. It needs no -o."""
+
+    time: Annotated[str, "when it happened (RFC 3339, UTC, milliseconds)"]
+    event: Annotated[AuditEvent, "what happened"]
+    why: NotRequired[Annotated[Reason, "the code of the decision"]]
+    user: NotRequired[Annotated[str, "the user of an accepted token"]]
+    jti: NotRequired[Annotated[str, "the `jti` of an accepted token"]]
+    claimedJti: NotRequired[Annotated[str, "the `jti` in a refused token, which is not verified"]]
+    count: NotRequired[Annotated[int, "how many events were not logged"]]
+
+
+class PolicyApplied(DryRun):
+    objects: Annotated[list[str], "the objects of the policy, as `resource/name`"]
+    mode: Annotated[str, "deny, warn or audit"]
+    seenIn: Annotated[str | None, "a namespace where it was seen to deny; null: none could show it"]
+
+
+class PolicyChecked(TypedDict):
+    namespace: Annotated[str, "the namespace of the ServiceAccount"]
+    serviceAccount: Annotated[str, "the ServiceAccount of the token"]
+    user: Annotated[str | None, "the user that would send the request; null: you"]
+    audiences: Annotated[list[str], "the audiences of the token"]
+    lifetimeSeconds: Annotated[int, "the lifetime of the token, in seconds"]
+    secret: Annotated[str | None, "the Secret that it is bound to; null: none"]
+    verdict: Annotated[Verdict, "the answer of the cluster"]
+    message: Annotated[str, "the reason of the answer; empty if it is allowed"]
+    brokenRules: Annotated[list[str] | None, "rules of the config it breaks; null: no config"]
+    installed: Annotated[bool, "whether the policy is in the cluster"]
+    mode: Annotated[str | None, "deny, warn or audit; null: the policy has no binding"]
+    held: Annotated[bool, "whether the namespace has the label of the policy"]
+    overrides: Annotated[dict[str, str], "the annotations of the namespace that change the policy"]
+    drift: Annotated[list[str] | None, "fields that differ from the config; null: no config"]
+    findings: Annotated[list[str], "what keeps the policy from being in force as written"]
+
+
+class _Object(TypedDict):
+    group: Annotated[str, "the API group; empty: the core group"]
+    kind: Annotated[str, "the kind"]
+    namespace: Annotated[str, "the namespace; empty: the object belongs to none"]
+    name: Annotated[str, "the name"]
+
+
+class AppliedObject(_Object):
+    action: Annotated[Literal["create", "change", "take over"], "take over: only the field owner"]
+    diff: Diff
+
+
+class RemovedObject(_Object):
+    action: Annotated[Literal["remove", "release", "keep", "leave"], "what happens to it"]
+    why: Annotated[str, "why it stays; empty if it is removed or released"]
+
+
+class Removals(TypedDict):
+    objects: Annotated[list[RemovedObject], "the objects"]
+
+
+class Plan(TypedDict):
+    objects: Annotated[list[AppliedObject | RemovedObject], "the objects that change"]
+    unchanged: Annotated[int, "how many objects stay as they are"]
+    widens: Annotated[list[str], "what it opens more than is open now"]
+    collisions: Annotated[list[str], "routes of others at the same place"]
+    unguarded: Annotated[list[str], "hosts that bypass the gate"]
+    unseen: Annotated[list[str], "kinds that you may not list, so their routes are not known"]
+    missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
+
+
+class ChangedFile(TypedDict):
+    path: Annotated[str, "its path in the folder"]
+    diff: Diff
+
+
+class FilesChecked(TypedDict):
+    files: Annotated[list[ChangedFile], "the files that differ from the config"]
+    uncommitted: Annotated[list[str], "the files that git does not have as they are"]
+
+
+class Compared(FilesChecked, Plan):
+    """What `daypass diff` finds: in the files, in git and in the cluster."""
+
+
+class Initialized(DryRun):
+    files: Annotated[list[ChangedFile], "the files that change"]
+    commit: Annotated[str | None, "the short name of the commit; null: there is none"]
+    applied: Annotated[list[str], "the folders of the overlays that were applied"]
+    next: Annotated[list[str], "the commands to run next"]
+
+
+class Verified(TypedDict):
+    domains: Annotated[dict[str, list[Finding]], "the findings, by the name or URL of the domain"]
+
+
+class Token(TypedDict):
+    token: Annotated[str, "the token. It is secret"]
+    expiresAt: Annotated[str, "when it expires (RFC 3339, UTC)"]
+    audiences: Annotated[list[str], "its audiences"]
+
+
+class Listening(TypedDict):
+    doors: Annotated[list[str], "the URLs of the door, one for each host"]
+    gates: Annotated[list[str], "the URLs of the gate; empty: there is none"]
+    listen: Annotated[dict[str, str], "the addresses, as HOST:PORT, by `door` and `gate`"]
+    certificateAuthority: Annotated[str, "the PEM file of the authority that signs certificates"]
+    kubeconfig: Annotated[str | None, "an administrator's, with the embedded API server"]
+
+
+class Version(TypedDict):
+    version: Annotated[str, "the version of daypass"]
+    python: Annotated[str, "the version of Python"]
+
+
+class ErrorFields(TypedDict):
+    reason: Annotated[str, "the stable code of the error, such as `usage`"]
+    message: Annotated[str, "what happened"]
+    hint: Annotated[str, "what to do next; may be empty, and may have several lines"]
+    exitCode: Annotated[int, "the exit code: 1 failed, 2 usage"]
+
+
+class Error(TypedDict):
+    """The error of any command, on stderr, after which stdout may be empty."""
+
+    error: Annotated[ErrorFields, "the error"]
+
+
+OUTPUTS: dict[str, Any] = {
+    "apply": Plan,
+    "diff": Compared,
+    "gate deny": Denied,
+    "gate explain": Explained,
+    "gate serve": AuditLine,
+    "identity authorize": ObjectList,
+    "identity create": ObjectList,
+    "identity delete": Deleted,
+    "identity federate": KubernetesObject,
+    "identity list": Identities,
+    "identity reap": Reaped | ObjectList,
+    "identity revoke": Revoked,
+    "identity rotate": Rotated | list[Rotated | RotationFailed],
+    "identity show": IdentityData,
+    "identity unauthorize": Unauthorized,
+    "init": Initialized,
+    "kubeconfig": KubernetesObject,
+    "policy apply": PolicyApplied,
+    "policy check": PolicyChecked,
+    "policy render": ObjectList,
+    "remove": Removals,
+    "render": ObjectList | FilesChecked | Compared,
+    "token": Token,
+    "up": Listening,
+    "verify": Verified,
+    "version": Version,
+    "error": Error,
+}
+"""By command. `error`: of every command."""

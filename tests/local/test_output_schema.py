@@ -1,0 +1,86 @@
+"""Commands that need no cluster of their own print what `output.schema.json` describes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daypass.cli import main
+from support.deploying import BOTH
+from support.output_schema import make_schema, schema_name
+from support.up import Up, running_up
+from support.up_embedded import fixed_config
+
+LINES = (
+    "version",
+    "policy render --config cluster.yaml",
+    "render --config cluster.yaml",
+    "render --config cluster.yaml --directory deploy --check",
+    "init new --no-cluster --host ekf.example.com --front istio --tls secret:tls --dry-run",
+    "identity create bot --dry-run=client",
+    "identity list",
+    "identity list -A",
+    "identity show bot",
+    "token",
+    "gate explain --token-file token --host localhost",
+    "gate deny --jti 0b2c8d0e",
+    "gate deny --jti 0b2c8d0e --undo",
+    "verify --credentials bot.json",
+    "kubeconfig --server https://k8s.example.com",
+    "identity federate ci --issuer https://issuer.example --subject s --source github"
+    " --credentials-out ci.json",
+    "identity authorize bot --in default --cluster-role view --dry-run=server",
+    "identity unauthorize bot --in default --dry-run",
+    "identity unauthorize bot --everywhere",
+    "identity rotate bot",
+    "identity rotate --all --credentials-out out",
+    "identity reap",
+    "identity reap --render -n default --image daypass",
+    "identity revoke bot",
+    "identity delete bot --dry-run",
+    "identity delete bot",
+)
+"""Command lines in an order in which each has something to print."""
+
+BEFORE = ("identity create bot", "identity authorize bot --in default --cluster-role view")
+
+ELSEWHERE = {"apply", "diff", "remove", "policy apply", "policy check", "gate serve", "up", "error"}
+"""Their outputs are those of other tests: most of them in tests/cluster."""
+
+
+@pytest.fixture
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DAYPASS_CREDENTIALS", "bot.json")
+    (tmp_path / "cluster.yaml").write_text(BOTH)
+    with running_up(tmp_path, fixed_config()) as up:
+        monkeypatch.setenv("KUBECONFIG", str(up.ready["kubeconfig"]))
+        yield up
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_each_command_prints_one_document_as_described(
+    output: str, up: Up, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line in BEFORE:
+        assert main(line.split()) == 0
+    capsys.readouterr()
+    assert main(["token"]) == 0
+    (tmp_path / "token").write_text(capsys.readouterr().out)
+    for line in LINES:
+        if output == "yaml" and "--check" in line:
+            continue  # there, yaml is the format of the files
+        assert main([*line.split(), "-o", output]) in (0, 3), capsys.readouterr().err
+        printed = capsys.readouterr().out
+        assert json.loads(printed) if output == "json" else list(yaml.safe_load_all(printed))
+
+
+def test_no_command_is_left_out() -> None:
+    commands = {name for name in make_schema()["$defs"] if name[0].islower()}
+    assert {schema_name(line.split()) for line in LINES} == commands - ELSEWHERE
