@@ -71,7 +71,7 @@ def test_a_mistake_is_found(text: str, words: str) -> None:
 
 CORRECT = """# A page
 
-[a](../README.md#measured), [b](#a-page), <https://kubernetes.io/docs/>, `daypass up`, `daypass`
+[a](../SECURITY.md#reporting), [b](#a-page), <https://kubernetes.io/docs/>, `daypass up`, `daypass`
 
 - In a list:
 
