@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -175,50 +174,6 @@ def test_a_test_that_fails_in_the_block_leaves_nothing(
     with pytest.raises(RuntimeError, match="a test failed"):
         fail()
     assert list(runtime.iterdir()) == []
-
-
-def _examples() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.S | re.M)
-
-
-def _run(*command: str, folder: Path) -> str:
-    runtime = runtime_folder(folder)
-    environment = {**os.environ, "TMPDIR": str(runtime), "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=90,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert list(runtime.iterdir()) == []
-    return done.stdout
-
-
-PYTEST = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=.")
-
-
-FILES = {
-    "1 passed": {"test_client.py": "test_my_bot_is_known"},
-    "4 passed": {name: f"# {name}\n" for name in ("conftest.py", "test_service.py")},
-}
-"""What pytest reports, and the files of the project, each with words of its example."""
-
-
-@pytest.mark.parametrize("expected", FILES)
-def test_the_docs_examples_pass_in_a_project_of_its_own(tmp_path: Path, expected: str) -> None:
-    for name, words in FILES[expected].items():
-        (example,) = (it for it in _examples() if words in it)
-        (tmp_path / name).write_text(example)
-    assert expected in _run(*PYTEST, folder=tmp_path)
-
-
-def test_the_docs_example_without_pytest_runs(tmp_path: Path) -> None:
-    (example,) = (it for it in _examples() if it.startswith("import daypass.testing"))
-    (tmp_path / "example.py").write_text(example)
-    assert "https://localhost:" in _run("example.py", folder=tmp_path)
-
-
-def test_every_example_of_the_docs_is_run_here() -> None:
-    assert len(_examples()) == 4
 
 
 def test_every_fixture_is_in_the_docs(request: pytest.FixtureRequest) -> None:

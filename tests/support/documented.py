@@ -13,6 +13,7 @@ from tools.docs.shell import SHELL, ShellError, commands_in, lines_of, synopsis_
 from daypass import cli
 from daypass.cli.parser import make_parser
 from support.documented_data import DATA, data_mistakes
+from support.examples import is_part_of
 from support.hints import mistake_in
 
 _PLACEHOLDER = re.compile(r"<[\w -]+>|[A-Z][A-Z0-9_]*|.*\.\.\.")
@@ -84,6 +85,8 @@ def option_mistakes(line: str, place: str) -> Iterator[str]:
 
 def block_mistakes(block: Block) -> Iterator[str]:
     """Yield what is wrong with a block, by its language."""
+    if block.part_of and not is_part_of(block.code, ROOT / block.part_of):
+        yield f"{block.place}: these lines are not in {block.part_of}"
     if block.language in SHELL:
         yield from command_mistakes(block)
     elif block.language == "text":

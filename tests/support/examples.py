@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,17 +27,16 @@ def run_script(script: Path, *arguments: str, environment: Mapping[str, str]) ->
     return done.stdout
 
 
-def documented(page: str) -> list[str]:
-    text = (ROOT / "docs" / page).read_text()
-    return re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
-
-
 def is_part_of_an_example(block: str) -> bool:
     """Whether these lines stand together in one of the scripts, at any indentation."""
+    return any(is_part_of(block, script) for script in EXAMPLES.glob("*.py"))
+
+
+def is_part_of(block: str, file: Path) -> bool:
+    """Whether these lines stand together in a file, at any indentation."""
     lines = block.strip("\n").splitlines()
-    for script in EXAMPLES.glob("*.py"):
-        whole = script.read_text().splitlines()
-        for start in range(len(whole)):
-            if dedent("\n".join(whole[start : start + len(lines)])).splitlines() == lines:
-                return True
-    return False
+    whole = file.read_text().splitlines() if file.is_file() else []
+    return any(
+        dedent("\n".join(whole[start : start + len(lines)])).splitlines() == lines
+        for start in range(len(whole))
+    )

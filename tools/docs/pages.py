@@ -19,7 +19,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[2]
 GLOBS = ("*.md", "docs/**/*.md", "examples/**/*.md")
 PAGE_WORDS = ("cluster", "not-run")
-BLOCK_WORDS = ("not-run", "inside")
+BLOCK_WORDS = ("not-run", "inside", "part-of")
 
 _COMMENT = re.compile(r"<!-- docs: ([a-z-]+)(?:, (.*?))? -->", re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
@@ -47,15 +47,26 @@ class Block:
     @property
     def not_run(self) -> str:
         """Why this block, or its page, is not run; empty if it is."""
+        if self.part_of:
+            return f"it is a part of {self.part_of}"
         for directive in (self.directive, self.page_directive):
             if directive is not None and directive.word == "not-run":
                 return directive.detail
         return ""
 
+    @property
+    def part_of(self) -> str:
+        """The file of the repository that has these lines; empty if no comment names one."""
+        directive = self.directive
+        return directive.detail if directive is not None and directive.word == "part-of" else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenCommand:
-    """A command that is run between two blocks, and that readers do not see."""
+    """A command that is run between two blocks, and that readers do not see.
+
+    Without `code`, the command that was started last is stopped.
+    """
 
     place: str
     code: str
@@ -143,12 +154,12 @@ def _comment(token: Token, place: str, page: Page, *, first: bool) -> Directive 
         page.mistakes.append(f"{place}: not-run needs a reason")
     if first and directive.word in PAGE_WORDS:
         page.directive = directive
-    elif directive.word == "run":
+    elif directive.word in ("run", "stop"):
         page.steps.append(HiddenCommand(place=place, code=directive.detail))
     elif directive.word in BLOCK_WORDS:
         return directive
     else:
-        known = f"of a page (first line): {PAGE_WORDS}; of a block: {(*BLOCK_WORDS, 'run')}"
+        known = f"of a page (first line): {PAGE_WORDS}; of a block: {(*BLOCK_WORDS, 'run', 'stop')}"
         page.mistakes.append(f"{place}: no {directive.word!r} is known here; {known}")
     return None
 

@@ -1,0 +1,80 @@
+"""A page that is followed fails where it differs from what happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tools.docs.pages import all_pages, read_page
+
+from support.doc_sessions import SECRET, Session, follow, session
+
+UP = "$ cp -r examples ../lab && cd ../lab && daypass up --state state\n...\n"
+READY = "daypass: Ctrl-C stops it"
+PAGES = {
+    "```console\n$ echo a\nb\n```": "prints something else",
+    "```console\n$ echo a\n```": "prints something else",
+    "```console\n$ false\n```": "ends with 1",
+    "```sh\nfalse\n```": "ends with 1",
+    "```python\nassert False\n```": "AssertionError",
+    '```python title="a.py"\nassert False\n```\n\n```sh\npython a.py\n```': "AssertionError",
+    "<!-- docs: run, false -->": "ends with 1",
+    "```console\n$ daypass up --state state\ndaypass: Ctrl-C stops it\n```": "no such file",
+    f"```console\n{UP}daypass: the end\n```": "Ctrl-C stops it",
+    f"```console\n{UP}{READY}\n```\n\n```sh\nkill -KILL $!\n```": "stops with 137",
+}
+RIGHT = f"""<!-- docs: run, cp -r examples ../lab && cd ../lab -->
+```console
+$ cat > a.txt <<'END' && A=1
+some text
+END
+$ cat a.txt; echo "$A"
+some text
+1
+$ daypass up --state state
+...
+daypass: Ctrl-C stops it
+$ KUBECONFIG=state/admin.kubeconfig daypass identity create bot
+daypass: identity default/bot is ready, with a new Secret: bot-daypass-{SECRET}
+...
+$ grep -c bot-daypass-{SECRET} state/api-server.json > /dev/null
+$ pwd
+/home/me/lab
+```
+
+<!-- docs: stop -->
+
+```console
+$ curl -s https://localhost:8443; echo $?
+7
+```
+"""
+
+
+def mistakes(text: str, terminal: Session) -> list[str]:
+    return list(follow(read_page(Path("docs/page.md"), text), terminal))
+
+
+@pytest.mark.parametrize(("text", "words"), PAGES.items(), ids=range(len(PAGES)))
+def test_a_difference_is_found(text: str, words: str) -> None:
+    with session() as terminal:
+        (mistake,) = mistakes(text, terminal)
+    assert words in mistake
+    assert mistake.startswith("docs/page.md")
+
+
+def test_nothing_is_found_where_nothing_differs() -> None:
+    with session() as terminal:
+        assert mistakes(RIGHT, terminal) == []
+
+
+def test_pages_are_followed_on_a_network_of_their_own() -> None:
+    with session() as one, session() as other:
+        for terminal in (one, other):
+            assert mistakes(f"```console\n{UP}{READY}\n```", terminal) == []
+
+
+def test_each_page_has_a_treatment_for_each_block() -> None:
+    from support.doc_sessions import treatment
+
+    assert all(treatment(block) for page in all_pages() for block in page.blocks)
