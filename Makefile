@@ -10,7 +10,7 @@ PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs picture controlplane kubescore clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs picture reference controlplane kubescore clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -93,6 +93,9 @@ docs: .venv-docs/.synced ## build the documentation's site in site/; see it with
 
 picture: .venv/.synced ## draw the README's picture from a real run of the demo
 	$(BIN)/python tools/picture.py docs/demo.svg
+
+reference: .venv/.synced ## write docs/reference/ and the man pages from the code
+	$(BIN)/python -m tools.reference
 
 clean: ## remove what make made here (the cache in your home folder stays)
 	rm -rf .venv .venv-docs .venv-kfp .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site

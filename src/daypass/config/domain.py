@@ -161,14 +161,14 @@ _ENVOY_RULES: dict[str, JsonValue] = {
 
 
 class Domain(Section):
-    """A public name, its front, its certificate."""
+    """A public name of the door, what terminates TLS for it (the front), and its certificate."""
 
     model_config = ConfigDict(json_schema_extra=dict(_ENVOY_RULES))
 
     # `front` comes first: the other fields are checked against it, each at its own place.
     front: Front = Field(examples=["istio"])
-    """What terminates the name: ingress-nginx, ingress (any controller, plain Prefix), istio,
-    gateway-api, or envoy (one machine)."""
+    """The ingress or gateway that serves the name: ingress-nginx, ingress (any controller, plain
+    Prefix), istio, gateway-api, or envoy (one machine)."""
 
     host: Host = Field(examples=["ekf.example.com"])
     """The DNS name, in lower case; an IP address or localhost only with the front envoy."""

@@ -141,7 +141,7 @@ class _Gate(Section):
             why_highest="a watch that has been silent for a day can't be trusted",
         ),
     ] = Field(default=600, examples=["10m"])
-    """How long the watch for revocations may be silent before every token is refused."""
+    """How long the watch for revocations may be silent before the gate refuses every token."""
 
     front_namespace: Label | None = Field(default=None, examples=["istio-system"])
     """Namespace of the gateway's pods. Default: istio-system, or envoy-gateway-system."""
@@ -162,7 +162,8 @@ class _Gate(Section):
     Containerfile. Required to render them."""
 
     replicas: int = Field(default=2, ge=1, le=1000)
-    """In a cluster, check review: number of replicas of `daypass gate serve`."""
+    """In a cluster, check review: number of Pods of `daypass gate serve` at least; an autoscaler
+    adds more, up to four times as many."""
 
     @property
     def is_native(self) -> bool:

@@ -84,7 +84,7 @@ class _Door(Section):
     """Namespace of the door's objects."""
 
     replicas: int = Field(default=2, ge=1, le=1000)
-    """Number of replicas."""
+    """Number of the door's Pods at least; an autoscaler adds more, up to four times as many."""
 
     trusted_hops: int = Field(default=1, ge=0, le=10)
     """How many proxies in front of the door append to X-Forwarded-For, the front included. If this
@@ -109,10 +109,10 @@ class Limits(Section):
     """Rate and size limits of one replica of the door."""
 
     requests_per_second: int = Field(default=200, ge=1, le=100_000)
-    """Requests per second of all clients together."""
+    """Requests per second of all clients together; more get 429."""
 
     per_source_per_second: int = Field(default=10, ge=1, le=100_000)
-    """Requests per second of one client address."""
+    """Requests per second of one client address; more get 429."""
 
     request_body_bytes: Annotated[
         int,
@@ -189,13 +189,15 @@ class Policy(Section):
         max_length=100,
         examples=[["istio-ingressgateway.istio-system.svc.cluster.local"]],
     )
-    """Audiences that may be requested."""
+    """Audiences that may be requested. A token for any other audience is refused, also one for the
+    API server itself."""
 
     binding: Binding = "required"
-    """required: a short-lived token is bound to the Secret of the long-lived one."""
+    """required: a short-lived token is bound to the Secret of the long-lived one. optional: it may
+    be unbound, and then a deleted Secret does not revoke it."""
 
     successors: Successors = "forbidden"
-    """forbidden: a short-lived token can't be used to request another."""
+    """forbidden: a short-lived token can't be used to request another. allowed: it can."""
 
     federated: Federated = Field(default_factory=Federated)
     """Users without a long-lived token, such as a CI job with its own OIDC token."""
@@ -205,10 +207,12 @@ class Policy(Section):
         max_length=100,
         examples=[["system:serviceaccount:vault:vault"]],
     )
-    """User names of further requesters that the policy does not apply to."""
+    """User names that the policy does not apply to, in addition to nodes, the control plane and the
+    ServiceAccounts of kube-system."""
 
     mode: Mode = "deny"
-    """What happens to a request that breaks a rule."""
+    """What happens to a request that breaks a rule. deny: it is refused. warn: the token is issued,
+    and the client gets a warning. audit: only the audit log of the API server has it."""
 
 
 VERSION = 1
@@ -234,7 +238,8 @@ class Config(Section):
     """The API server behind the door. Default: that of the cluster in which the door runs."""
 
     prefix: Prefix = Field(default="/kubernetes", examples=["/kubernetes"])
-    """Path under which the door is published on every domain."""
+    """Path under which the door is published on every domain. A door's URL is https://HOST and this
+    path."""
 
     domains: Annotated[Mapping[Label, Domain], READ_ONLY, AS_DICT] = Field(
         min_length=1,

@@ -1,0 +1,48 @@
+"""The generated pages of docs/reference/ and the man pages: `make reference` writes them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tools.reference.__main__ import ROOT, files
+from tools.reference.commands import parsers
+from tools.reference.exit_codes import ENVIRONMENT, FINDINGS
+
+SOURCE = {file: file.read_text() for file in (ROOT / "src/daypass").rglob("*.py")}
+
+
+@pytest.mark.parametrize(("name", "text"), files().items(), ids=files())
+def test_a_committed_page_is_what_the_code_says(name: str, text: str) -> None:
+    assert (ROOT / name).read_text() == text, "run `make reference`, and commit what it writes"
+
+
+def test_no_man_page_is_left_of_a_command_that_is_gone() -> None:
+    committed = {f"man/{file.name}" for file in (ROOT / "man").iterdir()}
+    assert committed == {name for name in files() if name.startswith("man/")}
+
+
+def test_every_variable_that_the_source_reads_is_documented() -> None:
+    found = {name for text in SOURCE.values() for name in _read_in(text)}
+    assert len(found) > 25
+    assert found <= {name for names in ENVIRONMENT.values() for name in names}
+
+
+def _read_in(text: str) -> set[str]:
+    direct = re.findall(r'environ(?:\.get\(|\[)"(\w+)"', text)
+    constants = re.findall(r'"((?:DAYPASS|ACTIONS|KUBERNETES|XDG|WATCHDOG)(?:_[A-Z]+)+)"', text)
+    return {name.upper() for name in (*direct, *constants)}
+
+
+def test_every_command_that_exits_with_3_is_documented() -> None:
+    found = {
+        name for name in parsers()
+        if re.search(r"^    +return .*\b3\b", _source_of(name), re.M)
+    }  # fmt: skip
+    assert found == set(FINDINGS)
+
+
+def _source_of(name: str) -> str:
+    path = ROOT / "src/daypass/cli" / name.replace(" ", "/").replace("-", "_")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file.read_text()
