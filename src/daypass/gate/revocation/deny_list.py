@@ -43,8 +43,8 @@ def entry(denial: Denial) -> dict[str, str]:
     return {f"{prefix}{denial.name}": f"{utc(denial.until_unix):%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def deny(cluster: Cluster, namespace: str, denial: Denial) -> str:
-    """Add an entry and return its key. Creates the namespace and the ConfigMap if needed.
+def deny(cluster: Cluster, namespace: str, denial: Denial) -> None:
+    """Add an entry. Creates the namespace and the ConfigMap if needed.
 
     Raises UsageError and the errors of `daypass.kube.errors`.
     """
@@ -56,7 +56,6 @@ def deny(cluster: Cluster, namespace: str, denial: Denial) -> str:
     with suppress(AlreadyExistsError):
         cluster.create(head)
     cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, namespace)
-    return next(iter(data))
 
 
 def remove_denial(cluster: Cluster, namespace: str, denial: Denial) -> None:
