@@ -77,7 +77,9 @@ class Parser(argparse.ArgumentParser):
         near = suggest(str(value), known)
         raise UsageError(
             f"{_name(action)}: {str(value)[:40]!r} is not one of {', '.join(known)}",
-            f"did you mean `{near}`?" if near else self._help_hint(),
+            f"did you mean `{' '.join((*action.option_strings[:1], near))}`?"
+            if near
+            else self._help_hint(),
         )
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ LINES = {
     "token --aud x": ("'--aud'", "`--audience`"),
     "token --no-cache=yes": ("--no-cache", SHOW_HELP.format("token")),
     "token --audience": ("--audience needs a value", SHOW_HELP.format("token")),
-    "token --output jsn": ("'jsn' is not one of text, json, yaml, header", "`json`"),
+    "token --output jsn": ("'jsn' is not one of text, json, yaml, header", "`-o json`"),
     "token --output zzz": (
         "'zzz' is not one of text, json, yaml, header",
         SHOW_HELP.format("token"),

