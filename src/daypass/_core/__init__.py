@@ -5,4 +5,4 @@ Small modules without decisions. This file imports nothing, and no module import
 """
 
 VERSION = "0.1.0"
-"""The version of daypass; a test compares it with pyproject.toml."""
+"""The version of daypass; the build backend reads it here."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import pickle
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 import daypass
 from daypass._core.errors import DaypassError
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_public_names_are_these() -> None:
@@ -56,8 +54,7 @@ def test_every_public_error_is_a_daypass_error_with_its_exit_code_and_survives_p
 
 
 def test_the_version_is_the_packages() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert daypass.__version__ == project["version"]
+    assert daypass.__version__ == importlib.metadata.version("daypass")
 
 
 def test_types_are_shipped() -> None:
