@@ -28,6 +28,11 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py docs
 	@touch $@
 
+# Exact: it holds all of .venv/.synced, and is made anew after that.
+.venv/.release: .venv/.synced
+	@$(PYTHON) tools/bootstrap.py release
+	@touch $@
+
 # kfp pins an old `kubernetes`, so it stands apart.
 .venv-kfp/.synced: pyproject.toml uv.lock tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py kfp
@@ -77,6 +82,13 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 	@$(BIN)/python -c "from tools.gobuild import built; built('envoygateway', '.')"
 	@$(BIN)/python -m tools.oauth2proxy.build >/dev/null
 	$(PYTEST) tests/controllers
+
+.PHONY: release test-packages
+release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
+	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
+
+test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## what is published: packages, images, workflows, charts (.ci/setup installs what it needs)
+	$(PYTEST) tests/packages
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine
 	$(BIN)/python -m tools.pythons

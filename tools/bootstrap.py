@@ -4,6 +4,7 @@
     python3 tools/bootstrap.py demo     what `daypass demo` needs, which is quicker
     python3 tools/bootstrap.py docs     `.venv-docs`, for the documentation's site
     python3 tools/bootstrap.py kfp      `.venv-kfp`, for the tests with the kfp client
+    python3 tools/bootstrap.py release  what releases are built and checked with, too
 
 uv is taken as a wheel, of exactly the version and the hash that `uv.lock` names, into the user's
 cache folder; uv then makes `.venv` from the lock. Nothing is installed outside of these folders.
@@ -100,6 +101,8 @@ def main() -> None:
     elif sys.argv[1:] == ["docs"]:
         environment["UV_PROJECT_ENVIRONMENT"] = ".venv-docs"
         command += ["--only-group", "docs"]
+    elif sys.argv[1:] == ["release"]:
+        command += ["--extra", "all", "--group", "release"]
     elif sys.argv[1:] == ["kfp"]:
         environment["UV_PROJECT_ENVIRONMENT"] = ".venv-kfp"
         command += ["--group", "kfp", "--no-default-groups"]

