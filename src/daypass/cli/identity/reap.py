@@ -28,10 +28,7 @@ An identity after its deadline loses its tokens and all its grants; its ServiceA
 that it is still listed.
 
 --render prints a CronJob that does this every ten minutes, with its RBAC objects. No image of
-daypass is published; this builds one:
-  FROM python:3.13-slim
-  COPY daypass-*.whl /
-  RUN pip install --no-cache-dir "$(echo /daypass-*.whl)[admin]"
+daypass is published; the Containerfile of daypass's repository builds one.
 """
 HOME = "daypass"
 
@@ -46,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--render", action="store_true",
         help="print it: for one namespace and in it (-n), or for all (-A) in namespace daypass",
     )  # fmt: skip
-    render.add_argument("--image", metavar="IMAGE", help="an image that holds daypass[admin]")
+    render.add_argument("--image", metavar="IMAGE", help="the image of the Containerfile")
     add_cluster(parser)
 
 
