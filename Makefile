@@ -103,7 +103,8 @@ bench: .venv/.synced controlplane ## measure, side by side, what docs/performanc
 docs: .venv-docs/.synced ## build the documentation's site in site/; see it with `python3 -m http.server -d site`
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 
-picture: .venv/.synced ## draw the README's picture from a real run of the demo
+picture: .venv/.synced ## draw the pictures: the components, and what a real run of the demo prints
+	$(BIN)/python tools/components.py docs/components.svg
 	$(BIN)/python tools/picture.py docs/demo.svg
 
 reference: .venv/.synced ## write docs/reference/ and the man pages from the code

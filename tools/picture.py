@@ -1,4 +1,4 @@
-"""Draw the README's picture: what `daypass demo --once` prints in a terminal, as an SVG.
+"""Draw the picture of the demo: what `daypass demo --once` prints in a terminal, as an SVG.
 
     python tools/picture.py docs/demo.svg
 
