@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 from support.http_services import Handler, serving
 
 API = "/apis/v2beta1"
+PREFIX = "/pipeline"
+"""Kubeflow serves the API below it too."""
 Document = dict[str, Any]
 
 
@@ -68,18 +70,17 @@ def running_pipelines() -> Iterator[FakePipelines]:
     class Answering(Handler):
         def _answer(self) -> None:
             body, address, headers = self.content(), urlsplit(self.path), self.fields()
+            path = address.path.removeprefix(PREFIX)
             query = parse_qs(address.query)
             user = headers.get("kubeflow-userid")
-            service.calls.append(
-                Call(method=self.command, path=address.path, user=user, headers=headers)
-            )
+            service.calls.append(Call(method=self.command, path=path, user=user, headers=headers))
             answer: Document | None
             if self.command == "GET":
-                answer = service.get(address.path, query)
-            elif address.path == f"{API}/pipelines/upload":
+                answer = service.get(path, query)
+            elif path == f"{API}/pipelines/upload":
                 answer = service.upload(query, _uploaded(headers["content-type"], body))
             else:
-                answer = service.create(address.path, json.loads(body))
+                answer = service.create(path, json.loads(body))
             content = json.dumps(answer or {"code": 5, "message": "not found"})
             code = 404 if answer is None else 200
             self.answer(code, content, content_type="application/json")

@@ -234,6 +234,7 @@ HOSTS = frozenset({
     "docs.github.com", "docs.gitlab.com", "www.kubeflow.org", "cert-manager.io",
     "www.rfc-editor.org", "datatracker.ietf.org", "docs.pytest.org", "docs.python.org", "pypi.org",
     "openid.net", "keepachangelog.com", "semver.org", "www.python-httpx.org",
-    "requests.readthedocs.io", "docs.aiohttp.org", "grpc.io",
+    "docs.arrikto.com", "developer.hashicorp.com", "pinniped.dev", "goteleport.com",
+    "docs.cloud.google.com", "requests.readthedocs.io", "docs.aiohttp.org", "grpc.io",
 })  # fmt: skip
 """Where links of the documentation may lead."""
