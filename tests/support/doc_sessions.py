@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ HOME = "/home/me"
 SECRET = "7q0zk3vr9b2mx5c8w1td"
 """The random part of a Secret's name, as pages show it: commands get the one printed last."""
 SECONDS = 90
+NO_HOSTS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Running:
 class Session:
     """A shell in a home and on a network of its own."""
 
-    def __init__(self, home: Path, *, ports: Sequence[int] = ()) -> None:
+    def __init__(self, home: Path, *, ports: Sequence[int], hosts: Mapping[str, str]) -> None:
         self.home = home
         checkout = home / "daypass"
         checkout.mkdir()
@@ -54,6 +55,7 @@ class Session:
         self._shell = network_of_its_own.start(
             ["bash", "--noprofile", "--norc"],
             ports=ports,
+            hosts=hosts,
             environment={"HOME": str(home), "PATH": f"{programs}:{os.defpath}", "LANG": "C.UTF-8"},
             folder=checkout,
         )
@@ -125,10 +127,13 @@ class Session:
 
 
 @contextmanager
-def session(*, ports: Sequence[int] = ()) -> Iterator[Session]:
-    """A session; what it leaves is removed. The home's path is short, for Unix sockets below it."""
+def session(*, ports: Sequence[int] = (), hosts: Mapping[str, str] = NO_HOSTS) -> Iterator[Session]:
+    """A session that reaches these ports of this machine, and has these names and addresses.
+
+    What it leaves is removed. The home's path is short, for Unix sockets below it.
+    """
     home = Path(tempfile.mkdtemp(prefix="docs-"))
-    opened = Session(home, ports=ports)
+    opened = Session(home, ports=ports, hosts=hosts)
     try:
         yield opened
     finally:
