@@ -1,10 +1,18 @@
 """Files with secrets: read only if no other user has access, and written atomically."""
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LIMIT_TEXT_BYTES = 64 * 1024
 
 
 class UnsafeFileError(DaypassError):
@@ -137,6 +145,35 @@ def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool
             error.filename = path
             del error.filename2
         raise
+
+
+def read_text(file: str, what: str) -> str:
+    """Return the ASCII text in a file, or on stdin for `-`. Raises UsageError."""
+    name = "stdin" if file == "-" else file
+    try:
+        with open(0 if file == "-" else file, "rb", closefd=file != "-") as opened:
+            content = opened.read(LIMIT_TEXT_BYTES + 1)
+    except OSError as error:
+        hint = f"it takes a {what}: is the path right?"
+        raise UsageError(f"{name} cannot be read: {error.strerror}", hint) from None
+    fault = "is empty" if not content.strip() else "contains non-ASCII characters"
+    if len(content) > LIMIT_TEXT_BYTES:
+        fault = f"is larger than {LIMIT_TEXT_BYTES} bytes"
+    elif content.strip() and content.isascii():
+        return content.decode("ascii").strip()
+    raise UsageError(f"{name} {fault}", f"it takes a {what}")
+
+
+def user_folder(environ: Mapping[str, str], variable: str, usual: str) -> str | None:
+    """Return the folder that an XDG variable names, or else one below the home folder.
+
+    None if the home folder is unknown. A relative path is ignored, as the XDG specification asks.
+    """
+    base = environ.get(variable, "")
+    if base.startswith("/"):
+        return base
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return f"{home}/{usual}" if home.startswith("/") else None
 
 
 def make_private_folder(path: str) -> None:

@@ -123,7 +123,7 @@ def write(text: str) -> None:
     if reason:
         from daypass._core.errors import DaypassError
 
-        raise DaypassError(f"the output could not be written: {reason}")
+        raise DaypassError(f"the output could not be written: {reason}", "send it somewhere else")
 
 
 def write_printable(text: str) -> None:
@@ -191,6 +191,8 @@ def _report(error: Exception, words: list[str]) -> int:
     """Write an error to stderr, as data if the words have -o json or yaml; return its exit code."""
     from daypass._core.errors import DaypassError
 
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd()
+        error = DaypassError("the current folder does not exist", "go to one that does: cd ~")
     if not isinstance(error, DaypassError):
         # Not its text: an unexpected error may quote anything, secrets included.
         error = DaypassError(

@@ -64,11 +64,12 @@ class Parser(argparse.ArgumentParser):
         needs = f"{', '.join(others)} and {last}" if others else last
         raise UsageError(f"`{self.prog}` needs {needs}", f"for example: {self._example(missing)}")
 
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         try:
-            return super()._get_value(action, arg_string)
+            return super()._get_values(action, arg_strings)
         except UsageError as error:
-            raise UsageError(f"{_name(action)}: {error.fact}", error.hint) from None
+            (name,) = action.option_strings[-1:] or (action.metavar,)
+            raise UsageError(f"{name}: {error.fact}", error.hint) from None
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
@@ -76,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         known = [str(choice) for choice in action.choices]
         near = suggest(str(value), known)
         raise UsageError(
-            f"{_name(action)}: {str(value)[:40]!r} is not one of {', '.join(known)}",
+            f"{str(value)[:40]!r} is not one of {', '.join(known)}",
             f"did you mean `{' '.join((*action.option_strings[:1], near))}`?"
             if near
             else self._help_hint(),
@@ -121,10 +122,6 @@ class Parser(argparse.ArgumentParser):
 
     def _help_hint(self) -> str:
         return f"`{command(*self.prog.split()[1:], '--help')}` describes its arguments"
-
-
-def _name(action: argparse.Action) -> str:
-    return str((*action.option_strings[-1:], action.metavar)[0])
 
 
 def _with_value(action: argparse.Action) -> str:

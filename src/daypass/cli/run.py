@@ -82,9 +82,7 @@ def run(args: Namespace) -> int:
 def _run(options: dict[str, str], command: list[str]) -> NoReturn:
     name = options.get("--env", FILE_VARIABLE if "--file" in options else VARIABLE)
     if not name.isascii() or not name.isidentifier():
-        raise UsageError(
-            f"--env: {name[:40]!r} is not a variable's name", f"use one like {VARIABLE}"
-        )
+        raise UsageError(f"--env: {name[:40]!r} is not a variable's name", f"use {VARIABLE}")
     if name.startswith("DAYPASS_") and name not in (VARIABLE, FILE_VARIABLE):
         raise UsageError(f"--env {name[:40]}: daypass reads that name itself", f"use {VARIABLE}")
     start = _start_with_file if "--file" in options else _start

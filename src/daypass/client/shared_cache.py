@@ -18,6 +18,7 @@ from daypass._core.files import (
     fingerprint,
     make_private_folder,
     read_private,
+    user_folder,
     write_private,
 )
 from daypass.client.token import CachedToken
@@ -173,14 +174,11 @@ def open_shared_cache(
 
 def cache_folder(environ: Mapping[str, str]) -> str:
     """Return `$XDG_CACHE_HOME/daypass/tokens`, by default below ~/.cache; raises CacheWarning."""
-    base = environ.get("XDG_CACHE_HOME", "")
-    if not base.startswith("/"):  # the XDG specification: a relative path has to be ignored
-        home = environ.get("HOME") or os.path.expanduser("~")
-        if not home.startswith("/"):
-            raise CacheWarning(
-                "tokens are not cached: the home folder is unknown", "set XDG_CACHE_HOME"
-            )
-        base = home + "/.cache"
+    base = user_folder(environ, "XDG_CACHE_HOME", ".cache")
+    if base is None:
+        raise CacheWarning(
+            "tokens are not cached: the home folder is unknown", "set XDG_CACHE_HOME"
+        )
     return base + "/daypass/tokens"
 
 

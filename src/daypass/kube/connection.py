@@ -6,6 +6,7 @@ as urllib does, which knows no address ranges in NO_PROXY and sends even loopbac
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
@@ -97,7 +98,8 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
 
 
 def _words(error: Exception, secrets: tuple[Secret, ...]) -> str:
-    return printable(redact(str(error), *secrets)) or type(error).__name__
+    said = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    return printable(redact(said, *secrets)) or type(error).__name__
 
 
 def proxy_of(server: str, environ: Mapping[str, str]) -> str | None:

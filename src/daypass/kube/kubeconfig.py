@@ -26,6 +26,7 @@ from daypass.kube.exec_plugin import ExecPlugin
 LIMIT_BYTES = 4 * 1024 * 1024
 LIMIT_NUMBER_CHARACTERS = 100
 _SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_NAME_ANOTHER = "name an administrator's kubeconfig: --kubeconfig FILE"
 _EXTENSION = "client.authentication.k8s.io/exec"
 """The extension of a cluster entry that a credential plugin gets."""
 
@@ -73,7 +74,7 @@ def _content(path: Path) -> bytes:
             content = file.read(LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a path"
-        raise KubeconfigError(f"{path} cannot be read: {reason}") from None
+        raise KubeconfigError(f"{path} cannot be read: {reason}", "is the path right?") from None
     if len(content) > LIMIT_BYTES:
         raise KubeconfigError(f"{path} is larger than 4 MiB", "check that it is the right file")
     return content
@@ -172,8 +173,9 @@ def _files(environ: Mapping[str, str], kubeconfig: str | None) -> list[Path]:
                 f"KUBECONFIG names {listed[0]}, which does not exist", "correct or unset KUBECONFIG"
             )
         return there
-    usual = Path(environ.get("HOME") or "~").expanduser().absolute() / ".kube" / "config"
-    return [usual] if usual.exists() else []
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))
+    usual = home / ".kube" / "config"
+    return [usual] if home.is_absolute() and usual.exists() else []
 
 
 def _from_files(
@@ -182,6 +184,8 @@ def _from_files(
     current, sections = _merged(files)
     origin = os.pathsep.join(str(path) for path in files)
     name = context or current
+    if not sections.get("contexts"):
+        raise KubeconfigError(f"{origin} has no context", _NAME_ANOTHER)
     if not name:
         raise KubeconfigError(f"{origin} has no current context", "name one: --context NAME")
     place, chosen = _named(sections, "contexts", name, origin)
@@ -221,7 +225,7 @@ def _merged(files: list[Path]) -> tuple[str | None, dict[str, Named]]:
         if document.get("type") == "daypass":
             raise KubeconfigError(
                 f"{path} is a credentials file of daypass, not a kubeconfig",
-                "name an administrator's kubeconfig: --kubeconfig FILE",
+                _NAME_ANOTHER,
             )
         current = current or text_of(document, "current-context", path)
         for section, kind in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):

@@ -117,7 +117,9 @@ def find_envoy() -> Path:
     if named := os.environ.get("DAYPASS_ENVOY"):
         if os.access(named, os.X_OK):
             return Path(named)
-        raise EnvoyNotFoundError(f"DAYPASS_ENVOY names {named}, which cannot be run")
+        raise EnvoyNotFoundError(
+            f"DAYPASS_ENVOY names {named}, which cannot be run", "correct or unset DAYPASS_ENVOY"
+        )
     if (spec := importlib.util.find_spec("envoy")) is not None:
         for place in spec.submodule_search_locations or ():
             program = Path(place) / "_bin" / "envoy"

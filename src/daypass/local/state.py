@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.files import UnsafeFileError, make_private_folder
+from daypass._core.files import UnsafeFileError, make_private_folder, user_folder
 
 LOCK = "lock"
 RUNTIME_PREFIX, RUNTIME_LOCK = "daypass-", "daypass-runtime.lock"
@@ -24,8 +24,10 @@ class InUseError(DaypassError):
 
 
 def state_folder(config: Path) -> Path:
-    """Return the default state folder for a config file."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    """Return the default state folder for a config file. Raises UsageError."""
+    base = user_folder(os.environ, "XDG_STATE_HOME", ".local/state")
+    if base is None:
+        raise UsageError("the home folder is unknown", "set HOME or XDG_STATE_HOME")
     name = hashlib.sha256(str(config.resolve()).encode()).hexdigest()[:12]
     return Path(base) / "daypass" / name
 

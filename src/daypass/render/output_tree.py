@@ -40,7 +40,8 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DaypassError(f"{error.filename}: {error.strerror}") from error
+        hint = "is it a folder that you can write to? name another with --directory DIR"
+        raise DaypassError(f"{error.filename}: {error.strerror}", hint) from error
 
 
 @_os_errors()

@@ -19,7 +19,6 @@ LONG = "b" * 225
 LONGER = "b" * 254
 CREATE = {
     "bot --domain nope": "'nope'",
-    "bot --domain ek": "did you mean ekf?",
     "bot -o yaml": "-o yaml --dry-run=client",
     "bot -o x.json": "--credentials-out x.json",
     "bot --dry-run=client --credentials-out x.json": "--credentials-out",
@@ -27,7 +26,6 @@ CREATE = {
     "bot --expires soon": "'soon'",
     "bot --certificate-authority none": "none",
     "bot --config none.yaml": "none.yaml",
-    "Bot": "'Bot'",
 }
 AUTHORIZE = {
     "--in alice --role view --principal '*'": "principal",
@@ -80,7 +78,6 @@ RENDER = {
     "-o json --directory deploy": "-o json",
     "--directory deploy --domain ekf": "--domain",
     "--domain nope": "'nope'",
-    "--domain efk": "did you mean ekf?",
     "--config absent.yaml": "absent.yaml",
 }
 LINES = {
@@ -89,7 +86,6 @@ LINES = {
     **{f"render {line}": value for line, value in RENDER.items()},
     **{f"up --config absent.yaml --close-after {time}": "6 s" for time in ("0", "5", "0m")},
     "verify nope": "'nope'",
-    "verify efk": "did you mean ekf?",
     "token --lifetime soon": "'soon'",
     "completion tcsh": "'tcsh'",
 }

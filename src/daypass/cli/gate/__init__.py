@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.errors import UsageError
+from daypass._core.files import read_text
 from daypass.cli.options import load_config
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ EPILOG = """examples:
 
 `daypass gate COMMAND --help` describes each of them.
 """
-_LIMIT_CHARACTERS = 64 * 1024
 
 
 def load_gate(path: Path) -> tuple[Config, Gate]:
@@ -35,13 +35,7 @@ def load_gate(path: Path) -> tuple[Config, Gate]:
 def read_token(file: str) -> str:
     """Return the token in a file, or on stdin for `-`, even if it holds a whole header.
 
-    Raises DaypassError if it can't be read.
+    Raises UsageError if it can't be read.
     """
-    try:
-        with open(0 if file == "-" else file, encoding="ascii", closefd=file != "-") as opened:
-            text = opened.read(_LIMIT_CHARACTERS).strip()
-        return text.removeprefix("Authorization: ").removeprefix("Bearer ")
-    except OSError as error:
-        raise DaypassError(f"{file} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise DaypassError(f"{file} is not a token: it contains non-ASCII characters") from None
+    text = read_text(file, "token")
+    return text.removeprefix("Authorization: ").removeprefix("Bearer ")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.errors import UsageError
+from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
 from daypass.cli import write
 from daypass.cli.gate import load_gate, read_token
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--token-file", required=True, metavar="FILE", help="- for stdin")
     parser.add_argument("--host", required=True, help="the host of the request")
     parser.add_argument(
-        "--keys", type=Path, metavar="FILE",
+        "--keys", metavar="FILE",
         help="the API server's JSON Web Key Set (kubectl get --raw /openid/v1/jwks)",
     )  # fmt: skip
     add_output(parser)
@@ -64,7 +64,7 @@ def run(args: Namespace) -> int:
         require_bound=gate.require_bound,
         denied=None,
     )
-    keys = None if args.keys is None else _read(args.keys)
+    keys = None if args.keys is None else read_text(args.keys, "JSON Web Key Set")
     named = args.kubeconfig or args.context
     if named or (keys is None and os.environ.get("KUBECONFIG")):
         with open_cluster(args) as cluster:
@@ -96,13 +96,6 @@ def _read_cluster(
     )
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("ascii")
-    except (OSError, ValueError) as error:
-        raise DaypassError(f"{file} cannot be read: {error}") from None
-
-
 def _document(explained: Explanation) -> Explained:
     decision = explained.decision
     return {
@@ -118,9 +111,7 @@ def _document(explained: Explanation) -> Explained:
 def _text(explained: Explanation) -> str:
     steps = explained.decision.steps
     lines = [f"{step.number:>2}  {step.found}" for step in steps]
-    if not explained.passes:
-        lines.append(f"{len(steps) + 1:>2}  refused ({explained.code}): {explained.message}")
-    else:
-        lines.append(f"allowed: {explained.message}")
+    refused = f"{len(steps) + 1:>2}  refused ({explained.code}): "
+    lines.append(("allowed: " if explained.passes else refused) + explained.message)
     lines += [f"not checked: {what}" for what in explained.not_checked]
     return "".join(mask_unprintable(line) + "\n" for line in lines)

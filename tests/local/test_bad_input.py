@@ -1,0 +1,347 @@
+"""Bad input: each command ends soon, with one message in plain English and the next step.
+
+A row is a line as a user types it. It runs in a shell, in a process of its own, in a folder with
+the files of `here`. Nothing secret of these files may be printed, and never a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from tools.pythons import found
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.kube.certificates import Authority
+from daypass.local.api_backend import EmbeddedApiServer
+from support.fake_door import credentials_document, long_lived_token
+from support.messages import check
+
+PASSWORD = "sesame-open-sesame"
+SECRETS = (PASSWORD, *long_lived_token().split(".")[1:])
+SECONDS = 60
+"""Ten times what a command takes on a busy machine."""
+
+CONFIG = """
+version: 1
+cluster: {issuer: "https://kubernetes.default.svc"}
+domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}}
+policy: {audiences: [gate]}
+gate: {audience: gate, engine: envoy, hosts: [ekf.example.com]}
+"""
+ONE_MACHINE = "{version: 1, domains: {here: {host: localhost, front: envoy}}}"
+NOWHERE = {
+    "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}],
+    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    "users": [{"name": "u", "user": {"token": PASSWORD}}],
+    "current-context": "c",
+}
+BROKEN = f"apiVersion: v1\nusers: [{{token: {PASSWORD}\n  clusters:\n"
+MAIN = "import sys\nfrom daypass.cli import main\nsys.exit(main())"
+AS_MODULE = "import runpy\nrunpy.run_module('daypass', run_name='__main__')"
+WITHOUT_EXTRAS = """
+import sys
+for name in ("cryptography", "envoy", "grpc", "httpx2", "pydantic", "rich", "yaml"):
+    sys.modules[name] = None
+"""
+WITHOUT_ENVOY = "import sys\nsys.modules['envoy'] = None\n"
+WITHOUT_HOME = """
+import pwd
+def unknown(uid): raise KeyError
+pwd.getpwuid = unknown
+"""
+"""A user without an entry in /etc/passwd, as in a container with a random user."""
+
+Row = tuple[int, str]
+"""The exit code, and what the message names."""
+
+TYPOS: dict[str, Row] = {
+    "daypass tokn": (2, "`daypass token`"),
+    "daypass zzz": (2, "`daypass --help`"),
+    "daypass rotate bot": (2, "`daypass identity rotate`"),
+    "daypass identity lst": (2, "`daypass identity list`"),
+    "daypass help identity lst": (2, "`daypass identity list`"),
+    "daypass token --audence x": (2, "`--audience`"),
+    "daypass token -o jsn": (2, "`-o json`"),
+    "daypass identity list -o wid": (2, "`-o wide`"),
+    "daypass token --lifetime abc": (2, "--lifetime: 'abc'"),
+    "daypass init --no-cluster --host a.example.com --front nginx": (
+        2,
+        "did you mean ingress-nginx?",
+    ),
+    "daypass verify efk": (2, "did you mean ekf?"),
+    "daypass render --domain efk": (2, "did you mean ekf?"),
+    "daypass identity create bot --domain efk": (2, "did you mean ekf?"),
+    "daypass identity create Bot": (2, "'Bot'"),
+    "daypass identity show bto": (1, "did you mean bot?"),
+    "daypass identity rotate bto": (1, "daypass identity list -A"),
+    "daypass identity list -n tema": (1, "daypass identity list -A"),
+    "sed -i s/domains/domain/ daypass.yaml; daypass render": (2, "did you mean 'domains'?"),
+    "sed -i s/door/dor/ bot.json; daypass token --credentials bot.json": (2, "did you mean door?"),
+}
+READERS = {
+    "daypass token --credentials {}": 2,
+    "daypass run --credentials {} -- true": 2,
+    "daypass render --config {}": 2,
+    "daypass agent --config {}": 2,
+    "daypass identity list --kubeconfig {}": 2,
+    "KUBECONFIG={} daypass identity list": 2,
+    "daypass gate explain --host ekf.example.com --token-file {}": 2,
+    "daypass gate explain --host ekf.example.com --token-file token --keys {}": 2,
+    "daypass verify https://127.0.0.1:9/k --certificate-authority {}": 2,
+}
+FILES = ("absent", "folder", "empty", "binary", "huge")
+MIXED_UP: dict[str, Row] = {
+    "daypass identity list --kubeconfig bot.json": (2, "credentials file"),
+    "KUBECONFIG=bot.json daypass identity list": (2, "credentials file"),
+    "daypass identity list --kubeconfig broken": (2, "not valid YAML"),
+    "daypass token --credentials nowhere": (2, "another kind of file"),
+    "echo kind: Config >empty; daypass token --credentials empty": (2, "it is a kubeconfig"),
+    "daypass token --credentials broken": (2, "not valid JSON"),
+    "daypass token --credentials daypass.yaml": (2, "daypass.yaml"),
+    "daypass render --config bot.json": (2, "bot.json"),
+    "daypass agent --config bot.json": (2, "bot.json"),
+    "chmod 644 bot.json; daypass token --credentials bot.json": (2, "chmod 600 bot.json"),
+    "chmod 666 agent.toml; daypass agent --config agent.toml": (2, "agent.toml"),
+    "mkdir -m 777 state; daypass up --config one.yaml --state state": (2, "chmod 700 state"),
+    "daypass up --config one.yaml --state bot.json": (2, "--state: bot.json is not a folder"),
+    "env -u KUBECONFIG daypass identity list": (2, "--kubeconfig FILE"),
+    "KUBECONFIG=nowhere daypass identity list": (1, "https://127.0.0.1:9"),
+    "daypass token --credentials bot.json": (1, "127.0.0.1:9"),
+    "daypass render --directory daypass.yaml": (1, "daypass.yaml"),
+}
+STREAMS: dict[str, Row] = {
+    "daypass --help >/dev/full": (1, "No space left on device"),
+    "daypass --version >&-": (1, "stdout is closed"),
+    "daypass render >&-": (1, "stdout is closed"),
+    "daypass init --no-cluster --host a.example.com </dev/null": (2, "--front"),
+    "daypass init --no-cluster <&-": (2, "--host HOST"),
+    "daypass gate explain --host ekf.example.com --token-file - </dev/null": (2, "stdin"),
+    "daypass gate explain --host ekf.example.com --token-file - <&-": (2, "stdin"),
+}
+PLACES: dict[str, Row] = {
+    "cd gone; rmdir ../gone; daypass token --credentials bot.json": (1, "current folder"),
+    "cd gone; rmdir ../gone; daypass render": (2, "daypass.yaml"),
+    "cd gone; rmdir ../gone; daypass agent --config agent.toml": (2, "agent.toml"),
+    "cd gone; rmdir ../gone; KUBECONFIG=x daypass identity list": (1, "current folder"),
+    "daypass $'t\\xff'": (2, "no command"),
+    "daypass token --audience $'a\\xff' --credentials bot.json": (2, "audience"),
+    "daypass token --credentials $'t\\xff'": (2, "cannot be read"),
+    "daypass identity show $'t\\xff'": (2, "ServiceAccount"),
+    "daypass render --config $'t\\xff'": (2, "no such file"),
+    "LC_ALL=C daypass render --config müller.yaml": (2, "no such file"),
+    "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 daypass render --config müller.yaml": (2, "ller"),
+    "DAYPASS_ENVOY=/absent daypass up --config one.yaml --state state": (1, "/absent"),
+}
+EXTRAS = (
+    "apply", "diff", "init", "remove", "render", "verify https://a.example.com/kubernetes",
+    "demo", "up",
+    "identity authorize bot --in a --role view", "identity create bot", "identity delete bot",
+    "identity federate bot --issuer https://i.example.com --subject s --source github --merge f"
+    " --credentials-out f",
+    "identity list", "identity reap", "identity revoke bot", "identity rotate bot",
+    "identity show bot", "identity unauthorize bot --in a",
+    "gate deny --uid u", "gate explain --host a --token-file t", "gate serve", "gate watch",
+    "gate watch --once", "policy apply", "policy check --service-account bot", "policy render",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of an API server that has one identity, default/bot."""
+    folder = tmp_path_factory.mktemp("api")
+    authority = Authority.create("tests", SYSTEM_CLOCK)
+    backend = EmbeddedApiServer(authority, folder, SYSTEM_CLOCK)
+    file = folder / "kubeconfig"
+    cluster = {
+        "server": backend.server.url,
+        "certificate-authority": str(folder / "api-server-authority.crt"),
+    }
+    user = {"token": backend.server.admin_token.reveal()}
+    document = {
+        **NOWHERE,
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": user}],
+    }
+    file.write_text(json.dumps(document))
+    try:
+        yield file
+    finally:
+        backend.stop()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with good and bad files."""
+    folder = tmp_path / "here"
+    for name in ("folder", "gone", "home"):
+        (folder / name).mkdir(parents=True)
+    credentials = json.dumps(credentials_document("https://127.0.0.1:9/kubernetes"))
+    files: dict[str, str | bytes] = {
+        "agent.toml": f'[[token]]\npath = "{folder}/kept"\n',
+        "binary": b"\x7fELF\0\xff\xfe\x80" + PASSWORD.encode() * 20,
+        "bot.json": credentials,
+        "broken": BROKEN,
+        "daypass.yaml": CONFIG,
+        "empty": "",
+        "huge": "",
+        "nowhere": json.dumps(NOWHERE),
+        "one.yaml": ONE_MACHINE,
+        "token": long_lived_token(),
+    }
+    for name, content in files.items():
+        file = folder / name
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        file.chmod(0o600)
+    os.truncate(folder / "huge", 1 << 40)  # with holes: it takes no space
+    return folder
+
+
+def run(
+    line: str, here: Path, before: str = "", main: str = MAIN, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a line in a shell. `before`: Python to run before daypass."""
+    environment = environment_of(here, PYTHON=sys.executable, MAIN=before + main, **variables)
+    return subprocess.run(
+        ["bash", "-c", f'daypass() {{ "$PYTHON" -c "$MAIN" "$@"; }}\n{line}'],
+        cwd=here, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+        encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
+    )  # fmt: skip
+
+
+def environment_of(here: Path, **variables: str) -> dict[str, str]:
+    home = str(here / "home")
+    return {"PATH": os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8", **variables}
+
+
+def assert_message(
+    done: subprocess.CompletedProcess[str], code: int, named: str, reason: str | None = None
+) -> None:
+    """Fail unless a process has ended with this code and one message, which names this."""
+    said = done.stderr
+    assert done.returncode == code, said
+    assert "Traceback" not in said + done.stdout
+    assert "has a bug" not in said
+    assert [secret for secret in SECRETS if secret in said + done.stdout] == []
+    assert done.stdout == ""
+    messages = [line for line in said.splitlines() if line.startswith("daypass: ")]
+    messages = [line for line in messages if not line.startswith("daypass: note: ")]
+    assert len(messages) == 1, said
+    assert "\n  " in said or "; " in said, f"no next step: {said}"
+    check(said, named, reason=reason or ("usage" if code == 2 else "failed"))
+
+
+def ids(lines: Mapping[str, Row]) -> list[str]:
+    return [re.sub(r"[^\x20-\x7e]|\\", "?", line) for line in lines]
+
+
+ROWS = {**TYPOS, **MIXED_UP, **STREAMS, **PLACES}
+
+
+@pytest.mark.parametrize(("line", "row"), ROWS.items(), ids=ids(ROWS))
+def test_a_mistake_ends_with_one_message_and_the_next_step(
+    line: str, row: Row, here: Path, kubeconfig: Path
+) -> None:
+    variables = {"KUBECONFIG": str(kubeconfig)}
+    if "bto" in line:
+        made = run("daypass identity create bot --force --door https://a.example/k "
+                   "--audience gate --credentials-out bot.json", here, **variables)  # fmt: skip
+        assert made.returncode == 0, made.stderr
+    assert_message(run(line, here, **variables), *row)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_cannot_be_used_is_named(reader: str, file: str, here: Path) -> None:
+    assert_message(run(reader.format(file), here), READERS[reader], file)
+
+
+@pytest.mark.parametrize("line", EXTRAS, ids=lambda line: " ".join(line.split()[:3]))
+def test_a_command_names_the_extra_that_it_needs(line: str, here: Path) -> None:
+    (here / "daypass.yaml").write_text("version: 1\n")
+    done = run(f"daypass {line}", here, WITHOUT_EXTRAS)
+    assert_message(done, 2, "to install them: ", "missing-extra")
+    assert re.search(r"pip install -e '/.*\[\w+\]'$", done.stderr)
+
+
+def test_a_machine_without_envoy_is_told_how_to_get_one(here: Path) -> None:
+    done = run(f"PATH={here} daypass up --config one.yaml --state state", here, WITHOUT_ENVOY)
+    assert_message(done, 1, "DAYPASS_ENVOY")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "named"),
+    [
+        ("daypass up --config one.yaml", 2, "XDG_STATE_HOME"),
+        ("daypass identity list", 2, "--kubeconfig FILE"),
+        ("daypass token --credentials bot.json", 1, "127.0.0.1:9"),
+    ],
+)
+def test_an_unknown_home_folder_is_no_obstacle_or_is_named(
+    line: str, code: int, named: str, here: Path
+) -> None:
+    done = run(f"unset HOME; {line}", here, WITHOUT_HOME)
+    done.stderr = re.sub(r"(?s)^daypass: warning: .*?(?=^daypass: )", "", done.stderr, flags=re.M)
+    assert_message(done, code, named)
+    assert not (here / "~").exists()
+
+
+def test_a_python_that_is_too_old_is_named(here: Path) -> None:
+    old = "import sys\nsys.version_info = (3, 9, 18, 'final', 0)\n"
+    assert_message(run("daypass token", here, old, AS_MODULE), 1, "Python 3.9")
+    source = str(Path(__file__).parents[2] / "src")
+    for minor in range(7, 11):
+        python = found(minor)
+        if python is not None:
+            line = f"PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={source} {python} -m daypass token"
+            done = run(line, here)
+            assert (done.returncode, f"Python 3.{minor}" in done.stderr) == (1, True), done.stderr
+            assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["daypass --help", "daypass completion bash", "daypass version"])
+def test_a_closed_pipe_exits_with_1_and_prints_nothing(line: str, here: Path) -> None:
+    done = run(f"exec 9> >(:); wait $!; {line} >&9", here)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("line", ["token", "nonsense", "run", "token -o json", "render"])
+def test_a_full_stderr_changes_no_exit_code(line: str, here: Path) -> None:
+    done = run(f"rm daypass.yaml; daypass {line} 2>/dev/full", here)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "token --credentials silent.json", "run --credentials silent.json -- true",
+        "identity list --kubeconfig silent", "verify https://127.0.0.1:{}/k",
+    ],
+)  # fmt: skip
+def test_an_interrupt_ends_a_command_with_130_and_no_message(line: str, here: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        silent.settimeout(SECONDS)
+        for name, old in (("silent.json", "bot.json"), ("silent", "nowhere")):
+            (here / name).write_text(
+                (here / old).read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}")
+            )
+            (here / name).chmod(0o600)
+        words = [sys.executable, "-m", "daypass", *line.format(port).split()]
+        with subprocess.Popen(
+            words, cwd=here, env=environment_of(here), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            connection, _ = silent.accept()  # it waits for an answer now
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=SECONDS)
+            connection.close()
+    assert (process.returncode, out, err) == (130, "", "")
