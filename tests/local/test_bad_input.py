@@ -37,7 +37,11 @@ domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-t
 policy: {audiences: [gate]}
 gate: {audience: gate, engine: envoy, hosts: [ekf.example.com]}
 """
-ONE_MACHINE = "{version: 1, domains: {here: {host: localhost, front: envoy}}}"
+ONE_MACHINE = """
+version: 1
+domains: {here: {host: localhost, front: envoy}}
+local: {door: 127.0.0.1:0}
+"""
 NOWHERE = {
     "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}],
     "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
@@ -116,6 +120,10 @@ MIXED_UP: dict[str, Row] = {
     "env -u KUBECONFIG daypass identity list": (2, "--kubeconfig FILE"),
     "KUBECONFIG=nowhere daypass identity list": (1, "https://127.0.0.1:9"),
     "daypass token --credentials bot.json": (1, "127.0.0.1:9"),
+    "sed -i s,https:.*:9,http${API#https}, bot.json; daypass token --credentials bot.json": (
+        1,
+        "does it speak TLS? try https://127.0.0.1:",
+    ),
     "daypass render --directory daypass.yaml": (1, "daypass.yaml"),
 }
 STREAMS: dict[str, Row] = {
@@ -250,7 +258,8 @@ ROWS = {**TYPOS, **MIXED_UP, **STREAMS, **PLACES}
 def test_a_mistake_ends_with_one_message_and_the_next_step(
     line: str, row: Row, here: Path, kubeconfig: Path
 ) -> None:
-    variables = {"KUBECONFIG": str(kubeconfig)}
+    (cluster,) = json.loads(kubeconfig.read_text())["clusters"]
+    variables = {"KUBECONFIG": str(kubeconfig), "API": cluster["cluster"]["server"]}
     if "bto" in line:
         made = run("daypass identity create bot --force --door https://a.example/k "
                    "--audience gate --credentials-out bot.json", here, **variables)  # fmt: skip

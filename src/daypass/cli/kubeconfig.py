@@ -88,7 +88,8 @@ def run(args: Namespace) -> int:
         import shlex
 
         line = kubectl("--context", name, "get", "pods")
-        log(f"written: KUBECONFIG={shlex.quote(args.kubeconfig_out)} {line}")
+        file_out = args.kubeconfig_out
+        log(f"wrote {file_out}", f"try: KUBECONFIG={shlex.quote(file_out)} {line}")
     if not file:
         log("kubectl will read the credentials from its own environment")
     if args.audience is None:

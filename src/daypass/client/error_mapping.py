@@ -332,7 +332,9 @@ def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Rout
         )
     return DoorUnreachableError(
         f"{request.door.url} closed the connection before its response was complete",
-        "try again; if it continues, look at the door's log",
+        "try again; if it continues, look at the door's log"
+        if request.door.url.startswith("https:")
+        else f"does it speak TLS? try https{request.door.url.removeprefix('http')}",
         reason="response-truncated",
     )
 

@@ -113,19 +113,17 @@ def _judge_untrusted(
             "does the name lead to this cluster, and does the Secret hold this host's certificate?",
         )
     if error.verify_code in (EXPIRED, NOT_YET_VALID):
-        what = "has expired" if error.verify_code == EXPIRED else "is not valid yet"
-        return failure(
-            "certificate",
-            f"the certificate of {host} {what}",
-            "renew it, and check this machine's clock",
-        )
+        what, hint = "is not valid yet", "this machine's clock may be wrong"
+        if error.verify_code == EXPIRED:
+            what, hint = "has expired", "renew it, and check this machine's clock"
+        return failure("certificate", f"the certificate of {host} {what}", hint)
     if error.verify_code in UNKNOWN_ISSUER:
         issuer = f' "{seen.issuer}"' if seen is not None and seen.issuer else " an authority"
         return failure(
             "certificate",
             f"the certificate of {host} is signed by{issuer}, which is not trusted here",
             "for your own authority: --certificate-authority FILE, and the same in the credentials"
-            " of clients",
+            " of clients\n`daypass up` prints the path of its authority",
         )
     return failure("certificate", f"the certificate is not trusted: {error.verify_message}")
 

@@ -109,7 +109,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     log(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
-        log(f"credentials: {path} (mode 0600)", "hand it over, and delete it here")
+        log(f"credentials: {path} (mode 0600)", "hand it over, then delete it")
     if args.output != "text":
         write_data(_document(rotated, path), args.output)
     return 0 if is_published else 3
