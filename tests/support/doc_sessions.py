@@ -175,6 +175,11 @@ def follow(page: Page, terminal: Session) -> Iterator[str]:
         yield f"{page.path}: {mistake}"
 
 
+def follow_hidden(code: str, terminal: Session) -> Iterator[str]:
+    """Run a command that is on no page; yield why it fails."""
+    yield from _follow_command(Command(place="before the page", code=code), terminal)
+
+
 def _follow_step(step: Block | HiddenCommand, terminal: Session) -> Iterator[str]:
     if isinstance(step, HiddenCommand):
         if not step.code:

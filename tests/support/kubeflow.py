@@ -44,9 +44,13 @@ def install_kubeflow(plane: ControlPlane) -> None:
         )
 
 
-def make_profile(plane: ControlPlane) -> str:
+def make_profile(plane: ControlPlane, name: str | None = None) -> str:
     """A namespace with the policy that a profile's owner has from the start; its name."""
-    namespace = plane.make_namespace("profile")
+    if name is None:
+        namespace = plane.make_namespace("profile")
+    else:
+        namespace = name
+        plane.admin.create("/api/v1/namespaces", make("v1", "Namespace", name))
     path = f"/apis/security.istio.io/v1/namespaces/{namespace}/authorizationpolicies"
     owner = {"key": "request.headers[kubeflow-userid]", "values": ["owner@example.com"]}
     spec = {"rules": [{"when": [owner]}]}

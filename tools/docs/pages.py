@@ -21,7 +21,7 @@ GLOBS = ("*.md", "docs/**/*.md", "examples/**/*.md")
 PAGE_WORDS = ("cluster", "not-run")
 BLOCK_WORDS = ("not-run", "inside", "part-of")
 
-_COMMENT = re.compile(r"<!-- docs: ([a-z-]+)(?:, (.*?))? -->", re.DOTALL)
+_COMMENT = re.compile(r"<!-- docs: ([a-z-]+)(?:, (.*?))?\s+-->", re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
 
 

@@ -1,4 +1,4 @@
-"""The pages for a real cluster, followed where kubeflow.example.com is an address of this machine.
+"""The tutorials for a real cluster, followed where kubeflow.example.com is this machine.
 
 No Pod runs in the cluster. `daypass up` takes the place of the door and of the gate that a page
 deploys, and a stand-in that of Kubeflow Pipelines.
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tools.docs.pages import Page, all_pages
+from tools.docs.pages import Directive, Page, all_pages
 
 from support.authority import Authority
 from support.controlplane import ControlPlane
@@ -28,7 +28,7 @@ LISTENS = {
     "docs/tutorials/first-cluster.md": f'door: "{ADDRESS}:443"',
     "docs/tutorials/guarded-kubeflow.md": f'door: "{ADDRESS}:8443", gate: "{ADDRESS}:443"',
 }
-PAGES = [page for page in all_pages() if page.directive and page.directive.word == "cluster"]
+PAGES = [page for page in all_pages() if page.directive == Directive(word="cluster")]
 GATEWAY = {
     "selector": {"istio": "ingressgateway"},
     "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
