@@ -17,5 +17,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section(f"{len(blocks)} blocks of the documentation")
     for name, count in counts.most_common():
         terminalreporter.line(f"{count:4} {name}")
-    for reason, count in Counter(it.not_run for it in blocks if it.not_run).most_common():
+    not_run = Counter(it.not_run for it in blocks if "not run" in treatment(it))
+    for reason, count in not_run.most_common():
         terminalreporter.line(f"{count:4} not run: {reason}")

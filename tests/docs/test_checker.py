@@ -44,6 +44,8 @@ MISTAKES = {
     "```yaml\nversion: 1\ndomains: {a: {host: localhost, front: envoi}}\n```": "envoi",
     "```yaml\na: [b\n```": "expected",
     "```yaml\nsomething: else\n```": "no reader",
+    "```yaml\non: push\njobs: {a: {runs-on: x, stepz: []}}\n```": "github-workflows",
+    "```yaml\na: {script: [ls], imagee: x}\n```": "gitlab-ci",
     "```json\n{a: 1}\n```": "Expecting",
     '```json\n{"type": "daypass", "version": 1, "tokn": "eyJ..."}\n```': "tokn",
     f"```toml\n{AGENT}```": "filemode",

@@ -6,10 +6,14 @@ import json
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
 from tools.docs.pages import Block
 
 from daypass import DaypassError
@@ -72,12 +76,34 @@ def _filled(outer: Any, inner: Any) -> Any:
 
 def kind_of(document: Any) -> str:
     """Return what a document of YAML is, by its keys; empty if no reader of it is known."""
-    keys = set(document) if isinstance(document, dict) else set()
+    if not isinstance(document, dict):
+        return ""
+    keys = set(document)
     if {"apiVersion", "kind"} <= keys:
         return "Kubernetes object"
     if keys and keys <= _CONFIG_KEYS:
         return "daypass.yaml"
+    if "jobs" in keys:
+        return "github-workflows"
+    if any(isinstance(value, dict) and "script" in value for value in document.values()):
+        return "gitlab-ci"
     return ""
+
+
+@cache
+def _schema(name: str) -> Validator:
+    """Return the validator of a service's own schema, as check-jsonschema has it."""
+    file = resources.files("check_jsonschema.builtin_schemas") / "vendor" / f"{name}.json"
+    schema = json.loads(file.read_text())
+    validator: Validator = validator_for(schema)(schema)
+    return validator
+
+
+def _ci_mistakes(kind: str, document: dict[Any, Any]) -> Iterator[str]:
+    # YAML 1.1 takes the key `on` for true.
+    document = {"on" if key is True else key: value for key, value in document.items()}
+    for error in _schema(kind).iter_errors(document):
+        yield f"{kind}: {error.json_path}: {error.message}"
 
 
 def _yaml_mistakes(block: Block) -> Iterator[str]:
@@ -87,6 +113,8 @@ def _yaml_mistakes(block: Block) -> Iterator[str]:
             # A whole file is read as it is, for errors with the line of the page's block.
             text = block.code if "version: " in block.code else yaml.safe_dump(_completed(document))
             parse(text.encode(), name=block.place, folder=Path("/deployments"))
+        elif kind in ("github-workflows", "gitlab-ci"):
+            yield from (f"{block.place}: {line}" for line in _ci_mistakes(kind, document))
         elif not kind and not block.not_run:
             yield f"{block.place}: no reader of this YAML is known: see `docs: inside`"
 

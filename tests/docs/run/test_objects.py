@@ -1,0 +1,113 @@
+"""The API server takes each Kubernetes object of the documentation, with no unknown field."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tools.docs.pages import ROOT, Block, all_pages
+
+from support import crds
+from support.controlplane import ControlPlane
+from support.documented_data import documents_in, kind_of
+
+INSTALL = (
+    crds.install_cert_manager, crds.install_envoy_gateway, crds.install_gateway_api,
+    crds.install_istio,
+)  # fmt: skip
+OTHERS = ("apiserver.config.k8s.io/", "kustomize.config.k8s.io/")
+"""Read from files by the API server and by kustomize."""
+
+NOT_HERE = ("examples/flux.yaml", "examples/argo-cd.yaml", "examples/daypass.yaml")
+"""Flux and Argo CD have kinds of their own; tests of the config read the last one."""
+
+
+def found() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each object with its place; a `List` as its items."""
+    blocks = [block for page in all_pages() for block in page.blocks if block.language == "yaml"]
+    for file in sorted((ROOT / "examples").glob("*.yaml")):
+        place = str(file.relative_to(ROOT))
+        if place not in NOT_HERE:
+            blocks.append(Block(place=place, language="yaml", code=file.read_text()))
+    for block in blocks:
+        for document in documents_in(block):
+            if kind_of(document) == "Kubernetes object":
+                yield block.place, document
+
+
+OBJECTS = [(place, it) for place, it in found() if not it["apiVersion"].startswith(OTHERS)]
+FILES = [(place, it) for place, it in found() if it["apiVersion"].startswith(OTHERS)]
+
+
+def names(cases: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    return [f"{place}-{document['kind']}" for place, document in cases]
+
+
+@pytest.fixture(scope="module")
+def plane(control_plane: ControlPlane) -> ControlPlane:
+    """The shared control plane, with the kinds and namespaces of the documentation."""
+    for install in INSTALL:
+        install(control_plane)
+    for namespace in {it["metadata"].get("namespace", "default") for _, it in OBJECTS}:
+        document = {"metadata": {"name": namespace}}
+        control_plane.admin.apply(f"/api/v1/namespaces/{namespace}", {
+            "apiVersion": "v1", "kind": "Namespace", **document,
+        })  # fmt: skip
+    return control_plane
+
+
+def refusal(plane: ControlPlane, document: dict[str, Any]) -> str:
+    """Return why the API server would not create this; empty if it would."""
+    done = subprocess.run(
+        ["kubectl", "create", "--dry-run=server", "--validate=strict", "-f", "-"],
+        input=json.dumps(document), text=True, capture_output=True, check=False,
+        env={**os.environ, "KUBECONFIG": str(plane.kubeconfig)},
+    )  # fmt: skip
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize(("place", "document"), OBJECTS, ids=names(OBJECTS))
+def test_the_api_server_takes_an_object(
+    place: str, document: dict[str, Any], plane: ControlPlane
+) -> None:
+    assert not refusal(plane, document), place
+
+
+def test_it_takes_no_object_with_an_unknown_field(plane: ControlPlane) -> None:
+    _, document = OBJECTS[0]
+    assert "unknown field" in refusal(plane, {**document, "speck": {}})
+
+
+def complaint(document: dict[str, Any], folder: Path) -> str:
+    """Return what kustomize or the API server has against a file; empty for nothing."""
+    if document["kind"] == "Kustomization":
+        # What it builds on is not here: its own fields are read all the same.
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump({**document, "resources": []}))
+        done = subprocess.run(
+            ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False
+        )
+        return done.stderr
+    file = folder / "authentication.yaml"
+    file.write_text(yaml.safe_dump(document))
+    try:
+        arguments = [f"--authentication-config={file}"]
+        with ControlPlane.start(folder / "plane", extra_apiserver_args=arguments):
+            return ""
+    except RuntimeError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(("place", "document"), FILES, ids=names(FILES))
+def test_a_file_is_one_that_its_program_reads(
+    place: str, document: dict[str, Any], tmp_path: Path
+) -> None:
+    assert not complaint(document, tmp_path), place
+    wrong = {**document, "speck": {}}
+    (tmp_path / "wrong").mkdir()
+    assert "unknown field" in complaint(wrong, tmp_path / "wrong"), place
