@@ -8,16 +8,32 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from tools.reference import commands, daypass_yaml, exit_codes, man  # noqa: E402 - they need that path
+from tools.reference import (  # noqa: E402 - they need that path
+    commands,
+    daypass_yaml,
+    exit_codes,
+    man,
+    messages,
+    object_names,
+    output,
+    telemetry,
+)
 
 
 def files() -> dict[str, str]:
     """Return the text of each generated file, by its path in the repository."""
+    pages = {
+        "commands": commands.page(),
+        "daypass-yaml": daypass_yaml.page(),
+        "exit-codes-and-environment": exit_codes.page(),
+        "labels": object_names.page(),
+        "messages": messages.page(),
+        "metrics-and-events": telemetry.page(),
+        "output": output.page(),
+    }
     return {
-        "docs/reference/commands.md": commands.page(),
-        "docs/reference/exit-codes-and-environment.md": exit_codes.page(),
-        "docs/reference/daypass-yaml.md": daypass_yaml.page(),
-        **{f"man/{name}": page for name, page in man.pages().items()},
+        **{f"docs/reference/{name}.md": text for name, text in pages.items()},
+        **{f"man/{name}": text for name, text in man.pages().items()},
     }
 
 

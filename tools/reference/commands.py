@@ -17,7 +17,8 @@ from support.commands import command_parsers
 INTRO = """All commands, by what they are for. `daypass COMMAND --help` prints the same.
 
 Every command also takes `--help` and `--color auto|always|never`. Results go to stdout, messages to
-stderr. [Exit codes and environment](exit-codes-and-environment.md) are the same for all."""
+stderr. [Exit codes and environment](exit-codes-and-environment.md) are the same for all.
+[Output](output.md) describes what `-o json` and `-o yaml` print."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,10 +71,10 @@ GATE = f"{DOMAIN}/gate"
 can set it, and so forge what was published."""
 
 HOLDS_INVENTORY = {f"{DOMAIN}/inventory": "true"}
-"""The label, with its value, of the namespace where the inventory of `apply` is."""
+"""Label, with the value `true`, of the namespace where the inventory of `apply` is."""
 
 POLICY = f"{DOMAIN}/policy"
-"""Label of a namespace in which the policy is enforced, with the value POLICY_ENFORCED."""
+"""Label, with the value `enforced`, of a namespace in which the policy is enforced."""
 
 POLICY_ENFORCED = "enforced"
 POLICY_SELECTOR = f"{POLICY}={POLICY_ENFORCED}"

@@ -17,15 +17,25 @@ class AgentEvent(Enum):
     """Every event that is logged: its name and its level."""
 
     STARTED = ("started", "info")
+    """The config is read, the endpoints are open: `tokens`, how many files."""
     READY = ("ready", "info")
+    """Every file has a valid token, for the first time."""
     RENEWED = ("renewed", "info")
+    """A file has a new token: `path`, `expires_at`."""
     RENEWAL_FAILED = ("renewal_failed", "warning")
+    """A renewal failed: `path`, `error`, `failures` in a row, `again_in_seconds`."""
     TOKEN_ENDED = ("token_ended", "error")
+    """The token in a file has expired and could not be renewed: `path`."""
     HOOK_FAILED = ("hook_failed", "warning")
+    """A file was renewed, and a hook failed: `path`, the number of the `hook`."""
     CREDENTIALS_CHANGED = ("credentials_changed", "info")
+    """The credentials have changed; all files are renewed."""
     RELOADED = ("reloaded", "info")
+    """The new config is in force: `tokens`, how many files."""
     RELOAD_REFUSED = ("reload_refused", "error")
+    """The new config is invalid; the old one stays in force."""
     STOPPED = ("stopped", "info")
+    """The agent stopped in order."""
 
 
 class AgentLog:

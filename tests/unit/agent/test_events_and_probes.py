@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,6 @@ from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
 from support.timing import FakeClock
 
-ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = re.compile(r'^daypass_agent_[a-z_]+\{path="(?:[^"\\\n]|\\["\\])*"\} -?\d+$')
 
 
@@ -97,12 +95,6 @@ def test_a_closed_log_stops_nothing(error: Exception) -> None:
         raise error
 
     AgentLog(FakeClock(), write).write(AgentEvent.STARTED, "up")
-
-
-def test_exactly_the_existing_events_are_documented() -> None:
-    text = (ROOT / "docs" / "how-to" / "token-files.md").read_text()
-    documented = set(re.findall(r"^\| `([a-z_]+)` \| (?:info|warning|error) \|", text, re.M))
-    assert documented == {event.value[0] for event in AgentEvent}
 
 
 def test_a_hook_command_gets_no_variable_that_leads_to_a_token() -> None:

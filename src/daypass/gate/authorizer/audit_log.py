@@ -22,13 +22,21 @@ class AuditEvent(StrEnum):
     """Every event that is ever logged."""
 
     TAKEN = "token-taken"
+    """A token is accepted for the first time: `user`, `jti`."""
     REFUSED = "token-refused"
+    """A request is refused: `why`, and the `claimedJti` of its token, which is not verified."""
     REVOKED = "token-revoked"
+    """An accepted token is refused from now on: `user`, `jti`."""
     CLOSED = "gate-closed"
+    """Every token is refused: the list of revocations is too old."""
     OPENED = "gate-opened"
+    """They are accepted again."""
     UNREACHABLE = "api-server-unreachable"
+    """The API server does not answer TokenReviews."""
     REACHED = "api-server-reached"
+    """It answers again."""
     SUPPRESSED = "events-suppressed"
+    """`count` events were not written, since there were too many in a second."""
 
 
 class AuditLog:

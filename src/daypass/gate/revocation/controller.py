@@ -48,25 +48,41 @@ class WatchEvent(StrEnum):
     """Every event that is ever logged."""
 
     STARTED = "started"
+    """The watch runs."""
     LEADING = "leading"
+    """This replica publishes from now on. `number`: of the record that it continues."""
     FOLLOWING = "following"
-    """Another replica publishes."""
+    """Another replica publishes: `leader`."""
     REVOKED = "revoked"
-    """A UID, a `jti` or a namespace is refused from now on."""
+    """A UID, a `jti` or a namespace is refused from now on. `kind`: secrets, service_accounts,
+    tokens or namespaces; `name`."""
     PUBLISHED = "published"
+    """A list is published. `number`, how many entries of each kind it has, `followed` namespaces,
+    `closed`, and `closedAfter` (Unix time)."""
     NOT_PUBLISHED = "not-published"
+    """A publication failed, and is repeated: `why`."""
     CLOSED = "closed"
+    """The published list refuses every token: the API server has been silent for
+    `gate.closeAfter`."""
     OPENED = "opened"
+    """It does so no longer."""
     KEYS = "keys"
+    """Signing keys are published: `issuer`, `kids`."""
     NAMESPACE_WATCHED = "namespace-followed"
+    """Tokens of a namespace of identities are accepted from now on: `namespace`."""
     NAMESPACE_NOT_WATCHED = "namespace-not-followed"
+    """They are no longer, since the watch cannot read it: `namespace`."""
     PUT_BACK = "put-back"
-    """A published object had been changed or deleted, and was restored."""
+    """Published objects had been changed or deleted, and were restored: `names`."""
     TROUBLE = "trouble"
+    """Something does not work: `why`. An administrator may have to act."""
     TROUBLE_OVER = "trouble-over"
+    """All of it works again."""
     RECORD_LOST = "record-lost"
-    """Tokens issued before are refused, since revocations among them are unknown."""
+    """Tokens issued before `issuedBefore` (Unix time) are refused, since revocations among them are
+    unknown."""
     STOPPED = "stopped"
+    """The watch ended in order."""
 
 
 LogEvent = Callable[..., None]

@@ -1,0 +1,125 @@
+"""docs/reference/messages.md: what door, gate and client answer, and what to do.
+
+The client's messages are those of its unit tests, of which tests/golden/messages.txt has the text.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tools.reference.markdown import code, document, documented, table
+
+from daypass._core.errors import reason_code
+from daypass._core.reasons import CODES, MESSAGES, Reason
+from daypass.client import errors
+from daypass.config.exposure import Exposure, refusals
+from support.messages import read
+
+INTRO = """\
+What the gate, the door and the client report, sorted by text. Search this page for a part of your
+message, or for its reason. Names, hosts and numbers in the messages are examples."""
+
+GATE = """## The gate
+
+The gate answers with a `Status` of Kubernetes in JSON. The header `daypass-reason` has the reason.
+After most of these texts it names the command that prints a valid token. `daypass gate explain`
+shows the same for a token, [step by step](../how-to/gate-refusals.md). What closes the gate for
+everybody (503) is in [when the gate refuses or fails](gate-failures.md)."""
+
+DOOR = """## The door
+
+The door answers with a `Status` of Kubernetes in JSON if it does not forward a request.
+All other answers are the API server's. PREFIX is the `prefix` of the config."""
+
+CLIENT = """## The client
+
+`daypass token`, `daypass run`, `daypass agent` and the Python library report these while they read
+credentials and exchange tokens. With `-o json`, the error on stderr has the reason; in Python it is
+`error.reason`."""
+
+AT_THE_DOOR = {
+    400: "Something that is not HTTP arrived. Is the port right, and the client a usual one?",
+    401: "Send the long-lived token, as exactly one bearer token.",
+    403: "The door publishes no WebSockets, and nothing needs them here.",
+    404: "Compare the URL with the one in the message: host, prefix, names, no query, no slash at"
+    " the end. Everything else of the API server is closed on purpose.",
+    405: "Send a POST. A GET shows whether the way to the API server is open.",
+    408: "The network is slow, or the client stopped in the middle. Try again.",
+    413: "A TokenRequest is small. `limits.requestBody` sets the limit.",
+    415: "Send JSON with `Content-Type: application/json`.",
+    426: "Use a client that speaks HTTP/1.1 or HTTP/2.",
+    429: "Wait. `limits` sets the rates; one client that exchanges often should cache its tokens.",
+    431: "A proxy on the way may add large headers or cookies.",
+    500: "Look at the door's log.",
+    501: "Use another HTTP client, or send the length of the body.",
+    502: "Look at the API server, and at what is between it and the door.",
+    503: "Are `cluster.server` and its certificate authority right? Is the way open for the door?",
+    504: "The API server is overloaded or unreachable. Try again.",
+}
+"""What to do after each answer of the door, by status."""
+
+LONGEST = 400
+"""Characters of a message; longer ones are tests of limits."""
+
+
+def page() -> str:
+    """Return the page."""
+    return document(
+        "Messages",
+        INTRO,
+        GATE,
+        table(("message", "status", "reason", "what to do"), _gate()),
+        DOOR,
+        table(("message", "status", "reason", "what to do"), _door()),
+        CLIENT,
+        table(("message", "reason", "what to do"), _client()),
+    )
+
+
+def _gate() -> list[tuple[str, str, str, str]]:
+    meaning = documented(Reason)
+    return sorted(
+        (_plain(MESSAGES[reason]), str(CODES.get(reason, 401)), code(reason), meaning[reason.name])
+        for reason in Reason
+        if reason is not Reason.ALLOWED
+    )
+
+
+def _door() -> list[tuple[str, str, str, str]]:
+    found = refusals(Exposure(prefix="PREFIX", hosts=()))
+    return sorted(
+        (_plain(each.message), str(each.code), code(each.reason), AT_THE_DOOR[each.code])
+        for each in found
+    )
+
+
+def _client() -> list[tuple[str, str, str]]:
+    """Return the shortest message of each reason and hint."""
+    shortest: dict[tuple[str, str], str] = {}
+    known = _reasons()
+    for case, (reason, text) in read().items():
+        hint = text.partition(r"\n")[2]
+        is_odd = "s ago" in hint or "REPO" in text or len(text) > LONGEST
+        if case.startswith("unit/client/") and hint and reason in known and not is_odd:
+            key = reason, re.sub(r"\d+|'.*?'|mean \w+|\S*/\S*", "", hint.partition(r"\n")[0])
+            shortest[key] = min(shortest.get(key, text), text, key=len)
+    rows = []
+    for (reason, _), text in shortest.items():
+        fact, _, hint = text.partition(r"\n")
+        rows.append((_plain(fact), code(reason), _plain(hint)))
+    return sorted(rows)
+
+
+def _reasons() -> set[str]:
+    """Return the reasons that the client's source names, and those of its classes."""
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    folder = Path(str(errors.__file__)).parent
+    texts = re.findall(r'"([a-z]+(?:-[a-z]+)*)"', "".join(map(Path.read_text, folder.glob("*.py"))))
+    return {*texts, *map(reason_code, kinds)} - {"warning", "daypass"}
+
+
+def _plain(message: str) -> str:
+    """Return a message as text in Markdown, without what tests put into it."""
+    text = message.replace("TMP/", "").replace("RANDOM", "7q0zk3vr9b2mx5c8w1td")
+    return re.sub(r"([<*])", r"\\\1", text).replace(r"\n", "<br>")
