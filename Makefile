@@ -97,7 +97,7 @@ SECONDS ?= 300
 fuzz: .venv/.synced ## property tests with random seeds, for SECONDS=300 in all; prints the @example of what it finds
 	@$(BIN)/python -m tools.fuzz $(SECONDS) --numprocesses $(WORKERS)
 
-bench: .venv/.synced controlplane ## measure, side by side, what docs/performance.md quotes
+bench: .venv/.synced controlplane ## measure, side by side, and write the tables of docs/performance.md
 	$(BIN)/python -m bench
 
 docs: .venv-docs/.synced ## build the documentation's site in site/; see it with `python3 -m http.server -d site`

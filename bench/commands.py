@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.report import figure
 from bench.rounds import compare
 from support.controlplane import ControlPlane
 from support.up import running_up, up_config
@@ -129,7 +130,6 @@ def _wheel(folder: Path) -> None:
             line for line in archive.read(metadata).decode().splitlines()
             if line.startswith("Requires-Dist") and "extra ==" not in line
         ]  # fmt: skip
-    print(
-        f"the wheel: {wheel.stat().st_size / 1024:.0f} KiB, installed {unpacked / 1024:.0f} KiB "
-        f"(bar <= 1 MB), dependencies without extras: {len(needs)} (bar 0)"
-    )
+    size = f"{wheel.stat().st_size / 1024:.0f} KiB, installed {unpacked / 1024:.0f} KiB"
+    figure("the wheel", size, bar="<= 1 MB")
+    figure("its dependencies without extras", str(len(needs)), bar="0")

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
+from bench.report import figure, spread
 from bench.rounds import compare
 from daypass.config import Address
 from daypass.local.envoy import Envoy
@@ -68,15 +69,16 @@ def _real(program: Path, folder: Path, plane: ControlPlane, rounds: int, seconds
         )  # fmt: skip
         for name, other, bar in (
             ("door | API server, 8 connections", ours, ">= 0.95"),
-            ("plain Envoy | API server, 8 connections", proxy, "none: what any proxy costs here"),
+            ("plain Envoy | API server, 8 connections", proxy, ""),
         ):
             _throughput(name, program, other, theirs, rounds, seconds, bar)
         _throughput(
             "door | plain Envoy, API server, 8 connections", program, ours, proxy,
-            rounds, seconds, "none",
+            rounds, seconds, "",
         )  # fmt: skip
         _added(program, ours, theirs, rounds, seconds)
-        print(f"  memory of the door's Envoy: {_resident_mib(door.envoy.pid):.0f} MiB (bar < 100)")
+        memory = _resident_mib(door.envoy.pid)
+        figure("memory of the door's Envoy", f"{memory:.0f} MiB", bar="< 100 MiB")
 
 
 def _added(program: Path, ours: Target, theirs: Target, rounds: int, seconds: float) -> None:
@@ -84,13 +86,10 @@ def _added(program: Path, ours: Target, theirs: Target, rounds: int, seconds: fl
         "door | API server, one connection, median",
         lambda: fire(program, ours, connections=1, seconds=seconds)["p50_us"] / 1000,
         lambda: fire(program, theirs, connections=1, seconds=seconds)["p50_us"] / 1000,
-        rounds=rounds, unit="ms", bar="added <= 1.2 ms",
+        rounds=rounds, unit="ms", bar="",
     )  # fmt: skip
-    differences = sorted(a - b for a, b in zip(added.ours, added.theirs, strict=True))
-    print(
-        f"  added at the median: {differences[len(differences) // 2]:.2f} ms "
-        f"({differences[0]:.2f}-{differences[-1]:.2f})"
-    )
+    differences = [a - b for a, b in zip(added.ours, added.theirs, strict=True)]
+    figure("what the door adds to it", spread(differences, 2, "ms"), bar="<= 1.2 ms")
 
 
 def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
@@ -123,15 +122,15 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
             ours = _target(door.port, place, PATH, headers, body)
             for name, envoy, where, bar in (
                 ("door | plain Envoy, fast stub, 8 connections", proxy, plain, ">= 0.9"),
-                ("door | plain Envoy with the door's log", logger, logging, "none"),
+                ("door | plain Envoy with the door's log", logger, logging, ""),
             ):
                 theirs = _target(envoy.port(), where, PATH, headers, body)
                 _throughput(name, program, ours, theirs, rounds, seconds, bar)
                 compare(
-                    "  the same, for a second of Envoy's CPU time",
+                    "the same, for a second of Envoy's CPU time",
                     partial(_per_cpu_second, program, ours, door.envoy, seconds),
                     partial(_per_cpu_second, program, theirs, envoy, seconds),
-                    rounds=rounds, unit="1/s", bar="none",
+                    rounds=rounds, unit="1/s", bar="",
                 )  # fmt: skip
 
 

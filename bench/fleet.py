@@ -11,10 +11,10 @@ import heapq
 import json
 import random
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable
 
+from bench.report import figure
 from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
 from daypass.client.config import CredentialsConfig
@@ -123,16 +123,15 @@ def run(*, quick: bool) -> None:
 
 
 def _measure(name: str, starts: list[float], down: tuple[float, float], hours: int) -> None:
-    began = time.perf_counter()
     fleet = Fleet(starts, down, seed=len(name))
     fleet.run(hours * 3600)
     # Whole minutes after the first hour, of which all clients have begun. While the door is down
     # the attempts count as well.
     minutes = [fleet.asked[minute] for minute in range(60, hours * 60)]
     mean, peak = statistics.fmean(minutes), max(minutes)
-    print(
-        f"{name:<44} {CLIENTS} clients, {hours} h: mean {mean:5.1f}/min, peak {peak}/min "
-        f"in minute {60 + minutes.index(peak)}, ratio {peak / mean:.2f}  bar <= {BAR:g}; "
-        f"asked in vain {fleet.without_token} times ({time.perf_counter() - began:.0f} s)",
-        flush=True,
+    figure(
+        f"{CLIENTS:,} clients, {hours} h, {name}: busiest minute | mean",
+        f"{peak}, {mean:.1f} a minute; {fleet.without_token} times without a token",
+        ratio=f"{peak / mean:.2f}",
+        bar=f"<= {BAR:g}",
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
+from bench.report import figure
 from daypass.config import Address
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.settings import Protected
@@ -107,18 +108,15 @@ def _cost(folder: Path, rounds: int) -> None:
         (f"gate | no check, {TOKENS} tokens, 8 connections", "empty", "plain", ">= 0.75"),
         ("10,000 revoked | empty list", "long", "empty", ">= 0.90"),
     ):
-        _tell(title, "1/s", rates[one], rates[other], f"bar {bar}")
-        _tell("  by CPU time of Envoy, us a request", "us ", costs[other], costs[one], "")
+        _tell(title, "1/s", rates[one], rates[other], bar)
+        _tell("the same, by CPU time of Envoy a request", "us", costs[other], costs[one], "")
 
 
 def _tell(title: str, unit: str, one: list[float], other: list[float], bar: str) -> None:
     ratios = sorted(a / b for a, b in zip(one, other, strict=True))
     a, b = statistics.median(one), statistics.median(other)
-    print(
-        f"{title:<48} {a:>9.0f} | {b:>9.0f} {unit} ratio {statistics.median(ratios):.2f} "
-        f"({ratios[0]:.2f}-{ratios[-1]:.2f})  {bar}",
-        flush=True,
-    )
+    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})"
+    figure(title, f"{a:,.0f}, {b:,.0f} {unit}", ratio=ratio, bar=bar)
 
 
 def _without_check(files: dict[str, Any]) -> None:
@@ -187,5 +185,6 @@ def revocation(folder: Path, plane: ControlPlane, rounds: int, check: str = "jwt
                 assert seen == 401
     took.sort()
     median, worst = statistics.median(took), took[int(0.99 * len(took))]
-    print(f"{f'{check}: deleted -> refused, open, median':<48} {median:>9.3f} s  bar <= 1")
-    print(f"{f'{check}: deleted -> refused, open, p99':<48} {worst:>9.3f} s  bar <= 3")
+    title = f"{check}: from a deletion to the refusal, open connection"
+    figure(f"{title}, median", f"{median:.3f} s", bar="<= 1 s")
+    figure(f"{title}, 99th percentile", f"{worst:.3f} s", bar="<= 3 s")

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bench.report import figure
 from daypass.render.envoy.settings import DoorSettings, Timeouts
 from support.authority import Authority
 from support.doors import running_door
@@ -36,8 +37,9 @@ def run(*, quick: bool) -> None:
             report = run_hostile(door, recorder, count, seed)
     for fault in report.faults[:10]:
         print(f"  {fault}")
-    print(
-        f"hostile requests: {report.sent} sent (seed {seed}, {report.rate:.0f}/s), "
-        f"{report.arrived} were TokenRequests and arrived as such, "
-        f"{len(report.faults)} arrived as anything else (bar 0)"
+    figure(
+        f"{report.sent:,} hostile requests (seed {seed})",
+        f"{report.arrived:,} were TokenRequests and arrived as such;"
+        f" {len(report.faults)} arrived as anything else",
+        bar="0",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench.report import figure, spread
 from daypass._core.secret import Secret
 from daypass.identity.delete import revoke
 from daypass.identity.model import IdentityName
@@ -47,12 +47,7 @@ def _create(folder: Path, namespace: str, environment: dict[str, str], *, rounds
     for number in range(rounds):
         command = ["create", f"bot-{number}", "-n", namespace, "--door", DOOR, "--audience", "gate"]
         seconds.append(_timed(command, folder, environment)[0])
-    middle = statistics.median(seconds)
-    print(
-        f"daypass identity create, whole process: {middle:.2f} s"
-        f" ({min(seconds):.2f}-{max(seconds):.2f})  bar <= 1 s",
-        flush=True,
-    )
+    figure("daypass identity create, whole process", spread(seconds, 2, "s"), bar="<= 1 s")
 
 
 def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, size: int) -> None:
@@ -68,11 +63,8 @@ def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, s
         seconds, out = _timed([*command, "--output", "json"], folder, environment)
         assert not [each for each in json.loads(out) if each["error"]]
         rates.append(size / seconds)
-    print(
-        f"daypass identity rotate --all, {size} identities, whole process:"
-        f" {statistics.median(rates):.0f} /s ({min(rates):.0f}-{max(rates):.0f})  bar >= 20 /s",
-        flush=True,
-    )
+    title = f"daypass identity rotate --all, {size} identities, whole process"
+    figure(title, spread(rates, 0, "/s"), bar=">= 20 /s")
 
 
 def _revoke(plane: ControlPlane, *, rounds: int) -> None:
@@ -82,14 +74,10 @@ def _revoke(plane: ControlPlane, *, rounds: int) -> None:
     with ThreadPoolExecutor(rounds) as pool:
         ends = list(pool.map(lambda name: _ends(plane, cluster, name), names))
     cluster.close()
-    print(
-        f"daypass identity revoke, {rounds} times, of tokens that the API server let in just before"
-        " (it remembers for 10 s): from the deletion of the Secret until"
-    )
+    # Of tokens that the API server let in just before: it remembers for 10 s.
     for what in ends[0]:
-        seconds = sorted(each[what] for each in ends)
-        middle = statistics.median(seconds)
-        print(f"  {what}: {middle:.2f} s ({seconds[0]:.2f}-{seconds[-1]:.2f})", flush=True)
+        seconds = [each[what] for each in ends]
+        figure(f"daypass identity revoke, {rounds} times: {what}", spread(seconds, 2, "s"))
 
 
 def _ends(plane: ControlPlane, cluster: Cluster, name: IdentityName) -> dict[str, float]:

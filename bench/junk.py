@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads import Target, build, fire
+from bench.report import figure
 from daypass.config.gate import Check
 from support.crowds import resident_bytes
 from support.doors import EKF
@@ -77,11 +78,11 @@ def _measure(
         f"{name} {(resident_bytes(pid) - before[name]) / 2**20:+.0f} MiB"
         for name, pid in pids.items()
     )
-    print(
-        f"{f'{check}: {count:,} {kind} tokens':<48} {figures['per_second']:>9.0f} 1/s "
-        f"p99 {figures['p99_us'] / 1000:.1f} ms, {figures['errors']} got no 401; {grown}  "
-        "bar: bounded",
-        flush=True,
+    figure(
+        f"{check}: {count:,} {kind} tokens",
+        f"{figures['per_second']:,.0f} 1/s, 99th percentile {figures['p99_us'] / 1000:.1f} ms,"
+        f" {figures['errors']} got no 401; {grown}",
+        bar="bounded",
     )
 
 

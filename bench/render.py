@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from bench.commands import BIN, _seconds
+from bench.report import figure
 from bench.rounds import compare
 
 DOMAINS = 20
@@ -38,15 +39,16 @@ def run(*, quick: bool) -> None:
         found = compare(
             f"daypass render, {DOMAINS} domains | import yaml, pydantic",
             lambda: _seconds(render, {}), lambda: _seconds(libraries, {}),
-            rounds=rounds, unit="ms", bar="-",
+            rounds=rounds, unit="ms", bar="",
         )  # fmt: skip
         compare(
             f"daypass render, {DOMAINS} domains | kubectl kustomize",
             lambda: _seconds(render, {}), lambda: _seconds(kustomize, {}),
-            rounds=rounds, unit="ms", bar="-",
+            rounds=rounds, unit="ms", bar="",
         )  # fmt: skip
         median = statistics.median(found.ours)
-        print(f"daypass render: {median:.0f} ms at the median, bar <= {BAR_MILLISECONDS}")
+        name = f"daypass render, {DOMAINS} domains"
+        figure(name, f"{median:.0f} ms", bar=f"<= {BAR_MILLISECONDS} ms")
 
 
 def _config() -> str:

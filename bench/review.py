@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bench.gate import revocation
 from bench.loads import Target, build, cpu_seconds, fire, stub
+from bench.report import figure, spread
 from bench.rounds import compare
 from daypass.config import Address
 from daypass.gate.authorizer.token_reviews import PATH
@@ -175,8 +175,7 @@ def _cached(bench: Bench, ours: Side, theirs: Side, jwt: Side, rounds: int, seco
     )  # fmt: skip
     for name, side in (("review", ours), ("in Go", theirs), ("jwt", jwt)):
         values = costs[side.port]
-        spread = f"({min(values):.0f}-{max(values):.0f})"
-        print(f"{f'CPU a request, {name}':<48} {statistics.median(values):>9.0f} us {spread}")
+        figure(f"CPU time a request, {name}", spread(values, 0, "us"))
 
 
 def _unseen(bench: Bench, ours: Side, theirs: Side, rounds: int) -> None:
@@ -187,13 +186,13 @@ def _unseen(bench: Bench, ours: Side, theirs: Side, rounds: int) -> None:
         other = theirs.fire(bench.load, bench.tokens(UNSEEN), seconds=0, once=True)
         ratios.append(figures["per_second"] / server)
         worst.append(figures["p99_us"] / 1000)
-        print(
-            f"{f'{UNSEEN} unseen tokens | the API server alone':<48} "
-            f"{figures['per_second']:>9.0f} | {server:.0f} 1/s ratio {ratios[-1]:.2f} "
-            f"(in Go: {other['per_second'] / server:.2f}), {figures['errors']} shed  bar >= 0.5",
-            flush=True,
+        figure(
+            f"{UNSEEN:,} unseen tokens | the API server alone",
+            f"{figures['per_second']:,.0f}, {server:,.0f} 1/s; {figures['errors']} shed",
+            ratio=f"{ratios[-1]:.2f} (in Go: {other['per_second'] / server:.2f})",
+            bar=">= 0.5",
         )
-    print(f"{'unseen tokens, p99':<48} {max(worst):>9.0f} ms  bar: bounded")
+    figure("unseen tokens, 99th percentile", f"{max(worst):,.0f} ms", bar="bounded")
 
 
 def _memory(bench: Bench, count: int) -> None:
@@ -217,9 +216,11 @@ def _memory(bench: Bench, count: int) -> None:
             side.fire(bench.load, tokens, seconds=0, once=True)
             sizes[name] = _resident_mib(side.authorizer)
     ratio = sizes["ours"] / sizes["go"]
-    print(
-        f"{f'memory with {count} cached tokens | in Go':<48} {sizes['ours']:>9.0f} | "
-        f"{sizes['go']:.0f} MiB ratio {ratio:.2f}  bar <= 2, <= 150 MB"
+    figure(
+        f"memory with {count:,} cached tokens | in Go",
+        f"{sizes['ours']:.0f}, {sizes['go']:.0f} MiB",
+        ratio=f"{ratio:.2f}",
+        bar="<= 2, <= 150 MB",
     )
 
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.report import figure
 from daypass.gate.revocation.revocation_list import ObjectKind
 from daypass.gate.revocation.state_store import RevocationState, StateStore
 from support.deadline import eventually
@@ -30,9 +31,9 @@ def run(*, quick: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
             took = sorted(_times(Path(scratch), length, rounds))
         median, p99 = statistics.median(took), took[min(len(took) - 1, int(0.99 * len(took)))]
-        for what, seconds, bar in (("median", median, 1), ("p99", p99, 3)):
-            title = f"deleted -> refused, open connection, {length:,} before, {what}"
-            print(f"{title:<62} {seconds:>9.3f} s  bar <= {bar}", flush=True)
+        for what, seconds, bar in (("median", median, 1), ("99th percentile", p99, 3)):
+            title = f"from a deletion to the refusal, {length:,} on the list, {what}"
+            figure(title, f"{seconds:.3f} s", bar=f"<= {bar} s")
 
 
 def _times(folder: Path, length: int, rounds: int) -> Iterator[float]:

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.report import figure
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -28,15 +30,18 @@ class Comparison:
         """ours / theirs, pair by pair, sorted."""
         return sorted(a / b for a, b in zip(self.ours, self.theirs, strict=True))
 
-    def line(self) -> str:
-        """One line of a report."""
+    def report(self) -> None:
+        """Print it, and keep it for the page."""
         ratios = self.ratios
         low, high = self._interval() if self.certain else (ratios[0], ratios[-1])
         ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
-        figures = f"{self.name:<48} {ours:>9.4g} | {theirs:>9.4g} {self.unit:<4}"
         digits = 3 if self.certain else 2
-        spread = f"{statistics.median(ratios):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-        return f"{figures} ratio {spread}  bar {self.bar}"
+        figure(
+            self.name,
+            f"{ours:.4g}, {theirs:.4g} {self.unit}",
+            ratio=f"{statistics.median(ratios):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})",
+            bar=self.bar,
+        )
 
     def _interval(self) -> tuple[float, float]:
         """Between which two ratios the true median lies, in 19 of 20 runs (a sign test)."""
@@ -74,5 +79,5 @@ def compare(
         bar=bar,
         certain=certain,
     )
-    print(comparison.line(), flush=True)
+    comparison.report()
     return comparison

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 from bench.loads import Target, build, fire
+from bench.report import figure, spread
 from daypass.local.api_backend import SERVER_NAME
 from daypass.local.stack import LocalStack
 
@@ -36,11 +36,10 @@ def run(*, quick: bool) -> None:
     for name, values, bar in zip(
         ("stack up, imports included", "first token", "stack down"),
         zip(*times, strict=True),
-        ("<= 1.5", "none", "<= 0.5"),
+        ("<= 1.5 s", "", "<= 0.5 s"),
         strict=True,
     ):
-        spread = f"({min(values):.2f}-{max(values):.2f})"
-        print(f"{name:<48} {statistics.median(values):>9.2f} s {spread}  bar {bar}")
+        figure(name, spread(values, 2, "s"), bar=bar)
     with tempfile.TemporaryDirectory(prefix="daypass-") as folder:
         _steady(Path(folder), quick=quick)
 
@@ -78,9 +77,9 @@ def _steady(folder: Path, *, quick: bool) -> None:
         figures = fire(build(), target, connections=4, seconds=1.0 if quick else 5.0)
         memory = sum(map(_resident_mib, pids))
     rate = figures["per_second"]
-    print(f"{'embedded TokenRequests, 4 connections':<48} {rate:>9.0f} 1/s  bar >= 300")
-    print(f"{'memory, Python and Envoy, after that':<48} {memory:>9.0f} MiB  bar <= 250")
-    print(f"{'idle CPU, without anybody looking after it':<48} {idle:>9.2f} s  bar ~ 0")
+    figure("embedded TokenRequests, 4 connections", f"{rate:,.0f} 1/s", bar=">= 300 /s")
+    figure("memory, Python and Envoy, after that", f"{memory:.0f} MiB", bar="<= 250 MiB")
+    figure(f"CPU time in {IDLE_SECONDS:g} s without requests", f"{idle:.2f} s", bar="about 0")
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -1,0 +1,60 @@
+"""Figures as lines on stdout and as rows of the tables in docs/performance.md.
+
+A page has a table of each measurement between `<!-- bench: NAME -->` and `<!-- /bench -->`. What is
+outside stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+
+_rows: list[tuple[str, str, str, str]] = []
+
+
+def figure(what: str, values: str, *, ratio: str = "", bar: str = "") -> None:
+    """Report a measured thing: its values with their unit, a ratio, and what it should be."""
+    _rows.append((what.replace("|", "vs"), values, ratio, bar))
+    parts = (f"{what:<56} {values}", f"ratio {ratio}" if ratio else "", f"bar {bar}" if bar else "")
+    print("  ".join(filter(None, parts)), flush=True)
+
+
+def spread(values: Sequence[float], digits: int, unit: str) -> str:
+    """Return the median of some values with their range."""
+    low, high = min(values), max(values)
+    return f"{statistics.median(values):,.{digits}f} {unit} ({low:,.{digits}f}-{high:,.{digits}f})"
+
+
+def write_table(name: str, page: Path = PAGE) -> None:
+    """Replace the table of a measurement by the figures since the last call.
+
+    Raises ValueError if the page has no place for it.
+    """
+    text = page.read_text()
+    place = re.compile(rf"(?<=<!-- bench: {name} -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
+    if len(place.findall(text)) != 1:
+        raise ValueError(f"{page} has no place for the figures of {name}")
+    rows = [("what is measured, and against what", "values", "ratio", "target"), ("---",) * 4]
+    lines = [f"| {' | '.join(each)} |" for each in (*rows, *_rows)]
+    content = "\n".join(("", *lines, "", _stamp(name), "", ""))
+    page.write_text(place.sub(lambda _: content, text))
+    _rows.clear()
+
+
+def _stamp(name: str) -> str:
+    """Return when and where it was measured."""
+    cpu = next(
+        (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")), platform.machine(),
+    )  # fmt: skip
+    machine = f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}"
+    python = f"Python {platform.python_version()}"
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    return f"Measured on {day} by `python -m bench {name}` on {machine}, {python}."

@@ -1,0 +1,41 @@
+"""docs/performance.md has a place for the table of each measurement, and keeps its prose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench.__main__ import NAMES
+from bench.report import PAGE, figure, write_table
+
+
+def test_a_table_replaces_the_one_before_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("Before.\n\n<!-- bench: a -->\n\nold\n\n<!-- /bench -->\n\nAfter.\n")
+    for rate in ("1 /s", "2 /s"):
+        figure("ours | theirs", rate, ratio="0.5", bar=">= 1")
+        write_table("a", page)
+    before, _, rest = page.read_text().partition("<!-- bench: a -->\n")
+    table, _, after = rest.partition("<!-- /bench -->")
+    assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
+    assert "| ours vs theirs | 2 /s | 0.5 | >= 1 |" in table
+    assert "old" not in table
+    assert "1 /s" not in table
+    assert "Measured on" in table
+    assert "ours | theirs" in capsys.readouterr().out
+
+
+def test_every_measurement_has_one_place_on_the_page() -> None:
+    text = PAGE.read_text()
+    assert [text.count(f"<!-- bench: {name} -->") for name in NAMES] == [1] * len(NAMES)
+    assert text.count("<!-- /bench -->") == len(NAMES)
+
+
+def test_a_page_without_the_place_is_an_error(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("Nothing.\n")
+    with pytest.raises(ValueError, match="no place for the figures of a"):
+        write_table("a", page)
+    assert page.read_text() == "Nothing.\n"
