@@ -16,6 +16,7 @@ from tools.reference import (  # noqa: E402 - they need that path
     messages,
     object_names,
     output,
+    rbac,
     telemetry,
 )
 
@@ -30,6 +31,7 @@ def files() -> dict[str, str]:
         "messages": messages.page(),
         "metrics-and-events": telemetry.page(),
         "output": output.page(),
+        "rbac": rbac.page(),
     }
     return {
         **{f"docs/reference/{name}.md": text for name, text in pages.items()},

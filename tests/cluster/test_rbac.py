@@ -1,0 +1,128 @@
+"""Each command does its work with the rules of docs/reference/rbac.md, and names a missing one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tools.reference.rbac import RBAC as GROUP
+from tools.reference.rbac import RULES, Rule, cluster_roles
+
+from daypass.cli import main
+from support import identities
+from support.admin import Admin, Document
+from support.clusters import account_token, write_kubeconfig
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.desk import Desk
+
+CREATE = ("identity", "create", "bot")
+GRANT = ("identity", "authorize", "bot", "--in", "PROFILE", "--role", "view", "--yes")
+CONFIG = """\
+version: 1
+domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
+policy: {audiences: [gate]}
+gate: {audience: gate, check: both, image: 'registry.example.com/daypass:0.1.0'}
+"""
+LINES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "identity create": (CREATE,),
+    "identity list": (CREATE, ("identity", "list")),
+    "identity authorize": (CREATE, GRANT),
+    "identity unauthorize": (CREATE, GRANT, ("identity", "unauthorize", "bot", "--in", "PROFILE")),
+    "identity rotate": (CREATE, ("identity", "rotate", "bot", "--overlap", "0", "--force")),
+    "identity revoke": (CREATE, ("identity", "revoke", "bot", "--yes")),
+    "identity delete": (CREATE, GRANT, ("identity", "delete", "bot", "--yes")),
+    "policy apply": (("policy", "apply"),),
+    "apply": (("apply", "--yes", "--no-commit", "--no-wait"),),
+}
+"""What an administrator does before, and the command itself."""
+A_RULE = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One with Istio's kinds and a role of Kubeflow, which other modules do without."""
+    with ControlPlane.start(tmp_path_factory.mktemp("rbac")) as running:
+        install_istio(running)
+        role = {"apiVersion": f"{GROUP}/v1", "kind": "ClusterRole", "rules": [A_RULE]}
+        path = f"{identities.RBAC}/clusterroles/kubeflow-view"
+        running.admin.apply(path, {**role, "metadata": {"name": "kubeflow-view"}})
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
+        yield running
+
+
+@pytest.fixture
+def profile(plane: ControlPlane) -> str:
+    """A namespace in which roles are granted."""
+    return plane.make_namespace()
+
+
+CASES = [(command, omitted) for command, rules in RULES.items() for omitted in (None, *rules)]
+
+
+@pytest.mark.parametrize(
+    ("command", "omitted"), CASES, ids=lambda it: it.resource if isinstance(it, Rule) else str(it)
+)
+def test_a_command_works_with_its_rules_and_reports_a_missing_one(
+    desk: Desk, profile: str, command: str, omitted: Rule | None
+) -> None:
+    (desk.folder / "daypass.yaml").write_text(CONFIG)
+    *before, line = LINES[command]
+    for each in before:
+        assert _run(desk, each, profile)[0] == 0
+    rules = tuple(rule for rule in RULES[command] if rule is not omitted)
+    file = _clerk(desk, profile, cluster_roles(command, rules))
+    code, said = _run(desk, line, profile, "--kubeconfig", str(file))
+    reported = [
+        word for word in ("needs this rule", "you may not", "not currently held") if word in said
+    ]
+    if omitted is None:
+        assert (code, reported) == (0, []), said
+    else:
+        assert reported, said
+
+
+def _run(desk: Desk, line: tuple[str, ...], profile: str, *options: str) -> tuple[int, str]:
+    words = [word.replace("PROFILE", profile) for word in line]
+    if words[:2] == ["identity", "create"]:
+        words += [*desk.door, "--audience", "gate", "--force"]
+    if words[0] == "identity":
+        words += ["-n", desk.namespace]
+    desk.output.readouterr()
+    code = main([*words, *options])
+    return code, "".join(desk.output.readouterr())
+
+
+def _clerk(desk: Desk, profile: str, roles: list[Document]) -> Path:
+    """A kubeconfig of a user with these ClusterRoles, each bound where its name says."""
+    admin, name = desk.plane.admin, identities.unique("clerk")
+    admin.create("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": name}})
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
+    for role in roles:
+        kind = role["metadata"]["name"].rpartition("-")[2]
+        place = {"cluster": "", "grants": f"/namespaces/{profile}"}.get(
+            kind, f"/namespaces/{desk.namespace}"
+        )
+        own = f"{role['metadata']['name']}-{name}"
+        reference = {"apiGroup": GROUP, "kind": "ClusterRole", "name": own}
+        binding = {"metadata": {"name": own}, "roleRef": reference, "subjects": [subject]}
+        admin.create(f"{identities.RBAC}/clusterroles", {**role, "metadata": {"name": own}})
+        collection = "rolebindings" if place else "clusterrolebindings"
+        admin.create(f"{identities.RBAC}{place}/{collection}", binding)
+        _wait(admin, f"system:serviceaccount:default:{name}", role, place.rpartition("/")[2])
+    file = desk.folder / f"{name}.kubeconfig"
+    write_kubeconfig(desk.plane, account_token(desk.plane, "default", name), file)
+    return file
+
+
+def _wait(admin: Admin, user: str, role: Document, namespace: str) -> None:
+    """Return when the last rule of a role is in force."""
+    rule = role["rules"][-1]
+    resource, _, subresource = rule["resources"][0].partition("/")
+    attributes = {
+        "namespace": namespace, "verb": rule["verbs"][-1], "group": rule["apiGroups"][0],
+        "resource": resource, "subresource": subresource,
+        "name": rule.get("resourceNames", [""])[0],
+    }  # fmt: skip
+    identities.wait_until_allowed(admin, user, attributes)
