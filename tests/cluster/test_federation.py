@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from tools.bootstrap import ROOT
 
 import daypass
 from daypass._core import labels
@@ -21,6 +22,7 @@ from daypass.render.authentication_config import TrustedIssuer, authentication_c
 from daypass.render.yaml import stream
 from support import identities, policies
 from support.admin import Answer
+from support.ci_jobs import GitHubJob, oidc_of_the_runner
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -136,6 +138,21 @@ def test_the_client_trades_its_token_through_the_door(
     assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
     assert claims["aud"] == [GATE]
     assert claims["exp"] - claims["iat"] == 600
+
+
+def test_a_github_job_uses_the_action_at_the_door(
+    issuer: CiSystem, made: Made, tmp_path: Path
+) -> None:
+    job = GitHubJob.in_folder(tmp_path)
+    credentials = json.loads(made.credentials.read_text())
+    credentials["token"] = {"github": {"audience": AUDIENCE}}
+    (job.checkout / "ci.json").write_text(json.dumps(credentials))
+    with oidc_of_the_runner(issuer, MAIN) as variables:
+        job.environment |= variables
+        assert job.uses(ROOT, credentials="ci.json") == 0, job.log
+    claims = decode_unverified(Path(job.outputs["token-file"]).read_text().strip())[1]
+    assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
+    assert claims["aud"] == [GATE]
 
 
 def test_federate_makes_a_marked_identity_credentials_without_a_secret_and_a_configuration(

@@ -7,25 +7,19 @@ import os
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tools.bootstrap import ROOT
 
 from agent.running import Door
 from daypass._core.jwt import decode_unverified
-from support.ci_jobs import SYSTEM, GitHubJob, gitlab_job
+from support.ci_jobs import PATH, GitHubJob, gitlab_job, oidc_of_the_runner
 from support.fake_door import SENTINEL, credentials_document, long_lived_token
-from support.http_services import Handler, serving
 from support.issuer import Issuer
 
 SUBJECT = "repo:org/app:ref:refs/heads/main"
-RUNNER_TOKEN = "runner-token-of-this-job"
-PYTHON = str(Path(sys.base_prefix) / "bin")
 
 
 class WatchedDoor(Door):
@@ -52,24 +46,6 @@ def door() -> Iterator[WatchedDoor]:
         yield running
 
 
-@contextmanager
-def oidc_of_the_runner(issuer: Issuer) -> Iterator[dict[str, str]]:
-    """What GitHub sets for a job with `id-token: write`, and what answers there."""
-
-    class Tokens(Handler):
-        def do_GET(self) -> None:
-            (audience,) = parse_qs(urlsplit(self.path).query)["audience"]
-            is_known = self.headers["Authorization"] == f"Bearer {RUNNER_TOKEN}"
-            token = issuer.token(SUBJECT, audience).reveal()
-            self.answer(200 if is_known else 401, json.dumps({"value": token if is_known else ""}))
-
-    with serving(Tokens) as port:
-        yield {
-            "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://127.0.0.1:{port}/token?api-version=2.0",
-            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": RUNNER_TOKEN,
-        }
-
-
 @pytest.fixture
 def issuer() -> Issuer:
     return Issuer("https://token.actions.example")
@@ -77,11 +53,7 @@ def issuer() -> Issuer:
 
 @pytest.fixture
 def job(tmp_path: Path) -> GitHubJob:
-    for name in ("checkout", "temp", "home"):
-        (tmp_path / name).mkdir()
-    places = {"RUNNER_TEMP": str(tmp_path / "temp"), "HOME": str(tmp_path / "home")}
-    path = {"PATH": f"{PYTHON}:{SYSTEM['PATH']}"}
-    return GitHubJob(checkout=tmp_path / "checkout", environment=places | path)
+    return GitHubJob.in_folder(tmp_path)
 
 
 def federated(door: Door, source: dict[str, object], folder: Path) -> Path:
@@ -102,7 +74,7 @@ def test_a_github_job_exchanges_its_own_token(
     job: GitHubJob, door: WatchedDoor, issuer: Issuer, wheel: Path
 ) -> None:
     federated(door, {"github": {"audience": "the-door"}}, job.checkout)
-    with oidc_of_the_runner(issuer) as variables:
+    with oidc_of_the_runner(issuer, SUBJECT) as variables:
         job.environment |= variables
         assert job.uses(ROOT, credentials="ci.json", package=str(wheel), lifetime="30m") == 0, (
             job.log
@@ -164,7 +136,7 @@ def test_a_gitlab_job_exchanges_its_own_token(
         [shell, "-c", whole], cwd=tmp_path, capture_output=True, text=True, check=False,
         timeout=250,
         env={
-            "PATH": f"{PYTHON}:{SYSTEM['PATH']}", "HOME": str(tmp_path), "TMPDIR": str(tmp_path),
+            "PATH": PATH, "HOME": str(tmp_path), "TMPDIR": str(tmp_path),
             "DAYPASS_ID_TOKEN": own, **job["variables"],
         },
     )  # fmt: skip

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-SYSTEM = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+from support.http_services import Handler, serving
+from support.issuer import Issuer
+
+PATH = f"{Path(sys.base_prefix) / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+RUNNER_TOKEN = "runner-token-of-this-job"
 MASK = "::add-mask::"
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 
@@ -25,6 +34,13 @@ class GitHubJob:
     path: list[str] = field(default_factory=list)
     log: str = ""
     masks: list[str] = field(default_factory=list)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> GitHubJob:
+        for name in ("checkout", "temp", "home"):
+            (folder / name).mkdir()
+        places = {"RUNNER_TEMP": str(folder / "temp"), "HOME": str(folder / "home"), "PATH": PATH}
+        return cls(checkout=folder / "checkout", environment=places)
 
     def uses(self, action: Path, **inputs: str) -> int:
         """Run the steps of a composite action until one fails; return its exit code, or 0."""
@@ -91,6 +107,24 @@ def _evaluated(text: object, values: dict[str, str]) -> str:
         return next((it for name in match[1].split(" || ") if (it := values[name])), "")
 
     return _EXPRESSION.sub(value, str(text))
+
+
+@contextmanager
+def oidc_of_the_runner(issuer: Issuer, subject: str) -> Iterator[dict[str, str]]:
+    """What GitHub sets for a job with `id-token: write`, and what answers there."""
+
+    class Tokens(Handler):
+        def do_GET(self) -> None:
+            (audience,) = parse_qs(urlsplit(self.path).query)["audience"]
+            is_known = self.headers["Authorization"] == f"Bearer {RUNNER_TOKEN}"
+            token = issuer.token(subject, audience).reveal()
+            self.answer(200 if is_known else 401, json.dumps({"value": token if is_known else ""}))
+
+    with serving(Tokens) as port:
+        yield {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://127.0.0.1:{port}/token?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": RUNNER_TOKEN,
+        }
 
 
 def gitlab_job(component: Path, script: list[str], **inputs: str) -> tuple[dict[str, Any], str]:
