@@ -88,7 +88,7 @@ release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdi
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
 test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## what is published: packages, images, workflows, charts (.ci/setup installs what it needs)
-	$(PYTEST) tests/packages
+	$(PYTEST) --timeout=900 tests/packages
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine
 	$(BIN)/python -m tools.pythons

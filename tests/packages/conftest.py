@@ -14,6 +14,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [str(ensure_uv()), "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, timeout=300)
+    subprocess.run(build, check=True, timeout=600)
     (wheel,) = folder.glob("*.whl")
     return wheel

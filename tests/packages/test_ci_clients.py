@@ -134,7 +134,7 @@ def test_a_gitlab_job_exchanges_its_own_token(
         whole = whole.replace("set -eo pipefail", "set -e")
     done = subprocess.run(
         [shell, "-c", whole], cwd=tmp_path, capture_output=True, text=True, check=False,
-        timeout=250,
+        timeout=600,
         env={
             "PATH": PATH, "HOME": str(tmp_path), "TMPDIR": str(tmp_path),
             "DAYPASS_ID_TOKEN": own, **job["variables"],

@@ -30,7 +30,7 @@ class Buildah:
     def __call__(self, *words: str | Path) -> str:
         command = [*self._command, *(str(word) for word in words)]
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -146,5 +146,5 @@ def test_the_base_is_pinned_and_there_is_no_second_recipe() -> None:
     assert bases[1:] == ["base"] * (len(bases) - 1)
     recipe = re.compile(r"^\s*FROM \S+|python:3\.\d+-slim", re.MULTILINE)
     places = [*(ROOT / "src").rglob("*.py"), *ROOT.glob("*.md")]
-    places += [it for folder in ("docs", "examples") for it in (ROOT / folder).rglob("*.*")]
+    places += [it for folder in ("docs", "examples", "man") for it in (ROOT / folder).rglob("*.*")]
     assert [it for it in places if recipe.search(it.read_text())] == []

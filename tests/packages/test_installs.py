@@ -35,7 +35,7 @@ class Machine:
         done = subprocess.run(
             [str(word) for word in words],
             env=self.environment | variables, cwd=self.home, capture_output=True, text=True,
-            check=False, timeout=280,
+            check=False, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -24,7 +24,7 @@ def run(*words: str | Path, given: str | None = None) -> tuple[int, str]:
     """The exit code and all output of a program."""
     done = subprocess.run(
         [str(word) for word in words], cwd=ROOT, input=given, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
     )  # fmt: skip
     return done.returncode, done.stdout
 

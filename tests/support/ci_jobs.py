@@ -74,7 +74,7 @@ class GitHubJob:
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(step)],
             cwd=self.checkout, env=self.environment | commands | given | {"PATH": path},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=250,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
         )  # fmt: skip
         self._write_log(done.stdout)
         self.environment |= _pairs(files["ENV"])
