@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass.deploy.apply import NotReadyError, Waiter, wait_for_policies
+from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.signing_keys import SigningKeys, key_set
@@ -20,6 +20,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import AUTHORIZATION_POLICIES
+from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
@@ -177,7 +178,7 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
                 ("SecurityPolicy", "daypass", "daypass-domain-ekf"),
             )
         ]
-        problems = wait_for_policies(Waiter(opened, 20, told.append, told.append), policies)
+        problems = wait_for_policies(Waiter(opened, 20, told.append), policies)
     return problems, told
 
 

@@ -112,7 +112,7 @@ def test_apply_stops_at_the_timeout_and_names_the_command_to_look_with(
     play: Play, run: Run
 ) -> None:
     play(EKF)
-    error = message_with(run(*APPLY, "--timeout", "10s", code=1)[1], "10 s")
+    error = message_with(run(*APPLY, "--timeout", "10s", code=1)[1], "10s")
     named = ("Deployment daypass/daypass-door", "kubectl get pods -n daypass")
     check(error, *named, reason="not-ready")
 

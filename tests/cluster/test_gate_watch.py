@@ -379,7 +379,7 @@ def test_revoke_and_delete_publish_without_a_running_watch(
     with closing(admin_cluster(plane)) as cluster:
         name = IdentityName.parse(namespace, "bot")
         (secret,) = token_secrets(cluster, name)
-        assert "the gate is updated" in command("identity", "revoke", "bot", "-n", namespace)
+        assert "updated the gate" in command("identity", "revoke", "bot", "-n", namespace)
         assert secret.uid in published(plane)
         assert is_followed(plane, namespace)
         command(*create)

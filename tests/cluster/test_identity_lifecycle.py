@@ -149,7 +149,7 @@ def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(desk
     assert accepts(desk.cluster, child, GATE)
     (secret,), holder = own_secrets(desk.cluster, desk.bot), cluster_as(desk.plane, long_lived)
     _, words = desk.identity("revoke")
-    message = message_with(words, f"{desk.bot.key} ")
+    message = message_with(words, f"{desk.bot.key}: ")
     check(message, secret.name, reason="revoked")
     # At once, although the API server caches the long-lived token: there is no Secret to bind to.
     assert not isinstance(exchange(holder, desk.bot, bound_to=secret.name), Secret)
@@ -174,8 +174,8 @@ def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:
     # At once, though the API server remembers the long-lived token: there is nothing to ask for.
     assert not isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
     holder.close()
-    assert out.splitlines()[0] == f"rolebindings/bot-daypass-token in {desk.namespace}"
-    assert out.splitlines()[-1] == f"serviceaccounts/bot in {desk.namespace}"
+    assert out.splitlines()[0] == f"deleted rolebindings/bot-daypass-token in {desk.namespace}"
+    assert out.splitlines()[-1] == f"deleted serviceaccounts/bot in {desk.namespace}"
     ends("an unbound token", lambda: not accepts(desk.cluster, unbound, GATE))
     assert not accepts(desk.cluster, long_lived)
     desk.identity("delete", code=1)

@@ -18,6 +18,7 @@ from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Objec
 from support import identities
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
+from support.lifecycle import dry_run
 from support.messages import raises
 
 
@@ -49,7 +50,8 @@ def test_apply_creates_and_changes_objects_and_delete_removes_them(
     assert cluster.get(CONFIG_MAPS, "settings", namespace)["data"] == {"b": "2"}
     with pytest.raises(AlreadyExistsError):
         cluster.create(settings(namespace))
-    assert cluster.delete(CONFIG_MAPS, "settings", namespace, dry_run=True) is True
+    with dry_run(cluster):
+        assert cluster.delete(CONFIG_MAPS, "settings", namespace) is True
     assert cluster.find(CONFIG_MAPS, "settings", namespace) is not None
     assert cluster.delete(CONFIG_MAPS, "settings", namespace) is True
     assert cluster.delete(CONFIG_MAPS, "settings", namespace) is False

@@ -123,7 +123,7 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     assert daypass(up, "token", credentials=bot)[0] != token
 
     gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default")
-    assert gone.splitlines()[-1] == "serviceaccounts/bot in default"
+    assert gone.splitlines()[-1] == "deleted serviceaccounts/bot in default"
     _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
     assert "Traceback" not in words
 

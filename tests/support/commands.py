@@ -20,3 +20,12 @@ def command_parsers(
         below = {each: f"{home}.{each}" for each in getattr(module, "COMMANDS", ())}
         found |= command_parsers(below, path)
     return found
+
+
+def writing_commands() -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The commands with --dry-run, and its values."""
+    options = {
+        path: parser._option_string_actions.get("--dry-run")
+        for path, parser in command_parsers().items()
+    }
+    return {path: tuple(option.choices or ()) for path, option in options.items() if option}

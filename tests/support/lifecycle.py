@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from daypass._core.secret import Secret
@@ -18,7 +20,7 @@ from daypass.identity.grants import (
 from daypass.identity.model import IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
 from daypass.identity.tokens import TokenSecret, token_secrets
-from daypass.kube.cluster import Cluster
+from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SERVICE_ACCOUNTS
 
@@ -31,6 +33,16 @@ BOT = IdentityName(namespace="team", name="bot")
 
 def silent(fact: str, hint: str = "") -> None:
     """Ignore a warning."""
+
+
+@contextmanager
+def dry_run(cluster: Cluster, mode: DryRun = "server") -> Iterator[Cluster]:
+    """A cluster that changes nothing for one block."""
+    cluster.dry_run = mode
+    try:
+        yield cluster
+    finally:
+        cluster.dry_run = None
 
 
 class Warnings(list[str]):

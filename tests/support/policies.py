@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from daypass._core import labels
 from daypass.config.models import Policy
-from daypass.identity.policy import apply_policy
+from daypass.identity.policy import apply_policy, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
+from daypass.kube.waiting import Waiter
 from daypass.render.policy import Requester, TokenRequestAttributes
 from support import identities
 from support.controlplane import ControlPlane
@@ -59,6 +60,7 @@ def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
     """The policy in force, seen by a request in a namespace that it holds."""
     held_namespace(plane, accounts=["default"])
     apply_policy(cluster, policy)
+    wait_until_enforced(Waiter(cluster, 60), policy)
 
 
 def speaking_as(requester: Requester) -> dict[str, str]:

@@ -116,7 +116,7 @@ def test_the_gate_is_not_taken_for_a_door(stack: LocalStack) -> None:
         pytest.param(["ekf"], "daypass.yaml", id="no config"),
         pytest.param(["http://ekf.example.com/kubernetes"], "http://", id="plain http"),
         pytest.param(["https://ekf.example.com"], "https://ekf.example.com", id="no path"),
-        pytest.param([SOMEWHERE, "--wait", "soon"], "soon", id="--wait"),
+        pytest.param([SOMEWHERE, "--timeout", "soon"], "soon", id="--timeout"),
         pytest.param([SOMEWHERE, "--certificate-authority", "none"], "none", id="authority"),
         pytest.param([SOMEWHERE, "--credentials", "none"], "none", id="credentials"),
         pytest.param([SOMEWHERE, "--kubeconfig", "none"], "URL", id="kubeconfig"),

@@ -23,7 +23,7 @@ stderr. [Exit codes and environment](exit-codes-and-environment.md) are the same
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """An option or an argument: how it is written, its value (`FILE`, `{text,json}`), its help."""
+    """An option or an argument: its names, what follows (` FILE`, `[=client]`), and its help."""
 
     names: tuple[str, ...]
     value: str
@@ -62,9 +62,12 @@ def _option(action: argparse.Action) -> Option:
     if action.nargs != 0:
         choices = "" if action.choices is None else f"{{{','.join(map(str, action.choices))}}}"
         value = str(action.metavar or choices or action.dest.upper())
-        value = f"[{value}]" if action.nargs == "?" else value
+        if action.nargs == "?":  # an option takes it after an equals sign only
+            value = f"[={value}]" if action.option_strings else f"[{value}]"
+        else:
+            value = f" {value}"
     text = str(action.help or "")
-    if action.choices is not None and action.metavar:
+    if action.choices is not None and action.metavar and "|" not in str(action.metavar):
         text += f": {', '.join(map(str, action.choices))}"
     return Option(
         names=tuple(action.option_strings),
@@ -82,7 +85,7 @@ def synopsis(name: str, parser: Parser) -> list[str]:
     words = []
     for actions, is_required in [*alone, *together]:
         shown = _without_common(map(_option, actions))
-        word = " | ".join(" ".join([*each.names[:1], each.value]).strip() for each in shown)
+        word = " | ".join("".join([*each.names[:1], each.value]).strip() for each in shown)
         if len(shown) > 1 and is_required:
             words.append(f"({word})")
         elif shown:
@@ -149,7 +152,7 @@ def _section(name: str, parser: Parser) -> str:
 
 def _row(option: Option) -> tuple[str, str]:
     names = ", ".join(option.names)
-    return code(f"{names} {option.value}".strip()), option.text + " (required)" * option.is_required
+    return code(f"{names}{option.value}".strip()), option.text + " (required)" * option.is_required
 
 
 def _paragraph(text: str) -> str:

@@ -76,7 +76,7 @@ def _options(parser: Parser) -> list[str]:
     lines = []
     for option in options(parser):
         names = ", ".join(option.names)
-        lines += [".TP", f".B {text(f'{names} {option.value}'.strip())}", *flow(option.text)]
+        lines += [".TP", f".B {text(f'{names}{option.value}'.strip())}", *flow(option.text)]
     return lines
 
 

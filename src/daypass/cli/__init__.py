@@ -184,7 +184,7 @@ def _run(arguments: list[str]) -> int:
             write(help_text([name], COMMANDS))
             return 0
         name, module, rest = find_subcommand(name, module, rest)
-    return run_command(name, module, rest)
+    return run_command(name, module, rest, log)
 
 
 def _report(error: Exception, words: list[str]) -> int:

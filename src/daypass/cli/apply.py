@@ -19,17 +19,21 @@ from daypass.cli.deployment import (
 from daypass.cli.options import (
     add_cluster,
     add_directory,
+    add_dry_run,
     add_output,
-    add_timeout,
+    add_wait,
     add_yes,
     tree_folder,
 )
-from daypass.cli.output import confirm, write_changes, write_data
+from daypass.cli.output import confirm, write_result
+from daypass.cli.policy.apply import wait_for_policy
 from daypass.cli.progress import progress
+from daypass.cli.verify import log_timeouts
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from daypass.cli.output_data import Applied
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
@@ -40,9 +44,11 @@ EPILOG = f"""\
 examples:
   daypass apply                                the tree in deploy/, a commit of it, the cluster
   daypass apply --dry-run                      only show what would change
+  daypass apply --dry-run=server               and let the API server check removals, too
   daypass apply --yes                          without a terminal; even if it opens more
   daypass apply --no-commit --no-wait          no git; returns once the API server has the objects
 
+Every plan asks the API server to check the objects, even with --dry-run=client: it stores nothing.
 It can be interrupted at any time: run the same command again to continue. Everything that opens
 more than is open now, including the first apply, is listed and needs confirmation. What was applied
 and is no longer in the config is removed. See
@@ -55,16 +61,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_directory(parser)
     add_yes(parser, "don't ask for confirmation, even if it opens more")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="let the API server check all of it; change nothing"
-    )
+    add_dry_run(parser)
     parser.add_argument(
         "--force-conflicts", action="store_true", help="take over fields that others have set"
     )
     parser.add_argument("--no-commit", action="store_true", help="write the tree, but don't commit")
-    parser.add_argument("--no-wait", action="store_true", help="wait for nothing, verify nothing")
+    add_wait(parser, "wait for the rollout, then verify the door", "wait for and verify nothing")
     parser.add_argument("--no-verify", action="store_true", help="wait for the rollout only")
-    add_timeout(parser, "how long to wait in total (default: 5m)")
     add_output(parser)
     add_cluster(parser)
 
@@ -76,22 +79,33 @@ def run(args: Namespace) -> int:
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
+            _check(args, config, state, plan)
             return 0
         _confirm_and_commit(args, config, state, plan)
         with progress(args, "applying it") as status:
             _execute(args, state, plan)
-            return 0 if args.no_wait else _wait(args, state, config, plan, status)
+            return _wait(args, state, config, plan, status) if args.wait else 0
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
-    if args.output != "text":
-        write_data(plan_json(plan), args.output, indent=None)
-    else:
-        write_changes(diffs(plan, whole=args.dry_run) + overview(plan))
+    shown = diffs(plan, whole=bool(args.dry_run)) + overview(plan, args.dry_run)
+    planned: Applied = {**plan_json(plan), "dryRun": args.dry_run}
+    write_result(args, planned, shown)
     log(f"{state.cluster.connection.server}: {counts(plan)}")
     for need in plan.missing:
         log(f"{name_of_need(need)} is not there: the certificate of {need.host} and its key")
     log_risks(plan, "this opens more than is open now:")
+
+
+def _check(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan) -> None:
+    from daypass.deploy.apply import check
+    from daypass.render.manifests import render_tree
+    from daypass.render.output_tree import drifts
+
+    check(state.cluster, plan, force=args.force_conflicts)
+    folder = tree_folder(args)
+    if found := drifts(folder, render_tree(config, state.facts(config))):
+        log(f"would change {len(found)} files in {folder}")
 
 
 def _confirm_and_commit(
@@ -122,7 +136,7 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     from daypass.deploy.apply import execute
 
     done = execute(state.cluster, plan, force=args.force_conflicts)
-    if args.no_wait:
+    if not args.wait:
         for need in plan.waiting:
             log(
                 f"{name_of_need(need)} is a copy of what cert-manager has not made yet",
@@ -139,7 +153,6 @@ def _wait(
 ) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.deploy.apply import (
-        Waiter,
         verify_published,
         wait_for_certificate,
         wait_for_policies,
@@ -147,17 +160,20 @@ def _wait(
     )
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
+    from daypass.kube.waiting import Waiter
 
-    waiter = Waiter(state.cluster, args.timeout, log, status.wait)
+    waiter = Waiter(state.cluster, args.timeout, status.wait)
     if plan.waiting:
         wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
         _execute(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
-            wait_for_rollout(waiter, change.ref)
-    status.show("waiting until the policy is in force")
-    _wait_for_policy(state, config, plan)
+            ready = wait_for_rollout(waiter, change.ref)
+            log(f"{change.ref}: {ready} of {ready} ready")
+    if config.policy is not None and _POLICY_KINDS & {it.ref.kind for it in plan.to_apply}:
+        status.show("waiting until the policy is in force")
+        wait_for_policy(waiter, config.policy)
     problems = wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
         log("the gate has problems:", "\n".join(problems))
@@ -166,16 +182,6 @@ def _wait(
     from daypass.verification import report
 
     findings = verify_published(waiter, config, status.show)
+    log_timeouts(args, findings)
     log("seen from outside:", report.text(findings))
     return 3 if problems or report.has_failures(findings) else 0
-
-
-def _wait_for_policy(state: ClusterState, config: Config, plan: ApplyPlan) -> None:
-    """Wait until a changed policy is in force, which takes an API server up to a second."""
-    kinds = {change.ref.kind for change in plan.to_apply}
-    if config.policy is not None and kinds & _POLICY_KINDS:
-        from daypass.identity.policy import wait_until_enforced
-
-        seen_in = wait_until_enforced(state.cluster, config.policy)
-        where = f"in force, as seen in {seen_in}" if seen_in else "installed"
-        log(f"the policy is {where}; mode {config.policy.mode}")

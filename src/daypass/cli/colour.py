@@ -82,6 +82,7 @@ def paint_lines(text: str) -> str:
     """Return diffs, changes to objects and the health of an identity, painted for stdout."""
     lines = []
     for line in text.splitlines():
-        style = next((it for start, it in _LINES.items() if line.startswith(start)), "")
+        begun = line.removeprefix("would ")
+        style = next((it for start, it in _LINES.items() if begun.startswith(start)), "")
         lines.append(paint(style, line) + "\n")
     return "".join(lines)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from daypass.cli import log, warn
 from daypass.cli.options import load_config, open_cluster
+from daypass.cli.output import did
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from daypass.deploy.remove import Removal
     from daypass.render.output_tree import Drift
     from daypass.render.prerequisites import Prerequisite
-
-_WIDTH = 9
 
 
 @contextmanager
@@ -52,16 +51,17 @@ def diffs(plan: ApplyPlan, *, whole: bool) -> str:
     return "".join(change.diff() for change in plan.changes if change.action in actions)
 
 
-def overview(plan: ApplyPlan) -> str:
+def overview(plan: ApplyPlan, dry_run: str | None = None) -> str:
     """Return a line for each object that is changed or removed, in that order."""
     changes = sorted(plan.to_apply, key=lambda change: change.ref.wave)
-    lines = _lines((change.action, str(change.ref)) for change in changes)
-    return lines + removals_overview(plan.removals)
+    lines = _lines(((change.action, str(change.ref)) for change in changes), dry_run)
+    return lines + removals_overview(plan.removals, dry_run)
 
 
-def removals_overview(removals: Sequence[Removal]) -> str:
+def removals_overview(removals: Sequence[Removal], dry_run: str | None) -> str:
     """Return a line for each removal, with the reason if the object stays."""
-    return _lines((r.action, f"{r.ref}: {r.why}" if r.why else str(r.ref)) for r in removals)
+    rows = ((r.action, f"{r.ref}: {r.why}" if r.why else str(r.ref)) for r in removals)
+    return _lines(rows, dry_run)
 
 
 def counts(plan: ApplyPlan) -> str:
@@ -106,8 +106,8 @@ def name_of_need(need: Prerequisite) -> str:
     return f"{need.kind} {need.namespace}/{need.name}"
 
 
-def _lines(rows: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"{verb:<{_WIDTH}} {what}\n" for verb, what in rows)
+def _lines(rows: Iterable[tuple[str, str]], dry_run: str | None) -> str:
+    return "".join(f"{did(dry_run, f'{verb:<9}', f'{verb:<9}')} {what}\n" for verb, what in rows)
 
 
 def log_risks(plan: ApplyPlan, headline: str) -> None:

@@ -16,7 +16,7 @@ from daypass.cli.deployment import (
     plan_json,
 )
 from daypass.cli.options import add_cluster, add_directory, add_output, tree_folder
-from daypass.cli.output import write_changes, write_data
+from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -60,12 +60,9 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:
-    if args.output != "text":
-        compared: Compared = {**files_json(files, uncommitted), **plan_json(plan)}
-        write_data(compared, args.output, indent=None)
-    else:
-        write_changes("".join(drift.diff() for drift in files))
-        write_changes(diffs(plan, whole=True) + overview(plan))
+    compared: Compared = {**files_json(files, uncommitted), **plan_json(plan)}
+    changed = "".join(drift.diff() for drift in files)
+    write_result(args, compared, changed + diffs(plan, whole=True) + overview(plan))
     from daypass.deploy.git import not_committed
 
     folder = tree_folder(args)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.cli import log
-from daypass.cli.options import add_cluster, add_output, connect
-from daypass.cli.output import write_changes, write_data
+from daypass.cli.options import add_cluster, add_dry_run, add_output, connect
+from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR",
         help="the repository's folder (default: here)",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="show the changes; write nothing")
+    add_dry_run(parser, server=False)
     parser.add_argument("--force", action="store_true", help="replace an existing daypass.yaml")
     parser.add_argument(
         "--commit", action="store_true", help="commit the changes, and nothing else, with git"
@@ -101,18 +101,22 @@ def run(args: Namespace) -> int:
     plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
     commit = None if args.dry_run else _write_and_commit(args, plan)
     steps = [] if args.dry_run else _apply_and_list_next(args, plan)
-    if args.output != "text":
-        changes = [(relpath(edit.path, args.folder), edit.diff(args.folder)) for edit in plan.edits]
-        summary: Initialized = {
-            "dryRun": args.dry_run,
-            "files": [{"path": path, "diff": diff} for path, diff in changes],
-            "commit": commit,
-            "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
-            "next": steps,
-        }
-        write_data(summary, args.output)
-    elif args.dry_run:
-        write_changes("".join(edit.diff(args.folder) for edit in plan.edits))
+    changes = [(relpath(edit.path, args.folder), edit.diff(args.folder)) for edit in plan.edits]
+    summary: Initialized = {
+        "dryRun": args.dry_run,
+        "files": [{"path": path, "diff": diff} for path, diff in changes],
+        "commit": commit,
+        "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
+        "next": steps,
+    }
+    write_result(args, summary, "".join(diff for _, diff in changes) if args.dry_run else "")
+    if args.dry_run:
+        for edit in plan.edits:
+            log(f"would {'remove' if edit.after is None else 'write'} {edit.path}")
+        if args.commit:
+            log(f"would commit: {plan.message}")
+        for overlay in plan.overlays if args.apply else ():
+            log(f"would apply {overlay.folder}")
     if steps:
         log("next:", "\n".join(steps))
     return 0

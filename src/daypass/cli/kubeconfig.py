@@ -27,7 +27,7 @@ the door's tokens, which is the API server's audience by default.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    from daypass.cli.options import add_credentials, add_output
+    from daypass.cli.options import add_credentials, add_dry_run, add_output
 
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
@@ -45,6 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_output(parser, "the format of the kubeconfig (default: json)", choices=("json", "yaml"))
     add_credentials(parser)
+    add_dry_run(parser, server=False)
 
 
 def run(args: Namespace) -> int:
@@ -52,7 +53,7 @@ def run(args: Namespace) -> int:
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.cli import log, write
     from daypass.cli.error_data import flat_yaml
-    from daypass.cli.output import as_text
+    from daypass.cli.output import as_text, did
     from daypass.client.config import FILE_VARIABLE, parse_source, read_source
     from daypass.integrations.kubeconfig import (
         check_server,
@@ -68,7 +69,7 @@ def run(args: Namespace) -> int:
     command = [*_program(), "exec-credential"]
     if file:
         command += ["--credentials", os.path.abspath(file)]
-    audience = args.audience or _issuer(source)
+    audience = args.audience or (None if args.dry_run else _issuer(source))
     if audience is not None:
         command += ["--audience", audience]
     name = args.name or f"{settings.identity.service_account}@{host}"
@@ -84,15 +85,19 @@ def run(args: Namespace) -> int:
     if args.kubeconfig_out is None:
         write(content)
     else:
-        write_new(args.kubeconfig_out, content)
+        if not args.dry_run:
+            write_new(args.kubeconfig_out, content)
         import shlex
 
         line = kubectl("--context", name, "get", "pods")
         file_out = args.kubeconfig_out
-        log(f"wrote {file_out}", f"try: KUBECONFIG={shlex.quote(file_out)} {line}")
+        wrote = did(args.dry_run, "write", "wrote")
+        log(f"{wrote} {file_out}", f"try: KUBECONFIG={shlex.quote(file_out)} {line}")
     if not file:
         log("kubectl will read the credentials from its own environment")
-    if args.audience is None:
+    if args.audience is None and args.dry_run:
+        log("would ask the door for a token, for the audience of the API server: its issuer")
+    elif args.audience is None:
         log(
             f"tokens will be for {audience or settings.audience or 'no audience yet'}"
             + (", the issuer of this door's tokens" if audience else ""),

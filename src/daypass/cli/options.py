@@ -41,11 +41,13 @@ def add_cluster(parser: ArgumentParser) -> None:
 def connect(args: Namespace) -> Cluster:
     """Return a client of the cluster that the options name; the caller closes it.
 
-    Raises KubeconfigError.
+    With --dry-run, it changes nothing. Raises KubeconfigError.
     """
     from daypass.kube.cluster import Cluster
 
-    return Cluster.open(kubeconfig=args.kubeconfig, context=args.context, namespace=args.namespace)
+    found = Cluster.open(kubeconfig=args.kubeconfig, context=args.context, namespace=args.namespace)
+    found.dry_run = getattr(args, "dry_run", None)
+    return found
 
 
 def open_cluster(args: Namespace) -> closing[Cluster]:
@@ -119,7 +121,7 @@ def tree_folder(args: Namespace) -> Path:
     return folder or Path(args.config).parent / "deploy"
 
 
-# Output and waiting
+# Output, dry runs and waiting
 
 
 def add_output(
@@ -139,9 +141,49 @@ def add_yes(parser: ArgumentParser, summary: str = "don't ask for confirmation")
     parser.add_argument("--yes", action="store_true", help=summary)
 
 
-def add_timeout(parser: ArgumentParser, summary: str) -> None:
-    """Add --timeout in seconds, five minutes by default."""
-    parser.add_argument("--timeout", type=parse_seconds, default=300, metavar="TIME", help=summary)
+def add_dry_run(parser: ArgumentParser, *, server: bool = True) -> None:
+    """Add --dry-run, whose value is client, server or (without the option) None.
+
+    `server`: whether the API server can check what the command changes.
+    """
+    choices = ("client", "server") if server else ("client",)
+    summary = "show what would be written, and write nothing"
+    if server:
+        summary = (
+            "show what would be done, and do nothing; server: the API server checks each change,"
+            " and stores none (default: client)"
+        )
+    parser.add_argument(
+        "--dry-run", nargs="?", const="client", choices=choices, metavar="|".join(choices),
+        help=summary,
+    )  # fmt: skip
+
+
+def add_wait(
+    parser: ArgumentParser,
+    wait: str,
+    no_wait: str = "return at once",
+    *,
+    default: bool = True,
+    timeout: str = "5m",
+) -> None:
+    """Add --wait and --no-wait, with what each does, and --timeout."""
+    for option, text in (("--wait", wait), ("--no-wait", no_wait)):
+        is_wait = option == "--wait"
+        parser.add_argument(
+            option, dest="wait", default=default, action="store_const", const=is_wait,
+            help=f"{text} (the default)" if is_wait is default else text,
+        )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=parse_seconds, default=timeout, metavar="TIME",
+        help=f"how long to wait in total (default: {timeout})",
+    )  # fmt: skip
+
+
+def wait_seconds(args: Namespace) -> int:
+    """Return how long to wait: 0 with --no-wait."""
+    seconds: int = args.timeout if args.wait else 0
+    return seconds
 
 
 def add_health(parser: ArgumentParser) -> None:

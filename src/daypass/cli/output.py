@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import DaypassError
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import write
 from daypass.cli.colour import paint, paint_lines
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
 
 _LONGEST_CELL_CHARACTERS = 4000
 
@@ -29,6 +32,19 @@ def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
     from daypass.render.yaml import document
 
     return document(json.loads(text), ascii_only=True)  # no tuples or enumerations
+
+
+def write_result(args: Namespace, data: object, text: str = "") -> None:
+    """Print what a command has done, or in a dry run would do: as text, `json` or `yaml`."""
+    if args.output == "text":
+        write_changes(text)
+    else:
+        write_data(data, args.output)
+
+
+def did(dry_run: str | None, verb: str, done: str) -> str:
+    """Return what was done or, in a dry run, `would` and the verb."""
+    return f"would {verb}" if dry_run else done
 
 
 def write_changes(text: str) -> None:

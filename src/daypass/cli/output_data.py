@@ -12,6 +12,7 @@ from daypass._core.reasons import Reason
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.policy import Verdict
 from daypass.identity.report import IdentityData, Named
+from daypass.kube.cluster import DryRun
 from daypass.verification.report import Finding
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
@@ -39,15 +40,15 @@ class Identities(TypedDict):
     identities: Annotated[list[IdentityData], "the identities, by namespace and name"]
 
 
-class DryRun(TypedDict):
-    dryRun: Annotated[bool, "whether this was a dry run: nothing was changed"]
+class MayBeDry(TypedDict):
+    dryRun: Annotated[DryRun | None, "where changes were checked, and none made; null: no dry run"]
 
 
-class Unauthorized(Named, DryRun):
+class Unauthorized(Named, MayBeDry):
     removed: ObjectNames
 
 
-class Rotated(Named):
+class Rotated(Named, MayBeDry):
     secret: Annotated[str, "the Secret of the new token"]
     door: Annotated[str, "the URL of the door in the credentials file"]
     credentials: Annotated[str, "the path of the credentials file that was written"]
@@ -57,21 +58,21 @@ class Rotated(Named):
     error: Annotated[None, "null: it was rotated"]
 
 
-class RotationFailed(Named):
+class RotationFailed(Named, MayBeDry):
     error: Annotated[str, "why it could not be rotated"]
 
 
-class Revoked(Named):
+class Revoked(Named, MayBeDry):
     deleted: Annotated[list[str], "the Secrets that were deleted"]
     left: Annotated[list[str], "Secrets with a token of it that daypass did not create"]
 
 
-class Deleted(Named, DryRun):
+class Deleted(Named, MayBeDry):
     deleted: ObjectNames
     left: Annotated[list[str], "objects that stay, since daypass did not create them"]
 
 
-class Reaped(DryRun):
+class Reaped(MayBeDry):
     ended: Annotated[list[str], "the identities after their deadline, as NAMESPACE/NAME"]
     deleted: ObjectNames
     errors: Annotated[list[str], "what could not be revoked, and why"]
@@ -91,7 +92,7 @@ class Explained(TypedDict):
     user: Annotated[str | None, "the user that services would see; null: it is not known"]
 
 
-class Denied(TypedDict):
+class Denied(MayBeDry):
     namespace: Annotated[str, "the namespace of the ConfigMap"]
     configMap: Annotated[str, "the ConfigMap with the deny list"]
     key: Annotated[str, "the key of the entry: `jti.JTI` or `uid.UID`"]
@@ -110,7 +111,7 @@ class AuditLine(TypedDict):
     count: NotRequired[Annotated[int, "how many events were not logged"]]
 
 
-class PolicyApplied(DryRun):
+class PolicyApplied(MayBeDry):
     objects: Annotated[list[str], "the objects of the policy, as `resource/name`"]
     mode: Annotated[str, "deny, warn or audit"]
     seenIn: Annotated[str | None, "a namespace where it was seen to deny; null: none could show it"]
@@ -151,7 +152,7 @@ class RemovedObject(_Object):
     why: Annotated[str, "why it stays; empty if it is removed or released"]
 
 
-class Removals(TypedDict):
+class Removals(MayBeDry):
     objects: Annotated[list[RemovedObject], "the objects"]
 
 
@@ -163,6 +164,10 @@ class Plan(TypedDict):
     unguarded: Annotated[list[str], "hosts that bypass the gate"]
     unseen: Annotated[list[str], "kinds that you may not list, so their routes are not known"]
     missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
+
+
+class Applied(Plan, MayBeDry):
+    """What `daypass apply` is about to do, or in a dry run would do."""
 
 
 class ChangedFile(TypedDict):
@@ -179,7 +184,7 @@ class Compared(FilesChecked, Plan):
     """What `daypass diff` finds: in the files, in git and in the cluster."""
 
 
-class Initialized(DryRun):
+class Initialized(MayBeDry):
     files: Annotated[list[ChangedFile], "the files that change"]
     commit: Annotated[str | None, "the short name of the commit; null: there is none"]
     applied: Annotated[list[str], "the folders of the overlays that were applied"]
@@ -223,7 +228,7 @@ class Error(TypedDict):
 
 
 OUTPUTS: dict[str, Any] = {
-    "apply": Plan,
+    "apply": Applied,
     "diff": Compared,
     "gate deny": Denied,
     "gate explain": Explained,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
@@ -44,6 +44,7 @@ class Parser(argparse.ArgumentParser):
         """Return the arguments in these words. Raises UsageError; SystemExit after --help."""
         refuse_renamed(self.prog.removeprefix("daypass "), words)
         self._refuse_unknown(words)
+        words = [self._with_optional_value(word) for word in words]
         self._found = argparse.Namespace()
         found, extra = self.parse_known_args(words, self._found)
         if extra:
@@ -51,6 +52,15 @@ class Parser(argparse.ArgumentParser):
                 f"`{self.prog}` takes no argument {extra[0][:40]!r}", self._help_hint()
             )
         return found
+
+    def _with_optional_value(self, word: str) -> str:
+        """Return an option without its optional value with it: it never takes the next word."""
+        action = self._option_string_actions.get(word)
+        return f"{word}={action.const}" if action and action.nargs == "?" else word
+
+    def format_help(self) -> str:
+        """Return the help; an optional value is shown after an equals sign, as it is written."""
+        return re.sub(r"(--[a-z-]+) \[(?=\w)", r"\1[=", super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError. Called by argparse, which names only some of what is missing."""
@@ -129,14 +139,17 @@ def _with_value(action: argparse.Action) -> str:
     return " ".join((*action.option_strings[-1:], str(value))).strip()
 
 
-def run_command(name: str, module: Any, arguments: list[str]) -> int:
+def run_command(name: str, module: Any, arguments: list[str], log: Callable[[str], None]) -> int:
     """Parse a command line and run the command's module; `name` is `token` or `gate serve`.
 
+    `log` gets what is true of every dry run.
     Raises MissingExtraError if a library of the module's EXTRA is not installed.
     """
     args = make_parser(name, module).parse(arguments)
     try:
         code: int = module.run(args)
+        if mode := getattr(args, "dry_run", None):
+            log(f"nothing was changed: --dry-run={mode}")
     except ModuleNotFoundError as error:
         extra: str | None = getattr(module, "EXTRA", None)
         if extra is None or (error.name or "").startswith("daypass"):

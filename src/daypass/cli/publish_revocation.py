@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import kubectl
 from daypass.cli import log, warn
+from daypass.cli.output import did
 
 if TYPE_CHECKING:
     from daypass.gate.revocation.publish_once import DeletedObject
@@ -54,8 +55,8 @@ def update_gate(cluster: Cluster, namespace: str, deleted: Iterable[DeletedObjec
     from daypass.gate.revocation.publish_once import publish_once
 
     try:
-        if publish_once(cluster, namespace, deleted):
-            log("the gate is updated, for open connections too")
+        if cluster.dry_run == "client" or publish_once(cluster, namespace, deleted):
+            log(f"{did(cluster.dry_run, 'update', 'updated')} the gate, for open connections too")
     except DaypassError as error:
         warn(
             f"the gate was not updated, and changes once its watch has seen it: {error.fact}",

@@ -43,6 +43,10 @@ RENAMED = (
         ("identity create", "identity authorize"),
         "(?:-o|--output)[ =](json|yaml)", "-o {} --dry-run=client", unless="--dry-run",
     ),  # until 0.2.0: it used to write nothing
+    Renamed(
+        ("identity create", "identity authorize"), "--dry-run (client|server)", "--dry-run={}"
+    ),
+    Renamed(("verify",), r"--wait[ =](\d.*)", "--wait --timeout {}"),
 )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
 from daypass.cli import log
 from daypass.cli.deployment import files_json
-from daypass.cli.options import add_cluster, add_config, add_output, load_config
-from daypass.cli.output import write_changes, write_data, write_objects
+from daypass.cli.options import add_cluster, add_config, add_dry_run, add_output, load_config
+from daypass.cli.output import did, write_changes, write_data, write_objects
 
 if TYPE_CHECKING:
     from daypass.render.objects import Object
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--directory", type=Path, metavar="DIR",
         help="write into this folder; files that are no longer rendered are removed",
     )  # fmt: skip
+    add_dry_run(parser, server=False)
     parser.add_argument(
         "--check", action="store_true",
         help="write nothing; show what --directory would change and what git lacks; exit code 3 if "
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             tree = render_tree(config, facts)
         if args.check:
             return _check(args, tree)
-        _write(args.directory, tree)
+        _write(args, tree)
     log("these must exist or be set in addition:", "\n".join(prerequisite_notes(config)))
     return 0
 
@@ -146,9 +147,9 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
     return 3 if found or uncommitted else 0
 
 
-def _write(folder: Path, tree: dict[str, str]) -> None:
-    from daypass.render.output_tree import write
+def _write(args: argparse.Namespace, tree: dict[str, str]) -> None:
+    from daypass.render.output_tree import drifts, write
 
-    for drift in write(folder, tree):
-        what = "removed" if drift.rendered is None else "written"
-        log(f"{what} {folder / drift.path}")
+    for drift in (drifts if args.dry_run else write)(args.directory, tree):
+        verb, done = ("remove", "removed") if drift.rendered is None else ("write", "written")
+        log(f"{did(args.dry_run, verb, done)} {args.directory / drift.path}")

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import write
+from daypass.cli import log, write
 from daypass.cli.colour import paint
 from daypass.cli.options import (
     DEFAULT_CONFIG,
     add_output,
+    add_wait,
     authority_file,
     load_config,
     open_cluster,
+    wait_seconds,
 )
 from daypass.cli.output import write_data
 from daypass.cli.progress import progress
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
     from daypass.cli.output_data import Verified
     from daypass.client.config import CredentialsConfig
     from daypass.config import Config
+    from daypass.verification.report import Findings
     from daypass.verification.target import VerificationTarget
 
 EXTRA = "admin"
 SUMMARY = "check a published door: name, certificate, the API server's own 403, nothing else"
 EPILOG = """examples:
   daypass verify                              every domain of daypass.yaml
-  daypass verify ekf --wait 10m               one of them; waits for DNS and certificates
+  daypass verify ekf --wait --timeout 10m     one of them; waits for DNS and certificates
   daypass verify https://ekf.example.com/kubernetes     without a config
   daypass verify ekf --credentials bot.json   with a real exchange, and a look at the gate
   daypass verify --kubeconfig admin.kubeconfig          and whether other hosts bypass the gate
@@ -58,26 +61,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)
-    parser.add_argument(
-        "--wait",
-        metavar="TIME",
-        help="retry failures for this long, such as 10m (default: no retry)",
-    )
+    add_wait(parser, "retry failed checks until they pass", "check once", default=False)
     add_output(parser, choices=("text", "json", "yaml", "junit"))
 
 
 def run(args: Namespace) -> int:
     """Verify; return 0, or 3 if a check fails."""
-    from daypass._core.duration import parse_seconds
     from daypass.verification import report
-    from daypass.verification.verify import Verifier
+    from daypass.verification.verify import Verifier, verify_all
 
     credentials = _credentials(args.credentials) if args.credentials else None
     with ExitStack() as stack:
         status = stack.enter_context(progress(args, "reading the config"))
         verifier = Verifier(
             credentials=credentials,
-            wait_seconds=parse_seconds(args.wait) if args.wait else 0,
+            wait_seconds=wait_seconds(args),
             waiting=status.wait,
             checking=status.show,
         )
@@ -85,12 +83,13 @@ def run(args: Namespace) -> int:
         cluster = None
         if args.kubeconfig is not None or args.context is not None:
             cluster = stack.enter_context(open_cluster(args))
-        findings = {target.name: verifier.verify(target) for target in targets}
+        findings = verify_all(verifier, targets)
         if config is not None and config.gate is not None:
             from daypass.deploy.gate_bypass import verify_gate_hosts
 
             bypasses = verify_gate_hosts(cluster, config)
             findings = {name: [*found, *bypasses] for name, found in findings.items()}
+    log_timeouts(args, findings)
     if args.output == "text":
         write(report.text(findings, paint))
     elif args.output == "junit":
@@ -99,6 +98,16 @@ def run(args: Namespace) -> int:
         verified: Verified = {"domains": {name: list(each) for name, each in findings.items()}}
         write_data(verified, args.output)
     return 3 if report.has_failures(findings) else 0
+
+
+def log_timeouts(args: Namespace, findings: Findings) -> None:
+    """Log which targets still fail after the wait."""
+    from daypass.kube.waiting import timed_out
+    from daypass.verification.report import Level
+
+    for name, found in findings.items() if args.wait else ():
+        if failed := [each for each in found if each.level is Level.FAILURE]:
+            log(timed_out(name, args.timeout, failed[0].fact), failed[0].hint)
 
 
 def _targets(

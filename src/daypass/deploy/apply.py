@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
@@ -21,15 +20,13 @@ from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, remove
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, Object
+from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.verification.report import Finding
 from daypass.verification.target import targets_of
-from daypass.verification.verify import Verifier
+from daypass.verification.verify import Verifier, verify_all
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
-_PAUSE_SECONDS = 1.0
 _LISTED = re.compile(r"\[([^\]]*)\]")
-
-T = TypeVar("T")
 
 
 def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyResult:
@@ -72,6 +69,22 @@ def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyR
     return replace(done, applied=total)
 
 
+def check(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> None:
+    """Carry out a plan in a cluster's dry run, except in namespaces that do not exist yet.
+
+    Raises ApiError.
+    """
+    new = {it.ref.name for it in plan.to_apply if it.ref.kind == "Namespace" and it.live is None}
+    changes = [change for change in plan.to_apply if change.ref.namespace not in new]
+    _apply(cluster, changes, {}, force=force)
+    if plan.namespace not in new:
+        current = next((i for i in plan.inventories if i.namespace == plan.namespace), None)
+        write_inventory(
+            cluster, current or Inventory(namespace=plan.namespace), plan.entries, plan.exposed
+        )
+    remove(cluster, plan.removals)
+
+
 def _apply(
     cluster: Cluster,
     changes: list[ObjectChange],
@@ -95,63 +108,21 @@ def _with_uids(
     }
 
 
-class NotReadyError(DaypassError):
-    """It was applied and does not work yet."""
-
-
-class Waiter:
-    """Waits until a deadline, by the cluster's clock.
-
-    `log` gets what is ready, and `show` what is waited for.
-    """
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        seconds: float,
-        log: Callable[[str], None],
-        show: Callable[[str], None],
-    ) -> None:
-        self.cluster = cluster
-        self.log = log
-        self.show = show
-        self._ends = cluster.clock.monotonic() + seconds
-        self._seconds = seconds
-
-    def left(self) -> float:
-        """Return the seconds that are left, at least 0."""
-        return max(0.0, self._ends - self.cluster.clock.monotonic())
-
-    def wait(self, check: Callable[[], T | str], hint: str) -> T:
-        """Return the first result that is not a string; show each new string.
-
-        Raises NotReadyError with the last string and `hint` after the deadline.
-        """
-        shown = ""
-        while isinstance(result := check(), str):
-            if result != shown:
-                self.show(result)
-                shown = result
-            if not self.left():
-                raise NotReadyError(f"not ready within {self._seconds:g} s: {result}", hint)
-            self.cluster.sleep(_PAUSE_SECONDS)
-        return result
-
-
 def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:
     """Wait until cert-manager has made the door's certificate. Raises NotReadyError."""
 
     def check() -> str | None:
         there = find_object(waiter.cluster, secret, metadata_only=True)
-        return None if there else f"{secret}, which cert-manager makes"
+        return None if there else "cert-manager has not made it yet"
 
-    waiter.wait(check, kubectl("describe", "certificates", "-n", secret.namespace))
+    hint = kubectl("describe", "certificates", "-n", secret.namespace)
+    waiter.wait(str(secret), check, hint)
 
 
-def wait_for_rollout(waiter: Waiter, deployment: ObjectRef) -> None:
+def wait_for_rollout(waiter: Waiter, deployment: ObjectRef) -> int:
     """Wait until all replicas are of the newest version and available, as kubectl does.
 
-    Raises NotReadyError, at once if Kubernetes has given up.
+    Returns their number. Raises NotReadyError, at once if Kubernetes has given up.
     """
     where = ("-n", deployment.namespace)
     described = kubectl("describe", "deployment", deployment.name, *where)
@@ -163,16 +134,14 @@ def wait_for_rollout(waiter: Waiter, deployment: ObjectRef) -> None:
             raise NotReadyError(f"{deployment} is gone", f"`{command('apply')}` creates it again")
         status = document.get("status") or {}
         if status.get("observedGeneration", 0) < document["metadata"].get("generation", 0):
-            return f"{deployment}: no controller has seen it yet"
+            return "no controller has seen it yet"
         for condition in status.get("conditions") or ():
             if condition.get("reason") == "ProgressDeadlineExceeded":
                 raise NotReadyError(f"{deployment}: {condition.get('message', '')}", hint)
         replicas = int(document["spec"].get("replicas", 1))
-        lacking = _lacking(status, replicas)
-        return f"{deployment}: {lacking}" if lacking else replicas
+        return _lacking(status, replicas) or replicas
 
-    ready = waiter.wait(check, hint)
-    waiter.log(f"{deployment}: {ready} of {ready} ready")
+    return waiter.wait(str(deployment), check, hint)
 
 
 def _lacking(status: Mapping[str, int], wanted: int) -> str:
@@ -200,7 +169,7 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]
     for policy in policies:
         if policy.kind == "SecurityPolicy":
             hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
-            document = waiter.wait(partial(_accepted, waiter.cluster, policy), hint)
+            document = waiter.wait(str(policy), partial(_accepted, waiter.cluster, policy), hint)
             if others := [name for name in _overriding_policies(document) if name not in own]:
                 problems.append(
                     f"{policy}: other policies replace it for {', '.join(others)}, where the gate"
@@ -214,9 +183,9 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]
 def _accepted(cluster: Cluster, policy: ObjectRef) -> Object | str:
     document = find_object(cluster, policy) or {}
     if reason := _rejection_reason(document):
-        return f"{policy}: {reason}"
+        return reason
     if not list(_conditions(document, "Accepted")):
-        return f"{policy}: Envoy Gateway has not seen it yet"
+        return "Envoy Gateway has not seen it yet"
     return document
 
 
@@ -254,7 +223,8 @@ def wait_until_gone(waiter: Waiter, removals: Sequence[Removal], done: ApplyResu
         if removal.action == "remove" and ref not in left:
             where = ("-n", ref.namespace) if ref.namespace else ()
             hint = kubectl("describe", ref.kind.lower(), ref.name, *where)
-            waiter.wait(partial(_gone, waiter.cluster, removal), hint)
+            what = f"the deletion of {ref}"
+            waiter.wait(what, partial(_gone, waiter.cluster, removal), hint)
 
 
 def _gone(cluster: Cluster, removal: Removal) -> str | None:
@@ -262,17 +232,13 @@ def _gone(cluster: Cluster, removal: Removal) -> str | None:
     if live is None or live["metadata"]["uid"] != removal.uid:
         return None
     finalizers = ", ".join(live["metadata"].get("finalizers") or ())
-    return f"{removal.ref} is going" + (f" ({finalizers})" if finalizers else "")
+    return f"it has the finalizers {finalizers}" if finalizers else "it is still there"
 
 
 def verify_published(
     waiter: Waiter, config: Config, checking: Callable[[str], object]
 ) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
-    return {
-        target.name: Verifier(
-            wait_seconds=waiter.left(), waiting=waiter.show, checking=checking
-        ).verify(target)
-        for target in targets_of(config, None, None)
-        if target.front != "envoy"
-    }
+    verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show, checking=checking)
+    targets = targets_of(config, None, None)
+    return verify_all(verifier, [target for target in targets if target.front != "envoy"])

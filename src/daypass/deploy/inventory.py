@@ -115,7 +115,7 @@ def write_inventory(
             "another apply is running, or has just finished",
             "see what is there now: " + command("diff"),
         ) from None
-    return _parse(written)
+    return inventory if cluster.dry_run else _parse(written)
 
 
 def _document(

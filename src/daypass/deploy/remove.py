@@ -167,7 +167,9 @@ def remove(cluster: Cluster, removals: Iterable[Removal]) -> ApplyResult:
     for step in _in_steps(others):
         in_parallel(lambda removal: _remove(cluster, removal), step)
     for removal in namespaces:
-        now = _keep_if_shared(cluster, removal, ()) if removal.action == "remove" else removal
+        now = removal
+        if removal.action == "remove" and not cluster.dry_run:
+            now = _keep_if_shared(cluster, removal, ())
         if now.action == "keep":
             left.append(now)
         else:
@@ -222,6 +224,8 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
                 cluster.delete(CONFIG_MAPS, INVENTORY, inventory.namespace, uid=inventory.uid)
         released = remove(cluster, last)
     except DaypassError as error:
+        if cluster.dry_run:
+            raise
         raise PartialApplyError(
             error.fact, f"{error.hint}\n`{command('remove')}` continues from there"
         ) from error

@@ -27,6 +27,7 @@ from daypass.identity.model import (
 )
 from daypass.identity.namespaces import prepare_namespace
 from daypass.identity.tokens import (
+    WAIT_SECONDS,
     current_secret,
     is_rotation_unfinished,
     live_secrets,
@@ -65,11 +66,17 @@ class CreatedIdentity:
 
 
 def create(
-    cluster: Cluster, account: Account | None, spec: IdentitySpec, *, warn: Warn
+    cluster: Cluster,
+    account: Account | None,
+    spec: IdentitySpec,
+    *,
+    warn: Warn,
+    wait_seconds: float = WAIT_SECONDS,
 ) -> CreatedIdentity:
     """Create an identity, or repair the one that exists. `account`: what has its name now.
 
-    Raises ForeignAccountError, InactiveIdentityError, NotFoundError (the namespace), ApiError.
+    Raises ForeignAccountError, InactiveIdentityError, NotFoundError (the namespace), NotReadyError
+    (no token within `wait_seconds`), ApiError.
     """
     name = spec.name
     reused = reusable_secret(cluster, account, warn)
@@ -81,12 +88,17 @@ def create(
     prepare_namespace(cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace)
     for document in documents:
         cluster.apply(document)
-    token = wait_for_token(cluster, name.namespace, secret_name)
+    token = wait_for_token(cluster, name.namespace, secret_name, wait_seconds)
     return CreatedIdentity(name=name, secret_name=secret_name, is_new=reused is None, token=token)
 
 
 def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
-    """Return an identity's objects as the API server would store them. Raises ApiError."""
+    """Return an identity's objects as the API server would store them. Raises ApiError.
+
+    In a dry run by the client, they are returned unchanged.
+    """
+    if cluster.dry_run == "client":
+        return list(documents)
     checked = []
     for document in documents:
         try:

@@ -113,8 +113,8 @@ def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
     for _ in range(_ROUNDS):
         secrets = token_secrets(cluster, name)
         ours = [secret for secret in secrets if secret.is_ours]
-        if not ours:
-            left = tuple(secret.name for secret in secrets)
+        if not ours or (cluster.dry_run and deleted):
+            left = tuple(secret.name for secret in secrets if not secret.is_ours)
             uids = tuple(deleted.values())
             return RevokedIdentity(name=name, deleted=tuple(deleted), left=left, uids=uids)
         for secret in ours:
@@ -135,7 +135,6 @@ def delete(
     name: IdentityName,
     *,
     warn: Warn,
-    dry_run: bool = False,
     show: Callable[[str], object] = lambda text: None,
 ) -> DeletedIdentity:
     """Delete everything that is part of an identity; may be repeated after an interruption.
@@ -155,22 +154,21 @@ def delete(
     foreign = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
     removed = []
     for each in owned:
-        show(f"{'found' if dry_run else 'deleting'} {each.display}")
-        if dry_run or each.remove(cluster):
+        show(f"deleting {each.display}")
+        if each.remove(cluster):
             removed.append(each)
     deleted = [each.display for each in removed]
-    if not dry_run:
-        warn_of_open_namespaces(cluster, owned, warn)
-        release_namespace(cluster, name, warn)
+    warn_of_open_namespaces(cluster, owned, warn)
+    release_namespace(cluster, name, warn)
     account_uid: str | None = None
     left = [f"secrets/{each} in {name.namespace}" for each in foreign]
     display = SERVICE_ACCOUNTS.named(name.namespace, name.name)
     if account is not None and (account.is_adopted or not account.is_ours):
         left.insert(0, display)
-        if account.is_ours and not dry_run:
+        if account.is_ours:
             _disown(cluster, account)
     elif account is not None:
-        if dry_run or cluster.delete(SERVICE_ACCOUNTS, name.name, name.namespace, uid=account.uid):
+        if cluster.delete(SERVICE_ACCOUNTS, name.name, name.namespace, uid=account.uid):
             deleted.append(display)
             account_uid = account.uid
         left = []  # the cluster deletes token Secrets whose ServiceAccount is gone
@@ -204,12 +202,19 @@ def owned_by(name: IdentityName, found: Iterable[OwnedObject]) -> list[OwnedObje
 
 
 def warn_of_open_namespaces(cluster: Cluster, removed: Iterable[OwnedObject], warn: Warn) -> None:
-    """Warn about namespaces that have lost their last AuthorizationPolicy with action ALLOW."""
-    affected = {each.namespace for each in removed if each.resource is AUTHORIZATION_POLICIES}
-    for namespace in sorted(affected):
-        if not allows_anything(cluster.list(AUTHORIZATION_POLICIES, namespace)):
+    """Warn about namespaces that lose their last AuthorizationPolicy with action ALLOW."""
+    policies = [each for each in removed if each.resource is AUTHORIZATION_POLICIES]
+    uids = {each.uid for each in policies}
+    for namespace in sorted({each.namespace for each in policies}):
+        left = [
+            each
+            for each in cluster.list(AUTHORIZATION_POLICIES, namespace)
+            if uid_of(each) not in uids
+        ]
+        if not allows_anything(left):
+            has = "would have" if cluster.dry_run else "has"
             warn(
-                f"{namespace} has no AuthorizationPolicy with action ALLOW left",
+                f"{namespace} {has} no AuthorizationPolicy with action ALLOW left",
                 "so Istio now lets all requests in: is that intended?",
             )
 

@@ -93,7 +93,7 @@ def federate(
     documents = federated_objects(federation, account)
     dry_run(cluster, documents)
     prepare_namespace(cluster, federation.name.namespace, warn)
-    for document in documents:
+    for document in () if cluster.dry_run else documents:
         cluster.apply(document)
 
 

@@ -149,13 +149,15 @@ def plan(cluster: Cluster, request: GrantRequest, *, warn: Warn) -> list[Object]
     return documents
 
 
-def apply(cluster: Cluster, documents: Sequence[Object], *, dry_run: bool = False) -> list[Object]:
+def apply(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
     """Create what was planned, after the API server has accepted a dry run of all of it.
 
     Takes over fields that another field manager has set: the objects are daypass's own.
     """
-    checked = [cluster.apply(document, dry_run=True, force=True) for document in documents]
-    return checked if dry_run else [cluster.apply(each, force=True) for each in documents]
+    if not cluster.dry_run:
+        for document in documents:
+            cluster.apply(document, dry_run=True, force=True)
+    return [cluster.apply(document, force=True) for document in documents]
 
 
 def unauthorize(
@@ -164,7 +166,6 @@ def unauthorize(
     namespaces: Sequence[str] | None,
     *,
     cluster_role: str | None = None,
-    dry_run: bool = False,
 ) -> list[str]:
     """Remove an identity's grants in these namespaces or (None) in all; return what was removed.
 
@@ -177,7 +178,7 @@ def unauthorize(
             grant = Grant(identity=identity, namespace=namespace, cluster_role=cluster_role)
             if name not in grant.names:
                 continue
-        if cluster.delete(resource, name, namespace, uid=uid_of(document), dry_run=dry_run):
+        if cluster.delete(resource, name, namespace, uid=uid_of(document)):
             removed.append(resource.named(namespace, name))
     return removed
 

@@ -47,7 +47,7 @@ def prepare_namespace(
 
 def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:
     """Remove the watcher's rights with the last identity; warn that the policy's label stays."""
-    if _revoke_watch(cluster, deleted, warn):
+    if _revoke_watch(cluster, deleted, warn) and not cluster.dry_run:
         _warn_of_label(cluster, deleted.namespace, warn)
 
 
@@ -62,11 +62,10 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
         if not enforces_policy(cluster, namespace):
             label = {"metadata": {"labels": {labels.POLICY: labels.POLICY_ENFORCED}}}
             cluster.patch(NAMESPACES, namespace, label)
-            warn(
-                f"the policy is now enforced in namespace {namespace},"
-                " for the tokens of its other ServiceAccounts, too",
-                "",
-            )
+            fact = f"the policy is now enforced in namespace {namespace},"
+            if cluster.dry_run:
+                fact = f"would label Namespace {namespace}: {labels.POLICY_SELECTOR},"
+            warn(f"{fact} for the tokens of its other ServiceAccounts, too", "")
     except ForbiddenError:
         warn(
             f"you may not label the namespace {namespace} for the policy",
@@ -138,6 +137,9 @@ def _grant_watch(
         try:
             for document in namespace_rights(namespace, each):
                 cluster.apply(document, force=True)
+        except NotFoundError:
+            if not cluster.dry_run:
+                raise  # else the RoleBinding's Role, which a dry run has not created
         except ForbiddenError as error:
             warn(f"the gate may not watch {namespace}, and will accept no token of it", error.hint)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from daypass.kube.resources import (
     Object,
     name_of,
 )
+from daypass.kube.waiting import Waiter
 from daypass.render.policy import (
     ACTIONS,
     BoundObject,
@@ -39,8 +41,6 @@ from daypass.render.policy import (
     policy_objects,
 )
 
-TIMEOUT_SECONDS = 30.0
-POLL_SECONDS = 0.1
 SETTLE_SECONDS = 2.0
 """Each API server reloads changed policies once a second (policyRefreshIntervalDefault in
 k8s.io/apiserver/pkg/admission/plugin/policy/generic)."""
@@ -96,14 +96,6 @@ class PolicyResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AppliedPolicy:
-    """The objects that were applied, and a namespace in which a request was seen to be denied."""
-
-    objects: tuple[str, ...]
-    seen_in: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyState:
     """The policy in a cluster, as it applies to one namespace.
 
@@ -150,32 +142,31 @@ class PolicyCheck:
     broken: tuple[str, ...] | None
 
 
-def apply_policy(cluster: Cluster, policy: Policy, *, dry_run: bool = False) -> AppliedPolicy:
-    """Apply the config's policy, and return once it is enforced.
+def apply_policy(cluster: Cluster, policy: Policy) -> list[str]:
+    """Apply the config's policy, and return its objects, by kind and name.
 
     Takes over fields that another field manager has set: the objects are daypass's own. Raises
-    DaypassError for fields that somebody has added, for expressions that the API server warns
-    about, and if the policy is not enforced within TIMEOUT_SECONDS.
+    DaypassError for fields that somebody has added.
     """
     require_policies(cluster)
     documents = policy_objects(policy)
     for document in documents:
-        _refuse_additions(document, cluster.apply(document, dry_run=dry_run, force=True))
-    names = tuple(cluster.resource(each).named(None, name_of(each)) for each in documents)
-    if dry_run:
-        return AppliedPolicy(objects=names)
-    return AppliedPolicy(objects=names, seen_in=wait_until_enforced(cluster, policy))
+        _refuse_additions(document, cluster.apply(document, force=True))
+    return [cluster.resource(each).named(None, name_of(each)) for each in documents]
 
 
-def wait_until_enforced(cluster: Cluster, policy: Policy) -> str | None:
+def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
     """Return once a policy that was just applied is compiled and enforced.
 
     Returns a namespace in which a request was seen to be denied, or None if none could show it.
-    Raises as `apply_policy` does.
+    Raises NotReadyError, and DaypassError for expressions that the API server warns about.
     """
-    _wait_until_compiled(cluster)
-    cluster.sleep(SETTLE_SECONDS)
-    return _wait_until_denied(cluster, policy)
+    waiter.wait(
+        "the policy", partial(_compiled, waiter.cluster),
+        "is kube-controller-manager running (validatingadmissionpolicy-status-controller)?",
+    )  # fmt: skip
+    waiter.cluster.sleep(SETTLE_SECONDS)
+    return _wait_until_denied(waiter, policy)
 
 
 def check(cluster: Cluster, policy: Policy | None, query: PolicyQuery) -> PolicyCheck:
@@ -292,31 +283,23 @@ def _refuse_additions(document: Object, applied: Object) -> None:
         )
 
 
-def _wait_until_compiled(cluster: Cluster) -> None:
-    deadline = cluster.clock.monotonic() + TIMEOUT_SECONDS
-    while True:
-        found = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-        status = found.get("status") or {}
-        warnings = (status.get("typeChecking") or {}).get("expressionWarnings") or []
-        if warnings:
-            raise DaypassError(
-                f"the API server warns about {warnings[0]['fieldRef']}: {warnings[0]['warning']}"
-            )
-        if status.get("observedGeneration") == found["metadata"]["generation"]:
-            return
-        if cluster.clock.monotonic() >= deadline:
-            raise DaypassError(
-                f"the policy is applied, but the cluster has not compiled it in"
-                f" {TIMEOUT_SECONDS:g} s",
-                "is kube-controller-manager running (validatingadmissionpolicy-status-controller)?",
-            )
-        cluster.sleep(POLL_SECONDS)
+def _compiled(cluster: Cluster) -> str | None:
+    found = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
+    status = found.get("status") or {}
+    warnings = (status.get("typeChecking") or {}).get("expressionWarnings") or []
+    if warnings:
+        raise DaypassError(
+            f"the API server warns about {warnings[0]['fieldRef']}: {warnings[0]['warning']}"
+        )
+    is_seen = status.get("observedGeneration") == found["metadata"]["generation"]
+    return None if is_seen else "it is applied, and the cluster has not compiled it yet"
 
 
-def _wait_until_denied(cluster: Cluster, policy: Policy) -> str | None:
+def _wait_until_denied(waiter: Waiter, policy: Policy) -> str | None:
     """Return a namespace where a request that breaks a rule is denied, or None if none shows it."""
     if policy.mode != "deny":
         return None
+    cluster = waiter.cluster
     labelled = cluster.list(NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True)
     for namespace in map(name_of, labelled):
         query = PolicyQuery(
@@ -325,23 +308,22 @@ def _wait_until_denied(cluster: Cluster, policy: Policy) -> str | None:
             audiences=(f"{labels.DOMAIN}/nobody",),
             lifetime_seconds=600,
         )
-        deadline = cluster.clock.monotonic() + TIMEOUT_SECONDS
+        hint = command("policy", "check", "-n", namespace, "--service-account", "default")
+        hint = f"are you exempt from it? This asks as the ServiceAccount itself:\n{hint}"
         try:
-            answer = ask(cluster, query)
-            while answer.verdict == "allowed" and cluster.clock.monotonic() < deadline:
-                cluster.sleep(POLL_SECONDS)
-                answer = ask(cluster, query)
+            answer = waiter.wait("the policy", partial(_ask_until_refused, cluster, query), hint)
         except ApiError:
             continue  # no ServiceAccount there, or no right to ask
         if answer.verdict == "denied":
             return namespace
-        if answer.verdict == "allowed":
-            raise DaypassError(
-                f"the policy is applied, but denies nothing in {namespace}",
-                "are you exempt from it? This asks as the ServiceAccount itself:\n"
-                + command("policy", "check", "-n", namespace, "--service-account", "default"),
-            )
     return None
+
+
+def _ask_until_refused(cluster: Cluster, query: PolicyQuery) -> PolicyResponse | str:
+    answer = ask(cluster, query)
+    if answer.verdict == "allowed":
+        return f"it is applied, and denies nothing in {query.namespace}"
+    return answer
 
 
 def _mode(binding: Object) -> str | None:

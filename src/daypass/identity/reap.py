@@ -68,10 +68,9 @@ def reap(
     namespace: str | None,
     *,
     warn: Warn,
-    dry_run: bool = False,
     show: Callable[[str], object] = lambda text: None,
 ) -> ReapResult:
-    """Delete what has expired in a namespace or (None) in all. `dry_run`: return what would be.
+    """Delete what has expired in a namespace or (None) in all.
 
     `show` gets each object before it is deleted.
 
@@ -88,16 +87,15 @@ def reap(
         )
         _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
         if is_past(secret.retire_after, cluster.clock):
-            _remove(cluster, retired, result, show, dry_run=dry_run)
+            _remove(cluster, retired, result, show)
     expired = _expired_identities(cluster, namespace, result)
     found = find_owned_objects(cluster, namespace, warn) if expired else []
     for name in expired:
         owned = owned_by(name, found)
         result.expired += [name.key] if owned else []
         for each in owned:
-            _remove(cluster, each, result, show, dry_run=dry_run)
-        if not dry_run:
-            warn_of_open_namespaces(cluster, owned, warn)
+            _remove(cluster, each, result, show)
+        warn_of_open_namespaces(cluster, owned, warn)
     return result
 
 
@@ -112,19 +110,14 @@ def _expired_identities(
 
 
 def _remove(
-    cluster: Cluster,
-    owned: OwnedObject,
-    result: ReapResult,
-    show: Callable[[str], object],
-    *,
-    dry_run: bool,
+    cluster: Cluster, owned: OwnedObject, result: ReapResult, show: Callable[[str], object]
 ) -> None:
-    """Remove an object (unless `dry_run`), and record the outcome."""
+    """Remove an object, and record the outcome."""
     if owned.display in result.deleted:
         return  # a retired Secret of an identity that has expired, too
-    show(f"{'found' if dry_run else 'deleting'} {owned.display}")
+    show(f"deleting {owned.display}")
     try:
-        if dry_run or owned.remove(cluster):
+        if owned.remove(cluster):
             result.deleted.append(owned.display)
             if owned.resource is SECRETS:
                 result.secrets.append((owned.namespace, owned.uid))

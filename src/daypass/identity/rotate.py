@@ -31,6 +31,7 @@ from daypass.identity.model import (
     token_secret,
 )
 from daypass.identity.tokens import (
+    WAIT_SECONDS,
     TokenSecret,
     current_secret,
     is_rotation_unfinished,
@@ -87,17 +88,20 @@ def rotate(
     *,
     deliver: Callable[[bytes], None],
     overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
+    wait_seconds: float = WAIT_SECONDS,
 ) -> Rotation:
     """Give an identity a new long-lived token. `secrets`: all Secrets that are part of it.
 
-    `deliver` gets the credentials file, and returns once it is stored. Without an overlap, the old
-    Secrets are deleted at once. Raises InactiveIdentityError, IncompleteCredentialsError.
+    `deliver` gets the credentials file, and returns once it is stored; a dry run has none. Without
+    an overlap, the old Secrets are deleted at once. Raises InactiveIdentityError,
+    IncompleteCredentialsError, NotReadyError (no token within `wait_seconds`).
     """
     settings = CredentialsSettings.of(account)
     name, clock = account.name, cluster.clock
     new, old = _new_and_old(cluster, account, live_secrets(secrets, account.uid))
-    token = wait_for_token(cluster, name.namespace, new)
-    deliver(settings.file_content(token))
+    if not cluster.dry_run:
+        token = wait_for_token(cluster, name.namespace, new, wait_seconds)
+        deliver(settings.file_content(token))
     expired = [each for each in secrets if each.name != new and is_past(each.retire_after, clock)]
     if overlap_seconds == 0:
         expired, old = [each for each in secrets if each.name != new], []
@@ -172,14 +176,20 @@ def find_targets(
 
 
 def rotate_all(
-    cluster: Cluster, targets: Sequence[RotationTarget], folder: str, *, overlap_seconds: int
+    cluster: Cluster,
+    targets: Sequence[RotationTarget],
+    folder: str,
+    *,
+    overlap_seconds: int,
+    wait_seconds: float,
 ) -> Iterator[RotationOutcome]:
     """Rotate in parallel, write `folder/NAMESPACE/NAME.json`, and yield outcomes as they come.
 
     Raises UsageError if the folder can't be created.
     """
+    namespaces = {target.account.name.namespace for target in targets}
     try:
-        for namespace in sorted({target.account.name.namespace for target in targets}):
+        for namespace in () if cluster.dry_run else sorted(namespaces):
             make_private_folder(os.path.join(folder, namespace))
     except OSError as error:
         raise UsageError(
@@ -189,7 +199,8 @@ def rotate_all(
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
     try:
         tasks = [
-            pool.submit(_rotate_one, cluster, each, folder, overlap_seconds) for each in targets
+            pool.submit(_rotate_one, cluster, each, folder, overlap_seconds, wait_seconds)
+            for each in targets
         ]
         yield from (task.result() for task in as_completed(tasks))
     finally:
@@ -197,18 +208,24 @@ def rotate_all(
 
 
 def _rotate_one(
-    cluster: Cluster, target: RotationTarget, folder: str, overlap_seconds: int
+    cluster: Cluster,
+    target: RotationTarget,
+    folder: str,
+    overlap_seconds: int,
+    wait_seconds: float,
 ) -> RotationOutcome:
     name = target.account.name
     path = os.path.join(folder, name.namespace, f"{name.name}.json")
     try:
-        check_file(path, name, now_unix=cluster.clock.unix())
+        if not cluster.dry_run or os.path.isdir(os.path.dirname(path)):
+            check_file(path, name, now_unix=cluster.clock.unix())
         rotated = rotate(
             cluster,
             target.account,
             target.secrets,
             deliver=lambda content: write_file(path, content),
             overlap_seconds=overlap_seconds,
+            wait_seconds=wait_seconds,
         )
     except DaypassError as error:
         return RotationOutcome(name=name, file=path, error=error)

@@ -12,21 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from daypass._core import labels
-from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass.identity.model import ACCOUNT_ANNOTATION, IdentityName, is_owned_by
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, TOKEN_SECRETS, Object
+from daypass.kube.waiting import Waiter
 
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 WAIT_SECONDS = 30.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.5
-
-
-class NoTokenError(DaypassError):
-    """The cluster has not put a token into a Secret."""
-
-    heals_by_itself = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,20 +104,21 @@ def is_rotation_unfinished(secret: TokenSecret, live: Iterable[TokenSecret]) -> 
     return secret.replaces in {each.name for each in live}
 
 
-def wait_for_token(cluster: Cluster, namespace: str, secret_name: str) -> Secret:
-    """Return the token that the cluster puts into a new Secret, within WAIT_SECONDS.
+def wait_for_token(
+    cluster: Cluster, namespace: str, secret_name: str, seconds: float = WAIT_SECONDS
+) -> Secret:
+    """Return the token that the cluster puts into a new Secret, within so many seconds.
 
-    Raises NoTokenError, NotFoundError.
+    Raises NotReadyError, NotFoundError.
     """
-    waited, pause = 0.0, FIRST_PAUSE_SECONDS
-    while True:
+
+    def read() -> Secret | str:
         data = cluster.get(SECRETS, secret_name, namespace).get("data") or {}
-        if data.get("token"):
-            return Secret(base64.b64decode(data["token"]).decode())
-        if waited >= WAIT_SECONDS:
-            raise NoTokenError(
-                f"Secret {secret_name} in {namespace} has no token after {WAIT_SECONDS:.0f} s",
-                "is kube-controller-manager running? The same command continues from here",
-            )
-        cluster.sleep(pause)
-        waited, pause = waited + pause, min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+        if not data.get("token"):
+            return "the cluster has put none into it"
+        return Secret(base64.b64decode(data["token"]).decode())
+
+    return Waiter(cluster, seconds).wait(
+        f"the token in Secret {namespace}/{secret_name}", read,
+        "is kube-controller-manager running? The same command continues from here",
+    )  # fmt: skip

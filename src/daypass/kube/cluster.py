@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import httpx2
 
@@ -50,12 +50,18 @@ MERGE = "application/merge-patch+json"
 JSON = "application/json"
 METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
+DryRun: TypeAlias = Literal["client", "server"]
+"""client: no change is sent. server: the API server checks each change, and stores none."""
+
 
 class Cluster:
     """A connection to one API server. Every method raises the errors of `daypass.kube.errors`.
 
-    Safe to share between threads. `close` closes its connections.
+    Safe to share between threads. `close` closes its connections. `dry_run`, to be set before any
+    request: by the client, changes return what they were given, and nothing is sent.
     """
+
+    dry_run: DryRun | None = None
 
     def __init__(
         self,
@@ -181,7 +187,7 @@ class Cluster:
         resource = self.resource(document)
         namespace = document["metadata"].get("namespace")
         what = f"create {resource.named(namespace, document['metadata'].get('name', ''))}"
-        return self.request("POST", resource.path(namespace), document, what=what)
+        return self._change("POST", resource.path(namespace), document, what=what)
 
     def apply(
         self, document: Object, *, dry_run: bool = False, force: bool = False, strict: bool = False
@@ -190,10 +196,11 @@ class Cluster:
 
         Raises ConflictError where another manager owns a field with another value, unless `force`.
         `strict`: refuse fields that the API server does not know, instead of dropping them.
+        `dry_run`: let the API server check it, and store nothing.
         """
         resource = self.resource(document)
         namespace, name = document["metadata"].get("namespace"), name_of(document)
-        return self.request(
+        return self._change(
             "PATCH",
             resource.path(namespace, name),
             document,
@@ -202,8 +209,8 @@ class Cluster:
                 "fieldManager": FIELD_MANAGER,
                 "force": str(force).lower(),
                 **({"fieldValidation": "Strict"} if strict else {}),
-                **({"dryRun": "All"} if dry_run else {}),
             },
+            dry_run=dry_run,
             what=f"apply {resource.named(namespace, name)}",
         )
 
@@ -211,7 +218,7 @@ class Cluster:
         self, resource: Resource, name: str, change: Object, namespace: str | None = None
     ) -> Object:
         """Apply a JSON merge patch; with a `resourceVersion`, only if that is still current."""
-        return self.request(
+        return self._change(
             "PATCH",
             resource.path(namespace, name),
             change,
@@ -227,7 +234,6 @@ class Cluster:
         namespace: str | None = None,
         *,
         uid: str | None = None,
-        dry_run: bool = False,
     ) -> bool:
         """Delete an object; return False if there was none.
 
@@ -235,9 +241,8 @@ class Cluster:
         """
         options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
         options |= {"preconditions": {"uid": uid}} if uid else {}
-        options |= {"dryRun": ["All"]} if dry_run else {}  # the API server ignores it in the URL
         try:
-            self.request(
+            self._change(
                 "DELETE",
                 resource.path(namespace, name),
                 options,
@@ -352,6 +357,11 @@ class Cluster:
                 "name the kubeconfig of a cluster: --kubeconfig FILE",
             )
 
+    def _change(self, method: str, path: str, body: Object, *, what: str, **more: Any) -> Object:
+        if self.dry_run == "client" and not more.get("dry_run"):
+            return body
+        return self.request(method, path, body, what=what, **more)
+
     def request(
         self,
         method: str,
@@ -362,8 +372,20 @@ class Cluster:
         content_type: str = JSON,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        dry_run: bool = False,
     ) -> Object:
-        """Send a request and return the answer; `what` names the attempt in errors."""
+        """Send a request and return the answer; `what` names the attempt in errors.
+
+        `dry_run`: the API server only checks it. In a dry run, that is so for each request but GET;
+        by the client, RuntimeError is raised for others: a command has forgotten its dry run.
+        """
+        if method != "GET" and (dry_run or self.dry_run):
+            if not dry_run and self.dry_run == "client":
+                raise RuntimeError(f"a dry run does not {what}")
+            if method == "DELETE":  # the API server ignores it in the URL
+                body = {**(body or {}), "dryRun": ["All"]}
+            else:
+                params = {**(params or {}), "dryRun": "All"}
         request = self._client.build_request(
             method,
             path,

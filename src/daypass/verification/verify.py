@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
@@ -96,6 +96,18 @@ class Prober:
             self.sleep(1.0)
             response = send(self.route, request, Deadline(self.clock, REQUEST_SECONDS))
         return response.without(*self.secrets)
+
+
+def verify_all(
+    verifier: Verifier, targets: Iterable[VerificationTarget]
+) -> dict[str, list[Finding]]:
+    """Return the findings about each target by its name; all of them share the time to wait."""
+    findings, clock = {}, verifier.clock
+    deadline = clock.monotonic() + verifier.wait_seconds
+    for target in targets:
+        left = max(0.0, deadline - clock.monotonic())
+        findings[target.name] = replace(verifier, wait_seconds=left).verify(target)
+    return findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +269,7 @@ def _check_name(target: VerificationTarget) -> Finding:
         )
         if target.dns == "external-dns":
             hint = (
-                f"ExternalDNS may need minutes after `{command('apply')}`: --wait 10m waits for it"
+                f"ExternalDNS may need minutes after `{command('apply')}`: --wait waits for it"
                 ";\nthen check its log, and whether it manages this zone"
             )
         return failure("name", f"could not resolve {address.host}", hint)

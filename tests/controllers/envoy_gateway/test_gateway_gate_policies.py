@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from daypass._core.reasons import Reason
-from daypass.deploy.apply import Waiter, wait_for_policies
+from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
+from daypass.kube.waiting import Waiter
 from daypass.render.manifests import render_objects
 from daypass.render.objects import DOOR, DOOR_TRUST, GATE, Object
 from support.clusters import admin_cluster
@@ -180,7 +181,7 @@ def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage
     def problems() -> list[str]:
         with closing(admin_cluster(stage.plane)) as cluster:
             rendered = [ObjectRef.of(value) for value in policies(config())]
-            return wait_for_policies(Waiter(cluster, 60, print, print), rendered)
+            return wait_for_policies(Waiter(cluster, 60, print), rendered)
 
     eventually("all is well", lambda: problems() == [])
     with stage.added(on_route(CORS)):

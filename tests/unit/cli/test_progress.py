@@ -11,7 +11,7 @@ import pytest
 
 from support.terminal import screen, terminal
 
-VERIFY = ("verify", "https://127.0.0.1:9/kubernetes", "--wait", "1h")
+VERIFY = ("verify", "https://127.0.0.1:9/kubernetes", "--wait", "--timeout", "1h")
 WAITING = "waiting: 127.0.0.1: no connection"
 
 

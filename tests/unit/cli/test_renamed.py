@@ -28,6 +28,9 @@ LINES = {
     "identity authorize bot --in alice --role view --output json": (
         "identity authorize bot --in alice --role view -o json --dry-run=client"
     ),
+    "identity create bot --dry-run server -n team": "identity create bot --dry-run=server -n team",
+    "verify ekf --wait 10m": "verify ekf --wait --timeout 10m",
+    "verify --wait=600 ekf": "verify --wait --timeout 600 ekf",
     "identity rotate bot -obot.json -n team": (
         "identity rotate bot --credentials-out bot.json -n team"
     ),

@@ -21,7 +21,6 @@ CREATE = {
     "bot --domain nope": "'nope'",
     "bot -o yaml": "-o yaml --dry-run=client",
     "bot -o x.json": "--credentials-out x.json",
-    "bot --dry-run=client --credentials-out x.json": "--credentials-out",
     "bot --expires 0": "0",
     "bot --expires soon": "'soon'",
     "bot --certificate-authority none": "none",

@@ -62,7 +62,7 @@ def test_the_summary_is_data(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     planned = json.loads(capsys.readouterr().out)
     init(folder, *WORDS, "-o", "json")
     done, err = capsys.readouterr()
-    assert json.loads(done) == {**planned, "dryRun": False, "next": json.loads(done)["next"]}
+    assert json.loads(done) == {**planned, "dryRun": None, "next": json.loads(done)["next"]}
     assert {each["path"] for each in planned["files"]} == set(files(folder))
     assert (planned["next"], planned["commit"]) == ([], None)
     assert all(f"  {line}\n" in err for line in json.loads(done)["next"])

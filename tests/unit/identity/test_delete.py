@@ -18,6 +18,7 @@ from support.lifecycle import (
     BOT,
     Warnings,
     accepts,
+    dry_run,
     exchange,
     foreign_account,
     grant,
@@ -79,7 +80,8 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(world: Embedd
     metadata = {"name": "bot-daypass-token", "namespace": "far"}
     world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     warnings = Warnings()
-    planned = delete(world.cluster, BOT, warn=silent, dry_run=True)
+    with dry_run(world.cluster) as cluster:
+        planned = delete(cluster, BOT, warn=silent)
     assert len(own_secrets(world.cluster)) == 1
     deleted = delete(world.cluster, BOT, warn=warnings)
     assert planned == deleted

@@ -10,7 +10,7 @@ from daypass.identity.model import find_account
 from daypass.identity.reap import reap
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, exchange, grant, make, own_secrets, silent
+from support.lifecycle import BOT, dry_run, exchange, grant, make, own_secrets, silent
 from support.messages import check
 
 DAY = 86_400
@@ -23,7 +23,8 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
     grant(world.cluster)
     assert reap(world.cluster, None, warn=silent).expired == []
     world.clock.advance(60 * DAY)
-    planned = reap(world.cluster, None, warn=silent, dry_run=True)
+    with dry_run(world.cluster) as cluster:
+        planned = reap(cluster, None, warn=silent)
     assert len(own_secrets(world.cluster)) == 1
     reaped = reap(world.cluster, None, warn=silent)
     assert planned == reaped

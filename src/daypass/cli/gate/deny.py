@@ -10,8 +10,15 @@ from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
 from daypass.cli import log
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.options import add_cluster, add_config, add_output, open_cluster, target_options
-from daypass.cli.output import write_data
+from daypass.cli.options import (
+    add_cluster,
+    add_config,
+    add_dry_run,
+    add_output,
+    open_cluster,
+    target_options,
+)
+from daypass.cli.output import did, write_result
 from daypass.cli.publish_revocation import update_gate
 
 if TYPE_CHECKING:
@@ -44,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="such as 2027-01-31T12:00:00Z (default: when the last of these tokens expires)",
     )  # fmt: skip
     parser.add_argument("--undo", action="store_true", help="remove an earlier denial")
+    add_dry_run(parser)
     add_output(parser)
     add_config(parser)
     add_cluster(parser)
@@ -60,31 +68,28 @@ def run(args: Namespace) -> int:
         )
     namespace = config.door.namespace
     with open_cluster(args) as cluster:
-        from daypass.gate.revocation.deny_list import deny, entry, remove_denial
+        from daypass.gate.revocation.deny_list import change_denial
         from daypass.render.objects import GATE_DENIED
 
-        (remove_denial if args.undo else deny)(cluster, namespace, denial)
+        key = change_denial(cluster, namespace, denial, undo=args.undo)
         is_published = update_gate(cluster, namespace)
     until = None if args.undo else _shown(denial.until_unix)
-    if args.output != "text":
-        (key,) = entry(denial)
-        denied: Denied = {
-            "namespace": namespace, "configMap": GATE_DENIED, "key": key, "until": until,
-        }  # fmt: skip
-        write_data(denied, args.output, indent=None)
+    denied: Denied = {
+        "namespace": namespace, "configMap": GATE_DENIED, "key": key, "until": until,
+        "dryRun": args.dry_run,
+    }  # fmt: skip
+    write_result(args, denied)
+    named = f"{'token' if denial.is_token else 'every token bound to'} {denial.name}"
     if until is None:
-        log(f"{_named(denial)} is no longer denied")
+        log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}")
     else:
         undo = command(
             "gate", "deny", "--jti" if denial.is_token else "--uid", denial.name, "--undo",
             *target_options(args),
         )  # fmt: skip
-        log(f"{_named(denial)} is denied until {until}", f"undo it with: {undo}")
+        done = did(args.dry_run, "deny", "denied")
+        log(f"{done} {named} until {until}", f"undo it with: {undo}")
     return 0 if is_published else 3
-
-
-def _named(denial: Denial) -> str:
-    return f"{'token' if denial.is_token else 'every token bound to'} {denial.name}"
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:

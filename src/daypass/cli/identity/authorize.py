@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, warn
-from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
-from daypass.cli.output import write_objects
+from daypass.cli.options import (
+    add_cluster,
+    add_dry_run,
+    add_identity,
+    add_output,
+    open_identity,
+)
+from daypass.cli.output import did, write_objects
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -52,9 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-istio", action="store_true", help="the cluster has no Istio: the RoleBinding alone"
     )
-    parser.add_argument(
-        "--dry-run", choices=("client", "server"), help="create nothing: show what would be created"
-    )
+    add_dry_run(parser)
     add_output(parser, "with --dry-run: print the objects")
     add_cluster(parser)
 
@@ -102,15 +106,13 @@ def run(args: Namespace) -> int:
             istio=not args.no_istio,
             accept_risks=args.yes,
         )
-        documents = plan(cluster, request, warn=warn)
-        if args.dry_run != "client":
-            documents = apply(cluster, documents, dry_run=args.dry_run == "server")
+        documents = apply(cluster, plan(cluster, request, warn=warn))
         if args.output != "text":
             write_objects(documents, args.output)
-        done = "would have" if args.dry_run else "has"
+        done = did(args.dry_run, "grant", "granted")
         for namespace in namespaces:
             names = [each for each in documents if each["metadata"]["namespace"] == namespace]
             kinds = " and ".join(each["kind"] for each in names)
             role = args.role or args.cluster_role
-            log(f"{identity} {done} {role} in {namespace}: {kinds} {names[0]['metadata']['name']}")
+            log(f"{done} {identity} {role} in {namespace}: {kinds} {names[0]['metadata']['name']}")
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
@@ -16,13 +16,16 @@ from daypass.cli.options import (
     add_cluster,
     add_credentials_out,
     add_door,
+    add_dry_run,
     add_identity,
     add_output,
+    add_wait,
     as_words,
     open_cluster,
     open_identity,
+    wait_seconds,
 )
-from daypass.cli.output import write_objects
+from daypass.cli.output import did, write_objects
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -60,9 +63,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
     )
-    parser.add_argument(
-        "--dry-run", choices=("client", "server"), help="create nothing, show what would be created"
-    )
+    add_dry_run(parser)
+    add_wait(parser, "wait until the token is there", "fail if it is not", timeout="30s")
     add_output(parser, "with --dry-run: print the objects, without any token")
     add_door(parser)
     add_cluster(parser)
@@ -70,10 +72,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Create the identity, or print its objects."""
-    if args.dry_run and args.credentials_out is not None:
-        raise UsageError("--dry-run writes no credentials", "leave --credentials-out out")
-    if args.dry_run and args.create_namespace:
-        raise UsageError("--dry-run creates nothing", "leave --create-namespace out")
     seconds = _seconds_until_expiry(args.expires)  # before any request
     door = DoorOptions(args)
     return _show(args, door, seconds) if args.dry_run else _create(args, door, seconds)
@@ -94,7 +92,7 @@ def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         if args.create_namespace:
             _create_namespace(cluster, name.namespace)
         try:
-            created = create(cluster, account, spec, warn=warn)
+            created = create(cluster, account, spec, warn=warn, wait_seconds=wait_seconds(args))
         except NotFoundError as error:
             if missing_namespace(error) != name.namespace:
                 raise
@@ -113,12 +111,19 @@ def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
     return 0
 
 
-def _create_namespace(cluster: Cluster, namespace: str) -> None:
+def _create_namespace(cluster: Cluster, namespace: str) -> bool:
+    """Create a namespace; return whether it was missing."""
     from daypass.kube.errors import AlreadyExistsError
+    from daypass.kube.resources import NAMESPACES
 
-    with suppress(AlreadyExistsError):
+    if cluster.dry_run and cluster.find(NAMESPACES, namespace) is not None:
+        return False
+    try:
         cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        log(f"created namespace {namespace}")
+    except AlreadyExistsError:
+        return False
+    log(f"{did(cluster.dry_run, 'create', 'created')} namespace {namespace}")
+    return True
 
 
 def _given(args: Namespace) -> list[str]:
@@ -172,6 +177,7 @@ def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
     """Print the objects, or log what would be created."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import dry_run, plan
+    from daypass.identity.namespaces import prepare_namespace
     from daypass.render.rbac import namespace_rights
 
     with ExitStack() as stack:
@@ -180,17 +186,22 @@ def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
         documents = plan(spec, account, secret_name, clock=clock)
         last = documents[-1]["metadata"]["name"]
-        if args.dry_run == "server" and cluster is not None:
-            documents = dry_run(cluster, documents)
         embedded = cluster is not None and cluster.is_embedded()
-        if args.output == "text" and cluster is not None and not embedded:
-            _log_missing_label(cluster, name.namespace)
+        if cluster is not None:
+            if args.create_namespace and _create_namespace(cluster, name.namespace):
+                warn("nothing in the namespace can be checked before it exists")
+            else:
+                documents = dry_run(cluster, documents)
+                prepare_namespace(
+                    cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace
+                )
         if spec.watcher_namespace is not None:
             documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
     if args.output == "text":
         for document in documents:
             metadata = document["metadata"]
             log(f"would apply {document['kind']} {metadata['namespace']}/{metadata['name']}")
+        log(f"would write {args.credentials_out or f'{args.name}.json'}")
         return 0
     if secret_name is None:
         log(
@@ -204,18 +215,6 @@ def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
             kubectl("label", "namespace", name.namespace, labels.POLICY_SELECTOR),
         )
     return 0
-
-
-def _log_missing_label(cluster: Cluster, namespace: str) -> None:
-    from daypass.identity.namespaces import enforces_policy
-    from daypass.kube.errors import ForbiddenError
-
-    with suppress(ForbiddenError):  # a user without the right to read it has none to label it
-        if not enforces_policy(cluster, namespace):
-            log(
-                f"would label Namespace {namespace}: {labels.POLICY_SELECTOR}",
-                "the policy is then enforced there, for other tokens too",
-            )
 
 
 def _existing(

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import log, warn, write_printable
-from daypass.cli.options import add_cluster, add_identity, add_output, add_yes, open_identity
-from daypass.cli.output import confirm, write_data
+from daypass.cli import log, warn
+from daypass.cli.options import (
+    add_cluster,
+    add_dry_run,
+    add_identity,
+    add_output,
+    add_yes,
+    open_identity,
+)
+from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -31,7 +38,7 @@ could not be updated.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
-    parser.add_argument("--dry-run", action="store_true", help="show what would be deleted")
+    add_dry_run(parser)
     add_yes(parser)
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
@@ -45,25 +52,19 @@ def run(args: Namespace) -> int:
         if not (args.yes or args.dry_run):
             confirm(f"delete identity {name}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
-            deleted = delete(cluster, name, warn=warn, dry_run=args.dry_run, show=status.show)
-        is_published = args.dry_run or publish_deleted(
+            deleted = delete(cluster, name, warn=warn, show=status.show)
+        is_published = publish_deleted(
             cluster,
             [(name.namespace, uid) for uid in deleted.secret_uids],
             [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
         )
-    if args.output != "text":
-        document: Deleted = {
-            "namespace": name.namespace,
-            "name": name.name,
-            "dryRun": args.dry_run,
-            "deleted": list(deleted.deleted),
-            "left": list(deleted.left),
-        }
-        write_data(document, args.output)
-    else:
-        write_printable("".join(f"{each}\n" for each in deleted.deleted))
-    would = "would be" if args.dry_run else "is"
-    log(f"identity {name} {would} deleted: {len(deleted.deleted)} objects")
+    done = did(args.dry_run, "delete", "deleted")
+    summary: Deleted = {
+        "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
+        "deleted": list(deleted.deleted), "left": list(deleted.left),
+    }  # fmt: skip
+    write_result(args, summary, "".join(f"{done} {each}\n" for each in deleted.deleted))
+    log(f"{done} identity {name}: {len(deleted.deleted)} objects")
     for each in deleted.left:
         log(f"{each} stays: daypass did not create it")
     return 0 if is_published else 3

@@ -12,11 +12,12 @@ from daypass.cli.options import (
     add_cluster,
     add_credentials_out,
     add_door,
+    add_dry_run,
     add_identity,
     add_output,
     open_identity,
 )
-from daypass.cli.output import write_data
+from daypass.cli.output import did, write_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -66,6 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
+    add_dry_run(parser)
     add_output(parser, "the configuration's format (default: yaml)", choices=("yaml", "json"))
     add_door(parser)
     add_cluster(parser)
@@ -91,11 +93,13 @@ def run(args: Namespace) -> int:
         federation = _federation(args, name, settings, authority)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
-    write_file(args.credentials_out, federation.file_content())
+    if not args.dry_run:
+        write_file(args.credentials_out, federation.file_content())
     write_data(authentication, args.output)
     log(
-        f"identity {name} is for {', '.join(federation.trusted.users)}",
-        f"credentials file: {args.credentials_out}\n"
+        f"{did(args.dry_run, 'create', 'created')} identity {name} for"
+        f" {', '.join(federation.trusted.users)}",
+        f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}\n"
         "it works once the output is the API server's --authentication-config",
     )
     return 0

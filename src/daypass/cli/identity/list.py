@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=("table", "wide", "json", "yaml"),
     )  # fmt: skip
     parser.add_argument(
+        "-w",
         "--watch",
         action="store_true",
         help="print it again after each change; json: one line each time",

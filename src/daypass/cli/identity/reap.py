@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, warn, write_printable
-from daypass.cli.options import add_cluster, add_output, open_cluster
-from daypass.cli.output import write_data, write_objects
+from daypass.cli import log, warn
+from daypass.cli.options import add_cluster, add_dry_run, add_output, open_cluster
+from daypass.cli.output import did, write_objects, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -36,7 +36,7 @@ HOME = "daypass"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be revoked")
+    add_dry_run(parser)
     add_output(parser, "the format of the summary (default: text)")
     render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
@@ -58,21 +58,16 @@ def run(args: Namespace) -> int:
 
         namespace = None if args.all_namespaces else cluster.namespace
         with progress(args, "reading identities") as status:
-            reaped = reap(cluster, namespace, warn=warn, dry_run=args.dry_run, show=status.show)
-        is_published = args.dry_run or publish_deleted(cluster, reaped.secrets)
-    if args.output != "text":
-        document: Reaped = {
-            "dryRun": args.dry_run,
-            "ended": reaped.expired,
-            "deleted": reaped.deleted,
-            "errors": [error.fact for error in reaped.errors],
-        }
-        write_data(document, args.output)
-    else:
-        write_printable("".join(f"{each}\n" for each in reaped.deleted))
+            reaped = reap(cluster, namespace, warn=warn, show=status.show)
+        is_published = publish_deleted(cluster, reaped.secrets)
+    done = did(args.dry_run, "delete", "deleted")
+    summary: Reaped = {
+        "dryRun": args.dry_run, "ended": reaped.expired, "deleted": reaped.deleted,
+        "errors": [error.fact for error in reaped.errors],
+    }  # fmt: skip
+    write_result(args, summary, "".join(f"{done} {each}\n" for each in reaped.deleted))
     for key in reaped.expired:
-        verb = "would be" if args.dry_run else "are"
-        log(f"identity {key} has expired: its tokens and grants {verb} deleted")
+        log(f"identity {key} has expired: {done} its tokens and grants")
     for error in reaped.errors:
         log(error.fact, error.hint)
     return 1 if reaped.errors else 0 if is_published else 3

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log
-from daypass.cli.options import add_cluster, add_identity, add_output, add_yes, open_identity
-from daypass.cli.output import confirm, write_data
+from daypass.cli.options import (
+    add_cluster,
+    add_dry_run,
+    add_identity,
+    add_output,
+    add_yes,
+    open_identity,
+)
+from daypass.cli.output import confirm, did, write_result
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ of it too, or the gate of the cluster could not be updated.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_identity(parser)
+    add_dry_run(parser)
     add_yes(parser)
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
@@ -42,23 +50,23 @@ def run(args: Namespace) -> int:
         from daypass.identity.model import get_identity
 
         get_identity(cluster, name)
-        if not args.yes:
+        if not (args.yes or args.dry_run):
             confirm(f"revoke all long-lived tokens of identity {name} now?")
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
-    if args.output != "text":
-        document: Revoked = {
-            "namespace": name.namespace,
-            "name": name.name,
-            "deleted": list(revoked.deleted),
-            "left": list(revoked.left),
-        }
-        write_data(document, args.output)
+    summary: Revoked = {
+        "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
+        "deleted": list(revoked.deleted), "left": list(revoked.left),
+    }  # fmt: skip
+    write_result(args, summary)
     if revoked.deleted:
+        done = did(args.dry_run, "revoke", "revoked")
         log(
-            f"identity {name} is revoked: {', '.join(revoked.deleted)}",
-            f"its long-lived token is refused now, or within {REMEMBERED_SECONDS} s if the API"
+            f"{done} identity {name}: {', '.join(revoked.deleted)}",
+            ""
+            if args.dry_run
+            else f"its long-lived token is refused now, or within {REMEMBERED_SECONDS} s if the API"
             " server has cached it;\n"
             "so are the short-lived tokens bound to it, if they are checked with TokenReview;\n"
             "a gate on another machine refuses them within a second if it watches the cluster,"

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass.cli import log, write, write_printable
-from daypass.cli.options import add_cluster, add_credentials_out, add_output, open_cluster
-from daypass.cli.output import write_data
+from daypass.cli import log, write
+from daypass.cli.options import (
+    add_cluster,
+    add_credentials_out,
+    add_dry_run,
+    add_output,
+    add_wait,
+    open_cluster,
+    wait_seconds,
+)
+from daypass.cli.output import did, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -51,6 +59,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--older-than", type=parse_seconds, metavar="TIME",
         help="only those whose token is older, such as 90d",
     )  # fmt: skip
+    add_dry_run(parser)
+    add_wait(parser, "wait until the new token is there", "fail if it is not", timeout="30s")
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
@@ -104,14 +114,16 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
             write(content.decode()) if path == "-" else write_file(path, content)
         ),
         overlap_seconds=overlap_seconds,
+        wait_seconds=wait_seconds(args),
     )
     is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in rotated.uids])
-    log(f"identity {name} is rotated: Secret {rotated.secret_name}", _ends(rotated))
+    done = did(args.dry_run, "rotate", "rotated")
+    log(f"{done} identity {name}: Secret {rotated.secret_name}", _ends(args, rotated))
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
-        log(f"credentials: {path} (mode 0600)", "hand it over, then delete it")
-    if args.output != "text":
-        write_data(_document(rotated, path), args.output)
+        written = did(args.dry_run, "write", "wrote")
+        log(f"{written} {path} (mode 0600)", "hand it over, then delete it")
+    write_result(args, _document(args, rotated, path))
     return 0 if is_published else 3
 
 
@@ -123,18 +135,20 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     folder, older_than = args.credentials_out, args.older_than or 0
     with progress(args, "reading identities") as status:
         targets = find_targets(cluster, namespace, older_than_seconds=older_than)
-        for outcome in rotate_all(cluster, targets, folder, overlap_seconds=overlap_seconds):
+        for outcome in rotate_all(
+            cluster, targets, folder, overlap_seconds=overlap_seconds,
+            wait_seconds=wait_seconds(args),
+        ):  # fmt: skip
             outcomes.append(outcome)
             status.show(f"rotated {len(outcomes)} of {len(targets)}")
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
     is_published = publish_deleted(cluster, revoked)
-    if args.output != "text":
-        write_data([_summary(outcome) for outcome in outcomes], args.output)
-    else:
-        write_printable("".join(f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes))
-    log(f"{len(outcomes) - len(failed)} of {len(outcomes)} identities are rotated")
+    lines = [f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes]
+    write_result(args, [_summary(args, outcome) for outcome in outcomes], "".join(lines))
+    done = did(args.dry_run, "rotate", "rotated")
+    log(f"{done} {len(outcomes) - len(failed)} of {len(outcomes)} identities")
     for outcome in failed:
         if outcome.error is not None:
             log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
@@ -147,16 +161,19 @@ def _result(outcome: RotationOutcome) -> str:
     return f"{outcome.file}  {outcome.rotated.door}"
 
 
-def _summary(outcome: RotationOutcome) -> Rotated | RotationFailed:
+def _summary(args: Namespace, outcome: RotationOutcome) -> Rotated | RotationFailed:
     if outcome.rotated is not None:
-        return _document(outcome.rotated, outcome.file)
+        return _document(args, outcome.rotated, outcome.file)
     name, error = outcome.name, outcome.error
     fact = error.fact if error else ""
-    return {"namespace": name.namespace, "name": name.name, "error": fact}
-
-
-def _document(rotated: Rotation, file: str) -> Rotated:
     return {
+        "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run, "error": fact,
+    }  # fmt: skip
+
+
+def _document(args: Namespace, rotated: Rotation, file: str) -> Rotated:
+    return {
+        "dryRun": args.dry_run,
         "namespace": rotated.name.namespace,
         "name": rotated.name.name,
         "secret": rotated.secret_name,
@@ -169,6 +186,7 @@ def _document(rotated: Rotation, file: str) -> Rotated:
     }
 
 
-def _ends(rotated: Rotation) -> str:
+def _ends(args: Namespace, rotated: Rotation) -> str:
+    done = did(args.dry_run, "delete", "deleted")
     lines = [f"{each} keeps working until {rotated.retire_after}" for each in rotated.retired]
-    return "\n".join([*lines, *(f"{each} is deleted" for each in rotated.deleted)])
+    return "\n".join([*lines, *(f"{done} {each}" for each in rotated.deleted)])

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 
 from daypass.cli import log
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
-from daypass.cli.options import add_cluster, add_identity, add_output, open_identity
-from daypass.cli.output import write_data
+from daypass.cli.options import (
+    add_cluster,
+    add_dry_run,
+    add_identity,
+    add_output,
+    open_identity,
+)
+from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -37,9 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     role = parser.add_mutually_exclusive_group()
     role.add_argument("--role", choices=ROLES, help="only this role")
     role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="remove nothing: show what would be removed"
-    )
+    add_dry_run(parser)
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
@@ -55,16 +59,14 @@ def run(args: Namespace) -> int:
             identity,
             namespaces,
             cluster_role=cluster_role_of(args.role, args.cluster_role),
-            dry_run=args.dry_run,
         )
-        if args.output != "text":
-            summary: Unauthorized = {
-                "namespace": identity.namespace, "name": identity.name, "dryRun": args.dry_run,
-                "removed": removed,
-            }  # fmt: skip
-            write_data(summary, args.output)
+        summary: Unauthorized = {
+            "namespace": identity.namespace, "name": identity.name, "dryRun": args.dry_run,
+            "removed": removed,
+        }  # fmt: skip
+        write_result(args, summary)
         for each in removed:
-            log(f"{'would be removed' if args.dry_run else 'removed'}: {each}")
+            log(f"{did(args.dry_run, 'remove', 'removed')} {each}")
         if not removed:
             where = "anywhere" if namespaces is None else f"in {', '.join(namespaces)}"
             log(f"{identity} has no such grant {where}")

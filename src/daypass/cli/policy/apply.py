@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass.cli import log
-from daypass.cli.options import add_cluster, add_config, add_output, open_cluster
-from daypass.cli.output import write_data
+from daypass.cli.options import (
+    add_cluster,
+    add_config,
+    add_dry_run,
+    add_output,
+    add_wait,
+    open_cluster,
+)
+from daypass.cli.output import did, write_result
 from daypass.cli.policy import load_policy
 from daypass.cli.progress import progress
 
@@ -14,12 +21,15 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from daypass.cli.output_data import PolicyApplied
+    from daypass.config import Policy
+    from daypass.kube.waiting import Waiter
 
 EXTRA = "admin"
 SUMMARY = "apply the policy to the cluster, and wait until it is in force"
 EPILOG = """examples:
   daypass policy apply
-  daypass policy apply --dry-run
+  daypass policy apply --dry-run=server        the API server checks it
+  daypass policy apply --no-wait               returns before it is in force
 
 It applies to namespaces with the label daypass.dev/policy=enforced, which `daypass identity create`
 sets.
@@ -29,9 +39,8 @@ sets.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="let the API server check it, and change nothing"
-    )
+    add_dry_run(parser)
+    add_wait(parser, "wait until it is in force", timeout="1m")
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
@@ -41,19 +50,26 @@ def run(args: Namespace) -> int:
     policy = load_policy(args.config)
     with open_cluster(args) as cluster:
         from daypass.identity.policy import apply_policy
+        from daypass.kube.waiting import Waiter
 
-        with progress(args, "applying the policy, and waiting until it is in force"):
-            applied = apply_policy(cluster, policy, dry_run=args.dry_run)
-    if args.output != "text":
-        summary: PolicyApplied = {
-            "dryRun": args.dry_run, "objects": list(applied.objects), "mode": policy.mode,
-            "seenIn": applied.seen_in,
-        }  # fmt: skip
-        write_data(summary, args.output)
-    done = "would be applied" if args.dry_run else "applied"
-    for name in applied.objects:
-        log(f"{done}: {name}")
-    if not args.dry_run:
-        where = f"in force, as seen in {applied.seen_in}" if applied.seen_in else "installed"
-        log(f"the policy is {where}; mode {policy.mode}")
+        names, seen_in = apply_policy(cluster, policy), None
+        for name in names:
+            log(f"{did(args.dry_run, 'apply', 'applied')} {name}")
+        if args.wait and not args.dry_run:
+            with progress(args, "waiting until the policy is in force") as status:
+                seen_in = wait_for_policy(Waiter(cluster, args.timeout, status.show), policy)
+    summary: PolicyApplied = {
+        "dryRun": args.dry_run, "objects": names, "mode": policy.mode, "seenIn": seen_in,
+    }  # fmt: skip
+    write_result(args, summary)
     return 0
+
+
+def wait_for_policy(waiter: Waiter, policy: Policy) -> str | None:
+    """Wait until a changed policy is in force, and log and return where. Raises NotReadyError."""
+    from daypass.identity.policy import wait_until_enforced
+
+    seen_in = wait_until_enforced(waiter, policy)
+    where = f"in force, as seen in {seen_in}" if seen_in else "installed"
+    log(f"the policy is {where}; mode {policy.mode}")
+    return seen_in

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from daypass._core.clock import utc
@@ -43,24 +42,28 @@ def entry(denial: Denial) -> dict[str, str]:
     return {f"{prefix}{denial.name}": f"{utc(denial.until_unix):%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def deny(cluster: Cluster, namespace: str, denial: Denial) -> None:
-    """Add an entry. Creates the namespace and the ConfigMap if needed.
+def change_denial(cluster: Cluster, namespace: str, denial: Denial, *, undo: bool = False) -> str:
+    """Add an entry, or remove it (`undo`), and return its key.
 
-    Raises UsageError and the errors of `daypass.kube.errors`.
+    Creates the namespace and the ConfigMap if needed. Raises UsageError and the errors of
+    `daypass.kube.errors`: NotFoundError if there is no ConfigMap to remove it from.
     """
     data = entry(denial)
+    key = next(iter(data))
+    if undo:
+        cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": {key: None}}, namespace)
+        return key
     metadata = {"name": GATE_DENIED, "namespace": namespace}
-    head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    whole = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
     if cluster.find(NAMESPACES, namespace) is None:
         cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    with suppress(AlreadyExistsError):
-        cluster.create(head)
-    cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, namespace)
-
-
-def remove_denial(cluster: Cluster, namespace: str, denial: Denial) -> None:
-    """Remove an entry, if there is one. Raises as `deny`; NotFoundError without a ConfigMap."""
-    cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": dict.fromkeys(entry(denial))}, namespace)
+        if cluster.dry_run:
+            return key  # a namespace that does not exist can hold nothing
+    try:
+        cluster.create(whole)
+    except AlreadyExistsError:
+        cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, namespace)
+    return key
 
 
 def _until(value: object) -> float:

@@ -1,0 +1,277 @@
+"""`--dry-run` of every command that writes: nothing changes in the cluster, in files or in git."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from daypass.identity.model import IdentityName
+from daypass.kube.cluster import Cluster
+from support.clusters import account_token, admin_cluster, write_kubeconfig
+from support.commands import command_parsers, writing_commands
+from support.controlplane import ADMIN_USER, ControlPlane
+from support.deadline import eventually
+from support.deploying import BOTH, ONLY_EKF, QUICK_APPLY, everything, prepared_plane
+from support.ekf import git, git_init
+from support.identities import RBAC, allow, bound_cluster_wide
+from support.kubeflow import install_kubeflow, make_profile
+from support.lifecycle import make, renew
+from support.messages import line_with
+
+GATE = """\
+cluster: {issuer: 'https://kubernetes.default.svc'}
+gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
+"""
+BOT, OLD = IdentityName(namespace="team", name="bot"), IdentityName(namespace="team", name="old")
+DOOR = "--door https://ekf.example.com/kubernetes --audience gate.example.com"
+TRUST = "--issuer https://ci.example.com --subject job --source github"
+LINES = (
+    "apply",
+    "apply --no-commit --directory other",
+    "remove",
+    "policy apply",
+    "init new --no-cluster --host a.example.com --front ingress-nginx --tls secret:x --audience g"
+    " --class-name nginx --dns none --commit",
+    "render --directory deploy",
+    "kubeconfig --server https://api.example.com --credentials bot.json --kubeconfig-out new",
+    "gate deny --jti 0b2c8d0e-5d0f",
+    "gate deny --jti denied --undo",
+    f"identity create bot -n team {DOOR} --credentials-out bot.json",
+    f"identity create new -n team {DOOR}",
+    f"identity create new -n team {DOOR} --credentials-out -",
+    f"identity create new -n nowhere {DOOR} --create-namespace",
+    f"identity create new -n unlabelled {DOOR}",
+    "identity authorize bot -n team --in PROFILE --role view",
+    "identity unauthorize bot -n team --everywhere",
+    "identity rotate bot -n team --credentials-out bot.json",
+    "identity rotate bot -n team --credentials-out - --overlap 0",
+    "identity rotate --all -A --credentials-out folder",
+    "identity revoke bot -n team",
+    "identity reap -n team",
+    "identity delete bot -n team",
+    f"identity federate ci -n team {DOOR} {TRUST} --credentials-out ci.json",
+)
+"""Command lines that would change something, at least one for each command that writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A cluster with all that the lines change, and a repository."""
+
+    plane: ControlPlane
+    cluster: Cluster
+    folder: Path
+    profile: str
+
+    def state(self) -> tuple[object, ...]:
+        files = (path for path in self.folder.rglob("*") if ".git" not in path.parts)
+        return (
+            everything(self.cluster),
+            {path: path.read_bytes() if path.is_file() else b"" for path in files},
+            git(self.folder, "rev-parse", "HEAD"),
+            git(self.folder, "status", "--porcelain", "--untracked-files=all"),
+        )
+
+    def changes_sent(self, since: int) -> list[str]:
+        """What the admin has sent since then, except for reads, once it is all in the log."""
+        self.plane.admin.get("/api/v1/namespaces/default?resourceVersion=0&limit=77")
+
+        def logged() -> list[dict[str, object]] | None:
+            events = self.plane.audit_events(since=since)
+            return events if any("limit=77" in str(it["requestURI"]) for it in events) else None
+
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in eventually("the log is written", logged)
+            if event["user"]["username"] == ADMIN_USER  # type: ignore[index]
+            and event["verb"] in ("create", "update", "patch", "delete")
+        ]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("dry-run-plane")
+    with (
+        prepared_plane(folder, (install_kubeflow,), "istio-system") as plane,
+        closing(admin_cluster(plane)) as cluster,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        repository = folder / "repository"
+        git_init(repository)
+        patch.chdir(repository)
+        patch.setenv("KUBECONFIG", str(plane.kubeconfig))
+        Path("daypass.yaml").write_text(BOTH + GATE)
+        profile = make_profile(plane)
+        for name in ("team", "unlabelled"):
+            metadata = {"name": name}
+            cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        assert main([*QUICK_APPLY, "--yes"]) == 0
+        assert main(["gate", "watch", "--once"]) == 0
+        assert main(["gate", "deny", "--jti", "denied"]) == 0
+        make(cluster, BOT)
+        authorize = f"identity authorize bot -n team --in {make_profile(plane)} --role view"
+        assert main(authorize.split()) == 0
+        renew(cluster, BOT)
+        make(cluster, OLD, deadline="2026-01-01T00:00:00Z")
+        assert main(shlex.split(f"identity create bot -n team {DOOR} --force")) == 0
+        git(repository, "add", "--all")
+        git(repository, "commit", "--quiet", "--message", "Deploy")
+        # A plan that creates, changes and removes.
+        changed = ONLY_EKF.replace("ekf.example.com", "other.example.com")
+        Path("daypass.yaml").write_text(changed + GATE)
+        yield World(plane=plane, cluster=cluster, folder=repository, profile=profile)
+
+
+@pytest.fixture
+def here(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.chdir(world.folder)
+    monkeypatch.setenv("KUBECONFIG", str(world.plane.kubeconfig))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
+    return world
+
+
+def name_in(line: str) -> tuple[str, ...]:
+    """The command that a line calls, as `command_parsers` names it."""
+    words = line.split()
+    return max((each for each in command_parsers() if words[: len(each)] == list(each)), key=len)
+
+
+def test_every_command_that_writes_has_a_line() -> None:
+    assert {name_in(line) for line in LINES} == set(writing_commands())
+
+
+@pytest.mark.parametrize("mode", ["client", "server"])
+@pytest.mark.parametrize("line", LINES)
+def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
+    here: World, line: str, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(line.replace("PROFILE", here.profile))
+    before, since = here.state(), here.plane.audit_position()
+    capsys.readouterr()
+    code = main([*words, f"--dry-run={mode}"])
+    out, err = capsys.readouterr()
+    assert here.state() == before
+    assert not re.search(r"\beyJ[\w-]+\.", out + err), "a token is printed"
+    sent = here.changes_sent(since)
+    if mode not in writing_commands()[name_in(line)]:
+        assert code == 2
+        assert "--dry-run: 'server' is not one of client" in err
+        return
+    assert code == 0, err
+    assert line_with(err, f"nothing was changed: --dry-run={mode}")
+    assert re.search(r"^(daypass: )?would ", out + err, re.M), out + err
+    if mode == "server":
+        assert sent
+    elif words[0] == "apply":  # its plan needs the API server
+        assert all("dryRun=All" in each for each in sent)
+    else:
+        assert sent == []
+
+
+@pytest.fixture
+def limited(here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The rights to read everything, and to change ServiceAccounts in one namespace."""
+    admin = here.plane.admin
+    here.cluster.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount",
+         "metadata": {"name": "reader", "namespace": "default"}}
+    )  # fmt: skip
+    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}]
+    admin.apply(f"{RBAC}/clusterroles/reader", {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "reader"}, "rules": rules,
+    })  # fmt: skip
+    reader = {"kind": "ServiceAccount", "name": "reader", "namespace": "default"}
+    token = account_token(here.plane, "default", "reader")
+    write_kubeconfig(here.plane, token, tmp_path / "reader.kubeconfig")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "reader.kubeconfig"))
+    with bound_cluster_wide(admin, "reader", reader):
+        allow(
+            admin, "team", "reader",
+            {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["patch", "list"]},
+            home="default",
+        )  # fmt: skip
+        yield
+
+
+LIMITED = {
+    "apply": "patch",
+    "remove": "delete",
+    "gate deny --jti x": "create",
+    f"identity create new -n team {DOOR}": "patch",
+    "identity authorize bot -n team --in PROFILE --role view": "patch",
+    "identity unauthorize bot -n team --everywhere": "delete",
+    "identity rotate bot -n team": "patch",
+    "identity revoke bot -n team": "delete",
+    "identity delete bot -n team": "delete",
+    "policy apply": "patch",
+}
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("line", LIMITED)
+def test_a_dry_run_by_the_server_is_refused_without_the_right(
+    here: World, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(line.replace("PROFILE", here.profile))
+    before = here.state()
+    capsys.readouterr()
+    assert main([*words, "--dry-run=server"]) == 1
+    refused = capsys.readouterr().err
+    assert f"may not {LIMITED[line]}" in refused or "forbidden" in refused, refused
+    assert "nothing was changed" not in refused
+    if words[0] != "apply":  # its plan asks the API server in any case
+        assert main([*words, "--dry-run"]) == 0, capsys.readouterr().err
+    assert here.state() == before
+
+
+@pytest.fixture
+def no_secrets(here: World) -> Iterator[None]:
+    """An admission policy that lets nobody create or delete a Secret in `team`."""
+    group, name = "/apis/admissionregistration.k8s.io/v1", "no-secrets"
+    rule = {
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "DELETE"],
+        "resources": ["secrets"],
+    }  # fmt: skip
+    admin = here.plane.admin
+    metadata = {"name": name}
+    admin.create(f"{group}/validatingadmissionpolicies", {"metadata": metadata, "spec": {
+        "failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "Secrets are frozen"}],
+    }})  # fmt: skip
+    team = {"matchLabels": {"kubernetes.io/metadata.name": "team"}}
+    admin.create(f"{group}/validatingadmissionpolicybindings", {"metadata": metadata, "spec": {
+        "policyName": name, "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": team},
+    }})  # fmt: skip
+    secret = {"metadata": {"name": "try"}}
+    path = "/api/v1/namespaces/team/secrets?dryRun=All"
+    eventually("it is in force", lambda: admin.request("POST", path, secret).code == 422)
+    yield
+    for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+        admin.delete(f"{group}/{kind}/{name}")
+    eventually("it is gone", lambda: admin.request("POST", path, secret).code == 201)
+
+
+@pytest.mark.usefixtures("no_secrets")
+@pytest.mark.parametrize(
+    "line",
+    [f"identity create new -n team {DOOR}", "identity rotate bot -n team",
+     "identity revoke bot -n team", "identity delete bot -n team"],
+)  # fmt: skip
+def test_a_dry_run_by_the_server_is_refused_by_admission(
+    here: World, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = here.state()
+    capsys.readouterr()
+    assert main([*shlex.split(line), "--dry-run=server"]) == 1
+    assert "Secrets are frozen" in capsys.readouterr().err
+    assert main([*shlex.split(line), "--dry-run"]) == 0
+    assert here.state() == before

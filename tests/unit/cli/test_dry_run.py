@@ -1,0 +1,88 @@
+"""`--dry-run` in each command that writes. `tests/cluster/test_dry_run.py` runs all of them."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from daypass.kube.cluster import DryRun
+from daypass.kube.resources import CONFIG_MAPS
+from support.commands import command_parsers, writing_commands
+from support.embedded import EmbeddedCluster
+from support.lifecycle import dry_run
+
+READ_ONLY = """
+    completion; demo; diff; exec-credential; gate explain; help; identity list; identity show;
+    policy check; policy render; token; verify; version
+"""
+"""They print. `demo` has a cluster of its own, and removes it."""
+LONG_RUNNING = "agent; gate serve; gate watch; run; up"
+"""They write for as long as they run, what their config says."""
+
+
+def test_every_command_reads_runs_or_has_a_dry_run() -> None:
+    groups = {path[:-1] for path in command_parsers()}
+    others = {tuple(each.split()) for each in f"{READ_ONLY};{LONG_RUNNING}".split(";")}
+    assert set(writing_commands()) | others == set(command_parsers()) - groups
+    assert not set(writing_commands()) & others
+
+
+@pytest.mark.parametrize("path", writing_commands(), ids=" ".join)
+def test_help_shows_the_values_as_they_are_written(path: tuple[str, ...]) -> None:
+    values = "|".join(writing_commands()[path])
+    assert command_parsers()[path].format_help().count(f"--dry-run[={values}]") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "mode"),
+    [
+        ("--dry-run bot", "bot", "client"),
+        ("bot --dry-run", "bot", "client"),
+        ("--dry-run=server bot", "bot", "server"),
+        ("--dry-run=client bot", "bot", "client"),
+        ("bot", "bot", None),
+        ("--dry-run client", "client", "client"),
+        ("--dry-run -- server", "server", "client"),
+    ],
+)
+def test_a_dry_run_never_takes_the_next_word(line: str, name: str, mode: str | None) -> None:
+    args = command_parsers()["identity", "delete"].parse(shlex.split(line))
+    assert (args.name, args.dry_run) == (name, mode)
+
+
+def config_map(**data: str) -> dict[str, object]:
+    metadata = {"name": "settings", "namespace": "team"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+@pytest.fixture
+def world() -> EmbeddedCluster:
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+    world.cluster.create(config_map(a="1"))
+    return world
+
+
+@pytest.mark.parametrize("mode", ["client", "server"])
+def test_a_client_in_a_dry_run_changes_nothing(world: EmbeddedCluster, mode: DryRun) -> None:
+    before = world.cluster.get(CONFIG_MAPS, "settings", "team")
+    with dry_run(world.cluster, mode) as cluster:
+        cluster.apply(config_map(a="2"), force=True)
+        cluster.patch(CONFIG_MAPS, "settings", {"data": {"a": "2"}}, "team")
+        cluster.create({**config_map(), "metadata": {"name": "new", "namespace": "team"}})
+        assert cluster.delete(CONFIG_MAPS, "settings", "team") is True
+    assert world.cluster.get(CONFIG_MAPS, "settings", "team") == before
+    assert world.cluster.find(CONFIG_MAPS, "new", "team") is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_change_that_a_command_forgot_in_its_dry_run_is_an_error(
+    world: EmbeddedCluster, method: str
+) -> None:
+    path = CONFIG_MAPS.path("team", "settings")
+    with (
+        dry_run(world.cluster, "client") as cluster,
+        pytest.raises(RuntimeError, match="change it"),
+    ):
+        cluster.request(method, path, {}, what="change it")
