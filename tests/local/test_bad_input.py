@@ -151,7 +151,7 @@ PLACES: dict[str, Row] = {
 }
 EXTRAS = (
     "apply", "diff", "init", "remove", "render", "verify https://a.example.com/kubernetes",
-    "demo", "up",
+    "demo", "up", "config schema", "config validate",
     "identity authorize bot --in a --role view", "identity create bot", "identity delete bot",
     "identity federate bot --issuer https://i.example.com --subject s --source github --merge f"
     " --credentials-out f",

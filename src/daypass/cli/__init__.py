@@ -18,6 +18,7 @@ COMMANDS = {
     "agent": "daypass.cli.agent",
     "apply": "daypass.cli.apply",
     "completion": "daypass.cli.completion",
+    "config": "daypass.cli.config",
     "demo": "daypass.cli.demo",
     "diff": "daypass.cli.diff",
     "exec-credential": "daypass.cli.exec_credential",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from daypass._core.reasons import Reason
+from daypass.config import Problem
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.policy import Verdict
 from daypass.identity.report import IdentityData, Named
@@ -195,6 +196,12 @@ class Verified(TypedDict):
     domains: Annotated[dict[str, list[Finding]], "the findings, by the name or URL of the domain"]
 
 
+class Validated(TypedDict):
+    valid: Annotated[bool, "whether there is no mistake in the config file"]
+    problems: Annotated[list[Problem], "the first 20 mistakes, by line and column"]
+    omitted: Annotated[int, "how many more mistakes there are"]
+
+
 class Token(TypedDict):
     token: Annotated[str, "the token. It is secret"]
     expiresAt: Annotated[str, "when it expires (RFC 3339, UTC)"]
@@ -229,6 +236,7 @@ class Error(TypedDict):
 
 OUTPUTS: dict[str, Any] = {
     "apply": Applied,
+    "config validate": Validated,
     "diff": Compared,
     "gate deny": Denied,
     "gate explain": Explained,

@@ -19,7 +19,7 @@ HELP = ("-h", "--help")
 GROUPS = {
     "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential"),
     "identities, and what their tokens may do": ("identity", "policy", "gate"),
-    "the door of a cluster": ("init", "render", "diff", "apply", "verify", "remove"),
+    "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
     "door and gate on this machine": ("up", "demo"),
     "daypass itself": ("help", "version", "completion"),
 }

@@ -6,7 +6,7 @@ among the keys; `load` turns that into file, line and column.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias
 
 from pydantic_core import PydanticCustomError
 
@@ -61,13 +61,13 @@ def expected(what: str) -> PydanticCustomError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One mistake. `line` and `column` count from 1; 0 means the file as a whole."""
+    """One mistake."""
 
-    file: str
-    line: int
-    column: int
-    message: str
-    hint: str = ""
+    file: Annotated[str, "the file"]
+    line: Annotated[int, "the line, from 1; 0: the file as a whole"]
+    column: Annotated[int, "the column, from 1; 0: the file as a whole"]
+    message: Annotated[str, "what is wrong"]
+    hint: Annotated[str, "what to write instead; may be empty"] = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -13,6 +13,12 @@ from pydantic_core import core_schema
 from daypass.config.locations import Address
 from daypass.config.models import Config
 
+ID = "urn:daypass:config:v1"
+"""A name, not an address: nobody can register a domain that editors would then ask."""
+
+EDITOR_LINE = "# yaml-language-server: $schema=daypass.schema.json"
+"""The first line of a config file: `daypass config schema` writes that file next to it."""
+
 FILE = Path(__file__).with_name("daypass.schema.json")
 
 
@@ -37,7 +43,8 @@ def json_schema() -> dict[str, Any]:
     schema = Config.model_json_schema(schema_generator=_SchemaGenerator)
     definitions = schema.pop("$defs")
     schema |= {"title": "daypass.yaml", "$defs": definitions}
-    described: dict[str, Any] = _one_line({"$schema": GenerateJsonSchema.schema_dialect, **schema})
+    head = {"$schema": GenerateJsonSchema.schema_dialect, "$id": ID}
+    described: dict[str, Any] = _one_line({**head, **schema})
     return described
 
 

@@ -13,6 +13,7 @@ import yaml
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.config import parse
+from daypass.config.schema import EDITOR_LINE
 from daypass.deploy.ekf import (
     BuildError,
     Overlay,
@@ -50,6 +51,8 @@ class NewConfig:
 def config_text(setup: NewConfig) -> str:
     """Return the text of a daypass.yaml; the same for the same setup."""
     blocks = [
+        f"{EDITOR_LINE}\n"
+        f"# Editors check this file after: {command('config', 'schema')} > daypass.schema.json\n"
         f"# Where the door is published, and for whom. `{command('render', '--help')}` says what"
         " becomes of it.\nversion: 1\n",
         *_cluster(setup),

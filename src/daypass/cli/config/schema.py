@@ -1,0 +1,31 @@
+"""`daypass config schema`: the JSON Schema of the config file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daypass.cli import write
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+EXTRA = "admin"
+SUMMARY = "print the JSON Schema of daypass.yaml, for editors"
+EPILOG = """examples:
+  daypass config schema > daypass.schema.json
+
+Editors with a YAML language server read it for a file that begins with
+  # yaml-language-server: $schema=daypass.schema.json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add no options."""
+
+
+def run(args: Namespace) -> int:
+    """Print it."""
+    from daypass.config import schema
+
+    write(schema.FILE.read_text(encoding="utf-8"))
+    return 0

@@ -1,0 +1,89 @@
+"""`daypass config`: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from daypass.cli import main
+from daypass.config import json_schema, load
+from daypass.config.schema import EDITOR_LINE
+from support.messages import check
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+VALID = "version: 1\ndomains: {a: {host: a.example.com, front: istio, tls: outside}}\n"
+WRONG = VALID.replace("istio", "isto") + "door: {replicas: 0}\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "daypass.yaml"
+
+
+def test_a_valid_file_is_reported_on_stderr_alone(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(VALID)
+    assert main(["config", "validate"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    check(err)
+
+
+def test_every_mistake_is_an_error_with_its_place(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(WRONG)
+    assert main(["config", "validate"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "daypass.yaml:2:43: " in err
+    assert "daypass.yaml:3:18: " in err
+    check(err, reason="config")
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_mistakes_are_data_with_an_output_format(
+    config: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    config.write_text(WRONG)
+    assert main(["config", "validate", "-o", output]) == 2
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = yaml.safe_load(out)
+    assert (found["valid"], found["omitted"]) == (False, 0)
+    assert [(each["line"], each["column"]) for each in found["problems"]] == [(2, 43), (3, 18)]
+    assert "istio" in found["problems"][0]["hint"]
+    config.write_text(VALID)
+    assert main(["config", "validate", "-o", output]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["valid"] is True
+
+
+def test_a_missing_file_is_not_valid(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "validate", "--config", "no.yaml", "-o", "json"]) == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["file"], problem["line"]) == ("no.yaml", 0)
+
+
+def test_the_printed_schema_is_that_of_the_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+def test_the_schema_has_a_name_that_nobody_else_can_register() -> None:
+    assert json_schema()["$id"].startswith("urn:daypass:")
+
+
+@pytest.mark.parametrize("name", ["cluster.yaml", "daypass.yaml"])
+def test_an_example_is_valid_and_names_its_schema(name: str) -> None:
+    file = EXAMPLES / name
+    load(file)
+    jsonschema.Draft202012Validator(json_schema()).validate(yaml.safe_load(file.read_text()))
+    first, second, *_ = file.read_text().splitlines()
+    assert first == EDITOR_LINE
+    assert second.endswith(f"daypass config schema > {EDITOR_LINE.rpartition('=')[2]}")
