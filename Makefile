@@ -87,7 +87,8 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
-test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## what is published: packages, images, workflows, charts (.ci/setup installs what it needs)
+test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced controlplane kubescore ## what is published: packages, images, workflows, charts (.ci/setup installs what it needs)
+	@$(BIN)/python -m tools.helm.build >/dev/null
 	$(PYTEST) --timeout=900 tests/packages
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine

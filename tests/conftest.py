@@ -33,8 +33,8 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
 
 
 TIERS_BY_DURATION = (
-    "controllers", "cluster", "local", "wire", "contract", "integrations", "agent", "compat",
-    "props", "git",
+    "controllers", "cluster", "packages", "local", "wire", "contract", "integrations", "agent",
+    "compat", "props", "git",
 )  # fmt: skip
 """The folders whose files take longest, longest first; all other tests take no time."""
 

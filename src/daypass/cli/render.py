@@ -26,6 +26,7 @@ examples:
                                                git from deploy/
   daypass render --directory deploy --check --cluster    or the cluster differs from the config
   daypass render --domain ekf                  only what publishes this domain
+  daypass render --chart charts/daypass        a Helm chart, with values for the pods alone
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition,
 and who provides it.
@@ -36,15 +37,19 @@ ONE_FILE = "manifests.yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_config(parser)
-    parser.add_argument(
+    folder = parser.add_mutually_exclusive_group()
+    folder.add_argument(
         "--directory", type=Path, metavar="DIR",
         help="write into this folder; files that are no longer rendered are removed",
     )  # fmt: skip
+    folder.add_argument(
+        "--chart", type=Path, metavar="DIR", help="write a Helm chart into this folder instead"
+    )
     add_dry_run(parser, server=False)
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; show what --directory would change and what git lacks; exit code 3 if "
-        "there is anything",
+        help="write nothing; show what --directory or --chart would change and what git lacks; exit"
+        " code 3 if there is anything",
     )  # fmt: skip
     parser.add_argument(
         "--cluster", action="store_true", help="with --check: compare with the cluster too"
@@ -66,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     if args.cluster:
         return _check_all(args)
+    from daypass.render.chart import render_chart
     from daypass.render.cluster_facts import read_facts
     from daypass.render.manifests import MARK, render_objects, render_parts, render_tree
     from daypass.render.prerequisites import prerequisite_notes
@@ -73,24 +79,35 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     facts = read_facts(config)
-    if args.directory is None:
+    folder: Path | None = args.chart or args.directory
+    if folder is None:
         if args.domain is not None:
             write_objects(_of_domain(render_parts(config, facts), args.domain), args.output)
             return 0
         write_objects(render_objects(config, facts), args.output)
     else:
-        if args.output == "yaml":
+        if args.chart is not None:
+            tree = render_chart(config, facts)
+        elif args.output == "yaml":
             tree = {ONE_FILE: MARK + stream(render_objects(config, facts))}
         else:
             tree = render_tree(config, facts)
         if args.check:
-            return _check(args, tree)
-        _write(args, tree)
-    log("these must exist or be set in addition:", "\n".join(prerequisite_notes(config)))
+            return _check(args, folder, tree)
+        _write(args, folder, tree)
+    if notes := prerequisite_notes(config):
+        log("these must exist or be set in addition:", "\n".join(notes))
     return 0
 
 
 def _check_options(args: argparse.Namespace) -> None:
+    if args.chart is not None:
+        if args.cluster or args.domain is not None or args.output is not None:
+            raise UsageError(
+                "--chart can be combined with --config, --check and --dry-run alone",
+                command("render", "--chart", str(args.chart)),
+            )
+        return
     if args.directory is None and (args.check or args.output == "tree"):
         option = "--check" if args.check else "-o tree"
         raise UsageError(f"{option} needs a folder", "name it with --directory DIR")
@@ -126,11 +143,10 @@ def _check_all(args: argparse.Namespace) -> int:
     return diff.run(args)
 
 
-def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
+def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> int:
     from daypass.deploy.git import not_committed, not_in_git
     from daypass.render.output_tree import drifts
 
-    folder: Path = args.directory
     found, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
     if args.output == "json":
         write_data(files_json(found, uncommitted), "json", indent=None)
@@ -140,16 +156,16 @@ def _check(args: argparse.Namespace, tree: dict[str, str]) -> int:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         log(
             f"in {folder}, {count} would change: it differs from the config",
-            command("render", "--directory", str(folder)),
+            command("render", "--chart" if args.chart else "--directory", str(folder)),
         )
     if uncommitted:
         log(not_committed(uncommitted), "`git status` shows them; add and commit them")
     return 3 if found or uncommitted else 0
 
 
-def _write(args: argparse.Namespace, tree: dict[str, str]) -> None:
+def _write(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> None:
     from daypass.render.output_tree import drifts, write
 
-    for drift in (drifts if args.dry_run else write)(args.directory, tree):
+    for drift in (drifts if args.dry_run else write)(folder, tree):
         verb, done = ("remove", "removed") if drift.rendered is None else ("write", "written")
-        log(f"{did(args.dry_run, verb, done)} {args.directory / drift.path}")
+        log(f"{did(args.dry_run, verb, done)} {folder / drift.path}")

@@ -76,7 +76,7 @@ class LongLivedToken(TypedDict):
     live: Annotated[bool, "whether the API server accepts it"]
 
 
-class Problem(TypedDict):
+class IdentityProblem(TypedDict):
     code: Annotated[str, "its stable code"]
     problem: Annotated[bool, "whether it is a problem; false: a note"]
     text: Annotated[str, "the finding as a sentence"]
@@ -94,7 +94,7 @@ class IdentityData(Named):
     lastUsed: Annotated[str | None, "the last date on which a token was used; null: never"]
     grants: Annotated[list[Grant], "its roles"]
     tokens: Annotated[list[LongLivedToken], "its long-lived tokens"]
-    findings: Annotated[list[Problem], "its problems, and notes about it"]
+    findings: Annotated[list[IdentityProblem], "its problems, and notes about it"]
 
 
 def json_document(health: IdentityHealth) -> IdentityData:

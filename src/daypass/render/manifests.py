@@ -94,7 +94,7 @@ def render_tree(config: Config, facts: ClusterFacts) -> dict[str, str]:
     tree: dict[str, str] = {}
     parts = render_parts(config, facts)
     for folder, objects in parts.items():
-        names = _file_names(objects)
+        names = file_names(objects)
         for name, value in zip(names, objects, strict=True):
             tree[f"{folder}/{name}"] = MARK + document(value)
         tree[f"{folder}/kustomization.yaml"] = _kustomization(names)
@@ -148,7 +148,7 @@ def _has_gate(config: Config) -> bool:
     return config.gate is not None and config.gate.engine != "envoy"
 
 
-def _file_names(objects: list[Object]) -> list[str]:
+def file_names(objects: list[Object]) -> list[str]:
     """Return a file name for each object: its kind, and its name and namespace if needed."""
     kinds = [str(value["kind"]).lower() for value in objects]
     names = [

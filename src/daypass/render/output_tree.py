@@ -1,7 +1,7 @@
-"""A rendered tree in a folder: compared, written, and cleaned of files that are no longer rendered.
+"""A rendered tree or chart in a folder: compared, written, and cleaned of what is not rendered.
 
-A file is daypass's if its first line is the mark. Other files, links, and everything outside the
-places where a tree has files are never touched.
+A file is daypass's if its first line is the mark, or in JSON its first key. Other files, links, and
+everything outside the places where a tree or chart has files are never touched.
 """
 
 import contextlib
@@ -15,7 +15,12 @@ from daypass._core.files import write_private
 from daypass._core.text import unified_diff
 from daypass.render.manifests import MARK
 
-_PLACES = ("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml", "gate/*.yaml")
+_PLACES = (
+    *("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml", "gate/*.yaml"),
+    # Of a chart.
+    *("*.schema.json", "templates/*.yaml", "objects/*.yaml", "pods/*/*.yaml"),
+)
+_MARKS = (MARK, f'{{\n  "$comment": "{MARK[2:-1]}"')
 
 
 class OccupiedError(DaypassError):
@@ -97,7 +102,7 @@ def _ours(folder: Path) -> dict[str, str]:
         path = file.relative_to(folder).as_posix()
         if _is_plain(folder, path):
             text = file.read_bytes().decode("utf-8", "replace")
-            if text.startswith(MARK):
+            if text.startswith(_MARKS):
                 found[path] = text
     return found
 
