@@ -70,6 +70,25 @@ CERT_MANAGER = Module(
     files="deploy/crds/cert-manager.io_*.yaml",
 )
 
+ARGO_CD = Module(
+    path="github.com/argoproj/argo-cd/v3",
+    version="v3.5.7",
+    sum="h1:Xm1BF+I5OgDKUG3SDK49vn2/Y5AMyaNVko+/JT08gj0=",
+    files="manifests/crds/application-crd.yaml",
+)
+FLUX_SOURCE = Module(
+    path="github.com/fluxcd/source-controller",
+    version="v1.9.6",
+    sum="h1:nG534/bI6nVpyHra7ONAk6xDB3xPsVT+EOLHZHXPrrc=",
+    files="config/crd/bases/*_gitrepositories.yaml",
+)
+FLUX_KUSTOMIZE = Module(
+    path="github.com/fluxcd/kustomize-controller",
+    version="v1.9.6",
+    sum="h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
+    files="config/crd/bases/*.yaml",
+)
+
 
 def istio_crds() -> Path:
     """A file with Istio's definitions. Raises CrdError, BuildError (no Go)."""
@@ -89,6 +108,11 @@ def envoy_gateway_crds() -> Path:
 def cert_manager_crds() -> Path:
     """cert-manager's kinds."""
     return _ensure(CERT_MANAGER)
+
+
+def gitops_crds() -> list[Path]:
+    """Files with the kinds of Argo CD and Flux that the examples have."""
+    return [_ensure(module) for module in (ARGO_CD, FLUX_SOURCE, FLUX_KUSTOMIZE)]
 
 
 def _ensure(module: Module) -> Path:

@@ -37,6 +37,12 @@ def install_cert_manager(plane: ControlPlane) -> None:
     _install(plane, crds.cert_manager_crds())
 
 
+def install_gitops(plane: ControlPlane) -> None:
+    """The kinds of Argo CD and Flux that the examples have, served when this returns."""
+    for file in crds.gitops_crds():
+        _install(plane, file)
+
+
 def _install(plane: ControlPlane, file: Path) -> None:
     wanted = {
         document["metadata"]["name"]: document for document in json.loads(file.read_text())["items"]

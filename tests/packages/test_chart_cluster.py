@@ -1,0 +1,198 @@
+"""Helm, kustomize and the examples for Argo CD and Flux, on a real API server.
+
+Helm installs, upgrades and removes the chart. The controllers of Argo CD and Flux do not run here:
+the API server checks their objects against their own definitions.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from daypass.kube.cluster import Cluster
+from daypass.render.objects import DOOR, Object
+from daypass.render.output_tree import write
+from support.admin import APPLY_PATCH
+from support.charts import CHARTS, REPOSITORY, by_key, key, run_helm, write_chart
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_cert_manager, install_gitops, install_istio
+from support.deadline import eventually
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane.start(tmp_path_factory.mktemp("chart-plane")) as running:
+        install_istio(running)
+        install_cert_manager(running)
+        install_gitops(running)
+        for name in ("istio-system", "argocd", "flux-system"):
+            running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    opened = admin_cluster(plane)
+    yield opened
+    opened.close()
+
+
+def path_of(cluster: Cluster, value: Object) -> str:
+    metadata = value["metadata"]
+    return cluster.resource(value).path(metadata.get("namespace"), metadata["name"])
+
+
+def test_helm_installs_upgrades_and_removes_the_chart(
+    plane: ControlPlane, cluster: Cluster, tmp_path: Path
+) -> None:
+    chart = write_chart(CHARTS["example"], tmp_path / "chart")
+
+    def helm(*words: str) -> None:
+        done = run_helm(
+            *words, "--namespace", "default", "--kubeconfig", str(plane.kubeconfig),
+            env={"HOME": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    objects = CHARTS["example"].objects()
+    helm("install", "daypass", str(chart))
+    for value in objects:
+        found = plane.admin.get(path_of(cluster, value))
+        assert found["metadata"]["annotations"]["meta.helm.sh/release-name"] == "daypass"
+    (door,) = [value for value in objects if key(value)[1::2] == ("Deployment", DOOR)]
+    uid = plane.admin.get(path_of(cluster, door))["metadata"]["uid"]
+
+    image = "registry.example.com/envoy:distroless-v1.40.0"
+    helm("upgrade", "daypass", str(chart), "--set", f"door.image={image},door.labels.team=a")
+    upgraded = plane.admin.get(path_of(cluster, door))
+    assert upgraded["metadata"]["uid"] == uid
+    assert upgraded["spec"]["template"]["spec"]["containers"][0]["image"] == image
+    assert upgraded["spec"]["template"]["metadata"]["labels"]["team"] == "a"
+    assert upgraded["spec"]["selector"] == door["spec"]["selector"]
+
+    helm("uninstall", "daypass")
+    for value in objects:
+        path = path_of(cluster, value)
+        eventually(f"{path} is gone", lambda: plane.admin.find(path) is None, seconds=60)  # noqa: B023 - called at once
+
+
+def examples(name: str) -> list[Object]:
+    return list(yaml.safe_load_all((EXAMPLES / name).read_text()))
+
+
+@pytest.mark.parametrize("name", ["argo-cd.yaml", "flux.yaml"])
+def test_the_examples_fit_the_definitions_of_their_controllers(
+    name: str, plane: ControlPlane, cluster: Cluster
+) -> None:
+    for value in examples(name):
+        answer = plane.admin.request(
+            "PATCH",
+            f"{path_of(cluster, value)}?fieldManager=daypass-tests&fieldValidation=Strict",
+            value,
+            headers={"Content-Type": APPLY_PATCH},
+        )
+        assert answer.code == 201, answer.body
+        assert answer.warnings == []
+
+
+def test_a_misspelt_field_of_an_example_is_found(plane: ControlPlane, cluster: Cluster) -> None:
+    (application,) = examples("argo-cd.yaml")
+    application["metadata"]["name"] = "misspelt"
+    application["spec"]["syncPolicy"]["selfHeal"] = True
+    answer = plane.admin.request(
+        "PATCH",
+        f"{path_of(cluster, application)}?fieldManager=daypass-tests&fieldValidation=Strict",
+        application,
+        headers={"Content-Type": APPLY_PATCH},
+    )
+    assert answer.code >= 400
+    assert "selfHeal" in answer.message
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository with the tree of examples/cluster.yaml in deploy/, on the branch main."""
+    folder = tmp_path / "deployments"
+    write(folder / "deploy", CHARTS["example"].tree())
+    for words in (
+        ["init", "-q", "-b", "main"],
+        ["add", "deploy"],
+        ["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "Deploy"],
+    ):
+        subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True)
+    return folder
+
+
+def kustomized(folder: Path, kustomization: dict[str, Any]) -> list[Object]:
+    folder.mkdir(exist_ok=True)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(folder)],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_GLOBAL": os.devnull},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.mark.parametrize("part", ["", "/base", "/gate", "/domains/ekf"])
+def test_the_tree_is_a_remote_base_of_kustomize(
+    repository: Path, part: str, tmp_path: Path
+) -> None:
+    resource = f"file://{repository}//deploy{part}?ref=main"
+    found = by_key(kustomized(tmp_path / "overlay", {"resources": [resource]}))
+    expected = by_key(CHARTS["example"].objects())
+    assert found.items() <= expected.items()
+    assert found
+    assert part or found == expected
+
+
+def test_the_waves_of_argo_cd_put_the_policy_first_and_what_publishes_last(
+    repository: Path, tmp_path: Path
+) -> None:
+    (application,) = examples("argo-cd.yaml")
+    source = application["spec"]["source"]
+    before = kustomized(
+        tmp_path / "before", {"resources": [f"../{repository.name}/{source['path']}"]}
+    )
+    after = by_key(
+        kustomized(
+            tmp_path / "after",
+            {"resources": [f"../{repository.name}/{source['path']}"], **source["kustomize"]},
+        )
+    )
+    waves: dict[str, set[str]] = {}
+    for each, value in by_key(before).items():
+        changed = after[each]
+        wave = changed["metadata"].get("annotations", {}).pop("argocd.argoproj.io/sync-wave", "0")
+        waves.setdefault(wave, set()).add(value["kind"])
+        if not changed["metadata"].get("annotations", True):
+            del changed["metadata"]["annotations"]
+        assert changed == value
+    assert waves["-1"] == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert waves["1"] == {"VirtualService"}
+    assert "Deployment" in waves["0"]
+
+
+def test_flux_applies_each_part_of_the_tree_after_what_it_depends_on(repository: Path) -> None:
+    parts = [value for value in examples("flux.yaml") if value["kind"] == "Kustomization"]
+    seen: list[str] = []
+    for part in parts:
+        spec = part["spec"]
+        assert (repository / spec["path"] / "kustomization.yaml").is_file()
+        assert {each["name"] for each in spec.get("dependsOn", ())} <= set(seen)
+        assert spec["wait"] is True
+        seen.append(part["metadata"]["name"])
+    root = yaml.safe_load((repository / "deploy" / "kustomization.yaml").read_text())
+    paths = {re.sub(r"^\./deploy/", "", part["spec"]["path"]) for part in parts}
+    assert paths == set(root["resources"])
