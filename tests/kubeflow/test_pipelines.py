@@ -19,7 +19,7 @@ from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.integrations.kfp import TokenCredentials
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
-from support.examples import ROOT, run_example, run_script
+from support.examples import run_example
 from support.fake_pipelines import FakePipelines
 from support.messages import raises
 
@@ -202,24 +202,3 @@ def test_the_example_uploads_a_pipeline_and_runs_it(
     )
     assert said.split()[-1] == pipelines.runs[-1]["run_id"]
     assert pipelines.calls[-1].user == daypass_identity.user
-
-
-def test_the_tutorial_runs_a_pipeline(
-    daypass_stack: LocalStack, daypass_identity: MadeIdentity, pipelines: FakePipelines,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    page = (ROOT / "docs" / "tutorials" / "guarded-kubeflow.md").read_text()
-    shown = page.partition('title="pipeline.py"\n')[2].partition("```")[0]
-    private = f'"{daypass_stack.gate}/pipeline", ssl_ca_cert="{daypass_stack.authority_file}"'
-    script = tmp_path / "pipeline.py"
-    script.write_text(shown.replace('"https://kubeflow.example.com/pipeline"', private))
-    pipelines.calls.clear()
-    said = run_script(
-        script,
-        environment={
-            "DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file),
-            "HOME": str(tmp_path),
-        },
-    )
-    assert said.split()[-1] == pipelines.runs[-1]["display_name"].split()[-1]
-    assert {call.user for call in pipelines.calls} == {daypass_identity.user}
