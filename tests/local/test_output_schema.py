@@ -17,6 +17,7 @@ from support.up_embedded import fixed_config
 
 LINES = (
     "version",
+    "config validate --config cluster.yaml",
     "policy render --config cluster.yaml",
     "render --config cluster.yaml",
     "render --config cluster.yaml --directory deploy --check",
