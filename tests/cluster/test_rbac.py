@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tools.reference.rbac import RBAC as GROUP
 from tools.reference.rbac import RULES, Rule, cluster_roles
 
 from daypass.cli import main
 from support import identities
-from support.admin import Admin, Document
-from support.clusters import account_token, write_kubeconfig
+from support.admin import Document
+from support.clerks import GROUP, kubeconfig_with
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.desk import Desk
@@ -72,7 +70,8 @@ def test_a_command_works_with_its_rules_and_reports_a_missing_one(
     for each in before:
         assert _run(desk, each, profile)[0] == 0
     rules = tuple(rule for rule in RULES[command] if rule is not omitted)
-    file = _clerk(desk, profile, cluster_roles(command, rules))
+    grants = _grants(desk, profile, cluster_roles(command, rules))
+    file = kubeconfig_with(desk.plane, desk.folder, grants)
     code, said = _run(desk, line, profile, "--kubeconfig", str(file))
     reported = [
         word for word in ("needs this rule", "you may not", "not currently held") if word in said
@@ -94,35 +93,10 @@ def _run(desk: Desk, line: tuple[str, ...], profile: str, *options: str) -> tupl
     return code, "".join(desk.output.readouterr())
 
 
-def _clerk(desk: Desk, profile: str, roles: list[Document]) -> Path:
-    """A kubeconfig of a user with these ClusterRoles, each bound where its name says."""
-    admin, name = desk.plane.admin, identities.unique("clerk")
-    admin.create("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": name}})
-    subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
-    for role in roles:
-        kind = role["metadata"]["name"].rpartition("-")[2]
-        place = {"cluster": "", "grants": f"/namespaces/{profile}"}.get(
-            kind, f"/namespaces/{desk.namespace}"
-        )
-        own = f"{role['metadata']['name']}-{name}"
-        reference = {"apiGroup": GROUP, "kind": "ClusterRole", "name": own}
-        binding = {"metadata": {"name": own}, "roleRef": reference, "subjects": [subject]}
-        admin.create(f"{identities.RBAC}/clusterroles", {**role, "metadata": {"name": own}})
-        collection = "rolebindings" if place else "clusterrolebindings"
-        admin.create(f"{identities.RBAC}{place}/{collection}", binding)
-        _wait(admin, f"system:serviceaccount:default:{name}", role, place.rpartition("/")[2])
-    file = desk.folder / f"{name}.kubeconfig"
-    write_kubeconfig(desk.plane, account_token(desk.plane, "default", name), file)
-    return file
-
-
-def _wait(admin: Admin, user: str, role: Document, namespace: str) -> None:
-    """Return when the last rule of a role is in force."""
-    rule = role["rules"][-1]
-    resource, _, subresource = rule["resources"][0].partition("/")
-    attributes = {
-        "namespace": namespace, "verb": rule["verbs"][-1], "group": rule["apiGroups"][0],
-        "resource": resource, "subresource": subresource,
-        "name": rule.get("resourceNames", [""])[0],
-    }  # fmt: skip
-    identities.wait_until_allowed(admin, user, attributes)
+def _grants(desk: Desk, profile: str, roles: list[Document]) -> list[tuple[str, list[Document]]]:
+    """The rules of ClusterRoles, each with the namespace that its name says."""
+    places = {"cluster": "", "grants": profile}
+    return [
+        (places.get(each["metadata"]["name"].rpartition("-")[2], desk.namespace), each["rules"])
+        for each in roles
+    ]

@@ -1,0 +1,115 @@
+"""The gate's programs work with the rights that are rendered, and report each missing rule."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass.cli import main
+from daypass.config import Gate, parse
+from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
+from support.admin import Document
+from support.clerks import kubeconfig_with
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+from support.serving import gate_serve
+from support.watching import identity_namespace
+
+CONFIG = """\
+version: 1
+domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
+gate: {audience: gate, check: both, image: 'registry.example.com/daypass:0.1.0'}
+"""
+HOME, TEAM = "daypass", "TEAM"
+GATE = Gate(audience="gate", check="both")
+GATE_CONFIG = parse(CONFIG.encode(), name="daypass.yaml", folder=Path())
+REVIEWS = {
+    "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]
+}  # fmt: skip
+"""What the authorizer uses of the ClusterRole system:auth-delegator."""
+Grant = tuple[str, list[Document]]
+
+
+def granted(objects: list[Document]) -> list[Grant]:
+    """The rules of Roles and ClusterRoles, and where each is in force."""
+    return [
+        (each["metadata"].get("namespace", ""), each["rules"])
+        for each in objects
+        if each["kind"] in ("Role", "ClusterRole")
+    ]
+
+
+def omissions(grants: list[Grant]) -> list[tuple[int, int] | None]:
+    """Nothing, and each rule of each role, by their numbers."""
+    return [None, *((n, m) for n, (_, rules) in enumerate(grants) for m in range(len(rules)))]
+
+
+def without(grants: list[Grant], omitted: tuple[int, int] | None) -> list[Grant]:
+    return [
+        (place, [rule for m, rule in enumerate(rules) if (n, m) != omitted])
+        for n, (place, rules) in enumerate(grants)
+    ]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ControlPlane, str]]:
+    """A control plane with one namespace of identities."""
+    with ControlPlane.start(tmp_path_factory.mktemp("rbac")) as plane:
+        install_istio(plane)
+        for name in (HOME, "istio-system"):
+            plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        namespace = identity_namespace(plane)
+        plane.make_identity(namespace)
+        yield plane, namespace
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "daypass.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+WATCH = granted([
+    *watcher_rbac(GATE_CONFIG, GATE), *namespace_rights(TEAM, HOME)
+])  # fmt: skip
+SERVE: list[Grant] = [*granted(authorizer_rbac(HOME)), ("", [REVIEWS])]
+
+
+@pytest.mark.parametrize("omitted", omissions(WATCH), ids=str)
+def test_the_watch_publishes_with_its_rules_and_reports_a_missing_one(
+    watched: tuple[ControlPlane, str],
+    folder: Path,
+    omitted: tuple[int, int] | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plane, namespace = watched
+    grants = [(place.replace(TEAM, namespace), rules) for place, rules in without(WATCH, omitted)]
+    file = kubeconfig_with(plane, folder, grants)
+    code = main(["gate", "watch", "--once", "--kubeconfig", str(file)])
+    said = "".join(capsys.readouterr())
+    assert ("needs this rule" in said) is (omitted is not None), said
+    assert code == 0 or omitted is not None, said
+
+
+@pytest.mark.parametrize("omitted", omissions(SERVE), ids=str)
+def test_the_authorizer_is_ready_with_its_rules_and_reports_a_missing_one(
+    watched: tuple[ControlPlane, str], folder: Path, omitted: tuple[int, int] | None
+) -> None:
+    plane, _ = watched
+    file = kubeconfig_with(plane, folder, without(SERVE, omitted))
+    watch = kubeconfig_with(plane, folder, without(WATCH[:-1], None))
+    assert main(["gate", "watch", "--once", "--kubeconfig", str(watch)]) in (0, 3)  # a list
+    with gate_serve(folder, "--listen", "unix:a.sock", "--kubeconfig", str(file)) as served:
+        if omitted is None:
+            url = f"http://{served.status}/readyz"
+            eventually("it is ready", lambda: urllib.request.urlopen(url, timeout=20).status == 200)
+        else:
+            log = served.child.log
+            reported = re.compile("needs this rule|may not create TokenReviews")
+            eventually("it is reported", lambda: reported.search(log.read_text()))
