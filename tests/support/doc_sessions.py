@@ -29,7 +29,7 @@ HOME = "/home/me"
 """The reader's home, as pages show it; the checkout is in its folder `daypass`."""
 SECRET = "7q0zk3vr9b2mx5c8w1td"
 """The random part of a Secret's name, as pages show it: commands get the one printed last."""
-SECONDS = 90
+SECONDS, READY_SECONDS = 90, 30
 NO_HOSTS: Mapping[str, str] = {}
 
 
@@ -224,13 +224,13 @@ def _follow_running(command: Command, running: Running, terminal: Session) -> It
     shown = command.output or ("...", "daypass: Ctrl-C stops it")
 
     def agrees() -> bool:
-        if Path(f"/proc/{running.number}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            raise TimeoutError("it has ended")
+        if not Path(f"/proc/{running.number}/exe").exists():  # a zombie has none, too
+            raise RuntimeError("it has ended")
         return not mistake_in(shown, terminal.printed_by(running))
 
     try:
-        eventually(f"{running.code} prints this", agrees, seconds=30)
-    except TimeoutError:
+        eventually(f"{running.code} prints this", agrees, seconds=READY_SECONDS)
+    except (TimeoutError, RuntimeError):
         mistake = mistake_in(shown, terminal.printed_by(running))
         yield f"{command.place}: `{running.code}` prints something else:\n{mistake}"
 

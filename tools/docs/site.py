@@ -7,6 +7,7 @@ of the top folder are below `project/`, and files and folders that a page links 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -17,6 +18,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 from tools.docs.pages import GLOBS, ROOT, all_pages, slug
+
+COMMENTS = re.compile(r"\A(<!--.*?-->\s*)+|^ *<!-- docs: .*?-->\n", re.DOTALL | re.MULTILINE)
+"""What only authors see: comments above the title, and those about blocks."""
 
 LANGUAGES = {".service": "ini", ".md": "markdown", "": "text"}
 """How a file is coloured, where its suffix is not the name of its language."""
@@ -100,8 +104,12 @@ class _LinkProcessor(Treeprocessor):  # type: ignore[misc]
                     element.set(name, f"{there}#{anchor}" if anchor else there)
 
 
-def on_page_markdown(markdown: str, page: Page, **_: Any) -> None:
-    """Remember which page is rendered, and which are none of the repository."""
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Return a page without its comments: MkDocs takes a title only from the first line.
+
+    Remember which page is rendered, and which are none of the repository.
+    """
     path = page.file.src_uri
     known = {site_path(ROOT / each.path): ROOT / each.path for each in all_pages()}
     _Links.page = known.get(path)
+    return COMMENTS.sub("", markdown)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
 from markdown_it import MarkdownIt
-from tools.docs.pages import ROOT, Page, all_pages
+from tools.docs.pages import ROOT, Page, all_pages, slug
 
 from support.documented import report
 
@@ -62,13 +63,19 @@ class Article(HTMLParser):
 def test_the_site_has_the_same_text_as_the_repository(page: Page, site: Path) -> None:
     inside = page.path.is_relative_to("docs")
     name = page.path.relative_to("docs") if inside else Path("project") / page.path.name.lower()
-    article = Article((site / name.with_suffix(".html")).read_text())
+    html = (site / name.with_suffix(".html")).read_text()
+    article = Article(html)
     tokens = MarkdownIt("commonmark").enable("table").parse((ROOT / page.path).read_text())
     expected = Counter(ELEMENTS[token.type] for token in tokens if token.type in ELEMENTS)
     assert {name: article.elements[name] for name in ELEMENTS.values()} == {
         name: expected[name] for name in ELEMENTS.values()
     }
     assert set(page.anchors) <= article.anchors
+    whole = unescape(html.partition("<title>")[2].partition("</title>")[0])
+    title = whole.removesuffix(" - daypass")
+    # The page's first heading, unless the navigation has another title.
+    assert slug(title) == page.anchors[0] or f"- {title}: " in (ROOT / "mkdocs.yml").read_text()
+    assert "<!-- docs:" not in html
 
 
 def test_every_page_is_readable_on_a_phone_and_on_a_desktop_without_a_network(site: Path) -> None:
