@@ -14,7 +14,7 @@ SUMMARY = "print the JSON Schema of daypass.yaml, for editors"
 EPILOG = """examples:
   daypass config schema > daypass.schema.json
 
-Editors with a YAML language server read it for a file that begins with
+Editors with a YAML language server read it for a file that begins with this line:
   # yaml-language-server: $schema=daypass.schema.json
 """
 
