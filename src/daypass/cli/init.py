@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass._core.installation import docs_page
 from daypass.cli import log
 from daypass.cli.options import add_cluster, add_dry_run, add_output, connect
 from daypass.cli.output import write_result
@@ -182,7 +183,14 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
         **{name: getattr(args, name) for name in _CONFIG_OPTIONS},
     )
     setup = resolve_options(options, found, questions)
-    return plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
+    planned = plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
+    if any(domain["front"] == "ingress-nginx" for domain in setup.domains.values()):
+        log(
+            "ingress-nginx was retired in March 2026, and gets no security fixes",
+            f"to move the door to another front, see {docs_page('how-to/leave-ingress-nginx.md')}",
+            level="warning",
+        )
+    return planned
 
 
 def _hosts(

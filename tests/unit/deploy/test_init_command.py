@@ -42,6 +42,16 @@ def test_a_new_repository_has_a_config_and_its_tree(
     assert main(["render", *paths, "--check"]) == 0
 
 
+def test_a_front_that_is_retired_gives_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(tmp_path / "a", *WORDS, "--dry-run")
+    warning, _, _ = capsys.readouterr().err.partition("daypass: would write")
+    check(warning, "ingress-nginx", "leave-ingress-nginx.md", reason="warning")
+    init(tmp_path / "b", *WORDS, "--front", "istio", "--dry-run")
+    assert "ingress-nginx" not in capsys.readouterr().err
+
+
 def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
     init(tmp_path / "a", *WORDS)
     init(tmp_path / "b", *WORDS)
