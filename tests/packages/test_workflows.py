@@ -91,7 +91,7 @@ def test_each_job_has_just_its_own_permissions_and_no_stored_secret(file: Path) 
 
 
 def test_the_workflows_in_the_docs_are_valid(tmp_path: Path) -> None:
-    (page,) = [it for it in all_pages() if it.path.name == "federation.md"]
+    (page,) = [it for it in all_pages() if it.path.name == "ci-without-secrets.md"]
     (github,) = [it.code for it in page.blocks if "uses: OWNER/daypass@" in it.code]
     (gitlab,) = [it.code for it in page.blocks if "/OWNER/daypass/daypass@" in it.code]
     (tmp_path / "github.yml").write_text(github.replace("OWNER/daypass@COMMIT", "o/daypass@main"))
