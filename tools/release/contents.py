@@ -16,7 +16,7 @@ INTO_WHEEL = {
     "man": f"daypass-{VERSION}.data/data/share/man/man1",
 }
 NOT_IN_WHEEL = {"docs/demo.svg"}
-SUFFIXES = {".py", ".md", ".json", ".yaml", ".tpl", ".1"}
+SUFFIXES = {".py", ".md", ".json", ".yaml", ".tpl", ".svg", ".1"}
 NAMES = {"py.typed"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
