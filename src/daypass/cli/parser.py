@@ -23,6 +23,23 @@ GROUPS = {
     "door and gate on this machine": ("up", "demo"),
     "daypass itself": ("help", "version", "completion"),
 }
+SYNONYMS = {
+    "check": "validate",
+    "create": "add login new",
+    "delete": "remove rm",
+    "explain": "inspect whoami why",
+    "list": "get ls",
+    "run": "exec",
+    "show": "describe get inspect view",
+    "token": "auth login",
+    "validate": "check lint",
+    "verify": "check status wait",
+    "--config": "-f --filename",
+    "--lifetime": "--duration --ttl",
+    "--output": "--format",
+    "--yes": "-y",
+}
+"""What kubectl, gh and others call commands and options: used in hints, never accepted."""
 EPILOG = f"""examples:
   daypass demo                        see all of it on this machine, without a cluster
   daypass identity create bot         create credentials for a client
@@ -48,9 +65,10 @@ class Parser(argparse.ArgumentParser):
         self._found = argparse.Namespace()
         found, extra = self.parse_known_args(words, self._found)
         if extra:
-            raise UsageError(
-                f"`{self.prog}` takes no argument {extra[0][:40]!r}", self._help_hint()
-            )
+            hint = self._help_hint()
+            if extra[0].endswith(".yaml") and "--config" in self._option_string_actions:
+                hint = f"write: {command(*self.prog.split()[1:], '--config', extra[0])}"
+            raise UsageError(f"`{self.prog}` takes no argument {extra[0][:40]!r}", hint)
         return found
 
     def _with_optional_value(self, word: str) -> str:
@@ -85,13 +103,9 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]
-        near = suggest(str(value), known)
-        raise UsageError(
-            f"{str(value)[:40]!r} is not one of {', '.join(known)}",
-            f"did you mean `{' '.join((*action.option_strings[:1], near))}`?"
-            if near
-            else self._help_hint(),
-        )
+        fact = f"{str(value)[:40]!r} is not one of {', '.join(known)}"
+        before = "".join(f"{name} " for name in action.option_strings[:1])
+        raise UsageError(fact, _did_you_mean(str(value), known, self._help_hint(), before))
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
         known = self._option_string_actions
@@ -104,11 +118,8 @@ class Parser(argparse.ArgumentParser):
             if name in known and equals and known[name].nargs == 0:
                 raise UsageError(f"{name} takes no value", self._help_hint())
             if name not in known and (word.startswith("--") or word[:2] not in known):
-                near = suggest(name, known)
-                raise UsageError(
-                    f"`{self.prog}` has no option {name[:40]!r}",
-                    f"did you mean `{near}`?" if near else self._help_hint(),
-                )
+                fact = f"`{self.prog}` has no option {name[:40]!r}"
+                raise UsageError(fact, _did_you_mean(name, known, self._help_hint()))
 
     def _missing(self) -> list[list[argparse.Action]]:
         """Return what is required and not given, each with its alternatives."""
@@ -164,6 +175,10 @@ def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str,
     Raises UsageError if the group has no such command.
     """
     first = arguments[0]
+    if first == "help":
+        named = [word for word in arguments[1:2] if word in package.COMMANDS]
+        fact = f"`daypass {name}` has no command 'help'"
+        raise UsageError(fact, f"write: {command('help', name, *named)}")
     if first not in package.COMMANDS:
         raise unknown_command(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
@@ -235,8 +250,13 @@ def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError
         for name, home in known.items():
             below = getattr(importlib.import_module(home), "COMMANDS", ())
             paths += [f"{name} {each}" for each in below]
-    near = suggest(word, paths)
-    return UsageError(
-        f"`{program}` has no command {word[:40]!r}",
-        f"did you mean `{program} {near}`?" if near else line,
-    )
+    fact = f"`{program}` has no command {word[:40]!r}"
+    return UsageError(fact, _did_you_mean(word, paths, line, f"{program} "))
+
+
+def _did_you_mean(word: str, known: Iterable[str], otherwise: str, before: str = "") -> str:
+    """Return a hint with the commands or options that were probably meant, or the other hint."""
+    last = {each: each.rpartition(" ")[2] for each in known}
+    near = [each for each in last if word in (last[each], *SYNONYMS.get(last[each], "").split())]
+    near = near or [each for each in [suggest(word, last)] if each]
+    return f"did you mean {' or '.join(f'`{before}{it}`' for it in near)}?" if near else otherwise
