@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass.cli import Progress, log
+from daypass.cli import Progress, log, options
 from daypass.cli.deployment import (
     counts,
     diffs,
@@ -15,15 +15,6 @@ from daypass.cli.deployment import (
     open_plan,
     overview,
     plan_json,
-)
-from daypass.cli.options import (
-    add_cluster,
-    add_directory,
-    add_dry_run,
-    add_output,
-    add_wait,
-    add_yes,
-    tree_folder,
 )
 from daypass.cli.output import confirm, write_result
 from daypass.cli.policy.apply import wait_for_policy
@@ -59,17 +50,19 @@ _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_directory(parser)
-    add_yes(parser, "don't ask for confirmation, even if it opens more")
-    add_dry_run(parser)
+    options.add_directory(parser)
+    options.add_yes(parser, "don't ask for confirmation, even if it opens more")
+    options.add_dry_run(parser)
     parser.add_argument(
         "--force-conflicts", action="store_true", help="take over fields that others have set"
     )
     parser.add_argument("--no-commit", action="store_true", help="write the tree, but don't commit")
-    add_wait(parser, "wait for the rollout, then verify the door", "wait for and verify nothing")
+    options.add_wait(
+        parser, "wait for the rollout, then verify the door", "wait for and verify nothing"
+    )
     parser.add_argument("--no-verify", action="store_true", help="wait for the rollout only")
-    add_output(parser)
-    add_cluster(parser)
+    options.add_output(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -103,7 +96,7 @@ def _check(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan
     from daypass.render.output_tree import drifts
 
     check(state.cluster, plan, force=args.force_conflicts)
-    folder = tree_folder(args)
+    folder = options.tree_folder(args)
     if found := drifts(folder, render_tree(config, state.facts(config))):
         log(f"would change {len(found)} files in {folder}")
 
@@ -115,7 +108,8 @@ def _confirm_and_commit(
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import write
 
-    tree, folder, checkout = render_tree(config, state.facts(config)), tree_folder(args), None
+    folder, checkout = options.tree_folder(args), None
+    tree = render_tree(config, state.facts(config))
     if not args.no_commit:
         from daypass.deploy.git import Checkout
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from daypass.cli import log, warn
-from daypass.cli.options import load_config, open_cluster
+from daypass.cli import log, options, warn
 from daypass.cli.output import did
 from daypass.cli.progress import progress
 
@@ -34,11 +33,11 @@ def open_plan(
     `instead`: the kubectl command to suggest if the cluster can't be used. Raises ConfigError,
     KubeconfigError, DaypassError.
     """
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.deploy.cluster_state import read_cluster_state
         from daypass.deploy.plan import make_plan
 
-        config = load_config(args.config)
+        config = options.load_config(args.config)
         with progress(args, "comparing the config with the cluster"):
             state = read_cluster_state(cluster, instead=instead)
             plan = make_plan(state, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.deployment import (
     counts,
     diffs,
@@ -15,7 +15,6 @@ from daypass.cli.deployment import (
     overview,
     plan_json,
 )
-from daypass.cli.options import add_cluster, add_directory, add_output, tree_folder
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -40,9 +39,9 @@ fields of other controllers are not differences. Secrets are never shown.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_directory(parser)
-    add_output(parser)
-    add_cluster(parser)
+    options.add_directory(parser)
+    options.add_output(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -53,7 +52,7 @@ def run(args: Namespace) -> int:
     from daypass.render.output_tree import drifts
 
     with open_plan(args, instead=DIFF_WITH_KUBECTL) as (config, state, plan):
-        folder, tree = tree_folder(args), render_tree(config, state.facts(config))
+        folder, tree = options.tree_folder(args), render_tree(config, state.facts(config))
         files, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
         _show(args, plan, files, uncommitted)
         return 3 if files or uncommitted or plan.differs else 0
@@ -65,7 +64,7 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
     write_result(args, compared, changed + diffs(plan, whole=True) + overview(plan))
     from daypass.deploy.git import not_committed
 
-    folder = tree_folder(args)
+    folder = options.tree_folder(args)
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     if uncommitted:
         log(not_committed(uncommitted), "`git status` shows them; add and commit them")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass.cli import log
-from daypass.cli.options import add_cluster, add_dry_run, add_output, connect
+from daypass.cli import log, options
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
@@ -49,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR",
         help="the repository's folder (default: here)",
     )  # fmt: skip
-    add_dry_run(parser, server=False)
+    options.add_dry_run(parser, server=False)
     parser.add_argument("--force", action="store_true", help="replace an existing daypass.yaml")
     parser.add_argument(
         "--commit", action="store_true", help="commit the changes, and nothing else, with git"
@@ -69,8 +68,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--apply", action="store_true",
         help="apply the adopted overlays, with rok-deploy if it is installed, else kubectl",
     )  # fmt: skip
-    add_output(parser, "the format of the summary (default: text)")
-    add_cluster(parser)
+    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_cluster(parser)
 
 
 def _add_config_options(group: _ArgumentGroup) -> None:
@@ -173,16 +172,16 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     found = DiscoveredCluster()
     if not args.no_cluster:
         with progress(args, "looking for a cluster") as status:
-            found = discover(lambda: connect(args), status.show)
+            found = discover(lambda: options.connect(args), status.show)
     for note in found.notes:
         log(note)
-    options = InitOptions(
+    chosen = InitOptions(
         hosts=args.host or (),
         named=named,
         handed_over=frozenset((overlay.target or {}).get("name", "") for overlay in overlays),
         **{name: getattr(args, name) for name in _CONFIG_OPTIONS},
     )
-    setup = resolve_options(options, found, questions)
+    setup = resolve_options(chosen, found, questions)
     planned = plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
     if any(domain["front"] == "ingress-nginx" for domain in setup.domains.values()):
         log(

@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.deployment import removals_json, removals_overview
-from daypass.cli.options import (
-    add_cluster,
-    add_dry_run,
-    add_output,
-    add_wait,
-    add_yes,
-    open_cluster,
-)
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
@@ -40,16 +32,16 @@ and the files in git are left as they are.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_yes(parser)
-    add_dry_run(parser)
-    add_wait(parser, "wait until it is gone")
-    add_output(parser)
-    add_cluster(parser)
+    options.add_yes(parser)
+    options.add_dry_run(parser)
+    options.add_wait(parser, "wait until it is gone")
+    options.add_output(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Remove it."""
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.deploy.apply import wait_until_gone
         from daypass.deploy.cluster_state import DELETE_WITH_KUBECTL, read_cluster_state
         from daypass.deploy.remove import find_removals, remove_all

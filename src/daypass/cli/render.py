@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.deployment import files_json
-from daypass.cli.options import add_cluster, add_config, add_dry_run, add_output, load_config
 from daypass.cli.output import did, write_changes, write_data, write_objects
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ ONE_FILE = "manifests.yaml"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    add_config(parser)
+    options.add_config(parser)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
         "--directory", type=Path, metavar="DIR",
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder.add_argument(
         "--chart", type=Path, metavar="DIR", help="write a Helm chart into this folder instead"
     )
-    add_dry_run(parser, server=False)
+    options.add_dry_run(parser, server=False)
     parser.add_argument(
         "--check", action="store_true",
         help="write nothing; show what --directory or --chart would change and what git lacks; exit"
@@ -57,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--domain", metavar="DOMAIN", help="only the objects of this domain's front"
     )
-    add_cluster(parser)
-    add_output(
+    options.add_cluster(parser)
+    options.add_output(
         parser,
         f"tree: kustomize (default with --directory); yaml: one stream, or DIR/{ONE_FILE}; json: a"
         " List on stdout, or what --check finds",
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from daypass.render.prerequisites import prerequisite_notes
     from daypass.render.yaml import stream
 
-    config = load_config(args.config)
+    config = options.load_config(args.config)
     facts = read_facts(config)
     folder: Path | None = args.chart or args.directory
     if folder is None:

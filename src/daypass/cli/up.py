@@ -19,8 +19,7 @@ from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli import log
-from daypass.cli.options import add_config, add_output, load_config
+from daypass.cli import log, options
 from daypass.cli.output import write_data
 from daypass.cli.progress import progress
 
@@ -49,7 +48,7 @@ is refused, and everything continues as before. Ctrl-C stops it.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    add_config(parser)
+    options.add_config(parser)
     parser.add_argument(
         "--credentials", metavar="FILE",
         help="with a gate for an external API server: the credentials file of any identity, whose "
@@ -71,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the certificate authority is stored "
         "(default: a folder of $XDG_STATE_HOME/daypass for each config file)",
     )  # fmt: skip
-    add_output(
+    options.add_output(
         parser, "json (one line), yaml: where it listens, once everything accepts connections"
     )
 
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: _close(stop))
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
-    config = load_config(args.config)
+    config = options.load_config(args.config)
     state = args.state or state_folder(args.config)
     if not state.exists():  # a start that fails leaves no folder behind
         for address in listens_of(config):

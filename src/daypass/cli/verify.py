@@ -7,17 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, write
+from daypass.cli import log, options, write
 from daypass.cli.colour import paint
-from daypass.cli.options import (
-    DEFAULT_CONFIG,
-    add_output,
-    add_wait,
-    authority_file,
-    load_config,
-    open_cluster,
-    wait_seconds,
-)
 from daypass.cli.output import write_data
 from daypass.cli.progress import progress
 
@@ -61,8 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)
-    add_wait(parser, "retry failed checks until they pass", "check once", default=False)
-    add_output(parser, choices=("text", "json", "yaml", "junit"))
+    options.add_wait(parser, "retry failed checks until they pass", "check once", default=False)
+    options.add_output(parser, choices=("text", "json", "yaml", "junit"))
 
 
 def run(args: Namespace) -> int:
@@ -75,14 +66,14 @@ def run(args: Namespace) -> int:
         status = stack.enter_context(progress(args, "reading the config"))
         verifier = Verifier(
             credentials=credentials,
-            wait_seconds=wait_seconds(args),
+            wait_seconds=options.wait_seconds(args),
             waiting=status.wait,
             checking=status.show,
         )
         config, targets = _targets(args, credentials)
         cluster = None
         if args.kubeconfig is not None or args.context is not None:
-            cluster = stack.enter_context(open_cluster(args))
+            cluster = stack.enter_context(options.open_cluster(args))
         findings = verify_all(verifier, targets)
         if config is not None and config.gate is not None:
             from daypass.deploy.gate_bypass import verify_gate_hosts
@@ -126,14 +117,14 @@ def _targets(
                 "name a domain of a config",
             )
         return None, [target_of_url(args.domain, authority)]
-    file = args.config or DEFAULT_CONFIG
+    file = args.config or options.DEFAULT_CONFIG
     if args.config is None and not file.exists():
         raise UsageError(
             "there is no daypass.yaml here", "name one with --config, or give the door's URL"
         )
-    config = load_config(file)
+    config = options.load_config(file)
     machine_authority = credentials.certificate_authority if credentials else None
-    if machine_authority is None and (own := authority_file(args)).exists():
+    if machine_authority is None and (own := options.authority_file(args)).exists():
         machine_authority = read_authority(own)
     return config, targets_of(config, args.domain, authority, machine_authority)
 

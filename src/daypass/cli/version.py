@@ -6,9 +6,8 @@ import platform
 from typing import TYPE_CHECKING
 
 from daypass._core import VERSION
-from daypass.cli import write
+from daypass.cli import options, write
 from daypass.cli.error_data import flat_yaml
-from daypass.cli.options import add_output
 from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ EPILOG = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_output(parser)
+    options.add_output(parser)
 
 
 def run(args: Namespace) -> int:

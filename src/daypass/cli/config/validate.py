@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import log
-from daypass.cli.options import add_config, add_output, load_config
+from daypass.cli import log, options
 from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ It reads this one file and contacts no cluster. Exit code 2: the file is not val
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_config(parser)
-    add_output(parser)
+    options.add_config(parser)
+    options.add_output(parser)
 
 
 def run(args: Namespace) -> int:
@@ -36,7 +35,7 @@ def run(args: Namespace) -> int:
     code = 0
     document: Validated = {"valid": True, "problems": [], "omitted": 0}
     try:
-        load_config(args.config)
+        options.load_config(args.config)
     except ConfigError as error:
         if args.output == "text":
             raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.files import read_text
-from daypass.cli.options import load_config
+from daypass.cli import options
 
 if TYPE_CHECKING:
     from daypass.config import Config, Gate
@@ -26,7 +26,7 @@ EPILOG = """examples:
 
 def load_gate(path: Path) -> tuple[Config, Gate]:
     """Return a config and its gate. Raises ConfigError, or UsageError if it has no gate."""
-    config = load_config(path)
+    config = options.load_config(path)
     if config.gate is None:
         raise UsageError(f"{path} has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
     return config, config.gate

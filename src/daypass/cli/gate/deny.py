@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.options import (
-    add_cluster,
-    add_config,
-    add_dry_run,
-    add_output,
-    open_cluster,
-    target_options,
-)
 from daypass.cli.output import did, write_result
 from daypass.cli.publish_revocation import update_gate
 
@@ -51,10 +43,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="such as 2027-01-31T12:00:00Z (default: when the last of these tokens expires)",
     )  # fmt: skip
     parser.add_argument("--undo", action="store_true", help="remove an earlier denial")
-    add_dry_run(parser)
-    add_output(parser)
-    add_config(parser)
-    add_cluster(parser)
+    options.add_dry_run(parser)
+    options.add_output(parser)
+    options.add_config(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -67,7 +59,7 @@ def run(args: Namespace) -> int:
             f"{_shown(denial.until_unix)} is in the past", "there is nothing left to deny"
         )
     namespace = config.door.namespace
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.gate.revocation.deny_list import change_denial
         from daypass.render.objects import GATE_DENIED
 
@@ -85,7 +77,7 @@ def run(args: Namespace) -> int:
     else:
         undo = command(
             "gate", "deny", "--jti" if denial.is_token else "--uid", denial.name, "--undo",
-            *target_options(args),
+            *options.target_options(args),
         )  # fmt: skip
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"undo it with: {undo}")

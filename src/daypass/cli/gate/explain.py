@@ -10,9 +10,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
-from daypass.cli import write
+from daypass.cli import options, write
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.options import add_cluster, add_config, add_output, open_cluster
 from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
@@ -44,9 +43,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--keys", metavar="FILE",
         help="the API server's JSON Web Key Set (kubectl get --raw /openid/v1/jwks)",
     )  # fmt: skip
-    add_output(parser)
-    add_config(parser)
-    add_cluster(parser)
+    options.add_output(parser)
+    options.add_config(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -67,7 +66,7 @@ def run(args: Namespace) -> int:
     keys = None if args.keys is None else read_text(args.keys, "JSON Web Key Set")
     named = args.kubeconfig or args.context
     if named or (keys is None and os.environ.get("KUBECONFIG")):
-        with open_cluster(args) as cluster:
+        with options.open_cluster(args) as cluster:
             keys, rules = _read_cluster(cluster, token, rules, config.door.namespace, keys)
     if not rules.issuer:
         raise UsageError(

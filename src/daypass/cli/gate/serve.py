@@ -14,9 +14,8 @@ from daypass._core.errors import UsageError
 from daypass._core.jsonlog import write_stdout
 from daypass._core.net import parse_listen
 from daypass._core.process import allow_many_files
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.gate import load_gate
-from daypass.cli.options import add_cluster, add_config, connect
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -67,8 +66,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--drain", type=parse_seconds, default=5, metavar="T",
         help="how long to serve after SIGTERM, while the gateway moves on (default: 5s)",
     )  # fmt: skip
-    add_config(parser)
-    add_cluster(parser)
+    options.add_config(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -82,7 +81,7 @@ def run(args: Namespace) -> int:
     config, gate = load_gate(args.config)
     listen = _listen(args)
     status = _address(args.status, "--status")
-    cluster = connect(args)
+    cluster = options.connect(args)
     issuer = config.cluster.issuer or issuer_of(cluster)
     settings = ReviewSettings.of(config, gate, issuer=issuer)
     follows = not args.without_watch

@@ -12,9 +12,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.jsonlog import JsonLog, write_stdout
 from daypass._core.net import HostPort, parse_listen
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.gate import load_gate
-from daypass.cli.options import add_cluster, add_config
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -41,8 +40,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",
         help=f"/healthz, /readyz, /status, /metrics; *: all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
-    add_config(parser)
-    add_cluster(parser)
+    options.add_config(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:

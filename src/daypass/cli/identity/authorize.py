@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, warn
-from daypass.cli.options import (
-    add_cluster,
-    add_dry_run,
-    add_identity,
-    add_output,
-    open_identity,
-)
+from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects
 
 if TYPE_CHECKING:
@@ -35,7 +28,7 @@ ROLES = ("view", "edit", "admin")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser)
+    options.add_identity(parser)
     parser.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
         help="the namespaces (profiles) that it may work in",
@@ -58,9 +51,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-istio", action="store_true", help="the cluster has no Istio: the RoleBinding alone"
     )
-    add_dry_run(parser)
-    add_output(parser, "with --dry-run: print the objects")
-    add_cluster(parser)
+    options.add_dry_run(parser)
+    options.add_output(parser, "with --dry-run: print the objects")
+    options.add_cluster(parser)
 
 
 def split(places: list[str]) -> tuple[str, ...]:
@@ -94,7 +87,7 @@ def run(args: Namespace) -> int:
     """Create the grants, or show what would be created."""
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
-    with open_identity(args) as (cluster, identity):
+    with options.open_identity(args) as (cluster, identity):
         from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, GrantRequest, apply, plan
 
         request = GrantRequest(

@@ -10,21 +10,7 @@ from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
-from daypass.cli import log, warn, write
-from daypass.cli.options import (
-    DoorOptions,
-    add_cluster,
-    add_credentials_out,
-    add_door,
-    add_dry_run,
-    add_identity,
-    add_output,
-    add_wait,
-    as_words,
-    open_cluster,
-    open_identity,
-    wait_seconds,
-)
+from daypass.cli import log, options, warn, write
 from daypass.cli.output import did, write_objects
 
 if TYPE_CHECKING:
@@ -48,8 +34,8 @@ It can be run again at any time: it creates what is missing and keeps what exist
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser, "the ServiceAccount's name")
-    add_credentials_out(parser)
+    options.add_identity(parser, "the ServiceAccount's name")
+    options.add_credentials_out(parser)
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.add_argument(
         "--expires", metavar="TIME",
@@ -63,22 +49,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
     )
-    add_dry_run(parser)
-    add_wait(parser, "wait until the token is there", "fail if it is not", timeout="30s")
-    add_output(parser, "with --dry-run: print the objects, without any token")
-    add_door(parser)
-    add_cluster(parser)
+    options.add_dry_run(parser)
+    options.add_wait(parser, "wait until the token is there", "fail if it is not", timeout="30s")
+    options.add_output(parser, "with --dry-run: print the objects, without any token")
+    options.add_door(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Create the identity, or print its objects."""
     seconds = _seconds_until_expiry(args.expires)  # before any request
-    door = DoorOptions(args)
+    door = options.DoorOptions(args)
     return _show(args, door, seconds) if args.dry_run else _create(args, door, seconds)
 
 
-def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
-    with open_identity(args) as (cluster, name):
+def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> int:
+    with options.open_identity(args) as (cluster, name):
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file, write_file
         from daypass.identity.model import find_account
@@ -92,7 +78,9 @@ def _create(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
         if args.create_namespace:
             _create_namespace(cluster, name.namespace)
         try:
-            created = create(cluster, account, spec, warn=warn, wait_seconds=wait_seconds(args))
+            created = create(
+                cluster, account, spec, warn=warn, wait_seconds=options.wait_seconds(args)
+            )
         except NotFoundError as error:
             if missing_namespace(error) != name.namespace:
                 raise
@@ -134,7 +122,7 @@ def _given(args: Namespace) -> list[str]:
         "--certificate-authority": args.certificate_authority, "--audience": args.audience,
         "--lifetime": args.lifetime, "--kubeconfig": args.kubeconfig, "--context": args.context,
     }  # fmt: skip
-    return as_words(values) + (["--force"] if args.force else [])
+    return options.as_words(values) + (["--force"] if args.force else [])
 
 
 def _seconds_until_expiry(text: str | None) -> int | None:
@@ -152,7 +140,7 @@ def _seconds_until_expiry(text: str | None) -> int | None:
 def _spec(
     args: Namespace,
     name: IdentityName,
-    door: DoorOptions,
+    door: options.DoorOptions,
     account: Account | None,
     cluster: Cluster | None,
     seconds: int | None,
@@ -173,7 +161,7 @@ def _spec(
     )
 
 
-def _show(args: Namespace, door: DoorOptions, seconds: int | None) -> int:
+def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> int:
     """Print the objects, or log what would be created."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import dry_run, plan
@@ -230,7 +218,7 @@ def _existing(
 
     cluster: Cluster | None = None
     try:
-        cluster = stack.enter_context(open_cluster(args))
+        cluster = stack.enter_context(options.open_cluster(args))
         name = IdentityName.parse(cluster.namespace, args.name)
         account = find_account(cluster, name)
         return cluster, name, account, reusable_secret(cluster, account, warn)

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import log, warn
-from daypass.cli.options import (
-    add_cluster,
-    add_dry_run,
-    add_identity,
-    add_output,
-    add_yes,
-    open_identity,
-)
+from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
@@ -37,16 +29,16 @@ could not be updated.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser)
-    add_dry_run(parser)
-    add_yes(parser)
-    add_output(parser, "the format of the summary (default: text)")
-    add_cluster(parser)
+    options.add_identity(parser)
+    options.add_dry_run(parser)
+    options.add_yes(parser)
+    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Delete it, and report what was deleted and what stays."""
-    with open_identity(args) as (cluster, name):
+    with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 
         if not (args.yes or args.dry_run):

@@ -6,17 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, warn
-from daypass.cli.options import (
-    DoorOptions,
-    add_cluster,
-    add_credentials_out,
-    add_door,
-    add_dry_run,
-    add_identity,
-    add_output,
-    open_identity,
-)
+from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_data
 
 if TYPE_CHECKING:
@@ -42,7 +32,7 @@ of the control plane has to install. With --merge it keeps what an existing one 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser, "the ServiceAccount's name")
+    options.add_identity(parser, "the ServiceAccount's name")
     trust = parser.add_argument_group("trusted tokens")
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
     trust.add_argument(
@@ -62,15 +52,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--source", required=True, metavar="SOURCE",
         help="where the client finds its OIDC token: github, file:PATH or variable:NAME",
     )  # fmt: skip
-    add_credentials_out(parser, "the credentials file to write", required=True)
+    options.add_credentials_out(parser, "the credentials file to write", required=True)
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
-    add_dry_run(parser)
-    add_output(parser, "the configuration's format (default: yaml)", choices=("yaml", "json"))
-    add_door(parser)
-    add_cluster(parser)
+    options.add_dry_run(parser)
+    options.add_output(
+        parser, "the configuration's format (default: yaml)", choices=("yaml", "json")
+    )
+    options.add_door(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -79,9 +71,9 @@ def run(args: Namespace) -> int:
 
     file: str | None = args.issuer_authority
     authority = None if file is None else read_authority(file)
-    door = DoorOptions(args)
+    door = options.DoorOptions(args)
     existing = _read_yaml(args.merge)
-    with open_identity(args) as (cluster, name):
+    with options.open_identity(args) as (cluster, name):
         from daypass.identity.credentials_file import write_file
         from daypass.identity.federate import federate, refuse_other_file
         from daypass.identity.model import find_account

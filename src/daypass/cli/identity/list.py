@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
-from daypass.cli import log, write
-from daypass.cli.options import add_cluster, add_health, add_output, open_cluster
+from daypass.cli import log, options, write
 from daypass.cli.output import as_text, table
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
-    add_output(
+    options.add_output(
         parser, "wide: all grants, and health in sentences (default: table)",
         choices=("table", "wide", "json", "yaml"),
     )  # fmt: skip
@@ -49,15 +48,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="print it again after each change; json: one line each time",
     )
-    add_health(parser)
-    add_cluster(parser)
+    options.add_health(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Print the inventory; return 3 if --check finds a problem."""
     if args.watch and args.check:
         raise UsageError("--watch never ends, so --check has no result", "leave one out")
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.identity.inventory import list_objects
 
         namespace = None if args.all_namespaces else cluster.namespace

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, warn
-from daypass.cli.options import add_cluster, add_dry_run, add_output, open_cluster
+from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
@@ -36,15 +35,15 @@ HOME = "daypass"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
-    add_dry_run(parser)
-    add_output(parser, "the format of the summary (default: text)")
+    options.add_dry_run(parser)
+    options.add_output(parser, "the format of the summary (default: text)")
     render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
         "--render", action="store_true",
         help="print it: for one namespace and in it (-n), or for all (-A) in namespace daypass",
     )  # fmt: skip
     render.add_argument("--image", metavar="IMAGE", help="the image of the Containerfile")
-    add_cluster(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -53,7 +52,7 @@ def run(args: Namespace) -> int:
         raise UsageError("-n and -A are both named", "leave one out")
     if args.render:
         return _render(args)
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.identity.reap import reap
 
         namespace = None if args.all_namespaces else cluster.namespace

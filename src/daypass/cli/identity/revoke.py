@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
-from daypass.cli import log
-from daypass.cli.options import (
-    add_cluster,
-    add_dry_run,
-    add_identity,
-    add_output,
-    add_yes,
-    open_identity,
-)
+from daypass.cli import log, options
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -36,16 +28,16 @@ of it too, or the gate of the cluster could not be updated.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser)
-    add_dry_run(parser)
-    add_yes(parser)
-    add_output(parser, "the format of the summary (default: text)")
-    add_cluster(parser)
+    options.add_identity(parser)
+    options.add_dry_run(parser)
+    options.add_yes(parser)
+    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Delete its token Secrets."""
-    with open_identity(args) as (cluster, name):
+    with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import get_identity
 

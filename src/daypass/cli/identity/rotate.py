@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
-from daypass.cli import log, write
-from daypass.cli.options import (
-    add_cluster,
-    add_credentials_out,
-    add_dry_run,
-    add_output,
-    add_wait,
-    open_cluster,
-    wait_seconds,
-)
+from daypass.cli import log, options, write
 from daypass.cli.output import did, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
@@ -42,7 +33,7 @@ by `daypass identity reap`, or by the next rotation after its time.
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
-    add_credentials_out(
+    options.add_credentials_out(
         parser,
         "the credentials file to write (default: NAME.json); - for stdout; with --all a folder, for"
         " NAMESPACE/NAME.json",
@@ -59,10 +50,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--older-than", type=parse_seconds, metavar="TIME",
         help="only those whose token is older, such as 90d",
     )  # fmt: skip
-    add_dry_run(parser)
-    add_wait(parser, "wait until the new token is there", "fail if it is not", timeout="30s")
-    add_output(parser, "the format of the summary (default: text)")
-    add_cluster(parser)
+    options.add_dry_run(parser)
+    options.add_wait(
+        parser, "wait until the new token is there", "fail if it is not", timeout="30s"
+    )
+    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
@@ -73,7 +66,7 @@ def run(args: Namespace) -> int:
     if overlap_seconds > LONGEST_SECONDS:
         raise UsageError(f"--overlap: {args.overlap} is too long", "try 1d, or 0")
     _check(args)
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         if args.all:
             return _rotate_all(cluster, args, overlap_seconds)
         return _rotate_one(cluster, args, overlap_seconds)
@@ -114,7 +107,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
             write(content.decode()) if path == "-" else write_file(path, content)
         ),
         overlap_seconds=overlap_seconds,
-        wait_seconds=wait_seconds(args),
+        wait_seconds=options.wait_seconds(args),
     )
     is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in rotated.uids])
     done = did(args.dry_run, "rotate", "rotated")
@@ -137,7 +130,7 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         targets = find_targets(cluster, namespace, older_than_seconds=older_than)
         for outcome in rotate_all(
             cluster, targets, folder, overlap_seconds=overlap_seconds,
-            wait_seconds=wait_seconds(args),
+            wait_seconds=options.wait_seconds(args),
         ):  # fmt: skip
             outcomes.append(outcome)
             status.show(f"rotated {len(outcomes)} of {len(targets)}")

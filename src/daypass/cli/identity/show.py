@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass._core.text import mask_unprintable
-from daypass.cli import log, write
+from daypass.cli import log, options, write
 from daypass.cli.colour import paint_lines
-from daypass.cli.options import add_cluster, add_health, add_identity, add_output, open_identity
 from daypass.cli.output import as_text
 
 if TYPE_CHECKING:
@@ -27,15 +26,15 @@ EPILOG = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser)
-    add_output(parser)
-    add_health(parser)
-    add_cluster(parser)
+    options.add_identity(parser)
+    options.add_output(parser)
+    options.add_health(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Print it; return 3 if --check finds a problem."""
-    with open_identity(args) as (cluster, name):
+    with options.open_identity(args) as (cluster, name):
         from daypass.identity.health import examine
         from daypass.identity.inventory import list_objects
         from daypass.identity.model import identity_not_found

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import log
+from daypass.cli import log, options
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
-from daypass.cli.options import (
-    add_cluster,
-    add_dry_run,
-    add_identity,
-    add_output,
-    open_identity,
-)
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
@@ -34,7 +27,7 @@ identity was deleted.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_identity(parser)
+    options.add_identity(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", help="in these namespaces"
@@ -43,15 +36,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     role = parser.add_mutually_exclusive_group()
     role.add_argument("--role", choices=ROLES, help="only this role")
     role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
-    add_dry_run(parser)
-    add_output(parser, "the format of the summary (default: text)")
-    add_cluster(parser)
+    options.add_dry_run(parser)
+    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Remove the grants."""
     namespaces = None if args.everywhere else split(args.places)
-    with open_identity(args) as (cluster, identity):
+    with options.open_identity(args) as (cluster, identity):
         from daypass.identity.grants import unauthorize
 
         removed = unauthorize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli.options import load_config
+from daypass.cli import options
 
 if TYPE_CHECKING:
     from daypass.config import Policy
@@ -24,7 +24,7 @@ EPILOG = """examples:
 
 def load_policy(path: Path) -> Policy:
     """Return the policy of a config. Raises ConfigError, or UsageError if it has none."""
-    config = load_config(path)
+    config = options.load_config(path)
     if config.policy is None:
         audience = "YOUR-AUDIENCE" if config.gate is None else config.gate.audience
         raise UsageError(f"{path} has no policy", f"add one: policy: {{audiences: [{audience}]}}")

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli import log
-from daypass.cli.options import (
-    add_cluster,
-    add_config,
-    add_dry_run,
-    add_output,
-    add_wait,
-    open_cluster,
-)
+from daypass.cli import log, options
 from daypass.cli.output import did, write_result
 from daypass.cli.policy import load_policy
 from daypass.cli.progress import progress
@@ -38,17 +30,17 @@ sets.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_config(parser)
-    add_dry_run(parser)
-    add_wait(parser, "wait until it is in force", timeout="1m")
-    add_output(parser, "the format of the summary (default: text)")
-    add_cluster(parser)
+    options.add_config(parser)
+    options.add_dry_run(parser)
+    options.add_wait(parser, "wait until it is in force", timeout="1m")
+    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Apply it."""
     policy = load_policy(args.config)
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.identity.policy import apply_policy
         from daypass.kube.waiting import Waiter
 

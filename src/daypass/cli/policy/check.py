@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.text import printable
-from daypass.cli import write
-from daypass.cli.options import (
-    DEFAULT_CONFIG,
-    add_cluster,
-    add_config,
-    add_output,
-    load_config,
-    open_cluster,
-)
+from daypass.cli import options, write
 from daypass.cli.output import write_data
 
 if TYPE_CHECKING:
@@ -40,7 +32,7 @@ code 3: the request is not allowed, or the policy is not in force as written.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_config(parser)
+    options.add_config(parser)
     parser.add_argument(
         "--service-account", required=True, metavar="SA", help="the token's ServiceAccount"
     )
@@ -62,14 +54,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="USER",
         help="the requesting user (default: the ServiceAccount itself)",
     )
-    add_output(parser)
-    add_cluster(parser)
+    options.add_output(parser)
+    options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Check; return 0 if the request is allowed and the policy is as written, else 3."""
     policy = _policy(args)
-    with open_cluster(args) as cluster:
+    with options.open_cluster(args) as cluster:
         from daypass.identity.policy import check
 
         checked = check(cluster, policy, _question(args, policy, cluster))
@@ -101,9 +93,9 @@ def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Polic
 
 
 def _policy(args: Namespace) -> Policy | None:
-    if args.config == DEFAULT_CONFIG and not args.config.exists():
+    if args.config == options.DEFAULT_CONFIG and not args.config.exists():
         return None  # a user who looks for the reason of a refusal may not have it
-    return load_config(args.config).policy
+    return options.load_config(args.config).policy
 
 
 def _document(checked: PolicyCheck) -> PolicyChecked:

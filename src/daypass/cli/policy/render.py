@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daypass.cli.options import add_config, add_output
+from daypass.cli import options
 from daypass.cli.output import write_objects
 from daypass.cli.policy import load_policy
 
@@ -21,8 +21,10 @@ EPILOG = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    add_config(parser)
-    add_output(parser, "the format of the objects (default: yaml)", choices=("yaml", "json"))
+    options.add_config(parser)
+    options.add_output(
+        parser, "the format of the objects (default: yaml)", choices=("yaml", "json")
+    )
 
 
 def run(args: Namespace) -> int:
