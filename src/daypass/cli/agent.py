@@ -1,15 +1,10 @@
 """`daypass agent`: keeps token files fresh."""
 
-from __future__ import annotations
-
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 
 from daypass._core.installation import docs_page
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 SUMMARY = "keep token files fresh, as a daemon or once"
 EPILOG = f"""examples:

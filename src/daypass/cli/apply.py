@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
@@ -22,9 +23,6 @@ from daypass.cli.progress import progress
 from daypass.cli.verify import log_timeouts
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Applied
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
@@ -82,8 +80,7 @@ def run(args: Namespace) -> int:
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     shown = diffs(plan, whole=bool(args.dry_run)) + overview(plan, args.dry_run)
-    planned: Applied = {**plan_json(plan), "dryRun": args.dry_run}
-    write_result(args, planned, shown)
+    write_result(args, {**plan_json(plan), "dryRun": args.dry_run}, shown)
     log(f"{state.cluster.connection.server}: {counts(plan)}")
     for need in plan.missing:
         log(f"{name_of_need(need)} is not there: the certificate of {need.host} and its key")

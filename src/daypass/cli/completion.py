@@ -9,22 +9,18 @@ and PATH a file; CONTEXT, DOMAIN, NS and SA a name of that kind, and so the argu
 is a list of them.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import closing, redirect_stderr, suppress
 from importlib import import_module
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daypass import cli
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SUMMARY = "a script with which a shell completes daypass commands and options"
 EPILOG = """examples:

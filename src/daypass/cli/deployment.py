@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,6 @@ from daypass.cli.output import did
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Iterable, Iterator, Sequence
-
     from daypass.cli.output_data import ChangedFile, FilesChecked, Plan
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
@@ -18,9 +19,6 @@ from daypass.cli.deployment import (
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Compared
     from daypass.deploy.plan import ApplyPlan
     from daypass.render.output_tree import Drift
 
@@ -59,9 +57,12 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:
-    compared: Compared = {**files_json(files, uncommitted), **plan_json(plan)}
     changed = "".join(drift.diff() for drift in files)
-    write_result(args, compared, changed + diffs(plan, whole=True) + overview(plan))
+    write_result(
+        args,
+        {**files_json(files, uncommitted), **plan_json(plan)},
+        changed + diffs(plan, whole=True) + overview(plan),
+    )
     from daypass.deploy.git import not_committed
 
     folder = options.tree_folder(args)

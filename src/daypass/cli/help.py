@@ -1,13 +1,8 @@
 """`daypass help`: the commands, or one of them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass import cli
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 SUMMARY = "describe the commands, or one of them"
 EPILOG = """examples:

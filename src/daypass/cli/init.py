@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +17,8 @@ from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace, _ArgumentGroup
-    from collections.abc import Sequence
+    from argparse import _ArgumentGroup
 
-    from daypass.cli.output_data import Initialized
     from daypass.deploy.ekf import BuildError, Overlay
     from daypass.deploy.init.plan import InitPlan
     from daypass.deploy.init.wizard import Questions
@@ -102,14 +102,13 @@ def run(args: Namespace) -> int:
     commit = None if args.dry_run else _write_and_commit(args, plan)
     steps = [] if args.dry_run else _apply_and_list_next(args, plan)
     changes = [(relpath(edit.path, args.folder), edit.diff(args.folder)) for edit in plan.edits]
-    summary: Initialized = {
+    write_result(args, {
         "dryRun": args.dry_run,
         "files": [{"path": path, "diff": diff} for path, diff in changes],
         "commit": commit,
         "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
         "next": steps,
-    }
-    write_result(args, summary, "".join(diff for _, diff in changes) if args.dry_run else "")
+    }, "".join(diff for _, diff in changes) if args.dry_run else "")  # fmt: skip
     if args.dry_run:
         for edit in plan.edits:
             log(f"would {'remove' if edit.after is None else 'write'} {edit.path}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 
 from daypass._core.hints import kubectl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.client.config import CredentialsSource
 
 SUMMARY = "a kubeconfig whose tokens come from daypass"

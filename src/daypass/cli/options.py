@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,6 @@ from daypass._core.hints import command
 from daypass.cli.fast_path import parse_lifetime
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator, Sequence
-
     from daypass.config import Config
     from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.model import Account, IdentityName

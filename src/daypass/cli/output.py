@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,8 @@ from daypass.cli import write
 from daypass.cli.colour import paint, paint_lines
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Sequence
+    from daypass.cli.output_data import Output
+
 
 _LONGEST_CELL_CHARACTERS = 4000
 
@@ -34,12 +36,12 @@ def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
     return document(json.loads(text), ascii_only=True)  # no tuples or enumerations
 
 
-def write_result(args: Namespace, data: object, text: str = "") -> None:
-    """Print what a command has done, or in a dry run would do: as text, `json` or `yaml`."""
+def write_result(args: Namespace, data: Output, text: str = "", *, indent: int | None = 2) -> None:
+    """Print what a command has found, done or would do: as text, `json` or `yaml`."""
     if args.output == "text":
         write_changes(text)
     else:
-        write_data(data, args.output)
+        write_data(data, args.output, indent=indent)
 
 
 def did(dry_run: str | None, verb: str, done: str) -> str:

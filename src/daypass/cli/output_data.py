@@ -4,8 +4,6 @@
 for type checkers only. The text in `Annotated` describes a field for users.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from daypass._core.reasons import Reason
@@ -234,6 +232,12 @@ class Error(TypedDict):
     error: Annotated[ErrorFields, "the error"]
 
 
+Output = (
+    Applied | Compared | Deleted | Denied | Explained | FilesChecked | Initialized | Listening
+    | PolicyApplied | PolicyChecked | Reaped | Removals | Revoked | Rotated
+    | list[Rotated | RotationFailed] | Unauthorized | Validated | Verified
+)  # fmt: skip
+"""What `write_result` prints."""
 OUTPUTS: dict[str, Any] = {
     "apply": Applied,
     "config validate": Validated,

@@ -1,7 +1,5 @@
 """Command lines that `argparse` reads: commands, groups of them, help, and mistyped names."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import re

@@ -1,21 +1,16 @@
 """A status line on stderr for what may take over a second: what is going on, and for how long."""
 
-from __future__ import annotations
-
 import sys
+from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import format_duration
 from daypass._core.text import mask_unprintable
 from daypass.cli.colour import is_coloured, is_terminal
-
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Iterator
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
@@ -11,9 +12,6 @@ from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Removals
     from daypass.deploy.remove import Removal
 
 EXTRA = "admin"
@@ -68,7 +66,7 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, removals: list[Removal]) -> None:
-    listed: Removals = {"objects": removals_json(removals), "dryRun": args.dry_run}
-    write_result(args, listed, removals_overview(removals, args.dry_run))
+    text = removals_overview(removals, args.dry_run)
+    write_result(args, {"objects": removals_json(removals), "dryRun": args.dry_run}, text)
     if any(r.ref.kind == "ValidatingAdmissionPolicy" for r in removals):
         log("without the policy, nothing limits the short-lived tokens of identities any more")

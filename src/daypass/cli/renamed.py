@@ -4,8 +4,6 @@ There are no aliases. To rename an option, add a row to `RENAMED` in the commit 
 a command line with it to `tests/unit/cli/test_renamed.py`, which checks that the new one parses.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,10 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, write
 from daypass.cli.colour import paint
-from daypass.cli.output import write_data
+from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Verified
     from daypass.client.config import CredentialsConfig
     from daypass.config import Config
     from daypass.verification.report import Findings
@@ -86,8 +84,7 @@ def run(args: Namespace) -> int:
     elif args.output == "junit":
         write(report.junit(findings))
     else:
-        verified: Verified = {"domains": {name: list(each) for name, each in findings.items()}}
-        write_data(verified, args.output)
+        write_result(args, {"domains": {name: list(each) for name, each in findings.items()}})
     return 3 if report.has_failures(findings) else 0
 
 

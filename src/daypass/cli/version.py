@@ -1,19 +1,12 @@
 """`daypass version`: which daypass this is."""
 
-from __future__ import annotations
-
 import platform
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass._core import VERSION
 from daypass.cli import options, write
 from daypass.cli.error_data import flat_yaml
 from daypass.cli.output import write_data
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Version
 
 SUMMARY = "print the version"
 EPILOG = """examples:
@@ -29,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the version of daypass, and with json and yaml that of Python."""
-    versions: Version = {"version": VERSION, "python": platform.python_version()}
+    versions = {"version": VERSION, "python": platform.python_version()}
     if args.output == "text":
         write(f"daypass {VERSION}\n")
     elif args.output == "json":

@@ -1,13 +1,8 @@
 """`daypass config schema`: the JSON Schema of the config file."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass.cli import write
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
 SUMMARY = "print the JSON Schema of daypass.yaml, for editors"

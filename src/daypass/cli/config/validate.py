@@ -1,16 +1,9 @@
 """`daypass config validate`: whether the config file is valid, and each mistake in it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass.cli import log, options
-from daypass.cli.output import write_data
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Validated
+from daypass.cli.output import write_result
 
 EXTRA = "admin"
 SUMMARY = "show each mistake in the config file, with file, line and column"
@@ -32,17 +25,15 @@ def run(args: Namespace) -> int:
     """Return 0 if it is valid, or 2; without -o, mistakes are an error."""
     from daypass.config import ConfigError
 
-    code = 0
-    document: Validated = {"valid": True, "problems": [], "omitted": 0}
     try:
         options.load_config(args.config)
     except ConfigError as error:
         if args.output == "text":
             raise
-        code = error.exit_code
-        document = {"valid": False, "problems": [*error.problems], "omitted": error.omitted}
+        problems = list(error.problems)
+        write_result(args, {"valid": False, "problems": problems, "omitted": error.omitted})
+        return error.exit_code
+    write_result(args, {"valid": True, "problems": [], "omitted": 0})
     if args.output == "text":
         log(f"{args.config} is valid")
-    else:
-        write_data(document, args.output)
-    return code
+    return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,6 @@ from daypass.cli.output import did, write_result
 from daypass.cli.publish_revocation import update_gate
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Denied
     from daypass.gate.revocation.revocation_list import Denial
 
 EXTRA = "admin"
@@ -66,11 +64,10 @@ def run(args: Namespace) -> int:
         key = change_denial(cluster, namespace, denial, undo=args.undo)
         is_published = update_gate(cluster, namespace)
     until = None if args.undo else _shown(denial.until_unix)
-    denied: Denied = {
+    write_result(args, {
         "namespace": namespace, "configMap": GATE_DENIED, "key": key, "until": until,
         "dryRun": args.dry_run,
-    }  # fmt: skip
-    write_result(args, denied)
+    })  # fmt: skip
     named = f"{'token' if denial.is_token else 'every token bound to'} {denial.name}"
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}")

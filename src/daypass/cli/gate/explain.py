@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,11 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
-from daypass.cli import options, write
+from daypass.cli import options
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.output import write_data
+from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.cli.output_data import Explained
     from daypass.gate.decision import Rules
     from daypass.gate.explain import Explanation
@@ -74,10 +73,7 @@ def run(args: Namespace) -> int:
             "write it to cluster.issuer, or name the cluster with --kubeconfig or KUBECONFIG",
         )
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
-    if args.output != "text":
-        write_data(_document(explained), args.output, indent=None)
-    else:
-        write(_text(explained))
+    write_result(args, _document(explained), _text(explained), indent=None)
     return 0 if explained.passes else 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,8 +19,6 @@ from daypass.cli import log, options
 from daypass.cli.gate import load_gate
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.gate.authorizer.service import Listen, Service
     from daypass.gate.revocation.revocation_list_client import RevocationListClient
     from daypass.kube.cluster import Cluster

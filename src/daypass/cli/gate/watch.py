@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from daypass.cli import log, options
 from daypass.cli.gate import load_gate
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.gate.revocation.controller import RevocationController
 
 EXTRA = "gate"

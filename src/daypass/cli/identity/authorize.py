@@ -1,15 +1,10 @@
 """`daypass identity authorize`: grant an identity a role in namespaces."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
 SUMMARY = "give an identity a role in namespaces (profiles)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ from daypass.cli import log, options, warn, write
 from daypass.cli.output import did, write_objects
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.identity.create import CreatedIdentity, IdentitySpec
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster

@@ -1,18 +1,11 @@
 """`daypass identity delete`: delete everything that was created for an identity."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Deleted
 
 EXTRA = "admin"
 SUMMARY = "delete an identity: tokens, grants in every namespace, the ServiceAccount"
@@ -21,9 +14,8 @@ EPILOG = """examples:
   daypass identity delete bot -n team
   daypass identity delete bot -n team --yes            asks for no confirmation on a terminal
 
-Only what daypass created is deleted: an adopted
-ServiceAccount stays. If it was interrupted, run it again. Exit code 3: the gate of the cluster
-could not be updated.
+Only what daypass created is deleted: an adopted ServiceAccount stays. If it was interrupted, run it
+again. Exit code 3: the gate of the cluster could not be updated.
 """
 
 
@@ -51,11 +43,10 @@ def run(args: Namespace) -> int:
             [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
         )
     done = did(args.dry_run, "delete", "deleted")
-    summary: Deleted = {
+    write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
         "deleted": list(deleted.deleted), "left": list(deleted.left),
-    }  # fmt: skip
-    write_result(args, summary, "".join(f"{done} {each}\n" for each in deleted.deleted))
+    }, "".join(f"{done} {each}\n" for each in deleted.deleted))  # fmt: skip
     log(f"{done} identity {name}: {len(deleted.deleted)} objects")
     for each in deleted.left:
         log(f"{each} stays: daypass did not create it")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_data
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from typing import Any
-
     from daypass.config import Config
     from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.federate import Federation

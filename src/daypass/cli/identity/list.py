@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
@@ -11,9 +13,6 @@ from daypass.cli import log, options, write
 from daypass.cli.output import as_text, table
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
-
     from daypass.identity.health import IdentityHealth
     from daypass.identity.inventory import ClusterObjects
     from daypass.kube.cluster import Cluster

@@ -1,19 +1,12 @@
 """`daypass identity reap`: revoke identities and tokens whose time is over."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Reaped
 
 EXTRA = "admin"
 SUMMARY = "revoke identities after their deadline, and tokens that were rotated out"
@@ -60,11 +53,10 @@ def run(args: Namespace) -> int:
             reaped = reap(cluster, namespace, warn=warn, show=status.show)
         is_published = publish_deleted(cluster, reaped.secrets)
     done = did(args.dry_run, "delete", "deleted")
-    summary: Reaped = {
+    write_result(args, {
         "dryRun": args.dry_run, "ended": reaped.expired, "deleted": reaped.deleted,
         "errors": [error.fact for error in reaped.errors],
-    }  # fmt: skip
-    write_result(args, summary, "".join(f"{done} {each}\n" for each in reaped.deleted))
+    }, "".join(f"{done} {each}\n" for each in reaped.deleted))  # fmt: skip
     for key in reaped.expired:
         log(f"identity {key} has expired: {done} its tokens and grants")
     for error in reaped.errors:

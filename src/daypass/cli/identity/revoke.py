@@ -1,18 +1,11 @@
 """`daypass identity revoke`: delete the long-lived tokens of an identity."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.publish_revocation import publish_deleted
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Revoked
 
 EXTRA = "admin"
 SUMMARY = "revoke all long-lived tokens of an identity now, and the tokens bound to them"
@@ -47,11 +40,10 @@ def run(args: Namespace) -> int:
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
-    summary: Revoked = {
+    write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
         "deleted": list(revoked.deleted), "left": list(revoked.left),
-    }  # fmt: skip
-    write_result(args, summary)
+    })  # fmt: skip
     if revoked.deleted:
         done = did(args.dry_run, "revoke", "revoked")
         log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
@@ -12,8 +13,6 @@ from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.cli.output_data import Rotated, RotationFailed
     from daypass.identity.rotate import Rotation, RotationOutcome
     from daypass.kube.cluster import Cluster

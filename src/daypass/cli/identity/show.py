@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.text import mask_unprintable
@@ -10,8 +11,6 @@ from daypass.cli.colour import paint_lines
 from daypass.cli.output import as_text
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass._core.clock import Clock
     from daypass.identity.health import IdentityHealth
     from daypass.identity.inventory import TokenUsage

@@ -1,17 +1,10 @@
 """`daypass identity unauthorize`: remove the grants of an identity in namespaces."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass.cli import log, options
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
 from daypass.cli.output import did, write_result
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import Unauthorized
 
 EXTRA = "admin"
 SUMMARY = "remove grants that authorize created"
@@ -53,11 +46,10 @@ def run(args: Namespace) -> int:
             namespaces,
             cluster_role=cluster_role_of(args.role, args.cluster_role),
         )
-        summary: Unauthorized = {
+        write_result(args, {
             "namespace": identity.namespace, "name": identity.name, "dryRun": args.dry_run,
             "removed": removed,
-        }  # fmt: skip
-        write_result(args, summary)
+        })  # fmt: skip
         for each in removed:
             log(f"{did(args.dry_run, 'remove', 'removed')} {each}")
         if not removed:

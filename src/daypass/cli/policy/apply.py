@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass.cli import log, options
@@ -10,9 +11,6 @@ from daypass.cli.policy import load_policy
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
-    from daypass.cli.output_data import PolicyApplied
     from daypass.config import Policy
     from daypass.kube.waiting import Waiter
 
@@ -50,10 +48,9 @@ def run(args: Namespace) -> int:
         if args.wait and not args.dry_run:
             with progress(args, "waiting until the policy is in force") as status:
                 seen_in = wait_for_policy(Waiter(cluster, args.timeout, status.show), policy)
-    summary: PolicyApplied = {
+    write_result(args, {
         "dryRun": args.dry_run, "objects": names, "mode": policy.mode, "seenIn": seen_in,
-    }  # fmt: skip
-    write_result(args, summary)
+    })  # fmt: skip
     return 0
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.text import printable
-from daypass.cli import options, write
-from daypass.cli.output import write_data
+from daypass.cli import options
+from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-
     from daypass.cli.output_data import PolicyChecked
     from daypass.config import Policy
     from daypass.identity.policy import PolicyCheck, PolicyQuery
@@ -65,10 +64,7 @@ def run(args: Namespace) -> int:
         from daypass.identity.policy import check
 
         checked = check(cluster, policy, _question(args, policy, cluster))
-    if args.output != "text":
-        write_data(_document(checked), args.output, indent=None)
-    else:
-        write(_text(checked))
+    write_result(args, _document(checked), _text(checked), indent=None)
     return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3
 
 

@@ -1,15 +1,10 @@
 """`daypass policy render`: the policy's objects on stdout."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser, Namespace
 
 from daypass.cli import options
 from daypass.cli.output import write_objects
 from daypass.cli.policy import load_policy
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
 
 EXTRA = "admin"
 SUMMARY = "print the policy as Kubernetes objects"
