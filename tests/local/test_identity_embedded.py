@@ -124,6 +124,7 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
 
     gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default")
     assert gone.splitlines()[-1] == "deleted serviceaccounts/bot in default"
+    assert "see all: daypass identity list -A" in daypass(up, "identity", "list")[1]
     _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
     assert "Traceback" not in words
 

@@ -63,14 +63,14 @@ def run(args: Namespace) -> int:
             return _watch(cluster, namespace, args)
         objects = list_objects(cluster, namespace, warn=log)
         examined = _examine(cluster, objects, namespace, args)
+        see_all = "see all: " + command("identity", "list", "-A")
         if namespace and not examined and objects.namespaces == []:
-            raise DaypassError(
-                f"there is no namespace {namespace}",
-                "see all: " + command("identity", "list", "-A"),
-            )
+            raise DaypassError(f"there is no namespace {namespace}", see_all)
         write(_text(cluster, examined, args.output))
-        if not examined:
-            log(f"no identity in {namespace}" if namespace else "no identity in any namespace")
+        if not examined and namespace:
+            log(f"no identity in {namespace}", see_all)
+        elif not examined:
+            log("no identity in any namespace")
         return 3 if args.check and any(each.has_problems for each in examined) else 0
 
 
