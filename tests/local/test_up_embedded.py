@@ -34,6 +34,7 @@ def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:
         assert answer.code == 200
         assert answer.json["headers"]["kubeflow-userid"] == identity.user
         assert at_the_gate(up, identity.token).code == 401
+        up.wait_for_words("as it should: 403")
         up.wait_for_words(" KUBECONFIG=")
         assert up.end() == 0
     assert token.value.reveal() not in up.words

@@ -207,7 +207,7 @@ def _report(
     log(f"trusted by  {authority}")
     log(f"log         {envoy.folder / 'envoy.log'}")
     try:
-        log(f"API server  {check(door.upstream)}")
+        log(f"API server  refuses a request without a token, as it should: {check(door.upstream)}")
     except DaypassError as error:
         log(f"API server  {error}")
     if kubeconfig is not None:
