@@ -34,6 +34,7 @@ examples:
   daypass apply                                the tree in deploy/, a commit of it, the cluster
   daypass apply --dry-run                      only show what would change
   daypass apply --dry-run=server               and let the API server check removals, too
+  daypass render                               what would be applied, without a cluster
   daypass apply --yes                          without a terminal; even if it opens more
   daypass apply --no-commit --no-wait          no git; returns once the API server has the objects
 

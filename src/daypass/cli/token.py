@@ -22,6 +22,8 @@ EPILOG = """examples:
   daypass token                                   with the audience of the credentials
   daypass token --audience gate --lifetime 30m
   daypass token -o header | curl -H @- https://ekf.example.com/pipeline/apis/v1beta1/healthz
+
+`daypass gate explain` shows why a gate refuses a token; `daypass identity revoke` revokes tokens.
 """
 _OUTPUTS = ("text", "json", "yaml", "header")
 _VALUED = ("--audience", "--lifetime", "--credentials", "--output")

@@ -68,7 +68,8 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
     if not domains:
         raise RenderError(
             "every domain of this config has the front envoy, which is for one machine",
-            f"run it with `{command('up')}`, or add a domain with another front",
+            f"run it with `{command('up')}`, or add a domain with another front; "
+            f"`{command('init')}` writes the config of a cluster",
         )
     if config.cluster.certificate_authority is not None and not facts.authority_pem:
         raise AssertionError("facts of a config with certificateAuthority come from read_facts()")
