@@ -3,6 +3,11 @@
     credentials = daypass.Credentials.load()
     headers = credentials.headers()    # {"Authorization": "Bearer ..."}
 
+`daypass.integrations` has an adapter for each HTTP library, which also renews a refused token:
+
+    from daypass.integrations.httpx import Auth    # or requests, aiohttp, urllib3
+    httpx.get(url, auth=Auth(credentials))
+
 Everything public is named here and imported when it is first asked for: `import daypass` itself
 costs a program nothing.
 """
