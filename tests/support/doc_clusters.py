@@ -37,11 +37,11 @@ def _team(plane: ControlPlane) -> None:
 
 
 def _ingress_nginx(plane: ControlPlane) -> None:
-    """The IngressClass of ingress-nginx, and an Ingress for ekf.example.com with a certificate."""
+    """The IngressClass of ingress-nginx, and an Ingress with a certificate."""
     controller = {"controller": "k8s.io/ingress-nginx"}
     nginx = make("networking.k8s.io/v1", "IngressClass", "nginx", spec=controller)
     plane.admin.create("/apis/networking.k8s.io/v1/ingressclasses", nginx)
-    host = "ekf.example.com"
+    host = "kubeflow.example.com"
     backend = {"service": {"name": "ekf", "port": {"number": 80}}}
     paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
     spec = {
