@@ -123,7 +123,7 @@ def _judge_untrusted(
             "certificate",
             f"the certificate of {host} is signed by{issuer}, which is not trusted here",
             "for your own authority: --certificate-authority FILE, and the same in the credentials"
-            " of clients\n`daypass up` prints the path of its authority",
+            f" of clients\n`{command('up')}` prints the path of its authority",
         )
     return failure("certificate", f"the certificate is not trusted: {error.verify_message}")
 
