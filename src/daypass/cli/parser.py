@@ -63,9 +63,8 @@ class Parser(argparse.ArgumentParser):
         self._found = argparse.Namespace()
         found, extra = self.parse_known_args(words, self._found)
         if extra:
-            hint = self._help_hint()
-            if extra[0].endswith(".yaml") and "--config" in self._option_string_actions:
-                hint = f"write: {command(*self.prog.split()[1:], '--config', extra[0])}"
+            is_config = extra[0].endswith(".yaml") and "--config" in self._option_string_actions
+            hint = "did you mean `--config FILE`?" if is_config else self._help_hint()
             raise UsageError(f"`{self.prog}` takes no argument {extra[0][:40]!r}", hint)
         return found
 

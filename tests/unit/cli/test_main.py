@@ -108,7 +108,7 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
         ("status", "command 'status'", "`daypass verify`"),
         ("token --ttl 1h", "option '--ttl'", "`--lifetime`"),
         ("up -f a.yaml", "option '-f'", "`--config`"),
-        ("config validate a.yaml", "argument 'a.yaml'", "daypass config validate --config a.yaml"),
+        ("config validate a.yaml", "argument 'a.yaml'", "`--config FILE`"),
     ],
 )
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(
