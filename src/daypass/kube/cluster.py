@@ -354,7 +354,8 @@ class Cluster:
             raise DaypassError(
                 f"{self.connection.server} is the embedded API server of `daypass up`: "
                 "nothing can be deployed to it, and it enforces no policy",
-                "name the kubeconfig of a cluster: --kubeconfig FILE",
+                "name the kubeconfig of a cluster: --kubeconfig FILE; "
+                f"`{command('render')}` shows the manifests without one",
             )
 
     def _change(self, method: str, path: str, body: Object, *, what: str, **more: Any) -> Object:

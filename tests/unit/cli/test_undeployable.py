@@ -64,6 +64,7 @@ def test_the_embedded_api_server_is_refused(
     words = run(EmbeddedCluster().cluster, arguments, monkeypatch, capsys)
     assert "embedded API server" in words
     assert "--kubeconfig" in words
+    assert "`daypass render`" in words
     assert "1.30" not in words
 
 
