@@ -67,7 +67,11 @@ def refusal(plane: ControlPlane, document: dict[str, Any]) -> str:
     done = subprocess.run(
         ["kubectl", "create", "--dry-run=server", "--validate=strict", "-f", "-"],
         input=json.dumps(document), text=True, capture_output=True, check=False,
-        env={**os.environ, "KUBECONFIG": str(plane.kubeconfig)},
+        env={
+            **os.environ,
+            "KUBECONFIG": str(plane.kubeconfig),
+            "KUBECACHEDIR": str(Path(plane.kubeconfig).with_name("kubectl-cache")),
+        },
     )  # fmt: skip
     return done.stderr if done.returncode else ""
 
