@@ -15,32 +15,15 @@ import os
 import sys
 
 COMMANDS = {
-    "agent": "daypass.cli.agent",
-    "apply": "daypass.cli.apply",
-    "completion": "daypass.cli.completion",
-    "config": "daypass.cli.config",
-    "demo": "daypass.cli.demo",
-    "diff": "daypass.cli.diff",
-    "exec-credential": "daypass.cli.exec_credential",
-    "gate": "daypass.cli.gate",
-    "help": "daypass.cli.help",
-    "identity": "daypass.cli.identity",
-    "init": "daypass.cli.init",
-    "kubeconfig": "daypass.cli.kubeconfig",
-    "policy": "daypass.cli.policy",
-    "remove": "daypass.cli.remove",
-    "render": "daypass.cli.render",
-    "run": "daypass.cli.run",
-    "token": "daypass.cli.token",
-    "up": "daypass.cli.up",
-    "verify": "daypass.cli.verify",
-    "version": "daypass.cli.version",
-}
+    name: f"daypass.cli.{name.replace('-', '_')}"
+    for name in (
+        "agent", "apply", "completion", "config", "demo", "diff", "exec-credential", "gate", "help",
+        "identity", "init", "kubeconfig", "policy", "remove", "render", "run", "token", "up",
+        "verify", "version",
+    )
+}  # fmt: skip
 ALSO = {"": "help", "-h": "help", "--help": "help", "-V": "version", "--version": "version"}
-_OPTIONS = {
-    "audience=AUDIENCE": "--audience AUDIENCE",
-    "lifetime_seconds=3600": "--lifetime 1h",
-}
+_OPTIONS = {"audience=AUDIENCE": "--audience AUDIENCE", "lifetime_seconds=3600": "--lifetime 1h"}
 """Arguments that hints of the library name, and the options that commands have for them."""
 
 

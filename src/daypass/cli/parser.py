@@ -211,6 +211,7 @@ def make_parser(name: str, module: Any) -> Parser:
     if hasattr(module, "COMMANDS"):
         parser.description = "\n".join([f"{module.SUMMARY}\n", *_summaries(module)])
         parser.add_argument("command", metavar="COMMAND", help="one of those above")
+        parser.epilog = f"{module.EPILOG}\n`{parser.prog} COMMAND --help` describes each of them.\n"
     else:
         module.add_arguments(parser)
     # `main` takes it out of the words; here it has its help and its completion.

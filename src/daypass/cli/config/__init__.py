@@ -5,6 +5,4 @@ COMMANDS = ("validate", "schema")
 EPILOG = """examples:
   daypass config validate
   daypass config schema > daypass.schema.json
-
-`daypass config COMMAND --help` describes each of them.
 """

@@ -19,8 +19,6 @@ EPILOG = """examples:
   daypass gate watch
   daypass gate explain --token-file token --host ekf.example.com
   daypass gate deny --token-file stolen
-
-`daypass gate COMMAND --help` describes each of them.
 """
 
 

@@ -9,6 +9,4 @@ EPILOG = """examples:
   daypass identity create bot -n team --config daypass.yaml --credentials-out bot.json
   daypass identity list -A
   daypass identity rotate bot -n team --credentials-out bot.json
-
-`daypass identity COMMAND --help` describes each of them.
 """

@@ -17,8 +17,6 @@ EPILOG = """examples:
   daypass policy render > policy.yaml
   daypass policy apply
   daypass policy check -n team --service-account bot --lifetime 8h
-
-`daypass policy COMMAND --help` describes each of them.
 """
 
 
