@@ -110,13 +110,6 @@ def write(text: str) -> None:
         raise DaypassError(f"the output could not be written: {reason}", "send it somewhere else")
 
 
-def write_printable(text: str) -> None:
-    """Write text to stdout with terminal control characters replaced."""
-    from daypass._core.text import mask_unprintable
-
-    write(mask_unprintable(text, keep="\n\t"))
-
-
 def log(fact: str, hint: str = "", *, level: str = "") -> None:
     """Write a message to stderr: the fact, and below it, indented, what to do next.
 

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from daypass._core import labels
-from daypass.cli import log, main, write_printable
-from daypass.cli.output import as_text
+from daypass.cli import log, main
+from daypass.cli.output import as_text, write_changes
 from daypass.deploy.object_diff import object_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
@@ -157,7 +157,7 @@ def test_no_terminal_control_characters_are_printed(
 
 
 def test_text_output_is_escaped_and_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    write_printable(f"one\n\t{TEXT}\n")
+    write_changes(f"one\n\t{TEXT}\n")
     out = capsys.readouterr().out
     assert_printable(out.replace("\t", ""))
     assert out.startswith("one\n\ta?[2Jb")
@@ -188,5 +188,5 @@ def test_a_printed_diff_of_hostile_objects_is_escaped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(), "data": {"k": TEXT}}
-    write_printable(object_diff(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
+    write_changes(object_diff(ObjectRef.of(before), before, {**before, "data": {"k": "v"}}))
     assert_printable(capsys.readouterr().out)
