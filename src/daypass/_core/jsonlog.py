@@ -21,6 +21,13 @@ def write_stdout(line: str) -> None:
     sys.stdout.flush()
 
 
+def write_stderr(line: str) -> None:
+    """Write a line to stderr at once, unless it was closed before the start. Raises OSError."""
+    if sys.stderr is not None:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
 class JsonLog:
     """Writes events through `write`, one whole line each. `precision`: of their times."""
 

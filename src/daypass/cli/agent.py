@@ -1,7 +1,6 @@
 """`daypass agent`: keeps token files fresh."""
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 
 from daypass._core.installation import docs_page
@@ -40,6 +39,7 @@ def run(args: Namespace) -> int:
     import signal
 
     from daypass._core.clock import SYSTEM_CLOCK
+    from daypass._core.jsonlog import write_stderr
     from daypass.agent.config import load_config
     from daypass.agent.daemon import Agent, Inbox, Message
     from daypass.agent.log import AgentLog
@@ -50,7 +50,7 @@ def run(args: Namespace) -> int:
         load_config(args.config),
         credentials=args.credentials,
         environ=os.environ,
-        log=AgentLog(SYSTEM_CLOCK, _write, as_json=args.log == "json"),
+        log=AgentLog(SYSTEM_CLOCK, write_stderr, as_json=args.log == "json"),
         timing=SYSTEM_TIMING,
         inbox=inbox,
     )
@@ -62,9 +62,3 @@ def run(args: Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: inbox.put(Message.RELOAD))
     agent.run(lambda: load_config(args.config))
     return 0
-
-
-def _write(line: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(line)
-        sys.stderr.flush()

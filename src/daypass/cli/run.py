@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from daypass._core import hints
 from daypass._core.errors import DaypassError, UsageError
@@ -94,7 +93,7 @@ def _start(
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.client.config import parse_source, read_source
-    from daypass.integrations.run_with_token import become, child_environment
+    from daypass.integrations import run_with_token
 
     source = read_source(os.environ, options.get("--credentials"))
     entry = cached_token(
@@ -105,56 +104,45 @@ def _start(
     )
     passes = "--pass-credentials" in options
     variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
-    environment = child_environment(
+    environment = run_with_token.child_environment(
         os.environ, name, entry.value, variables=variables, with_credentials=passes
     )
-    become(command, environment)
+    run_with_token.become(command, environment)
 
 
 def _start_with_file(
     options: dict[str, str], lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
+    from daypass._core.jsonlog import write_stderr
     from daypass.agent.config import TokenFile
     from daypass.agent.file_renewer import AgentCredentials, FileRenewer
     from daypass.agent.log import AgentLog
     from daypass.client.transport import SYSTEM_TIMING
-    from daypass.integrations.run_with_token import (
-        become,
-        child_environment,
-        keep_fresh,
-        private_folder,
-        remove,
-    )
+    from daypass.integrations import run_with_token
 
     folder = ""
     try:
-        folder = private_folder(os.environ)
+        folder = run_with_token.private_folder(os.environ)
         target = TokenFile.private(
             f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime_seconds
         )
         credentials = AgentCredentials(os.environ, options.get("--credentials"), SYSTEM_TIMING)
-        log = AgentLog(SYSTEM_CLOCK, _write, quiet=True)
+        log = AgentLog(SYSTEM_CLOCK, write_stderr, quiet=True)
         renewer = FileRenewer(target, credentials, log, SYSTEM_TIMING)
         renewer.attempt()
         passes = "--pass-credentials" in options
-        environment = child_environment(
+        environment = run_with_token.child_environment(
             os.environ, name, target.path, variables=credentials.variables, with_credentials=passes
         )
-        keep_fresh(renewer, folder)
+        run_with_token.keep_fresh(renewer, folder)
     except BaseException as error:
         if folder:
-            remove(folder)
+            run_with_token.remove(folder)
         if not isinstance(error, OSError):
             raise
         raise DaypassError(
             f"the token's file cannot be written: {error.strerror}",
             "it goes below XDG_RUNTIME_DIR or TMPDIR: is there space? can you write there?",
         ) from None
-    become(command, environment)
-
-
-def _write(line: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(line)
-        sys.stderr.flush()
+    run_with_token.become(command, environment)
