@@ -233,8 +233,8 @@ class Error(TypedDict):
 
 
 Output = (
-    Applied | Compared | Deleted | Denied | Explained | FilesChecked | Initialized | Listening
-    | PolicyApplied | PolicyChecked | Reaped | Removals | Revoked | Rotated
+    Applied | Compared | Deleted | Denied | Explained | FilesChecked | IdentityData | Initialized
+    | Listening | PolicyApplied | PolicyChecked | Reaped | Removals | Revoked | Rotated
     | list[Rotated | RotationFailed] | Unauthorized | Validated | Verified
 )  # fmt: skip
 """What `write_result` prints."""

@@ -20,12 +20,11 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli import log, options
-from daypass.cli.output import write_data
+from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass._core.secret import Secret
-    from daypass.cli.output_data import Listening
     from daypass.local.api_backend import ApiBackend
     from daypass.local.supervisor import Supervisor
 
@@ -138,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
             folders.is_started = True
             try:
                 trusted = folders.state / "authority.crt"
-                _report(supervisor, trusted, kubeconfig, output=args.output)
+                _report(args, supervisor, trusted, kubeconfig)
                 supervisor.run(stop, reload)
             finally:
                 supervisor.stop()
@@ -178,7 +177,7 @@ def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
 
 
 def _report(
-    supervisor: "Supervisor", authority: Path, kubeconfig: Path | None, *, output: str
+    args: argparse.Namespace, supervisor: "Supervisor", authority: Path, kubeconfig: Path | None
 ) -> None:
     from daypass._core.net import bracketed
     from daypass.local.api_backend import check
@@ -189,17 +188,14 @@ def _report(
     ports = envoy.ports
     doors = [f"https://{bracketed(each)}:{ports['door']}{prefix}" for each in door.exposure.hosts]
     gates = [f"https://{bracketed(each)}:{ports['gate']}" for each in gate.hosts] if gate else []
-    if output != "text":
-        listens = envoy.settings.listens
-        listen = {name: str(replace(listens[name], port=ports[name])) for name in listens}
-        ready: Listening = {
-            "doors": doors,
-            "gates": gates,
-            "listen": listen,
-            "certificateAuthority": str(authority),
-            "kubeconfig": None if kubeconfig is None else str(kubeconfig),
-        }
-        write_data(ready, output, indent=None)
+    listens = envoy.settings.listens.items()
+    write_result(args, {
+        "doors": doors,
+        "gates": gates,
+        "listen": {name: str(replace(listen, port=ports[name])) for name, listen in listens},
+        "certificateAuthority": str(authority),
+        "kubeconfig": None if kubeconfig is None else str(kubeconfig),
+    }, indent=None)  # fmt: skip
     for url in doors:
         log(f"door        {url}")
     for url in gates:

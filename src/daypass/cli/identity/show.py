@@ -6,9 +6,8 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.text import mask_unprintable
-from daypass.cli import log, options, write
-from daypass.cli.colour import paint_lines
-from daypass.cli.output import as_text
+from daypass.cli import log, options
+from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
@@ -46,9 +45,7 @@ def run(args: Namespace) -> int:
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
             raise identity_not_found(cluster, name)
-        is_text = args.output == "text"
-        document = json_document(found)
-        write(_text(found, cluster.clock) if is_text else as_text(document, args.output))
+        write_result(args, json_document(found), _text(found, cluster.clock))
         return 3 if args.check and found.has_problems else 0
 
 
@@ -73,7 +70,7 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
         f"{'problem' if each.is_problem else 'note':<8} {each.code}: {each.text}"
         for each in found.findings
     ]
-    return paint_lines(
+    return (
         _section(str(found.record.name), facts, "")
         + _section("grants", grants, "none")
         + _section("tokens", [_token(token, found, clock) for token in found.record.tokens], "none")
