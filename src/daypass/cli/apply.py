@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass.cli import Progress, log, options
-from daypass.cli.deployment import (
-    counts,
-    diffs,
-    log_risks,
-    name_of_need,
-    open_plan,
-    overview,
-    plan_json,
-)
+from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_result
 from daypass.cli.policy.apply import wait_for_policy
 from daypass.cli.progress import progress
@@ -66,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Apply; return 0, or 3 if `verify` has findings."""
-    with open_plan(args) as (config, state, plan):
+    with deployment.open_plan(args) as (config, state, plan):
         _show(args, state, plan)
         if not args.force_conflicts:
             plan.verify_unowned()
@@ -80,12 +71,14 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
-    shown = diffs(plan, whole=bool(args.dry_run)) + overview(plan, args.dry_run)
-    write_result(args, {**plan_json(plan), "dryRun": args.dry_run}, shown)
-    log(f"{state.cluster.connection.server}: {counts(plan)}")
+    shown = deployment.diffs(plan, whole=bool(args.dry_run))
+    shown += deployment.overview(plan, args.dry_run)
+    write_result(args, {**deployment.plan_json(plan), "dryRun": args.dry_run}, shown)
+    log(f"{state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
-        log(f"{name_of_need(need)} is not there: the certificate of {need.host} and its key")
-    log_risks(plan, "this opens more than is open now:")
+        name = deployment.name_of_need(need)
+        log(f"{name} is not there: the certificate of {need.host} and its key")
+    deployment.log_risks(plan, "this opens more than is open now:")
 
 
 def _check(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan) -> None:
@@ -131,7 +124,7 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     if not args.wait:
         for need in plan.waiting:
             log(
-                f"{name_of_need(need)} is a copy of what cert-manager has not made yet",
+                f"{deployment.name_of_need(need)} is a copy of what cert-manager has not made yet",
                 "once it has: " + command("apply"),
             )
     if done.applied or done.removed:
@@ -144,36 +137,31 @@ def _wait(
     args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan, status: Progress
 ) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
-    from daypass.deploy.apply import (
-        verify_published,
-        wait_for_certificate,
-        wait_for_policies,
-        wait_for_rollout,
-    )
+    from daypass.deploy import apply
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
     from daypass.kube.waiting import Waiter
 
     waiter = Waiter(state.cluster, args.timeout, status.wait)
     if plan.waiting:
-        wait_for_certificate(waiter, plan.pair)
+        apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
         _execute(args, state, make_plan(state, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
-            ready = wait_for_rollout(waiter, change.ref)
+            ready = apply.wait_for_rollout(waiter, change.ref)
             log(f"{change.ref}: {ready} of {ready} ready")
     if config.policy is not None and _POLICY_KINDS & {it.ref.kind for it in plan.to_apply}:
         status.show("waiting until the policy is in force")
         wait_for_policy(waiter, config.policy)
-    problems = wait_for_policies(waiter, [change.ref for change in plan.changes])
+    problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
         log("the gate has problems:", "\n".join(problems))
     if args.no_verify:
         return 3 if problems else 0
     from daypass.verification import report
 
-    findings = verify_published(waiter, config, status.show)
+    findings = apply.verify_published(waiter, config, status.show)
     log_timeouts(args, findings)
     log("seen from outside:", report.text(findings))
     return 3 if problems or report.has_failures(findings) else 0

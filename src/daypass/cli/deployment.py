@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from daypass.cli import log, options, warn
-from daypass.cli.output import did
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -105,7 +104,8 @@ def name_of_need(need: Prerequisite) -> str:
 
 
 def _lines(rows: Iterable[tuple[str, str]], dry_run: str | None) -> str:
-    return "".join(f"{did(dry_run, f'{verb:<9}', f'{verb:<9}')} {what}\n" for verb, what in rows)
+    would = "would " if dry_run else ""
+    return "".join(f"{would}{verb:<9} {what}\n" for verb, what in rows)
 
 
 def log_risks(plan: ApplyPlan, headline: str) -> None:

@@ -6,16 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import log, options
-from daypass.cli.deployment import (
-    counts,
-    diffs,
-    files_json,
-    log_risks,
-    open_plan,
-    overview,
-    plan_json,
-)
+from daypass.cli import deployment, log, options
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -49,7 +40,7 @@ def run(args: Namespace) -> int:
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import drifts
 
-    with open_plan(args, instead=DIFF_WITH_KUBECTL) as (config, state, plan):
+    with deployment.open_plan(args, instead=DIFF_WITH_KUBECTL) as (config, state, plan):
         folder, tree = options.tree_folder(args), render_tree(config, state.facts(config))
         files, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
         _show(args, plan, files, uncommitted)
@@ -60,8 +51,8 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
     changed = "".join(drift.diff() for drift in files)
     write_result(
         args,
-        {**files_json(files, uncommitted), **plan_json(plan)},
-        changed + diffs(plan, whole=True) + overview(plan),
+        {**deployment.files_json(files, uncommitted), **deployment.plan_json(plan)},
+        changed + deployment.diffs(plan, whole=True) + deployment.overview(plan),
     )
     from daypass.deploy.git import not_committed
 
@@ -69,7 +60,7 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     if uncommitted:
         log(not_committed(uncommitted), "`git status` shows them; add and commit them")
-    log(f"cluster: {counts(plan)}")
+    log(f"cluster: {deployment.counts(plan)}")
     for line in (owner for change in plan.changes for owner in change.owners):
         log(line)
-    log_risks(plan, f"`{command('apply')}` would open more than is open now:")
+    deployment.log_risks(plan, f"`{command('apply')}` would open more than is open now:")

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from daypass._core.errors import DaypassError
 
-_OUTPUT = re.compile(r"\0(?:-o[\0=]?|--output[\0=])([^\0]+)")
-"""The value of -o among words joined by NUL."""
-
 
 def flat_yaml(fields: Mapping[str, object]) -> str:
     """Return fields as YAML with JSON values, without PyYAML, which the base package lacks."""
@@ -25,7 +22,8 @@ def flat_yaml(fields: Mapping[str, object]) -> str:
 def data_format(words: Sequence[str]) -> str:
     """Return `json` or `yaml` if a command line names it as its output, or else nothing."""
     end = words.index("--") if "--" in words else len(words)
-    *_, output = _OUTPUT.findall("\0".join(("", *words[:end]))) or ("",)
+    joined = "\0".join(("", *words[:end]))  # no word contains NUL
+    *_, output = re.findall(r"\0(?:-o[\0=]?|--output[\0=])([^\0]+)", joined) or ("",)
     return output if output in ("json", "yaml") else ""
 
 
@@ -38,11 +36,8 @@ def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
     if not output:
         return False
     fields = {
-        "reason": error.reason,
-        "message": error.fact,
-        "hint": hint,
-        "exitCode": error.exit_code,
-    }
+        "reason": error.reason, "message": error.fact, "hint": hint, "exitCode": error.exit_code,
+    }  # fmt: skip
     as_json = json.dumps({"error": fields}) + "\n"
     text = as_json if output == "json" else "error:\n" + indented(flat_yaml(fields), "  ")
     with suppress(AttributeError, OSError, ValueError):  # it is None if it was closed at the start

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass.cli import log, options
+from daypass.cli import log, options, warn
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
@@ -183,10 +183,9 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     setup = resolve_options(chosen, found, questions)
     planned = plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
     if any(domain["front"] == "ingress-nginx" for domain in setup.domains.values()):
-        log(
+        warn(
             "ingress-nginx was retired in March 2026, and gets no security fixes",
             f"to move the door to another front, see {docs_page('how-to/leave-ingress-nginx.md')}",
-            level="warning",
         )
     return planned
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
+from daypass.cli import log, options, write
+from daypass.cli.error_data import flat_yaml
+from daypass.cli.fast_path import cached_token
+from daypass.cli.output import as_text, did
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +33,6 @@ the door's tokens, which is the API server's audience by default.
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    from daypass.cli.options import add_credentials, add_dry_run, add_output
-
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
         "--certificate-authority", metavar="FILE",
@@ -42,28 +47,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--kubeconfig-out", metavar="FILE", help="a new file to write it to (default: stdout)"
     )
-    add_output(parser, "the format of the kubeconfig (default: json)", choices=("json", "yaml"))
-    add_credentials(parser)
-    add_dry_run(parser, server=False)
+    options.add_output(
+        parser, "the format of the kubeconfig (default: json)", choices=("json", "yaml")
+    )
+    options.add_credentials(parser)
+    options.add_dry_run(parser, server=False)
 
 
 def run(args: Namespace) -> int:
     """Print or write the entry."""
-    from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.cli import log, write
-    from daypass.cli.error_data import flat_yaml
-    from daypass.cli.output import as_text, did
     from daypass.client.config import FILE_VARIABLE, parse_source, read_source
-    from daypass.integrations.kubeconfig import (
-        check_server,
-        kubeconfig,
-        read_public_authority,
-        write_new,
-    )
+    from daypass.integrations import kubeconfig
 
     source = read_source(os.environ, args.credentials)
     settings = parse_source(source, SYSTEM_CLOCK.unix())
-    host = check_server(args.server, settings.door)
+    host = kubeconfig.check_server(args.server, settings.door)
     file = args.credentials or os.environ.get(FILE_VARIABLE)
     command = [*_program(), "exec-credential"]
     if file:
@@ -73,11 +71,11 @@ def run(args: Namespace) -> int:
         command += ["--audience", audience]
     name = args.name or f"{settings.identity.service_account}@{host}"
     authority = args.certificate_authority
-    document = kubeconfig(
+    document = kubeconfig.kubeconfig(
         name=name,
         namespace=settings.identity.namespace,
         server=args.server,
-        authority_pem=None if authority is None else read_public_authority(authority),
+        authority_pem=None if authority is None else kubeconfig.read_public_authority(authority),
         command=command,
     )
     content = flat_yaml(document) if args.output == "yaml" else as_text(document, "json")
@@ -85,9 +83,7 @@ def run(args: Namespace) -> int:
         write(content)
     else:
         if not args.dry_run:
-            write_new(args.kubeconfig_out, content)
-        import shlex
-
+            kubeconfig.write_new(args.kubeconfig_out, content)
         line = kubectl("--context", name, "get", "pods")
         file_out = args.kubeconfig_out
         wrote = did(args.dry_run, "write", "wrote")
@@ -110,10 +106,7 @@ def _issuer(source: CredentialsSource) -> str | None:
 
     It is the API server's own audience, unless --api-audiences sets another one.
     """
-    from daypass._core.errors import DaypassError
     from daypass._core.jwt import decode_unverified
-    from daypass.cli import log
-    from daypass.cli.fast_path import cached_token
     from daypass.client.config import check_audience
 
     try:

@@ -56,15 +56,14 @@ def open_cluster(args: Namespace) -> closing[Cluster]:
 
 def target_options(args: Namespace) -> list[str]:
     """Return --config, --kubeconfig and --context as given, for a command line in a hint."""
-    config = None if args.config in (None, DEFAULT_CONFIG) else str(args.config)
-    values = {"--config": config, "--kubeconfig": args.kubeconfig, "--context": args.context}
-    return as_words(values)
+    config = [] if args.config in (None, DEFAULT_CONFIG) else ["--config", str(args.config)]
+    return [*config, *as_words(args, "kubeconfig", "context")]
 
 
-def as_words(values: dict[str, str | None]) -> list[str]:
-    """Return the options that have a value as words of a command line."""
-    given = [(option, value) for option, value in values.items() if value is not None]
-    return [word for pair in given for word in pair]
+def as_words(args: Namespace, *names: str) -> list[str]:
+    """Return the options of these names that have a value as words of a command line."""
+    given = {f"--{name.replace('_', '-')}": getattr(args, name) for name in names}
+    return [word for pair in given.items() if pair[1] is not None for word in pair]
 
 
 # Identities

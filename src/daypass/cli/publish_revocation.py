@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def publish_deleted(
-    cluster: Cluster,
-    secrets: Iterable[tuple[str, str]],
-    accounts: Iterable[tuple[str, str]] = (),
+    cluster: Cluster, secrets: Iterable[tuple[str, str]], accounts: Iterable[tuple[str, str]] = ()
 ) -> bool:
     """Have the gate refuse tokens bound to these Secrets and ServiceAccounts (namespaces and UIDs).
 

@@ -6,8 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import log, options
-from daypass.cli.deployment import removals_json, removals_overview
+from daypass.cli import deployment, log, options
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
@@ -66,7 +65,8 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, removals: list[Removal]) -> None:
-    text = removals_overview(removals, args.dry_run)
-    write_result(args, {"objects": removals_json(removals), "dryRun": args.dry_run}, text)
+    shown = deployment.removals_overview(removals, args.dry_run)
+    objects = deployment.removals_json(removals)
+    write_result(args, {"objects": objects, "dryRun": args.dry_run}, shown)
     if any(r.ref.kind == "ValidatingAdmissionPolicy" for r in removals):
         log("without the policy, nothing limits the short-lived tokens of identities any more")

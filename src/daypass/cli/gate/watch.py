@@ -48,8 +48,7 @@ def run(args: Namespace) -> int:
     config, gate = load_gate(args.config)
     if gate.engine == "envoy":
         raise UsageError(
-            f"{args.config} has a gate on one machine",
-            f"`{command('up')}` watches for it",
+            f"{args.config} has a gate on one machine", f"`{command('up')}` watches for it"
         )
     listen = parse_listen(args.listen)
     if listen is None:

@@ -115,13 +115,11 @@ def _create_namespace(cluster: Cluster, namespace: str) -> bool:
 
 def _given(args: Namespace) -> list[str]:
     """Return the options of this command line, for a hint that repeats it."""
-    values = {
-        "--credentials-out": args.credentials_out, "--expires": args.expires,
-        "--config": args.config, "--domain": args.domain, "--door": args.door,
-        "--certificate-authority": args.certificate_authority, "--audience": args.audience,
-        "--lifetime": args.lifetime, "--kubeconfig": args.kubeconfig, "--context": args.context,
-    }  # fmt: skip
-    return options.as_words(values) + (["--force"] if args.force else [])
+    words = options.as_words(
+        args, "credentials_out", "expires", "config", "domain", "door", "certificate_authority",
+        "audience", "lifetime", "kubeconfig", "context",
+    )  # fmt: skip
+    return words + (["--force"] if args.force else [])
 
 
 def _seconds_until_expiry(text: str | None) -> int | None:

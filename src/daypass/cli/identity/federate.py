@@ -103,10 +103,7 @@ def _federation(
 
     audience = args.token_audience or settings.door
     trusted = TrustedIssuer(
-        url=args.issuer,
-        audience=audience,
-        subjects=tuple(args.subject),
-        authority=authority,
+        url=args.issuer, audience=audience, subjects=tuple(args.subject), authority=authority
     )
     source = parse_source(args.source, audience)
     return Federation(name=name, credentials=settings, trusted=trusted, source=source)
