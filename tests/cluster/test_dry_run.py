@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from daypass.cli import main
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
+from daypass.kube.resources import SECRETS
 from support.clusters import account_token, admin_cluster, write_kubeconfig
 from support.commands import command_parsers, writing_commands
 from support.controlplane import ADMIN_USER, ControlPlane
@@ -173,6 +176,21 @@ def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
         assert all("dryRun=All" in each for each in sent)
     else:
         assert sent == []
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+@pytest.mark.parametrize("mode", ["client", "server"])
+def test_the_objects_of_an_identity_that_exists_have_no_token(
+    here: World, mode: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    line = f"identity create bot -n team {DOOR} --dry-run={mode} -o {output}"
+    assert main(shlex.split(line)) == 0
+    out = capsys.readouterr().out
+    printed = json.loads(out)["items"] if output == "json" else yaml.safe_load_all(out)
+    (secret,) = [each for each in printed if each["kind"] == "Secret"]
+    assert here.cluster.get(SECRETS, secret["metadata"]["name"], "team")["data"]["token"]
+    assert not {"data", "stringData"} & secret.keys()
 
 
 @pytest.fixture

@@ -95,14 +95,18 @@ def create(
 def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
     """Return an identity's objects as the API server would store them. Raises ApiError.
 
-    In a dry run by the client, they are returned unchanged.
+    In a dry run by the client, they are returned unchanged. A Secret is without its data: that of
+    an existing one would have its token.
     """
     if cluster.dry_run == "client":
         return list(documents)
     checked = []
     for document in documents:
         try:
-            checked.append(cluster.apply(document, dry_run=True))
+            stored = cluster.apply(document, dry_run=True)
+            if stored["kind"] == "Secret":
+                stored.pop("data", None)
+            checked.append(stored)
         except NotFoundError:
             # For a user who may not bind any role, the API server reads the Role, which a dry run
             # has not created (k8s.io/kubernetes/pkg/registry/rbac/rolebinding/policybased).
