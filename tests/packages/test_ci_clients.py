@@ -110,6 +110,26 @@ def test_the_action_installs_its_own_version_by_default(job: GitHubJob, door: Wa
     assert job.uses(ROOT, token=long_lived_token()) == 0, job.log
 
 
+@pytest.mark.parametrize("name", ["credentials", "token"])
+def test_an_input_of_several_lines_sets_no_variable_and_is_not_printed(
+    job: GitHubJob, wheel: Path, name: str
+) -> None:
+    value = "first\nLD_PRELOAD=second"
+    (job.checkout / value).write_text("{}")
+    assert job.uses(ROOT, package=str(wheel), **{name: value}) == 2
+    assert "must be one line each" in job.log
+    assert "LD_PRELOAD" not in job.log
+    assert "LD_PRELOAD" not in job.environment
+
+
+def test_a_token_that_ends_with_a_line_feed_is_masked(
+    job: GitHubJob, door: WatchedDoor, wheel: Path
+) -> None:
+    job.environment |= {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": "gate.example.com"}
+    assert job.uses(ROOT, token=f"{long_lived_token()}\n", package=str(wheel)) == 0, job.log
+    assert long_lived_token() in job.masks
+
+
 def test_a_github_job_without_the_permission_fails_with_what_to_add(
     job: GitHubJob, door: WatchedDoor, wheel: Path
 ) -> None:
