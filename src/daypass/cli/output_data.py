@@ -141,7 +141,7 @@ class _Object(TypedDict):
     name: Annotated[str, "the name"]
 
 
-class AppliedObject(_Object):
+class ChangedObject(_Object):
     action: Annotated[Literal["create", "change", "take over"], "take over: only the field owner"]
     diff: Diff
 
@@ -156,7 +156,7 @@ class Removals(MayBeDry):
 
 
 class Plan(TypedDict):
-    objects: Annotated[list[AppliedObject | RemovedObject], "the objects that change"]
+    objects: Annotated[list[ChangedObject | RemovedObject], "the objects that change"]
     unchanged: Annotated[int, "how many objects stay as they are"]
     widens: Annotated[list[str], "what it opens more than is open now"]
     collisions: Annotated[list[str], "routes of others at the same place"]
@@ -200,7 +200,7 @@ class Validated(TypedDict):
     omitted: Annotated[int, "how many more mistakes there are"]
 
 
-class Token(TypedDict):
+class RequestedToken(TypedDict):
     token: Annotated[str, "the token. It is secret"]
     expiresAt: Annotated[str, "when it expires (RFC 3339, UTC)"]
     audiences: Annotated[list[str], "its audiences"]
@@ -262,7 +262,7 @@ OUTPUTS: dict[str, Any] = {
     "policy render": ObjectList,
     "remove": Removals,
     "render": ObjectList | FilesChecked | Compared,
-    "token": Token,
+    "token": RequestedToken,
     "up": Listening,
     "verify": Verified,
     "version": Version,

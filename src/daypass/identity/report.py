@@ -56,7 +56,7 @@ class Named(TypedDict):
     name: Annotated[str, "the name of the identity, and of its ServiceAccount"]
 
 
-class Grant(TypedDict):
+class ReportedGrant(TypedDict):
     namespace: Annotated[str | None, "where it holds; null: in every namespace"]
     role: Annotated[str, "the name of the role"]
     kind: Annotated[str, "Role or ClusterRole"]
@@ -92,7 +92,7 @@ class IdentityData(Named):
     created: Annotated[str | None, "when its ServiceAccount was created (RFC 3339)"]
     deadline: Annotated[str | None, "when it expires (RFC 3339); null: never"]
     lastUsed: Annotated[str | None, "the last date on which a token was used; null: never"]
-    grants: Annotated[list[Grant], "its roles"]
+    grants: Annotated[list[ReportedGrant], "its roles"]
     tokens: Annotated[list[LongLivedToken], "its long-lived tokens"]
     findings: Annotated[list[IdentityProblem], "its problems, and notes about it"]
 
@@ -119,7 +119,7 @@ def json_document(health: IdentityHealth) -> IdentityData:
     }
 
 
-def _grant(role: BoundRole) -> Grant:
+def _grant(role: BoundRole) -> ReportedGrant:
     return {
         "namespace": None if role.namespace == EVERYWHERE else role.namespace,
         "role": role.role,

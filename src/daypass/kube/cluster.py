@@ -13,7 +13,7 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
-from daypass._core.hints import Placeholder, command
+from daypass._core.hints import command
 from daypass._core.secret import Secret, redact_response
 from daypass._core.status import excerpt, parse_retry_after
 from daypass.kube.connection import (
@@ -28,6 +28,7 @@ from daypass.kube.errors import (
     BrokenResponseError,
     NotFoundError,
     explain,
+    hint_to_create,
     missing_namespace,
 )
 from daypass.kube.kubeconfig import find_connection_config
@@ -398,7 +399,7 @@ class Cluster:
         if response.status_code >= 300:
             error = explain(response.status_code, content, what, *self._sent(request))
             if (namespace := missing_namespace(error)) and self.is_embedded():
-                raise NotFoundError(error.status, error.fact, _embedded_hint(namespace))
+                raise NotFoundError(error.status, error.fact, hint_to_create(namespace))
             raise error
         return self._object(content, request)
 
@@ -483,11 +484,6 @@ def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
             raise BrokenResponseError(f"{server} sent an event of more than 16 MiB")
     if any(begun):  # the last line is incomplete
         yield b"".join(begun)
-
-
-def _embedded_hint(namespace: str) -> str:
-    line = command("identity", "create", Placeholder("NAME"), "-n", namespace, "--create-namespace")
-    return f"check its name; this creates one: `{line}`"
 
 
 def _selection(labels: str | None, fields: str | None) -> dict[str, str]:
