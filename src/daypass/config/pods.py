@@ -131,14 +131,18 @@ def amounts(section: Amounts | None) -> dict[str, str]:
 Operator: TypeAlias = Literal["Equal", "Exists"]
 Effect: TypeAlias = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
-_OWN_LABELS = r"^([^/]*\.)?(daypass\.dev|istio\.io|kubernetes\.io|k8s\.io)/"
+# Those of a mesh and of Azure add a sidecar, or a ServiceAccount's token, to the pods.
+_OWN_LABELS = (
+    r"^([^/]*\.)?"
+    r"(daypass\.dev|istio\.io|kuma\.io|azure\.workload\.identity|kubernetes\.io|k8s\.io)/"
+)
 
 
 def own_label_name(text: str) -> str:
-    """Return the key of a label that has no meaning for daypass, Istio or Kubernetes."""
+    """Return the key of a label that has no meaning for daypass, a mesh or Kubernetes."""
     if re.match(_OWN_LABELS, text):
         raise fault(
-            f"{shown(text)} has a meaning for daypass, Istio or Kubernetes",
+            f"{shown(text)} has a meaning for daypass, a mesh or Kubernetes",
             "use a prefix of your own, such as example.com/team, or none",
         )
     return label_name(text)

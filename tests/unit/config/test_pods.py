@@ -73,12 +73,13 @@ def test_door_and_gate_have_the_same_keys_in_kubernetes_own_form(section: str) -
         beyond("resources: {requests: {memory: 1Gi}, limits: {memory: ^1000Mi}}",
                "door.resources.limits.memory", "1000Mi", "1Gi"),
     ],
-    "a label of daypass, Istio or Kubernetes cannot be overridden": [
+    "a label of daypass, a mesh or Kubernetes cannot be overridden": [
         door(f"labels: {{^{key}: x}}", f"'{key}'")
         for key in (
             "app.kubernetes.io/name", "app.kubernetes.io/managed-by", "daypass.dev/gate",
             "policy.daypass.dev/x", "sidecar.istio.io/inject", "istio.io/dataplane-mode",
             "pod-security.kubernetes.io/enforce", "k8s.io/x",
+            "kuma.io/sidecar-injection", "azure.workload.identity/use",
         )
     ],
     "a label has Kubernetes' syntax": [
