@@ -202,6 +202,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a label that is no text": {"door": {"labels": {"team": True}}},
     "a toleration of another effect": {"door": {"tolerations": [{"key": "a", "effect": "Never"}]}},
     "a pull secret elsewhere": {"door": {"imagePullSecrets": [{"name": "a", "namespace": "b"}]}},
+    "too many pull secrets": {"door": {"imagePullSecrets": [{"name": f"a{n}"} for n in range(11)]}},
+    "a node selector that is no label": {"door": {"nodeSelector": {"bad key{{": "x"}}},
     "nothing": {"door": None},
     "no image": {"door": {"image": None}},
 }  # fmt: skip

@@ -244,7 +244,6 @@ class Config(Section):
     domains: Annotated[Mapping[Label, Domain], READ_ONLY, AS_DICT] = Field(
         min_length=1,
         max_length=100,
-        json_schema_extra={"additionalProperties": False},
         examples=[{"ekf": EXAMPLE}],
     )
     """Public names under which the door is published, each with a short name of your choice."""

@@ -238,7 +238,7 @@ class PodSettings(Section):
     """Labels for the Deployment, its pods and the objects that go with it, in addition to
     daypass's own. No selector has them."""
 
-    image_pull_secrets: Annotated[tuple[PullSecret, ...], AfterValidator(unique)] | None = Field(
-        default=None, max_length=10, examples=[[{"name": "registry"}]]
-    )
+    image_pull_secrets: (
+        Annotated[tuple[PullSecret, ...], Field(max_length=10), AfterValidator(unique)] | None
+    ) = Field(default=None, examples=[[{"name": "registry"}]])
     """Secrets with credentials for the registry of the image."""

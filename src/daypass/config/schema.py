@@ -23,7 +23,9 @@ FILE = Path(__file__).with_name("daypass.schema.json")
 
 
 class _SchemaGenerator(GenerateJsonSchema):
-    """Does not allow null for optional keys: a key without a value is a mistake in the file."""
+    """Allows neither null for optional keys, as a key without a value is a mistake in the file, nor
+    keys of a mapping that miss its pattern.
+    """
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -32,6 +34,12 @@ class _SchemaGenerator(GenerateJsonSchema):
         written = super().default_schema(schema)
         if written.get("default", ...) is None:
             del written["default"]
+        return written
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        written = super().dict_schema(schema)
+        if "patternProperties" in written:
+            written["additionalProperties"] = False
         return written
 
     def encode_default(self, dft: Any) -> Any:

@@ -229,6 +229,7 @@ REFUSED: dict[str, list[Refused]] = {
         bad_gate("engine: envoy-gateway, hosts: [a.example.com, '*']", "7:67",
                  "gate.hosts", "envoy-gateway"),
         bad_gate("hosts: ['*.example.com']", "7:29", "gate.hosts[0]", "'*.example.com'", "'*'"),
+        bad_gate("frontLabels: {-a: b}", "7:35", "gate.frontLabels", "'-a'"),
     ],
     "a value that a schema cannot judge is rejected": [*map(beyond, (
         bad_domain("front: istio, gateway: a/b/c, tls: outside", "3:51",
@@ -237,7 +238,6 @@ REFUSED: dict[str, list[Refused]] = {
                    more="cluster: {addresses: [10.0.0.1, 10.0.0.1]}\n"),
         bad_gate("remember: 2h", "7:31", "gate.remember", "'2h'"),
         bad_gate("closeAfter: 2s", "7:33", "gate.closeAfter", "'2s'"),
-        bad_gate("frontLabels: {-a: b}", "7:35", "gate.frontLabels", "'-a'"),
     ))],
     "a lifetime must be one that the API server issues": [
         lifetime("30", "'30'", "10m"),
