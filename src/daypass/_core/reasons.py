@@ -39,7 +39,7 @@ class Reason(StrEnum):
     NO_EXPIRY = "no-expiry"
     """The token is not a short-lived one. Get one at the door."""
     EXPIRED = "expired"
-    """The token is too old. Get a new one before each request; daypass does so by itself."""
+    """The token is too old. Get a new one before it expires; daypass does this automatically."""
     NOT_YET_VALID = "not-yet-valid"
     """The clock of the gateway or of the API server is wrong."""
     LIVES_TOO_LONG = "lives-too-long"
