@@ -319,22 +319,21 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or self._stopping.is_set():
-            writer.transport.abort()
-            return
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
-        try:
-            await _ClientConnection(self.api, reader, writer).serve()
-            writer.close()
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        except BaseException:
-            writer.transport.abort()
-            raise
-        finally:
+
+        def ended(task: asyncio.Task[None]) -> None:
             self._connections.discard(task)
+            writer.transport.abort()
+
+        task.add_done_callback(ended)  # also runs if the task is cancelled before it has begun
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _ClientConnection(self.api, reader, writer).serve()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()  # until the client has closed as well
 
 
 def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

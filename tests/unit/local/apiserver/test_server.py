@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import threading
@@ -214,6 +215,33 @@ def test_it_stops_at_once_even_with_open_watches(tmp_path: Path) -> None:
     assert "daypass-api" not in {t.name for t in set(threading.enumerate()) - others}
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", running.server.port), timeout=20)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has closed the connection. Raises TimeoutError if it never does."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def test_stopping_closes_connections_that_wait_for_their_client(tmp_path: Path) -> None:
+    """One whose handshake has not begun, and one that the server alone has closed."""
+    running = Running(tmp_path)
+    with (
+        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as silent,
+        running.connected() as answered,
+        socket.socket(fileno=os.dup(answered.fileno())) as below,
+    ):
+        below.settimeout(20)
+        answered.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        while answered.recv(65536):
+            pass
+        running.server.stop()
+        assert is_closed(silent)
+        assert is_closed(below)
 
 
 def test_signing_keys_survive_a_restart_until_they_are_retired(tmp_path: Path) -> None:
