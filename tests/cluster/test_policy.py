@@ -262,7 +262,7 @@ def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
 def test_check_reports_what_the_cluster_would_answer(bot: Bot) -> None:
     said = bot.check()
     assert (said["verdict"], said["brokenRules"], said["findings"]) == ("allowed", [], [])
-    assert (said["mode"], said["held"], said["drift"]) == ("deny", True, [])
+    assert (said["mode"], said["labelled"], said["drift"]) == ("deny", True, [])
     for words, rule in (
         (["--lifetime", "13h"], "lifetime"),
         (["--audience", "x"], "audiences"),
@@ -310,7 +310,7 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
     changed = CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn")
     (bot.desk.folder / "daypass.yaml").write_text(changed)
     said = free.check("--audience", GATE, code=3)
-    assert (said["verdict"], said["held"]) == ("allowed", False)
+    assert (said["verdict"], said["labelled"]) == ("allowed", False)
     assert said["drift"] == [
         "ValidatingAdmissionPolicy spec.variables",
         "ValidatingAdmissionPolicyBinding spec.validationActions",

@@ -87,7 +87,7 @@ class Explained(TypedDict):
     reason: Annotated[Reason, "the code of the decision"]
     message: Annotated[str, "the decision as a sentence"]
     steps: Annotated[list[Step], "the checks that it passed, in order"]
-    notLookedAt: Annotated[list[str], "what was not checked, and why"]
+    notChecked: Annotated[list[str], "what was not checked, and why"]
     user: Annotated[str | None, "the user that services would see; null: it is not known"]
 
 
@@ -128,7 +128,7 @@ class PolicyChecked(TypedDict):
     brokenRules: Annotated[list[str] | None, "rules of the config it breaks; null: no config"]
     installed: Annotated[bool, "whether the policy is in the cluster"]
     mode: Annotated[str | None, "deny, warn or audit; null: the policy has no binding"]
-    held: Annotated[bool, "whether the namespace has the label of the policy"]
+    labelled: Annotated[bool, "whether the namespace has the label of the policy"]
     overrides: Annotated[dict[str, str], "the annotations of the namespace that change the policy"]
     drift: Annotated[list[str] | None, "fields that differ from the config; null: no config"]
     findings: Annotated[list[str], "what keeps the policy from being in force as written"]

@@ -65,17 +65,17 @@ def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> Non
     assert out.splitlines()[8] == " 9  system:serviceaccount:team:bot"
     check(out, reason="allowed", hide=SECONDS)
     explained = json.loads(run(token(), *EXPLAIN, "--output", "json")[1])
-    assert (explained["allowed"], len(explained["notLookedAt"])) == (True, 2)
+    assert (explained["allowed"], len(explained["notChecked"])) == (True, 2)
 
 
 def test_with_keys_the_signature_is_verified(run: Run) -> None:
     code, out, _ = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
-    assert (code, json.loads(out)["notLookedAt"]) == (0, [REVOCATION_NOT_CHECKED])
+    assert (code, json.loads(out)["notChecked"]) == (0, [REVOCATION_NOT_CHECKED])
     forged = token()[:-8] + "AAAAAAAA"
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS", "--output", "json")
     explained = json.loads(out)
     assert (code, explained["reason"], len(explained["steps"])) == (3, "signature", 5)
-    assert explained["notLookedAt"] == [REVOCATION_NOT_CHECKED]
+    assert explained["notChecked"] == [REVOCATION_NOT_CHECKED]
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS")
     assert (code, " 6  refused (401): " in out) == (3, True)
     check(out, reason="signature")
@@ -138,7 +138,7 @@ def test_the_cluster_from_kubeconfig_is_used(run: Run, monkeypatch: pytest.Monke
     code, out, err = run(token(), *EXPLAIN, "--output", "json", config=config)
     assert (code, json.loads(out)["reason"]) == (3, "signature"), err
     code, out, err = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
-    assert (code, json.loads(out)["notLookedAt"]) == (0, [REVOCATION_NOT_CHECKED]), err
+    assert (code, json.loads(out)["notChecked"]) == (0, [REVOCATION_NOT_CHECKED]), err
 
 
 @pytest.mark.parametrize(

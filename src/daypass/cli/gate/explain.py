@@ -98,7 +98,7 @@ def _document(explained: Explanation) -> Explained:
         "reason": decision.reason,
         "message": explained.message,
         "steps": [{"number": step.number, "found": step.found} for step in decision.steps],
-        "notLookedAt": list(explained.not_checked),
+        "notChecked": list(explained.not_checked),
         "user": None if decision.identity is None else decision.identity.user,
     }
 

@@ -108,7 +108,7 @@ def _document(checked: PolicyCheck) -> PolicyChecked:
         "brokenRules": None if checked.broken is None else list(checked.broken),
         "installed": state.is_installed,
         "mode": state.mode,
-        "held": state.is_labelled,
+        "labelled": state.is_labelled,
         "overrides": dict(state.overrides),
         "drift": None if state.drift is None else list(state.drift),
         "findings": state.findings,
