@@ -69,12 +69,13 @@ def running_grpc_service(certificate: Certificate) -> Iterator[GrpcService]:
     }
     pair = (certificate.key_pem.encode(), certificate.certificate_pem.encode())
     with ThreadPoolExecutor(4) as threads:
-        server = grpc.server(threads)
+        # By default it shares the port of another program that allows that, such as an Envoy's.
+        server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(*each) for each in services.items()]
         )
-        running.port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([pair]))
-        running.plain_port = server.add_insecure_port("localhost:0")
+        running.port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+        running.plain_port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:
             yield running
