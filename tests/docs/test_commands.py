@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tools.docs.pages import Page, all_pages
 
-from support.documented import block_mistakes, report, span_mistakes
+from support.doc_checks import block_mistakes, report, span_mistakes
 
 EACH_PAGE = pytest.mark.parametrize("page", all_pages(), ids=lambda page: str(page.path))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tools.docs.pages import HOSTS, Page, all_pages, link_mistakes
 
-from support.documented import report
+from support.doc_checks import report
 
 EACH_PAGE = pytest.mark.parametrize("page", all_pages(), ids=lambda page: str(page.path))
 

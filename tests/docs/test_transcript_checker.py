@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tools.docs.transcript import mistake_in
+
+from support.doc_transcript import mistake_in
 
 SAME = [
     ("a  b", "a b\n"),

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from support import crds
 from support.authority import Authority
 from support.controlplane import ControlPlane
+from support.doc_checks import report
 from support.doc_sessions import Session, follow_hidden, session
-from support.documented import report
 from support.kubeflow import install_kubeflow, make_profile
 from support.objects import make
 

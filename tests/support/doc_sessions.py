@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.docs.pages import ROOT, Block, HiddenCommand, Page
-from tools.docs.shell import Command, commands_in, lines_of
-from tools.docs.transcript import mistake_in
 
 from support import network_of_its_own
 from support.deadline import eventually
-from support.documented_data import DATA
+from support.doc_data import DATA
+from support.doc_shell import Command, commands_in, lines_of
+from support.doc_transcript import mistake_in
 from support.examples import is_part_of_an_example
 
 MARKER = "--- that was it, with exit code"

@@ -15,7 +15,7 @@ from tools.docs.pages import ROOT, Block, all_pages
 
 from support import crds
 from support.controlplane import ControlPlane
-from support.documented_data import documents_in, kind_of
+from support.doc_data import documents_in, kind_of
 
 INSTALL = (
     crds.install_cert_manager, crds.install_envoy_gateway, crds.install_gateway_api,

@@ -17,8 +17,8 @@ from tools.docs.pages import ROOT, Directive, Page, all_pages
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.doc_checks import report
 from support.doc_sessions import Session, follow, session
-from support.documented import report
 from support.fake_pipelines import running_pipelines
 from support.kubeflow import install_kubeflow
 from support.objects import make

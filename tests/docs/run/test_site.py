@@ -13,7 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 from tools.docs.pages import ROOT, Page, all_pages, slug
 
-from support.documented import report
+from support.doc_checks import report
 
 PYTHON = ROOT / ".venv-docs" / "bin" / "python"
 ELEMENTS = {

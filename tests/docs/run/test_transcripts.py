@@ -11,9 +11,9 @@ import pytest
 from tools.docs.pages import Directive, Page, all_pages
 
 from support.controlplane import ControlPlane
+from support.doc_checks import report
 from support.doc_clusters import cluster_session
 from support.doc_sessions import follow, is_followed, session
-from support.documented import report
 
 FOLLOWED = [page for page in all_pages() if is_followed(page)]
 

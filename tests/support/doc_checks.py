@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 from tools.docs.pages import ROOT, Block, Page
-from tools.docs.shell import SHELL, ShellError, commands_in, lines_of, synopsis_words
 
 from daypass import cli
 from daypass.cli.parser import make_parser
-from support.documented_data import DATA, data_mistakes
+from support.doc_data import DATA, data_mistakes
+from support.doc_shell import SHELL, ShellError, commands_in, lines_of, synopsis_words
 from support.examples import is_part_of
 from support.hints import mistake_in
 

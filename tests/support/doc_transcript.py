@@ -13,7 +13,7 @@ CHANGING = {
     r"\b\d\d:\d\d:\d\d\b": "CLOCK",
     r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b": "UUID",
     r"(?<=-)[a-z0-9]{20}\b": "SUFFIX",
-    r"/tmp/daypass-\w+": "TEMPORARY",  # noqa: S108 - a pattern
+    r"/tmp/daypass-\w+": "TEMPORARY",
     r"(?<=:)(3[2-9]|[45]\d|6[0-5])\d{3}\b": "PORT",
     r"\b\d+\.\d+ m?s\b": "SECONDS",
     r"(?<=  )\d+[smhd](?=  |$)": "AGE",
