@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from tools.docs.pages import all_pages
 
-from support.doc_sessions import treatment
+from support.doc_checks import NOT_RUN, treatment
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -16,7 +16,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = Counter(treatment(block) for block in blocks)
     terminalreporter.section(f"{len(blocks)} blocks of the documentation")
     for name, count in counts.most_common():
-        terminalreporter.line(f"{count:4} {name}")
-    not_run = Counter(it.not_run for it in blocks if "not run" in treatment(it))
-    for reason, count in not_run.most_common():
-        terminalreporter.line(f"{count:4} not run: {reason}")
+        terminalreporter.line(f"{count:4} {name or 'NOT CHECKED'}")
+    reasons = Counter(block.not_run for block in blocks if treatment(block) == NOT_RUN)
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:9} {reason}")

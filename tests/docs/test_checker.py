@@ -44,6 +44,13 @@ MISTAKES = {
     "```yaml\nversion: 1\ndomains: {a: {host: localhost, front: envoi}}\n```": "envoi",
     "```yaml\na: [b\n```": "expected",
     "```yaml\nsomething: else\n```": "no reader",
+    '```json\n{"something": "else"}\n```': "no reader",
+    '```json\n{"doors": []}\n```': "'gates' is a required property",
+    "```text\nanything\n```": "no reader",
+    "```python\nimport daypass.nothing\n```": "no daypass.nothing",
+    "```python\ndaypass.Credentials.lode()\n```": "no daypass.Credentials.lode",
+    "<!-- docs: not-run, why -->\n```python\n1 +\n```": "invalid syntax",
+    "<!-- docs: not-run, why -->\n```ini\n[a]\n```": "is not checked",
     "```yaml\non: push\njobs: {a: {runs-on: x, stepz: []}}\n```": "github-workflows",
     "```yaml\na: {script: [ls], imagee: x}\n```": "gitlab-ci",
     "```json\n{a: 1}\n```": "Expecting",
@@ -54,6 +61,11 @@ MISTAKES = {
     "<!-- docs: skip, it fails -->\n```sh\nls\n```": "'skip'",
     "<!-- docs not-run docs: -->\n": "not of the form",
     "<!-- docs: not-run, why -->\n\nText.": "no block follows",
+    "Text.\n\n<!-- docs: not-run, why -->": "no block follows",
+    "Text <!-- docs: run, ls -->": "a line of its own",
+    "<!-- docs: run, ls --> <!-- docs: run, ls -->": "not of the form",
+    "<!-- docs: run -->": "needs a reason",
+    "<!-- docs: cluster, team -->": "'cluster' is not known here",
 }
 
 
@@ -97,11 +109,30 @@ limits: {requestsPerSecond: 5}
 ```
 
 ```json
-{"a": 1}
-{"b": 2}
+{"time": "2026-11-24T17:42:34.435Z", "code": 404}
+{"time": "2026-11-24T17:42:34.436Z", "code": 201}
+```
+"""
+
+
+PAGE_NOT_RUN = """<!-- docs: not-run, it needs a cluster -->
+# A page
+
+<!-- docs: run, ls -->
+```sh
+ls
+```
+
+```yaml
+something: else
 ```
 """
 
 
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     assert not found(CORRECT)
+
+
+def test_a_page_that_is_not_run_has_no_hidden_command_and_no_unknown_data() -> None:
+    mistakes = found(PAGE_NOT_RUN)
+    assert [line.partition(": ")[0] for line in mistakes] == ["docs/page.md:4", "docs/page.md:9"]

@@ -31,9 +31,9 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("shown", "printed"), SAME)
 def test_what_differs_each_time_is_no_difference(shown: str, printed: str) -> None:
-    assert mistake_in(shown.splitlines(), printed) == ""
+    assert mistake_in(shown, printed) == ""
 
 
 @pytest.mark.parametrize(("shown", "printed"), DIFFERENT)
 def test_everything_else_is_a_difference(shown: str, printed: str) -> None:
-    assert mistake_in(shown.splitlines(), printed)
+    assert mistake_in(shown, printed)

@@ -1,96 +1,145 @@
-"""The clusters of pages: `<!-- docs: cluster, istio, door -->` names what is there at the start."""
+"""The clusters of pages: `<!-- docs: cluster, kubeflow, door -->` names what is there at the start.
+
+No Pod runs in them. `daypass up` takes the place of the door and of the gate that a page deploys,
+and a stand-in that of Kubeflow Pipelines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from support import crds
+from tools.docs.pages import ROOT
+
 from support.authority import Authority
 from support.controlplane import ControlPlane
-from support.doc_checks import report
-from support.doc_sessions import Session, follow_hidden, session
+from support.crds import install_cert_manager
+from support.doc_sessions import Session, follow_command, session
+from support.doc_shell import Command
+from support.fake_pipelines import FakePipelines, running_pipelines
 from support.kubeflow import install_kubeflow, make_profile
-from support.objects import make
 
+HOST, ADDRESS = "kubeflow.example.com", "192.0.2.17"
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
-DOOR = """cat > daypass.yaml <<END
-version: 1
-cluster: {server: URL, certificateAuthority: CA, serverName: kubernetes.default.svc}
-domains: {ekf: {host: localhost, front: envoy, tls: {files: {certificate: tls.crt, key: tls.key}}}}
-policy: {audiences: [AUDIENCE]}
-gate: {audience: AUDIENCE, engine: envoy}
-local: {apiServer: external}
-END
-"""
 
 
 def _kubeflow(plane: ControlPlane) -> None:
-    """Kubeflow's ClusterRoles, and the profiles `alice` and `bob`."""
+    """Kubeflow's roles, and the profiles `alice` and `bob`."""
     install_kubeflow(plane)
     for name in ("alice", "bob"):
         make_profile(plane, name)
 
 
-def _team(plane: ControlPlane) -> None:
-    plane.admin.create("/api/v1/namespaces", make("v1", "Namespace", "team"))
-
-
-def _ingress_nginx(plane: ControlPlane) -> None:
-    """The IngressClass of ingress-nginx, and an Ingress with a certificate."""
-    controller = {"controller": "k8s.io/ingress-nginx"}
-    nginx = make("networking.k8s.io/v1", "IngressClass", "nginx", spec=controller)
-    plane.admin.create("/apis/networking.k8s.io/v1/ingressclasses", nginx)
-    host = "kubeflow.example.com"
-    backend = {"service": {"name": "ekf", "port": {"number": 80}}}
-    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
-    spec = {
-        "ingressClassName": "nginx", "tls": [{"hosts": [host], "secretName": "ekf-tls"}],
-        "rules": [{"host": host, "http": {"paths": paths}}],
-    }  # fmt: skip
-    ingress = make("networking.k8s.io/v1", "Ingress", "ekf", spec=spec)
-    plane.admin.create("/apis/networking.k8s.io/v1/namespaces/default/ingresses", ingress)
-
-
-PARTS: dict[str, Callable[[ControlPlane], None]] = {
-    "cert-manager": crds.install_cert_manager,
-    "envoy-gateway": crds.install_envoy_gateway,
-    "gateway-api": crds.install_gateway_api,
-    "istio": crds.install_istio,
-    "ingress-nginx": _ingress_nginx,
+INSTALLED: Mapping[str, Callable[[ControlPlane], None]] = {
+    "cert-manager": install_cert_manager,
     "kubeflow": _kubeflow,
-    "team": _team,
 }
+OBJECTS: Mapping[str, str] = {
+    "team": "{apiVersion: v1, kind: Namespace, metadata: {name: team}}",
+    "ingress-nginx": """\
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: nginx}
+spec: {controller: k8s.io/ingress-nginx}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: ekf, namespace: default}
+spec:
+  ingressClassName: nginx
+  tls: [{hosts: [kubeflow.example.com], secretName: ekf-tls}]
+  rules:
+  - host: kubeflow.example.com
+    http:
+      paths: [{path: /, pathType: Prefix, backend: {service: {name: ekf, port: {number: 80}}}}]
+""",
+    "kubeflow": """\
+{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: kubeflow}}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: istio-ingressgateway
+  namespace: istio-system
+  labels: {app: istio-ingressgateway, istio: ingressgateway}
+spec: {selector: {istio: ingressgateway}, ports: [{name: https, port: 443}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: kubeflow-tls, namespace: istio-system}
+stringData: {tls.crt: "-", tls.key: "-"}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: kubeflow-gateway, namespace: kubeflow}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+""",
+}
+PUBLISHED: Mapping[str, str] = {
+    "door": f'local: {{door: "{ADDRESS}:443", apiServer: external}}',
+    "gate": f"""\
+gate: {{audience: {AUDIENCE}, engine: envoy}}
+local: {{door: "{ADDRESS}:8443", gate: "{ADDRESS}:443", upstream: "PIPELINES", apiServer: external}}
+""",
+}
+"""How the reader's daypass.yaml continues. With a gate, KFP_PYTHON is a Python that has kfp."""
+PARTS = {*INSTALLED, *OBJECTS, *PUBLISHED}
 
 
 @contextmanager
-def cluster_session(plane: ControlPlane, wanted: str) -> Iterator[Session]:
-    """A session of an administrator of `plane`, with the parts that `wanted` names.
+def cluster_session(folder: Path, parts: Sequence[str]) -> Iterator[tuple[Session, FakePipelines]]:
+    """A session of an administrator of a new cluster with these parts.
 
-    `door`: `daypass up` runs in the background, and daypass.yaml describes it.
+    The pipelines are what is behind the gate.
     """
-    parts = {part for part in wanted.split(", ") if part}
-    for part in sorted(parts - {"door"}):
-        PARTS[part](plane)
-    with session(ports=[plane.port]) as terminal:
-        report(follow_hidden(f"export KUBECONFIG={plane.kubeconfig}", terminal))
-        if "door" in parts:
-            _start_door(plane, terminal)
-        yield terminal
+    assert PARTS.issuperset(parts), f"{parts} are not all of {PARTS}"
+    published = [PUBLISHED[part] for part in parts if part in PUBLISHED]
+    with ControlPlane.start(folder) as plane, running_pipelines() as pipelines:
+        for part in INSTALLED.keys() & parts:
+            INSTALLED[part](plane)
+        ports = [plane.port, int(pipelines.url.rpartition(":")[2])]
+        with session(ports=ports, hosts={HOST: ADDRESS} if published else {}) as terminal:
+            _type(f"export KUBECONFIG={plane.kubeconfig}", terminal)
+            for part in OBJECTS.keys() & parts:
+                _type(f"kubectl create -f - <<'END'\n{OBJECTS[part]}\nEND", terminal)
+            for local in published:
+                _publish(local.replace("PIPELINES", pipelines.url), plane, terminal)
+            if "gate" in parts:
+                subprocess.run(["make", "--silent", ".venv-kfp/.synced"], cwd=ROOT, check=True)
+                _type(f"export KFP_PYTHON={ROOT}/.venv-kfp/bin/python", terminal)
+            yield terminal, pipelines
 
 
-def _start_door(plane: ControlPlane, terminal: Session) -> None:
-    authority = Authority()
-    pair = authority.server("localhost")
-    folder = terminal.home / "daypass"
-    files = {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem, "public.crt": authority.pem}
+def _publish(local: str, plane: ControlPlane, terminal: Session) -> None:
+    """Start `daypass up`; clients of this session trust it."""
+    authority = Authority("Let's Encrypt")
+    pair = authority.server(HOST, days=90)
+    config = f"""\
+version: 1
+cluster: {{server: "{plane.url}", certificateAuthority: {plane.ca_path}}}
+domains:
+  kubeflow: {{host: {HOST}, front: envoy, tls: {{files: {{certificate: tls.crt, key: tls.key}}}}}}
+policy: {{audiences: [{AUDIENCE}]}}
+{local}
+"""
+    files = {
+        "tls.crt": pair.certificate_pem, "tls.key": pair.key_pem, "public.crt": authority.pem,
+        "daypass.yaml": config,
+    }  # fmt: skip
     for name, text in files.items():
-        (folder / name).touch(0o600)
-        (folder / name).write_text(text)
-    words = {"URL": plane.url, "CA": str(plane.ca_path), "AUDIENCE": AUDIENCE}
-    config = DOOR
-    for word, value in words.items():
-        config = config.replace(word, value)
-    report(follow_hidden(config, terminal))
-    report(follow_hidden("export SSL_CERT_FILE=$PWD/public.crt", terminal))
-    report(follow_hidden("daypass up --state state --kubeconfig $KUBECONFIG", terminal))
+        file = terminal.home / "daypass" / name
+        file.touch(0o600)
+        file.write_text(text)
+    _type("export SSL_CERT_FILE=$PWD/public.crt REQUESTS_CA_BUNDLE=$PWD/public.crt", terminal)
+    _type("daypass up --state state --kubeconfig $KUBECONFIG", terminal)
+
+
+def _type(code: str, terminal: Session) -> None:
+    mistake = follow_command(Command(place="before the page", code=code), terminal)
+    assert not mistake, mistake

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,14 @@ from daypass.client.config import CredentialsSource, parse_source
 from daypass.config import parse
 from daypass.config.models import Config
 from daypass.config.types import key_of
+from daypass.render.envoy import door_listener
 from support.fake_door import long_lived_token
+from support.output_schema import line_mistakes_in
 
 DATA = ("yaml", "json", "toml")
+OBJECT = "Kubernetes object"
 _CONFIG_KEYS = frozenset(key_of(name) for name in Config.model_fields)
+_LOG_FIELDS = frozenset({*door_listener._GOOD, *door_listener._BAD})
 _DOMAINS: dict[str | None, dict[str, Any]] = {
     None: {"host": "ekf.example.com", "front": "ingress-nginx", "tls": "outside"},
     "istio": {"host": "ekf.example.com", "front": "istio", "tls": {"secret": "ekf-tls"}},
@@ -42,23 +46,36 @@ _AGENT = 'credentials = "/etc/daypass/bot.json"\n[[token]]\naudience = "a"\npath
 
 
 def data_mistakes(block: Block) -> Iterator[str]:
-    """Yield what is wrong with a block of data, except Kubernetes objects."""
+    """Yield why the reader of a block refuses it (of Kubernetes objects: test_objects.py)."""
     try:
-        if block.language == "yaml":
-            yield from _yaml_mistakes(block)
-        elif block.language == "toml":
-            _check_toml(block)
-        elif block.language == "json":
-            _check_json(block)
+        for document in documents_in(block):
+            if check := _CHECKS.get(kind_of(block, document)):
+                check(block, document)
     except (ValueError, yaml.YAMLError, DaypassError) as error:
         yield f"{block.place}: {error}"
 
 
+def kinds_in(block: Block) -> list[str]:
+    """Return what a block contains; empty if no reader of a part of it is known."""
+    try:
+        kinds = {kind_of(block, document) for document in documents_in(block)}
+    except (ValueError, yaml.YAMLError):
+        return []
+    return sorted(kinds) if all(kinds) else []
+
+
 def documents_in(block: Block) -> list[Any]:
-    """Return the documents of a YAML block, each in the place of HERE in its comment."""
+    """Return the documents of a block, each in the place of HERE in its comment."""
+    if block.language == "toml":
+        return [tomllib.loads(block.code)]
+    if block.language == "json":
+        try:
+            return [json.loads(block.code)]
+        except ValueError:
+            return [json.loads(line) for line in block.code.splitlines()]
     documents = list(yaml.safe_load_all(block.code))
-    if block.directive is not None and block.directive.word == "inside":
-        (outer,) = yaml.safe_load_all(block.directive.detail)
+    if block.inside:
+        outer = yaml.safe_load(block.inside)
         return [_filled(outer, document) for document in documents]
     return documents
 
@@ -74,14 +91,20 @@ def _filled(outer: Any, inner: Any) -> Any:
     return outer
 
 
-def kind_of(document: Any) -> str:
-    """Return what a document of YAML is, by its keys; empty if no reader of it is known."""
-    if not isinstance(document, dict):
+def kind_of(block: Block, document: Any) -> str:
+    """Return what a document of a block is, by its keys; empty if no reader of it is known."""
+    if block.language == "toml":
+        return "agent.toml"
+    if not isinstance(document, dict) or not document:
         return ""
     keys = set(document)
+    if block.language == "json":
+        if document.get("type") == "daypass":
+            return "credentials"
+        return "output of daypass up" if "doors" in keys else "log" if keys <= _LOG_FIELDS else ""
     if {"apiVersion", "kind"} <= keys:
-        return "Kubernetes object"
-    if keys and keys <= _CONFIG_KEYS:
+        return OBJECT
+    if keys <= _CONFIG_KEYS:
         return "daypass.yaml"
     if "jobs" in keys:
         return "github-workflows"
@@ -99,24 +122,17 @@ def _schema(name: str) -> Validator:
     return validator
 
 
-def _ci_mistakes(kind: str, document: dict[Any, Any]) -> Iterator[str]:
+def _check_ci(kind: str, _: Block, document: dict[Any, Any]) -> None:
     # YAML 1.1 takes the key `on` for true.
     document = {"on" if key is True else key: value for key, value in document.items()}
-    for error in _schema(kind).iter_errors(document):
-        yield f"{kind}: {error.json_path}: {error.message}"
+    if error := next(_schema(kind).iter_errors(document), None):
+        raise ValueError(f"{kind}: {error.json_path}: {error.message}")
 
 
-def _yaml_mistakes(block: Block) -> Iterator[str]:
-    for document in documents_in(block):
-        kind = kind_of(document)
-        if kind == "daypass.yaml":
-            # A whole file is read as it is, for errors with the line of the page's block.
-            text = block.code if "version: " in block.code else yaml.safe_dump(_completed(document))
-            parse(text.encode(), name=block.place, folder=Path("/deployments"))
-        elif kind in ("github-workflows", "gitlab-ci"):
-            yield from (f"{block.place}: {line}" for line in _ci_mistakes(kind, document))
-        elif not kind and not block.not_run:
-            yield f"{block.place}: no reader of this YAML is known: see `docs: inside`"
+def _check_config(block: Block, document: dict[str, Any]) -> None:
+    # A whole file is read as it is, for errors with the line of the page's block.
+    text = block.code if "version: " in block.code else yaml.safe_dump(_completed(document))
+    parse(text.encode(), name=block.place, folder=Path("/deployments"))
 
 
 def _completed(fragment: dict[str, Any]) -> dict[str, Any]:
@@ -129,28 +145,31 @@ def _completed(fragment: dict[str, Any]) -> dict[str, Any]:
     return {"version": 1, "domains": {"ekf": _DOMAINS[engine]}, **cluster, **fragment}
 
 
-def _check_toml(block: Block) -> None:
-    value = tomllib.loads(block.code)
-    text = block.code if "token" in value else _AGENT + block.code
+def _check_agent(block: Block, document: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "agent.toml"
-        file.write_text(text)
+        file.write_text(block.code if "token" in document else _AGENT + block.code)
         load_config(str(file))
 
 
-def _check_json(block: Block) -> None:
-    try:
-        documents = [json.loads(block.code)]
-    except ValueError:
-        documents = [json.loads(line) for line in block.code.splitlines()]
-    for document in documents:
-        if isinstance(document, dict) and document.get("type") == "daypass":
-            _check_credentials(document)
-
-
-def _check_credentials(document: dict[str, Any]) -> None:
+def _check_credentials(_: Block, document: dict[str, Any]) -> None:
     """Read credentials with a token in place of one that is shortened for readers."""
     if str(document.get("token")).endswith("..."):
         document = {**document, "token": long_lived_token()}
     content = json.dumps(document).encode()
     parse_source(CredentialsSource(origin="bot.json", document=content), SYSTEM_CLOCK.unix())
+
+
+def _check_up(_: Block, document: dict[str, Any]) -> None:
+    if mistake := line_mistakes_in("up", json.dumps(document)):
+        raise ValueError(mistake)
+
+
+_CHECKS: dict[str, Callable[[Block, Any], None]] = {
+    "daypass.yaml": _check_config,
+    "agent.toml": _check_agent,
+    "credentials": _check_credentials,
+    "output of daypass up": _check_up,
+    "github-workflows": partial(_check_ci, "github-workflows"),
+    "gitlab-ci": partial(_check_ci, "gitlab-ci"),
+}

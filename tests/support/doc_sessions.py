@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import re
@@ -15,14 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.docs.pages import ROOT, Block, HiddenCommand, Page
+from tools.docs.pages import ROOT, Block, Page
 
 from support import network_of_its_own
 from support.deadline import eventually
-from support.doc_data import DATA
+from support.doc_checks import treatment
 from support.doc_shell import Command, commands_in, lines_of
 from support.doc_transcript import mistake_in
-from support.examples import is_part_of_an_example
 
 MARKER = "--- that was it, with exit code"
 HOME = "/home/me"
@@ -97,19 +97,12 @@ class Session:
     def printed_by(self, running: Running) -> str:
         return self._as_shown(running.output.read_text())
 
-    def stop(self) -> str:
-        """Stop the command that was started last; return what is wrong with its end."""
-        running = self._running.pop()
-        _, code = self.run(f"kill -TERM {running.number}; wait {running.number}")
-        if code:
-            return f"`{running.code}` stops with {code}:\n{self.printed_by(running)}"
-        return ""
-
     def close(self) -> Iterator[str]:
-        """Stop all that runs; yield what is wrong with the end of each command."""
-        while self._running:
-            if mistake := self.stop():
-                yield mistake
+        """Stop all that runs, the last one first; yield what is wrong with the end of each."""
+        for running in reversed(self._running):
+            _, code = self.run(f"kill -TERM {running.number}; wait {running.number}")
+            if code:
+                yield f"`{running.code}` stops with {code}:\n{self.printed_by(running)}"
         assert self._shell.stdin is not None
         self._shell.stdin.close()
         self._shell.wait(30)
@@ -141,17 +134,6 @@ def session(*, ports: Sequence[int] = (), hosts: Mapping[str, str] = NO_HOSTS) -
         shutil.rmtree(home, ignore_errors=True)
 
 
-def treatment(block: Block) -> str:
-    """Return what is done with a block of the documentation."""
-    if block.language == "text":
-        return "text, without any command"
-    if block.part_of or (block.language == "python" and is_part_of_an_example(block.code)):
-        return "compared with a file that is run elsewhere"
-    if block.language in DATA and not (block.directive and block.directive.word == "not-run"):
-        return "read by its loader"
-    return "read by its parser, but not run" if block.not_run else "run"
-
-
 def is_run(block: Block) -> bool:
     """Whether a block is run, or is written to a file for what is run."""
     return treatment(block) == "run" or bool(block.title and not block.not_run)
@@ -159,86 +141,60 @@ def is_run(block: Block) -> bool:
 
 def is_followed(page: Page) -> bool:
     """Whether there is something to run on a page."""
-    return any(is_run(block) for block in page.blocks)
+    return not page.not_run and any(map(is_run, page.steps))
 
 
 def follow(page: Page, terminal: Session) -> Iterator[str]:
     """Run a page from top to bottom; yield what differs from it, and stop at the first failure."""
-    for step in page.steps:
-        if isinstance(step, Block) and not is_run(step):
-            continue
-        mistakes = list(_follow_step(step, terminal))
-        if mistakes:
-            yield from mistakes
+    blocks = filter(is_run, page.steps)
+    for command in itertools.chain.from_iterable(map(_commands_of, blocks)):
+        if mistake := follow_command(command, terminal):
+            yield mistake
             return
     for mistake in terminal.close():
         yield f"{page.path}: {mistake}"
 
 
-def follow_hidden(code: str, terminal: Session) -> Iterator[str]:
-    """Run a command that is on no page; yield why it fails."""
-    yield from _follow_command(Command(place="before the page", code=code), terminal)
+def _commands_of(block: Block) -> list[Command]:
+    """Return what a reader types; a file and a program of Python are the input of a command."""
+    if not block.title and block.language != "python":
+        return commands_in(block)
+    program = f"cat > {block.title}" if block.title else "python -"
+    code = f"{program} <<'END-OF-FILE'\n{block.code}END-OF-FILE"
+    return [Command(place=block.place, code=code)]
 
 
-def _follow_step(step: Block | HiddenCommand, terminal: Session) -> Iterator[str]:
-    if isinstance(step, HiddenCommand):
-        if not step.code:
-            mistake = terminal.stop()
-            yield from [f"{step.place}: {mistake}"] if mistake else []
-        else:
-            yield from _follow_command(Command(place=step.place, code=step.code), terminal)
-    elif step.title:
-        _, code = terminal.run(f"cat > {step.title} <<'END-OF-FILE'\n{step.code}END-OF-FILE")
-        if code:
-            yield f"{step.place}: {step.title} cannot be written"
-    elif step.language == "python":
-        program = f"python - <<'END-OF-FILE'\n{step.code}END-OF-FILE"
-        yield from _follow_command(Command(place=step.place, code=program), terminal)
-    else:
-        for command in commands_in(step):
-            mistakes = list(_follow_command(command, terminal))
-            yield from mistakes
-            if mistakes:
-                return
-
-
-def _follow_command(command: Command, terminal: Session) -> Iterator[str]:
-    before, last = _split(command)
-    if before:
-        printed, code = terminal.run(before)
-        if code:
-            yield f"{command.place}: `{before}` ends with {code}:\n{printed}"
-            return
+def follow_command(command: Command, terminal: Session) -> str:
+    """Run a command; return how what happens differs from the page, empty if it does not."""
+    first, last = _split(command)
+    printed, code = terminal.run(first or "true")
+    if code and (last or not command.output):
+        return f"{command.place}: `{first}` ends with {code}:\n{printed}"
+    shown = command.output
     if last:
-        yield from _follow_running(command, terminal.start(last), terminal)
-        return
-    printed, code = terminal.run(command.code)
-    if code and not command.output:
-        yield f"{command.place}: `{command.code}` ends with {code}:\n{printed}"
-    elif command.output is not None and (mistake := mistake_in(command.output, printed)):
-        yield f"{command.place}: `{command.code}` prints something else:\n{mistake}"
-
-
-def _follow_running(command: Command, running: Running, terminal: Session) -> Iterator[str]:
-    """Wait until a command that goes on has printed what the page shows."""
-    shown = command.output or ("...", "daypass: Ctrl-C stops it")
-
-    def agrees() -> bool:
-        if not Path(f"/proc/{running.number}/exe").exists():  # a zombie has none, too
-            raise RuntimeError("it has ended")
-        return not mistake_in(shown, terminal.printed_by(running))
-
-    try:
-        eventually(f"{running.code} prints this", agrees, seconds=READY_SECONDS)
-    except (TimeoutError, RuntimeError):
-        mistake = mistake_in(shown, terminal.printed_by(running))
-        yield f"{command.place}: `{running.code}` prints something else:\n{mistake}"
+        shown = shown or "...\ndaypass: Ctrl-C stops it"
+        printed = _printed_at_last(terminal.start(last), terminal, shown)
+    if shown is not None and (mistake := mistake_in(shown, printed)):
+        return f"{command.place}: `{last or first}` prints something else:\n{mistake}"
+    return ""
 
 
 def _split(command: Command) -> tuple[str, str]:
-    """Return what of a command is run first, and the part that goes on, if there is one."""
+    """Return what of a command comes to its end, and the part after it that goes on."""
     for words in lines_of("daypass", command.code, command.place):
         if words[:1] == ["up"] or (words[:1] == ["agent"] and "--once" not in words):
             first, _, last = command.code.rpartition("&&")
             return first.strip(), last.strip()
-    return "", ""
+    return command.code, ""
+
+
+def _printed_at_last(running: Running, terminal: Session, shown: str) -> str:
+    """Wait until a command has printed what the page shows, or ends; return what it printed."""
+
+    def is_done() -> bool:
+        has_ended = not Path(f"/proc/{running.number}/exe").exists()  # a zombie has none, too
+        return has_ended or not mistake_in(shown, terminal.printed_by(running))
+
+    with suppress(TimeoutError):
+        eventually(f"{running.code} prints this", is_done, seconds=READY_SECONDS)
+    return terminal.printed_by(running)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import tree_sitter_bash
@@ -25,60 +25,43 @@ class Command:
 
     place: str
     code: str
-    output: tuple[str, ...] | None = None
+    output: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ShellError(Exception):
     """A block that bash would not read."""
-
-    place: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
 
 
 def commands_in(block: Block) -> list[Command]:
     """Return the commands of a shell block, in order. Raises ShellError."""
-    file, _, first = block.place.rpartition(":")
-    lines = block.code.splitlines()
     if block.language == "sh":
-        return [Command(place=block.place, code=code) for code in _statements(block)]
+        return [Command(place=block.place, code=code) for code in _statements(block.code)]
+    file, _, first = block.place.rpartition(":")
     found: list[Command] = []
-    number = 0
-    while number < len(lines):
-        place = f"{file}:{int(first) + 1 + number}"
-        if not lines[number].startswith("$ "):
-            raise ShellError(place=place, message="a console block begins with a command: `$ ...`")
-        code = lines[number][2:]
-        number += 1
-        while not is_complete(code) and number < len(lines):
-            code += "\n" + lines[number].removeprefix("> ")
-            number += 1
-        shown = []
-        while number < len(lines) and not lines[number].startswith("$ "):
-            shown.append(lines[number])
-            number += 1
-        while shown and not shown[-1]:
-            shown.pop()
-        found.append(Command(place=place, code=code, output=tuple(shown)))
+    for number, line in enumerate(block.code.splitlines(), int(first) + 1):
+        last = found[-1] if found else None
+        if last and not last.output and not _is_complete(last.code):
+            found[-1] = replace(last, code=f"{last.code}\n{line.removeprefix('> ')}")
+        elif line.startswith("$ "):
+            found.append(Command(place=f"{file}:{number}", code=line[2:], output=""))
+        elif last:
+            found[-1] = replace(last, output=f"{last.output}{line}\n")
+        else:
+            raise ShellError(f"{file}:{number}: a console block begins with a command: `$ ...`")
     return found
 
 
-def _statements(block: Block) -> list[str]:
-    root = _PARSER.parse(block.code.encode()).root_node
+def _statements(code: str) -> list[str]:
     statements: list[str] = []
-    for node in root.children:
-        text = (node.text or b"").decode()
-        if node.type not in ("comment", "\n", ";", "&"):
-            statements.append(text)
-        elif node.type == "&" and statements:
+    for node in _PARSER.parse(code.encode()).root_node.children:
+        if node.type == "&" and statements:
             statements[-1] += " &"
+        elif node.type not in ("comment", "\n", ";", "&"):
+            statements.append((node.text or b"").decode())
     return statements
 
 
-def is_complete(code: str) -> bool:
+def _is_complete(code: str) -> bool:
     """Whether bash would run this line, and not wait for another one."""
     return not code.endswith("\\") and not _PARSER.parse(code.encode()).root_node.has_error
 
@@ -90,7 +73,7 @@ def lines_of(program: str, code: str, place: str) -> Iterator[list[str]]:
     """
     root = _PARSER.parse(code.encode()).root_node
     if root.has_error:
-        raise ShellError(place=place, message=f"bash cannot parse this: {code!r}")
+        raise ShellError(f"{place}: bash cannot parse this: {code!r}")
     for node in _commands(root):
         words = [_word(child) for child in node.children if child.type != "variable_assignment"]
         for number, word in enumerate(words):
@@ -112,17 +95,10 @@ def _commands(node: Node) -> Iterator[Node]:
 def _word(node: Node) -> str:
     """Return a word as the program gets it; with a variable in it, as it is written."""
     text = (node.text or b"").decode()
-    if node.type == "command_name" or node.type in (
-        "word",
-        "raw_string",
-        "string",
-        "concatenation",
-    ):
-        try:
-            return "".join(shlex.split(text))
-        except ValueError:
-            return text
-    return text
+    try:
+        return "".join(shlex.split(text))
+    except ValueError:
+        return text
 
 
 def synopsis_words(line: str) -> list[str]:

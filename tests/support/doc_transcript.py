@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 
 CHANGING = {
     r"\beyJ[\w-]*(\.[\w-]+)*(\.\.\.)?": "TOKEN",
@@ -21,12 +20,12 @@ CHANGING = {
 """What differs from run to run, and what stands for it in comparisons."""
 
 
-def mistake_in(shown: Sequence[str], printed: str) -> str:
+def mistake_in(shown: str, printed: str) -> str:
     """Return how the lines of a page differ from what was printed; empty if they agree.
 
     `...` stands for the rest of a word or of a line, and on a line of its own for any lines.
     """
-    expected = [_stable(line) for line in shown]
+    expected = [_stable(line) for line in shown.rstrip().splitlines()]
     actual = [_stable(line) for line in printed.splitlines()]
     pattern = "".join(
         r"(?:.*\n)*?" if line.strip() == "..." else _pattern(line) + r"\n" for line in expected

@@ -1,4 +1,4 @@
-"""The scripts in `examples`, run as their readers run them, and what the docs show of them."""
+"""The scripts in `examples`, run as their readers run them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import dedent
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -25,18 +24,3 @@ def run_script(script: Path, *arguments: str, environment: Mapping[str, str]) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def is_part_of_an_example(block: str) -> bool:
-    """Whether these lines stand together in one of the scripts, at any indentation."""
-    return any(is_part_of(block, script) for script in EXAMPLES.glob("*.py"))
-
-
-def is_part_of(block: str, file: Path) -> bool:
-    """Whether these lines stand together in a file, at any indentation."""
-    lines = block.strip("\n").splitlines()
-    whole = file.read_text().splitlines() if file.is_file() else []
-    return any(
-        dedent("\n".join(whole[start : start + len(lines)])).splitlines() == lines
-        for start in range(len(whole))
-    )

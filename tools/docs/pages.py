@@ -1,7 +1,7 @@
-"""The pages of the documentation: what each links to, and its blocks of code.
+"""The pages of the documentation: their links, and their blocks of code.
 
-A comment `<!-- docs: WORD, DETAIL -->` says how a page (in its first line) or the block below it is
-checked. CONTRIBUTING.md ("Documentation") lists the words.
+CONTRIBUTING.md ("Documentation") says what a comment `<!-- docs: WORD, DETAIL -->` means, in the
+first line of a page or above a block.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -18,58 +17,33 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
 GLOBS = ("*.md", "docs/**/*.md", "examples/**/*.md")
-PAGE_WORDS = ("cluster", "not-run")
-BLOCK_WORDS = ("not-run", "inside", "part-of")
+FOLLOWED = ("sh", "console", "python", "text")
+"""The languages for which `not-run` in the first line of a page holds; data is always read."""
 
-_COMMENT = re.compile(r"<!-- docs: ([a-z-]+)(?:, (.*?))?\s+-->", re.DOTALL)
+_COMMENT = re.compile(r"<!-- docs: ([a-z-]+)(?:, ((?:(?!-->).)*?))?\s+-->", re.DOTALL)
 _TITLE = re.compile(r'title="([^"]+)"')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Directive:
-    """What a comment says of a page or of a block."""
-
-    word: str
-    detail: str = ""
+_ATTRIBUTE = re.compile(r'\b(href|src|srcset|id|name)="([^"]+)"')
+_LISTS = {
+    f"{name}_{end}"
+    for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
+    for end in ("open", "close")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A fenced block of code. `title`: the file that a reader saves it as."""
+    """A fenced block of code, or a command in a comment, which readers do not see (`is_hidden`)."""
 
     place: str
     language: str
     code: str
     title: str = ""
-    directive: Directive | None = None
-    page_directive: Directive | None = None
-
-    @property
-    def not_run(self) -> str:
-        """Why this block, or its page, is not run; empty if it is."""
-        if self.part_of:
-            return f"it is a part of {self.part_of}"
-        for directive in (self.directive, self.page_directive):
-            if directive is not None and directive.word == "not-run":
-                return directive.detail
-        return ""
-
-    @property
-    def part_of(self) -> str:
-        """The file of the repository that has these lines; empty if no comment names one."""
-        directive = self.directive
-        return directive.detail if directive is not None and directive.word == "part-of" else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HiddenCommand:
-    """A command that is run between two blocks, and that readers do not see.
-
-    Without `code`, the command that was started last is stopped.
-    """
-
-    place: str
-    code: str
+    """The file that a reader saves it as."""
+    not_run: str = ""
+    """Why it is not run; empty if it is."""
+    inside: str = ""
+    """The YAML that it is a part of, with HERE in its place."""
+    is_hidden: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,8 +51,11 @@ class Page:
     """A Markdown file. `path` is relative to the repository."""
 
     path: Path
-    directive: Directive | None = None
-    steps: list[Block | HiddenCommand] = field(default_factory=list)
+    not_run: str = ""
+    """Why nothing on it is run; empty if something may be."""
+    cluster: tuple[str, ...] | None = None
+    """What the cluster has in which it is followed; None if it needs no cluster."""
+    steps: list[Block] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
     """Where each link is, and what it names."""
     spans: list[tuple[str, str]] = field(default_factory=list)
@@ -89,7 +66,7 @@ class Page:
     @property
     def blocks(self) -> list[Block]:
         """The fenced blocks, without what readers do not see."""
-        return [step for step in self.steps if isinstance(step, Block)]
+        return [step for step in self.steps if not step.is_hidden]
 
 
 @cache
@@ -109,71 +86,67 @@ def read_page(path: Path, text: str) -> Page:
     page = Page(path=path)
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     line = 0
-    pending: Directive | None = None
+    above = ("", "")
     for number, token in enumerate(tokens):
         line = token.map[0] + 1 if token.map else line
         place = f"{path}:{line}"
+        if token.type in _LISTS:
+            continue
+        word, detail = above
+        above = ("", "")
+        if word and token.type != "fence":
+            page.mistakes.append(f"{place}: no block follows `docs: {word}`")
         if token.type == "fence":
-            page.steps.append(_block(token, place, pending, page))
+            page.steps.append(_block(token, place, page, word, detail))
         elif token.type == "code_block":
             page.mistakes.append(f"{place}: an indented block: put it between ``` lines")
         elif token.type == "html_block":
-            if pending is not None:
-                page.mistakes.append(f"{place}: no block follows `docs: {pending.word}`")
-            pending = _comment(token, place, page, first=number == 0)
+            above = _comment(token.content, place, page, first=number == 0)
             _read_html(token.content, place, page)
-            continue
         elif token.type == "inline":
             _read_inline(token, place, page)
             if tokens[number - 1].type == "heading_open":
                 shown = "".join(it.content for it in token.children or () if it.type != "image")
                 page.anchors.append(slug(shown))
-        if pending is not None and token.type not in _LISTS:
-            if token.type != "fence":
-                page.mistakes.append(f"{place}: no block follows `docs: {pending.word}`")
-            pending = None
+    if above[0]:
+        page.mistakes.append(f"{path}:{line}: no block follows `docs: {above[0]}`")
     return page
 
 
-_LISTS = {
-    f"{name}_{end}"
-    for name in ("bullet_list", "ordered_list", "list_item", "blockquote")
-    for end in ("open", "close")
-}
-
-
-def _comment(token: Token, place: str, page: Page, *, first: bool) -> Directive | None:
+def _comment(content: str, place: str, page: Page, *, first: bool) -> tuple[str, str]:
     """Apply a comment to the page, or return what it says of the next block."""
-    match = _COMMENT.search(token.content)
+    match = _COMMENT.fullmatch(content.strip())
     if match is None:
-        if "docs:" in token.content:
+        if "docs:" in content:
             page.mistakes.append(f"{place}: not of the form <!-- docs: WORD, DETAIL -->")
-        return None
-    directive = Directive(word=match[1], detail=(match[2] or "").strip())
-    if directive.word == "not-run" and not directive.detail:
-        page.mistakes.append(f"{place}: not-run needs a reason")
-    if first and directive.word in PAGE_WORDS:
-        page.directive = directive
-    elif directive.word in ("run", "stop"):
-        page.steps.append(HiddenCommand(place=place, code=directive.detail))
-    elif directive.word in BLOCK_WORDS:
-        return directive
+        return "", ""
+    word, detail = match[1], match[2] or ""
+    if not detail and word != "cluster":
+        page.mistakes.append(f"{place}: {word} needs a reason, a command or YAML after a comma")
+    if first and word == "not-run":
+        page.not_run = detail
+    elif first and word == "cluster":
+        page.cluster = tuple(detail.split(", ")) if detail else ()
+    elif word == "run" and not page.not_run:
+        page.steps.append(Block(place=place, language="sh", code=detail, is_hidden=True))
+    elif word in ("not-run", "inside"):
+        return word, detail
     else:
-        known = f"of a page (first line): {PAGE_WORDS}; of a block: {(*BLOCK_WORDS, 'run', 'stop')}"
-        page.mistakes.append(f"{place}: no {directive.word!r} is known here; {known}")
-    return None
+        page.mistakes.append(f"{place}: {word!r} is not known here: see CONTRIBUTING.md")
+    return "", ""
 
 
-def _block(token: Token, place: str, directive: Directive | None, page: Page) -> Block:
+def _block(token: Token, place: str, page: Page, word: str, detail: str) -> Block:
     language, _, rest = token.info.strip().partition(" ")
     title = _TITLE.search(rest)
+    not_run = page.not_run if language in FOLLOWED else ""
     return Block(
         place=place,
         language=language,
         code=token.content,
         title=title[1] if title else "",
-        directive=directive,
-        page_directive=page.directive,
+        not_run=detail if word == "not-run" else not_run,
+        inside=detail if word == "inside" else "",
     )
 
 
@@ -186,27 +159,16 @@ def _read_inline(token: Token, place: str, page: Page) -> None:
             page.spans.append((place, child.content))
         elif child.type == "html_inline":
             _read_html(child.content, place, page)
+            if "docs:" in child.content:
+                page.mistakes.append(f"{place}: a comment about blocks needs a line of its own")
 
 
 def _read_html(content: str, place: str, page: Page) -> None:
-    parser = _Html()
-    parser.feed(content)
-    page.links += [(place, target) for target in parser.links]
-    page.anchors += parser.anchors
-
-
-class _Html(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.anchors: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if value and name in ("href", "src", "srcset"):
-                self.links.append(value)
-            elif value and name in ("id", "name"):
-                self.anchors.append(value)
+    for name, value in _ATTRIBUTE.findall("" if content.startswith("<!--") else content):
+        if name in ("id", "name"):
+            page.anchors.append(value)
+        else:
+            page.links.append((place, value))
 
 
 def link_mistakes(page: Page, pages: tuple[Page, ...], hosts: frozenset[str]) -> Iterator[str]:

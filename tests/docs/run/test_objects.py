@@ -15,7 +15,7 @@ from tools.docs.pages import ROOT, Block, all_pages
 
 from support import crds
 from support.controlplane import ControlPlane
-from support.doc_data import documents_in, kind_of
+from support.doc_data import OBJECT, documents_in, kind_of
 
 INSTALL = (
     crds.install_cert_manager, crds.install_envoy_gateway, crds.install_gateway_api,
@@ -37,7 +37,7 @@ def found() -> Iterator[tuple[str, dict[str, Any]]]:
             blocks.append(Block(place=place, language="yaml", code=file.read_text()))
     for block in blocks:
         for document in documents_in(block):
-            if kind_of(document) == "Kubernetes object":
+            if kind_of(block, document) == OBJECT:
                 yield block.place, document
 
 

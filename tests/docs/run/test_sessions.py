@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tools.docs.pages import all_pages, read_page
+from tools.docs.pages import read_page
 
 from support import doc_sessions
 from support.doc_sessions import SECRET, Session, follow, session
@@ -42,13 +42,6 @@ $ grep -c bot-daypass-{SECRET} state/api-server.json > /dev/null
 $ pwd
 /home/me/lab
 ```
-
-<!-- docs: stop -->
-
-```console
-$ curl -s https://localhost:8443; echo $?
-7
-```
 """
 
 
@@ -74,9 +67,3 @@ def test_pages_are_followed_on_a_network_of_their_own() -> None:
     with session() as one, session() as other:
         for terminal in (one, other):
             assert mistakes(f"```console\n{UP}{READY}\n```", terminal) == []
-
-
-def test_each_page_has_a_treatment_for_each_block() -> None:
-    from support.doc_sessions import treatment
-
-    assert all(treatment(block) for page in all_pages() for block in page.blocks)

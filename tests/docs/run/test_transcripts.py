@@ -1,16 +1,12 @@
-"""Each page is followed from top to bottom, and prints what it shows.
-
-`test_pages_in_a_cluster` follows the tutorials whose cluster has Kubeflow.
-"""
+"""Each page is followed from top to bottom, and prints what it shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tools.docs.pages import Directive, Page, all_pages
+from tools.docs.pages import Page, all_pages
 
-from support.controlplane import ControlPlane
 from support.doc_checks import report
 from support.doc_clusters import cluster_session
 from support.doc_sessions import follow, is_followed, session
@@ -18,24 +14,21 @@ from support.doc_sessions import follow, is_followed, session
 FOLLOWED = [page for page in all_pages() if is_followed(page)]
 
 
-IN_A_CLUSTER = [page for page in FOLLOWED if page.directive and page.directive.word == "cluster"]
-
-
 def each(pages: list[Page]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.path))
 
 
-@each([page for page in FOLLOWED if page not in IN_A_CLUSTER])
+@each([page for page in FOLLOWED if page.cluster is None])
 def test_a_page_prints_what_it_shows(page: Page) -> None:
     with session() as terminal:
         report(follow(page, terminal))
 
 
-@each([page for page in IN_A_CLUSTER if page.directive != Directive(word="cluster")])
-def test_a_page_prints_what_it_shows_with_a_cluster(page: Page, tmp_path: Path) -> None:
-    assert page.directive is not None
-    with (
-        ControlPlane.start(tmp_path) as plane,
-        cluster_session(plane, page.directive.detail) as terminal,
-    ):
+@each([page for page in FOLLOWED if page.cluster is not None])
+def test_a_page_prints_what_it_shows_in_a_cluster(page: Page, tmp_path: Path) -> None:
+    assert page.cluster is not None
+    with cluster_session(tmp_path, page.cluster) as (terminal, pipelines):
         report(follow(page, terminal))
+    users = {call.user for call in pipelines.calls}
+    assert users == ({"system:serviceaccount:team:bot"} if "gate" in page.cluster else set())
+    assert len(pipelines.runs) == ("gate" in page.cluster)
