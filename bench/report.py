@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from tools.reference.markdown import filled
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
@@ -37,14 +38,10 @@ def write_table(name: str, page: Path = PAGE) -> None:
 
     Raises ValueError if the page has no place for it.
     """
-    text = page.read_text()
-    place = re.compile(rf"(?<=<!-- bench: {name} -->\n).*?(?=<!-- /bench -->)", re.DOTALL)
-    if len(place.findall(text)) != 1:
-        raise ValueError(f"{page} has no place for the figures of {name}")
     rows = [("what is measured, and against what", "values", "ratio", "target"), ("---",) * 4]
     lines = [f"| {' | '.join(each)} |" for each in (*rows, *_rows)]
-    content = "\n".join(("", *lines, "", _stamp(name), "", ""))
-    page.write_text(place.sub(lambda _: content, text))
+    content = "\n".join((*lines, "", _stamp(name)))
+    page.write_text(filled(page.read_text(), "bench", name, content))
     _rows.clear()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from tools.reference.rbac import RULES, Rule, cluster_roles
+from tools.docs.pages import ROOT, all_pages
 
 from daypass.cli import main
 from support import identities
@@ -14,6 +15,7 @@ from support.clerks import GROUP, kubeconfig_with
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.desk import Desk
+from support.doc_data import documents_in
 
 CREATE = ("identity", "create", "bot")
 GRANT = ("identity", "authorize", "bot", "--in", "PROFILE", "--role", "view", "--yes")
@@ -35,6 +37,18 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     "apply": (("apply", "--yes", "--no-commit", "--no-wait"),),
 }
 """What an administrator does before, and the command itself."""
+PAGE = next(page for page in all_pages() if page.path.name == "rbac.md")
+ROLES: dict[str, list[Document]] = {
+    command: [
+        document
+        for block in PAGE.blocks
+        for document in documents_in(block)
+        if re.fullmatch(
+            f"daypass-{command.replace(' ', '-')}(-grants|-cluster)?", document["metadata"]["name"]
+        )
+    ]
+    for command in LINES
+}
 A_RULE = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
 
 
@@ -56,21 +70,36 @@ def profile(plane: ControlPlane) -> str:
     return plane.make_namespace()
 
 
-CASES = [(command, omitted) for command, rules in RULES.items() for omitted in (None, *rules)]
+CASES = [
+    (command, omitted)
+    for command, roles in ROLES.items()
+    for omitted in (None, *(rule for role in roles for rule in role["rules"]))
+]
+
+
+def test_every_role_of_a_command_is_tried() -> None:
+    commands = re.findall(r"^## daypass (.*)", (ROOT / PAGE.path).read_text(), re.M)
+    assert {*commands} == {*ROLES, "gate watch", "gate serve"}
+    assert all(ROLES.values())
 
 
 @pytest.mark.parametrize(
-    ("command", "omitted"), CASES, ids=lambda it: it.resource if isinstance(it, Rule) else str(it)
+    ("command", "omitted"),
+    CASES,
+    ids=lambda it: ",".join(it["resources"]) if isinstance(it, dict) else str(it),
 )
 def test_a_command_works_with_its_rules_and_reports_a_missing_one(
-    desk: Desk, profile: str, command: str, omitted: Rule | None
+    desk: Desk, profile: str, command: str, omitted: Document | None
 ) -> None:
     (desk.folder / "daypass.yaml").write_text(CONFIG)
     *before, line = LINES[command]
     for each in before:
         assert _run(desk, each, profile)[0] == 0
-    rules = tuple(rule for rule in RULES[command] if rule is not omitted)
-    grants = _grants(desk, profile, cluster_roles(command, rules))
+    roles = [
+        {**role, "rules": [rule for rule in role["rules"] if rule is not omitted]}
+        for role in ROLES[command]
+    ]
+    grants = _grants(desk, profile, roles)
     file = kubeconfig_with(desk.plane, desk.folder, grants)
     code, said = _run(desk, line, profile, "--kubeconfig", str(file))
     reported = [

@@ -36,6 +36,6 @@ def test_every_measurement_has_one_place_on_the_page() -> None:
 def test_a_page_without_the_place_is_an_error(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text("Nothing.\n")
-    with pytest.raises(ValueError, match="no place for the figures of a"):
+    with pytest.raises(ValueError, match="no place for bench: a"):
         write_table("a", page)
     assert page.read_text() == "Nothing.\n"

@@ -1,20 +1,29 @@
-"""The generated pages of docs/reference/ and the man pages: `make reference` writes them."""
+"""docs/reference/ and the man pages are as the code: `make reference` writes what is generated."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from tools.reference.__main__ import ROOT, files
+from tools.reference.__main__ import KIND, PARTS, ROOT, files
 from tools.reference.commands import parsers
-from tools.reference.exit_codes import ENVIRONMENT, FINDINGS
 
+PAGES = ROOT / "docs/reference"
 SOURCE = {file: file.read_text() for file in (ROOT / "src/daypass").rglob("*.py")}
 
 
 @pytest.mark.parametrize(("name", "text"), files().items(), ids=files())
 def test_a_committed_page_is_what_the_code_says(name: str, text: str) -> None:
     assert (ROOT / name).read_text() == text, "run `make reference`, and commit what it writes"
+
+
+def test_every_part_that_is_marked_as_generated_is_generated() -> None:
+    marked = {
+        (page.stem, name)
+        for page in PAGES.iterdir()
+        for name in re.findall(rf"<!-- {KIND}: (.*?) -->", page.read_text())
+    }
+    assert marked == {(page, name) for page, parts in PARTS.items() for name in parts}
 
 
 def test_no_man_page_is_left_of_a_command_that_is_gone() -> None:
@@ -25,7 +34,7 @@ def test_no_man_page_is_left_of_a_command_that_is_gone() -> None:
 def test_every_variable_that_the_source_reads_is_documented() -> None:
     found = {name for text in SOURCE.values() for name in _read_in(text)}
     assert len(found) > 25
-    assert found <= {name for names in ENVIRONMENT.values() for name in names}
+    assert found <= {*documented_in("Environment variables")}
 
 
 def _read_in(text: str) -> set[str]:
@@ -39,7 +48,14 @@ def test_every_command_that_exits_with_3_is_documented() -> None:
         name for name in parsers()
         if re.search(r"^    +return .*\b3\b", _source_of(name), re.M)
     }  # fmt: skip
-    assert found == set(FINDINGS)
+    assert found == {name.removeprefix("daypass ") for name in documented_in("Exit code 3")}
+
+
+def documented_in(heading: str) -> list[str]:
+    """The first cells of the tables below a heading."""
+    text = (PAGES / "exit-codes-and-environment.md").read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(.*?)` \|", section, re.M)
 
 
 def _source_of(name: str) -> str:

@@ -1,4 +1,5 @@
-"""The pages of docs/reference/ that are made from the code, and the man pages: `make reference`.
+"""What is generated from the code: parts of pages in docs/reference/, and the man pages.
 
-A module is a page: its `page()` returns the text. `__main__` names the file of each.
+`make reference` writes them. Each module is for one page. `__main__` lists the parts: each is the
+text between `<!-- make reference: NAME -->` and `<!-- /make reference -->`; edit the rest by hand.
 """

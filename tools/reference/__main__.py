@@ -1,4 +1,4 @@
-"""`python -m tools.reference`: write the generated pages."""
+"""`python -m tools.reference`: write the generated parts of pages, and the man pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 from tools.reference import (  # noqa: E402 - they need that path
     commands,
     daypass_yaml,
-    exit_codes,
     man,
     messages,
     object_names,
@@ -19,24 +18,36 @@ from tools.reference import (  # noqa: E402 - they need that path
     rbac,
     telemetry,
 )
+from tools.reference.markdown import filled  # noqa: E402
+
+KIND = "make reference"
+PARTS = {
+    "commands": {"commands": commands.page},
+    "daypass-yaml": {"daypass-yaml": daypass_yaml.page},
+    "labels": {"labels": object_names.keys, "names": object_names.names},
+    "messages": {
+        "gate-messages": messages.gate, "door-messages": messages.door,
+        "client-messages": messages.client,
+    },
+    "metrics-and-events": {
+        "gate-watch": telemetry.gate_watch, "gate-serve": telemetry.gate_serve,
+        "agent": telemetry.agent,
+    },
+    "output": {"output": output.page},
+    "rbac": {"gate-watch": rbac.gate_watch, "gate-serve": rbac.gate_serve},
+}  # fmt: skip
+"""What writes each part of a page of docs/reference/."""
 
 
 def files() -> dict[str, str]:
-    """Return the text of each generated file, by its path in the repository."""
-    pages = {
-        "commands": commands.page(),
-        "daypass-yaml": daypass_yaml.page(),
-        "exit-codes-and-environment": exit_codes.page(),
-        "labels": object_names.page(),
-        "messages": messages.page(),
-        "metrics-and-events": telemetry.page(),
-        "output": output.page(),
-        "rbac": rbac.page(),
-    }
-    return {
-        **{f"docs/reference/{name}.md": text for name, text in pages.items()},
-        **{f"man/{name}": text for name, text in man.pages().items()},
-    }
+    """Return the text of each file with generated parts, by its path in the repository."""
+    found = {f"man/{name}": text for name, text in man.pages().items()}
+    for page, parts in PARTS.items():
+        name = f"docs/reference/{page}.md"
+        found[name] = (ROOT / name).read_text()
+        for part, make in parts.items():
+            found[name] = filled(found[name], KIND, part, make())
+    return found
 
 
 if __name__ == "__main__":

@@ -8,17 +8,11 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tools.reference.markdown import code, document, table
+from tools.reference.markdown import code, table
 
 from daypass._core.installation import docs_page
 from daypass.cli.parser import GROUPS, Parser
 from support.commands import command_parsers
-
-INTRO = """All commands, by what they are for. `daypass COMMAND --help` prints the same.
-
-Every command also takes `--help` and `--color auto|always|never`. Results go to stdout, messages to
-stderr. [Exit codes and environment](exit-codes-and-environment.md) are the same for all.
-[Output](output.md) describes what `-o json` and `-o yaml` print."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +117,7 @@ def notes(parser: Parser) -> list[str]:
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the contents of the page, and a section for each command."""
     found = parsers()
     contents, sections = [], []
     for heading, groups in GROUPS.items():
@@ -132,7 +126,7 @@ def page() -> str:
         summaries = [summary(found[name]) for name in names]
         contents.append(table((heading, ""), zip(links, summaries, strict=True)))
         sections += [_section(name, found[name]) for name in names]
-    return document("Commands", INTRO, *contents, *sections)
+    return "\n\n".join((*contents, *sections))
 
 
 def _section(name: str, parser: Parser) -> str:

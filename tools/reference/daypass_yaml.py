@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tools.reference.markdown import code, document, table
+from tools.reference.markdown import code, table
 
 from daypass._core.duration import format_duration
 from daypass._core.k8s_names import LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
@@ -55,87 +55,13 @@ TYPES = {
 }
 """What the pattern of a text stands for, as the page calls it."""
 
-INTRO = """The config file of `daypass init`, `daypass render`, `daypass apply`, `daypass verify`, \
-`daypass policy`, `daypass gate` and `daypass up`. It is YAML; unknown keys are refused, with the \
-nearest known one. Editors check it with the
-[JSON Schema](../../src/daypass/config/daypass.schema.json), which is part of the package."""
-
-VALUES = """## Values
-
-- **name**: at most 63 of `a-z`, `0-9` and `-`, with a letter or digit at both ends.
-- **object name**: the same with dots, at most 253 characters; of a Secret, an issuer, a class.
-- **host**: a DNS name in lower case; for one machine also `localhost` or an IP address.
-- **audience**: at most 253 visible ASCII characters without spaces, quotes and backslashes.
-- **duration**: `90s`, `10m`, `1h30m`, `24h`, `90d`, or a number of seconds.
-- **size**: `8Ki`, or a number of bytes.
-- **quantity**: of Kubernetes, such as `500m` or `256Mi`.
-- **labels**: a mapping of label keys to label values.
-- **file**: a path, relative to the folder of the config file."""
-
-EXAMPLE = """## Example
-
-A door and a gate on Istio, for two domains. Every section is in it except `local`, which is for
-[one machine](../how-to/one-machine.md).
-
-```yaml
-version: 1
-
-cluster:
-  server: https://kubernetes.default.svc     # the API server, as the door's pods reach it
-  addresses: [10.0.0.1, 10.0.0.2]            # the door connects to no others
-
-prefix: /kubernetes                          # https://kubeflow.example.com/kubernetes is a door
-
-domains:
-  kubeflow:                                  # a name of your choice: `daypass verify kubeflow`
-    host: kubeflow.example.com
-    front: istio
-    tls: outside                             # the Gateway has the certificate
-    gateway: istio-system/ingress            # an existing Gateway
-  serving:
-    host: serving.example.com
-    front: istio
-    tls: {issuer: letsencrypt}               # a ClusterIssuer of cert-manager
-    dns: external-dns
-
-door:
-  namespace: daypass
-  replicas: 2
-  trustedHops: 1                             # only the gateway appends to X-Forwarded-For
-
-policy:                                      # the API server refuses other TokenRequests
-  longestLifetime: 12h
-  audiences: [istio-ingressgateway.istio-system.svc.cluster.local]
-  binding: required
-  successors: forbidden
-  federated: {longestLifetime: 1h}           # CI jobs with tokens of another issuer
-  exempt: ["system:serviceaccount:vault:vault"]
-  mode: deny
-
-gate:
-  audience: istio-ingressgateway.istio-system.svc.cluster.local
-  engine: istio
-  check: jwt
-  hosts: [kubeflow.example.com, serving.example.com]
-  others: login                              # browsers go on to the login of the gateway
-  headers: {user: kubeflow-userid, groups: kubeflow-groups}
-  closeAfter: 10m
-  image: registry.example.com/daypass:0.1.0  # built from the Containerfile
-
-limits:                                      # of each replica of the door
-  requestsPerSecond: 200
-  perSourcePerSecond: 10
-  requestBody: 8Ki
-```"""
-
 
 def page() -> str:
-    """Return the page."""
+    """Return the sections of the page, one for each mapping of the file."""
     schema = json_schema()
     paths: dict[str, str] = {}
     sections = list(_walk("", schema, schema["$defs"], paths))
-    described = (_section(path, section, paths) for path, section in sections)
-    return document("daypass.yaml", INTRO, *described, VALUES, EXAMPLE)
+    return "\n\n".join(_section(path, section, paths) for path, section in sections)
 
 
 def _walk(

@@ -8,35 +8,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tools.reference.markdown import code, document, documented, table
+from tools.reference.markdown import code, documented, table
 
 from daypass._core.errors import reason_code
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.client import errors
 from daypass.config.exposure import Exposure, refusals
 from support.messages import read
-
-INTRO = """\
-What the gate, the door and the client report, sorted by text. Search this page for a part of your
-message, or for its reason. Names, hosts and numbers in the messages are examples."""
-
-GATE = """## The gate
-
-The gate answers with a `Status` of Kubernetes in JSON. The header `daypass-reason` has the reason.
-After most of these texts it names the command that prints a valid token. `daypass gate explain`
-shows the same for a token, [step by step](../how-to/gate-refusals.md). What closes the gate for
-everybody (503) is in [when the gate refuses or fails](gate-failures.md)."""
-
-DOOR = """## The door
-
-The door answers with a `Status` of Kubernetes in JSON if it does not forward a request.
-All other answers are the API server's. PREFIX is the `prefix` of the config."""
-
-CLIENT = """## The client
-
-`daypass token`, `daypass run`, `daypass agent` and the Python library report these while they read
-credentials and exchange tokens. With `-o json`, the error on stderr has the reason; in Python it is
-`error.reason`."""
 
 AT_THE_DOOR = {
     400: "Something that is not HTTP arrived. Is the port right, and the client a usual one?",
@@ -63,39 +41,28 @@ LONGEST = 400
 """Characters of a message; longer ones are tests of limits."""
 
 
-def page() -> str:
-    """Return the page."""
-    return document(
-        "Messages",
-        INTRO,
-        GATE,
-        table(("message", "status", "reason", "what to do"), _gate()),
-        DOOR,
-        table(("message", "status", "reason", "what to do"), _door()),
-        CLIENT,
-        table(("message", "reason", "what to do"), _client()),
-    )
-
-
-def _gate() -> list[tuple[str, str, str, str]]:
+def gate() -> str:
+    """Return the table of what the gate answers."""
     meaning = documented(Reason)
-    return sorted(
+    rows = (
         (_plain(MESSAGES[reason]), str(CODES.get(reason, 401)), code(reason), meaning[reason.name])
         for reason in Reason
         if reason is not Reason.ALLOWED
     )
+    return table(("message", "status", "reason", "what to do"), sorted(rows))
 
 
-def _door() -> list[tuple[str, str, str, str]]:
-    found = refusals(Exposure(prefix="PREFIX", hosts=()))
-    return sorted(
+def door() -> str:
+    """Return the table of what the door answers."""
+    rows = (
         (_plain(each.message), str(each.code), code(each.reason), AT_THE_DOOR[each.code])
-        for each in found
+        for each in refusals(Exposure(prefix="PREFIX", hosts=()))
     )
+    return table(("message", "status", "reason", "what to do"), sorted(rows))
 
 
-def _client() -> list[tuple[str, str, str]]:
-    """Return the shortest message of each reason and hint."""
+def client() -> str:
+    """Return the table of the client's messages: the shortest one of each reason and hint."""
     shortest: dict[tuple[str, str], str] = {}
     known = _reasons()
     for case, (reason, text) in read().items():
@@ -108,7 +75,7 @@ def _client() -> list[tuple[str, str, str]]:
     for (reason, _), text in shortest.items():
         fact, _, hint = text.partition(r"\n")
         rows.append((_plain(fact), code(reason), _plain(hint)))
-    return sorted(rows)
+    return table(("message", "reason", "what to do"), sorted(rows))
 
 
 def _reasons() -> set[str]:

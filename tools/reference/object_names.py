@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from tools.reference.markdown import code, document, documented, table
+from tools.reference.markdown import code, documented, table
 
 from daypass._core import labels
 from daypass.deploy import inventory
 from daypass.identity.model import role_name
 from daypass.render import flow_control, objects
-
-INTRO = """\
-How to find in a cluster what daypass created, and what its labels and annotations mean. For
-administrators and reviewers; [apply](../how-to/apply.md) and [identities](../how-to/identities.md)
-say when each object is created."""
-
-EVERYWHERE = f"""## On every object
-
-| label | value |
-| --- | --- |
-| `{labels.MANAGED_BY}` | `{labels.MANAGER}` |
-| `{labels.PART_OF}` | `{labels.MANAGER}`; not on an adopted ServiceAccount |
-| `{labels.COMPONENT}` | what the object belongs to, such as `door`, `gate` or `identity` |
-
-`kubectl get all,secrets,configmaps -A -l {labels.SELECTOR}` lists them.
-daypass changes and deletes no object without its labels. The field manager is `daypass`."""
 
 OTHERS = {
     labels.POLICY_NAME: "ValidatingAdmissionPolicy and its binding.",
@@ -41,24 +25,21 @@ OTHERS = {
 """Names that no module lists."""
 
 
-def page() -> str:
-    """Return the page."""
+def keys() -> str:
+    """Return the table of labels and annotations."""
     meaning = documented(labels)
-    keys = {
+    found = {
         str(value): meaning[name]
         for name, value in vars(labels).items()
         if isinstance(value, str) and f"{labels.DOMAIN}/" in value and "=" not in value
     }
     (inventory_label,) = labels.HOLDS_INVENTORY
-    keys[inventory_label] = meaning["HOLDS_INVENTORY"]
+    found[inventory_label] = meaning["HOLDS_INVENTORY"]
+    return table(("key", "meaning"), ((code(key), text) for key, text in found.items()))
+
+
+def names() -> str:
+    """Return the table of names."""
     values = {str(getattr(objects, name)): text for name, text in documented(objects).items()}
-    names = {name: text for name, text in values.items() if name.startswith("daypass")} | OTHERS
-    return document(
-        "Labels, annotations and names",
-        INTRO,
-        EVERYWHERE,
-        "## Labels and annotations",
-        table(("key", "meaning"), ((code(key), text) for key, text in keys.items())),
-        "## Names of objects",
-        table(("name", "object"), ((code(name), text) for name, text in names.items())),
-    )
+    found = {name: text for name, text in values.items() if name.startswith("daypass")} | OTHERS
+    return table(("name", "object"), ((code(name), text) for name, text in found.items()))

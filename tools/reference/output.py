@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.reference.markdown import code, document, table
+from tools.reference.markdown import code, table
 
 import daypass
 from daypass._core.reasons import Reason
@@ -15,16 +15,11 @@ from daypass._core.reasons import Reason
 Schema = dict[str, Any]
 FILE = Path(daypass.__file__).with_name("cli") / "output.schema.json"
 
-INTRO = """\
-What commands print with `-o json` and `-o yaml`, for programs that read it. Stdout has one
-document; messages go to stderr. The [JSON Schema](../../src/daypass/cli/output.schema.json) of
-all of it is part of the package. A field in *italics* may be left out."""
-
 ERROR = "With `-o json` or `-o yaml`, an error is data too: one document on stderr."
 
 
 def page() -> str:
-    """Return the page."""
+    """Return what each command prints, and a section for each type."""
     known = json.loads(FILE.read_text())["$defs"]
     commands = {name: each for name, each in known.items() if name[0].islower()}
     kinds = {name: each for name, each in known.items() if name not in commands}
@@ -33,12 +28,12 @@ def page() -> str:
         (f"[{code(f'daypass {name}')}](commands.md#daypass-{name.replace(' ', '-')})", _type(each))
         for name, each in commands.items()
     ]
-    return document(
-        "Output",
-        INTRO,
-        table(("command", "prints"), rows),
-        f"{ERROR} It is {_type(error)}.",
-        *(part for name, each in kinds.items() for part in _kind(name, each)),
+    return "\n\n".join(
+        (
+            table(("command", "prints"), rows),
+            f"{ERROR} It is {_type(error)}.",
+            *(part for name, each in kinds.items() for part in _kind(name, each)),
+        )
     )
 
 
