@@ -143,10 +143,13 @@ def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     labels = {"app.kubernetes.io/managed-by": "daypass"}
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     plane.admin.create(path, {"metadata": {"name": "bot", "labels": labels}})
-    eventually("it is reported", lambda: namespace in _get(watch, "/status")[1], seconds=60)
-    code, status = _get(watch, "/status")
-    assert code == 503
-    assert "secrets is forbidden" in json.loads(status)["problems"]["trouble"]
+
+    def is_reported() -> bool:
+        code, status = _get(watch, "/status")
+        trouble = json.loads(status)["problems"].get("trouble", "")
+        return code == 503 and "secrets is forbidden" in trouble and namespace in status
+
+    eventually("it is reported", is_reported, seconds=60)
     assert not is_followed(plane, namespace)
     give_role(plane, namespace)
     eventually("it is followed", lambda: is_followed(plane, namespace), seconds=90)
