@@ -68,8 +68,8 @@ kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
 
-test-docs: .venv/.synced controlplane ## what the documentation says is true: links, commands, output, the site
-	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs
+test-docs: .venv/.synced controlplane ## what the documentation says is true: links, commands, output, the site; PAGE=how-to/NAME: one page
+	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs $(if $(PAGE),-k $(PAGE))
 
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
 	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
