@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import read_page
 
-from support import doc_sessions
 from support.doc_sessions import SECRET, Session, follow, session
 
 UP = "$ cp -r examples ../lab && cd ../lab && daypass up --state state\n...\n"
@@ -50,8 +49,7 @@ def mistakes(text: str, terminal: Session) -> list[str]:
 
 
 @pytest.mark.parametrize(("text", "words"), PAGES.items(), ids=range(len(PAGES)))
-def test_a_difference_is_found(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doc_sessions, "READY_SECONDS", 5)
+def test_a_difference_is_found(text: str, words: str) -> None:
     with session() as terminal:
         (mistake,) = mistakes(text, terminal)
     assert words in mistake
