@@ -113,7 +113,7 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
     if plan.widened:
         log(headline, "\n".join(plan.widened))
     for line in plan.collisions:
-        warn(line, "which of the two is served is for the front to choose")
+        warn(line, "your ingress or gateway chooses which of the two it serves")
     *lines, last = plan.unguarded.lines or ("",)
     for line in lines:
         warn(line)

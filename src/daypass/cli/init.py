@@ -84,7 +84,9 @@ def _add_config_options(group: _ArgumentGroup) -> None:
     )
     group.add_argument("--class-name", metavar="NAME", help="IngressClass or GatewayClass")
     group.add_argument("--gateway", metavar="NS/NAME", help="an existing Gateway")
-    group.add_argument("--front-namespace", metavar="NS", help="where the front's pods are")
+    group.add_argument(
+        "--front-namespace", metavar="NS", help="where the pods of the ingress or gateway are"
+    )
     group.add_argument("--dns", metavar="DNS", help="external-dns or none")
     group.add_argument("--prefix", metavar="PATH", help="default: /kubernetes")
     group.add_argument(
@@ -185,7 +187,8 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     if any(domain["front"] == "ingress-nginx" for domain in setup.domains.values()):
         warn(
             "ingress-nginx was retired in March 2026, and gets no security fixes",
-            f"to move the door to another front, see {docs_page('how-to/leave-ingress-nginx.md')}",
+            "to move the door to another ingress or gateway, see "
+            + docs_page("how-to/leave-ingress-nginx.md"),
         )
     return planned
 

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cluster", action="store_true", help="with --check: compare with the cluster too"
     )
     parser.add_argument(
-        "--domain", metavar="DOMAIN", help="only the objects of this domain's front"
+        "--domain", metavar="DOMAIN", help="only the objects of this domain's ingress or gateway"
     )
     options.add_cluster(parser)
     options.add_output(

@@ -27,7 +27,7 @@ from daypass.config.types import (
 
 
 class TlsSecret(Section):
-    """An existing Secret of type kubernetes.io/tls in the namespace of the front."""
+    """An existing Secret of type kubernetes.io/tls, where the ingress or gateway looks for it."""
 
     secret: Subdomain = Field(examples=["ekf-tls"])
     """Name of the Secret."""
@@ -51,14 +51,14 @@ class TlsFilePair(Section):
 
 
 class TlsFiles(Section):
-    """Files on the machine where the front `envoy` runs."""
+    """Files on this machine, for `front: envoy`."""
 
     files: TlsFilePair
     """The certificate and its key."""
 
 
 Outside: TypeAlias = Literal["outside"]
-"""The front already has a certificate, which daypass does not manage."""
+"""The ingress or gateway already has a certificate, which daypass does not manage."""
 
 WAYS: dict[str, type[Section]] = {"secret": TlsSecret, "issuer": TlsIssuer, "files": TlsFiles}
 OUTSIDE: Outside = "outside"
@@ -161,7 +161,7 @@ _ENVOY_RULES: dict[str, JsonValue] = {
 
 
 class Domain(Section):
-    """A public name of the door, what terminates TLS for it (the front), and its certificate."""
+    """A public name of the door, the ingress or gateway that serves it, and its certificate."""
 
     model_config = ConfigDict(json_schema_extra=dict(_ENVOY_RULES))
 
@@ -171,12 +171,12 @@ class Domain(Section):
     Prefix), istio, gateway-api, or envoy (one machine)."""
 
     host: Host = Field(examples=["ekf.example.com"])
-    """The DNS name, in lower case; an IP address or localhost only with the front envoy."""
+    """The DNS name, in lower case; an IP address or localhost only with `front: envoy`."""
 
     tls: Tls | None = Field(default=None, validate_default=True)
     """Where the certificate comes from: {secret: NAME}, {issuer: NAME}, {files: {certificate: FILE,
-    key: FILE}} or the word outside. The front envoy needs files, or makes its own certificate if
-    this is left out; the other fronts accept the other three."""
+    key: FILE}} or the word outside. `front: envoy` needs files, or makes its own certificate if
+    this is left out; all others accept the other three."""
 
     dns: Dns = "none"
     """What creates the DNS record: external-dns, or none (you do)."""
@@ -195,8 +195,8 @@ class Domain(Section):
     Gateway for this host."""
 
     front_namespace: Label | None = Field(default=None, examples=["ingress-nginx"])
-    """Namespace of the front's pods; no others reach the door. Default: ingress-nginx and
-    istio-system for these two fronts, and any pod for the others."""
+    """Namespace of the pods of the ingress or gateway; no others reach the door. Default:
+    ingress-nginx and istio-system for these two, and any pod for the others."""
 
     @field_validator("host")
     @classmethod
@@ -204,7 +204,7 @@ class Domain(Section):
         front = info.data.get("front", "envoy")
         if front != "envoy" and not is_public_name(host):
             raise fault(
-                f"{shown(host)} is not a public name, which the front {front} needs",
+                f"{shown(host)} is not a public name, which front: {front} needs",
                 "write the DNS name; only front: envoy (one machine) accepts addresses",
             )
         return host
@@ -215,23 +215,23 @@ class Domain(Section):
         front = info.data.get("front")
         if front == "envoy" and tls == OUTSIDE:
             raise fault(
-                "the front envoy does not serve plain http, so its certificate can't be outside",
+                "front: envoy does not serve plain http, so its certificate can't be outside",
                 "name its files, or leave tls out: a local authority makes one",
             )
         if front == "envoy" and not isinstance(tls, TlsFiles | None):
             raise fault(
-                "the front envoy runs on one machine, without Secrets and Issuers",
+                "front: envoy runs on one machine, without Secrets and Issuers",
                 "write {files: {certificate: FILE, key: FILE}}, or leave tls out:"
                 " a local authority makes one",
             )
         if front not in (None, "envoy") and isinstance(tls, TlsFiles):
             raise fault(
-                f"the front {front} runs in a cluster and does not read files",
+                f"front: {front} runs in a cluster and does not read files",
                 "put them into a Secret, and write {secret: NAME}",
             )
         if front not in (None, "envoy") and tls is None:
             raise fault(
-                f"is missing, and the front {front} needs a certificate",
+                f"is missing, and front: {front} needs a certificate",
                 "write tls: {secret: NAME}, tls: {issuer: NAME} or tls: outside",
             )
         return tls
@@ -240,7 +240,7 @@ class Domain(Section):
     @classmethod
     def _envoy_has_no_dns_controller(cls, dns: Dns, info: ValidationInfo) -> Dns:
         if dns != "none" and info.data.get("front") == "envoy":
-            raise fault("external-dns does not support the front envoy", "write none")
+            raise fault("external-dns does not support front: envoy", "write none")
         return dns
 
     @field_validator("direct")
@@ -248,7 +248,7 @@ class Domain(Section):
     def _only_nginx_goes_direct(cls, direct: bool, info: ValidationInfo) -> bool:
         front = info.data.get("front", "ingress-nginx")
         if direct and front != "ingress-nginx":
-            raise fault(f"the front {front} always forwards to the door", "leave direct out")
+            raise fault(f"front: {front} always forwards to the door", "leave direct out")
         return direct
 
     @field_validator("class_name", "gateway", "front_namespace")
@@ -257,7 +257,7 @@ class Domain(Section):
         front, key = info.data.get("front"), key_of(str(info.field_name))
         if value is not None and front is not None and front not in _FRONTS_WITH[key]:
             raise fault(
-                f"the front {front} does not have it",
+                f"front: {front} does not have it",
                 f"leave it out (it is for {', '.join(_FRONTS_WITH[key])})",
             )
         return value

@@ -87,12 +87,13 @@ class _Door(Section):
     """Number of the door's Pods at least; an autoscaler adds more, up to four times as many."""
 
     trusted_hops: int = Field(default=1, ge=0, le=10)
-    """How many proxies in front of the door append to X-Forwarded-For, the front included. If this
-    is too large, clients can forge their source address."""
+    """How many proxies in front of the door append to X-Forwarded-For, the ingress or gateway
+    included. If this is too large, clients can forge their source address."""
 
     certificate_issuer: Subdomain | None = Field(default=None, examples=["internal-authority"])
-    """ClusterIssuer of cert-manager that issues the door's certificate for the fronts; it needs its
-    own authority (not ACME). Default: `daypass apply` makes and renews a certificate."""
+    """ClusterIssuer of cert-manager that issues the certificate that the door shows to the ingress
+    or gateway; it needs its own authority (not ACME). Default: `daypass apply` makes and renews
+    a certificate."""
 
     image: Image | None = Field(
         default=None, examples=["registry.example.com/envoy:distroless-v1.40.0"]

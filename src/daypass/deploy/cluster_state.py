@@ -92,14 +92,14 @@ class ClusterState:
         if absent:
             raise MissingError(
                 f"the cluster has no namespace {', '.join(absent)}: nothing was applied",
-                "the front's pods are in it: install the front, or name another with"
-                " `frontNamespace`",
+                "the pods of the ingress or gateway are in it: install that, or name its namespace"
+                " with `frontNamespace`",
             )
 
 
 def _install_hint(group: str) -> str:
     what = _PROVIDERS.get(group, f"what serves {group}")
-    return f"install {what}, or choose another front"
+    return f"install {what}, or write another `front`"
 
 
 def read_cluster_state(cluster: Cluster, *, instead: str = "") -> ClusterState:

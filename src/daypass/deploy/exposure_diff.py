@@ -102,7 +102,10 @@ def _hosts(before: Exposure, after: Exposure) -> Iterator[str]:
         if now["direct"] and then.get("direct") is not True:
             yield f"{url} goes {how}"
         if now["outside"] and then.get("outside") is not True:
-            yield f"{url}: TLS may end before the front, where nothing here can see plain http"
+            yield (
+                f"{url}: TLS may end before the ingress or gateway, where nothing here can see"
+                " plain http"
+            )
         if now["from"] != then.get("from") and not now["direct"]:
             yield f"{url}: the door takes connections from {_named(now['from'])}"
 

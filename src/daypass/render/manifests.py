@@ -67,7 +67,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
     domains = published_domains(config, facts)
     if not domains:
         raise RenderError(
-            "every domain of this config has the front envoy, which is for one machine",
+            "every domain of this config has front: envoy, which is for one machine",
             f"run it with `{command('up')}`, or add a domain with another front; "
             f"`{command('init')}` writes the config of a cluster",
         )

@@ -121,7 +121,7 @@ def test_a_post_without_a_token_must_end_at_the_door(
     [
         (None, OK),
         (answer(404, "x"), OK),
-        (status(403, "this came to the front over plain http"), OK),
+        (status(403, "this came to the ingress or gateway over plain http"), OK),
         (answer(308, location="https://ekf.example.com/"), WARNING),
         (answer(302, location="http://ekf.example.com/login"), OK),
         (status(403, CANNOT.format("system:anonymous")), FAILURE),

@@ -339,7 +339,7 @@ def _class_name(setup: _Setup, front: str, served: PublishedHost | None) -> str 
     found, given = setup.found, setup.options.class_name
     if front == "istio":
         if given:
-            raise UsageError(f"--class-name: the front {front} has none", "leave it out")
+            raise UsageError("--class-name: istio has no classes", "leave it out")
         return None
     known = _known_classes(front, found)
     default = {"ingress-nginx": "nginx", "ingress": found.default_class}.get(front)
