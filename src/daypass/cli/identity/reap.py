@@ -19,8 +19,9 @@ EPILOG = """examples:
 An identity after its deadline loses its tokens and all its grants; its ServiceAccount stays, so
 that it is still listed.
 
---render prints a CronJob that does this every ten minutes, with its RBAC objects. No image of
-daypass is published; the Containerfile of daypass's repository builds one.
+--render prints a CronJob that does this every ten minutes, with its RBAC objects. With -A it is for
+the namespace daypass, which must exist. No image of daypass is published; the Containerfile of
+daypass's repository builds one.
 """
 HOME = "daypass"
 
