@@ -10,8 +10,8 @@ from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 
 _CANNOT = re.compile(
-    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
-    r' in API group "(?P<group>[^"]*)"'
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+)'
+    r' (?:path "(?P<path>[^"]+)"|resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)")'
     r'(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)?'
 )  # k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage
 _NO_NAMESPACE = re.compile(r'namespaces "([^"]+)" not found')
@@ -102,12 +102,11 @@ def _missing_right(message: str) -> str:
         return ""
     kind = "Role" if found["namespace"] else "ClusterRole"
     where = f" in namespace {found['namespace']}" if found["namespace"] else ""
-    return (
-        f"{found['user']} needs this rule in a {kind}{where}:\n"
-        f'- apiGroups: ["{found["group"]}"]\n'
-        f'  resources: ["{found["resource"]}"]\n'
-        f'  verbs: ["{found["verb"]}"]'
-    )
+    to_what = f'- apiGroups: ["{found["group"]}"]\n  resources: ["{found["resource"]}"]'
+    if found["path"]:
+        to_what = f'- nonResourceURLs: ["{found["path"]}"]'
+    needs = f"{found['user']} needs this rule in a {kind}{where}:"
+    return f'{needs}\n{to_what}\n  verbs: ["{found["verb"]}"]'
 
 
 def missing_namespace(error: ApiError) -> str | None:

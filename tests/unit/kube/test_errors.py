@@ -54,3 +54,12 @@ def test_an_answer_that_is_no_status_is_cut_and_made_printable(body: bytes) -> N
     assert error.status.code == 502
     assert len(error.fact) < 300
     assert error.fact.isprintable()
+
+
+def test_a_missing_right_to_read_a_path_is_reported_with_its_rule() -> None:
+    message = 'forbidden: User "jane" cannot get path "/openid/v1/jwks"'
+    status = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": message}
+    error = explain(403, json.dumps(status).encode(), "read the signing keys")
+    assert isinstance(error, ForbiddenError)
+    assert '- nonResourceURLs: ["/openid/v1/jwks"]\n  verbs: ["get"]' in error.hint
+    check(error)
