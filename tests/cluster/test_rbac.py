@@ -3,129 +3,196 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
-from tools.docs.pages import ROOT, all_pages
+from tools.docs.pages import ROOT
 
+from cluster.test_rbac_apply import CASES as DEPLOYING
+from daypass._core import labels
 from daypass.cli import main
-from support import identities
-from support.admin import Document
-from support.clerks import GROUP, kubeconfig_with
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    VALIDATING_ADMISSION_POLICIES,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
+)
+from support.clerks import kubeconfig_with
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
+from support.deadline import eventually
 from support.desk import Desk
 from support.doc_data import documents_in
+from support.kubeflow import install_kubeflow, make_profile
+from support.lifecycle import make
+from support.rights import (
+    PAGE,
+    Case,
+    assert_rights,
+    forget_default_rights,
+    grants,
+    omissions,
+    rights,
+)
+from support.up import running_up, up_config
 
-CREATE = ("identity", "create", "bot")
-GRANT = ("identity", "authorize", "bot", "--in", "PROFILE", "--role", "view", "--yes")
+DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
+CREATE = f"identity create bot -n {{namespace}} {DOOR} --force"
+GRANT = "identity authorize bot -n {namespace} --in {grants} --role view --yes"
+FEDERATE = f"identity federate ci -n {{namespace}} {DOOR} --credentials-out ci.json"
 CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 policy: {audiences: [gate]}
 gate: {audience: gate, check: both, image: 'registry.example.com/daypass:0.1.0'}
 """
-LINES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "identity create": (CREATE,),
-    "identity list": (CREATE, ("identity", "list")),
-    "identity authorize": (CREATE, GRANT),
-    "identity unauthorize": (CREATE, GRANT, ("identity", "unauthorize", "bot", "--in", "PROFILE")),
-    "identity rotate": (CREATE, ("identity", "rotate", "bot", "--overlap", "0", "--force")),
-    "identity revoke": (CREATE, ("identity", "revoke", "bot", "--yes")),
-    "identity delete": (CREATE, GRANT, ("identity", "delete", "bot", "--yes")),
-    "policy apply": (("policy", "apply"),),
-    "apply": (("apply", "--yes", "--no-commit", "--no-wait"),),
-}
-"""What an administrator does before, and the command itself."""
-PAGE = next(page for page in all_pages() if page.path.name == "rbac.md")
-ROLES: dict[str, list[Document]] = {
-    command: [
-        document
-        for block in PAGE.blocks
-        for document in documents_in(block)
-        if re.fullmatch(
-            f"daypass-{command.replace(' ', '-')}(-grants|-cluster)?", document["metadata"]["name"]
+POLICY_BINDINGS = "validatingadmissionpolicybindings.admissionregistration.k8s.io"
+WATCH = "# gate watch --once --config gate.yaml"
+"""Only what is watched is published when it is revoked."""
+FOR_ROLES = ("create serviceaccounts/token", "watch secrets")
+"""A user who makes a Role has to hold its rights."""
+CASES = {
+    "identity create": Case(
+        lines=(CREATE, CREATE), held=FOR_ROLES, optional=(f"get {POLICY_BINDINGS}",)
+    ),
+    "identity federate": Case(
+        lines=(f"{FEDERATE} --issuer https://ci.example.com --subject job --source github",),
+        held=(*FOR_ROLES, "list secrets"),
+        optional=(f"get {POLICY_BINDINGS}",),
+    ),
+    "identity list": Case(
+        lines=(f"# {CREATE}", f"# {GRANT}", "identity list -n {namespace}"),
+        optional=(f"list {POLICY_BINDINGS}",),
+    ),
+    "identity show": Case(
+        lines=(f"# {CREATE}", f"# {GRANT}", "identity show bot -n {namespace}"),
+        optional=(f"list {POLICY_BINDINGS}",),
+    ),
+    "identity authorize": Case(lines=(f"# {CREATE}", GRANT)),
+    "identity unauthorize": Case(
+        lines=(f"# {CREATE}", f"# {GRANT}", "identity unauthorize bot -n {namespace} --in {grants}")
+    ),
+    "identity rotate": Case(
+        lines=(
+            f"# {CREATE}",
+            WATCH,
+            "identity rotate bot -n {namespace} --overlap 0 --force",
+            "identity rotate --all -n {namespace} --overlap 0 --credentials-out all",
         )
-    ]
-    for command in LINES
+    ),
+    "identity revoke": Case(
+        lines=(f"# {CREATE}", WATCH, "identity revoke bot -n {namespace} --yes")
+    ),
+    "identity delete": Case(
+        lines=(f"# {CREATE}", f"# {GRANT}", WATCH, "identity delete bot -n {namespace} --yes"),
+        optional=("get namespaces",),
+    ),
+    "identity reap": Case(lines=(f"# {GRANT}", WATCH, "identity reap -n {namespace}")),
+    "policy apply": Case(lines=("policy apply",), optional=("create serviceaccounts/token",)),
+    "policy check": Case(
+        lines=(
+            f"# {CREATE}",
+            "# policy apply --no-wait",
+            "policy check -n {namespace} --service-account bot",
+        )
+    ),
+    "gate explain": Case(lines=("gate explain --token-file t --host a.example.com",), code=3),
+    "gate deny": Case(lines=("gate deny --jti a", "gate deny --jti b", "gate deny --jti a --undo")),
 }
-A_RULE = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+
+
+def expired(desk: Desk) -> None:
+    make(desk.cluster, desk.bot, deadline="2020-01-01T00:00:00Z")
+
+
+def without_policy(desk: Desk) -> None:
+    for each in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
+        desk.cluster.delete(each, labels.POLICY_NAME)
+
+
+def without_denials(desk: Desk) -> None:
+    desk.cluster.delete(CONFIG_MAPS, "daypass-denied", "daypass")
+
+
+def with_a_token(desk: Desk) -> None:
+    token = desk.plane.make_token(desk.plane.make_identity(desk.namespace), audiences=["gate"])
+    (desk.folder / "t").write_text(token.reveal())
+
+
+BEFORE: dict[str, Callable[[Desk], None]] = {
+    "identity reap": expired,
+    "policy apply": without_policy,
+    "gate deny": without_denials,
+    "gate explain": with_a_token,
+}
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One with Istio's kinds and a role of Kubeflow, which other modules do without."""
-    with ControlPlane.start(tmp_path_factory.mktemp("rbac")) as running:
-        install_istio(running)
-        role = {"apiVersion": f"{GROUP}/v1", "kind": "ClusterRole", "rules": [A_RULE]}
-        path = f"{identities.RBAC}/clusterroles/kubeflow-view"
-        running.admin.apply(path, {**role, "metadata": {"name": "kubeflow-view"}})
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "istio-system"}})
+    """One with Kubeflow, and a gate that has published."""
+    folder = tmp_path_factory.mktemp("rbac")
+    with ControlPlane.start(folder / "plane") as running:
+        install_kubeflow(running)
+        forget_default_rights(running)
+        home = {"name": "daypass", "labels": {labels.GATE: "true"}}
+        for metadata in (home, {"name": "istio-system"}, {"name": "team"}):
+            running.admin.create("/api/v1/namespaces", {"metadata": metadata})
+        config = folder / "daypass.yaml"
+        config.write_text(CONFIG)
+        words = ("--config", str(config), "--kubeconfig", str(running.kubeconfig))
+        assert main(["gate", "watch", "--once", *words]) == 0
         yield running
 
 
-@pytest.fixture
-def profile(plane: ControlPlane) -> str:
-    """A namespace in which roles are granted."""
-    return plane.make_namespace()
-
-
-CASES = [
-    (command, omitted)
-    for command, roles in ROLES.items()
-    for omitted in (None, *(rule for role in roles for rule in role["rules"]))
-]
-
-
-def test_every_role_of_a_command_is_tried() -> None:
-    commands = re.findall(r"^## daypass (.*)", (ROOT / PAGE.path).read_text(), re.M)
-    assert {*commands} == {*ROLES, "gate watch", "gate serve"}
-    assert all(ROLES.values())
-
-
-@pytest.mark.parametrize(
-    ("command", "omitted"),
-    CASES,
-    ids=lambda it: ",".join(it["resources"]) if isinstance(it, dict) else str(it),
-)
+@pytest.mark.parametrize(("command", "omitted"), omissions(CASES))
 def test_a_command_works_with_its_rules_and_reports_a_missing_one(
-    desk: Desk, profile: str, command: str, omitted: Document | None
+    desk: Desk, plane: ControlPlane, command: str, omitted: int | None
 ) -> None:
-    (desk.folder / "daypass.yaml").write_text(CONFIG)
-    *before, line = LINES[command]
-    for each in before:
-        assert _run(desk, each, profile)[0] == 0
-    roles = [
-        {**role, "rules": [rule for rule in role["rules"] if rule is not omitted]}
-        for role in ROLES[command]
-    ]
-    grants = _grants(desk, profile, roles)
-    file = kubeconfig_with(desk.plane, desk.folder, grants)
-    code, said = _run(desk, line, profile, "--kubeconfig", str(file))
-    reported = [
-        word for word in ("needs this rule", "you may not", "not currently held") if word in said
-    ]
-    if omitted is None:
-        assert (code, reported) == (0, []), said
-    else:
-        assert reported, said
+    is_identity = command.startswith("identity")
+    (desk.folder / ("gate.yaml" if is_identity else "daypass.yaml")).write_text(CONFIG)
+    if command in BEFORE:
+        BEFORE[command](desk)
+    places = {
+        "namespace": [desk.namespace],
+        "grants": [make_profile(plane)],
+        "gate": ["daypass", "istio-system"],
+    }
+    assert_rights(desk, command, omitted, CASES[command], places)
 
 
-def _run(desk: Desk, line: tuple[str, ...], profile: str, *options: str) -> tuple[int, str]:
-    words = [word.replace("PROFILE", profile) for word in line]
-    if words[:2] == ["identity", "create"]:
-        words += [*desk.door, "--audience", "gate", "--force"]
-    if words[0] == "identity":
-        words += ["-n", desk.namespace]
-    desk.output.readouterr()
-    code = main([*words, *options])
-    return code, "".join(desk.output.readouterr())
+@pytest.mark.parametrize("omitted", [None, *range(len(rights("up")))])
+def test_up_sees_revocations_with_its_rules_and_reports_a_missing_one(
+    plane: ControlPlane, tmp_path: Path, omitted: int | None
+) -> None:
+    granted = [each for number, each in enumerate(rights("up")) if number != omitted]
+    file = kubeconfig_with(plane, tmp_path, grants(granted, {"gate": ["daypass"]}))
+    local = "door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external"
+    config = up_config(
+        plane,
+        local=f"{{{local}, upstream: 'http://127.0.0.1:9'}}",
+        gate="{audience: gate, engine: envoy, hosts: [localhost], check: both}",
+        door="{namespace: daypass}",
+    )
+    with running_up(tmp_path, config, arguments=("--kubeconfig", str(file))) as up:
+        if omitted is None:
+            up.wait_for_words("the gate has taken the API server's signing keys")
+            assert "needs this rule" not in up.words
+        else:
+            reported = re.compile(
+                "needs this rule|cannot get path|not return its issuer|may not create TokenReviews"
+            )
+            eventually("it is reported", lambda: reported.search(up.words))
 
 
-def _grants(desk: Desk, profile: str, roles: list[Document]) -> list[tuple[str, list[Document]]]:
-    """The rules of ClusterRoles, each with the namespace that its name says."""
-    places = {"cluster": "", "grants": profile}
-    return [
-        (places.get(each["metadata"]["name"].rpartition("-")[2], desk.namespace), each["rules"])
-        for each in roles
-    ]
+def test_each_section_of_the_page_is_tried() -> None:
+    sections = re.findall(r"^## daypass (.*)", (ROOT / PAGE.path).read_text(), re.M)
+    programs = {"gate watch", "gate serve"}  # in test_rbac_gate.py
+    assert {*sections, "identity show"} == {*CASES, *DEPLOYING, "up", *programs}
+
+
+def test_each_block_of_the_page_can_be_applied(plane: ControlPlane) -> None:
+    with closing(admin_cluster(plane)) as cluster:
+        for block in PAGE.blocks:
+            for document in documents_in(block):
+                cluster.apply(document, force=True, strict=True)

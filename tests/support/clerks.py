@@ -26,7 +26,7 @@ def kubeconfig_with(
         admin.create(f"{RBAC}/clusterroles", {**own, "rules": list(rules)})
         where = f"/namespaces/{namespace}/rolebindings" if namespace else "/clusterrolebindings"
         admin.create(f"{RBAC}{where}", {**own, "roleRef": reference, "subjects": [subject]})
-        for rule in rules[-1:]:
+        for rule in [each for each in rules if "resources" in each][-1:]:
             resource, _, subresource = rule["resources"][0].partition("/")
             attributes = {
                 "namespace": namespace, "verb": rule["verbs"][-1], "group": rule["apiGroups"][0],

@@ -1,0 +1,84 @@
+"""Commands that deploy do their work with the rules of docs/reference/rbac.md, for every front and
+gate, and name a missing one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.controlplane import ControlPlane
+from support.crds import install_cert_manager, install_envoy_gateway, install_istio
+from support.deploying import prepared_plane
+from support.desk import Desk
+from support.manifest_cases import DIRECT, ENVOY_GATEWAY, FRONTS
+from support.rights import Case, assert_rights, forget_default_rights, omissions
+
+GATE = """\
+gate:
+  audience: gate.example.com
+  check: both
+  hosts: [serving.example.com]
+  image: registry.example.com/daypass:1
+"""
+CONFIGS = {"fronts.yaml": FRONTS + GATE, "envoy.yaml": ENVOY_GATEWAY, "direct.yaml": DIRECT}
+"""Between them, all kinds; the last has almost none."""
+FLOW = "flowcontrol.apiserver.k8s.io"
+QUICK = "--yes --no-commit --no-wait"
+APPLY = {name: f"apply --config {name} {QUICK}" for name in CONFIGS}
+CASES = {
+    "init": Case(
+        lines=(
+            "init new --host a.example.com --front istio --tls outside --audience gate"
+            " --gateway istio-system/public --dns none",
+        )
+    ),
+    "diff": Case(
+        lines=(
+            "# remove --yes",
+            "diff --config fronts.yaml",
+            f"# {APPLY['direct.yaml']}",
+            "diff --config fronts.yaml",
+            "diff --config envoy.yaml",
+        ),
+        code=3,
+        optional=("list pods",),
+    ),
+    # What controls the flow of requests is in every config, so it is never deleted here.
+    "apply": Case(
+        lines=("# remove --yes", *APPLY.values()),
+        held=(f"delete flowschemas.{FLOW}", f"delete prioritylevelconfigurations.{FLOW}"),
+        optional=("list pods",),
+    ),
+    "verify": Case(
+        lines=("verify serving --config fronts.yaml",), code=3, optional=("list pods",)
+    ),
+    # Objects that were there before an apply are patched.
+    "remove": Case(
+        lines=(
+            f"# {APPLY['fronts.yaml']}", "remove --yes", f"# {APPLY['envoy.yaml']}", "remove --yes",
+        ),
+        held=("patch",),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One with the kinds of every front."""
+    kinds = (install_istio, install_envoy_gateway, install_cert_manager)
+    with prepared_plane(tmp_path_factory.mktemp("rbac"), kinds, "istio-system") as running:
+        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})
+        forget_default_rights(running)
+        yield running
+
+
+@pytest.mark.parametrize(("command", "omitted"), omissions(CASES))
+def test_a_command_works_with_its_rules_and_reports_a_missing_one(
+    desk: Desk, plane: ControlPlane, command: str, omitted: int | None
+) -> None:
+    for name, text in CONFIGS.items():
+        (desk.folder / name).write_text(text)
+    (desk.folder / "ca.crt").write_text(plane.ca_pem)
+    assert_rights(desk, command, omitted, CASES[command], {})

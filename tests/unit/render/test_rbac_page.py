@@ -1,0 +1,69 @@
+"""docs/reference/rbac.md names every command that uses a cluster, and every kind to apply."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+from tools.docs.pages import ROOT
+
+from daypass.config.domain import Front
+from daypass.kube.resources import group_of
+from support.commands import command_parsers
+from support.manifest_cases import CASES
+from support.rights import PAGE, rights
+
+
+def plural(kind: str) -> str:
+    name = re.sub("([^aeo])y$", r"\1ie", kind.lower())
+    return f"{name}es" if name.endswith("s") else f"{name}s"
+
+
+def rendered(case: str) -> set[tuple[str, str]]:
+    """Groups and plurals of what a case renders, except Namespaces."""
+    found = {(group_of(it["apiVersion"]), plural(it["kind"])) for it in CASES[case].objects()}
+    return found - {("", "namespaces")}
+
+
+ALLOWED = {
+    (right.rule["apiGroups"][0], each)
+    for right in rights("apply")
+    for each in right.rule.get("resources", ())
+    if "delete" in right.rule["verbs"]
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_rights_to_apply_name_each_kind_that_is_rendered(case: str) -> None:
+    assert rendered(case) <= ALLOWED
+
+
+def test_the_rights_to_apply_name_no_kind_that_is_never_rendered() -> None:
+    assert set.union(*map(rendered, CASES)) == ALLOWED
+    fronts = {domain.front for case in CASES.values() for domain in case.config.domains.values()}
+    assert fronts == set(get_args(Front))
+
+
+# The last two are the gate's programs, with Roles and ClusterRoleBindings.
+ROWS = re.findall(r"^\| `(.*?)` \| (.*?) \| (.*?) \| \[", (ROOT / PAGE.path).read_text(), re.M)
+
+
+def test_each_command_that_takes_a_kubeconfig_has_rights() -> None:
+    takes = {
+        " ".join(path)
+        for path, parser in command_parsers().items()
+        if "--kubeconfig" in parser._option_string_actions
+    }
+    assert takes == {name for name, _, _ in ROWS}
+    assert all(rights(name) for name, _, _ in ROWS[:-2])
+
+
+@pytest.mark.parametrize(("name", "local", "everywhere"), ROWS[:-2])
+def test_the_table_names_the_kinds_of_each_command(name: str, local: str, everywhere: str) -> None:
+    for cell, is_local in ((local, True), (everywhere, False)):
+        rules = [each.rule for each in rights(name) if (each.scope != "cluster") is is_local]
+        kinds = {
+            kind for rule in rules for kind in rule.get("resources") or rule["nonResourceURLs"]
+        }
+        assert set(re.findall("`(.*?)`", cell)) == kinds or cell == f"{len(kinds)} kinds"
