@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
 
 EXTRA = "admin"
-SUMMARY = "show what would change, commit it, apply it, wait for it, verify it"
+SUMMARY = "show what would change, commit, apply, wait and verify"
 EPILOG = f"""\
 examples:
   daypass apply                                the tree in deploy/, a commit of it, the cluster

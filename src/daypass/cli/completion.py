@@ -22,7 +22,7 @@ from typing import Any
 
 from daypass import cli
 
-SUMMARY = "a script with which a shell completes daypass commands and options"
+SUMMARY = "print a script that completes daypass commands in a shell"
 EPILOG = """examples:
   daypass completion bash > ~/.local/share/bash-completion/completions/daypass
   daypass completion zsh > ~/.zfunc/_daypass            (with ~/.zfunc in fpath, before compinit)

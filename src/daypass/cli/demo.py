@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daypass.local.stack import LocalStack
 
 EXTRA = "local"
-SUMMARY = "show it all on this machine: API server, door, gate, and what they refuse"
+SUMMARY = "show API server, door and gate, and what they refuse"
 EPILOG = """\
 examples:
   daypass demo                    runs all steps, then stays up until Ctrl-C

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from daypass.render.output_tree import Drift
 
 EXTRA = "admin"
-SUMMARY = "compare the config with the rendered files, with git and with the cluster"
+SUMMARY = "compare the config with the files, git and the cluster"
 EPILOG = """\
 examples:
   daypass diff                     exit code 3 if anything differs

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-SUMMARY = "a token for kubectl and other Kubernetes clients (credential plugin)"
+SUMMARY = "a credential plugin for kubectl and other clients"
 EPILOG = """examples:
   daypass kubeconfig --server https://k8s.example.com:6443     an entry that runs this command
   daypass exec-credential --credentials bot.json               what kubectl gets

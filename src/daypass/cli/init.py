@@ -27,15 +27,13 @@ _CONFIG_OPTIONS = (
     "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix", "audience",
 )  # fmt: skip
 EXTRA = "admin"
-SUMMARY = "start a deployments repository, or adopt an existing one (EKF's layout included)"
+SUMMARY = "start a deployments repository, or adopt an existing one"
 EPILOG = """examples:
-  daypass init                                        asks for what it can't find in the cluster
+  daypass init                           asks for what the cluster does not show
   daypass init deployments --host ekf.example.com --front ingress-nginx --tls issuer:letsencrypt
   daypass init --no-cluster --dry-run --host ekf.example.com --front istio --tls secret:ekf-tls
-  daypass init --adopt hosts --ekf-host ekf.example.com --commit --apply
-                                                      EKF's own procedure, in one command
-  daypass init --adopt door --ekf-host ekf.example.com
-                                                      EKF's host, through the door
+  daypass init --adopt hosts --ekf-host ekf.example.com     as EKF's guide does
+  daypass init --adopt door --ekf-host ekf.example.com      EKF's host, through the door
 
 It changes all of its files or none, replaces daypass.yaml only with --force, and changes the
 cluster only with --apply.

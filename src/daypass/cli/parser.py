@@ -3,7 +3,11 @@
 import argparse
 import importlib
 import re
+import shutil
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
@@ -38,15 +42,21 @@ SYNONYMS = {
     "--yes": "-y",
 }
 """What kubectl, gh and others call commands and options: used in hints, never accepted."""
+_wrap = partial(textwrap.wrap, break_long_words=False, break_on_hyphens=False)
 EPILOG = f"""examples:
-  daypass demo                        see all of it on this machine, without a cluster
-  daypass identity create bot         create credentials for a client
-  daypass token --credentials bot.json        exchange them for a short-lived token
-  daypass help identity create        describe a command
+  daypass demo                            see all of it, without a cluster
+  daypass identity create bot             create credentials for a client
+  daypass token --credentials bot.json    exchange them for a token
+  daypass help identity create            describe a command
 
 Terminals get colours; --color always|never, NO_COLOR and CLICOLOR_FORCE change that everywhere.
 The documentation is in {docs_page("")}
 """
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return fold(text, width)
 
 
 class Parser(argparse.ArgumentParser):
@@ -204,7 +214,7 @@ def make_parser(name: str, module: Any) -> Parser:
         prog=f"daypass {name}",
         description=module.SUMMARY,
         epilog=module.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.color = False
@@ -234,7 +244,32 @@ def _help(commands: Mapping[str, str]) -> str:
         lines += [
             f"  {name:<16} {importlib.import_module(commands[name]).SUMMARY}" for name in names
         ]
-    return "\n".join([*lines, "", EPILOG])
+    return fold("\n".join([*lines, "", EPILOG]), shutil.get_terminal_size().columns)
+
+
+def fold(text: str, width: int) -> str:
+    """Return help without lines that are too wide, except commands, which have to be pasted."""
+    lines: list[str] = []
+    for is_prose, block in groupby(text.split("\n"), lambda line: line[:1] not in ("", " ")):
+        given = list(block)
+        if max(map(len, given)) <= width:
+            lines += given
+        elif is_prose:
+            lines += _wrap(" ".join(given), width)
+        else:
+            lines += [folded for line in given for folded in _fold_entry(line, width)]
+    return "\n".join(lines)
+
+
+def _fold_entry(line: str, width: int) -> list[str]:
+    """Fold the description after a command (next to it), or after an example (below it)."""
+    entry = re.fullmatch(r"( +\S.*?)  +(\S.*)", line)
+    if entry is None or len(line) <= width:
+        return [line]
+    start, first, later = [], entry[1].ljust(entry.start(2)), " " * entry.start(2)
+    if len(first) > 24:
+        start, first, later = [entry[1]], " " * 6, " " * 6
+    return [*start, *_wrap(entry[2], width, initial_indent=first, subsequent_indent=later)]
 
 
 def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError:

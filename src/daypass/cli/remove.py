@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from daypass.deploy.remove import Removal
 
 EXTRA = "admin"
-SUMMARY = "remove all that `daypass apply` created in the cluster, and nothing else"
+SUMMARY = "remove what `daypass apply` created, and nothing else"
 EPILOG = """\
 examples:
   daypass remove                 lists it, and asks for confirmation

@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from daypass.render.objects import Object
 
 EXTRA = "admin"
-SUMMARY = "write what would be applied to a cluster, as YAML or as a kustomize tree"
+SUMMARY = "write what would be applied, as YAML or a kustomize tree"
 EPILOG = """\
 examples:
   daypass render                               YAML on stdout
   daypass render | kubectl apply --server-side -f -
   daypass render --directory deploy            a kustomize tree: base/ and domains/NAME/
-  daypass render --directory deploy --check    exit code 3 if deploy/ differs from the config, or
-                                               git from deploy/
-  daypass render --directory deploy --check --cluster    or the cluster differs from the config
+  daypass render --directory deploy --check    exit code 3 if config, deploy/ and git differ
+  daypass render --directory deploy --check --cluster    or the cluster differs
   daypass render --domain ekf                  only what publishes this domain
   daypass render --chart charts/daypass        a Helm chart, with values for the pods alone
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DAYPASS_ACCESS_TOKEN"
 FILE_VARIABLE = "DAYPASS_ACCESS_TOKEN_FILE"
-SUMMARY = "run a command with a token in its environment, or in a file that is kept fresh"
+SUMMARY = "run a command with a token in its environment, or in a file"
 EPILOG = f"""examples:
   daypass run -- ./nightly-job               reads DAYPASS_ACCESS_TOKEN
   daypass run --env SERVICE_TOKEN --lifetime 2h -- ./nightly-job

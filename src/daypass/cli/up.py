@@ -33,7 +33,7 @@ SHORTEST_CLOSE_AFTER_SECONDS = 6
 
 _is_started = threading.Event()
 EXTRA = "local"
-SUMMARY = "run the door (and the gate) on this machine, in front of an API server"
+SUMMARY = "run the door, and the gate, in front of an API server"
 EPILOG = """\
 examples:
   daypass up                                  the door of ./daypass.yaml

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daypass.verification.target import VerificationTarget
 
 EXTRA = "admin"
-SUMMARY = "check a published door: name, certificate, the API server's own 403, nothing else"
+SUMMARY = "check a published door, and that it exposes nothing else"
 EPILOG = """examples:
   daypass verify                              every domain of daypass.yaml
   daypass verify ekf --wait --timeout 10m     one of them; waits for DNS and certificates

@@ -9,6 +9,7 @@ import shlex
 import pytest
 
 from daypass.cli import COMMANDS, main
+from daypass.cli.parser import help_text
 from support.commands import command_parsers
 from support.hints import mistake_in
 from support.messages import check
@@ -82,3 +83,33 @@ def examples() -> list[str]:
 @pytest.mark.parametrize("line", examples())
 def test_every_example_in_a_help_text_parses(line: str) -> None:
     assert mistake_in("daypass", shlex.split(line)[1:]) == ""
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+@pytest.mark.parametrize("path", [(), *command_parsers()])
+def test_help_fits_the_terminal_and_leaves_examples_whole(
+    path: tuple[str, ...], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(columns: int) -> str:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return help_text(path, COMMANDS).partition("\n\n")[2]  # without the usage
+
+    wide, folded = shown(1000), shown(width)
+    assert "".join(folded.split()) == "".join(wide.split())
+    commands = [
+        line for line in wide.splitlines() if re.match(r"  +(.*\| )?(daypass|kubectl)", line)
+    ]
+    for line in commands:
+        assert re.split(r"(?<=\S)  +", line)[0] in folded
+    for line in folded.splitlines():
+        is_term = re.match(r"  \S+$|  .*(daypass|kubectl|\$schema|--\w)", line)
+        assert len(line) <= width or is_term, line
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_has_one_line_for_each_at_80_columns(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    summary = importlib.import_module(COMMANDS[name]).SUMMARY
+    assert f"  {name:<16} {summary}\n" in help_text((), COMMANDS)

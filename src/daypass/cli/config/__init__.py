@@ -1,6 +1,6 @@
 """`daypass config`: the config file, without a cluster."""
 
-SUMMARY = "the config file: validate it, and print its schema for editors"
+SUMMARY = "validate the config file, or print its schema for editors"
 COMMANDS = ("validate", "schema")
 EPILOG = """examples:
   daypass config validate

@@ -12,7 +12,7 @@ from daypass.cli import options
 if TYPE_CHECKING:
     from daypass.config import Config, Gate
 
-SUMMARY = "the check in front of the APIs: why a token passes or not, and revoking one now"
+SUMMARY = "check tokens in front of the APIs, and refuse one now"
 COMMANDS = ("serve", "watch", "explain", "deny")
 EPILOG = """examples:
   daypass gate serve

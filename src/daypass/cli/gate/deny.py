@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daypass.gate.revocation.revocation_list import Denial
 
 EXTRA = "admin"
-SUMMARY = "refuse one token, or all that are bound to a Secret or a ServiceAccount, from now on"
+SUMMARY = "refuse one token, or all that are bound to an object, from now on"
 EPILOG = """examples:
   daypass gate deny --token-file stolen                     until that token expires
   daypass gate deny --jti 0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "show step by step what the gate would do with a token, without sending it anywhere"
+SUMMARY = "show step by step what the gate would do with a token"
 EPILOG = """examples:
   daypass token | daypass gate explain --token-file - --host ekf.example.com
   daypass gate explain --token-file token --host ekf.example.com --kubeconfig admin.kubeconfig

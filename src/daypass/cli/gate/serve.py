@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from daypass.render.envoy.filters import RevocationSnapshot
 
 EXTRA = "gate"
-SUMMARY = "answer a gateway's ext_authz requests with a TokenReview of each token"
+SUMMARY = "answer a gateway's ext_authz requests with a TokenReview"
 EPILOG = """examples:
   daypass gate serve                                    in a Pod, by its ServiceAccount
   daypass gate serve --listen '*:9443' --certificate tls.crt --key tls.key

@@ -8,7 +8,7 @@ from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
 EXTRA = "admin"
-SUMMARY = "delete an identity: tokens, grants in every namespace, the ServiceAccount"
+SUMMARY = "delete an identity, with its tokens and grants everywhere"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
   daypass identity delete bot -n team

@@ -9,7 +9,7 @@ from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
 EXTRA = "admin"
-SUMMARY = "revoke identities after their deadline, and tokens that were rotated out"
+SUMMARY = "revoke identities after their deadline, and rotated-out tokens"
 EPILOG = """examples:
   daypass identity reap -n team --dry-run
   daypass identity reap --all-namespaces

@@ -8,7 +8,7 @@ from daypass.cli.output import confirm, did, write_result
 from daypass.cli.publish_revocation import publish_deleted
 
 EXTRA = "admin"
-SUMMARY = "revoke all long-lived tokens of an identity now, and the tokens bound to them"
+SUMMARY = "revoke an identity's long-lived tokens and those bound to them"
 EPILOG = """examples:
   daypass identity revoke bot -n team
   daypass identity revoke bot -n team --yes            asks for no confirmation on a terminal

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "give an identity a new long-lived token; the old one keeps working for a while"
+SUMMARY = "give an identity a new long-lived token, and retire the old one"
 EPILOG = """examples:
   daypass identity rotate bot -n team --credentials-out bot.json
   daypass identity rotate bot -n team --overlap 0                   revokes the old one now

@@ -11,7 +11,7 @@ from daypass.cli import options
 if TYPE_CHECKING:
     from daypass.config import Policy
 
-SUMMARY = "which tokens the API server may issue: render, apply and check its policy"
+SUMMARY = "limit which tokens the API server may issue"
 COMMANDS = ("render", "apply", "check")
 EPILOG = """examples:
   daypass policy render > policy.yaml

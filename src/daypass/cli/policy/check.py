@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
-SUMMARY = "show what the cluster would answer to a TokenRequest, without issuing a token"
+SUMMARY = "show what the cluster would answer to a TokenRequest"
 EPILOG = """examples:
   daypass policy check -n team --service-account bot
   daypass policy check -n team --service-account bot --lifetime 48h --audience kfp
