@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.labels import MANAGED_BY
 from daypass.cli import main
 from daypass.gate.revocation.revocation_list import ObjectKind
 from daypass.gate.revocation.state_store import StateStore
@@ -430,6 +431,11 @@ def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_report
         assert is_missed()
         command(*second)
         assert not is_missed()
+        not_ours = {"metadata": {"labels": {MANAGED_BY: "somebody"}}}
+        cluster.patch(ROLES, GATE_WATCH, not_ours, namespace)
+        command("identity", "delete", "two", "-n", namespace)
+        assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
+        assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
 
 
 def test_watch_once_publishes_the_revocations(

@@ -151,7 +151,11 @@ def _revoke_watch(cluster: Cluster, deleted: IdentityName, warn: Warn) -> bool:
         if any(account.name != deleted for account in identities):
             return False
         for resource in (ROLE_BINDINGS, ROLES):
-            cluster.delete(resource, GATE_WATCH, deleted.namespace)
+            ours = cluster.list(
+                resource, deleted.namespace, labels=labels.SELECTOR, metadata_only=True
+            )
+            if GATE_WATCH in map(name_of, ours):
+                cluster.delete(resource, GATE_WATCH, deleted.namespace)
     except ForbiddenError as error:
         warn(f"you may not remove the gate's rights in {deleted.namespace}", error.hint)
         return False
