@@ -87,8 +87,9 @@ def test_list_shows_each_identity_with_its_grants_and_health(desk: Desk) -> None
     heading, row = out.splitlines()
     assert heading.split()[0] == "NAMESPACE"
     assert row.split()[:2] == [desk.namespace, "bot"]
-    assert f"{alice}=view, {bob}=view   {SETTINGS.door}" in row
-    assert row.endswith("   ok")
+    assert f"  {alice}=view, {bob}=view  " in row
+    assert row.endswith("  ok")
+    assert str(SETTINGS.door) in desk.run("identity", "list", "-n", desk.namespace, "-o", "wide")[0]
     everything = listed(desk, "-A")
     assert {desk.namespace, other.namespace} <= everything.keys()
     assert everything[other.namespace]["grants"] == []

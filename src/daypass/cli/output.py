@@ -84,7 +84,7 @@ def table(
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines, painted = [], dict(enumerate(styles, start=1))
     for at, (*first, last) in enumerate(cells):
-        start = [f"{cell:<{width}}   " for cell, width in zip(first, widths, strict=False)]
+        start = [f"{cell:<{width}}  " for cell, width in zip(first, widths, strict=False)]
         lines.append("".join([*start, paint(painted.get(at, ""), last)]).rstrip())
     return "".join(f"{line}\n" for line in (paint("bold", lines[0]), *lines[1:]))
 

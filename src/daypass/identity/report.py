@@ -11,35 +11,39 @@ from daypass.identity.health import IdentityHealth
 from daypass.identity.inventory import EVERYWHERE, BoundRole, TokenUsage
 from daypass.identity.model import age_seconds
 
-HEADINGS = ("NAMESPACE", "NAME", "GRANTS", "DOOR", "AGE", "LAST USED", "DEADLINE", "HEALTH")
-_SHOWN_GRANTS = 3
+_SHOWN_GRANTS = 2
 _NOTHING = "-"
 
 
 def table_rows(
     identities: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False
-) -> list[list[str]]:
-    """Return a row per identity, under HEADINGS. `wide`: all grants, and findings as sentences."""
+) -> list[dict[str, str]]:
+    """Return a row per identity: its cells by their headings.
+
+    `wide`: with the door, all grants, the time of the deadline, and findings as sentences.
+    """
     return [_row(each, clock, wide=wide) for each in identities]
 
 
-def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> list[str]:
+def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
     record, annotations = health.record, health.record.annotations
     grants = [role.display for role in sorted(record.roles)]
     if not wide and len(grants) > _SHOWN_GRANTS:
         grants[_SHOWN_GRANTS - 1 :] = [f"and {len(grants) - _SHOWN_GRANTS + 1} more"]
     worst_first = sorted(health.findings, key=lambda finding: not finding.is_problem)
     findings = [finding.text if wide else finding.code for finding in worst_first]
-    return [
-        record.name.namespace,
-        record.name.name,
-        ", ".join(grants) or _NOTHING,
-        annotations.get(labels.DOOR, _NOTHING),
-        display_age(age_seconds(record.created, clock)) if record.created else _NOTHING,
-        health.last_used or _NOTHING,
-        annotations.get(labels.DEADLINE, _NOTHING),
-        ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
-    ]
+    age = display_age(age_seconds(record.created, clock)) if record.created else _NOTHING
+    deadline = annotations.get(labels.DEADLINE, _NOTHING)
+    return {
+        "NAMESPACE": record.name.namespace,
+        "NAME": record.name.name,
+        "GRANTS": ", ".join(grants) or _NOTHING,
+        **({"DOOR": annotations.get(labels.DOOR, _NOTHING)} if wide else {}),
+        "AGE": age,
+        "LAST USED": health.last_used or _NOTHING,
+        "DEADLINE": deadline if wide else deadline.partition("T")[0],
+        "HEALTH": ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
+    }
 
 
 def display_age(seconds: float) -> str:

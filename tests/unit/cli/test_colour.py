@@ -84,7 +84,7 @@ def test_diffs_tables_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) 
     assert paint_lines(diff).splitlines() == painted
     drawn = table(("NAME", "HEALTH"), [("a", "ok"), ("b", "no-token")], ("ok", "failure"))
     assert drawn == (
-        "\x1b[1mNAME   HEALTH\x1b[0m\na      \x1b[32mok\x1b[0m\nb      \x1b[31mno-token\x1b[0m\n"
+        "\x1b[1mNAME  HEALTH\x1b[0m\na     \x1b[32mok\x1b[0m\nb     \x1b[31mno-token\x1b[0m\n"
     )
 
 

@@ -11,12 +11,32 @@ from daypass._core import labels
 from daypass.cli import main
 from daypass.cli.output import table
 from daypass.identity.health import examine
-from daypass.identity.report import HEADINGS, display_age, json_document, table_rows
+from daypass.identity.report import display_age, json_document, table_rows
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
 from support.inventories import BOT, World, grant
 from support.messages import check
 from support.timing import FakeClock
+
+
+def drawn(rows: list[dict[str, str]]) -> str:
+    return table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> None:
+    world = World()
+    annotations = world.account["metadata"]["annotations"]
+    annotations[labels.DOOR] = "https://kubeflow.example.com/kubernetes"
+    annotations[labels.DEADLINE] = "2027-06-30T12:00:00Z"
+    for name in ("bob", "carol", "dave"):
+        world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
+    examined = examine(world.objects(), FakeClock(), unused_seconds=10**9)
+    narrow = drawn(table_rows(examined, FakeClock()))
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "2027-06-30 " in narrow
+    wide = drawn(table_rows(examined, FakeClock(), wide=True))
+    assert "https://kubeflow.example.com/kubernetes" in wide
+    assert "2027-06-30T12:00:00Z" in wide
 
 
 def test_the_table_has_no_control_characters() -> None:
@@ -26,14 +46,14 @@ def test_the_table_has_no_control_characters() -> None:
         world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     clock = FakeClock()
     examined = examine(world.objects(), clock, unused_seconds=10**9)
-    drawn = table(HEADINGS, table_rows(examined, clock))
-    heading, row = (re.split(" {3,}", line) for line in drawn.splitlines())
-    assert heading == list(HEADINGS)
-    assert row == [
-        "team", "bot", "a=view, alice=view, and 2 more", "https://door [2J .test", "5d",
-        "2027-01-14", "-", "half-grant",
-    ]  # fmt: skip
-    wide = table(HEADINGS, table_rows(examined, clock, wide=True))
+    narrow = drawn(table_rows(examined, clock))
+    heading, row = (re.split(" {2,}", line) for line in narrow.splitlines())
+    assert dict(zip(heading, row, strict=True)) == {
+        "NAMESPACE": "team", "NAME": "bot", "GRANTS": "a=view, and 3 more", "AGE": "5d",
+        "LAST USED": "2027-01-14", "DEADLINE": "-", "HEALTH": "half-grant",
+    }  # fmt: skip
+    wide = drawn(table_rows(examined, clock, wide=True))
+    assert "https://door [2J .test" in wide
     assert "a=view, alice=view, b=view, c=view" in wide
     assert len(examined[0].findings) == 3
     assert all(finding.text in wide for finding in examined[0].findings)

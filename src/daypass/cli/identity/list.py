@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
     options.add_output(
-        parser, "wide: all grants, and health in sentences (default: table)",
+        parser, "wide: also doors, all grants, and health in sentences (default: table)",
         choices=("table", "wide", "json", "yaml"),
     )  # fmt: skip
     parser.add_argument(
@@ -105,7 +105,7 @@ def _text(
     *,
     json_indent: int | None = 2,
 ) -> str:
-    from daypass.identity.report import HEADINGS, json_document, table_rows
+    from daypass.identity.report import json_document, table_rows
 
     if output in ("json", "yaml"):
         whole = {"identities": [json_document(each) for each in examined]}
@@ -117,4 +117,4 @@ def _text(
         "failure" if each.has_problems else "warning" if each.findings else "ok"
         for each in examined
     ]
-    return table(HEADINGS, rows, styles)
+    return table(list(rows[0]), [list(row.values()) for row in rows], styles)
