@@ -9,8 +9,20 @@ from urllib.parse import quote
 import pytest
 
 from daypass._core.reasons import Reason
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.manifests import render_parts
+from support.deadline import eventually
 from support.gate_differences import assert_refused
-from support.istio_gates import GUARDED, OTHER, IstioGate, running_istio_gate, seen, signed
+from support.istio_gates import (
+    GUARDED,
+    OTHER,
+    IstioGate,
+    route,
+    running_istio_gate,
+    seen,
+    signed,
+)
+from support.istio_logins import documented
 from support.kubeflow_logins import PROVIDERS, UNSIGNED, KubeflowLogin, running_kubeflow_login
 from support.oauth2_proxy import USER, IdentityProvider, running_identity_provider
 from support.raw import Answer
@@ -266,3 +278,33 @@ def test_without_the_gates_filters_sessions_go_on_and_tokens_of_the_cluster_open
         for line in (gate.bearer(), f"Authorization: Bearer {login.machine()}"):
             assert gate.send(line, *FORGED).code in {302, 403}
         assert seen(signed_in(login).get("/", *FORGED))["kubeflow-userid"] == USER
+
+
+def _wait_for_the_door(gate: IstioGate, path: str, host: str) -> None:
+    eventually("the door is open", lambda: gate.send(path=path, host=host).code == 200)
+
+
+def test_only_the_route_of_the_door_is_taken_past_the_login(login: KubeflowLogin) -> None:
+    """By the object in docs/how-to/ingresses/istio.md, without which the door gets nothing."""
+    gate, door = login.gate, "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
+    long_lived = f"Authorization: Bearer {gate.identity.token.reveal()}"
+    rendered = render_parts(gate.config, ClusterFacts())["domains/ekf"]
+    (published,) = (each for each in rendered if each["kind"] == "VirtualService")
+    usual = {host: route(host, "echo", login.below) for host in (GUARDED, OTHER)}
+    for each in usual.values():
+        way = {**published["spec"]["http"][0], "route": each["spec"]["http"][-1]["route"]}
+        gate.apply({**each, "spec": {**each["spec"], "http": [way, *each["spec"]["http"]]}})
+    without_login = documented("door-without-login", "ingresses/istio")
+    (patch,) = without_login["spec"]["configPatches"]
+    vhost = patch["match"]["routeConfiguration"]["vhost"]
+    vhost["route"]["name"] = vhost["route"]["name"].replace("kubeflow", "ekf")
+    assert gate.send(long_lived, path=door).code == 401
+    with gate.added(without_login):
+        for host in (GUARDED, OTHER):
+            _wait_for_the_door(gate, door, host)
+            headers = seen(gate.send(long_lived, *FORGED, path=door, host=host))
+            assert headers["authorization"] == long_lived.partition(": ")[2]
+            assert not any(name.startswith("kubeflow") for name in headers), headers
+            assert gate.send(path="/kubernetesx", host=host).code == UNSIGNED[login.kind]
+            assert gate.send(long_lived, path="/", host=host).code != 200
+    gate.apply(*usual.values())

@@ -95,10 +95,10 @@ def token_required(*when: Object) -> Object:
     return make(_SECURITY, "AuthorizationPolicy", "require-jwt", NAMESPACE, spec=spec)
 
 
-def documented(name: str) -> Object:
-    """An object as docs/how-to/gate-on-istio.md has it, by its name."""
-    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "gate-on-istio.md"
-    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+def documented(name: str, page: str = "gate-on-istio") -> Object:
+    """An object as a page of docs/how-to has it, by its name."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "how-to" / f"{page}.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
     objects: list[Object] = [yaml.safe_load(block) for block in blocks]
     (found,) = (each for each in objects if each.get("metadata", {}).get("name") == name)
     return found

@@ -82,6 +82,11 @@ class KubeflowLogin:
     provider: IdentityProvider
     proxy: Oauth2Proxy
 
+    @property
+    def below(self) -> dict[str, str]:
+        """The services of the login itself, by prefix."""
+        return {"/oauth2/": self.kind, "/dex/": "dex"}
+
     def machine(self) -> str:
         """A token of the cluster that the login takes, and the gate refuses."""
         gate = self.gate
@@ -97,11 +102,10 @@ def running_kubeflow_login(
     alpha = header_settings(provider, gate.plane.ca_path) if kind == "filter" else None
     with running_oauth2_proxy(folder, _settings(kind, gate, provider), alpha) as proxy:
         login = KubeflowLogin(kind=kind, gate=gate, provider=provider, proxy=proxy)
-        below = {"/oauth2/": kind, "/dex/": "dex"}
         gate.apply(
             service(kind, proxy.port),
             service("dex", provider.port),
-            *(route(host, "echo", below) for host in (GUARDED, OTHER)),
+            *(route(host, "echo", login.below) for host in (GUARDED, OTHER)),
             *_objects(kind, gate, provider),
         )
         try:
