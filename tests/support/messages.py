@@ -30,6 +30,7 @@ E = TypeVar("E", bound=BaseException)
 VOLATILE = (
     (r"\S*/pytest-of-[^/\s]+/pytest-\d+/(popen-gw\d+/)?[^/\s:'\"]+", "TMP"),
     (re.escape(str(TESTS.parent)), "REPO"),
+    (r"(\S+ -m ensurepip && \S+ -m|uv) pip install( --python \S+)?", "pip install"),
     (r"(?<=127\.0\.0\.1:|localhost:)\d+", "PORT"),
     (r"(?<=\[::1\]:)\d+", "PORT"),
     (r"(?<=-daypass-)[a-z0-9]{20}\b", "RANDOM"),

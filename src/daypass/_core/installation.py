@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -15,10 +16,27 @@ def how_to_install(extra: str) -> str:
     from shlex import quote
 
     if (checkout := _checkout()) is not None:
-        return f"pip install -e {quote(f'{checkout}[{extra}]')}"
+        return f"{_pip_install()} -e {quote(f'{checkout}[{extra}]')}"
     if (origin := _origin()) is not None:
-        return f"pip install {quote(f'{origin}[{extra}]')}"
+        return f"{_pip_install()} {quote(f'{origin}[{extra}]')}"
     return f"install this copy of daypass again, from where it came, with its extra `{extra}`"
+
+
+def _pip_install() -> str:
+    """Return the start of a command that installs into this environment, even if it has no pip.
+
+    uv makes environments without pip.
+    """
+    from importlib.util import find_spec
+    from shlex import quote
+    from shutil import which
+
+    python = quote(sys.executable)
+    if find_spec("pip") is not None:
+        return "pip install"
+    if which("uv") is None and find_spec("ensurepip") is not None:
+        return f"{python} -m ensurepip && {python} -m pip install"
+    return f"uv pip install --python {python}"
 
 
 def docs_page(name: str) -> str:

@@ -17,11 +17,13 @@ UV = Path(sys.executable).with_name("uv")
 MISSING = "from daypass import MissingExtraError as E; print(E('x', 'local').hint)"
 
 
-def run(*words: str | Path, cwd: Path, path: Path | None = None) -> str:
+def run(
+    *words: str | Path, cwd: Path, path: Path | None = None, programs: Path = Path("/bin")
+) -> str:
     return subprocess.run(
         [str(word) for word in words],
         capture_output=True, text=True, check=True, cwd=cwd, timeout=120,
-        env={"PATH": "/usr/bin:/bin"} | ({} if path is None else {"PYTHONPATH": str(path)}),
+        env={"PATH": f"/usr/bin:{programs}"} | ({} if path is None else {"PYTHONPATH": str(path)}),
     ).stdout.strip()  # fmt: skip
 
 
@@ -40,8 +42,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment in which only the wheel is installed."""
-    python = tmp_path_factory.mktemp("installed") / "venv" / "bin" / "python"
-    venv = python.parents[1]
+    return environment(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+def environment(venv: Path, wheel: Path) -> Path:
+    python = venv / "bin" / "python"
     subprocess.run([UV, "venv", "--quiet", "-p", sys.executable, venv], check=True, timeout=120)
     subprocess.run(
         [UV, "pip", "install", "--offline", "--quiet", "--no-deps", "--python", python, wheel],
@@ -51,7 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_checkout_names_itself(tmp_path: Path) -> None:
-    assert how_to_install("local") == f"pip install -e '{ROOT}[local]'"
+    assert how_to_install("local").endswith(f" -e '{ROOT}[local]'")
     assert (
         Path(docs_page("how-to/ingresses/ingress.md")) == ROOT / "docs/how-to/ingresses/ingress.md"
     )
@@ -67,6 +72,22 @@ def test_a_wheel_is_named_while_it_exists(installed: Path, wheel: Path, tmp_path
         assert "pip" not in run(installed, "-c", MISSING, cwd=tmp_path)
     finally:
         moved.rename(wheel)
+
+
+@pytest.mark.parametrize("has_uv", [True, False])
+def test_the_hint_installs_into_an_environment_without_pip(
+    has_uv: bool, wheel: Path, tmp_path: Path
+) -> None:
+    python = environment(tmp_path / "no pip", wheel)
+    programs = UV.parent if has_uv else Path("/bin")
+    hint = run(python, "-c", MISSING, cwd=tmp_path, programs=programs)
+    line = hint.removeprefix("to install them: ")
+    assert line.startswith("uv ") == has_uv
+    (package,) = python.parents[1].glob("lib/python*/site-packages/daypass")
+    (package / "cli/__init__.py").unlink()
+    alone = "--reinstall --offline" if has_uv else "--force-reinstall --no-index"
+    run("bash", "-c", f"{line} --no-deps {alone}", cwd=tmp_path, programs=programs)
+    assert (package / "cli/__init__.py").exists()
 
 
 def test_a_copy_of_unknown_origin_gets_words(installed: Path, wheel: Path, tmp_path: Path) -> None:
