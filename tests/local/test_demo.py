@@ -109,9 +109,15 @@ def marks(demo: Demo) -> list[tuple[int, str]]:
     return [(int(number), mark) for number, mark in found]
 
 
+def assert_next_step(demo: Demo) -> None:
+    """The only message names what makes `daypass` work in this terminal."""
+    _, line = demo.stderr.splitlines()
+    assert re.fullmatch(r'  export PATH=\S+:"\$PATH"', line)
+
+
 def assert_success(demo: Demo) -> None:
     assert demo.end() == 0, demo.stdout + demo.stderr
-    assert demo.stderr == ""
+    assert_next_step(demo)
     assert [number for number, _ in marks(demo)] == list(range(1, STEPS + 1))
     assert {mark for _, mark in marks(demo)} == {"done", "refused"}
 
@@ -200,7 +206,7 @@ def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals
         assert JWT.fullmatch(token.stdout.strip())
         children = demo.children()
         assert demo.end(number, seconds=60) == 0
-    assert demo.stderr == ""
+    assert_next_step(demo)
     assert demo.remaining_files() == []
     assert children
     assert not [pid for pid in children if is_alive(pid)]

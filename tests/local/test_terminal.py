@@ -28,7 +28,7 @@ def test_up_shows_its_start_and_the_time_of_what_follows(tmp_path: Path) -> None
         shown.wait_for("refused")
         shown.type(b"\x03")
         assert shown.wait() == 0
-    lines = "\n".join(screen(shown.written)).replace("^C", "")
+    lines = "\n".join(screen(shown.written))
     start, later = lines.split("daypass: Ctrl-C stops it\n")
     assert "starting" not in lines
     assert re.search(r"^daypass: \d\d:", start, re.M) is None
@@ -81,6 +81,26 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
         piped("identity revoke b")
         piped("identity delete b")
         piped("identity reap -A")
+
+
+def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) -> None:
+    env = surroundings(tmp_path)
+    with terminal("demo", env=env, cwd=tmp_path) as shown:
+        shown.wait_for("Ctrl-C stops it")
+        invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
+        commands = [line for line in invitation.splitlines() if line.startswith("  ")]
+        elsewhere = {**os.environ, **env, "PATH": "/usr/bin:/bin"}
+        pasted = "\n".join(commands)
+        done = subprocess.run(
+            ["bash", "-e"], input=pasted, env=elsewhere, cwd=tmp_path,
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        assert "system:serviceaccount:team:you" in done.stdout
+        shown.type(b"\x03")
+        assert shown.wait() == 0
+    *_, last = screen(shown.written.rstrip())
+    found = f"{last}\ndaypass version"
+    subprocess.run(["bash", "-ec", found], env={"PATH": "/usr/bin:/bin"}, check=True, timeout=60)
 
 
 def test_an_interrupted_demo_leaves_no_status_line(tmp_path: Path) -> None:

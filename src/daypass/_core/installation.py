@@ -39,6 +39,15 @@ def _pip_install() -> str:
     return f"uv pip install --python {python}"
 
 
+def path_with_daypass() -> str:
+    """Return the assignment to PATH with which another shell finds this copy of daypass."""
+    from shlex import quote
+    from shutil import which
+
+    folder = os.path.dirname(os.path.abspath(which("daypass") or sys.executable))
+    return f'PATH={quote(folder)}:"$PATH"'
+
+
 def docs_page(name: str) -> str:
     """Return the path of a page of the documentation, such as "apply.md", in this installation."""
     checkout = _checkout()

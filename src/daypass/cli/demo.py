@@ -3,15 +3,14 @@
 import argparse
 import os
 import signal
-import sys
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command
-from daypass.cli import write
+from daypass._core.installation import path_with_daypass
+from daypass.cli import log, write
 from daypass.cli.colour import paint
 from daypass.cli.progress import progress
 
@@ -54,11 +53,14 @@ def run(args: argparse.Namespace) -> int:
             stack = running.enter_context(LocalStack(folder))
             status.show("running the steps")
             good = _run_steps(stack, stop, started)
-        if args.once or stop.is_set() or good is None:
+        if stop.is_set() or good is None:
             return 0 if good else 1
-        _invite(stack)
-        while not stop.wait(0.5):
-            stack.supervisor.check(stop)
+        if not args.once:
+            _invite(stack)
+            while not stop.wait(0.5):
+                stack.supervisor.check(stop)
+            _print()  # below the ^C that a terminal shows
+    log("everything is removed; to use daypass in this terminal:", f"export {path_with_daypass()}")
     return 0 if good else 1
 
 
@@ -103,19 +105,18 @@ def _show(number: int, step: "DemoStep") -> None:
 def _invite(stack: "LocalStack") -> None:
     identity = stack.make_identity(name="you")
     file, authority = identity.credentials_file, stack.authority_file
-    program = Path(sys.argv[0]).resolve()
     check = f"{stack.door}/api/v1/namespaces/default/serviceaccounts/default/token"
     _print(f"""
 {paint("bold", "It keeps running. Try this in another terminal:")}
 
-  export DAYPASS_CREDENTIALS={file}
+  export {path_with_daypass()} DAYPASS_CREDENTIALS={file}
   {command("token")}
   {command("token", "-o", "header")} | curl --cacert {authority} -H @- {stack.gate}/hello
   curl --cacert {authority} {check}
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'
 
-{paint("dim", f"daypass is {program}; Ctrl-C stops it and removes everything")}""")
+{paint("dim", "Ctrl-C stops it and removes everything")}""")
 
 
 def _print(text: str = "") -> None:

@@ -4,8 +4,6 @@ import argparse
 import contextlib
 import gc
 import os
-import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -13,12 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import command
+from daypass._core.installation import path_with_daypass
 from daypass.cli import log, options
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
@@ -164,8 +165,10 @@ def _close(stop: threading.Event) -> None:
         # sys.stderr is None if it was closed before the start.
         if not cli.status.show("closing") and sys.stderr is not None:
             with contextlib.suppress(OSError):
-                # Not sys.stderr, which is not reentrant: the signal may interrupt a write.
-                os.write(sys.stderr.fileno(), f"daypass: {_time()} closing\n".encode())
+                # Over the ^C that a terminal shows. Not sys.stderr, which is not reentrant: the
+                # signal may interrupt a write.
+                start = "\r" if sys.stderr.isatty() else ""
+                os.write(sys.stderr.fileno(), f"{start}daypass: {_time()} closing\n".encode())
 
 
 def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
@@ -207,13 +210,7 @@ def _report(
     except DaypassError as error:
         log(f"API server  {error}")
     if kubeconfig is not None:
-        log("for another terminal:", _other_terminal(kubeconfig))
+        for_admin = f"export {path_with_daypass()} KUBECONFIG={quote(str(kubeconfig.absolute()))}"
+        log("for another terminal:", f"{for_admin}\n{command('identity', 'create', 'bot')}")
     log("Ctrl-C stops it")
     _is_started.set()
-
-
-def _other_terminal(kubeconfig: Path) -> str:
-    """Return the line after which another terminal finds this daypass and its API server."""
-    program = Path(shutil.which("daypass") or sys.executable).absolute()
-    folder, file = shlex.quote(str(program.parent)), shlex.quote(str(kubeconfig.absolute()))
-    return f'export PATH={folder}:"$PATH" KUBECONFIG={file}'

@@ -47,6 +47,12 @@ class Reply:
         """The message of a Status."""
         return str(self.document.get("message", ""))
 
+    @property
+    def fact(self) -> str:
+        """The message without the advice of the gate, which is the same in each refusal."""
+        fact, advice, _ = self.message.partition(" (the gate takes ")
+        return f"{fact} (...)" if advice else fact
+
 
 def run_demo(
     stack: LocalStack,
@@ -146,7 +152,7 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
         return DemoStep(
             title=title,
             request=request,
-            answer=(f"{reply.code} {reply.message}",),
+            answer=(f"{reply.code} {reply.fact}",),
             as_expected=reply.code == code and words in reply.message,
             refusal=True,
         )
@@ -166,7 +172,7 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
         request=f"GET {stack.gate}/  with kubeflow-userid: admin@example.com",
         answer=(
             f"with a good token: {reply.code}, the service received {seen}",
-            f"without one: {alone.code} {alone.message}",
+            f"without one: {alone.code} {alone.fact}",
         ),
         as_expected=reply.code == 200 and seen == identity.user and alone.code == 401,
         refusal=True,
