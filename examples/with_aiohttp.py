@@ -1,4 +1,4 @@
-"""aiohttp at a gate: `python with_aiohttp.py https://ekf.example.com/pipeline`.
+"""aiohttp at a gate: `python with_aiohttp.py https://kubeflow.example.com/pipeline`.
 
 DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
 authority, if the machine does not trust it already.

@@ -1,4 +1,4 @@
-"""gRPC: `python with_grpc.py ekf.example.com:443` asks a server whether it is healthy.
+"""gRPC: `python with_grpc.py kubeflow.example.com:443` asks a server whether it is healthy.
 
 DAYPASS_CREDENTIALS names the credentials file. GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names the server's
 certificate authority, if it is not a public one.

@@ -1,4 +1,4 @@
-"""httpx and asyncio at a gate: `python with_httpx_async.py https://ekf.example.com/pipeline`.
+"""httpx and asyncio at a gate: `python with_httpx_async.py https://kubeflow.example.com/pipeline`.
 
 DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
 authority, if the machine does not trust it already.

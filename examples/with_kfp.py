@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines behind a gate: `python with_kfp.py https://ekf.example.com team`.
+"""Kubeflow Pipelines behind a gate: `python with_kfp.py https://kubeflow.example.com team`.
 
 Uploads a pipeline, runs it, and prints the ID of the run. DAYPASS_CREDENTIALS names the credentials
 file. SSL_CERT_FILE names the gate's certificate authority, if it is not a public one.

@@ -1,4 +1,4 @@
-"""requests at a gate: `python with_requests.py https://ekf.example.com/pipeline`.
+"""requests at a gate: `python with_requests.py https://kubeflow.example.com/pipeline`.
 
 DAYPASS_CREDENTIALS names the credentials file. REQUESTS_CA_BUNDLE names the gate's certificate
 authority, if it is not a public one.

@@ -1,4 +1,4 @@
-"""urllib3 at a gate: `python with_urllib3.py https://ekf.example.com/pipeline`.
+"""urllib3 at a gate: `python with_urllib3.py https://kubeflow.example.com/pipeline`.
 
 DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's certificate
 authority, if the machine does not trust it already.

@@ -145,7 +145,7 @@ def kustomized(folder: Path, kustomization: dict[str, Any]) -> list[Object]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.mark.parametrize("part", ["", "/base", "/gate", "/domains/ekf"])
+@pytest.mark.parametrize("part", ["", "/base", "/gate", "/domains/kubeflow"])
 def test_the_tree_is_a_remote_base_of_kustomize(
     repository: Path, part: str, tmp_path: Path
 ) -> None:

@@ -30,8 +30,8 @@ EXTRA = "admin"
 SUMMARY = "start a deployments repository, or adopt an existing one"
 EPILOG = """examples:
   daypass init                           asks for what the cluster does not show
-  daypass init deployments --host ekf.example.com --front ingress-nginx --tls issuer:letsencrypt
-  daypass init --no-cluster --dry-run --host ekf.example.com --front istio --tls secret:ekf-tls
+  daypass init deployments --host kubeflow.example.com --front ingress-nginx --tls outside
+  daypass init --no-cluster --dry-run --host kubeflow.example.com --front istio --tls outside
   daypass init --adopt hosts --ekf-host ekf.example.com     as EKF's guide does
   daypass init --adopt door --ekf-host ekf.example.com      EKF's host, through the door
 

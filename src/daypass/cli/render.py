@@ -22,7 +22,7 @@ examples:
   daypass render --directory deploy            a kustomize tree: base/ and domains/NAME/
   daypass render --directory deploy --check    exit code 3 if config, deploy/ and git differ
   daypass render --directory deploy --check --cluster    or the cluster differs
-  daypass render --domain ekf                  only what publishes this domain
+  daypass render --domain kubeflow             only what publishes this domain
   daypass render --chart charts/daypass        a Helm chart, with values for the pods alone
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition,

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 EXTRA = "admin"
 SUMMARY = "check a published door, and that it exposes nothing else"
 EPILOG = """examples:
-  daypass verify                              every domain of daypass.yaml
-  daypass verify ekf --wait --timeout 10m     one of them; waits for DNS and certificates
-  daypass verify https://ekf.example.com/kubernetes     without a config
-  daypass verify ekf --credentials bot.json   with a real exchange, and a look at the gate
-  daypass verify --kubeconfig admin.kubeconfig          and whether other hosts bypass the gate
+  daypass verify                                     every domain of daypass.yaml
+  daypass verify kubeflow --wait --timeout 10m       one; waits for DNS and certificates
+  daypass verify https://kubeflow.example.com/kubernetes    without a config
+  daypass verify kubeflow --credentials bot.json     with a real exchange; looks at the gate
+  daypass verify --kubeconfig admin.kubeconfig       and whether other hosts bypass the gate
 
 Exit code 3 if a check fails. A token is sent only with --credentials: the long-lived one, and only
 to its own door. A cluster is read only with --kubeconfig or --context.

@@ -43,7 +43,7 @@ _KEYS = (
 )  # fmt: skip
 _ACCOUNT_HINT = "namespace and serviceAccount together name the account that a federated token gets"
 _MISSING = {
-    "door": "it is the URL of the door, such as https://ekf.example.com/kubernetes",
+    "door": "it is the URL of the door, such as https://kubeflow.example.com/kubernetes",
     "token": "it is the long-lived token; DAYPASS_TOKEN_FILE takes the path of a file instead",
     "namespace": _ACCOUNT_HINT,
     "serviceAccount": _ACCOUNT_HINT,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from daypass.client.subject_token import TokenIdentity
 
 _PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/")
-_EXAMPLE = "it looks like https://ekf.example.com/kubernetes"
+_EXAMPLE = "it looks like https://kubeflow.example.com/kubernetes"
 
 
 class DoorUrl:

@@ -29,7 +29,7 @@ from daypass.config.types import (
 class TlsSecret(Section):
     """An existing Secret of type kubernetes.io/tls, where the ingress or gateway looks for it."""
 
-    secret: Subdomain = Field(examples=["ekf-tls"])
+    secret: Subdomain = Field(examples=["kubeflow-tls"])
     """Name of the Secret."""
 
 
@@ -43,10 +43,10 @@ class TlsIssuer(Section):
 class TlsFilePair(Section):
     """A certificate and its key, as PEM files."""
 
-    certificate: FilePath = Field(examples=["ekf.crt"])
+    certificate: FilePath = Field(examples=["kubeflow.crt"])
     """The chain, the server's own certificate first; relative to this file."""
 
-    key: FilePath = Field(examples=["ekf.key"])
+    key: FilePath = Field(examples=["kubeflow.key"])
     """The private key; relative to this file."""
 
 
@@ -111,9 +111,9 @@ Front: TypeAlias = Literal["ingress-nginx", "ingress", "istio", "gateway-api", "
 Dns: TypeAlias = Literal["external-dns", "none"]
 
 EXAMPLE: dict[str, JsonValue] = {
-    "host": "ekf.example.com",
+    "host": "kubeflow.example.com",
     "front": "istio",
-    "tls": {"secret": "ekf-tls"},
+    "tls": {"secret": "kubeflow-tls"},
 }
 _FRONTS_WITH: dict[str, tuple[str, ...]] = {
     "className": ("ingress-nginx", "ingress", "gateway-api"),
@@ -170,7 +170,7 @@ class Domain(Section):
     """The ingress or gateway that serves the name: ingress-nginx, ingress (any controller, plain
     Prefix), istio, gateway-api, or envoy (one machine)."""
 
-    host: Host = Field(examples=["ekf.example.com"])
+    host: Host = Field(examples=["kubeflow.example.com"])
     """The DNS name, in lower case; an IP address or localhost only with `front: envoy`."""
 
     tls: Tls | None = Field(default=None, validate_default=True)

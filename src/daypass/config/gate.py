@@ -104,7 +104,7 @@ class _Gate(Section):
     """Refuse tokens that are not bound to a Secret: they can't be revoked."""
 
     hosts: Annotated[tuple[GuardedHost, ...], AfterValidator(unique)] = Field(
-        default_factory=tuple, min_length=1, max_length=100, examples=[["ekf.example.com"]]
+        default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
     )
     """Hosts that the gate guards. istio: * is every host of the gateway, by any name; other hosts
     are those that `daypass verify` checks. Default: the hosts of all domains."""

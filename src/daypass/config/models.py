@@ -245,7 +245,7 @@ class Config(Section):
     domains: Annotated[Mapping[Label, Domain], READ_ONLY, AS_DICT] = Field(
         min_length=1,
         max_length=100,
-        examples=[{"ekf": EXAMPLE}],
+        examples=[{"kubeflow": EXAMPLE}],
     )
     """Public names under which the door is published, each with a short name of your choice."""
 

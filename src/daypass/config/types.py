@@ -290,9 +290,9 @@ def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
     labels = text.split(".")
     no_label = next((part for part in labels if not is_label(part)), None)
     return [
-        (not text, "is not a host name", "write a name such as ekf.example.com"),
+        (not text, "is not a host name", "write a name such as kubeflow.example.com"),
         (too_long, f"is longer than {LIMIT_CHARACTERS} characters", ""),
-        ("://" in text, "is a URL", "write only the host, such as ekf.example.com"),
+        ("://" in text, "is a URL", "write only the host, such as kubeflow.example.com"),
         (
             "*" in text,
             "is a wildcard",

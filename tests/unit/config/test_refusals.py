@@ -353,7 +353,7 @@ REFUSED: dict[str, list[Refused]] = {
         exempt("it's", "it's"),
     ],
     "one to a hundred domains are required": [
-        refused("version: 1\n", "1:1", "domains", "{ekf: {host: ekf.example.com, front: istio,"),
+        refused("version: 1\n", "1:1", "domains", "{kubeflow: {host: kubeflow.example.com,"),
         refused("version: 1\ndomains: {}\n", "2:1", "domains: "),
         refused(
             "version: 1\ndomains:\n"
@@ -407,8 +407,8 @@ def test_a_key_without_a_value_is_reported_with_an_example() -> None:
     keys = ["domains.ekf", "domains.b.host", "domains.b.front", "domains.b.tls", "gate"]
     assert [problem.message.split()[0] for problem in found] == keys
     ekf, host, front, tls, gate = (problem.hint for problem in found)
-    assert "{host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}" in ekf
-    assert "host: ekf.example.com" in host
+    assert "{host: kubeflow.example.com, front: istio, tls: {secret: kubeflow-tls}}" in ekf
+    assert "host: kubeflow.example.com" in host
     assert "ingress-nginx | ingress | istio | gateway-api | envoy" in front
     assert tls == gate != ""
 

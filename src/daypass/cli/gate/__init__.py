@@ -17,7 +17,7 @@ COMMANDS = ("serve", "watch", "explain", "deny")
 EPILOG = """examples:
   daypass gate serve
   daypass gate watch
-  daypass gate explain --token-file token --host ekf.example.com
+  daypass gate explain --token-file token --host kubeflow.example.com
   daypass gate deny --token-file stolen
 """
 

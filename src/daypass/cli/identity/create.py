@@ -24,7 +24,7 @@ SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml
   daypass identity create bot -n team --expires 90d --credentials-out bot.json
-  daypass identity create bot -n team --door https://ekf.example.com/kubernetes --audience gate
+  daypass identity create bot -n team --door https://kubeflow.example.com/kubernetes --audience gate
   daypass identity create bot -n team --dry-run=client -o yaml > bot.yaml        for GitOps
 
 It can be run again at any time: it creates what is missing and keeps what exists.
