@@ -292,6 +292,21 @@ def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
         check("".join(warnings), reason="warning")
 
 
+@pytest.mark.parametrize("ends_tls", [True, False])
+def test_a_gateway_without_a_certificate_gives_a_warning(*, ends_tls: bool) -> None:
+    warnings: list[str] = []
+    host = PublishedHost(
+        host="*", front="istio", owner="Gateway kf/kf", ends_tls=ends_tls, gateway="kf/kf"
+    )
+    options = InitOptions(hosts=[HOST], front="istio", gateway="kf/kf", tls="outside")
+    found = DiscoveredCluster(asked=True, istio=True, hosts=[host])
+    the_domain(options, found, Questions(read=None, tell=warnings.append))
+    if ends_tls:
+        assert not warnings
+    else:
+        check("".join(warnings), reason="warning")
+
+
 def test_handed_over_ingresses_do_not_block_the_path() -> None:
     ekf = PublishedRoute(
         host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy"

@@ -277,6 +277,7 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
     chosen = setup.resolve(
         "--gateway", gateway, found=served.gateway if served is not None and has_tls else None
     )
+    _warn_without_certificate(setup, chosen)
     namespace = _found_namespace(found) if front == "istio" else None
     # A name that is served already has its record.
     needs_record = found.external_dns and served is None and not setup.options.named
@@ -291,6 +292,15 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
         "dns": setup.resolve("--dns", _one_of("external-dns", "none"), found=record),
     }
     return {k: v for k, v in keys.items() if v is not None and (k, v) != ("dns", "none")}
+
+
+def _warn_without_certificate(setup: _Setup, chosen: str | None) -> None:
+    served = [host.ends_tls for host in setup.found.hosts if host.gateway == chosen]
+    if chosen is not None and served and not any(served):
+        setup.questions.tell(
+            f"Gateway {chosen} serves plain http alone, in which tokens would travel in the clear\n"
+            "add HTTPS to it before you apply, unless TLS ends at a load balancer before it"
+        )
 
 
 def _likely_front(setup: _Setup, served: PublishedHost | None) -> str | None:
