@@ -23,10 +23,10 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.desk import Desk
-from support.doc_data import documents_in
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make
 from support.rights import (
+    OBJECTS,
     PAGE,
     Case,
     assert_rights,
@@ -193,6 +193,5 @@ def test_each_section_of_the_page_is_tried() -> None:
 
 def test_each_block_of_the_page_can_be_applied(plane: ControlPlane) -> None:
     with closing(admin_cluster(plane)) as cluster:
-        for block in PAGE.blocks:
-            for document in documents_in(block):
-                cluster.apply(document, force=True, strict=True)
+        for document in OBJECTS:
+            cluster.apply(document, force=True, strict=True)

@@ -17,12 +17,14 @@ from support.doc_data import documents_in
 
 PAGE = next(page for page in all_pages() if page.path.name == "rbac.md")
 _ENDS = {"namespace": "", "grants": "-grants", "gate": "-gate", "cluster": "-cluster"}
-_ROLES = {
-    role["metadata"]["name"]: role
+OBJECTS = [
+    document
     for block in PAGE.blocks
-    for role in documents_in(block)
-    if role["kind"] == "ClusterRole"
-}
+    if block.language == "yaml"
+    for document in documents_in(block)
+]
+"""All that the page has."""
+_ROLES = {role["metadata"]["name"]: role for role in OBJECTS if role["kind"] == "ClusterRole"}
 SAME = {"identity show": "identity list", "render": "diff"}
 """Commands with the rights of others."""
 
