@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.rounds import compare
 from daypass._core import labels
+from daypass.config.models import Policy
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -22,6 +23,7 @@ from daypass.identity.grants import (
     role_binding,
 )
 from daypass.identity.model import IdentityName, identity_objects, new_secret_name
+from daypass.identity.policy import apply_policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, Object
 from support.clusters import admin_cluster
@@ -51,8 +53,11 @@ def run(*, quick: bool) -> None:
             "--cache-dir", f"{scratch}/kubectl",
         ]  # fmt: skip
         listed = json.loads(_output(daypass))["identities"]
-        if len(listed) != count or any(each["findings"] for each in listed):
-            raise RuntimeError(f"{len(listed)} of {count} identities, or not all of them are well")
+        findings = {finding["code"] for each in listed for finding in each["findings"]}
+        if len(listed) != count or findings:
+            raise RuntimeError(
+                f"{len(listed)} of {count} identities, with {findings or 'no'} findings"
+            )
         compare(
             f"daypass identity list | kubectl get, {count} of them",
             lambda: _seconds(daypass),
@@ -64,6 +69,7 @@ def run(*, quick: bool) -> None:
 def _make(plane: ControlPlane, count: int) -> None:
     """Identities with a token and a grant each, spread over namespaces."""
     cluster = admin_cluster(plane)
+    apply_policy(cluster, Policy(audiences=("gate.example.com",)))
     held = {labels.POLICY: labels.POLICY_ENFORCED}
     namespaces = [plane.make_namespace(labels=held) for _ in range(NAMESPACES)]
     with ThreadPoolExecutor(THREADS) as pool:
