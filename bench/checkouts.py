@@ -49,7 +49,7 @@ def main() -> None:
             _authorizer(Bench(folder, plane), pythons, rounds)
 
 
-def _compare(name: str, rounds: int, measure: Callable[[str], float], unit: str = "us") -> None:
+def _compare(name: str, rounds: int, measure: Callable[[str], float], unit: str = "µs") -> None:
     compare(
         name, lambda: measure("this"), lambda: measure("other"),
         rounds=rounds, unit=unit, bar=BAR, certain=True,

@@ -130,7 +130,7 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
                     "the same, for a second of Envoy's CPU time",
                     partial(_per_cpu_second, program, ours, door.envoy, seconds),
                     partial(_per_cpu_second, program, theirs, envoy, seconds),
-                    rounds=rounds, unit="1/s", bar="",
+                    rounds=rounds, unit="/s", bar="",
                 )  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def _throughput(
         name,
         lambda: float(fire(program, ours, connections=8, seconds=seconds)["per_second"]),
         lambda: float(fire(program, theirs, connections=8, seconds=seconds)["per_second"]),
-        rounds=rounds, unit="1/s", bar=bar,
+        rounds=rounds, unit="/s", bar=bar,
     )  # fmt: skip
 
 

@@ -108,8 +108,8 @@ def _cost(folder: Path, rounds: int) -> None:
         (f"gate | no check, {TOKENS} tokens, 8 connections", "empty", "plain", ">= 0.75"),
         ("10,000 revoked | empty list", "long", "empty", ">= 0.90"),
     ):
-        _tell(title, "1/s", rates[one], rates[other], bar)
-        _tell("the same, by CPU time of Envoy a request", "us", costs[other], costs[one], "")
+        _tell(title, "/s", rates[one], rates[other], bar)
+        _tell("the same, by CPU time of Envoy a request", "µs", costs[other], costs[one], "")
 
 
 def _tell(title: str, unit: str, one: list[float], other: list[float], bar: str) -> None:

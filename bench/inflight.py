@@ -94,7 +94,7 @@ class Measure:
             f"{IN_FLIGHT} in flight, {name}",
             lambda: self._runner.run(_rate(ours)),
             lambda: self._runner.run(_rate(theirs)),
-            rounds=rounds, unit="1/s", bar=bar or "(to know)", certain=True,
+            rounds=rounds, unit="/s", bar=bar, certain=True,
         )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def _measure(
     )
     figure(
         f"{check}: {count:,} {kind} tokens",
-        f"{figures['per_second']:,.0f} 1/s, 99th percentile {figures['p99_us'] / 1000:.1f} ms,"
+        f"{figures['per_second']:,.0f} /s, 99th percentile {figures['p99_us'] / 1000:.1f} ms,"
         f" {figures['errors']} got no 401; {grown}",
         bar="bounded",
     )

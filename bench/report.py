@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,16 +22,33 @@ _rows: list[tuple[str, str, str, str]] = []
 
 
 def figure(what: str, values: str, *, ratio: str = "", bar: str = "") -> None:
-    """Report a measured thing: its values with their unit, a ratio, and what it should be."""
+    """Report a measured thing: its values with their unit, a ratio, and what it should be.
+
+    If `bar` is a number alone, such as `>= 0.9`, the table says whether the ratio missed it.
+    """
+    bar += ", missed" if _is_missed(ratio, bar) else ""
     _rows.append((what.replace("|", "vs"), values, ratio, bar))
     parts = (f"{what:<56} {values}", f"ratio {ratio}" if ratio else "", f"bar {bar}" if bar else "")
     print("  ".join(filter(None, parts)), flush=True)
+
+
+def short(value: float) -> str:
+    """Return a value with three digits, or all that it has before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def spread(values: Sequence[float], digits: int, unit: str) -> str:
     """Return the median of some values with their range."""
     low, high = min(values), max(values)
     return f"{statistics.median(values):,.{digits}f} {unit} ({low:,.{digits}f}-{high:,.{digits}f})"
+
+
+def _is_missed(ratio: str, bar: str) -> bool:
+    target = re.fullmatch(r"([<>])= ([\d.]+)", bar)
+    if target is None or not ratio:
+        return False
+    measured, wanted = float(ratio.split()[0]), float(target[2])
+    return measured < wanted if target[1] == ">" else measured > wanted
 
 
 def write_table(name: str, page: Path = PAGE) -> None:

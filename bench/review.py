@@ -167,15 +167,15 @@ def _cached(bench: Bench, ours: Side, theirs: Side, jwt: Side, rounds: int, seco
 
     compare(
         f"review | in Go, {CACHED} cached tokens", lambda: rate(ours), lambda: rate(theirs),
-        rounds=rounds, unit="1/s", bar=">= 0.9",
+        rounds=rounds, unit="/s", bar=">= 0.9",
     )  # fmt: skip
     compare(
         f"jwt | review, {CACHED} cached tokens", lambda: rate(jwt), lambda: rate(ours),
-        rounds=rounds, unit="1/s", bar=">= 1.4",
+        rounds=rounds, unit="/s", bar=">= 1.4",
     )  # fmt: skip
     for name, side in (("review", ours), ("in Go", theirs), ("jwt", jwt)):
         values = costs[side.port]
-        figure(f"CPU time a request, {name}", spread(values, 0, "us"))
+        figure(f"CPU time a request, {name}", spread(values, 0, "µs"))
 
 
 def _unseen(bench: Bench, ours: Side, theirs: Side, rounds: int) -> None:
@@ -188,7 +188,7 @@ def _unseen(bench: Bench, ours: Side, theirs: Side, rounds: int) -> None:
         worst.append(figures["p99_us"] / 1000)
         figure(
             f"{UNSEEN:,} unseen tokens | the API server alone",
-            f"{figures['per_second']:,.0f}, {server:,.0f} 1/s; {figures['errors']} shed",
+            f"{figures['per_second']:,.0f}, {server:,.0f} /s; {figures['errors']} shed",
             ratio=f"{ratios[-1]:.2f} (in Go: {other['per_second'] / server:.2f})",
             bar=">= 0.5",
         )

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.report import figure
+from bench.report import figure, short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Comparison:
         digits = 3 if self.certain else 2
         figure(
             self.name,
-            f"{ours:.4g}, {theirs:.4g} {self.unit}",
+            f"{short(ours)}, {short(theirs)} {self.unit}",
             ratio=f"{statistics.median(ratios):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})",
             bar=self.bar,
         )

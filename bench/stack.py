@@ -77,7 +77,7 @@ def _steady(folder: Path, *, quick: bool) -> None:
         figures = fire(build(), target, connections=4, seconds=1.0 if quick else 5.0)
         memory = sum(map(_resident_mib, pids))
     rate = figures["per_second"]
-    figure("embedded TokenRequests, 4 connections", f"{rate:,.0f} 1/s", bar=">= 300 /s")
+    figure("embedded TokenRequests, 4 connections", f"{rate:,.0f} /s", bar=">= 300 /s")
     figure("memory, Python and Envoy, after that", f"{memory:.0f} MiB", bar="<= 250 MiB")
     figure(f"CPU time in {IDLE_SECONDS:g} s without requests", f"{idle:.2f} s", bar="about 0")
 

@@ -15,16 +15,36 @@ def test_a_table_replaces_the_one_before_and_nothing_else(
     page = tmp_path / "performance.md"
     page.write_text("Before.\n\n<!-- bench: a -->\n\nold\n\n<!-- /bench -->\n\nAfter.\n")
     for rate in ("1 /s", "2 /s"):
-        figure("ours | theirs", rate, ratio="0.5", bar=">= 1")
+        figure("ours | theirs", rate, ratio="1.5", bar=">= 1")
         write_table("a", page)
     before, _, rest = page.read_text().partition("<!-- bench: a -->\n")
     table, _, after = rest.partition("<!-- /bench -->")
     assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
-    assert "| ours vs theirs | 2 /s | 0.5 | >= 1 |" in table
+    assert "| ours vs theirs | 2 /s | 1.5 | >= 1 |" in table
     assert "old" not in table
     assert "1 /s" not in table
     assert "Measured on" in table
     assert "ours | theirs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("ratio", "bar", "target"),
+    [
+        ("0.5 (0.4-1.2)", ">= 0.9", ">= 0.9, missed"),
+        ("0.9", ">= 0.9", ">= 0.9"),
+        ("1.21 (1.0-1.3)", "<= 1.2", "<= 1.2, missed"),
+        ("0.5", "", ""),
+        ("", "<= 1 s", "<= 1 s"),
+    ],
+)
+def test_the_table_says_which_targets_were_missed(
+    tmp_path: Path, ratio: str, bar: str, target: str
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("<!-- bench: a -->\n<!-- /bench -->\n")
+    figure("ours | theirs", "1", ratio=ratio, bar=bar)
+    write_table("a", page)
+    assert f"| ours vs theirs | 1 | {ratio} | {target} |" in page.read_text()
 
 
 def test_every_measurement_has_one_place_on_the_page() -> None:
