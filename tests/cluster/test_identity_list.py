@@ -94,7 +94,7 @@ def test_list_shows_each_identity_with_its_grants_and_health(desk: Desk) -> None
     assert {desk.namespace, other.namespace} <= everything.keys()
     assert everything[other.namespace]["grants"] == []
     shown, _ = desk.identity("show", "--check")
-    assert f"{bob}=view" in shown
+    assert f"  {bob}=view  by daypass: " in shown
     assert "health: ok" in shown
     desk.run("identity", "show", "nobody", "-n", desk.namespace, code=1)
 

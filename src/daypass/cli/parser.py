@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
-from daypass._core.hints import command
+from daypass._core.hints import Placeholder, command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
 from daypass.cli.colour import CHOICES
@@ -75,6 +75,9 @@ class Parser(argparse.ArgumentParser):
         if extra:
             is_config = extra[0].endswith(".yaml") and "--config" in self._option_string_actions
             hint = "did you mean `--config FILE`?" if is_config else self._help_hint()
+            if self.prog.split()[1:] == ["token"] and extra[0] in SYNONYMS["explain"].split():
+                explain = ("gate", "explain", "--token-file", "-", "--host", Placeholder("HOST"))
+                hint = f"write: {command('token')} | {command(*explain)}"
             raise UsageError(f"`{self.prog}` takes no argument {extra[0][:40]!r}", hint)
         return found
 

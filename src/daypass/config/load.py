@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from daypass._core.files import UnsafeFileError, read_ordinary
+from daypass._core.hints import command
 from daypass._core.text import normalize_key, suggest
 from daypass.config.domain import EXAMPLE
 from daypass.config.errors import (
@@ -123,7 +124,8 @@ def _read(name: str, problems: Problems) -> bytes:
         problems.stop(
             (0, 0),
             "no such file",
-            "the smallest one: {version: 1, domains: {here: {host: localhost, front: envoy}}}",
+            f"`{command('init')}` writes one; the smallest, for `{command('up')}`: "
+            "{version: 1, domains: {here: {host: localhost, front: envoy}}}",
         )
     except UnsafeFileError as error:
         problems.stop((0, 0), error.fact.removeprefix(f"{name} "), error.hint)

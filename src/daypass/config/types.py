@@ -303,7 +303,11 @@ def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
         (bool(re.search(r":[0-9]+$", text)), "has a port", "write only the host"),
         (text.endswith("."), "ends with a dot", "leave the dot out"),
         (not text.isascii(), "is not ASCII", "" if too_long else _punycode_hint(text)),
-        (text != text.lower(), "has capital letters", f"write {shown(text.lower())}"),
+        (
+            text != text.lower(),
+            "has capital letters",
+            f"write {shown(text.lower().replace('_', '-'))}",
+        ),
         ("" in labels, "has an empty part", "write one dot between the parts"),
         ("_" in text, "has an underscore, which host names cannot have", "use - instead"),
         (

@@ -29,6 +29,7 @@ LINES = {
         "'zzz' is not one of text, json, yaml, header",
         SHOW_HELP.format("token"),
     ),
+    "token inspect": ("'inspect'", "daypass gate explain --token-file -"),
     "token extra": ("'extra'", SHOW_HELP.format("token")),
     "token '\x1b[2J'": (r"'\x1b[2J'", SHOW_HELP.format("token")),
     "completion bsh": ("'bsh' is not one of bash, zsh, fish", "`bash`"),

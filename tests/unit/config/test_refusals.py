@@ -145,6 +145,7 @@ REFUSED: dict[str, list[Refused]] = {
     ],
     "a host must be a public DNS name": [
         host("EKF.example.com", "'EKF.example.com'", "write 'ekf.example.com'"),
+        host("EKF_b.example.com", "'EKF_b.example.com'", "write 'ekf-b.example.com'"),
         host("ekf.example.com.", "'ekf.example.com.'", "dot"),
         host("ekf.example.com:443", "'ekf.example.com:443'", "port"),
         host("https://ekf.example.com", "'https://ekf.example.com'", "URL"),

@@ -201,7 +201,7 @@ REFUSED: dict[str, tuple[DiscoveredCluster, dict[str, Any], list[str]]] = {
     "path taken": (
         DiscoveredCluster(routes=[taken("prefix", "/kubernetes/api")]),
         {"front": "ingress-nginx", "tls": "secret:ekf-tls"},
-        [HOST, "Ingress other/theirs", "/kubernetes/api", "--prefix"],
+        [HOST, "Ingress other/theirs", "/kubernetes/api", "--prefix", "hand-made-ingress"],
     ),
     "host twice": (ANY, {"hosts": [HOST, HOST]}, ["--host", HOST]),
     "wildcard": (ANY, {"hosts": ["*.example.com"]}, ["--host", "*.example.com"]),

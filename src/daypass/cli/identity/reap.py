@@ -60,6 +60,8 @@ def run(args: Namespace) -> int:
     }, "".join(f"{done} {each}\n" for each in reaped.deleted))  # fmt: skip
     for key in reaped.expired:
         log(f"identity {key} has expired: {done} its tokens and grants")
+    if not (reaped.expired or reaped.deleted or reaped.errors):
+        log("nothing has expired")
     for error in reaped.errors:
         log(error.fact, error.hint)
     return 1 if reaped.errors else 0 if is_published else 3

@@ -50,11 +50,10 @@ def run(args: Namespace) -> int:
             f"{done} identity {name}: {', '.join(revoked.deleted)}",
             ""
             if args.dry_run
-            else f"its long-lived token is refused now, or within {REMEMBERED_SECONDS} s if the API"
-            " server has cached it;\n"
-            "so are the short-lived tokens bound to it, if they are checked with TokenReview;\n"
-            "a gate on another machine refuses them within a second if it watches the cluster,"
-            " or else\nwhen they expire",
+            else f"its long-lived token is refused in at most {REMEMBERED_SECONDS} s;\n"
+            "so are the short-lived tokens bound to it, where a TokenReview checks them;\n"
+            "other gates refuse them within a second if they watch the cluster,\n"
+            "or else when they expire",
         )
     else:
         log(

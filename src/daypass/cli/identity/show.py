@@ -62,8 +62,9 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
     ]  # fmt: skip
     if whole["federated"]:
         facts.append("for users with tokens of another issuer")
+    width = max((len(role.display) for role in found.record.roles), default=0)
     grants = [
-        f"{role.display:<30} by {'daypass' if role.is_ours else 'others'}: {role.binding}"
+        f"{role.display:<{width}}  by {'daypass' if role.is_ours else 'others'}: {role.binding}"
         for role in sorted(found.record.roles)
     ]
     health = [

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass._core.installation import docs_page
 from daypass._core.text import did_you_mean
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
@@ -433,7 +434,8 @@ def _verify_free(
             f"{prefix} on {host} leads elsewhere already: {taken[0].owner} has {taken[0].path}",
             "choose another --prefix, or remove that first (EKF's own: "
             + command("init", "--adopt", "door")
-            + ")",
+            + ")\nto replace a hand-made ingress step by step, see "
+            + docs_page("how-to/replace-a-hand-made-ingress.md"),
         )
 
 
