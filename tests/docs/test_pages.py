@@ -40,6 +40,10 @@ def test_every_command_in_a_sentence_exists(page: Page) -> None:
     report(() if page.path.name == "CHANGELOG.md" else span_mistakes(page))
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
 def test_the_map_of_the_code_has_every_package() -> None:
     (page,) = (page for page in all_pages() if page.path.name == "CONTRIBUTING.md")
     (map_,) = (block.code for block in page.blocks if block.language == "text")
