@@ -373,8 +373,8 @@ def test_policy_apply_restores_changed_fields_and_refuses_an_added_match_conditi
     found = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
     assert found["spec"]["failurePolicy"] == "Fail"
     # A condition of somebody else outlives server-side apply, and could let all requests pass.
-    found["spec"]["matchConditions"].append({"name": "hole", "expression": "false"})
+    conditions = [*found["spec"]["matchConditions"], {"name": "hole", "expression": "false"}]
     path = VALIDATING_ADMISSION_POLICIES.path(None, labels.POLICY_NAME)
-    assert plane.admin.request("PUT", path, found).code == 200
+    plane.admin.patch(path, {"spec": {"matchConditions": conditions}})
     with raises(DaypassError, match=r"spec\.matchConditions"):
         apply_policy(cluster, POLICY)
