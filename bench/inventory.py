@@ -55,9 +55,7 @@ def run(*, quick: bool) -> None:
         listed = json.loads(_output(daypass))["identities"]
         findings = {finding["code"] for each in listed for finding in each["findings"]}
         if len(listed) != count or findings:
-            raise RuntimeError(
-                f"{len(listed)} of {count} identities, with {findings or 'no'} findings"
-            )
+            raise RuntimeError(f"{len(listed)} of {count} identities; findings: {findings or None}")
         compare(
             f"daypass identity list | kubectl get, {count} of them",
             lambda: _seconds(daypass),
