@@ -16,7 +16,7 @@ import threading
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import h11
 
@@ -305,34 +305,36 @@ class ApiServer:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_quiet)
-        server = await asyncio.start_server(
-            self._connected,
-            sock=self._listening,
-            ssl=self._tls,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            backlog=BACKLOG,
-        )
+        # TLS begins in the connection's own task: asyncio may forget to close a connection that it
+        # has accepted with TLS and not yet handed over.
+        server = await asyncio.start_server(self._connected, sock=self._listening, backlog=BACKLOG)
         self._ready.set()
         await self._stopping.wait()
+        # Accept no more, but take over what has been accepted: a closed server would forget it.
+        self._loop.remove_reader(self._listening)
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._connections:
+                task.cancel()
+            await asyncio.sleep(0)
         server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = cast("asyncio.Transport", writer.transport)
+        accepted.pause_reading()  # what comes next is for TLS
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._connections.discard(task)
-            writer.transport.abort()
+            accepted.abort()
 
         task.add_done_callback(ended)  # also runs if the task is cancelled before it has begun
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _ClientConnection(self.api, reader, writer).serve()
-        writer.close()
         with contextlib.suppress(OSError):
+            await writer.start_tls(self._tls, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            await _ClientConnection(self.api, reader, writer).serve()
+            writer.close()
             await writer.wait_closed()  # until the client has closed as well
 
 

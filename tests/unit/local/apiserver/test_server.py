@@ -244,6 +244,27 @@ def test_stopping_closes_connections_that_wait_for_their_client(tmp_path: Path) 
         assert is_closed(below)
 
 
+@pytest.mark.parametrize("_again", range(6))
+def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path, _again: int) -> None:
+    running = Running(tmp_path)
+    stopping = threading.Thread(target=running.server.stop)
+    with ExitStack() as connections:
+        asking = connections.enter_context(running.connection())
+        asking.connect()
+        with running.server.api.lock:
+            # The server waits for the lock, so that it takes all that follows at once.
+            asking.request("GET", "/api/v1/namespaces", headers=running.headers)
+            coming = [
+                connections.enter_context(
+                    socket.create_connection(("127.0.0.1", running.server.port), timeout=20)
+                )
+                for _ in range(20)
+            ]
+            stopping.start()
+        stopping.join()
+        assert all(is_closed(connection) for connection in coming)
+
+
 def test_signing_keys_survive_a_restart_until_they_are_retired(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     first = Running(tmp_path, state_file=file)
