@@ -319,14 +319,13 @@ class ApiServer:
         server.close()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted = cast("asyncio.Transport", writer.transport)
-        accepted.pause_reading()  # what comes next is for TLS
+        cast("asyncio.Transport", writer.transport).pause_reading()  # what comes next is for TLS
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._connections.discard(task)
-            accepted.abort()
+            writer.transport.abort()
 
         task.add_done_callback(ended)  # also runs if the task is cancelled before it has begun
 
