@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TABLES = {
     "reference/gate-failures.md": "| what fails | engine | check | the gate |",
-    "explanation/threat-model.md": "| | where | threat | what holds it | tests |",
+    "explanation/threat-model.md": "| | where | threat | defence | tests |",
 }
 NAMED = re.compile(r"<!-- (.*?) -->")
 LINKED = re.compile(r"\]\(\.\./\.\./(tests/[^)]+)\)")
