@@ -6,14 +6,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	"k8s.io/kubernetes/pkg/controller/namespace/deletion"
 )
 
 func main() {
@@ -28,10 +37,48 @@ func main() {
 	case "kube-apiserver":
 		os.Exit(cli.Run(app.NewAPIServerCommand()))
 	case "kube-controller-manager":
+		for _, arg := range os.Args {
+			if file, found := strings.CutPrefix(arg, "--kubeconfig="); found {
+				deleteNamespacesAtOnce(file)
+			}
+		}
 		os.Exit(cli.Run(controllermanager.NewControllerManagerCommand()))
 	default:
 		usage()
 	}
+}
+
+// deleteNamespacesAtOnce does what the namespace controller does, as soon as a
+// namespace is deleted. The controller itself waits for five seconds
+// (namespaceDeletionGracePeriod), for the sake of further API servers and
+// etcds. It still runs, and deletes what could not be deleted at once.
+func deleteNamespacesAtOnce(kubeconfig string) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	config.QPS = -1 // no limit
+	ctx := context.Background()
+	client := kubernetes.NewForConfigOrDie(config)
+	deleter := deletion.NewNamespacedResourcesDeleter(
+		ctx, client.CoreV1().Namespaces(), metadata.NewForConfigOrDie(config), client.CoreV1(),
+		client.Discovery().ServerPreferredNamespacedResources, v1.FinalizerKubernetes,
+	)
+	factory := informers.NewSharedInformerFactory(client, 0)
+	factory.Core().V1().Namespaces().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(old, new any) {
+			before, after := old.(*v1.Namespace), new.(*v1.Namespace)
+			if before.DeletionTimestamp == nil && after.DeletionTimestamp != nil {
+				go func() {
+					if err := deleter.Delete(ctx, after.Name); err != nil {
+						fmt.Fprintln(os.Stderr, err)
+					}
+				}()
+			}
+		},
+	})
+	factory.Start(ctx.Done())
 }
 
 func usage() {
