@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from daypass.cli import main
 from daypass.kube.cluster import Cluster
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.deploying import BOTH, cleared, write
+from support.deploying import BOTH, clear, write
 from support.desk import Desk, desk_at
 from support.identities import Identity
 from support.up import Up, running_up, up_config
@@ -44,16 +46,23 @@ def write_credentials(file: Path, up: Up, identity: Identity, **settings: object
     file.write_text(json.dumps(document))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    """The module's own plane for an admin; what was applied there is removed afterwards."""
-    with cleared(plane, "daypass", "edge") as opened:
+    """The module's own plane for an admin."""
+    with closing(admin_cluster(plane)) as opened:
         yield opened
 
 
 @pytest.fixture
+def cleared(cluster: Cluster) -> Iterator[None]:
+    """What was applied is removed afterwards."""
+    yield
+    clear(cluster)
+
+
+@pytest.fixture
 def folder(
-    cluster: Cluster, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cleared: None, plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A folder with the config of both domains, where `daypass` finds the module's own plane."""
     monkeypatch.chdir(tmp_path)

@@ -43,6 +43,8 @@ from support.ekf import add_hook, git, make_repository
 from support.identities import RBAC, bound_cluster_wide, wait_until_allowed
 from support.messages import check, line_with, message_with, raises
 
+pytestmark = pytest.mark.usefixtures("cleared")
+
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
 INGRESS = "/apis/networking.k8s.io/v1/namespaces/daypass/ingresses/daypass-domain-ekf"
 GATE = """\

@@ -20,6 +20,8 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared_plane, remove
 
+pytestmark = pytest.mark.usefixtures("cleared")
+
 
 class Dead(Exception):
     """The process has ended. No code of daypass handles it."""

@@ -32,6 +32,8 @@ from support.rendered import config_of
 from support.tokens import ISSUER
 from support.watching import as_watch
 
+pytestmark = pytest.mark.usefixtures("cleared")
+
 POLICY = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/infra/securitypolicies/{GATE}"
 LISTENED = POLICY.replace("securitypolicies", "clienttrafficpolicies")
 SPACE = "istio-system"

@@ -21,6 +21,8 @@ from support.deploying import BOTH, QUICK_APPLY, everything, prepared_plane, wri
 from support.messages import check, message_with
 from support.rendered import config_of
 
+pytestmark = pytest.mark.usefixtures("cleared")
+
 GATE = """\
 cluster: {issuer: 'https://kubernetes.default.svc'}
 gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}

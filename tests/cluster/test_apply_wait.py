@@ -19,6 +19,8 @@ from support.deadline import eventually
 from support.deploying import clear, everything, write
 from support.messages import check, line_with, message_with
 
+pytestmark = pytest.mark.usefixtures("cleared")
+
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
 POLICY = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"
 EKF = """\

@@ -23,7 +23,6 @@ from daypass.render.yaml import stream
 from support import identities, policies
 from support.admin import Answer
 from support.ci_jobs import GitHubJob, oidc_of_the_runner
-from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.desk import Desk
@@ -73,11 +72,10 @@ def _knows(plane: ControlPlane, issuer: CiSystem) -> bool:
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    opened = admin_cluster(plane)
-    policies.apply(plane, opened, POLICY)
-    yield opened
-    opened.close()
+def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
+    """With POLICY in force."""
+    policies.apply(plane, cluster, POLICY)
+    return cluster
 
 
 @pytest.fixture

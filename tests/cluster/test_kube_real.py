@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,17 +15,10 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Object, uid_of
 from support import identities
-from support.clusters import admin_cluster, cluster_as
+from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.lifecycle import dry_run
 from support.messages import raises
-
-
-@pytest.fixture
-def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
-    cluster = admin_cluster(control_plane)
-    yield cluster
-    cluster.close()
 
 
 def settings(namespace: str, **data: str) -> Object:

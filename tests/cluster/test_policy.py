@@ -25,7 +25,7 @@ from daypass.kube.resources import (
 )
 from support import identities, policies
 from support.admin import Answer
-from support.clusters import admin_cluster, cluster_as
+from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.desk import Desk
@@ -48,22 +48,15 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def admin(plane: ControlPlane) -> Iterator[Cluster]:
-    opened = admin_cluster(plane)
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
-def cluster(plane: ControlPlane, admin: Cluster) -> Cluster:
-    """POLICY in force, whatever another test has put there."""
-    state = policy_state(admin, POLICY, "default")
+def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
+    """With POLICY in force, whatever another test has put there."""
+    state = policy_state(cluster, POLICY, "default")
     if not state.is_in_force or state.drift:
         for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
-            admin.delete(resource, labels.POLICY_NAME)
-        policies.apply(plane, admin, POLICY)
-    return admin
+            cluster.delete(resource, labels.POLICY_NAME)
+        policies.apply(plane, cluster, POLICY)
+    return cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

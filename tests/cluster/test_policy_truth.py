@@ -21,7 +21,6 @@ from daypass.render.policy import (
     is_exempt,
 )
 from support import policies
-from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.policies import broken_rule, held_namespace
 
@@ -116,11 +115,10 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    opened = admin_cluster(plane)
-    policies.apply(plane, opened, POLICY)
-    yield opened
-    opened.close()
+def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
+    """With POLICY in force."""
+    policies.apply(plane, cluster, POLICY)
+    return cluster
 
 
 @pytest.fixture(scope="module")

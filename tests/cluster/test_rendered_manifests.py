@@ -20,7 +20,6 @@ from daypass.render.flow_control import NAME
 from daypass.render.objects import Object
 from daypass.render.yaml import stream
 from support.admin import APPLY_PATCH, Answer, Document
-from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_envoy_gateway, install_istio
 from support.deadline import eventually
@@ -40,13 +39,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         for name in FRONTS_NAMESPACES:
             running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
         yield running
-
-
-@pytest.fixture(scope="module")
-def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    opened = admin_cluster(plane)
-    yield opened
-    opened.close()
 
 
 Apply = Callable[[Object], Answer]

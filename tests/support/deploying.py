@@ -12,7 +12,7 @@ from daypass.deploy.object_ref import in_parallel
 from daypass.deploy.plan import ApplyPlan, make_plan
 from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import Resource
+from daypass.kube.resources import NAMESPACES, Resource
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -28,6 +28,9 @@ policy: {audiences: [gate.example.com]}
 """Both domains of an EKF cluster."""
 
 ONLY_EKF = "".join(line for line in BOTH.splitlines(keepends=True) if "serving" not in line)
+
+DOORS = ("daypass", "edge")
+"""The namespaces to which tests apply a door."""
 
 QUICK_APPLY = ("apply", "--no-commit", "--no-wait")
 """`daypass apply` without git and without waiting."""
@@ -57,11 +60,10 @@ def remove(cluster: Cluster) -> ApplyResult:
     return remove_all(state, find_removals(cluster, state.entries))
 
 
-def clear(cluster: Cluster, namespace: str = "daypass") -> None:
+def clear(cluster: Cluster) -> None:
+    """Remove what was applied, and come back when the doors' namespaces are gone."""
     remove(cluster)
-    eventually(
-        f"{namespace} is gone", lambda: namespace not in read_cluster_state(cluster).namespaces
-    )
+    eventually("they are gone", lambda: not any(cluster.find(NAMESPACES, each) for each in DOORS))
 
 
 @contextmanager
@@ -76,15 +78,6 @@ def prepared_plane(
         with closing(admin_cluster(plane)) as cluster:
             settle(cluster)
         yield plane
-
-
-@contextmanager
-def cleared(plane: ControlPlane, *namespaces: str) -> Iterator[Cluster]:
-    """The plane for an admin; what was applied to doors in `namespaces` is removed afterwards."""
-    with closing(admin_cluster(plane)) as cluster:
-        yield cluster
-        for namespace in namespaces or ("daypass",):
-            clear(cluster, namespace)
 
 
 def settle(cluster: Cluster) -> None:
