@@ -79,6 +79,14 @@ metadata: {name: kubeflow-gateway, namespace: kubeflow}
 spec:
   selector: {istio: ingressgateway}
   servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: centraldashboard, namespace: kubeflow}
+spec:
+  hosts: ["*"]
+  gateways: [kubeflow/kubeflow-gateway]
+  http: [{match: [{uri: {prefix: /}}], route: [{destination: {host: centraldashboard}}]}]
 """,
 }
 PUBLISHED: Mapping[str, str] = {
