@@ -11,6 +11,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 findings. Results go to stdout, message
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -55,6 +57,8 @@ status = Progress()
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code. Raises only if DAYPASS_DEBUG=1 is set."""
+    # At its exit, Python would look for garbage among all objects: an eighth of what `apply` takes.
+    atexit.register(gc.freeze)
     words = sys.argv[1:] if argv is None else argv
     has_colour = any(word.startswith("--color") for word in words)
     try:

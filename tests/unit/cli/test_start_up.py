@@ -20,7 +20,8 @@ sys.stderr.write(" ".join(sorted(set(sys.modules) - before)))
 sys.exit(code)
 """
 ALWAYS = {
-    "__future__", "_blake2", "errno", "daypass", "daypass._core", "daypass._core.clock",
+    "__future__", "_blake2", "atexit", "errno", "gc",
+    "daypass", "daypass._core", "daypass._core.clock",
     "daypass._core.errors", "daypass._core.files", "daypass.cli", "daypass.cli.fast_path",
     "daypass.client", "daypass.client.config", "daypass.client.errors",
     "daypass.client.shared_cache", "daypass.client.token",
