@@ -22,6 +22,11 @@ RULES: Mapping[str, tuple[Document, ...]] = {
         {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
         {"apiGroups": ["kubeflow.org"], "resources": ["notebooks"], "verbs": ["create"]},
     ),
+    "pipelines-edit": (
+        {"apiGroups": ["pipelines.kubeflow.org"], "resources": ["experiments", "runs"],
+         "verbs": ["create", "get", "list"]},
+        {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["*"]},
+    ),
     "admin": (
         {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings", "roles"],
          "verbs": ["create", "patch"]},
@@ -30,7 +35,7 @@ RULES: Mapping[str, tuple[Document, ...]] = {
 
 
 def install_kubeflow(plane: ControlPlane) -> None:
-    """kubeflow-view, -edit and -admin, filled by aggregation, and Istio's kinds."""
+    """The kubeflow-... ClusterRoles of RULES, filled by aggregation, and Istio's kinds."""
     install_istio(plane)
     for name, rules in RULES.items():
         selector = {"matchLabels": {f"{LABEL}{name}": "true"}}
