@@ -22,8 +22,6 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, Object
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.verification.report import Finding
-from daypass.verification.target import targets_of
-from daypass.verification.verify import Verifier, verify_all
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
 _LISTED = re.compile(r"\[([^\]]*)\]")
@@ -239,6 +237,9 @@ def verify_published(
     waiter: Waiter, config: Config, checking: Callable[[str], object]
 ) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
+    from daypass.verification.target import targets_of
+    from daypass.verification.verify import Verifier, verify_all  # needless with --no-wait
+
     verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show, checking=checking)
     targets = targets_of(config, None, None)
     return verify_all(verifier, [target for target in targets if target.front != "envoy"])
