@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, deployment, log, options
-from daypass.cli.output import confirm, write_result
+from daypass.cli.output import confirm, write_changes, write_result
 from daypass.cli.policy.apply import wait_for_policy
 from daypass.cli.progress import progress
 from daypass.cli.verify import log_timeouts
@@ -71,9 +71,11 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
-    shown = deployment.diffs(plan, whole=bool(args.dry_run))
-    shown += deployment.overview(plan, args.dry_run)
-    write_result(args, {**deployment.plan_json(plan), "dryRun": args.dry_run}, shown)
+    if args.output == "text":
+        shown = deployment.diffs(plan, whole=bool(args.dry_run))
+        write_changes(shown + deployment.overview(plan, args.dry_run))
+    else:  # has the diffs of new objects, too
+        write_result(args, {**deployment.plan_json(plan), "dryRun": args.dry_run})
     log(f"{state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)
