@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,36 +52,61 @@ class AdminError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
-    """Talks JSON to one API server, on a connection for each request (so from any thread).
+    """Talks JSON to one API server, from any thread.
 
     Paths are those of the API: `/api/v1/namespaces/x`. What is no success raises AdminError,
-    except from `request`.
+    except from `request`. `idle`: a list for connections that later requests use, until `close`;
+    without one, each request has a connection of its own.
     """
 
     url: str
     context: ssl.SSLContext | None = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    idle: list[http.client.HTTPConnection] | None = field(default=None, repr=False)
 
     def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send one request and give back whatever comes; `body` goes out as JSON."""
-        address = urlsplit(self.url)
-        host, port = address.hostname or "", address.port
-        connection = (
-            http.client.HTTPConnection(host, port, timeout=30)
-            if self.context is None
-            else http.client.HTTPSConnection(host, port, timeout=30, context=self.context)
-        )
+        connection = self._idle_connection() or self._new_connection()
         content = None if body is None else json.dumps(body)
         kind = {} if body is None else {"Content-Type": "application/json"}
+        stays = False
         try:
             connection.request(method, path, content, {**kind, **self.headers, **(headers or {})})
             with connection.getresponse() as response:
                 names = tuple((name.lower(), value) for name, value in response.getheaders())
-                return Answer(code=response.status, headers=names, body=response.read())
+                answer = Answer(code=response.status, headers=names, body=response.read())
+                stays = self.idle is not None and not response.will_close
+            return answer
         finally:
+            if self.idle is not None and stays:
+                self.idle.append(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self.idle:
+            self.idle.pop().close()
+
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
+        """One that the server has not closed, if there is one."""
+        while self.idle:
+            connection = self.idle.pop()
+            heard = select.poll()
+            heard.register(connection.sock, select.POLLIN)
+            if not heard.poll(0):
+                return connection
             connection.close()
+        return None
+
+    def _new_connection(self) -> http.client.HTTPConnection:
+        address = urlsplit(self.url)
+        host, port = address.hostname or "", address.port
+        if self.context is None:
+            return http.client.HTTPConnection(host, port, timeout=30)
+        return http.client.HTTPSConnection(host, port, timeout=30, context=self.context)
 
     def get(self, path: str) -> Document:
         return self._expect("GET", path)

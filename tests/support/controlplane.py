@@ -85,7 +85,7 @@ class ControlPlane:
         self._write_files(authority)
         context = client_context(self.ca_pem)
         context.load_cert_chain(folder / "admin.crt", folder / "admin.key")
-        self.admin = Admin(url=self.url, context=context)
+        self.admin = Admin(url=self.url, context=context, idle=[])
 
     @classmethod
     def start(
@@ -145,6 +145,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End the processes, last started first. A second call does nothing."""
+        self.admin.close()
         while self._children:
             self._children.pop().stop()
         self._reserved.close()
