@@ -42,6 +42,7 @@ from support.identities import Identity
 from support.watching import (
     FRONT,
     HOME,
+    RESTORING_EVERY_SECOND,
     Watch,
     as_watch,
     becomes_published,
@@ -180,11 +181,17 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
         assert line in text, text
 
 
-def test_changes_by_others_are_reverted(plane: ControlPlane, watch: Watch) -> None:
+def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> None:
     name = revoked_names()[1]
-    with closing(admin_cluster(plane)) as cluster:
+    with (
+        watching(tmp_path / "watch", plane, CONFIG, RESTORING_EVERY_SECOND) as watch,
+        closing(admin_cluster(plane)) as cluster,
+    ):
+        watch.wait_leading()
         cluster.delete(ENVOY_FILTERS, name, FRONT)
-        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, name, FRONT), seconds=90)
+        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, name, FRONT))
+        (event,) = eventually("it is logged", lambda: watch.events("put-back"))
+        assert event["names"] == [name]
 
 
 def test_a_deleted_record_is_written_again(plane: ControlPlane, watch: Watch) -> None:

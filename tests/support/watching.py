@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,22 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
             cluster.apply(document)
 
 
+RESTORING_EVERY_SECOND = (
+    "-c",
+    "from daypass.gate.revocation import publishers\n"
+    "publishers.RESTORE_EVERY_SECONDS = 1.0\n"
+    "from daypass.cli import main\n"
+    "raise SystemExit(main())",
+)
+"""Arguments of Python for a watch that need not be waited for until it restores objects."""
+
+
 class Watch:
-    def __init__(self, folder: Path, plane: ControlPlane, config: Config) -> None:
+    """`program`: what Python runs in place of `-m daypass`."""
+
+    def __init__(
+        self, folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = ()
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         (folder / "daypass.yaml").write_text(config_text(config))
@@ -108,16 +122,16 @@ class Watch:
         write_kubeconfig(plane, token, folder / "kubeconfig")
         self.log = folder / "watch.log"
         self.child = Child(
-            [sys.executable, "-m", "daypass", "gate", "watch", "--listen", "127.0.0.1:0",
-             "--config", "daypass.yaml", "--kubeconfig", "kubeconfig"],
+            [sys.executable, *(program or ("-m", "daypass")), "gate", "watch",
+             "--listen", "127.0.0.1:0", "--config", "daypass.yaml", "--kubeconfig", "kubeconfig"],
             log=self.log, folder=folder,
         )  # fmt: skip
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         self.child.check()
-        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
-        whole = [json.loads(line) for line in lines]
-        return [each for each in whole if each["event"] in names]
+        whole, _, _unfinished = self.log.read_text().rpartition("\n")
+        events = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        return [each for each in events if each["event"] in names]
 
     def wait_leading(self) -> None:
         eventually("it leads", lambda: self.events("leading"))
@@ -139,8 +153,11 @@ class Watch:
 
 
 @contextmanager
-def watching(folder: Path, plane: ControlPlane, config: Config) -> Iterator[Watch]:
-    watch = Watch(folder, plane, config)
+def watching(
+    folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = ()
+) -> Iterator[Watch]:
+    """A watch that runs; see Watch."""
+    watch = Watch(folder, plane, config, program)
     try:
         yield watch
     finally:
