@@ -38,17 +38,21 @@ TIERS_BY_DURATION = (
 )  # fmt: skip
 """The folders whose files take longest, longest first; all other tests take no time."""
 
-LONG_FILES = {"test_gate_watch_istio.py", "test_gate_watch_many.py"}
-"""They begin before the other files of their folder."""
+LONG_FILES = (
+    "test_gate_watch_istio.py", "test_rbac_apply.py", "test_rbac.py", "test_gate_watch.py",
+    "test_dry_run.py", "test_gate_watch_many.py", "test_apply_crashes.py", "test_policy_truth.py",
+)  # fmt: skip
+"""They begin before the other files of their folder, in this order."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest tiers first, so that no worker is left with a long file at the end."""
-    place = {tier: number for number, tier in enumerate(TIERS_BY_DURATION)}
+    tiers = {tier: number for number, tier in enumerate(TIERS_BY_DURATION)}
+    files = {name: number for number, name in enumerate(LONG_FILES)}
 
-    def order(item: pytest.Item) -> tuple[int, bool]:
+    def order(item: pytest.Item) -> tuple[int, int]:
         tier = item.nodeid.split("/")[1]
-        return place.get(tier, len(place)), item.path.name not in LONG_FILES
+        return tiers.get(tier, len(tiers)), files.get(item.path.name, len(files))
 
     items.sort(key=order)
 
