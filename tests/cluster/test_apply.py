@@ -37,6 +37,7 @@ from support.deploying import (
     plan,
     prepared_plane,
     remove,
+    settle,
     write,
 )
 from support.ekf import add_hook, git, make_repository
@@ -102,6 +103,7 @@ def test_a_second_apply_tries_and_writes_nothing_and_keeps_fields_of_others(
 ) -> None:
     run(*QUICK_APPLY, "--yes")
     plane.admin.patch(INGRESS, {"metadata": {"annotations": {"theirs": "stays"}}})
+    settle(cluster)
     before, since = everything(cluster), plane.audit_position()
     out, err = run(*QUICK_APPLY)
     assert writes(plane, since) == []

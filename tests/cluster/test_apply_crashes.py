@@ -18,7 +18,16 @@ from daypass.kube.cluster import Cluster
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
-from support.deploying import BOTH, ONLY_EKF, apply, clear, everything, prepared_plane, remove
+from support.deploying import (
+    BOTH,
+    ONLY_EKF,
+    apply,
+    clear,
+    everything,
+    prepared_plane,
+    remove,
+    settle,
+)
 
 pytestmark = pytest.mark.usefixtures("cleared")
 
@@ -76,6 +85,7 @@ def dying(plane: ControlPlane, last: int, *, acted: bool) -> Iterator[tuple[Clus
 
 def names(cluster: Cluster) -> set[tuple[str, str, str]]:
     """Every object there is, by name; the address of a Service is another each time."""
+    settle(cluster)
     return {each for each in everything(cluster) if not each[0].endswith(" IPAddress")}
 
 

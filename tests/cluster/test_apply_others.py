@@ -17,7 +17,7 @@ from daypass.verification.report import Level
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
-from support.deploying import BOTH, QUICK_APPLY, everything, prepared_plane, write
+from support.deploying import BOTH, QUICK_APPLY, everything, prepared_plane, settle, write
 from support.messages import check, message_with
 from support.rendered import config_of
 
@@ -83,6 +83,7 @@ def test_a_changed_route_next_to_another_owners_asks_for_confirmation(
     with somebody_elses_route(plane):
         assert_taken(message_with(run(*QUICK_APPLY)[1], THEIR_INGRESS))  # nothing of it changes
         write(folder, BOTH.replace("dns: external-dns", "dns: none"))
+        settle(cluster)
         before = everything(cluster)
         _, told = run(*QUICK_APPLY, code=1)
         assert_taken(message_with(told, THEIR_INGRESS))

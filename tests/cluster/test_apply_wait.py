@@ -16,7 +16,7 @@ from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gateway_api
 from support.deadline import eventually
-from support.deploying import clear, everything, write
+from support.deploying import clear, everything, prepared_plane, write
 from support.messages import check, line_with, message_with
 
 pytestmark = pytest.mark.usefixtures("cleared")
@@ -38,9 +38,8 @@ door: {certificateIssuer: internal}
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("wait-plane")) as running:
-        install_gateway_api(running)
-        install_cert_manager(running)
+    kinds = (install_gateway_api, install_cert_manager)
+    with prepared_plane(tmp_path_factory.mktemp("wait-plane"), kinds) as running:
         yield running
 
 

@@ -21,7 +21,7 @@ from support.clusters import account_token, admin_cluster, write_kubeconfig
 from support.commands import command_parsers, writing_commands
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
-from support.deploying import BOTH, ONLY_EKF, QUICK_APPLY, everything, prepared_plane
+from support.deploying import BOTH, ONLY_EKF, QUICK_APPLY, everything, prepared_plane, settle
 from support.ekf import git, git_init
 from support.identities import RBAC, allow, bound_cluster_wide
 from support.kubeflow import install_kubeflow, make_profile
@@ -123,6 +123,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         # A plan that creates, changes and removes.
         changed = ONLY_EKF.replace("ekf.example.com", "other.example.com")
         Path("daypass.yaml").write_text(changed + GATE)
+        settle(cluster)
         yield World(plane=plane, cluster=cluster, folder=repository, profile=profile)
 
 

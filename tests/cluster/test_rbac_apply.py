@@ -68,8 +68,8 @@ CASES = {
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """One with the kinds of every front."""
     kinds = (install_istio, install_envoy_gateway, install_cert_manager)
-    with prepared_plane(tmp_path_factory.mktemp("rbac"), kinds, "istio-system") as running:
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": "infra"}})
+    folder = tmp_path_factory.mktemp("rbac")
+    with prepared_plane(folder, kinds, "istio-system", "infra") as running:
         forget_default_rights(running)
         yield running
 

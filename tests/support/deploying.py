@@ -12,7 +12,13 @@ from daypass.deploy.object_ref import in_parallel
 from daypass.deploy.plan import ApplyPlan, make_plan
 from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import NAMESPACES, Resource
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    NAMESPACES,
+    SERVICE_ACCOUNTS,
+    Resource,
+    name_of,
+)
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -36,10 +42,12 @@ QUICK_APPLY = ("apply", "--no-commit", "--no-wait")
 """`daypass apply` without git and without waiting."""
 
 Everything = dict[tuple[str, str, str], tuple[str, str]]
-"""UID and resourceVersion by (group and kind, namespace, name)."""
+"""UID and version by (group and kind, namespace, name)."""
 
 # Controllers of the control plane write these by themselves, at any time.
 _RESTLESS = {"Event", "Lease", "APIService", "ComponentStatus"}
+# Of these they write the status, up to a minute later.
+_WITH_LATE_STATUS = {"FlowSchema", "ValidatingAdmissionPolicy"}
 
 
 def apply(cluster: Cluster, text: str) -> ApplyResult:
@@ -68,13 +76,14 @@ def clear(cluster: Cluster) -> None:
 
 @contextmanager
 def prepared_plane(
-    folder: Path, kinds: Iterable[Callable[[ControlPlane], None]], namespace: str
+    folder: Path, kinds: Iterable[Callable[[ControlPlane], None]], *namespaces: str
 ) -> Iterator[ControlPlane]:
-    """A control plane with these kinds and another namespace, after its first writes."""
+    """A control plane with these kinds and further namespaces, after its first writes."""
     with ControlPlane.start(folder) as plane:
         for install in kinds:
             install(plane)
-        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        for name in namespaces:
+            plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
         with closing(admin_cluster(plane)) as cluster:
             settle(cluster)
         yield plane
@@ -84,13 +93,17 @@ def settle(cluster: Cluster) -> None:
     """Come back when the controllers have put into each namespace what they put into all."""
 
     def has_both() -> bool:
-        there = everything(cluster)
+        namespaces = {
+            name_of(each)
+            for each in cluster.list(NAMESPACES)
+            if "deletionTimestamp" not in each["metadata"]
+        }
         return all(
-            (kind, namespace, name) in there
-            for namespace in read_cluster_state(cluster).namespaces
+            namespaces
+            <= {each["metadata"]["namespace"] for each in cluster.list(kind, fields=name)}
             for kind, name in (
-                ("v1 ServiceAccount", "default"),
-                ("v1 ConfigMap", "kube-root-ca.crt"),
+                (SERVICE_ACCOUNTS, "metadata.name=default"),
+                (CONFIG_MAPS, "metadata.name=kube-root-ca.crt"),
             )
         )
 
@@ -110,10 +123,11 @@ def everything(cluster: Cluster) -> Everything:
             what=f"list {resource.plural}",
         )
         found: Everything = {}
+        version = "generation" if resource.kind in _WITH_LATE_STATUS else "resourceVersion"
         for document in answer["items"] or ():
             metadata = document["metadata"]
             key = f"{resource.api_version} {resource.kind}", metadata.get("namespace", "")
-            found[*key, metadata["name"]] = metadata["uid"], metadata["resourceVersion"]
+            found[*key, metadata["name"]] = metadata["uid"], str(metadata[version])
         return found
 
     whole: Everything = {}
