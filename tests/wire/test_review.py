@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from daypass._core.reasons import Reason
 from daypass._core.secret import Secret
 from daypass.config.gate import Check
-from daypass.gate.authorizer.http_server import HttpConnection
+from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
 from daypass.render.envoy.filters import RevocationSnapshot
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.deadline import eventually
@@ -275,4 +276,16 @@ def test_a_request_that_never_ends_is_ended(
     connection.data_received(b"a: b\r\n")
     assert closed == []
     connection.close_if_stalled()
+    assert closed == [True]
+
+
+def test_a_connection_that_comes_after_the_others_were_closed_is_closed(
+    calm: ReviewedGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = HttpTransport(calm.authorizer._service.authorizer)
+    server.close()
+    connection = server.factory()
+    closed: list[bool] = []
+    monkeypatch.setattr(connection, "abort", lambda: closed.append(True))
+    connection.connection_made(asyncio.Transport())
     assert closed == [True]

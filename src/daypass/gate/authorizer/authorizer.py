@@ -104,9 +104,12 @@ class Authorizer:
         self._ticked_at = self._monotonic()
         self._ticker = asyncio.create_task(self._run())
 
-    async def stop(self) -> None:
-        """Stop, and reject all requests that wait."""
+    def reject_waiting(self) -> None:
+        """Reject all requests that wait."""
         self._respond(self.queue.remove_all_waiters(), self._unavailable(1))
+
+    async def stop(self) -> None:
+        """Cancel all reviews, after `reject_waiting` and the end of all connections."""
         tasks = [*self.tasks, *([] if self._ticker is None else [self._ticker])]
         for task in tasks:
             task.cancel()

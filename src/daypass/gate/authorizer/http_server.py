@@ -30,6 +30,7 @@ class HttpTransport:
         self.authorizer = authorizer
         self.connections: set[HttpConnection] = set()
         self.is_draining = False
+        self.is_closed = False
 
     def factory(self) -> HttpConnection:
         """Return the protocol of a new connection."""
@@ -45,7 +46,8 @@ class HttpTransport:
             connection.close_if_stalled()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and each that comes later."""
+        self.is_closed = True
         for connection in list(self.connections):
             connection.close()
 
@@ -82,7 +84,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._server.connections.add(self)
-        if len(self._server.connections) > LIMIT_CONNECTIONS:
+        if self._server.is_closed or len(self._server.connections) > LIMIT_CONNECTIONS:
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -228,8 +228,9 @@ class Service:
             task.cancel()
         if self._server is not None:
             self._server.close()
+        self.authorizer.reject_waiting()
+        self.http.close()  # so that no request begins a review any more
         await self.authorizer.stop()
-        self.http.close()
         self._api_server.close()
 
     def _reload_certificate(self) -> None:

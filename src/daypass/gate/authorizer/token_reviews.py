@@ -167,6 +167,8 @@ class ApiServerReviews:
                     raise
                 if connection.is_reusable:
                     self._idle.append(connection)
+                else:
+                    connection.close()
                 return answer
         except TimeoutError:
             return ReviewFailure(why="the API server does not answer in time")
