@@ -1,4 +1,4 @@
-"""A long-lived token of the real API server, traded through the door, as people do it."""
+"""A long-lived token of the real API server, exchanged at the door, as people do it."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def ask(plane: ControlPlane, made: Made, token: Secret, account: str = "ci", **s
     return plane.client(token).request("POST", path, {"spec": spec})
 
 
-def test_the_client_trades_its_token_through_the_door(
+def test_the_client_exchanges_its_token_through_the_door(
     issuer: CiSystem, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())

@@ -111,7 +111,7 @@ def get(path: str, *headers: str, host: str = HOST) -> bytes:
     return post(path, host=host, method="GET", headers=headers, body=b"")
 
 
-def test_a_token_is_traded_through_istio(
+def test_a_token_is_exchanged_through_istio(
     front: tuple[Gateway, RenderedDoor], plane: ControlPlane
 ) -> None:
     gateway, _ = front

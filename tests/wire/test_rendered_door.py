@@ -75,7 +75,7 @@ def check(door: RenderedDoor, *headers: str, host: str = "ekf.example.com") -> A
     return door.send(post(CHECK, host=host, method="GET", headers=(), body=b"", extra=extra))
 
 
-def trade(
+def exchange(
     door: RenderedDoor, identity: Identity, *headers: str, client: str | None = None
 ) -> Answer:
     """A TokenRequest with the long-lived token, by somebody or by `client`, a header."""
@@ -87,7 +87,7 @@ def test_a_token_is_exchanged_and_the_audit_log_shows_the_client_of_the_ingress(
     door: RenderedDoor, identity: Identity, control_plane: ControlPlane
 ) -> None:
     since = control_plane.audit_position()
-    answer = trade(door, identity, client="X-Forwarded-For: 192.0.2.66, 198.51.100.7")
+    answer = exchange(door, identity, client="X-Forwarded-For: 192.0.2.66, 198.51.100.7")
     assert answer.code == 201, answer.body
 
     def source() -> list[str] | None:
@@ -124,10 +124,10 @@ def test_a_request_that_reached_the_ingress_over_plain_http_is_refused(
     door: RenderedDoor, identity: Identity, control_plane: ControlPlane, scheme: str
 ) -> None:
     since = control_plane.audit_position()
-    answer = trade(door, identity, f"X-Forwarded-Proto: {scheme}")
+    answer = exchange(door, identity, f"X-Forwarded-Proto: {scheme}")
     assert (answer.code, answer.json["reason"]) == (403, "Forbidden")
     messages.check(answer.json["message"], reason=answer.headers[REASON_HEADER])
-    assert trade(door, identity, "X-Forwarded-Proto: https").code == 201
+    assert exchange(door, identity, "X-Forwarded-Proto: https").code == 201
 
     def arrived() -> list[str]:
         return [

@@ -16,13 +16,13 @@ LIMIT_TEXT_BYTES = 64 * 1024
 
 
 class UnsafeFileError(DaypassError):
-    """A file with secrets that others can read or write, or that is not an ordinary file."""
+    """A file with secrets that others can read or write, or that is not a regular file."""
 
 
 def read_private(path: str, *, limit_bytes: int, may_be_mounted: bool = False) -> bytes:
     """Return the contents of a file with secrets.
 
-    Raises UnsafeFileError for a symbolic link, anything but an ordinary file, another owner than
+    Raises UnsafeFileError for a symbolic link, anything but a regular file, another owner than
     this user or root, a mode that gives group or others access, and more than `limit_bytes`.
     Raises OSError if the file cannot be opened. The open file is checked, not the path, so that it
     cannot be swapped in between.
@@ -54,7 +54,7 @@ def _open(path: str, may_be_mounted: bool) -> int:
 
 
 def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> bytes:
-    """Return the contents of an ordinary file without secrets.
+    """Return the contents of a regular file without secrets.
 
     Raises UnsafeFileError for anything else (reading a pipe could block) and for more than
     `limit_bytes`, and OSError if it cannot be opened. `only_own`: refuse a file that users other
@@ -63,7 +63,7 @@ def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> byt
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
-        _verify_ordinary(status, path)
+        _verify_regular(status, path)
         if only_own and (status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid())):
             raise UnsafeFileError(
                 f"{path} can be written by others", f"chmod go-w {path}, and own it"
@@ -73,14 +73,14 @@ def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> byt
         os.close(descriptor)
 
 
-def _verify_ordinary(status: os.stat_result, path: str) -> None:
+def _verify_regular(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise UnsafeFileError(f"{path} is not an ordinary file", "name a file")
+        raise UnsafeFileError(f"{path} is not a regular file", "name a file")
 
 
 def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: bool) -> bytes:
     status = os.fstat(descriptor)
-    _verify_ordinary(status, path)
+    _verify_regular(status, path)
     if status.st_uid not in (os.geteuid(), 0):
         raise UnsafeFileError(
             f"{path} belongs to user {status.st_uid}, not to you",

@@ -59,7 +59,7 @@ class Reason(StrEnum):
     REVIEW_AUDIENCE = "review-audience"
     """The token is for another service. Request one with the audience in `gate.audience`."""
     UNKNOWN = "unknown"
-    """The gate has no current list of revocations, no keys, or no answer of the API server. Try
+    """The gate has no current revocation list, no keys, or no answer of the API server. Try
     again; if it continues, look at the failures that close the gate."""
 
 
@@ -81,7 +81,7 @@ MESSAGES = {
     Reason.UNREADABLE: "exactly one 'Authorization: Bearer <token>' header is needed: one space, "
     "a JSON Web Token, nothing after it",
     Reason.MALFORMED: "this token is not a valid JSON Web Token",
-    Reason.LONG_LIVED: "this is a long-lived token, which opens only the door: trade it there",
+    Reason.LONG_LIVED: "this is a long-lived token, which opens only the door: exchange it there",
     Reason.FOREIGN_ISSUER: "the issuer of this token is not the cluster",
     Reason.ALGORITHM: "this token is signed with an algorithm that no API server uses",
     Reason.SIGNATURE: "this token is not signed by a key of the API server",

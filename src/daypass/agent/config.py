@@ -409,7 +409,7 @@ def _check_place(table: _Table, path: str, layout: str) -> None:
     if os.path.isdir(path):
         raise table.problem("path", f"is a folder: {path}", f'name a file: path = "{path}/token"')
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise table.problem("path", f"is not an ordinary file: {path}", "name another one")
+        raise table.problem("path", f"is not a regular file: {path}", "name another one")
 
 
 def _check_duplicates(tokens: tuple[TokenFile, ...], file: str) -> None:

@@ -2,7 +2,7 @@
 
 - `credentials`: `Credentials`, the public class.
 - `config`: where credentials are read from, checked and read again.
-- `subject_token`, `github`: the token that is traded, and where it comes from.
+- `subject_token`, `github`: the token that is exchanged, and where it comes from.
 - `token_source`: which token is used, when it is replaced, and which caller does it.
 - `token`: a token, its record in a cache, and the times at which it is replaced.
 - `shared_cache`: tokens on disk, for all processes of a user.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CredentialsError(DaypassError):
-    """The credentials, or the requested audience or lifetime, are invalid. No token was traded."""
+    """The credentials, audience or lifetime are invalid. Nothing was exchanged."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""The subject token: the one that is traded, where it comes from, and the account it is for.
+"""The subject token: the one that is exchanged, where it comes from, and the account it is for.
 
 A file or a variable is read with the credentials, and again when they are (`ReloadingConfig`). A
 program and GitHub (`github`) are asked at each exchange.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from daypass.client.transport import Deadline, Send
 
     class SubjectToken(Protocol):
-        """A source of the token that is traded."""
+        """A source of the token that is exchanged."""
 
         def get(self, deadline: Deadline, send: Send) -> Secret:
             """Return the token; raises CredentialsError and DoorUnreachableError."""

@@ -215,7 +215,7 @@ class Domain(Section):
         front = info.data.get("front")
         if front == "envoy" and tls == OUTSIDE:
             raise fault(
-                "front: envoy does not serve plain http, so its certificate can't be outside",
+                "front: envoy does not serve plain http, so its certificate cannot be outside",
                 "name its files, or leave tls out: a local authority makes one",
             )
         if front == "envoy" and not isinstance(tls, TlsFiles | None):

@@ -138,7 +138,7 @@ class _Gate(Section):
             lowest=10,
             highest=86_400,
             why_lowest="a healthy watch can be silent for longer",
-            why_highest="a watch that has been silent for a day can't be trusted",
+            why_highest="a watch that has been silent for a day cannot be trusted",
         ),
     ] = Field(default=600, examples=["10m"])
     """How long the watch for revocations may be silent before the gate refuses every token."""

@@ -130,7 +130,7 @@ class HostPatch:
             result = None
         if result != expected:
             raise PatchError(
-                f"{self.name}: the host can't be changed without changing something else",
+                f"{self.name}: the host cannot be changed without changing something else",
                 f"edit it yourself: the host is {host}",
             )
         return text

@@ -270,7 +270,7 @@ def check_place(path: str) -> None:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(
-            f"the folder {folder} does not exist or can't be written to",
+            f"the folder {folder} does not exist or cannot be written to",
             "create it, or name another file",
         )
     if os.path.isdir(path):
@@ -294,7 +294,7 @@ def write_file(path: str, content: bytes) -> None:
         write_private(path, content)
     except OSError as error:
         raise DaypassError(
-            f"{path} can't be written: {error.strerror}",
+            f"{path} cannot be written: {error.strerror}",
             "the identity itself is complete: run the same command again",
         ) from None
 

@@ -229,11 +229,11 @@ def _list_grants(
     except ForbiddenError as error:
         if namespace is None:
             raise
-        warn(f"{resource.plural} of other namespaces can't be listed and stay", error.hint)
+        warn(f"{resource.plural} of other namespaces cannot be listed and stay", error.hint)
     try:
         return cluster.list(resource, namespace, labels=labels.SELECTOR, metadata_only=True)
     except ForbiddenError as error:
-        warn(f"{resource.plural} can't be listed and stay", error.hint)
+        warn(f"{resource.plural} cannot be listed and stay", error.hint)
         return []
 
 

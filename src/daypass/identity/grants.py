@@ -306,7 +306,7 @@ def _check_risks(cluster: Cluster, request: GrantRequest, warn: Warn) -> None:
             hint = "is Kubeflow installed? --cluster-role names another role"
         raise NotFoundError(error.status, error.fact, hint) from None
     except ForbiddenError:
-        fact = f"the rules of ClusterRole {request.cluster_role} can't be checked"
+        fact = f"the rules of ClusterRole {request.cluster_role} cannot be checked"
         why = "you may not read them"
     if why and not request.accept_risks:
         raise RiskyRoleError(fact, f"{why}\nto grant it all the same: --yes")

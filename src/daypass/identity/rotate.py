@@ -193,7 +193,7 @@ def rotate_all(
             make_private_folder(os.path.join(folder, namespace))
     except OSError as error:
         raise UsageError(
-            f"the folder {folder} can't be written to: {error.strerror}",
+            f"the folder {folder} cannot be written to: {error.strerror}",
             "name another: --credentials-out DIR",
         ) from None
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")

@@ -180,7 +180,7 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
 
     reply = ask(stack, stack.gate, "/", identity.token)
     request = f"GET {stack.gate}/  with the long-lived token"
-    yield refused("the long-lived token at the gate", request, reply, 401, "trade it there")
+    yield refused("the long-lived token at the gate", request, reply, 401, "exchange it there")
 
     reply = ask(stack, stack.gate, "/", stack.make_token(identity, expired=True))
     request = f"GET {stack.gate}/  with a token that expired a minute ago"

@@ -63,7 +63,7 @@ def read_facts(
         text = file.read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise RenderError(
-            f"{file} can't be read: {error.strerror}", "cluster.certificateAuthority names it"
+            f"{file} cannot be read: {error.strerror}", "cluster.certificateAuthority names it"
         ) from None
     from cryptography.x509 import load_pem_x509_certificates
 
@@ -74,7 +74,7 @@ def read_facts(
         load_pem_x509_certificates(authority_pem.encode())
     except ValueError:
         raise RenderError(
-            f"{file} has a certificate that can't be parsed",
+            f"{file} has a certificate that cannot be parsed",
             "check that its PEM is complete: openssl x509 -text -in FILE",
         ) from None
     return ClusterFacts(served=known, authority_pem=authority_pem, issuer=issuer)

@@ -96,7 +96,7 @@ def _verified(gate: Gate) -> _Guarded:
     if gate.check == "both" and not gate.forward_token:
         raise RenderError(
             "gate.check: both forwards the token to the services on Envoy Gateway: its JWT filter,"
-            " which reads it last, can't remove it",
+            " which reads it last, cannot remove it",
             "write forwardToken: true, or check: review, which removes it",
         )
     if gate.gateway is None:

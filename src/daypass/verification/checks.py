@@ -223,7 +223,7 @@ def judge_blocked(
             BLOCKED, fact, "it is still a TokenRequest, but its path is changed on the way"
         )
     if target.direct:
-        return warning(BLOCKED, fact, "`direct: true` can't refuse this: use a door")
+        return warning(BLOCKED, fact, "`direct: true` cannot refuse this: use a door")
     return failure(BLOCKED, fact, _TAKE_DOWN)
 
 

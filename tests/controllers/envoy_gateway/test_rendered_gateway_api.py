@@ -104,7 +104,7 @@ def get(path: str, *headers: str, host: str = HOST) -> bytes:
     return post(path, host=host, method="GET", headers=headers, body=b"")
 
 
-def test_a_token_is_traded_through_envoy_gateway(front: Front, plane: ControlPlane) -> None:
+def test_a_token_is_exchanged_through_envoy_gateway(front: Front, plane: ControlPlane) -> None:
     identity = plane.make_identity()
     answer = front.send(token_request(identity, HOST))
     assert answer.code == 201, answer.body

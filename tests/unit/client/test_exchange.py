@@ -25,7 +25,7 @@ from support.timing import NOON, FakeTiming
 from unit.client.conftest import Ask, Serve
 
 
-def test_a_long_lived_token_is_traded_for_a_short_lived_one_bound_to_its_secret(
+def test_a_long_lived_token_is_exchanged_for_a_short_lived_one_bound_to_its_secret(
     serve: Serve, ask: Ask
 ) -> None:
     warning = "requested expiration of 9999 seconds shortened to 3600 seconds"

@@ -40,7 +40,7 @@ OIDC = jwt({"iss": "https://ci.example.com", "sub": "repo:a/b", "exp": int(NOON)
 GITHUB = {"github": {"audience": "https://ekf.example.com/a&b"}}
 
 
-def traded(wired: Wired) -> str:
+def exchanged(wired: Wired) -> str:
     [authorization] = [v for k, v in wired.wire.requests[-1].headers if k == "Authorization"]
     return authorization.removeprefix("Bearer ")
 
@@ -58,7 +58,7 @@ def test_a_federated_token_is_exchanged_for_the_named_account_without_a_bound_se
     [request] = wired.wire.requests
     assert request.target.endswith("/namespaces/team/serviceaccounts/deployer/token")
     assert "boundObjectRef" not in json.loads(request.body)["spec"]
-    assert traded(wired) == OIDC
+    assert exchanged(wired) == OIDC
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_request_to_github_is_that_of_its_toolkit(wired: Wired, ask: Ask) ->
     assert ("Authorization", f"Bearer eyJ{SENTINEL}") in get.headers
     assert ("Host", "127.0.0.1:9") in get.headers
     assert post.method == "POST"
-    assert traded(wired) == OIDC
+    assert exchanged(wired) == OIDC
 
 
 @pytest.mark.usefixtures("job")
@@ -232,7 +232,7 @@ def test_a_long_lived_token_of_a_program_is_exchanged_bound_to_its_secret(
     names = {"namespace": "team", "serviceAccount": "bot"}
     credentials = wired(lambda _: token_answer(), token=printing(code), **names)
     assert ask(credentials).value.reveal() == short_lived_token()
-    assert traded(wired) == long_lived_token()
+    assert exchanged(wired) == long_lived_token()
     assert credentials.secret_name == SECRET
 
 

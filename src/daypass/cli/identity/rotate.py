@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
 def _check(args: Namespace) -> None:
     if args.all:
         if args.name or args.force:
-            raise UsageError("--all can't be combined with NAME or --force", "leave one out")
+            raise UsageError("--all cannot be combined with NAME or --force", "leave one out")
         if args.credentials_out in (None, "", "-"):
             raise UsageError(
                 "--all needs a folder for credentials files", "name it: --credentials-out DIR"

@@ -461,7 +461,7 @@ def ekf_hosts(
         hosts = {domain: host for domain, host in asked.items() if host != _NOT_THIS}
     if not hosts:
         options = " or ".join(f"--{overlay.domain}-host" for overlay in overlays)
-        raise UsageError("which host? it can't be found in the cluster", f"give it with {options}")
+        raise UsageError("which host? it cannot be found in the cluster", f"give it with {options}")
     resulting_hosts(overlays, hosts)
     return hosts
 

@@ -28,7 +28,7 @@ class AuditEvent(StrEnum):
     REVOKED = "token-revoked"
     """An accepted token is refused from now on: `user`, `jti`."""
     CLOSED = "gate-closed"
-    """Every token is refused: the list of revocations is too old."""
+    """Every token is refused: the revocation list is too old."""
     OPENED = "gate-opened"
     """They are accepted again."""
     UNREACHABLE = "api-server-unreachable"

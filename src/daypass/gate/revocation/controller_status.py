@@ -75,7 +75,7 @@ class ControllerStatus:
             "namespaces_followed", "Watched identity namespaces.", len(watcher.watched_namespaces)
         )
         yield _gauge(
-            "namespaces_not_followed", "Identity namespaces that can't be watched.",
+            "namespaces_not_followed", "Identity namespaces that cannot be watched.",
             len(watcher.unwatched_namespaces),
         )  # fmt: skip
         if controller.published_at is not None:
