@@ -56,12 +56,12 @@ def job(tmp_path: Path) -> GitHubJob:
     return GitHubJob.in_folder(tmp_path)
 
 
-def federated(door: Door, source: dict[str, object], folder: Path) -> Path:
-    """A credentials file as `identity federate` writes it, checked out by git: readable by all."""
+def federated(door: Door, source: dict[str, object], folder: Path, umask: int = 0o22) -> Path:
+    """A credentials file as `identity federate` writes it, checked out by git with this umask."""
     file = folder / "ci.json"
     identity = {"namespace": "team", "serviceAccount": "ci"}
     file.write_text(json.dumps(credentials_document(door.url, token=source, **identity)))
-    file.chmod(0o644)
+    file.chmod(0o666 & ~umask)
     return file
 
 
@@ -144,7 +144,7 @@ def test_a_github_job_without_the_permission_fails_with_what_to_add(
 def test_a_gitlab_job_exchanges_its_own_token(
     door: WatchedDoor, issuer: Issuer, wheel: Path, tmp_path: Path, shell: str
 ) -> None:
-    federated(door, {"variable": "DAYPASS_ID_TOKEN"}, tmp_path)
+    federated(door, {"variable": "DAYPASS_ID_TOKEN"}, tmp_path, umask=0)  # as GitLab's runner does
     script = ['stat -c "%a" "$DAYPASS_ACCESS_TOKEN_FILE"', "command -v daypass", "umask"]
     values = {"package": str(wheel), "token-audience": "the-door", "image": "python"}
     job, whole = gitlab_job(ROOT / "templates" / "daypass.yml", script, **values)

@@ -10,7 +10,7 @@ from daypass._core.errors import DaypassError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 LIMIT_TEXT_BYTES = 64 * 1024
 
@@ -19,7 +19,13 @@ class UnsafeFileError(DaypassError):
     """A file with secrets that others can read or write, or that is not a regular file."""
 
 
-def read_private(path: str, *, limit_bytes: int, may_be_mounted: bool = False) -> bytes:
+def read_private(
+    path: str,
+    *,
+    limit_bytes: int,
+    may_be_mounted: bool = False,
+    is_public: Callable[[bytes], bool] | None = None,
+) -> bytes:
     """Return the contents of a file with secrets.
 
     Raises UnsafeFileError for a symbolic link, anything but a regular file, another owner than
@@ -31,10 +37,12 @@ def read_private(path: str, *, limit_bytes: int, may_be_mounted: bool = False) -
     since root chose the group (an `fsGroup`, or an ACL, whose mask shows as the group's mode). The
     path may be a link into `..data` in its folder, as the kubelet makes them (k8s.io/kubernetes
     pkg/volume/util/atomic_writer.go), unless that leads out of the folder.
+
+    `is_public`: whether content holds no secret. Others may read such a file, and never write it.
     """
     descriptor = _open(path, may_be_mounted)
     try:
-        return _read_open(descriptor, path, limit_bytes, may_be_mounted)
+        return _read_open(descriptor, path, limit_bytes, may_be_mounted, is_public)
     finally:
         os.close(descriptor)
 
@@ -78,7 +86,13 @@ def _verify_regular(status: os.stat_result, path: str) -> None:
         raise UnsafeFileError(f"{path} is not a regular file", "name a file")
 
 
-def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: bool) -> bytes:
+def _read_open(
+    descriptor: int,
+    path: str,
+    limit_bytes: int,
+    may_be_mounted: bool,
+    is_public: Callable[[bytes], bool] | None,
+) -> bytes:
     status = os.fstat(descriptor)
     _verify_regular(status, path)
     if status.st_uid not in (os.geteuid(), 0):
@@ -86,7 +100,9 @@ def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: boo
             f"{path} belongs to user {status.st_uid}, not to you",
             "copy it to a file of your own: install -m 600 FILE YOURS",
         )
-    if status.st_mode & (0o037 if may_be_mounted and status.st_uid == 0 else 0o077):
+    others = status.st_mode & (0o037 if may_be_mounted and status.st_uid == 0 else 0o077)
+    content = b"" if others and is_public is None else _read_bounded(descriptor, path, limit_bytes)
+    if others and (is_public is None or others & 0o022 or not is_public(content)):
         hint = f"close it with: chmod 600 {path}"
         if may_be_mounted and status.st_uid == 0:
             hint += "\nin a pod's volume: defaultMode: 0440, and the pod has an fsGroup"
@@ -94,7 +110,7 @@ def _read_open(descriptor: int, path: str, limit_bytes: int, may_be_mounted: boo
             f"{path} can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint,
         )
-    return _read_bounded(descriptor, path, limit_bytes)
+    return content
 
 
 def _read_bounded(descriptor: int, path: str, limit_bytes: int) -> bytes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from daypass._core.secret import Secret
     from daypass.client.shared_cache import Inputs
-    from daypass.client.subject_token import StaticToken, SubjectToken, TokenIdentity
+    from daypass.client.subject_token import SubjectToken, TokenIdentity
 
 
 DEFAULT_LIFETIME_SECONDS = 3600
@@ -30,12 +30,8 @@ FILE_VARIABLE = "DAYPASS_CREDENTIALS"
 FILE_VARIABLES = (FILE_VARIABLE, "DAYPASS_TOKEN_FILE", "DAYPASS_CA_FILE")
 """Those that hold a path."""
 FIELD_VARIABLES = (
-    "DAYPASS_DOOR",
-    "DAYPASS_TOKEN",
-    "DAYPASS_TOKEN_FILE",
-    "DAYPASS_AUDIENCE",
-    "DAYPASS_CA_FILE",
-)
+    "DAYPASS_DOOR", "DAYPASS_TOKEN", "DAYPASS_TOKEN_FILE", "DAYPASS_AUDIENCE", "DAYPASS_CA_FILE",
+)  # fmt: skip
 _FIELDS = {"DAYPASS_DOOR": "door", "DAYPASS_TOKEN": "token", "DAYPASS_AUDIENCE": "audience"}
 _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
@@ -124,7 +120,7 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Credenti
 
 def _read_file(path: str, what: str = "the credentials file") -> CredentialsSource:
     seen = ((path, fingerprint(path)),)
-    document = _read_secret_file(path, what)
+    document = _read_secret_file(path, what, _holds_no_secret)
     return CredentialsSource(origin=path, document=document, files=seen)
 
 
@@ -147,11 +143,26 @@ def _read_variables(environ: Mapping[str, str]) -> CredentialsSource:
     return CredentialsSource(origin=None, fields=fields, files=seen)
 
 
-def _read_secret_file(path: str, what: str) -> bytes:
+def _holds_no_secret(document: bytes) -> bool:
+    """Whether a credentials file only says where its token is (not by a program's arguments)."""
+    from daypass._core.secret import redact
+
+    try:
+        fields = _fields(document, "")
+        token, text = fields.get("token"), str(fields)
+    except (CredentialsError, RecursionError):
+        return False
+    is_elsewhere = isinstance(token, dict) and token.keys() <= {"file", "github", "variable"}
+    return is_elsewhere and redact(text) == text
+
+
+def _read_secret_file(
+    path: str, what: str, is_public: Callable[[bytes], bool] | None = None
+) -> bytes:
     """Return the content of a file that only this user can read, or that is mounted for the user
     (see `read_private`), up to LIMIT_BYTES. Raises CredentialsError."""
     try:
-        return read_private(path, limit_bytes=LIMIT_BYTES, may_be_mounted=True)
+        return read_private(path, limit_bytes=LIMIT_BYTES, may_be_mounted=True, is_public=is_public)
     except UnsafeFileError as error:
         problem = CredentialsError(
             f"{what} is not used: {error.fact}", error.hint, reason="unsafe-file"
@@ -378,11 +389,8 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
         raise CredentialsError(
             f"{origin} {problem}", _file_hint(document), reason="not-a-credentials-file"
         )
-    if (
-        value.get("type") != "daypass"
-        or type(value.get("version")) is not int
-        or value["version"] != 1
-    ):
+    version = value.get("version")
+    if value.get("type") != "daypass" or type(version) is not int or version != 1:
         hint = "it is another kind of file, or was written by a newer daypass"
         if value.get("kind") == "Secret":
             hint = "it is a Secret: the token is in its data, in base64"
@@ -443,16 +451,17 @@ def _subject_token(
     """Return the subject token, `inputs` and `variables` of a config; raises CredentialsError."""
     from daypass._core.secret import redact
     from daypass.client.shared_cache import digest_input
+    from daypass.client.subject_token import ExecToken, StaticToken
 
     source = fields.get("token")
     if not isinstance(source, dict):
-        return _static_token(_text(fields, "token", origin)), (), ()
+        return StaticToken(_text(fields, "token", origin)), (), ()
     match source:
         case {"file": str(name)} if len(source) == 1:
             path = os.path.abspath(os.path.join(os.path.dirname(origin or ""), name))
             seen = digest_input("file", path, environ)  # before it is read
             content = _read_secret_file(path, "the token's file")
-            token = _static_token(content.decode("utf-8", "replace"))
+            token = StaticToken(content.decode("utf-8", "replace"))
             return token, (("file", path, seen),), ()
         case {"variable": str(name)} if len(source) == 1:
             if not environ.get(name):
@@ -462,7 +471,7 @@ def _subject_token(
                     reason="missing-variable",
                 )
             seen = digest_input("variable", name, environ)
-            return _static_token(environ[name]), (("variable", name, seen),), (name,)
+            return StaticToken(environ[name]), (("variable", name, seen),), (name,)
         case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
             from daypass.client.github import GitHubToken
 
@@ -473,19 +482,10 @@ def _subject_token(
         case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
             isinstance(word, str) for word in command
         ):
-            from daypass.client.subject_token import ExecToken
-
             return ExecToken(tuple(command), environ), None, ()
     raise CredentialsError(
         f"the token in {origin} is of an unknown kind", _SOURCES_HINT, reason="invalid-field"
     )
-
-
-def _static_token(text: str) -> StaticToken:
-    from daypass._core.secret import Secret
-    from daypass.client.subject_token import StaticToken
-
-    return StaticToken(Secret(text.strip()))
 
 
 def _identity_in(fields: dict[str, Any], origin: str | None) -> TokenIdentity | None:
@@ -493,6 +493,4 @@ def _identity_in(fields: dict[str, Any], origin: str | None) -> TokenIdentity | 
 
     if "namespace" not in fields and "serviceAccount" not in fields:
         return None
-    return named_identity(
-        _text(fields, "namespace", origin), _text(fields, "serviceAccount", origin)
-    )
+    return named_identity(*(_text(fields, key, origin) for key in ("namespace", "serviceAccount")))

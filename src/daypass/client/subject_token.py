@@ -181,12 +181,12 @@ def _expiry(claims: dict[str, Any], now_unix: float) -> str:
 
 
 class StaticToken:
-    """A token from the credentials file, another file or a variable."""
+    """A token from the credentials file, another file or a variable; `text` is stripped."""
 
     __slots__ = ("token",)
 
-    def __init__(self, token: Secret) -> None:
-        self.token = token
+    def __init__(self, text: str) -> None:
+        self.token = Secret(text.strip())
 
     def get(self, deadline: Deadline, send: Send) -> Secret:
         """Return the token."""

@@ -13,6 +13,7 @@ import pytest
 
 from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError
+from support.authority import ANY_AUTHORITY
 from support.fake_door import (
     AUDIENCE,
     NAMESPACE,
@@ -174,6 +175,71 @@ def test_a_file_that_others_can_access_is_refused_with_the_command_that_fixes_it
     path = write(mode=mode)
     error = refusal_of(path, match=f"{mode:04o}")
     assert f"chmod 600 {path}" in error.hint
+
+
+NAMES = {"namespace": "team", "serviceAccount": "ci"}
+ELSEWHERE = [{"file": "token"}, {"variable": "CI_TOKEN"}, {"github": {"audience": "door"}}]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o755], ids="{:04o}".format)
+@pytest.mark.parametrize("token", ELSEWHERE, ids=str)
+def test_a_file_that_names_where_its_token_is_may_be_read_by_others(
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    token: dict[str, object],
+    mode: int,
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", long_lived_token())
+    (tmp_path / "token").write_text(long_lived_token())
+    (tmp_path / "token").chmod(0o600)
+    identity = {} if "github" not in token else NAMES
+    path = write(mode=mode, token=token, certificateAuthority=ANY_AUTHORITY, **identity)
+    assert Credentials.from_file(path, timing=FakeTiming()).door == URL
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666], ids="{:04o}".format)
+@pytest.mark.parametrize("token", ELSEWHERE, ids=str)
+def test_no_file_that_others_can_write_is_read(
+    write: Write, token: dict[str, object], mode: int
+) -> None:
+    with pytest.raises(CredentialsError, match=f"{mode:04o}"):
+        Credentials.from_file(write(mode=mode, token=token, **NAMES))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"token": {"exec": ["curl", "--header", SENTINEL]}},
+        {"token": {"variable": "CI_TOKEN", "exec": [SENTINEL]}},
+        {"token": {"file": long_lived_token()}},
+        {"token": {"file": "token"}, "audience": long_lived_token()},
+        {"token": {"file": "token"}, "password": SENTINEL},
+        {"token": [SENTINEL]},
+        {"token": None},
+        '{"type": "daypass", "token": {"file": "x"}, "token": "' + SENTINEL,
+        json.dumps(credentials_document(URL))[:-1],
+        json.dumps(credentials_document(URL)).encode("utf-16").decode("latin-1"),
+        json.dumps(credentials_document(URL, token={"file": long_lived_token()})).replace(
+            "eyJ", "\\u0065yJ"
+        ),
+        '{"type": "daypass", "version": 1, "token": {"file": ' + "[" * 30_000 + "]" * 30_000 + "}}",
+        "",
+    ],
+    ids=range(13),
+)
+def test_what_may_hold_a_secret_is_refused_if_others_can_read_it(
+    write: Write, content: dict[str, object] | str
+) -> None:
+    if isinstance(content, dict):
+        path = write(mode=0o644, **{**NAMES, **content})
+    else:
+        path = write(content.encode("latin-1"), mode=0o644)
+    with pytest.raises(CredentialsError, match="0644") as refused:
+        Credentials.from_file(path)
+    assert refused.value.reason == "unsafe-file"
+    assert SENTINEL not in str(refused.value)
+    assert refused.value.__context__ is None
 
 
 def test_a_file_that_this_user_cannot_open_is_reported(
