@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -317,6 +318,24 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
         said = free.check(code=3)
         finding = next(each for each in said["findings"] if each not in before)
         check(finding, reason="finding")
+
+
+def test_check_names_the_commands_that_mend_its_findings(bot: Bot) -> None:
+    unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
+    bot.plane.make_identity(unlabelled)
+    changed = CONFIG.replace("12h", "11h")
+    (bot.desk.folder / "other.yaml").write_text(changed)
+    words = ("policy", "check", "-n", unlabelled, "--service-account", "bot")
+    _, err = bot.desk.run(*words, "--config", "other.yaml", code=3)
+    check(err, reason="finding")
+    apply, label, annotate = (line.strip() for line in err.splitlines()[1:])
+    assert apply == "daypass policy apply --config other.yaml"
+    assert bot.desk.run(*apply.split()[1:])[1]
+    for line in (label, annotate):
+        program, *arguments = line.split()
+        subprocess.run([program, *arguments], check=True, capture_output=True)
+    assert bot.desk.run(*words, "--config", "other.yaml")[1] == ""
+    bot.desk.run("policy", "apply")  # what the other tests need, once it is in force
 
 
 def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:

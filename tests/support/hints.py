@@ -23,8 +23,8 @@ from daypass.cli.parser import Parser, make_parser
 SOURCE = Path(daypass.__file__).parent
 PROGRAMS = {"command": "daypass", "kubectl": "kubectl"}
 KUBECTL_VERBS = {
-    "apply", "auth", "config", "create", "delete", "describe", "get", "kustomize", "label", "logs",
-    "patch", "diff",
+    "annotate", "apply", "auth", "config", "create", "delete", "describe", "diff", "get",
+    "kustomize", "label", "logs", "patch",
 }  # fmt: skip
 STAND_IN = "some-word"
 STAND_INS = {"URL": "https://door.example.com/kubernetes", "DURATION": "1h"}

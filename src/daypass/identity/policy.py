@@ -9,7 +9,7 @@ empty reference is none to policies, and the API server refuses it with 400, for
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
@@ -126,6 +126,20 @@ class PolicyState:
             **{f"annotation {each} is invalid": True for each in mistakes(self.overrides)},
         }
         return [text for text, holds in found.items() if holds]
+
+    def remedies(self, namespace: str, target: Sequence[str] = ()) -> list[str]:
+        """Return the commands that mend the findings; `target`: options of `policy apply`."""
+        label = kubectl("label", "namespace", namespace, labels.POLICY_SELECTOR)
+        remove = (
+            kubectl("annotate", "namespace", namespace, f"{each}-")
+            for each in mistakes(self.overrides)
+        )
+        found = {
+            command("policy", "apply", *target): not self.is_in_force or bool(self.drift),
+            label: not self.is_labelled,
+            **dict.fromkeys(remove, True),
+        }
+        return [line for line, helps in found.items() if helps]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

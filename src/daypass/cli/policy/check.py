@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.text import printable
-from daypass.cli import options
+from daypass.cli import log, options
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def run(args: Namespace) -> int:
 
         checked = check(cluster, policy, _question(args, policy, cluster))
     write_result(args, _document(checked), _text(checked), indent=None)
+    if remedies := checked.state.remedies(checked.query.namespace, options.target_options(args)):
+        log("to put the policy in force as written:", "\n".join(remedies))
     return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3
 
 
