@@ -94,7 +94,10 @@ def test_the_watch_publishes_with_its_rules_and_reports_a_missing_one(
     code = main(["gate", "watch", "--once", "--kubeconfig", str(file)])
     said = "".join(capsys.readouterr())
     assert ("needs this rule" in said) is (omitted is not None), said
-    assert code == 0 or omitted is not None, said
+    is_namespace_omitted = omitted is not None and WATCH[omitted[0]][0] == TEAM
+    assert code == (0 if omitted is None else 3 if is_namespace_omitted else 1), said
+    if is_namespace_omitted:
+        assert f"tokens of these namespaces are refused: {namespace}" in said
 
 
 @pytest.mark.parametrize("omitted", omissions(SERVE), ids=str)

@@ -94,14 +94,12 @@ def _once(controller: RevocationController) -> int:
         is_done = controller.reconcile(wait=True)
     finally:
         controller.release()
-    unwatched = sorted(controller.watcher.unwatched_namespaces)
-    if unwatched:
-        log(
-            f"tokens of these namespaces are refused: {', '.join(unwatched)}",
-            controller.watcher.last_error,
-        )
     problems = controller.problems()
     if not is_done or "keys" in problems:
         why = "\n".join(dict.fromkeys(problems.values()))
         raise DaypassError("the revocations could not be published", why)
+    watcher = controller.watcher
+    failed = {each.namespace for each in watcher.informers if each.error and each.namespace}
+    if unwatched := ", ".join(sorted(failed | watcher.unwatched_namespaces)):
+        log(f"tokens of these namespaces are refused: {unwatched}", watcher.last_error)
     return 3 if unwatched else 0
