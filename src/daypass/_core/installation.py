@@ -44,8 +44,10 @@ def path_with_daypass() -> str:
     from shlex import quote
     from shutil import which
 
-    folder = os.path.dirname(os.path.abspath(which("daypass") or sys.executable))
-    return f'PATH={quote(folder)}:"$PATH"'
+    beside = os.path.join(os.path.dirname(sys.executable), "daypass")
+    running = [path for path in (sys.argv[0], beside) if os.path.basename(path) == "daypass"]
+    found = next(filter(os.path.isfile, running), None) or which("daypass") or sys.executable
+    return f'PATH={quote(os.path.dirname(os.path.abspath(found)))}:"$PATH"'
 
 
 def docs_page(name: str) -> str:
