@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
-from daypass._core.hints import Placeholder, command
+from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
 from daypass.cli.colour import CHOICES
@@ -76,9 +76,6 @@ class Parser(argparse.ArgumentParser):
         if extra:
             is_config = extra[0].endswith(".yaml") and "--config" in self._option_string_actions
             hint = "did you mean `--config FILE`?" if is_config else self._help_hint()
-            if self.prog.split()[1:] == ["token"] and extra[0] in SYNONYMS["explain"].split():
-                explain = ("gate", "explain", "--token-file", "-", "--host", Placeholder("HOST"))
-                hint = f"write: {command('token')} | {command(*explain)}"
             raise UsageError(f"`{self.prog}` takes no argument {extra[0][:40]!r}", hint)
         return found
 
@@ -88,8 +85,12 @@ class Parser(argparse.ArgumentParser):
         return f"{word}={action.const}" if action and action.nargs == "?" else word
 
     def format_help(self) -> str:
-        """Return the help; an optional value is shown after an equals sign, as it is written."""
-        return re.sub(r"(--[a-z-]+) \[(?=\w)", r"\1[=", super().format_help())
+        """Return the help, with optional values after an equals sign, and usage that fits."""
+        text = re.sub(r"(--[a-z-]+) \[(?=\w)", r"\1[=", super().format_help())
+        usage, gap, rest = text.partition("\n\n")
+        if max(map(len, usage.split("\n"))) > shutil.get_terminal_size().columns:
+            usage = re.sub(r"\n +", "\n  ", usage)
+        return usage + gap + rest
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError. Called by argparse, which names only some of what is missing."""

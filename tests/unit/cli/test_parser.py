@@ -29,7 +29,7 @@ LINES = {
         "'zzz' is not one of text, json, yaml, header",
         SHOW_HELP.format("token"),
     ),
-    "token inspect": ("'inspect'", "daypass gate explain --token-file -"),
+    "token inspect": ("'inspect'", SHOW_HELP.format("token")),
     "token extra": ("'extra'", SHOW_HELP.format("token")),
     "token '\x1b[2J'": (r"'\x1b[2J'", SHOW_HELP.format("token")),
     "completion bsh": ("'bsh' is not one of bash, zsh, fish", "`bash`"),
@@ -93,7 +93,9 @@ def test_help_fits_the_terminal_and_leaves_examples_whole(
 ) -> None:
     def shown(columns: int) -> str:
         monkeypatch.setenv("COLUMNS", str(columns))
-        return help_text(path, COMMANDS).partition("\n\n")[2]  # without the usage
+        usage, _, rest = help_text(path, COMMANDS).partition("\n\n")
+        assert max(map(len, usage.splitlines())) <= columns
+        return rest
 
     wide, folded = shown(1000), shown(width)
     assert "".join(folded.split()) == "".join(wide.split())
