@@ -74,6 +74,15 @@ def add_identity(parser: ArgumentParser, summary: str = "the identity") -> None:
     parser.add_argument("name", metavar="NAME", help=summary)
 
 
+def add_deletion(parser: ArgumentParser) -> None:
+    """Add NAME, --dry-run, --yes, -o and the cluster: of commands that delete parts of it."""
+    add_identity(parser)
+    add_dry_run(parser)
+    add_yes(parser)
+    add_output(parser, "the format of the summary (default: text)")
+    add_cluster(parser)
+
+
 @contextmanager
 def open_identity(args: Namespace) -> Iterator[tuple[Cluster, IdentityName]]:
     """Connect to the cluster for one block, with the name of the identity in its namespace.

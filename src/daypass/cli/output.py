@@ -89,11 +89,14 @@ def table(
     return "".join(f"{line}\n" for line in (paint("bold", lines[0]), *lines[1:]))
 
 
-def confirm(question: str, otherwise: str | None = None) -> None:
+def confirm(args: Namespace, question: str, otherwise: str | None = None) -> None:
     """Return if the user answers yes. Raises DaypassError for any other answer.
 
-    Without a terminal it returns too, as kubectl does, or raises with the hint `otherwise`.
+    It returns with --yes, in a dry run, and without a terminal, as kubectl does; with a hint
+    `otherwise`, a terminal is needed.
     """
+    if args.yes or args.dry_run:
+        return
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         if otherwise is None:
             return

@@ -50,8 +50,7 @@ def run(args: Namespace) -> int:
         if not state.inventories:
             log(f"{cluster.connection.server}: nothing there was applied by daypass")
             return 0
-        if not (args.yes or args.dry_run):
-            confirm("remove it?", command("remove", "--yes"))
+        confirm(args, "remove it?", command("remove", "--yes"))
         with progress(args, "removing it") as status:
             done = remove_all(state, removals)
             if args.wait and not args.dry_run:

@@ -1,6 +1,6 @@
 """`daypass identity delete`: delete everything that was created for an identity."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
@@ -17,15 +17,7 @@ EPILOG = """examples:
 Only what daypass created is deleted: an adopted ServiceAccount stays. If it was interrupted, run it
 again. Exit code 3: the gate of the cluster could not be updated.
 """
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
-    options.add_identity(parser)
-    options.add_dry_run(parser)
-    options.add_yes(parser)
-    options.add_output(parser, "the format of the summary (default: text)")
-    options.add_cluster(parser)
+add_arguments = options.add_deletion
 
 
 def run(args: Namespace) -> int:
@@ -33,8 +25,7 @@ def run(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 
-        if not (args.yes or args.dry_run):
-            confirm(f"delete identity {name}, its tokens and its grants in every namespace?")
+        confirm(args, f"delete identity {name}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
             deleted = delete(cluster, name, warn=warn, show=status.show)
         is_published = publish_deleted(

@@ -1,6 +1,6 @@
 """`daypass identity revoke`: delete the long-lived tokens of an identity."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options
@@ -17,15 +17,7 @@ EPILOG = """examples:
 The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
 of it too, or the gate of the cluster could not be updated.
 """
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
-    options.add_identity(parser)
-    options.add_dry_run(parser)
-    options.add_yes(parser)
-    options.add_output(parser, "the format of the summary (default: text)")
-    options.add_cluster(parser)
+add_arguments = options.add_deletion
 
 
 def run(args: Namespace) -> int:
@@ -35,8 +27,7 @@ def run(args: Namespace) -> int:
         from daypass.identity.model import get_identity
 
         get_identity(cluster, name)
-        if not (args.yes or args.dry_run):
-            confirm(f"revoke all long-lived tokens of identity {name} now?")
+        confirm(args, f"revoke all long-lived tokens of identity {name} now?")
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
