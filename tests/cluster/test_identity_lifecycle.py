@@ -36,6 +36,7 @@ from support.clusters import admin_access, cluster_as
 from support.crashes import Crash, CrashingCluster
 from support.deadline import eventually
 from support.desk import Desk
+from support.ekf import git_init
 from support.lifecycle import GATE, accepts, exchange, make, own_secrets, renew, silent
 from support.messages import check, message_with, raises
 from support.up import Up
@@ -337,6 +338,18 @@ def test_a_fleet_is_rotated_with_a_summary(desk: Desk) -> None:
     assert "\r" not in words  # no progress without a terminal
     file = summary["bot-1"]["credentials"]
     assert desk.credentials(file).secret_name == summary["bot-1"]["secret"]
+
+
+def test_credentials_in_a_git_work_tree_are_warned_about(desk: Desk) -> None:
+    warning = "{} holds a token, and git does not ignore it"
+    _, err = desk.create()
+    assert warning.format("bot.json") not in err
+    git_init(desk.folder)
+    for _, err in (desk.create(), desk.identity("rotate")):
+        assert warning.format("bot.json") in err
+    all_at_once = ("--all", "-n", desk.namespace, "--credentials-out", "all")
+    _, err = desk.run("identity", "rotate", *all_at_once)
+    assert warning.format("all") in err
 
 
 def test_a_role_changed_by_another_manager_is_a_conflict(desk: Desk) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import DaypassError
 from daypass._core.text import mask_unprintable, printable
-from daypass.cli import write
+from daypass.cli import warn, write
 from daypass.cli.colour import paint, paint_lines
 
 if TYPE_CHECKING:
@@ -87,6 +89,18 @@ def table(
         start = [f"{cell:<{width}}  " for cell, width in zip(first, widths, strict=False)]
         lines.append("".join([*start, paint(painted.get(at, ""), last)]).rstrip())
     return "".join(f"{line}\n" for line in (paint("bold", lines[0]), *lines[1:]))
+
+
+def warn_of_git(path: str) -> None:
+    """Warn if git would add this file of credentials, or this folder of them."""
+    from daypass.deploy.git import exclude_file
+
+    if exclude := exclude_file(path):
+        warn(
+            f"{path} holds a token, and git does not ignore it",
+            f"exclude it: echo {quote(os.path.basename(path))} >> {quote(exclude)}\n"
+            "or write it to a folder outside the work tree: --credentials-out",
+        )
 
 
 def confirm(args: Namespace, question: str, otherwise: str | None = None) -> None:

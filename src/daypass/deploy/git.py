@@ -68,6 +68,28 @@ class Commit:
     has_remote: bool
 
 
+def exclude_file(path: str) -> str | None:
+    """Return the file to list a path in, so that git ignores it; None if git does not see it."""
+    folder, name = os.path.realpath(os.path.dirname(path)), os.path.basename(path)
+    tops = (each for each in (Path(folder), *Path(folder).parents) if (each / ".git").exists())
+    top = next(tops, None)
+    if top is None or not os.path.lexists(path):
+        return None
+    found = top / ".git" / "info" / "exclude"
+
+    def git(*words: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, check=False)
+
+    with contextlib.suppress(FileNotFoundError):  # without git
+        if git("check-ignore", "--", name).returncode == 0:
+            return None
+        if (top / ".git").is_file():  # a linked work tree, or a submodule
+            where = ["--path-format=absolute", "--git-path", "info/exclude"]
+            printed = git("rev-parse", *where).stdout
+            found = Path(os.fsdecode(printed.rstrip(b"\n")) or found)
+    return os.path.relpath(found)
+
+
 class Repository:
     """The git work tree that `folder` is in, or will be; `otherwise`: how to go on without git.
 

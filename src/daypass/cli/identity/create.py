@@ -12,7 +12,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options, warn, write
-from daypass.cli.output import did, write_objects
+from daypass.cli.output import did, warn_of_git, write_objects
 
 if TYPE_CHECKING:
     from daypass.identity.create import CreatedIdentity, IdentitySpec
@@ -94,6 +94,7 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         write(content.decode())
     else:
         write_file(path, content)
+        warn_of_git(path)
     _report(created, spec, path, embedded=embedded, show_exchange=args.show_exchange)
     return 0
 

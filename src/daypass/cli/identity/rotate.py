@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, write
-from daypass.cli.output import did, write_result
+from daypass.cli.output import did, warn_of_git, write_result
 from daypass.cli.progress import progress
 from daypass.cli.publish_revocation import publish_deleted
 
@@ -115,6 +115,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     if path != "-":
         written = did(args.dry_run, "write", "wrote")
         log(f"{written} {path} (mode 0600)", "hand it over, then delete it")
+        warn_of_git(path)
     write_result(args, _document(args, rotated, path))
     return 0 if is_published else 3
 
@@ -135,6 +136,7 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
             status.show(f"rotated {len(outcomes)} of {len(targets)}")
     outcomes.sort(key=lambda outcome: outcome.name)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
+    warn_of_git(folder)
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
     is_published = publish_deleted(cluster, revoked)
     lines = [f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes]
