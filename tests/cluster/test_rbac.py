@@ -13,11 +13,14 @@ from tools.docs.pages import ROOT
 from cluster.test_rbac_apply import CASES as DEPLOYING
 from daypass._core import labels
 from daypass.cli import main
+from daypass.identity.model import RBAC_GROUP
 from daypass.kube.resources import (
     CONFIG_MAPS,
+    ROLES,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
+from daypass.render.objects import GATE_WATCH
 from support.clerks import kubeconfig_with
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -159,6 +162,31 @@ def test_a_command_works_with_its_rules_and_reports_a_missing_one(
         "gate": ["daypass", "istio-system"],
     }
     assert_rights(desk, command, omitted, CASES[command], places)
+
+
+@pytest.mark.parametrize("command", ["identity create", "identity federate"])
+def test_a_user_who_may_not_list_namespaces_lets_the_gate_watch_by_naming_its_config(
+    desk: Desk, plane: ControlPlane, command: str
+) -> None:
+    (desk.folder / "gate.yaml").write_text(CONFIG)
+    rules = grants(rights(command), {"namespace": [desk.namespace]})
+    without_list = [
+        (place, [{**rule, "verbs": [verb for verb in rule["verbs"] if place or verb != "list"]}
+                 for rule in found])
+        for place, found in rules
+    ]  # fmt: skip
+    look = {"apiGroups": [RBAC_GROUP], "resources": ["rolebindings"], "verbs": ["get"]}
+    file = kubeconfig_with(plane, desk.folder, [*without_list, (desk.namespace, [look])])
+
+    def create(*words: str) -> str:
+        line = CASES[command].lines[0].format(namespace=desk.namespace).split()
+        return desk.run(*line, "--kubeconfig", str(file), *words)[1]
+
+    assert "may not list Namespaces" in create()
+    assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is None
+    assert "may not list Namespaces" not in create("--config", "gate.yaml")
+    assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is not None
+    assert "may not list Namespaces" not in create()
 
 
 @pytest.mark.parametrize("omitted", [None, *range(len(rights("up")))])

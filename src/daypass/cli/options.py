@@ -275,6 +275,12 @@ class DoorOptions:
         if self.config is not None and args.domain is not None:
             find_domain(self._options, self.config, None)
 
+    @property
+    def watcher_namespace(self) -> str | None:
+        """Where the gate's watcher runs, if the config has a gate in a cluster."""
+        config = self.config
+        return config.door.namespace if config and config.has_gate_in_cluster else None
+
     def settings(
         self, account: Account | None, cluster: Cluster | None = None
     ) -> CredentialsSettings:

@@ -266,6 +266,11 @@ class Config(Section):
     """One machine: what `daypass up` does."""
 
     @property
+    def has_gate_in_cluster(self) -> bool:
+        """Whether there is a gate, and not one on one machine."""
+        return self.gate is not None and self.gate.engine != "envoy"
+
+    @property
     def longest_lifetime_seconds(self) -> int:
         """The longest lifetime of a token that the gate accepts."""
         if self.policy is None:

@@ -55,8 +55,7 @@ class ClusterState:
 
     def facts(self, config: Config) -> ClusterFacts:
         """Return the facts that rendering needs; the issuer is requested if needed."""
-        in_cluster = config.gate is not None and config.gate.engine != "envoy"
-        to_ask = in_cluster and config.cluster.issuer is None
+        to_ask = config.has_gate_in_cluster and config.cluster.issuer is None
         issuer = issuer_of(self.cluster) if to_ask else ""
         return read_facts(config, self.cluster.kinds().names, issuer)
 

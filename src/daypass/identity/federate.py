@@ -38,12 +38,16 @@ from daypass.render.authentication_config import TrustedIssuer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
-    """An identity, the issuer's users, and where a client finds its own token (`source`)."""
+    """An identity, the issuer's users, and where a client finds its own token (`source`).
+
+    `watcher_namespace`: where the gate's watcher runs, if the config names it.
+    """
 
     name: IdentityName
     credentials: CredentialsSettings
     trusted: TrustedIssuer
     source: Mapping[str, Any]
+    watcher_namespace: str | None = None
 
     def file_content(self) -> bytes:
         """Return the credentials file, which holds no secret."""
@@ -92,7 +96,8 @@ def federate(
     refuse_foreign(account, adopt=adopt)
     documents = federated_objects(federation, account)
     dry_run(cluster, documents)
-    prepare_namespace(cluster, federation.name.namespace, warn)
+    name, watcher = federation.name, federation.watcher_namespace
+    prepare_namespace(cluster, name.namespace, warn, watcher_namespace=watcher)
     for document in () if cluster.dry_run else documents:
         cluster.apply(document)
 

@@ -132,7 +132,13 @@ def _grant_watch(
     try:
         found = [watcher_namespace] if watcher_namespace else gate_namespaces(cluster)
     except ForbiddenError:
-        return  # enforce_policy warns a user who may not read namespaces
+        if not (cluster.is_embedded() or _may_be_watched(cluster, namespace)):
+            warn(
+                f"you may not list Namespaces: whether a gate has to watch {namespace} is unknown",
+                "if the cluster has a gate, it refuses all tokens of this namespace until it may"
+                " watch it:\nrun this again with --config FILE, the daypass.yaml of the gate",
+            )
+        return
     for each in found:
         try:
             for document in namespace_rights(namespace, each):
@@ -142,6 +148,13 @@ def _grant_watch(
                 raise  # else the RoleBinding's Role, which a dry run has not created
         except ForbiddenError as error:
             warn(f"the gate may not watch {namespace}, and will accept no token of it", error.hint)
+
+
+def _may_be_watched(cluster: Cluster, namespace: str) -> bool:
+    try:
+        return cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is not None
+    except ForbiddenError:
+        return False
 
 
 def _revoke_watch(cluster: Cluster, deleted: IdentityName, warn: Warn) -> bool:

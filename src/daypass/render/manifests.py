@@ -109,7 +109,7 @@ def _base(config: Config, facts: ClusterFacts, domains: list[PublishedDomain]) -
     direct = next((domain for domain in domains if domain.domain.direct), None)
     if direct is not None:
         objects += api_server_authority(direct)
-    if behind_door or _has_gate(config):
+    if behind_door or config.has_gate_in_cluster:
         objects.append(_namespace(config))
     if not behind_door:
         return objects
@@ -140,13 +140,9 @@ def _verify_namespace(config: Config, domains: list[PublishedDomain]) -> None:
 def _namespace(config: Config) -> Object:
     namespace = new_object("v1", "Namespace", config.door.namespace)
     namespace["metadata"]["labels"].update(_POD_SECURITY)
-    if _has_gate(config):
+    if config.has_gate_in_cluster:
         namespace["metadata"]["labels"][labels.GATE] = "true"
     return namespace
-
-
-def _has_gate(config: Config) -> bool:
-    return config.gate is not None and config.gate.engine != "envoy"
 
 
 def file_names(objects: list[Object]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daypass._core import labels
 from daypass.identity.delete import delete
-from daypass.identity.namespaces import enforce_policy
+from daypass.identity.namespaces import enforce_policy, prepare_namespace
 from daypass.kube.resources import NAMESPACES
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, Warnings, make
@@ -36,6 +36,16 @@ def test_without_permission_to_label_a_namespace_the_command_is_named(
     (warning,) = warnings
     assert "kubectl label namespace team daypass.dev/policy=enforced" in warning
     check(warning, reason="warning")
+
+
+def test_a_user_who_may_not_list_namespaces_is_asked_for_the_config_of_the_gate(
+    world: EmbeddedCluster,
+) -> None:
+    warnings = Warnings()
+    prepare_namespace(world.as_holder_of(make(world.cluster).token), "team", warnings)
+    first, *_ = warnings
+    assert "--config FILE" in first
+    check(first, reason="warning")
 
 
 def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(

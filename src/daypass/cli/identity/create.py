@@ -148,14 +148,12 @@ def _spec(
     from daypass.identity.model import time_in
 
     clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-    config = door.config
-    is_gate_in_cluster = config is not None and config.gate and config.gate.engine != "envoy"
     return IdentitySpec(
         name=name,
         credentials=door.settings(account, cluster),
         deadline=time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None,
         adopt=args.adopt,
-        watcher_namespace=config.door.namespace if config and is_gate_in_cluster else None,
+        watcher_namespace=door.watcher_namespace,
     )
 
 

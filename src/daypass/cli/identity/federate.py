@@ -80,7 +80,7 @@ def run(args: Namespace) -> int:
         refuse_other_file(args.credentials_out, name)
         account = find_account(cluster, name)
         settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
-        federation = _federation(args, name, settings, authority)
+        federation = _federation(args, name, settings, authority, door.watcher_namespace)
         authentication = authentication_configuration(federation.trusted, existing)
         federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     if not args.dry_run:
@@ -96,7 +96,11 @@ def run(args: Namespace) -> int:
 
 
 def _federation(
-    args: Namespace, name: IdentityName, settings: CredentialsSettings, authority: str | None
+    args: Namespace,
+    name: IdentityName,
+    settings: CredentialsSettings,
+    authority: str | None,
+    watcher_namespace: str | None,
 ) -> Federation:
     from daypass.identity.federate import Federation, parse_source
     from daypass.render.authentication_config import TrustedIssuer
@@ -105,8 +109,10 @@ def _federation(
     trusted = TrustedIssuer(
         url=args.issuer, audience=audience, subjects=tuple(args.subject), authority=authority
     )
-    source = parse_source(args.source, audience)
-    return Federation(name=name, credentials=settings, trusted=trusted, source=source)
+    return Federation(
+        name=name, credentials=settings, trusted=trusted,
+        source=parse_source(args.source, audience), watcher_namespace=watcher_namespace,
+    )  # fmt: skip
 
 
 def _limit_lifetime(
