@@ -91,6 +91,9 @@ def pytest_runtest_makereport(
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test begins."""
+    from support import closing_tls
+
+    closing_tls.install()
     if config.getoption("hypothesis_profile", None) != "fuzz":
         with suppress(ModuleNotFoundError):
             _leave_out_constants()
