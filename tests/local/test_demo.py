@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Demo:
     ) -> None:
         self.runtime = runtime_folder(folder)
         self.seen: list[int] = []
+        self.processor_seconds = 0.0
         self._output, self._errors = folder / "stdout", folder / "stderr"
         with self._output.open("w") as stdout, self._errors.open("w") as stderr:
             self.process = subprocess.Popen(
@@ -99,6 +101,12 @@ def running_demo(
             demo.end()
 
 
+def processor_seconds() -> float:
+    """What the programs have used that this process has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
@@ -125,10 +133,12 @@ def assert_success(demo: Demo) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A demo that has ended."""
+    before = processor_seconds()
     with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
         demo.wait_for(SECOND_STEP)
         demo.seen = demo.children()
         assert_success(demo)
+    demo.processor_seconds = processor_seconds() - before
     return demo
 
 
@@ -140,17 +150,9 @@ def test_every_step_succeeds_and_no_whole_token_or_colour_is_shown(finished: Dem
     assert "\x1b" not in finished.stdout
 
 
-def test_the_first_token_is_issued_within_ten_seconds(finished: Demo, tmp_path: Path) -> None:
-    def is_there(demo: Demo) -> bool:
-        (seconds,) = re.findall(r"^     [^ ].* ([\d.]+) s\b", demo.stdout, re.M)
-        return float(seconds) < 10
-
-    def is_there_in_another() -> bool:
-        with running_demo(tmp_path, "--once") as demo:
-            assert_success(demo)
-            return is_there(demo)
-
-    assert is_there(finished) or eventually("a machine that is less busy", is_there_in_another)
+def test_a_demo_takes_a_few_seconds_of_a_processor(finished: Demo) -> None:
+    """How long a person waits for it depends on what else the machine does."""
+    assert 0 < finished.processor_seconds < 10
 
 
 def test_after_the_demo_no_process_port_or_file_is_left(finished: Demo) -> None:
