@@ -6,7 +6,7 @@ import asyncio
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from daypass.config import Address
@@ -53,7 +53,7 @@ class Holding:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
+        starting = asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=4096)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(20)
 
     @property
@@ -77,21 +77,23 @@ class Holding:
         self._thread.join()
         self._loop.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        try:
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+        task.add_done_callback(ended)  # also runs if the task is cancelled before it has begun
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n"):
                 self.waiting += 1
                 self._waiters.append(writer)
                 if not self._is_held:
                     self._answer_all()
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     def _answer_all(self) -> None:
         while self._waiters:
@@ -99,7 +101,10 @@ class Holding:
             self.waiting -= 1
 
     async def _stop(self) -> None:
+        # A closed server would forget what it has accepted and not yet handed over.
+        self._loop.remove_reader(self._server.sockets[0])
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.sleep(0)
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)

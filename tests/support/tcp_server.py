@@ -22,6 +22,7 @@ class TcpServer:
         self.port = int(self._listener.getsockname()[1])
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._has_ended = False
         self._threads: list[threading.Thread] = []
 
     def serve(self, connection: socket.socket) -> None:
@@ -42,6 +43,8 @@ class TcpServer:
         hang_up(self._listener)
         self._threads[0].join()
         self._listener.close()
+        with self._lock:
+            self._has_ended = True
         self.drop_connections()
         for thread in self._threads:
             thread.join()
@@ -68,6 +71,8 @@ class TcpServer:
                     connection, server_side=True, do_handshake_on_connect=False
                 )
             with self._lock:
+                if self._has_ended:  # nobody would drop it
+                    raise ConnectionAbortedError
                 self._open.add(connection)
             if isinstance(connection, ssl.SSLSocket):
                 connection.do_handshake()
