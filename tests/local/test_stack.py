@@ -63,7 +63,7 @@ def asking_on_an_open_connection(stack: LocalStack, token: Secret) -> Iterator[l
         yield codes
     finally:
         ended.set()
-        thread.join(10)
+        thread.join()
 
 
 def test_a_stack_that_cannot_be_started_leaves_nothing(

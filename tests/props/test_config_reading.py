@@ -11,7 +11,7 @@ from daypass.config import Config, ConfigError, parse
 from daypass.config.errors import LIMIT_SHOWN
 from unit.config.texts import DESIGN, MINIMAL
 
-BOUND_SECONDS = 2.0
+BOUND_SECONDS = 5.0
 
 # fmt: off
 tokens = st.sampled_from([

@@ -72,9 +72,9 @@ class Terminal:
 
     def wait(self) -> int:
         """Return the exit code, once everything is read."""
-        code = self.process.wait(60)
+        code = self.process.wait(120)
         for reader in self._readers:
-            reader.join(10)
+            reader.join(60)
         return code
 
     def close(self) -> None:

@@ -110,7 +110,7 @@ class Up:
         def said() -> bool:
             ended = self.process.poll()
             if ended is not None:
-                self._listener.join(10)
+                self._listener.join(60)
             if ended is not None and words not in self.words:
                 raise RuntimeError(f"it has ended with {ended}:\n{self.words}")
             return words in self.words
@@ -132,8 +132,8 @@ class Up:
 
     def wait(self) -> int:
         """Wait for the end; its exit code."""
-        code = self.process.wait(30)
-        self._listener.join(10)
+        code = self.process.wait(120)
+        self._listener.join(60)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()

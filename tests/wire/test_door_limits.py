@@ -153,13 +153,13 @@ IN_DROPS = {
 
 
 def test_a_connection_without_a_handshake_ends(impatient: Stage) -> None:
-    with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=60) as plain:
         assert plain.recv(1) == b""
 
 
 def test_a_handshake_in_drops_ends(impatient: Stage) -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500
-    with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=60) as plain:
         assert b"HTTP" not in drip(plain, hello)
 
 

@@ -255,7 +255,7 @@ def test_a_door_on_ipv6_takes_token_requests(tmp_path: Path) -> None:
 
 
 def plain_to(door: Door) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", door.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", door.port), timeout=60)
 
 
 def unverified() -> ssl.SSLContext:

@@ -57,7 +57,7 @@ def door(
 
 
 def probe(door: RenderedDoor, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", door.envoy.port("probe"), timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", door.envoy.port("probe"), timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

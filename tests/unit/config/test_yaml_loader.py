@@ -7,7 +7,7 @@ import pytest
 from daypass.config.yaml_loader import LIMIT_CHARACTERS, LIMIT_DEPTH, LIMIT_NODES
 from unit.config.texts import DESIGN, MINIMAL, Refused, problems, read, refusal, refused, refuses
 
-BOUND_SECONDS = 1.0
+BOUND_SECONDS = 3.0
 TOO_LONG = "x" * (LIMIT_CHARACTERS + 1)
 
 

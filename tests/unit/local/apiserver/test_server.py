@@ -23,7 +23,7 @@ from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
 from support.deadline import eventually
 from unit.local.apiserver.world import TEAM, config_map
 
-SOON_SECONDS = 10.0
+SOON_SECONDS = 60.0
 """Far less than a watch lasts, and more than a busy machine may take."""
 
 
