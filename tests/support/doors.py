@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from daypass._core.reasons import REASON_HEADER
 from daypass.config import Address
@@ -51,9 +52,14 @@ class Door:
     def stat(self, name: str) -> int:
         return int(self.envoy.stats(f"^{name}$").get(name, 0))
 
-    def log(self) -> list[dict[str, object]]:
-        lines = (self.folder / "envoy.log").read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+    def log(self) -> list[dict[str, Any]]:
+        return access_log(self.folder)
+
+
+def access_log(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of it so far: Envoy may write a line in two parts."""
+    *whole, _ = (folder / "envoy.log").read_text().split("\n")
+    return [json.loads(line) for line in whole if line.startswith("{")]
 
 
 def upstream_at(

@@ -11,6 +11,7 @@ import pytest
 from daypass.gate.signing_keys import is_signed
 from support.authorizers import reviewed_gate
 from support.deadline import eventually
+from support.doors import access_log
 from support.fake_reviews import fake_reviews
 from support.gates import RunningGate, running_gate
 from support.tokens import Signer, good_claims
@@ -57,9 +58,7 @@ def test_it_is_the_peers_whatever_the_client_claims(gate: RunningGate) -> None:
         assert "203.0.113.9" not in json.dumps(seen), claimed
 
     def logged() -> list[str] | None:
-        lines = (gate.folder / "envoy.log").read_text().splitlines()
-        entries = [json.loads(line) for line in lines if line.startswith("{")]
-        clients = [entry["client"] for entry in entries if entry["code"] == 200]
+        clients = [entry["client"] for entry in access_log(gate.folder) if entry["code"] == 200]
         return clients if len(clients) >= len(CLAIMED) else None
 
     assert set(eventually("all are logged", logged, seconds=60)) == {"127.0.0.1"}
