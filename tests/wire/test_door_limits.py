@@ -76,7 +76,7 @@ def test_sources_do_not_pay_for_one_another(tmp_path: Path) -> None:
 
 def test_all_sources_together_have_a_rate_too(tmp_path: Path) -> None:
     with running_stage(tmp_path, change=limited(5, 10, hops=1)) as stage:
-        sources = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(60)]
+        sources = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(250)]
         started = SYSTEM_CLOCK.monotonic()
         answers = stage.send_each(sources)
         refilled = int((SYSTEM_CLOCK.monotonic() - started) * 10) + 1
