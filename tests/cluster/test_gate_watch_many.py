@@ -29,7 +29,7 @@ from support.watching import (
 )
 
 CONFIG = watched_config(closeAfter="10m")
-OLD, NEW = 4000, 100
+OLD, NEW = 10_000, 100
 CREATORS = 4
 JSON = {"Content-Type": "application/json"}
 BATCH = "batch"
@@ -37,11 +37,12 @@ BATCH = "batch"
 
 
 @pytest.mark.timeout(900)
-def test_thousands_of_deletions_with_a_relist_among_them_lose_nothing(tmp_path: Path) -> None:
+def test_ten_thousand_deletions_with_a_relist_among_them_lose_nothing(tmp_path: Path) -> None:
     """A fleet's rotation: all old Secrets go, the API server ends in the midst of it and forgets
     what was watched, and goes on deleting before anybody has looked again.
     """
-    with ControlPlane.start(tmp_path / "plane") as plane:
+    flags = ["--delete-collection-workers=8"]
+    with ControlPlane.start(tmp_path / "plane", extra_apiserver_args=flags) as plane:
         prepare(plane, CONFIG)
         bot = plane.make_identity(identity_namespace(plane))
         old = make_secrets(plane, bot, OLD, "old")
