@@ -14,6 +14,8 @@ from tools.actionlint.build import actionlint
 from tools.bootstrap import ROOT
 from tools.docs.pages import all_pages
 
+from support.doc_data import documents_in
+
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTION, COMPONENT = ROOT / "action.yml", ROOT / "templates" / "daypass.yml"
@@ -92,24 +94,25 @@ def test_each_job_has_just_its_own_permissions_and_no_stored_secret(file: Path) 
 
 def test_the_workflows_in_the_docs_are_valid(tmp_path: Path) -> None:
     (page,) = [it for it in all_pages() if it.path.name == "ci-without-secrets.md"]
-    (github,) = [it.code for it in page.blocks if "uses: OWNER/daypass@" in it.code]
+    uses = [it for it in page.blocks if "uses: OWNER/daypass@" in it.code]
+    workflows = [document for block in uses for document in documents_in(block)]
     (gitlab,) = [it.code for it in page.blocks if "/OWNER/daypass/daypass@" in it.code]
-    (tmp_path / "github.yml").write_text(github.replace("OWNER/daypass@COMMIT", "o/daypass@main"))
-    assert run(actionlint(), tmp_path / "github.yml") == (0, "")
+    for workflow in workflows:
+        workflow["on"] = workflow.pop(True)  # YAML 1.1 takes the key `on` for true
+        text = yaml.safe_dump(workflow).replace("OWNER/daypass@COMMIT", "o/daypass@main")
+        (tmp_path / "github.yml").write_text(text)
+        assert run(actionlint(), tmp_path / "github.yml") == (0, "")
     (tmp_path / "gitlab.yml").write_text(gitlab)
     check_schema("vendor.gitlab-ci", tmp_path / "gitlab.yml")
     declared = yaml.safe_load(ACTION.read_text())["inputs"]
-    given = [it["with"] for it in _steps(github) if "daypass" in it.get("uses", "")]
+    steps = [step for it in workflows for job in it["jobs"].values() for step in job["steps"]]
+    given = [step["with"] for step in steps if "daypass" in step.get("uses", "")]
+    assert len(given) == len(uses) == 2
     assert [it for it in given if not it.keys() <= declared.keys()] == []
     (component,) = yaml.safe_load(gitlab)["include"]
     inputs = yaml.safe_load(COMPONENT.read_text().partition("\n---\n")[0])["spec"]["inputs"]
     required = {name for name, it in inputs.items() if "default" not in it}
     assert required <= component["inputs"].keys() <= inputs.keys()
-
-
-def _steps(workflow: str) -> list[dict[str, Any]]:
-    jobs = yaml.safe_load(workflow)["jobs"].values()
-    return [step for job in jobs for step in job["steps"]]
 
 
 WRITES = {
