@@ -75,7 +75,7 @@ def add_identity(parser: ArgumentParser, summary: str = "the identity") -> None:
 
 
 def add_deletion(parser: ArgumentParser) -> None:
-    """Add NAME, --dry-run, --yes, -o and the cluster: of commands that delete parts of it."""
+    """Add what `identity delete` and `identity revoke` take."""
     add_identity(parser)
     add_dry_run(parser)
     add_yes(parser)
