@@ -123,11 +123,14 @@ def everything(cluster: Cluster) -> Everything:
             what=f"list {resource.plural}",
         )
         found: Everything = {}
-        version = "generation" if resource.kind in _WITH_LATE_STATUS else "resourceVersion"
+        late = ("generation", "labels", "annotations")
+        version = late if resource.kind in _WITH_LATE_STATUS else ("resourceVersion",)
         for document in answer["items"] or ():
             metadata = document["metadata"]
             key = f"{resource.api_version} {resource.kind}", metadata.get("namespace", "")
-            found[*key, metadata["name"]] = metadata["uid"], str(metadata[version])
+            found[*key, metadata["name"]] = (
+                metadata["uid"], str([metadata.get(each) for each in version])
+            )  # fmt: skip
         return found
 
     whole: Everything = {}
