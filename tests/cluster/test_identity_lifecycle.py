@@ -29,15 +29,33 @@ from daypass.identity.model import (
 )
 from daypass.identity.reap import reap, reaper_objects
 from daypass.identity.tokens import live_secrets, token_secrets, wait_for_token
+from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
-from daypass.kube.resources import CLUSTER_ROLES, NAMESPACES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS
+from daypass.kube.resources import (
+    CLUSTER_ROLES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+)
 from support import identities
 from support.clusters import admin_access, cluster_as
 from support.crashes import Crash, CrashingCluster
 from support.deadline import eventually
 from support.desk import Desk
 from support.ekf import git_init
-from support.lifecycle import GATE, accepts, exchange, make, own_secrets, renew, silent
+from support.lifecycle import (
+    DISGUISES,
+    GATE,
+    accepts,
+    disguise,
+    exchange,
+    make,
+    own_secrets,
+    renew,
+    silent,
+)
 from support.messages import check, message_with, raises
 from support.up import Up
 
@@ -162,6 +180,50 @@ def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(desk
     desk.identity("create")
     assert accepts(desk.cluster, desk.credentials().token().value, GATE)
     assert not accepts(desk.cluster, long_lived)
+
+
+@pytest.fixture
+def tenant(desk: Desk) -> Iterator[Cluster]:
+    """A user with Kubernetes's role `edit` in the namespace of the identity."""
+    user = desk.plane.make_identity(name="tenant")
+    until, home = {"verb": "patch", "resource": "secrets"}, user.namespace
+    identities.bind(desk.plane.admin, desk.namespace, "tenant", role="edit", home=home, until=until)
+    with closing(cluster_as(desk.plane, user.token)) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("kind", DISGUISES)
+@pytest.mark.parametrize(
+    "command", ["revoke", "rotate --overlap 0 --force", "delete"], ids=lambda command: command[:6]
+)
+def test_a_tenant_cannot_keep_a_token_by_disguising_its_secret(
+    desk: Desk, tenant: Cluster, kind: str, command: str
+) -> None:
+    desk.create()
+    long_lived, (secret,) = desk.token(), own_secrets(desk.cluster, desk.bot)
+    disguise(tenant, kind, desk.bot, secret.name)
+    (shown,) = json.loads(desk.run("identity", "list", "-n", desk.namespace, "-o", "json")[0])[
+        "identities"
+    ]
+    assert (shown["name"], shown["exists"]) == ("bot", True)
+    assert [(each["live"], each["daypass"]) for each in shown["tokens"]] == [(True, True)]
+    verb, *words = command.split()
+    desk.identity(verb, *words)
+    ends("the long-lived token", lambda: not accepts(desk.cluster, long_lived))
+
+
+def test_a_token_whose_secret_names_another_account_is_revoked(desk: Desk, tenant: Cluster) -> None:
+    desk.create()
+    uid = identities.ensure_service_account(desk.plane.admin, desk.namespace, "other")
+    long_lived, (secret,) = desk.token(), own_secrets(desk.cluster, desk.bot)
+    annotations = {
+        "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": uid,
+    }  # fmt: skip
+    change = {"metadata": {"annotations": annotations}}
+    tenant.patch(SECRETS, secret.name, change, desk.namespace)
+    assert accepts(desk.cluster, long_lived)
+    desk.identity("revoke")
+    ends("the long-lived token", lambda: not accepts(desk.cluster, long_lived))
 
 
 def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:

@@ -144,7 +144,7 @@ def test_problems_are_named_and_a_check_exits_with_3(desk: Desk, alice: str) -> 
     (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=labels.SELECTOR)
     cluster.delete(ROLE_BINDINGS, name_of(binding), bob)
     identities.bind(admin, desk.namespace, "bot", role="edit")
-    foreign = identities.make_token_secret(admin, desk.namespace, "bot")
+    foreign = identities.make_token_secret(admin, desk.namespace, "bot", name="by-hand")
     change = {"secrets": [{"name": name_of(foreign)}]}
     cluster.patch(SERVICE_ACCOUNTS, "bot", change, desk.namespace)
     unlabel = {"metadata": {"labels": {labels.POLICY: None}}}
@@ -183,9 +183,11 @@ def test_orphaned_grants_are_listed_until_they_are_removed(desk: Desk, alice: st
 @pytest.fixture
 def reader(desk: Desk) -> Identity:
     """A ServiceAccount with the role `admin` in the namespace of the identity."""
-    made = desk.plane.make_identity(desk.namespace, "reader", authorize=False)
-    until = {"verb": "list", "resource": "secrets"}
-    identities.bind(desk.plane.admin, desk.namespace, "reader", role="admin", until=until)
+    made = desk.plane.make_identity(name="reader", authorize=False)
+    until, home = {"verb": "list", "resource": "secrets"}, made.namespace
+    identities.bind(
+        desk.plane.admin, desk.namespace, "reader", role="admin", home=home, until=until
+    )
     return made
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from daypass._core import labels
 from daypass._core.secret import Secret
 from daypass.identity.create import CreatedIdentity, IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
@@ -22,13 +23,30 @@ from daypass.identity.rotate import Rotation, rotate
 from daypass.identity.tokens import TokenSecret, token_secrets
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
-from daypass.kube.resources import SERVICE_ACCOUNTS
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, Resource
 
 GATE = "gate.example.com"
 SETTINGS = CredentialsSettings(
     door="https://ekf.example.com/kubernetes", audience=GATE, lifetime_seconds=3600
 )
 BOT = IdentityName(namespace="team", name="bot")
+
+
+DISGUISES: dict[str, tuple[Resource, dict[str, Any]]] = {
+    "Secret without label": (SECRETS, {"labels": {labels.MANAGED_BY: None}}),
+    "Secret of another manager": (SECRETS, {"labels": {labels.MANAGED_BY: "argocd"}}),
+    "Secret without annotation": (SECRETS, {"annotations": {labels.IDENTITY: None}}),
+    "Secret of another identity": (SECRETS, {"annotations": {labels.IDENTITY: "team/other"}}),
+    "account without label": (SERVICE_ACCOUNTS, {"labels": {labels.MANAGED_BY: None}}),
+    "account without annotation": (SERVICE_ACCOUNTS, {"annotations": {labels.IDENTITY: None}}),
+}
+"""What a user with Kubernetes's role `edit` can change of an identity; its token works on."""
+
+
+def disguise(cluster: Cluster, kind: str, name: IdentityName, secret_name: str) -> None:
+    resource, metadata = DISGUISES[kind]
+    changed = secret_name if resource is SECRETS else name.name
+    cluster.patch(resource, changed, {"metadata": metadata}, name.namespace)
 
 
 def silent(fact: str, hint: str = "") -> None:

@@ -32,7 +32,7 @@ from daypass.identity.model import (
     role_name,
 )
 from daypass.identity.namespaces import release_namespace
-from daypass.identity.tokens import token_secrets
+from daypass.identity.tokens import TokenSecret, our_token_secrets, token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -101,6 +101,14 @@ class OwnedObject:
     def display(self) -> str:
         """The object as it is shown to users: `rolebindings/x in team`."""
         return self.resource.named(self.namespace, self.name)
+
+    @classmethod
+    def secret(cls, secret: TokenSecret) -> OwnedObject:
+        """Return a token Secret as part of its identity."""
+        return cls(
+            resource=SECRETS, namespace=secret.account.namespace, name=secret.name, uid=secret.uid,
+            owner=secret.account.key,
+        )  # fmt: skip
 
     def remove(self, cluster: Cluster) -> bool:
         """Delete this object, and no later one of its name; return False if it is gone."""
@@ -186,11 +194,8 @@ def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> l
 
     Grants are listed in all namespaces or, if that is forbidden, in this one.
     """
-    found: list[OwnedObject] = []
-    for resource in (SECRETS, ROLES):
-        found += _read(resource, cluster.list(
-            resource, namespace, labels=labels.SELECTOR, metadata_only=True
-        ))  # fmt: skip
+    roles = cluster.list(ROLES, namespace, labels=labels.SELECTOR, metadata_only=True)
+    found = [*map(OwnedObject.secret, our_token_secrets(cluster, namespace)), *_read(ROLES, roles)]
     for resource in _GRANTS:
         found += _read(resource, _list_grants(cluster, resource, namespace, warn))
     return sorted(found, key=_step)

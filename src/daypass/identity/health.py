@@ -114,6 +114,10 @@ def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
     if record.account is None and left:
         remove = command("identity", "delete", record.name.name, "-n", record.name.namespace)
         yield _problem("orphan", f"its ServiceAccount was deleted, but not {left}: {remove}")
+    if record.account is not None and not record.account.is_ours:
+        adopt = command("identity", "create", record.name.name, "-n", record.name.namespace)
+        text = f"its ServiceAccount has lost daypass's label or annotation: {adopt} --adopt"
+        yield _problem("unmarked", text)
     for role in record.roles:
         if role.has_policy is False:
             text = f"{role.display} has no AuthorizationPolicy: authorize it again"

@@ -49,10 +49,10 @@ EVERYWHERE = "*"
 class ClusterObjects:
     """The objects of the API server; None for a kind that can't be listed.
 
-    `accounts`, `roles`: those with daypass's label. `secrets`: the metadata of all that hold
-    tokens. `policies`: daypass's AuthorizationPolicies, None without Istio. `gates`: the namespaces
-    of gates. `policy_bindings`: the binding of the admission policy, None at the embedded API
-    server, which enforces none.
+    `accounts`: all ServiceAccounts. `roles`: those with daypass's label. `secrets`: the metadata of
+    all that hold tokens. `policies`: daypass's AuthorizationPolicies, None without Istio. `gates`:
+    the namespaces of gates. `policy_bindings`: the binding of the admission policy, None at the
+    embedded API server, which enforces none.
     """
 
     accounts: Sequence[Object]
@@ -85,9 +85,7 @@ def list_queries(namespace: str | None) -> dict[str, ListQuery]:
     ours = labels.SELECTOR
     only = f"metadata.name={namespace}" if namespace else None
     return {
-        "accounts": ListQuery(
-            resource=SERVICE_ACCOUNTS, namespace=namespace, labels=ours, required=True
-        ),
+        "accounts": ListQuery(resource=SERVICE_ACCOUNTS, namespace=namespace, required=True),
         "bindings": ListQuery(resource=ROLE_BINDINGS, required=True),
         "secrets": ListQuery(
             resource=SECRETS, namespace=namespace, fields=TOKEN_SECRETS, metadata_only=True
@@ -260,17 +258,9 @@ class IdentityRecord:
 
 def identity_records(objects: ClusterObjects, namespace: str | None = None) -> list[IdentityRecord]:
     """Return the identities of a namespace or (None) of all, and the remains of deleted ones."""
-    records = {}
-    for document in objects.accounts:
-        account = Account.read(document)
-        if account.is_ours:
-            listed = tuple(str(each.get("name")) for each in document.get("secrets") or ())
-            records[account.name.key] = IdentityRecord(
-                name=account.name,
-                account=account,
-                created=document["metadata"].get("creationTimestamp") or "",
-                listed_secrets=listed,
-            )
+    accounts = [Account.read(document) for document in objects.accounts]
+    names = {account.name for account in accounts}
+    records = {each.name.key: IdentityRecord(name=each.name) for each in accounts if each.is_ours}
     for documents in (objects.roles, objects.bindings, objects.policies):
         for document in documents or ():
             owner = IdentityName.parse_key(owner_of(document) or "")
@@ -278,8 +268,17 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
     for document in objects.secrets or ():
         token = _read_token(document)
-        if record := records.get(token.secret.account.key):
+        name = token.secret.account
+        if token.secret.is_ours and name in names:
+            records.setdefault(name.key, IdentityRecord(name=name))
+        if record := records.get(name.key):
             record.tokens.append(token)
+    for account, document in zip(accounts, objects.accounts, strict=True):
+        if record := records.get(account.name.key):
+            record.account = account
+            record.created = document["metadata"].get("creationTimestamp") or ""
+            listed = document.get("secrets") or ()
+            record.listed_secrets = tuple(str(each.get("name")) for each in listed)
     _add_roles(objects, records)
     return sorted(records.values(), key=lambda record: record.name)
 

@@ -227,12 +227,16 @@ def list_identities(cluster: Cluster, namespace: str | None) -> list[Account]:
     return [account for account in map(Account.read, found) if account.is_ours]
 
 
-def get_identity(cluster: Cluster, name: IdentityName) -> Account:
-    """Return the identity of that name. Raises IdentityNotFoundError, ForeignAccountError."""
+def get_identity(cluster: Cluster, name: IdentityName, *, has_tokens: bool = False) -> Account:
+    """Return the identity of that name. Raises IdentityNotFoundError, ForeignAccountError.
+
+    `has_tokens`: token Secrets of daypass show that it is one, whatever its ServiceAccount's label
+    and annotation say.
+    """
     account = find_account(cluster, name)
     if account is None:
         raise identity_not_found(cluster, name)
-    if not account.is_ours:
+    if not account.is_ours and not has_tokens:
         raise ForeignAccountError(
             f"ServiceAccount {name} is not an identity: daypass did not create it",
             "to make it one: "

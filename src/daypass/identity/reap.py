@@ -78,13 +78,7 @@ def reap(
     """
     result = ReapResult()
     for secret in our_token_secrets(cluster, namespace):
-        retired = OwnedObject(
-            resource=SECRETS,
-            namespace=secret.account.namespace,
-            name=secret.name,
-            uid=secret.uid,
-            owner=secret.account.key,
-        )
+        retired = OwnedObject.secret(secret)
         _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
         if is_past(secret.retire_after, cluster.clock):
             _remove(cluster, retired, result, show)

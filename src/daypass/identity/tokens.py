@@ -8,6 +8,7 @@ one, so that the next run continues with the Secret that exists.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,14 +21,17 @@ from daypass.kube.waiting import Waiter
 
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 WAIT_SECONDS = 30.0
+_OUR_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSecret:
     """The metadata of a Secret with a long-lived token.
 
-    `is_ours`: it is part of the identity `account`. `account_uid` is empty until the cluster has
-    filled the Secret.
+    `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
+    who may write Secrets can change those two, and the annotations of Kubernetes, while the token
+    works on; name and type are fixed. `account_uid` is empty until the cluster has filled the
+    Secret.
     """
 
     account: IdentityName
@@ -44,16 +48,17 @@ class TokenSecret:
         """Read the metadata of an object."""
         metadata = document["metadata"]
         annotations = metadata.get("annotations") or {}
-        account = IdentityName(
-            namespace=metadata["namespace"], name=annotations.get(ACCOUNT_ANNOTATION, "")
-        )
+        annotated = annotations.get(ACCOUNT_ANNOTATION, "")
+        ours = _OUR_NAME.fullmatch(metadata["name"])
+        account = IdentityName(namespace=metadata["namespace"], name=ours[1] if ours else annotated)
+        account_uid = annotations.get(ACCOUNT_UID_ANNOTATION, "")
         return cls(
             account=account,
-            account_uid=annotations.get(ACCOUNT_UID_ANNOTATION, ""),
+            account_uid=account_uid if annotated == account.name else "",
             name=metadata["name"],
             uid=metadata["uid"],
             created=metadata.get("creationTimestamp") or "",
-            is_ours=is_owned_by(document, account),
+            is_ours=ours is not None or is_owned_by(document, account),
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
         )
@@ -67,9 +72,7 @@ def token_secrets(cluster: Cluster, name: IdentityName) -> list[TokenSecret]:
 
 def our_token_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
     """Return the token Secrets of all identities in a namespace, or (None) in all of them."""
-    found = cluster.list(
-        SECRETS, namespace, labels=labels.SELECTOR, fields=TOKEN_SECRETS, metadata_only=True
-    )
+    found = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
     return [secret for secret in _read(found) if secret.is_ours]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from daypass._core.errors import DaypassError
 from daypass.identity.delete import delete, revoke
 from daypass.identity.model import (
@@ -16,8 +18,10 @@ from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
+    DISGUISES,
     Warnings,
     accepts,
+    disguise,
     dry_run,
     exchange,
     foreign_account,
@@ -46,6 +50,18 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     world.clock.advance(11)
     assert not accepts(world.cluster, tokens[0])
     assert len(own_secrets(world.cluster, replace(BOT, name="bot-daypass"))) == 1
+
+
+@pytest.mark.parametrize("kind", DISGUISES)
+def test_a_disguised_secret_is_revoked_and_deleted_too(world: EmbeddedCluster, kind: str) -> None:
+    created = make(world.cluster)
+    disguise(world.cluster, kind, BOT, created.secret_name)
+    with dry_run(world.cluster) as cluster:
+        shown = delete(cluster, BOT, warn=silent).deleted
+        assert f"secrets/{created.secret_name} in team" in shown
+    assert revoke(world.cluster, BOT).deleted == (created.secret_name,)
+    world.clock.advance(11)
+    assert not accepts(world.cluster, created.token)
 
 
 def test_the_nearest_identity_of_the_namespace_is_named(world: EmbeddedCluster) -> None:

@@ -79,6 +79,7 @@ GRANT = "user-system-serviceaccount-team-bot-clusterrole-view"
 OPENING = f"authorizationpolicies/{GRANT} in alice"
 PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
     ("orphan", lambda w: lose(w, "accounts", "secrets"), "daypass identity delete bot -n team"),
+    ("unmarked", lambda w: annotate(w, "account", labels.IDENTITY, "a/b"), f"{CREATE} --adopt"),
     ("half-grant", lambda w: lose(w, "policies"), "alice=view"),
     ("half-grant", lambda w: only(w, "bindings", w.own_binding), OPENING),
     ("open-policy", lambda w: w.policy["spec"]["rules"][0].pop("from"), OPENING),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx2
 import pytest
@@ -95,11 +95,23 @@ def test_kubernetes_default_bindings_are_not_listed() -> None:
     assert len(record.roles) == 1
 
 
+@pytest.mark.parametrize("names", [(), ("secrets",), ("roles", "bindings", "policies")])
+def test_an_identity_is_listed_by_any_object_of_its_own(names: Sequence[str]) -> None:
+    world = World()
+    world.account["metadata"]["labels"] = {}
+    world.account["metadata"]["annotations"] = {labels.IDENTITY: "team/other"}
+    world.lists |= {key: [] for key in names}
+    (record,) = identity_records(world.objects())
+    assert record.account is not None
+    assert (record.name, record.account.is_ours) == (BOT, False)
+
+
 def test_a_foreign_service_account_is_no_identity() -> None:
     world = World()
     world.account["metadata"]["annotations"][labels.IDENTITY] = "team/other"
-    (record,) = identity_records(world.objects())
-    assert (record.name, record.account) == (BOT, None)
+    world.secret["metadata"] |= {"name": "by-hand", "labels": {}}
+    world.lists |= {"roles": [], "bindings": [], "policies": []}
+    assert identity_records(world.objects()) == []
 
 
 def test_a_namespace_lists_its_own_identities_and_their_leftovers() -> None:

@@ -10,7 +10,18 @@ from daypass.identity.model import find_account
 from daypass.identity.reap import reap
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, dry_run, exchange, grant, make, own_secrets, silent
+from support.lifecycle import (
+    BOT,
+    DISGUISES,
+    disguise,
+    dry_run,
+    exchange,
+    grant,
+    make,
+    own_secrets,
+    renew,
+    silent,
+)
 from support.messages import check
 
 DAY = 86_400
@@ -36,6 +47,16 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
     assert account is not None
     assert account.has_expired(world.clock)
     assert reap(world.cluster, None, warn=silent).expired == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DISGUISES if kind.startswith("Secret")])
+def test_a_disguised_secret_is_deleted_after_its_time(world: EmbeddedCluster, kind: str) -> None:
+    old = make(world.cluster)
+    renew(world.cluster, overlap_seconds=DAY)
+    disguise(world.cluster, kind, BOT, old.secret_name)
+    world.clock.advance(DAY)
+    deleted = reap(world.cluster, "team", warn=silent).deleted
+    assert deleted == [f"secrets/{old.secret_name} in team"]
 
 
 def test_an_expired_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:

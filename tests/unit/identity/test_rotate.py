@@ -23,10 +23,12 @@ from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
+    DISGUISES,
     GATE,
     SETTINGS,
     Warnings,
     accepts,
+    disguise,
     exchange,
     make,
     own_secrets,
@@ -115,6 +117,18 @@ def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
     assert warnings[0].endswith("daypass identity rotate bot -n team")
     check(warnings[0], reason="warning")
     assert renew(world.cluster, overlap_seconds=0).secret_name == created.secret_name
+    assert len(own_secrets(world.cluster)) == 1
+
+
+@pytest.mark.parametrize("kind", DISGUISES)
+def test_a_disguised_secret_is_rotated_out(world: EmbeddedCluster, kind: str) -> None:
+    old = make(world.cluster)
+    disguise(world.cluster, kind, BOT, old.secret_name)
+    secrets = own_secrets(world.cluster)
+    account = get_identity(world.cluster, BOT, has_tokens=bool(secrets))
+    rotate(world.cluster, account, secrets, deliver=lambda _: None, overlap_seconds=0)
+    world.clock.advance(11)
+    assert not accepts(world.cluster, old.token)
     assert len(own_secrets(world.cluster)) == 1
 
 

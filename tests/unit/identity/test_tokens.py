@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from daypass.identity.model import token_secret
 from daypass.identity.tokens import (
     TokenSecret,
     current_secret,
@@ -44,6 +45,34 @@ def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
         secret("e", account_uid=""),
     ]
     assert [each.name for each in live_secrets(secrets, "u")] == ["a", "e"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ours"),
+    [
+        ("bot-daypass-0123456789abcdefghij", True),
+        ("bot-daypass-0123456789abcdefghi", False),
+        ("bot-daypass-0123456789abcdefghijk", False),
+        ("bot-daypass-0123456789abcdefgh.j", False),
+        ("-daypass-0123456789abcdefghij", False),
+        ("by-hand", False),
+    ],
+)
+def test_a_token_secret_is_known_by_its_name_alone(name: str, is_ours: bool) -> None:
+    document = token_secret("team", "bot", name)
+    document["metadata"] |= {"uid": "u", "labels": {}}
+    assert TokenSecret.read(document).is_ours is is_ours
+
+
+def test_a_secret_with_our_name_stays_its_account_s_whatever_it_is_annotated_with() -> None:
+    document = token_secret("team", "bot", "bot-daypass-0123456789abcdefghij")
+    annotations = {
+        "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": "o",
+    }  # fmt: skip
+    document["metadata"] |= {"uid": "u", "labels": {}, "annotations": annotations}
+    read = TokenSecret.read(document)
+    assert (read.account, read.is_ours) == (BOT, True)
+    assert live_secrets([read], "uid of bot") == [read]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ def run(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import get_identity
+        from daypass.identity.tokens import token_secrets
 
-        get_identity(cluster, name)
+        has_tokens = any(secret.is_ours for secret in token_secrets(cluster, name))
+        get_identity(cluster, name, has_tokens=has_tokens)
         confirm(args, f"revoke all long-lived tokens of identity {name} now?")
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()

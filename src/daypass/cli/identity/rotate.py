@@ -98,10 +98,11 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     path = args.credentials_out or f"{args.name}.json"
     if path != "-":
         check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
+    secrets = [secret for secret in token_secrets(cluster, name) if secret.is_ours]
     rotated = rotate(
         cluster,
-        get_identity(cluster, name),
-        [secret for secret in token_secrets(cluster, name) if secret.is_ours],
+        get_identity(cluster, name, has_tokens=bool(secrets)),
+        secrets,
         deliver=lambda content: (
             write(content.decode()) if path == "-" else write_file(path, content)
         ),
