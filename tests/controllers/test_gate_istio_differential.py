@@ -1,4 +1,4 @@
-"""Istio's gate against the pure decision; docs/reference/gate-failures.md has the differences."""
+"""Istio's gate against the pure decision; docs/reference/gate-refusals.md has the differences."""
 
 from __future__ import annotations
 

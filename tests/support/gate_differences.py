@@ -1,4 +1,4 @@
-"""Where an engine's gate and the pure decision differ: see docs/reference/gate-failures.md.
+"""Where an engine's gate and the pure decision differ: see docs/reference/gate-refusals.md.
 
 Every other single change of a token is accepted or refused alike, for the same reason.
 """

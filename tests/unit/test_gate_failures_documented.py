@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TABLES = {
-    "reference/gate-failures.md": "| what fails | engine | check | the gate |",
+    "reference/gate-refusals.md": "| what fails | engine | check | the gate |",
     "explanation/threat-model.md": "| | where | threat | defence | tests |",
 }
 NAMED = re.compile(r"<!-- (.*?) -->")
@@ -34,7 +34,7 @@ def names_in(path: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "at_least"), [("reference/gate-failures.md", 41), ("explanation/threat-model.md", 30)]
+    ("page", "at_least"), [("reference/gate-refusals.md", 41), ("explanation/threat-model.md", 30)]
 )
 def test_the_table_is_found(page: str, at_least: int) -> None:
     assert len(rows_of(page)) >= at_least

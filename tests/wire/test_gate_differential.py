@@ -1,6 +1,6 @@
 """Envoy's gate, the authorizer and the pure decision, asked the same.
 
-docs/reference/gate-failures.md shows where they differ. Between the authorizer and the decision
+docs/reference/gate-refusals.md shows where they differ. Between the authorizer and the decision
 there is no difference.
 """
 

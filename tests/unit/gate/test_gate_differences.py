@@ -1,4 +1,4 @@
-"""docs/reference/gate-failures.md contains the table that the tests of the engines verify."""
+"""docs/reference/gate-refusals.md contains the table that the tests of the engines verify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.gate_differences import DIFFERENCES, as_table
 from support.single_changes import Keys, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
 
-GATE_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "gate-failures.md"
+GATE_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "gate-refusals.md"
 SIGNER = Signer()
 CHANGES = single_changes(Keys(ours=SIGNER, stranger=SIGNER, issuer=ISSUER, audience=AUDIENCE))
 
