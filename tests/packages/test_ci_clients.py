@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tools.bootstrap import ROOT
+from tools.docs.pages import all_pages
 
 from agent.running import Door
 from daypass._core.jwt import decode_unverified
 from support.ci_jobs import PATH, GitHubJob, gitlab_job, oidc_of_the_runner
-from support.fake_door import SENTINEL, credentials_document, long_lived_token
+from support.doc_data import documents_in
+from support.fake_door import AUDIENCE, SENTINEL, Signer, credentials_document, long_lived_token
+from support.http_services import Handler, serving
 from support.issuer import Issuer
 
+(PAGE,) = (page for page in all_pages() if page.path.name == "ci-without-secrets.md")
+SERVICE = "https://kubeflow.example.com"
 SUBJECT = "repo:org/app:ref:refs/heads/main"
 
 
@@ -166,3 +176,193 @@ def test_a_gitlab_job_exchanges_its_own_token(
     assert subject(door.bearer()) == (SUBJECT, "the-door")
     assert own.encode() not in door.command_lines
     assert own not in done.stdout + done.stderr
+
+
+class Service(Handler):
+    """What the page's script calls; a test says what it answers."""
+
+    code = 200
+    calls: list[str]
+
+    def do_GET(self) -> None:
+        self.calls.append(self.headers["Authorization"] or "")
+        self.answer(self.code, f"the gate's answer {self.code}", location="/login")
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[type[Service]]:
+    """The service of the page, and the page's script in `report.sh` that calls it."""
+
+    class Running(Service):
+        calls: list[str] = []  # noqa: RUF012 - one list for all requests
+
+    (script,) = [it.code for it in PAGE.blocks if "curl" in it.code]
+    with serving(Running) as port:
+        text = script.replace(SERVICE, f"http://127.0.0.1:{port}")
+        assert text != script
+        (tmp_path / "report.sh").write_text(text)
+        yield Running
+
+
+def report(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the page's script with this environment's daypass."""
+    path = f"{Path(sys.executable).parent}:{PATH}"
+    return subprocess.run(
+        ["bash", "report.sh"], cwd=folder, capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": path, "HOME": str(folder), **variables},
+    )  # fmt: skip
+
+
+def test_the_script_of_the_page_sends_the_token(
+    door: WatchedDoor, service: type[Service], tmp_path: Path
+) -> None:
+    done = report(tmp_path, DAYPASS_CREDENTIALS=str(door.credentials(tmp_path)))
+    assert (done.returncode, done.stdout) == (0, "the gate's answer 200"), done.stderr
+    (sent,) = service.calls
+    assert decode_unverified(sent.removeprefix("Bearer "))[1]["jti"] == "1"
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308, 401, 403, 404, 503])
+def test_the_script_of_the_page_fails_and_shows_the_answer(
+    door: WatchedDoor, service: type[Service], tmp_path: Path, code: int
+) -> None:
+    service.code = code
+    done = report(tmp_path, DAYPASS_CREDENTIALS=str(door.credentials(tmp_path)))
+    assert done.returncode == (47 if code < 400 else 22)
+    assert len(service.calls) == 1, "a redirect is not followed"
+    assert (f"the gate's answer {code}" in done.stdout) == (code >= 400)
+    assert (str(code) if code >= 400 else "redirects") in done.stderr
+
+
+def test_the_script_of_the_page_fails_without_a_token(
+    door: WatchedDoor, service: type[Service], tmp_path: Path
+) -> None:
+    door.refuse()
+    done = report(tmp_path, DAYPASS_CREDENTIALS=str(door.credentials(tmp_path)))
+    assert done.returncode == 1
+    assert "because" in done.stderr
+    assert service.calls == [""]
+
+
+def page_jobs() -> dict[str, dict[str, Any]]:
+    """The jobs for GitHub of the page, by how they get their tokens."""
+    blocks = [it for it in PAGE.blocks if "uses: OWNER/daypass@" in it.code]
+    jobs = [
+        job for it in blocks for document in documents_in(it) for job in document["jobs"].values()
+    ]
+    return {"long-lived" if "env" in job else "federated": job for job in jobs}
+
+
+@pytest.mark.parametrize("kind", ["federated", "long-lived"])
+def test_the_jobs_of_the_page_reach_the_service_by_a_private_door(
+    job: GitHubJob, door: WatchedDoor, issuer: Issuer, service: type[Service], wheel: Path,
+    tmp_path: Path, kind: str,
+) -> None:  # fmt: skip
+    authority = Signer()
+    door.context = authority.context("127.0.0.1")
+    shutil.move(tmp_path / "report.sh", job.checkout)
+    described = page_jobs()[kind]
+    variables = dict(described.get("env", {}))
+    if variables:
+        variables |= {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": AUDIENCE}
+        (job.checkout / variables["DAYPASS_CA_FILE"]).write_text(authority.pem)
+    else:
+        identity = {
+            "namespace": "team",
+            "serviceAccount": "ci",
+            "certificateAuthority": authority.pem,
+        }
+        document = credentials_document(door.url, token={"github": {"audience": "a"}}, **identity)
+        (job.checkout / "ci.json").write_text(json.dumps(document))
+    with oidc_of_the_runner(issuer, SUBJECT) as runner:
+        job.environment |= variables | ({} if variables else runner)
+        for step in described["steps"]:
+            if "daypass" in step.get("uses", ""):
+                inputs = {**step["with"], "package": str(wheel)}
+                inputs |= {"token": long_lived_token()} if "token" in inputs else {}
+                assert job.uses(ROOT, **inputs) == 0, job.log
+            elif "run" in step:
+                assert job.run(step["run"]) == 0, job.log
+    (sent,) = service.calls
+    assert sent.startswith("Bearer ")
+    assert (
+        door.bearer() == long_lived_token() if variables else subject(door.bearer())[0] == SUBJECT
+    )
+
+
+class PrivateProjects(http.server.SimpleHTTPRequestHandler):
+    """Repositories below the current folder, for the job's token alone; the log has who came."""
+
+    users: list[str]
+
+    def do_GET(self) -> None:
+        given = self.headers.get("Authorization", "").removeprefix("Basic ")
+        self.users.append(base64.b64decode(given).decode())
+        if self.users[-1] == "gitlab-ci-token:token-of-the-job":
+            return super().do_GET()
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="GitLab"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
+        """Log nothing."""
+
+
+def _keep_one_commit(repository: Path) -> str:
+    """Drop the history, write what a server of plain files needs, and return the commit."""
+
+    def git(*words: str) -> str:
+        line = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *words]
+        return subprocess.run(
+            line, cwd=repository, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    commit = git("commit-tree", "-m", "all", "HEAD^{tree}")
+    git("update-ref", "HEAD", commit)
+    (repository / "shallow").unlink()
+    git("update-server-info")
+    return commit
+
+
+def test_a_gitlab_job_installs_from_a_private_project_as_the_job(
+    door: WatchedDoor, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    federated(door, {"variable": "DAYPASS_ID_TOKEN"}, tmp_path)
+    served, authority = tmp_path / "served", Signer()
+    repository = served / "o" / "daypass.git"
+    clone = ["git", "clone", "--quiet", "--bare", "--depth=1", f"file://{ROOT}", str(repository)]
+    subprocess.run(clone, check=True)
+    commit = _keep_one_commit(repository)
+    (tmp_path / "authority.pem").write_text(authority.pem)
+
+    class Projects(PrivateProjects):
+        users: list[str] = []  # noqa: RUF012 - one list for all requests
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(served))
+
+    with serving(Projects, context=authority.context("127.0.0.1")) as port:
+        (block,) = [it for it in PAGE.blocks if "/OWNER/daypass/daypass@" in it.code]
+        (document,) = documents_in(block)
+        (component,) = document["include"]
+        package = component["inputs"]["package"].replace("OWNER", "o").replace("COMMIT", commit)
+        server = f"127.0.0.1:{port}"
+        inputs = {**component["inputs"], "package": package.replace("$CI_SERVER_FQDN", server)}
+        job, whole = gitlab_job(ROOT / "templates" / "daypass.yml", ["daypass --version"], **inputs)
+        audience = job["id_tokens"]["DAYPASS_ID_TOKEN"]["aud"]
+        done = subprocess.run(
+            ["bash", "-c", whole], cwd=tmp_path, capture_output=True, text=True, check=False,
+            timeout=600,
+            env={
+                "PATH": PATH, "HOME": str(tmp_path), "TMPDIR": str(tmp_path),
+                "CI_SERVER_FQDN": server, "CI_JOB_TOKEN": "token-of-the-job",
+                "GIT_SSL_CAINFO": str(tmp_path / "authority.pem"), "GIT_TERMINAL_PROMPT": "0",
+                "DAYPASS_ID_TOKEN": issuer.token(SUBJECT, audience).reveal(), **job["variables"],
+            },
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "daypass" in done.stdout
+    assert set(Projects.users) == {"", "gitlab-ci-token:token-of-the-job"}
+    assert "token-of-the-job" not in done.stdout + done.stderr
