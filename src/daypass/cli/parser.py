@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
+from shlex import quote
 from typing import Any, NoReturn
 
 from daypass._core.errors import MissingExtraError, UsageError
@@ -74,8 +75,9 @@ class Parser(argparse.ArgumentParser):
         self._found = argparse.Namespace()
         found, extra = self.parse_known_args(words, self._found)
         if extra:
-            is_config = extra[0].endswith(".yaml") and "--config" in self._option_string_actions
-            hint = "did you mean `--config FILE`?" if is_config else self._help_hint()
+            option = {".yaml": "--config", ".json": "--credentials"}.get(extra[0][-5:])
+            is_meant = option in self._option_string_actions
+            hint = f"did you mean `{option} {quote(extra[0])}`?" if is_meant else self._help_hint()
             raise UsageError(f"`{self.prog}` takes no argument {extra[0][:40]!r}", hint)
         return found
 

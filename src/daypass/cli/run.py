@@ -68,8 +68,12 @@ def _refuse_misplaced(before: list[str], after: list[str]) -> None:
     """Raise UsageError if the command begins before `--`, or there is no `--`."""
     for at, word in enumerate(before):
         if not word.startswith("-") and parse_simple(before[:at], _VALUED, _FLAGS) is not None:
-            line = hints.command("run", *before[:at], "--", *before[at:], *after)
-            raise UsageError("the command does not follow --", f"write: {line}")
+            fact, words = "the command does not follow --", ["--", *before[at:], *after]
+            if after and word.endswith(".json"):
+                fact = f"`daypass run` takes no argument {word[:40]!r}"
+                words = ["--credentials", *before[at:], "--", *after]
+            line = hints.command("run", *before[:at], *words)
+            raise UsageError(fact, f"write: {line}")
 
 
 def run(args: Namespace) -> int:

@@ -108,7 +108,10 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
         ("status", "command 'status'", "`daypass verify`"),
         ("token --ttl 1h", "option '--ttl'", "`--lifetime`"),
         ("up -f a.yaml", "option '-f'", "`--config`"),
-        ("config validate a.yaml", "argument 'a.yaml'", "`--config FILE`"),
+        ("config validate a.yaml", "argument 'a.yaml'", "`--config a.yaml`"),
+        ("token bot.json", "argument 'bot.json'", "`--credentials bot.json`"),
+        ("exec-credential bot.json", "argument 'bot.json'", "`--credentials bot.json`"),
+        ("run bot.json -- job", "'bot.json'", "daypass run --credentials bot.json -- job"),
     ],
 )
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(
