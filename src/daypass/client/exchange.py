@@ -128,6 +128,9 @@ def read_token_response(
         raise _invalid(request, "contains no token")
     if len(value) > LIMIT_CHARACTERS:
         raise _invalid(request, "contains a token that is too long for a header")
+    if value.rpartition(".")[0] == request.token.reveal().rpartition(".")[0]:
+        # The same claims, however the signature is encoded. It must never reach a service.
+        raise _invalid(request, "contains the token that was sent")
     if expires_at is None:
         raise _invalid(request, "does not contain the token's expiry")
     if len(json.dumps(audiences)) > LIMIT_CHARACTERS:

@@ -55,7 +55,7 @@ class GitHubToken:
                     "is GitHub up? If only a proxy has access, set HTTPS_PROXY",
                     reason="github-unreachable",
                 ) from error.__cause__
-        return _read_token(response)
+        return _read_token(response, self._environ)
 
 
 def _request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Route]:
@@ -88,7 +88,7 @@ def _request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Ro
     )
 
 
-def _read_token(response: HttpResponse) -> Secret:
+def _read_token(response: HttpResponse, environ: Mapping[str, str]) -> Secret:
     if response.status >= 500 or response.status == 429:
         raise DoorUnreachableError(
             f"GitHub issues no OIDC token at the moment (it answers {response.status})",
@@ -107,7 +107,7 @@ def _read_token(response: HttpResponse) -> Secret:
             raise TypeError
     except (ValueError, RecursionError, KeyError, TypeError):
         value = ""
-    if not value:
+    if not value or value == environ[TOKEN]:  # the job's own must not reach the door
         raise CredentialsError(
             f"the response of {URL} contains no token",
             "is it the URL that GitHub sets?",

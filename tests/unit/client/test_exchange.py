@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from daypass.client.errors import DoorBusyError, DoorUnreachableError
+from daypass.client.errors import DoorBusyError, DoorUnreachableError, NotADoorError
 from support.fake_door import (
     AUDIENCE,
     NAMESPACE,
     SECRET,
+    SENTINEL,
     SERVICE_ACCOUNT,
     Behaviour,
     answer,
@@ -54,6 +55,22 @@ def test_a_long_lived_token_is_exchanged_for_a_short_lived_one_bound_to_its_secr
     }
     version = "authentication.k8s.io/v1"
     assert door.bodies() == [{"apiVersion": version, "kind": "TokenRequest", "spec": spec}]
+
+
+@pytest.mark.parametrize("end", ["", "A", "g"], ids=["same", "longer", "other"])
+def test_the_token_that_was_sent_is_not_accepted_as_the_one_it_is_exchanged_for(
+    serve: Serve, ask: Ask, end: str
+) -> None:
+    sent = long_lived_token()
+    echoed = {"token": sent + end if end != "g" else sent[:-1] + end}
+    grant = {**echoed, "expirationTimestamp": "2027-01-15T09:00:00Z"}
+    door, credentials = serve(token_answer(status=grant))
+    with raises(NotADoorError) as raised:
+        ask(credentials)
+    assert raised.value.reason == "invalid-token-response"
+    assert credentials.cached_token() is None
+    assert SENTINEL not in str(raised.value)
+    assert len(door.requests) == 1
 
 
 def test_each_audience_and_lifetime_has_its_own_token(serve: Serve, ask: Ask) -> None:
