@@ -238,6 +238,8 @@ class KeyState:
     def _last_error(self, now: float) -> DaypassError:
         assert self.error is not None  # noqa: S101
         error = copied(self.error)
+        if not error.heals_by_itself:
+            return error
         when = (
             f"that was {now - self.failed_at:.0f} s ago; the next attempt is in"
             f" {self.not_before - now:.0f} s"

@@ -237,17 +237,31 @@ def test_a_remembered_error_reports_its_age_and_the_next_attempt(
     wired: Wired, timing: FakeTiming
 ) -> None:
     timing.jitter_value = 0.9
-    credentials = wired(lambda _: status_answer(403, "because"))
-    with pytest.raises(ExchangeRefusedError):
+    credentials = wired(lambda _: answer(501, "because"))
+    with pytest.raises(DoorUnreachableError):
         credentials.token()
-    with raises(ExchangeRefusedError) as raised:
+    with raises(DoorUnreachableError) as raised:
         credentials.token()
     error = raised.value
     assert "0 s ago" in error.hint
     assert "in 1 s" in error.hint
-    assert error.status is not None
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
-    assert (str(again), again.status.message) == (str(error), "because")
+    assert str(again) == str(error)
+    assert len(wired.wire.requests) == 1
+
+
+@pytest.mark.parametrize("refusal", [(401, "Unauthorized"), (403, "because"), (404, "secrets x")])
+def test_a_final_refusal_is_repeated_without_a_time_to_try_again(
+    wired: Wired, refusal: tuple[int, str]
+) -> None:
+    credentials, seen = wired(lambda _: status_answer(*refusal)), []
+    for _ in range(2):
+        with pytest.raises(ExchangeRefusedError) as raised:
+            credentials.token()
+        seen.append(str(raised.value))
+        again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
+        assert (str(again), again.status.message) == (seen[0], refusal[1])
+    assert seen[0] == seen[1]
     assert len(wired.wire.requests) == 1
 
 
