@@ -39,6 +39,7 @@ def read_private(
     pkg/volume/util/atomic_writer.go), unless that leads out of the folder.
 
     `is_public`: whether content holds no secret. Others may read such a file, and never write it.
+    It may raise an error that takes precedence: advice about a mode is no use for a wrong file.
     """
     descriptor = _open(path, may_be_mounted)
     try:
@@ -95,14 +96,18 @@ def _read_open(
 ) -> bytes:
     status = os.fstat(descriptor)
     _verify_regular(status, path)
-    if status.st_uid not in (os.geteuid(), 0):
+    is_foreign = status.st_uid not in (os.geteuid(), 0)
+    others = status.st_mode & (0o037 if may_be_mounted and status.st_uid == 0 else 0o077)
+    is_exposed, content = bool(is_foreign or others), b""
+    if is_public is not None or not is_exposed:
+        content = _read_bounded(descriptor, path, limit_bytes)
+    is_secret = is_exposed and (is_public is None or not is_public(content))
+    if is_foreign:
         raise UnsafeFileError(
             f"{path} belongs to user {status.st_uid}, not to you",
             "copy it to a file of your own: install -m 600 FILE YOURS",
         )
-    others = status.st_mode & (0o037 if may_be_mounted and status.st_uid == 0 else 0o077)
-    content = b"" if others and is_public is None else _read_bounded(descriptor, path, limit_bytes)
-    if others and (is_public is None or others & 0o022 or not is_public(content)):
+    if is_secret or others & 0o022:
         hint = f"close it with: chmod 600 {path}"
         if may_be_mounted and status.st_uid == 0:
             hint += "\nin a pod's volume: defaultMode: 0440, and the pod has an fsGroup"

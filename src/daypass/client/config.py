@@ -44,6 +44,13 @@ _MISSING = {
     "namespace": _ACCOUNT_HINT,
     "serviceAccount": _ACCOUNT_HINT,
 }
+_OTHER_FILES = {
+    b"kind: Config": "a kubeconfig",
+    b"apiVersion:": "an object of Kubernetes",
+    b"domains:": "a daypass.yaml, the config of door and gate",
+    b"[[token]]": "the config of `daypass agent`",
+}
+"""What else is named as credentials, by a text in it."""
 _GITHUB_VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
 _SOURCES_HINT = (
     'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
@@ -120,7 +127,7 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Credenti
 
 def _read_file(path: str, what: str = "the credentials file") -> CredentialsSource:
     seen = ((path, fingerprint(path)),)
-    document = _read_secret_file(path, what, _holds_no_secret)
+    document = _read_secret_file(path, what, lambda content: _holds_no_secret(content, path))
     return CredentialsSource(origin=path, document=document, files=seen)
 
 
@@ -137,28 +144,39 @@ def _read_variables(environ: Mapping[str, str]) -> CredentialsSource:
     }
     seen = tuple((path, fingerprint(path)) for path in (token_file, ca_file) if path)
     if token_file:
-        fields["token"] = _read_secret_file(token_file, "the file in DAYPASS_TOKEN_FILE")
+        what = "the file in DAYPASS_TOKEN_FILE"
+        fields["token"] = _read_secret_file(token_file, what, _is_public_token)
     if ca_file:
         fields["certificateAuthority"] = _read_authority_file(ca_file)
     return CredentialsSource(origin=None, fields=fields, files=seen)
 
 
-def _holds_no_secret(document: bytes) -> bool:
-    """Whether a credentials file only says where its token is (not by a program's arguments)."""
+def _holds_no_secret(document: bytes, origin: str) -> bool:
+    """Whether a credentials file only says where its token is (not by a program's arguments).
+
+    Raises CredentialsError for any other file.
+    """
     from daypass._core.secret import redact
 
+    fields = _fields(document, origin)
     try:
-        fields = _fields(document, "")
         token, text = fields.get("token"), str(fields)
-    except (CredentialsError, RecursionError):
+    except RecursionError:
         return False
     is_elsewhere = isinstance(token, dict) and token.keys() <= {"file", "github", "variable"}
     return is_elsewhere and redact(text) == text
 
 
-def _read_secret_file(
-    path: str, what: str, is_public: Callable[[bytes], bool] | None = None
-) -> bytes:
+def _is_public_token(content: bytes) -> bool:
+    """Return False: no token is public. Raises CredentialsError for anything but a token."""
+    from daypass._core.secret import Secret
+    from daypass.client.subject_token import decode_claims
+
+    decode_claims(Secret(content.decode("utf-8", "replace").strip()))
+    return False
+
+
+def _read_secret_file(path: str, what: str, is_public: Callable[[bytes], bool]) -> bytes:
     """Return the content of a file that only this user can read, or that is mounted for the user
     (see `read_private`), up to LIMIT_BYTES. Raises CredentialsError."""
     try:
@@ -386,9 +404,8 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
     else:
         problem = "is not a JSON object"
     if not isinstance(value, dict):
-        raise CredentialsError(
-            f"{origin} {problem}", _file_hint(document), reason="not-a-credentials-file"
-        )
+        problem, hint = _other_file(document) or (problem, "was the whole file copied?")
+        raise CredentialsError(f"{origin} {problem}", hint, reason="not-a-credentials-file")
     version = value.get("version")
     if value.get("type") != "daypass" or type(version) is not int or version != 1:
         hint = "it is another kind of file, or was written by a newer daypass"
@@ -405,15 +422,21 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
     return value
 
 
-def _file_hint(document: bytes) -> str:
-    if document.startswith((b"eyJ", b"ZXlK")):
-        return (
-            "it holds only a token: name such a file in DAYPASS_TOKEN_FILE, with DAYPASS_DOOR and"
-            " DAYPASS_AUDIENCE"
-        )
-    if b"kind: Config" in document:
-        return "it is a kubeconfig: `daypass identity create` writes a credentials file"
-    return "was the whole file copied?"
+def _other_file(document: bytes) -> tuple[str, str] | None:
+    """Return what a file without JSON is, and a hint; None for a part of a credentials file."""
+    start, hint = document.lstrip(), "`daypass identity create` writes a credentials file"
+    if not start:
+        return "is empty", hint
+    if start.startswith((b"eyJ", b"ZXlK")):
+        hint = "name such a file in DAYPASS_TOKEN_FILE, with DAYPASS_DOOR and DAYPASS_AUDIENCE"
+        return "is not a credentials file: it holds only a token", hint
+    if start.startswith(b"-----BEGIN"):
+        hint = "an authority's certificates belong in certificateAuthority or DAYPASS_CA_FILE"
+        return "is not a credentials file: it holds certificates or keys", hint
+    for mark, kind in _OTHER_FILES.items():
+        if mark in document and not start.startswith(b"{"):
+            return f"is not a credentials file: it is {kind}", hint
+    return None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -460,7 +483,7 @@ def _subject_token(
         case {"file": str(name)} if len(source) == 1:
             path = os.path.abspath(os.path.join(os.path.dirname(origin or ""), name))
             seen = digest_input("file", path, environ)  # before it is read
-            content = _read_secret_file(path, "the token's file")
+            content = _read_secret_file(path, "the token's file", _is_public_token)
             token = StaticToken(content.decode("utf-8", "replace"))
             return token, (("file", path, seen),), ()
         case {"variable": str(name)} if len(source) == 1:

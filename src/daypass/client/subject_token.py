@@ -41,6 +41,10 @@ _CREATE = (
     "use the long-lived token of a Secret of type kubernetes.io/service-account-token;\n"
     "it is in your credentials file"
 )
+_REQUEST = (
+    "it has to be the token of another issuer, whole and nothing else: in CI the job requests it,\n"
+    "in GitLab with `id_tokens:`"
+)
 _FEDERATE = (
     "a token of another issuer is for federation: then the file also has the namespace and the\n"
     "serviceAccount that it is exchanged for"
@@ -85,7 +89,7 @@ def read_identity(
     `named`: the identity in the credentials file. It is required for another issuer's token; a
     long-lived token names its own, and the two have to agree.
     """
-    claims = _claims(token)
+    claims = decode_claims(token, named)
     if _FLAT + "namespace" in claims:
         own = _flat_claims(claims)
         if named is not None and _names(own) != _names(named):
@@ -118,28 +122,32 @@ def read_identity(
     return named
 
 
-def _claims(token: Secret) -> dict[str, Any]:
+def decode_claims(token: Secret, named: TokenIdentity | None = None) -> dict[str, Any]:
+    """Return the claims of a subject token. Raises CredentialsError."""
     value = token.reveal()
     try:
         _, claims = decode_unverified(value)
         if value.endswith("."):
             raise MalformedTokenError("the token has no signature")
     except MalformedTokenError as error:
-        raise CredentialsError(
-            f"this is not a ServiceAccount's token: {error.fact}",
-            _hint(value),
-            reason="malformed-token",
-        ) from None
+        what = "this is not a ServiceAccount's token"
+        if named is not None:
+            what = f"the token to exchange for {named.namespace}/{named.service_account} is invalid"
+        fact, hint = f"{what}: {error.fact}", _hint(value, is_federated=named is not None)
+        raise CredentialsError(fact, hint, reason="malformed-token") from None
     return claims
 
 
-def _hint(value: str) -> str:
+def _hint(value: str, *, is_federated: bool) -> str:
     if value.startswith("ZXlK"):  # `eyJ`, the beginning of every JWT, in base64
         return "it looks like a token in base64, as in a Secret: decode it with base64 -d"
+    if value.startswith(("/", "./", "~/")):
+        how = 'write {"file": "PATH"}' if is_federated else "use DAYPASS_TOKEN_FILE"
+        return f"it looks like the path of a file: {how} for a path"
+    if is_federated:
+        return _REQUEST
     if value.startswith("{"):
         return "it looks like a credentials file: set DAYPASS_CREDENTIALS to its path"
-    if value.startswith(("/", "./", "~/")):
-        return "it looks like the path of a file: use DAYPASS_TOKEN_FILE for a path"
     return _CREATE
 
 

@@ -214,19 +214,14 @@ def test_no_file_that_others_can_write_is_read(
         {"token": {"variable": "CI_TOKEN", "exec": [SENTINEL]}},
         {"token": {"file": long_lived_token()}},
         {"token": {"file": "token"}, "audience": long_lived_token()},
-        {"token": {"file": "token"}, "password": SENTINEL},
         {"token": [SENTINEL]},
         {"token": None},
-        '{"type": "daypass", "token": {"file": "x"}, "token": "' + SENTINEL,
-        json.dumps(credentials_document(URL))[:-1],
         json.dumps(credentials_document(URL)).encode("utf-16").decode("latin-1"),
         json.dumps(credentials_document(URL, token={"file": long_lived_token()})).replace(
             "eyJ", "\\u0065yJ"
         ),
-        '{"type": "daypass", "version": 1, "token": {"file": ' + "[" * 30_000 + "]" * 30_000 + "}}",
-        "",
     ],
-    ids=range(13),
+    ids=range(8),
 )
 def test_what_may_hold_a_secret_is_refused_if_others_can_read_it(
     write: Write, content: dict[str, object] | str
@@ -276,6 +271,20 @@ def test_a_file_of_another_user_is_refused(write: Write, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     error = refusal_of(path, match=f"user {owner}\\b", hide=r"(?<=user )\d+")
     assert "install -m 600" in error.hint
+    Path(path).write_text("domains: {}")
+    assert "install" not in refusal_of(path, match="daypass.yaml").hint
+
+
+def test_what_a_tokens_file_holds_takes_precedence_over_who_can_access_it(
+    write: Write, tmp_path: Path
+) -> None:
+    path = write(mode=0o644)
+    with raises(CredentialsError) as raised:
+        Credentials.load({"DAYPASS_DOOR": URL, "DAYPASS_TOKEN_FILE": path})
+    assert "DAYPASS_CREDENTIALS" in raised.value.hint
+    (tmp_path / "token").write_text(ANY_AUTHORITY)
+    (tmp_path / "token").chmod(0o644)
+    assert "chmod" not in refusal_of(write(token={"file": "token"}), match="three parts").hint
 
 
 def test_a_file_of_more_than_64_kib_is_refused(write: Write) -> None:
@@ -289,10 +298,14 @@ SAYS = '"type": "daypass" and "version": 1'
 SOURCES = '{"github": {"audience": "A"}}'
 
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
 @pytest.mark.parametrize(
     ("content", "expected", "hint"),
     [
-        pytest.param(b"", "JSON: line 1", "", id="nothing"),
+        pytest.param(b"", "is empty", "", id="nothing"),
+        pytest.param(b" \n\n", "is empty", "", id="blank"),
         pytest.param(
             b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2", "", id="a part"
         ),
@@ -305,20 +318,44 @@ SOURCES = '{"github": {"audience": "A"}}'
         pytest.param(b'{"type": "service_account", "version": 1}', SAYS, "", id="type"),
         pytest.param(b'{"type": "daypass", "version": 2}', SAYS, "", id="version 2"),
         pytest.param(b'{"type": "daypass", "version": true}', SAYS, "", id="version true"),
-        pytest.param(long_lived_token().encode(), "JSON", "DAYPASS_TOKEN_FILE", id="token"),
         pytest.param(
-            base64.b64encode(long_lived_token().encode()), "JSON", "DAYPASS_TOKEN_FILE",
+            json.dumps(credentials_document(URL))[:-1].encode(), "JSON", "whole", id="torn"
+        ),
+        pytest.param(
+            b'{"type": "daypass", "version": 1, "passwords": "' + SENTINEL.encode() + b'"}',
+            "passwords", "known keys", id="unknown key",
+        ),
+        pytest.param(long_lived_token().encode(), "token", "DAYPASS_TOKEN_FILE", id="token"),
+        pytest.param(
+            base64.b64encode(long_lived_token().encode()), "token", "DAYPASS_TOKEN_FILE",
             id="token in base64",
         ),
-        pytest.param(b"apiVersion: v1\nkind: Config\n", "JSON", "kubeconfig", id="kubeconfig"),
+        pytest.param(
+            b"apiVersion: v1\nkind: Config\n", "kubeconfig", "identity create", id="kubeconfig"
+        ),
         pytest.param(b'{"kind": "Secret", "data": {}}', SAYS, "base64", id="Secret"),
+        pytest.param(ANY_AUTHORITY.encode(), "certificates", "DAYPASS_CA_FILE", id="authority"),
+        *(
+            pytest.param(
+                (EXAMPLES / name).read_bytes(), expected, "identity create", id=f"examples {name}"
+            )
+            for name, expected in (
+                ("daypass.yaml", "daypass.yaml"), ("agent.toml", "agent"),
+                ("bot.yaml", "Kubernetes"),
+            )
+        ),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_credentials_file_is_refused(
+def test_what_a_file_is_takes_precedence_over_who_can_access_it(
     write: Write, content: bytes, expected: str, hint: str
 ) -> None:
     error = refusal_of(write(content), match=expected)
     assert hint in error.hint
+    assert SENTINEL not in str(error)
+    for mode in (0o644, 0o664):
+        with pytest.raises(CredentialsError) as exposed:
+            Credentials.from_file(write(content, mode=mode))
+        assert str(exposed.value) == str(error)
     assert long_lived_token()[40:80] not in str(error)
 
 

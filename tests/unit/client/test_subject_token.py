@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,24 @@ def test_an_invalid_federation_is_refused_before_any_request(
     assert raised.value.hint
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("hello", "issuer"), (OIDC[:60], "issuer"), (f'"{OIDC}"', "issuer"),
+        (json.dumps({"value": OIDC}), "issuer"), ("/run/oidc/token", '{"file": "PATH"}'),
+    ],
+    ids=["word", "part", "quotes", "JSON", "path"],
+)  # fmt: skip
+def test_advice_about_a_malformed_federated_token_fits_a_federated_identity(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, value: str, hint: str
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", value)
+    with raises(CredentialsError, match="team/deployer") as raised:
+        wired(lambda _: token_answer(), token={"variable": "CI_TOKEN"}, **NAMES)
+    assert hint in raised.value.hint
+    assert not re.search("long-lived|credentials file|DAYPASS_TOKEN_FILE", str(raised.value))
+
+
 def test_names_that_match_the_token_are_accepted(wired: Wired) -> None:
     names = {"namespace": "team", "serviceAccount": "bot"}
     assert wired(lambda _: token_answer(), **names).secret_name == SECRET
@@ -160,11 +179,12 @@ def test_the_request_to_github_is_that_of_its_toolkit(wired: Wired, ask: Ask) ->
         (answer(200, "{}"), CredentialsError, "GitHub"),
         (answer(200, '{"value": 7}'), CredentialsError, "GitHub"),
         (answer(200, "[" * 90_000), CredentialsError, "GitHub"),
+        (answer(200, json.dumps({"value": "eyJ" + SENTINEL})), CredentialsError, "GitHub"),
         (answer(200, '{"value": "x"}'), CredentialsError, "three parts, .* 1"),
         (answer(503), DoorUnreachableError, "503"),
         (answer(429), DoorUnreachableError, "429"),
     ],
-    ids=["401", "302", "empty", "number", "nested", "one part", "503", "429"],
+    ids=["401", "302", "empty", "number", "nested", "echo", "one part", "503", "429"],
 )
 def test_an_error_answer_of_github_is_reported(
     wired: Wired, given: bytes, kind: type[Exception], expected: str
