@@ -1,12 +1,24 @@
-"""Files with secrets: read only if no other user has access, and written atomically."""
+"""Files with secrets: read only if no other user has access, and written atomically.
+
+Importing it raises DaypassError on Windows, where nothing here can be promised. Every command and
+the client's library import it.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import sys
 
 from daypass._core.errors import DaypassError, UsageError
+
+if sys.platform == "win32":
+    raise DaypassError(
+        "daypass does not run on Windows: it relies on the owners, modes and locks of POSIX files",
+        "run it in WSL, https://learn.microsoft.com/windows/wsl, where it runs as on Linux",
+        reason="windows",
+    )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

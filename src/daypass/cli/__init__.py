@@ -144,6 +144,8 @@ def warn(fact: str, hint: str = "") -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    import daypass._core.files  # noqa: F401 - raises DaypassError on Windows
+
     name, rest = (arguments[0] if arguments else ""), arguments[1:]
     name = ALSO.get(name, name)
     if name == "__complete":
