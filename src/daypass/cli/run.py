@@ -70,7 +70,7 @@ def _refuse_misplaced(before: list[str], after: list[str]) -> None:
         if not word.startswith("-") and parse_simple(before[:at], _VALUED, _FLAGS) is not None:
             fact, words = "the command does not follow --", ["--", *before[at:], *after]
             if after and word.endswith(".json"):
-                fact = f"`daypass run` takes no argument {word[:40]!r}"
+                fact = f"`{hints.command('run')}` takes no argument {word[:40]!r}"
                 words = ["--credentials", *before[at:], "--", *after]
             line = hints.command("run", *before[:at], *words)
             raise UsageError(fact, f"write: {line}")

@@ -47,8 +47,8 @@ _MISSING = {
 _OTHER_FILES = {
     b"kind: Config": "a kubeconfig",
     b"apiVersion:": "an object of Kubernetes",
-    b"domains:": "a daypass.yaml, the config of door and gate",
-    b"[[token]]": "the config of `daypass agent`",
+    b"domains:": "the config of door and gate (daypass.yaml)",
+    b"[[token]]": "the config of the agent",
 }
 """What else is named as credentials, by a text in it."""
 _GITHUB_VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
