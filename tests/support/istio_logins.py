@@ -1,4 +1,4 @@
-"""Browser logins on Istio's gateway, and what they need: docs/how-to/gate-on-istio.md."""
+"""Browser logins on Istio's gateway, and what they need: docs/how-to/gate-with-a-login.md."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def token_required(*when: Object) -> Object:
     return make(_SECURITY, "AuthorizationPolicy", "require-jwt", NAMESPACE, spec=spec)
 
 
-def documented(name: str, page: str = "gate-on-istio") -> Object:
+def documented(name: str, page: str = "gate-with-a-login") -> Object:
     """An object as a page of docs/how-to has it, by its name."""
     path = Path(__file__).resolve().parents[2] / "docs" / "how-to" / f"{page}.md"
     blocks = re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
