@@ -110,7 +110,10 @@ MIXED_UP: dict[str, Row] = {
     "daypass token --credentials nowhere": (2, "another kind of file"),
     "echo kind: Config >empty; daypass token --credentials empty": (2, "it is a kubeconfig"),
     "daypass token --credentials broken": (2, "it is an object of Kubernetes"),
-    "chmod 644 daypass.yaml; daypass token --credentials daypass.yaml": (2, "the config of door and gate"),
+    "chmod 644 daypass.yaml; daypass token --credentials daypass.yaml": (
+        2,
+        "the config of door and gate",
+    ),
     "daypass render --config bot.json": (2, "bot.json"),
     "daypass agent --config bot.json": (2, "bot.json"),
     "chmod 644 bot.json; daypass token --credentials bot.json": (2, "chmod 600 bot.json"),

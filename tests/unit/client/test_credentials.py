@@ -272,7 +272,7 @@ def test_a_file_of_another_user_is_refused(write: Write, monkeypatch: pytest.Mon
     error = refusal_of(path, match=f"user {owner}\\b", hide=r"(?<=user )\d+")
     assert "install -m 600" in error.hint
     Path(path).write_text("domains: {}")
-    assert "install" not in refusal_of(path, match="daypass.yaml").hint
+    assert "install" not in refusal_of(path, match="config of door and gate").hint
 
 
 def test_what_a_tokens_file_holds_takes_precedence_over_who_can_access_it(
