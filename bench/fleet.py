@@ -130,7 +130,7 @@ def _measure(name: str, starts: list[float], down: tuple[float, float], hours: i
     minutes = [fleet.asked[minute] for minute in range(60, hours * 60)]
     mean, peak = statistics.fmean(minutes), max(minutes)
     figure(
-        f"{CLIENTS:,} clients, {hours} h, {name}: busiest minute | mean",
+        name,
         f"{peak}, {mean:.1f} a minute; {fleet.without_token} times without a token",
         ratio=f"{peak / mean:.2f}",
         bar=f"<= {BAR:g}",

@@ -56,7 +56,7 @@ def write_table(name: str, page: Path = PAGE) -> None:
 
     Raises ValueError if the page has no place for it.
     """
-    rows = [("what is measured, and against what", "values", "ratio", "target"), ("---",) * 4]
+    rows = [("measured", "values", "ratio", "target"), ("---",) * 4]
     lines = [f"| {' | '.join(each)} |" for each in (*rows, *_rows)]
     content = "\n".join((*lines, "", _stamp(name)))
     page.write_text(filled(page.read_text(), "bench", name, content))

@@ -32,8 +32,7 @@ def run(*, quick: bool) -> None:
             took = sorted(_times(Path(scratch), length, rounds))
         median, p99 = statistics.median(took), took[min(len(took) - 1, int(0.99 * len(took)))]
         for what, seconds, bar in (("median", median, 1), ("99th percentile", p99, 3)):
-            title = f"from a deletion to the refusal, {length:,} on the list, {what}"
-            figure(title, f"{seconds:.3f} s", bar=f"<= {bar} s")
+            figure(f"{length:,} on the list, {what}", f"{seconds:.3f} s", bar=f"<= {bar} s")
 
 
 def _times(folder: Path, length: int, rounds: int) -> Iterator[float]:
