@@ -8,10 +8,11 @@ import queue
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from tools.docs.pages import ROOT, Block, Page
 from support import network_of_its_own
 from support.deadline import eventually
 from support.doc_checks import treatment
-from support.doc_shell import Command, commands_in, lines_of
+from support.doc_shell import SHELL, Command, commands_in, lines_of
 from support.doc_transcript import mistake_in
 
 MARKER = "--- that was it, with exit code"
@@ -29,6 +30,7 @@ HOME = "/home/me"
 """The reader's home, as pages show it; the checkout is in its folder `daypass`."""
 SECRET = "7q0zk3vr9b2mx5c8w1td"
 """The random part of a Secret's name, as pages show it: commands get the one printed last."""
+SHELL_COMMAND = ("bash", "--noprofile", "--norc")
 SECONDS, READY_SECONDS = 90, 30
 NO_HOSTS: Mapping[str, str] = {}
 
@@ -43,22 +45,12 @@ class Running:
 
 
 class Session:
-    """A shell in a home and on a network of its own."""
+    """A shell, and the home of its user. A command that takes longer than `seconds` fails."""
 
-    def __init__(self, home: Path, *, ports: Sequence[int], hosts: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, shell: subprocess.Popen[str], *, seconds: float) -> None:
         self.home = home
-        checkout = home / "daypass"
-        checkout.mkdir()
-        shutil.copytree(ROOT / "examples", checkout / "examples")
-        (checkout / ".venv").symlink_to(Path(sys.prefix))
-        programs = Path(sys.prefix) / "bin"
-        self._shell = network_of_its_own.start(
-            ["bash", "--noprofile", "--norc"],
-            ports=ports,
-            hosts=hosts,
-            environment={"HOME": str(home), "PATH": f"{programs}:{os.defpath}", "LANG": "C.UTF-8"},
-            folder=checkout,
-        )
+        self._shell = shell
+        self._seconds = seconds
         self._secret = SECRET
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -78,7 +70,7 @@ class Session:
         self._shell.stdin.write(f"{{ {code}\n}} </dev/null; printf '\\n{MARKER} %d\\n' $?\n")
         self._shell.stdin.flush()
         printed = ""
-        while not (line := self._lines.get(timeout=SECONDS)).startswith(MARKER):
+        while not (line := self._lines.get(timeout=self._seconds)).startswith(MARKER):
             printed += line
         if found := re.findall(r"-daypass-([a-z0-9]{20})\b", printed):
             self._secret = found[-1]
@@ -126,12 +118,38 @@ def session(*, ports: Sequence[int] = (), hosts: Mapping[str, str] = NO_HOSTS) -
     What it leaves is removed. The home's path is short, for Unix sockets below it.
     """
     home = Path(tempfile.mkdtemp(prefix="docs-"))
-    opened = Session(home, ports=ports, hosts=hosts)
+    checkout = home / "daypass"
+    checkout.mkdir()
+    shutil.copytree(ROOT / "examples", checkout / "examples")
+    (checkout / ".venv").symlink_to(Path(sys.prefix))
+    programs = Path(sys.prefix) / "bin"
+    shell = network_of_its_own.start(
+        SHELL_COMMAND,
+        ports=ports,
+        hosts=hosts,
+        environment={"HOME": str(home), "PATH": f"{programs}:{os.defpath}", "LANG": "C.UTF-8"},
+        folder=checkout,
+    )
+    opened = Session(home, shell, seconds=SECONDS)
     try:
         yield opened
     finally:
         opened.kill()
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def session_here(home: Path, *, seconds: float) -> Iterator[Session]:
+    """A session on this machine itself, in the checkout, with the environment of the tests."""
+    shell = subprocess.Popen(
+        SHELL_COMMAND, cwd=ROOT, text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    opened = Session(home, shell, seconds=seconds)
+    try:
+        yield opened
+    finally:
+        opened.kill()
 
 
 def is_run(block: Block) -> bool:
@@ -144,9 +162,18 @@ def is_followed(page: Page) -> bool:
     return not page.not_run and any(map(is_run, page.steps))
 
 
-def follow(page: Page, terminal: Session) -> Iterator[str]:
-    """Run a page from top to bottom; yield what differs from it, and stop at the first failure."""
-    blocks = filter(is_run, page.steps)
+def is_typed(block: Block) -> bool:
+    """Whether a reader types a block or saves it as a file."""
+    return not block.is_hidden and (block.language in SHELL or bool(block.title))
+
+
+def follow(
+    page: Page, terminal: Session, chosen: Callable[[Block], bool] = is_run
+) -> Iterator[str]:
+    """Run the chosen blocks of a page from top to bottom; yield what differs from it, and stop at
+    the first failure.
+    """
+    blocks = filter(chosen, page.steps)
     for command in itertools.chain.from_iterable(map(_commands_of, blocks)):
         if mistake := follow_command(command, terminal):
             yield mistake
@@ -172,7 +199,7 @@ def follow_command(command: Command, terminal: Session) -> str:
         return f"{command.place}: `{first}` ends with {code}:\n{printed}"
     shown = command.output
     if last:
-        shown = shown or "...\ndaypass: Ctrl-C stops it"
+        shown = shown or "...\n...Ctrl-C stops it..."
         printed = _printed_at_last(terminal.start(last), terminal, shown)
     if shown is not None and (mistake := mistake_in(shown, printed)):
         return f"{command.place}: `{last or first}` prints something else:\n{mistake}"
@@ -182,7 +209,7 @@ def follow_command(command: Command, terminal: Session) -> str:
 def _split(command: Command) -> tuple[str, str]:
     """Return what of a command comes to its end, and the part after it that goes on."""
     for words in lines_of("daypass", command.code, command.place):
-        if words[:1] == ["up"] or (words[:1] == ["agent"] and "--once" not in words):
+        if words[:1] == ["up"] or (words[:1] in (["agent"], ["demo"]) and "--once" not in words):
             first, _, last = command.code.rpartition("&&")
             return first.strip(), last.strip()
     return command.code, ""

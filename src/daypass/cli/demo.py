@@ -110,9 +110,10 @@ def _invite(stack: "LocalStack") -> None:
 {paint("bold", "It keeps running. Try this in another terminal:")}
 
   export {path_with_daypass()} DAYPASS_CREDENTIALS={file}
+  export GATE={stack.gate} AUTHORITY={authority}
   {command("token")}
-  {command("token", "-o", "header")} | curl --cacert {authority} -H @- {stack.gate}/hello
-  curl --cacert {authority} {check}
+  {command("token", "-o", "header")} | curl --cacert $AUTHORITY -H @- $GATE/hello
+  curl --cacert $AUTHORITY {check}
 
   python3 -c 'import daypass; print(daypass.Credentials.load().token())'
 
