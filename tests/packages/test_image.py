@@ -14,6 +14,7 @@ import pytest
 from tools.bootstrap import ROOT, ensure_uv
 
 from daypass._core import VERSION
+from support.ports import free_ports
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PROGRAMS = ("sh", "env", "cp", "cat", "id", "touch")
@@ -124,6 +125,18 @@ def test_it_holds_this_version_and_what_the_gate_needs(buildah: Buildah, contain
     assert run(buildah, container, "daypass", "version") == f"daypass {VERSION}"
     needed = "import uvloop, httptools, prometheus_client, cryptography, pydantic, yaml"
     assert run(buildah, container, "python", "-c", f"{needed}; print('all')") == "all"
+
+
+def test_its_echo_service_answers_and_ends_with_a_signal(buildah: Buildah, container: str) -> None:
+    (port,) = free_ports(1)
+    answered = (
+        f"import json, urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/a').read())"
+    )
+    script = f"""\
+python -m daypass.local.echo {port} & pid=$!
+until python -c "{answered}" 2>/dev/null; do kill -0 $pid || exit 1; done
+kill $pid; wait $pid"""
+    assert '"path": "/a"' in run(buildah, container, "sh", "-c", script)
 
 
 def test_it_holds_nothing_that_only_builds(buildah: Buildah, container: str) -> None:

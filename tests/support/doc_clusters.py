@@ -15,7 +15,7 @@ from tools.docs.pages import ROOT
 
 from support.authority import Authority
 from support.controlplane import ControlPlane
-from support.crds import install_cert_manager
+from support.crds import install_cert_manager, install_istio
 from support.doc_sessions import Session, follow_command, session
 from support.doc_shell import Command
 from support.fake_pipelines import FakePipelines, running_pipelines
@@ -34,8 +34,20 @@ def _kubeflow(plane: ControlPlane) -> None:
 
 INSTALLED: Mapping[str, Callable[[ControlPlane], None]] = {
     "cert-manager": install_cert_manager,
+    "istio": install_istio,
     "kubeflow": _kubeflow,
 }
+_ISTIO = """\
+{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: istio-ingressgateway
+  namespace: istio-system
+  labels: {app: istio-ingressgateway, istio: ingressgateway}
+spec: {selector: {istio: ingressgateway}, ports: [{name: https, port: 443}]}
+"""
 OBJECTS: Mapping[str, str] = {
     "team": "{apiVersion: v1, kind: Namespace, metadata: {name: team}}",
     "ingress-nginx": """\
@@ -55,18 +67,11 @@ spec:
     http:
       paths: [{path: /, pathType: Prefix, backend: {service: {name: ekf, port: {number: 80}}}}]
 """,
-    "kubeflow": """\
-{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
+    "istio": _ISTIO,
+    "kubeflow": _ISTIO
+    + """\
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: kubeflow}}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: istio-ingressgateway
-  namespace: istio-system
-  labels: {app: istio-ingressgateway, istio: ingressgateway}
-spec: {selector: {istio: ingressgateway}, ports: [{name: https, port: 443}]}
 ---
 apiVersion: v1
 kind: Secret
@@ -97,7 +102,10 @@ local: {{door: "{ADDRESS}:8443", gate: "{ADDRESS}:443", upstream: "PIPELINES", a
 """,
 }
 """How the reader's daypass.yaml continues. With a gate, KFP_PYTHON is a Python that has kfp."""
-PARTS = {*INSTALLED, *OBJECTS, *PUBLISHED}
+LAPTOP = "laptop"
+"""The reader starts a door and a gate later, with `daypass up --config ~/up.yaml`."""
+LAPTOP_HOST, LAPTOP_ADDRESS = "echo.localhost", "127.0.0.1"
+PARTS = {*INSTALLED, *OBJECTS, *PUBLISHED, LAPTOP}
 
 
 @contextmanager
@@ -112,10 +120,19 @@ def cluster_session(folder: Path, parts: Sequence[str]) -> Iterator[tuple[Sessio
         for part in INSTALLED.keys() & parts:
             INSTALLED[part](plane)
         ports = [plane.port, int(pipelines.url.rpartition(":")[2])]
-        with session(ports=ports, hosts={HOST: ADDRESS} if published else {}) as terminal:
+        hosts = {HOST: ADDRESS} if published else {}
+        if LAPTOP in parts:
+            hosts = {LAPTOP_HOST: LAPTOP_ADDRESS}
+        with session(ports=ports, hosts=hosts) as terminal:
             _type(f"export KUBECONFIG={plane.kubeconfig}", terminal)
             for part in OBJECTS.keys() & parts:
                 _type(f"kubectl create -f - <<'END'\n{OBJECTS[part]}\nEND", terminal)
+            if LAPTOP in parts:
+                up = f"""\
+gate: {{audience: {AUDIENCE}, engine: envoy}}
+local: {{door: "{LAPTOP_ADDRESS}:8443", gate: "{LAPTOP_ADDRESS}:443", apiServer: external}}
+"""
+                (terminal.home / "up.yaml").write_text(_config(LAPTOP_HOST, plane, up))
             for local in published:
                 _publish(local.replace("PIPELINES", pipelines.url), plane, terminal)
             if "gate" in parts:
@@ -128,17 +145,9 @@ def _publish(local: str, plane: ControlPlane, terminal: Session) -> None:
     """Start `daypass up`; clients of this session trust it."""
     authority = Authority("Let's Encrypt")
     pair = authority.server(HOST, days=90)
-    config = f"""\
-version: 1
-cluster: {{server: "{plane.url}", certificateAuthority: {plane.ca_path}}}
-domains:
-  kubeflow: {{host: {HOST}, front: envoy, tls: {{files: {{certificate: tls.crt, key: tls.key}}}}}}
-policy: {{audiences: [{AUDIENCE}]}}
-{local}
-"""
     files = {
         "tls.crt": pair.certificate_pem, "tls.key": pair.key_pem, "public.crt": authority.pem,
-        "daypass.yaml": config,
+        "daypass.yaml": _config(HOST, plane, local),
     }  # fmt: skip
     for name, text in files.items():
         file = terminal.home / "daypass" / name
@@ -146,6 +155,18 @@ policy: {{audiences: [{AUDIENCE}]}}
         file.write_text(text)
     _type("export SSL_CERT_FILE=$PWD/public.crt REQUESTS_CA_BUNDLE=$PWD/public.crt", terminal)
     _type("daypass up --state state --kubeconfig $KUBECONFIG", terminal)
+
+
+def _config(host: str, plane: ControlPlane, local: str) -> str:
+    """Return the config of a `daypass up` with the certificate `tls.crt`, in front of a cluster."""
+    return f"""\
+version: 1
+cluster: {{server: "{plane.url}", certificateAuthority: {plane.ca_path}}}
+domains:
+  kubeflow: {{host: {host}, front: envoy, tls: {{files: {{certificate: tls.crt, key: tls.key}}}}}}
+policy: {{audiences: [{AUDIENCE}]}}
+{local}
+"""
 
 
 def _type(code: str, terminal: Session) -> None:

@@ -29,6 +29,11 @@ from support.output_schema import line_mistakes_in
 
 DATA = ("yaml", "json", "toml")
 OBJECT = "Kubernetes object"
+READ_BY_OTHERS = {
+    "kind.x-k8s.io/v1alpha4": "config of kind",
+    "install.istio.io/v1alpha1": "values of Istio's chart",
+}
+"""What is no object of a cluster; tests/packages/test_laptop.py runs the programs that read it."""
 _CONFIG_KEYS = frozenset(key_of(name) for name in Config.model_fields)
 _LOG_FIELDS = frozenset({*door_listener._GOOD, *door_listener._BAD})
 _DOMAINS: dict[str | None, dict[str, Any]] = {
@@ -103,7 +108,7 @@ def kind_of(block: Block, document: Any) -> str:
             return "credentials"
         return "output of daypass up" if "doors" in keys else "log" if keys <= _LOG_FIELDS else ""
     if {"apiVersion", "kind"} <= keys:
-        return OBJECT
+        return READ_BY_OTHERS.get(document["apiVersion"], OBJECT)
     if keys <= _CONFIG_KEYS:
         return "daypass.yaml"
     if "jobs" in keys:

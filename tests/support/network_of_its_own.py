@@ -98,7 +98,7 @@ def _enter() -> None:
         _, flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
         hosts = dict(pair.split("=") for pair in sys.argv[3].split(",") if pair)
-        for number, address in enumerate(hosts.values(), 1):
+        for number, address in enumerate({*hosts.values()} - {"127.0.0.1"}, 1):
             alias = f"lo:{number}".encode()
             own = struct.pack("16sHH4s8x", alias, socket.AF_INET, 0, socket.inet_aton(address))
             fcntl.ioctl(control, _SIOCSIFADDR, own)

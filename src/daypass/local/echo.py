@@ -1,7 +1,12 @@
-"""A service for the gate to guard if there is none: it answers with what it received."""
+"""A service for the gate to guard if there is none: it answers with what it received.
+
+`python -m daypass.local.echo PORT` serves it to other machines too, such as in a Pod.
+"""
 
 import http.server
 import json
+import signal
+import sys
 import threading
 from types import TracebackType
 
@@ -36,8 +41,8 @@ class _EchoHandler(http.server.BaseHTTPRequestHandler):
 class Echo:
     """The echo service, on a free port of loopback. Use as a context manager, or call `stop`."""
 
-    def __init__(self) -> None:
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _EchoHandler)
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._server = http.server.ThreadingHTTPServer((host, port), _EchoHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
@@ -65,3 +70,10 @@ class Echo:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+if __name__ == "__main__":
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # the first process of a container ignores both
+    with Echo(host="", port=int(sys.argv[1])):
+        signal.sigwait(ends)

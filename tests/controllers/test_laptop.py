@@ -1,0 +1,78 @@
+"""The service and the gate of docs/tutorials/kind.md on a real istiod and its Envoy.
+
+No Pod runs: the Service of the page is an echo service of this machine, and `gate watch` a process.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daypass._core.reasons import MESSAGES, Reason
+from daypass.local.echo import Echo
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.istio.objects import istio_objects
+from support import laptop, raw
+from support.authority import Authority
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.crds import install_istio
+from support.deadline import eventually
+from support.istio_gateway import NAMESPACE, prepare, running_gateway, service_entry
+from support.objects import tls_secret
+from support.raw import Answer
+from support.rendered import config_of
+from support.watching import identity_namespace, install, watching
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None:
+    public = Authority()
+    for name in ("gateway", "watch"):
+        (tmp_path / name).mkdir()
+    with (
+        ControlPlane.start(tmp_path / "plane") as plane,
+        closing(admin_cluster(plane)) as cluster,
+        Echo() as echo,
+    ):
+        install_istio(plane)
+        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        prepare(plane)
+        service = service_entry(
+            "echo", echo.address.port, "default",
+            host="echo.default.svc.cluster.local", number=80, protocol="HTTP",
+        )  # fmt: skip
+        published = [it for it in laptop.objects("echo.yaml") if "istio.io" in it["apiVersion"]]
+        pair = public.server(laptop.HOST)
+        for each in (tls_secret("echo-tls", NAMESPACE, pair), service, *published):
+            cluster.apply(each)
+        with running_gateway(tmp_path / "gateway", plane) as gateway:
+
+            def send(*lines: str) -> Answer:
+                request = raw.get(*lines, host=laptop.HOST, path="/hello")
+                return gateway.send(request, name=laptop.HOST, authority_pem=public.pem)
+
+            eventually("everybody may call it", lambda: send().code == 200)
+
+            config = config_of(laptop.config_text("https://kubernetes.default.svc"))
+            install(plane, config)
+            for each in istio_objects(config, ClusterFacts()):
+                cluster.apply(each)
+            with watching(tmp_path / "watch", plane, config) as watch:
+                watch.wait_leading()
+                identity = plane.make_identity(identity_namespace(plane))
+
+                def call() -> Answer:
+                    return send(raw.bearer(plane.make_token(identity, audiences=[laptop.AUDIENCE])))
+
+                eventually("it is guarded", lambda: send().code == 401, seconds=60)
+                eventually("its token passes", lambda: call().code == 200, seconds=60)
+                assert send().json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
+                used = raw.bearer(plane.make_token(identity, audiences=[laptop.AUDIENCE]))
+                assert send(used).json["headers"]["kubeflow-userid"] == identity.user
+                plane.admin.delete(identity.secret_path)
+                eventually("it is revoked", lambda: send(used).code == 401)
+                assert send(used).json["message"].startswith(MESSAGES[Reason.DENIED])

@@ -1,0 +1,95 @@
+"""The programs that docs/tutorials/kind.md starts, as far as they run without Docker."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from tools.controlplane.build import go_program
+from tools.gobuild import TOOLS
+from tools.kind.build import kind
+
+from support import laptop
+from support.charts import templated
+from support.rendered import the
+
+DOCKER = """\
+#!/bin/sh
+echo "$@" >> "$0.log"
+case "$1" in
+run) exit 1;;
+info) echo '{}';;
+network) echo kind;;
+esac
+"""
+"""A Docker that starts nothing, and notes what it is to start."""
+
+
+def create_cluster(folder: Path, config: str) -> tuple[str, str]:
+    """Let kind create a cluster; return what it prints, and what it asks Docker for."""
+    docker = folder / "docker"
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    done = subprocess.run(
+        [kind(), "create", "cluster", "--config", "-"],
+        input=config, capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": f"{folder}:/usr/bin:/bin", "KUBECONFIG": str(folder / "kubeconfig")},
+    )  # fmt: skip
+    log = folder / "docker.log"
+    return done.stderr, log.read_text() if log.exists() else ""
+
+
+def node_port() -> int:
+    """The port of the node that the page leads to Istio's gateway."""
+    (values,) = laptop.objects("istio.yaml")
+    (port,) = values["spec"]["values"]["gateways"]["istio-ingressgateway"]["ports"]
+    return int(port["nodePort"])
+
+
+def test_kind_publishes_the_gateways_port_on_loopback_alone(tmp_path: Path) -> None:
+    _, asked = create_cluster(tmp_path, laptop.file("kind.yaml"))
+    (run,) = [line for line in asked.splitlines() if line.startswith("run ")]
+    assert "run --name daypass-control-plane " in run
+    published = re.findall(r"--publish=(\S+)", run)
+    assert f"127.0.0.1:443:{node_port()}/TCP" in published
+    assert all(it.startswith("127.0.0.1:") for it in published)
+
+
+def test_kind_refuses_a_config_with_an_unknown_key(tmp_path: Path) -> None:
+    said, asked = create_cluster(tmp_path, laptop.file("kind.yaml").replace("hostPort", "speck"))
+    assert "field speck not found" in said
+    assert "run " not in asked
+
+
+def test_the_page_names_the_version_of_kind_that_is_tested() -> None:
+    text = (TOOLS / "kind" / "go.mod").read_text()
+    version = re.findall(r"sigs\.k8s\.io/kind v(\d+\.\d+)\.", text)[0]
+    assert f"kind/releases) {version} " in (laptop.ROOT / laptop.PATH).read_text()
+
+
+@pytest.fixture(scope="module")
+def chart() -> Path:
+    """Istio's chart of its ingress gateway, which istioctl renders."""
+    command = [go_program(os.environ), "mod", "download", "-json", "istio.io/istio"]
+    done = subprocess.run(command, cwd=TOOLS / "istiod", capture_output=True, check=True)
+    folder = Path(json.loads(done.stdout)["Dir"])
+    return folder / "manifests" / "charts" / "gateways" / "istio-ingress"
+
+
+def test_istios_gateway_listens_on_the_port_that_kind_publishes(chart: Path) -> None:
+    (operator,) = laptop.objects("istio.yaml")
+    gateways = json.dumps(operator["spec"]["values"]["gateways"])
+    rendered = templated(chart, "--set-json", f"gateways={gateways}")
+    service = the(rendered, "Service", "istio-ingressgateway")
+    assert service["spec"]["type"] == "NodePort"
+    (port,) = service["spec"]["ports"]
+    assert (port["port"], port["nodePort"]) == (443, node_port())
+    deployment = the(rendered, "Deployment", "istio-ingressgateway")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert port["targetPort"] in [it["containerPort"] for it in container["ports"]]
