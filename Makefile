@@ -1,4 +1,5 @@
-# Everything starts from here. Nothing but python3, make, git and (for the tests) Go has to be on the machine.
+# Everything starts from here. `make demo` and `make test` need python3, make and git, and a network that
+# reaches the package indexes. The other tests need what .ci/setup installs.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -7,10 +8,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # WORKERS=0: one after another, in one process.
 WORKERS ?= 4
 PYTEST = $(BIN)/pytest -q --no-header --numprocesses $(WORKERS)
+BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs picture reference controlplane kubescore clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs picture reference controlplane clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,8 +41,9 @@ help: ## this list
 	@touch $@
 
 test: .venv/.synced ## lint, types, and the tests of all but the slow tiers, on a real kube-apiserver and Envoy
-	@$(MAKE) --no-print-directory --jobs lint type controlplane kubescore test-kfp
-	$(PYTEST)
+	@echo "make test: lint, types, the control plane (built once, about 8 minutes) and the kfp client; then the tests, 4 to 8 minutes"
+	@$(MAKE) --no-print-directory --jobs lint type controlplane test-kfp
+	@$(BIN)/python -m tools.programs $(PYTEST)
 
 test-fast: .venv/.synced ## the tiers that need no process other than Python
 	$(PYTEST) tests/unit tests/golden tests/props
@@ -60,10 +63,7 @@ format: .venv/.synced ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 controlplane: .venv/.synced ## build etcd, kube-apiserver and kube-controller-manager once (about 8 minutes)
-	$(BIN)/python tools/controlplane/build.py
-
-kubescore: .venv/.synced ## build the linter of manifests once (about a minute)
-	@$(BIN)/python -m tools.kubescore.build
+	$(if $(KUBEBUILDER_ASSETS),@echo $(KUBEBUILDER_ASSETS),$(BUILD) controlplane)
 
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
@@ -74,21 +74,20 @@ test-docs: .venv/.synced controlplane ## what the documentation says is true: li
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
 	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
 
-test-cluster: .venv/.synced controlplane kubescore ## all admin commands, door and gate on a real control plane
+test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
+	$(BUILD) kubescore
 	$(PYTEST) tests/cluster
 
 test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 13 minutes)
-	@$(BIN)/python -c "from tools.gobuild import built; built('istiod', '.')"
-	@$(BIN)/python -c "from tools.gobuild import built; built('envoygateway', '.')"
-	@$(BIN)/python -m tools.oauth2proxy.build >/dev/null
+	$(BUILD) istiod envoygateway oauth2proxy
 	$(PYTEST) tests/controllers
 
 .PHONY: release test-packages
 release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
-test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced controlplane kubescore ## what is published: packages, images, workflows, charts (.ci/setup installs what it needs)
-	@$(BIN)/python -m tools.helm.build >/dev/null
+test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced controlplane ## what is published: packages, images, workflows, charts, completion
+	$(BUILD) kubescore helm actionlint
 	$(PYTEST) --timeout=900 tests/packages
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine

@@ -13,11 +13,13 @@ cache folder; uv then makes `.venv` from the lock. Nothing is installed outside 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import platform
 import subprocess
 import sys
+import time
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -25,10 +27,18 @@ from pathlib import Path
 try:
     import tomllib
 except ImportError:
-    sys.exit(f"bootstrap: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    sys.exit(
+        f"bootstrap: Python 3.11 or newer is needed, this is {sys.version.split()[0]}\n"
+        "if there is another one here, name it, as in: make demo PYTHON=python3.12"
+    )
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_BYTES = 200 * 1024 * 1024
+OFFLINE = """\
+bootstrap: this machine needs a network that reaches the package index
+- behind a proxy: set HTTPS_PROXY=http://proxy.example.com:3128
+- if that proxy inspects TLS: set SSL_CERT_FILE to a file with its authorities as well
+- with a mirror of the index: set UV_DEFAULT_INDEX to its address, and UV to a uv of your own"""
 
 
 def cache_folder() -> Path:
@@ -74,9 +84,12 @@ def ensure_uv() -> Path:
     target = cache_folder() / f"uv-{version}" / "uv"
     if target.exists():
         return target
-    print(f"bootstrap: fetching uv {version}", file=sys.stderr)
-    with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - the lock's own https address
-        wheel = answer.read(LIMIT_BYTES)
+    print(f"bootstrap: fetching uv {version} (about 25 MB)", file=sys.stderr)
+    try:
+        with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - the lock's own https address
+            wheel = answer.read(LIMIT_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise SystemExit(f"bootstrap: {url} cannot be fetched: {error}\n{OFFLINE}") from None
     if hashlib.sha256(wheel).hexdigest() != sha256:
         raise SystemExit(f"bootstrap: {url} is not what uv.lock names; nothing was installed")
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
@@ -90,25 +103,31 @@ def ensure_uv() -> Path:
     return target
 
 
+ENVIRONMENTS = {
+    # Inexact: what the tests have brought already stays.
+    "demo": (".venv", "--extra", "local", "--no-default-groups", "--inexact"),
+    "docs": (".venv-docs", "--only-group", "docs"),
+    "kfp": (".venv-kfp", "--group", "kfp", "--no-default-groups"),
+    "release": (".venv", "--extra", "all", "--group", "release"),
+    "tests": (".venv", "--extra", "all"),
+}
+"""For each purpose, the folder and what `uv sync` installs there."""
+
+
 def main() -> None:
     """Make or mend an environment so that it holds exactly what the lock says."""
-    environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_PROJECT_ENVIRONMENT=".venv")
+    folder, *options = ENVIRONMENTS[sys.argv[1] if sys.argv[1:] else "tests"]
+    environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_PROJECT_ENVIRONMENT=folder)
     environment.pop("VIRTUAL_ENV", None)
-    command = [str(ensure_uv()), "sync", "--frozen", "--quiet", "--python", sys.executable]
-    if sys.argv[1:] == ["demo"]:
-        # Inexact: what the tests have brought already stays.
-        command += ["--extra", "local", "--no-default-groups", "--inexact"]
-    elif sys.argv[1:] == ["docs"]:
-        environment["UV_PROJECT_ENVIRONMENT"] = ".venv-docs"
-        command += ["--only-group", "docs"]
-    elif sys.argv[1:] == ["release"]:
-        command += ["--extra", "all", "--group", "release"]
-    elif sys.argv[1:] == ["kfp"]:
-        environment["UV_PROJECT_ENVIRONMENT"] = ".venv-kfp"
-        command += ["--group", "kfp", "--no-default-groups"]
-    else:
-        command += ["--extra", "all"]
-    sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+    uv, started = ensure_uv(), time.monotonic()
+    print(f"bootstrap: installing into {folder} what uv.lock names (1 to 3 minutes the first time)",
+          file=sys.stderr)  # fmt: skip
+    command = [str(uv), "sync", "--frozen", "--quiet", "--python", sys.executable, *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    if done.returncode:
+        print(OFFLINE, file=sys.stderr)
+        sys.exit(done.returncode)
+    print(f"bootstrap: installed, {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

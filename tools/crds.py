@@ -3,7 +3,7 @@ hold them.
 
     python -m tools.crds
 
-Needs Go and its module proxy the first time, for some seconds; afterwards it returns at once. They
+Needs Go's module proxy the first time, for some seconds; afterwards it returns at once. They
 are kept in the user's cache folder, by module and version, as a `List` in JSON, which kubectl reads
 as it is and Python a hundred times faster than YAML. The paths go to stdout.
 """
@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tools.controlplane.build import go_program
+from tools.gobuild import BuildError, downloaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +58,6 @@ ENVOY_GATEWAY = Module(
 )
 
 
-class CrdError(Exception):
-    """The definitions cannot be had; the message says why."""
-
-
 CERT_MANAGER = Module(
     path="github.com/cert-manager/cert-manager",
     version="v1.20.0",
@@ -91,17 +86,17 @@ FLUX_KUSTOMIZE = Module(
 
 
 def istio_crds() -> Path:
-    """A file with Istio's definitions. Raises CrdError, BuildError (no Go)."""
+    """A file with Istio's definitions. Raises BuildError."""
     return _ensure(ISTIO)
 
 
 def gateway_api_crds() -> Path:
-    """A file with the Gateway API's, the experimental ones too. Raises CrdError, BuildError."""
+    """A file with the Gateway API's, the experimental ones too. Raises BuildError."""
     return _ensure(GATEWAY_API)
 
 
 def envoy_gateway_crds() -> Path:
-    """A file with those that are Envoy Gateway's own. Raises CrdError, BuildError."""
+    """A file with those that are Envoy Gateway's own. Raises BuildError."""
     return _ensure(ENVOY_GATEWAY)
 
 
@@ -120,7 +115,7 @@ def _ensure(module: Module) -> Path:
     if not kept.exists():
         found = definitions(_download(module).glob(module.files))
         if not found:
-            raise CrdError(f"{module.path}@{module.version} has no definition in {module.files}")
+            raise BuildError(f"{module.path}@{module.version} has no definition in {module.files}")
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(f"{kept.name}.{os.getpid()}")
         partial.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": found}))
@@ -141,23 +136,9 @@ def definitions(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 def _download(module: Module) -> Path:
     """The module's folder, of exactly the contents that are pinned here."""
-    asked = subprocess.run(
-        [go_program(os.environ), "mod", "download", "-json", f"{module.path}@{module.version}"],
-        # Whatever go.mod is above the current folder is not asked.
-        env={**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=mod"},
-        cwd=Path(__file__).resolve().parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        answer = json.loads(asked.stdout)
-    except ValueError:
-        raise CrdError(f"go mod download: {asked.stderr.strip()}") from None
-    if error := answer.get("Error"):
-        raise CrdError(f"{module.path}: {error}")
+    answer = downloaded(f"{module.path}@{module.version}", Path(__file__).resolve().parent)
     if answer["Sum"] != module.sum:
-        raise CrdError(f"{module.path}@{module.version} is {answer['Sum']}, not {module.sum}")
+        raise BuildError(f"{module.path}@{module.version} is {answer['Sum']}, not {module.sum}")
     return Path(answer["Dir"])
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from agent.running import CLEAN, Door, awaiting, daypass
+from support.children import children_of
 from support.deadline import eventually
 from support.fake_door import SENTINEL, FakeDoor, answer, jwt, long_lived_token, short_lived_token
 from support.messages import check
@@ -301,11 +302,7 @@ def test_the_command_has_no_child_that_it_did_not_start(environment: dict[str, s
         environment, "--file", "--", "sh", "-c", "echo up; read x", stdin=subprocess.PIPE
     ) as process:
         assert line(process) == "up"
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert listed.stdout == ""
+        assert children_of(process.pid) == {}
 
 
 def test_the_commands_output_ends_with_the_command(run: Run, door: Door) -> None:

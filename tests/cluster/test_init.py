@@ -17,6 +17,7 @@ from daypass.config import load
 from daypass.deploy.init.discover import DiscoveredCluster, discover
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
+from support.children import path_without
 from support.clusters import admin_access, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gateway_api, install_istio
@@ -273,7 +274,7 @@ def test_init_stops_asking_after_an_unauthorized_answer(plane: ControlPlane) -> 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An EKF repository, with kubectl and no rok-deploy on the PATH."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{path_without('rok-deploy')}")
     root = tmp_path / "deployments"
     root.mkdir()
     return make_repository(make_ekf(root))

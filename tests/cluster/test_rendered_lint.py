@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tools.kubescore.build import kube_score
+from tools.gobuild import built
 
 from daypass.render.yaml import stream
 from support.manifest_cases import CASES
@@ -25,7 +25,7 @@ MORE = ("container-seccomp-profile", "container-ports-check")
 @pytest.fixture(scope="session")
 def program() -> Path:
     """kube-score; `make test` has built it."""
-    return kube_score()
+    return built("kubescore")
 
 
 @pytest.mark.timeout(600)

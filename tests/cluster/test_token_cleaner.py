@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
-
-from tools.controlplane.build import find_programs
 
 from support import identities
 from support.admin import MERGE_PATCH
 from support.children import Child
-from support.controlplane import ControlPlane
+from support.controlplane import ControlPlane, control_plane_program
 from support.deadline import eventually
 
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
@@ -43,7 +40,7 @@ def test_only_secrets_that_a_service_account_lists_are_cleaned(
         reference = {"secrets": [{"name": listed.secret_name}]}
         admin.request("PATCH", account, reference, headers={"Content-Type": MERGE_PATCH})
         cleaner = Child(
-            [*find_programs(os.environ).kube_controller_manager, *FLAGS],
+            [*control_plane_program("kube-controller-manager"), *FLAGS],
             log=tmp_path / "cleaner.log", folder=control_plane.folder,
         )  # fmt: skip
         labelled = partial(_is_labelled, control_plane, listed.secret_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.children import path_without
 from support.ekf import adopt, git, make_ekf, make_repository
 from support.messages import check
 
@@ -21,7 +22,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}/usr/bin:/bin")
+    monkeypatch.setenv(
+        "PATH", f"{Path(sys.executable).parent}{os.pathsep}{path_without('rok-deploy')}"
+    )
 
 
 @pytest.fixture

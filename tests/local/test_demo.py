@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.children import children_of
 from support.deadline import eventually
 from support.messages import check
 from support.ports import listens
@@ -67,11 +68,7 @@ class Demo:
 
     def children(self) -> list[int]:
         """The processes that it has started and that are alive."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        return [int(pid) for pid in listed.stdout.split()]
+        return list(children_of(self.process.pid))
 
     def end(self, number: signal.Signals | None = None, *, seconds: float = 120.0) -> int:
         """Send a signal, if any, and wait for the end; return the exit code."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from daypass.local.stack import stack_config
+from support.children import path_without
 from support.terminal import screen, terminal
 from support.up import running_up, runtime_folder
 from support.up_embedded import fixed_config
@@ -89,7 +90,7 @@ def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) ->
         shown.wait_for("Ctrl-C stops it")
         invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
         commands = [line for line in invitation.splitlines() if line.startswith("  ")]
-        elsewhere = {**os.environ, **env, "PATH": "/usr/bin:/bin"}
+        elsewhere = {**os.environ, **env, "PATH": path_without("daypass")}
         pasted = "\n".join(commands)
         done = subprocess.run(
             ["bash", "-e"], input=pasted, env=elsewhere, cwd=tmp_path,
@@ -100,7 +101,8 @@ def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) ->
         assert shown.wait() == 0
     *_, last = screen(shown.written.rstrip())
     found = f"{last}\ndaypass version"
-    subprocess.run(["bash", "-ec", found], env={"PATH": "/usr/bin:/bin"}, check=True, timeout=60)
+    elsewhere = {"PATH": path_without("daypass")}
+    subprocess.run(["bash", "-ec", found], env=elsewhere, check=True, timeout=60)
 
 
 def test_an_interrupted_demo_leaves_no_status_line(tmp_path: Path) -> None:

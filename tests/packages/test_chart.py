@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from tools.kubescore.build import kube_score
+from tools.gobuild import built
 
 from cluster.test_rendered_lint import EXCEPTIONS, scored
 from daypass.render.output_tree import drifts
@@ -260,7 +260,7 @@ def test_it_works_as_the_dependency_of_another_chart(chart: Path, tmp_path: Path
 @pytest.fixture(scope="module")
 def program() -> Path:
     """kube-score."""
-    return kube_score()
+    return built("kubescore")
 
 
 @pytest.mark.parametrize("name", ["example", "chosen"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tools.bootstrap import ensure_uv
+from tools.bootstrap import ROOT, ensure_uv
 from tools.pythons import MINORS, found
 
 from agent.running import Door
@@ -17,6 +17,7 @@ from daypass._core import VERSION
 from daypass._core.jwt import decode_unverified
 
 PYTHONS = {f"3.{minor}": python for minor in MINORS if (python := found(minor))}
+TOO_OLD = {f"3.{minor}": python for minor in range(7, 11) if (python := found(minor))}
 UV_CACHE = subprocess.run(
     [str(ensure_uv()), "cache", "dir"], capture_output=True, text=True, check=True
 ).stdout.strip()
@@ -86,3 +87,13 @@ def test_pipx_installs_a_working_client(
 def test_the_demo_runs_from_an_installed_wheel(machine: Machine, wheel: Path, python: Path) -> None:
     machine.run(ensure_uv(), "tool", "install", "--python", python, f"{wheel}[local]")
     assert "10" in machine.daypass("demo", ONCE="1")
+
+
+@pytest.mark.parametrize("version", TOO_OLD)
+def test_a_python_that_is_too_old_is_named(version: str) -> None:
+    done = subprocess.run(
+        [TOO_OLD[version], "-B", "-m", "daypass", "token"],
+        env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, f"Python {version}" in done.stderr) == (1, True)
+    assert "Traceback" not in done.stderr

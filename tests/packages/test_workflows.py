@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tools.actionlint.build import actionlint
 from tools.bootstrap import ROOT
 from tools.docs.pages import all_pages
+from tools.gobuild import built
 
 from support.doc_data import documents_in
 
@@ -37,13 +37,15 @@ def check_schema(name: str, *files: Path) -> None:
 
 
 def test_actionlint_has_nothing_to_say() -> None:
-    assert run(actionlint(), "-shellcheck", BIN / "shellcheck", "-pyflakes=", *WORKFLOWS) == (0, "")
+    assert run(
+        built("actionlint"), "-shellcheck", BIN / "shellcheck", "-pyflakes=", *WORKFLOWS
+    ) == (0, "")
 
 
 def test_actionlint_sees_a_wrong_expression(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(WORKFLOWS[0].read_text().replace("runs-on: ubuntu", "runs-on: ${{ x.y }}-"))
-    assert run(actionlint(), wrong)[0] == 1
+    assert run(built("actionlint"), wrong)[0] == 1
 
 
 def test_the_files_fit_their_schemas(tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_the_workflows_in_the_docs_are_valid(tmp_path: Path) -> None:
         workflow["on"] = workflow.pop(True)  # YAML 1.1 takes the key `on` for true
         text = yaml.safe_dump(workflow).replace("OWNER/daypass@COMMIT", "o/daypass@main")
         (tmp_path / "github.yml").write_text(text)
-        assert run(actionlint(), tmp_path / "github.yml") == (0, "")
+        assert run(built("actionlint"), tmp_path / "github.yml") == (0, "")
     (tmp_path / "gitlab.yml").write_text(gitlab)
     check_schema("vendor.gitlab-ci", tmp_path / "gitlab.yml")
     declared = yaml.safe_load(ACTION.read_text())["inputs"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tools.helm.build import helm
+from tools.gobuild import built
 
 from daypass.config import load
 from daypass.render.chart import render_chart
@@ -81,7 +81,7 @@ def example_chart() -> dict[str, str]:
 def run_helm(*words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run Helm without files of the user."""
     return subprocess.run(
-        [str(helm()), *words],
+        [str(built("helm")), *words],
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **(env or {})},
         capture_output=True,
         text=True,

@@ -28,11 +28,29 @@ if listener:
         os.dup2(int(listener), 3)
         os.close(int(listener))
     os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(command[0], command)
+os.execvp(command[0], command)
 """
 """Becomes the child's program after asking the kernel to kill it when the parent dies, however
 that happens (prctl(2)); the check afterwards covers a parent that died in between. A socket is
 handed over as descriptor 3, the way systemd does (sd_listen_fds(3))."""
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """The living processes that a process has started: their numbers and names."""
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            before, _, after = status.read_text().rpartition(")")
+            if int(after.split()[1]) == pid:
+                found[int(status.parent.name)] = before.partition("(")[2]
+    return found
+
+
+def path_without(*programs: str) -> str:
+    """PATH without the folders that have one of these programs."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    others = (it for it in folders if not any(Path(it, name).exists() for name in programs))
+    return os.pathsep.join(others)
 
 
 class Child:

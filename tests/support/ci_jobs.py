@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from support.children import path_without
 from support.http_services import Handler, serving
 from support.issuer import Issuer
 
-PATH = f"{Path(sys.base_prefix) / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+PATH = f"{Path(sys.base_prefix) / 'bin'}:{path_without('daypass')}"
 RUNNER_TOKEN = "runner-token-of-this-job"
 MASK = "::add-mask::"
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from tools.controlplane.build import Programs, find_programs
+from tools.gobuild import BuildError, binary_path
 
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
@@ -61,6 +61,26 @@ AUDIT_POLICY: Mapping[str, Any] = {
 }
 
 
+def control_plane_program(name: str) -> list[str]:
+    """The words that start etcd, kube-apiserver or kube-controller-manager, before its flags.
+
+    `KUBEBUILDER_ASSETS` may name a folder of ready-made ones. Raises BuildError where it has none
+    (envtest ships no kube-controller-manager, which fills token Secrets), or nothing is built.
+    """
+    if named := os.environ.get("KUBEBUILDER_ASSETS"):
+        if not os.access(file := Path(named) / name, os.X_OK):
+            raise BuildError(
+                f"KUBEBUILDER_ASSETS={named} has no {name}\n"
+                "put it there (the one of the same release, from "
+                "https://dl.k8s.io/<release>/bin/<os>/<arch>/), "
+                "or unset KUBEBUILDER_ASSETS and run: make controlplane"
+            )
+        return [str(file)]
+    if not (binary := binary_path("controlplane")).exists():
+        raise BuildError(f"the control plane is not built ({binary})\nrun: make controlplane")
+    return [str(binary), name]
+
+
 class ControlPlane:
     """A running control plane. `start` makes one; `stop` ends it and frees its port.
 
@@ -70,9 +90,8 @@ class ControlPlane:
     `folder` holds the logs (etcd.log, kube-apiserver.log, ...) and the audit log.
     """
 
-    def __init__(self, folder: Path, *, authority: Authority, programs: Programs) -> None:
+    def __init__(self, folder: Path, *, authority: Authority) -> None:
         self.folder = folder
-        self._programs = programs
         self._flags: list[str] = []
         self.ca_pem = authority.pem
         self.ca_path = folder / "ca.crt"
@@ -95,7 +114,6 @@ class ControlPlane:
         anonymous: bool = True,
         issues_by_url: bool = False,
         extra_apiserver_args: Sequence[str] = (),
-        programs: Programs | None = None,
     ) -> ControlPlane:
         """A control plane that is ready, with all it writes in `folder` (which must be empty).
 
@@ -104,19 +122,17 @@ class ControlPlane:
         BuildError where the programs are not to be had, RuntimeError with the end of the log where
         one of them ends.
         """
-        programs = programs or find_programs(os.environ)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plane = cls(folder, authority=Authority("daypass test cluster"), programs=programs)
+        plane = cls(folder, authority=Authority("daypass test cluster"))
         try:
-            plane._run("etcd", [*programs.etcd, *ETCD_FLAGS])
+            plane._run("etcd", ETCD_FLAGS)
             issuer = _issuer_flags(plane.url if issues_by_url else None)
             flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *issuer]
             plane._flags = flags = [*flags, *extra_apiserver_args]
-            plane._run("kube-apiserver", [*programs.kube_apiserver, *flags])
+            plane._run("kube-apiserver", flags)
             eventually("the API server is ready", plane._is_ready)
             # Not before: it asks for the API server once a second.
-            command = [*programs.kube_controller_manager, *CONTROLLER_FLAGS]
-            plane._run("kube-controller-manager", command)
+            plane._run("kube-controller-manager", CONTROLLER_FLAGS)
         except BaseException:
             plane.stop()
             raise
@@ -232,12 +248,12 @@ class ControlPlane:
         der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return Signer(encode(hashlib.sha256(der).digest()), key)
 
-    def _run(self, name: str, command: Sequence[str]) -> None:
-        self._children.append(self._child(name, command))
+    def _run(self, name: str, flags: Sequence[str]) -> None:
+        self._children.append(self._child(name, flags))
 
-    def _child(self, name: str, command: Sequence[str]) -> Child:
+    def _child(self, name: str, flags: Sequence[str]) -> Child:
         return Child(
-            command,
+            [*control_plane_program(name), *flags],
             log=self.folder / f"{name}.log",
             folder=self.folder,
             # Tests have memory to spare, and collecting garbage is a quarter of what a start costs.
@@ -247,7 +263,7 @@ class ControlPlane:
     def _start_again(self, flags: Sequence[str]) -> None:
         at = next(i for i, child in enumerate(self._children) if child.name == "kube-apiserver")
         self._children[at].stop()
-        self._children[at] = self._child("kube-apiserver", [*self._programs.kube_apiserver, *flags])
+        self._children[at] = self._child("kube-apiserver", flags)
         eventually("the API server is ready again", self._is_ready)
 
     def _is_ready(self) -> bool:

@@ -148,7 +148,7 @@ def running_envoy_gateway(folder: Path, plane: ControlPlane) -> Iterator[Child]:
 
     While it is suspended, the Envoys that it has started go on.
     """
-    program = str(built("envoygateway", "."))
+    program = str(built("envoygateway"))
     with _alone():
         health, webhook, admin = free_ports(3)
         environment = {

@@ -186,7 +186,7 @@ def _prepared(folder: Path, plane: ControlPlane, mesh: Document) -> Gateway:
     (folder / "networks.json").write_text("{}")
     (folder / "bootstrap.yaml").write_text(_bootstrap(xds, token))
     command = [
-        str(built("istiod", ".")), "discovery", "--registries=Kubernetes",
+        str(built("istiod")), "discovery", "--registries=Kubernetes",
         "--kubeconfig", str(plane.kubeconfig),
         "--meshConfig", "mesh.json", "--networksConfig", "networks.json",
         "--grpcAddr", f"127.0.0.1:{xds}", "--secureGRPCAddr", "",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tools.oauth2proxy.build import oauth2_proxy
+from tools.gobuild import built
 
 from daypass._core.files import write_private
 from support.children import Child
@@ -175,7 +175,7 @@ def running_oauth2_proxy(
     folder: Path, settings: Mapping[str, Setting], alpha: Mapping[str, object] | None = None
 ) -> Iterator[Oauth2Proxy]:
     kept = {**settings, "cookie_secret": secrets.token_hex(16)}
-    command = [str(oauth2_proxy()), "--config=oauth2_proxy.cfg"]
+    command = [str(built("oauth2proxy")), "--config=oauth2_proxy.cfg"]
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in kept.items()]  # TOML
     write_private(str(folder / "oauth2_proxy.cfg"), "".join(lines).encode())
     if alpha is not None:

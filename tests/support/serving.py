@@ -61,7 +61,7 @@ def gate_serve(folder: Path, *arguments: str, open_files: int = 1024) -> Iterato
     """
     limited = f'ulimit -Sn {open_files}; exec "$@"'
     child = Child(
-        ["/bin/sh", "-c", limited, "sh", sys.executable, "-m", "daypass", "gate", "serve",
+        ["sh", "-c", limited, "sh", sys.executable, "-m", "daypass", "gate", "serve",
          "--status", "127.0.0.1:0", "--drain", "0s", *arguments],
         log=folder / "authorizer.log", folder=folder,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from support.children import children_of
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.output_schema import mistakes_in
@@ -118,12 +119,7 @@ class Up:
         eventually(f"up says {words!r}", said)
 
     def envoy_pids(self) -> list[int]:
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        lines = (line.split() for line in listed.stdout.splitlines())
-        return [int(pid) for pid, name in lines if name == "envoy"]
+        return [pid for pid, name in children_of(self.process.pid).items() if name == "envoy"]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit code."""

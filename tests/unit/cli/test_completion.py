@@ -1,10 +1,8 @@
-"""`daypass __complete`: what it offers; and the shells and kubectl, which show it to a user."""
+"""`daypass __complete`: what it offers. What shells do with it is in tests/packages."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import daypass
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.completion import COMMAND, FILES, NOTHING_ELSE
@@ -284,97 +281,3 @@ for words in (["create", "--do"], ["create", "--domain", ""]):
     )
     assert done.stderr == "yaml"
     assert "--door" in done.stdout
-
-
-# Real shells, and the real kubectl
-
-SCRIPT = {
-    "bash": (["bash", "--norc", "-i"], "source <(daypass completion bash)"),
-    "zsh": (
-        ["zsh", "-f", "-i"],
-        "autoload -U compinit; compinit -u -D; source <(daypass completion zsh)",
-    ),
-}
-LINES = [
-    ("daypass tok", "daypass token "),
-    ("daypass token --output=he", "daypass token --output=header "),
-    ("daypass identity list --kubeconfig 'kubeconfig' --context ad", "--context admin@a "),
-    ("daypass apply --kubeconfig kubeconfig --context arn:aws:", "arn:aws:eks:eu:1:cluster/x "),
-    ("daypass apply --kubeconfig kubeconfig --context=arn:aws:e", "arn:aws:eks:eu:1:cluster/x "),
-    ("daypass verify --config kubec", "daypass verify --config kubeconfig "),
-    ("daypass run -- only-o", "daypass run -- only-one "),
-    ("daypass run --env X -- ls kubec", "-- ls kubeconfig "),
-]
-"""What is typed before a Tab, and how the line ends then."""
-
-
-@pytest.fixture
-def shell_environment(
-    kubeconfig: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kubeconfig("https://127.0.0.1:9", "admin@a", "arn:aws:eks:eu:1:cluster/x")
-    (tmp_path / "only-one").touch(0o755)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{tmp_path}:{os.environ['PATH']}")
-    for name, value in {"TERM": "dumb", "COLUMNS": "200", "PS1": "> "}.items():
-        monkeypatch.setenv(name, value)
-
-
-def type_line(shell: str, line: str, wanted: str) -> str:
-    """Type a line and a Tab in an interactive shell until it shows what is wanted."""
-    command, setup = SCRIPT[shell]
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    ) as process:
-        os.close(theirs)
-        try:
-            screen = ""
-            os.write(ours, f"stty columns 200; {setup}; echo rea''dy\n".encode())
-            for typed, awaited in (("", "\nready"), (f"{line}\t", wanted)):
-                os.write(ours, typed.encode())
-                while awaited not in screen:
-                    screen += os.read(ours, 65536).decode()
-            return screen
-        finally:
-            process.kill()
-            os.close(ours)
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.usefixtures("shell_environment")
-@pytest.mark.parametrize("shell", SCRIPT)
-@pytest.mark.parametrize(("line", "completed"), LINES, ids=[line for line, _ in LINES])
-def test_a_tab_completes_the_line(shell: str, line: str, completed: str) -> None:
-    type_line(shell, line, completed)
-
-
-@pytest.mark.usefixtures("shell_environment")
-@pytest.mark.parametrize(("line", "completed"), LINES, ids=[line for line, _ in LINES])
-def test_fish_completes_the_line(line: str, completed: str) -> None:
-    script = "daypass completion fish | source; complete -C $argv[1]"
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", script, line],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    (candidate,) = done.stdout.splitlines()
-    before, word = line.rpartition(" ")[0], candidate.partition("\t")[0]
-    assert f"{before} {word} ".endswith(completed)
-    assert done.stderr == ""
-
-
-def kubectl(*words: str) -> str:
-    done = subprocess.run(
-        ["kubectl", *words], capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout
-
-
-@pytest.mark.usefixtures("shell_environment")
-def test_kubectl_runs_and_completes_daypass_as_its_plugin() -> None:
-    assert kubectl("daypass", "version") == f"daypass {daypass.__version__}\n"
-    assert (
-        kubectl("__complete", "daypass", "identity", "rev").splitlines()[0].startswith("revoke\t")
-    )
-    found = kubectl("__complete", "daypass", "apply", "--context=ad")
-    assert found.splitlines() == ["admin@a", ":4"]
-    assert kubectl("__complete", "daypass", "verify", "--config", "").splitlines() == [":0"]

@@ -17,6 +17,7 @@ from daypass._core.files import (
     read_private,
     write_private,
 )
+from support.fake_files import owned_by
 from support.messages import raises
 
 
@@ -104,18 +105,6 @@ def mount(folder: Path, content: bytes, generation: str = "..2026_11_24_16_00_00
 
 def read_mounted(path: Path) -> bytes:
     return read_private(str(path), limit_bytes=100, may_be_mounted=True)
-
-
-def owned_by(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
-    """Make every open file appear to be owned by `user`."""
-    real = os.fstat
-
-    def fstat(descriptor: int) -> os.stat_result:
-        status = list(real(descriptor))
-        status[stat.ST_UID] = user
-        return os.stat_result(status)
-
-    monkeypatch.setattr(os, "fstat", fstat)
 
 
 def test_a_mounted_secret_is_read_before_and_after_its_update(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.installation import docs_page, how_to_install, path_with_daypass
+from support.children import path_without
 
 ROOT = Path(__file__).parents[3]
 UV = Path(sys.executable).with_name("uv")
@@ -19,12 +21,13 @@ MISSING = "from daypass import MissingExtraError as E; print(E('x', 'local').hin
 
 
 def run(
-    *words: str | Path, cwd: Path, path: Path | None = None, programs: Path = Path("/bin")
+    *words: str | Path, cwd: Path, path: Path | None = None, programs: Path | None = None
 ) -> str:
     return subprocess.run(
         [str(word) for word in words],
         capture_output=True, text=True, check=True, cwd=cwd, timeout=120,
-        env={"PATH": f"/usr/bin:{programs}"} | ({} if path is None else {"PYTHONPATH": str(path)}),
+        env={"PATH": os.pathsep.join([*([str(programs)] if programs else []), path_without("uv")])}
+        | ({} if path is None else {"PYTHONPATH": str(path)}),
     ).stdout.strip()  # fmt: skip
 
 
@@ -80,7 +83,7 @@ def test_the_hint_installs_into_an_environment_without_pip(
     has_uv: bool, wheel: Path, tmp_path: Path
 ) -> None:
     python = environment(tmp_path / "no pip", wheel)
-    programs = UV.parent if has_uv else Path("/bin")
+    programs = UV.parent if has_uv else None
     hint = run(python, "-c", MISSING, cwd=tmp_path, programs=programs)
     line = hint.removeprefix("to install them: ")
     assert line.startswith("uv ") == has_uv
