@@ -29,16 +29,15 @@ try:
 except ImportError:
     sys.exit(
         f"bootstrap: Python 3.11 or newer is needed, this is {sys.version.split()[0]}\n"
-        "if there is another one here, name it, as in: make demo PYTHON=python3.12"
+        "if there is another one on this machine, name it: make demo PYTHON=python3.12"
     )
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_BYTES = 200 * 1024 * 1024
 OFFLINE = """\
-bootstrap: this machine needs a network that reaches the package index
+bootstrap: this needs a network that reaches the package index
 - behind a proxy: set HTTPS_PROXY=http://proxy.example.com:3128
-- if that proxy inspects TLS: set SSL_CERT_FILE to a file with its authorities as well
-- with a mirror of the index: set UV_DEFAULT_INDEX to its address, and UV to a uv of your own"""
+- if that proxy inspects TLS: also set SSL_CERT_FILE to a file with its certificate authorities"""
 
 
 def cache_folder() -> Path:
@@ -89,7 +88,8 @@ def ensure_uv() -> Path:
         with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - the lock's own https address
             wheel = answer.read(LIMIT_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise SystemExit(f"bootstrap: {url} cannot be fetched: {error}\n{OFFLINE}") from None
+        reason = getattr(error, "reason", error)
+        raise SystemExit(f"bootstrap: {url} cannot be fetched: {reason}\n{OFFLINE}") from None
     if hashlib.sha256(wheel).hexdigest() != sha256:
         raise SystemExit(f"bootstrap: {url} is not what uv.lock names; nothing was installed")
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
