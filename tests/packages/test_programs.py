@@ -1,4 +1,4 @@
-"""What `make test` may start: a program that a bare machine lacks is found, whoever starts it.
+"""A program that `make test` may not start is found, also where a grandchild starts it.
 
 Not among the tests of `make test`: Linux lets one process watch the programs of another, once.
 """
