@@ -87,7 +87,7 @@ release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdi
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
 test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced controlplane ## what is published: packages, images, workflows, charts, completion
-	$(BUILD) kubescore helm actionlint
+	$(BUILD) kubescore helm actionlint kind
 	$(PYTEST) --timeout=900 tests/packages
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine

@@ -65,6 +65,7 @@ PROGRAMS = {
     "envoygateway": Program(minutes=5),
     "helm": Program(package="helm.sh/helm/v4/cmd/helm", minutes=2),
     "istiod": Program(minutes=5),
+    "kind": Program(package="sigs.k8s.io/kind", minutes=1),
     "kubescore": Program(package="github.com/zegl/kube-score/cmd/kube-score", minutes=1),
     "oauth2proxy": Program(package="github.com/oauth2-proxy/oauth2-proxy/v7", minutes=1),
 }

@@ -9,9 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tools.controlplane.build import go_program
-from tools.gobuild import TOOLS
-from tools.kind.build import kind
+from tools.docs.pages import ROOT
+from tools.gobuild import TOOLS, built, downloaded
 
 from support import laptop
 from support.charts import templated
@@ -35,9 +34,9 @@ def create_cluster(folder: Path, config: str) -> tuple[str, str]:
     docker.write_text(DOCKER)
     docker.chmod(0o755)
     done = subprocess.run(
-        [kind(), "create", "cluster", "--config", "-"],
+        [built("kind"), "create", "cluster", "--config", "-"],
         input=config, capture_output=True, text=True, check=False, timeout=60,
-        env={"PATH": f"{folder}:/usr/bin:/bin", "KUBECONFIG": str(folder / "kubeconfig")},
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "KUBECONFIG": str(folder / "kubeconfig")},
     )  # fmt: skip
     log = folder / "docker.log"
     return done.stderr, log.read_text() if log.exists() else ""
@@ -68,15 +67,13 @@ def test_kind_refuses_a_config_with_an_unknown_key(tmp_path: Path) -> None:
 def test_the_page_names_the_version_of_kind_that_is_tested() -> None:
     text = (TOOLS / "kind" / "go.mod").read_text()
     version = re.findall(r"sigs\.k8s\.io/kind v(\d+\.\d+)\.", text)[0]
-    assert f"kind/releases) {version} " in (laptop.ROOT / laptop.PATH).read_text()
+    assert f"kind/releases) {version} " in (ROOT / laptop.PATH).read_text()
 
 
 @pytest.fixture(scope="module")
 def chart() -> Path:
     """Istio's chart of its ingress gateway, which istioctl renders."""
-    command = [go_program(os.environ), "mod", "download", "-json", "istio.io/istio"]
-    done = subprocess.run(command, cwd=TOOLS / "istiod", capture_output=True, check=True)
-    folder = Path(json.loads(done.stdout)["Dir"])
+    folder = Path(downloaded("istio.io/istio", TOOLS / "istiod")["Dir"])
     return folder / "manifests" / "charts" / "gateways" / "istio-ingress"
 
 
