@@ -188,7 +188,7 @@ def test_exposing_more_asks_for_confirmation_and_without_it_changes_nothing(
     since, files = plane.audit_position(), sorted((folder / "deploy").rglob("*"))
     if answer is not None:
         type_line(answer)
-    _, told = run(*QUICK_APPLY, code=1)
+    _, told = run(*QUICK_APPLY, code=2 if answer is None else 1)
     opened = message_with(told, "https://serving.example.com/kubernetes")
     audiences, mode = (line_with(opened, key) for key in ("policy.audiences", "policy.mode"))
     assert "other" in audiences
@@ -196,7 +196,7 @@ def test_exposing_more_asks_for_confirmation_and_without_it_changes_nothing(
     assert "deny" in mode
     check(opened, reason="opens-more")
     if answer is None:
-        check(message_with(told, "daypass apply --yes"), reason="not-confirmed")
+        check(message_with(told, "daypass apply --yes --no-commit"), reason="not-confirmed")
     assert writes(plane, since) == []
     assert sorted((folder / "deploy").rglob("*")) == files
 
@@ -326,6 +326,9 @@ def test_a_namespace_is_kept_while_it_holds_objects_of_others(
     plane.admin.create(secrets, {"metadata": {"name": "ekf-tls"}})
     listed, _ = run("remove", "--dry-run", "-o", "json")
     assert json.loads(listed)["objects"]
+    since = plane.audit_position()
+    check(message_with(run("remove", "--no-wait", code=2)[1], "daypass remove --yes --no-wait"))
+    assert writes(plane, since) == []
     out, err = run("remove", "--yes")
     kept = line_with(out, "Secret ekf-tls")
     assert kept.split()[:3] == ["keep", "Namespace", "daypass:"]
@@ -437,7 +440,7 @@ def test_apply_commits_first_and_applies_nothing_without_the_commit(
     make_repository(folder)
     add_hook(folder, "pre-commit", "echo ask somebody >&2; exit 1")
     since = plane.audit_position()
-    run("apply", "--no-wait", code=1)  # nobody has said yes
+    run("apply", "--no-wait", code=2)  # nobody has said yes
     assert not (folder / "deploy").exists()
     refused = message_with(run("apply", "--no-wait", "--yes", code=1)[1], "ask somebody")
     check(refused, "daypass apply --no-commit", reason="not-committed")

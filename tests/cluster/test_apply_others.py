@@ -63,7 +63,7 @@ def test_apply_and_diff_name_a_route_that_uses_the_prefix_already(
     plane: ControlPlane, run: Run
 ) -> None:
     with somebody_elses_route(plane):
-        warning = message_with(run("apply", "--no-commit", code=1)[1], THEIR_INGRESS)
+        warning = message_with(run("apply", "--no-commit", code=2)[1], THEIR_INGRESS)
     assert warning.count(THEIR_INGRESS) == 1
     assert_taken(warning)
     assert "serving.example.com" not in warning
@@ -85,7 +85,7 @@ def test_a_changed_route_next_to_another_owners_asks_for_confirmation(
         write(folder, BOTH.replace("dns: external-dns", "dns: none"))
         settle(cluster)
         before = everything(cluster)
-        _, told = run(*QUICK_APPLY, code=1)
+        _, told = run(*QUICK_APPLY, code=2)
         assert_taken(message_with(told, THEIR_INGRESS))
         assert "https://ekf.example.com/kubernetes" not in told  # it opens no more
         check(message_with(told, "daypass apply --yes"), reason="not-confirmed")

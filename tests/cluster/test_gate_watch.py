@@ -396,7 +396,7 @@ def test_revoke_and_delete_publish_without_a_running_watch(
         command(*create)
         (again,) = token_secrets(cluster, name)
         account = get_identity(cluster, name)
-        command("identity", "delete", "bot", "-n", namespace)
+        command("identity", "delete", "bot", "-n", namespace, "--yes")
         assert {secret.uid, again.uid, account.uid} <= published(plane)
         assert cluster.find(ROLES, GATE_WATCH, namespace) is None
         assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
@@ -430,7 +430,7 @@ def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_report
     command(*second)
     with closing(admin_cluster(plane)) as cluster:
         assert not is_missed()
-        command("identity", "delete", "one", "-n", namespace)
+        command("identity", "delete", "one", "-n", namespace, "--yes")
         assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
         with closing(as_watch(plane)) as watcher:
             eventually("it may look", lambda: watcher.list(SECRETS, namespace))
@@ -440,7 +440,7 @@ def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_report
         assert not is_missed()
         not_ours = {"metadata": {"labels": {MANAGED_BY: "somebody"}}}
         cluster.patch(ROLES, GATE_WATCH, not_ours, namespace)
-        command("identity", "delete", "two", "-n", namespace)
+        command("identity", "delete", "two", "-n", namespace, "--yes")
         assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
         assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
 

@@ -77,7 +77,7 @@ def test_a_namespace_gets_the_label_and_loses_it_by_the_named_commands(
     assert label() == labels.POLICY_ENFORCED
 
     desk.create()
-    kubectl("label namespace", *desk.identity("delete"))
+    kubectl("label namespace", *desk.identity("delete", "--yes"))
     assert label() is None
 
     identities.bind(desk.plane.admin, desk.namespace, "default", role="admin")

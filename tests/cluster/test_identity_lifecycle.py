@@ -233,7 +233,7 @@ def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:
     unbound = exchange(holder, desk.bot, bound_to=None)
     assert isinstance(unbound, Secret)
     assert accepts(desk.cluster, unbound, GATE)
-    out, _ = desk.identity("delete")
+    out, _ = desk.identity("delete", "--yes")
     # At once, though the API server remembers the long-lived token: there is nothing to ask for.
     assert not isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
     holder.close()
@@ -241,7 +241,7 @@ def test_a_deletion_also_ends_unbound_tokens_at_once(desk: Desk) -> None:
     assert out.splitlines()[-1] == f"deleted serviceaccounts/bot in {desk.namespace}"
     ends("an unbound token", lambda: not accepts(desk.cluster, unbound, GATE))
     assert not accepts(desk.cluster, long_lived)
-    desk.identity("delete", code=1)
+    desk.identity("delete", "--yes", code=1)
 
 
 def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(desk: Desk) -> None:
@@ -249,7 +249,7 @@ def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(desk: De
     desk.create("--adopt")
     holder = cluster_as(desk.plane, desk.token())
     assert isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
-    _, words = desk.identity("delete")
+    _, words = desk.identity("delete", "--yes")
     assert "serviceaccounts/bot" in words
     assert not isinstance(exchange(holder, desk.bot, bound_to=None), Secret)
     holder.close()

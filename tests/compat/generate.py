@@ -158,7 +158,7 @@ def make_cluster(data: Path, folder: Path) -> None:
             and (document["kind"] == "ServiceAccount") == (name == "gone")
         }
         run("identity", "revoke", "leaked", "-n", TEAM)
-        run("identity", "delete", "gone", "-n", TEAM)
+        run("identity", "delete", "gone", "-n", TEAM, "--yes")
         run("gate", "deny", "--jti", DENIED_TOKEN, "--until", "2999-01-01T00:00:00Z")
         run("gate", "watch", "--once")
         write_json(data / "revoked.json", {**uids, "jti": DENIED_TOKEN})

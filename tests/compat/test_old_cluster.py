@@ -85,7 +85,7 @@ def test_an_identity_shows_its_grants_and_its_tokens(old: OldCluster, run: Run) 
 
 def test_a_federated_identity_is_shown_as_one_and_is_deleted(old: OldCluster, run: Run) -> None:
     assert identity(run, "ci")["federated"] is True
-    run("identity", "delete", "ci", "-n", "team")
+    run("identity", "delete", "ci", "-n", "team", "--yes")
     assert old.find("ServiceAccount", "ci", "team") is None
     assert old.find("Role", "ci-daypass-token", "team") is None
     assert old.find("RoleBinding", "ci-daypass-federated", "team") is None
@@ -123,7 +123,7 @@ def test_an_identity_is_revoked_and_its_uids_are_published(old: OldCluster, run:
 
 
 def test_an_identity_is_deleted_with_its_grants(old: OldCluster, run: Run) -> None:
-    run("identity", "delete", "leaver", "-n", "team")
+    run("identity", "delete", "leaver", "-n", "team", "--yes")
     assert not secrets_of(old, "leaver")
     for kind, name, namespace in (
         ("ServiceAccount", "leaver", "team"),

@@ -114,7 +114,7 @@ def test_identities_are_listed_revoked_and_deleted(old: Old, run: Run) -> None:
     eventually("the revoked one is refused", lambda: old.at_the_gate(token) == 401)
     assert old.at_the_gate(old.tokens["good"]) == 200
 
-    run("identity", "delete", "bot", "-n", "team")
+    run("identity", "delete", "bot", "-n", "team", "--yes")
     eventually("the deleted one is refused", lambda: old.at_the_gate(old.tokens["good"]) == 401)
     left = run("identity", "list", "-n", "team", "-o", "json")["identities"]
     assert names(left) == {"worker", "leaked"}

@@ -145,7 +145,7 @@ def test_a_commit_without_a_remote_gives_a_note(
         git(repository, "remote", "add", "origin", "https://git.example.com/deployments.git")
     assert adopt(repository, *EKF, "--commit") == 0
     stderr = capsys.readouterr().err
-    assert ("git remote add" in stderr) is not remote
+    assert ("git remote add origin URL\n" in stderr) is not remote
     check(stderr, reason="done", hide=COMMIT)
 
 

@@ -105,9 +105,15 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     assert document["audience"] == AUDIENCE
     assert document["certificateAuthority"] == up.authority_file.read_text()
     assert document["token"] not in words
-    (warning,) = (line for line in words.splitlines() if "embedded API server" in line)
-    check(warning, reason="warning")
+    assert "policy" not in words  # `up` has said that there is none
     assert "kubectl" not in words
+    for target in ([], [up.door, "--certificate-authority", str(up.authority_file)]):
+        found, _ = daypass(up, "verify", *target, "--credentials", "bot.json", "-o", "json")
+        ((policy,),) = (
+            [each for each in findings if each["check"] == "policy"]
+            for findings in json.loads(found)["domains"].values()
+        )
+        assert (policy["level"], "embedded" in policy["fact"]) == ("skipped", True)
     for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
         minted = subprocess.run(
             ["sh", "-ec", exchange],
@@ -122,7 +128,7 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     assert len(json.loads(summary)["retired"]) == 1
     assert daypass(up, "token", credentials=bot)[0] != token
 
-    gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default")
+    gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default", "--yes")
     assert gone.splitlines()[-1] == "deleted serviceaccounts/bot in default"
     assert "see all: daypass identity list -A" in daypass(up, "identity", "list")[1]
     _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)

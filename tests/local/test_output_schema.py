@@ -43,7 +43,7 @@ LINES = (
     "identity reap --render -n default --image daypass",
     "identity revoke bot",
     "identity delete bot --dry-run",
-    "identity delete bot",
+    "identity delete bot --yes",
 )
 """Command lines in an order in which each has something to print."""
 

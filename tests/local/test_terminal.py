@@ -80,7 +80,7 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
         piped(rotate)
         assert "deleting roles/a-daypass-token" in shown("identity delete a", keys=b"y\n")
         piped("identity revoke b")
-        piped("identity delete b")
+        piped("identity delete b --yes")
         assert "nothing has expired" in shown("identity reap -A")
 
 

@@ -109,7 +109,7 @@ def _confirm_and_commit(
         checkout = Checkout(folder, args.config)
         checkout.verify(tree)
     if plan.needs_confirmation:
-        confirm(args, "apply it?", "look at the list, then: " + command("apply", "--yes"))
+        confirm(args, "apply it?")
     if drifts := write(folder, tree):
         log(f"files in {folder}: {len(drifts)} changed")
     committed = checkout.commit(tree, plan.widened) if checkout else None

@@ -219,7 +219,10 @@ def _write_and_commit(args: Namespace, plan: InitPlan) -> str | None:
     if commit is not None:
         log(f"committed as {commit.name}: {plan.message}")
         if not commit.has_remote:
-            log("this repository has no remote: add one to share the commit", "git remote add")
+            log(
+                "this repository has no remote: to share the commit, add one and push",
+                "git remote add origin URL\ngit push --set-upstream origin HEAD",
+            )
     return commit.name if commit else None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass.cli import log, warn
 from daypass.cli.fast_path import parse_lifetime
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ def target_options(args: Namespace) -> list[str]:
     return [*config, *as_words(args, "kubeconfig", "context")]
 
 
+def again(args: Namespace, option: str) -> str:
+    """Return the line that runs this command again with one more option, for a hint."""
+    name, arguments = args.words
+    return command(*name.split(), option, *arguments)
+
+
 def as_words(args: Namespace, *names: str) -> list[str]:
     """Return the options of these names that have a value as words of a command line."""
     given = {f"--{name.replace('_', '-')}": getattr(args, name) for name in names}
@@ -92,7 +99,54 @@ def open_identity(args: Namespace) -> Iterator[tuple[Cluster, IdentityName]]:
     with open_cluster(args) as cluster:
         from daypass.identity.model import IdentityName
 
-        yield cluster, IdentityName.parse(cluster.namespace, args.name)
+        name = IdentityName.parse(cluster.namespace, args.name)
+        with hint_to_create_namespace(args, name.namespace):
+            yield cluster, name
+
+
+def add_create_namespace(parser: ArgumentParser) -> None:
+    """Add --create-namespace."""
+    parser.add_argument(
+        "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
+    )
+
+
+def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
+    """With --create-namespace, create the namespace if it is missing.
+
+    Return whether a dry run found it missing, and so can check nothing in it.
+    """
+    from daypass.kube.errors import AlreadyExistsError
+    from daypass.kube.resources import NAMESPACES
+
+    if not args.create_namespace:
+        return False
+    if cluster.dry_run and cluster.find(NAMESPACES, namespace) is not None:
+        return False
+    try:
+        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    except AlreadyExistsError:
+        return False
+    if not cluster.dry_run:
+        log(f"created namespace {namespace}")
+        return False
+    log(f"would create namespace {namespace}")
+    warn("nothing in the namespace can be checked before it exists")
+    return True
+
+
+@contextmanager
+def hint_to_create_namespace(args: Namespace, namespace: str) -> Iterator[None]:
+    """Name --create-namespace if the block fails without that namespace, and the command has it."""
+    from daypass.kube.errors import NotFoundError, missing_namespace
+
+    try:
+        yield
+    except NotFoundError as error:
+        if not hasattr(args, "create_namespace") or missing_namespace(error) != namespace:
+            raise
+        hint = f"create it too: {again(args, '--create-namespace')}"
+        raise NotFoundError(error.status, error.fact, hint) from None
 
 
 # The config and the rendered files

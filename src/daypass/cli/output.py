@@ -11,10 +11,11 @@ from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import warn, write
 from daypass.cli.colour import paint, paint_lines
+from daypass.cli.options import again
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Output
@@ -103,19 +104,21 @@ def warn_of_git(path: str) -> None:
         )
 
 
-def confirm(args: Namespace, question: str, otherwise: str | None = None) -> None:
-    """Return if the user answers yes. Raises DaypassError for any other answer.
+def confirm(args: Namespace, question: str, *, ends_access: bool = False) -> None:
+    """Return once the user has confirmed what destroys, at a terminal or with --yes.
 
-    It returns with --yes, in a dry run, and without a terminal, as kubectl does; with a hint
-    `otherwise`, a terminal is needed.
+    Without a terminal, it needs --yes: raises UsageError with the command to type. With
+    `ends_access`, the command does nothing but end access, and never waits: it goes ahead. A dry
+    run needs no confirmation. Raises DaypassError if the answer is not yes.
     """
     if args.yes or args.dry_run:
         return
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
-        if otherwise is None:
+        if ends_access:
             return
-        raise DaypassError(
-            "nothing was done: there is no terminal to ask for confirmation", otherwise
+        raise UsageError(
+            "nothing was done: there is no terminal to ask for confirmation",
+            f"to confirm it: {again(args, '--yes')}",
         )
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()

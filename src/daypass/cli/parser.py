@@ -171,6 +171,7 @@ def run_command(name: str, module: Any, arguments: list[str], log: Callable[[str
     Raises MissingExtraError if a library of the module's EXTRA is not installed.
     """
     args = make_parser(name, module).parse(arguments)
+    args.words = name, arguments
     extra: str | None = getattr(module, "EXTRA", None)
     if extra == "admin":  # It ends soon, and makes little garbage while it imports much.
         gc.set_threshold(100_000)

@@ -19,7 +19,7 @@ EPILOG = """\
 examples:
   daypass remove                 lists it, and asks for confirmation
   daypass remove --dry-run=server        lists it; the API server checks each deletion
-  daypass remove --yes --no-wait
+  daypass remove --yes --no-wait         without a terminal
 
 It uses the record in the cluster, not the config. An object that somebody else has recreated
 stays, and so does a namespace that holds other objects; both are reported. Identities, their tokens
@@ -50,7 +50,7 @@ def run(args: Namespace) -> int:
         if not state.inventories:
             log(f"{cluster.connection.server}: nothing there was applied by daypass")
             return 0
-        confirm(args, "remove it?", command("remove", "--yes"))
+        confirm(args, "remove it?")
         with progress(args, "removing it") as status:
             done = remove_all(state, removals)
             if args.wait and not args.dry_run:

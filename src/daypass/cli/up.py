@@ -211,6 +211,7 @@ def _report(
         log(f"API server  {error}")
     if kubeconfig is not None:
         for_admin = f"export {path_with_daypass()} KUBECONFIG={quote(str(kubeconfig.absolute()))}"
+        log("API server  enforces no policy; a cluster does")
         log("for another terminal:", f"{for_admin}\n{command('identity', 'create', 'bot')}")
     log("Ctrl-C stops it")
     _is_started.set()

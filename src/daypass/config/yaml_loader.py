@@ -187,7 +187,10 @@ def _stop_at(error: yaml.YAMLError, problems: Problems) -> NoReturn:
     mark = (1, 1) if at is None else _mark(at)
     if isinstance(error, _RefusedError):
         problems.stop(mark, problem, error.note or "")
-    if context := getattr(error, "context", None):
+    context = getattr(error, "context", None)
+    if context == "while scanning an alias":
+        problems.stop(mark, "invalid YAML: an unquoted * begins an alias", "write '*' in quotes")
+    if context:
         begun = getattr(error, "context_mark", None)
         since = f" from line {begun.line + 1}" if begun and begun.line + 1 != mark[0] else ""
         problem = f"{context}{since}: {problem}"

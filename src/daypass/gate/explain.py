@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
@@ -16,8 +16,10 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
 from daypass.render.objects import GATE_DENIED
 
+ISSUER_NOT_CHECKED = "the issuer (write cluster.issuer, or name the cluster with --kubeconfig)"
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
+_NO_ISSUER = "issuer not checked"
 REVOCATION_NOT_CHECKED = "whether it was revoked (no cluster was named)"
 
 
@@ -40,14 +42,23 @@ class Explanation:
 
 
 def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | None) -> Explanation:
-    """Return what the gate would do with a token. `keys`: a JSON Web Key Set, or None."""
+    """Return what the gate would do with a token. `keys`: a JSON Web Key Set, or None.
+
+    An empty `rules.issuer` is unknown: the issuer is not checked.
+    """
     signed: bool | None = None
     if keys is not None:
         signed = is_signed(token, keys)
+    is_known = bool(rules.issuer)
+    rules = rules if is_known else replace(rules, issuer=_claimed_issuer(token))
     request = GateRequest(host=host, headers=(("authorization", f"Bearer {token}"),))
-    unknown = [SIGNATURE_NOT_CHECKED] if signed is None else []
+    unknown = [] if is_known else [ISSUER_NOT_CHECKED]
+    unknown += [SIGNATURE_NOT_CHECKED] if signed is None else []
     unknown += [REVOCATION_NOT_CHECKED] if rules.denied is None else []
     decision = decide(request, rules, now_unix, signed=signed)
+    if not is_known:
+        found = (_NO_ISSUER if it.startswith("issued by") else it for it in decision.found)
+        decision = replace(decision, found=tuple(found))
     # Without keys the signature is unknown; the other checks may still refuse the token.
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
     reason = Reason.ALLOWED if passes else decision.reason
@@ -57,10 +68,17 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     )
 
 
+def _claimed_issuer(token: str) -> str:
+    try:
+        return str(decode_unverified(token)[1].get("iss", ""))
+    except MalformedTokenError:
+        return ""
+
+
 def _values(reason: Reason, token: str, rules: Rules) -> str:
     """Return what the token has and the gate requires, if audience or issuer are wrong."""
     if reason is Reason.FOREIGN_ISSUER:
-        claim, required = "iss", rules.issuer
+        claim, required = "iss", rules.issuer or "that of the cluster"
     elif reason in (Reason.AUDIENCE, Reason.SEVERAL_AUDIENCES):
         line = command("token", "--audience", rules.audience)
         claim, required = "aud", f"{rules.audience} (`{line}` requests one)"

@@ -63,9 +63,10 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
             label = {"metadata": {"labels": {labels.POLICY: labels.POLICY_ENFORCED}}}
             cluster.patch(NAMESPACES, namespace, label)
             fact = f"the policy is now enforced in namespace {namespace},"
+            undo = "to undo: " + _unlabel(namespace)
             if cluster.dry_run:
-                fact = f"would label Namespace {namespace}: {labels.POLICY_SELECTOR},"
-            warn(f"{fact} for the tokens of its other ServiceAccounts, too", "")
+                fact, undo = f"would label Namespace {namespace}: {labels.POLICY_SELECTOR},", ""
+            warn(f"{fact} for the tokens of its other ServiceAccounts, too", undo)
     except ForbiddenError:
         warn(
             f"you may not label the namespace {namespace} for the policy",
@@ -105,8 +106,12 @@ def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
         return
     warn(
         f"namespace {namespace} has no identity left, and the policy is still enforced there",
-        "to stop that: " + kubectl("label", "namespace", namespace, f"{labels.POLICY}-"),
+        "to stop that: " + _unlabel(namespace),
     )
+
+
+def _unlabel(namespace: str) -> str:
+    return kubectl("label", "namespace", namespace, f"{labels.POLICY}-")
 
 
 def gate_namespaces(cluster: Cluster) -> list[str]:

@@ -28,7 +28,6 @@ from daypass.kube.errors import (
     BrokenResponseError,
     NotFoundError,
     explain,
-    hint_to_create,
     missing_namespace,
 )
 from daypass.kube.kubeconfig import find_connection_config
@@ -398,8 +397,8 @@ class Cluster:
         response, content = self._send(request)
         if response.status_code >= 300:
             error = explain(response.status_code, content, what, *self._sent(request))
-            if (namespace := missing_namespace(error)) and self.is_embedded():
-                raise NotFoundError(error.status, error.fact, hint_to_create(namespace))
+            if missing_namespace(error) and self.is_embedded():  # `kubectl create` fails there
+                raise NotFoundError(error.status, error.fact, "check its name")
             raise error
         return self._object(content, request)
 

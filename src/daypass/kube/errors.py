@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.hints import kubectl
 from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 
@@ -113,12 +113,6 @@ def missing_namespace(error: ApiError) -> str | None:
     """Return the namespace whose absence is the error, or None."""
     found = _NO_NAMESPACE.search(error.status.message)
     return found[1] if found and isinstance(error, NotFoundError) else None
-
-
-def hint_to_create(namespace: str) -> str:
-    """Return the hint for a namespace that the embedded API server lacks."""
-    line = command("identity", "create", Placeholder("NAME"), "-n", namespace, "--create-namespace")
-    return f"check its name; this creates one: `{line}`"
 
 
 def _absent(message: str) -> str:

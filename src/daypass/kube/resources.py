@@ -13,7 +13,7 @@ from daypass.kube.errors import NotFoundError
 Object = dict[str, Any]
 
 EMBEDDED = "daypass-embedded"
-"""The build metadata in the version of the embedded API server."""
+"""The build metadata in the version of the embedded API server, and a header of its responses."""
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Kubernetes 1.30 and later (KEP-3352)."""
 _SERVER_FIELDS = (

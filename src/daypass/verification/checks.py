@@ -26,6 +26,7 @@ from daypass.client.http1 import HttpResponse
 from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token
 from daypass.identity.model import new_secret_name
+from daypass.kube.resources import EMBEDDED
 from daypass.verification.report import Finding, Level, failure, ok, skipped, warning
 from daypass.verification.target import VerificationTarget
 
@@ -271,13 +272,10 @@ def policy_request(config: CredentialsConfig) -> TokenRequest | None:
     )
 
 
-def judge_policy(response: HttpResponse, *, expected: bool, embedded: bool = False) -> Finding:
-    """Judge the response to `policy_request`. `expected`: the config has a policy.
-
-    `embedded`: the API server is that of `daypass up`, which enforces no policy.
-    """
+def judge_policy(response: HttpResponse, *, expected: bool) -> Finding:
+    """Judge the response to `policy_request`. `expected`: the config has a policy."""
     check = "policy"
-    if embedded:
+    if response.header(EMBEDDED):
         return skipped(check, "the embedded API server enforces no policy; a cluster does")
     status = Status.parse(response.body)
     message = printable(status.message, 400) if status is not None else ""

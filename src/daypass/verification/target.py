@@ -18,7 +18,6 @@ class VerificationTarget:
     `has_issuer`: cert-manager issues its certificate. `certificate_authority`: PEM to trust instead
     of the system's authorities. `gate`: where the gate answers, None if that is not known.
     `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy.
-    `is_embedded`: the API server is that of `daypass up`, which enforces none.
     """
 
     name: str
@@ -32,7 +31,6 @@ class VerificationTarget:
     gate_audience: str = ""
     issuer: str | None = None
     has_policy: bool = False
-    is_embedded: bool = False
 
     @property
     def token_path(self) -> str:
@@ -95,7 +93,6 @@ def _target(
         gate_audience="" if config.gate is None else config.gate.audience,
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None,
-        is_embedded=is_local and config.local.api_server == "embedded",
     )
 
 

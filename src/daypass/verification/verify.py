@@ -241,9 +241,7 @@ class Verifier:
             findings.append(
                 _judged(
                     lambda: prober.send(request.encode()),
-                    lambda response: judge_policy(
-                        response, expected=target.has_policy, embedded=target.is_embedded
-                    ),
+                    lambda response: judge_policy(response, expected=target.has_policy),
                     partial(failure, "policy"),
                 )
             )

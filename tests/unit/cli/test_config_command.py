@@ -15,7 +15,8 @@ from daypass.config.schema import EDITOR_LINE
 from support.messages import check
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-VALID = "version: 1\ndomains: {a: {host: a.example.com, front: istio, tls: outside}}\n"
+VALID = "version: 1\ndomains: {a: {host: a.example.com, front: istio, tls: {secret: a}}}\n"
+GATE = VALID + "gate: {audience: gate, engine: istio, image: registry.example.com/daypass:1}\n"
 WRONG = VALID.replace("istio", "isto") + "door: {replicas: 0}\n"
 
 
@@ -45,6 +46,50 @@ def test_every_mistake_is_an_error_with_its_place(
     assert "daypass.yaml:2:43: " in err
     assert "daypass.yaml:3:18: " in err
     check(err, reason="config")
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        VALID.replace("{secret: a}", "outside"),
+        VALID + "cluster: {certificateAuthority: no.pem}\n",
+        VALID + "door: {namespace: istio-system}\n",
+        GATE.replace(", image: registry.example.com/daypass:1", ""),
+        GATE.replace("engine: istio", "engine: envoy-gateway, check: jwt"),
+    ],
+    ids=["no Gateway", "authority", "namespace", "image", "engine"],
+)
+def test_what_render_refuses_is_not_valid(
+    config: Path, capsys: pytest.CaptureFixture[str], output: str, text: str
+) -> None:
+    config.write_text(text)
+    assert main(["render"]) == 2
+    refused = capsys.readouterr().err.removeprefix("daypass: ").splitlines()[0]
+    assert main(["config", "validate", "-o", output]) == 2
+    out, err = capsys.readouterr()
+    if output == "json":
+        (problem,) = json.loads(out)["problems"]
+        assert (problem["message"], problem["line"]) == (refused, 0)
+    else:
+        check(err, refused, reason="config")
+
+
+def test_what_only_a_cluster_knows_is_named(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(GATE)
+    assert main(["render"]) == 2
+    assert "issuer" in capsys.readouterr().err
+    assert main(["config", "validate"]) == 0
+    check(capsys.readouterr().err, "cluster.issuer")
+    config.write_text(GATE.replace("image: registry.example.com/daypass:1", "check: jwt"))
+    assert main(["config", "validate"]) == 2
+    check(capsys.readouterr().err, "gate.image", reason="config")
+    config.write_text(GATE + "cluster: {issuer: 'https://issuer.example.com'}\n")
+    assert main(["render"]) == 0
+    assert main(["config", "validate"]) == 0
+    assert "issuer" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])

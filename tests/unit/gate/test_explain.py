@@ -15,7 +15,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.gate.decision import Rules
-from daypass.gate.explain import REVOCATION_NOT_CHECKED, Explanation, explain
+from daypass.gate.explain import (
+    ISSUER_NOT_CHECKED,
+    REVOCATION_NOT_CHECKED,
+    Explanation,
+    explain,
+)
 from daypass.gate.signing_keys import KeySetError, is_signed
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
@@ -124,11 +129,26 @@ def test_a_file_may_hold_the_whole_header(run: Run, before: str) -> None:
     assert (code, "refused (401)" in out) == (3, True), err
 
 
-def test_a_missing_issuer_is_a_usage_error(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("changes", "code", "reason", "number"),
+    [
+        ({}, 0, "unknown", 11),
+        ({"aud": ["other"]}, 3, "audience", 6),
+        ({"iss": "kubernetes/serviceaccount"}, 3, "long-lived", 3),
+        ({"iss": None}, 3, "foreign-issuer", 3),
+    ],
+    ids=["good", "audience", "long-lived", "no issuer"],
+)
+def test_without_the_issuer_every_other_step_is_checked(
+    run: Run, changes: dict[str, Any], code: int, reason: str, number: int
+) -> None:
     config = CONFIG.replace(f'cluster: {{issuer: "{ISSUER}"}}\n', "")
-    code, _, err = run(token(), *EXPLAIN, config=config)
-    assert (code, "cluster.issuer" in err) == (2, True)
-    check(err, reason="usage")
+    ended, out, err = run(token(**changes), *EXPLAIN, "--output", "json", config=config)
+    explained = json.loads(out)
+    assert (ended, explained["reason"], len(explained["steps"])) == (code, reason, number), err
+    assert ISSUER_NOT_CHECKED in explained["notChecked"]
+    assert ISSUER not in out
+    check(run(token(**changes), *EXPLAIN, config=config)[1], reason=reason, hide=SECONDS)
 
 
 def test_the_cluster_from_kubeconfig_is_used(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

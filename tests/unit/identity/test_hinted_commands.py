@@ -6,6 +6,7 @@ that need a real one are in `tests/cluster/test_hints_lead_on.py`.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from daypass.kube.resources import NAMESPACES, ROLES, SECRETS, SERVICE_ACCOUNTS
 from support import hints
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, foreign_account, make
+from support.messages import check
 
 CONFIG = """
 version: 1
@@ -120,10 +122,14 @@ class Row:
 
 CREATE = "identity create bot -n team"
 IN_NOPE = "identity create bot -n nope --expires 90d --credentials-out 'a bot.json'"
+FEDERATE_IN_NOPE = (
+    "identity federate ci -n nope --issuer https://issuer.example.com --subject job"
+    " --source github --credentials-out 'a ci.json'"
+)
 AT_DOOR = {"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"}
 ROWS = [
     Row("identity rotate bot -n team", "identity list -A"),
-    Row("identity delete bot -n team", "identity list -A"),
+    Row("identity delete bot -n team --yes", "identity list -A"),
     Row("identity show bot -n team", "identity list -A"),
     Row("identity list -n nope", "identity list -A"),
     Row("identity revoke bot -n team", f"{CREATE} --adopt", a_foreign_account),
@@ -135,11 +141,13 @@ ROWS = [
     Row("identity show bot -n team", "identity delete bot -n team", an_identity_without_an_account),
     Row("identity show bot -n team", "identity reap -n team", an_expired_identity),
     Row("identity show bot -n team", CREATE, an_identity_without_its_role),
-    Row(IN_NOPE, "identity create bot -n nope --create-namespace"),
-    Row(IN_NOPE, "identity create bot -n nope --create-namespace", embedded=True),
-    Row("identity authorize bot -n team --in nope --role view",
-        "identity create NAME -n nope --create-namespace", granted("--role view"),
-        fill={"NAME": "other"}, embedded=True),
+    Row(IN_NOPE, "identity create --create-namespace bot -n nope --expires 90d"),
+    Row(IN_NOPE, "identity create --create-namespace bot -n nope", embedded=True),
+    Row(f"{IN_NOPE} --dry-run", "identity create --create-namespace bot -n nope", embedded=True),
+    Row(FEDERATE_IN_NOPE, "identity federate --create-namespace ci -n nope --issuer"),
+    Row(FEDERATE_IN_NOPE, "identity federate --create-namespace ci -n nope", embedded=True),
+    Row(f"{FEDERATE_IN_NOPE} --dry-run", "identity federate --create-namespace ci -n nope"),
+    Row("identity delete bot -n team", "identity delete --yes bot -n team", an_identity),
     Row(f"{CREATE} --expires 90d", "identity reap"),
     Row("identity revoke bot -n team", "identity delete bot -n team", a_revoked_identity),
     Row("identity authorize bot -n team --in far --role view",
@@ -154,17 +162,25 @@ ROWS = [
 ]  # fmt: skip
 
 
+def a_world(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, embedded: bool = False
+) -> EmbeddedCluster:
+    """The cluster that commands in `folder` use from now on."""
+    world = EmbeddedCluster(version=None if embedded else "v1.37.2")
+    for namespace in ("team", "far", "default"):
+        if world.cluster.find(NAMESPACES, namespace) is None:
+            world.make_namespace(namespace)
+    monkeypatch.setattr(Cluster, "open", lambda *, namespace=None, **_: world.open(namespace))
+    monkeypatch.chdir(folder)
+    return world
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.command}: {row.named}")
 def test_a_command_named_in_a_message_works_in_that_state(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], named_commands: hints.Recorder,
 ) -> None:  # fmt: skip
-    world = EmbeddedCluster(version=None if row.embedded else "v1.37.2")
-    for namespace in ("team", "far", "default"):
-        if world.cluster.find(NAMESPACES, namespace) is None:
-            world.make_namespace(namespace)
-    monkeypatch.setattr(Cluster, "open", lambda *, namespace=None, **_: world.open(namespace))
-    monkeypatch.chdir(tmp_path)
+    world = a_world(tmp_path, monkeypatch, embedded=row.embedded)
     Path("daypass.yaml").write_text(row.config)
     row.state(world)
     capsys.readouterr()
@@ -173,8 +189,41 @@ def test_a_command_named_in_a_message_works_in_that_state(
     main(shlex.split(row.command))
     said = "".join(capsys.readouterr())
     named = named_commands.named(f"daypass {row.named}", said)
-    assert main([row.fill.get(word, word) for word in named.words]) == 0, capsys.readouterr().err
+    confirmed = ("--yes",) if named.words[:2] == ("identity", "delete") else ()
+    words = [row.fill.get(word, word) for word in (*named.words, *confirmed)]
+    assert main(words) == 0, capsys.readouterr().err
 
     main(shlex.split(row.command))
     again = "".join(capsys.readouterr())
     assert "kubectl" not in (said + again if row.embedded else "")
+
+
+def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(a_world(tmp_path, monkeypatch, embedded=True).cluster)
+    assert main([*AUTHORIZE, "--in", "alice", "--role", "view"]) == 1
+    said = capsys.readouterr().err
+    assert "create" not in said
+    check(said, '"alice"', reason="not-found")
+
+
+def test_without_a_terminal_a_deletion_needs_yes_and_a_revocation_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = a_world(tmp_path, monkeypatch)
+    secret = make(world.cluster).secret_name
+    capsys.readouterr()
+    assert main(shlex.split("identity delete bot -n team --kubeconfig 'an admin.kubeconfig'")) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    check(err, "--kubeconfig 'an admin.kubeconfig'", reason="usage")
+    assert world.cluster.find(SECRETS, secret, "team") is not None
+    assert main(shlex.split("identity delete bot -n team -o json")) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["hint"].endswith("daypass identity delete --yes bot -n team -o json")
+    assert main(shlex.split("identity delete bot -n team --dry-run")) == 0
+    assert main(shlex.split("identity revoke bot -n team")) == 0
+    assert world.cluster.find(SECRETS, secret, "team") is None
+    assert main(shlex.split("identity delete bot -n team --yes")) == 0
+    assert world.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None

@@ -1,9 +1,17 @@
 """`daypass config validate`: whether the config file is valid, and each mistake in it."""
 
-from argparse import ArgumentParser, Namespace
+from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.hints import command
 from daypass.cli import log, options
 from daypass.cli.output import write_result
+
+if TYPE_CHECKING:
+    from daypass.config import Config
 
 EXTRA = "admin"
 SUMMARY = "show each mistake in the config file, with file, line and column"
@@ -11,7 +19,8 @@ EPILOG = """examples:
   daypass config validate
   daypass config validate --config deployments/daypass.yaml -o json
 
-It reads this one file and contacts no cluster. Exit code 2: the file is not valid.
+It reads this file and the certificate authority that it names, and contacts no cluster. Exit code
+2: the file is not valid.
 """
 
 
@@ -26,7 +35,7 @@ def run(args: Namespace) -> int:
     from daypass.config import ConfigError
 
     try:
-        options.load_config(args.config)
+        open_question = _render(options.load_config(args.config), args.config)
     except ConfigError as error:
         if args.output == "text":
             raise
@@ -35,5 +44,32 @@ def run(args: Namespace) -> int:
         return error.exit_code
     write_result(args, {"valid": True, "problems": [], "omitted": 0})
     if args.output == "text":
-        log(f"{args.config} is valid")
+        log(f"{args.config} is valid", open_question)
     return 0
+
+
+def _render(config: Config, file: Path) -> str:
+    """Return what of `daypass render` only a cluster can answer. Raises ConfigError.
+
+    A config for one machine has nothing to render.
+    """
+    from daypass.config import ConfigError, Problem
+    from daypass.render.cluster_facts import UnknownIssuerError, read_facts
+    from daypass.render.manifests import render_objects
+    from daypass.render.objects import RenderError
+
+    if all(domain.front == "envoy" for domain in config.domains.values()):
+        return ""
+    try:
+        try:
+            render_objects(config, read_facts(config))
+        except UnknownIssuerError:
+            render_objects(config, read_facts(config, issuer="https://issuer.invalid"))
+            return (
+                "the cluster knows the issuer of its tokens:\n"
+                f"`{command('apply')}` reads it there, `{command('render')}` needs cluster.issuer"
+            )
+    except RenderError as error:
+        problem = Problem(file=str(file), line=0, column=0, message=error.fact, hint=error.hint)
+        raise ConfigError([problem]) from None
+    return ""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.errors import UsageError
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
 from daypass.cli import options
@@ -67,11 +66,6 @@ def run(args: Namespace) -> int:
     if named or (keys is None and os.environ.get("KUBECONFIG")):
         with options.open_cluster(args) as cluster:
             keys, rules = _read_cluster(cluster, token, rules, config.door.namespace, keys)
-    if not rules.issuer:
-        raise UsageError(
-            "the issuer of the cluster is not known",
-            "write it to cluster.issuer, or name the cluster with --kubeconfig or KUBECONFIG",
-        )
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
     write_result(args, _document(explained), _text(explained), indent=None)
     return 0 if explained.passes else 3

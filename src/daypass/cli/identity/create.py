@@ -12,7 +12,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options, warn, write
-from daypass.cli.output import did, warn_of_git, write_objects
+from daypass.cli.output import warn_of_git, write_objects
 
 if TYPE_CHECKING:
     from daypass.identity.create import CreatedIdentity, IdentitySpec
@@ -45,9 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="show how a client without daypass gets a token: with curl, with kubectl",
     )  # fmt: skip
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
-    parser.add_argument(
-        "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
-    )
+    options.add_create_namespace(parser)
     options.add_dry_run(parser)
     options.add_wait(parser, "wait until the token is there", "fail if it is not", timeout="30s")
     options.add_output(parser, "with --dry-run: print the objects, without any token")
@@ -67,27 +65,14 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file, write_file
         from daypass.identity.model import find_account
-        from daypass.kube.errors import NotFoundError, missing_namespace
 
         path = args.credentials_out or f"{args.name}.json"
         if path != "-":
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
         spec = _spec(args, name, door, account, cluster, seconds)
-        if args.create_namespace:
-            _create_namespace(cluster, name.namespace)
-        try:
-            created = create(
-                cluster, account, spec, warn=warn, wait_seconds=options.wait_seconds(args)
-            )
-        except NotFoundError as error:
-            if missing_namespace(error) != name.namespace:
-                raise
-            again = command(
-                "identity", "create", args.name, "-n", name.namespace, "--create-namespace",
-                *_given(args),
-            )  # fmt: skip
-            raise NotFoundError(error.status, error.fact, f"create it too: {again}") from None
+        options.create_namespace(args, cluster, name.namespace)
+        created = create(cluster, account, spec, warn=warn, wait_seconds=options.wait_seconds(args))
         embedded = cluster.is_embedded()
     content = spec.credentials.file_content(created.token)
     if path == "-":
@@ -97,30 +82,6 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         warn_of_git(path)
     _report(created, spec, path, embedded=embedded, show_exchange=args.show_exchange)
     return 0
-
-
-def _create_namespace(cluster: Cluster, namespace: str) -> bool:
-    """Create a namespace; return whether it was missing."""
-    from daypass.kube.errors import AlreadyExistsError
-    from daypass.kube.resources import NAMESPACES
-
-    if cluster.dry_run and cluster.find(NAMESPACES, namespace) is not None:
-        return False
-    try:
-        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    except AlreadyExistsError:
-        return False
-    log(f"{did(cluster.dry_run, 'create', 'created')} namespace {namespace}")
-    return True
-
-
-def _given(args: Namespace) -> list[str]:
-    """Return the options of this command line, for a hint that repeats it."""
-    words = options.as_words(
-        args, "credentials_out", "expires", "config", "domain", "door", "certificate_authority",
-        "audience", "lifetime", "kubeconfig", "context",
-    )  # fmt: skip
-    return words + (["--force"] if args.force else [])
 
 
 def _seconds_until_expiry(text: str | None) -> int | None:
@@ -172,9 +133,8 @@ def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> in
         last = documents[-1]["metadata"]["name"]
         embedded = cluster is not None and cluster.is_embedded()
         if cluster is not None:
-            if args.create_namespace and _create_namespace(cluster, name.namespace):
-                warn("nothing in the namespace can be checked before it exists")
-            else:
+            stack.enter_context(options.hint_to_create_namespace(args, name.namespace))
+            if not options.create_namespace(args, cluster, name.namespace):
                 documents = dry_run(cluster, documents)
                 prepare_namespace(
                     cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace
@@ -243,8 +203,6 @@ def _report(
         if path == "-"
         else f"its credentials are in {path}: hand them over, then delete it\n{use}",
     )
-    if embedded:
-        log("note: the embedded API server enforces no policy; a cluster does")
     if spec.deadline and spec.deadline != NEVER:
         log(
             f"its deadline is {spec.deadline}; nothing expires automatically",

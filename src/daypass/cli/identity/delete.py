@@ -12,7 +12,7 @@ SUMMARY = "delete an identity, with its tokens and grants everywhere"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
   daypass identity delete bot -n team
-  daypass identity delete bot -n team --yes            asks for no confirmation on a terminal
+  daypass identity delete bot -n team --yes            without a terminal
 
 Only what daypass created is deleted: an adopted ServiceAccount stays. If it was interrupted, run it
 again. Exit code 3: the gate of the cluster could not be updated.

@@ -55,6 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
+    options.add_create_namespace(parser)
     options.add_dry_run(parser)
     options.add_output(
         parser, "the configuration's format (default: yaml)", choices=("yaml", "json")
@@ -82,7 +83,8 @@ def run(args: Namespace) -> int:
         settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
         federation = _federation(args, name, settings, authority, door.watcher_namespace)
         authentication = authentication_configuration(federation.trusted, existing)
-        federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+        if not options.create_namespace(args, cluster, name.namespace):
+            federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     if not args.dry_run:
         write_file(args.credentials_out, federation.file_content())
     write_data(authentication, args.output)

@@ -29,7 +29,7 @@ def run(args: Namespace) -> int:
 
         has_tokens = any(secret.is_ours for secret in token_secrets(cluster, name))
         get_identity(cluster, name, has_tokens=has_tokens)
-        confirm(args, f"revoke all long-lived tokens of identity {name} now?")
+        confirm(args, f"revoke all long-lived tokens of identity {name} now?", ends_access=True)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
@@ -43,10 +43,9 @@ def run(args: Namespace) -> int:
             f"{done} identity {name}: {', '.join(revoked.deleted)}",
             ""
             if args.dry_run
-            else f"its long-lived token is refused in at most {REMEMBERED_SECONDS} s;\n"
-            "so are the short-lived tokens bound to it, where a TokenReview checks them;\n"
-            "other gates refuse them within a second if they watch the cluster,\n"
-            "or else when they expire",
+            else "its tokens stop working: at a gate of daypass within 1 s,\n"
+            f"at the API server within {REMEMBERED_SECONDS} s,\n"
+            "at services that only check signatures when they expire",
         )
     else:
         log(

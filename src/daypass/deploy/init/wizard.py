@@ -43,8 +43,8 @@ class UnansweredError(UsageError):
     """There is no terminal, and no default for `option`."""
 
     def __init__(self, option: str, question: str, choices: Sequence[str]) -> None:
-        known = f"; there is {', '.join(choices)}" if choices else ""
-        super().__init__(f"{question}: not known", f"give it with {option}{known}")
+        known = f" ({', '.join(choices)})" if choices else ""
+        super().__init__(f"{question}{known}?", f"give it with {option}")
         self.option = option
 
 
@@ -262,7 +262,7 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
     found = setup.found
     served = serving(found.hosts, host)
     front = setup.resolve(
-        "--front", _one_of(*FRONTS), prompt=f"what terminates {host}", choices=FRONTS,
+        "--front", _one_of(*FRONTS), prompt=f"what serves {host}", choices=FRONTS,
         default=_likely_front(setup, served),
     ) or ""  # fmt: skip
     _verify_installed(front, found)

@@ -23,6 +23,7 @@ import h11
 from daypass._core.clock import Clock
 from daypass._core.secret import Secret
 from daypass._core.tls import server_context
+from daypass.kube.resources import EMBEDDED
 from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch
@@ -111,7 +112,8 @@ class _ClientConnection:
             await self._send(answer, bodiless=request.method == "HEAD")
 
     def _head(self, status: int, headers: list[tuple[str, str]]) -> bytes:
-        fields = [*headers, ("Date", formatdate(self._api.state.clock.unix(), usegmt=True))]
+        date = formatdate(self._api.state.clock.unix(), usegmt=True)
+        fields = [*headers, ("Date", date), (EMBEDDED, "true")]
         fields.append(("Cache-Control", "no-cache, private"))
         encoded = [(name.encode(), value.encode()) for name, value in fields]
         reason = http.HTTPStatus(status).phrase.encode()
