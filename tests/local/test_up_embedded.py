@@ -16,11 +16,13 @@ import pytest
 from daypass.client.credentials import Credentials
 from daypass.local.gate_services import RECORD_LOST
 from daypass.local.stack import stack_config
+from support import network_of_its_own
 from support.admin import Admin
 from support.authority import Authority
 from support.deadline import eventually
 from support.identities import make_identity
 from support.messages import check as check_message
+from support.messages import line_with
 from support.ports import listens
 from support.up import running_up
 from support.up_embedded import admin_of, at_the_gate, checked_by, credentials_of, fixed_config
@@ -280,3 +282,46 @@ def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Pa
             {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"},
         )
         assert review["status"]["userInfo"]["username"] == "system:serviceaccount:team:bot"
+
+
+FOLLOWED = """
+mkfifo words
+daypass up -o json > ready 2> words &
+sed '/Ctrl-C stops it/q' words > said
+eval "$(sed -n '/^daypass: for another terminal/,/^daypass: Ctrl-C/p' said | grep '^  ')"
+daypass token --credentials bot.json > token
+daypass verify --credentials bot.json --config state/daypass/*/daypass.yaml -o json > found
+kill $!
+wait $!
+"""
+
+
+def test_in_an_empty_folder_it_starts_with_defaults_that_its_hint_names(tmp_path: Path) -> None:
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path)}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    # The defaults have fixed ports, which another process may use in this network.
+    shell = network_of_its_own.start(
+        ["sh", "-ec", FOLLOWED], ports=[], hosts={}, environment=env, folder=tmp_path
+    )
+    words, _ = shell.communicate(timeout=120)
+    assert shell.returncode == 0, words
+    said = (tmp_path / "said").read_text()
+    check_message(line_with(said, "defaults"), "/daypass.yaml", hide=r"(?<=state/daypass/)\w+")
+    ready = json.loads((tmp_path / "ready").read_text())
+    assert ready["listen"] == {"door": "127.0.0.1:8443", "gate": "127.0.0.1:8444"}
+    (findings,) = json.loads((tmp_path / "found").read_text())["domains"].values()
+    assert {each["check"]: each["level"] for each in findings}["gate"] == "ok"
+    assert not (tmp_path / "daypass.yaml").exists()
+
+
+def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "dangling").mkdir()
+    (tmp_path / "dangling" / "daypass.yaml").symlink_to("nowhere")
+    for folder, arguments in ((tmp_path, ["--config", "daypass.yaml"]), (tmp_path / "dangling", [])):
+        done = subprocess.run(
+            [sys.executable, "-m", "daypass", "up", *arguments],
+            cwd=folder, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, "no such file" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "state").exists()

@@ -37,7 +37,7 @@ EXTRA = "local"
 SUMMARY = "run the door, and the gate, in front of an API server"
 EPILOG = """\
 examples:
-  daypass up                                  the door of ./daypass.yaml
+  daypass up                                  ./daypass.yaml, or else the defaults
   daypass up --config doors/lab.yaml          of another file
   daypass up -o json | read -r line     where it listens, as soon as it listens
 
@@ -48,7 +48,10 @@ is refused, and everything continues as before. Ctrl-C stops it.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    options.add_config(parser)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="the config file (default: daypass.yaml or, without one, the defaults)",
+    )  # fmt: skip
     parser.add_argument(
         "--credentials", metavar="FILE",
         help="with a gate for an external API server: the credentials file of any identity, whose "
@@ -87,11 +90,14 @@ def _close_after_seconds(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run door and gate until a signal; return 0 after an orderly end."""
+    from daypass._core.files import write_private
     from daypass._core.process import allow_many_files
+    from daypass.config import parse
     from daypass.kube.certificates import Authority
     from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
     from daypass.local.envoy import verify_free
     from daypass.local.settings import listens_of
+    from daypass.local.stack import stack_config
     from daypass.local.state import Folders, state_folder
     from daypass.local.supervisor import Supervisor
 
@@ -101,12 +107,22 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: _close(stop))
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
-    config = options.load_config(args.config)
+    has_file = args.config is not None or os.path.lexists(options.DEFAULT_CONFIG)
+    args.config = args.config or options.DEFAULT_CONFIG
     state = args.state or state_folder(args.config)
+    defaults = stack_config(door_port=8443, gate_port=8444).encode()
+    if has_file:
+        config = options.load_config(args.config)
+    else:
+        args.config = state / "daypass.yaml"
+        config = parse(defaults, name=str(args.config), folder=state)
     if not state.exists():  # a start that fails leaves no folder behind
         for address in listens_of(config):
             verify_free(address)
     with Folders(state) as folders:
+        if not has_file:
+            write_private(str(args.config), defaults)
+            log(f"there is no daypass.yaml here: it starts with the defaults, {args.config}")
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
         backend: ApiBackend
         kubeconfig: Path | None = None
@@ -210,8 +226,9 @@ def _report(
     except DaypassError as error:
         log(f"API server  {error}")
     if kubeconfig is not None:
+        create = command("identity", "create", "bot", *options.config_option(args))
         for_admin = f"export {path_with_daypass()} KUBECONFIG={quote(str(kubeconfig.absolute()))}"
         log("API server  enforces no policy; a cluster does")
-        log("for another terminal:", f"{for_admin}\n{command('identity', 'create', 'bot')}")
+        log("for another terminal:", f"{for_admin}\n{create}")
     log("Ctrl-C stops it")
     _is_started.set()

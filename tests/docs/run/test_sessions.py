@@ -19,7 +19,7 @@ PAGES = {
     "```python\nassert False\n```": "AssertionError",
     '```python title="a.py"\nassert False\n```\n\n```sh\npython a.py\n```': "AssertionError",
     "<!-- docs: run, false -->": "ends with 1",
-    "```console\n$ daypass up --state state\ndaypass: Ctrl-C stops it\n```": "no such file",
+    "```console\n$ daypass up --config no.yaml\ndaypass: Ctrl-C stops it\n```": "no such file",
     f"```console\n{UP}daypass: the end\n```": "Ctrl-C stops it",
     f"```console\n{UP}{READY}\n```\n\n```sh\nkill -KILL $!\n```": "stops with 137",
 }
