@@ -325,3 +325,16 @@ def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (done.returncode, "no such file" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "state").exists()
+
+
+def test_without_inotify_instances_the_limit_to_raise_is_named(tmp_path: Path) -> None:
+    (tmp_path / "daypass.yaml").write_text(stack_config())
+    limited = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-ec", limited, "sh",
+         sys.executable, "-m", "daypass", "up"],
+        cwd=tmp_path, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    check_message(done.stderr, "fs.inotify.max_user_instances", reason="envoy-failed")

@@ -9,6 +9,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,6 +29,9 @@ ADMIN_SOCKET = "admin.sock"
 READY_WITHIN_SECONDS = 15.0
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
+_NO_CAUSE = r"^\{|\]\[(backtrace|envoy_bug)\]"
+_INOTIFY_LIMIT = "fs.inotify.max_user_instances"
+"""In Envoy's log if it gets no instance (source/common/filesystem/inotify/watcher_impl.cc)."""
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -205,7 +209,7 @@ class Envoy:
         while SYSTEM_CLOCK.monotonic() < deadline:
             if not self.running():
                 raise EnvoyFailedError(
-                    f"Envoy ended with {self._child.returncode} instead of starting", self.log_end()
+                    f"Envoy {self.end_cause()} instead of starting", self.log_end()
                 )
             try:
                 if self.admin("/ready") == b"LIVE\n":
@@ -249,8 +253,7 @@ class Envoy:
             text = (self.folder / "envoy.log").read_text(errors="replace")
         except OSError:
             return ""
-        own = [line for line in text.splitlines() if not line.startswith("{")]
-        return "\n".join(own[-lines:])
+        return _cause(text, lines)
 
     def trim_log(self) -> None:
         """Empty a log that has become too large; Envoy goes on appending."""
@@ -272,5 +275,14 @@ def validate(folder: Path, config: str) -> None:
         [*command, "--log-level", "error"], cwd=folder, capture_output=True, check=False, timeout=30
     )
     if validated.returncode != 0:
-        words = (validated.stderr + validated.stdout).decode(errors="replace").strip().splitlines()
-        raise EnvoyFailedError("Envoy refuses this config", "\n".join(words[-3:]))
+        text = (validated.stderr + validated.stdout).decode(errors="replace")
+        raise EnvoyFailedError("Envoy refuses this config", _cause(text.strip(), 3))
+
+
+def _cause(log: str, lines: int) -> str:
+    """Return the last lines of a log that are not of requests or a stack trace, or their remedy."""
+    own = [line for line in log.splitlines() if not re.search(_NO_CAUSE, line)]
+    cause = "\n".join(own[-lines:])
+    if _INOTIFY_LIMIT in cause:
+        return f"this user has no inotify instances left: sudo sysctl -w {_INOTIFY_LIMIT}=1024"
+    return cause
