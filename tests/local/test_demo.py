@@ -283,7 +283,8 @@ def test_an_envoy_that_is_missing_or_does_not_start_is_an_error(
     with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": program}) as demo:
         assert demo.end(seconds=60) == 1
     assert demo.stdout == ""
-    for value in ("exit code 7", "no such luck") if is_there else (f"DAYPASS_ENVOY names {program}",):
+    there, absent = ("exit code 7", "no such luck"), (f"DAYPASS_ENVOY names {program}",)
+    for value in there if is_there else absent:
         assert value in demo.stderr
     check(demo.stderr, reason="failed")
     assert demo.remaining_files() == []

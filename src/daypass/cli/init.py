@@ -30,8 +30,10 @@ EXTRA = "admin"
 SUMMARY = "start a deployments repository, or adopt an existing one"
 EPILOG = """examples:
   daypass init                           asks for what the cluster does not show
-  daypass init deployments --host kubeflow.example.com --front ingress-nginx --tls outside
-  daypass init --no-cluster --dry-run --host kubeflow.example.com --front istio --tls outside
+  daypass init deployments --front ingress-nginx --tls outside \\
+    --host kubeflow.example.com
+  daypass init --no-cluster --dry-run --front istio --tls outside \\
+    --host kubeflow.example.com
   daypass init --adopt hosts --ekf-host ekf.example.com     as EKF's guide does
   daypass init --adopt door --ekf-host ekf.example.com      EKF's host, through the door
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
-  daypass kubeconfig --server https://k8s.example.com:6443 --certificate-authority ca.crt \\
-      --audience https://kubernetes.default.svc.cluster.local --kubeconfig-out ~/.kube/bot
-  KUBECONFIG=~/.kube/config:~/.kube/bot kubectl --context bot@k8s.example.com get pods
+  daypass kubeconfig --server https://k8s.example.com:6443 \\
+    --certificate-authority ca.crt --kubeconfig-out ~/.kube/bot \\
+    --audience https://kubernetes.default.svc.cluster.local
+  KUBECONFIG=~/.kube/config:~/.kube/bot \\
+    kubectl --context bot@k8s.example.com get pods
 
 The server must be reachable from here. It is never the door, which exposes TokenRequest only.
 The audience is the API server's own (its --api-audiences). Without --audience it is the issuer of

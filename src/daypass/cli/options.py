@@ -94,14 +94,21 @@ def add_deletion(parser: ArgumentParser) -> None:
 def open_identity(args: Namespace) -> Iterator[tuple[Cluster, IdentityName]]:
     """Connect to the cluster for one block, with the name of the identity in its namespace.
 
-    Raises KubeconfigError, BadNameError.
+    If the block fails without that namespace, the hint names --create-namespace, if the command has
+    it. Raises KubeconfigError, BadNameError.
     """
     with open_cluster(args) as cluster:
         from daypass.identity.model import IdentityName
+        from daypass.kube.errors import NotFoundError, missing_namespace
 
         name = IdentityName.parse(cluster.namespace, args.name)
-        with hint_to_create_namespace(args, name.namespace):
+        try:
             yield cluster, name
+        except NotFoundError as error:
+            if not hasattr(args, "create_namespace") or missing_namespace(error) != name.namespace:
+                raise
+            hint = f"create it too: {again(args, '--create-namespace')}"
+            raise NotFoundError(error.status, error.fact, hint) from None
 
 
 def add_create_namespace(parser: ArgumentParser) -> None:
@@ -127,26 +134,10 @@ def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
         cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     except AlreadyExistsError:
         return False
-    if not cluster.dry_run:
-        log(f"created namespace {namespace}")
-        return False
-    log(f"would create namespace {namespace}")
-    warn("nothing in the namespace can be checked before it exists")
-    return True
-
-
-@contextmanager
-def hint_to_create_namespace(args: Namespace, namespace: str) -> Iterator[None]:
-    """Name --create-namespace if the block fails without that namespace, and the command has it."""
-    from daypass.kube.errors import NotFoundError, missing_namespace
-
-    try:
-        yield
-    except NotFoundError as error:
-        if not hasattr(args, "create_namespace") or missing_namespace(error) != namespace:
-            raise
-        hint = f"create it too: {again(args, '--create-namespace')}"
-        raise NotFoundError(error.status, error.fact, hint) from None
+    log(f"{'would create' if cluster.dry_run else 'created'} namespace {namespace}")
+    if cluster.dry_run:
+        warn("nothing in the namespace can be checked before it exists")
+    return bool(cluster.dry_run)
 
 
 # The config and the rendered files

@@ -285,9 +285,10 @@ def _fold_entry(line: str, width: int) -> list[str]:
 def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError:
     """Return the error for a word that is no command of a group, or of daypass (a mapping)."""
     line = f"`{command(*program.split()[1:], '--help')}` describes the commands: {', '.join(known)}"
+    line = "\n".join(_wrap(line, 78))  # below a fact, a hint is indented by two
     if word.startswith("-"):
         fact = f"`{program}` has no option {word[:40]!r}"
-        return UsageError(fact, f"options follow the command; {line}")
+        return UsageError(fact, f"options follow the command\n{line}")
     paths = list(known)
     if isinstance(known, Mapping):
         for name, home in known.items():

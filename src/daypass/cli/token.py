@@ -21,7 +21,7 @@ SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
   daypass token                                   with the audience of the credentials
   daypass token --audience gate --lifetime 30m
-  daypass token -o header | curl -H @- https://kubeflow.example.com/pipeline/apis/v1beta1/healthz
+  daypass token -o header | curl -H @- https://ekf.example.com/api/health
 
 `daypass gate explain` shows why a gate refuses a token; `daypass identity revoke` revokes tokens.
 """

@@ -48,10 +48,8 @@ is refused, and everything continues as before. Ctrl-C stops it.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE",
-        help="the config file (default: daypass.yaml or, without one, the defaults)",
-    )  # fmt: skip
+    options.add_config(parser)
+    parser.set_defaults(config=None)  # without daypass.yaml, only a named file is an error
     parser.add_argument(
         "--credentials", metavar="FILE",
         help="with a gate for an external API server: the credentials file of any identity, whose "

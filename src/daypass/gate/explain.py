@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
@@ -16,10 +17,11 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
 from daypass.render.objects import GATE_DENIED
 
-ISSUER_NOT_CHECKED = "the issuer (write cluster.issuer, or name the cluster with --kubeconfig)"
+ISSUER_NOT_CHECKED = (
+    "whether its issuer is the cluster (write cluster.issuer, or name the cluster: --kubeconfig)"
+)
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
-_NO_ISSUER = "issuer not checked"
 REVOCATION_NOT_CHECKED = "whether it was revoked (no cluster was named)"
 
 
@@ -44,21 +46,17 @@ class Explanation:
 def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | None) -> Explanation:
     """Return what the gate would do with a token. `keys`: a JSON Web Key Set, or None.
 
-    An empty `rules.issuer` is unknown: the issuer is not checked.
+    An empty `rules.issuer` is unknown: the token's own is taken for it.
     """
     signed: bool | None = None
     if keys is not None:
         signed = is_signed(token, keys)
-    is_known = bool(rules.issuer)
-    rules = rules if is_known else replace(rules, issuer=_claimed_issuer(token))
+    unknown = [] if rules.issuer else [ISSUER_NOT_CHECKED]
+    rules = replace(rules, issuer=rules.issuer or str(_claim(token, "iss") or ""))
     request = GateRequest(host=host, headers=(("authorization", f"Bearer {token}"),))
-    unknown = [] if is_known else [ISSUER_NOT_CHECKED]
     unknown += [SIGNATURE_NOT_CHECKED] if signed is None else []
     unknown += [REVOCATION_NOT_CHECKED] if rules.denied is None else []
     decision = decide(request, rules, now_unix, signed=signed)
-    if not is_known:
-        found = (_NO_ISSUER if it.startswith("issued by") else it for it in decision.found)
-        decision = replace(decision, found=tuple(found))
     # Without keys the signature is unknown; the other checks may still refuse the token.
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
     reason = Reason.ALLOWED if passes else decision.reason
@@ -68,11 +66,11 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     )
 
 
-def _claimed_issuer(token: str) -> str:
+def _claim(token: str, name: str) -> Any:
     try:
-        return str(decode_unverified(token)[1].get("iss", ""))
+        return decode_unverified(token)[1].get(name)
     except MalformedTokenError:
-        return ""
+        return None
 
 
 def _values(reason: Reason, token: str, rules: Rules) -> str:
@@ -84,7 +82,7 @@ def _values(reason: Reason, token: str, rules: Rules) -> str:
         claim, required = "aud", f"{rules.audience} (`{line}` requests one)"
     else:
         return ""
-    found = decode_unverified(token)[1].get(claim)
+    found = _claim(token, claim)
     values = found if isinstance(found, list) else [found]
     shown = printable(", ".join(map(str, values)), SHOWN_CHARACTERS)
     return f": it has {shown or 'none'}, the gate takes {required}"
@@ -107,10 +105,7 @@ def denied_in(cluster: Cluster, namespace: str, token: str, now_unix: float) -> 
     found = cluster.find(CONFIG_MAPS, GATE_DENIED, namespace)
     denials = () if found is None else tuple(denials_in(found))
     denied = {each.name for each in denials if each.until_unix > now_unix}
-    try:
-        bound = decode_unverified(token)[1].get("kubernetes.io")
-    except MalformedTokenError:
-        return frozenset(denied)
+    bound = _claim(token, "kubernetes.io")
     if not isinstance(bound, dict):
         return frozenset(denied)
     for key, resource in (("secret", SECRETS), ("serviceaccount", SERVICE_ACCOUNTS)):

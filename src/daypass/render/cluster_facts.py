@@ -13,10 +13,6 @@ _CERTIFICATE = re.compile(
 )
 
 
-class UnknownIssuerError(RenderError):
-    """Only the cluster knows the issuer of its tokens: the config does not name it."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
     """A cluster as far as rendering depends on it.
@@ -40,10 +36,10 @@ class ClusterFacts:
         return next((v for v in versions if f"{v}/{kind}" in known), versions[0])
 
     def issuer_for(self, config: Config) -> str:
-        """Return the `iss` of short-lived tokens. Raises UnknownIssuerError."""
+        """Return the `iss` of short-lived tokens. Raises RenderError if it is unknown."""
         issuer = config.cluster.issuer or self.issuer
         if not issuer:
-            raise UnknownIssuerError(
+            raise RenderError(
                 "the gate needs the issuer of the cluster's tokens",
                 "write cluster.issuer; this prints it: "
                 + kubectl("get", "--raw", "/.well-known/openid-configuration"),

@@ -120,9 +120,10 @@ def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(
     assert cli.main(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    first, second = err.splitlines()
+    first, *rest = err.splitlines()
     assert named in first
-    assert hint in second
+    assert hint in " ".join(rest)
+    assert "describes the commands" not in err or max(map(len, err.splitlines())) <= 80
     check(err, reason="usage")
 
 

@@ -1,17 +1,11 @@
 """`daypass config validate`: whether the config file is valid, and each mistake in it."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import log, options
 from daypass.cli.output import write_result
-
-if TYPE_CHECKING:
-    from daypass.config import Config
 
 EXTRA = "admin"
 SUMMARY = "show each mistake in the config file, with file, line and column"
@@ -35,7 +29,7 @@ def run(args: Namespace) -> int:
     from daypass.config import ConfigError
 
     try:
-        open_question = _render(options.load_config(args.config), args.config)
+        left_open = _judge(args.config)
     except ConfigError as error:
         if args.output == "text":
             raise
@@ -44,26 +38,24 @@ def run(args: Namespace) -> int:
         return error.exit_code
     write_result(args, {"valid": True, "problems": [], "omitted": 0})
     if args.output == "text":
-        log(f"{args.config} is valid", open_question)
+        log(f"{args.config} is valid", left_open)
     return 0
 
 
-def _render(config: Config, file: Path) -> str:
-    """Return what of `daypass render` only a cluster can answer. Raises ConfigError.
-
-    A config for one machine has nothing to render.
-    """
+def _judge(file: Path) -> str:
+    """Return what of `daypass render` only a cluster can answer. Raises ConfigError."""
     from daypass.config import ConfigError, Problem
-    from daypass.render.cluster_facts import UnknownIssuerError, read_facts
+    from daypass.render.cluster_facts import read_facts
     from daypass.render.manifests import render_objects
     from daypass.render.objects import RenderError
 
+    config = options.load_config(file)
     if all(domain.front == "envoy" for domain in config.domains.values()):
-        return ""
+        return ""  # there is nothing to render: it is for one machine
     try:
         try:
             render_objects(config, read_facts(config))
-        except UnknownIssuerError:
+        except RenderError:  # the same, unless the issuer is all that it lacks
             render_objects(config, read_facts(config, issuer="https://issuer.invalid"))
             return (
                 "the cluster knows the issuer of its tokens:\n"

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 EXTRA = "admin"
 SUMMARY = "show step by step what the gate would do with a token"
 EPILOG = """examples:
-  daypass token | daypass gate explain --token-file - --host kubeflow.example.com
-  daypass gate explain --token-file token --host kubeflow.example.com --kubeconfig admin.kubeconfig
+  daypass token | daypass gate explain --token-file - --host ekf.example.com
+  daypass gate explain --token-file token --host ekf.example.com \\
+    --kubeconfig admin.kubeconfig
 
 With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and whether
 the Secret and the ServiceAccount of the token still exist; the token itself is sent nowhere. With

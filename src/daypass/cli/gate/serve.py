@@ -29,7 +29,8 @@ SUMMARY = "answer a gateway's ext_authz requests with a TokenReview"
 EPILOG = """examples:
   daypass gate serve                                    in a Pod, by its ServiceAccount
   daypass gate serve --listen '*:9443' --certificate tls.crt --key tls.key
-  daypass gate serve --kubeconfig gate.kubeconfig --listen unix:/run/gate.sock --without-watch
+  daypass gate serve --kubeconfig gate.kubeconfig --without-watch \\
+    --listen unix:/run/gate.sock
 
 Its user must be allowed to create tokenreviews (ClusterRole system:auth-delegator). It listens with
 a certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on stdout. SIGTERM

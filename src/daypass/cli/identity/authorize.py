@@ -11,7 +11,8 @@ SUMMARY = "give an identity a role in namespaces (profiles)"
 EPILOG = """examples:
   daypass identity authorize bot -n team --in alice,bob --role view
   daypass identity authorize bot -n team --in alice --role edit --yes
-  daypass identity authorize bot -n team --in alice --cluster-role kubeflow-pipelines-edit
+  daypass identity authorize bot -n team --in alice \\
+    --cluster-role kubeflow-pipelines-edit
   daypass identity authorize bot -n team --in alice --role view \\
     --dry-run=client -o yaml > grant.yaml
 

@@ -24,7 +24,8 @@ SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml
   daypass identity create bot -n team --expires 90d --credentials-out bot.json
-  daypass identity create bot -n team --door https://kubeflow.example.com/kubernetes --audience gate
+  daypass identity create bot -n team --audience gate \\
+    --door https://kubeflow.example.com/kubernetes
   daypass identity create bot -n team --dry-run=client -o yaml > bot.yaml        for GitOps
 
 It can be run again at any time: it creates what is missing and keeps what exists.
@@ -132,13 +133,10 @@ def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> in
         documents = plan(spec, account, secret_name, clock=clock)
         last = documents[-1]["metadata"]["name"]
         embedded = cluster is not None and cluster.is_embedded()
-        if cluster is not None:
-            stack.enter_context(options.hint_to_create_namespace(args, name.namespace))
-            if not options.create_namespace(args, cluster, name.namespace):
-                documents = dry_run(cluster, documents)
-                prepare_namespace(
-                    cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace
-                )
+        if cluster and not options.create_namespace(args, cluster, name.namespace):
+            documents = dry_run(cluster, documents)
+            watcher = spec.watcher_namespace
+            prepare_namespace(cluster, name.namespace, warn, watcher_namespace=watcher)
         if spec.watcher_namespace is not None:
             documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
     if args.output == "text":
@@ -174,8 +172,7 @@ def _existing(
 
     cluster: Cluster | None = None
     try:
-        cluster = stack.enter_context(options.open_cluster(args))
-        name = IdentityName.parse(cluster.namespace, args.name)
+        cluster, name = stack.enter_context(options.open_identity(args))
         account = find_account(cluster, name)
         return cluster, name, account, reusable_secret(cluster, account, warn)
     except (ApiError, ClusterUnreachableError, KubeconfigError) as error:

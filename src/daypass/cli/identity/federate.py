@@ -21,7 +21,8 @@ SUMMARY = "create an identity that CI jobs use with their own OIDC tokens"
 EPILOG = """examples:
   daypass identity federate ci -n team --credentials-out ci.json \\
     --issuer https://token.actions.githubusercontent.com \\
-    --subject repo:org/app:ref:refs/heads/main --source github > authentication.yaml
+    --subject repo:org/app:ref:refs/heads/main --source github \\
+    > authentication.yaml
 
 stdout gets the configuration for the API server's --authentication-config, which an administrator
 of the control plane has to install. With --merge it keeps what an existing one contains.

@@ -13,7 +13,8 @@ SUMMARY = "revoke identities after their deadline, and rotated-out tokens"
 EPILOG = """examples:
   daypass identity reap -n team --dry-run
   daypass identity reap --all-namespaces
-  daypass identity reap --all-namespaces --render --image registry.example.com/daypass:0.1.0 |
+  daypass identity reap --all-namespaces --render \\
+    --image registry.example.com/daypass:0.1.0 |
     kubectl apply --server-side -f -
 
 An identity after its deadline loses its tokens and all its grants; its ServiceAccount stays, so

@@ -22,7 +22,7 @@ SUMMARY = "give an identity a new long-lived token, and retire the old one"
 EPILOG = """examples:
   daypass identity rotate bot -n team --credentials-out bot.json
   daypass identity rotate bot -n team --overlap 0                   revokes the old one now
-  daypass identity rotate --all -A --older-than 90d --credentials-out credentials
+  daypass identity rotate --all -A --older-than 90d --credentials-out files
 
 If a token may have leaked, use `daypass identity revoke`, then `create`. The old token is deleted
 by `daypass identity reap`, or by the next rotation after its time.

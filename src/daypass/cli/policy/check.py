@@ -21,7 +21,8 @@ EXTRA = "admin"
 SUMMARY = "show what the cluster would answer to a TokenRequest"
 EPILOG = """examples:
   daypass policy check -n team --service-account bot
-  daypass policy check -n team --service-account bot --lifetime 48h --audience kfp
+  daypass policy check -n team --service-account bot --audience gate \\
+    --lifetime 48h
   daypass policy check -n team --service-account bot --unbound -o json
 
 It impersonates the ServiceAccount, or the user of --as, so it needs the right to impersonate. Exit
