@@ -317,6 +317,7 @@ def test_in_an_empty_folder_it_starts_with_defaults_that_its_hint_names(tmp_path
 def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dangling").mkdir()
     (tmp_path / "dangling" / "daypass.yaml").symlink_to("nowhere")
+    cases: tuple[tuple[Path, list[str]], ...]
     cases = ((tmp_path, ["--config", "daypass.yaml"]), (tmp_path / "dangling", []))
     for folder, arguments in cases:
         done = subprocess.run(
