@@ -185,6 +185,6 @@ def revocation(folder: Path, plane: ControlPlane, rounds: int, check: str = "jwt
                 assert seen == 401
     took.sort()
     median, worst = statistics.median(took), took[int(0.99 * len(took))]
-    title = f"{check}: from a deletion to the refusal, open connection"
+    title = f"{check}: deletion to refusal"
     figure(f"{title}, median", f"{median:.3f} s", bar="<= 1 s")
     figure(f"{title}, 99th percentile", f"{worst:.3f} s", bar="<= 3 s")

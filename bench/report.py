@@ -64,7 +64,7 @@ def write_table(name: str, page: Path = PAGE) -> None:
 
 
 def _stamp(name: str) -> str:
-    """Return when and where it was measured."""
+    """Return what was measured, when and where."""
     cpu = next(
         (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.machine(),
@@ -72,4 +72,4 @@ def _stamp(name: str) -> str:
     machine = f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}"
     python = f"Python {platform.python_version()}"
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    return f"Measured on {day} by `python -m bench {name}` on {machine}, {python}."
+    return f"`{name}`, {day}: {machine}, {python}."
