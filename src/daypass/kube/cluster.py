@@ -38,8 +38,11 @@ TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
 QUIET_SECONDS = 30.0
 """How long a watch may be silent beyond its timeout."""
-LIMIT_BYTES = 256 * 1024 * 1024
-"""Of one answer, decoded: the metadata of 100,000 objects needs a quarter of it."""
+LIMIT_BYTES = 64 * 1024 * 1024
+"""Of one answer, decoded: the metadata of 50,000 token Secrets."""
+LIMIT_VALUES = LIMIT_BYTES // 12
+"""Of one answer. A value takes up to 100 bytes of memory, however few it takes in JSON; in objects
+of Kubernetes, it takes 14 to 22."""
 LIMIT_LINE_BYTES = 16 * 1024 * 1024
 """Of one event of a watch: by default, etcd takes objects of 1.5 MiB."""
 LIMIT_SECONDS = 300.0
@@ -435,12 +438,16 @@ class Cluster:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > LIMIT_BYTES:
-                raise _too_much(f"a response of more than {LIMIT_BYTES >> 20} MiB", response)
+                what = f"a response of more than {LIMIT_BYTES >> 20} MiB"
+                raise _too_much(what, response.request)
             if self.clock.monotonic() > ends:
-                raise _too_much(f"a response for more than {LIMIT_SECONDS:.0f} s", response)
+                what = f"a response for more than {LIMIT_SECONDS:.0f} s"
+                raise _too_much(what, response.request)
         return bytes(body)
 
     def _object(self, body: bytes, request: httpx2.Request) -> Object:
+        if sum(map(body.count, (b"[", b"{", b","))) > LIMIT_VALUES:
+            raise _too_much(f"a response of more than {LIMIT_VALUES} values", request)
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
@@ -460,9 +467,9 @@ class Cluster:
         return (Secret(sent), basic[1]) if basic else (Secret(sent),)
 
 
-def _too_much(what: str, response: httpx2.Response) -> BrokenResponseError:
-    host = response.request.url.host
-    return BrokenResponseError(f"{host} sent {what}", "check that it is an API server")
+def _too_much(what: str, request: httpx2.Request) -> BrokenResponseError:
+    fact = f"{request.url.host} sent {what}"
+    return BrokenResponseError(fact, "check that it is an API server")
 
 
 def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
