@@ -80,12 +80,20 @@ DIFFERENCES = (
         **_BOTH_PASS,
     ),
     Difference(
-        what="JSON with single quotes, a comma at its end, or a newline within a text",
+        what="JSON with single quotes, a comma at its end, or a control character within a text",
         changes=(
             "* with a raw newline", "* with a comma at its end", "* in single quotes",
+            "extra=a raw *",
         ),
         decision=(Reason.MALFORMED,),
         **_BOTH_PASS,
+    ),
+    Difference(
+        what="claims that are nested 100 deep or more",
+        changes=("claims with a list 10[01] deep", "claims with a list 200 deep"),
+        decision=(Reason.ALLOWED,),
+        envoy=(Reason.MALFORMED,),
+        istio=(Reason.MALFORMED,),
     ),
     Difference(
         what="more than 16,384 characters",
@@ -116,7 +124,8 @@ DIFFERENCES = (
     ),
     Difference(
         what="no `exp`, or one that is too late",
-        changes=("exp=absent", "exp=0", "exp=2**31", "exp=2**53*", "exp=+7260", "exp=+1000000"),
+        changes=("exp=absent", "exp=0", "exp=2**31", "exp=2**53*", "exp=+7260", "exp=+1000000",
+                 "exp=1e-400*", "exp=-0*", "exp=0e0*", "exp=1.8e11*", "exp=18E10*"),
         decision=(Reason.NO_EXPIRY, Reason.LIVES_TOO_LONG),
         envoy=(Reason.SIGNATURE,),
     ),

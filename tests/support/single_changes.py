@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from daypass.gate.decision import Rules
@@ -192,6 +193,7 @@ def single_changes(keys: Keys) -> dict[str, Make]:
         for name, value in {**TYPES, **values}.items():
             changes[f"header {header}={name}"] = _header(header, value)
     changes.update(_whole_tokens())
+    changes.update(_members())
     changes.update(_header_lines())
     return changes
 
@@ -320,6 +322,124 @@ def _whole_tokens() -> dict[str, Make]:
         ),
         **{name: _parts(template.format) for name, template in templates.items()},
     }
+
+
+_TWICE: dict[tuple[str, ...], Any] = {
+    ("iss",): "https://other.example.com",
+    ("aud",): ["x"],
+    ("sub",): f"{STRING}team:other",
+    ("exp",): 5,
+    ("nbf",): 2**40,
+    ("iat",): 5,
+    ("jti",): REVOKED_TOKEN,
+    ("kubernetes.io",): {"namespace": "team", "secret": {"uid": REVOKED_UID}},
+    ("kubernetes.io", "namespace"): REVOKED_NAMESPACE,
+    ("kubernetes.io", "secret"): {"uid": REVOKED_UID},
+    ("kubernetes.io", "secret", "uid"): REVOKED_UID,
+    ("kubernetes.io", "serviceaccount"): {"uid": REVOKED_ACCOUNT},
+    ("kubernetes.io", "serviceaccount", "uid"): REVOKED_ACCOUNT,
+    ("extra",): None,
+}
+"""Another value of each claim, for which the token would be refused, but for that of `extra`."""
+
+_NUMBERS = (
+    "1e400", "-1e400", "1e-400", "-0", "-0.0", "0e0", "1e3", "1.8e11", "18E10", "2e308", "01", "+5",
+    "0x7fffffff", "1.", ".5", "1e", "--1", "1_000", "Infinity", "-Infinity", "nan", "9" * 400,
+    "9223372036854775808", "-9223372036854775809", "18446744073709551616", "\u0661", "1 0", "",
+)  # fmt: skip
+_TEXTS = {
+    "a pair of surrogates": rb'"\ud83d\ude00"', "surrogates reversed": rb'"\ude00\ud83d"',
+    "half a surrogate and more": rb'"\ud800x"', "an encoded surrogate": b'"\xed\xa0\x80"',
+    "an overlong dot": b'"\xc0\xae"', "a byte of Latin-1": b'"\xe9"',
+    "beyond Unicode": b'"\xf4\x90\x80\x80"', "an escape that is none": rb'"\x41"',
+    "a short escape": rb'"\u00"',
+}  # fmt: skip
+_CONTROLS = {"a raw NUL": b'"\0"', "a raw tab": b'"\t"'}
+_PLACE = '"place": 0'
+
+
+def _member(path: tuple[str, ...], raw: str | bytes, *, first: bool = False) -> Make:
+    """A token with one more member, as it is, first or last in the object that is at `path`."""
+
+    def make(keys: Keys) -> Sent:
+        claims = keys.claims()
+        claims["extra"] = 1
+        inner = claims
+        for each in path:
+            inner = inner[each]
+        members = dict(inner)
+        inner.clear()
+        inner.update({"place": 0, **members} if first else {**members, "place": 0})
+        content = raw.encode() if isinstance(raw, str) else raw
+        whole = json.dumps(claims).encode().replace(_PLACE.encode(), content)
+        return _bearer(_raw(keys, None, whole))
+
+    return make
+
+
+def _instead(claim: str, raw: str | bytes) -> Make:
+    """A token in which a claim has this for its value, as it is."""
+
+    def make(keys: Keys) -> Sent:
+        content = raw.encode() if isinstance(raw, str) else raw
+        claims = {**keys.claims(), claim: "place"}
+        whole = json.dumps(claims).encode().replace(b'"place"', content)
+        return _bearer(_raw(keys, None, whole))
+
+    return make
+
+
+def _rename(name: str, other: str, text: str) -> str:
+    return text.replace(f'"{name}":', f'"{other}":')
+
+
+def _members() -> dict[str, Make]:
+    """Names that are there twice, or written in another way; values that JSON has no way for."""
+    made: dict[str, Make] = {}
+    for path, value in _TWICE.items():
+        *outer, name = path
+        escaped = f"\\u{ord(name[0]):04x}{name[1:]}"
+        for form, shown in (("", name), ("escaped ", escaped)):
+            for place in ("first", "last"):
+                raw = f'"{shown}": {json.dumps(value)}'
+                change = _member(tuple(outer), raw, first=place == "first")
+                made[f"{'.'.join(path)} twice, {form}{place}"] = change
+        made[f"{'.'.join(path)} escaped"] = _part(partial(_rename, name, escaped))
+    for claim in ("exp", "nbf", "iat"):
+        for raw in _NUMBERS:
+            made[f"{claim}={raw[:30]} as it is"] = _instead(claim, raw)
+    for claim in ("jti", "iss", "sub", "extra"):
+        for name, text in _TEXTS.items():
+            made[f"{claim}={name}"] = _instead(claim, text)
+    for name, text in _CONTROLS.items():
+        made[f"extra={name}"] = _instead("extra", text)
+    uid = json.dumps(REVOKED_UID)
+    near = {
+        "kubernetes.io.secret.uid in one name": f'"kubernetes.io.secret.uid": {uid}',
+        "kubernetes and io apart": f'"kubernetes": {{"io": {{"secret": {{"uid": {uid}}}}}}}',
+        "aud and NUL": r'"aud\u0000": ["x"]',
+        "exp in upper case": '"EXP": 5',
+        "exp and space": '"exp ": 5',
+        "a name that is half a surrogate": r'"\ud800": 1',
+        "an empty name": '"": 1',
+        "an empty name twice": '"": 1, "": 2',
+        "a name that is no text": "5: 1",
+        "500 names": ", ".join(f'"n{number}": {number}' for number in range(500)),
+    }
+    made |= {f"claims with {name}": _member((), raw) for name, raw in near.items()}
+    for depth in (90, 99, 100, 101, 200, 1000):
+        made[f"claims with a list {depth} deep"] = _instead("extra", "[" * depth + "]" * depth)
+    headers: dict[str, Callable[[str], str | bytes]] = {
+        "alg twice, first": lambda text: '{"alg": "none", ' + text[1:],
+        "alg twice, last": lambda text: text[:-1] + ', "alg": "none"}',
+        "alg twice, escaped": lambda text: text[:-1] + r', "al\u0067": "none"}',
+        "alg escaped": lambda text: text.replace("RS256", r"\u0052S256"),
+        "alg and NUL": lambda text: text.replace("RS256", r"RS256\u0000"),
+        "alg and space": lambda text: text.replace("RS256", "RS256 "),
+        "kid twice, first": lambda text: '{"kid": "other", ' + text[1:],
+        "kid twice, last": lambda text: text[:-1] + ', "kid": "other"}',
+    }
+    return made | {f"header {name}": _part(each, of_header=True) for name, each in headers.items()}
 
 
 def _next(letter: str) -> str:
