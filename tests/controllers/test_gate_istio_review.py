@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from daypass.render.objects import GATE, GATE_TRUST, gate_host
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
-from support.gate_differences import assert_refused
+from support.gate_differences import assert_refused, told
+from support.impostors import EVIL, NAMED, ODD_USERS, Impostor, response
 from support.istio_gates import (
     FORGED,
     LOGIN_PAGE,
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.timeout(600)
 
 SESSION = "Cookie: session=alice"
 STRANGER = Signer("stranger")
+AUTHORITY = Authority()
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +51,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 @pytest.fixture(scope="module")
 def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """`daypass gate serve`, as the gateway would find it in the cluster."""
-    folder, authority = tmp_path_factory.mktemp("authorizer"), Authority()
-    pair = authority.server(gate_host(running.config))
+    folder = tmp_path_factory.mktemp("authorizer")
+    pair = AUTHORITY.server(gate_host(running.config))
     config = config_text(running.issuer, "check: review")
     arguments = ("--kubeconfig", str(running.plane.kubeconfig), "--without-watch")
     with gate_serve_over_tls(folder, config, pair, *arguments) as served:
         running.apply(
-            secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem}), service_at(GATE, served.port)
+            secret(GATE_TRUST, NAMESPACE, {"ca.crt": AUTHORITY.pem}), service_at(GATE, served.port)
         )
         yield served.child
 
@@ -172,21 +175,54 @@ def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(gate: Isti
         eventually("it is gone", lambda: gate.send(host=OTHER).code == 200)
 
 
-def test_without_an_authorizer_nothing_passes(gate: IstioGate, tmp_path: Path) -> None:
+@contextmanager
+def authorizer_at(gate: IstioGate, port: int) -> Iterator[None]:
+    """The gateway finds the authorizer at another port for one block."""
     entries = "/apis/networking.istio.io/v1/namespaces/daypass/serviceentries"
     (entry,) = gate.plane.admin.get(entries)["items"]
     (endpoint,) = entry["spec"]["endpoints"]
-    gate.apply(service_at(GATE, 9))
+    gate.apply(service_at(GATE, port))
     try:
+        yield
+    finally:
+        gate.apply(service_at(GATE, endpoint["ports"]["https"]))
         line = gate.bearer()
+        eventually("it is back", lambda: gate.send(line).code == 200)
+
+
+def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
+    responses = {
+        **{f"{name} user": response(each) for name, each in ODD_USERS.items()},
+        **{
+            f"code {code}": response(
+                NAMED + EVIL, code=code.encode(), body=b"<script>evil</script>"
+            )
+            for code in ("101", "201", "204", "302", "401", "403", "429", "500", "999")
+        },
+        "a refusal and a pass": response(b"", code=b"401") + response(NAMED),
+    }
+    line = gate.bearer()
+    with Impostor(AUTHORITY.context(gate_host(gate.config))) as impostor:
+        impostor.behaviour = response(NAMED + EVIL)
+        with authorizer_at(gate, impostor.port):
+            eventually("it is asked", lambda: gate.send(line).code == 200 and impostor.asked)
+            assert "evil" not in json.dumps(seen(gate.send(line, *FORGED)))
+            for name, each in responses.items():
+                impostor.behaviour = each
+                answer = gate.send(line, *FORGED)
+                assert told(answer) is Reason.UNKNOWN, name
+                assert b"evil" not in answer.body, name
+                assert not answer.cookies, name
+
+
+def test_without_an_authorizer_nothing_passes(gate: IstioGate) -> None:
+    line = gate.bearer()
+    with authorizer_at(gate, 9):
         answer = eventually("it is gone", lambda: a if (a := gate.send(line)).code == 503 else None)
         assert_refused(answer, Reason.UNKNOWN)
         assert answer.headers["retry-after"] == "1"
         assert gate.send(host=OTHER).code == 200
         assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
-    finally:
-        gate.apply(service_at(GATE, endpoint["ports"]["https"]))
-        eventually("it is back", lambda: gate.send(line).code == 200)
 
 
 def test_while_the_authorizer_hangs_nothing_passes(gate: IstioGate, authorizer: Child) -> None:

@@ -1,8 +1,9 @@
 """The gate's HTTP filters for the authorizer (`check: review` and `both`) and for revocation.
 
 **Authorizer.** With `review` it alone decides. With `both` the native check comes first, and the
-authorizer gets only what that allows. Without a response from it, the gate refuses with 503; its
-own refusals are passed on unchanged.
+authorizer gets only what that allows. Its own refusals are passed on unchanged. Without a response
+from it, the gate refuses with 503. A response that names neither a user to pass nor a reason to
+refuse is none: something else responds at its address.
 
 **Revocation.** Four verified claims are copied to filter state, which no client can write to and
 which ends with the request, and are looked up in hash maps: the cost does not depend on the list's
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
+from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.render.envoy.matching import (
     USER_STATE,
     action,
@@ -27,7 +29,9 @@ from daypass.render.envoy.matching import (
     claim_text,
     first_of,
     has_claim,
+    has_header,
     is_after,
+    is_not,
     state_input,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -93,6 +97,13 @@ def asking_filter(
     )
 
 
+def identified(user_header: str) -> Json:
+    """Return the filter after the authorizer: it refuses what passed without a user's name."""
+    nobody = is_not(has_header(user_header, SERVICE_ACCOUNT_USER))
+    matcher = first_of([(nobody, refuse(Reason.UNKNOWN))], action("daypass-identified", "ALLOW"))
+    return {"name": "daypass-identified", "typed_config": protobuf_any(RBAC, **matcher)}
+
+
 def without_authorizer() -> Json:
     """Return the `typed_per_filter_config` of a route that does not ask the authorizer."""
     message = "extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
@@ -100,7 +111,7 @@ def without_authorizer() -> Json:
 
 
 def authorizer_replies(where: str = "true") -> list[Json]:
-    """Return mappers that pass on the authorizer's refusals, and replace its failures.
+    """Return mappers that pass on the authorizer's refusals, and replace all else that fails.
 
     `where`: a CEL condition for requests that this authorizer gets; a gateway may have others.
     """
@@ -110,15 +121,16 @@ def authorizer_replies(where: str = "true") -> list[Json]:
             "content_type": "application/json",
         }
     }
-    denied = cel_filter(f"response.code_details == 'ext_authz_denied' && {where}")
-    failed = cel_filter(f"response.code_details == 'ext_authz_error' && {where}")
+    failed = f"response.code_details in ['ext_authz_denied', 'ext_authz_error'] && {where}"
+    denied = cel_filter(f"'{REASON_HEADER}' in response.headers && {failed}")
     unavailable = {"and_filter": {"filters": [denied, code_filter("EQ", UNAVAILABLE)]}}
     return [
         {**unchanged, "filter": unavailable, "status_code": 503},
         {**unchanged, "filter": denied},
         {
             **reply(503, "ServiceUnavailable", MESSAGES[Reason.UNKNOWN], Reason.UNKNOWN),
-            "filter": failed,
+            "filter": cel_filter(failed),
+            "status_code": 503,
         },
     ]
 

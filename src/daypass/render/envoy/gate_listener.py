@@ -16,6 +16,7 @@ from daypass.render.envoy.filters import (
     authorizer_filter,
     authorizer_replies,
     claims_filter,
+    identified,
     revocation_replies,
     without_authorizer,
 )
@@ -345,7 +346,7 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
     native = (keys, claims_filter(), revoked)
     filters = [
         *(native if gate.is_native else ()),
-        *((authorizer_filter(settings),) if gate.is_reviewed else ()),
+        *((authorizer_filter(settings), identified(gate.headers.user)) if gate.is_reviewed else ()),
         extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
     ]
     return connection_manager(

@@ -164,13 +164,7 @@ def reviewed(settings: IstioGate) -> Json:
     """Return the config of the RBAC filter after the authorizer, which marks what passed it."""
     named = {"header": {"name": settings.gate.headers.user, "present_match": True}}
     both = {"and_ids": {"ids": [_undecided_principal(), named]}}
-    silent = all_of(is_undecided(), is_not(has_header(settings.gate.headers.user, ".+")))
-    matcher = first_of([(silent, refuse(Reason.UNKNOWN))], action("daypass-others", "ALLOW"))
-    return protobuf_any(
-        RBAC,
-        matcher=matcher["matcher"],
-        **_shadow_rules("daypass_", both),
-    )
+    return protobuf_any(RBAC, **_shadow_rules("daypass_", both))
 
 
 def is_undecided() -> Json:

@@ -4,6 +4,7 @@ from daypass.render.envoy.filters import (
     RevocationSnapshot,
     asking_filter,
     claims_filter,
+    identified,
     revocation,
     set_filter_state,
 )
@@ -99,7 +100,7 @@ def _keep_token(settings: IstioGate) -> Json:
 
 
 def _review(settings: IstioGate, where: Json) -> list[Json]:
-    """Ask the authorizer, then remove the token."""
+    """Ask the authorizer, require its user, then remove the token."""
     headers = (settings.gate.headers.user, settings.gate.headers.groups)
     host = gate_host(settings.config)
     asked = asking_filter(
@@ -110,7 +111,8 @@ def _review(settings: IstioGate, where: Json) -> list[Json]:
         uri=f"https://{host}",
     )
     stripped = _mutation(f"{GATE}-strip", [{"remove": "authorization"}])
-    return [only_where(where, asked), only_where(where, stripped)]
+    named = {**identified(settings.gate.headers.user), "name": f"{GATE}-identified"}
+    return [only_where(where, each) for each in (asked, named, stripped)]
 
 
 def _save_reviewed(settings: IstioGate) -> list[Json]:

@@ -1,0 +1,178 @@
+"""Something else than an authorizer responds at its address: nothing passes, nothing leaks."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from daypass._core.reasons import Reason
+from daypass.config import Address
+from daypass.config.gate import Check
+from daypass.render.envoy.filters import AUTHORIZER
+from daypass.render.envoy.protobuf_any import Json
+from daypass.render.envoy.settings import Protected
+from support.doors import EKF
+from support.gate_differences import told
+from support.gates import RunningGate, running_gate
+from support.impostors import EVIL, NAMED, ODD_USERS, Behaviour, Heads, Impostor, response
+from support.raw import Answer, Conversation, get
+from support.recorder import Recorded
+from support.tokens import USER, Signer, good_claims
+
+SIGNER = Signer("ours")
+
+
+def endless(head: bytes, piece: bytes, connection: socket.socket) -> None:
+    connection.sendall(head)
+    while True:
+        connection.sendall(piece)
+
+
+def slowly(head: bytes, connection: socket.socket) -> None:
+    for each in head:
+        connection.sendall(bytes([each]))
+        time.sleep(0.05)  # slowness is the attack
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+PASSING: dict[str, Behaviour] = {
+    "of an authorizer": response(NAMED),
+    "other headers": response(NAMED + EVIL),
+    "hop-by-hop headers": response(
+        NAMED + b"upgrade: h2c\r\nconnection: upgrade, kubeflow-userid\r\nte: trailers\r\n"
+    ),
+    "twice": response(NAMED) * 2,
+    "after a 100": b"HTTP/1.1 100 Continue\r\n\r\n" + response(NAMED),
+    "after a 103": b"HTTP/1.1 103 X\r\nkubeflow-userid: evil\r\n\r\n" + response(NAMED),
+    "another user before": response(b"kubeflow-userid: evil\r\n" + NAMED),
+    "with a body": response(NAMED, body=b"evil" * 1_000_000),
+    "with 90 headers": response(NAMED + b"".join(b"x-%d: evil\r\n" % n for n in range(90))),
+}
+CODES = (
+    "101", "201", "202", "204", "206", "226", "299", "300", "301", "302", "303", "304", "307",
+    "308", "400", "401", "403", "404", "405", "407", "408", "413", "418", "429", "431", "451",
+    "499", "500", "501", "502", "503", "504", "511", "599", "600", "999", "1000", "2000", "000",
+    "099", "20", "-200", "200.0", "abc", "",
+)  # fmt: skip
+FAILING: dict[str, Behaviour] = {
+    **{f"{name} user": response(each) for name, each in ODD_USERS.items()},
+    **{
+        f"code {code}": response(NAMED + EVIL, code=code.encode(), body=b"<script>evil</script>")
+        for code in CODES
+    },
+    "a pseudo-header": response(NAMED + b":path: /evil\r\n"),
+    "5,000 headers": response(NAMED + b"".join(b"x-%d: evil\r\n" % n for n in range(5000))),
+    "a header of 100 kB": response(NAMED + b"x-evil: " + b"e" * 100_000 + b"\r\n"),
+    "a length and chunks": OK + NAMED
+    + b"content-length: 0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": OK + NAMED + b"content-length: 0\r\ncontent-length: 5\r\n\r\n",
+    "a length below 0": OK + NAMED + b"content-length: -1\r\n\r\n",
+    "broken chunks": OK + NAMED + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+    "HTTP/0.9": b"evil",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS": b"\x15\x03\x01\x00\x02\x02\x28",
+    "a short refusal before a pass": response(b"", code=b"401")[:-2] + b"x" + response(NAMED),
+    "a refusal and a pass": response(b"", code=b"401") + response(NAMED),
+    "a refusal in 3 MB": response(b"", code=b"403", body=b"evil" * 750_000),
+    "the end": lambda connection: connection.close(),
+    "half of a head": lambda connection: connection.sendall(OK + NAMED),
+    "an endless head": partial(endless, OK + NAMED, b"x-evil: evil\r\n"),
+    "an endless body": partial(
+        endless, OK + NAMED + b"content-length: 99999999999\r\n\r\n", b"evil" * 16_384
+    ),
+    "endless chunks": partial(
+        endless, OK + NAMED + b"transfer-encoding: chunked\r\n\r\n", b"4\r\nevil\r\n" * 1000
+    ),
+    "endless 100s": partial(endless, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "a body until the end": OK + NAMED + b"\r\n",
+    "a slow head": partial(slowly, response(NAMED)),
+}  # fmt: skip
+
+
+class Service(Heads):
+    """What the gate protects; it keeps what arrives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived: list[Recorded] = []
+
+    def respond(self, connection: socket.socket, head: bytes) -> None:
+        self.arrived.append(Recorded(raw=head + b"\r\n\r\n"))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    gate: RunningGate
+    impostor: Impostor
+    service: Service
+
+    def ask(self, behaviour: Behaviour) -> Answer:
+        """What a client with a good token gets."""
+        self.impostor.behaviour = behaviour
+        self.service.arrived.clear()
+        line = f"Authorization: Bearer {SIGNER.sign(good_claims())}"
+        with self.gate.connect() as connection:
+            conversation = Conversation(connection)
+            conversation.send(get(line, "kubeflow-userid: forged", "cookie: mine", host=EKF))
+            return conversation.answer()
+
+
+@pytest.fixture(scope="module", params=["review", "both"])
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    check: Check = request.param
+    with Impostor() as impostor, Service() as service:
+
+        def move(files: dict[str, Json]) -> None:
+            text = json.dumps(files["clusters.json"])
+            before = json.dumps({"pipe": {"path": AUTHORIZER}})
+            where = {"address": "127.0.0.1", "port_value": impostor.port}
+            assert text.count(before) == 1
+            files["clusters.json"] = json.loads(
+                text.replace(before, json.dumps({"socket_address": where}))
+            )
+
+        with running_gate(
+            tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200,
+            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+            check=check, authorizer_socket=AUTHORIZER, change=move,
+        ) as gate:  # fmt: skip
+            yield Stage(gate=gate, impostor=impostor, service=service)
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_of_an_authorizer_s_response_only_the_user_passes(stage: Stage, name: str) -> None:
+    answer = stage.ask(PASSING[name])
+    assert (answer.code, answer.body) == (200, b"ok")
+    assert "evil" not in repr(answer)
+    (arrived,) = stage.service.arrived
+    assert arrived.header("kubeflow-userid") == USER
+    assert arrived.header("host") == EKF
+    assert arrived.header("cookie") == "mine"
+    assert arrived.header("x-forwarded-for") == "127.0.0.1"
+    assert b"evil" not in arrived.raw
+    assert b"forged" not in arrived.raw
+    assert arrived.header("connection") is None
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_any_other_response_is_none(stage: Stage, name: str) -> None:
+    answer = stage.ask(FAILING[name])
+    assert told(answer) is Reason.UNKNOWN
+    assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
+    assert not answer.cookies
+    assert b"evil" not in answer.body
+    assert "x-evil" not in answer.headers
+    assert stage.service.arrived == []
+    # What is left over on a connection decides about no other request.
+    stage.impostor.behaviour = response(b"daypass-reason: expired\r\n", code=b"401", body=b"{}")
+    assert stage.gate.send(["Authorization: Bearer x.y.z"]).code == 401
+    assert stage.service.arrived == []
