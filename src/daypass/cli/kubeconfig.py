@@ -109,7 +109,7 @@ def _issuer(source: CredentialsSource) -> str | None:
     It is the API server's own audience, unless --api-audiences sets another one.
     """
     from daypass._core.jwt import decode_unverified
-    from daypass.client.config import check_audience
+    from daypass.client.door import check_audience
 
     try:
         entry = cached_token(source)

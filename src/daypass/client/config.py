@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 
-from daypass._core.clock import LONGEST_TOKEN_SECONDS
 from daypass._core.files import UnsafeFileError, fingerprint, read_private
 from daypass.client.errors import CredentialsError
 
@@ -243,7 +242,7 @@ class CredentialsConfig:
         environ: Mapping[str, str] | None = None,
         files: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        from daypass.client.door import DoorUrl
+        from daypass.client.door import DoorUrl, check_audience, check_lifetime
         from daypass.client.subject_token import StaticToken
 
         self.origin = origin
@@ -274,6 +273,8 @@ class CredentialsConfig:
 
         Raises CredentialsError.
         """
+        from daypass.client.door import check_audience, check_lifetime
+
         return (
             check_audience((self.audience or "") if audience is None else audience),
             self.lifetime_seconds if lifetime_seconds is None else check_lifetime(lifetime_seconds),
@@ -366,31 +367,6 @@ class ReloadingConfig:
             except CredentialsError as error:
                 self.problem = error
         return self.current
-
-
-def check_audience(audience: str) -> str:
-    """Return the audience if it can be requested; raises CredentialsError."""
-    if audience and audience == audience.strip() and audience.isprintable():
-        return audience
-    raise CredentialsError(
-        "the audience contains spaces or control characters" if audience else "no audience is set",
-        "name one: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the credentials file",
-        reason="invalid-audience" if audience else "no-audience",
-    )
-
-
-def check_lifetime(seconds: object, hint: str = "try lifetime_seconds=3600") -> int:
-    """Return the lifetime if a TokenRequest can hold it; the API server decides what it grants.
-
-    Raises CredentialsError with this hint.
-    """
-    if isinstance(seconds, bool) or not isinstance(seconds, int):
-        fact = "the lifetime is not a whole number of seconds"
-    elif not 0 < seconds <= LONGEST_TOKEN_SECONDS:
-        fact = f"a lifetime of {seconds} seconds is not possible"
-    else:
-        return seconds
-    raise CredentialsError(fact, hint, reason="invalid-lifetime")
 
 
 def _fields(document: bytes, origin: str) -> dict[str, Any]:
@@ -496,6 +472,7 @@ def _subject_token(
             seen = digest_input("variable", name, environ)
             return StaticToken(environ[name]), (("variable", name, seen),), (name,)
         case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
+            from daypass.client.door import check_audience
             from daypass.client.github import GitHubToken
 
             job = _GITHUB_VARIABLES[0]  # differs between jobs

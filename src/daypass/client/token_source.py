@@ -238,14 +238,10 @@ class KeyState:
     def _last_error(self, now: float) -> DaypassError:
         assert self.error is not None  # noqa: S101
         error = copied(self.error)
-        if not error.heals_by_itself:
-            return error
-        when = (
-            f"that was {now - self.failed_at:.0f} s ago; the next attempt is in"
-            f" {self.not_before - now:.0f} s"
-        )
-        error.hint = f"{error.hint}\n{when}" if error.hint else when
-        error.args = (error.fact, error.hint)
+        if error.heals_by_itself:
+            ago, left = now - self.failed_at, self.not_before - now
+            error.hint += f"\nthat was {ago:.0f} s ago; the next attempt is in {left:.0f} s"
+            error.args = (error.fact, error.hint)
         return error
 
 

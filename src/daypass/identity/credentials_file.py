@@ -24,11 +24,8 @@ from daypass._core.net import HostPort
 from daypass._core.secret import Secret
 from daypass._core.text import did_you_mean
 from daypass._core.tls import client_context
-from daypass.client.config import (
-    DEFAULT_LIFETIME_SECONDS,
-    check_audience,
-)
-from daypass.client.door import DoorUrl
+from daypass.client.config import DEFAULT_LIFETIME_SECONDS
+from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import Account, IdentityName

@@ -19,7 +19,7 @@ import daypass
 from daypass import cli
 from daypass._core.errors import DaypassError, UsageError
 from daypass.cli.options import add_output
-from daypass.client.config import check_audience
+from daypass.client.door import check_audience
 from daypass.client.errors import CredentialsError
 from support.commands import command_parsers
 from support.messages import check, raises
