@@ -106,6 +106,7 @@ MIXED_UP: dict[str, Row] = {
     "daypass identity list --kubeconfig bot.json": (2, "credentials file"),
     "KUBECONFIG=bot.json daypass identity list": (2, "credentials file"),
     "daypass identity list --kubeconfig broken": (2, "not valid YAML"),
+    'daypass token --credentials "$BOT"': (2, "path of the credentials file is empty"),
     "daypass token --credentials nowhere": (2, "another kind of file"),
     "echo kind: Config >empty; daypass token --credentials empty": (2, "it is a kubeconfig"),
     "daypass token --credentials broken": (2, "it is an object of Kubernetes"),

@@ -215,6 +215,8 @@ def _unreadable(path: str, what: str, error: OSError | ValueError) -> Credential
     elif "{" in path:
         hint = "it takes the path of a file, not its content"
     fact = f"{what} cannot be read: {redact(os.path.abspath(path))}: {cause}"
+    if not path:
+        fact, hint = f"the path of {what} is empty", "is the variable set that stands for it?"
     return CredentialsError(fact, hint, reason="unreadable-file")
 
 

@@ -113,7 +113,7 @@ def read_identity(
             reason="not-a-service-account-token",
         )
     expires = claims.get("exp")
-    if isinstance(expires, int) and expires <= now_unix - 60:
+    if type(expires) is int and expires <= now_unix - 60:
         raise CredentialsError(
             f"the subject token{_expiry(claims, now_unix)}",
             "get a new one from its issuer: in CI, a job's token expires with the job",
@@ -144,11 +144,11 @@ def _hint(value: str, *, is_federated: bool) -> str:
     if value.startswith(("/", "./", "~/")):
         how = 'write {"file": "PATH"}' if is_federated else "use DAYPASS_TOKEN_FILE"
         return f"it looks like the path of a file: {how} for a path"
-    if is_federated:
-        return _REQUEST
-    if value.startswith("{"):
+    if value.startswith("{") and not is_federated:
         return "it looks like a credentials file: set DAYPASS_CREDENTIALS to its path"
-    return _CREATE
+    if "eyJ" in value and not value.startswith("eyJ"):
+        return "it has to be the token alone, which begins with eyJ"
+    return _REQUEST if is_federated else _CREATE
 
 
 def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:

@@ -133,6 +133,9 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], str, str]] = {
         {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
         "DAYPASS_CA_FILE .*/nowhere/x: No such file", "",
     ),
+    "more than the token": (
+        {**WITH_DOOR, "DAYPASS_TOKEN": f"Bearer {long_lived_token()}"}, "token's", "alone",
+    ),
     "NUL in the path": ({"DAYPASS_CREDENTIALS": "a\0b"}, "path", ""),
     "file and variables": (
         {**WITH_DOOR, "DAYPASS_CREDENTIALS": "x", "DAYPASS_CA_FILE": "x", "DAYPASS_TOKEN": "y"},

@@ -100,8 +100,8 @@ def test_an_invalid_federation_is_refused_before_any_request(
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        ("hello", "issuer"), (OIDC[:60], "issuer"), (f'"{OIDC}"', "issuer"),
-        (json.dumps({"value": OIDC}), "issuer"), ("/run/oidc/token", '{"file": "PATH"}'),
+        ("hello", "issuer"), (OIDC[:60], "issuer"), (f'"{OIDC}"', "alone"),
+        (json.dumps({"value": OIDC}), "alone"), ("/run/oidc/token", '{"file": "PATH"}'),
     ],
     ids=["word", "part", "quotes", "JSON", "path"],
 )  # fmt: skip

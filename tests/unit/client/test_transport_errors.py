@@ -60,8 +60,9 @@ def test_ssl_cert_file_is_used_if_the_credentials_name_no_authority(
 def test_an_invalid_authority_is_refused_before_anything_is_sent(
     credentials_for: CredentialsFor, ask: Ask
 ) -> None:
-    with raises(CredentialsError, match="certificate authority"):
+    with raises(CredentialsError, match="certificate authority") as raised:
         ask(credentials_for("https://127.0.0.1:1/kubernetes", certificateAuthority="hello"))
+    assert "DAYPASS_CA_FILE takes the path" in raised.value.hint
 
 
 def test_a_certificate_for_another_name_is_not_trusted(

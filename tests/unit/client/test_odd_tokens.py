@@ -1,0 +1,147 @@
+"""Signed tokens with duplicate and odd claims, as the token to exchange and as the door's answer.
+
+Parsers disagree about them, so nothing that the client reads from one may depend on the parser. It
+reads nothing from the token that a door issues: that is for services and the gate.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from daypass.client.errors import CredentialsError, NotADoorError
+from support.exchanges import Wired
+from support.fake_door import (
+    NAMESPACE,
+    SECRET,
+    SENTINEL,
+    SERVICE_ACCOUNT,
+    answer,
+    long_lived_token,
+    short_lived_token,
+    token_answer,
+)
+from support.messages import raises
+from support.timing import NOON
+from unit.client.conftest import Ask
+
+FLAT = "kubernetes.io/serviceaccount/"
+GOOD = {
+    FLAT + "namespace": NAMESPACE,
+    FLAT + "service-account.name": SERVICE_ACCOUNT,
+    FLAT + "secret.name": SECRET,
+}
+NAMES = {"namespace": "team", "serviceAccount": "deployer"}
+
+
+def signed(claims: str, header: str = '{"alg": "RS256"}') -> str:
+    """A token of these texts, whatever they are."""
+    parts = [
+        base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in (header, claims)
+    ]
+    return ".".join((*parts, SENTINEL))
+
+
+def with_more(text: str) -> str:
+    """The claims of a good long-lived token, and these."""
+    return json.dumps(GOOD)[:-1] + f", {text}}}"
+
+
+UNREADABLE = {
+    "aud twice": with_more('"aud": "a", "aud": "b"'),
+    "namespace twice": with_more(f'"{FLAT}namespace": "other"'),
+    "namespace twice, the same": with_more(f'"{FLAT}namespace": "{NAMESPACE}"'),
+    "namespace again, escaped": with_more(
+        '"kubernetes.io\\/serviceaccount\\/n\\u0061mespace": "x"'
+    ),
+    "kubernetes.io twice": with_more('"kubernetes.io": {}, "kubernetes.io": {}'),
+    "nested twice": with_more('"kubernetes.io": {"namespace": "a", "namespace": "b"}'),
+    "huge integer": with_more(f'"exp": {"9" * 400}'),
+    "longest integer": with_more(f'"exp": {"9" * 5000}'),
+    "NaN": with_more('"exp": NaN'),
+    "minus Infinity": with_more('"exp": -Infinity'),
+    "half a character": with_more('"x": "\\ud800"'),
+    "deep": with_more('"x": ' + "[" * 4000 + "]" * 4000),
+    "two objects": json.dumps(GOOD) * 2,
+    "byte order mark": "\ufeff" + json.dumps(GOOD),
+    "no object": "null",
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_token_that_parsers_read_differently_is_not_exchanged(wired: Wired, case: str) -> None:
+    for names in ({}, NAMES):
+        with raises(CredentialsError) as raised:
+            wired(lambda _: token_answer(), token=signed(UNREADABLE[case]), **names)
+        assert raised.value.reason == "malformed-token"
+        assert SENTINEL not in str(raised.value)
+
+
+def test_a_header_with_alg_twice_is_refused_too(wired: Wired) -> None:
+    header = '{"alg": "RS256", "alg": "none"}'
+    with raises(CredentialsError, match="header"):
+        wired(lambda _: token_answer(), token=signed(json.dumps(GOOD), header))
+
+
+@pytest.mark.parametrize("name", [r"te\u0061m\u0000", r"team\u200b", r"t\u0435am", r"team\/x"])
+def test_an_escaped_name_is_judged_by_what_it_stands_for(wired: Wired, name: str) -> None:
+    claims = json.dumps(GOOD).replace(f'"{NAMESPACE}"', f'"{name}"')
+    with raises(CredentialsError, match="namespace") as raised:
+        wired(lambda _: token_answer(), token=signed(claims))
+    assert raised.value.reason == "invalid-name"
+
+
+def test_escaped_claims_of_a_good_token_are_read_as_what_they_stand_for(
+    wired: Wired, ask: Ask
+) -> None:
+    claims = json.dumps(GOOD).replace("/", "\\/").replace('"team"', '"t\\u0065am"')
+    assert claims != json.dumps(GOOD)
+    credentials = wired(lambda _: token_answer(), token=signed(claims))
+    assert (credentials.namespace, credentials.secret_name) == (NAMESPACE, SECRET)
+    ask(credentials)
+    assert f"/namespaces/{NAMESPACE}/serviceaccounts/" in wired.wire.requests[0].target
+
+
+@pytest.mark.parametrize("expires", ["1e400", "-1e400", "1.5", "true", "null", '"x"', "[]", "{}"])
+def test_an_odd_expiry_of_a_federated_token_is_for_the_api_server_to_judge(
+    wired: Wired, ask: Ask, expires: str
+) -> None:
+    token = signed(f'{{"iss": "https://ci.example.com", "exp": {expires}}}')
+    ask(wired(lambda _: token_answer(), token=token, **NAMES))
+    [request] = wired.wire.requests
+    assert ("Authorization", f"Bearer {token}") in request.headers
+
+
+ISSUED = {
+    **UNREADABLE,
+    "expired": json.dumps({"exp": 1}),
+    "another audience": json.dumps({"aud": ["other"]}),
+    "not JSON": "{",
+}
+
+
+@pytest.mark.parametrize("case", ISSUED)
+def test_the_claims_of_an_issued_token_change_nothing(wired: Wired, ask: Ask, case: str) -> None:
+    issued = signed(ISSUED[case])
+    grant = {"token": issued, "expirationTimestamp": "2027-01-15T09:00:00Z"}
+    token = ask(wired(lambda _: token_answer(status=grant)))
+    assert token.value.reveal() == issued
+    assert token.expires_at.timestamp() == NOON + 3600
+
+
+@pytest.mark.parametrize("last", ["issued", "sent"])
+def test_of_two_tokens_in_one_answer_the_last_counts(wired: Wired, ask: Ask, last: str) -> None:
+    tokens = {"issued": short_lived_token(), "sent": long_lived_token()}
+    first = tokens["sent" if last == "issued" else "issued"]
+    body = token_answer().partition(b"\r\n\r\n")[2].decode()
+    field = f'"token": "{short_lived_token()}"'
+    twice = body.replace(field, f'"token": "{first}", "token": "{tokens[last]}"')
+    assert twice != body
+    credentials = wired(lambda _: answer(201, twice))
+    if last == "sent":
+        with raises(NotADoorError, match="token that was sent"):
+            ask(credentials)
+    else:
+        assert ask(credentials).value.reveal() == tokens["issued"]
