@@ -77,7 +77,7 @@ def _revoke(plane: ControlPlane, *, rounds: int) -> None:
     # Of tokens that the API server let in just before: it remembers for 10 s.
     for what in ends[0]:
         seconds = [each[what] for each in ends]
-        figure(f"daypass identity revoke, {rounds} times: {what}", spread(seconds, 2, "s"))
+        figure(f"revoke, {rounds} times: {what}", spread(seconds, 2, "s"))
 
 
 def _ends(plane: ControlPlane, cluster: Cluster, name: IdentityName) -> dict[str, float]:
