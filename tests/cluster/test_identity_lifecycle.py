@@ -194,7 +194,9 @@ def tenant(desk: Desk) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize("kind", DISGUISES)
 @pytest.mark.parametrize(
-    "command", ["revoke", "rotate --overlap 0 --force", "delete"], ids=lambda command: command[:6]
+    "command",
+    ["revoke", "rotate --overlap 0 --force", "delete --yes"],
+    ids=lambda command: command[:6],
 )
 def test_a_tenant_cannot_keep_a_token_by_disguising_its_secret(
     desk: Desk, tenant: Cluster, kind: str, command: str
