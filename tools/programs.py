@@ -150,7 +150,9 @@ def watch(command: Sequence[str]) -> tuple[int, dict[str, str]]:
             print(f"programs: {command[0]}: {error.strerror}", file=sys.stderr)
             os._exit(127)
     theirs.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command ends by it, and then this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the command as well
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda sent, _: os.kill(child, sent))
     message, descriptors, _, _ = socket.recv_fds(ours, PATH_LIMIT, 1)
     ours.close()
     if not descriptors:

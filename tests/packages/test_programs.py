@@ -51,6 +51,16 @@ def test_listed_programs_pass_and_what_is_not_there_is_no_program() -> None:
     assert programs.watch(["sh", "-c", line]) == (3, {})
 
 
+def test_a_signal_ends_the_command_too() -> None:
+    line = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.1; done"
+    command = [sys.executable, "-m", "tools.programs", "sh", "-c", line]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=programs.ROOT) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline() == b"ready\n"
+        watching.terminate()
+        assert watching.wait(60) == 9
+
+
 def test_many_processes_at_once_are_all_answered() -> None:
     line = "i=0; while [ $i -lt 200 ]; do /bin/sh -c : & i=$((i+1)); done; wait"
     assert programs.watch(["sh", "-c", line]) == (0, {})
