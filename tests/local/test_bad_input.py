@@ -108,8 +108,8 @@ MIXED_UP: dict[str, Row] = {
     "daypass identity list --kubeconfig broken": (2, "not valid YAML"),
     'daypass token --credentials "$BOT"': (2, "path of the credentials file is empty"),
     "daypass token --credentials nowhere": (2, "another kind of file"),
-    "echo kind: Config >empty; daypass token --credentials empty": (2, "it is a kubeconfig"),
-    "daypass token --credentials broken": (2, "it is an object of Kubernetes"),
+    "echo kind: Config >empty; daypass token --credentials empty": (2, "it holds a kubeconfig"),
+    "daypass token --credentials broken": (2, "it holds an object of Kubernetes"),
     "chmod 644 daypass.yaml; daypass token --credentials daypass.yaml": (
         2,
         "the config of door and gate",

@@ -1,7 +1,6 @@
 """Files with secrets: read only if no other user has access, and written atomically.
 
-Importing it raises DaypassError on Windows, where nothing here can be promised. Every command and
-the client's library import it.
+Every command and the client import it. On Windows, that raises DaypassError.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def read_private(
     pkg/volume/util/atomic_writer.go), unless that leads out of the folder.
 
     `is_public`: whether content holds no secret. Others may read such a file, and never write it.
-    It may raise an error that takes precedence: advice about a mode is no use for a wrong file.
+    What it raises takes precedence: advice about its mode is no use for a wrong file.
     """
     descriptor = _open(path, may_be_mounted)
     try:
@@ -110,9 +109,9 @@ def _read_open(
     _verify_regular(status, path)
     is_foreign = status.st_uid not in (os.geteuid(), 0)
     others = status.st_mode & (0o037 if may_be_mounted and status.st_uid == 0 else 0o077)
-    is_exposed, content = bool(is_foreign or others), b""
-    if is_public is not None or not is_exposed:
-        content = _read_bounded(descriptor, path, limit_bytes)
+    is_exposed = bool(is_foreign or others)
+    is_refused = is_exposed and is_public is None
+    content = b"" if is_refused else _read_bounded(descriptor, path, limit_bytes)
     is_secret = is_exposed and (is_public is None or not is_public(content))
     if is_foreign:
         raise UnsafeFileError(

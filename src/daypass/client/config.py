@@ -48,8 +48,11 @@ _OTHER_FILES = {
     b"apiVersion:": "an object of Kubernetes",
     b"domains:": "the config of door and gate (daypass.yaml)",
     b"[[token]]": "the config of the agent",
+    b"-----BEGIN": "certificates or keys; DAYPASS_CA_FILE takes an authority's",
+    b"eyJ": "only a token, which DAYPASS_TOKEN_FILE takes",
+    b"ZXlK": "only a token, in base64",
 }
-"""What else is named as credentials, by a text in it."""
+"""What else users name as credentials, by the first of these texts that is in it."""
 _GITHUB_VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
 _SOURCES_HINT = (
     'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
@@ -381,8 +384,10 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
         value, problem = None, f"is not valid JSON{place}"
     else:
         problem = "is not a JSON object"
+    hint = "was the whole file copied?"
     if not isinstance(value, dict):
-        problem, hint = _other_file(document) or (problem, "was the whole file copied?")
+        if other := _other_file(document):
+            problem, hint = other, "`daypass identity create` writes a credentials file"
         raise CredentialsError(f"{origin} {problem}", hint, reason="not-a-credentials-file")
     version = value.get("version")
     if value.get("type") != "daypass" or type(version) is not int or version != 1:
@@ -400,21 +405,13 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
     return value
 
 
-def _other_file(document: bytes) -> tuple[str, str] | None:
-    """Return what a file without JSON is, and a hint; None for a part of a credentials file."""
-    start, hint = document.lstrip(), "`daypass identity create` writes a credentials file"
-    if not start:
-        return "is empty", hint
-    if start.startswith((b"eyJ", b"ZXlK")):
-        hint = "name such a file in DAYPASS_TOKEN_FILE, with DAYPASS_DOOR and DAYPASS_AUDIENCE"
-        return "is not a credentials file: it holds only a token", hint
-    if start.startswith(b"-----BEGIN"):
-        hint = "an authority's certificates belong in certificateAuthority or DAYPASS_CA_FILE"
-        return "is not a credentials file: it holds certificates or keys", hint
-    for mark, kind in _OTHER_FILES.items():
-        if mark in document and not start.startswith(b"{"):
-            return f"is not a credentials file: it is {kind}", hint
-    return None
+def _other_file(document: bytes) -> str:
+    """Return what a file holds instead of credentials; empty if it may hold a part of them."""
+    if not document.strip():
+        return "is empty"
+    kinds = [kind for mark, kind in _OTHER_FILES.items() if mark in document]
+    is_json = document.lstrip().startswith(b"{")
+    return f"is not a credentials file: it holds {kinds[0]}" if kinds and not is_json else ""
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class KeyState:
         if self.in_flight is not None:
             return None, self.in_flight, False
         if is_backing_off and self.error is not None and not config_changed():
-            raise self._last_error(clock.monotonic())
+            raise self._repeated(self.error, clock.monotonic())
         self.in_flight = InFlight()
         return None, self.in_flight, True
 
@@ -235,9 +235,8 @@ class KeyState:
             token.defer_refresh(age + fresh_seconds(left, timing.jitter(), is_first=True))
         return KeyState(token)
 
-    def _last_error(self, now: float) -> DaypassError:
-        assert self.error is not None  # noqa: S101
-        error = copied(self.error)
+    def _repeated(self, error: DaypassError, now: float) -> DaypassError:
+        error = copied(error)
         if error.heals_by_itself:
             ago, left = now - self.failed_at, self.not_before - now
             error.hint += f"\nthat was {ago:.0f} s ago; the next attempt is in {left:.0f} s"
@@ -307,7 +306,7 @@ class TokenSource:
                 return token
             if is_owner:
                 return self._exchange_into(state, key, in_flight, rejected)
-            if not self._wait(in_flight):
+            if not in_flight.wait(wait_seconds(self._timing)):
                 self._abandon(state, in_flight)
             elif in_flight.error is not None:
                 raise copied(in_flight.error)
@@ -329,9 +328,6 @@ class TokenSource:
                 raise in_flight.interruption
             elif is_owner and in_flight.token is not None:
                 return in_flight.token
-
-    def _wait(self, in_flight: InFlight) -> bool:
-        return in_flight.wait(wait_seconds(self._timing))
 
     def _join(
         self, key: Key, rejected: Token | None, in_background: bool = True

@@ -88,10 +88,7 @@ def route_to(
     try:
         context = client_context(certificate_authority)
     except BadCertificateAuthorityError as error:
-        hint = (
-            "certificateAuthority takes its text, from -----BEGIN CERTIFICATE----- on;\n"
-            "DAYPASS_CA_FILE takes the path of a file with it"
-        )
+        hint = "certificateAuthority takes the text of the file, DAYPASS_CA_FILE its path"
         raise CredentialsError(error.fact, hint, reason="invalid-certificate-authority") from None
     context.set_alpn_protocols(["http/1.1"])
     proxy = find_proxy(address, os.environ if environ is None else environ)

@@ -328,16 +328,16 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
             b'{"type": "daypass", "version": 1, "passwords": "' + SENTINEL.encode() + b'"}',
             "passwords", "known keys", id="unknown key",
         ),
-        pytest.param(long_lived_token().encode(), "token", "DAYPASS_TOKEN_FILE", id="token"),
+        pytest.param(long_lived_token().encode(), "token", "identity create", id="token"),
         pytest.param(
-            base64.b64encode(long_lived_token().encode()), "token", "DAYPASS_TOKEN_FILE",
+            base64.b64encode(long_lived_token().encode()), "base64", "identity create",
             id="token in base64",
         ),
         pytest.param(
             b"apiVersion: v1\nkind: Config\n", "kubeconfig", "identity create", id="kubeconfig"
         ),
         pytest.param(b'{"kind": "Secret", "data": {}}', SAYS, "base64", id="Secret"),
-        pytest.param(ANY_AUTHORITY.encode(), "certificates", "DAYPASS_CA_FILE", id="authority"),
+        pytest.param(ANY_AUTHORITY.encode(), "DAYPASS_CA_FILE", "identity create", id="authority"),
         *(
             pytest.param(
                 (EXAMPLES / name).read_bytes(), expected, "identity create", id=f"examples {name}"
