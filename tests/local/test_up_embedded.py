@@ -290,7 +290,7 @@ daypass up -o json > ready 2> words &
 sed '/Ctrl-C stops it/q' words > said
 eval "$(sed -n '/^daypass: for another terminal/,/^daypass: Ctrl-C/p' said | grep '^  ')"
 daypass token --credentials bot.json > token
-daypass verify --credentials bot.json --config state/daypass/*/daypass.yaml -o json > found
+daypass verify --credentials bot.json --config state/daypass/*/defaults.yaml -o json > found
 kill $!
 wait $!
 """
@@ -306,7 +306,8 @@ def test_in_an_empty_folder_it_starts_with_defaults_that_its_hint_names(tmp_path
     words, _ = shell.communicate(timeout=120)
     assert shell.returncode == 0, words
     said = (tmp_path / "said").read_text()
-    check_message(line_with(said, "defaults"), "/daypass.yaml", hide=r"(?<=state/daypass/)\w+")
+    assert said.count("enforces no policy") == 1
+    check_message(line_with(said, "starts with"), "/defaults.yaml", hide=r"(?<=state/daypass/)\w+")
     ready = json.loads((tmp_path / "ready").read_text())
     assert ready["listen"] == {"door": "127.0.0.1:8443", "gate": "127.0.0.1:8444"}
     (findings,) = json.loads((tmp_path / "found").read_text())["domains"].values()
@@ -318,7 +319,11 @@ def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dangling").mkdir()
     (tmp_path / "dangling" / "daypass.yaml").symlink_to("nowhere")
     cases: tuple[tuple[Path, list[str]], ...]
-    cases = ((tmp_path, ["--config", "daypass.yaml"]), (tmp_path / "dangling", []))
+    cases = (
+        (tmp_path, ["--config", "daypass.yaml"]),
+        (tmp_path, ["--kubeconfig", "admin.kubeconfig"]),
+        (tmp_path / "dangling", []),
+    )
     for folder, arguments in cases:
         done = subprocess.run(
             [sys.executable, "-m", "daypass", "up", *arguments],

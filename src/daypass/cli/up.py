@@ -105,14 +105,16 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: _close(stop))
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
-    has_file = args.config is not None or os.path.lexists(options.DEFAULT_CONFIG)
+    # A cluster that is named is meant to be used: the defaults are for the embedded API server.
+    has_file = args.config or args.kubeconfig or args.credentials
+    has_file = has_file or os.path.lexists(options.DEFAULT_CONFIG)
     args.config = args.config or options.DEFAULT_CONFIG
     state = args.state or state_folder(args.config)
     defaults = stack_config(door_port=8443, gate_port=8444).encode()
     if has_file:
         config = options.load_config(args.config)
     else:
-        args.config = state / "daypass.yaml"
+        args.config = state / "defaults.yaml"
         config = parse(defaults, name=str(args.config), folder=state)
     if not state.exists():  # a start that fails leaves no folder behind
         for address in listens_of(config):
