@@ -129,9 +129,7 @@ def test_it_holds_this_version_and_what_the_gate_needs(buildah: Buildah, contain
 
 def test_its_echo_service_answers_and_ends_with_a_signal(buildah: Buildah, container: str) -> None:
     (port,) = free_ports(1)
-    answered = (
-        f"import json, urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/a').read())"
-    )
+    answered = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/a').read())"
     script = f"""\
 python -m daypass.local.echo {port} & pid=$!
 until python -c "{answered}" 2>/dev/null; do kill -0 $pid || exit 1; done

@@ -14,6 +14,7 @@ from tools.gobuild import TOOLS, built, downloaded
 
 from support import laptop
 from support.charts import templated
+from support.doc_shell import SHELL, commands_in
 from support.rendered import the
 
 DOCKER = """\
@@ -62,6 +63,13 @@ def test_kind_refuses_a_config_with_an_unknown_key(tmp_path: Path) -> None:
     said, asked = create_cluster(tmp_path, laptop.file("kind.yaml").replace("hostPort", "speck"))
     assert "field speck not found" in said
     assert "run " not in asked
+
+
+def test_fifteen_commands_lead_to_a_guarded_call() -> None:
+    typed = [block for block in laptop.page().blocks if block.language in SHELL]
+    commands = [command.code for block in typed for command in commands_in(block)]
+    calls = [number for number, code in enumerate(commands, 1) if "| curl " in code]
+    assert calls[0] == 15
 
 
 def test_the_page_names_the_version_of_kind_that_is_tested() -> None:
