@@ -14,6 +14,7 @@ from daypass._core.reasons import MESSAGES, Reason
 from daypass.local.echo import Echo
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.istio.objects import istio_objects
+from daypass.render.manifests import render_objects
 from support import laptop, raw
 from support.authority import Authority
 from support.clusters import admin_cluster
@@ -23,7 +24,7 @@ from support.deadline import eventually
 from support.istio_gateway import NAMESPACE, prepare, running_gateway, service_entry
 from support.objects import tls_secret
 from support.raw import Answer
-from support.rendered import config_of
+from support.rendered import config_of, the
 from support.watching import identity_namespace, install, watching
 
 pytestmark = pytest.mark.timeout(600)
@@ -51,15 +52,16 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
             cluster.apply(each)
         with running_gateway(tmp_path / "gateway", plane) as gateway:
 
-            def send(*lines: str) -> Answer:
-                request = raw.get(*lines, host=laptop.HOST, path="/hello")
+            def send(*lines: str, path: str = "/hello") -> Answer:
+                request = raw.get(*lines, host=laptop.HOST, path=path)
                 return gateway.send(request, name=laptop.HOST, authority_pem=public.pem)
 
             eventually("everybody may call it", lambda: send().code == 200)
 
             config = config_of(laptop.config_text("https://kubernetes.default.svc"))
             install(plane, config)
-            for each in istio_objects(config, ClusterFacts()):
+            route = the(render_objects(config, ClusterFacts()), "VirtualService")
+            for each in (*istio_objects(config, ClusterFacts()), route):
                 cluster.apply(each)
             with watching(tmp_path / "watch", plane, config) as watch:
                 watch.wait_leading()
@@ -71,6 +73,8 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
                 eventually("it is guarded", lambda: send().code == 401, seconds=60)
                 eventually("its token passes", lambda: call().code == 200, seconds=60)
                 assert send().json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
+                # The door's route takes precedence over that of the service, and no door is there.
+                assert send(path="/kubernetes/api/v1/x").code == 503
                 used = raw.bearer(plane.make_token(identity, audiences=[laptop.AUDIENCE]))
                 assert send(used).json["headers"]["kubeflow-userid"] == identity.user
                 plane.admin.delete(identity.secret_path)

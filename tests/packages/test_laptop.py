@@ -72,6 +72,12 @@ def test_fifteen_commands_lead_to_a_guarded_call() -> None:
     assert calls[0] == 15
 
 
+def test_docker_is_given_the_recipe_which_it_would_not_find() -> None:
+    code = "".join(block.code for block in laptop.page().blocks)
+    (recipe,) = re.findall(r"^docker build --file (\S+) ", code, re.MULTILINE)
+    assert (ROOT / recipe).is_file()
+
+
 def test_the_page_names_the_version_of_kind_that_is_tested() -> None:
     text = (TOOLS / "kind" / "go.mod").read_text()
     version = re.findall(r"sigs\.k8s\.io/kind v(\d+\.\d+)\.", text)[0]
