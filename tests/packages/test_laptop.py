@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from tools.docs.pages import ROOT
 from tools.gobuild import TOOLS, built, downloaded
 
@@ -78,10 +79,14 @@ def test_docker_is_given_the_recipe_which_it_would_not_find() -> None:
     assert (ROOT / recipe).is_file()
 
 
-def test_the_page_names_the_version_of_kind_that_is_tested() -> None:
-    text = (TOOLS / "kind" / "go.mod").read_text()
-    version = re.findall(r"sigs\.k8s\.io/kind v(\d+\.\d+)\.", text)[0]
-    assert f"kind/releases) {version} " in (ROOT / laptop.PATH).read_text()
+def test_the_page_names_the_versions_that_are_tested_and_that_its_workflow_installs() -> None:
+    page = (ROOT / laptop.PATH).read_text()
+    module = (TOOLS / "kind" / "go.mod").read_text()
+    kind = re.findall(r"sigs\.k8s\.io/kind v(\d+\.\d+)\.", module)[0]
+    assert f"kind/releases) {kind} " in page
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "kind.yml").read_text())
+    istio = ".".join(str(workflow["env"]["ISTIO"]).split(".")[:2])
+    assert f"istio/releases) {istio}\n" in page
 
 
 @pytest.fixture(scope="module")
