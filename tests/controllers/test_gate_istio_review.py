@@ -39,6 +39,11 @@ pytestmark = pytest.mark.timeout(600)
 SESSION = "Cookie: session=alice"
 STRANGER = Signer("stranger")
 AUTHORITY = Authority()
+FORGED_ADDRESSES = (
+    ("x-envoy-external-address: 6.6.6.6",),
+    ("x-envoy-external-address: 6.6.6.6", "x-envoy-external-address: 6.6.6.6"),
+    ("X-Forwarded-For: 6.6.6.6", "x-envoy-internal: true", "x-envoy-external-address: 6.6.6.6"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +211,12 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
         impostor.behaviour = response(NAMED + EVIL)
         with authorizer_at(gate, impostor.port):
             eventually("it is asked", lambda: gate.send(line).code == 200 and impostor.asked)
+            for claims in FORGED_ADDRESSES:
+                impostor.asked.clear()
+                assert gate.send(line, *claims).code == 200
+                (asked_about,) = impostor.asked
+                assert "x-envoy-external-address: 127.0.0.1" in asked_about, claims
+                assert "6.6.6.6" not in asked_about, claims
             assert "evil" not in json.dumps(seen(gate.send(line, *FORGED)))
             for name, each in responses.items():
                 impostor.behaviour = each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 
 from support.tcp_server import TcpServer
@@ -52,13 +53,16 @@ class Heads(TcpServer):
 
 
 class Impostor(Heads):
-    """`behaviour`: what it sends to each request, or does. `asked`: how many there were."""
+    """`behaviour`: what it sends to each request, or does. `asked`: the heads of these."""
 
     behaviour: Behaviour = b""
-    asked = 0
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context)
+        self.asked: list[str] = []
 
     def respond(self, connection: socket.socket, head: bytes) -> None:
-        self.asked += 1
+        self.asked.append(head.decode("latin-1"))
         if isinstance(self.behaviour, bytes):
             connection.sendall(self.behaviour)
         else:

@@ -11,7 +11,14 @@ import pytest
 
 from daypass.render.envoy.settings import RateLimits
 from support.deadline import eventually
-from support.doors import Stage, assert_refused, post, running_stage
+from support.doors import (
+    Stage,
+    assert_refused,
+    http2_fields,
+    post,
+    running_stage,
+    send_http2,
+)
 
 HOPS = (1, 2, 3)
 PEER = "127.0.0.1"
@@ -129,6 +136,19 @@ def test_whatever_is_no_address_is_one_source_together(limited: tuple[int, Stage
     lists = [", ".join([f"junk{number}", *["x"] * (hops - 1)]) for number in range(30)]
     answers = stage.send_each(sent((each,)) for each in lists)
     assert [answer.code for answer in answers].count(429) > 15
+
+
+def test_lists_of_http_2_are_read_alike(behind: tuple[int, Stage]) -> None:
+    hops, stage = behind
+    for lines in (LISTS["on three lines"], LISTS["on lines of several"], LISTS["two of IPv6"]):
+        fields = http2_fields(*(("x-forwarded-for", line) for line in lines))
+        trailers = (("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "6.6.6.6"))
+        for more in ((), trailers):
+            reply, arrived = send_http2(stage, fields, trailers=more)
+            assert [each.header("x-forwarded-for") for each in arrived] == (
+                [client(lines, hops)] if reply.code == 201 else []
+            )
+            assert reply.code == 201 or more
 
 
 def test_a_list_beyond_the_headers_limit_is_refused(behind: tuple[int, Stage]) -> None:
