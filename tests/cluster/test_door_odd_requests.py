@@ -16,12 +16,11 @@ from support.deadline import eventually
 from support.doors import http2_fields, post
 from support.h2c import Http2
 from support.identities import Identity, allow_token_requests
+from support.protobuf import MAGIC, PROTOBUF, bound_to, field, varint, wrapped
 from support.raw import Answer
 from support.up import HOST, Up
 
 AUDIENCE = "gate.example.com"
-PROTOBUF = "application/vnd.kubernetes.protobuf"
-MAGIC = b"k8s\0"
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +32,12 @@ def bot(control_plane: ControlPlane) -> Identity:
     return made
 
 
-def field(number: int, value: bytes | str | int) -> bytes:
-    """A field of a protobuf message."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value % 2**64)
-    content = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def varint(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out += bytes([value & 127 | 128])
-        value >>= 7
-    return out + bytes([value])
-
-
 def spec(bot: Identity, *more: bytes) -> bytes:
-    reference = field(1, "Secret") + field(2, "v1") + field(3, bot.secret_name)
-    return field(1, AUDIENCE) + field(3, reference) + field(4, 3600) + b"".join(more)
+    return field(1, AUDIENCE) + bound_to(bot.secret_name) + field(4, 3600) + b"".join(more)
 
 
 def request(bot: Identity, *, metadata: bytes = b"", more: bytes = b"") -> bytes:
     return field(1, metadata) + field(2, spec(bot)) + more
-
-
-def wrapped(
-    raw: bytes, version: str = "authentication.k8s.io/v1", kind: str = "TokenRequest",
-    more: bytes = b"",
-) -> bytes:  # fmt: skip
-    """runtime.Unknown, as Kubernetes sends each object."""
-    return MAGIC + field(1, field(1, version) + field(2, kind)) + field(2, raw) + more
 
 
 def bodies(bot: Identity) -> Iterator[tuple[str, bytes]]:

@@ -33,6 +33,7 @@ from support.desk import Desk
 from support.identities import Identity
 from support.messages import check, line_with, message_with, raises
 from support.policies import held_namespace
+from support.protobuf import PROTOBUF, bound_to, field, wrapped
 
 GATE = "gate.example.com"
 CONFIG = """\
@@ -113,6 +114,36 @@ def test_a_token_bound_to_its_own_secret_is_issued_and_an_unbound_one_is_not(bot
     assert refused.code == 403
     assert " bot-daypass-<" in refused.message
     check(_own(refused.message), reason="binding")
+
+
+def test_a_protobuf_body_is_held_to_the_policy(bot: Bot) -> None:
+    own, audience, lifetime = bot.identity.secret_name, field(1, GATE), field(4, 600)
+    good = audience + lifetime + bound_to(own)
+    other, pod = bound_to("other"), bound_to(own, kind="Pod")
+    specs = {
+        "nothing": (b"", "audiences"),
+        "unbound": (audience + lifetime, "binding"),
+        "bound to another": (audience + lifetime + other, "binding"),
+        "bound to a Pod": (audience + lifetime + pod, "binding"),
+        "bound, then to another": (good + other, "binding"),
+        "bound, then to a Pod": (good + pod, "binding"),
+        "bound, then to nothing": (good + bound_to("", kind=""), "binding"),
+        "a longer name": (audience + lifetime + bound_to(f"{own}x"), "binding"),
+        "another audience too": (good + field(1, "https://kubernetes.default.svc"), "audiences"),
+        "an empty audience too": (good + field(1, ""), "audiences"),
+        "a later lifetime": (good + field(4, 10**6), "lifetime"),
+    }
+
+    def ask(spec: bytes) -> Answer:
+        path = identities.token_path(bot.namespace, "bot")
+        body = wrapped(field(2, spec))
+        headers = {"Content-Type": PROTOBUF}
+        return bot.plane.client(bot.identity.token).request("POST", path, body, headers=headers)
+
+    assert ask(good).code == 201
+    for name, (spec, rule) in specs.items():
+        answer = ask(spec)
+        assert (answer.code, f" {rule}: " in answer.message) == (403, True), (name, answer)
 
 
 def test_a_short_lived_token_cannot_request_another(bot: Bot) -> None:

@@ -67,9 +67,9 @@ class Admin:
     def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Send one request and give back whatever comes; `body` goes out as JSON."""
+        """Send one request and give back whatever comes; `body` is JSON, or bytes."""
         connection = self._idle_connection() or self._new_connection()
-        content = None if body is None else json.dumps(body)
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
         kind = {} if body is None else {"Content-Type": "application/json"}
         stays = False
         try:
