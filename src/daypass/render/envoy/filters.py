@@ -51,6 +51,7 @@ from daypass.render.envoy.replies import (
 from daypass.render.envoy.settings import GateSettings
 
 AUTHORIZER = "authorizer"
+IDENTIFIED = "daypass.identified"
 _FILTER = "envoy.filters.http.ext_authz"
 UNAVAILABLE = 429
 """The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
@@ -98,10 +99,15 @@ def asking_filter(
 
 
 def identified(user_header: str) -> Json:
-    """Return the filter after the authorizer: it refuses what passed without a user's name."""
+    """Return what RBAC does after the authorizer: refuse what passed without a user's name."""
     nobody = is_not(has_header(user_header, SERVICE_ACCOUNT_USER))
-    matcher = first_of([(nobody, refuse(Reason.UNKNOWN))], action("daypass-identified", "ALLOW"))
-    return {"name": "daypass-identified", "typed_config": protobuf_any(RBAC, **matcher)}
+    return first_of([(nobody, refuse(Reason.UNKNOWN))], action("daypass-identified", "ALLOW"))
+
+
+def with_authorizer(user_header: str) -> Json:
+    """Return the `typed_per_filter_config` of a route that passes on what the authorizer allows."""
+    message = "extensions.filters.http.rbac.v3.RBACPerRoute"
+    return {IDENTIFIED: protobuf_any(message, rbac=identified(user_header))}
 
 
 def without_authorizer() -> Json:

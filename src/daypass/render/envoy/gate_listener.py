@@ -13,11 +13,12 @@ from daypass._core.net import bracketed
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT
 from daypass.render.envoy.filters import (
+    IDENTIFIED,
     authorizer_filter,
     authorizer_replies,
     claims_filter,
-    identified,
     revocation_replies,
+    with_authorizer,
     without_authorizer,
 )
 from daypass.render.envoy.listener import (
@@ -44,6 +45,7 @@ from daypass.render.envoy.matching import (
 )
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
+    RBAC,
     Json,
     duration,
     extension,
@@ -170,11 +172,12 @@ def _routes(settings: GateSettings) -> list[Json]:
         *_refusals(settings),
         _refuse_route("refused", 403, MESSAGES[Reason.SUBJECT], Reason.SUBJECT),
     ]
-    first = _unverified()
+    first, passing = _unverified(), _pass(settings)
     if settings.gate.is_reviewed:
+        passing["typed_per_filter_config"] = with_authorizer(settings.gate.headers.user)
         for route in (first, *refused):
             route["typed_per_filter_config"] = without_authorizer()
-    return [first, _pass(settings), *refused]
+    return [first, passing, *refused]
 
 
 _UNVERIFIED = "this token was not verified"
@@ -295,6 +298,7 @@ def _pass_reviewed(settings: GateSettings) -> Json:
         "name": "pass",
         "match": {"prefix": "/"},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
+        "typed_per_filter_config": with_authorizer(settings.gate.headers.user),
         "request_headers_to_remove": [] if settings.gate.forward_token else ["authorization"],
         "response_headers_to_remove": [REASON_HEADER],
     }
@@ -346,7 +350,7 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
     native = (keys, claims_filter(), revoked)
     filters = [
         *(native if gate.is_native else ()),
-        *((authorizer_filter(settings), identified(gate.headers.user)) if gate.is_reviewed else ()),
+        *((authorizer_filter(settings), extension(IDENTIFIED, RBAC)) if gate.is_reviewed else ()),
         extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
     ]
     return connection_manager(

@@ -111,7 +111,7 @@ def _review(settings: IstioGate, where: Json) -> list[Json]:
         uri=f"https://{host}",
     )
     stripped = _mutation(f"{GATE}-strip", [{"remove": "authorization"}])
-    named = {**identified(settings.gate.headers.user), "name": f"{GATE}-identified"}
+    named = extension(f"{GATE}-identified", RBAC, **identified(settings.gate.headers.user))
     return [only_where(where, each) for each in (asked, named, stripped)]
 
 
