@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LIMIT_TEXT_BYTES = 64 * 1024
+_COPY = "copy it to a file of your own: install -m 600 FILE YOURS"
 
 
 class UnsafeFileError(DaypassError):
@@ -114,14 +115,11 @@ def _read_open(
     content = b"" if is_refused else _read_bounded(descriptor, path, limit_bytes)
     is_secret = is_exposed and (is_public is None or not is_public(content))
     if is_foreign:
-        raise UnsafeFileError(
-            f"{path} belongs to user {status.st_uid}, not to you",
-            "copy it to a file of your own: install -m 600 FILE YOURS",
-        )
+        raise UnsafeFileError(f"{path} belongs to user {status.st_uid}, not to you", _COPY)
     if is_secret or others & 0o022:
-        hint = f"close it with: chmod 600 {path}"
-        if may_be_mounted and status.st_uid == 0:
-            hint += "\nin a pod's volume: defaultMode: 0440, and the pod has an fsGroup"
+        hint = f"close it with: chmod 600 {path}" if status.st_uid == os.geteuid() else _COPY
+        if status.st_uid == 0 and os.path.islink(path):  # mounted by the kubelet, read-only
+            hint = "in a pod's volume: defaultMode: 0440, and the pod has an fsGroup"
         raise UnsafeFileError(
             f"{path} can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint,

@@ -247,7 +247,7 @@ def test_an_unsafe_cache_file_is_replaced_with_a_warning(
     HARMS[harm](file)
     with pytest.MonkeyPatch.context() as patch:
         if harm == "foreign":
-            owned_by(patch, 1001)
+            owned_by(patch, 1001, file)
         out, err = run_token()
     assert out == SECOND
     assert err.startswith("daypass: warning: ")

@@ -139,7 +139,7 @@ def test_a_mounted_file_of_root_may_be_group_readable(
 ) -> None:
     path = mount(tmp_path, b"hush")
     path.chmod(mode)
-    owned_by(monkeypatch, 0)
+    owned_by(monkeypatch, 0, path)
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
     assert read_mounted(path) == b"hush"
 
@@ -154,11 +154,28 @@ def test_a_mounted_file_that_others_can_access_is_refused(
 ) -> None:
     path = mount(tmp_path, b"hush")
     path.chmod(mode)
-    owned_by(monkeypatch, user)
+    owned_by(monkeypatch, user, path)
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
     with raises(UnsafeFileError, match=f"{mode:04o}") as raised:
         read_mounted(path)
     assert ("fsGroup" in raised.value.hint) == (user == 0)
+    assert ("chmod" in raised.value.hint) == (user == 1001)
+
+
+def test_a_user_is_not_asked_to_change_the_mode_of_a_file_of_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(b"hush")
+    path.chmod(0o644)
+    with raises(UnsafeFileError, match="0644") as raised:
+        read_mounted(path)
+    assert raised.value.hint == f"close it with: chmod 600 {path}"
+    owned_by(monkeypatch, 0, path)
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    with raises(UnsafeFileError, match="0644") as raised:
+        read_mounted(path)
+    assert "install -m 600" in raised.value.hint
 
 
 def test_a_missing_file_is_an_os_error_and_one_beyond_the_limit_is_refused(
