@@ -27,7 +27,7 @@ from pathlib import Path
 
 NAMES = """
 bash cat chmod cp cut dash date dd dirname echo env expr false find grep head hostname id kill ln ls
-mkdir mkfifo mktemp mount mv nohup od printf readlink rm rmdir sed seq setsid sh sleep sort stat
+mkdir mkfifo mktemp mount mv nohup od printenv printf readlink rm rmdir sed seq setsid sh sleep sort stat
 stty tail tar tee test touch tr true tty umount uname unshare wc xargs yes git make python3
 """
 BARE = frozenset(NAMES.split())
@@ -181,7 +181,7 @@ def _answer_all(listener: int, child: int) -> tuple[int, dict[str, str]]:
             continue
         number, pid, _, call, _, _, *arguments = struct.unpack("QIIiIQ6Q", request)
         file = started_program(pid, arguments, at=call == _MACHINES[platform.machine()][3])
-        if file is not None and file not in known:
+        if file is not None and file not in known and file.is_file() and os.access(file, os.X_OK):
             known.add(file)
             for program in programs_of(file):
                 if not is_listed(program, folders):
