@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.istio.objects import keys_object, revoked_objects
 from daypass.render.objects import GATE, GATE_KEYS, GATE_REVOKED, Object
@@ -129,6 +129,27 @@ def test_the_same_holds_over_http2(gate: IstioGate) -> None:
         reply = client.request([*begin, *forged])
         assert reply.code == 401
         assert reply.json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
+
+
+def test_a_refusal_follows_the_whole_body(gate: IstioGate) -> None:
+    """curl and others lose one that comes earlier. A gRPC client may wait for it, so it gets it."""
+    begin = [(":method", "POST"), (":scheme", "https"), (":authority", GUARDED), (":path", "/")]
+    wrong = gate.bearer(audiences=["elsewhere.example.com"])
+    gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
+    eventually("it is revoked", lambda: gate.send(gate.bearer()).code == 401)
+    for token, reason in ((wrong, Reason.AUDIENCE), (gate.bearer(), Reason.DENIED)):
+        block = [*begin, ("authorization", token.partition(": ")[2])]
+        with Http2(gate.gateway.port, authority_pem=gate.public.pem, name=GUARDED) as client:
+            stream = client.send(block, end=False)
+            assert not client.settled(stream).ended
+            client.upload(stream, bytes(1024 * 1024))
+            client.wait(stream)
+            reply = client.settled(stream)
+            assert (reply.headers[REASON_HEADER], reply.reset) == (reason, None)
+            too_long = client.send([*block, ("content-length", "100000000")], end=False)
+            assert client.settled(too_long).headers[REASON_HEADER] == reason
+            grpc = client.send([*block, ("content-type", "application/grpc")], end=False)
+            assert client.settled(grpc).ended
 
 
 DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"

@@ -59,6 +59,7 @@ class Http2:
         self._flush()
         self._replies: dict[int, Reply] = {}
         self._closed = False
+        self._pongs = 0
 
     def __enter__(self) -> Http2:
         return self
@@ -88,6 +89,36 @@ class Http2:
     def send_more(self, stream: int, body: bytes, *, end: bool = False) -> None:
         self._send_body(stream, body, end=end)
         self._flush()
+
+    def upload(self, stream: int, body: bytes) -> int:
+        """Send a body and its end as the other side makes room; the bytes sent when it ended."""
+        sent, reply = 0, self._replies[stream]
+        while sent < len(body) and not (reply.ended or self._closed):
+            room = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+            if room:
+                self._h2.send_data(stream, body[sent : sent + room])
+                sent += room
+                self._flush()
+            else:
+                self._receive()
+        if not (reply.ended or self._closed):
+            self._h2.end_stream(stream)
+            self._flush()
+        return min(sent, len(body))
+
+    def wait_for_room(self, stream: int) -> None:
+        """Wait until a frame of the largest size may be sent."""
+        while self._h2.local_flow_control_window(stream) < self._h2.max_outbound_frame_size:
+            self._receive()
+
+    def settled(self, stream: int) -> Reply:
+        """What has come for a stream once the other side has read and answered all before."""
+        self._pongs = 0
+        self._h2.ping(b"settled?")
+        self._flush()
+        while not (self._pongs or self._closed):
+            self._receive()
+        return self._replies[stream]
 
     def received(self, stream: int, length: int) -> bytes:
         """The answer's body so far, once that many bytes have come or it has ended."""
@@ -144,6 +175,7 @@ class Http2:
         if isinstance(event, h2.events.ConnectionTerminated):
             # A GOAWAY with an error; one without lets open streams end.
             self._closed = self._closed or event.error_code != h2.errors.ErrorCodes.NO_ERROR
+        self._pongs += isinstance(event, h2.events.PingAckReceived)
         stream = getattr(event, "stream_id", None)
         if stream is None or stream not in self._replies:
             return

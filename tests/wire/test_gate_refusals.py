@@ -11,7 +11,6 @@ import pytest
 
 from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config import Address
-from daypass.render.envoy.bootstrap import KEYS_FILE
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
 from support.deadline import eventually
@@ -129,9 +128,14 @@ def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
 
 def test_nothing_passes_where_the_route_of_the_unverified_is_kept(tmp_path: Path) -> None:
     def keep(files: dict[str, Json]) -> None:
-        (config,) = files[KEYS_FILE]["resources"]
-        for provider in config["typed_config"]["providers"].values():
-            provider["clear_route_cache"] = False
+        _, listener = files["listeners.json"]["resources"]
+        (manager,) = listener["filter_chains"][0]["filters"]
+        (chooses,) = [
+            each["typed_config"]
+            for each in manager["typed_config"]["http_filters"]
+            if "clear_route_cache" in each.get("typed_config", {})
+        ]
+        chooses["clear_route_cache"] = False
 
     with running_gate(
         tmp_path, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS, change=keep

@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.reasons import CODES, Reason
 from daypass.gate.authorizer.responses import AuthzResponses
-from daypass.render.envoy.replies import refusal_replies
+from daypass.render.envoy.replies import refusal_reply
 from support.messages import check
 
 AUDIENCE = "gate.example.com"
@@ -20,7 +20,7 @@ REFUSED = [each for each in Reason if CODES.get(each, 401) in (401, 403)]
 
 def messages(reason: Reason) -> list[str]:
     """The message of the authorizer, and the one of Envoy."""
-    (reply,) = refusal_replies([reason], AUDIENCE)
+    reply = refusal_reply(reason, AUDIENCE, "true")
     native = reply["body_format_override"]["json_format"]["message"]
     return [json.loads(ANSWERS.refused(reason).body)["message"], native]
 

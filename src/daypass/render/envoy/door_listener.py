@@ -8,20 +8,34 @@ pod. When the API server is down, every door fails the probe and keeps respondin
 
 from daypass.config import Address
 from daypass.config.exposure import refusals
+from daypass.render.envoy.draining import ARRIVED, METADATA, drain
 from daypass.render.envoy.listener import (
     connection_manager,
     early_mutations,
     json_log,
     tls_listener,
 )
+from daypass.render.envoy.matching import (
+    action,
+    first_of,
+    has_header,
+    has_metadata,
+    is_not,
+    only_where,
+)
 from daypass.render.envoy.protobuf_any import (
+    RBAC,
     Json,
     duration,
     extension,
     protobuf_any,
     set_header,
 )
-from daypass.render.envoy.replies import code_filter, plain_http_reply, status_replies
+from daypass.render.envoy.replies import (
+    code_filter,
+    plain_http_reply,
+    status_replies,
+)
 from daypass.render.envoy.routes import (
     CLIENT_ADDRESS,
     FRONT_SCHEME,
@@ -35,6 +49,11 @@ from daypass.render.envoy.settings import (
 )
 
 ALIVE, READY = "/alive", "/ready"
+_LIMITED = "x-daypass-limited"
+"""Marks a request beyond the rates."""
+_TOO_LARGE = "daypass-too-large"
+_LATE_PER_SECOND = 100
+"""As many requests beyond the rates are read to their end, others are refused at once."""
 
 
 def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str, Json]) -> Json:
@@ -103,13 +122,17 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
 
 
 def _local_replies(settings: DoorSettings) -> Json:
+    denied = {429: _LIMITED, 413: _TOO_LARGE}
     first = () if settings.https_hosts is None else (plain_http_reply(OVER_PLAIN_HTTP),)
-    return status_replies(refusals(settings.exposure), first)
+    return status_replies(refusals(settings.exposure), first, denied)
 
 
 def _early_mutations(settings: DoorSettings) -> list[Json]:
     # Headers that Envoy itself would obey are removed before it reads the request.
-    mutations: list[Json] = [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}]
+    mutations: list[Json] = [
+        {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+        {"remove": _LIMITED},
+    ]
     if settings.https_hosts is not None:
         copied = set_header(FRONT_SCHEME, "%REQ(X-FORWARDED-PROTO)%")
         mutations += [{"remove": FRONT_SCHEME}, {"append": copied}]
@@ -128,15 +151,20 @@ def _plain_request_ids() -> Json:
 
 def _http_filters(settings: DoorSettings) -> list[Json]:
     filters = _rate_limits(settings.rate_limits) if settings.rate_limits else []
+    limit = settings.exposure.body_limit_bytes
+    # Most bodies have fewer digits in their length than the limit has.
+    fits = has_header("content-length", f"[0-9]{{1,{len(str(limit)) - 1}}}")
+    filters.append(drain(is_not(fits), kept_bytes=limit))
     filters.append(
         # The whole body arrives before the request is forwarded: a slow client costs the door a
         # few KiB and the API server nothing, and the forwarded request has a length, no chunks.
         extension(
             "envoy.filters.http.buffer",
             "extensions.filters.http.buffer.v3.Buffer",
-            max_request_bytes=settings.exposure.body_limit_bytes,
+            max_request_bytes=limit,
         )
     )
+    filters.append(_late_refusals())
     filters.append(
         extension(
             "envoy.filters.http.router",
@@ -149,6 +177,16 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
     return filters
 
 
+def _late_refusals() -> Json:
+    """Return the filter that refuses, once its body has arrived, what earlier filters marked."""
+    refused = [
+        (has_header(_LIMITED, ".+"), action(_LIMITED, "DENY")),
+        (has_metadata(METADATA, [ARRIVED]), action(_TOO_LARGE, "DENY")),
+    ]
+    matcher = first_of(refused, action("daypass-fits", "ALLOW"))["matcher"]
+    return {"name": "daypass.late_refusals", "typed_config": protobuf_any(RBAC, matcher=matcher)}
+
+
 def _rate_limits(limits: RateLimits) -> list[Json]:
     source = {"key": "masked_remote_address"}
     by_source = {
@@ -156,6 +194,7 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
         "entries": [source],
         "token_bucket": _bucket(limits.per_source_per_second),
     }
+    limited = has_header(_LIMITED, ".+")
     return [
         _rate_limit(
             "source",
@@ -177,21 +216,28 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
             max_dynamic_descriptors=10_000,
             always_consume_default_token_bucket=False,
         ),
-        _rate_limit("all", _bucket(limits.requests_per_second)),
+        # What one source has too many of takes nothing out of what all share.
+        only_where(is_not(limited), _rate_limit("all", _bucket(limits.requests_per_second))),
+        only_where(limited, _rate_limit("late", _bucket(_LATE_PER_SECOND), enforced=100)),
     ]
 
 
-def _rate_limit(name: str, bucket: Json, **fields: object) -> Json:
-    everything = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+def _rate_limit(name: str, bucket: Json, enforced: int = 0, **fields: object) -> Json:
+    """Return a filter that marks requests beyond a rate, or refuses them at once."""
     return extension(
         f"daypass.rate_limit.{name}",
         "extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
         stat_prefix=f"rate_limit_{name}",
         token_bucket=bucket,
-        filter_enabled=everything,
-        filter_enforced=everything,
+        filter_enabled=_percent(100),
+        filter_enforced=_percent(enforced),
+        request_headers_to_add_when_not_enforced=[set_header(_LIMITED, "1")],
         **fields,
     )
+
+
+def _percent(value: int) -> Json:
+    return {"default_value": {"numerator": value, "denominator": "HUNDRED"}}
 
 
 def _bucket(per_second: int) -> Json:

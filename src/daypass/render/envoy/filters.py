@@ -32,10 +32,11 @@ from daypass.render.envoy.matching import (
     has_header,
     is_after,
     is_not,
+    marking,
+    only_where,
     state_input,
 )
 from daypass.render.envoy.protobuf_any import (
-    RBAC,
     Json,
     duration,
     extension,
@@ -44,7 +45,6 @@ from daypass.render.envoy.protobuf_any import (
 from daypass.render.envoy.replies import (
     cel_filter,
     code_filter,
-    refusal_replies,
     refuse,
     reply,
 )
@@ -181,14 +181,18 @@ class RevocationSnapshot:
     compacting: Set[str] = frozenset()
 
 
-def claims_filter() -> Json:
+def claims_filter(name: str = "daypass.claims") -> Json:
     """Return the filter that copies the looked-up claims and the user, once they are verified."""
     copied = {_key(name): keys for name, keys in _CLAIMS.items()} | {USER_STATE: ("sub",)}
-    return set_filter_state({state: claim_text(*keys) for state, keys in copied.items()})
+    delegate = set_filter_state({state: claim_text(*keys) for state, keys in copied.items()})
+    return only_where(has_claim(["iss"]), {**delegate, "name": name})
 
 
-def set_filter_state(formats: Mapping[str, str]) -> Json:
-    """Return a filter that sets filter states; `formats`: their values, by name."""
+def set_filter_state(formats: Mapping[str, str], *, reroutes: bool = False) -> Json:
+    """Return a filter that sets filter states, and may have the route chosen again.
+
+    `formats`: their values, by name.
+    """
     return extension(
         "envoy.filters.http.set_filter_state",
         "extensions.filters.http.set_filter_state.v3.Config",
@@ -203,11 +207,15 @@ def set_filter_state(formats: Mapping[str, str]) -> Json:
             }
             for state, text in formats.items()
         ],
+        **({"clear_route_cache": True} if reroutes else {}),
     )
 
 
-def revocation(revoked: RevocationSnapshot) -> Json:
-    """Return Envoy's RBAC config for a list."""
+def revocation(revoked: RevocationSnapshot, name: str = REVOKED) -> Json:
+    """Return Envoy's RBAC config for a list; `name`: of one of several lists.
+
+    It refuses nothing: its result is a mark for later filters and routes.
+    """
     passing = action("daypass-not-revoked", "ALLOW")
     # Requests without a token of the cluster pass on to the next filter.
     is_ours, unknown = has_claim(["iss"]), refuse(Reason.UNKNOWN)
@@ -218,8 +226,8 @@ def revocation(revoked: RevocationSnapshot) -> Json:
         matcher = passing
     else:
         matcher = _lookup("namespaces", revoked.watched_namespaces, unseen, found=passing)
-    for name in _CLAIMS:
-        matcher = _lookup(name, getattr(revoked, name), matcher)
+    for claim_name in _CLAIMS:
+        matcher = _lookup(claim_name, getattr(revoked, claim_name), matcher)
     if revoked.issued_after_unix:
         before = {"start": -(2.0**53), "end": float(revoked.issued_after_unix)}
         is_old = has_claim(["iat"], {"double_match": {"range": before}})
@@ -229,12 +237,10 @@ def revocation(revoked: RevocationSnapshot) -> Json:
         matcher = first_of([(late, unknown)], matcher)
     # Envoy needs a matcher here, not an action alone.
     whole = matcher.get("matcher", {"on_no_match": matcher})
-    return protobuf_any(RBAC, matcher=whole)
+    return marking(name, whole)
 
 
-def revocation_replies(audience: str) -> list[Json]:
-    """Return the mappers of the filter's refusals."""
-    return refusal_replies((Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN), audience)
+REVOKED_REASONS = (Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN)
 
 
 def _lookup(name: str, values: Set[str], otherwise: Json, found: Json = _DENIED) -> Json:

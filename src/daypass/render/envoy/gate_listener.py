@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from daypass._core.net import bracketed
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT
+from daypass.render.envoy.draining import drained, draining_filters_by_route, not_drained
 from daypass.render.envoy.filters import (
     IDENTIFIED,
+    REVOKED,
+    REVOKED_REASONS,
     authorizer_filter,
     authorizer_replies,
     claims_filter,
-    revocation_replies,
+    set_filter_state,
     with_authorizer,
     without_authorizer,
 )
@@ -41,6 +44,7 @@ from daypass.render.envoy.matching import (
     exactly,
     has_item,
     has_other_item,
+    mark,
     state_text,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -53,9 +57,12 @@ from daypass.render.envoy.protobuf_any import (
     set_header,
 )
 from daypass.render.envoy.replies import (
+    denial,
     details_reply,
     gate_hint,
+    has_details,
     other_reply,
+    policy_of,
     refusal_reply,
     reply,
     status_format,
@@ -85,6 +92,8 @@ NO_KEYS = json.dumps(
 one key whose private half nobody knows: `x` is the SHA-256 of "daypass: nobody's key 0"."""
 _LONG = "long"
 """Metadata key: the claims of a long-lived token."""
+_FAILED, _FAILED_LONG = "failed", "failed-long"
+"""Metadata keys: why a token is no valid short-lived or long-lived one (`message`)."""
 
 
 def jwt_provider(
@@ -123,7 +132,10 @@ def jwt_provider(
 
 
 def authentication(settings: GateSettings, keys: str) -> Json:
-    """Return Envoy's JwtAuthentication. `keys`: the text of the API server's JSON Web Key Set."""
+    """Return Envoy's JwtAuthentication. `keys`: the text of the API server's JSON Web Key Set.
+
+    It refuses nothing: the claims, or why a token is not verified, are metadata for the routes.
+    """
     # The routes match the header again; the one that forwards removes it.
     short = jwt_provider(
         settings.issuer,
@@ -132,16 +144,20 @@ def authentication(settings: GateSettings, keys: str) -> Json:
         forward=True,
         audience=settings.gate.audience,
         longest_lifetime_seconds=settings.longest_lifetime_seconds,
+        failed=_FAILED,
     )
     # Verified only to recognize it: a route refuses it.
-    long = jwt_provider(LONG_LIVED_ISSUER, keys, _LONG, forward=True)
-    either = [{"provider_name": "short"}, {"provider_name": "long"}]
-    # Without claims, the route that was chosen before this filter refuses.
-    reroute = {"clear_route_cache": True}
+    long = jwt_provider(LONG_LIVED_ISSUER, keys, _LONG, forward=True, failed=_FAILED_LONG)
+    any_of_them = [
+        {"provider_name": "short"},
+        {"provider_name": "long"},
+        {"allow_missing_or_failed": {}},
+    ]
+    requires = {"requires_any": {"requirements": any_of_them}}
     return protobuf_any(
         JWT_AUTHENTICATION,
-        providers={"short": short | reroute, "long": long | reroute},
-        rules=[{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": either}}}],
+        providers={"short": short, "long": long},
+        rules=[{"match": {"prefix": "/"}, "requires": requires}],
     )
 
 
@@ -170,44 +186,44 @@ def _routes(settings: GateSettings) -> list[Json]:
         return [_pass_reviewed(settings)]
     refused = [
         *_refusals(settings),
-        _refuse_route("refused", 403, MESSAGES[Reason.SUBJECT], Reason.SUBJECT),
+        _refuse(Reason.SUBJECT),
     ]
-    first, passing = _unverified(), _pass(settings)
+    first, passing = _without_token(), _pass(settings)
     if settings.gate.is_reviewed:
-        passing["typed_per_filter_config"] = with_authorizer(settings.gate.headers.user)
+        passing["typed_per_filter_config"] |= with_authorizer(settings.gate.headers.user)
         for route in (first, *refused):
-            route["typed_per_filter_config"] = without_authorizer()
+            route["typed_per_filter_config"] |= without_authorizer()
     return [first, passing, *refused]
 
 
-_UNVERIFIED = "this token was not verified"
+_DECIDED = "daypass.decided"
 _BUSY = ("TooManyRequests", "too many requests at the gate, try again later")
 _JWT_MESSAGES = {
-    "Jwt is missing": Reason.NO_TOKEN,
-    "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
     "Jwt header [alg] is not supported": Reason.ALGORITHM,
     "Jwt is expired": Reason.EXPIRED,
     "Jwt not yet valid": Reason.NOT_YET_VALID,
     "Jwt verification fails": Reason.SIGNATURE,
     "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
     "Audiences in Jwt are not allowed": Reason.AUDIENCE,
+    # Last: what the filter finds as a token of one issuer, it reports as foreign to the other.
+    "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
 }
-"""The JWT filter's messages (jwt_verify_lib's status.cc) in its response code details. All others
-are of malformed tokens.
-"""
+"""The JWT filter's messages (jwt_verify_lib's status.cc). All others are of malformed tokens."""
 _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
 
 
 def _gate_replies(settings: GateSettings) -> Json:
     """Return the gate's own responses, each a Kubernetes Status; none is a redirect."""
-    hint = gate_hint(settings.gate.audience)
-    with_hint = f"%LOCAL_REPLY_BODY% ({hint})"
+    audience = settings.gate.audience
+    with_hint = f"%LOCAL_REPLY_BODY% ({gate_hint(audience)})"
     mappers = [
         *(authorizer_replies() if settings.gate.is_reviewed else ()),
-        *revocation_replies(settings.gate.audience),
         details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE, "upgrade"),
-        *(_jwt_reply(message, reason, settings) for message, reason in _JWT_MESSAGES.items()),
-        _jwt_reply("", Reason.MALFORMED, settings),
+        *(
+            refusal_reply(reason, audience, _is_refused(reason))
+            for reason in Reason
+            if reason not in (Reason.ALLOWED, Reason.NOT_GUARDED)
+        ),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
         reply(403, "Forbidden", with_hint, "refused"),
         reply(404, "NotFound", MESSAGES[Reason.NOT_GUARDED], Reason.NOT_GUARDED),
@@ -222,25 +238,25 @@ def _gate_replies(settings: GateSettings) -> Json:
     }
 
 
-def _jwt_reply(message: str, reason: Reason, settings: GateSettings) -> Json:
-    """Return a mapper for a message of the JWT filter; "" for all of them."""
-    details = "jwt_authn_access_denied{" + (f"{message.replace(' ', '_')}}}" if message else "")
-    return refusal_reply(reason, settings.gate.audience, details, is_prefix=not message)
+def _is_refused(reason: Reason) -> str:
+    """Return a CEL condition; a body that was not read to its end changes the code of a refusal."""
+    return f"xds.route_name == 'refuse-{reason}' || {has_details(denial(policy_of(reason)))}"
 
 
-def _unverified() -> Json:
-    """Return the route of every request until its token is verified.
+def _without_token() -> Json:
+    """Return the route of requests without a token, and of every one until its token is verified.
 
     It costs almost nothing, while others read the header byte by byte; and if the JWT filter is
     missing, nothing passes.
     """
-    neither = [_not(claim(["iss"], within=within)) for within in (PAYLOAD, _LONG)]
-    return _refuse_route("unverified", 401, _UNVERIFIED, "unverified", dynamic_metadata=neither)
+    no_result = [_not(claim(["message"], within=within)) for within in (_FAILED, _FAILED_LONG)]
+    return _refuse(Reason.NO_TOKEN, dynamic_metadata=[*_NO_CLAIMS, *no_result])
 
 
 def _refusals(settings: GateSettings) -> Iterator[Json]:
     unreadable = {**header_match("authorization", BEARER_JWT), "invert_match": True}
     ours, others = _audience_matchers(settings)
+    yield from _failures()
     yield _refuse(Reason.UNREADABLE, headers=[unreadable])
     yield _refuse(Reason.LONG_LIVED, dynamic_metadata=[claim(["iss"], within=_LONG)])
     yield _refuse(Reason.AUDIENCE, dynamic_metadata=[_not(ours)])
@@ -254,6 +270,17 @@ def _refusals(settings: GateSettings) -> Iterator[Json]:
     if settings.gate.require_bound:
         bound = _not(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
         yield _refuse(Reason.UNBOUND, dynamic_metadata=[bound])
+    for reason in REVOKED_REASONS:
+        yield _refuse(reason, dynamic_metadata=[mark(REVOKED, policy_of(reason))])
+
+
+def _failures() -> Iterator[Json]:
+    """Yield the refusals of tokens that are not verified."""
+    for message, reason in _JWT_MESSAGES.items():
+        for within in (_FAILED, _FAILED_LONG):
+            is_it = claim(["message"], exactly(message), within=within)
+            yield _refuse(reason, dynamic_metadata=[is_it, *_NO_CLAIMS])
+    yield _refuse(Reason.MALFORMED, dynamic_metadata=_NO_CLAIMS)
 
 
 def _audience_matchers(settings: GateSettings) -> tuple[Json, Json]:
@@ -281,9 +308,10 @@ def _pass(settings: GateSettings) -> Json:
         "match": {
             "prefix": "/",
             "headers": [header_match("authorization", BEARER_JWT)],
-            "dynamic_metadata": claims,
+            "dynamic_metadata": [*claims, mark(REVOKED)],
         },
         "route": {"cluster": PROTECTED, "timeout": "0s"},
+        "typed_per_filter_config": not_drained(),
         "request_headers_to_remove": removed,
         "request_headers_to_add": [
             set_header(settings.gate.headers.user, USER),
@@ -305,21 +333,20 @@ def _pass_reviewed(settings: GateSettings) -> Json:
 
 
 def _refuse(reason: Reason, **match: object) -> Json:
-    return _refuse_route(reason, CODES.get(reason, 401), MESSAGES[reason], reason, **match)
-
-
-def _refuse_route(name: str, code: int, message: str, reason: str, **match: object) -> Json:
     return {
-        "name": f"refuse-{name}",
+        "name": f"refuse-{reason}",
         "match": {"prefix": "/", **match},
-        "direct_response": {"status": code, "body": {"inline_string": message}},
-        "response_headers_to_add": [set_header(REASON_HEADER, str(reason))],
+        "direct_response": {"status": CODES.get(reason, 401)},
+        "typed_per_filter_config": drained(),
     }
 
 
 def _not(matcher: Json) -> Json:
     """Return the negation of a MetadataMatcher; a missing value then matches."""
     return {**matcher, "invert": True}
+
+
+_NO_CLAIMS = [_not(claim(["iss"], within=within)) for within in (PAYLOAD, _LONG)]
 
 
 def gate_listener(
@@ -347,10 +374,12 @@ def gate_listener(
 
 def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoked: Json) -> Json:
     gate = settings.gate
-    native = (keys, claims_filter(), revoked)
+    # The last one chooses the route, by all that the others have found.
+    native = (keys, claims_filter(), revoked, set_filter_state({_DECIDED: "1"}, reroutes=True))
     filters = [
         *(native if gate.is_native else ()),
         *((authorizer_filter(settings), extension(IDENTIFIED, RBAC)) if gate.is_reviewed else ()),
+        *(draining_filters_by_route() if gate.is_native else ()),
         extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
     ]
     return connection_manager(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from daypass._core.clock import utc
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
-from daypass.render.envoy.protobuf_any import Json, extension, full_match, protobuf_any
+from daypass.render.envoy.protobuf_any import RBAC, Json, extension, full_match, protobuf_any
 
 _JWT_FILTER = "envoy.filters.http.jwt_authn"
 """Name of the metadata; the same for every JWT filter."""
@@ -106,6 +106,33 @@ def action(policy: str, verb: str) -> Json:
     return {"action": {"name": policy, "typed_config": config}}
 
 
+_RBAC_FILTER = "envoy.filters.http.rbac"
+"""Name of the metadata; the same for every RBAC filter."""
+
+
+def marking(name: str, matcher: Json) -> Json:
+    """Return the config of an RBAC filter that refuses nothing: its result is metadata, a mark."""
+    return protobuf_any(RBAC, shadow_matcher=matcher, shadow_rules_stat_prefix=f"{name}_")
+
+
+def mark(name: str, policy: str = "") -> Json:
+    """Return a MetadataMatcher for a mark: the request passes, or has this policy."""
+    key, value = ("effective_policy_id", policy) if policy else ("engine_result", "allowed")
+    path = [{"key": f"{name}_shadow_{key}"}]
+    return {"filter": _RBAC_FILTER, "path": path, "value": exactly(value)}
+
+
+def is_marked(name: str, policy: str = "") -> Json:
+    """Return the same as a predicate."""
+    matcher = mark(name, policy)
+    return has_metadata(_RBAC_FILTER, [key["key"] for key in matcher["path"]], matcher["value"])
+
+
+def mark_text(name: str) -> str:
+    """Return a mark's policy as a CEL expression."""
+    return f"metadata.filter_metadata['{_RBAC_FILTER}']['{name}_shadow_effective_policy_id']"
+
+
 def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json) -> Json:
     """Return a matcher for the first case that applies; `cases`: predicates and their results."""
     matchers = [{"predicate": predicate, "on_match": then} for predicate, then in cases]
@@ -131,11 +158,16 @@ def is_not(predicate: Json) -> Json:
 
 def has_claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD) -> Json:
     """Return a predicate on a verified claim; without `value` any value matches."""
+    return has_metadata(_JWT_FILTER, [within, *keys], value)
+
+
+def has_metadata(namespace: str, keys: Iterable[str], value: Json = _PRESENT) -> Json:
+    """Return a predicate on a filter's metadata; without `value` any value matches."""
     source = extension(
         "envoy.matching.inputs.dynamic_metadata",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
-        filter=_JWT_FILTER,
-        path=_claim_path(*keys, within=within),
+        filter=namespace,
+        path=[{"key": key} for key in keys],
     )
     matcher = extension(
         "envoy.matching.matchers.metadata_matcher",

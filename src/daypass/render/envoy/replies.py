@@ -6,7 +6,8 @@ and sets code, headers and body. Nothing from the request gets into a body. The 
 authorizer or a route has set.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from daypass._core.hints import command
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
@@ -46,23 +47,31 @@ _OVER_PLAIN_HTTP = (
 )
 
 
-def status_replies(refusals: Iterable[Refusal], first: Iterable[Json] = ()) -> Json:
+def status_replies(
+    refusals: Iterable[Refusal],
+    first: Iterable[Json] = (),
+    denied: Mapping[int, str] = MappingProxyType({}),
+) -> Json:
     """Return a LocalReplyConfig with a Status for the code of each refusal.
 
     It covers direct responses of routes and refusals of filters and of the codec. Other codes keep
-    their number and get a general message. `first`: mappers that take precedence.
+    their number and get a general message. `first`: mappers that take precedence. `denied`: the
+    RBAC policies that stand for some of the codes.
     """
+    every = {each.code: each for each in refusals}
     return {
         "mappers": [
             *first,
-            *(
-                reply(each.code, each.reason, literal(each.message), _DOOR_REASONS[each.code])
-                for each in refusals
-            ),
+            *(details_reply(denial(denied[code]), *_reply_of(every[code])) for code in denied),
+            *(reply(*_reply_of(each)) for each in every.values()),
             other_reply(),
         ],
         "body_format": status_format("%RESPONSE_CODE%", "", "the request is refused"),
     }
+
+
+def _reply_of(each: Refusal) -> tuple[int, str, str, str]:
+    return each.code, each.reason, literal(each.message), _DOOR_REASONS[each.code]
 
 
 def plain_http_reply(header: Json) -> Json:
@@ -98,22 +107,25 @@ def reply(code: int, status_reason: str, message_format: str, reason: str) -> Js
 
 
 def details_reply(
-    details: str,
-    code: int,
-    status_reason: str,
-    message_format: str,
-    reason: str,
-    *,
-    is_prefix: bool = False,
+    details: str, code: int, status_reason: str, message_format: str, reason: str
 ) -> Json:
-    """Return a mapper for one kind of local reply, by Envoy's response code details or a prefix."""
-    quoted = f'"{details}"' if "'" in details else f"'{details}'"
-    comparison = f".startsWith({quoted})" if is_prefix else f" == {quoted}"
+    """Return a mapper for one kind of local reply, by Envoy's response code details."""
+    return _reply_where(has_details(details), code, status_reason, message_format, reason)
+
+
+def _reply_where(
+    condition: str, code: int, status_reason: str, message_format: str, reason: str
+) -> Json:
     return {
         **reply(code, status_reason, message_format, reason),
-        "filter": cel_filter(f"response.code_details{comparison}"),
+        "filter": cel_filter(condition),
         "status_code": code,
     }
+
+
+def has_details(details: str) -> str:
+    """Return a CEL condition: Envoy's response code details are these."""
+    return f"response.code_details == '{details}'"
 
 
 def _reason_header(reason: str) -> Json:
@@ -159,30 +171,25 @@ def status_format(code: int | str, reason: str, message: str) -> Json:
 
 def refuse(reason: Reason) -> Json:
     """Return RBAC's denial for a reason."""
-    return action(_policy(reason), "DENY")
+    return action(policy_of(reason), "DENY")
 
 
-def refusal_replies(reasons: Iterable[Reason], audience: str) -> list[Json]:
-    """Return a mapper for each of RBAC's denials, which without one are a 403 without a message."""
-    return [
-        refusal_reply(reason, audience, f"rbac_access_denied_matched_policy[{_policy(reason)}]")
-        for reason in reasons
-    ]
+def denial(policy: str) -> str:
+    """Return Envoy's details of a denial by a policy."""
+    return f"rbac_access_denied_matched_policy[{policy}]"
 
 
-def _policy(reason: Reason) -> str:
+def policy_of(reason: Reason) -> str:
     # A gateway that others configure has policies of theirs, too.
     return f"daypass-{reason}"
 
 
-def refusal_reply(reason: Reason, audience: str, details: str, *, is_prefix: bool = False) -> Json:
-    """Return a mapper that gives local replies with these details the message of a reason."""
+def refusal_reply(reason: Reason, audience: str, condition: str) -> Json:
+    """Return a mapper that gives local replies the message of a reason, by a CEL condition."""
     code, message = CODES.get(reason, 401), MESSAGES[reason]
     if reason is not Reason.UNKNOWN:
         message = f"{message} ({next_step(reason, audience)})"
-    return details_reply(
-        details, code, _STATUS_REASONS[code], literal(message), reason, is_prefix=is_prefix
-    )
+    return _reply_where(condition, code, _STATUS_REASONS[code], literal(message), reason)
 
 
 def next_step(reason: Reason, audience: str) -> str:

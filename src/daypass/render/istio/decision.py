@@ -7,11 +7,12 @@ for a refusal. With `others: login`, a request without a token of the cluster pa
 filter; otherwise the last case refuses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from daypass._core.reasons import Reason
 from daypass.config.exposure import BEARER_JWT
+from daypass.render.envoy.filters import REVOKED_REASONS
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER, NO_KEYS, jwt_provider
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
@@ -29,7 +30,9 @@ from daypass.render.envoy.matching import (
     has_header,
     has_item,
     has_other_item,
+    is_marked,
     is_not,
+    marking,
 )
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
@@ -38,7 +41,7 @@ from daypass.render.envoy.protobuf_any import (
     full_match,
     protobuf_any,
 )
-from daypass.render.envoy.replies import refuse
+from daypass.render.envoy.replies import policy_of, refuse
 from daypass.render.istio.settings import (
     IstioGate,
     door_matches,
@@ -136,28 +139,43 @@ _UNDECIDED = ("Jwt verification fails", "Jwks doesn't have key to match kid or a
 """Messages, without keys, for a token whose issuer, audience and times are right."""
 
 
+DECISION = "daypass_decision"
+"""The mark of the decision."""
+
+
 def decision(settings: IstioGate) -> Json:
-    """Return the config of the RBAC filter that decides."""
+    """Return the config of the RBAC filter that decides. It marks the request."""
     others = action("daypass-others", "ALLOW")
     cases = [(is_not(is_guarded(settings)), others)]
     if settings.gate.is_native:
         cases += [(_passes(settings), action("daypass-allowed", "ALLOW"))]
         cases += _of_the_cluster(settings)
+    else:
+        cases += [(is_undecided(), action("daypass-asked", "ALLOW"))]
+        cases += [(_is_long(), refuse(Reason.LONG_LIVED)), *_statuses(_FAILED_WITHOUT_KEYS)]
+    if not settings.leaves_others:
+        cases += _of_others()
+    last = others if settings.leaves_others else refuse(Reason.MALFORMED)
+    return marking(DECISION, first_of(cases, last)["matcher"])
+
+
+def refusal(settings: IstioGate, marks: Iterable[str]) -> Json:
+    """Return the config of the RBAC filter that refuses what does not pass by all of the marks."""
+    cases = [(is_not(is_marked(name)), _refuse_by(name)) for name in marks]
+    if settings.gate.is_native:
         # For the backstop, or the login.
         issuer = claim(["iss"], exactly(settings.issuer))
         marked = _shadow_rules("daypass_", {"metadata": issuer})
     else:
-        cases += [(is_undecided(), action("daypass-asked", "ALLOW"))]
-        cases += [(_is_long(), refuse(Reason.LONG_LIVED)), *_statuses(_FAILED_WITHOUT_KEYS)]
         marked = _shadow_rules("daypass_asked_", _undecided_principal())
-    if not settings.leaves_others:
-        cases += _of_others()
-    last = others if settings.leaves_others else refuse(Reason.MALFORMED)
-    return protobuf_any(
-        RBAC,
-        matcher=first_of(cases, last)["matcher"],
-        **marked,
-    )
+    passes = action("daypass-others", "ALLOW")
+    return protobuf_any(RBAC, matcher=first_of(cases, passes)["matcher"], **marked)
+
+
+def _refuse_by(name: str) -> Json:
+    reasons = (*REASONS, *REVOKED_REASONS)
+    cases = [(is_marked(name, policy_of(reason)), refuse(reason)) for reason in reasons]
+    return first_of(cases, refuse(Reason.UNKNOWN))
 
 
 def reviewed(settings: IstioGate) -> Json:

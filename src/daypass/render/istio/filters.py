@@ -1,5 +1,6 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
+from daypass.render.envoy.draining import draining_filters
 from daypass.render.envoy.filters import (
     RevocationSnapshot,
     asking_filter,
@@ -12,8 +13,10 @@ from daypass.render.envoy.matching import (
     GROUPS,
     USER,
     USER_STATE,
-    has_claim,
+    all_of,
     has_state,
+    is_marked,
+    is_not,
     only_where,
     state_text,
 )
@@ -25,7 +28,14 @@ from daypass.render.envoy.protobuf_any import (
     extension,
     set_header,
 )
-from daypass.render.istio.decision import authentication, decision, is_undecided, reviewed
+from daypass.render.istio.decision import (
+    DECISION,
+    authentication,
+    decision,
+    is_undecided,
+    refusal,
+    reviewed,
+)
 from daypass.render.istio.settings import IstioGate, is_guarded, is_on_guarded_host
 from daypass.render.objects import GATE, GATE_KEYS, GATE_REVOKED, SERVICE_PORT, gate_host
 
@@ -54,19 +64,21 @@ def first_filters(settings: IstioGate) -> list[Json]:
             *begin,
             whose,
             decided,
+            *_refuse(settings, [DECISION]),
             *_review(settings, is_undecided()),
             *_save_reviewed(settings),
         ]
     # Each applies its default until istiod configures it.
-    no_keys, closed = authentication(settings, None), revocation(RevocationSnapshot(closed=True))
+    no_keys, closed = authentication(settings, None), RevocationSnapshot(closed=True)
     discovered = [
         discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
         decided,
-        _save_claims(),
+        claims_filter(f"{GATE}-claims"),
         *(
-            discovered_filter(name, _ISTIOD, RBAC, default_config=closed)
+            discovered_filter(name, _ISTIOD, RBAC, default_config=revocation(closed, name))
             for name in revoked_names()
         ),
+        *_refuse(settings, marks()),
     ]
     review = _review(settings, has_state(USER_STATE)) if settings.gate.is_reviewed else []
     return [*begin, *discovered, *review]
@@ -85,6 +97,18 @@ def last_filter(settings: IstioGate) -> Json:
 def revoked_names() -> list[str]:
     """Return the names of the parts of the revocation list, as filters and as objects."""
     return [f"{GATE_REVOKED}-{number}" for number in range(SHARDS)]
+
+
+def marks() -> list[str]:
+    """Return the marks by which a request passes or is refused."""
+    return [DECISION, *revoked_names()]
+
+
+def _refuse(settings: IstioGate, marks: list[str]) -> list[Json]:
+    """Read the bodies of what will be refused, then refuse it."""
+    passes = all_of(*(is_marked(name) for name in marks))
+    refuses = {"name": f"{GATE}-refusal", "typed_config": refusal(settings, marks)}
+    return [*draining_filters(is_not(passes)), refuses]
 
 
 def _forget(settings: IstioGate) -> Json:
@@ -124,12 +148,6 @@ def _save_reviewed(settings: IstioGate) -> list[Json]:
         {"name": f"{GATE}-reviewed", "typed_config": reviewed(settings)},
         only_where(is_undecided(), state),
     ]
-
-
-def _save_claims() -> Json:
-    """Copy the looked-up claims to where no later filter can change them."""
-    delegate = {**claims_filter(), "name": f"{GATE}-claims"}
-    return only_where(has_claim(["iss"]), delegate)
 
 
 def _mutation(name: str, mutations: list[Json]) -> Json:

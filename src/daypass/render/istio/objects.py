@@ -16,20 +16,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from daypass._core.reasons import Reason
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.filters import (
+    REVOKED_REASONS,
     RevocationSnapshot,
     authorizer_replies,
     revocation,
-    revocation_replies,
 )
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
+from daypass.render.envoy.matching import mark_text
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.replies import refusal_replies
+from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
 from daypass.render.fronts import destination_rule
 from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication
-from daypass.render.istio.filters import SHARDS, first_filters, last_filter, revoked_names
+from daypass.render.istio.filters import SHARDS, first_filters, last_filter, marks, revoked_names
 from daypass.render.istio.settings import IstioGate, policy_operations
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, Object, gate_host, new_object
 
@@ -118,7 +120,7 @@ def revoked_objects(config: Config, revoked: RevocationSnapshot) -> list[Object]
     """Return the objects of the revocation list, always the same number."""
     settings = IstioGate.of(config, issuer="")
     return [
-        _envoy_filter(settings, name, [_extension_config(name, revocation(part))])
+        _envoy_filter(settings, name, [_extension_config(name, revocation(part, name))])
         for name, part in zip(revoked_names(), _parts(revoked), strict=True)
     ]
 
@@ -158,7 +160,8 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
 def _filters(settings: IstioGate) -> Object:
     audience = settings.gate.audience
-    mappers = [*refusal_replies(REASONS, audience), *revocation_replies(audience)]
+    reasons = (*REASONS, *REVOKED_REASONS)
+    mappers = [refusal_reply(reason, audience, _is_refused(reason)) for reason in reasons]
     if settings.gate.is_reviewed:
         mark = VERIFIED if settings.gate.is_native else ASKED
         found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
@@ -169,6 +172,13 @@ def _filters(settings: IstioGate) -> Object:
         _merged_manager(local_reply_config={"mappers": mappers}),
     ]
     return _envoy_filter(settings, GATE, patches)
+
+
+def _is_refused(reason: Reason) -> str:
+    """Return a CEL condition; a body that was not read to its end changes the code of a refusal."""
+    policy = policy_of(reason)
+    marked = " || ".join(f"{mark_text(name)} == '{policy}'" for name in marks())
+    return f"{has_details(denial(policy))} || response.code == 413 && ({marked})"
 
 
 def _backstop(settings: IstioGate, facts: ClusterFacts) -> Object:

@@ -1,0 +1,88 @@
+"""The body of a request that will be refused is read and dropped, and the refusal follows.
+
+Envoy answers a refused request at once, and resets its stream while the client still sends its
+body. curl and others lose such an answer. So Lua empties each part of the body as it arrives, and
+the buffer filter after it waits for the end; then there is nothing left to reset.
+
+What is read of a body is limited in bytes and time, and the number of requests that are read at a
+time is, too. Beyond that Lua leaves the body to the buffer filter, which is full at once.
+"""
+
+from daypass.render.envoy.matching import all_of, has_header, is_not, only_where
+from daypass.render.envoy.protobuf_any import Json, extension, protobuf_any
+
+_LUA = "daypass.drain"
+_BUFFER = extension(
+    "daypass.drained", "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=1
+)
+METADATA, ARRIVED = "daypass", "arrived"
+"""Namespace and key of the metadata of a request whose body is longer than what is kept of it."""
+_MOST_BYTES = 64 * 1024 * 1024
+_TOO_LONG = "[7-9][0-9]{7}|[1-9][0-9]{8,}"
+"""A content-length of 70 MB or more: such a body is not read."""
+_MOST_AT_A_TIME = 500
+"""Of each thread. Those that a client broke off count until the five minutes are over."""
+_SECONDS = 60
+_SCRIPT = """\
+local reading, since = 0, 0
+function envoy_on_request(handle)
+  local started, arrived = handle:timestamp(), 0
+  if started > since + 300000 then reading, since = 0, started end
+  if reading >= %d then return end
+  reading = reading + 1
+  for chunk in handle:bodyChunks() do
+    arrived = arrived + chunk:length()
+    if arrived > %d or handle:timestamp() > started + %d then return end
+    if arrived > %d then
+      handle:streamInfo():dynamicMetadata():set("daypass", "arrived", "more")
+      chunk:setBytes("")
+    end
+  end
+  reading = math.max(reading - 1, 0)
+end
+"""
+_READ = all_of(
+    is_not(has_header("content-length", _TOO_LONG)),
+    # Such a client may wait for the answer before it ends its request.
+    is_not(has_header("content-type", "application/(grpc|connect).*")),
+    is_not(has_header("upgrade", ".+")),
+    is_not(has_header(":method", "CONNECT")),
+)
+
+
+def drain(where: Json, *, kept_bytes: int) -> Json:
+    """Return a filter that drops the body of requests, but for its first bytes."""
+    readable = is_not(has_header("content-length", _TOO_LONG))
+    return only_where(all_of(where, readable), _lua(default_source_code=_script(kept_bytes)))
+
+
+def draining_filters(where: Json) -> list[Json]:
+    """Return the filters for requests that will be refused."""
+    lua = _lua(default_source_code=_script(0))
+    return [only_where(all_of(where, _READ), each) for each in (lua, _BUFFER)]
+
+
+def draining_filters_by_route() -> list[Json]:
+    """Return the filters for requests whose route has `drained`; others have `not_drained`."""
+    lua = _lua(source_codes={"drain": _script(0)})
+    return [only_where(_READ, each) for each in (lua, _BUFFER)]
+
+
+def drained() -> Json:
+    """Return the `typed_per_filter_config` of a route that refuses."""
+    return {_LUA: protobuf_any("extensions.filters.http.lua.v3.LuaPerRoute", name="drain")}
+
+
+def not_drained() -> Json:
+    """Return the `typed_per_filter_config` of a route that forwards."""
+    message = "extensions.filters.http.buffer.v3.BufferPerRoute"
+    return {_BUFFER["name"]: protobuf_any(message, disabled=True)}
+
+
+def _lua(**fields: Json) -> Json:
+    return extension(_LUA, "extensions.filters.http.lua.v3.Lua", **fields)
+
+
+def _script(kept_bytes: int) -> Json:
+    script = _SCRIPT % (_MOST_AT_A_TIME, _MOST_BYTES, _SECONDS * 1000, kept_bytes)
+    return {"inline_string": script}
