@@ -51,6 +51,7 @@ from daypass.render.envoy.settings import (
 ALIVE, READY = "/alive", "/ready"
 _LIMITED = "x-daypass-limited"
 """Marks a request beyond the rates."""
+_IS_LIMITED = has_header(_LIMITED, ".+")
 _TOO_LARGE = "daypass-too-large"
 _LATE_PER_SECOND = 100
 """As many requests beyond the rates are read to their end, others are refused at once."""
@@ -153,8 +154,8 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
     filters = _rate_limits(settings.rate_limits) if settings.rate_limits else []
     limit = settings.exposure.body_limit_bytes
     # Most bodies have fewer digits in their length than the limit has.
-    fits = has_header("content-length", f"[0-9]{{1,{len(str(limit)) - 1}}}")
-    filters.append(drain(is_not(fits), kept_bytes=limit))
+    may_be_large = is_not(has_header("content-length", f"[0-9]{{1,{len(str(limit)) - 1}}}"))
+    filters.append(drain(may_be_large, kept_bytes=limit))
     filters.append(
         # The whole body arrives before the request is forwarded: a slow client costs the door a
         # few KiB and the API server nothing, and the forwarded request has a length, no chunks.
@@ -178,9 +179,12 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
 
 
 def _late_refusals() -> Json:
-    """Return the filter that refuses, once its body has arrived, what earlier filters marked."""
+    """Return the filter that refuses, once its body has arrived, what earlier filters marked.
+
+    The mark alone says that a body was too large: the rest of it looks like a whole one.
+    """
     refused = [
-        (has_header(_LIMITED, ".+"), action(_LIMITED, "DENY")),
+        (_IS_LIMITED, action(_LIMITED, "DENY")),
         (has_metadata(METADATA, [ARRIVED]), action(_TOO_LARGE, "DENY")),
     ]
     matcher = first_of(refused, action("daypass-fits", "ALLOW"))["matcher"]
@@ -194,7 +198,6 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
         "entries": [source],
         "token_bucket": _bucket(limits.per_source_per_second),
     }
-    limited = has_header(_LIMITED, ".+")
     return [
         _rate_limit(
             "source",
@@ -217,8 +220,8 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
             always_consume_default_token_bucket=False,
         ),
         # What one source has too many of takes nothing out of what all share.
-        only_where(is_not(limited), _rate_limit("all", _bucket(limits.requests_per_second))),
-        only_where(limited, _rate_limit("late", _bucket(_LATE_PER_SECOND), enforced=100)),
+        only_where(is_not(_IS_LIMITED), _rate_limit("all", _bucket(limits.requests_per_second))),
+        only_where(_IS_LIMITED, _rate_limit("late", _bucket(_LATE_PER_SECOND), enforced=100)),
     ]
 
 
