@@ -198,6 +198,5 @@ HOSTS = frozenset({
     "openid.net", "keepachangelog.com", "semver.org", "www.python-httpx.org",
     "docs.arrikto.com", "developer.hashicorp.com", "pinniped.dev", "goteleport.com",
     "docs.cloud.google.com", "requests.readthedocs.io", "docs.aiohttp.org", "grpc.io",
-    "cli.github.com",
 })  # fmt: skip
 """Where links of the documentation may lead."""
