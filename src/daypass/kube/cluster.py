@@ -41,8 +41,7 @@ QUIET_SECONDS = 30.0
 LIMIT_BYTES = 64 * 1024 * 1024
 """Of one answer, decoded: the metadata of 50,000 token Secrets."""
 LIMIT_VALUES = LIMIT_BYTES // 12
-"""Of one answer. A value takes up to 100 bytes of memory, however few it takes in JSON; in objects
-of Kubernetes, it takes 14 to 22."""
+"""Of one answer. In memory, a value takes up to 100 bytes; in Kubernetes's JSON, 14 or more."""
 LIMIT_LINE_BYTES = 16 * 1024 * 1024
 """Of one event of a watch: by default, etcd takes objects of 1.5 MiB."""
 LIMIT_SECONDS = 300.0
@@ -270,7 +269,6 @@ class Cluster:
 
         Pairs of ADDED, MODIFIED, DELETED or BOOKMARK and the object, until the API server ends
         the watch after `timeout_seconds`. Raises ApiError, with code 410 if `since` is too old.
-        The selectors are those of `list`.
         """
         what = f"watch {resource.plural}"
         params = {
@@ -297,9 +295,8 @@ class Cluster:
                     event = self._object(line, response.request)
                     kind, document = event.get("type"), event.get("object")
                     if not isinstance(kind, str) or not isinstance(document, dict):
-                        raise BrokenResponseError(
-                            f"{self.connection.server} sent something other than watch events"
-                        )
+                        fact = f"{self.connection.server} sent something other than watch events"
+                        raise BrokenResponseError(fact)
                     if kind == "ERROR":  # a Status
                         code = document.get("code")
                         raise explain(
@@ -438,16 +435,14 @@ class Cluster:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > LIMIT_BYTES:
-                what = f"a response of more than {LIMIT_BYTES >> 20} MiB"
-                raise _too_much(what, response.request)
+                raise _too_much(f"of more than {LIMIT_BYTES >> 20} MiB", response.request)
             if self.clock.monotonic() > ends:
-                what = f"a response for more than {LIMIT_SECONDS:.0f} s"
-                raise _too_much(what, response.request)
+                raise _too_much(f"for more than {LIMIT_SECONDS:.0f} s", response.request)
         return bytes(body)
 
     def _object(self, body: bytes, request: httpx2.Request) -> Object:
         if sum(map(body.count, (b"[", b"{", b","))) > LIMIT_VALUES:
-            raise _too_much(f"a response of more than {LIMIT_VALUES} values", request)
+            raise _too_much(f"of more than {LIMIT_VALUES} values", request)
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
@@ -468,7 +463,7 @@ class Cluster:
 
 
 def _too_much(what: str, request: httpx2.Request) -> BrokenResponseError:
-    fact = f"{request.url.host} sent {what}"
+    fact = f"{request.url.host} sent a response {what}"
     return BrokenResponseError(fact, "check that it is an API server")
 
 
