@@ -33,6 +33,7 @@ from daypass.render.envoy.protobuf_any import (
 )
 from daypass.render.envoy.replies import (
     code_filter,
+    denied_reply,
     plain_http_reply,
     status_replies,
 )
@@ -123,9 +124,12 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
 
 
 def _local_replies(settings: DoorSettings) -> Json:
+    every = refusals(settings.exposure)
     denied = {429: _LIMITED, 413: _TOO_LARGE}
-    first = () if settings.https_hosts is None else (plain_http_reply(OVER_PLAIN_HTTP),)
-    return status_replies(refusals(settings.exposure), first, denied)
+    first = [denied_reply(denied[each.code], each) for each in every if each.code in denied]
+    if settings.https_hosts is not None:
+        first.append(plain_http_reply(OVER_PLAIN_HTTP))
+    return status_replies(every, first)
 
 
 def _early_mutations(settings: DoorSettings) -> list[Json]:

@@ -41,6 +41,11 @@ function envoy_on_request(handle)
   reading = math.max(reading - 1, 0)
 end
 """
+DRAINED = {_LUA: protobuf_any("extensions.filters.http.lua.v3.LuaPerRoute", name="drain")}
+NOT_DRAINED = {
+    _BUFFER["name"]: protobuf_any("extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True)
+}
+"""`typed_per_filter_config` of a route that refuses, and of one that forwards."""
 _READ = all_of(
     is_not(has_header("content-length", _TOO_LONG)),
     # Such a client may wait for the answer before it ends its request.
@@ -63,20 +68,8 @@ def draining_filters(where: Json) -> list[Json]:
 
 
 def draining_filters_by_route() -> list[Json]:
-    """Return the filters for requests whose route has `drained`; others have `not_drained`."""
-    lua = _lua(source_codes={"drain": _script(0)})
-    return [only_where(_READ, each) for each in (lua, _BUFFER)]
-
-
-def drained() -> Json:
-    """Return the `typed_per_filter_config` of a route that refuses."""
-    return {_LUA: protobuf_any("extensions.filters.http.lua.v3.LuaPerRoute", name="drain")}
-
-
-def not_drained() -> Json:
-    """Return the `typed_per_filter_config` of a route that forwards."""
-    message = "extensions.filters.http.buffer.v3.BufferPerRoute"
-    return {_BUFFER["name"]: protobuf_any(message, disabled=True)}
+    """Return the filters for requests whose route is `DRAINED`; the others are `NOT_DRAINED`."""
+    return [only_where(_READ, each) for each in (_lua(source_codes={"drain": _script(0)}), _BUFFER)]
 
 
 def _lua(**fields: Json) -> Json:
@@ -84,5 +77,5 @@ def _lua(**fields: Json) -> Json:
 
 
 def _script(kept_bytes: int) -> Json:
-    script = _SCRIPT % (_MOST_AT_A_TIME, _MOST_BYTES, _SECONDS * 1000, kept_bytes)
-    return {"inline_string": script}
+    limits = (_MOST_AT_A_TIME, _MOST_BYTES, _SECONDS * 1000, kept_bytes)
+    return {"inline_string": _SCRIPT % limits}

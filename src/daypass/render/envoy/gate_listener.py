@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from daypass._core.net import bracketed
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT
-from daypass.render.envoy.draining import drained, draining_filters_by_route, not_drained
+from daypass.render.envoy.draining import DRAINED, NOT_DRAINED, draining_filters_by_route
 from daypass.render.envoy.filters import (
     IDENTIFIED,
     REVOKED,
@@ -148,12 +148,8 @@ def authentication(settings: GateSettings, keys: str) -> Json:
     )
     # Verified only to recognize it: a route refuses it.
     long = jwt_provider(LONG_LIVED_ISSUER, keys, _LONG, forward=True, failed=_FAILED_LONG)
-    any_of_them = [
-        {"provider_name": "short"},
-        {"provider_name": "long"},
-        {"allow_missing_or_failed": {}},
-    ]
-    requires = {"requires_any": {"requirements": any_of_them}}
+    either = [{"provider_name": "short"}, {"provider_name": "long"}]
+    requires = {"requires_any": {"requirements": [*either, {"allow_missing_or_failed": {}}]}}
     return protobuf_any(
         JWT_AUTHENTICATION,
         providers={"short": short, "long": long},
@@ -184,10 +180,7 @@ def gate_routes(settings: GateSettings) -> Json:
 def _routes(settings: GateSettings) -> list[Json]:
     if not settings.gate.is_native:
         return [_pass_reviewed(settings)]
-    refused = [
-        *_refusals(settings),
-        _refuse(Reason.SUBJECT),
-    ]
+    refused = [*_refusals(settings), _refuse(Reason.SUBJECT)]
     first, passing = _without_token(), _pass(settings)
     if settings.gate.is_reviewed:
         passing["typed_per_filter_config"] |= with_authorizer(settings.gate.headers.user)
@@ -311,7 +304,7 @@ def _pass(settings: GateSettings) -> Json:
             "dynamic_metadata": [*claims, mark(REVOKED)],
         },
         "route": {"cluster": PROTECTED, "timeout": "0s"},
-        "typed_per_filter_config": not_drained(),
+        "typed_per_filter_config": dict(NOT_DRAINED),
         "request_headers_to_remove": removed,
         "request_headers_to_add": [
             set_header(settings.gate.headers.user, USER),
@@ -337,7 +330,7 @@ def _refuse(reason: Reason, **match: object) -> Json:
         "name": f"refuse-{reason}",
         "match": {"prefix": "/", **match},
         "direct_response": {"status": CODES.get(reason, 401)},
-        "typed_per_filter_config": drained(),
+        "typed_per_filter_config": dict(DRAINED),
     }
 
 

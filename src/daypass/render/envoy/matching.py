@@ -128,11 +128,6 @@ def is_marked(name: str, policy: str = "") -> Json:
     return has_metadata(_RBAC_FILTER, [key["key"] for key in matcher["path"]], matcher["value"])
 
 
-def mark_text(name: str) -> str:
-    """Return a mark's policy as a CEL expression."""
-    return f"metadata.filter_metadata['{_RBAC_FILTER}']['{name}_shadow_effective_policy_id']"
-
-
 def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json) -> Json:
     """Return a matcher for the first case that applies; `cases`: predicates and their results."""
     matchers = [{"predicate": predicate, "on_match": then} for predicate, then in cases]

@@ -6,8 +6,7 @@ and sets code, headers and body. Nothing from the request gets into a body. The 
 authorizer or a route has set.
 """
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 from daypass._core.hints import command
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
@@ -47,30 +46,28 @@ _OVER_PLAIN_HTTP = (
 )
 
 
-def status_replies(
-    refusals: Iterable[Refusal],
-    first: Iterable[Json] = (),
-    denied: Mapping[int, str] = MappingProxyType({}),
-) -> Json:
+def status_replies(refusals: Iterable[Refusal], first: Iterable[Json] = ()) -> Json:
     """Return a LocalReplyConfig with a Status for the code of each refusal.
 
     It covers direct responses of routes and refusals of filters and of the codec. Other codes keep
-    their number and get a general message. `first`: mappers that take precedence. `denied`: the
-    RBAC policies that stand for some of the codes.
+    their number and get a general message. `first`: mappers that take precedence.
     """
-    every = {each.code: each for each in refusals}
     return {
         "mappers": [
             *first,
-            *(details_reply(denial(denied[code]), *_reply_of(every[code])) for code in denied),
-            *(reply(*_reply_of(each)) for each in every.values()),
+            *(reply(*_shown(each)) for each in refusals),
             other_reply(),
         ],
         "body_format": status_format("%RESPONSE_CODE%", "", "the request is refused"),
     }
 
 
-def _reply_of(each: Refusal) -> tuple[int, str, str, str]:
+def denied_reply(policy: str, each: Refusal) -> Json:
+    """Return a mapper that gives RBAC's denial by a policy the Status of a refusal."""
+    return details_reply(denial(policy), *_shown(each))
+
+
+def _shown(each: Refusal) -> tuple[int, str, str, str]:
     return each.code, each.reason, literal(each.message), _DOOR_REASONS[each.code]
 
 

@@ -26,7 +26,6 @@ from daypass.render.envoy.filters import (
     revocation,
 )
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
-from daypass.render.envoy.matching import mark_text
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
 from daypass.render.fronts import destination_rule
@@ -177,7 +176,9 @@ def _filters(settings: IstioGate) -> Object:
 def _is_refused(reason: Reason) -> str:
     """Return a CEL condition; a body that was not read to its end changes the code of a refusal."""
     policy = policy_of(reason)
-    marked = " || ".join(f"{mark_text(name)} == '{policy}'" for name in marks())
+    found = "metadata.filter_metadata['envoy.filters.http.rbac']"
+    of_it = (f"{found}['{name}_shadow_effective_policy_id'] == '{policy}'" for name in marks())
+    marked = " || ".join(of_it)
     return f"{has_details(denial(policy))} || response.code == 413 && ({marked})"
 
 
