@@ -66,7 +66,7 @@ def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> Non
 
 def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioGate) -> None:
     names = gate.filters()
-    revoked = [f"{GATE_REVOKED}-{number}" for number in range(4)]
+    revoked = [f"{GATE_REVOKED}-{number}-mark" for number in range(4)]
     first = [f"{GATE}-forget", GATE_KEYS, f"{GATE}-decision", f"{GATE}-claims", *revoked]
     assert names[: len(first)] == first
     assert names[-2:] == [f"{GATE}-identity", "envoy.filters.http.router"]
@@ -403,7 +403,7 @@ def test_what_is_published_stays_in_force_when_its_object_is_deleted(
 
 
 def test_a_list_that_is_none_leaves_the_old_one_in_force(gate: IstioGate, revoked: str) -> None:
-    rejected = "daypass-gate-revoked-0.update_rejected$"
+    rejected = "daypass-gate-revoked-0-mark.update_rejected$"
     before = sum(gate.gateway.stats(rejected).values())
     (first, *_) = revoked_objects(gate.config, RevocationSnapshot())
     for patch in first["spec"]["configPatches"]:

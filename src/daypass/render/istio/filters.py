@@ -76,7 +76,7 @@ def first_filters(settings: IstioGate) -> list[Json]:
         claims_filter(f"{GATE}-claims"),
         *(
             discovered_filter(name, _ISTIOD, RBAC, default_config=revocation(closed, name))
-            for name in revoked_names()
+            for name in revoked_filters()
         ),
         *_refuse(settings, marks()),
     ]
@@ -95,13 +95,22 @@ def last_filter(settings: IstioGate) -> Json:
 
 
 def revoked_names() -> list[str]:
-    """Return the names of the parts of the revocation list, as filters and as objects."""
+    """Return the names of the objects with the parts of the revocation list."""
     return [f"{GATE_REVOKED}-{number}" for number in range(SHARDS)]
+
+
+def revoked_filters() -> list[str]:
+    """Return the names of the filters, and of their marks.
+
+    A chain of filters that does not refuse by marks must not take such a list for its own: it
+    would let everything pass. It keeps its last one, until that is out of date.
+    """
+    return [f"{name}-mark" for name in revoked_names()]
 
 
 def marks() -> list[str]:
     """Return the marks by which a request passes or is refused."""
-    return [DECISION, *revoked_names()]
+    return [DECISION, *revoked_filters()]
 
 
 def _refuse(settings: IstioGate, marks: list[str]) -> list[Json]:

@@ -30,7 +30,14 @@ from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
 from daypass.render.fronts import destination_rule
 from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication
-from daypass.render.istio.filters import SHARDS, first_filters, last_filter, marks, revoked_names
+from daypass.render.istio.filters import (
+    SHARDS,
+    first_filters,
+    last_filter,
+    marks,
+    revoked_filters,
+    revoked_names,
+)
 from daypass.render.istio.settings import IstioGate, policy_operations
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, Object, gate_host, new_object
 
@@ -119,8 +126,10 @@ def revoked_objects(config: Config, revoked: RevocationSnapshot) -> list[Object]
     """Return the objects of the revocation list, always the same number."""
     settings = IstioGate.of(config, issuer="")
     return [
-        _envoy_filter(settings, name, [_extension_config(name, revocation(part, name))])
-        for name, part in zip(revoked_names(), _parts(revoked), strict=True)
+        _envoy_filter(settings, name, [_extension_config(read_by, revocation(part, read_by))])
+        for name, read_by, part in zip(
+            revoked_names(), revoked_filters(), _parts(revoked), strict=True
+        )
     ]
 
 
