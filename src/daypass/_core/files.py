@@ -95,6 +95,8 @@ def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> byt
 
 
 def _verify_regular(status: os.stat_result, path: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise UnsafeFileError(f"{path} is a directory", "name the file in it")
     if not stat.S_ISREG(status.st_mode):
         raise UnsafeFileError(f"{path} is not a regular file", "name a file")
 

@@ -40,6 +40,7 @@ _ACCOUNT_HINT = "namespace and serviceAccount together name the account that a f
 _MISSING = {
     "door": "it is the URL of the door, such as https://kubeflow.example.com/kubernetes",
     "token": "it is the long-lived token; DAYPASS_TOKEN_FILE takes the path of a file instead",
+    "audience": "it is the gate's; each token can name its own instead, with audience=AUDIENCE",
     "namespace": _ACCOUNT_HINT,
     "serviceAccount": _ACCOUNT_HINT,
 }
@@ -377,15 +378,13 @@ class ReloadingConfig:
 def _fields(document: bytes, origin: str) -> dict[str, Any]:
     import json
 
+    value, place = None, ""
     try:
         value = json.loads(document, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         place = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        value, problem = None, f"is not valid JSON{place}"
-    else:
-        problem = "is not a JSON object"
-    hint = "was the whole file copied?"
     if not isinstance(value, dict):
+        problem, hint = f"is not valid JSON{place}", "was the whole file copied?"
         if other := _other_file(document):
             problem, hint = other, "`daypass identity create` writes a credentials file"
         raise CredentialsError(f"{origin} {problem}", hint, reason="not-a-credentials-file")
@@ -394,6 +393,8 @@ def _fields(document: bytes, origin: str) -> dict[str, Any]:
         hint = "it is another kind of file, or was written by a newer daypass"
         if value.get("kind") == "Secret":
             hint = "it is a Secret: the token is in its data, in base64"
+        elif value.get("kind") == "Config":
+            hint = "it is a kubeconfig: `daypass identity create` writes a credentials file"
         raise CredentialsError(
             f'{origin} does not contain "type": "daypass" and "version": 1',
             hint,
@@ -411,7 +412,8 @@ def _other_file(document: bytes) -> str:
         return "is empty"
     kinds = [kind for mark, kind in _OTHER_FILES.items() if mark in document]
     is_json = document.lstrip().startswith(b"{")
-    return f"is not a credentials file: it holds {kinds[0]}" if kinds and not is_json else ""
+    holds = f": it holds {kinds[0]}" if kinds else ""
+    return "" if is_json else f"is not a credentials file{holds}"
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -434,8 +436,13 @@ def _unknown_key(key: str, origin: str) -> CredentialsError:
 def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
     value = fields.get(name)
     if name not in fields:
-        fact = f"DAYPASS_{name.upper()} is not set" if origin is None else f"{origin} has no {name}"
-        raise CredentialsError(fact, _MISSING[name], reason="missing-field")
+        fact, hint = f"{origin} has no {name}", _MISSING[name]
+        if origin is None:  # all at once
+            missing = [variable for variable, key in _FIELDS.items() if key not in fields]
+            fact = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
+            if len(missing) > 1:
+                hint = "\n".join(f"{each}: {_MISSING[_FIELDS[each]]}" for each in missing)
+        raise CredentialsError(fact, hint, reason="missing-field")
     if not isinstance(value, str):
         raise CredentialsError(
             f"{name} in {origin} is not a string", "put it in quotes", reason="invalid-field"

@@ -124,7 +124,8 @@ def _read(name: str, problems: Problems) -> bytes:
         problems.stop(
             (0, 0),
             "no such file",
-            f"`{command('init')}` writes one; the smallest, for `{command('up')}`: "
+            f"name it with --config FILE; `{command('init')}` writes one; "
+            f"the smallest, for `{command('up')}`: "
             "{version: 1, domains: {here: {host: localhost, front: envoy}}}",
         )
     except UnsafeFileError as error:

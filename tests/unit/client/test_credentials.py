@@ -127,7 +127,8 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], str, str]] = {
     "nothing": ({}, "DAYPASS_CREDENTIALS", ""),
     "empty": ({"DAYPASS_CREDENTIALS": ""}, "DAYPASS_CREDENTIALS", ""),
     "no door": ({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR", ""),
-    "no token": (WITH_DOOR, "DAYPASS_TOKEN", ""),
+    "no token": ({**WITH_DOOR, "DAYPASS_AUDIENCE": "a"}, "DAYPASS_TOKEN is", "DAYPASS_TOKEN_FILE"),
+    "a door alone": (WITH_DOOR, "DAYPASS_TOKEN and DAYPASS_AUDIENCE", "audience=AUDIENCE"),
     "no token file": ({**WITH_DOOR, "DAYPASS_TOKEN_FILE": "/nowhere/x"}, "DAYPASS_TOKEN_FILE", ""),
     "no authority file": (
         {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
@@ -260,7 +261,8 @@ def test_a_link_out_of_its_folder_a_folder_a_pipe_and_a_missing_file_are_refused
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "link").symlink_to(write())
     refusal_of(str(tmp_path / "folder" / "link"), match="link")
-    refusal_of(str(tmp_path), match=str(tmp_path))
+    folder = refusal_of(str(tmp_path), match=f"{tmp_path} is a directory")
+    assert "the file in it" in folder.hint
     refusal_of(str(tmp_path / "pipe"), match="/pipe")
     refusal_of(str(tmp_path / "none"), match="/none.*No such file")
 
@@ -312,10 +314,10 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
         pytest.param(
             b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2", "", id="a part"
         ),
-        pytest.param(b"\xff\xfe", "JSON", "", id="not UTF-8"),
-        pytest.param(b"[]", "JSON object", "", id="a list"),
+        pytest.param(b"\xff\xfe", "not a credentials file", "", id="not UTF-8"),
+        pytest.param(b"[]", "not a credentials file", "", id="a list"),
         pytest.param(b"{}{}", "JSON: line 1", "", id="two"),
-        pytest.param(b"[" * 60_000, "JSON", "", id="nested"),
+        pytest.param(b"{\"a\":" * 9_000, "JSON", "", id="nested"),
         pytest.param(b'{"type": "daypass", "type": "daypass"}', "JSON", "", id="key twice"),
         pytest.param(b"{}", SAYS, "", id="empty object"),
         pytest.param(b'{"type": "service_account", "version": 1}', SAYS, "", id="type"),
@@ -336,6 +338,8 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
         pytest.param(
             b"apiVersion: v1\nkind: Config\n", "kubeconfig", "identity create", id="kubeconfig"
         ),
+        pytest.param(b'{"kind":"Config", "users": []}', SAYS, "kubeconfig", id="JSON kubeconfig"),
+        pytest.param(b"the token: see wiki", "not a credentials file", "create", id="text"),
         pytest.param(b'{"kind": "Secret", "data": {}}', SAYS, "base64", id="Secret"),
         pytest.param(ANY_AUTHORITY.encode(), "DAYPASS_CA_FILE", "identity create", id="authority"),
         *(
