@@ -68,19 +68,30 @@ def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
     return block
 
 
+ASK = """
+import daypass, os, urllib.request
+
+headers = daypass.Credentials.load().headers()
+request = urllib.request.Request(os.environ["GATE"] + "/hello", headers=headers)
+print(urllib.request.urlopen(request).read().decode())
+"""
+
+
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
     with running_up(tmp_path, fixed_config()) as up:
         yield up
 
 
-def test_another_terminal_needs_one_line_and_no_certificate_authority(tmp_path: Path) -> None:
+def test_another_terminal_needs_two_lines_and_no_certificate_authority(tmp_path: Path) -> None:
     state = tmp_path / "somewhere else"
     with running_up(tmp_path, fixed_config(), arguments=["--state", str(state)]) as up:
         up.wait_for_words("for another terminal:")
-        (line,) = (each for each in up.words.splitlines() if "export " in each)
-        script = f"""{line}
+        lines = "\n".join(each for each in up.words.splitlines() if "export " in each)
+        script = f"""{lines}
             daypass identity create bot
+            export DAYPASS_CREDENTIALS=bot.json SSL_CERT_FILE="$AUTHORITY"
+            {sys.executable} -c {shlex.quote(ASK)}
             daypass verify --credentials bot.json
             daypass verify --certificate-authority {shlex.quote(str(state / "authority.crt"))}
         """
@@ -88,6 +99,7 @@ def test_another_terminal_needs_one_line_and_no_certificate_authority(tmp_path: 
             ["sh", "-e"], input=script, cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+        assert "kubeflow-userid" in done.stdout
         bot = json.loads((tmp_path / "bot.json").read_text())
         assert bot["certificateAuthority"] == (state / "authority.crt").read_text()
 
@@ -122,13 +134,19 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
         token = json.loads(minted.stdout)["status"]["token"]
         assert at_the_gate(up, Secret(token)).code == 200
 
-    summary, _ = daypass(up, "identity", "rotate", "bot", "-n", "default", "--output", "json")
+    summary, rotating = daypass(
+        up, "identity", "rotate", "bot", "-n", "default", "--output", "json"
+    )
     rotated = json.loads((tmp_path / "bot.json").read_text())["token"]
     assert rotated != document["token"]
     assert len(json.loads(summary)["retired"]) == 1
     assert daypass(up, "token", credentials=bot)[0] != token
 
-    gone, _ = daypass(up, "identity", "delete", "bot", "-n", "default", "--yes")
+    _, revoking = daypass(up, "identity", "revoke", "bot", "-n", "default", "--yes")
+    gone, deleting = daypass(up, "identity", "delete", "bot", "-n", "default", "--yes")
+    server = json.loads(Path(str(up.ready["kubeconfig"])).read_text())["clusters"][0]["cluster"]
+    for said in (words, rotating, revoking, deleting):
+        assert f"default/bot {'is ready ' if said is words else ''}at {server['server']}" in said
     assert gone.splitlines()[-1] == "deleted serviceaccounts/bot in default"
     assert "see all: daypass identity list -A" in daypass(up, "identity", "list")[1]
     _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)

@@ -229,6 +229,8 @@ def _report(
         create = command("identity", "create", "bot", *options.config_option(args))
         for_admin = f"export {path_with_daypass()} KUBECONFIG={quote(str(kubeconfig.absolute()))}"
         log("API server  enforces no policy; a cluster does")
-        log("for another terminal:", f"{for_admin}\n{create}")
+        trusted = quote(str(authority.absolute()))
+        for_client = f"export GATE={gates[0]} AUTHORITY={trusted}\n" if gates else ""
+        log("for another terminal:", f"{for_admin}\n{for_client}{create}")
     log("Ctrl-C stops it")
     _is_started.set()

@@ -35,7 +35,7 @@ $ daypass up --state state
 ...
 daypass: Ctrl-C stops it
 $ KUBECONFIG=state/admin.kubeconfig daypass identity create bot
-daypass: identity default/bot is ready, with a new Secret: bot-daypass-{SECRET}
+daypass: identity default/bot is ready at ..., with a new Secret: bot-daypass-{SECRET}
 ...
 $ grep -c bot-daypass-{SECRET} state/api-server.json > /dev/null
 $ pwd

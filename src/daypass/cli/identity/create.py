@@ -74,14 +74,14 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         spec = _spec(args, name, door, account, cluster, seconds)
         options.create_namespace(args, cluster, name.namespace)
         created = create(cluster, account, spec, warn=warn, wait_seconds=options.wait_seconds(args))
-        embedded = cluster.is_embedded()
+        embedded, server = cluster.is_embedded(), cluster.connection.server
     content = spec.credentials.file_content(created.token)
     if path == "-":
         write(content.decode())
     else:
         write_file(path, content)
         warn_of_git(path)
-    _report(created, spec, path, embedded=embedded, show_exchange=args.show_exchange)
+    _report(created, spec, path, server, embedded=embedded, show_exchange=args.show_exchange)
     return 0
 
 
@@ -184,8 +184,9 @@ def _existing(
 
 
 def _report(
-    created: CreatedIdentity, spec: IdentitySpec, path: str, *, embedded: bool, show_exchange: bool
-) -> None:
+    created: CreatedIdentity, spec: IdentitySpec, path: str, server: str,
+    *, embedded: bool, show_exchange: bool,
+) -> None:  # fmt: skip
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
@@ -195,7 +196,7 @@ def _report(
         f"for its owner: export DAYPASS_CREDENTIALS={shlex.quote(file)}, then `{command('token')}`"
     )
     log(
-        f"identity {created.name} is ready, with {origin}: {created.secret_name}",
+        f"identity {created.name} is ready at {server}, with {origin}: {created.secret_name}",
         use
         if path == "-"
         else f"its credentials are in {path}: hand them over, then delete it\n{use}",

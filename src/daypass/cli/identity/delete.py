@@ -25,7 +25,8 @@ def run(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 
-        confirm(args, f"delete identity {name}, its tokens and its grants in every namespace?")
+        there = f"{name} at {cluster.connection.server}"
+        confirm(args, f"delete identity {there}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
             deleted = delete(cluster, name, warn=warn, show=status.show)
         is_published = publish_deleted(
@@ -38,7 +39,7 @@ def run(args: Namespace) -> int:
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
         "deleted": list(deleted.deleted), "left": list(deleted.left),
     }, "".join(f"{done} {each}\n" for each in deleted.deleted))  # fmt: skip
-    log(f"{done} identity {name}: {len(deleted.deleted)} objects")
+    log(f"{done} identity {there}: {len(deleted.deleted)} objects")
     for each in deleted.left:
         log(f"{each} stays: daypass did not create it")
     return 0 if is_published else 3

@@ -29,7 +29,8 @@ def run(args: Namespace) -> int:
 
         has_tokens = any(secret.is_ours for secret in token_secrets(cluster, name))
         get_identity(cluster, name, has_tokens=has_tokens)
-        confirm(args, f"revoke all long-lived tokens of identity {name} now?", ends_access=True)
+        there = f"{name} at {cluster.connection.server}"
+        confirm(args, f"revoke all long-lived tokens of identity {there} now?", ends_access=True)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
@@ -40,7 +41,7 @@ def run(args: Namespace) -> int:
     if revoked.deleted:
         done = did(args.dry_run, "revoke", "revoked")
         log(
-            f"{done} identity {name}: {', '.join(revoked.deleted)}",
+            f"{done} identity {there}: {', '.join(revoked.deleted)}",
             ""
             if args.dry_run
             else "its tokens stop working: at a gate of daypass within 1 s,\n"

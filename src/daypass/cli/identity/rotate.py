@@ -111,7 +111,8 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     )
     is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in rotated.uids])
     done = did(args.dry_run, "rotate", "rotated")
-    log(f"{done} identity {name}: Secret {rotated.secret_name}", _ends(args, rotated))
+    there = f"{name} at {cluster.connection.server}"
+    log(f"{done} identity {there}: Secret {rotated.secret_name}", _ends(args, rotated))
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
         written = did(args.dry_run, "write", "wrote")
@@ -143,7 +144,8 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     lines = [f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes]
     write_result(args, [_summary(args, outcome) for outcome in outcomes], "".join(lines))
     done = did(args.dry_run, "rotate", "rotated")
-    log(f"{done} {len(outcomes) - len(failed)} of {len(outcomes)} identities")
+    counted = f"{len(outcomes) - len(failed)} of {len(outcomes)} identities"
+    log(f"{done} {counted} at {cluster.connection.server}")
     for outcome in failed:
         if outcome.error is not None:
             log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
