@@ -7,17 +7,17 @@ authority, if the machine does not trust it already.
 import asyncio
 import sys
 
-import aiohttp
-
 import daypass
 import daypass.integrations.aiohttp
+import aiohttp
 
 
 async def main(url: str) -> None:
     auth = daypass.integrations.aiohttp.Auth(daypass.Credentials.load(), url)
     async with aiohttp.ClientSession(middlewares=(auth,)) as session:
-        answer = await session.get(url, raise_for_status=True)
-        print(await answer.text())
+        answer = await session.get(url)
+        print(await answer.text())  # of a refusal, too: it says why
+        answer.raise_for_status()
 
 
 asyncio.run(main(sys.argv[1]))

@@ -16,13 +16,14 @@ async def ask(
     session: aiohttp.ClientSession, credentials: daypass.Credentials, url: str
 ) -> aiohttp.ClientResponse:
     headers = await credentials.headers_async()
-    return await session.get(url, headers=headers, raise_for_status=True)
+    return await session.get(url, headers=headers)
 
 
 async def main(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         answer = await ask(session, daypass.Credentials.load(), url)
-        print(await answer.text())
+        print(await answer.text())  # of a refusal, too: it says why
+        answer.raise_for_status()
 
 
 asyncio.run(main(sys.argv[1]))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 
-import grpc
-
 import daypass
 import daypass.integrations.grpc
+import grpc
 
 target = sys.argv[1]
 

@@ -6,13 +6,14 @@ authority, if the machine does not trust it already.
 
 import sys
 
-import httpx
-
 import daypass
 import daypass.integrations.httpx
+import httpx
 
 url = sys.argv[1]
 
 credentials = daypass.Credentials.load()
 with httpx.Client(auth=daypass.integrations.httpx.Auth(credentials)) as client:
-    print(client.get(url).raise_for_status().text)
+    answer = client.get(url)
+    print(answer.text)  # of a refusal, too: it says why
+    answer.raise_for_status()

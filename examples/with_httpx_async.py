@@ -7,17 +7,17 @@ authority, if the machine does not trust it already.
 import asyncio
 import sys
 
-import httpx
-
 import daypass
 import daypass.integrations.httpx
+import httpx
 
 
 async def main(url: str) -> None:
     credentials = daypass.Credentials.load()
     async with httpx.AsyncClient(auth=daypass.integrations.httpx.Auth(credentials)) as client:
         answers = await asyncio.gather(*(client.get(url) for _ in range(3)))
-    print(answers[0].raise_for_status().text)
+    print(answers[0].text)  # of a refusal, too: it says why
+    answers[0].raise_for_status()
 
 
 asyncio.run(main(sys.argv[1]))

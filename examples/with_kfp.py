@@ -8,11 +8,10 @@ import os
 import sys
 import tempfile
 
-import kfp
-from kfp import compiler, dsl
-
 import daypass
 import daypass.integrations.kfp
+import kfp
+from kfp import compiler, dsl
 
 
 @dsl.container_component

@@ -7,10 +7,9 @@ policy must allow tokens for it: its audience is its issuer, such as https://kub
 import os
 import sys
 
-from kubernetes import client
-
 import daypass
 import daypass.integrations.kubernetes
+from kubernetes import client
 
 host, authority, namespace = sys.argv[1:]
 audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")

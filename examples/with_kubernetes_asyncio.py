@@ -8,10 +8,9 @@ import asyncio
 import os
 import sys
 
-from kubernetes_asyncio import client
-
 import daypass
 import daypass.integrations.kubernetes_asyncio
+from kubernetes_asyncio import client
 
 audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")
 

@@ -7,12 +7,11 @@ policy must allow tokens for it: its audience is its issuer, such as https://kub
 import os
 import sys
 
+import daypass
+import daypass.integrations.lightkube
 from lightkube import Client, KubeConfig
 from lightkube.config.models import Cluster, User
 from lightkube.resources.core_v1 import ConfigMap
-
-import daypass
-import daypass.integrations.lightkube
 
 host, authority, namespace = sys.argv[1:]
 audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")

@@ -6,15 +6,14 @@ authority, if it is not a public one.
 
 import sys
 
-import requests
-
 import daypass
 import daypass.integrations.requests
+import requests
 
 url = sys.argv[1]
 
 with requests.Session() as session:
     session.auth = daypass.integrations.requests.Auth(daypass.Credentials.load())
     answer = session.get(url, timeout=30)
+    print(answer.text)  # of a refusal, too: it says why
     answer.raise_for_status()
-    print(answer.text)

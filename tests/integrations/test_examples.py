@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -45,5 +47,13 @@ def test_an_example_fails_where_the_gate_refuses(
 ) -> None:
     document = json.loads(daypass_identity.credentials_file.read_text())
     daypass_identity.credentials_file.write_text(json.dumps({**document, "audience": "elsewhere"}))
-    with pytest.raises(AssertionError, match="403"):
+    with pytest.raises(AssertionError, match='"code":403,"kind":"Status"'):
         run_example(name, f"{daypass_stack.gate}/hello", environment=environment)
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
+def test_an_example_imports_the_adapter_before_its_library(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    for adapter in (line for line in lines if line.startswith("import daypass.integrations.")):
+        library = re.compile(rf"(import|from) {adapter.rpartition('.')[2]}\b")
+        assert not any(library.match(line) for line in lines[: lines.index(adapter)])
