@@ -168,7 +168,7 @@ def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(desk
     assert accepts(desk.cluster, child, GATE)
     (secret,), holder = own_secrets(desk.cluster, desk.bot), cluster_as(desk.plane, long_lived)
     _, words = desk.identity("revoke")
-    message = message_with(words, f"{desk.bot.key}: ")
+    message = message_with(words, f"{desk.bot.key} at https:")
     check(message, secret.name, reason="revoked")
     # At once, although the API server caches the long-lived token: there is no Secret to bind to.
     assert not isinstance(exchange(holder, desk.bot, bound_to=secret.name), Secret)
