@@ -83,6 +83,14 @@ def test_the_gates_refusal_follows_the_body(gate: RunningGate, case: str, size: 
             )  # fmt: skip
 
 
+def test_a_request_for_another_host_is_read_to_its_end_too(gate: RunningGate) -> None:
+    with at(gate) as client:
+        block = [(name, "elsewhere.example" if name == ":authority" else value)
+                 for name, value in fields()]  # fmt: skip
+        reply = sent_in_two(client, block, bytes(MIB))
+        assert (reply.code, reply.headers[REASON_HEADER]) == (404, Reason.NOT_GUARDED)
+
+
 def test_a_request_without_a_token_is_read_to_its_end_too(gate: RunningGate) -> None:
     with at(gate) as client:
         reply = sent_in_two(client, [*fields()[:4], ("content-length", "9")], bytes(9))
@@ -210,6 +218,23 @@ def test_a_bounded_number_is_read_at_a_time(
         client.send_more(held[0], b"x", end=True)
         assert client.wait(held[0]).code == 403
         assert client.settled(client.send(block, b"xx", end=False)) == Reply()
+
+
+def test_those_that_a_client_breaks_off_count_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "_MOST_AT_A_TIME", 2)
+    block = fields(aud=["elsewhere"])
+    with bounded_gate(tmp_path) as gate, at(gate) as client:
+        for _ in range(2):
+            with at(gate) as other:
+                assert other.settled(other.send(block, b"xx", end=False)) == Reply()
+
+        def is_read() -> bool:
+            stream = client.send(block, b"xx", end=False)
+            return client.settled(stream) == Reply()
+
+        eventually("the next is read", is_read)
 
 
 def test_what_is_refused_occupies_no_memory(gate: RunningGate) -> None:

@@ -21,31 +21,41 @@ _MOST_BYTES = 64 * 1024 * 1024
 _TOO_LONG = "[7-9][0-9]{7}|[1-9][0-9]{8,}"
 """A content-length of 70 MB or more: such a body is not read."""
 _MOST_AT_A_TIME = 500
-"""Of each thread. Those that a client broke off count until the five minutes are over."""
+"""Of each thread."""
 _SECONDS = 60
 _SCRIPT = """\
-local reading, since = 0, 0
+local reading, collected = 0, 0
+local function ended() reading = reading - 1 end
 function envoy_on_request(handle)
   local started, arrived = handle:timestamp(), 0
-  if started > since + 300000 then reading, since = 0, started end
+  if reading >= %d and started > collected + 1000 then
+    collected = started
+    collectgarbage()
+  end
   if reading >= %d then return end
   reading = reading + 1
+  -- A client may break off: then this function never ends, but is collected.
+  local counted = newproxy(true)
+  getmetatable(counted).__gc = ended
   for chunk in handle:bodyChunks() do
     arrived = arrived + chunk:length()
-    if arrived > %d or handle:timestamp() > started + %d then return end
+    if arrived > %d or handle:timestamp() > started + %d then break end
     if arrived > %d then
       handle:streamInfo():dynamicMetadata():set("daypass", "arrived", "more")
       chunk:setBytes("")
     end
   end
-  reading = math.max(reading - 1, 0)
+  getmetatable(counted).__gc = nil
+  ended()
 end
 """
-DRAINED = {_LUA: protobuf_any("extensions.filters.http.lua.v3.LuaPerRoute", name="drain")}
 NOT_DRAINED = {
-    _BUFFER["name"]: protobuf_any("extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True)
+    _LUA: protobuf_any("extensions.filters.http.lua.v3.LuaPerRoute", disabled=True),
+    _BUFFER["name"]: protobuf_any(
+        "extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True
+    ),
 }
-"""`typed_per_filter_config` of a route that refuses, and of one that forwards."""
+"""`typed_per_filter_config` of a route that forwards."""
 _READ = all_of(
     is_not(has_header("content-length", _TOO_LONG)),
     # Such a client may wait for the answer before it ends its request.
@@ -61,15 +71,10 @@ def drain(where: Json, *, kept_bytes: int) -> Json:
     return only_where(all_of(where, readable), _lua(default_source_code=_script(kept_bytes)))
 
 
-def draining_filters(where: Json) -> list[Json]:
-    """Return the filters for requests that will be refused."""
+def draining_filters(*where: Json) -> list[Json]:
+    """Return the filters for requests that will be refused, by predicates or by `NOT_DRAINED`."""
     lua = _lua(default_source_code=_script(0))
-    return [only_where(all_of(where, _READ), each) for each in (lua, _BUFFER)]
-
-
-def draining_filters_by_route() -> list[Json]:
-    """Return the filters for requests whose route is `DRAINED`; the others are `NOT_DRAINED`."""
-    return [only_where(_READ, each) for each in (_lua(source_codes={"drain": _script(0)}), _BUFFER)]
+    return [only_where(all_of(*where, _READ), each) for each in (lua, _BUFFER)]
 
 
 def _lua(**fields: Json) -> Json:
@@ -77,5 +82,5 @@ def _lua(**fields: Json) -> Json:
 
 
 def _script(kept_bytes: int) -> Json:
-    limits = (_MOST_AT_A_TIME, _MOST_BYTES, _SECONDS * 1000, kept_bytes)
+    limits = (_MOST_AT_A_TIME, _MOST_AT_A_TIME, _MOST_BYTES, _SECONDS * 1000, kept_bytes)
     return {"inline_string": _SCRIPT % limits}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from daypass._core.net import bracketed
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT
-from daypass.render.envoy.draining import DRAINED, NOT_DRAINED, draining_filters_by_route
+from daypass.render.envoy.draining import NOT_DRAINED, draining_filters
 from daypass.render.envoy.filters import (
     IDENTIFIED,
     REVOKED,
@@ -185,7 +185,7 @@ def _routes(settings: GateSettings) -> list[Json]:
     if settings.gate.is_reviewed:
         passing["typed_per_filter_config"] |= with_authorizer(settings.gate.headers.user)
         for route in (first, *refused):
-            route["typed_per_filter_config"] |= without_authorizer()
+            route["typed_per_filter_config"] = without_authorizer()
     return [first, passing, *refused]
 
 
@@ -330,7 +330,6 @@ def _refuse(reason: Reason, **match: object) -> Json:
         "name": f"refuse-{reason}",
         "match": {"prefix": "/", **match},
         "direct_response": {"status": CODES.get(reason, 401)},
-        "typed_per_filter_config": dict(DRAINED),
     }
 
 
@@ -372,7 +371,7 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
     filters = [
         *(native if gate.is_native else ()),
         *((authorizer_filter(settings), extension(IDENTIFIED, RBAC)) if gate.is_reviewed else ()),
-        *(draining_filters_by_route() if gate.is_native else ()),
+        *(draining_filters() if gate.is_native else ()),
         extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
     ]
     return connection_manager(
