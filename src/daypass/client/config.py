@@ -411,9 +411,8 @@ def _other_file(document: bytes) -> str:
     if not document.strip():
         return "is empty"
     kinds = [kind for mark, kind in _OTHER_FILES.items() if mark in document]
-    is_json = document.lstrip().startswith(b"{")
     holds = f": it holds {kinds[0]}" if kinds else ""
-    return "" if is_json else f"is not a credentials file{holds}"
+    return "" if document.lstrip().startswith(b"{") else f"is not a credentials file{holds}"
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -440,8 +439,7 @@ def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
         if origin is None:  # all at once
             missing = [variable for variable, key in _FIELDS.items() if key not in fields]
             fact = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
-            if len(missing) > 1:
-                hint = "\n".join(f"{each}: {_MISSING[_FIELDS[each]]}" for each in missing)
+            hint = "\n".join(f"{each}: {_MISSING[_FIELDS[each]]}" for each in missing)
         raise CredentialsError(fact, hint, reason="missing-field")
     if not isinstance(value, str):
         raise CredentialsError(
