@@ -4,16 +4,8 @@ import json
 import posixpath
 
 from daypass.render.envoy.door_listener import listener, probe_listener
-from daypass.render.envoy.filters import (
-    REVOKED,
-    RevocationSnapshot,
-    revocation,
-)
-from daypass.render.envoy.gate_listener import (
-    authentication,
-    gate_listener,
-    gate_routes,
-)
+from daypass.render.envoy.filters import REVOKED, RevocationSnapshot, revocation
+from daypass.render.envoy.gate_listener import authentication, gate_listener, gate_routes
 from daypass.render.envoy.listener import followed_routes
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,

@@ -21,6 +21,7 @@ from daypass.render.envoy.matching import (
     has_header,
     has_metadata,
     is_not,
+    metadata,
     only_where,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -31,12 +32,7 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
     set_header,
 )
-from daypass.render.envoy.replies import (
-    code_filter,
-    denied_reply,
-    plain_http_reply,
-    status_replies,
-)
+from daypass.render.envoy.replies import code_filter, denied_reply, plain_http_reply, status_replies
 from daypass.render.envoy.routes import (
     CLIENT_ADDRESS,
     FRONT_SCHEME,
@@ -44,10 +40,7 @@ from daypass.render.envoy.routes import (
     UPSTREAM,
     is_published_path,
 )
-from daypass.render.envoy.settings import (
-    DoorSettings,
-    RateLimits,
-)
+from daypass.render.envoy.settings import DoorSettings, RateLimits
 
 ALIVE, READY = "/alive", "/ready"
 _LIMITED = "x-daypass-limited"
@@ -189,7 +182,7 @@ def _late_refusals() -> Json:
     """
     refused = [
         (_IS_LIMITED, action(_LIMITED, "DENY")),
-        (has_metadata(METADATA, [ARRIVED]), action(_TOO_LARGE, "DENY")),
+        (has_metadata(metadata(METADATA, [ARRIVED])), action(_TOO_LARGE, "DENY")),
     ]
     matcher = first_of(refused, action("daypass-fits", "ALLOW"))["matcher"]
     return {"name": "daypass.late_refusals", "typed_config": protobuf_any(RBAC, matcher=matcher)}

@@ -36,19 +36,8 @@ from daypass.render.envoy.matching import (
     only_where,
     state_input,
 )
-from daypass.render.envoy.protobuf_any import (
-    Json,
-    duration,
-    extension,
-    protobuf_any,
-)
-from daypass.render.envoy.replies import (
-    cel_filter,
-    code_filter,
-    refuse,
-    reply,
-)
-from daypass.render.envoy.settings import GateSettings
+from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
+from daypass.render.envoy.replies import cel_filter, code_filter, refuse, reply
 
 AUTHORIZER = "authorizer"
 IDENTIFIED = "daypass.identified"
@@ -61,11 +50,6 @@ TIMEOUT_SECONDS = 2.0
 """The authorizer responds within half a second, even if it can't decide."""
 _CLIENT_HEADER = "x-envoy-external-address"
 """The client's address according to Envoy, which replaces a client's own header of this name."""
-
-
-def authorizer_filter(settings: GateSettings) -> Json:
-    """Return the filter that asks the authorizer of this machine."""
-    return asking_filter((settings.gate.headers.user, settings.gate.headers.groups))
 
 
 def asking_filter(

@@ -17,7 +17,7 @@ from daypass.render.envoy.filters import (
     IDENTIFIED,
     REVOKED,
     REVOKED_REASONS,
-    authorizer_filter,
+    asking_filter,
     authorizer_replies,
     claims_filter,
     set_filter_state,
@@ -58,13 +58,14 @@ from daypass.render.envoy.protobuf_any import (
 )
 from daypass.render.envoy.replies import (
     denial,
-    details_reply,
-    gate_hint,
     has_details,
+    literal,
+    next_step,
     other_reply,
     policy_of,
     refusal_reply,
     reply,
+    reply_where,
     status_format,
 )
 from daypass.render.envoy.routes import CLIENT_ADDRESS, header_match
@@ -178,12 +179,12 @@ def gate_routes(settings: GateSettings) -> Json:
 
 
 def _routes(settings: GateSettings) -> list[Json]:
+    asks = with_authorizer(settings.gate.headers.user) if settings.gate.is_reviewed else {}
     if not settings.gate.is_native:
-        return [_pass_reviewed(settings)]
+        return [_forward(settings, {}, asks)]
     refused = [*_refusals(settings), _refuse(Reason.SUBJECT)]
-    first, passing = _without_token(), _pass(settings)
-    if settings.gate.is_reviewed:
-        passing["typed_per_filter_config"] |= with_authorizer(settings.gate.headers.user)
+    first, passing = _without_token(), _pass(settings, {**NOT_DRAINED, **asks})
+    if asks:
         for route in (first, *refused):
             route["typed_per_filter_config"] = without_authorizer()
     return [first, passing, *refused]
@@ -208,10 +209,10 @@ _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket t
 def _gate_replies(settings: GateSettings) -> Json:
     """Return the gate's own responses, each a Kubernetes Status; none is a redirect."""
     audience = settings.gate.audience
-    with_hint = f"%LOCAL_REPLY_BODY% ({gate_hint(audience)})"
+    with_hint = f"%LOCAL_REPLY_BODY% ({literal(next_step(Reason.NO_TOKEN, audience))})"
     mappers = [
         *(authorizer_replies() if settings.gate.is_reviewed else ()),
-        details_reply("upgrade_failed", 403, "Forbidden", _UPGRADE, "upgrade"),
+        reply_where(has_details("upgrade_failed"), 403, "Forbidden", _UPGRADE, "upgrade"),
         *(
             refusal_reply(reason, audience, _is_refused(reason))
             for reason in Reason
@@ -282,7 +283,7 @@ def _audience_matchers(settings: GateSettings) -> tuple[Json, Json]:
     return claim(["aud"], has_item(audience)), claim(["aud"], has_other_item(audience))
 
 
-def _pass(settings: GateSettings) -> Json:
+def _pass(settings: GateSettings, per_filter: Json) -> Json:
     ours, others = _audience_matchers(settings)
     claims = [
         claim(["iss"], exactly(settings.issuer)),
@@ -295,31 +296,23 @@ def _pass(settings: GateSettings) -> Json:
     ]
     if settings.gate.require_bound:
         claims.append(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
-    removed = [] if settings.gate.forward_token else ["authorization"]
+    match = {
+        "headers": [header_match("authorization", BEARER_JWT)],
+        "dynamic_metadata": [*claims, mark(REVOKED)],
+    }
+    added = {settings.gate.headers.user: USER, settings.gate.headers.groups: GROUPS}
     return {
-        "name": "pass",
-        "match": {
-            "prefix": "/",
-            "headers": [header_match("authorization", BEARER_JWT)],
-            "dynamic_metadata": [*claims, mark(REVOKED)],
-        },
-        "route": {"cluster": PROTECTED, "timeout": "0s"},
-        "typed_per_filter_config": dict(NOT_DRAINED),
-        "request_headers_to_remove": removed,
-        "request_headers_to_add": [
-            set_header(settings.gate.headers.user, USER),
-            set_header(settings.gate.headers.groups, GROUPS),
-        ],
-        "response_headers_to_remove": [REASON_HEADER],
+        **_forward(settings, match, per_filter),
+        "request_headers_to_add": [set_header(name, value) for name, value in added.items()],
     }
 
 
-def _pass_reviewed(settings: GateSettings) -> Json:
+def _forward(settings: GateSettings, match: Json, per_filter: Json) -> Json:
     return {
         "name": "pass",
-        "match": {"prefix": "/"},
+        "match": {"prefix": "/", **match},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
-        "typed_per_filter_config": with_authorizer(settings.gate.headers.user),
+        "typed_per_filter_config": per_filter,
         "request_headers_to_remove": [] if settings.gate.forward_token else ["authorization"],
         "response_headers_to_remove": [REASON_HEADER],
     }
@@ -368,9 +361,13 @@ def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoke
     gate = settings.gate
     # The last one chooses the route, by all that the others have found.
     native = (keys, claims_filter(), revoked, set_filter_state({_DECIDED: "1"}, reroutes=True))
+    asked = (
+        asking_filter((gate.headers.user, gate.headers.groups)),
+        extension(IDENTIFIED, RBAC),
+    )
     filters = [
         *(native if gate.is_native else ()),
-        *((authorizer_filter(settings), extension(IDENTIFIED, RBAC)) if gate.is_reviewed else ()),
+        *(asked if gate.is_reviewed else ()),
         *(draining_filters() if gate.is_native else ()),
         extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
     ]

@@ -2,10 +2,7 @@
 
 from daypass.config import Address
 from daypass.render.envoy.protobuf_any import Json, duration, extension
-from daypass.render.envoy.settings import (
-    Certificate,
-    Timeouts,
-)
+from daypass.render.envoy.settings import Certificate, Timeouts
 
 _NO_ADDRESS_IS_INTERNAL: Json = {
     "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]

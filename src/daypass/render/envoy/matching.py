@@ -53,18 +53,18 @@ AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}
 """Envoy's `max_lifetime` overflows with times beyond 2**63."""
 
 
-def _claim_path(*keys: str, within: str = PAYLOAD) -> list[Json]:
-    """Return the path to a claim: a list of keys, so the dot in `kubernetes.io` is no separator."""
-    return [{"key": key} for key in (within, *keys)]
+_PRESENT: Json = {"present_match": True}
 
 
-def claim(keys: Iterable[str], value: Json | None = None, within: str = PAYLOAD) -> Json:
+def metadata(namespace: str, keys: Iterable[str], value: Json = _PRESENT) -> Json:
+    """Return a MetadataMatcher; without `value` it matches any value."""
+    # A list of keys, so the dot in `kubernetes.io` is no separator.
+    return {"filter": namespace, "path": [{"key": key} for key in keys], "value": value}
+
+
+def claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD) -> Json:
     """Return a MetadataMatcher for a claim; without `value` it matches any value."""
-    return {
-        "filter": _JWT_FILTER,
-        "path": _claim_path(*keys, within=within),
-        "value": value or {"present_match": True},
-    }
+    return metadata(_JWT_FILTER, (within, *keys), value)
 
 
 def claim_text(*keys: str) -> str:
@@ -97,9 +97,6 @@ def other_than(text: str) -> str:
     return f"(?s){pattern}"
 
 
-_PRESENT: Json = {"present_match": True}
-
-
 def action(policy: str, verb: str) -> Json:
     """Return RBAC's result: ALLOW or DENY. Envoy's details of a refusal name the `policy`."""
     config = protobuf_any("config.rbac.v3.Action", name=policy, action=verb)
@@ -118,14 +115,12 @@ def marking(name: str, matcher: Json) -> Json:
 def mark(name: str, policy: str = "") -> Json:
     """Return a MetadataMatcher for a mark: the request passes, or has this policy."""
     key, value = ("effective_policy_id", policy) if policy else ("engine_result", "allowed")
-    path = [{"key": f"{name}_shadow_{key}"}]
-    return {"filter": _RBAC_FILTER, "path": path, "value": exactly(value)}
+    return metadata(_RBAC_FILTER, [f"{name}_shadow_{key}"], exactly(value))
 
 
 def is_marked(name: str, policy: str = "") -> Json:
     """Return the same as a predicate."""
-    matcher = mark(name, policy)
-    return has_metadata(_RBAC_FILTER, [key["key"] for key in matcher["path"]], matcher["value"])
+    return has_metadata(mark(name, policy))
 
 
 def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json) -> Json:
@@ -153,21 +148,21 @@ def is_not(predicate: Json) -> Json:
 
 def has_claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD) -> Json:
     """Return a predicate on a verified claim; without `value` any value matches."""
-    return has_metadata(_JWT_FILTER, [within, *keys], value)
+    return has_metadata(claim(keys, value, within))
 
 
-def has_metadata(namespace: str, keys: Iterable[str], value: Json = _PRESENT) -> Json:
-    """Return a predicate on a filter's metadata; without `value` any value matches."""
+def has_metadata(matcher: Json) -> Json:
+    """Return a MetadataMatcher as a predicate."""
     source = extension(
         "envoy.matching.inputs.dynamic_metadata",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
-        filter=namespace,
-        path=[{"key": key} for key in keys],
+        filter=matcher["filter"],
+        path=matcher["path"],
     )
     matcher = extension(
         "envoy.matching.matchers.metadata_matcher",
         "extensions.matching.input_matchers.metadata.v3.Metadata",
-        value=value,
+        value=matcher["value"],
     )
     return {"single_predicate": {"input": source, "custom_match": matcher}}
 

@@ -64,7 +64,7 @@ def status_replies(refusals: Iterable[Refusal], first: Iterable[Json] = ()) -> J
 
 def denied_reply(policy: str, each: Refusal) -> Json:
     """Return a mapper that gives RBAC's denial by a policy the Status of a refusal."""
-    return details_reply(denial(policy), *_shown(each))
+    return reply_where(has_details(denial(policy)), *_shown(each))
 
 
 def _shown(each: Refusal) -> tuple[int, str, str, str]:
@@ -103,16 +103,10 @@ def reply(code: int, status_reason: str, message_format: str, reason: str) -> Js
     }
 
 
-def details_reply(
-    details: str, code: int, status_reason: str, message_format: str, reason: str
-) -> Json:
-    """Return a mapper for one kind of local reply, by Envoy's response code details."""
-    return _reply_where(has_details(details), code, status_reason, message_format, reason)
-
-
-def _reply_where(
+def reply_where(
     condition: str, code: int, status_reason: str, message_format: str, reason: str
 ) -> Json:
+    """Return a mapper for one kind of local reply, by a CEL condition."""
     return {
         **reply(code, status_reason, message_format, reason),
         "filter": cel_filter(condition),
@@ -186,7 +180,7 @@ def refusal_reply(reason: Reason, audience: str, condition: str) -> Json:
     code, message = CODES.get(reason, 401), MESSAGES[reason]
     if reason is not Reason.UNKNOWN:
         message = f"{message} ({next_step(reason, audience)})"
-    return _reply_where(condition, code, _STATUS_REASONS[code], literal(message), reason)
+    return reply_where(condition, code, _STATUS_REASONS[code], literal(message), reason)
 
 
 def next_step(reason: Reason, audience: str) -> str:
@@ -198,8 +192,3 @@ def next_step(reason: Reason, audience: str) -> str:
         f"the gate takes short-lived tokens made for the audience {audience}; "
         f"`{command('token', '--audience', audience)}` prints one"
     )
-
-
-def gate_hint(audience: str) -> str:
-    """Return a format that says what the gate accepts."""
-    return literal(next_step(Reason.NO_TOKEN, audience))

@@ -23,7 +23,6 @@ from daypass.render.envoy.matching import (
     action,
     all_of,
     any_of,
-    claim,
     exactly,
     first_of,
     has_claim,
@@ -34,20 +33,9 @@ from daypass.render.envoy.matching import (
     is_not,
     marking,
 )
-from daypass.render.envoy.protobuf_any import (
-    JWT_AUTHENTICATION,
-    RBAC,
-    Json,
-    full_match,
-    protobuf_any,
-)
+from daypass.render.envoy.protobuf_any import JWT_AUTHENTICATION, Json, full_match, protobuf_any
 from daypass.render.envoy.replies import policy_of, refuse
-from daypass.render.istio.settings import (
-    IstioGate,
-    door_matches,
-    guarded_headers,
-    is_guarded,
-)
+from daypass.render.istio.settings import IstioGate, door_matches, guarded_headers, is_guarded
 
 _FAILED = "failed"
 """Metadata key: why a token is no valid short-lived token of the cluster (`message`)."""
@@ -115,8 +103,9 @@ REASONS = (
     Reason.NOT_YET_VALID,
     Reason.SUBJECT,
     Reason.UNBOUND,
+    *REVOKED_REASONS,
 )
-"""Why this filter refuses. Later ones refuse revoked tokens and those without a review."""
+"""Why a mark refuses. A later filter refuses those without a review."""
 
 VERIFIED = "daypass_shadow_engine_result"
 """Key in the metadata of `envoy.filters.http.rbac`: `allowed` if a token of the cluster passed."""
@@ -162,46 +151,32 @@ def decision(settings: IstioGate) -> Json:
 def refusal(settings: IstioGate, marks: Iterable[str]) -> Json:
     """Return the config of the RBAC filter that refuses what does not pass by all of the marks."""
     cases = [(is_not(is_marked(name)), _refuse_by(name)) for name in marks]
-    if settings.gate.is_native:
-        # For the backstop, or the login.
-        issuer = claim(["iss"], exactly(settings.issuer))
-        marked = _shadow_rules("daypass_", {"metadata": issuer})
-    else:
-        marked = _shadow_rules("daypass_asked_", _undecided_principal())
     passes = action("daypass-others", "ALLOW")
-    return protobuf_any(RBAC, matcher=first_of(cases, passes)["matcher"], **marked)
+    is_ours = has_claim(["iss"], exactly(settings.issuer))
+    # For the backstop, or the login.
+    marked = ("daypass", is_ours) if settings.gate.is_native else ("daypass_asked", is_undecided())
+    return {**_mark(*marked), "matcher": first_of(cases, passes)["matcher"]}
 
 
 def _refuse_by(name: str) -> Json:
-    reasons = (*REASONS, *REVOKED_REASONS)
-    cases = [(is_marked(name, policy_of(reason)), refuse(reason)) for reason in reasons]
+    cases = [(is_marked(name, policy_of(reason)), refuse(reason)) for reason in REASONS]
     return first_of(cases, refuse(Reason.UNKNOWN))
 
 
 def reviewed(settings: IstioGate) -> Json:
     """Return the config of the RBAC filter after the authorizer, which marks what passed it."""
-    named = {"header": {"name": settings.gate.headers.user, "present_match": True}}
-    both = {"and_ids": {"ids": [_undecided_principal(), named]}}
-    return protobuf_any(RBAC, **_shadow_rules("daypass_", both))
+    return _mark("daypass", all_of(is_undecided(), has_header(settings.gate.headers.user, ".+")))
+
+
+def _mark(name: str, predicate: Json) -> Json:
+    """Return the config of an RBAC filter that leaves a mark for later policies."""
+    allowed, others = action("daypass", "ALLOW"), action("daypass-others", "DENY")
+    return marking(name, first_of([(predicate, allowed)], others)["matcher"])
 
 
 def is_undecided() -> Json:
     """Return a predicate: the authorizer must be asked."""
     return any_of(*(_has_message(message, _FAILED_WITHOUT_KEYS) for message in _UNDECIDED))
-
-
-def _undecided_principal() -> Json:
-    one_of = {"or_match": {"value_matchers": [exactly(message) for message in _UNDECIDED]}}
-    return {"metadata": claim(["message"], one_of, within=_FAILED_WITHOUT_KEYS)}
-
-
-def _shadow_rules(prefix: str, principal: Json) -> Json:
-    """Return rules that refuse nothing and leave their result as metadata for later policies."""
-    policy = {"permissions": [{"any": True}], "principals": [principal]}
-    return {
-        "shadow_rules": {"action": "ALLOW", "policies": {"daypass": policy}},
-        "shadow_rules_stat_prefix": prefix,
-    }
 
 
 def _passes(settings: IstioGate) -> Json:

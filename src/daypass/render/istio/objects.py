@@ -19,12 +19,7 @@ from typing import Any
 from daypass._core.reasons import Reason
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.envoy.filters import (
-    REVOKED_REASONS,
-    RevocationSnapshot,
-    authorizer_replies,
-    revocation,
-)
+from daypass.render.envoy.filters import RevocationSnapshot, authorizer_replies, revocation
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
@@ -168,8 +163,7 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
 def _filters(settings: IstioGate) -> Object:
     audience = settings.gate.audience
-    reasons = (*REASONS, *REVOKED_REASONS)
-    mappers = [refusal_reply(reason, audience, _is_refused(reason)) for reason in reasons]
+    mappers = [refusal_reply(reason, audience, _is_refused(reason)) for reason in REASONS]
     if settings.gate.is_reviewed:
         mark = VERIFIED if settings.gate.is_native else ASKED
         found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
