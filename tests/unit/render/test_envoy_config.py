@@ -66,7 +66,7 @@ def test_no_file_contains_a_secret() -> None:
         text = "".join(map(to_json, files.values()))
         assert "BEGIN" not in text
         # Lua's code is the only text in place; keys and certificates are files.
-        assert text.count("inline") == text.count('"inline_string": "local reading, since')
+        assert text.count("inline") == text.count('"inline_string": "local reading, ')
 
 
 def test_the_admin_interface_is_a_unix_socket_with_mode_0600() -> None:
