@@ -306,7 +306,7 @@ class TokenSource:
                 return token
             if is_owner:
                 return self._exchange_into(state, key, in_flight, rejected)
-            if not in_flight.wait(wait_seconds(self._timing)):
+            if not self._wait(in_flight):
                 self._abandon(state, in_flight)
             elif in_flight.error is not None:
                 raise copied(in_flight.error)
@@ -328,6 +328,9 @@ class TokenSource:
                 raise in_flight.interruption
             elif is_owner and in_flight.token is not None:
                 return in_flight.token
+
+    def _wait(self, in_flight: InFlight) -> bool:
+        return in_flight.wait(wait_seconds(self._timing))
 
     def _join(
         self, key: Key, rejected: Token | None, in_background: bool = True
