@@ -111,6 +111,13 @@ def open_identity(args: Namespace) -> Iterator[tuple[Cluster, IdentityName]]:
             raise NotFoundError(error.status, error.fact, hint) from None
 
 
+def check_output(args: Namespace) -> None:
+    """Raise UsageError if objects are to be printed in place of what would be written."""
+    if args.output != "text" and not args.dry_run:
+        fact = f"-o {args.output} prints objects, and needs --dry-run=client"
+        raise UsageError(fact, f"write: {again(args, '--dry-run=client')}")
+
+
 def add_create_namespace(parser: ArgumentParser) -> None:
     """Add --create-namespace."""
     parser.add_argument(

@@ -17,7 +17,6 @@ from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
 from daypass.cli.colour import CHOICES
-from daypass.cli.renamed import refuse_renamed
 
 HELP = ("-h", "--help")
 GROUPS = {
@@ -69,7 +68,6 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, words: list[str]) -> argparse.Namespace:
         """Return the arguments in these words. Raises UsageError; SystemExit after --help."""
-        refuse_renamed(self.prog.removeprefix("daypass "), words)
         self._refuse_unknown(words)
         words = [self._with_optional_value(word) for word in words]
         self._found = argparse.Namespace()

@@ -81,6 +81,7 @@ def _check_proof(principals: list[str], header: str) -> None:
 
 def run(args: Namespace) -> int:
     """Create the grants, or show what would be created."""
+    options.check_output(args)
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
     with options.open_identity(args) as (cluster, identity):

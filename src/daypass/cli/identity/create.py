@@ -56,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Create the identity, or print its objects."""
+    options.check_output(args)
     seconds = _seconds_until_expiry(args.expires)  # before any request
     door = options.DoorOptions(args)
     return _show(args, door, seconds) if args.dry_run else _create(args, door, seconds)
