@@ -41,12 +41,13 @@ def test_a_token_anywhere_in_it_is_refused(
 ) -> None:
     document = credentials_document("https://door.example.com", token={"variable": "CI_TOKEN"})
     content = json.dumps({**document, place: value}).encode(encoding)
-    with pytest.raises(CredentialsError, match="0644") as refused:
+    # What a file holds takes precedence over its mode: another key is named first.
+    with pytest.raises(CredentialsError, match="0644|known keys") as refused:
         read_source({}, put(folder, content))
     assert long_lived_token()[40:80] not in str(refused.value)
 
 
 @given(st.binary(max_size=200))
 def test_other_content_is_refused(folder: Path, content: bytes) -> None:
-    with pytest.raises(CredentialsError, match="0644"):
+    with pytest.raises(CredentialsError):
         read_source({}, put(folder, content))

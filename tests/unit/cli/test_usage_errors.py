@@ -19,8 +19,8 @@ LONG = "b" * 225
 LONGER = "b" * 254
 CREATE = {
     "bot --domain nope": "'nope'",
-    "bot -o yaml": "-o yaml --dry-run=client",
-    "bot -o x.json": "--credentials-out x.json",
+    "bot -o yaml": "--dry-run=client",
+    "bot -o x.json": "'x.json'",
     "bot --expires 0": "0",
     "bot --expires soon": "'soon'",
     "bot --certificate-authority none": "none",
