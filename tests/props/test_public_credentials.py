@@ -42,7 +42,7 @@ def test_a_token_anywhere_in_it_is_refused(
     document = credentials_document("https://door.example.com", token={"variable": "CI_TOKEN"})
     content = json.dumps({**document, place: value}).encode(encoding)
     # What a file holds takes precedence over its mode: another key is named first.
-    with pytest.raises(CredentialsError, match="0644|known keys") as refused:
+    with pytest.raises(CredentialsError, match=r"0644|known keys") as refused:
         read_source({}, put(folder, content))
     assert long_lived_token()[40:80] not in str(refused.value)
 
