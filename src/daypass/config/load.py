@@ -124,9 +124,8 @@ def _read(name: str, problems: Problems) -> bytes:
         problems.stop(
             (0, 0),
             "no such file",
-            f"name it with --config FILE; `{command('init')}` writes one; "
-            f"the smallest, for `{command('up')}`: "
-            "{version: 1, domains: {here: {host: localhost, front: envoy}}}",
+            "ask your administrator for daypass.yaml, or name it with --config FILE; "
+            f"`{command('init')}` writes a new one",
         )
     except UnsafeFileError as error:
         problems.stop((0, 0), error.fact.removeprefix(f"{name} "), error.hint)

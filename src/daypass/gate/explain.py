@@ -20,6 +20,7 @@ from daypass.render.objects import GATE_DENIED
 ISSUER_NOT_CHECKED = (
     "whether its issuer is the cluster (write cluster.issuer, or name the cluster: --kubeconfig)"
 )
+UNKNOWN = "nothing speaks against it; the signature was not checked"
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
 REVOCATION_NOT_CHECKED = "whether it was revoked (no cluster was named)"
@@ -61,6 +62,7 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
     reason = Reason.ALLOWED if passes else decision.reason
     message = MESSAGES[reason] + _values(reason, token, rules)
+    message = UNKNOWN if passes and signed is None else message
     return Explanation(
         decision=decision, message=message, passes=passes, not_checked=tuple(unknown)
     )

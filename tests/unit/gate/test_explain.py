@@ -68,6 +68,7 @@ def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> Non
     code, out, _ = run(token(), *EXPLAIN)
     assert code == 0
     assert out.splitlines()[8] == " 9  system:serviceaccount:team:bot"
+    assert "allowed" not in out  # as long as nobody knows who signed it
     check(out, reason="allowed", hide=SECONDS)
     explained = json.loads(run(token(), *EXPLAIN, "--output", "json")[1])
     assert (explained["allowed"], len(explained["notChecked"])) == (True, 2)
@@ -76,6 +77,7 @@ def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> Non
 def test_with_keys_the_signature_is_verified(run: Run) -> None:
     code, out, _ = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
     assert (code, json.loads(out)["notChecked"]) == (0, [REVOCATION_NOT_CHECKED])
+    assert "\nallowed: " in run(token(), *EXPLAIN, "--keys", "KEYS")[1]
     forged = token()[:-8] + "AAAAAAAA"
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS", "--output", "json")
     explained = json.loads(out)

@@ -102,6 +102,7 @@ def _text(explained: Explanation) -> str:
     steps = explained.decision.steps
     lines = [f"{step.number:>2}  {step.found}" for step in steps]
     refused = f"{len(steps) + 1:>2}  refused ({explained.code}): "
-    lines.append(("allowed: " if explained.passes else refused) + explained.message)
+    allowed = "allowed: " if explained.decision.is_allowed else ""  # "": as far as checked
+    lines.append((allowed if explained.passes else refused) + explained.message)
     lines += [f"not checked: {what}" for what in explained.not_checked]
     return "".join(mask_unprintable(line) + "\n" for line in lines)
