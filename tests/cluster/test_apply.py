@@ -259,6 +259,7 @@ def test_a_dry_run_changes_nothing_and_no_secret_is_shown(
     assert writes(plane, since) == []
     assert not (folder / "deploy").exists()
     assert "tls.key: '(not shown" in dry[0] or "tls.key: (not shown" in dry[0]
+    check(message_with(dry[1], "ekf-tls"), "kubectl create secret tls ekf-tls", reason="missing")
     wet = run(*QUICK_APPLY, "--yes")
     key = cluster.get(SECRETS, "daypass-door-tls", "daypass")["data"]["tls.key"]
     plain = base64.b64decode(key).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from daypass._core.hints import command
+from daypass._core.hints import command, kubectl
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_changes, write_result
@@ -79,7 +79,9 @@ def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     log(f"{state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)
-        log(f"{name} is not there: the certificate of {need.host} and its key")
+        make = f"create secret tls {need.name} -n {need.namespace} --cert FILE --key FILE"
+        fact = f"{name} is not there: the certificate of {need.host} and its key"
+        log(fact, f"create it: {kubectl(*make.split())}")
     deployment.log_risks(plan, "this opens more than is open now:")
 
 

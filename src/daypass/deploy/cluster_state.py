@@ -16,6 +16,7 @@ from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, Object, group_of, name_of
 from daypass.render.cluster_facts import ClusterFacts, read_facts
+from daypass.render.objects import GATE
 
 _APPLY_WITH_KUBECTL = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
 DIFF_WITH_KUBECTL = f"{command('render')} | {kubectl('diff', '--server-side', '-f', '-')}"
@@ -62,20 +63,17 @@ class ClusterState:
     def require(self, documents: Sequence[Object]) -> None:
         """Raise MissingError for kinds and namespaces that these need and that do not exist."""
         kinds = self.cluster.kinds().resources
-        missing: dict[str, list[str]] = {}
+        missing: dict[str, set[str]] = {}
+        hints: dict[str, None] = {}
         for document in documents:
-            if (document["apiVersion"], document["kind"]) not in kinds:
-                missing.setdefault(document["apiVersion"], []).append(document["kind"])
+            version, kind = document["apiVersion"], document["kind"]
+            if (version, kind) not in kinds:
+                missing.setdefault(version, set()).add(kind)
+                hints[_install_hint(document)] = None
         if missing:
-            raise MissingError(
-                "the cluster does not have "
-                + "; ".join(
-                    f"{', '.join(sorted(set(names)))} ({version})"
-                    for version, names in missing.items()
-                )
-                + ": nothing was applied",
-                "\n".join(_install_hint(group_of(version)) for version in missing),
-            )
+            shown = "; ".join(f"{', '.join(sorted(each))} ({v})" for v, each in missing.items())
+            fact = f"the cluster does not have {shown}: nothing was applied"
+            raise MissingError(fact, "\n".join(hints))
         self._require_namespaces(documents)
 
     def _require_namespaces(self, documents: Sequence[Object]) -> None:
@@ -96,9 +94,13 @@ class ClusterState:
             )
 
 
-def _install_hint(group: str) -> str:
+def _install_hint(document: Object) -> str:
+    group = group_of(document["apiVersion"])
     what = _PROVIDERS.get(group, f"what serves {group}")
-    return f"install {what}, or write another `front`"
+    if group == "cert-manager.io":
+        return f"install {what}, or name no issuer"
+    key = "gate.engine" if name_of(document).startswith(GATE) else "front"
+    return f"install {what}, or write another `{key}`"
 
 
 def read_cluster_state(cluster: Cluster, *, instead: str = "") -> ClusterState:

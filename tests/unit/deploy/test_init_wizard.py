@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,28 @@ def test_a_gateway_without_a_certificate_gives_a_warning(*, ends_tls: bool) -> N
         assert not warnings
     else:
         check("".join(warnings), reason="warning")
+
+
+@pytest.mark.parametrize(
+    ("classes", "class_name", "warned"),
+    [({}, None, True), ({}, "nginx", None), (None, None, False), (CLASSES, None, False)],
+    ids=["none", "none has that name", "not known", "there are some"],
+)
+def test_a_cluster_without_an_ingress_class_gives_a_warning_or_refuses_a_name(
+    classes: dict[str, str] | None, class_name: str | None, warned: bool | None
+) -> None:
+    warnings: list[str] = []
+    options = replace(NGINX, class_name=class_name)
+    found = DiscoveredCluster(asked=True, classes=classes)
+    questions = Questions(read=None, tell=warnings.append)
+    if warned is None:
+        with raises(UsageError, match="--class-name"):
+            the_domain(options, found, questions)
+        return
+    the_domain(options, found, questions)
+    assert bool(warnings) is warned
+    if warned:
+        check(warnings[0], "ingress-nginx", reason="warning")
 
 
 def test_handed_over_ingresses_do_not_block_the_path() -> None:

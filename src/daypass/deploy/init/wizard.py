@@ -364,6 +364,8 @@ def _class_name(setup: _Setup, front: str, served: PublishedHost | None) -> str 
         raise UsageError(
             f"--class-name: the cluster has no {name} for {front}; it has {there}", _ANYHOW
         )
+    if known == [] and not given:
+        setup.questions.tell(f"the cluster has no class for {front}: is its controller installed?")
     return None if name == default else name
 
 
