@@ -52,7 +52,7 @@ class Rotated(Named, MayBeDry):
     door: Annotated[str, "the URL of the door in the credentials file"]
     credentials: Annotated[str, "the path of the credentials file that was written"]
     retired: Annotated[list[str], "the Secrets of earlier tokens that keep working for a while"]
-    retireAfter: Annotated[str | None, "when those stop working (RFC 3339); null: there are none"]
+    retireAfter: Annotated[str | None, "from when those may be deleted (RFC 3339); null: none"]
     deleted: Annotated[list[str], "the Secrets of earlier tokens that were deleted"]
     error: Annotated[None, "null: it was rotated"]
 

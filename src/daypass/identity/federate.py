@@ -32,7 +32,7 @@ from daypass.identity.model import (
 )
 from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import Object
+from daypass.kube.resources import ROLE_BINDINGS, Object, name_of
 from daypass.render.authentication_config import TrustedIssuer
 
 
@@ -91,15 +91,17 @@ def federated_objects(federation: Federation, account: Account | None) -> list[O
 
 def federate(
     cluster: Cluster, federation: Federation, account: Account | None, *, adopt: bool, warn: Warn
-) -> None:
-    """Create the identity, or change its users to these. Raises ForeignAccountError, ApiError."""
+) -> list[str]:
+    """Create it, or change its users; return the earlier. Raises ForeignAccountError, ApiError."""
     refuse_foreign(account, adopt=adopt)
     documents = federated_objects(federation, account)
     dry_run(cluster, documents)
     name, watcher = federation.name, federation.watcher_namespace
+    before = cluster.find(ROLE_BINDINGS, name_of(documents[-1]), name.namespace) or {}
     prepare_namespace(cluster, name.namespace, warn, watcher_namespace=watcher)
     for document in () if cluster.dry_run else documents:
         cluster.apply(document)
+    return [subject["name"] for subject in before.get("subjects") or ()]
 
 
 def refuse_other_file(path: str, name: IdentityName) -> None:

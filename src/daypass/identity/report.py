@@ -74,7 +74,7 @@ class LongLivedToken(TypedDict):
     created: Annotated[str, "when it was created (RFC 3339)"]
     lastUsed: Annotated[str | None, "the date of its last use; null: never"]
     retireAfter: Annotated[
-        str | None, "when a replaced token expires (RFC 3339); null: not replaced"
+        str | None, "from when a replaced token may be deleted (RFC 3339); null: not replaced"
     ]
     daypass: Annotated[bool, "whether daypass created it"]
     live: Annotated[bool, "whether the API server accepts it"]

@@ -51,7 +51,7 @@ THREADS = 8
 class Rotation:
     """The result of a rotation.
 
-    The Secrets `retired` work until `retire_after`; those `deleted` (with `uids`) no longer do.
+    The Secrets `retired` may be deleted from `retire_after` on; those `deleted` (with `uids`) are.
     """
 
     name: IdentityName

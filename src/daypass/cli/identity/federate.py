@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from daypass.cli.output import did, write_data
 if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.identity.credentials_file import CredentialsSettings
-    from daypass.identity.federate import Federation
     from daypass.identity.model import IdentityName
 
 EXTRA = "admin"
@@ -75,47 +75,44 @@ def run(args: Namespace) -> int:
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.credentials_file import write_file
-        from daypass.identity.federate import federate, refuse_other_file
+        from daypass.identity.federate import Federation, federate, parse_source, refuse_other_file
         from daypass.identity.model import find_account
-        from daypass.render.authentication_config import authentication_configuration
+        from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
         refuse_other_file(args.credentials_out, name)
         account = find_account(cluster, name)
         settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
-        federation = _federation(args, name, settings, authority, door.watcher_namespace)
-        authentication = authentication_configuration(federation.trusted, existing)
+        audience = args.token_audience or settings.door
+        trusted = TrustedIssuer(
+            url=args.issuer, audience=audience, subjects=tuple(args.subject), authority=authority
+        )
+        federation = Federation(
+            name=name, credentials=settings, trusted=trusted,
+            source=parse_source(args.source, audience), watcher_namespace=door.watcher_namespace,
+        )  # fmt: skip
+        authentication, before = authentication_configuration(trusted, existing), []
         if not options.create_namespace(args, cluster, name.namespace):
-            federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+            before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
     if not args.dry_run:
         write_file(args.credentials_out, federation.file_content())
     write_data(authentication, args.output)
     log(
-        f"{did(args.dry_run, 'create', 'created')} identity {name} for"
-        f" {', '.join(federation.trusted.users)}",
+        _changed(args, name, before, trusted.users),
         f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}\n"
         "it works once the output is the API server's --authentication-config",
     )
     return 0
 
 
-def _federation(
-    args: Namespace,
-    name: IdentityName,
-    settings: CredentialsSettings,
-    authority: str | None,
-    watcher_namespace: str | None,
-) -> Federation:
-    from daypass.identity.federate import Federation, parse_source
-    from daypass.render.authentication_config import TrustedIssuer
-
-    audience = args.token_audience or settings.door
-    trusted = TrustedIssuer(
-        url=args.issuer, audience=audience, subjects=tuple(args.subject), authority=authority
-    )
-    return Federation(
-        name=name, credentials=settings, trusted=trusted,
-        source=parse_source(args.source, audience), watcher_namespace=watcher_namespace,
-    )  # fmt: skip
+def _changed(
+    args: Namespace, name: IdentityName, before: Sequence[str], users: Sequence[str]
+) -> str:
+    if not before:
+        return f"{did(args.dry_run, 'create', 'created')} identity {name} for {', '.join(users)}"
+    added = ", ".join(user for user in users if user not in before) or "no user"
+    removed = ", ".join(user for user in before if user not in users)
+    end = f"; removed {removed}, which can request no token any more" if removed else ""
+    return f"{did(args.dry_run, 'change', 'changed')} identity {name}: added {added}{end}"
 
 
 def _limit_lifetime(
@@ -141,17 +138,16 @@ def _read_yaml(path: str | None) -> dict[str, Any] | None:
     import yaml
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"{path} cannot be read: {reason}", "is the path right?") from None
-    try:
-        document = yaml.safe_load(text)
+        document: Any = yaml.safe_load(Path(path).read_bytes())
+    except OSError as error:
+        fact = f"{path} cannot be read: {error.strerror}"
+        raise UsageError(fact, "is the path right?") from None
     except yaml.YAMLError:
-        document = None
+        document = ""
+    if document is None:
+        hint = "a redirect to the same file empties it first: write to another name"
+        raise UsageError(f"{path} is empty", hint)
     if not isinstance(document, dict):
-        raise UsageError(
-            f"{path} is not a YAML object",
-            "use the file of the API server's --authentication-config",
-        )
+        hint = "use the file of the API server's --authentication-config"
+        raise UsageError(f"{path} is not a YAML object", hint)
     return document

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
+from daypass._core.hints import command
 from daypass.cli import log, options, write
 from daypass.cli.output import did, warn_of_git, write_result
 from daypass.cli.progress import progress
@@ -40,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
     parser.add_argument(
         "--overlap", metavar="TIME", default="1d",
-        help="how long the old one keeps working (default: 1d); 0: it is deleted now",
+        help="how long the old one is not deleted (default: 1d); 0: it is deleted now",
     )  # fmt: skip
     many = parser.add_argument_group("many at once")
     many.add_argument("--all", action="store_true", help="all identities of the namespace")
@@ -92,16 +93,17 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     from daypass.identity.credentials_file import check_file, write_file
     from daypass.identity.model import IdentityName, get_identity
     from daypass.identity.rotate import rotate
-    from daypass.identity.tokens import token_secrets
+    from daypass.identity.tokens import live_secrets, token_secrets
 
     name = IdentityName.parse(cluster.namespace, args.name)
     path = args.credentials_out or f"{args.name}.json"
-    if path != "-":
-        check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
     secrets = [secret for secret in token_secrets(cluster, name) if secret.is_ours]
+    account = get_identity(cluster, name, has_tokens=bool(secrets))
+    if path != "-" and live_secrets(secrets, account.uid):  # without one, `rotate` says why
+        check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
     rotated = rotate(
         cluster,
-        get_identity(cluster, name, has_tokens=bool(secrets)),
+        account,
         secrets,
         deliver=lambda content: (
             write(content.decode()) if path == "-" else write_file(path, content)
@@ -141,7 +143,10 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     warn_of_git(folder)
     revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
     is_published = publish_deleted(cluster, revoked)
-    lines = [f"{outcome.name}  {_result(outcome)}\n" for outcome in outcomes]
+    lines = [
+        f"{o.name}  " + (f"{o.file}  {o.rotated.door}\n" if o.rotated else "failed\n")
+        for o in outcomes
+    ]
     write_result(args, [_summary(args, outcome) for outcome in outcomes], "".join(lines))
     done = did(args.dry_run, "rotate", "rotated")
     counted = f"{len(outcomes) - len(failed)} of {len(outcomes)} identities"
@@ -152,19 +157,12 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     return 1 if failed else 0 if is_published else 3
 
 
-def _result(outcome: RotationOutcome) -> str:
-    if outcome.rotated is None:
-        return "failed"
-    return f"{outcome.file}  {outcome.rotated.door}"
-
-
 def _summary(args: Namespace, outcome: RotationOutcome) -> Rotated | RotationFailed:
     if outcome.rotated is not None:
         return _document(args, outcome.rotated, outcome.file)
-    name, error = outcome.name, outcome.error
-    fact = error.fact if error else ""
     return {
-        "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run, "error": fact,
+        "namespace": outcome.name.namespace, "name": outcome.name.name, "dryRun": args.dry_run,
+        "error": outcome.error.fact if outcome.error else "",
     }  # fmt: skip
 
 
@@ -185,5 +183,7 @@ def _document(args: Namespace, rotated: Rotation, file: str) -> Rotated:
 
 def _ends(args: Namespace, rotated: Rotation) -> str:
     done = did(args.dry_run, "delete", "deleted")
-    lines = [f"{each} keeps working until {rotated.retire_after}" for each in rotated.retired]
+    reap = command("identity", "reap", "-n", rotated.name.namespace)
+    when = f"from {rotated.retire_after} on: by `{reap}`, or the next rotation"
+    lines = [f"{each} may be deleted {when}" for each in rotated.retired]
     return "\n".join([*lines, *(f"{done} {each}" for each in rotated.deleted)])

@@ -86,7 +86,7 @@ def _token(token: TokenUsage, found: IdentityHealth, clock: Clock) -> str:
     secret = token.secret
     state = "live" if token in found.live else "not live"
     if secret.retire_after:
-        state = f"until {secret.retire_after}"
+        state = f"may be deleted from {secret.retire_after} on"
     used = f"last used {token.last_used}" if token.last_used else "never used"
     return f"{secret.name}   {state}, {display_age(age_seconds(secret.created, clock))} old, {used}"
 

@@ -1,0 +1,98 @@
+"""What `identity federate`, `rotate` and `show` say about rights and tokens that they change."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daypass._core import labels
+from daypass.cli import main
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import SECRETS
+from support.embedded import EmbeddedCluster
+from support.lifecycle import make, own_secrets
+from support.messages import check, message_with
+
+MAIN, DEV = "repo:org/app:ref:refs/heads/main", "repo:org/app:ref:refs/heads/dev"
+USERS = {each: f"federated:ci.example.com#{each}" for each in (MAIN, DEV)}
+FEDERATE = """identity federate ci --issuer https://ci.example.com --source github
+    --credentials-out ci.json --door https://ekf.example.com/kubernetes --audience gate"""
+Run = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+
+    def opened(**_: object) -> Cluster:
+        return world.open()
+
+    monkeypatch.setattr(Cluster, "open", opened)
+    monkeypatch.chdir(tmp_path)
+    return world
+
+
+@pytest.fixture
+def run(world: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_command(line: str, *, code: int = 0) -> tuple[str, str]:
+        ended = main(shlex.split(line))
+        out, err = capsys.readouterr()
+        assert ended == code, err
+        return out, err
+
+    return run_command
+
+
+def test_a_changed_federation_names_the_users_that_are_added_and_removed(run: Run) -> None:
+    created = message_with(run(f"{FEDERATE} --subject {MAIN}")[1], "team/ci")
+    assert USERS[MAIN] in created
+    check(created, reason="created")
+    would = message_with(run(f"{FEDERATE} --subject {DEV} --dry-run=server")[1], "team/ci")
+    check(would, f"removed {USERS[MAIN]}", reason="would-change")
+    changed = message_with(run(f"{FEDERATE} --subject {DEV}")[1], "team/ci")
+    check(changed, f"added {USERS[DEV]}", f"removed {USERS[MAIN]}", reason="changed")
+    widened = message_with(run(f"{FEDERATE} --subject {DEV} --subject {MAIN}")[1], "team/ci")
+    assert "removed" not in widened
+    check(widened, f"added {USERS[MAIN]}", reason="changed")
+    again = message_with(run(f"{FEDERATE} --subject {DEV} --subject {MAIN}")[1], "team/ci")
+    assert not any(user in again for user in USERS.values())
+    check(again, reason="changed")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"", "another name"), (b"# none\n", "another name"), (b"[]", "YAML"), (b"\xff\x00", "YAML")],
+    ids=["empty", "a comment", "a list", "binary"],
+)
+def test_a_configuration_to_merge_that_is_none_is_refused(
+    run: Run, tmp_path: Path, content: bytes, fault: str
+) -> None:
+    (tmp_path / "authentication.yaml").write_bytes(content)
+    line = f"{FEDERATE} --subject {MAIN} --merge authentication.yaml"
+    check(run(line, code=2)[1], "authentication.yaml", fault, reason="usage")
+
+
+def test_a_federated_identity_is_not_rotated_whatever_its_file_holds(run: Run) -> None:
+    run(f"{FEDERATE} --subject {MAIN}")
+    err = run("identity rotate ci", code=1)[1]
+    assert "ci.json" not in err
+    check(err, "federated", reason="inactive-identity")
+
+
+def test_a_retired_token_is_reported_to_work_until_something_deletes_it(
+    world: EmbeddedCluster, run: Run
+) -> None:
+    old = make(world.cluster).secret_name
+    message = message_with(run("identity rotate bot")[1], "rotated identity")
+    secret = world.cluster.get(SECRETS, old, "team")
+    time = secret["metadata"]["annotations"][labels.RETIRE_AFTER]
+    check(message, old, f"from {time} on", "daypass identity reap -n team", reason="rotated")
+    assert f"may be deleted from {time} on" in run("identity show bot")[0]
+    world.clock.advance(2 * 86_400)
+    assert old in {each.name for each in own_secrets(world.cluster)}
+    run("identity reap -n team")
+    assert old not in {each.name for each in own_secrets(world.cluster)}
