@@ -41,6 +41,7 @@ def test_every_command_in_a_sentence_exists(page: Page) -> None:
 
 
 CLIENTS = (ROOT / "action.yml", *sorted(ROOT.glob("templates/*")), *sorted(ROOT.glob("examples/*")))
+HEADER = "header=$(daypass token -o header)\nprintf '%s\\n' \"$header\""
 TYPED = ("docs/reference/commands.md",)
 """Its examples are for a terminal, one line each."""
 
@@ -54,10 +55,12 @@ def test_no_script_to_copy_succeeds_without_its_call() -> None:
 @pytest.mark.parametrize(
     ("code", "mistakes"),
     [
-        ("daypass token -o header | curl --fail -H @- URL", 4),
-        ("daypass token -o header |\n  curl -sSf \\\n  -H @- URL", 4),
-        ("set -o pipefail\ndaypass token | curl --fail-with-body -L --max-redirs 0 -H @- URL", 0),
-        ("set -o pipefail\ndaypass token | curl --fail-with-body -H @- URL", 1),
+        ("daypass token -o header | curl --fail -H @- URL", 5),
+        ("daypass token -o header |\n  curl -sSf \\\n  -H @- URL", 5),
+        ("set -eo pipefail\ndaypass token | curl --fail-with-body --max-redirs 0 -H @- URL", 1),
+        (f"set -e\n{HEADER} | curl --fail-with-body -L --max-redirs 0 -H @- URL", 0),
+        (f"{HEADER} | curl --fail-with-body -L --max-redirs 0 -H @- URL", 1),
+        (f"set -e\n{HEADER} | curl --fail-with-body -H @- URL", 1),
         ("curl -sS URL | grep -f words", 0),
     ],
 )

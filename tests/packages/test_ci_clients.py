@@ -95,6 +95,7 @@ def test_a_github_job_exchanges_its_own_token(
     assert file == Path(job.environment["DAYPASS_ACCESS_TOKEN_FILE"])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert decode_unverified(file.read_text().strip())[1]["jti"] == "1"
+    assert job.run('daypass token --lifetime 30m | cmp - "$DAYPASS_ACCESS_TOKEN_FILE"') == 0
     assert job.run('command -v daypass; cat "$DAYPASS_ACCESS_TOKEN_FILE"') == 0
     assert file.read_text().strip() not in job.log
     assert "/daypass/bin/daypass" in job.log
@@ -241,7 +242,36 @@ def test_the_script_of_the_page_fails_without_a_token(
     done = report(tmp_path, DAYPASS_CREDENTIALS=str(door.credentials(tmp_path)))
     assert done.returncode == 1
     assert "because" in done.stderr
-    assert service.calls == [""]
+    assert service.calls == []
+
+
+def test_daypass_token_prints_the_token_in_the_file_of_the_action(
+    job: GitHubJob, door: WatchedDoor, wheel: Path
+) -> None:
+    job.environment |= {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": AUDIENCE}
+    assert job.uses(ROOT, token=long_lived_token(), package=str(wheel)) == 0, job.log
+    assert job.run('daypass token | cmp - "$DAYPASS_ACCESS_TOKEN_FILE"') == 0, job.log
+    assert len(door.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["credentials", "token"])
+def test_a_github_job_whose_secret_is_missing_fails_with_where_to_look(
+    job: GitHubJob, door: WatchedDoor, wheel: Path, name: str
+) -> None:
+    job.environment |= {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": AUDIENCE}
+    assert job.uses(ROOT, package=str(wheel), **{name: ""}) == 2
+    (line,) = job.log.splitlines()
+    assert line.startswith("::error::daypass: the input token is empty: does this job have")
+    assert not door.requests
+
+
+def test_a_github_job_may_set_the_token_as_a_variable(
+    job: GitHubJob, door: WatchedDoor, wheel: Path
+) -> None:
+    job.environment |= {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": AUDIENCE}
+    job.environment |= {"DAYPASS_TOKEN": long_lived_token()}
+    assert job.uses(ROOT, package=str(wheel)) == 0, job.log
+    assert door.bearer() == long_lived_token()
 
 
 def page_jobs() -> dict[str, dict[str, Any]]:
@@ -288,6 +318,29 @@ def test_the_jobs_of_the_page_reach_the_service_by_a_private_door(
     assert (
         door.bearer() == long_lived_token() if variables else subject(door.bearer())[0] == SUBJECT
     )
+
+
+def test_the_gitlab_job_of_the_page_uses_a_long_lived_token(
+    door: WatchedDoor, service: type[Service], wheel: Path, tmp_path: Path
+) -> None:
+    authority = Signer()
+    door.context = authority.context("127.0.0.1")
+    (block,) = [it for it in PAGE.blocks if "DAYPASS_DOOR:" in it.code and "uses:" not in it.code]
+    (described,) = (job for document in documents_in(block) for job in document.values())
+    variables = described["variables"] | {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": AUDIENCE}
+    (tmp_path / variables["DAYPASS_CA_FILE"]).write_text(authority.pem)
+    package = "git+https://$CI_SERVER_FQDN/OWNER/daypass.git@COMMIT"
+    whole = "\n".join(["set -eo pipefail", *described["script"]])
+    done = subprocess.run(
+        ["bash", "-c", whole.replace("/tmp/", f"{tmp_path}/").replace(package, str(wheel))],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
+        env={
+            "PATH": PATH, "HOME": str(tmp_path), "DAYPASS_TOKEN": long_lived_token(), **variables,
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert door.bearer() == long_lived_token()
+    assert len(service.calls) == 1
 
 
 class PrivateProjects(http.server.SimpleHTTPRequestHandler):

@@ -98,14 +98,15 @@ def test_the_workflows_in_the_docs_are_valid(tmp_path: Path) -> None:
     (page,) = [it for it in all_pages() if it.path.name == "ci-without-secrets.md"]
     uses = [it for it in page.blocks if "uses: OWNER/daypass@" in it.code]
     workflows = [document for block in uses for document in documents_in(block)]
-    (gitlab,) = [it.code for it in page.blocks if "/OWNER/daypass/daypass@" in it.code]
+    gitlab, by_hand = (it.code for it in page.blocks if "$CI_SERVER_FQDN/OWNER/" in it.code)
     for workflow in workflows:
         workflow["on"] = workflow.pop(True)  # YAML 1.1 takes the key `on` for true
         text = yaml.safe_dump(workflow).replace("OWNER/daypass@COMMIT", "o/daypass@main")
         (tmp_path / "github.yml").write_text(text)
         assert run(built("actionlint"), tmp_path / "github.yml") == (0, "")
-    (tmp_path / "gitlab.yml").write_text(gitlab)
-    check_schema("vendor.gitlab-ci", tmp_path / "gitlab.yml")
+    for code in (gitlab, by_hand):
+        (tmp_path / "gitlab.yml").write_text(code)
+        check_schema("vendor.gitlab-ci", tmp_path / "gitlab.yml")
     declared = yaml.safe_load(ACTION.read_text())["inputs"]
     steps = [step for it in workflows for job in it["jobs"].values() for step in job["steps"]]
     given = [step["with"] for step in steps if "daypass" in step.get("uses", "")]

@@ -102,10 +102,14 @@ def call_mistakes(block: Block) -> Iterator[str]:
     code = block.code.replace("\\\n", " ")
     if re.search(r"\bcurl\b[^|\n]*\s(--fail|-[a-zA-Z]*f[a-zA-Z]*)(?=\s|$)", code):
         yield f"{block.place}: curl --fail hides the answer: write --fail-with-body"
-    if block.language in ("sh", "yaml") and re.search(r"daypass token[^|\n]*\|\s*curl\b", code):
-        for needed in ("pipefail", "--fail-with-body", "--max-redirs 0"):
+    if block.language not in ("sh", "yaml"):
+        return
+    if re.search(r"daypass token[^|\n]*\|\s*curl\b", code):
+        yield f"{block.place}: curl calls without a token if there is none: take the header first"
+    if "daypass token" in code and re.search(r"\bcurl\b[^\n]* @-", code):
+        for needed in ("set -e", "--fail-with-body", "--max-redirs 0"):
             if needed not in code:
-                yield f"{block.place}: a token is piped into curl without {needed}"
+                yield f"{block.place}: a token is given to curl without {needed}"
 
 
 def _python_mistakes(block: Block) -> Iterator[str]:
