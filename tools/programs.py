@@ -26,9 +26,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 NAMES = """
-bash cat chmod cp cut dash date dd dirname echo env expr false find grep head hostname id kill ln ls
-mkdir mkfifo mktemp mount mv nohup od printenv printf readlink rm rmdir sed seq setsid sh sleep sort
-stat stty tail tar tee test touch tr true tty umount uname unshare wc xargs yes git make python3
+basename bash cat chmod cp cut dash date dd dirname echo env expr false find grep head hostname id
+kill ln ls mkdir mkfifo mktemp mount mv nohup od printenv printf readlink rm rmdir sed seq setsid sh
+sleep sort stat stty tail tar tee test touch tr true tty umount uname unshare wc xargs yes
+git make python3
 """
 BARE = frozenset(NAMES.split())
 """In Debian's packages of priority `required`, but for the last three."""

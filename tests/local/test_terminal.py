@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from daypass.local.stack import stack_config
-from support.children import path_without
 from support.terminal import screen, terminal
 from support.up import running_up, runtime_folder
 from support.up_embedded import fixed_config
@@ -82,27 +81,6 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
         piped("identity revoke b")
         piped("identity delete b --yes")
         assert "nothing has expired" in shown("identity reap -A")
-
-
-def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) -> None:
-    env = surroundings(tmp_path)
-    with terminal("demo", env=env, cwd=tmp_path) as shown:
-        shown.wait_for("Ctrl-C stops it")
-        invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
-        commands = [line for line in invitation.splitlines() if line.startswith("  ")]
-        elsewhere = {**os.environ, **env, "PATH": path_without("daypass")}
-        pasted = "\n".join(commands)
-        done = subprocess.run(
-            ["bash", "-e"], input=pasted, env=elsewhere, cwd=tmp_path,
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        assert "system:serviceaccount:team:you" in done.stdout
-        shown.type(b"\x03")
-        assert shown.wait() == 0
-    *_, last = screen(shown.written.rstrip())
-    found = f"{last}\ndaypass version"
-    elsewhere = {"PATH": path_without("daypass")}
-    subprocess.run(["bash", "-ec", found], env=elsewhere, check=True, timeout=60)
 
 
 def test_an_interrupted_demo_leaves_no_status_line(tmp_path: Path) -> None:

@@ -114,10 +114,8 @@ def test_go_comes_with_the_environment_and_is_the_same_everywhere(
     monkeypatch.setenv("GOTOOLCHAIN", "local")
     monkeypatch.setenv("GOFLAGS", "-mod=vendor")
     assert os.access(gobuild.go_program(), os.X_OK)
-    (toolchain,) = gobuild.lines_of(
-        [gobuild.go_program(), "env", "GOVERSION"], gobuild.TOOLS / "controlplane"
-    )
-    assert toolchain == gobuild.TOOLCHAIN
+    settings = gobuild.go_environment()
+    assert (settings["GOTOOLCHAIN"], settings["GOFLAGS"]) == (gobuild.TOOLCHAIN, "-buildvcs=false")
 
 
 def test_a_program_of_kubernetes_reports_its_release() -> None:

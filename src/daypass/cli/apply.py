@@ -79,9 +79,12 @@ def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
     log(f"{state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)
-        make = f"create secret tls {need.name} -n {need.namespace} --cert FILE --key FILE"
+        make = kubectl(
+            "create", "secret", "tls", need.name, "-n", need.namespace, "--cert", "FILE",
+            "--key", "FILE",
+        )  # fmt: skip
         fact = f"{name} is not there: the certificate of {need.host} and its key"
-        log(fact, f"create it: {kubectl(*make.split())}")
+        log(fact, f"create it: {make}")
     deployment.log_risks(plan, "this opens more than is open now:")
 
 

@@ -1,0 +1,82 @@
+"""The lines with curl that commands print, and that the reference shows, work as they stand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
+from local.test_identity_embedded import daypass
+from local.test_terminal import surroundings
+from support.children import path_without
+from support.terminal import screen, terminal
+from support.up import Up, running_up
+from support.up_embedded import at_the_gate, fixed_config
+
+
+def printed_for_curl(words: str) -> str:
+    """The exchange that `identity create` prints for clients that install nothing."""
+    return words.partition("with curl:\n")[2].partition("  with kubectl:\n")[0]
+
+
+def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
+    """As in docs/reference/client.md, with the names of this identity and this machine."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "client.md").read_text()
+    block = page.partition("With curl, from")[2].partition("```sh\n")[2].partition("```\n")[0]
+    claims = decode_unverified(credentials["token"])[1]
+    for documented, real in (
+        ("bot-daypass-7q0zk3vr9b2mx5c8w1td", claims["kubernetes.io/serviceaccount/secret.name"]),
+        ("gate.example.com", credentials["audience"]),
+        ("https://localhost:8443/kubernetes", up.door),
+    ):
+        assert documented in block
+        block = block.replace(documented, real)
+    return block
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with running_up(tmp_path, fixed_config()) as up:
+        yield up
+
+
+def test_an_exchange_with_curl_works_as_it_is_printed_and_documented(
+    up: Up, tmp_path: Path
+) -> None:
+    _, words = daypass(up, "identity", "create", "bot", "-n", "default", "--show-exchange")
+    document = json.loads((tmp_path / "bot.json").read_text())
+    assert document["token"] not in words
+    for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
+        minted = subprocess.run(
+            ["sh", "-ec", exchange],
+            cwd=up.folder, capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        token = json.loads(minted.stdout)["status"]["token"]
+        assert at_the_gate(up, Secret(token)).code == 200
+
+
+def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) -> None:
+    env = surroundings(tmp_path)
+    with terminal("demo", env=env, cwd=tmp_path) as shown:
+        shown.wait_for("Ctrl-C stops it")
+        invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
+        commands = [line for line in invitation.splitlines() if line.startswith("  ")]
+        elsewhere = {**os.environ, **env, "PATH": path_without("daypass")}
+        pasted = "\n".join(commands)
+        done = subprocess.run(
+            ["bash", "-e"], input=pasted, env=elsewhere, cwd=tmp_path,
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        assert "system:serviceaccount:team:you" in done.stdout
+        shown.type(b"\x03")
+        assert shown.wait() == 0
+    *_, last = screen(shown.written.rstrip())
+    found = f"{last}\ndaypass version"
+    elsewhere = {"PATH": path_without("daypass")}
+    subprocess.run(["bash", "-ec", found], env=elsewhere, check=True, timeout=60)
