@@ -107,15 +107,12 @@ def test_every_program_has_its_sources_and_nothing_else_is_built() -> None:
     assert folders == gobuild.PROGRAMS.keys()
 
 
-def test_go_comes_with_the_environment_and_is_the_same_everywhere(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("GOTOOLCHAIN", "local")
-    monkeypatch.setenv("GOFLAGS", "-mod=vendor")
-    assert os.access(gobuild.go_program(), os.X_OK)
-    settings = gobuild.go_environment()
-    assert (settings["GOTOOLCHAIN"], settings["GOFLAGS"]) == (gobuild.TOOLCHAIN, "-buildvcs=false")
+def test_settings_of_the_machine_change_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = gobuild.go_environment()
+    for name, value in (("GOTOOLCHAIN", "local"), ("GOFLAGS", "-mod=vendor"), ("GOROOT", "/x")):
+        monkeypatch.setenv(name, value)
+    assert gobuild.go_environment() == before
+    assert before["GOTOOLCHAIN"] == gobuild.TOOLCHAIN
 
 
 def test_a_program_of_kubernetes_reports_its_release() -> None:
