@@ -72,13 +72,13 @@ test-docs: .venv/.synced controlplane ## what the documentation says is true: li
 	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs $(if $(PAGE),-k $(PAGE))
 
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
-	.venv-kfp/bin/pytest -q --no-header tests/kubeflow
+	.venv-kfp/bin/python -m tools.programs .venv-kfp/bin/pytest -q --no-header tests/kubeflow
 
 test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
 	$(BUILD) kubescore
 	$(PYTEST) tests/cluster
 
-test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 13 minutes)
+test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 11 minutes)
 	$(BUILD) istiod envoygateway oauth2proxy
 	$(PYTEST) tests/controllers
 

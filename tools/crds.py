@@ -143,4 +143,7 @@ def _download(module: Module) -> Path:
 
 
 if __name__ == "__main__":
-    print(istio_crds(), gateway_api_crds(), envoy_gateway_crds(), sep="\n")
+    try:
+        print(istio_crds(), gateway_api_crds(), envoy_gateway_crds(), sep="\n")
+    except BuildError as error:
+        raise SystemExit(f"crds: {error}") from None

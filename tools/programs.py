@@ -57,8 +57,9 @@ class _Program(ctypes.Structure):
 
 
 def _listen() -> int:
-    """Ask at each execve of this process and its children from now on; who reads the descriptor
-    answers. Raises CannotSee.
+    """Make each later execve of this process and its children wait for an answer.
+
+    Return the descriptor to answer on. Raises CannotSee.
     """
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None:
@@ -151,14 +152,14 @@ def watch(command: Sequence[str]) -> tuple[int, dict[str, str]]:
             print(f"programs: {command[0]}: {error.strerror}", file=sys.stderr)
             os._exit(127)
     theirs.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the command as well
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda sent, _: os.kill(child, sent))
     message, descriptors, _, _ = socket.recv_fds(ours, PATH_LIMIT, 1)
     ours.close()
     if not descriptors:
         os.waitpid(child, 0)
         raise CannotSee(message.decode())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the command as well
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda sent, _: os.kill(child, sent))
     return _answer_all(descriptors[0], child)
 
 

@@ -84,7 +84,6 @@ def test_starting_a_child_on_another_thread_is_refused(tmp_path: Path) -> None:
         started.result()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -1,4 +1,4 @@
-"""Envoy does what `Exposure.judge` says, for any request that is HTTP."""
+"""Envoy does what `judge` of support/door_decision.py says, for any request that is HTTP."""
 
 from __future__ import annotations
 

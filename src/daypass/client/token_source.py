@@ -239,7 +239,8 @@ class KeyState:
         error = copied(error)
         if error.heals_by_itself:
             ago, left = now - self.failed_at, self.not_before - now
-            error.hint += f"\nthat was {ago:.0f} s ago; the next attempt is in {left:.0f} s"
+            when = f"that was {ago:.0f} s ago; the next attempt is in {left:.0f} s"
+            error.hint = f"{error.hint}\n{when}" if error.hint else when
             error.args = (error.fact, error.hint)
         return error
 

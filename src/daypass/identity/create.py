@@ -88,7 +88,7 @@ def create(
     prepare_namespace(cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace)
     for document in documents:
         cluster.apply(document)
-    token = wait_for_token(cluster, name.namespace, secret_name, wait_seconds)
+    token = wait_for_token(cluster, name, secret_name, wait_seconds)
     return CreatedIdentity(name=name, secret_name=secret_name, is_new=reused is None, token=token)
 
 

@@ -85,6 +85,8 @@ class DeletedIdentity:
     left: tuple[str, ...]
     secret_uids: tuple[str, ...] = ()
     account_uid: str | None = None
+    is_unmarked: bool = False
+    """Whether the ServiceAccount stays because it lost daypass's label, or never had it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,7 @@ def delete(
         left=tuple(left),
         secret_uids=tuple(each.uid for each in removed if each.resource is SECRETS),
         account_uid=account_uid,
+        is_unmarked=account is not None and not account.is_ours,
     )
 
 

@@ -100,7 +100,7 @@ def rotate(
     name, clock = account.name, cluster.clock
     new, old = _new_and_old(cluster, account, live_secrets(secrets, account.uid))
     if not cluster.dry_run:
-        token = wait_for_token(cluster, name.namespace, new, wait_seconds)
+        token = wait_for_token(cluster, name, new, wait_seconds)
         deliver(settings.file_content(token))
     expired = [each for each in secrets if each.name != new and is_past(each.retire_after, clock)]
     if overlap_seconds == 0:

@@ -13,8 +13,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from daypass._core import labels
+from daypass._core.hints import kubectl
 from daypass._core.secret import Secret
-from daypass.identity.model import ACCOUNT_ANNOTATION, IdentityName, is_owned_by
+from daypass.client.subject_token import read_identity
+from daypass.identity.model import (
+    ACCOUNT_ANNOTATION,
+    ForeignAccountError,
+    IdentityName,
+    is_owned_by,
+)
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, TOKEN_SECRETS, Object
 from daypass.kube.waiting import Waiter
@@ -108,20 +115,27 @@ def is_rotation_unfinished(secret: TokenSecret, live: Iterable[TokenSecret]) -> 
 
 
 def wait_for_token(
-    cluster: Cluster, namespace: str, secret_name: str, seconds: float = WAIT_SECONDS
+    cluster: Cluster, name: IdentityName, secret_name: str, seconds: float = WAIT_SECONDS
 ) -> Secret:
     """Return the token that the cluster puts into a new Secret, within so many seconds.
 
-    Raises NotReadyError, NotFoundError.
+    Raises NotReadyError, NotFoundError, ForeignAccountError: who may create Secrets can give one
+    that holds another account's token a name of this identity.
     """
 
     def read() -> Secret | str:
-        data = cluster.get(SECRETS, secret_name, namespace).get("data") or {}
+        data = cluster.get(SECRETS, secret_name, name.namespace).get("data") or {}
         if not data.get("token"):
             return "the cluster has put none into it"
-        return Secret(base64.b64decode(data["token"]).decode())
+        token = Secret(base64.b64decode(data["token"]).decode())
+        if (holder := read_identity(token, cluster.clock.unix()).service_account) != name.name:
+            raise ForeignAccountError(
+                f"Secret {name.namespace}/{secret_name} holds a token of {holder}",
+                "delete it: " + kubectl("delete", "secret", secret_name, "-n", name.namespace),
+            )
+        return token
 
     return Waiter(cluster, seconds).wait(
-        f"the token in Secret {namespace}/{secret_name}", read,
+        f"the token in Secret {name.namespace}/{secret_name}", read,
         "is kube-controller-manager running? The same command continues from here",
     )  # fmt: skip

@@ -74,6 +74,7 @@ class Echo:
 
 if __name__ == "__main__":
     ends = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # the first process of a container ignores both
+    # As the first process of a container, it would ignore SIGTERM.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with Echo(host="", port=int(sys.argv[1])):
         signal.sigwait(ends)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daypass.identity.model import token_secret
+from daypass.identity.model import ForeignAccountError, token_secret
 from daypass.identity.tokens import (
     TokenSecret,
     current_secret,
@@ -18,6 +18,7 @@ from daypass.identity.tokens import (
 from daypass.kube.resources import SECRETS
 from daypass.kube.waiting import NotReadyError
 from support.embedded import EmbeddedCluster
+from support.fake_door import long_lived_token
 from support.lifecycle import BOT
 from support.messages import raises
 
@@ -101,7 +102,7 @@ def test_a_secret_without_a_token_is_an_error_after_30_seconds(world: EmbeddedCl
     world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     began = world.clock.now_unix
     with raises(NotReadyError, match="waited 30s for .*team/empty"):
-        wait_for_token(world.cluster, "team", "empty")
+        wait_for_token(world.cluster, BOT, "empty")
     assert 30 <= world.clock.now_unix - began < 32
 
 
@@ -110,8 +111,18 @@ def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
     world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
 
     def sleep(seconds: float) -> None:
-        data = {"token": base64.b64encode(b"it is").decode()}
+        data = {"token": base64.b64encode(long_lived_token().encode()).decode()}
         world.cluster.patch(SECRETS, "late", {"data": data}, "team")
 
     world.cluster.sleep = sleep
-    assert wait_for_token(world.cluster, "team", "late").reveal() == "it is"
+    assert wait_for_token(world.cluster, BOT, "late").reveal() == long_lived_token()
+
+
+def test_a_token_of_another_account_is_not_handed_out(world: EmbeddedCluster) -> None:
+    other = base64.b64encode(long_lived_token(service_account="other").encode()).decode()
+    metadata = {"name": "bot-daypass-01234567890123456789", "namespace": "team"}
+    world.cluster.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"token": other}}
+    )
+    with raises(ForeignAccountError, match="holds a token of other"):
+        wait_for_token(world.cluster, BOT, metadata["name"])

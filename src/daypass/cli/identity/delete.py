@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from daypass._core.hints import kubectl
 from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
@@ -15,7 +16,8 @@ EPILOG = """examples:
   daypass identity delete bot -n team --yes            without a terminal
 
 Only what daypass created is deleted: an adopted ServiceAccount stays. If it was interrupted, run it
-again. Exit code 3: the gate of the cluster could not be updated.
+again. Exit code 3: the gate of the cluster could not be updated, or a ServiceAccount without
+daypass's label stays.
 """
 add_arguments = options.add_deletion
 
@@ -41,5 +43,11 @@ def run(args: Namespace) -> int:
     }, "".join(f"{done} {each}\n" for each in deleted.deleted))  # fmt: skip
     log(f"{done} identity {there}: {len(deleted.deleted)} objects")
     for each in deleted.left:
-        log(f"{each} stays: daypass did not create it")
-    return 0 if is_published else 3
+        log(f"{each} stays: it is not marked as created by daypass")
+    if deleted.is_unmarked:
+        end = kubectl("delete", "serviceaccount", name.name, "-n", name.namespace)
+        warn(
+            "somebody who removed its label could create its Secrets again",
+            f"delete it: {end}",
+        )
+    return 0 if is_published and not deleted.is_unmarked else 3

@@ -109,6 +109,8 @@ def _changed(
 ) -> str:
     if not before:
         return f"{did(args.dry_run, 'create', 'created')} identity {name} for {', '.join(users)}"
+    if set(users) == set(before):
+        return f"identity {name} has these users already"
     added = ", ".join(user for user in users if user not in before) or "no user"
     removed = ", ".join(user for user in before if user not in users)
     end = f"; removed {removed}, which can request no token any more" if removed else ""

@@ -8,7 +8,7 @@ pod. When the API server is down, every door fails the probe and keeps respondin
 
 from daypass.config import Address
 from daypass.config.exposure import refusals
-from daypass.render.envoy.draining import ARRIVED, METADATA, drain
+from daypass.render.envoy.draining import METADATA, TRUNCATED, drain
 from daypass.render.envoy.listener import (
     connection_manager,
     early_mutations,
@@ -182,7 +182,7 @@ def _late_refusals() -> Json:
     """
     refused = [
         (_IS_LIMITED, action(_LIMITED, "DENY")),
-        (has_metadata(metadata(METADATA, [ARRIVED])), action(_TOO_LARGE, "DENY")),
+        (has_metadata(metadata(METADATA, [TRUNCATED])), action(_TOO_LARGE, "DENY")),
     ]
     matcher = first_of(refused, action("daypass-fits", "ALLOW"))["matcher"]
     return {"name": "daypass.late_refusals", "typed_config": protobuf_any(RBAC, matcher=matcher)}

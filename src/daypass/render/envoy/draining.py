@@ -15,7 +15,7 @@ _LUA = "daypass.drain"
 _BUFFER = extension(
     "daypass.drained", "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=1
 )
-METADATA, ARRIVED = "daypass", "arrived"
+METADATA, TRUNCATED = "daypass", "truncated"
 """Namespace and key of the metadata of a request whose body is longer than what is kept of it."""
 _MOST_BYTES = 64 * 1024 * 1024
 _TOO_LONG = "[7-9][0-9]{7}|[1-9][0-9]{8,}"
@@ -41,7 +41,7 @@ function envoy_on_request(handle)
     arrived = arrived + chunk:length()
     if arrived > %d or handle:timestamp() > started + %d then break end
     if arrived > %d then
-      handle:streamInfo():dynamicMetadata():set("daypass", "arrived", "more")
+      handle:streamInfo():dynamicMetadata():set("%s", "%s", "yes")
       chunk:setBytes("")
     end
   end
@@ -82,5 +82,6 @@ def _lua(**fields: Json) -> Json:
 
 
 def _script(kept_bytes: int) -> Json:
-    limits = (_MOST_AT_A_TIME, _MOST_AT_A_TIME, _MOST_BYTES, _SECONDS * 1000, kept_bytes)
-    return {"inline_string": _SCRIPT % limits}
+    most, milliseconds = _MOST_AT_A_TIME, _SECONDS * 1000
+    values = (most, most, _MOST_BYTES, milliseconds, kept_bytes, METADATA, TRUNCATED)
+    return {"inline_string": _SCRIPT % values}

@@ -225,6 +225,7 @@ def revocation(revoked: RevocationSnapshot, name: str = REVOKED) -> Json:
 
 
 REVOKED_REASONS = (Reason.LIVES_TOO_LONG, Reason.DENIED, Reason.UNKNOWN)
+"""Why the list refuses a token: it is on it, may outlive its entry, or the list is not current."""
 
 
 def _lookup(name: str, values: Set[str], otherwise: Json, found: Json = _DENIED) -> Json:
