@@ -20,6 +20,7 @@ import platform
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -89,6 +90,8 @@ def ensure_uv() -> Path:
             wheel = answer.read(LIMIT_BYTES)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise SystemExit(f"bootstrap: {url} cannot be fetched: {reason}\n{OFFLINE}") from None
     if hashlib.sha256(wheel).hexdigest() != sha256:
         raise SystemExit(f"bootstrap: {url} is not what uv.lock names; nothing was installed")
