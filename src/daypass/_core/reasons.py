@@ -43,24 +43,26 @@ class Reason(StrEnum):
     NOT_YET_VALID = "not-yet-valid"
     """The clock of the gateway or of the API server is wrong."""
     LIVES_TOO_LONG = "lives-too-long"
-    """Its lifetime exceeds `policy.longestLifetime`, or it was issued before the gate began its
-    record. Request a new one with a shorter lifetime."""
+    """Its lifetime exceeds `policy.longestLifetime`. Request one with a shorter lifetime."""
     SUBJECT = "subject"
     """The token is of a user or node. The gate takes those of ServiceAccounts only."""
     UNBOUND = "unbound"
     """The token is bound to no Secret, so nothing could revoke it. daypass binds tokens; other
     clients have to send `boundObjectRef`."""
     DENIED = "denied"
-    """Its Secret, its ServiceAccount or the token itself was revoked. An administrator issues new
-    credentials."""
+    """An administrator has denied the token, its Secret, its ServiceAccount or its namespace, by
+    `daypass gate deny`."""
+    UNKNOWN_CREDENTIAL = "unknown-credential"
+    """Its Secret or ServiceAccount was deleted, is less than a second old, or is in a namespace
+    that is not watched."""
     REVIEW_REFUSED = "review-refused"
     """The API server knows the token no longer: its Secret or ServiceAccount was deleted. An
     administrator issues new credentials."""
     REVIEW_AUDIENCE = "review-audience"
     """The token is for another service. Request one with the audience in `gate.audience`."""
     UNKNOWN = "unknown"
-    """The gate has no current revocation list, no keys, or no answer of the API server. Try
-    again; if it continues, look at the failures that close the gate."""
+    """The gate does not know at the moment which credentials exist, or has no keys, or no answer of
+    the API server. Try again; if it continues, look at the failures that close the gate."""
 
 
 CODES = {
@@ -91,12 +93,13 @@ MESSAGES = {
     Reason.NO_EXPIRY: "this token has no expiry time",
     Reason.EXPIRED: "this token has expired",
     Reason.NOT_YET_VALID: "this token is not valid yet: are the clocks right?",
-    Reason.LIVES_TOO_LONG: "this token lives longer than the gate allows, or is older than its "
-    "revocation list: request a new one",
+    Reason.LIVES_TOO_LONG: "this token lives longer than the gate allows: request a new one",
     Reason.SUBJECT: "this token does not belong to a ServiceAccount",
     Reason.UNBOUND: "this token is not bound to a Secret and cannot be revoked: request one "
     "with boundObjectRef",
-    Reason.DENIED: "this token was revoked",
+    Reason.DENIED: "an administrator has denied this token",
+    Reason.UNKNOWN_CREDENTIAL: "the gate does not know the credentials that this token was made "
+    "with: they were revoked, or are less than a second old",
     Reason.REVIEW_REFUSED: "the API server does not accept this token (any more)",
     Reason.REVIEW_AUDIENCE: "the API server accepts this token, but not for this audience",
     Reason.UNKNOWN: "the gate cannot check this token at the moment",

@@ -12,7 +12,7 @@ k8s.io/api/authentication/v1 TokenReview (its caller has to check status.audienc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.reasons import Reason
 from daypass.config.exposure import BEARER_JWT, SERVICE_ACCOUNT_USER
 from daypass.config.types import EVERY_HOST
+from daypass.published.credentials import UID, Presence
+from daypass.published.snapshot import Published
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
 """The algorithms of kube-apiserver (pkg/serviceaccount/jwt.go); none is symmetric."""
@@ -40,8 +42,7 @@ class GateRequest:
 class Rules:
     """What the gate requires of a token.
 
-    `denied`: revoked `jti`s, UIDs of Secrets and ServiceAccounts, and names of namespaces; None if
-    it was not checked. `watched_namespaces`: None if all are watched.
+    `published`: the credentials that exist, and denials by hand; None if they are not checked.
     """
 
     hosts: frozenset[str]
@@ -50,8 +51,7 @@ class Rules:
     longest_lifetime_seconds: int
     require_bound: bool = True
     skew_seconds: int = SKEW_SECONDS
-    denied: Set[str] | None = frozenset()
-    watched_namespaces: Set[str] | None = None
+    published: Published | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,8 @@ class BoundClaims:
     secret_uid: str
     service_account_uid: str
     jti: str
+    credential_uid: str
+    """The UID that has to be in the published set: of the Secret, or without one of the account."""
 
 
 class RefusedError(Exception):
@@ -142,12 +144,12 @@ def decide(
     found: list[str] = []
     try:
         claims = check_claims(request, rules, now_unix, signed=signed, passed=found.append)
-        if review is None and not (
-            rules.watched_namespaces is None or claims.namespace in rules.watched_namespaces
-        ):
-            raise RefusedError(Reason.UNKNOWN)
-        is_unknown = rules.denied is None
-        found.append("revocation not checked" if is_unknown else "not on the revocation list")
+        is_unknown = rules.published is None
+        found.append(
+            "whether its credential exists was not checked"
+            if is_unknown
+            else "its credential exists, and nothing is denied"
+        )
         if review is not None:
             check_review(claims, rules, review)
             found.append("TokenReview accepted, for this audience")
@@ -207,24 +209,33 @@ def check_claims(
     # 10. It is bound to a Secret, so that it can be revoked.
     if rules.require_bound and not bound.secret_uid:
         raise RefusedError(Reason.UNBOUND)
+    if not UID.fullmatch(bound.credential_uid):
+        raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
     passed("bound to a Secret" if bound.secret_uid else "bound to no Secret")
-    # 11. Not revoked.
+    # 11. The credential exists, and is not denied.
     check_current(bound, rules, now_unix)
     return bound
 
 
 def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
-    """Check what can change during a review: expiry and revocation. Raises RefusedError."""
+    """Check what can change during a review: expiry, and what is published. Raises RefusedError."""
     if int(now_unix) > claims.expires_unix + rules.skew_seconds:
         raise RefusedError(Reason.EXPIRED)
-    denied = rules.denied
-    if denied is not None and (
-        claims.secret_uid in denied
-        or claims.service_account_uid in denied
-        or claims.jti in denied
-        or claims.namespace in denied
-    ):
+    if rules.published is None:
+        return
+    denials = rules.published.denials
+    if denials.is_closed(now_unix):
+        raise RefusedError(Reason.UNKNOWN)
+    objects = (claims.secret_uid, claims.service_account_uid)
+    if denials.denies(token=claims.jti, objects=objects, namespace=claims.namespace):
         raise RefusedError(Reason.DENIED)
+    match rules.published.credentials.find(claims.credential_uid, now_unix):
+        case Presence.CLOSED:
+            raise RefusedError(Reason.UNKNOWN)
+        case Presence.UNKNOWN:
+            raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
+        case Presence.EXISTS:
+            return
 
 
 def check_review(claims: BoundClaims, rules: Rules, review: Review) -> None:
@@ -290,13 +301,15 @@ def _identity(claims: dict[str, Any]) -> CallerIdentity:
 
 def _bound_claims(claims: dict[str, Any]) -> BoundClaims:
     identity, kubernetes = _identity(claims), claims["kubernetes.io"]
+    secret, account = _uid(kubernetes.get("secret")), _uid(kubernetes.get("serviceaccount"))
     return BoundClaims(
         identity=identity,
         expires_unix=int(claims["exp"]),
         namespace=kubernetes["namespace"],
-        secret_uid=_uid(kubernetes.get("secret")),
-        service_account_uid=_uid(kubernetes.get("serviceaccount")),
+        secret_uid=secret,
+        service_account_uid=account,
         jti=claims.get("jti", ""),
+        credential_uid=secret if "secret" in kubernetes else account,
     )
 
 

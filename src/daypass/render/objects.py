@@ -22,22 +22,13 @@ GATE = "daypass-gate"
 """The gateway's checks; the authorizer's Deployment, Service and ServiceAccount."""
 
 GATE_WATCH = "daypass-gate-watch"
-"""Deployment, ServiceAccount and Lease of the watch, which publishes keys and revocations."""
+"""Deployment, ServiceAccount and Lease of the watch, which publishes keys and credentials."""
 
 GATE_KEYS = "daypass-gate-keys"
 """The published keys of the API server."""
 
-GATE_REVOKED = "daypass-gate-revoked"
-"""The published revocation list; a prefix if it is in several objects."""
-
-GATE_KNOWN = "daypass-gate-known"
-"""Prefix of the ConfigMaps in which the watch keeps its record: what is refused, and in `-0` to
-`-f` the UIDs that exist, so that it notices what is deleted while it is down."""
-
 GATE_DENIED = "daypass-denied"
 """ConfigMap of denials that an administrator has entered."""
-
-KNOWN_PARTS = "0123456789abcdef"
 
 GATE_PAIR = "daypass-gate-tls"
 """Secret: the authorizer's serving certificate, its key, and the `ca.crt` that verifies it."""
@@ -122,13 +113,3 @@ def gate_host(config: Config) -> str:
 def gateway_namespace(gate: Gate) -> str:
     """Return the namespace of the guarded gateway's pods."""
     return gate.front_namespace or _GATEWAY_NAMESPACES[gate.engine]
-
-
-def known_name(part: str) -> str:
-    """Return the name of the ConfigMap with the known UIDs that begin with this digit."""
-    return f"{GATE_KNOWN}-{part}"
-
-
-def known_names() -> list[str]:
-    """Return the names of the ConfigMaps with known UIDs, one for each of KNOWN_PARTS."""
-    return [known_name(part) for part in KNOWN_PARTS]

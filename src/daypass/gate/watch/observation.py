@@ -1,0 +1,44 @@
+"""What a watch knows about a cluster at a time, as a value. It has no memory of anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daypass.published.denials import Denial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedNamespace:
+    """The Secrets of identities in a namespace, without those beyond the limit.
+
+    `listed_at`: when their last complete listing began (monotonic).
+    """
+
+    uids: frozenset[str]
+    listed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What exists. Times are seconds of the monotonic clock.
+
+    - `namespaces`: those with the label that were ever listed, by name.
+    - `accounts`: UIDs of ServiceAccounts in namespaces with the label, if tokens that are bound to
+      no Secret may pass.
+    - `listed_at`: when the oldest of the listings that concern all namespaces began (namespaces,
+      ServiceAccounts, denials); None until each has succeeded.
+    - `progress_at`: when the last listing of any kind succeeded; None before.
+    - `is_complete`: every namespace with the label was listed, or may not be.
+    - `unwatched`: namespaces with the label and with identities that cannot be listed, and why.
+    - `left_out`: how many credentials of a namespace are beyond the limit, by namespace.
+    """
+
+    namespaces: Mapping[str, ObservedNamespace] = field(default_factory=dict)
+    accounts: frozenset[str] = frozenset()
+    denials: tuple[Denial, ...] = ()
+    listed_at: float | None = None
+    progress_at: float | None = None
+    is_complete: bool = False
+    unwatched: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,116 @@
+"""The published set as ConfigMaps, which the authorizer and commands read: one for each part.
+
+They have a label of their own, so that one watch follows all of them. What is read is bounded and
+checked: an unreadable part counts as closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from daypass._core.clock import utc
+from daypass._core.labels import OWNED, PUBLISHED
+from daypass.published.credentials import UID, CredentialPart, part_of
+from daypass.published.denials import LIMIT, Denials
+
+CREDENTIALS = "daypass-gate-credentials"
+"""Prefix of the published parts, followed by `-00` to `-63`."""
+DENIALS = "daypass-gate-denials"
+"""The published denials."""
+LIMIT_BYTES = 1024 * 1024
+"""Of a ConfigMap's data, as the API server has it."""
+_CLOSES, _UIDS, _ROOM = "closesAt", "uids", "perNamespace"
+_TOKENS, _OBJECTS, _NAMESPACES = "tokens", "objects", "namespaces"
+
+Object = dict[str, Any]
+
+
+class UnreadablePartError(ValueError):
+    """A ConfigMap is no published part of this format."""
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part's object."""
+    return f"{CREDENTIALS}-{number:02}"
+
+
+def part_config_map(number: int, part: CredentialPart, namespace: str, *, room: int) -> Object:
+    """Return a part's ConfigMap; the same part gives the same bytes.
+
+    `room`: how many credentials of one namespace the set takes, for commands that create them.
+    """
+    data = {_UIDS: "\n".join(sorted(part.uids)), _ROOM: str(room)}
+    return _config_map(part_name(number), namespace, part.closes_unix, data)
+
+
+def denials_config_map(denials: Denials, namespace: str) -> Object:
+    """Return the denials' ConfigMap; the same denials give the same bytes."""
+    data = {
+        _TOKENS: "\n".join(sorted(denials.tokens)),
+        _OBJECTS: "\n".join(sorted(denials.objects)),
+        _NAMESPACES: "\n".join(sorted(denials.namespaces)),
+    }
+    return _config_map(DENIALS, namespace, denials.closes_unix, data)
+
+
+def read_part(document: Mapping[str, Any], parts: int) -> tuple[int, CredentialPart]:
+    """Return the number and the content of a part. Raises UnreadablePartError."""
+    data = _data(document)
+    number = int(str(document["metadata"]["name"])[-2:])
+    uids = _lines(data, _UIDS)
+    if not all(UID.fullmatch(uid) and part_of(uid, parts) == number for uid in uids):
+        raise UnreadablePartError("it has other than UIDs of its range")
+    return number, CredentialPart(uids=uids, closes_unix=_closes(data))
+
+
+def read_room(document: Mapping[str, Any]) -> int:
+    """Return how many credentials of one namespace the set takes. Raises UnreadablePartError."""
+    text = _data(document).get(_ROOM, "")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UnreadablePartError("it does not say how many credentials a namespace may have")
+    return int(text)
+
+
+def read_published_denials(document: Mapping[str, Any]) -> Denials:
+    """Return the denials. Raises UnreadablePartError."""
+    data = _data(document)
+    found = Denials(
+        tokens=_lines(data, _TOKENS), objects=_lines(data, _OBJECTS),
+        namespaces=_lines(data, _NAMESPACES), closes_unix=_closes(data),
+    )  # fmt: skip
+    if len(found) > LIMIT:
+        raise UnreadablePartError("it has too many denials")
+    return found
+
+
+def _config_map(name: str, namespace: str, closes_unix: int, data: dict[str, str]) -> Object:
+    labels = {**OWNED, PUBLISHED: "true"}
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    closes = f"{utc(closes_unix):%Y-%m-%dT%H:%M:%SZ}"
+    data = {_CLOSES: closes, **data}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _data(document: Mapping[str, Any]) -> Mapping[str, str]:
+    data = document.get("data")
+    if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
+        raise UnreadablePartError("it has no data")
+    if sum(map(len, data.values())) > LIMIT_BYTES:
+        raise UnreadablePartError("it is too large")
+    return data
+
+
+def _lines(data: Mapping[str, str], key: str) -> frozenset[str]:
+    if key not in data:
+        raise UnreadablePartError(f"it has no {key}")
+    return frozenset(filter(None, data[key].split("\n")))
+
+
+def _closes(data: Mapping[str, str]) -> int:
+    try:
+        at = datetime.fromisoformat(data[_CLOSES])
+        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
+    except (KeyError, ValueError, OverflowError):
+        raise UnreadablePartError("it has no closing time") from None

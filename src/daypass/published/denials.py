@@ -1,0 +1,117 @@
+"""Denials by hand: what an administrator refuses at the gate until a time.
+
+`daypass gate deny` writes them into a ConfigMap, one entry each: its key is `jti.JTI`, `uid.UID` or
+`namespace.NAME`, its value the time at which it expires (RFC 3339, UTC). So entries of two people
+never conflict, and one is removed by removing its key. The watch publishes those in force.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from daypass._core.clock import utc
+
+LIMIT = 1000
+"""Denials in force at most; with more, the gate is closed."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+"""The form of UIDs, `jti`s and namespaces; a ConfigMap's key can hold nothing else."""
+
+
+class DeniedKind(StrEnum):
+    """What a denial names."""
+
+    TOKEN = "jti"  # noqa: S105 - a kind
+    """One token."""
+    OBJECT = "uid"
+    """All tokens that are bound to a Secret, or are of a ServiceAccount."""
+    NAMESPACE = "namespace"
+    """All tokens of a namespace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """An entry. `until_unix`: when it expires (seconds, UTC)."""
+
+    kind: DeniedKind
+    name: str
+    until_unix: float
+
+    @property
+    def key(self) -> str:
+        """Its key in the ConfigMap."""
+        return f"{self.kind}.{self.name}"
+
+    @property
+    def until(self) -> str:
+        """Its value in the ConfigMap."""
+        return f"{utc(self.until_unix):%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its name can be that of an entry."""
+        return _NAME.fullmatch(self.name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denials:
+    """What is denied now: `jti`s, UIDs and namespaces. `closes_unix`: from then on, every token is
+    refused (whole seconds, UTC); 0: now.
+    """
+
+    tokens: Set[str] = frozenset()
+    objects: Set[str] = frozenset()
+    namespaces: Set[str] = frozenset()
+    closes_unix: int = 0
+
+    @classmethod
+    def of(cls, denials: Iterable[Denial], now_unix: float, closes_unix: int) -> Denials:
+        """Return those in force at a time; closed if they are more than LIMIT."""
+        names: dict[DeniedKind, set[str]] = {kind: set() for kind in DeniedKind}
+        for denial in denials:
+            if denial.until_unix > now_unix:
+                names[denial.kind].add(denial.name)
+        if sum(map(len, names.values())) > LIMIT:
+            return cls()
+        return cls(
+            tokens=frozenset(names[DeniedKind.TOKEN]),
+            objects=frozenset(names[DeniedKind.OBJECT]),
+            namespaces=frozenset(names[DeniedKind.NAMESPACE]),
+            closes_unix=closes_unix,
+        )
+
+    def __len__(self) -> int:
+        return len(self.tokens) + len(self.objects) + len(self.namespaces)
+
+    def is_closed(self, now_unix: float) -> bool:
+        """Return whether they are missing or out of date."""
+        return now_unix >= self.closes_unix
+
+    def denies(self, *, token: str, objects: Iterable[str], namespace: str) -> bool:
+        """Return whether a token is denied by its `jti`, by a UID that it names, or by its
+        namespace.
+        """
+        return (
+            token in self.tokens
+            or namespace in self.namespaces
+            or any(uid in self.objects for uid in objects)
+        )
+
+
+def read_denials(data: Mapping[str, str]) -> Iterator[Denial]:
+    """Yield the entries of the ConfigMap's data. An unreadable time means: without end."""
+    for key, value in data.items():
+        kind, _, name = key.partition(".")
+        if kind in DeniedKind and name:
+            yield Denial(kind=DeniedKind(kind), name=name, until_unix=_until(value))
+
+
+def _until(value: object) -> float:
+    try:
+        until = datetime.fromisoformat(str(value))
+    except ValueError:
+        return float("inf")
+    return until.replace(tzinfo=until.tzinfo or UTC).timestamp()
