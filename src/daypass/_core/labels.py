@@ -66,13 +66,13 @@ TERM = f"{DOMAIN}/term"
 """On the watch's Lease and on all that it publishes: the number of times that a watch has become
 the leader. Whoever has a lower one may not write any more."""
 
+PUBLISHED = f"{DOMAIN}/published"
+"""Label, with the value `true`, of the ConfigMaps with what a gate knows."""
+
 # Labels and annotations of namespaces. Only cluster administrators can set them.
 GATE = f"{DOMAIN}/gate"
 """Label, with the value `true`, of the namespace where a gate keeps its state. No other user
 can set it, and so forge what was published."""
-
-PUBLISHED = f"{DOMAIN}/published"
-"""Label, with the value `true`, of the ConfigMaps with what a gate knows."""
 
 HOLDS_INVENTORY = {f"{DOMAIN}/inventory": "true"}
 """Label, with the value `true`, of the namespace where the inventory of `apply` is."""

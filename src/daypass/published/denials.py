@@ -32,6 +32,9 @@ class DeniedKind(StrEnum):
     """All tokens of a namespace."""
 
 
+_KINDS = {kind.value: kind for kind in DeniedKind}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
     """An entry. `until_unix`: when it expires (seconds, UTC)."""
@@ -105,8 +108,8 @@ def read_denials(data: Mapping[str, str]) -> Iterator[Denial]:
     """Yield the entries of the ConfigMap's data. An unreadable time means: without end."""
     for key, value in data.items():
         kind, _, name = key.partition(".")
-        if kind in DeniedKind and name:
-            yield Denial(kind=DeniedKind(kind), name=name, until_unix=_until(value))
+        if kind in _KINDS and name:
+            yield Denial(kind=_KINDS[kind], name=name, until_unix=_until(value))
 
 
 def _until(value: object) -> float:

@@ -1,0 +1,183 @@
+"""The published set: its parts, its ConfigMaps, and any other content in them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.published.config_maps import (
+    LIMIT_BYTES,
+    UnreadablePartError,
+    denials_config_map,
+    part_config_map,
+    part_name,
+    read_part,
+    read_published_denials,
+    read_room,
+)
+from daypass.published.credentials import (
+    CLUSTER_PARTS,
+    LOCAL_PARTS,
+    CredentialPart,
+    CredentialSet,
+    Presence,
+    part_of,
+    prefixes_of,
+    split_uids,
+)
+from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind, read_denials
+
+NOW = 1_800_000_000
+uids = st.uuids().map(str)
+times = st.integers(0, 2**33)
+names = st.frozensets(st.text("abcdef0123456789-", min_size=1, max_size=40), max_size=5)
+counts = st.sampled_from([CLUSTER_PARTS, LOCAL_PARTS])
+junk: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=5,
+)
+
+
+@given(found=st.frozensets(uids, max_size=50), parts=counts)
+def test_each_uid_is_in_the_part_of_its_prefix_and_in_no_other(
+    found: frozenset[str], parts: int
+) -> None:
+    split = split_uids(found, parts)
+    assert len(split) == parts
+    assert sum(map(len, split)) == len(found)
+    for uid in found:
+        assert uid in split[part_of(uid, parts)]
+        assert uid[:2] in prefixes_of(part_of(uid, parts), parts)
+
+
+@pytest.mark.parametrize("parts", [CLUSTER_PARTS, LOCAL_PARTS])
+def test_every_prefix_belongs_to_one_part(parts: int) -> None:
+    prefixes = [prefix for part in range(parts) for prefix in prefixes_of(part, parts)]
+    assert sorted(prefixes) == sorted(f"{number:02x}" for number in range(256))
+
+
+@given(found=st.frozensets(uids, max_size=20), other=uids, parts=counts)
+def test_a_credential_exists_if_it_is_in_the_set_and_its_part_is_open(
+    found: frozenset[str], other: str, parts: int
+) -> None:
+    known = CredentialSet.of(found, NOW + 1, parts=parts)
+    assert all(known.find(uid, NOW) is Presence.EXISTS for uid in found)
+    assert all(known.find(uid, NOW + 1) is Presence.CLOSED for uid in found)
+    assert (known.find(other, NOW) is Presence.EXISTS) == (other in found)
+    assert CredentialSet.closed(parts).find(other, NOW) is Presence.CLOSED
+
+
+@given(text=st.text(max_size=60) | uids.map(str.upper) | uids.map(lambda uid: f"{uid}\n"))
+def test_what_is_no_uid_is_never_in_the_set(text: str) -> None:
+    known = CredentialSet.closed(CLUSTER_PARTS)
+    if any(character.isupper() for character in text) or len(text) != 36:
+        assert known.find(text, NOW) is Presence.UNKNOWN
+        with pytest.raises(ValueError, match="UID"):
+            split_uids([text], CLUSTER_PARTS)
+
+
+@given(found=st.frozensets(uids, max_size=20), closes=times)
+def test_published_parts_are_read_back(found: frozenset[str], closes: int) -> None:
+    for number, each in enumerate(split_uids(found, CLUSTER_PARTS)):
+        part = CredentialPart(uids=each, closes_unix=closes)
+        document = part_config_map(number, part, "daypass", room=2000)
+        assert read_part(document, CLUSTER_PARTS) == (number, part)
+        assert read_room(document) == 2000
+
+
+@given(tokens=names, objects=names, namespaces=names, closes=times)
+def test_published_denials_are_read_back(
+    tokens: frozenset[str], objects: frozenset[str], namespaces: frozenset[str], closes: int
+) -> None:
+    denials = Denials(tokens=tokens, objects=objects, namespaces=namespaces, closes_unix=closes)
+    assert read_published_denials(denials_config_map(denials, "daypass")) == denials
+
+
+def test_the_same_part_gives_the_same_bytes() -> None:
+    made = sorted(uid for uid in (str(uuid.uuid4()) for _ in range(500)) if uid.startswith("0"))
+    one, other = (
+        json.dumps(part_config_map(0, CredentialPart(uids=set(order)), "daypass", room=1))
+        for order in (made, reversed(made))
+    )
+    assert one == other
+
+
+def test_the_parts_of_20_000_credentials_are_small() -> None:
+    found = {str(uuid.uuid5(uuid.NAMESPACE_OID, f"{number}")) for number in range(20_000)}
+    for number, each in enumerate(split_uids(found, CLUSTER_PARTS)):
+        document = part_config_map(number, CredentialPart(uids=each), "daypass", room=2000)
+        assert len(json.dumps(document)) < 100_000
+
+
+@given(document=junk, number=st.integers(0, CLUSTER_PARTS - 1))
+def test_any_other_content_is_unreadable(document: Any, number: int) -> None:
+    whole = {"metadata": {"name": part_name(number)}, "data": document}
+    for read in (lambda: read_part(whole, CLUSTER_PARTS), lambda: read_published_denials(whole)):
+        with pytest.raises(UnreadablePartError):
+            read()
+
+
+@given(key=st.sampled_from(["closesAt", "uids"]), value=st.text(max_size=60))
+def test_a_part_with_an_odd_field_is_unreadable_or_has_uids_of_its_range(
+    key: str, value: str
+) -> None:
+    document = part_config_map(7, CredentialPart(), "daypass", room=1)
+    document["data"][key] = value
+    with suppress(UnreadablePartError):
+        number, part = read_part(document, CLUSTER_PARTS)
+        assert number == 7
+        assert all(part_of(uid, CLUSTER_PARTS) == 7 for uid in part.uids)
+
+
+def test_a_part_of_another_range_is_unreadable() -> None:
+    (uid,) = (f"ff{str(uuid.uuid4())[2:]}" for _ in range(1))
+    document = part_config_map(0, CredentialPart(uids={uid}), "daypass", room=1)
+    with pytest.raises(UnreadablePartError):
+        read_part(document, CLUSTER_PARTS)
+
+
+def test_a_huge_part_is_unreadable() -> None:
+    document = part_config_map(0, CredentialPart(), "daypass", room=1)
+    document["data"]["uids"] = "\n" * (LIMIT_BYTES + 1)
+    with pytest.raises(UnreadablePartError):
+        read_part(document, CLUSTER_PARTS)
+
+
+@given(
+    kind=st.sampled_from(DeniedKind),
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True),
+    until=times,
+)
+def test_a_denial_is_read_back_from_its_entry(kind: DeniedKind, name: str, until: int) -> None:
+    denial = Denial(kind=kind, name=name, until_unix=until)
+    assert denial.is_valid
+    assert list(read_denials({denial.key: denial.until})) == [denial]
+
+
+@given(data=st.dictionaries(st.text(max_size=20), st.text(max_size=20), max_size=4))
+def test_odd_entries_deny_no_less_than_they_say(data: dict[str, str]) -> None:
+    for denial in read_denials(data):
+        assert f"{denial.kind}.{denial.name}" in data
+
+
+def test_an_unreadable_time_never_expires() -> None:
+    (denial,) = read_denials({"jti.x": "soon"})
+    assert Denials.of([denial], NOW, NOW + 1).tokens == {"x"}
+
+
+def test_expired_denials_are_left_out_and_too_many_close_the_gate() -> None:
+    old = Denial(kind=DeniedKind.TOKEN, name="old", until_unix=NOW)
+    many = [
+        Denial(kind=DeniedKind.OBJECT, name=f"{number}", until_unix=NOW + 9)
+        for number in range(LIMIT + 1)
+    ]
+    assert Denials.of([old, *many[:LIMIT]], NOW, NOW + 5).closes_unix == NOW + 5
+    assert len(Denials.of([old, *many[:LIMIT]], NOW, NOW + 5)) == LIMIT
+    assert Denials.of(many, NOW, NOW + 5).is_closed(NOW)
