@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from daypass._core.labels import MANAGED_BY, MANAGER
 from daypass._core.secret import Secret
 from support.admin import Admin, AdminError, Document
 from support.deadline import eventually
 
+OF_DAYPASS = {MANAGED_BY: MANAGER}
+"""The label of what `identity create` makes, by which the gate's watch finds it."""
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -71,9 +74,11 @@ def make_namespace(
     return name
 
 
-def ensure_service_account(admin: Admin, namespace: str, name: str) -> str:
+def ensure_service_account(
+    admin: Admin, namespace: str, name: str, *, labels: Mapping[str, str] | None = None
+) -> str:
     collection = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-    account = _ensure(admin, collection, {"metadata": {"name": name}})
+    account = _ensure(admin, collection, {"metadata": {"name": name, "labels": labels or {}}})
     return str(account["metadata"]["uid"])
 
 
@@ -83,6 +88,7 @@ def make_token_secret(
     service_account: str,
     *,
     name: str | None = None,
+    labels: Mapping[str, str] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Document:
     """A Secret of type service-account-token, as it is once the token controller has filled it.
@@ -93,7 +99,7 @@ def make_token_secret(
     name = name or unique(f"{service_account}-daypass", 20)
     collection = f"/api/v1/namespaces/{namespace}/secrets"
     annotations = {"kubernetes.io/service-account.name": service_account}
-    metadata = {"name": name, "annotations": annotations}
+    metadata = {"name": name, "annotations": annotations, "labels": labels or {}}
     kind = "kubernetes.io/service-account-token"
     admin.create(collection, {"metadata": metadata, "type": kind})
 
@@ -208,8 +214,8 @@ def make_identity(
     again it adds another Secret. `authorize=False` leaves Role and RoleBinding out.
     """
     ensure_namespace(admin, namespace)
-    uid = ensure_service_account(admin, namespace, name)
-    secret = make_token_secret(admin, namespace, name, check=check)
+    uid = ensure_service_account(admin, namespace, name, labels=OF_DAYPASS)
+    secret = make_token_secret(admin, namespace, name, labels=OF_DAYPASS, check=check)
     if authorize:
         allow_token_requests(admin, namespace, name, [name])
     return Identity(

@@ -20,7 +20,7 @@ CLUSTER_PARTS = 64
 LOCAL_PARTS = 16
 """Parts of the set on one machine. Envoy takes an inotify instance for each file that it follows
 (source/common/filesystem/inotify/watcher_impl.cc), and Linux gives a user 128 of them."""
-PREFIX_LENGTH = 2
+PREFIX_LENGTH, _PREFIXES = 2, 256
 """The characters of a UID that say in which part it is."""
 UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """The form of Kubernetes' UIDs. Nothing else is ever in the set."""
@@ -88,12 +88,12 @@ class CredentialSet:
 
 def part_of(uid: str, parts: int) -> int:
     """Return the number of the part that has this UID, of so many. Raises ValueError for others."""
-    return int(uid[:PREFIX_LENGTH], 16) * parts // 16**PREFIX_LENGTH
+    return int(uid[:PREFIX_LENGTH], 16) * parts // _PREFIXES
 
 
 def prefixes_of(part: int, parts: int) -> list[str]:
     """Return the prefixes of the UIDs in a part."""
-    prefixes = (f"{number:0{PREFIX_LENGTH}x}" for number in range(16**PREFIX_LENGTH))
+    prefixes = (f"{number:0{PREFIX_LENGTH}x}" for number in range(_PREFIXES))
     return [prefix for prefix in prefixes if part_of(prefix, parts) == part]
 
 
