@@ -93,6 +93,15 @@ class Denials:
         """Return whether they are missing or out of date."""
         return now_unix >= self.closes_unix
 
+    def has(self, denial: Denial) -> bool:
+        """Return whether this denial is among them, whenever it expires."""
+        names = {
+            DeniedKind.TOKEN: self.tokens,
+            DeniedKind.OBJECT: self.objects,
+            DeniedKind.NAMESPACE: self.namespaces,
+        }
+        return denial.name in names[denial.kind]
+
     def denies(self, *, token: str, objects: Iterable[str], namespace: str) -> bool:
         """Return whether a token is denied by its `jti`, by a UID that it names, or by its
         namespace.

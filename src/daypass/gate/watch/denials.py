@@ -1,0 +1,76 @@
+"""Writing denials by hand: the ConfigMap that `daypass gate deny` changes and the watch reads."""
+
+from __future__ import annotations
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import command
+from daypass._core.k8s_names import is_label
+from daypass._core.text import printable
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import AlreadyExistsError, ConflictError
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object
+from daypass.published.denials import LIMIT, Denial, DeniedKind, read_denials
+from daypass.render.objects import GATE_DENIED
+
+TRIES = 5
+"""Of a write that another one overtakes."""
+KEPT_SECONDS = 86_400
+"""How long an expired denial stays: the clock of the user's machine may be ahead."""
+_CALLED = {
+    DeniedKind.TOKEN: "jti", DeniedKind.OBJECT: "UID", DeniedKind.NAMESPACE: "name of a namespace",
+}  # fmt: skip
+
+
+class TooManyDenialsError(DaypassError):
+    """With one more, the gate would be closed."""
+
+
+def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) -> None:
+    """Add a denial, or remove it (`undo`), and remove all that expired a day ago.
+
+    `home`: the gate's namespace, which is created if needed, with the ConfigMap. Raises UsageError
+    for an invalid name, TooManyDenialsError, and the errors of `daypass.kube.errors`: NotFoundError
+    if there is no ConfigMap to remove it from.
+    """
+    is_valid = is_label(denial.name) if denial.kind is DeniedKind.NAMESPACE else denial.is_valid
+    if not is_valid:
+        fact = f"{printable(denial.name, 40)!r} is no {_CALLED[denial.kind]}"
+        raise UsageError(fact, "copy it from the token or the object")
+    for attempt in range(TRIES):
+        find = cluster.get if undo else cluster.find
+        found = find(CONFIG_MAPS, GATE_DENIED, home)
+        try:
+            if found is None:
+                _create(cluster, home, denial)
+            else:
+                change = _change(found, denial, cluster.clock.unix(), undo=undo)
+                cluster.patch(CONFIG_MAPS, GATE_DENIED, change, home)
+            return
+        except (AlreadyExistsError, ConflictError):
+            if attempt == TRIES - 1:
+                raise
+
+
+def _change(found: Object, denial: Denial, now_unix: float, *, undo: bool) -> Object:
+    """Return the merge patch of the ConfigMap as it was found."""
+    entries = list(read_denials(found.get("data") or {}))
+    old = [each.key for each in entries if each.until_unix <= now_unix - KEPT_SECONDS]
+    in_force = {each.key for each in entries if each.until_unix > now_unix}
+    if not undo and len(in_force | {denial.key}) > LIMIT:
+        raise TooManyDenialsError(
+            f"there are {LIMIT} denials already: with more, the gate would be closed",
+            "revoke identities instead, deny a namespace, or remove denials: "
+            + command("gate", "deny", "--undo"),
+        )
+    data = {**dict.fromkeys(old), denial.key: None if undo else denial.until}
+    return {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": data}
+
+
+def _create(cluster: Cluster, home: str, denial: Denial) -> None:
+    if cluster.find(NAMESPACES, home) is None:
+        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+        if cluster.dry_run:
+            return  # a namespace that does not exist can hold nothing
+    metadata = {"name": GATE_DENIED, "namespace": home}
+    data = {denial.key: denial.until}
+    cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
