@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from support.admin import Admin, Document
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
+from support.etcd_path import EtcdPath
 from support.identities import Identity
 from support.objects import kubeconfig
 from support.ports import reserve
@@ -79,6 +83,22 @@ def control_plane_program(name: str) -> list[str]:
     if not (binary := binary_path("controlplane")).exists():
         raise BuildError(f"the control plane is not built ({binary})\nrun: make controlplane")
     return [str(binary), name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnotherApiServer:
+    """A second API server of a control plane. `admin`: as that of the first one."""
+
+    url: str
+    admin: Admin
+    path: EtcdPath
+
+    def kubeconfig(self, plane: ControlPlane, file: Path) -> Path:
+        """Write a kubeconfig that leads to this server, with the rights of `admin`; return it."""
+        document = json.loads(plane.kubeconfig.read_text())
+        document["clusters"][0]["cluster"]["server"] = self.url
+        write_private(str(file), json.dumps(document).encode())
+        return file
 
 
 class ControlPlane:
@@ -158,6 +178,58 @@ class ControlPlane:
         from before is forgotten (410).
         """
         self._start_again(self._flags)
+
+    def save(self) -> Path:
+        """Return a snapshot of etcd. While it is made, the API server has no etcd."""
+        saved = self.folder / f"saved-{len(list(self.folder.glob('saved-*')))}"
+        self._end_child("etcd")
+        shutil.copytree(self.folder / "etcd", saved)
+        self._run("etcd", ETCD_FLAGS)
+        eventually("the API server has its etcd again", self._is_ready)
+        return saved
+
+    def restore(self, saved: Path) -> None:
+        """Put a snapshot back as Kubernetes advises: end the API server and the controllers, put
+        it in place, start all anew. Revisions continue from that of the snapshot.
+        """
+        for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
+            self._end_child(name)
+        shutil.rmtree(self.folder / "etcd")
+        shutil.copytree(saved, self.folder / "etcd")
+        self._run("etcd", ETCD_FLAGS)
+        self._run("kube-apiserver", self._flags)
+        eventually("the API server is ready again", self._is_ready)
+        self._run("kube-controller-manager", CONTROLLER_FLAGS)
+
+    @contextmanager
+    def another_api_server(self) -> Iterator[AnotherApiServer]:
+        """One more API server on the same etcd, as a control plane of several machines has it."""
+        with EtcdPath(self.folder / "etcd.sock") as path, reserve(socket.SO_REUSEPORT) as reserved:
+            port = int(reserved.getsockname()[1])
+            changed = {
+                "--etcd-servers": f"http://127.0.0.1:{path.port}",
+                "--secure-port": str(port),
+                "--audit-log-path": "another-audit.log",
+            }
+            names = [flag.partition("=")[0] for flag in self._flags]
+            flags = [
+                f"{name}={changed[name]}" if name in changed else flag
+                for name, flag in zip(names, self._flags, strict=True)
+            ]
+            child = self._child("kube-apiserver", flags, log="another-kube-apiserver")
+            url = f"https://127.0.0.1:{port}"
+            admin = Admin(url=url, context=self.admin.context, idle=[])
+
+            def is_ready() -> bool:
+                child.check()
+                return admin.request("GET", "/readyz").code == 200
+
+            try:
+                eventually("the other API server is ready", is_ready)
+                yield AnotherApiServer(url=url, admin=admin, path=path)
+            finally:
+                admin.close()
+                child.stop()
 
     def stop(self) -> None:
         """End the processes, last started first. A second call does nothing."""
@@ -251,10 +323,15 @@ class ControlPlane:
     def _run(self, name: str, flags: Sequence[str]) -> None:
         self._children.append(self._child(name, flags))
 
-    def _child(self, name: str, flags: Sequence[str]) -> Child:
+    def _end_child(self, name: str) -> None:
+        child = next(child for child in self._children if child.name == name)
+        self._children.remove(child)
+        child.stop()
+
+    def _child(self, name: str, flags: Sequence[str], *, log: str = "") -> Child:
         return Child(
             [*control_plane_program(name), *flags],
-            log=self.folder / f"{name}.log",
+            log=self.folder / f"{log or name}.log",
             folder=self.folder,
             # Tests have memory to spare, and collecting garbage is a quarter of what a start costs.
             environment={**os.environ, "GOGC": "400"},

@@ -56,6 +56,7 @@ class Up:
         arguments: Sequence[str] = (),
         *,
         python: str = sys.executable,
+        program: Sequence[str] = ("-m", "daypass"),
     ) -> None:
         self.folder = folder
         self.runtime = runtime_folder(folder)
@@ -63,7 +64,7 @@ class Up:
         self.config_file.write_text(config)
         self.words = ""
         self.process = subprocess.Popen(
-            [python, "-m", "daypass", "up", "--output", "json", *arguments],
+            [python, *program, "up", "--output", "json", *arguments],
             cwd=folder,
             env={
                 **os.environ,
@@ -167,6 +168,7 @@ def running_up(
     config: str,
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "daypass"),
 ) -> Iterator[Up]:
-    with Up(folder, config, environment or {}, arguments) as up:
+    with Up(folder, config, environment or {}, arguments, program=program) as up:
         yield up

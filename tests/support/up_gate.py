@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,14 @@ AUDIENCE = fake_door.AUDIENCE
 
 
 @contextmanager
-def gate_up(folder: Path, plane: ControlPlane, *arguments: str, check: str = "jwt") -> Iterator[Up]:
-    """Door and gate; the state folder is that of `folder`, so a second run continues the first."""
+def gate_up(
+    folder: Path, plane: ControlPlane, *arguments: str, check: str = "jwt",
+    close_after: str = "10m", program: Sequence[str] = ("-m", "daypass"),
+) -> Iterator[Up]:  # fmt: skip
+    """Door and gate; the state folder is that of `folder`, so a second run continues the first.
+
+    `program`: what Python runs.
+    """
     reader = folder / "reader.json"
     document = fake_door.credentials_document(
         "https://localhost/kubernetes", token=plane.make_identity().token.reveal()
@@ -33,12 +39,13 @@ def gate_up(folder: Path, plane: ControlPlane, *arguments: str, check: str = "jw
             plane,
             local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
             f"upstream: 'http://{echo.address}'}}",
-            gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}}}",
+            gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}, "
+            f"closeAfter: {close_after}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
         )
         whole = ["--credentials", str(reader), *arguments]
-        with running_up(folder, config, arguments=whole) as up:
+        with running_up(folder, config, arguments=whole, program=program) as up:
             up.wait_for_words("the gate has taken the API server's signing keys")
             yield up
 
