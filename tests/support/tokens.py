@@ -14,6 +14,8 @@ from daypass._core.clock import SYSTEM_CLOCK, Clock
 ISSUER = "https://kubernetes.default.svc"
 AUDIENCE = "gate.example.com"
 USER = "system:serviceaccount:team:bot"
+SECRET_UID = "5ec4e7a1-0000-4000-8000-000000000001"
+ACCOUNT_UID = "acc04a1b-0000-4000-8000-000000000001"
 
 
 def good_claims(clock: Clock = SYSTEM_CLOCK, **changes: Any) -> dict[str, Any]:
@@ -29,8 +31,8 @@ def good_claims(clock: Clock = SYSTEM_CLOCK, **changes: Any) -> dict[str, Any]:
         "jti": "j-1",
         "kubernetes.io": {
             "namespace": "team",
-            "serviceaccount": {"name": "bot", "uid": "sa-1"},
-            "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+            "serviceaccount": {"name": "bot", "uid": ACCOUNT_UID},
+            "secret": {"name": "bot-daypass-x", "uid": SECRET_UID},
         },
         **changes,
     }

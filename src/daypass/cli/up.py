@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daypass.local.supervisor import Supervisor
 
 SHORTEST_CLOSE_AFTER_SECONDS = 6
-"""The list is renewed after half of it, and the heartbeat may be a quarter of it old."""
+"""What exists is listed again after a sixth to a third of it, which are whole seconds."""
 
 _is_started = threading.Event()
 EXTRA = "local"
@@ -53,17 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--credentials", metavar="FILE",
         help="with a gate for an external API server: the credentials file of any identity, whose "
-        "token reads the signing keys (default: the user of --kubeconfig, or anonymous)",
+        "token reads the signing keys (default: the user of --kubeconfig)",
     )  # fmt: skip
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE",
-        help="with a gate for an external API server: a user who may list and watch Secrets, "
-        "ServiceAccounts and ConfigMaps, so that the gate sees what is revoked; without "
-        "--credentials it reads the signing keys too",
+        help="required with a gate for an external API server: a user who may list and watch "
+        "Namespaces, ServiceAccounts, Secrets and ConfigMaps, so that the gate sees which "
+        "credentials exist; without --credentials it reads the signing keys too",
     )  # fmt: skip
     parser.add_argument(
         "--close-after", type=_close_after_seconds, metavar="T",
-        help="how long the revocation watch may be silent before the gate refuses every token "
+        help="how long the gate accepts tokens without seeing which credentials exist "
         "(default: gate.closeAfter, which is 10m)",
     )  # fmt: skip
     parser.add_argument(
@@ -80,7 +80,7 @@ def _close_after_seconds(text: str) -> int:
     seconds = parse_seconds(text)
     if seconds < SHORTEST_CLOSE_AFTER_SECONDS:
         raise UsageError(
-            f"a gate that closes after {seconds} s of silence would always be closed",
+            f"a gate that closes after {seconds} s would always be closed",
             f"use {SHORTEST_CLOSE_AFTER_SECONDS} s or more",
         )
     return seconds
@@ -126,13 +126,9 @@ def run(args: argparse.Namespace) -> int:
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
         backend: ApiBackend
         kubeconfig: Path | None = None
-        # Only a new API server of our own is known to have issued no token before.
-        is_first_start = False
         if config.local.api_server == "embedded":
-            remembered = folders.state / "api-server.json"
-            is_first_start = not remembered.exists()
             backend = embedded = EmbeddedApiServer(
-                authority, folders.runtime, SYSTEM_CLOCK, remembered
+                authority, folders.runtime, SYSTEM_CLOCK, folders.state / "api-server.json"
             )
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
@@ -147,8 +143,6 @@ def run(args: argparse.Namespace) -> int:
                     folders.runtime,
                     SYSTEM_CLOCK,
                     _log,
-                    state=folders.state,
-                    is_first_start=is_first_start,
                     close_after_seconds=args.close_after,
                 )
             folders.is_started = True

@@ -51,8 +51,7 @@ class AuthorizerMetrics:
         self.cached_refusals = 0
         self.cache_misses = 0
         self.evicted = 0
-        self.denied = 0
-        self.revoked_at: float | None = None
+        self.published_at: float | None = None
         self.answered = 0
         self.failed = 0
         self._buckets = [0] * (len(BUCKETS_SECONDS) + 1)
@@ -77,7 +76,9 @@ class AuthorizerMetrics:
         yield _labelled("cache_lookups", "Cache lookups, by result.", "result", lookups)
         reviews = {"answered": self.answered, "failed": self.failed}
         yield _labelled("reviews", "TokenReviews, by result.", "result", reviews)
-        yield counter("evicted", "Cached decisions that a revocation removed.", self.evicted)
+        yield counter(
+            "evicted", "Cached decisions removed since they no longer hold.", self.evicted
+        )
         yield self._histogram()
 
     def _histogram(self) -> Metric:

@@ -36,6 +36,11 @@ LIMIT_BYTES = 1024 * 1024
 _PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 _JWKS_PATH = "/openid/v1/jwks"
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
+RIGHTS = (
+    "--kubeconfig FILE, of a user who may list and watch Namespaces and ServiceAccounts, the "
+    "ConfigMap daypass-denied, and Secrets in the namespaces of identities; and create "
+    "tokenreviews, if gate.check is review or both"
+)
 
 
 class UpstreamError(DaypassError):
@@ -58,8 +63,8 @@ class ApiBackend(Protocol):
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises KeysError."""
 
-    def connection(self) -> ConnectionConfig | None:
-        """Return the connection for TokenReviews and for watching revocations, if there is one."""
+    def connection(self) -> ConnectionConfig:
+        """Return the connection of the gate's user. Raises UsageError if none is named."""
 
     def stop(self) -> None:
         """Stop what was started for it."""
@@ -68,9 +73,9 @@ class ApiBackend(Protocol):
 class ExternalApiServer:
     """The API server in the config.
 
-    `kubeconfig`: of a user who may watch Secrets and ServiceAccounts there; "" for none.
-    `token`: returns the token for reading the signing keys; None: the kubeconfig's user, or
-    anonymous.
+    `kubeconfig`: of the gate's user there, who has the rights of RIGHTS; "" for none, which is
+    enough for a door. `token`: returns the token for reading the signing keys; None: the
+    kubeconfig's user reads them.
     """
 
     def __init__(self, token: Callable[[], Secret | None], kubeconfig: str = "") -> None:
@@ -92,10 +97,10 @@ class ExternalApiServer:
         """Return its JSON Web Key Set. Raises KeysError."""
         return fetch_keys(upstream_of(config), self._authenticator(config))
 
-    def connection(self) -> ConnectionConfig | None:
-        """Return the kubeconfig's connection."""
+    def connection(self) -> ConnectionConfig:
+        """Return the kubeconfig's connection. Raises UsageError, KubeconfigError."""
         if not self._kubeconfig:
-            return None
+            raise UsageError("the gate needs a user of the API server, and none is named", RIGHTS)
         return find_connection_config(os.environ, kubeconfig=self._kubeconfig)
 
     def _authenticator(self, config: Config) -> Authenticator:
@@ -106,9 +111,12 @@ class ExternalApiServer:
         each request.
         """
         upstream, token = upstream_of(config), self._token()
-        named = self.connection() if token is None else None
-        connection = named or ConnectionConfig(
-            server=config.cluster.server, namespace="default", origin="daypass up", token=token
+        connection = (
+            self.connection()
+            if token is None
+            else ConnectionConfig(
+                server=config.cluster.server, namespace="default", origin="daypass up", token=token
+            )
         )
         connection = replace(connection, authority=read_authority(upstream.authority_file))
         if self._reader is None or self._reader[0] != connection:

@@ -1,6 +1,7 @@
 """Door and gate on this machine: rendered files, and an Envoy that follows them as it runs."""
 
 import hashlib
+import json
 import shutil
 import threading
 import time
@@ -14,17 +15,23 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
+    DENIALS_FILE,
     KEYS_FILE,
-    REVOKED_FILE,
+    denials_file,
     followed_files,
     keys_file,
-    revoked_file,
+    part_file,
+    part_file_name,
+    published_files,
     static_files,
     to_json,
 )
-from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.gate_listener import NO_KEYS
+from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import (
     DoorSettings,
     GateSettings,
@@ -65,8 +72,9 @@ class EnvoyInstance:
     """A running door and gate. `folder` is private, has a short name, and holds Envoy's files.
 
     `ports`: the ports that they listen on, by name. `keys`: the gate's first key set; with None
-    it refuses every token until `set_keys` is called. `revoked`: the first revocation list.
-    `workers`: threads of Envoy; None for one per core.
+    it refuses every token until `set_keys` is called. `published`: the first set of credentials;
+    with None it refuses every token until all parts and the denials are published. `workers`:
+    threads of Envoy; None for one per core.
     """
 
     def __init__(
@@ -75,15 +83,15 @@ class EnvoyInstance:
         settings: EnvoyInstanceSettings,
         *,
         keys: str | None = None,
-        revoked: RevocationSnapshot | None = None,
+        published: Published | None = None,
         workers: int | None = None,
     ) -> None:
         self.folder = folder
         self.settings = settings
         self._workers = workers
         self._keys = keys or NO_KEYS
-        self._revoked = revoked or RevocationSnapshot()
-        self._writing_revoked = threading.Lock()
+        self._published = published or Published.closed(LOCAL_PARTS)
+        self._publishing = threading.Lock()
         self._pinned: dict[str, int] = {}
         for address in settings.listens.values():
             verify_free(address)
@@ -136,12 +144,24 @@ class EnvoyInstance:
         self._keys = keys
         return True
 
-    def set_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Replace the gate's revocation list, for open connections too. Safe from any thread."""
-        self._revoked = revoked
-        # With check `review`, Envoy reads no list.
-        if self.settings.gate is not None and self.settings.gate.gate.is_native:
-            self._write_revoked()
+    def publish_part(self, number: int, part: CredentialPart) -> None:
+        """Replace a part of the set, for open connections too. Safe from any thread."""
+        with self._publishing:
+            self._published = self._published.with_part(number, part)
+            if self._follows_credentials:
+                self._write_published(part_file_name(number), part_file(number, part))
+
+    def publish_denials(self, denials: Denials) -> None:
+        """Replace the denials, for open connections too. Safe from any thread."""
+        with self._publishing:
+            self._published = self._published.with_denials(denials)
+            if self._follows_credentials:
+                self._write_published(DENIALS_FILE, denials_file(denials))
+
+    @property
+    def _follows_credentials(self) -> bool:
+        gate = self.settings.gate
+        return gate is not None and gate.gate.is_native  # otherwise the authorizer alone does
 
     def stop(self) -> None:
         """Stop Envoy."""
@@ -168,7 +188,9 @@ class EnvoyInstance:
         """Write every file; return the version of each that Envoy reports on."""
         if settings.gate is not None:
             self._write_keys(settings.gate, self._keys)
-            self._write_revoked()
+            with self._publishing:
+                for name, content in published_files(self._published).items():
+                    self._write_published(name, content)
         files = followed_files(
             self._placed(settings.door, "door"),
             str(self.folder),
@@ -189,10 +211,9 @@ class EnvoyInstance:
         content = to_json(keys_file(gate, keys))
         write_private(str(self.folder / KEYS_FILE), content.encode())
 
-    def _write_revoked(self) -> None:
-        with self._writing_revoked:  # so that the last writer writes the latest list
-            content = to_json(revoked_file(self._revoked))
-            write_private(str(self.folder / REVOKED_FILE), content.encode())
+    def _write_published(self, name: str, content: Json) -> None:
+        text = json.dumps(content, separators=(",", ":"))  # ten times as fast as with indents
+        write_private(str(self.folder / name), text.encode())
 
     def _placed(self, settings: _Settings, name: str) -> _Settings:
         port = settings.listen.port or self._pinned.get(name, 0)

@@ -1,7 +1,8 @@
-"""What runs next to Envoy for a gate on this machine: the revocation watch and the authorizer.
+"""What runs next to Envoy for a gate on this machine: the watch and the authorizer.
 
-A LocalAuthorizer is an event loop on its own thread; Authorizers replaces it when the gate's
-settings change or it ends.
+The watch knows which credentials exist, and passes them on to Envoy and to the authorizer. A
+LocalAuthorizer is an event loop on its own thread; Authorizers replaces it when the gate's settings
+change or it ends.
 """
 
 from __future__ import annotations
@@ -16,29 +17,19 @@ from pathlib import Path
 import uvloop
 
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.errors import DaypassError
 from daypass.config import Config, Gate
 from daypass.gate.authorizer.service import Listen, ReviewSettings, Service
-from daypass.gate.revocation.controller import RevocationController
-from daypass.gate.revocation.publishers import LocalPublisher
-from daypass.gate.revocation.state_store import FileStore
-from daypass.gate.revocation.watcher import RevocationWatcher, Scope
-from daypass.kube.cluster import Cluster
+from daypass.gate.signing_keys import SigningKeys
+from daypass.gate.watch.controller import Controller
+from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
-from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.local.envoy_instance import EnvoyInstance
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
 
-STATE_FILE = "revocations.json"
-UNWATCHED = (
-    "this gate does not see revocations: a token passes until it expires\n"
-    "with --kubeconfig FILE, of a user who may watch Secrets, ServiceAccounts and ConfigMaps, "
-    "it is refused within a second of its revocation"
-)
-RECORD_LOST = (
-    f"there is no record of what was revoked before ({STATE_FILE} in the state folder)\n"
-    "with check jwt and both, tokens issued before this start are refused; "
-    "clients get new ones automatically"
-)
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
@@ -46,119 +37,126 @@ AUDIT_FILE = "gate-audit.log"
 LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
 
-class Revocations:
-    """A watch of revocations, if there is a user for it; `log` reports its state as lines.
+class LocalPublisher:
+    """Publishes to the Envoy and the authorizer of this machine.
 
-    Raises RecordError.
+    `envoy`: set once it runs; it starts with what is `published` by then.
     """
+
+    parts = LOCAL_PARTS
+    pace_seconds = 0.05
+    """Envoy's main thread reads a file at each publication, and does nothing else meanwhile."""
+
+    def __init__(self, authorizers: Authorizers) -> None:
+        self.published = Published.closed(self.parts)
+        self.envoy: EnvoyInstance | None = None
+        self._authorizers = authorizers
+
+    def take_over(self) -> None:
+        """Do nothing: there is no other writer."""
+
+    def publish_part(self, number: int, part: CredentialPart) -> None:
+        """Put a part in force. Raises OSError."""
+        self._take(self.published.with_part(number, part))
+        if self.envoy is not None:
+            self.envoy.publish_part(number, part)
+
+    def publish_denials(self, denials: Denials) -> None:
+        """Put denials in force. Raises OSError."""
+        self._take(self.published.with_denials(denials))
+        if self.envoy is not None:
+            self.envoy.publish_denials(denials)
+
+    def publish_keys(self, keys: SigningKeys) -> None:
+        """Do nothing: the process that runs Envoy gives it the keys."""
+
+    def restore(self) -> list[str]:
+        """Do nothing: the files are in a private folder."""
+        return []
+
+    def _take(self, published: Published) -> None:
+        self.published = published
+        self._authorizers.take_published(published)
+
+
+class CredentialWatch:
+    """Watches which credentials exist, and publishes them; `log` reports its state as lines."""
 
     def __init__(
         self,
         config: Config,
-        backend: ApiBackend,
+        gate: Gate,
+        connection: ConnectionConfig,
+        publisher: LocalPublisher,
         clock: Clock,
         log: Callable[[str], None],
         *,
-        state: Path | None,
-        is_first_start: bool,
         close_after_seconds: float,
     ) -> None:
+        self._clock = clock
         self._log = log
+        self._publisher = publisher
         self._reported_problems = ""
         self._reported_closed = ""
-        self._controller: RevocationController | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        connection = backend.connection()
-        if connection is None:
-            log(UNWATCHED)
-            return
-        self._cluster = Cluster(connection)
-        self._publisher = LocalPublisher(is_first_start=is_first_start or state is None)
-        self._controller = RevocationController(
-            watcher=RevocationWatcher(
-                self._cluster, clock, Scope(denials_namespace=config.door.namespace),
-                longest_lifetime_seconds=config.longest_lifetime_seconds,
-                close_after_seconds=close_after_seconds,
-            ),
-            store=FileStore(None if state is None else state / STATE_FILE),
-            publisher=self._publisher,
-            lease=None,
-            keys=None,
-            clock=clock,
-            log=lambda event, **fields: None,
-            config=config,
+        self._observer = CredentialObserver(
+            connection, clock, home=config.door.namespace,
+            per_namespace=gate.credentials_per_namespace, accounts_too=not gate.require_bound,
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
-        if self._controller.take_over():
-            log(RECORD_LOST)
+        self._controller = Controller(
+            observer=self._observer, publisher=publisher, lease=None, keys=None, clock=clock,
+            log=lambda event, **fields: None, close_after_seconds=close_after_seconds,
+        )  # fmt: skip
 
-    def first(self) -> RevocationSnapshot | None:
-        """Return the list for the first request; None without a watch. Without a complete list
-        everything is refused. After a lost record this takes up to a second.
-        """
-        if self._controller is None:
-            return None
-        self._controller.sync()
-        self._controller.reconcile(wait=True)
-        return self._controller.published or RevocationSnapshot(closed=True)
+    def publish_once(self) -> None:
+        """Publish the first set. If it cannot be complete, every token stays refused."""
+        self._observer.sync()
+        self._controller.publish_once()
 
-    def start(self, take: Callable[[RevocationSnapshot], None]) -> None:
-        """Start watching in a background thread; `take` gets each list after the first one."""
-        if self._controller is not None:
-            self._publisher.take = take
-            self._thread = threading.Thread(target=self._run, args=[self._controller], daemon=True)
-            self._thread.start()
+    def start(self) -> None:
+        """Watch in the background."""
+        run = self._controller.run
+        self._thread = threading.Thread(target=run, args=[self._stopped], daemon=True)
+        self._thread.start()
 
     def report(self) -> None:
         """Report what has changed."""
-        if self._controller is None:
-            return
         problems = "\n".join(self._controller.problems().values())
         if problems != self._reported_problems:
             self._reported_problems = problems
             self._log(
-                f"the gate does not see revocations right now\n{problems}"
+                f"the gate does not see which credentials exist\n{problems}"
                 if problems
-                else "the gate sees revocations again"
+                else "the gate sees again which credentials exist"
             )
-        closed = ""
-        if self._controller.watcher.is_closed:
-            closed = "the gate refuses every token: it has seen no revocations for too long"
-        elif self._controller.is_expired:
-            closed = "with check jwt and both the gate refuses every token: its list is out of date"
-        if closed != self._reported_closed:
+        if (closed := self._closed()) != self._reported_closed:
             self._reported_closed = closed
-            self._log(closed or "the gate is open again: it sees revocations")
+            self._log(closed or "the gate is open again: it sees which credentials exist")
 
-    def set_longest_lifetime(self, seconds: int) -> None:
-        """Set the longest lifetime of tokens."""
-        if self._controller is not None:
-            self._controller.watcher.set_longest_lifetime(seconds)
+    def _closed(self) -> str:
+        now, published = self._clock.unix(), self._publisher.published
+        closed = [part for part in published.credentials.parts if now >= part.closes_unix]
+        if len(closed) == self._publisher.parts or published.denials.is_closed(now):
+            return "the gate refuses every token: it has not seen for too long what exists"
+        if closed:
+            return "the gate refuses some tokens: it has not seen for too long what exists"
+        return ""
 
     def stop(self) -> None:
-        """Stop without waiting for the watches; nothing is published any more."""
-        if self._controller is None:
-            return
-        self._controller.watcher.stop()
+        """Stop without waiting for the API server; nothing is published any more."""
         self._stopped.set()
-        self._controller.watcher.changed.set()
-        if self._thread is None:
-            self._cluster.close()
-
-    def _run(self, controller: RevocationController) -> None:
-        informers = controller.watcher.informers
-        controller.run(self._stopped)
-        for informer in informers:
-            informer.join()
-        self._cluster.close()
+        self._observer.changed.set()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
 
 
 class LocalAuthorizer:
     """Listens at the Unix socket `path` until `stop`.
 
-    `needs_list`: it refuses every token until `take_revoked` is called. `write` gets audit events,
-    one line each, on the thread. Raises KubeconfigError, ListenError.
+    `checks_credentials`: it refuses every token until `take_published` is called. `write` gets
+    audit events, one line each, on the thread. Raises KubeconfigError, ListenError.
     """
 
     def __init__(
@@ -169,12 +167,14 @@ class LocalAuthorizer:
         clock: Clock,
         write: Callable[[str], None],
         *,
-        needs_list: bool,
+        checks_credentials: bool,
     ) -> None:
         self.settings = settings
         self.path = path
         self._loop = uvloop.new_event_loop()
-        self._service = Service(settings, connection, clock, write, needs_list=needs_list)
+        self._service = Service(
+            settings, connection, clock, write, checks_credentials=checks_credentials
+        )
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         try:
@@ -198,10 +198,10 @@ class LocalAuthorizer:
         """Why the API server does not answer right now, or ""."""
         return self._service.authorizer.last_error
 
-    def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Replace the revocation list. Safe from any thread."""
+    def take_published(self, published: Published) -> None:
+        """Replace what is published. Safe from any thread."""
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._service.authorizer.take_revoked, revoked)
+            self._loop.call_soon_threadsafe(self._service.authorizer.take_published, published)
 
     def retire(self) -> None:
         """Stop it in the background, after the requests in progress."""
@@ -255,7 +255,7 @@ class Authorizers:
         self._clock = clock
         self._current: LocalAuthorizer | None = None
         self._next: LocalAuthorizer | None = None
-        self._revoked: RevocationSnapshot | None = None
+        self._published = Published.closed(LOCAL_PARTS)
         self._lock = threading.Lock()
         self._count = 0
         self._reported = ""
@@ -263,7 +263,7 @@ class Authorizers:
     def socket_for(self, config: Config, gate: Gate, issuer: str) -> Path | None:
         """Return the socket of an authorizer for this gate; None if its check needs none.
 
-        Raises UsageError if there is no user for TokenReviews, KubeconfigError, ListenError.
+        Raises KubeconfigError, ListenError.
         """
         if gate.check == "jwt":
             self._next = None
@@ -291,14 +291,12 @@ class Authorizers:
         if new is not None and new is not self._current:
             new.stop()
 
-    def take_revoked(self, revoked: RevocationSnapshot | None) -> None:
-        """Replace the revocation list. Safe from any thread."""
-        if revoked is None:
-            return
+    def take_published(self, published: Published) -> None:
+        """Replace what is published. Safe from any thread."""
         with self._lock:
-            self._revoked = revoked
+            self._published = published
             for each in self._running():
-                each.take_revoked(revoked)
+                each.take_published(published)
 
     def check(self) -> str:
         """Start the current authorizer again if it has ended; return what there is to report."""
@@ -324,23 +322,14 @@ class Authorizers:
 
     def _start(self, settings: ReviewSettings, path: Path, *, is_current: bool = False) -> None:
         connection = self._backend.connection()
-        if connection is None:
-            raise UsageError(
-                "gate.check review and both need a user for TokenReviews, and none is named",
-                "--kubeconfig FILE, of a user who may create tokenreviews "
-                "(ClusterRole system:auth-delegator)",
-            )
-        with self._lock:
-            needs_list = self._revoked is not None
         started = LocalAuthorizer(
-            settings, connection, path, self._clock, self._write, needs_list=needs_list
+            settings, connection, path, self._clock, self._write, checks_credentials=True
         )
         with self._lock:
             self._next = started
             if is_current:
                 self._current = started
-            if self._revoked is not None:
-                started.take_revoked(self._revoked)
+            started.take_published(self._published)
 
     def _running(self) -> set[LocalAuthorizer]:
         return {each for each in (self._current, self._next) if each is not None}

@@ -9,6 +9,7 @@ from types import TracebackType
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
+from daypass._core.labels import POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
 from daypass.identity.credentials_file import CredentialsSettings
@@ -109,8 +110,6 @@ class LocalStack:
                 clock,
                 self.said.append,
                 workers=WORKERS,
-                state=folder,
-                is_first_start=True,
             )
         except BaseException:
             backend.stop()
@@ -138,7 +137,8 @@ class LocalStack:
         """Make an identity that may request its own tokens, and its credentials file (0600)."""
         secret_name = new_secret_name(name)
         kind = {"apiVersion": "v1", "kind": "Namespace"}
-        self.administrator.apply({**kind, "metadata": {"name": namespace}})
+        labels = {POLICY: POLICY_ENFORCED}  # the gate watches only such namespaces
+        self.administrator.apply({**kind, "metadata": {"name": namespace, "labels": labels}})
         for manifest in identity_objects(namespace, name, secret_name):
             self.administrator.apply(manifest)
         token = self.administrator.long_lived_token(namespace, secret_name)

@@ -12,14 +12,25 @@ from daypass.kube.certificates import Authority
 from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
-from daypass.local.gate_services import Authorizers, Revocations
+from daypass.local.gate_services import Authorizers, CredentialWatch, LocalPublisher
 from daypass.local.settings import certificate_generation, envoy_settings, files_of
-from daypass.render.envoy.filters import RevocationSnapshot
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_AFTER_SECONDS = 60.0
+
+_FIXED: dict[str, Callable[[Config], object]] = {
+    "adding or removing the gate": lambda config: config.gate is None,
+    "another API server": lambda config: config.local.api_server,
+    "another namespace": lambda config: config.door.namespace,
+    "another gate.requireBound": lambda config: config.gate and config.gate.require_bound,
+    "another gate.closeAfter": lambda config: config.gate and config.gate.close_after_seconds,
+    "another gate.credentialsPerNamespace": (
+        lambda config: config.gate and config.gate.credentials_per_namespace
+    ),
+}
+"""What a running door and gate cannot change."""
 
 FileSignature = tuple[str, int, int, int] | tuple[str]
 Signature = tuple[int, tuple[FileSignature, ...]]
@@ -30,10 +41,8 @@ class Supervisor:
 
     `backend`: the API server. `authority` issues the certificates that the config names no file
     for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core.
-    `state`: the folder for the record of revocations; None for no record. `is_first_start`: the
-    API server is new and has issued no token; otherwise, without that record, the gate refuses
-    tokens that were issued before this start. `close_after_seconds`: how long the gate may see no
-    revocations before it refuses every token; None for the config's value.
+    `close_after_seconds`: how long the gate accepts tokens without seeing which credentials exist;
+    None for the config's value.
     """
 
     def __init__(
@@ -46,8 +55,6 @@ class Supervisor:
         log: Callable[[str], None],
         *,
         workers: int | None = None,
-        state: Path | None = None,
-        is_first_start: bool,
         close_after_seconds: float | None = None,
     ) -> None:
         self._config_file = config_file
@@ -59,31 +66,30 @@ class Supervisor:
         self._failures = 0
         self._reported_error = ""
         self._echo: Echo | None = None
-        self._revocations: Revocations | None = None
+        self._watch: CredentialWatch | None = None
         self._authorizers = Authorizers(backend, runtime, clock)
         self.config: Config = load(config_file)
         self._seen = self._signature(self.config)
         self._keys = Poller(lambda: backend.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
-            revoked = None
+            publisher = LocalPublisher(self._authorizers)
             if (gate := self.config.gate) is not None:
                 # Before Envoy starts, so that it has both at its first request.
                 self._keys.start()
-                if close_after_seconds is None:
-                    close_after_seconds = gate.close_after_seconds
-                self._revocations = Revocations(
-                    self.config, backend, clock, log, state=state, is_first_start=is_first_start,
-                    close_after_seconds=close_after_seconds,
+                self._watch = CredentialWatch(
+                    self.config, gate, backend.connection(), publisher, clock, log,
+                    close_after_seconds=close_after_seconds or gate.close_after_seconds,
                 )  # fmt: skip
-                revoked = self._revocations.first()
-                self._authorizers.take_revoked(revoked)
+                self._watch.publish_once()
             self.envoy = EnvoyInstance(
-                runtime, settings, keys=self._keys.latest, revoked=revoked, workers=workers
-            )
+                runtime, settings, keys=self._keys.latest, published=publisher.published,
+                workers=workers,
+            )  # fmt: skip
             self._authorizers.keep_new()
-            if self._revocations is not None:
-                self._revocations.start(self._take_revoked)
+            if self._watch is not None:
+                publisher.envoy = self.envoy
+                self._watch.start()
         except BaseException:
             self._stop_following()
             self._stop_services()
@@ -118,8 +124,8 @@ class Supervisor:
 
     def _stop_following(self) -> None:
         self._keys.stop()
-        if self._revocations is not None:
-            self._revocations.stop()
+        if self._watch is not None:
+            self._watch.stop()
 
     def _stop_services(self) -> None:
         self._authorizers.stop()
@@ -131,14 +137,9 @@ class Supervisor:
             config = load(self._config_file)
             # The files that it names are followed from now on, even if it is refused below.
             self._seen = self._signature(config)
-            if (config.gate is None) != (self.config.gate is None):
-                raise DaypassError(
-                    "adding or removing the gate needs a new start", "stop this one first"
-                )
-            if config.local.api_server != self.config.local.api_server:
-                raise DaypassError("another API server needs a new start", "stop this one first")
-            if config.door.namespace != self.config.door.namespace:
-                raise DaypassError("another namespace needs a new start", "stop this one first")
+            for what, fixed in _FIXED.items():
+                if fixed(config) != fixed(self.config):
+                    raise DaypassError(f"{what} needs a new start", "stop this one first")
             settings = self._settings(config)
             self.envoy.apply(settings)
         except (OSError, DaypassError) as error:
@@ -147,19 +148,13 @@ class Supervisor:
             return
         self.config = config
         self._authorizers.keep_new()
-        if self._revocations is not None:
-            self._revocations.set_longest_lifetime(config.longest_lifetime_seconds)
         self._log(f"{self._config_file.name} has changed and is in force")
-
-    def _take_revoked(self, revoked: RevocationSnapshot) -> None:
-        self._authorizers.take_revoked(revoked)
-        self.envoy.set_revoked(revoked)
 
     def _follow(self) -> None:
         if news := self._authorizers.check():
             self._log(news)
-        if self._revocations is not None:
-            self._revocations.report()
+        if self._watch is not None:
+            self._watch.report()
         last_error, taken = self._keys.last_error, False
         try:
             taken = self._keys.latest is not None and self.envoy.set_keys(self._keys.latest)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from daypass.published.credentials import CredentialSet
+from daypass.published.credentials import CredentialPart, CredentialSet
 from daypass.published.denials import Denials
 
 
@@ -19,3 +19,13 @@ class Published:
     def closed(cls, parts: int) -> Published:
         """Return what refuses every token."""
         return cls(credentials=CredentialSet.closed(parts), denials=Denials())
+
+    def with_part(self, number: int, part: CredentialPart) -> Published:
+        """Return the same with another part."""
+        parts = self.credentials.parts
+        changed = CredentialSet(parts=(*parts[:number], part, *parts[number + 1 :]))
+        return replace(self, credentials=changed)
+
+    def with_denials(self, denials: Denials) -> Published:
+        """Return the same with other denials."""
+        return replace(self, denials=denials)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from argparse import ArgumentParser, Namespace
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,7 @@ from daypass.cli.gate import load_gate
 
 if TYPE_CHECKING:
     from daypass.gate.authorizer.service import Listen, Service
-    from daypass.gate.revocation.revocation_list_client import RevocationListClient
-    from daypass.kube.cluster import Cluster
-    from daypass.render.envoy.filters import RevocationSnapshot
+    from daypass.gate.watch.follower import PublishedFollower
 
 EXTRA = "gate"
 SUMMARY = "answer a gateway's ext_authz requests with a TokenReview"
@@ -59,8 +56,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--without-watch", action="store_true",
-        help="do not watch ConfigMap daypass-gate-revoked: revocations then take effect when a "
-        "cached answer expires",
+        help="do not check that a token's credential is published by `daypass gate watch`: "
+        "revocations then take effect when a cached answer expires",
     )  # fmt: skip
     parser.add_argument(
         "--drain", type=parse_seconds, default=5, metavar="T",
@@ -84,10 +81,17 @@ def run(args: Namespace) -> int:
     cluster = options.connect(args)
     issuer = config.cluster.issuer or issuer_of(cluster)
     settings = ReviewSettings.of(config, gate, issuer=issuer)
-    follows = not args.without_watch
-    service = Service(settings, cluster.connection, SYSTEM_CLOCK, write_stdout, needs_list=follows)
-    follow = (cluster, config.door.namespace, gate.close_after_seconds) if follows else None
-    uvloop.run(_serve(service, listen, status, follow, args.drain))
+    service = Service(
+        settings, cluster.connection, SYSTEM_CLOCK, write_stdout,
+        checks_credentials=not args.without_watch,
+    )  # fmt: skip
+    follower = None
+    if not args.without_watch:
+        follower = PublishedFollower(
+            cluster.connection, config.door.namespace, service.authorizer.take_published,
+            SYSTEM_CLOCK, close_after_seconds=gate.close_after_seconds,
+        )  # fmt: skip
+    uvloop.run(_serve(service, listen, status, follower, args.drain))
     return 0
 
 
@@ -95,7 +99,7 @@ async def _serve(
     service: Service,
     listen: Listen,
     status: tuple[str, int],
-    follow: tuple[Cluster, str, int] | None,
+    follower: PublishedFollower | None,
     drain_seconds: int,
 ) -> None:
     from daypass._core.status_server import StatusServer
@@ -105,48 +109,30 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    revocation_list = None if follow is None else _list_client(service, loop, *follow)
+    background: list[asyncio.Task[None]] = []
     hint = "choose another address with --status"
     try:
         with StatusServer(status, service.routes, hint) as status_server:
-            if revocation_list is not None:
-                revocation_list.start()
+            if follower is not None:
+                background.append(asyncio.create_task(follower.run()))
             where = replace(listen, port=await service.start(listen))
             health = Listen(host=status[0], port=status_server.address[1])
             log(f"the authorizer listens at {where}, its health at {health}")
-            reporting = asyncio.create_task(_report_problems(service, revocation_list))
+            background.append(asyncio.create_task(_report_problems(service, follower)))
             await ended.wait()
-            reporting.cancel()
             log("the authorizer stops after the requests in progress")
             await service.drain(drain_seconds)
     finally:
         await service.stop()
-        if revocation_list is not None:
-            revocation_list.stop()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
 
 
-def _list_client(
-    service: Service,
-    loop: asyncio.AbstractEventLoop,
-    cluster: Cluster,
-    namespace: str,
-    close_after_seconds: int,
-) -> RevocationListClient:
-    from daypass.gate.revocation.revocation_list_client import RevocationListClient
-
-    def take(revoked: RevocationSnapshot) -> None:
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(service.authorizer.take_revoked, revoked)
-
-    return RevocationListClient(
-        cluster, namespace, take, SYSTEM_CLOCK, close_after_seconds=close_after_seconds
-    )
-
-
-async def _report_problems(service: Service, revocation_list: RevocationListClient | None) -> None:
+async def _report_problems(service: Service, follower: PublishedFollower | None) -> None:
     reported = ""
     while True:
-        lines = (service.last_error, "" if revocation_list is None else revocation_list.last_error)
+        lines = (service.last_error, "" if follower is None else follower.last_error)
         problems = "\n".join(line for line in lines if line)
         if problems != reported:
             reported = problems

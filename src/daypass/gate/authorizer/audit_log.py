@@ -26,11 +26,13 @@ class AuditEvent(StrEnum):
     REFUSED = "token-refused"
     """A request is refused: `why`, and the `claimedJti` of its token, which is not verified."""
     REVOKED = "token-revoked"
-    """An accepted token is refused from now on: `user`, `jti`."""
+    """An accepted token is refused from now on, since its credential is gone or denied: `why`,
+    `user`, `jti`."""
     CLOSED = "gate-closed"
-    """Every token is refused: the revocation list is too old."""
+    """Every token is refused that belongs to one of so many `parts` of the published set: they are
+    missing or out of date."""
     OPENED = "gate-opened"
-    """They are accepted again."""
+    """No part is."""
     UNREACHABLE = "api-server-unreachable"
     """The API server does not answer TokenReviews."""
     REACHED = "api-server-reached"
@@ -53,10 +55,10 @@ class AuditLog:
         self._left = EVENTS_PER_SECOND
         self._reported = 0
 
-    def event(self, event: AuditEvent, why: Reason, *, user: str = "", jti: str = "") -> None:
+    def event(self, event: AuditEvent, why: Reason, **fields: object) -> None:
         """Log an event. `user` and `jti` are those of a token that the API server has accepted."""
         if self._has_room():
-            self._write(event, why=why, user=user, jti=jti)
+            self._write(event, why=why, **fields)
 
     def refused(self, why: Reason, token: str) -> None:
         """Log a refused request. The `jti` that the token claims is not verified."""

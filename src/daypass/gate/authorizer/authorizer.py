@@ -32,7 +32,8 @@ from daypass.gate.decision import (
     check_review,
 )
 from daypass.gate.metrics import AuthorizerMetrics
-from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.published.credentials import part_of
+from daypass.published.snapshot import Published
 
 REFUSED_SECONDS = 5.0
 """How long a refusal by the API server is cached: a Secret may be seconds old, and unknown to the
@@ -56,11 +57,12 @@ Ask: TypeAlias = Callable[[str], Awaitable[Review | ReviewFailure]]
 
 
 class Authorizer:
-    """Answers requests. `take_revoked` replaces `denied` of the `rules`.
+    """Answers requests. `take_published` replaces `published` of the `rules`.
 
     `remember_seconds`: how long a token accepted by the API server is cached, at most. From `start`
     to `stop` it also sends a probe when there has been no review for a while. `heard_at`: when the
     API server last answered, on the monotonic clock. `last_error`: why it can't be asked, or "".
+    `closed_parts`: the numbers of the published parts that refuse every token.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Authorizer:
         self.tasks: set[asyncio.Task[None]] = set()
         self.heard_at: float | None = None
         self.last_error = ""
-        self.is_closed = False
+        self.closed_parts = _closed_parts(rules.published, clock.unix())
         self._rules = rules
         self._responses = responses
         self._ask = ask
@@ -93,7 +95,6 @@ class Authorizer:
         self._remember_seconds = remember_seconds
         self._entries = self.cache.entries
         self._known_hosts: set[bytes] = set()
-        self._revoked = RevocationSnapshot()
         self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
         self._ticker: asyncio.Task[None] | None = None
         self._probed_at = self._ticked_at = self._swept_at = clock.monotonic()
@@ -131,12 +132,7 @@ class Authorizer:
         Nearly every request needs nothing else.
         """
         entry = self._entries.get(sha256(authorization).digest())
-        if (
-            entry is None
-            or self.is_closed
-            or host not in self._known_hosts
-            or self._monotonic() >= entry.fresh_until
-        ):
+        if entry is None or host not in self._known_hosts or self._monotonic() >= entry.fresh_until:
             return None
         self.metrics.cache_hits += 1
         return entry.response
@@ -153,37 +149,62 @@ class Authorizer:
             claims = check_claims(request, self._rules, self._clock.unix(), signed=None)
         except RefusedError as refused:
             token = request.headers[0][1].removeprefix("Bearer ") if request.headers else ""
-            self._audit.refused(refused.reason, token)
+            self._note_refused(refused.reason, token)
             return self._count(self._responses.refused(refused.reason))
         self._remember_host(host)
-        if self.is_closed:
-            return self._count(self._unavailable(1))
         return self._from_review(authorizations[0], claims, source, waiter)
 
-    def take_revoked(self, revoked: RevocationSnapshot) -> None:
-        """Refuse what is on this list from now on; it replaces the one before. Call it on the
-        event loop's thread.
+    def take_published(self, published: Published) -> None:
+        """Refuse from now on what this no longer has. Call it on the event loop's thread."""
+        before, self._rules = self._rules.published, replace(self._rules, published=published)
+        self._forget_refused(before or published, published)
+        self._forget_closed()
+        self.metrics.published_at = self._monotonic()
+
+    @property
+    def published(self) -> Published | None:
+        """What it has taken last; None if it checks no credentials."""
+        return self._rules.published
+
+    def _forget_refused(self, before: Published, after: Published) -> None:
+        """Remove the cached decisions on credentials that no longer exist or are denied.
+
+        A decision is cached only if its credential is in the set, so the difference is enough.
         """
-        old, self._revoked = self._revoked, revoked
-        uids = revoked.secrets | revoked.service_accounts
-        known = old.secrets | old.service_accounts
-        denied = frozenset(uids | revoked.tokens | revoked.namespaces)
-        self._rules = replace(self._rules, denied=denied)
-        removed = self.cache.remove_revoked(
-            uids - known, revoked.tokens - old.tokens, revoked.namespaces - old.namespaces
-        )
-        for entry in removed:
-            self._audit.event(
-                AuditEvent.REVOKED, Reason.DENIED, user=entry.response.user, jti=entry.jti
-            )
-        self.metrics.evicted += len(removed)
-        self.metrics.denied = len(denied)
-        self.metrics.revoked_at = self._monotonic()
-        if revoked.closed != self.is_closed:
-            self.is_closed = revoked.closed
-            self._audit.event(
-                AuditEvent.CLOSED if revoked.closed else AuditEvent.OPENED, Reason.UNKNOWN
-            )
+        gone: set[str] = set()
+        for old, new in zip(before.credentials.parts, after.credentials.parts, strict=False):
+            if new is not old:
+                gone |= old.uids - new.uids
+        gone &= self.cache.credentials
+        denied, known = after.denials, before.denials
+
+        def is_denied(entry: CachedDecision) -> bool:
+            objects = (entry.secret, entry.account)
+            return denied.denies(token=entry.jti, objects=objects, namespace=entry.namespace)
+
+        if not gone and (denied.tokens, denied.objects, denied.namespaces) == (
+            known.tokens, known.objects, known.namespaces,
+        ):  # fmt: skip
+            return  # nearly always
+        for entry in self.cache.remove_all(lambda e: e.credential in gone or is_denied(e)):
+            reason = Reason.DENIED if is_denied(entry) else Reason.UNKNOWN_CREDENTIAL
+            user = entry.response.user
+            self._audit.event(AuditEvent.REVOKED, reason, user=user, jti=entry.jti)
+            self.metrics.evicted += 1
+
+    def _forget_closed(self) -> None:
+        """Remove the cached decisions of parts that have closed."""
+        published, before = self._rules.published, self.closed_parts
+        self.closed_parts = closed = _closed_parts(published, self._clock.unix())
+        if published is None or closed == before:
+            return
+        if newly := closed - before:
+            parts = len(published.credentials.parts)
+            found = self.cache.remove_all(lambda e: part_of(e.credential, parts) in newly)
+            self.metrics.evicted += len(found)
+            self._audit.event(AuditEvent.CLOSED, Reason.UNKNOWN, parts=len(closed))
+        elif not closed:
+            self._audit.event(AuditEvent.OPENED, Reason.ALLOWED)
 
     def _from_review(
         self, authorization: bytes, claims: BoundClaims, source: str, waiter: ResponseWaiter
@@ -209,9 +230,10 @@ class Authorizer:
 
     def tick(self) -> None:
         """Reject requests that waited too long, start what may start now, and forget decisions
-        that are no longer used.
+        that are no longer used, or whose part of the set has closed.
         """
         now = self._ticked_at = self._monotonic()
+        self._forget_closed()
         self._reject(self.queue.remove_expired(now), now)
         self._start_reviews()
         if now - self._swept_at >= SWEEP_EVERY_SECONDS:
@@ -305,10 +327,14 @@ class Authorizer:
             self.cache.remove(pending.key)
             if refused.reason in (Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE):
                 self.refusals.put(pending.key, self._monotonic() + REFUSED_SECONDS, response)
-            self._audit.refused(refused.reason, pending.token)
+            self._note_refused(refused.reason, pending.token)
         else:
             response = self._accept(pending)
-        return self._unavailable(1) if self.is_closed else response
+        return response
+
+    def _note_refused(self, reason: Reason, token: str) -> None:
+        if reason is not Reason.UNKNOWN:  # a closed gate has an event of its own
+            self._audit.refused(reason, token)
 
     def _accept(self, pending: PendingReview) -> AuthzResponse:
         claims, monotonic = pending.claims, self._monotonic()
@@ -350,3 +376,12 @@ class Authorizer:
 def _request(host: bytes, authorizations: Sequence[bytes]) -> GateRequest:
     values = (("authorization", value.decode("latin-1")) for value in authorizations)
     return GateRequest(host=host.decode("latin-1"), headers=tuple(values))
+
+
+def _closed_parts(published: Published | None, now_unix: float) -> frozenset[int]:
+    """Return the parts of which every token is refused: all, if the denials are out of date."""
+    if published is None:
+        return frozenset()
+    parts = enumerate(published.credentials.parts)
+    is_closed = published.denials.is_closed(now_unix)
+    return frozenset(n for n, part in parts if is_closed or now_unix >= part.closes_unix)

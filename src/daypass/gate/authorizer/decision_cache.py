@@ -7,7 +7,7 @@ that differs in any way (bytes after the token, another scheme) finds nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Callable, KeysView
 from sys import intern
 
 from daypass.gate.authorizer.responses import AuthzResponse
@@ -49,6 +49,11 @@ class CachedDecision:
         self.namespace = intern(namespace)
 
     @property
+    def credential(self) -> str:
+        """The UID that has to be in the published set."""
+        return self.secret or self.account
+
+    @property
     def size_bytes(self) -> int:
         """The approximate memory of the entry."""
         return ENTRY_BYTES + len(self.jti)
@@ -64,11 +69,16 @@ class DecisionCache:
         self._limit_bytes = limit_bytes
         self.entries: dict[bytes, CachedDecision] = {}
         """For lookups in the path of a request; only this class writes to it."""
-        self._named: Counter[str] = Counter()
+        self._credentials: Counter[str] = Counter()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    @property
+    def credentials(self) -> KeysView[str]:
+        """The UIDs of the credentials that entries belong to."""
+        return self._credentials.keys()
 
     @property
     def size_bytes(self) -> int:
@@ -80,7 +90,7 @@ class DecisionCache:
         self.remove(key)
         self.entries[key] = entry
         self._bytes += entry.size_bytes
-        self._named.update(_uids(entry))
+        self._credentials[entry.credential] += 1
         while len(self.entries) > self._limit_entries or self._bytes > self._limit_bytes:
             self.remove(next(iter(self.entries)))
 
@@ -90,26 +100,13 @@ class DecisionCache:
         if entry is None:
             return
         self._bytes -= entry.size_bytes
-        for uid in _uids(entry):
-            self._named[uid] -= 1
-            if not self._named[uid]:
-                del self._named[uid]
+        self._credentials[entry.credential] -= 1
+        if not self._credentials[entry.credential]:
+            del self._credentials[entry.credential]
 
-    def remove_revoked(
-        self, uids: Iterable[str], tokens: Set[str], namespaces: Set[str]
-    ) -> list[CachedDecision]:
-        """Remove and return the entries that one of these names concerns."""
-        gone = {uid for uid in uids if uid in self._named}
-        if not (gone or tokens or namespaces):
-            return []  # nearly always; only a name that concerns an entry causes a full scan
-        found = {
-            key: entry
-            for key, entry in self.entries.items()
-            if entry.secret in gone
-            or entry.account in gone
-            or entry.jti in tokens
-            or entry.namespace in namespaces
-        }
+    def remove_all(self, is_refused: Callable[[CachedDecision], bool]) -> list[CachedDecision]:
+        """Remove and return the entries that are refused now. It looks at each."""
+        found = {key: entry for key, entry in self.entries.items() if is_refused(entry)}
         for key in found:
             self.remove(key)
         return list(found.values())
@@ -120,10 +117,6 @@ class DecisionCache:
         for key in oldest:
             if self.entries[key].until <= now:
                 self.remove(key)
-
-
-def _uids(entry: CachedDecision) -> set[str]:
-    return {uid for uid in (entry.secret, entry.account) if uid}
 
 
 class RefusalCache:

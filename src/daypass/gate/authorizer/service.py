@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from prometheus_client.core import Metric
@@ -23,6 +23,7 @@ from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.decision import Rules
 from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
 from daypass.kube.connection import ConnectionConfig
+from daypass.published.snapshot import Published
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 10.0
@@ -83,8 +84,9 @@ class ReviewSettings:
 class Service:
     """Serves from `start` to `stop`, in one event loop.
 
-    `write` gets audit events, one line each. `needs_list`: not ready, and closed, until the first
-    call of `authorizer.take_revoked`. Raises KubeconfigError.
+    `write` gets audit events, one line each. `checks_credentials`: a token passes only if its
+    credential is published; not ready until the first call of `authorizer.take_published`. Raises
+    KubeconfigError.
     """
 
     def __init__(
@@ -94,10 +96,10 @@ class Service:
         clock: Clock,
         write: Callable[[str], None],
         *,
-        needs_list: bool,
+        checks_credentials: bool,
     ) -> None:
         self._clock = clock
-        self._needs_list = needs_list
+        self._checks_credentials = checks_credentials
         self._ready_seconds = max(LEAST_READY_SECONDS, settings.remember_seconds)
         self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
@@ -109,7 +111,7 @@ class Service:
             forward_token=settings.forward_token,
         )
         self.authorizer = Authorizer(
-            settings.rules,
+            replace(settings.rules, published=Published.closed(1) if checks_credentials else None),
             responses,
             self._api_server.ask,
             clock,
@@ -117,7 +119,6 @@ class Service:
             metrics=self.metrics,
             audit=self._audit,
         )
-        self.authorizer.is_closed = needs_list  # until there is one
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._certificate: ReloadingCertificate | None = None
@@ -171,8 +172,8 @@ class Service:
         """Why it should get no requests, or ""."""
         if self._is_draining:
             return "it is shutting down"
-        if self._needs_list and self.metrics.revoked_at is None:
-            return "the revocation list has not been read yet"
+        if self._checks_credentials and self.metrics.published_at is None:
+            return "what the watch publishes has not been read yet"
         heard = self.authorizer.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
             return self.authorizer.last_error or "the API server has not answered yet"
@@ -197,13 +198,17 @@ class Service:
         yield gauge("reviews_waiting", "Tokens that wait for their review.", queue.waiting)
         yield counter("shed", "Requests rejected without a review.", queue.rejected)
         yield gauge("connections", "Open connections.", len(self.http.connections))
-        yield gauge("denied_entries", "Entries of the revocation list.", self.metrics.denied)
-        yield gauge("closed", "1 if every token is refused.", self.authorizer.is_closed)
+        if (published := self.authorizer.published) is not None:
+            count, denials = len(published.credentials), len(published.denials)
+            yield gauge("credentials", "Credentials in the published set.", count)
+            yield gauge("denials", "Denials by hand that are published.", denials)
+            closed = len(self.authorizer.closed_parts)
+            yield gauge("closed_parts", "Parts of the set whose tokens are refused.", closed)
         yield counter("events_suppressed", "Audit events beyond the limit.", self._audit.suppressed)
         now = self._clock.monotonic()
-        if self.metrics.revoked_at is not None:
-            age = now - self.metrics.revoked_at
-            yield gauge("denied_age_seconds", "Time since the last revocation list.", age)
+        if self.metrics.published_at is not None:
+            age = now - self.metrics.published_at
+            yield gauge("published_age_seconds", "Time since the set last changed.", age)
         if self.authorizer.heard_at is not None:
             age = now - self.authorizer.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
