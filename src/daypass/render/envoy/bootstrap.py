@@ -3,13 +3,16 @@
 import json
 import posixpath
 
+from daypass.published.config_maps import DENIALS, part_name
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
+from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.door_listener import listener, probe_listener
-from daypass.render.envoy.filters import REVOKED, RevocationSnapshot, revocation
 from daypass.render.envoy.gate_listener import authentication, gate_listener, gate_routes
 from daypass.render.envoy.listener import followed_routes
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
-    RBAC,
     Json,
     discovered_filter,
     protobuf_any,
@@ -26,7 +29,7 @@ from daypass.render.envoy.upstream import (
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
 KEYS_FILE = "keys.json"
-REVOKED_FILE = "revoked.json"
+DENIALS_FILE = "denials.json"
 
 
 def static_files(
@@ -49,7 +52,7 @@ def static_files(
     clusters = [api_server_cluster(settings, sources[AUTHORITY])]
     if gate is not None:
         jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
-        nothing = {"name": REVOKED, "typed_config": revocation(RevocationSnapshot())}
+        nothing = published_filters(None, parts=LOCAL_PARTS)
         routes = {"route_config": gate_routes(gate)}
         listeners.append(gate_listener(gate, routes, jwt, nothing, sources))
         clusters.extend(gate_clusters(gate))
@@ -72,7 +75,7 @@ def followed_files(
     Start it with `bootstrap.json`, in `folder`. When a file is replaced by a rename, Envoy loads
     it: routes and certificates at once, even for open connections, a listener by draining the old
     one. A file that Envoy rejects leaves the old state in force. A gate also needs `keys_file` and
-    `revoked_file`.
+    `published_files`.
     """
     secrets = _secrets(settings, gate)
     sources = _secret_sources(secrets, folder)
@@ -83,10 +86,13 @@ def followed_files(
     if gate is not None:
         keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
         jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
-        # Without its file every request is refused.
-        revoked = discovered_filter(REVOKED, _follow(f"{folder}/{REVOKED_FILE}", folder), RBAC)
+        files = {part_name(number): part_file_name(number) for number in range(LOCAL_PARTS)}
+        files[DENIALS] = DENIALS_FILE
+        published = published_filters(
+            lambda name: _follow(f"{folder}/{files[name]}", folder), parts=LOCAL_PARTS
+        )
         routes = followed_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
-        listeners.append(gate_listener(gate, routes, jwt, revoked, sources))
+        listeners.append(gate_listener(gate, routes, jwt, published, sources))
         clusters.extend(gate_clusters(gate))
         more["routes-gate.json"] = _route_file(gate_routes(gate))
     if settings.probe is not None:
@@ -112,14 +118,36 @@ def keys_file(gate: GateSettings, keys: str) -> Json:
 
     It applies to open connections, too.
     """
-    extension_config = {"name": "keys", "typed_config": authentication(gate, keys)}
-    return _resources("config.core.v3.TypedExtensionConfig", extension_config)
+    return _extension_config("keys", authentication(gate, keys))
 
 
-def revoked_file(revoked: RevocationSnapshot) -> Json:
-    """Return the content of REVOKED_FILE. It applies to open connections, too."""
-    extension_config = {"name": REVOKED, "typed_config": revocation(revoked)}
-    return _resources("config.core.v3.TypedExtensionConfig", extension_config)
+def published_files(published: Published) -> dict[str, Json]:
+    """Return the files, by name, with all that a gate looks up. They apply to open connections."""
+    parts = published.credentials.parts
+    return {
+        DENIALS_FILE: denials_file(published.denials),
+        **{part_file_name(number): part_file(number, part) for number, part in enumerate(parts)},
+    }
+
+
+def part_file_name(number: int) -> str:
+    """Return the name of the file with a part of the set: `credentials-00.json`."""
+    return f"credentials-{number:02}.json"
+
+
+def part_file(number: int, part: CredentialPart) -> Json:
+    """Return the content of a part's file. It applies to open connections, too."""
+    return _extension_config(part_name(number), part_config(part))
+
+
+def denials_file(denials: Denials) -> Json:
+    """Return the content of DENIALS_FILE. It applies to open connections, too."""
+    return _extension_config(DENIALS, denials_config(denials))
+
+
+def _extension_config(name: str, typed_config: Json) -> Json:
+    config = {"name": name, "typed_config": typed_config}
+    return _resources("config.core.v3.TypedExtensionConfig", config)
 
 
 def to_json(value: Json) -> str:

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from daypass._core.net import bracketed
 from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import BEARER_JWT
+from daypass.render.envoy.credentials import MARKS, claims_filters
 from daypass.render.envoy.draining import NOT_DRAINED, draining_filters
 from daypass.render.envoy.filters import (
     IDENTIFIED,
-    REVOKED,
-    REVOKED_REASONS,
     asking_filter,
     authorizer_replies,
-    claims_filter,
     set_filter_state,
     with_authorizer,
     without_authorizer,
@@ -32,11 +30,14 @@ from daypass.render.envoy.listener import (
 )
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
+    A_UID,
     A_USER,
+    ACCOUNT,
     AN_EXACT_TIME,
     GROUPS,
     JTI_STATE,
     PAYLOAD,
+    SECRET,
     SOME_TEXT,
     USER,
     USER_STATE,
@@ -262,10 +263,24 @@ def _refusals(settings: GateSettings) -> Iterator[Json]:
     ):
         yield _refuse(Reason.SUBJECT, dynamic_metadata=[_not(is_account)])
     if settings.gate.require_bound:
-        bound = _not(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
+        bound = _not(claim((*SECRET, "uid"), SOME_TEXT))
         yield _refuse(Reason.UNBOUND, dynamic_metadata=[bound])
-    for reason in REVOKED_REASONS:
-        yield _refuse(reason, dynamic_metadata=[mark(REVOKED, policy_of(reason))])
+    for is_odd in _odd_credentials(settings):
+        yield _refuse(Reason.UNKNOWN_CREDENTIAL, dynamic_metadata=is_odd)
+    for name, reasons in MARKS.items():
+        for reason in reasons:
+            yield _refuse(reason, dynamic_metadata=[mark(name, policy_of(reason))])
+        yield _refuse(Reason.UNKNOWN, dynamic_metadata=[_not(mark(name))])
+
+
+def _odd_credentials(settings: GateSettings) -> Iterator[list[Json]]:
+    """Yield matchers for tokens whose credential has no UID in Kubernetes' form."""
+    of_secret, is_odd_secret = claim(SECRET), _not(claim((*SECRET, "uid"), A_UID))
+    if settings.gate.require_bound:
+        yield [is_odd_secret]
+    else:
+        yield [of_secret, is_odd_secret]
+        yield [_not(of_secret), _not(claim((*ACCOUNT, "uid"), A_UID))]
 
 
 def _failures() -> Iterator[Json]:
@@ -295,10 +310,10 @@ def _pass(settings: GateSettings, per_filter: Json) -> Json:
         claim(["kubernetes.io", "namespace"], A_NAMESPACE),
     ]
     if settings.gate.require_bound:
-        claims.append(claim(["kubernetes.io", "secret", "uid"], SOME_TEXT))
+        claims.append(claim((*SECRET, "uid"), A_UID))
     match = {
         "headers": [header_match("authorization", BEARER_JWT)],
-        "dynamic_metadata": [*claims, mark(REVOKED)],
+        "dynamic_metadata": [*claims, *map(mark, MARKS)],
     }
     added = {settings.gate.headers.user: USER, settings.gate.headers.groups: GROUPS}
     return {
@@ -338,15 +353,15 @@ def gate_listener(
     settings: GateSettings,
     routes: Json,
     keys: Json,
-    revoked: Json,
+    published: list[Json],
     certificate_sources: dict[str, Json],
 ) -> Json:
     """Return the gate's listener.
 
     `routes`: where the decision's routes come from, as a field of the connection manager. `keys`:
-    the JWT filter. `revoked`: the revocation filter.
+    the JWT filter. `published`: the filters that look up what is published.
     """
-    manager = _connection_manager(settings, routes, keys, revoked)
+    manager = _connection_manager(settings, routes, keys, published)
     return tls_listener(
         "gate",
         settings.listen,
@@ -357,10 +372,17 @@ def gate_listener(
     )
 
 
-def _connection_manager(settings: GateSettings, routes: Json, keys: Json, revoked: Json) -> Json:
+def _connection_manager(
+    settings: GateSettings, routes: Json, keys: Json, published: list[Json]
+) -> Json:
     gate = settings.gate
     # The last one chooses the route, by all that the others have found.
-    native = (keys, claims_filter(), revoked, set_filter_state({_DECIDED: "1"}, reroutes=True))
+    native = (
+        keys,
+        *claims_filters("daypass.claims", require_bound=gate.require_bound),
+        *published,
+        set_filter_state({_DECIDED: "1"}, reroutes=True),
+    )
     asked = (
         asking_filter((gate.headers.user, gate.headers.groups)),
         extension(IDENTIFIED, RBAC),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from daypass._core.clock import utc
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
+from daypass.published.credentials import UID
 from daypass.render.envoy.protobuf_any import RBAC, Json, extension, full_match, protobuf_any
 
 _JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -16,9 +17,12 @@ _JWT_FILTER = "envoy.filters.http.jwt_authn"
 PAYLOAD = "payload"
 """Metadata key: the claims of a short-lived token of the cluster."""
 
+SECRET, ACCOUNT = ("kubernetes.io", "secret"), ("kubernetes.io", "serviceaccount")
+"""Claims: the Secret that the token is bound to, and its ServiceAccount, each with a UID."""
+
 USER_STATE = "daypass.user"
-JTI_STATE = "daypass.tokens"
-_NAMESPACE_STATE = "daypass.namespaces"
+JTI_STATE = "daypass.jti"
+NAMESPACE_STATE = "daypass.namespace"
 """Claims that are copied to filter state: no client can write to it, it ends with the request, and
 logging it costs a tenth of metadata."""
 
@@ -28,7 +32,8 @@ def exactly(text: str) -> Json:
     return {"string_match": {"exact": text}}
 
 
-def _like(pattern: str) -> Json:
+def like(pattern: str) -> Json:
+    """Return a matcher's value: a string that matches this pattern as a whole."""
     return {"string_match": {"safe_regex": full_match(pattern)}}
 
 
@@ -42,13 +47,15 @@ def has_item(text: str) -> Json:
 
 def has_other_item(text: str) -> Json:
     """Return a matcher's value: a list with a string other than this one."""
-    return {"list_match": {"one_of": _like(other_than(text))}}
+    return {"list_match": {"one_of": like(other_than(text))}}
 
 
-SOME_TEXT = _like("(?s).+")
+SOME_TEXT = like("(?s).+")
 """A matcher's value: a string that is not empty. Claims of other types do not match."""
-A_NAMESPACE = _like("[a-z0-9-]+")
-A_USER = _like(SERVICE_ACCOUNT_USER)
+A_NAMESPACE = like("[a-z0-9-]+")
+A_UID = like(UID.pattern)
+"""The form of Kubernetes' UIDs."""
+A_USER = like(SERVICE_ACCOUNT_USER)
 AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}}
 """Envoy's `max_lifetime` overflows with times beyond 2**63."""
 
@@ -81,7 +88,7 @@ USER = state_text(USER_STATE)
 GROUPS = ",".join(
     (
         "system:serviceaccounts",
-        f"system:serviceaccounts:{state_text(_NAMESPACE_STATE)}",
+        f"system:serviceaccounts:{state_text(NAMESPACE_STATE)}",
         "system:authenticated",
     )
 )
@@ -186,9 +193,9 @@ def state_input(key: str) -> Json:
     )
 
 
-def has_state(key: str) -> Json:
-    """Return a predicate: the filter state has a value that is not empty."""
-    return {"single_predicate": {"input": state_input(key), "value_match": _whole(".+")}}
+def has_state(key: str, pattern: str = ".+") -> Json:
+    """Return a predicate: the filter state has a value, which matches a pattern as a whole."""
+    return {"single_predicate": {"input": state_input(key), "value_match": _whole(pattern)}}
 
 
 def is_after(unix: int) -> Json:

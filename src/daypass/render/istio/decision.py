@@ -12,13 +12,14 @@ from functools import partial
 
 from daypass._core.reasons import Reason
 from daypass.config.exposure import BEARER_JWT
-from daypass.render.envoy.filters import REVOKED_REASONS
+from daypass.render.envoy.credentials import MARKS, has_credential
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER, NO_KEYS, jwt_provider
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
     A_USER,
     AN_EXACT_TIME,
     PAYLOAD,
+    SECRET,
     SOME_TEXT,
     action,
     all_of,
@@ -103,7 +104,10 @@ REASONS = (
     Reason.NOT_YET_VALID,
     Reason.SUBJECT,
     Reason.UNBOUND,
-    *REVOKED_REASONS,
+    Reason.LIVES_TOO_LONG,
+    Reason.DENIED,
+    Reason.UNKNOWN_CREDENTIAL,
+    Reason.UNKNOWN,
 )
 """Why a mark refuses. A later filter refuses those without a review."""
 
@@ -148,18 +152,34 @@ def decision(settings: IstioGate) -> Json:
     return marking(DECISION, first_of(cases, last)["matcher"])
 
 
-def refusal(settings: IstioGate, marks: Iterable[str]) -> Json:
-    """Return the config of the RBAC filter that refuses what does not pass by all of the marks."""
-    cases = [(is_not(is_marked(name)), _refuse_by(name)) for name in marks]
-    passes = action("daypass-others", "ALLOW")
+def marks_of(settings: IstioGate) -> dict[str, tuple[Reason, ...]]:
+    """Return the marks by which a request passes or is refused, and why each can refuse."""
+    return {DECISION: REASONS, **(MARKS if settings.gate.is_native else {})}
+
+
+def passes(settings: IstioGate) -> Json:
+    """Return a predicate: the marks let the request pass."""
+    looked_up = [is_marked(name) for name in marks_of(settings) if name != DECISION]
+    if not looked_up:
+        return is_marked(DECISION)
+    # What has no token of the cluster has nothing to look up.
+    return all_of(is_marked(DECISION), any_of(is_not(has_claim(["iss"])), all_of(*looked_up)))
+
+
+def refusal(settings: IstioGate) -> Json:
+    """Return the config of the RBAC filter that refuses what does not pass."""
+    lets_pass = action("daypass-others", "ALLOW")
+    cases = [(passes(settings), lets_pass)]
+    for name, reasons in marks_of(settings).items():
+        cases.append((is_not(is_marked(name)), _refuse_by(name, reasons)))
     is_ours = has_claim(["iss"], exactly(settings.issuer))
     # For the backstop, or the login.
     marked = ("daypass", is_ours) if settings.gate.is_native else ("daypass_asked", is_undecided())
-    return {**_mark(*marked), "matcher": first_of(cases, passes)["matcher"]}
+    return {**_mark(*marked), "matcher": first_of(cases, refuse(Reason.UNKNOWN))["matcher"]}
 
 
-def _refuse_by(name: str) -> Json:
-    cases = [(is_marked(name, policy_of(reason)), refuse(reason)) for reason in REASONS]
+def _refuse_by(name: str, reasons: Iterable[Reason]) -> Json:
+    cases = [(is_marked(name, policy_of(reason)), refuse(reason)) for reason in reasons]
     return first_of(cases, refuse(Reason.UNKNOWN))
 
 
@@ -187,7 +207,9 @@ def _passes(settings: IstioGate) -> Json:
         has_claim(["exp"], AN_EXACT_TIME),
         _is_account(),
     ]
-    return all_of(*claims, *([_is_bound()] if settings.gate.require_bound else []))
+    return all_of(
+        *claims, *([_is_bound()] if settings.gate.require_bound else []), has_credential()
+    )
 
 
 def _is_account() -> Json:
@@ -197,7 +219,7 @@ def _is_account() -> Json:
 
 
 def _is_bound() -> Json:
-    return has_claim(["kubernetes.io", "secret", "uid"], SOME_TEXT)
+    return has_claim((*SECRET, "uid"), SOME_TEXT)
 
 
 def _of_the_cluster(settings: IstioGate) -> Iterator[_Case]:
@@ -210,7 +232,9 @@ def _of_the_cluster(settings: IstioGate) -> Iterator[_Case]:
     endless = is_not(has_claim(["exp"], AN_EXACT_TIME))
     yield all_of(verified, endless), refuse(Reason.LIVES_TOO_LONG)
     yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
-    yield verified, refuse(Reason.UNBOUND)
+    if settings.gate.require_bound:
+        yield all_of(verified, is_not(_is_bound())), refuse(Reason.UNBOUND)
+    yield verified, refuse(Reason.UNKNOWN_CREDENTIAL)
     yield _is_long(), refuse(Reason.LONG_LIVED)
     for message in _STATUSES:  # before keys are published
         yield _has_message(message, _FAILED_WITHOUT_KEYS), refuse(Reason.UNKNOWN)

@@ -1,21 +1,14 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
+from daypass.published.credentials import CLUSTER_PARTS
+from daypass.render.envoy.credentials import claims_filters, published_filters
 from daypass.render.envoy.draining import draining_filters
-from daypass.render.envoy.filters import (
-    RevocationSnapshot,
-    asking_filter,
-    claims_filter,
-    identified,
-    revocation,
-    set_filter_state,
-)
+from daypass.render.envoy.filters import asking_filter, identified, set_filter_state
 from daypass.render.envoy.matching import (
     GROUPS,
     USER,
     USER_STATE,
-    all_of,
     has_state,
-    is_marked,
     is_not,
     only_where,
     state_text,
@@ -29,18 +22,15 @@ from daypass.render.envoy.protobuf_any import (
     set_header,
 )
 from daypass.render.istio.decision import (
-    DECISION,
     authentication,
     decision,
     is_undecided,
+    passes,
     refusal,
     reviewed,
 )
 from daypass.render.istio.settings import IstioGate, is_guarded, is_on_guarded_host
-from daypass.render.objects import GATE, GATE_KEYS, GATE_REVOKED, SERVICE_PORT, gate_host
-
-SHARDS = 4
-"""Number of objects of the revocation list: the API server rejects any above 1.5 MB."""
+from daypass.render.objects import GATE, GATE_KEYS, SERVICE_PORT, gate_host
 
 _CLUSTER_DOMAIN = "cluster.local"
 """Istio's default for the domain of the cluster's Services."""
@@ -64,21 +54,18 @@ def first_filters(settings: IstioGate) -> list[Json]:
             *begin,
             whose,
             decided,
-            *_refuse(settings, [DECISION]),
+            *_refuse(settings),
             *_review(settings, is_undecided()),
             *_save_reviewed(settings),
         ]
     # Each applies its default until istiod configures it.
-    no_keys, closed = authentication(settings, None), RevocationSnapshot(closed=True)
+    no_keys = authentication(settings, None)
     discovered = [
         discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
+        *claims_filters(f"{GATE}-claims", require_bound=settings.gate.require_bound),
         decided,
-        claims_filter(f"{GATE}-claims"),
-        *(
-            discovered_filter(name, _ISTIOD, RBAC, default_config=revocation(closed, name))
-            for name in revoked_filters()
-        ),
-        *_refuse(settings, marks()),
+        *published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
+        *_refuse(settings),
     ]
     review = _review(settings, has_state(USER_STATE)) if settings.gate.is_reviewed else []
     return [*begin, *discovered, *review]
@@ -94,30 +81,10 @@ def last_filter(settings: IstioGate) -> Json:
     return only_where(has_state(USER_STATE), _mutation(f"{GATE}-identity", appended))
 
 
-def revoked_names() -> list[str]:
-    """Return the names of the objects with the parts of the revocation list."""
-    return [f"{GATE_REVOKED}-{number}" for number in range(SHARDS)]
-
-
-def revoked_filters() -> list[str]:
-    """Return the names of the filters, and of their marks.
-
-    A chain of filters that does not refuse by marks must not take such a list for its own: it
-    would let everything pass. It keeps its last one, until that is out of date.
-    """
-    return [f"{name}-mark" for name in revoked_names()]
-
-
-def marks() -> list[str]:
-    """Return the marks by which a request passes or is refused."""
-    return [DECISION, *revoked_filters()]
-
-
-def _refuse(settings: IstioGate, marks: list[str]) -> list[Json]:
+def _refuse(settings: IstioGate) -> list[Json]:
     """Read the bodies of what will be refused, then refuse it."""
-    passes = all_of(*(is_marked(name) for name in marks))
-    refuses = {"name": f"{GATE}-refusal", "typed_config": refusal(settings, marks)}
-    return [*draining_filters(is_not(passes)), refuses]
+    refuses = {"name": f"{GATE}-refusal", "typed_config": refusal(settings)}
+    return [*draining_filters(is_not(passes(settings))), refuses]
 
 
 def _forget(settings: IstioGate) -> Json:

@@ -2,37 +2,26 @@
 
 **Applied once**: the filters' chain and replies, the backstop, the authorizer's DestinationRule.
 
-**Published while the gate runs**: the API server's keys and the revocation list, as EnvoyFilters
-with the config of one filter each. istiod sends it to the gateway by ECDS, so it applies to open
-connections, too. Empty parts of the list are published, too: without a part, the gate refuses.
-
-For each entry, istiod converts and Envoy rebuilds the part that has it. So the first part is small:
-it has what changes, and recent entries. The others have the rest and change rarely. An entry that
-moves there is in both for a while.
+**Published while the gate runs**: the API server's keys, the parts of the set of credentials, and
+denials, as EnvoyFilters with the config of one filter each. istiod sends it to the gateway by ECDS,
+so it applies to open connections, too. Empty parts are published, too: without its part, a token is
+refused.
 """
-
-import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 from daypass._core.reasons import Reason
 from daypass.config import Config
+from daypass.published.config_maps import DENIALS, part_name
+from daypass.published.credentials import CredentialPart
+from daypass.published.denials import Denials
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.envoy.filters import RevocationSnapshot, authorizer_replies, revocation
+from daypass.render.envoy.credentials import denials_config, part_config
+from daypass.render.envoy.filters import authorizer_replies
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
 from daypass.render.fronts import destination_rule
-from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication
-from daypass.render.istio.filters import (
-    SHARDS,
-    first_filters,
-    last_filter,
-    marks,
-    revoked_filters,
-    revoked_names,
-)
+from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication, marks_of
+from daypass.render.istio.filters import first_filters, last_filter
 from daypass.render.istio.settings import IstioGate, policy_operations
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, Object, gate_host, new_object
 
@@ -100,12 +89,6 @@ def _match(within: Json) -> Json:
     return {"context": "GATEWAY", "listener": {"filterChain": {"filter": within}}}
 
 
-_FIRST_LIMIT = 7000
-"""Most entries of the first part; with more, it has none. Only manual denials reach that."""
-
-_LISTS = ("secrets", "service_accounts", "tokens", "namespaces")
-
-
 def keys_object(config: Config, issuer: str, keys: str) -> Object:
     """Return the object with the API server's JSON Web Key Set.
 
@@ -117,38 +100,19 @@ def keys_object(config: Config, issuer: str, keys: str) -> Object:
     )
 
 
-def revoked_objects(config: Config, revoked: RevocationSnapshot) -> list[Object]:
-    """Return the objects of the revocation list, always the same number."""
+def part_object(config: Config, number: int, part: CredentialPart) -> Object:
+    """Return the object with a part of the set of credentials."""
+    return _published(config, part_name(number), part_config(part))
+
+
+def denials_object(config: Config, denials: Denials) -> Object:
+    """Return the object with what is denied by hand."""
+    return _published(config, DENIALS, denials_config(denials))
+
+
+def _published(config: Config, name: str, typed_config: Json) -> Object:
     settings = IstioGate.of(config, issuer="")
-    return [
-        _envoy_filter(settings, name, [_extension_config(read_by, revocation(part, read_by))])
-        for name, read_by, part in zip(
-            revoked_names(), revoked_filters(), _parts(revoked), strict=True
-        )
-    ]
-
-
-def _parts(revoked: RevocationSnapshot) -> Iterator[RevocationSnapshot]:
-    entries = {name: getattr(revoked, name) for name in _LISTS}
-    fresh = {name: values - revoked.stable for name, values in entries.items()}
-    rest = revoked.stable | revoked.compacting
-    others = {name: values & rest for name, values in entries.items()}
-    if sum(map(len, fresh.values())) > _FIRST_LIMIT:
-        fresh, others = {name: frozenset() for name in _LISTS}, entries
-    yield replace(revoked, **fresh)
-    # Only the first one checks the token's age, and whether the list is up to date.
-    for number in range(1, SHARDS):
-        here: dict[str, Any] = {
-            name: {value for value in values if _part_of(value) == number}
-            for name, values in others.items()
-        }
-        yield RevocationSnapshot(**here)
-
-
-def _part_of(value: str) -> int:
-    # By its own digest, so that a new entry changes one object.
-    first, second, *_ = hashlib.sha256(value.encode()).digest()
-    return first % SHARDS or 1 + second % (SHARDS - 1)
+    return _envoy_filter(settings, name, [_extension_config(name, typed_config)])
 
 
 def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
@@ -163,7 +127,7 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
 def _filters(settings: IstioGate) -> Object:
     audience = settings.gate.audience
-    mappers = [refusal_reply(reason, audience, _is_refused(reason)) for reason in REASONS]
+    mappers = [refusal_reply(reason, audience, _is_refused(settings, reason)) for reason in REASONS]
     if settings.gate.is_reviewed:
         mark = VERIFIED if settings.gate.is_native else ASKED
         found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
@@ -176,12 +140,14 @@ def _filters(settings: IstioGate) -> Object:
     return _envoy_filter(settings, GATE, patches)
 
 
-def _is_refused(reason: Reason) -> str:
+def _is_refused(settings: IstioGate, reason: Reason) -> str:
     """Return a CEL condition; a body that was not read to its end changes the code of a refusal."""
-    policy = policy_of(reason)
-    found = "metadata.filter_metadata['envoy.filters.http.rbac']"
-    of_it = (f"{found}['{name}_shadow_effective_policy_id'] == '{policy}'" for name in marks())
-    marked = " || ".join(of_it)
+    policy, found = policy_of(reason), "metadata.filter_metadata['envoy.filters.http.rbac']"
+    marked = " || ".join(
+        f"{found}['{name}_shadow_effective_policy_id'] == '{policy}'"
+        for name, reasons in marks_of(settings).items()
+        if reason in reasons
+    )
     return f"{has_details(denial(policy))} || response.code == 413 && ({marked})"
 
 

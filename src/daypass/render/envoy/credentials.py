@@ -1,0 +1,196 @@
+"""The gate's checks of what is published: the credentials that exist, and denials by hand.
+
+The claims that they look up are copied to filter state once they are verified: no client can write
+to it, and it ends with the request. Each look-up is one in a hash map, so its cost does not depend
+on the number of entries.
+
+**Credentials.** A composite filter evaluates, for each request, the part of the set that has the
+range of its credential's UID. Each part is an RBAC config that Envoy follows on its own, so a
+change is one of a small part. It applies to open connections, too. Until Envoy has received a part,
+the default refuses.
+
+**Denials** are one more RBAC config that Envoy follows.
+
+Envoy keeps the last config that it accepted, so each contains the time from which it refuses all.
+These filters refuse nothing themselves. They leave marks, by which routes and later filters decide:
+a request passes only with both, and without one it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+
+from daypass._core.reasons import Reason
+from daypass.published.config_maps import DENIALS, part_name
+from daypass.published.credentials import CLOSED_PART, CredentialPart, prefixes_of
+from daypass.published.denials import Denials
+from daypass.render.envoy.filters import set_filter_state
+from daypass.render.envoy.matching import (
+    A_UID,
+    ACCOUNT,
+    JTI_STATE,
+    NAMESPACE_STATE,
+    SECRET,
+    USER_STATE,
+    action,
+    all_of,
+    claim_text,
+    first_of,
+    has_claim,
+    has_state,
+    is_after,
+    is_not,
+    marking,
+    only_where,
+    state_input,
+)
+from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter, extension, protobuf_any
+from daypass.render.envoy.replies import refuse
+
+CREDENTIAL_STATE = "daypass.credential"
+"""Filter state: the UID of the token's credential. It is set only to UIDs in Kubernetes' form."""
+_ACCOUNT_STATE = "daypass.account"
+CREDENTIALS_MARK = "daypass_credentials"
+DENIALS_MARK = "daypass_denials"
+MARKS: dict[str, tuple[Reason, ...]] = {
+    DENIALS_MARK: (Reason.DENIED, Reason.UNKNOWN),
+    CREDENTIALS_MARK: (Reason.UNKNOWN_CREDENTIAL, Reason.UNKNOWN),
+}
+"""The marks in the order in which they decide, and why each can refuse."""
+Source = Callable[[str], Json]
+"""Returns Envoy's ConfigSource for what is published under a name."""
+
+_EXISTS = action("daypass-exists", "ALLOW")
+_NOT_DENIED = action("daypass-not-denied", "ALLOW")
+
+
+def claims_filters(name: str, *, require_bound: bool) -> list[Json]:
+    """Return the filters that copy verified claims to filter state.
+
+    The credential is the Secret that the token is bound to or, for a token without that claim,
+    its ServiceAccount, if `require_bound` allows that. A Secret with an odd UID is no credential.
+    """
+    copied = {
+        USER_STATE: ("sub",),
+        JTI_STATE: ("jti",),
+        NAMESPACE_STATE: ("kubernetes.io", "namespace"),
+        _ACCOUNT_STATE: (*ACCOUNT, "uid"),
+    }
+    states = set_filter_state({state: claim_text(*keys) for state, keys in copied.items()})
+    filters = [only_where(has_claim(["iss"]), {**states, "name": name})]
+    of_secret = has_claim((*SECRET, "uid"), A_UID)
+    filters.append(_credential(f"{name}-secret", of_secret, SECRET))
+    if not require_bound:
+        of_account = all_of(is_not(has_claim(SECRET)), has_claim((*ACCOUNT, "uid"), A_UID))
+        filters.append(_credential(f"{name}-account", of_account, ACCOUNT))
+    return filters
+
+
+def _credential(name: str, where: Json, claim: tuple[str, ...]) -> Json:
+    state = set_filter_state({CREDENTIAL_STATE: claim_text(*claim, "uid")})
+    return only_where(where, {**state, "name": name})
+
+
+def has_credential() -> Json:
+    """Return a predicate: the token names a credential, by a UID in Kubernetes' form."""
+    return has_state(CREDENTIAL_STATE)
+
+
+def published_filters(source: Source | None, *, parts: int) -> list[Json]:
+    """Return the filters that look up what is published, in so many parts.
+
+    `source`: where Envoy gets each config, by its name; None if nothing is ever published.
+    """
+    default = denials_config(Denials())
+    if source is None:
+        return [{"name": DENIALS, "typed_config": default}, _composite(None, parts)]
+    denials = discovered_filter(DENIALS, source(DENIALS), RBAC, default_config=default)
+    return [denials, _composite(source, parts)]
+
+
+def _composite(source: Source | None, parts: int) -> Json:
+    """Return the filter that evaluates one part of the set, chosen by the UID's first digits.
+
+    Envoy has a copy of a part for each place that refers to it, so there is one for each part.
+    """
+    by_digit: dict[str, list[tuple[Json, Json]]] = {}
+    for number in range(parts):
+        prefixes = prefixes_of(number, parts)
+        digit, seconds = prefixes[0][0], "".join(prefix[1] for prefix in prefixes)
+        is_here = has_state(CREDENTIAL_STATE, f"{digit}[{seconds}].*")
+        by_digit.setdefault(digit, []).append((is_here, _evaluate(source, number)))
+    tree = {
+        "input": state_input(CREDENTIAL_STATE),
+        "prefix_match_map": {"map": {digit: _first(each) for digit, each in by_digit.items()}},
+    }
+    return {
+        "name": "daypass-credentials",
+        "typed_config": protobuf_any(
+            "extensions.common.matching.v3.ExtensionWithMatcher",
+            xds_matcher={"matcher_tree": tree},
+            extension_config=extension(
+                "composite", "extensions.filters.http.composite.v3.Composite"
+            ),
+        ),
+    }
+
+
+def _first(cases: list[tuple[Json, Json]]) -> Json:
+    *others, (_, last) = cases
+    return first_of(others, last) if others else last
+
+
+def _evaluate(source: Source | None, number: int) -> Json:
+    name, default = part_name(number), part_config(CLOSED_PART)
+    if source is None:
+        which: Json = {"typed_config": {"name": name, "typed_config": default}}
+    else:
+        found = discovered_filter(name, source(name), RBAC, default_config=default)
+        which = {"dynamic_config": found}
+    return {
+        "action": extension(
+            "composite-action", "extensions.filters.http.composite.v3.ExecuteFilterAction", **which
+        )
+    }
+
+
+def part_config(part: CredentialPart) -> Json:
+    """Return the RBAC config of a part of the set."""
+    unknown = refuse(Reason.UNKNOWN_CREDENTIAL)
+    return marking(
+        CREDENTIALS_MARK,
+        _until(part.closes_unix, _lookup(CREDENTIAL_STATE, part.uids, _EXISTS, unknown)),
+    )
+
+
+def denials_config(denials: Denials) -> Json:
+    """Return the RBAC config of the denials."""
+    matcher, denied = _NOT_DENIED, refuse(Reason.DENIED)
+    for state, values in (
+        (NAMESPACE_STATE, denials.namespaces),
+        (_ACCOUNT_STATE, denials.objects),
+        (CREDENTIAL_STATE, denials.objects),
+        (JTI_STATE, denials.tokens),
+    ):
+        matcher = _lookup(state, values, denied, matcher)
+    return marking(DENIALS_MARK, _until(denials.closes_unix, matcher))
+
+
+def _lookup(state: str, values: Set[str], found: Json, otherwise: Json) -> Json:
+    """Return a matcher for requests whose filter state is among `values`, and for all others."""
+    if not values:  # Envoy rejects an empty map
+        return otherwise
+    tree = {
+        "input": state_input(state),
+        "exact_match_map": {"map": dict.fromkeys(sorted(values), found)},
+    }
+    return {"matcher": {"matcher_tree": tree, "on_no_match": otherwise}}
+
+
+def _until(closes_unix: int, matcher: Json) -> Json:
+    """Return what `matcher` does, until it closes."""
+    closed = refuse(Reason.UNKNOWN)
+    if not closes_unix:
+        return {"on_no_match": closed}  # Envoy needs a matcher here, not an action alone
+    whole: Json = first_of([(is_after(closes_unix), closed)], matcher)["matcher"]
+    return whole
