@@ -15,6 +15,9 @@ from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
 from daypass.gate.metrics import AuthorizerMetrics
+from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
 from support.timing import FakeClock
 from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
@@ -60,6 +63,13 @@ class Tried:
             rules, self.responses, self._review, self.clock, remember_seconds=remember_seconds,
             metrics=self.metrics, audit=self.audit, cache=cache, queue=queue,
         )  # fmt: skip
+
+    def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
+        """Let it take a set of these credentials, valid for so long; `denied`: of Denials."""
+        closes = int(self.clock.unix() + seconds)
+        credentials = CredentialSet.of(uids, closes, parts=CLUSTER_PARTS)
+        denials = Denials(**{"closes_unix": closes, **denied})
+        self.authorizer.take_published(Published(credentials=credentials, denials=denials))
 
     def token(self, **changes: Any) -> str:
         return SIGNER.sign(claims(self.clock, **changes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,17 @@ from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import SKEW_SECONDS, Review
-from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.published.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialSet, part_of
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
 from support.crowds import resident_bytes
 from support.messages import check
 from support.reviewing import GOOD, HOST, REFUSED, SIGNER, Tried, claims
 from support.timing import FakeClock
-from support.tokens import AUDIENCE, ISSUER, USER, encode
+from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, encode
+
+OTHER_UID = "0ddba11c-0000-4000-8000-000000000001"
+"""A credential in another part of the set."""
 
 
 @pytest.fixture
@@ -158,11 +164,10 @@ def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_boun
 
 
 @pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
-def test_in_an_unwatched_namespace_a_token_outlives_its_secret_by_the_cache_time_at_most(
+def test_without_a_watch_a_token_outlives_its_secret_by_the_cache_time_at_most(
     tried: Tried, every: float
 ) -> None:
     """The API server's own cache adds 10 s."""
-    tried.authorizer.take_revoked(RevocationSnapshot(watched_namespaces=frozenset({"elsewhere"})))
     line = f"Bearer {tried.token()}"
     assert tried.ask(line).is_allowed
     tried.says = lambda token: REFUSED  # its Secret is gone
@@ -244,35 +249,120 @@ def test_a_token_review_must_match_user_and_audience(
     assert len(tried.authorizer.cache) == 0
 
 
-@pytest.mark.parametrize(
-    "revoked",
-    [
-        RevocationSnapshot(secrets={"secret-1"}),
-        RevocationSnapshot(service_accounts={"sa-1"}),
-        RevocationSnapshot(tokens={"j-1"}),
-        RevocationSnapshot(namespaces={"team"}),
-    ],
-)
-def test_a_revoked_token_is_refused_at_once_even_if_cached(
-    tried: Tried, cached: str, revoked: RevocationSnapshot
+def test_a_token_whose_credential_leaves_the_set_is_refused_at_once_even_if_cached(
+    tried: Tried,
 ) -> None:
-    tried.authorizer.take_revoked(revoked)
-    assert tried.ask(cached).reason is Reason.DENIED
+    tried.publish(SECRET_UID, OTHER_UID)
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line).is_allowed
+    tried.publish(OTHER_UID)
+    assert tried.authorizer.cached(HOST.encode(), line.encode()) is None
+    assert tried.ask(line).reason is Reason.UNKNOWN_CREDENTIAL
     assert len(tried.asked) == 1
-    assert tried.lines[-2]["event"] == "token-revoked"
-    assert (tried.lines[-2]["user"], tried.lines[-2]["jti"]) == (USER, "j-1")
-    tried.authorizer.take_revoked(RevocationSnapshot())
-    assert tried.ask(cached).is_allowed
+    event = next(line for line in tried.lines if line["event"] == "token-revoked")
+    assert (event["why"], event["user"], event["jti"]) == ("unknown-credential", USER, "j-1")
+    tried.publish(SECRET_UID, OTHER_UID)
+    assert tried.ask(line).is_allowed
 
 
-def test_a_revocation_applies_to_a_review_in_flight(tried: Tried) -> None:
+@pytest.mark.parametrize(
+    "denied",
+    [
+        {"objects": {SECRET_UID}},
+        {"objects": {ACCOUNT_UID}},
+        {"tokens": {"j-1"}},
+        {"namespaces": {"team"}},
+    ],
+    ids=["secret", "account", "token", "namespace"],
+)
+def test_a_denied_token_is_refused_at_once_even_if_cached(
+    tried: Tried, denied: dict[str, set[str]]
+) -> None:
+    tried.publish(SECRET_UID)
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line).is_allowed
+    tried.publish(SECRET_UID, **denied)
+    assert tried.authorizer.cached(HOST.encode(), line.encode()) is None
+    assert tried.ask(line).reason is Reason.DENIED
+    assert len(tried.asked) == 1
+    event = next(line for line in tried.lines if line["event"] == "token-revoked")
+    assert (event["why"], event["user"], event["jti"]) == ("denied", USER, "j-1")
+    tried.publish(SECRET_UID)
+    assert tried.ask(line).is_allowed
+
+
+def test_other_decisions_stay_cached_when_the_set_changes(tried: Tried) -> None:
+    tried.publish(SECRET_UID, OTHER_UID)
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line).is_allowed
+    tried.publish(SECRET_UID, tokens={"j-2"}, namespaces={"other"}, objects={OTHER_UID})
+    assert tried.authorizer.cached(HOST.encode(), line.encode()) is not None
+    tried.publish(SECRET_UID, OTHER_UID)
+    assert tried.authorizer.cached(HOST.encode(), line.encode()) is not None
+
+
+def test_a_change_of_the_set_applies_to_a_review_in_flight(tried: Tried) -> None:
+    tried.publish(SECRET_UID)
+
     def revoke(token: str) -> Review:
-        tried.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
+        tried.publish()
         return GOOD
 
     tried.says = revoke
-    assert tried.bearer().reason is Reason.DENIED
+    assert tried.bearer().reason is Reason.UNKNOWN_CREDENTIAL
     assert len(tried.authorizer.cache) == 0
+
+
+def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(tried: Tried) -> None:
+    tried.publish(SECRET_UID, OTHER_UID)
+    assert part_of(SECRET_UID, CLUSTER_PARTS) != part_of(OTHER_UID, CLUSTER_PARTS)
+    other = {"namespace": "team", "secret": {"uid": OTHER_UID}}
+    lines = [f"Bearer {tried.token()}", f"Bearer {tried.token(**{'kubernetes.io': other})}"]
+    assert all(tried.ask(line).is_allowed for line in lines)
+    closes = int(tried.clock.unix()) + 30
+    whole = CredentialSet.of({SECRET_UID, OTHER_UID}, closes + 600, parts=CLUSTER_PARTS)
+    number = part_of(SECRET_UID, CLUSTER_PARTS)
+    soon = replace(whole.parts[number], closes_unix=closes)
+    denials = Denials(closes_unix=closes + 600)
+    published = Published(credentials=whole, denials=denials).with_part(number, soon)
+    tried.authorizer.take_published(published)
+    tried.clock.advance(29)
+    tried.authorizer.tick()
+    assert all(tried.authorizer.cached(HOST.encode(), line.encode()) for line in lines)
+    tried.clock.advance(1)
+    tried.authorizer.tick()
+    assert tried.authorizer.cached(HOST.encode(), lines[0].encode()) is None
+    assert tried.authorizer.cached(HOST.encode(), lines[1].encode()) is not None
+    answer = tried.ask(lines[0])
+    assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
+    tried.authorizer.take_published(Published(credentials=whole, denials=denials))
+    assert tried.ask(lines[0]).is_allowed
+    events = [(line["event"], line.get("parts")) for line in tried.lines]
+    assert events[2:] == [("gate-closed", 1), ("gate-opened", None), ("token-taken", None)]
+
+
+@pytest.mark.parametrize("what", ["parts", "denials", "a part"])
+def test_what_is_missing_or_out_of_date_closes_the_gate_even_for_cached_tokens(
+    tried: Tried, what: str
+) -> None:
+    tried.publish(SECRET_UID)
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line).is_allowed
+    if what == "a part":
+        published = tried.authorizer.published
+        assert published is not None
+        number = part_of(SECRET_UID, CLUSTER_PARTS)
+        tried.authorizer.take_published(published.with_part(number, CLOSED_PART))
+    elif what == "denials":
+        tried.publish(SECRET_UID, closes_unix=int(tried.clock.unix()))
+    else:
+        tried.publish(SECRET_UID, seconds=0)
+    assert tried.authorizer.cached(HOST.encode(), line.encode()) is None
+    assert tried.ask(line).code == 503
+    tried.publish(SECRET_UID)
+    assert tried.ask(line).is_allowed
+    events = [line["event"] for line in tried.lines]
+    assert events == ["token-taken", "gate-closed", "gate-opened", "token-taken"]
 
 
 def test_a_token_that_expires_during_its_review_is_refused(tried: Tried) -> None:
@@ -283,17 +373,6 @@ def test_a_token_that_expires_during_its_review_is_refused(tried: Tried) -> None
     tried.says = expire
     assert tried.bearer().reason is Reason.EXPIRED
     assert len(tried.authorizer.cache) == 0
-
-
-def test_a_stale_revocation_list_closes_the_gate_even_for_cached_tokens(
-    tried: Tried, cached: str
-) -> None:
-    tried.authorizer.take_revoked(RevocationSnapshot(closed=True))
-    assert tried.ask(cached).code == 503
-    tried.authorizer.take_revoked(RevocationSnapshot())
-    assert tried.ask(cached).is_allowed
-    events = [line["event"] for line in tried.lines]
-    assert events == ["token-taken", "gate-closed", "gate-opened"]
 
 
 def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(tried: Tried) -> None:

@@ -1,4 +1,4 @@
-"""The decision cache: bounded, without expired and revoked entries."""
+"""The decision cache: bounded, without expired and refused entries."""
 
 from __future__ import annotations
 
@@ -37,17 +37,23 @@ def test_the_size_in_bytes_is_bounded() -> None:
     assert 0 < len(cache) < 10
 
 
-def test_a_revocation_drops_only_entries_bound_to_the_name() -> None:
+def test_what_is_refused_is_removed_and_returned() -> None:
     cache = DecisionCache()
-    cache.put(b"secret", entry(secret="1", account="9"))
-    cache.put(b"account", entry(secret="2", account="1"))
-    cache.put(b"token", entry(secret="3", account="9", jti="j"))
-    cache.put(b"namespace", entry(secret="4", account="9", namespace="n"))
-    cache.put(b"other", entry(secret="5", account="9", jti="1", namespace="1"))
-    assert len(cache.remove_revoked({"1"}, frozenset({"j"}), frozenset({"n"}))) == 4
-    assert list(cache.entries) == [b"other"]
-    cache.remove(b"other")
-    assert (cache.size_bytes, cache._named) == (0, {})
+    for name in "abc":
+        cache.put(name.encode(), entry(secret=name, jti="j" * 10))
+    removed = cache.remove_all(lambda each: each.secret in {"a", "c", "d"})
+    assert [each.secret for each in removed] == ["a", "c"]
+    assert list(cache.entries) == [b"b"]
+    cache.remove(b"b")
+    assert (cache.size_bytes, set(cache.credentials)) == (0, set())
+
+
+def test_the_credential_of_a_token_is_its_secret_or_else_its_account() -> None:
+    cache = DecisionCache()
+    cache.put(b"bound", entry(secret="s", account="a"))
+    assert set(cache.credentials) == {"s"}
+    cache.put(b"unbound", entry(account="a"))
+    assert set(cache.credentials) == {"s", "a"}
 
 
 def test_expired_entries_are_removed() -> None:
@@ -68,17 +74,17 @@ def test_refusals_are_bounded_and_expire() -> None:
 
 
 @given(
-    puts=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.sampled_from("abd"))),
-    revoked=st.sets(st.sampled_from("abcd")),
+    puts=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"))),
+    refused=st.sets(st.sampled_from("abcd")),
 )
-def test_after_a_revocation_no_entry_of_it_is_left(
-    puts: list[tuple[int, str, str]], revoked: set[str]
+def test_credentials_and_size_are_those_of_the_entries(
+    puts: list[tuple[int, str]], refused: set[str]
 ) -> None:
     cache = DecisionCache(limit_entries=6)
-    for number, secret, account in puts:
-        cache.put(b"%d" % number, entry(secret=secret, account=account))
-    cache.remove_revoked(revoked, frozenset(), frozenset())
+    for number, secret in puts:
+        cache.put(b"%d" % number, entry(secret=secret))
+    cache.remove_all(lambda each: each.secret in refused)
     left = cache.entries.values()
-    assert not any({each.secret, each.account} & revoked for each in left)
+    assert not {each.secret for each in left} & refused
     assert cache.size_bytes == sum(each.size_bytes for each in left)
-    assert set(cache._named) == {name for each in left for name in (each.secret, each.account)}
+    assert set(cache.credentials) == {each.secret for each in left}

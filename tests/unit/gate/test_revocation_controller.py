@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-from daypass._core.labels import POLICY, POLICY_ENFORCED
-from daypass._core.poller import Poller
 from daypass.gate.revocation.controller import RevocationController, WatchEvent
 from daypass.gate.revocation.publish_once import DeletedObject, publish_once
 from daypass.gate.revocation.publishers import publisher_of
 from daypass.gate.revocation.revocation_list import COMPACT_SECONDS, ObjectKind
 from daypass.gate.revocation.state_store import StateStore
 from daypass.gate.revocation.watcher import RevocationWatcher, Scope
+
+from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.poller import Poller
 from daypass.gate.signing_keys import SigningKeys
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
 from daypass.render.objects import GATE_KEYS

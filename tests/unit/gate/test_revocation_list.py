@@ -6,10 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from daypass.gate.decision import SKEW_SECONDS
 from daypass.gate.revocation.revocation_list import (
     COMPACT_SECONDS,
     COMPACT_SOON_SECONDS,
@@ -19,6 +15,10 @@ from daypass.gate.revocation.revocation_list import (
     ObjectKind,
     RevocationList,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.gate.decision import SKEW_SECONDS
 from daypass.render.envoy.filters import RevocationSnapshot
 
 NOW = 1_800_000_000.0

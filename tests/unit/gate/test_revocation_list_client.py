@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-
 from daypass.gate.revocation.published_list import PublishedRevocations, revocation_config_map
 from daypass.gate.revocation.revocation_list_client import CLOSED, RevocationListClient
+
 from daypass.kube.cluster import Cluster
 from daypass.kube.informer import LISTED
 from daypass.render.envoy.filters import RevocationSnapshot

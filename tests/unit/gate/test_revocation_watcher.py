@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-
-from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.gate.revocation.revocation_list import ObjectKind
 from daypass.gate.revocation.watcher import PerNamespaceInformers, RevocationWatcher, Scope
+
+from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually

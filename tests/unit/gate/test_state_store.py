@@ -9,13 +9,13 @@ import random
 import uuid
 from typing import Any
 
+from daypass.gate.revocation.publishers import ClusterPublisher
+from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
+from daypass.gate.revocation.state_store import RecordError, StateStore
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.labels import RECORD_NUMBER
-from daypass.gate.revocation.publishers import ClusterPublisher
-from daypass.gate.revocation.revocation_list import ObjectKind, RevocationList
-from daypass.gate.revocation.state_store import RecordError, StateStore
 from daypass.gate.signing_keys import SigningKeys
 from daypass.kube.resources import Object
 from daypass.render.envoy.filters import RevocationSnapshot

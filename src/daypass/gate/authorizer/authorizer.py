@@ -157,8 +157,8 @@ class Authorizer:
     def take_published(self, published: Published) -> None:
         """Refuse from now on what this no longer has. Call it on the event loop's thread."""
         before, self._rules = self._rules.published, replace(self._rules, published=published)
+        self._forget_closed()  # first: what a closed part does not have may exist
         self._forget_refused(before or published, published)
-        self._forget_closed()
         self.metrics.published_at = self._monotonic()
 
     @property
