@@ -14,23 +14,22 @@ from daypass.config import Address
 from daypass.config.gate import Check, Gate
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
+from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
-    REVOKED_FILE,
     followed_files,
     keys_file,
-    revoked_file,
+    published_files,
     to_json,
 )
-from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from support.authority import Authority
 from support.doors import EKF, door_settings, running_envoy, upstream_at
+from support.publishing import published as known
 from support.raw import Answer, connect, exchange, get
 from support.tokens import AUDIENCE, ISSUER
 
-NOBODY = RevocationSnapshot()
 EVERYDAY = Timeouts()
 
 
@@ -52,10 +51,16 @@ class RunningGate:
         """A connection that stays open."""
         return connect(self.port, authority_pem=self.authority.pem, name=name)
 
-    def revoke(self, revoked: RevocationSnapshot) -> None:
-        """Put another list of the revoked in place; it is in force a moment later."""
-        content = to_json(revoked_file(revoked)).encode()
-        write_private(str(self.folder / REVOKED_FILE), content)
+    def publish(self, published: Published) -> None:
+        """Put this in place of what was published; it is in force a moment later."""
+        for name, content in published_files(published).items():
+            self.write(name, to_json(content))
+
+    def write(self, name: str, content: str) -> None:
+        """Replace one of Envoy's files, if it is another one."""
+        file = self.folder / name
+        if not file.exists() or file.read_text() != content:
+            write_private(str(file), content.encode())
 
     def passed(self, answer: Answer) -> dict[str, str] | None:
         """The headers that arrived behind the gate, or None where the gate itself answered."""
@@ -71,7 +76,8 @@ def running_gate(
     jwks: str,
     *,
     longest_lifetime_seconds: int,
-    revoked: RevocationSnapshot = NOBODY,
+    published: Published | None = None,
+    require_bound: bool = True,
     protected: Protected | None = None,
     change: Callable[[dict[str, Json]], None] = lambda files: None,
     check: Check = "jwt",
@@ -80,6 +86,7 @@ def running_gate(
 ) -> Iterator[RunningGate]:
     """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
 
+    `published`: what it knows, the credential of `good_claims` if left out.
     `protected`: what it guards, an echo service if left out. `change`: to bend its files.
     `authorizer_socket`: where somebody answers for the checks that ask.
     """
@@ -87,7 +94,13 @@ def running_gate(
     door = door_settings(folder, authority, upstream_at(folder, 9, authority.pem))
     with Echo() as echo:
         gate = GateSettings(
-            gate=Gate(audience=AUDIENCE, engine="envoy", hosts=(EKF,), check=check),
+            gate=Gate(
+                audience=AUDIENCE,
+                engine="envoy",
+                hosts=(EKF,),
+                check=check,
+                require_bound=require_bound,
+            ),
             listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
@@ -98,7 +111,7 @@ def running_gate(
         )
         door = replace(door, certificates=door.certificates[1:])
         files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
-        files |= {KEYS_FILE: keys_file(gate, jwks), REVOKED_FILE: revoked_file(revoked)}
+        files |= {KEYS_FILE: keys_file(gate, jwks), **published_files(published or known())}
         change(files)
         with running_envoy(folder, files) as envoy:
             yield RunningGate(

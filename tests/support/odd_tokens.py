@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from support.tokens import AUDIENCE, ISSUER, Signer, encode, good_claims
+from support.single_changes import DENIED_ACCOUNT, DENIED_UID, FAR_UID, GONE_UID
+from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, Signer, encode, good_claims
 
 # Minutes away from every bound, so that the second in which Envoy looks does not matter.
 TIMES: list[Any] = [-3600, 300, 3000, 8000, 10**6]
@@ -18,8 +19,8 @@ bound = st.builds(
     lambda secret, account: {
         "namespace": "team", "secret": {"uid": secret}, "serviceaccount": {"uid": account},
     },
-    st.sampled_from(["secret-1", "revoked-secret", "revoked-secre"]),
-    st.sampled_from(["sa-1", "revoked-sa", "revoked-sa-"]),
+    st.sampled_from([SECRET_UID, DENIED_UID, GONE_UID, FAR_UID, SECRET_UID.upper(), "x"]),
+    st.sampled_from([ACCOUNT_UID, DENIED_ACCOUNT, DENIED_ACCOUNT[:-1], ""]),
 )  # fmt: skip
 
 changes = st.fixed_dictionaries(
@@ -34,14 +35,16 @@ changes = st.fixed_dictionaries(
         "kubernetes.io": absent | odd | st.sampled_from([
             {"namespace": "team"},
             {"namespace": "team", "secret": {}},
+            {"namespace": "team", "secret": None, "serviceaccount": {"uid": ACCOUNT_UID}},
+            {"namespace": "team", "serviceaccount": {"uid": ACCOUNT_UID}},
             {"namespace": "team", "secret": {"uid": 5}},
             {"namespace": "team", "pod": {"name": "p", "uid": "u"}},
-            {"secret": {"uid": "secret-1"}},
+            {"secret": {"uid": SECRET_UID}},
         ]) | bound,
         "exp": absent | odd | st.sampled_from(TIMES),
         "nbf": absent | st.sampled_from([-5400, 3600]),
         "iat": absent | st.sampled_from([-5400, 3600]),
-        "jti": absent | odd | st.sampled_from(["revoked-jti", "revoked-jti ", "Revoked-jti"]),
+        "jti": absent | odd | st.sampled_from(["denied-jti", "denied-jti ", "Denied-jti"]),
     },
 )  # fmt: skip
 signers = st.sampled_from(["ours", "stranger", "none", "HS256", "kid"])

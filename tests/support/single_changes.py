@@ -15,8 +15,10 @@ from functools import partial
 from typing import Any
 
 from daypass.gate.decision import Rules
-from daypass.render.envoy.filters import RevocationSnapshot
-from support.tokens import AUDIENCE, ISSUER, Signer, encode, good_claims
+from daypass.published.credentials import LOCAL_PARTS
+from daypass.published.snapshot import Published
+from support import publishing
+from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, Signer, encode, good_claims
 
 ABSENT = object()
 HUGE = "h" * 6000
@@ -67,27 +69,36 @@ TYPES: dict[str, Any] = {
     "[]": [], "['text']": ["text"], "[null]": [None], "{}": {}, "{'x': 1}": {"x": 1},
 }  # fmt: skip
 STRING = "system:serviceaccount:"
-REVOKED_UID, REVOKED_ACCOUNT, REVOKED_TOKEN = "revoked-secret", "revoked-sa", "revoked-jti"
-REVOKED_NAMESPACE = "revoked-team"
+OTHER_UID = "5ec2e700-0000-4000-8000-000000000002"
+"""Of another credential that exists, in the same part of the set."""
+FAR_UID = "f5ec2e70-0000-4000-8000-000000000003"
+"""The same, in another part."""
+GONE_UID = "5ec2e700-0000-4000-8000-00000000000d"
+"""Of a credential that is not in the set."""
+DENIED_UID = "5ec2e700-0000-4000-8000-00000000000e"
+DENIED_ACCOUNT = "acc00000-0000-4000-8000-00000000000e"
+DENIED_TOKEN, DENIED_NAMESPACE = "denied-jti", "denied-team"
+"""What an administrator has denied; the credentials exist."""
+
+
+def known(parts: int = LOCAL_PARTS) -> Published:
+    """What the gates of these tests know, in so many parts."""
+    return publishing.published(
+        {SECRET_UID, OTHER_UID, FAR_UID, DENIED_UID, ACCOUNT_UID, DENIED_ACCOUNT},
+        tokens={DENIED_TOKEN, "x"},
+        objects={DENIED_UID, DENIED_ACCOUNT},
+        namespaces={DENIED_NAMESPACE},
+        parts=parts,
+    )
+
+
 RULES = Rules(
     hosts=frozenset({HOST}),
     issuer=ISSUER,
     audience=AUDIENCE,
     longest_lifetime_seconds=LONGEST_SECONDS,
-    denied={REVOKED_UID, REVOKED_ACCOUNT, REVOKED_TOKEN, REVOKED_NAMESPACE, "x"},
+    published=known(),
 )
-
-
-def revoked() -> RevocationSnapshot:
-    """The list that goes with RULES, as it is published at this second."""
-    now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-    return RevocationSnapshot(
-        secrets={REVOKED_UID},
-        service_accounts={REVOKED_ACCOUNT},
-        tokens={REVOKED_TOKEN, "x"},
-        namespaces={REVOKED_NAMESPACE},
-        issued_after_unix=now - LONGEST_SECONDS,
-    )
 
 
 def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -130,34 +141,45 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "fraction": lambda now: now - 60.5, "text": lambda now: str(now - 60),
         },
         ("jti",): {
-            "revoked": REVOKED_TOKEN, "revoked and space": REVOKED_TOKEN + " ",
-            "revoked in upper": REVOKED_TOKEN.upper(), "revoked secret": REVOKED_UID,
+            "denied": DENIED_TOKEN, "denied and space": DENIED_TOKEN + " ",
+            "denied in upper": DENIED_TOKEN.upper(), "denied secret": DENIED_UID,
         },
         ("kubernetes.io",): {
             "namespace only": {"namespace": "team"},
-            "secret only": {"secret": {"uid": "secret-1"}},
+            "secret only": {"secret": {"uid": SECRET_UID}},
             "pod": {"namespace": "team", "pod": {"name": "p", "uid": "u"}},
-            "list of it": [{"namespace": "team", "secret": {"uid": "secret-1"}}],
+            "account": {"namespace": "team", "serviceaccount": {"uid": ACCOUNT_UID}},
+            "pod and account": {"namespace": "team", "serviceaccount": {"uid": ACCOUNT_UID},
+                                "pod": {"name": "p", "uid": SECRET_UID}},
+            "gone account": {"namespace": "team", "serviceaccount": {"uid": GONE_UID}},
+            "denied account": {"namespace": "team", "serviceaccount": {"uid": DENIED_ACCOUNT}},
+            "list of it": [{"namespace": "team", "secret": {"uid": SECRET_UID}}],
         },
         ("kubernetes.io", "namespace"): {
-            "other": "other", "upper": "TEAM", "revoked": REVOKED_NAMESPACE, "list": ["team"],
+            "other": "other", "upper": "TEAM", "denied": DENIED_NAMESPACE, "list": ["team"],
         },
         ("kubernetes.io", "secret", "uid"): {
-            "revoked": REVOKED_UID, "revoked but for the end": REVOKED_UID[:-1],
-            "revoked and more": REVOKED_UID + "x", "revoked account": REVOKED_ACCOUNT,
-            "list of revoked": [REVOKED_UID],
+            "another": OTHER_UID, "of another part": FAR_UID, "gone": GONE_UID,
+            "but for the end": SECRET_UID[:-1], "and more": SECRET_UID + "x",
+            "and newline": SECRET_UID + "\n", "and NUL": SECRET_UID + "\0",
+            "upper": SECRET_UID.upper(), "one upper": SECRET_UID.replace("c", "C"),
+            "in braces": f"{{{SECRET_UID}}}", "without dashes": SECRET_UID.replace("-", ""),
+            "space before": " " + SECRET_UID, "prefix": SECRET_UID[:2],
+            "wide digit": "\uff15" + SECRET_UID[1:], "in another range": "00" + SECRET_UID[2:],
+            "account": ACCOUNT_UID, "denied": DENIED_UID, "denied account": DENIED_ACCOUNT,
+            "list of it": [SECRET_UID], "object of it": {SECRET_UID: True},
         },
         ("kubernetes.io", "serviceaccount", "uid"): {
-            "revoked": REVOKED_ACCOUNT, "revoked secret": REVOKED_UID,
-            "list of revoked": [REVOKED_ACCOUNT],
+            "denied": DENIED_ACCOUNT, "denied secret": DENIED_UID, "gone": GONE_UID,
+            "upper": ACCOUNT_UID.upper(), "list of denied": [DENIED_ACCOUNT],
         },
-        ("kubernetes.io", "secret"): {"list of it": [{"uid": "secret-1"}], "no uid": {"name": "n"}},
+        ("kubernetes.io", "secret"): {"list of it": [{"uid": SECRET_UID}], "no uid": {"name": "n"}},
         ("kubernetes.io", "secret", "name"): {},
         ("kubernetes.io", "serviceaccount"): {"no uid": {"name": "bot"}},
         ("kubernetes.io", "serviceaccount", "name"): {},
         ("kubernetes.io", "warnafter"): {},
         ("kubernetes.io", "pod"): {"pod": {"name": "p", "uid": "u"}},
-        ("kubernetes.io", "node"): {"node": {"name": "n", "uid": REVOKED_UID}},
+        ("kubernetes.io", "node"): {"node": {"name": "n", "uid": DENIED_UID}},
         ("extra",): {"deep": json.loads("[" * 60 + "]" * 60)},
     }  # fmt: skip
 
@@ -331,13 +353,13 @@ _TWICE: dict[tuple[str, ...], Any] = {
     ("exp",): 5,
     ("nbf",): 2**40,
     ("iat",): 5,
-    ("jti",): REVOKED_TOKEN,
-    ("kubernetes.io",): {"namespace": "team", "secret": {"uid": REVOKED_UID}},
-    ("kubernetes.io", "namespace"): REVOKED_NAMESPACE,
-    ("kubernetes.io", "secret"): {"uid": REVOKED_UID},
-    ("kubernetes.io", "secret", "uid"): REVOKED_UID,
-    ("kubernetes.io", "serviceaccount"): {"uid": REVOKED_ACCOUNT},
-    ("kubernetes.io", "serviceaccount", "uid"): REVOKED_ACCOUNT,
+    ("jti",): DENIED_TOKEN,
+    ("kubernetes.io",): {"namespace": "team", "secret": {"uid": DENIED_UID}},
+    ("kubernetes.io", "namespace"): DENIED_NAMESPACE,
+    ("kubernetes.io", "secret"): {"uid": DENIED_UID},
+    ("kubernetes.io", "secret", "uid"): DENIED_UID,
+    ("kubernetes.io", "serviceaccount"): {"uid": DENIED_ACCOUNT},
+    ("kubernetes.io", "serviceaccount", "uid"): DENIED_ACCOUNT,
     ("extra",): None,
 }
 """Another value of each claim, for which the token would be refused, but for that of `extra`."""
@@ -413,7 +435,7 @@ def _members() -> dict[str, Make]:
             made[f"{claim}={name}"] = _instead(claim, text)
     for name, text in _CONTROLS.items():
         made[f"extra={name}"] = _instead("extra", text)
-    uid = json.dumps(REVOKED_UID)
+    uid = json.dumps(DENIED_UID)
     near = {
         "kubernetes.io.secret.uid in one name": f'"kubernetes.io.secret.uid": {uid}',
         "kubernetes and io apart": f'"kubernetes": {{"io": {{"secret": {{"uid": {uid}}}}}}}',

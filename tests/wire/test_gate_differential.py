@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.reasons import CODES, MESSAGES, Reason
-from daypass.gate.decision import Decision, GateRequest, Review, decide
+from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.gate.signing_keys import is_signed
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.fake_reviews import fake_reviews
@@ -24,7 +26,7 @@ from support.gate_differences import Expect, assert_documented, found, passes_kn
 from support.gates import RunningGate, running_gate
 from support.odd_tokens import changes, forms, made_by, signers
 from support.raw import Answer
-from support.single_changes import LONGEST_SECONDS, RULES, Keys, Sent, revoked, single_changes
+from support.single_changes import LONGEST_SECONDS, RULES, Keys, Sent, known, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
@@ -33,11 +35,17 @@ KEYS = Keys(ours=OURS, stranger=STRANGER, issuer=ISSUER, audience=AUDIENCE)
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
-    folder = tmp_path_factory.mktemp("gate")
-    with running_gate(
-        folder, OURS.jwks, longest_lifetime_seconds=LONGEST_SECONDS, revoked=revoked()
-    ) as running:
+    with gate_of(tmp_path_factory) as running:
         yield running
+
+
+def gate_of(
+    tmp_path_factory: pytest.TempPathFactory, *, require_bound: bool = True
+) -> AbstractContextManager[RunningGate]:
+    return running_gate(
+        tmp_path_factory.mktemp("gate"), OURS.jwks, longest_lifetime_seconds=LONGEST_SECONDS,
+        published=known(), require_bound=require_bound,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedGate]
         fake_reviews(lambda token: is_signed(token, OURS.jwks)) as reviews,
         reviewed_gate(folder, OURS, reviews, longest_lifetime_seconds=LONGEST_SECONDS) as running,
     ):
-        running.authorizer.take_revoked(revoked())
+        running.authorizer.take_published(known())
         yield running
 
 
@@ -61,12 +69,24 @@ def request(sent: Sent) -> GateRequest:
     )
 
 
-def decided(sent: Sent, now_unix: float) -> Decision:
-    return decide(request(sent), RULES, now_unix, signed=is_signed(sent.token, OURS.jwks))
+def decided(sent: Sent, now_unix: float, rules: Rules = RULES) -> Decision:
+    return decide(request(sent), rules, now_unix, signed=is_signed(sent.token, OURS.jwks))
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: RunningGate) -> None:
     assert_documented(found(single_changes(KEYS), KEYS, gate.connect, decided), "envoy")
+
+
+def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    rules = replace(RULES, require_bound=False)
+    with gate_of(tmp_path_factory, require_bound=False) as gate:
+        pairs = found(
+            single_changes(KEYS), KEYS, gate.connect, lambda *sent: decided(*sent, rules=rules)
+        )
+    assert_documented(pairs, "envoy")
+    assert pairs["kubernetes.io=account"] == (Reason.ALLOWED, Reason.ALLOWED)
 
 
 def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(
