@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
+    from daypass.kube.waiting import Waiter
 
 EXTRA = "admin"
 SUMMARY = "show what would change, commit, apply, wait and verify"
@@ -66,8 +67,14 @@ def run(args: Namespace) -> int:
             return 0
         _confirm_and_commit(args, config, state, plan)
         with progress(args, "applying it") as status:
-            _execute(args, state, plan)
-            return _wait(args, state, config, plan, status) if args.wait else 0
+            if not args.wait:
+                _execute(args, state, plan)
+                return 0
+            from daypass.kube.waiting import Waiter
+
+            waiter = Waiter(state.cluster, args.timeout, status.wait)
+            _execute(args, state, plan, waiter)
+            return _wait(args, state, config, plan, waiter, status)
 
 
 def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
@@ -124,10 +131,12 @@ def _confirm_and_commit(
             log(f"it is a submodule: commit it in {committed.superproject}, too")
 
 
-def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
+def _execute(
+    args: Namespace, state: ClusterState, plan: ApplyPlan, waiter: Waiter | None = None
+) -> None:
     from daypass.deploy.apply import execute
 
-    done = execute(state.cluster, plan, force=args.force_conflicts)
+    done = execute(state.cluster, plan, force=args.force_conflicts, waiter=waiter)
     if not args.wait:
         for need in plan.waiting:
             log(
@@ -141,19 +150,18 @@ def _execute(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
 
 
 def _wait(
-    args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan, status: Progress
-) -> int:
+    args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan, waiter: Waiter,
+    status: Progress,
+) -> int:  # fmt: skip
     """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.deploy import apply
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
-    from daypass.kube.waiting import Waiter
 
-    waiter = Waiter(state.cluster, args.timeout, status.wait)
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
-        _execute(args, state, make_plan(state, config))
+        _execute(args, state, make_plan(state, config), waiter)
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

@@ -56,8 +56,18 @@ def overview(plan: ApplyPlan, dry_run: str | None = None) -> str:
 
 
 def removals_overview(removals: Sequence[Removal], dry_run: str | None) -> str:
-    """Return a line for each removal, with the reason if the object stays."""
-    rows = ((r.action, f"{r.ref}: {r.why}" if r.why else str(r.ref)) for r in removals)
+    """Return a line for each removal, with the reason if the object stays; one for what the gate's
+    watch has published in a namespace.
+    """
+    from daypass.render.objects import GATE
+
+    applied = [r for r in removals if not r.is_published]
+    rows = [(r.action, f"{r.ref}: {r.why}" if r.why else str(r.ref)) for r in applied]
+    published = Counter((r.ref.kind, r.ref.namespace) for r in removals if r.is_published)
+    rows += [
+        ("remove", f"{kind} {where}/{GATE}-*: {number} that the gate's watch has published")
+        for (kind, where), number in sorted(published.items())
+    ]
     return _lines(rows, dry_run)
 
 

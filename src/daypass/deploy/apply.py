@@ -12,23 +12,36 @@ from functools import partial
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
+from daypass._core.labels import PUBLISHED
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, Inventory, merged, write_inventory
-from daypass.deploy.object_ref import LAST_WAVE, ObjectRef, find_object, in_parallel
+from daypass.deploy.object_ref import (
+    GATE_WAVE,
+    LAST_WAVE,
+    ObjectRef,
+    find_object,
+    in_parallel,
+)
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, remove
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS, Object
+from daypass.kube.resources import CONFIG_MAPS, Object, name_of
 from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.published.config_maps import NAMES, closing_time
+from daypass.render.objects import GATE_WATCH
 from daypass.verification.report import Finding
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
 _LISTED = re.compile(r"\[([^\]]*)\]")
 
 
-def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyResult:
+def execute(
+    cluster: Cluster, plan: ApplyPlan, *, force: bool = False, waiter: Waiter | None = None
+) -> ApplyResult:
     """Apply what a plan contains, then remove what is no longer wanted.
+
+    `waiter`: before a gate is changed, wait until all that the new one reads is published.
 
     The inventory is written twice: before, with all that may come to exist, so that nothing is
     applied that is not in it; and after, with UIDs, and without what was removed.
@@ -50,7 +63,10 @@ def execute(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> ApplyR
             {**known, **plan.entries},
             plan.exposed,
         )
-        for wave in waves:
+        for number, wave in enumerate(waves):
+            # A new gate may be closed for a while: nothing has passed it before.
+            if number == GATE_WAVE and waiter and any(change.live for change in wave):
+                wait_for_publication(waiter, plan.namespace)
             _apply(cluster, wave, applied, force=force)
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
@@ -104,6 +120,20 @@ def _with_uids(
         ref: replace(entry, uid=str(applied[ref]["metadata"]["uid"])) if ref in applied else entry
         for ref, entry in entries.items()
     }
+
+
+def wait_for_publication(waiter: Waiter, home: str) -> None:
+    """Wait until the watch in a namespace has published everything. Raises NotReadyError."""
+    cluster = waiter.cluster
+
+    def check() -> str | None:
+        found = cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true")
+        now_unix = cluster.clock.unix()
+        missing = {*NAMES} - {name_of(each) for each in found if closing_time(each) > now_unix}
+        return f"{len(missing)} of {len(NAMES)} parts are not published" if missing else None
+
+    hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", home)
+    waiter.wait(f"the gate's watch in {home}", check, hint)
 
 
 def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:

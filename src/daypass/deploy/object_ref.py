@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object, group_of
+from daypass.render.objects import GATE
 
 _WAVES = (
     ("Namespace",),
@@ -45,7 +46,12 @@ _WAVES = (
 )
 """A wave is applied at once. What is in none opens access from outside and comes last."""
 
-LAST_WAVE = len(_WAVES)
+_READS_PUBLISHED = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")
+"""Kinds of the gate's own objects that decide by what its watch has published."""
+
+GATE_WAVE = len(_WAVES)
+"""The gate itself: after its watch, before what it guards is open."""
+LAST_WAVE = GATE_WAVE + 1
 _PARALLEL_REQUESTS = 4
 """More are not faster, and each costs a handshake."""
 
@@ -100,6 +106,8 @@ class ObjectRef:
     @property
     def wave(self) -> int:
         """When it is applied, from 0 to LAST_WAVE; removals go in reverse."""
+        if self.name == GATE and self.kind in _READS_PUBLISHED:
+            return GATE_WAVE
         for number, kinds in enumerate(_WAVES):
             if self.kind in kinds:
                 return number

@@ -17,7 +17,7 @@ from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
-from daypass.deploy.remove import Removal, find_removals, is_applied_object
+from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.resources import Object, name_of
@@ -155,7 +155,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     state.require(documents)
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
-    removals = find_removals(cluster, state.entries, entries)
+    removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
     exposed = exposure(config)
     listed = list_all(cluster, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
     return ApplyPlan(

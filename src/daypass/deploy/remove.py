@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.labels import MANAGER
+from daypass._core.labels import MANAGER, is_ours
+from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.inventory import AppliedObject, write_inventory
@@ -16,15 +17,9 @@ from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, Resource
-from daypass.render.istio.filters import revoked_names
-from daypass.render.objects import (
-    GATE,
-    GATE_KEYS,
-    GATE_KNOWN,
-    GATE_REVOKED,
-    GATE_WATCH,
-    known_names,
-)
+from daypass.published.config_maps import NAMES
+from daypass.render.envoy_gateway import keys_namespace
+from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
 
 _IN_EVERY_NAMESPACE = {
     ("ConfigMap", "kube-root-ca.crt"),
@@ -34,11 +29,8 @@ _IN_EVERY_NAMESPACE = {
 }
 """Controllers put these into each namespace."""
 
-_OF_THE_GATE = {
-    ("Lease", GATE_WATCH),
-    *(("ConfigMap", name) for name in (GATE_KNOWN, *known_names(), GATE_REVOKED)),
-}
-"""The gate's revocation watch writes these; they are not applied. Manual denials are not ours."""
+_OURS = {("ConfigMap", INVENTORY), ("Lease", GATE_WATCH)}
+"""daypass writes these, too; they are not applied. Denials are an administrator's."""
 
 _LEFTOVERS = {"Event", "Endpoints"}
 """Kinds that remain without an owner."""
@@ -52,13 +44,14 @@ class Removal:
 
     Actions: `release` gives up our fields of an object that existed before daypass applied it;
     `keep` a namespace of ours that holds foreign objects; `leave` an object that is not the one
-    that was applied. `why`: the reason for the last two.
+    that was applied. `why`: the reason for the last two. `is_published`: the gate's watch wrote it.
     """
 
     ref: ObjectRef
     action: _RemovalAction
     uid: str
     why: str = ""
+    is_published: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +77,9 @@ def find_removals(
     entries: Mapping[ObjectRef, AppliedObject],
     wanted: Container[ObjectRef] = (),
 ) -> list[Removal]:
-    """Return what happens to inventory entries, in order, without those gone or still `wanted`."""
+    """Return what happens to inventory entries, in order, without those gone or still `wanted`; the
+    same for what the gate's watch published next to them.
+    """
 
     def find(item: tuple[ObjectRef, AppliedObject]) -> Removal | None:
         ref, entry = item
@@ -100,7 +95,55 @@ def find_removals(
 
     todo = [item for item in entries.items() if item[0] not in wanted]
     found = [removal for removal in in_parallel(find, todo) if removal is not None]
-    return sorted(found, key=lambda removal: (-removal.ref.wave, removal.ref))
+    found.sort(key=lambda removal: (-removal.ref.wave, removal.ref))
+    going = {it.ref.name for it in found if (it.ref.kind, it.action) == ("Namespace", "remove")}
+    return [*_find_published(cluster, entries, wanted, going), *found]
+
+
+def published_refs(config: Config) -> set[ObjectRef]:
+    """Return what the gate's watch publishes in a cluster."""
+    gate = config.gate
+    if gate is None or not config.has_gate_in_cluster:
+        return set()
+    refs = {ObjectRef.core("ConfigMap", config.door.namespace, name) for name in NAMES}
+    if gate.is_checked_by_istio:
+        group, where = ENVOY_FILTERS.api_version.partition("/")[0], gateway_namespace(gate)
+        refs |= {
+            ObjectRef(group=group, kind="EnvoyFilter", namespace=where, name=name)
+            for name in (GATE_KEYS, *NAMES)
+        }
+    elif where := keys_namespace(gate):
+        refs.add(ObjectRef.core("ConfigMap", where, GATE_KEYS))
+    return refs
+
+
+def _find_published(
+    cluster: Cluster,
+    entries: Mapping[ObjectRef, AppliedObject],
+    wanted: Container[ObjectRef],
+    going: Iterable[str],
+) -> list[Removal]:
+    """Return what a watch has published and is not `wanted`: by another version, or for a gate that
+    is no more. What is in namespaces that are `going` goes with them.
+    """
+    places = {ref.namespace for ref in entries if ref.name == GATE_WATCH} - {"", *going}
+
+    def look(resource: Resource, place: str) -> Iterator[Removal]:
+        head = {"apiVersion": resource.api_version, "kind": resource.kind}
+        for live in cluster.list(resource, place, metadata_only=True):
+            ref, uid = ObjectRef.of({**live, **head}), str(live["metadata"]["uid"])
+            if _is_published(live) and ref not in entries and ref not in wanted:
+                yield Removal(ref=ref, action="remove", uid=uid, is_published=True)
+
+    served = cluster.kinds().resources.values()
+    kinds = [each for each in (CONFIG_MAPS, ENVOY_FILTERS) if each in served]
+    return [it for kind in kinds for place in sorted(places) for it in look(kind, place)]
+
+
+def _is_published(live: Object) -> bool:
+    """Return whether an object has a name of the gate's, and daypass has written it."""
+    is_named = str(live["metadata"]["name"]).startswith(f"{GATE}-")
+    return is_named and (is_ours(live) or managed_fields(live) is not None)
 
 
 def is_applied_object(entry: AppliedObject, live: Object) -> bool:
@@ -148,14 +191,16 @@ def _is_foreign(kind: str, document: Object) -> bool:
     return not (
         metadata.get("ownerReferences")
         or "deletionTimestamp" in metadata
-        or (kind, metadata["name"])
-        in {*_IN_EVERY_NAMESPACE, *_OF_THE_GATE, ("ConfigMap", INVENTORY)}
+        or (kind, metadata["name"]) in {*_IN_EVERY_NAMESPACE, *_OURS}
+        or (kind == "ConfigMap" and _is_published(document))
         or annotations.get("kubernetes.io/service-account.name") == "default"
     )
 
 
 def remove(cluster: Cluster, removals: Iterable[Removal]) -> ApplyResult:
-    """Remove in reverse waves; a namespace last, and only if it still holds nothing foreign."""
+    """Remove in reverse waves, and then what was published, since a watch that still runs restores
+    it; a namespace last, and only if it still holds nothing foreign.
+    """
     namespaces: list[Removal] = []
     others: list[Removal] = []
     left: list[Removal] = []
@@ -182,7 +227,8 @@ def _in_steps(removals: list[Removal]) -> Iterable[list[Removal]]:
     """Group what can be removed at once: a wave, and in it certificates before the rest."""
     steps: dict[tuple[int, bool], list[Removal]] = {}
     for removal in removals:
-        key = removal.ref.wave, removal.ref.kind == "Certificate"
+        wave = -1 if removal.is_published else removal.ref.wave
+        key = wave, removal.ref.kind == "Certificate"
         steps.setdefault(key, []).append(removal)
     return [steps[key] for key in sorted(steps, reverse=True)]
 
@@ -213,7 +259,6 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
     cluster = state.cluster
     try:
         done = remove(cluster, [removal for removal in removals if removal not in last])
-        _remove_published(cluster, removals)
         for inventory in state.inventories:
             kept = {
                 name: inventory.entries[name] for name in done.kept if name in inventory.entries
@@ -230,12 +275,3 @@ def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:
             error.fact, f"{error.hint}\n`{command('remove')}` continues from there"
         ) from error
     return replace(done, removed=done.removed + released.removed)
-
-
-def _remove_published(cluster: Cluster, removals: Sequence[Removal]) -> None:
-    """Delete what the gate's revocation watch has published next to the gateway's filters."""
-    for removal in removals:
-        ref = removal.ref
-        if removal.action == "remove" and (ref.kind, ref.name) == ("EnvoyFilter", GATE):
-            for name in (GATE_KEYS, *revoked_names()):
-                cluster.delete(ENVOY_FILTERS, name, ref.namespace)

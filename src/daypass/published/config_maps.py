@@ -12,7 +12,7 @@ from typing import Any
 
 from daypass._core.clock import utc
 from daypass._core.labels import OWNED, PUBLISHED
-from daypass.published.credentials import UID, CredentialPart, part_of
+from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialPart, part_of
 from daypass.published.denials import LIMIT, Denials
 
 CREDENTIALS = "daypass-gate-credentials"
@@ -34,6 +34,10 @@ class UnreadablePartError(ValueError):
 def part_name(number: int) -> str:
     """Return the name of a part's object."""
     return f"{CREDENTIALS}-{number:02}"
+
+
+NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
+"""The names of all that is published: of the ConfigMaps, and of the gateway's objects."""
 
 
 def part_config_map(number: int, part: CredentialPart, namespace: str, *, room: int) -> Object:
@@ -63,6 +67,14 @@ def read_part(document: Mapping[str, Any], parts: int) -> tuple[int, CredentialP
     if not all(UID.fullmatch(uid) and part_of(uid, parts) == number for uid in uids):
         raise UnreadablePartError("it has other than UIDs of its range")
     return number, CredentialPart(uids=uids, closes_unix=_closes(data))
+
+
+def closing_time(document: Mapping[str, Any]) -> int:
+    """Return from when on a part, or the denials, refuse every token; 0 if it is not readable."""
+    try:
+        return _closes(_data(document))
+    except UnreadablePartError:
+        return 0
 
 
 def read_room(document: Mapping[str, Any]) -> int:

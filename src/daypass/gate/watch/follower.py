@@ -16,8 +16,8 @@ from daypass.kube.informer import LISTED, Informer
 from daypass.kube.resources import Object, name_of
 from daypass.published.config_maps import (
     DENIALS,
+    NAMES,
     UnreadablePartError,
-    part_name,
     read_part,
     read_published_denials,
 )
@@ -33,7 +33,6 @@ from daypass.published.snapshot import Published
 CHECK_EVERY_SECONDS = 1.0
 FUTURE_SECONDS = 60.0
 """Two clocks may differ by so much."""
-NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
 
 
 class PublishedFollower:
