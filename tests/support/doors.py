@@ -100,6 +100,7 @@ def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> Doo
 def running_envoy(folder: Path, files: Mapping[str, Json]) -> Iterator[Envoy]:
     """An Envoy with these files, of which it reads bootstrap.json first."""
     for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(to_json(content))
     envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
     try:

@@ -21,6 +21,7 @@ from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
     DENIALS_FILE,
     KEYS_FILE,
+    PUBLISHED_FOLDER,
     denials_file,
     followed_files,
     keys_file,
@@ -93,6 +94,7 @@ class EnvoyInstance:
         self._published = published or Published.closed(LOCAL_PARTS)
         self._publishing = threading.Lock()
         self._pinned: dict[str, int] = {}
+        (folder / PUBLISHED_FOLDER).mkdir(mode=0o700, exist_ok=True)
         for address in settings.listens.values():
             verify_free(address)
         # No validation first: Envoy checks what it starts with, and nothing can be lost yet.

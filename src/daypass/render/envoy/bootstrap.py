@@ -29,7 +29,10 @@ from daypass.render.envoy.upstream import (
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
 KEYS_FILE = "keys.json"
-DENIALS_FILE = "denials.json"
+PUBLISHED_FOLDER = "published"
+"""A folder of their own for the parts of the set and the denials, which change often: Envoy reads
+everything else again whenever anything in its folder changes."""
+DENIALS_FILE = f"{PUBLISHED_FOLDER}/denials.json"
 
 
 def static_files(
@@ -89,7 +92,7 @@ def followed_files(
         files = {part_name(number): part_file_name(number) for number in range(LOCAL_PARTS)}
         files[DENIALS] = DENIALS_FILE
         published = published_filters(
-            lambda name: _follow(f"{folder}/{files[name]}", folder), parts=LOCAL_PARTS
+            lambda name: _follow(f"{folder}/{files[name]}"), parts=LOCAL_PARTS
         )
         routes = followed_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
         listeners.append(gate_listener(gate, routes, jwt, published, sources))
@@ -131,8 +134,8 @@ def published_files(published: Published) -> dict[str, Json]:
 
 
 def part_file_name(number: int) -> str:
-    """Return the name of the file with a part of the set: `credentials-00.json`."""
-    return f"credentials-{number:02}.json"
+    """Return the name of the file with a part of the set: `published/credentials-00.json`."""
+    return f"{PUBLISHED_FOLDER}/credentials-{number:02}.json"
 
 
 def part_file(number: int, part: CredentialPart) -> Json:
@@ -252,11 +255,12 @@ def _folder_of(file: str) -> Json:
     return {"path": posixpath.dirname(file)}
 
 
-def _follow(path: str, folder: str) -> Json:
-    return {
-        "path_config_source": {"path": path, "watched_directory": {"path": folder}},
-        "resource_api_version": "V3",
-    }
+def _follow(path: str, folder: str | None = None) -> Json:
+    """Return a source that Envoy reads again when the file is replaced or, with a `folder`, when
+    anything in that is.
+    """
+    watched = {} if folder is None else {"watched_directory": {"path": folder}}
+    return {"path_config_source": {"path": path, **watched}, "resource_api_version": "V3"}
 
 
 def _resources(message: str, *resources: Json) -> Json:
