@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from daypass._core.hints import command
+from daypass._core.labels import POLICY_SELECTOR
 from daypass.cli import log, options, warn
 from daypass.cli.progress import progress
 
@@ -99,6 +101,7 @@ def plan_json(plan: ApplyPlan) -> Plan:
         "collisions": list(plan.collisions),
         "unguarded": list(plan.unguarded.lines),
         "unseen": list(plan.unseen),
+        "refused": None if plan.refused is None else list(plan.refused),
         "missing": [name_of_need(need) for need in plan.missing],
     }
 
@@ -132,3 +135,12 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
     if plan.unseen:
         what = ", ".join(plan.unseen)
         warn(f"no right to list {what}: whether others' routes are in the way is not known")
+    if plan.refused is None:
+        warn("no right to list secrets: whether the gate refuses a whole namespace is not known")
+    elif plan.refused:
+        warn(
+            f"the gate refuses every token of {', '.join(plan.refused)}: these namespaces have"
+            f" identities, and no label {POLICY_SELECTOR}",
+            "label each of them, and let the gate watch it: "
+            + command("identity", "create", "NAME", "-n", "NAMESPACE"),
+        )

@@ -162,6 +162,11 @@ class Plan(TypedDict):
     collisions: Annotated[list[str], "routes of others at the same place"]
     unguarded: Annotated[list[str], "hosts that bypass the gate"]
     unseen: Annotated[list[str], "kinds that you may not list, so their routes are not known"]
+    refused: Annotated[
+        list[str] | None,
+        "namespaces of identities without the policy's label, whose tokens the gate refuses; null "
+        "if you may not list secrets",
+    ]
     missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
 
 

@@ -15,11 +15,13 @@ from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
 from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
-from daypass.deploy.object_ref import ObjectRef, in_parallel
+from daypass.deploy.object_ref import GATE_WAVE, ObjectRef, in_parallel
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import KINDS, collisions, list_all
-from daypass.kube.errors import ApiError, ConflictError
+from daypass.identity.namespaces import refused_namespaces
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
 from daypass.kube.resources import Object, name_of
 from daypass.render.manifests import render_objects
 from daypass.render.objects import DOOR_PAIR, new_object
@@ -92,7 +94,8 @@ class ApplyPlan:
     """What an apply would do. `entries`: the inventory after it, without the UIDs of new objects.
 
     `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate;
-    `unseen`: the kinds that the user may not list for these two.
+    `unseen`: the kinds that the user may not list for these two; `refused`: the namespaces of
+    identities whose tokens a gate that changes refuses, None if the user may not list them.
     """
 
     namespace: str
@@ -104,6 +107,7 @@ class ApplyPlan:
     collisions: tuple[str, ...]
     unguarded: GateBypass
     unseen: tuple[str, ...]
+    refused: tuple[str, ...] | None
     exposed: Exposure
     entries: Mapping[ObjectRef, AppliedObject]
     inventories: tuple[Inventory, ...]
@@ -168,10 +172,20 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         collisions=tuple(collisions(listed, config)),
         unguarded=find_gate_bypass(cluster, listed, config),
         unseen=listed.unseen,
+        refused=_refused(cluster, changes),
         exposed=exposed,
         entries=entries,
         inventories=state.inventories,
     )
+
+
+def _refused(cluster: Cluster, changes: Sequence[ObjectChange]) -> tuple[str, ...] | None:
+    if all(change.action == "same" for change in changes if change.ref.wave == GATE_WAVE):
+        return ()
+    try:
+        return tuple(refused_namespaces(cluster))
+    except ForbiddenError:
+        return None
 
 
 def _documents(state: ClusterState, config: Config) -> list[Object]:

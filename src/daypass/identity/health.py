@@ -20,7 +20,7 @@ from daypass.identity.inventory import (
     identity_records,
 )
 from daypass.identity.model import age_seconds, identity_objects, is_past
-from daypass.identity.namespaces import is_watched
+from daypass.identity.namespaces import enforced_in, is_watched
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
@@ -67,9 +67,7 @@ def examine(
     """
     records = identity_records(objects, namespace)
     risks = _role_risks(objects.cluster_roles or (), records)
-    labelled = None
-    if objects.namespaces is not None:
-        labelled = {name_of(each) for each in objects.namespaces if labels.has_policy_label(each)}
+    labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
     found = []
     for record in records:
         live = _live_tokens(record)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
 from daypass.identity.model import IdentityName, Warn, list_identities
+from daypass.identity.tokens import our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -118,6 +119,19 @@ def gate_namespaces(cluster: Cluster) -> list[str]:
     """Return the namespaces of gates. Raises ForbiddenError."""
     found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
     return sorted(map(name_of, found))
+
+
+def enforced_in(namespaces: Iterable[Object]) -> set[str]:
+    """Return the names of those Namespaces in which the policy is enforced."""
+    return {name_of(each) for each in namespaces if labels.has_policy_label(each)}
+
+
+def refused_namespaces(cluster: Cluster) -> list[str]:
+    """Return the namespaces of identities without the policy's label: a gate refuses all their
+    tokens. Raises ForbiddenError.
+    """
+    namespaces = {secret.account.namespace for secret in our_token_secrets(cluster, None)}
+    return sorted(namespaces - enforced_in(cluster.list(NAMESPACES, metadata_only=True)))
 
 
 def is_watched(namespace: str, roles: Iterable[Object], bindings: Iterable[Object]) -> bool:
