@@ -7,6 +7,7 @@ from typing import Protocol
 from daypass.gate.signing_keys import SigningKeys
 from daypass.published.credentials import CredentialPart
 from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
 
 
 class Publisher(Protocol):
@@ -19,8 +20,11 @@ class Publisher(Protocol):
     parts: int
     pace_seconds: float
 
-    def take_over(self) -> None:
-        """Become the only writer: after this, no earlier leader can write."""
+    def take_over(self) -> Published:
+        """Become the only writer: after this, no earlier leader can write.
+
+        Returns what is in force. What is not known for sure counts as closed and empty.
+        """
 
     def publish_part(self, number: int, part: CredentialPart) -> None:
         """Put a part in force, in place of the one before."""
@@ -32,4 +36,7 @@ class Publisher(Protocol):
         """Put other signing keys in force."""
 
     def restore(self) -> list[str]:
-        """Write objects again that someone else has changed or deleted; return their names."""
+        """Write objects again that someone else has changed or deleted; return their names.
+
+        It is called often, and looks at a few of them each time.
+        """

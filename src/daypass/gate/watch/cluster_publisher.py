@@ -1,0 +1,290 @@
+"""Publishes in a cluster: ConfigMaps for authorizers and commands, EnvoyFilters for Istio.
+
+Every object has the term of the leader that wrote it. A new leader first writes its term on all of
+them, and every later write names the version of the object that it replaces. So a leader that was
+paused, or cut off, cannot write any more: the API server refuses it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from daypass._core.errors import DaypassError
+from daypass._core.labels import TERM
+from daypass.config import Config, Gate
+from daypass.gate.signing_keys import SigningKeys
+from daypass.kube.cluster import APPLY, MERGE, METADATA, Cluster
+from daypass.kube.errors import ConflictError, NotFoundError
+from daypass.kube.lease import Lease, term_of
+from daypass.kube.resources import Object, name_of
+from daypass.published.config_maps import (
+    DENIALS,
+    UnreadablePartError,
+    denials_config_map,
+    part_config_map,
+    part_name,
+    read_part,
+    read_published_denials,
+)
+from daypass.published.credentials import (
+    CLOSED_PART,
+    CLUSTER_PARTS,
+    CredentialPart,
+    CredentialSet,
+)
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
+from daypass.render.envoy_gateway import keys_config_map, keys_namespace
+from daypass.render.istio.objects import denials_object, keys_object, part_object
+from daypass.render.objects import GATE_KEYS
+
+TRIES = 5
+RESTORE_EVERY_SECONDS = 30.0
+"""In which each object is looked at once."""
+
+_Ref: TypeAlias = tuple[str, str]
+"""Kind and name of an object."""
+_Documents: TypeAlias = Callable[[], list[Object]]
+
+
+class FencedError(DaypassError):
+    """A later leader has taken over what is published."""
+
+
+def takes_keys(gate: Gate) -> bool:
+    """Return whether a gateway needs the API server's keys."""
+    return gate.is_checked_by_istio or keys_namespace(gate) is not None
+
+
+class ClusterPublisher:
+    """Publishes what a config's gate knows, in terms of a lease.
+
+    Every method raises the errors of `daypass.kube.errors`, and FencedError; then its caller has to
+    take over again. Not safe to share between threads.
+    """
+
+    parts = CLUSTER_PARTS
+    pace_seconds = 0.25
+    """istiod waits until 100 ms have passed without a change (PILOT_DEBOUNCE_AFTER), for up to 10 s:
+    it needs a pause between two rounds."""
+
+    def __init__(self, cluster: Cluster, config: Config, gate: Gate, lease: Lease) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._gate = gate
+        self._lease = lease
+        self._term = 0
+        self._put: dict[str, _Documents] = {}
+        self._versions: dict[_Ref, str] = {}
+        self._to_check: deque[_Ref] = deque()
+        self._checked_at = -math.inf
+
+    def take_over(self) -> Published:
+        """Write the lease's term on every object, create missing ones closed, and return what is in
+        force. The term is raised above all that are found: a lease may be new, or restored.
+        """
+        closed = [
+            *(partial(self._part, number, CLOSED_PART) for number in range(self.parts)),
+            partial(self._denials, Denials()),
+        ]
+        wanted = [*(each for make in closed for each in make()), *self._key_heads()]
+        found = {_ref(each): self._find(each) for each in wanted}
+        highest = max((term_of(each) for each in found.values() if each), default=0)
+        term = self._lease.term
+        self._term = term if term > highest else self._lease.raise_term(highest + 1)
+        self._put, self._versions = {}, {}
+        for document in wanted:
+            found[_ref(document)] = self._stamp(document, found[_ref(document)])
+        self._to_check = deque(self._versions)
+        self._checked_at = self._cluster.clock.monotonic()
+        parts = tuple(self._part_in(found, number) for number in range(self.parts))
+        credentials = CredentialSet(parts=parts)
+        return Published(credentials=credentials, denials=self._denials_in(found))
+
+    def publish_part(self, number: int, part: CredentialPart) -> None:
+        """Write a part: for Istio first, so that what the ConfigMap says is there already."""
+        self._write_all(part_name(number), partial(self._part, number, part))
+
+    def publish_denials(self, denials: Denials) -> None:
+        """Write the denials, in the same order."""
+        self._write_all(DENIALS, partial(self._denials, denials))
+
+    def publish_keys(self, keys: SigningKeys) -> None:
+        """Write other keys, where a gateway needs them."""
+        self._write_all(GATE_KEYS, partial(self._keys, keys))
+
+    def restore(self) -> list[str]:
+        """Look at the objects whose turn it is, and write those again that have changed."""
+        now = self._cluster.clock.monotonic()
+        share = (now - self._checked_at) / RESTORE_EVERY_SECONDS
+        count = min(int(share * len(self._to_check)), len(self._to_check))
+        if count:
+            self._checked_at = now
+        refs = [self._to_check[at] for at in range(count)]
+        self._to_check.rotate(-count)
+        return [ref[1] for ref in refs if self._restore(ref)]
+
+    def _restore(self, ref: _Ref) -> bool:
+        documents = self._put[ref[1]]() if ref[1] in self._put else []
+        for document in documents:
+            if _ref(document) != ref:
+                continue
+            found = self._find(document, metadata_only=True)
+            if found is not None and _version(found) == self._versions[ref]:
+                return False
+            self._versions.pop(ref)
+            if found is not None:
+                self._refuse_later(found, self._term)
+                self._versions[ref] = _version(found)
+            self._write(document)
+            return True
+        return False
+
+    def _part(self, number: int, part: CredentialPart) -> list[Object]:
+        home, room = self._config.door.namespace, self._gate.credentials_per_namespace
+        config_map = part_config_map(number, part, home, room=room)
+        if self._gate.is_checked_by_istio:
+            return [part_object(self._config, number, part), config_map]
+        return [config_map]
+
+    def _denials(self, denials: Denials) -> list[Object]:
+        config_map = denials_config_map(denials, self._config.door.namespace)
+        if self._gate.is_checked_by_istio:
+            return [denials_object(self._config, denials), config_map]
+        return [config_map]
+
+    def _keys(self, keys: SigningKeys) -> list[Object]:
+        if self._gate.is_checked_by_istio:
+            return [keys_object(self._config, keys.issuer, keys.key_set)]
+        # Envoy Gateway's JWT filter; the issuer is in its policy, and authorizers check the set.
+        namespace = keys_namespace(self._gate)
+        return [] if namespace is None else [keys_config_map(namespace, keys.key_set)]
+
+    def _key_heads(self) -> list[Object]:
+        """Return the objects with the keys, to be stamped where they exist."""
+        return self._keys(SigningKeys(issuer="", key_set=""))
+
+    def _part_in(self, found: dict[_Ref, Object | None], number: int) -> CredentialPart:
+        """Return the part that is in force; closed if its objects differ from each other, or from
+        what this config makes of it.
+        """
+        name = part_name(number)
+        try:
+            part = read_part(found["ConfigMap", name] or {}, self.parts)[1]
+        except UnreadablePartError:
+            part = CLOSED_PART
+        self._put[name] = partial(self._part, number, part)
+        return part if self._is_in_force(name, found) else CLOSED_PART
+
+    def _denials_in(self, found: dict[_Ref, Object | None]) -> Denials:
+        try:
+            denials = read_published_denials(found["ConfigMap", DENIALS] or {})
+        except UnreadablePartError:
+            denials = Denials()
+        self._put[DENIALS] = partial(self._denials, denials)
+        return denials if self._is_in_force(DENIALS, found) else Denials()
+
+    def _is_in_force(self, name: str, found: dict[_Ref, Object | None]) -> bool:
+        return all(_has(found[_ref(document)], document) for document in self._put[name]())
+
+    def _stamp(self, document: Object, found: Object | None) -> Object | None:
+        """Write the term on an object, or create it, and return it; None for missing keys."""
+        for _ in range(TRIES):
+            try:
+                if found is None:
+                    if name_of(document) == GATE_KEYS:
+                        return None
+                    self._versions.pop(_ref(document), None)
+                    self._write(document)
+                    return document
+                self._refuse_later(found, self._term - 1)
+                stamp = {"resourceVersion": _version(found), "annotations": self._stamped}
+                written = self._change(document, {"metadata": stamp})
+                self._versions[_ref(document)] = _version(written)
+                return found
+            except (ConflictError, NotFoundError):
+                found = self._find(document)
+        raise FencedError(f"another process keeps changing {name_of(document)}")
+
+    def _refuse_later(self, found: Object, term: int) -> None:
+        if term_of(found) > term:
+            raise FencedError(f"a later leader has written {name_of(found)}")
+
+    def _write_all(self, name: str, documents: _Documents) -> None:
+        for document in documents():
+            is_new = _ref(document) not in self._versions
+            self._write(document)
+            if is_new:
+                self._to_check.append(_ref(document))
+        self._put[name] = documents
+
+    def _write(self, document: Object) -> None:
+        """Write an object in place of the version that is known, or create it.
+
+        No two leaders create the same one: each has a field manager of its own, and does not take
+        fields from another.
+        """
+        ref = _ref(document)
+        metadata = {**document["metadata"], "annotations": self._stamped}
+        if (version := self._versions.pop(ref, None)) is not None:
+            try:
+                changed = {**metadata, "resourceVersion": version}
+                written = self._change(document, {**document, "metadata": changed})
+                self._versions[ref] = _version(written)
+                return
+            except NotFoundError:
+                pass  # deleted by someone else
+        document = {**document, "metadata": metadata}
+        self._versions[ref] = _version(self._change(document, document, is_new=True))
+
+    @property
+    def _stamped(self) -> dict[str, str]:
+        return {TERM: str(self._term)}
+
+    def _change(self, document: Object, change: Object, *, is_new: bool = False) -> Object:
+        """Send a change, and return the object's metadata."""
+        manager = f"daypass-watch-{self._term}" if is_new else "daypass-watch"
+        params = {"fieldManager": manager, **({"force": "false"} if is_new else {})}
+        resource, name = self._cluster.resource(document), name_of(document)
+        namespace = document["metadata"]["namespace"]
+        return self._cluster.request(
+            "PATCH",
+            resource.path(namespace, name),
+            change,
+            content_type=APPLY if is_new else MERGE,
+            params=params,
+            headers={"Accept": METADATA.format("")},
+            what=f"publish {resource.named(namespace, name)}",
+        )
+
+    def _find(self, document: Object, *, metadata_only: bool = False) -> Object | None:
+        return self._cluster.find(
+            self._cluster.resource(document),
+            name_of(document),
+            document["metadata"]["namespace"],
+            metadata_only=metadata_only,
+        )
+
+
+def _ref(document: Object) -> _Ref:
+    return str(document["kind"]), name_of(document)
+
+
+def _version(document: Object) -> str:
+    return str(document["metadata"]["resourceVersion"])
+
+
+def _has(found: Object | None, document: Object) -> bool:
+    """Return whether an object has the labels and the content of a document."""
+    if found is None:
+        return False
+    labels = found["metadata"].get("labels") or {}
+    return document["metadata"]["labels"].items() <= labels.items() and all(
+        found.get(key) == value
+        for key, value in document.items()
+        if key not in ("apiVersion", "kind", "metadata")
+    )

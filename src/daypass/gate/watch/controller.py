@@ -1,0 +1,432 @@
+"""The controller of a gate: publishes what its observer sees, while it is the leader.
+
+In a cluster several replicas observe, and the one that holds a Lease publishes. On one machine there
+is one controller, which needs no Lease. What is published closes by itself: without a working
+controller the gate refuses every token after `gate.closeAfter`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Set
+from dataclasses import replace
+from enum import Enum, StrEnum
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
+from daypass._core.poller import Poller
+from daypass.gate.signing_keys import SigningKeys, key_ids
+from daypass.gate.watch.observation import Observation
+from daypass.gate.watch.observer import CredentialObserver
+from daypass.gate.watch.plan import PartsPlanner, Step, Urgency, denials_of, steps_between
+from daypass.gate.watch.publisher import Publisher
+from daypass.kube.lease import Lease
+from daypass.published.credentials import CredentialSet
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
+
+
+class State(Enum):
+    """What a controller does."""
+
+    FOLLOWER = "follower"
+    """Another one publishes, or none."""
+    LISTING = "listing"
+    """It leads, and leaves in force what was published until it has listed everything."""
+    PUBLISHING = "publishing"
+    """It publishes what it sees."""
+    CLOSED = "closed"
+    """It leads, and no listing has succeeded for so long that every token is refused."""
+
+
+class WatchEvent(StrEnum):
+    """Every event that is ever logged."""
+
+    STARTED = "started"
+    """The watch runs."""
+    LEADING = "leading"
+    """This replica publishes from now on. `term`: how often the leader has changed."""
+    FOLLOWING = "following"
+    """Another replica publishes: `leader`."""
+    REMOVED = "removed"
+    """The tokens of a credential are refused from now on: `uid`."""
+    DENIED = "denied"
+    """An administrator's denial is in force. `kind`: tokens, objects or namespaces; `name`."""
+    PUBLISHED = "published"
+    """Something was published: `credentials` and `denials` that are in force, and how many parts
+    were written: `written`."""
+    NOT_PUBLISHED = "not-published"
+    """A publication failed, and is repeated: `why`."""
+    CLOSED = "closed"
+    """Every token is refused: no listing has succeeded for `gate.closeAfter`."""
+    OPENED = "opened"
+    """They are accepted again."""
+    KEYS = "keys"
+    """Signing keys are published: `issuer`, `kids`."""
+    NAMESPACE_WATCHED = "namespace-watched"
+    """Credentials of a namespace are accepted from now on: `namespace`."""
+    NAMESPACE_UNWATCHED = "namespace-unwatched"
+    """They are no longer: `namespace`, `why`."""
+    LEFT_OUT = "left-out"
+    """A namespace has more credentials than `gate.credentialsPerNamespace`: `namespace`, and how
+    many of the newest are refused: `credentials`."""
+    RESTORED = "restored"
+    """Published objects had been changed or deleted, and were written again: `names`."""
+    TROUBLE = "trouble"
+    """Something does not work: `why`. An administrator may have to act."""
+    TROUBLE_OVER = "trouble-over"
+    """All of it works again."""
+    STOPPED = "stopped"
+    """The watch ended in order."""
+
+
+LogEvent = Callable[..., None]
+"""Called with a WatchEvent and its fields by name."""
+WarnNamespace = Callable[[str, int], None]
+"""Called with a namespace and the number of its credentials that are left out. It may raise
+DaypassError."""
+
+TICK_SECONDS = 0.5
+SETTLE_SECONDS = 15.0
+"""How long a new leader waits for a further listing."""
+RETRY_SECONDS = 1.0
+KEYS_EVERY_SECONDS = 10.0
+CLOCK_SECONDS = 10.0
+"""By how much the clock may differ from the API server's."""
+LOGGED_AT_MOST = 1000
+"""Entries of one publication, in the log."""
+
+
+class Controller:
+    """Observes, and publishes while it is the leader: `run`, or `publish_once` after a `sync`.
+
+    `lease`: None if there is no other controller. `keys`: None if the publisher needs none.
+    `clock_ahead`: returns how far this clock is ahead of the API server's. `warn_namespace`: tells
+    the users of a namespace. `last_error`: why it could not publish, or "".
+    """
+
+    def __init__(
+        self,
+        observer: CredentialObserver,
+        publisher: Publisher,
+        lease: Lease | None,
+        keys: Poller[SigningKeys] | None,
+        clock: Clock,
+        log: LogEvent,
+        close_after_seconds: float,
+        *,
+        clock_ahead: Callable[[], float] = lambda: 0.0,
+        warn_namespace: WarnNamespace = lambda namespace, count: None,
+    ) -> None:
+        self.observer = observer
+        self.lease = lease
+        self.keys = keys
+        self.state = State.FOLLOWER
+        self.errors = 0
+        self.last_error = ""
+        self.changed_at: float | None = None
+        self.keys_at: float | None = None
+        self._publisher = publisher
+        self._clock = clock
+        self._log = log
+        self._close_after_seconds = close_after_seconds
+        self._clock_ahead = clock_ahead
+        self._warn_namespace = warn_namespace
+        self._planner = PartsPlanner(publisher.parts, close_after_seconds)
+        self._published: Published | None = None
+        self._term = 0
+        self._led_at = self._retry_at = self._round_at = -math.inf
+        self._renewed_at = self._renewals_at = -math.inf
+        self._published_keys: SigningKeys | None = None
+        self._reports = _Reports(log)
+
+    @property
+    def published(self) -> CredentialSet | None:
+        """What is in force, as far as this leader knows; None for a follower."""
+        return None if self._published is None else self._published.credentials
+
+    @property
+    def denials(self) -> int:
+        """How many denials are in force, as far as this leader knows."""
+        return 0 if self._published is None else len(self._published.denials)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this controller may publish."""
+        return self.lease is None or self.lease.is_held
+
+    @property
+    def other_leader(self) -> str:
+        """The name of the controller that publishes instead of this one, or ""."""
+        return "" if self.is_leader or self.lease is None else self.lease.holder
+
+    def problems(self) -> dict[str, str]:
+        """Return what does not work right now, by kind."""
+        found = {
+            "trouble": self.observer.last_error,
+            "publish": self.last_error,
+            "lease": "" if self.lease is None else self.lease.last_error,
+            "keys": "" if self.keys is None else self.keys.last_error,
+            "clock": self._clock_problem(),
+        }
+        return {kind: text for kind, text in found.items() if text}
+
+    def run(self, stop: threading.Event) -> None:
+        """Publish until `stop` is set, and then release the lease."""
+        self._log(WatchEvent.STARTED)
+        self.observer.start()
+        if self.keys is not None:
+            self.keys.start()
+        if self.lease is not None:
+            self.lease.start()
+        try:
+            while not stop.is_set():
+                self.step()
+                self.observer.changed.wait(TICK_SECONDS)
+                paced_at = self._round_at + self._publisher.pace_seconds
+                stop.wait(max(0.0, paced_at - self._clock.monotonic()))
+        finally:
+            self.observer.stop()
+            if self.keys is not None:
+                self.keys.stop()
+            if self.lease is not None:
+                self.lease.stop()
+            self._log(WatchEvent.STOPPED)
+
+    def publish_once(self) -> bool:
+        """Publish what was listed and the keys; return whether all of it is in force."""
+        if self.keys is not None:
+            self.keys.fetch()
+        self.step(paced=False)
+        return self.state is State.PUBLISHING and self.last_error == ""
+
+    def step(self, *, paced: bool = True) -> None:
+        """Do what is to be done now. `paced`: leave renewals, and a part of the additions, for
+        later if there are many.
+        """
+        self.observer.changed.clear()
+        observation = self.observer.observation()
+        self._report(observation)
+        if not self.is_leader:
+            self._follow()
+            return
+        now = self._clock.monotonic()
+        if self.state is State.FOLLOWER and now < self._retry_at:
+            return
+        try:
+            self._lead()
+            if self._is_ready(observation):
+                self._publish(paced=paced)
+            self._publish_keys()
+            if restored := self._publisher.restore():
+                self._log(WatchEvent.RESTORED, names=restored)
+            self.last_error = ""
+        except (OSError, DaypassError) as error:
+            self._fail(error)
+
+    def _lead(self) -> None:
+        """Take over, if another has written since, or the lease was lost in between."""
+        term = 0 if self.lease is None else self.lease.term
+        if self.state is not State.FOLLOWER and term == self._term:
+            return
+        self.state = State.FOLLOWER
+        self._published_keys = None
+        self._published = self._publisher.take_over()
+        self._term = 0 if self.lease is None else self.lease.term
+        self._led_at = self._clock.monotonic()
+        self.state = State.LISTING
+        self._log(WatchEvent.LEADING, term=self._term)
+
+    def _follow(self) -> None:
+        if self.state is not State.FOLLOWER:
+            self._log(WatchEvent.FOLLOWING, leader=self.other_leader)
+        self.state = State.FOLLOWER
+        self._published = None
+        self.last_error = ""
+
+    def _fail(self, error: OSError | DaypassError) -> None:
+        """Take over again: what was being written may be in force or not."""
+        self.errors += 1
+        if not self.last_error:
+            self._log(WatchEvent.NOT_PUBLISHED, why=str(error))
+        self.last_error = f"the credentials could not be published: {error}"
+        self.state = State.FOLLOWER
+        self._published = None
+        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+
+    def _is_ready(self, observation: Observation) -> bool:
+        """Whether to replace what was in force before."""
+        if self.state is not State.LISTING:
+            return True
+        if observation.listed_at is None:
+            return False
+        since = max(self._led_at, observation.progress_at or self._led_at)
+        waited = self._clock.monotonic() - since
+        return observation.is_complete or waited >= SETTLE_SECONDS
+
+    def _publish(self, *, paced: bool) -> None:
+        """Publish what has changed, each part at most once. After a pace, additions are left for
+        the next round; removals, and what is seen in the meantime, are not.
+        """
+        began = self._clock.monotonic()
+        written = 0
+        done: set[int | None] = set()
+        while self.is_leader:
+            wanted = self._wanted()
+            steps = [step for step in self._steps(wanted) if step.number not in done]
+            if not steps:
+                break
+            step, now = steps[0], self._clock.monotonic()
+            if paced and step.urgency is not Urgency.REMOVAL:
+                if done and now >= began + self._publisher.pace_seconds:
+                    break
+                if step.urgency is Urgency.RENEWAL and not self._may_renew(began):
+                    break
+            self._put(step, wanted)
+            done.add(step.number)
+            written += step.urgency is not Urgency.RENEWAL
+        if written and self._published is not None:
+            self._round_at = self.changed_at = self._clock.monotonic()
+            self._reports.published(self._published, written)
+        self._set_state()
+
+    def _wanted(self) -> Published:
+        observation = self.observer.observation()
+        now, now_unix = self._clock.monotonic(), self._clock.unix()
+        denials = denials_of(
+            observation, now=now, now_unix=now_unix, close_after_seconds=self._close_after_seconds
+        )
+        parts = self._planner.parts_of(observation, now=now, now_unix=now_unix)
+        return Published(credentials=parts, denials=denials)
+
+    def _steps(self, wanted: Published) -> list[Step]:
+        if self._published is None:
+            return []
+        return steps_between(
+            self._published, wanted,
+            now_unix=self._clock.unix(), close_after_seconds=self._close_after_seconds,
+        )  # fmt: skip
+
+    def _may_renew(self, now: float) -> bool:
+        """Spread renewals over half of the time that is left for them, in rounds with a pause."""
+        interval = self._close_after_seconds / 6 / (self._publisher.parts + 1)
+        at = max(self._renewed_at + interval, now - 2 * TICK_SECONDS)
+        pauses_until = self._renewals_at + self._publisher.pace_seconds
+        if now < at or self._renewals_at < now < pauses_until:
+            return False
+        self._renewed_at, self._renewals_at = at, now
+        return True
+
+    def _put(self, step: Step, wanted: Published) -> None:
+        published = self._published
+        if published is None:
+            return
+        if step.number is None:
+            self._publisher.publish_denials(wanted.denials)
+            self._reports.denied(published.denials, wanted.denials)
+            self._published = replace(published, denials=wanted.denials)
+            return
+        part = wanted.credentials.parts[step.number]
+        self._publisher.publish_part(step.number, part)
+        parts = list(published.credentials.parts)
+        self._reports.removed(parts[step.number].uids - part.uids)
+        parts[step.number] = part
+        self._published = replace(published, credentials=CredentialSet(parts=tuple(parts)))
+
+    def _set_state(self) -> None:
+        """Publishing, or closed if all that is in force has closed."""
+        if self._published is None:
+            return
+        parts = self._published.credentials.parts
+        is_closed = all(part.closes_unix <= self._clock.unix() for part in parts)
+        if is_closed and self.state is State.PUBLISHING:
+            self._log(WatchEvent.CLOSED)
+        if not is_closed and self.state is State.CLOSED:
+            self._log(WatchEvent.OPENED)
+        self.state = State.CLOSED if is_closed else State.PUBLISHING
+
+    def _publish_keys(self) -> None:
+        keys = None if self.keys is None else self.keys.latest
+        if keys is None or keys == self._published_keys:
+            return
+        self._publisher.publish_keys(keys)
+        self._published_keys = keys
+        self.keys_at = self._clock.monotonic()
+        self._log(WatchEvent.KEYS, issuer=keys.issuer, kids=key_ids(keys.key_set))
+
+    def _report(self, observation: Observation) -> None:
+        problems = self.problems()
+        problems.pop("publish", None)  # an event of its own
+        self._reports.trouble("\n".join(problems.values()))
+        self._reports.namespaces(observation)
+        for namespace, count in self._reports.left_out(observation):
+            if self.is_leader:
+                try:
+                    self._warn_namespace(namespace, count)
+                except DaypassError as error:
+                    self._log(WatchEvent.TROUBLE, why=str(error)[:2000])
+
+    def _clock_problem(self) -> str:
+        ahead = self._clock_ahead()
+        if abs(ahead) <= CLOCK_SECONDS:
+            return ""
+        where = "ahead of" if ahead > 0 else "behind"
+        return f"the clock of this machine is {abs(ahead):.0f} s {where} the API server's"
+
+
+class _Reports:
+    """Logs what has changed since it was logged last."""
+
+    def __init__(self, log: LogEvent) -> None:
+        self._log = log
+        self._logged = 0
+        self._trouble = ""
+        self._watched: frozenset[str] = frozenset()
+        self._left_out: dict[str, int] = {}
+
+    def removed(self, uids: Set[str]) -> None:
+        """Log what is no longer accepted, LOGGED_AT_MOST of a round."""
+        shown = sorted(uids)[: LOGGED_AT_MOST - self._logged]
+        self._logged += len(shown)
+        for uid in shown:
+            self._log(WatchEvent.REMOVED, uid=uid)
+
+    def denied(self, before: Denials, after: Denials) -> None:
+        """Log the denials that are new."""
+        for kind in ("tokens", "objects", "namespaces"):
+            for name in sorted(getattr(after, kind) - getattr(before, kind)):
+                self._log(WatchEvent.DENIED, kind=kind, name=name)
+
+    def published(self, now: Published, written: int) -> None:
+        """Log how much is in force after a round."""
+        credentials, denials = len(now.credentials), len(now.denials)
+        self._log(WatchEvent.PUBLISHED, credentials=credentials, denials=denials, written=written)
+        self._logged = 0
+
+    def trouble(self, problems: str) -> None:
+        """Log other problems, or that there are none any more."""
+        if problems == self._trouble:
+            return
+        event = WatchEvent.TROUBLE if problems else WatchEvent.TROUBLE_OVER
+        self._log(event, **({"why": problems[:2000]} if problems else {}))
+        self._trouble = problems
+
+    def namespaces(self, observation: Observation) -> None:
+        """Log which namespaces are watched from now on, and which no longer."""
+        watched = frozenset(observation.namespaces) - observation.unwatched.keys()
+        for name in sorted(watched - self._watched):
+            self._log(WatchEvent.NAMESPACE_WATCHED, namespace=name)
+        for name in sorted(self._watched - watched):
+            why = observation.unwatched.get(name, "it is gone, or has lost its label")
+            self._log(WatchEvent.NAMESPACE_UNWATCHED, namespace=name, why=why[:500])
+        self._watched = watched
+
+    def left_out(self, observation: Observation) -> list[tuple[str, int]]:
+        """Log the namespaces of which more is left out than before, and return them."""
+        found = dict(observation.left_out)
+        more = [(name, n) for name, n in sorted(found.items()) if n > self._left_out.get(name, 0)]
+        for name, count in more:
+            self._log(WatchEvent.LEFT_OUT, namespace=name, credentials=count)
+        self._left_out = found
+        return more
