@@ -137,11 +137,15 @@ class _Gate(Section):
         Duration(
             lowest=10,
             highest=86_400,
-            why_lowest="a healthy watch can be silent for longer",
-            why_highest="a watch that has been silent for a day cannot be trusted",
+            why_lowest="the API server is asked three times within it, and may be slow",
+            why_highest="a credential that was deleted could be accepted for longer than a day",
         ),
     ] = Field(default=600, examples=["10m"])
-    """How long the watch for revocations may be silent before the gate refuses every token."""
+    """After the last listing of what exists at the API server: when the gate refuses every token."""
+
+    credentials_per_namespace: int = Field(default=2000, ge=1, le=100_000)
+    """How many credentials of one namespace the gate accepts: the oldest ones. So no tenant can
+    fill it."""
 
     front_namespace: Label | None = Field(default=None, examples=["istio-system"])
     """Namespace of the gateway's pods. Default: istio-system, or envoy-gateway-system."""

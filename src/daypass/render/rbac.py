@@ -1,23 +1,21 @@
 """The RBAC of daypass's own ServiceAccounts: what the authorizer and the watch may do.
 
-The authorizer may create TokenReviews and watch the revocation list. The watch may list namespaces
-and ServiceAccounts, write what it publishes and its own state, by name, and list Secrets only in
-namespaces of identities, by a Role that `identity create` adds there.
+The authorizer may create TokenReviews, and watch the ConfigMaps of its namespace: what is published
+is some of them. The watch may list namespaces and ServiceAccounts, and write what it publishes, by
+name. In namespaces of identities, by a Role that `identity create` adds there, it may list Secrets
+and create Events.
 """
 
 from daypass.config import Config, Gate
+from daypass.published.config_maps import NAMES
 from daypass.render.envoy_gateway import keys_namespace
-from daypass.render.istio.filters import revoked_names
 from daypass.render.objects import (
     GATE,
     GATE_DENIED,
     GATE_KEYS,
-    GATE_KNOWN,
-    GATE_REVOKED,
     GATE_WATCH,
     Object,
     gateway_namespace,
-    known_names,
     new_object,
 )
 
@@ -33,16 +31,10 @@ _KEYS = "system:service-account-issuer-discovery"
 
 
 def authorizer_rbac(home: str) -> list[Object]:
-    """Return what the authorizer may do. `home`: its namespace, which has the revocation list."""
-    rule = {
-        "apiGroups": [""],
-        "resources": ["configmaps"],
-        "resourceNames": [GATE_REVOKED],
-        "verbs": ["get", "watch"],
-    }
+    """Return what the authorizer may do. `home`: its namespace, which has what is published."""
     return [
         _cluster_binding(GATE, _TOKEN_REVIEWS, GATE, home),
-        *_role(GATE, home, home, [rule]),
+        *_role(GATE, home, home, [_rule("", "configmaps", _WATCH)]),
     ]
 
 
@@ -55,7 +47,7 @@ def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
         "verbs": list(_WATCH),
     }
     at_home = [
-        _rule("", "configmaps", _WRITE, [GATE_KNOWN, *known_names(), GATE_REVOKED]),
+        _rule("", "configmaps", _WRITE, list(NAMES)),
         _rule("", "configmaps", _WATCH, [GATE_DENIED]),
         _rule("coordination.k8s.io", "leases", _WRITE, [GATE_WATCH]),
     ]
@@ -66,7 +58,7 @@ def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
         *_role(GATE_WATCH, home, home, at_home),
     ]
     if gate.is_checked_by_istio:
-        rule = _rule("networking.istio.io", "envoyfilters", _WRITE, [GATE_KEYS, *revoked_names()])
+        rule = _rule("networking.istio.io", "envoyfilters", _WRITE, [GATE_KEYS, *NAMES])
         objects += _role(GATE_WATCH, gateway_namespace(gate), home, [rule])
     if (namespace := keys_namespace(gate)) is not None:
         rule = _rule("", "configmaps", _WRITE, [GATE_KEYS])
@@ -78,9 +70,11 @@ def namespace_rights(namespace: str, home: str) -> list[Object]:
     """Return the watch's Role and RoleBinding in a namespace of identities.
 
     `home`: the watch's own namespace. To list Secrets is to read them: RBAC can't
-    restrict the watch to metadata, which is all that it requests.
+    restrict the watch to metadata, which is all that it requests. An Event reports credentials that
+    the gate leaves out.
     """
-    return _role(GATE_WATCH, namespace, home, [_rule("", "secrets", _WATCH)])
+    rules = [_rule("", "secrets", _WATCH), _rule("", "events", ["create"])]
+    return _role(GATE_WATCH, namespace, home, rules)
 
 
 def _rule(group: str, resource: str, verbs: list[str], names: list[str] | None = None) -> Object:

@@ -69,8 +69,8 @@ class ClusterPublisher:
 
     parts = CLUSTER_PARTS
     pace_seconds = 0.25
-    """istiod waits until 100 ms have passed without a change (PILOT_DEBOUNCE_AFTER), for up to 10 s:
-    it needs a pause between two rounds."""
+    """istiod delivers a change once there was no other for 100 ms (PILOT_DEBOUNCE_AFTER), or after
+    10 s: it needs a pause between two rounds."""
 
     def __init__(self, cluster: Cluster, config: Config, gate: Gate, lease: Lease) -> None:
         self._cluster = cluster

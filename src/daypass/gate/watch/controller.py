@@ -1,7 +1,7 @@
 """The controller of a gate: publishes what its observer sees, while it is the leader.
 
-In a cluster several replicas observe, and the one that holds a Lease publishes. On one machine there
-is one controller, which needs no Lease. What is published closes by itself: without a working
+In a cluster several replicas observe, and the one that holds a Lease publishes. On one machine
+there is one controller, which needs no Lease. What is published closes by itself: without a working
 controller the gate refuses every token after `gate.closeAfter`.
 """
 
@@ -10,21 +10,23 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Set
-from dataclasses import replace
 from enum import Enum, StrEnum
+from typing import TYPE_CHECKING
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.gate.signing_keys import SigningKeys, key_ids
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.plan import PartsPlanner, Step, Urgency, denials_of, steps_between
 from daypass.gate.watch.publisher import Publisher
 from daypass.kube.lease import Lease
 from daypass.published.credentials import CredentialSet
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
+
+if TYPE_CHECKING:
+    from daypass.gate.watch.observer import CredentialObserver
 
 
 class State(Enum):
@@ -325,14 +327,12 @@ class Controller:
         if step.number is None:
             self._publisher.publish_denials(wanted.denials)
             self._reports.denied(published.denials, wanted.denials)
-            self._published = replace(published, denials=wanted.denials)
+            self._published = published.with_denials(wanted.denials)
             return
         part = wanted.credentials.parts[step.number]
         self._publisher.publish_part(step.number, part)
-        parts = list(published.credentials.parts)
-        self._reports.removed(parts[step.number].uids - part.uids)
-        parts[step.number] = part
-        self._published = replace(published, credentials=CredentialSet(parts=tuple(parts)))
+        self._reports.removed(published.credentials.parts[step.number].uids - part.uids)
+        self._published = published.with_part(step.number, part)
 
     def _set_state(self) -> None:
         """Publishing, or closed if all that is in force has closed."""

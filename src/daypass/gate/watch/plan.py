@@ -175,7 +175,9 @@ def steps_between(
     published: Published, wanted: Published, *, now_unix: float, close_after_seconds: float
 ) -> list[Step]:
     """Return what to publish, in order: removals, additions, then renewals that are due."""
-    numbered: list[tuple[int | None, Closing, Closing]] = [(None, published.denials, wanted.denials)]
+    numbered: list[tuple[int | None, Closing, Closing]] = [
+        (None, published.denials, wanted.denials)
+    ]
     pairs = zip(published.credentials.parts, wanted.credentials.parts, strict=True)
     numbered += [(number, before, after) for number, (before, after) in enumerate(pairs)]
     found = []
@@ -188,9 +190,7 @@ def steps_between(
     return sorted(found)
 
 
-def _urgency(
-    before: Closing, after: Closing, now_unix: float, *, is_due: bool
-) -> Urgency | None:
+def _urgency(before: Closing, after: Closing, now_unix: float, *, is_due: bool) -> Urgency | None:
     # A later listing never closes earlier: the wall clock was set back.
     is_too_long = before.closes_unix > after.closes_unix + TOLERATED_SECONDS
     if is_too_long or _passes_less(before, after):
