@@ -141,7 +141,8 @@ class _Gate(Section):
             why_highest="a credential that was deleted could be accepted for longer than a day",
         ),
     ] = Field(default=600, examples=["10m"])
-    """After the last listing of what exists at the API server: when the gate refuses every token."""
+    """How long after the last listing of what exists at the API server the gate still accepts
+    tokens."""
 
     credentials_per_namespace: int = Field(default=2000, ge=1, le=100_000)
     """How many credentials of one namespace the gate accepts: the oldest ones. So no tenant can
