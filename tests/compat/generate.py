@@ -10,7 +10,7 @@ tests, from `daypass up` with the embedded API server, and before a fake door. W
     cluster/daypass.yaml      the config
     cluster/manifests.yaml    what `daypass render` printed for it, without the bulk of Envoy's own
                               configuration, which tests/golden has
-    cluster/revoked.json      what is revoked there
+    cluster/denied.json       what an administrator has denied there
     cluster/objects.yaml      all other objects that daypass made there, each with the field manager
                               and the operation that it came by. Compressed content is unpacked.
     cache/                    what `daypass token` kept, and the credentials files that it is of
@@ -148,20 +148,11 @@ def make_cluster(data: Path, folder: Path) -> None:
         )  # fmt: skip
         run("identity", "rotate", "worker", "-n", TEAM, "--force")
         run("gate", "watch", "--once")
-        uids = {
-            name: uid
-            for name in ("leaked", "gone")
-            for key, document in objects(plane)
-            if document["metadata"]["name"].partition("-")[0] == name
-            and document["kind"] in ("Secret", "ServiceAccount")
-            and (uid := document["metadata"]["uid"])
-            and (document["kind"] == "ServiceAccount") == (name == "gone")
-        }
         run("identity", "revoke", "leaked", "-n", TEAM)
         run("identity", "delete", "gone", "-n", TEAM, "--yes")
         run("gate", "deny", "--jti", DENIED_TOKEN, "--until", "2999-01-01T00:00:00Z")
         run("gate", "watch", "--once")
-        write_json(data / "revoked.json", {**uids, "jti": DENIED_TOKEN})
+        write_json(data / "denied.json", {"jti": DENIED_TOKEN})
         there = {
             (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
             for each in yaml.safe_load_all(rendered)
@@ -244,7 +235,6 @@ def make_state(data: Path, folder: Path) -> None:
             for name in ("bot", "leaked")
         }
         daypass("identity", "revoke", "leaked", "-n", TEAM, folder=folder, KUBECONFIG=kubeconfig)
-        wait_for_gone(folder / "state" / "revocations.json")
     data.mkdir()
     for file in (folder / "state").iterdir():
         if file.suffix == ".json":
@@ -270,15 +260,6 @@ def up(folder: Path) -> Iterator[Document]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def wait_for_gone(record: Path) -> None:
-    """Come back when the gate has written down what was revoked."""
-    until = time.monotonic() + 30  # noqa: TID251
-    while not json.loads(record.read_text())["gone"]:
-        if time.monotonic() > until:  # noqa: TID251
-            sys.exit("it is not recorded")
-        time.sleep(0.1)
 
 
 def make_credentials(data: Path, folder: Path) -> None:

@@ -1,10 +1,10 @@
 """What an older daypass wrote (`generate`), put where the daypass of today finds it.
 
-The fixtures hold the state of the time at which they were made. A gate forgets a revocation when
-every token that it concerns has expired; cached tokens and short-lived tokens expire. So that no
-test fails one day, `moved` shifts each time within a day of the fixtures by what has passed since,
-and `renewed` signs the two short-lived tokens again with the key of their own API server. Nothing
-else of a fixture changes, except the UIDs of the objects that a real API server creates.
+The fixtures hold the state of the time at which they were made. Cached tokens and short-lived
+tokens expire. So that no test fails one day, `moved` shifts each time within a day of the fixtures
+by what has passed since, and `renewed` signs the two short-lived tokens again with the key of their
+own API server. Nothing else of a fixture changes, except the UIDs of the objects that a real API
+server creates.
 
 The certificate authority of the state folder ends in November 2036. It is what a client trusted
 then, so that it cannot be made anew.
@@ -197,11 +197,6 @@ def packed(content: Any) -> str:
     return base64.b64encode(gzip.compress(text, mtime=0)).decode()
 
 
-def unpacked(text: str) -> Any:
-    """What stands in one."""
-    return json.loads(gzip.decompress(base64.b64decode(text)))
-
-
 # The state folder.
 
 
@@ -212,7 +207,6 @@ def old_state(folder: Path) -> dict[str, str]:
     for name in ("daypass.yaml", "bot.json", "worker.json", "leaked.json"):
         shutil.move(state / name, folder / name)
     (state / "tokens.json").unlink()
-    (state / "revocations.json").write_text(json.dumps(moved(read("state/revocations.json"))))
     for directory in (folder, state):
         directory.chmod(0o700)
         for file in directory.glob("*"):

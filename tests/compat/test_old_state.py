@@ -14,12 +14,10 @@ from typing import Any
 import pytest
 
 from compat.conftest import Run
-from compat.loading import DATA, old_state, read
+from compat.loading import DATA, old_state
 from daypass import Credentials
 from support.deadline import eventually
 from support.up import Up, running_up
-
-LEAKED = next(iter(read("state/revocations.json")["gone"]))
 
 
 class Old:
@@ -76,31 +74,12 @@ def names(listed: Any) -> set[str]:
     return {each["name"] for each in listed}
 
 
-def test_its_authority_is_kept_and_what_was_revoked_stays_refused(old: Old, tmp_path: Path) -> None:
+def test_its_authority_is_kept_and_what_was_revoked_stays_refused(old: Old) -> None:
     given = json.loads((DATA / "state/bot.json").read_text())["certificateAuthority"]
     assert old.up.authority_file.read_text().strip() == given.strip()
     assert old.at_the_gate(old.tokens["revoked"]) == 401
     for token in (old.tokens["good"], old.token("bot"), old.token("worker")):
         assert old.at_the_gate(token) == 200
-
-    assert "no record" not in old.up.words
-    assert old.up.end() == 0
-    record = json.loads((tmp_path / "state/revocations.json").read_text())
-    assert LEAKED in record["gone"]
-    before = read("state/revocations.json")["known"]
-    assert {kind: uids.keys() for kind, uids in record["known"].items()} == {
-        kind: uids.keys() for kind, uids in before.items()
-    }
-
-
-def test_without_the_record_the_revoked_token_would_be_accepted(tmp_path: Path) -> None:
-    """It is not refused for another reason."""
-    tokens = old_state(tmp_path)
-    file = tmp_path / "state/revocations.json"
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps({**record, "gone": {}, "fresh": {}}))
-    with started(tmp_path, tokens) as running:
-        assert running.at_the_gate(tokens["revoked"]) == 200
 
 
 def test_identities_are_listed_revoked_and_deleted(old: Old, run: Run) -> None:
