@@ -86,6 +86,7 @@ def add_deletion(parser: ArgumentParser) -> None:
     add_identity(parser)
     add_dry_run(parser)
     add_yes(parser)
+    add_gate_wait(parser)
     add_output(parser, "the format of the summary (default: text)")
     add_cluster(parser)
 
@@ -236,6 +237,14 @@ def add_wait(
     parser.add_argument(
         "--timeout", type=parse_seconds, default=timeout, metavar="TIME",
         help=f"how long to wait in total (default: {timeout})",
+    )  # fmt: skip
+
+
+def add_gate_wait(parser: ArgumentParser) -> None:
+    """Add --wait, --no-wait and --timeout for what gates have to publish."""
+    add_wait(
+        parser, "wait until each gate of the cluster has published it", "don't wait for gates",
+        timeout="5s",
     )  # fmt: skip
 
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from daypass._core import labels
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass._core.text import printable
 from daypass.gate.decision import Decision, GateRequest, Rules, decide
-from daypass.gate.revocation.deny_list import denials_in
-from daypass.gate.revocation.state_store import StateStore
 from daypass.gate.signing_keys import is_signed
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
+from daypass.published.config_maps import (
+    DENIALS,
+    UnreadablePartError,
+    part_name,
+    read_part,
+    read_published_denials,
+)
+from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialSet, part_of
+from daypass.published.denials import Denials, read_denials
+from daypass.published.snapshot import Published
 from daypass.render.objects import GATE_DENIED
 
 ISSUER_NOT_CHECKED = (
@@ -23,7 +33,8 @@ ISSUER_NOT_CHECKED = (
 UNKNOWN = "nothing speaks against it; the signature was not checked"
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
-REVOCATION_NOT_CHECKED = "whether it was revoked (no cluster was named)"
+REVOCATION_NOT_CHECKED = "whether its credentials exist, and are not denied"
+_VALID_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +67,7 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     rules = replace(rules, issuer=rules.issuer or str(_claim(token, "iss") or ""))
     request = GateRequest(host=host, headers=(("authorization", f"Bearer {token}"),))
     unknown += [SIGNATURE_NOT_CHECKED] if signed is None else []
-    unknown += [REVOCATION_NOT_CHECKED] if rules.denied is None else []
+    unknown += [REVOCATION_NOT_CHECKED] if rules.published is None else []
     decision = decide(request, rules, now_unix, signed=signed)
     # Without keys the signature is unknown; the other checks may still refuse the token.
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
@@ -76,7 +87,12 @@ def _claim(token: str, name: str) -> Any:
 
 
 def _values(reason: Reason, token: str, rules: Rules) -> str:
-    """Return what the token has and the gate requires, if audience or issuer are wrong."""
+    """Return what of the token or of the gate is the reason, if the message does not say it."""
+    if reason is Reason.UNKNOWN_CREDENTIAL:
+        kind, name, uid = _credential(token)
+        return f": it was made with {kind} {printable(name, SHOWN_CHARACTERS)} ({uid})"
+    if reason is Reason.UNKNOWN and rules.published is not None:
+        return f": nothing valid is published. Does `{command('gate', 'watch')}` run?"
     if reason is Reason.FOREIGN_ISSUER:
         claim, required = "iss", rules.issuer or "that of the cluster"
     elif reason in (Reason.AUDIENCE, Reason.SEVERAL_AUDIENCES):
@@ -90,31 +106,52 @@ def _values(reason: Reason, token: str, rules: Rules) -> str:
     return f": it has {shown or 'none'}, the gate takes {required}"
 
 
-def watched_namespaces(cluster: Cluster, namespace: str) -> frozenset[str] | None:
-    """Return the namespaces that the gate's controller watches; None if it publishes none.
+def published_in(cluster: Cluster, home: str, token: str) -> Published:
+    """Return what the gate of a cluster has published, as far as this token needs it.
 
-    `namespace`: of its record. Raises RecordError and the errors of `daypass.kube.errors`.
+    `home`: the gate's namespace. Raises the errors of `daypass.kube.errors`.
     """
-    watched = StateStore(cluster, namespace).read().published.get("followed")
-    return None if watched is None else frozenset(map(str, watched))
+    parts = list(CredentialSet.closed(CLUSTER_PARTS).parts)
+    denials = Denials()
+    uid = _credential(token)[2]
+    with suppress(UnreadablePartError):
+        if found := cluster.find(CONFIG_MAPS, DENIALS, home):
+            denials = read_published_denials(found)
+    with suppress(UnreadablePartError):
+        number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
+        if found := cluster.find(CONFIG_MAPS, part_name(number), home):
+            parts[number] = read_part(found, CLUSTER_PARTS)[1]
+    return Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
 
 
-def denied_in(cluster: Cluster, namespace: str, token: str, now_unix: float) -> frozenset[str]:
-    """Return the UIDs in the token whose objects were deleted, and all denials by hand.
+def published_on_one_machine(cluster: Cluster, home: str, token: str, now_unix: float) -> Published:
+    """Return what a gate on one machine knows of this token: it reads the same objects.
 
-    `namespace`: of the ConfigMap of denials. Raises the errors of `daypass.kube.errors`.
+    `home`: the namespace of the denials. Raises the errors of `daypass.kube.errors`.
     """
-    found = cluster.find(CONFIG_MAPS, GATE_DENIED, namespace)
-    denials = () if found is None else tuple(denials_in(found))
-    denied = {each.name for each in denials if each.until_unix > now_unix}
+    kind, name, uid = _credential(token)
+    namespace, _, name = name.partition("/")
+    resource = SECRETS if kind == "Secret" else SERVICE_ACCOUNTS
+    found = cluster.find(resource, name, namespace) if UID.fullmatch(uid) else None
+    exists = (
+        found is not None
+        and uid_of(found) == uid
+        and "deletionTimestamp" not in found["metadata"]
+        and (kind != "Secret" or labels.is_managed(found))
+    )
+    written = cluster.find(CONFIG_MAPS, GATE_DENIED, home) or {}
+    closes_unix = int(now_unix) + _VALID_SECONDS
+    return Published(
+        credentials=CredentialSet.of([uid] if exists else [], closes_unix, parts=CLUSTER_PARTS),
+        denials=Denials.of(read_denials(written.get("data") or {}), now_unix, closes_unix),
+    )
+
+
+def _credential(token: str) -> tuple[str, str, str]:
+    """Return kind, NAMESPACE/NAME and UID of what a token was made with; "" for what it lacks."""
     bound = _claim(token, "kubernetes.io")
-    if not isinstance(bound, dict):
-        return frozenset(denied)
-    for key, resource in (("secret", SECRETS), ("serviceaccount", SERVICE_ACCOUNTS)):
-        reference = bound.get(key)
-        if isinstance(reference, dict) and isinstance(uid := reference.get("uid"), str):
-            names = str(reference.get("name")), str(bound.get("namespace"))
-            there = cluster.find(resource, *names)
-            if there is None or uid_of(there) != uid or "deletionTimestamp" in there["metadata"]:
-                denied.add(uid)
-    return frozenset(denied)
+    bound = bound if isinstance(bound, dict) else {}
+    key, kind = ("secret", "Secret") if "secret" in bound else ("serviceaccount", "ServiceAccount")
+    reference = bound.get(key)
+    reference = reference if isinstance(reference, dict) else {}
+    return kind, f"{bound.get('namespace')}/{reference.get('name')}", str(reference.get("uid", ""))

@@ -14,6 +14,7 @@ from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.secret import Secret
+from daypass.gate.watch.waiting import find_room
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -27,9 +28,10 @@ from daypass.identity.model import (
 )
 from daypass.identity.namespaces import prepare_namespace
 from daypass.identity.tokens import (
-    WAIT_SECONDS,
+    Room,
     current_secret,
     is_rotation_unfinished,
+    list_secrets,
     live_secrets,
     token_secrets,
     wait_for_token,
@@ -61,6 +63,7 @@ class CreatedIdentity:
 
     name: IdentityName
     secret_name: str
+    secret_uid: str
     is_new: bool
     token: Secret = field(repr=False)
 
@@ -71,12 +74,11 @@ def create(
     spec: IdentitySpec,
     *,
     warn: Warn,
-    wait_seconds: float = WAIT_SECONDS,
 ) -> CreatedIdentity:
     """Create an identity, or repair the one that exists. `account`: what has its name now.
 
-    Raises ForeignAccountError, InactiveIdentityError, NotFoundError (the namespace), NotReadyError
-    (no token within `wait_seconds`), ApiError.
+    Raises ForeignAccountError, InactiveIdentityError, NoRoomError, NotFoundError (the namespace),
+    NotReadyError (no token in time), ApiError.
     """
     name = spec.name
     reused = reusable_secret(cluster, account, warn)
@@ -84,12 +86,20 @@ def create(
     secret_name = name_of(documents[-1])
     if reused:
         documents.pop()
+    elif limit := find_room(cluster):
+        Room(limit, list_secrets(cluster, name.namespace)).take(name.namespace)
     dry_run(cluster, documents)
     prepare_namespace(cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace)
     for document in documents:
         cluster.apply(document)
-    token = wait_for_token(cluster, name, secret_name, wait_seconds)
-    return CreatedIdentity(name=name, secret_name=secret_name, is_new=reused is None, token=token)
+    filled = wait_for_token(cluster, name, secret_name)
+    return CreatedIdentity(
+        name=name,
+        secret_name=secret_name,
+        secret_uid=filled.uid,
+        is_new=reused is None,
+        token=filled.token,
+    )
 
 
 def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:

@@ -14,7 +14,7 @@ neither a time nor a number. So names are never reused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from daypass._core import labels
@@ -77,13 +77,12 @@ class RevokedIdentity:
 class DeletedIdentity:
     """What was deleted, and what is left because daypass did not create it.
 
-    `secret_uids`, `account_uid`: the deleted objects that tokens can be bound to.
+    `account_uid`: of the ServiceAccount, if it was deleted.
     """
 
     name: IdentityName
     deleted: tuple[str, ...]
     left: tuple[str, ...]
-    secret_uids: tuple[str, ...] = ()
     account_uid: str | None = None
     is_unmarked: bool = False
     """Whether the ServiceAccount stays because it lost daypass's label, or never had it."""
@@ -145,11 +144,13 @@ def delete(
     name: IdentityName,
     *,
     warn: Warn,
+    wait: Callable[[Sequence[str]], object] = lambda uids: None,
     show: Callable[[str], object] = lambda text: None,
 ) -> DeletedIdentity:
     """Delete everything that is part of an identity; may be repeated after an interruption.
 
-    `show` gets each object before it is deleted.
+    `show` gets each object before it is deleted. `wait` gets the UIDs of the deleted Secrets, and
+    returns once the gate knows: then its watch may lose its rights in the namespace.
     An adopted ServiceAccount stays, without daypass's label and annotations. Raises
     IdentityNotFoundError if there is no part of the identity, ForeignAccountError.
     """
@@ -168,6 +169,7 @@ def delete(
         if each.remove(cluster):
             removed.append(each)
     deleted = [each.display for each in removed]
+    wait([each.uid for each in removed if each.resource is SECRETS])
     warn_of_open_namespaces(cluster, owned, warn)
     release_namespace(cluster, name, warn)
     account_uid: str | None = None
@@ -186,7 +188,6 @@ def delete(
         name=name,
         deleted=tuple(deleted),
         left=tuple(left),
-        secret_uids=tuple(each.uid for each in removed if each.resource is SECRETS),
         account_uid=account_uid,
         is_unmarked=account is not None and not account.is_ours,
     )

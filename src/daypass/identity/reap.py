@@ -54,13 +54,13 @@ class ReapError(DaypassError):
 class ReapResult:
     """Keys of the identities that have expired, the objects deleted, and the errors.
 
-    `secrets`: namespaces and UIDs of the Secrets among the deleted objects.
+    `uids`: of the Secrets among the deleted objects.
     """
 
     expired: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     errors: list[DaypassError] = field(default_factory=list)
-    secrets: list[tuple[str, str]] = field(default_factory=list)
+    uids: list[str] = field(default_factory=list)
 
 
 def reap(
@@ -114,7 +114,7 @@ def _remove(
         if owned.remove(cluster):
             result.deleted.append(owned.display)
             if owned.resource is SECRETS:
-                result.secrets.append((owned.namespace, owned.uid))
+                result.uids.append(owned.uid)
     except ConflictError:
         return  # replaced in the meantime: left to the next run
     except DaypassError as error:
@@ -188,7 +188,8 @@ def _pod(image: str, namespace: str | None) -> Object:
         name=_NAME,
         container="reap",
         image=image,
-        command=("python", "-m", "daypass", "identity", "reap", *scope),
+        # It needs no right to read what gates publish.
+        command=("python", "-m", "daypass", "identity", "reap", "--no-wait", *scope),
         env={"PYTHONDONTWRITEBYTECODE": "1"},
     )
     return workload.job_pod()

@@ -1,8 +1,8 @@
 """Rotation: deliver a new long-lived token before the old one is retired.
 
-A rotation creates a new Secret, delivers its credentials file, and only then retires the old
-Secret, so that the client always has a credentials file that works. After an interruption, the next
-run continues with the Secret that exists.
+A rotation creates a new Secret, waits until gates know it, delivers its credentials file, and only
+then retires the old Secret, so that the client always has a credentials file that works. After an
+interruption, the next run continues with the Secret that exists.
 
 `rotate_all` rotates many identities in parallel; one failure does not stop the others.
 """
@@ -10,14 +10,16 @@ run continues with the Secret that exists.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from typing import TypeVar
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import make_private_folder
 from daypass._core.hints import command
+from daypass.gate.watch.waiting import find_room
 from daypass.identity.credentials_file import CredentialsSettings, check_file, write_file
 from daypass.identity.model import (
     Account,
@@ -31,7 +33,8 @@ from daypass.identity.model import (
     token_secret,
 )
 from daypass.identity.tokens import (
-    WAIT_SECONDS,
+    FilledSecret,
+    Room,
     TokenSecret,
     current_secret,
     is_rotation_unfinished,
@@ -45,6 +48,9 @@ from daypass.kube.resources import SECRETS
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 THREADS = 8
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,20 @@ class RotationTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartedRotation:
+    """A rotation whose new Secret exists: nothing is handed over or retired yet.
+
+    `filled`: the new Secret with its token; None in a dry run. `replaced`: those to retire.
+    """
+
+    target: RotationTarget
+    secret_name: str
+    settings: CredentialsSettings
+    replaced: tuple[TokenSecret, ...]
+    filled: FilledSecret | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RotationOutcome:
     """The result for one identity of many: `rotated` and the credentials `file`, or `error`."""
 
@@ -87,44 +107,93 @@ def rotate(
     secrets: Sequence[TokenSecret],
     *,
     deliver: Callable[[bytes], None],
+    wait: Callable[[Sequence[str]], object] = lambda uids: None,
     overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
-    wait_seconds: float = WAIT_SECONDS,
 ) -> Rotation:
     """Give an identity a new long-lived token. `secrets`: all Secrets that are part of it.
 
-    `deliver` gets the credentials file, and returns once it is stored; a dry run has none. Without
-    an overlap, the old Secrets are deleted at once. Raises InactiveIdentityError,
-    IncompleteCredentialsError, NotReadyError (no token within `wait_seconds`).
+    `wait` gets the UID of the new Secret, and returns once gates know it. `deliver` gets the
+    credentials file, and returns once it is stored; a dry run has none. Without an overlap, the old
+    Secrets are deleted at once. Raises the errors of `start_rotation`.
     """
+    target = RotationTarget(account=account, secrets=tuple(secrets))
+    namespace, limit = account.name.namespace, find_room(cluster)
+    room = Room(limit, [] if limit is None else our_token_secrets(cluster, namespace))
+    started = start_rotation(cluster, target, room=room)
+    if started.filled is not None:
+        wait([started.filled.uid])
+    return finish_rotation(cluster, started, deliver=deliver, overlap_seconds=overlap_seconds)
+
+
+def start_rotation(
+    cluster: Cluster,
+    target: RotationTarget,
+    *,
+    room: Room,
+) -> StartedRotation:
+    """Give an identity a new Secret, or continue with that of an interrupted rotation.
+
+    Raises InactiveIdentityError, IncompleteCredentialsError, NoRoomError, NotReadyError (no token
+    in time).
+    """
+    account = target.account
     settings = CredentialsSettings.of(account)
-    name, clock = account.name, cluster.clock
-    new, old = _new_and_old(cluster, account, live_secrets(secrets, account.uid))
+    live = live_secrets(target.secrets, account.uid)
+    current = _current(cluster, account, live)
+    if is_rotation_unfinished(current, live):
+        new, replaced = current.name, [each for each in live if each is not current]
+    else:
+        new, replaced = new_secret_name(account.name.name), live
+        room.take(account.name.namespace)
+        cluster.apply(
+            token_secret(account.name.namespace, account.name.name, new, replaces=current.name)
+        )
+    filled = None
     if not cluster.dry_run:
-        token = wait_for_token(cluster, name, new, wait_seconds)
-        deliver(settings.file_content(token))
-    expired = [each for each in secrets if each.name != new and is_past(each.retire_after, clock)]
+        filled = wait_for_token(cluster, account.name, new)
+    return StartedRotation(
+        target=target,
+        secret_name=new,
+        settings=settings,
+        replaced=tuple(replaced),
+        filled=filled,
+    )
+
+
+def finish_rotation(
+    cluster: Cluster,
+    started: StartedRotation,
+    *,
+    deliver: Callable[[bytes], None],
+    overlap_seconds: int,
+) -> Rotation:
+    """Deliver the new credentials, and then retire the old ones, or delete them."""
+    if started.filled is not None:
+        deliver(started.settings.file_content(started.filled.token))
+    name, clock = started.target.account.name, cluster.clock
+    others = [each for each in started.target.secrets if each.name != started.secret_name]
+    expired = [each for each in others if is_past(each.retire_after, clock)]
+    retired = started.replaced
     if overlap_seconds == 0:
-        expired, old = [each for each in secrets if each.name != new], []
+        expired, retired = others, ()
     retire_after = time_in(clock, overlap_seconds)
-    for secret in old:
+    for secret in retired:
         _retire(cluster, secret, retire_after)
     for secret in expired:
         cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid)
     return Rotation(
         name=name,
-        secret_name=new,
-        door=settings.door,
-        retired=tuple(secret.name for secret in old),
-        retire_after=retire_after if old else "",
+        secret_name=started.secret_name,
+        door=started.settings.door,
+        retired=tuple(secret.name for secret in retired),
+        retire_after=retire_after if retired else "",
         deleted=tuple(secret.name for secret in expired),
         uids=tuple(secret.uid for secret in expired),
     )
 
 
-def _new_and_old(
-    cluster: Cluster, account: Account, live: Sequence[TokenSecret]
-) -> tuple[str, list[TokenSecret]]:
-    """Return the name of the new Secret, created if need be, and the Secrets that it replaces."""
+def _current(cluster: Cluster, account: Account, live: Sequence[TokenSecret]) -> TokenSecret:
+    """Return the live Secret to replace. Raises InactiveIdentityError."""
     name = account.name
     if account.has_expired(cluster.clock):
         raise InactiveIdentityError(
@@ -139,11 +208,7 @@ def _new_and_old(
             + command("identity", "create", name.name, "-n", name.namespace)
             + "\na federated identity has no token to rotate",
         )
-    if is_rotation_unfinished(current, live):
-        return current.name, [each for each in live if each is not current]
-    new = new_secret_name(name.name)
-    cluster.apply(token_secret(name.namespace, name.name, new, replaces=current.name))
-    return new, list(live)
+    return current
 
 
 def _retire(cluster: Cluster, secret: TokenSecret, retire_after: str) -> None:
@@ -156,11 +221,12 @@ def _retire(cluster: Cluster, secret: TokenSecret, retire_after: str) -> None:
 
 def find_targets(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
-) -> list[RotationTarget]:
-    """Return the active identities whose live token has at least this age."""
+) -> tuple[list[RotationTarget], Room]:
+    """Return the active identities whose live token has this age or more, and room for new ones."""
     accounts = list_identities(cluster, namespace)
+    found = our_token_secrets(cluster, namespace)
     by_account: dict[IdentityName, list[TokenSecret]] = {}
-    for secret in our_token_secrets(cluster, namespace):
+    for secret in found:
         by_account.setdefault(secret.account, []).append(secret)
     targets = []
     for account in accounts:
@@ -172,7 +238,8 @@ def find_targets(
             and age_seconds(current.created, cluster.clock) >= older_than_seconds
         ):
             targets.append(RotationTarget(account=account, secrets=tuple(secrets)))
-    return sorted(targets, key=lambda target: target.account.name)
+    targets.sort(key=lambda target: target.account.name)
+    return targets, Room(find_room(cluster), found)
 
 
 def rotate_all(
@@ -180,13 +247,54 @@ def rotate_all(
     targets: Sequence[RotationTarget],
     folder: str,
     *,
-    overlap_seconds: int,
-    wait_seconds: float,
-) -> Iterator[RotationOutcome]:
-    """Rotate in parallel, write `folder/NAMESPACE/NAME.json`, and yield outcomes as they come.
+    room: Room,
+    wait: Callable[[Sequence[str]], object] = lambda uids: None,
+    show: Callable[[str], object] = lambda text: None,
+    overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
+) -> list[RotationOutcome]:
+    """Rotate in parallel, and write `folder/NAMESPACE/NAME.json`: create all, wait, hand over all.
 
-    Raises UsageError if the folder can't be created.
+    `room`: for new Secrets. `wait` gets their UIDs, and returns once the gate knows them. `show`
+    gets what is going on. Raises UsageError if the folder can't be created.
     """
+    _make_folders(cluster, targets, folder)
+
+    def file_of(target: RotationTarget) -> str:
+        name = target.account.name
+        return os.path.join(folder, name.namespace, f"{name.name}.json")
+
+    def start(target: RotationTarget) -> StartedRotation:
+        path = file_of(target)
+        if not cluster.dry_run or os.path.isdir(os.path.dirname(path)):
+            check_file(path, target.account.name, now_unix=cluster.clock.unix())
+        return start_rotation(cluster, target, room=room)
+
+    def finish(started: StartedRotation) -> Rotation:
+        path = file_of(started.target)
+        return finish_rotation(
+            cluster,
+            started,
+            deliver=lambda content: write_file(path, content),
+            overlap_seconds=overlap_seconds,
+        )
+
+    begun = _in_parallel(start, targets, lambda number: show(f"created {number} of {len(targets)}"))
+    started = [each for each in begun if isinstance(each, StartedRotation)]
+    wait([each.filled.uid for each in started if each.filled is not None])
+    ended = iter(_in_parallel(finish, started, lambda number: show(f"handed over {number}")))
+    results = [each if isinstance(each, DaypassError) else next(ended) for each in begun]
+    return [
+        RotationOutcome(
+            name=target.account.name,
+            file=file_of(target),
+            rotated=result if isinstance(result, Rotation) else None,
+            error=result if isinstance(result, DaypassError) else None,
+        )
+        for target, result in zip(targets, results, strict=True)
+    ]
+
+
+def _make_folders(cluster: Cluster, targets: Sequence[RotationTarget], folder: str) -> None:
     namespaces = {target.account.name.namespace for target in targets}
     try:
         for namespace in () if cluster.dry_run else sorted(namespaces):
@@ -196,37 +304,24 @@ def rotate_all(
             f"the folder {folder} cannot be written to: {error.strerror}",
             "name another: --credentials-out DIR",
         ) from None
+
+
+def _in_parallel(
+    do: Callable[[T], R], each_of: Sequence[T], done: Callable[[int], object]
+) -> list[R | DaypassError]:
+    """Return the result or the error for each; `done` gets how many are done."""
+
+    def attempt(one: T) -> R | DaypassError:
+        try:
+            return do(one)
+        except DaypassError as error:
+            return error
+
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
     try:
-        tasks = [
-            pool.submit(_rotate_one, cluster, each, folder, overlap_seconds, wait_seconds)
-            for each in targets
-        ]
-        yield from (task.result() for task in as_completed(tasks))
+        tasks = [pool.submit(attempt, each) for each in each_of]
+        for number, _ in enumerate(as_completed(tasks), start=1):
+            done(number)
+        return [task.result() for task in tasks]
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _rotate_one(
-    cluster: Cluster,
-    target: RotationTarget,
-    folder: str,
-    overlap_seconds: int,
-    wait_seconds: float,
-) -> RotationOutcome:
-    name = target.account.name
-    path = os.path.join(folder, name.namespace, f"{name.name}.json")
-    try:
-        if not cluster.dry_run or os.path.isdir(os.path.dirname(path)):
-            check_file(path, name, now_unix=cluster.clock.unix())
-        rotated = rotate(
-            cluster,
-            target.account,
-            target.secrets,
-            deliver=lambda content: write_file(path, content),
-            overlap_seconds=overlap_seconds,
-            wait_seconds=wait_seconds,
-        )
-    except DaypassError as error:
-        return RotationOutcome(name=name, file=path, error=error)
-    return RotationOutcome(name=name, file=path, rotated=rotated)

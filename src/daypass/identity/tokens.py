@@ -1,19 +1,25 @@
-"""The Secrets that hold an identity's long-lived tokens.
+"""The Secrets of an identity: with its long-lived tokens, and as a gate knows them.
 
 An identity has one live Secret, or none if it is revoked. During a rotation it has two, and the new
 one names the old one in its REPLACES annotation. That tells an unfinished rotation from a finished
 one, so that the next run continues with the Secret that exists.
+
+A gate knows a Secret by daypass's label and its name, whatever its type. The API server knows a
+long-lived token by the type of its Secret, whatever its label. So Secrets are listed by both.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 
 from daypass._core import labels
-from daypass._core.hints import kubectl
+from daypass._core.errors import DaypassError
+from daypass._core.hints import command, kubectl
 from daypass._core.secret import Secret
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import (
@@ -23,7 +29,7 @@ from daypass.identity.model import (
     is_owned_by,
 )
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SECRETS, TOKEN_SECRETS, Object
+from daypass.kube.resources import SECRETS, TOKEN_SECRETS, Object, uid_of
 from daypass.kube.waiting import Waiter
 
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
@@ -33,12 +39,12 @@ _OUR_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.AS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSecret:
-    """The metadata of a Secret with a long-lived token.
+    """The metadata of a Secret with a long-lived token (`is_token`), or that a gate may know.
 
     `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
     who may write Secrets can change those two, and the annotations of Kubernetes, while the token
     works on; name and type are fixed. `account_uid` is empty until the cluster has filled the
-    Secret.
+    Secret. `is_known`: by its name and label, a gate can take it for a credential.
     """
 
     account: IdentityName
@@ -47,11 +53,13 @@ class TokenSecret:
     uid: str
     created: str
     is_ours: bool
+    is_known: bool
+    is_token: bool
     replaces: str | None
     retire_after: str | None
 
     @classmethod
-    def read(cls, document: Object) -> TokenSecret:
+    def read(cls, document: Object, *, is_token: bool = True) -> TokenSecret:
         """Read the metadata of an object."""
         metadata = document["metadata"]
         annotations = metadata.get("annotations") or {}
@@ -66,37 +74,87 @@ class TokenSecret:
             uid=metadata["uid"],
             created=metadata.get("creationTimestamp") or "",
             is_ours=ours is not None or is_owned_by(document, account),
+            is_known=ours is not None and labels.is_managed(document),
+            is_token=is_token,
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
         )
 
 
+class NoRoomError(DaypassError):
+    """A namespace has as many credentials as a gate takes of it."""
+
+
+class Room:
+    """How many credentials of a namespace a gate takes in addition to these Secrets.
+
+    `limit`: for one namespace; None: any number. Safe to share between threads.
+    """
+
+    __slots__ = ("_limit", "_lock", "_used")
+
+    def __init__(self, limit: int | None, secrets: Iterable[TokenSecret]) -> None:
+        self._limit = limit
+        self._used = Counter(each.account.namespace for each in secrets if each.is_known)
+        self._lock = Lock()
+
+    def take(self, namespace: str) -> None:
+        """Count one more Secret. Raises NoRoomError if there is no room for it."""
+        with self._lock:
+            if self._limit is not None and self._used[namespace] >= self._limit:
+                reap = command("identity", "reap", "-n", namespace)
+                raise NoRoomError(
+                    f"namespace {namespace} has {self._used[namespace]} credentials, and the gate "
+                    f"takes {self._limit} of one namespace (gate.credentialsPerNamespace)",
+                    f"delete what has expired: {reap}\nor raise that number in daypass.yaml",
+                )
+            self._used[namespace] += 1
+
+
 def token_secrets(cluster: Cluster, name: IdentityName) -> list[TokenSecret]:
-    """Return all Secrets that hold a token of this ServiceAccount, foreign ones too."""
-    found = cluster.list(SECRETS, name.namespace, fields=TOKEN_SECRETS, metadata_only=True)
-    return [secret for secret in _read(found) if secret.account == name]
+    """Return all Secrets of a ServiceAccount: with a token, or that a gate may know as its own."""
+    return [each for each in list_secrets(cluster, name.namespace) if each.account == name]
 
 
 def our_token_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
-    """Return the token Secrets of all identities in a namespace, or (None) in all of them."""
-    found = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
-    return [secret for secret in _read(found) if secret.is_ours]
+    """Return the Secrets of all identities in a namespace, or (None) in all of them."""
+    return [each for each in list_secrets(cluster, namespace) if each.is_ours]
 
 
-def _read(documents: Iterable[Object]) -> list[TokenSecret]:
+def list_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
+    """Return all Secrets with a token or known to a gate, in a namespace or (None) in all."""
+    tokens = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
+    labelled = cluster.list(SECRETS, namespace, labels=labels.SELECTOR, metadata_only=True)
     # The API server refuses the token of a Secret that waits for a finalizer
-    # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go).
+    # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go), and a gate no longer knows it.
     return [
-        TokenSecret.read(each) for each in documents if "deletionTimestamp" not in each["metadata"]
+        each
+        for document, each in read_secrets(tokens, labelled)
+        if "deletionTimestamp" not in document["metadata"]
     ]
 
 
+def read_secrets(
+    tokens: Iterable[Object], labelled: Iterable[Object]
+) -> Iterator[tuple[Object, TokenSecret]]:
+    """Yield Secrets of two lists once: those with a token, and those of any type with the label."""
+    found = {uid_of(each): each for each in tokens}
+    yield from ((each, TokenSecret.read(each)) for each in found.values())
+    for each in labelled:
+        secret = TokenSecret.read(each, is_token=False)
+        if secret.is_known and secret.uid not in found:
+            yield each, secret
+
+
 def live_secrets(secrets: Iterable[TokenSecret], account_uid: str) -> list[TokenSecret]:
-    """Return the managed Secrets of the ServiceAccount with this UID that are not retired."""
+    """Return the managed Secrets with a token of the ServiceAccount with this UID that are not
+    retired.
+    """
     return [
         secret
         for secret in secrets
         if secret.is_ours
+        and secret.is_token
         and secret.retire_after is None
         and secret.account_uid in ("", account_uid)
     ]
@@ -114,17 +172,25 @@ def is_rotation_unfinished(secret: TokenSecret, live: Iterable[TokenSecret]) -> 
     return secret.replaces in {each.name for each in live}
 
 
-def wait_for_token(
-    cluster: Cluster, name: IdentityName, secret_name: str, seconds: float = WAIT_SECONDS
-) -> Secret:
-    """Return the token that the cluster puts into a new Secret, within so many seconds.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledSecret:
+    """A Secret and the token that the cluster has put into it."""
+
+    name: str
+    uid: str
+    token: Secret = field(repr=False)
+
+
+def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> FilledSecret:
+    """Return a new Secret once the cluster has put a token into it, within WAIT_SECONDS.
 
     Raises NotReadyError, NotFoundError, ForeignAccountError: who may create Secrets can give one
     that holds another account's token a name of this identity.
     """
 
-    def read() -> Secret | str:
-        data = cluster.get(SECRETS, secret_name, name.namespace).get("data") or {}
+    def read() -> FilledSecret | str:
+        secret = cluster.get(SECRETS, secret_name, name.namespace)
+        data = secret.get("data") or {}
         if not data.get("token"):
             return "the cluster has put none into it"
         token = Secret(base64.b64decode(data["token"]).decode())
@@ -133,9 +199,9 @@ def wait_for_token(
                 f"Secret {name.namespace}/{secret_name} holds a token of {holder}",
                 "delete it: " + kubectl("delete", "secret", secret_name, "-n", name.namespace),
             )
-        return token
+        return FilledSecret(name=secret_name, uid=uid_of(secret), token=token)
 
-    return Waiter(cluster, seconds).wait(
+    return Waiter(cluster, WAIT_SECONDS).wait(
         f"the token in Secret {name.namespace}/{secret_name}", read,
         "is kube-controller-manager running? The same command continues from here",
     )  # fmt: skip

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
-from daypass.cli import options
+from daypass.cli import options, warn
 from daypass.cli.gate import load_gate, read_token
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Explained
+    from daypass.config import Config
     from daypass.gate.decision import Rules
     from daypass.gate.explain import Explanation
     from daypass.kube.cluster import Cluster
@@ -27,8 +28,8 @@ EPILOG = """examples:
   daypass gate explain --token-file token --host ekf.example.com \\
     --kubeconfig admin.kubeconfig
 
-With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and whether
-the Secret and the ServiceAccount of the token still exist; the token itself is sent nowhere. With
+With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and what
+the gate knows: which credentials exist, and what is denied. The token itself is sent nowhere. With
 --keys it reads the cluster only if --kubeconfig or --context is given. Exit code 3: it would be
 refused.
 """
@@ -60,30 +61,34 @@ def run(args: Namespace) -> int:
         audience=gate.audience,
         longest_lifetime_seconds=config.longest_lifetime_seconds,
         require_bound=gate.require_bound,
-        denied=None,
     )
     keys = None if args.keys is None else read_text(args.keys, "JSON Web Key Set")
     named = args.kubeconfig or args.context
     if named or (keys is None and os.environ.get("KUBECONFIG")):
         with options.open_cluster(args) as cluster:
-            keys, rules = _read_cluster(cluster, token, rules, config.door.namespace, keys)
+            keys, rules = _read_cluster(cluster, token, rules, config, keys)
     explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
     write_result(args, _document(explained), _text(explained), indent=None)
     return 0 if explained.passes else 3
 
 
 def _read_cluster(
-    cluster: Cluster, token: str, rules: Rules, namespace: str, keys: str | None
+    cluster: Cluster, token: str, rules: Rules, config: Config, keys: str | None
 ) -> tuple[str, Rules]:
-    from daypass.gate.explain import denied_in, watched_namespaces
+    from daypass.gate.explain import published_in, published_on_one_machine
     from daypass.gate.signing_keys import issuer_of, keys_of
+    from daypass.kube.errors import ForbiddenError
 
-    return keys or keys_of(cluster), replace(
-        rules,
-        issuer=rules.issuer or issuer_of(cluster),
-        denied=denied_in(cluster, namespace, token, SYSTEM_CLOCK.unix()),
-        watched_namespaces=watched_namespaces(cluster, namespace),
-    )
+    home, published = config.door.namespace, None
+    try:
+        if config.has_gate_in_cluster:
+            published = published_in(cluster, home, token)
+        else:
+            published = published_on_one_machine(cluster, home, token, SYSTEM_CLOCK.unix())
+    except ForbiddenError as error:
+        warn(error.fact, error.hint)
+    issuer = rules.issuer or issuer_of(cluster)
+    return keys or keys_of(cluster), replace(rules, issuer=issuer, published=published)
 
 
 def _document(explained: Explanation) -> Explained:

@@ -12,6 +12,7 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options, warn, write
+from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import warn_of_git, write_objects
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ EPILOG = """examples:
     --door https://kubeflow.example.com/kubernetes
   daypass identity create bot -n team --dry-run=client -o yaml > bot.yaml        for GitOps
 
-It can be run again at any time: it creates what is missing and keeps what exists.
+It can be run again at any time: it creates what is missing and keeps what exists. Exit code 3: a
+gate of the cluster has not published the new credentials in time, and may refuse them at first.
 """
 
 
@@ -48,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     options.add_create_namespace(parser)
     options.add_dry_run(parser)
-    options.add_wait(parser, "wait until the token is there", "fail if it is not", timeout="30s")
+    options.add_gate_wait(parser)
     options.add_output(parser, "with --dry-run: print the objects, without any token")
     options.add_door(parser)
     options.add_cluster(parser)
@@ -74,7 +76,9 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         account = find_account(cluster, name)
         spec = _spec(args, name, door, account, cluster, seconds)
         options.create_namespace(args, cluster, name.namespace)
-        created = create(cluster, account, spec, warn=warn, wait_seconds=options.wait_seconds(args))
+        created = create(cluster, account, spec, warn=warn)
+        gates = GateWait(args, cluster)
+        gates.there([created.secret_uid])
         embedded, server = cluster.is_embedded(), cluster.connection.server
     content = spec.credentials.file_content(created.token)
     if path == "-":
@@ -82,8 +86,8 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
     else:
         write_file(path, content)
         warn_of_git(path)
-    _report(created, spec, path, server, embedded=embedded, show_exchange=args.show_exchange)
-    return 0
+    _report(created, spec, path, server, gates, embedded=embedded, show_exchange=args.show_exchange)
+    return gates.exit_code
 
 
 def _seconds_until_expiry(text: str | None) -> int | None:
@@ -185,7 +189,7 @@ def _existing(
 
 
 def _report(
-    created: CreatedIdentity, spec: IdentitySpec, path: str, server: str,
+    created: CreatedIdentity, spec: IdentitySpec, path: str, server: str, gates: GateWait,
     *, embedded: bool, show_exchange: bool,
 ) -> None:  # fmt: skip
     from daypass.identity.create import NEVER
@@ -196,11 +200,11 @@ def _report(
     use = (
         f"for its owner: export DAYPASS_CREDENTIALS={shlex.quote(file)}, then `{command('token')}`"
     )
+    hand_over = f"its credentials are in {path}: hand them over, then delete it"
+    lines = [gates.at_gates, "" if path == "-" else hand_over, use]
     log(
         f"identity {created.name} is ready at {server}, with {origin}: {created.secret_name}",
-        use
-        if path == "-"
-        else f"its credentials are in {path}: hand them over, then delete it\n{use}",
+        "\n".join(filter(None, lines)),
     )
     if spec.deadline and spec.deadline != NEVER:
         log(

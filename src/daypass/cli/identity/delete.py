@@ -4,9 +4,9 @@ from argparse import Namespace
 
 from daypass._core.hints import kubectl
 from daypass.cli import log, options, warn
+from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
-from daypass.cli.publish_revocation import publish_deleted
 
 EXTRA = "admin"
 SUMMARY = "delete an identity, with its tokens and grants everywhere"
@@ -16,8 +16,8 @@ EPILOG = """examples:
   daypass identity delete bot -n team --yes            without a terminal
 
 Only what daypass created is deleted: an adopted ServiceAccount stays. If it was interrupted, run it
-again. Exit code 3: the gate of the cluster could not be updated, or a ServiceAccount without
-daypass's label stays.
+again. Exit code 3: a gate of the cluster has not published the deletion in time, or a
+ServiceAccount without daypass's label stays.
 """
 add_arguments = options.add_deletion
 
@@ -30,18 +30,15 @@ def run(args: Namespace) -> int:
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"delete identity {there}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
-            deleted = delete(cluster, name, warn=warn, show=status.show)
-        is_published = publish_deleted(
-            cluster,
-            [(name.namespace, uid) for uid in deleted.secret_uids],
-            [(name.namespace, deleted.account_uid)] if deleted.account_uid else [],
-        )
+            gates = GateWait(args, cluster)
+            deleted = delete(cluster, name, warn=warn, wait=gates.gone, show=status.show)
+            gates.gone([deleted.account_uid] if deleted.account_uid else [])
     done = did(args.dry_run, "delete", "deleted")
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
         "deleted": list(deleted.deleted), "left": list(deleted.left),
     }, "".join(f"{done} {each}\n" for each in deleted.deleted))  # fmt: skip
-    log(f"{done} identity {there}: {len(deleted.deleted)} objects")
+    log(f"{done} identity {there}: {len(deleted.deleted)} objects", gates.at_gates)
     for each in deleted.left:
         log(f"{each} stays: it is not marked as created by daypass")
     if deleted.is_unmarked:
@@ -50,4 +47,4 @@ def run(args: Namespace) -> int:
             "somebody who removed its label could create its Secrets again",
             f"delete it: {end}",
         )
-    return 0 if is_published and not deleted.is_unmarked else 3
+    return 3 if deleted.is_unmarked else gates.exit_code

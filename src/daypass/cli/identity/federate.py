@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
+from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, write_data
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     options.add_create_namespace(parser)
     options.add_dry_run(parser)
+    options.add_gate_wait(parser)
     options.add_output(
         parser, "the configuration's format (default: yaml)", choices=("yaml", "json")
     )
@@ -93,15 +95,22 @@ def run(args: Namespace) -> int:
         authentication, before = authentication_configuration(trusted, existing), []
         if not options.create_namespace(args, cluster, name.namespace):
             before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+        gates = GateWait(args, cluster)
+        gate = door.config.gate if door.config else None
+        if gate is not None and not gate.require_bound:
+            # Its tokens are bound to no Secret: the gate knows them by the ServiceAccount.
+            created = find_account(cluster, name)
+            gates.there([created.uid] if created is not None else [])
     if not args.dry_run:
         write_file(args.credentials_out, federation.file_content())
     write_data(authentication, args.output)
+    written = f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}"
+    works = "it works once the output is the API server's --authentication-config"
     log(
         _changed(args, name, before, trusted.users),
-        f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}\n"
-        "it works once the output is the API server's --authentication-config",
+        "\n".join(filter(None, (gates.at_gates, written, works))),
     )
-    return 0
+    return gates.exit_code
 
 
 def _changed(

@@ -4,9 +4,9 @@ from argparse import ArgumentParser, Namespace
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
+from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, write_objects, write_result
 from daypass.cli.progress import progress
-from daypass.cli.publish_revocation import publish_deleted
 
 EXTRA = "admin"
 SUMMARY = "revoke identities after their deadline, and rotated-out tokens"
@@ -31,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     options.add_dry_run(parser)
+    options.add_gate_wait(parser)
     options.add_output(parser, "the format of the summary (default: text)")
     render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
@@ -53,7 +54,8 @@ def run(args: Namespace) -> int:
         namespace = None if args.all_namespaces else cluster.namespace
         with progress(args, "reading identities") as status:
             reaped = reap(cluster, namespace, warn=warn, show=status.show)
-        is_published = publish_deleted(cluster, reaped.secrets)
+            gates = GateWait(args, cluster)
+            gates.gone(reaped.uids)
     done = did(args.dry_run, "delete", "deleted")
     write_result(args, {
         "dryRun": args.dry_run, "ended": reaped.expired, "deleted": reaped.deleted,
@@ -61,11 +63,13 @@ def run(args: Namespace) -> int:
     }, "".join(f"{done} {each}\n" for each in reaped.deleted))  # fmt: skip
     for key in reaped.expired:
         log(f"identity {key} has expired: {done} its tokens and grants")
+    if gates.at_gates:
+        log(gates.at_gates)
     if not (reaped.expired or reaped.deleted or reaped.errors):
         log("nothing has expired")
     for error in reaped.errors:
         log(error.fact, error.hint)
-    return 1 if reaped.errors else 0 if is_published else 3
+    return 1 if reaped.errors else gates.exit_code
 
 
 def _render(args: Namespace) -> int:

@@ -4,8 +4,8 @@ from argparse import Namespace
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options
+from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import confirm, did, write_result
-from daypass.cli.publish_revocation import publish_deleted
 
 EXTRA = "admin"
 SUMMARY = "revoke an identity's long-lived tokens and those bound to them"
@@ -15,7 +15,7 @@ EPILOG = """examples:
   daypass identity create bot -n team --credentials-out bot.json     give it a new token
 
 The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
-of it too, or the gate of the cluster could not be updated.
+of it too, or a gate of the cluster has not published the revocation in time.
 """
 add_arguments = options.add_deletion
 
@@ -33,7 +33,8 @@ def run(args: Namespace) -> int:
         confirm(args, f"revoke all long-lived tokens of identity {there} now?", ends_access=True)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
-        is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in revoked.uids])
+        gates = GateWait(args, cluster)
+        gates.gone(revoked.uids)
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
         "deleted": list(revoked.deleted), "left": list(revoked.left),
@@ -44,7 +45,7 @@ def run(args: Namespace) -> int:
             f"{done} identity {there}: {', '.join(revoked.deleted)}",
             ""
             if args.dry_run
-            else "its tokens stop working: at a gate of daypass within 1 s,\n"
+            else f"its tokens stop working: {_at_gates(gates)},\n"
             f"at the API server within {REMEMBERED_SECONDS} s,\n"
             "at services that only check signatures when they expire",
         )
@@ -60,4 +61,10 @@ def run(args: Namespace) -> int:
             "delete it too"
             + (": " + kubectl("delete", "secret", secret, "-n", name.namespace) if by_hand else ""),
         )
-    return 3 if revoked.left or not is_published else 0
+    return 3 if revoked.left else gates.exit_code
+
+
+def _at_gates(gates: GateWait) -> str:
+    if gates.failed:
+        return "at a daypass gate once it has published this"
+    return gates.at_gates or "at a daypass gate within 1 s"

@@ -9,9 +9,9 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.cli import log, options, write
+from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, warn_of_git, write_result
 from daypass.cli.progress import progress
-from daypass.cli.publish_revocation import publish_deleted
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Rotated, RotationFailed
@@ -26,7 +26,8 @@ EPILOG = """examples:
   daypass identity rotate --all -A --older-than 90d --credentials-out files
 
 If a token may have leaked, use `daypass identity revoke`, then `create`. The old token is deleted
-by `daypass identity reap`, or by the next rotation after its time.
+by `daypass identity reap`, or by the next rotation after its time. Exit code 3: a gate of the
+cluster has not published the change in time.
 """
 
 
@@ -51,9 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="only those whose token is older, such as 90d",
     )  # fmt: skip
     options.add_dry_run(parser)
-    options.add_wait(
-        parser, "wait until the new token is there", "fail if it is not", timeout="30s"
-    )
+    options.add_gate_wait(parser)
     options.add_output(parser, "the format of the summary (default: text)")
     options.add_cluster(parser)
 
@@ -101,6 +100,7 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     account = get_identity(cluster, name, has_tokens=bool(secrets))
     if path != "-" and live_secrets(secrets, account.uid):  # without one, `rotate` says why
         check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
+    gates = GateWait(args, cluster)
     rotated = rotate(
         cluster,
         account,
@@ -108,41 +108,38 @@ def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
         deliver=lambda content: (
             write(content.decode()) if path == "-" else write_file(path, content)
         ),
+        wait=gates.there,
         overlap_seconds=overlap_seconds,
-        wait_seconds=options.wait_seconds(args),
     )
-    is_published = publish_deleted(cluster, [(name.namespace, uid) for uid in rotated.uids])
+    gates.gone(rotated.uids)
     done = did(args.dry_run, "rotate", "rotated")
     there = f"{name} at {cluster.connection.server}"
-    log(f"{done} identity {there}: Secret {rotated.secret_name}", _ends(args, rotated))
+    lines = filter(None, (gates.at_gates, *_ends(args, rotated)))
+    log(f"{done} identity {there}: Secret {rotated.secret_name}", "\n".join(lines))
     log(f"its credentials are for the door {rotated.door}")
     if path != "-":
         written = did(args.dry_run, "write", "wrote")
         log(f"{written} {path} (mode 0600)", "hand it over, then delete it")
         warn_of_git(path)
     write_result(args, _document(args, rotated, path))
-    return 0 if is_published else 3
+    return gates.exit_code
 
 
 def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     from daypass.identity.rotate import find_targets, rotate_all
 
     namespace = None if args.all_namespaces else cluster.namespace
-    outcomes: list[RotationOutcome] = []
     folder, older_than = args.credentials_out, args.older_than or 0
+    gates = GateWait(args, cluster)
     with progress(args, "reading identities") as status:
-        targets = find_targets(cluster, namespace, older_than_seconds=older_than)
-        for outcome in rotate_all(
-            cluster, targets, folder, overlap_seconds=overlap_seconds,
-            wait_seconds=options.wait_seconds(args),
-        ):  # fmt: skip
-            outcomes.append(outcome)
-            status.show(f"rotated {len(outcomes)} of {len(targets)}")
-    outcomes.sort(key=lambda outcome: outcome.name)
+        targets, room = find_targets(cluster, namespace, older_than_seconds=older_than)
+        outcomes = rotate_all(
+            cluster, targets, folder, room=room, wait=gates.there, show=status.show,
+            overlap_seconds=overlap_seconds,
+        )  # fmt: skip
+        gates.gone(uid for each in outcomes if each.rotated for uid in each.rotated.uids)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     warn_of_git(folder)
-    revoked = [(o.name.namespace, uid) for o in outcomes if o.rotated for uid in o.rotated.uids]
-    is_published = publish_deleted(cluster, revoked)
     lines = [
         f"{o.name}  " + (f"{o.file}  {o.rotated.door}\n" if o.rotated else "failed\n")
         for o in outcomes
@@ -150,11 +147,11 @@ def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
     write_result(args, [_summary(args, outcome) for outcome in outcomes], "".join(lines))
     done = did(args.dry_run, "rotate", "rotated")
     counted = f"{len(outcomes) - len(failed)} of {len(outcomes)} identities"
-    log(f"{done} {counted} at {cluster.connection.server}")
+    log(f"{done} {counted} at {cluster.connection.server}", gates.at_gates)
     for outcome in failed:
         if outcome.error is not None:
             log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
-    return 1 if failed else 0 if is_published else 3
+    return 1 if failed else gates.exit_code
 
 
 def _summary(args: Namespace, outcome: RotationOutcome) -> Rotated | RotationFailed:
@@ -181,9 +178,9 @@ def _document(args: Namespace, rotated: Rotation, file: str) -> Rotated:
     }
 
 
-def _ends(args: Namespace, rotated: Rotation) -> str:
+def _ends(args: Namespace, rotated: Rotation) -> list[str]:
     done = did(args.dry_run, "delete", "deleted")
     reap = command("identity", "reap", "-n", rotated.name.namespace)
     when = f"from {rotated.retire_after} on: by `{reap}`, or the next rotation"
     lines = [f"{each} may be deleted {when}" for each in rotated.retired]
-    return "\n".join([*lines, *(f"{done} {each}" for each in rotated.deleted)])
+    return [*lines, *(f"{done} {each}" for each in rotated.deleted)]

@@ -67,8 +67,8 @@ def wait_published(
     Returns after how many seconds that was so; None if there is no gate, or nothing to wait for.
     Raises NotPublishedError.
     """
-    parts = zip(split_uids(gone, CLUSTER_PARTS), split_uids(there, CLUSTER_PARTS), strict=True)
-    changed = {part_name(number): each for number, each in enumerate(parts) if any(each)}
+    split = [split_uids(uids, CLUSTER_PARTS) for uids in (gone, there)]
+    changed = {part_name(n): each for n, each in enumerate(zip(*split, strict=True)) if any(each)}
     if not changed:
         return None
     wanted = [
