@@ -13,15 +13,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from daypass._core import labels
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
 from daypass.identity.namespaces import GATE_NAMESPACES
 from daypass.identity.tokens import TokenSecret
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
-from daypass.kube.informer import Informer, ObjectStore, is_transient
+from daypass.kube.informer import Informer, LoopThread, ObjectStore, is_transient, run_all, whole
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
@@ -38,7 +41,11 @@ from daypass.kube.resources import (
     name_of,
 )
 
-WATCH_SECONDS = 300
+if TYPE_CHECKING:
+    import httpx2
+
+VALID_SECONDS = 900.0
+"""The lists are repeated three times in this time."""
 _LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
 _INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
 _BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
@@ -161,9 +168,18 @@ def _list(cluster: Cluster, query: ListQuery) -> list[Object]:
 
 
 class InventoryWatcher:
-    """The same lists, kept current by watches in daemon threads. For cluster administrators."""
+    """The same lists, kept current by watches in the background. For cluster administrators.
 
-    def __init__(self, cluster: Cluster, namespace: str | None) -> None:
+    `transport` replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str | None,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         queries = list_queries(namespace)
         if not cluster.serves(AUTHORIZATION_POLICIES):
             del queries["policies"]
@@ -171,30 +187,30 @@ class InventoryWatcher:
             del queries["policy_bindings"]
         self._changed = threading.Event()
         self._stores = {name: ObjectStore() for name in queries}
+        watching = AsyncCluster(cluster.connection, clock=cluster.clock, transport=transport)
         self._informers = [
             Informer(
-                cluster, query.resource, query.namespace, self._stores[name].update, cluster.clock,
-                labels=query.labels or "", fields=query.fields or "",
-                metadata_only=query.metadata_only, watch_seconds=WATCH_SECONDS,
-                changed=self._changed,
+                watching, query.resource, query.namespace, self._stores[name].update, read=whole,
+                valid_seconds=VALID_SECONDS, labels=query.labels or "", fields=query.fields or "",
+                metadata_only=query.metadata_only, notify=self._changed.set,
             )
             for name, query in queries.items()
         ]  # fmt: skip
+        self._thread = LoopThread("daypass-inventory", partial(run_all, self._informers))
 
     def changes(self, every_seconds: float) -> Iterator[ClusterObjects]:
         """Yield all objects once they are listed, after each change, and every so often.
 
         Raises the error of a watch that no retry can repair.
         """
-        for informer in self._informers:
-            informer.start()
+        self._thread.start()
         while True:
             self._changed.wait(every_seconds)
             self._changed.clear()
             for error in [informer.error for informer in self._informers]:
                 if error is not None and not is_transient(error):
                     raise error
-            if all(informer.heard_at is not None for informer in self._informers):
+            if all(informer.listed_at is not None for informer in self._informers):
                 yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
 
 

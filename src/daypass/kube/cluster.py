@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -14,8 +14,8 @@ import httpx2
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.secret import Secret, redact_response
-from daypass._core.status import excerpt, parse_retry_after
+from daypass._core.status import parse_retry_after
+from daypass.kube.answers import METADATA, Body, parse_object, selection, sent_secrets
 from daypass.kube.connection import (
     CONNECTIONS,
     ConnectionConfig,
@@ -36,21 +36,9 @@ from daypass.kube.resources import EMBEDDED, Discovery, Object, Resource, Served
 FIELD_MANAGER = "daypass"
 TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
-QUIET_SECONDS = 30.0
-"""How long a watch may be silent beyond its timeout."""
-LIMIT_BYTES = 64 * 1024 * 1024
-"""Of one answer, decoded: the metadata of 50,000 token Secrets."""
-LIMIT_VALUES = LIMIT_BYTES // 12
-"""Of one answer. In memory, a value takes up to 100 bytes; in Kubernetes's JSON, 14 or more."""
-LIMIT_LINE_BYTES = 16 * 1024 * 1024
-"""Of one event of a watch: by default, etcd takes objects of 1.5 MiB."""
-LIMIT_SECONDS = 300.0
-"""For the body of one answer, however slowly it arrives."""
-
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
-METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 DryRun: TypeAlias = Literal["client", "server"]
 """client: no change is sent. server: the API server checks each change, and stores none."""
@@ -144,28 +132,6 @@ class Cluster:
         except NotFoundError:
             return None
 
-    def snapshot(
-        self,
-        resource: Resource,
-        namespace: str | None = None,
-        *,
-        labels: str | None = None,
-        fields: str | None = None,
-        metadata_only: bool = False,
-    ) -> tuple[list[Object], str]:
-        """Return what `list` returns, and the resourceVersion from which to `watch`.
-
-        All in one answer, which the API server has in memory; pages would come from etcd.
-        """
-        answer = self.request(
-            "GET",
-            resource.path(namespace),
-            params=_selection(labels, fields),
-            headers={"Accept": METADATA.format("List")} if metadata_only else {},
-            what=f"list {resource.plural}" + (f" in {namespace}" if namespace else ""),
-        )
-        return answer.get("items") or [], str(answer["metadata"]["resourceVersion"])
-
     def list(
         self,
         resource: Resource,
@@ -180,9 +146,14 @@ class Cluster:
         `labels` and `fields` are selectors. `metadata_only`: no Secret's data leaves the API
         server.
         """
-        return self.snapshot(
-            resource, namespace, labels=labels, fields=fields, metadata_only=metadata_only
-        )[0]
+        answer = self.request(
+            "GET",
+            resource.path(namespace),
+            params=selection(labels, fields),
+            headers={"Accept": METADATA.format("List")} if metadata_only else {},
+            what=f"list {resource.plural}" + (f" in {namespace}" if namespace else ""),
+        )
+        return answer.get("items") or []
 
     def create(self, document: Object) -> Object:
         """Create an object and return it. Raises AlreadyExistsError."""
@@ -253,64 +224,6 @@ class Cluster:
         except NotFoundError:
             return False
         return True
-
-    def watch(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        since: str,
-        *,
-        labels: str | None = None,
-        fields: str | None = None,
-        metadata_only: bool = False,
-        timeout_seconds: int = 300,
-    ) -> Iterator[tuple[str, Object]]:
-        """Yield the changes of the objects of a kind from resourceVersion `since` on.
-
-        Pairs of ADDED, MODIFIED, DELETED or BOOKMARK and the object, until the API server ends
-        the watch after `timeout_seconds`. Raises ApiError, with code 410 if `since` is too old.
-        """
-        what = f"watch {resource.plural}"
-        params = {
-            "watch": "true",
-            "resourceVersion": since,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(timeout_seconds),
-            **_selection(labels, fields),
-        }
-        # With initial events, Kubernetes 1.37 sends each burst as a gzip member of its own;
-        # decoders of one member would stop after the first.
-        headers = {"Accept-Encoding": "identity"}
-        if metadata_only:
-            headers["Accept"] = METADATA.format("")
-        timeout = httpx2.Timeout(10.0, read=timeout_seconds + QUIET_SECONDS)
-        try:
-            with self._client.stream(
-                "GET", resource.path(namespace), params=params, headers=headers, timeout=timeout
-            ) as response:
-                secrets = self._sent(response.request)
-                if response.status_code >= 300:
-                    raise explain(response.status_code, self._body(response), what, *secrets)
-                for line in _lines(response.iter_bytes(), self.connection.server):
-                    event = self._object(line, response.request)
-                    kind, document = event.get("type"), event.get("object")
-                    if not isinstance(kind, str) or not isinstance(document, dict):
-                        fact = f"{self.connection.server} sent something other than watch events"
-                        raise BrokenResponseError(fact)
-                    if kind == "ERROR":  # a Status
-                        code = document.get("code")
-                        raise explain(
-                            code if isinstance(code, int) else 0,
-                            json.dumps(document).encode(),
-                            what,
-                            *secrets,
-                        )
-                    yield kind, document
-        except httpx2.DecodingError:
-            raise BrokenResponseError(f"{self.connection.server} sent invalid gzip") from None
-        except httpx2.TransportError as error:
-            secrets = self._sent(error.request)
-            raise explain_transport(error, self.connection.server, *secrets) from None
 
     def resource(self, document: Object) -> Resource:
         """Return where objects such as this one are. Raises NotFoundError for an unknown kind."""
@@ -396,11 +309,13 @@ class Cluster:
         )
         response, content = self._send(request)
         if response.status_code >= 300:
-            error = explain(response.status_code, content, what, *self._sent(request))
+            error = explain(
+                response.status_code, content, what, *sent_secrets(request, self.connection)
+            )
             if missing_namespace(error) and self.is_embedded():  # `kubectl create` fails there
                 raise NotFoundError(error.status, error.fact, "check its name")
             raise error
-        return self._object(content, request)
+        return parse_object(content, request, self.connection)
 
     def _send(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
         attempt = 0
@@ -424,72 +339,16 @@ class Cluster:
         except httpx2.TransportError as error:
             if again and is_stale(error, request.method):
                 return self._exchange(request, again=False)
-            secrets = self._sent(request)
+            secrets = sent_secrets(request, self.connection)
             raise explain_transport(error, self.connection.server, *secrets) from None
         except httpx2.DecodingError:
             raise BrokenResponseError(f"{self.connection.server} sent invalid gzip") from None
 
     def _body(self, response: httpx2.Response) -> bytes:
-        """Return the whole body, decoded, within LIMIT_BYTES and LIMIT_SECONDS."""
-        ends, body = self.clock.monotonic() + LIMIT_SECONDS, bytearray()
+        body = Body(response.request.url.host, self.clock)
         for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > LIMIT_BYTES:
-                raise _too_much(f"of more than {LIMIT_BYTES >> 20} MiB", response.request)
-            if self.clock.monotonic() > ends:
-                raise _too_much(f"for more than {LIMIT_SECONDS:.0f} s", response.request)
-        return bytes(body)
-
-    def _object(self, body: bytes, request: httpx2.Request) -> Object:
-        if sum(map(body.count, (b"[", b"{", b","))) > LIMIT_VALUES:
-            raise _too_much(f"of more than {LIMIT_VALUES} values", request)
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            shown = excerpt(redact_response(body, *self._sent(request)))
-            raise BrokenResponseError(
-                f"{self.connection.server} does not respond like an API server: {shown}",
-                "check the URL; a proxy or a login page may have responded instead",
-            )
-        return document
-
-    def _sent(self, request: httpx2.Request) -> tuple[Secret, ...]:
-        """Return the credentials of a request, which an answer may quote."""
-        _, _, sent = request.headers.get("Authorization", "").partition(" ")
-        basic = self.connection.basic
-        return (Secret(sent), basic[1]) if basic else (Secret(sent),)
-
-
-def _too_much(what: str, request: httpx2.Request) -> BrokenResponseError:
-    fact = f"{request.url.host} sent a response {what}"
-    return BrokenResponseError(fact, "check that it is an API server")
-
-
-def _lines(chunks: Iterable[bytes], server: str) -> Iterator[bytes]:
-    """Split at line feeds alone: `str.splitlines` also splits at characters that annotations may
-    contain (U+0085). Raises BrokenResponseError beyond LIMIT_LINE_BYTES.
-    """
-    begun: list[bytes] = []
-    length = 0
-    for chunk in chunks:
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join((*begun, line))
-            begun.clear()
-            length = 0
-        begun.append(rest)
-        length += len(rest)
-        if length > LIMIT_LINE_BYTES:
-            raise BrokenResponseError(f"{server} sent an event of more than 16 MiB")
-    if any(begun):  # the last line is incomplete
-        yield b"".join(begun)
-
-
-def _selection(labels: str | None, fields: str | None) -> dict[str, str]:
-    selection = {"labelSelector": labels, "fieldSelector": fields}
-    return {name: value for name, value in selection.items() if value}
+            body.add(chunk)
+        return body.content()
 
 
 def _pause(response: httpx2.Response) -> float | None:

@@ -6,10 +6,11 @@ as urllib does, which knows no address ranges in NO_PROXY and sends even loopbac
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
-from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -156,13 +157,13 @@ def connect(
     limits = httpx2.Limits(
         max_connections=connections, max_keepalive_connections=16, keepalive_expiry=IDLE_SECONDS
     )
-    plugin = _plugin(config, clock)
-    try:
+    authenticator = Authenticator(config, clock)
+    with checked_proxy(config):
         return httpx2.Client(
             base_url=config.server,
-            auth=_Authentication(config, plugin),
-            headers=_headers(config),
-            verify=_context(config, plugin),
+            auth=authenticator.auth,
+            headers=authenticator.headers,
+            verify=authenticator.tls,
             proxy=config.proxy,
             trust_env=False,  # the config has the proxy already
             transport=transport,
@@ -171,6 +172,13 @@ def connect(
             follow_redirects=False,
             event_hooks={"request": [_name_setter(config.tls_server_name)]},
         )
+
+
+@contextmanager
+def checked_proxy(config: ConnectionConfig) -> Iterator[None]:
+    """Raise KubeconfigError if a client cannot be made because of the proxy."""
+    try:
+        yield
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         # Without the library's words: a proxy's URL may hold a password.
         hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
@@ -181,21 +189,26 @@ def connect(
 class Authenticator:
     """The TLS context and the credentials of a connection, for an HTTP client of its own.
 
-    Raises KubeconfigError.
+    `tls`: offers HTTP/1.1. `auth`, `headers`: for clients of httpx2. Raises KubeconfigError.
     """
 
     def __init__(self, config: ConnectionConfig, clock: Clock = SYSTEM_CLOCK) -> None:
-        plugin = _plugin(config, clock)
-        self.tls = _context(config, plugin)
-        self._server = config.server
-        self._authentication = _Authentication(config, plugin)
+        self._config = config
+        self._plugin = _plugin(config, clock)
+        self.tls = self.context("http/1.1")
+        self.headers = _headers(config)
+        self.auth = _Authentication(config, self._plugin)
+
+    def context(self, *protocols: str) -> ssl.SSLContext:
+        """Return a TLS context that offers these protocols (ALPN), the preferred one first."""
+        return _context(self._config, self._plugin, protocols)
 
     def authorization(self, *, renew: bool) -> str:
         """Return the Authorization header, or "" with a client certificate. May run a plugin.
 
         `renew`: the last header was refused. Raises KubeconfigError.
         """
-        flow = self._authentication.auth_flow(httpx2.Request("POST", self._server))
+        flow = self.auth.auth_flow(httpx2.Request("POST", self._config.server))
         request = next(flow)
         if renew:
             with suppress(StopIteration):
@@ -245,14 +258,35 @@ class _Authentication(httpx2.Auth):
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
         token = self._authorize(request)
         response = yield request
-        if response.status_code == 401 and self._plugin is not None and token is not None:
-            self._plugin.forget(token)
+        if self._is_refused(response, token):
             # Otherwise the library would read all of this answer, however long.
             response.close()
-            response.stream = httpx2.ByteStream(b"")
-            response.is_closed = response.is_stream_consumed = False
+            _empty(response)
             self._authorize(request)
             yield request
+
+    async def async_auth_flow(
+        self, request: httpx2.Request
+    ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        token = await self._authorize_async(request)
+        response = yield request
+        if self._is_refused(response, token):
+            await response.aclose()
+            _empty(response)
+            await self._authorize_async(request)
+            yield request
+
+    def _is_refused(self, response: httpx2.Response, token: Secret | None) -> bool:
+        """Return whether the plugin may have a better token than this one."""
+        if response.status_code != 401 or self._plugin is None or token is None:
+            return False
+        self._plugin.forget(token)
+        return True
+
+    async def _authorize_async(self, request: httpx2.Request) -> Secret | None:
+        if self._plugin is None:
+            return self._authorize(request)
+        return await asyncio.to_thread(self._authorize, request)  # it may run a program
 
     def _authorize(self, request: httpx2.Request) -> Secret | None:
         """Add the credentials; return the token, if there is one."""
@@ -272,6 +306,11 @@ class _Authentication(httpx2.Auth):
         return token
 
 
+def _empty(response: httpx2.Response) -> None:
+    response.stream = httpx2.ByteStream(b"")
+    response.is_closed = response.is_stream_consumed = False
+
+
 def _read_token(path: str) -> Secret:
     try:
         with Path(path).open("rb") as file:
@@ -281,7 +320,9 @@ def _read_token(path: str) -> Secret:
         raise KubeconfigError(f"the token file {path} cannot be read: {reason}") from None
 
 
-def _context(config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> ssl.SSLContext:
+def _context(
+    config: ConnectionConfig, plugin: ExecPluginCredentials | None, protocols: Sequence[str]
+) -> ssl.SSLContext:
     try:
         context = client_context(config.authority)
     except BadCertificateAuthorityError as error:
@@ -295,7 +336,7 @@ def _context(config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> 
         _load(context, *pair, config.origin)
     # httpcore2 sets this for every connection. OpenSSL frees the old value at once, while the
     # handshake of another thread may still read it, which breaks a ClientHello now and then.
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(list(protocols))
     context.set_alpn_protocols = lambda alpn_protocols: None  # type: ignore[method-assign]
     return context
 

@@ -31,6 +31,10 @@ class BrokenResponseError(ClusterUnreachableError):
     """An answer that broke off or does not come from an API server."""
 
 
+class NoHttp2Error(Exception):
+    """The API server, or what is in front of it, speaks only HTTP/1.1."""
+
+
 class ApiError(DaypassError):
     """The API server answered with an error. `status`: its whole Status."""
 

@@ -1,41 +1,39 @@
-"""List and watch: the objects of one resource, as they change, until the informer is stopped.
+"""List and watch: the objects of one resource, as they change.
 
-An interrupted watch is resumed where it broke. If the API server no longer knows that point, or the
-watch breaks there again, the informer lists again, and the handler of the changes compares.
+An informer lists, watches from there until the API server ends the watch, and lists again, always.
+Nothing is resumed: whatever a watch has missed, for whatever reason, the next list shows. So a list
+is also the only sign of life (`AsyncCluster.list` says why it is one).
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TypeAlias
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from daypass._core.clock import Clock, jitter
+from daypass._core.clock import jitter, random_fraction
 from daypass._core.errors import DaypassError
-from daypass.kube.cluster import Cluster
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.errors import (
     ApiError,
     BrokenResponseError,
     ClusterUnreachableError,
     ForbiddenError,
-    KubeconfigError,
 )
 from daypass.kube.resources import Object, Resource, uid_of
 
 LISTED = "LISTED"
 GONE, TOO_MANY_REQUESTS = 410, 429
-WATCH_SECONDS = 15
-"""A silent watch ends after this, and a new one begins: a sign of life from the API server."""
-LASTING_SECONDS = 5.0
-"""A failure is reported at once only after a silence this much longer than a watch."""
 STEADY_SECONDS = 1.0
-"""After a watch that ends sooner, the informer waits."""
-BREAKS_AT_MOST = 2
-"""At one point: the event there can't be read, and a list leaves it out."""
+"""After a round that ends sooner, the informer waits."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
+SHORTEST_LIST_SECONDS = 1.0
+"""A list has at least this long."""
 
-OnChange: TypeAlias = Callable[[str, list[Object]], None]
+T = TypeVar("T")
+OnChange: TypeAlias = Callable[[str, list[T]], None]
 """Called with LISTED and all objects, or with ADDED, MODIFIED or DELETED and one object."""
 
 
@@ -46,8 +44,13 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, ClusterUnreachableError)
 
 
+def whole(document: Object) -> Object:
+    """Return the object itself: `read` of an informer that needs all of it."""
+    return document
+
+
 class ObjectStore:
-    """The current objects of an informer, whose `on_change` is `update`."""
+    """The current objects of an informer, whose `on_change` is `update`, by UID."""
 
     def __init__(self) -> None:
         self._objects: dict[str, Object] = {}
@@ -66,57 +69,49 @@ class ObjectStore:
             self._objects[uid_of(objects[0])] = objects[0]
 
 
-class Informer:
-    """Lists and watches on a thread of its own, from `start` to `stop`.
+class Informer(Generic[T]):
+    """Lists and watches in an event loop, while `run` runs.
 
-    `namespace` None: all namespaces. `name`: one object, which is read by its name, since a Role
-    may allow nothing else. `lock` is held during `on_change`; `changed` is set afterwards, and
-    after a failure. `list_slots` is held while it lists.
+    - `namespace` None: all namespaces. `labels`, `fields`: selectors.
+    - `read`: makes of an object what is kept of it.
+    - `on_change`: gets what was read. `notify`: is called after it, and after each failure.
+    - `valid_seconds`: how long a list is of use. It is repeated at least three times in that time.
+    - `slots`: is held while it lists.
 
-    `heard_at`: the last sign of life (monotonic). `error`: the failure since then.
+    `listed_at`: when the last complete list began (monotonic). `error`: the failure since then.
     `last_error`: the same in words, once the failure lasts.
     """
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: AsyncCluster,
         resource: Resource,
         namespace: str | None,
-        on_change: OnChange,
-        clock: Clock,
+        on_change: OnChange[T],
         *,
-        name: str = "",
+        read: Callable[[Object], T],
+        valid_seconds: float,
         labels: str = "",
         fields: str = "",
         metadata_only: bool = False,
-        watch_seconds: int = WATCH_SECONDS,
-        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
-        lock: AbstractContextManager[object] | None = None,
-        changed: threading.Event | None = None,
-        list_slots: threading.BoundedSemaphore | None = None,
+        notify: Callable[[], object] = lambda: None,
+        slots: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
-        self.watch_seconds = watch_seconds
-        self.heard_at: float | None = None
+        self.listed_at: float | None = None
         self.error: Exception | None = None
         self.last_error = ""
         self._cluster = cluster
         self._on_change = on_change
-        self._clock = clock
-        self._name = name
-        self._labels = labels or None
-        self._fields = (f"metadata.name={name}" if name else fields) or None
-        self._metadata_only = metadata_only
-        self._longest_pause_seconds = longest_pause_seconds
-        self._lock = lock or threading.Lock()
-        self._changed = changed or threading.Event()
-        self._list_slots: AbstractContextManager[object] = list_slots or nullcontext()
-        self._resource_version: str | None = None
-        self._breaks = 0
+        self._read = read
+        self._valid_seconds = valid_seconds
+        self._selection: dict[str, Any] = {
+            "labels": labels or None, "fields": fields or None, "metadata_only": metadata_only,
+        }  # fmt: skip
+        self._notify = notify
+        self._slots: AbstractAsyncContextManager[object] = slots or nullcontext()
         self._failures = 0
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def is_forbidden(self) -> bool:
@@ -126,132 +121,110 @@ class Informer:
     @property
     def is_tried(self) -> bool:
         """Whether the objects have been listed, or may not be."""
-        return self.heard_at is not None or self.is_forbidden
+        return self.listed_at is not None or self.is_forbidden
 
-    @property
-    def is_running(self) -> bool:
-        """Whether its thread is alive, even after `stop`."""
-        return self._thread is not None and self._thread.is_alive()
+    async def run(self) -> None:
+        """List and watch, until cancelled. Failures are reported, and tried again."""
+        clock, pause = self._cluster.clock, FIRST_PAUSE_SECONDS
+        longest_pause = min(LONGEST_PAUSE_SECONDS, max(self._valid_seconds / 10, pause))
+        while True:
+            began = clock.monotonic()
+            version = await self.sync()
+            if version is not None:
+                await self._watch(version)
+                if clock.monotonic() - began >= STEADY_SECONDS:
+                    pause = FIRST_PAUSE_SECONDS
+                    continue
+            await asyncio.sleep(jitter(pause))
+            pause = min(2 * pause, longest_pause)
 
-    def silent_seconds(self) -> float | None:
-        """Return the time since the last sign of life, or None if there was none."""
-        return None if self.heard_at is None else self._clock.monotonic() - self.heard_at
-
-    def sync(self) -> None:
-        """List once, on this thread; the watch continues from there."""
+    async def sync(self) -> str | None:
+        """List once; return the version from which to watch, or None after a failure."""
         try:
-            with self._list_slots:
-                found, version = self._list()
-        except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
-            self._failed(error)
-            return
-        with self._lock:
-            if self._stopped.is_set():
-                return
+            async with self._slots:
+                began = self._cluster.clock.monotonic()
+                seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
+                async with asyncio.timeout(seconds):
+                    found, version = await self._cluster.list(
+                        self.resource, self.namespace, self._read, **self._selection
+                    )
             self._on_change(LISTED, found)
-            self._resource_version = version
-            self._heard()
-        self._changed.set()
-
-    def start(self) -> None:
-        """List and watch in the background."""
-        where = "" if self.namespace is None else f" in {self.namespace}"
-        self._thread = threading.Thread(
-            target=self._run, name=f"daypass-{self.resource.plural}{where}", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop without waiting for the current request; `on_change` is not called any more."""
-        with self._lock:
-            self._stopped.set()
-
-    def join(self) -> None:
-        """Wait for its end, after `stop`."""
-        if self._thread is not None:
-            self._thread.join()
-
-    def _list(self) -> tuple[list[Object], str]:
-        if not self._name:
-            return self._cluster.snapshot(
-                self.resource, self.namespace, labels=self._labels, fields=self._fields,
-                metadata_only=self._metadata_only,
-            )  # fmt: skip
-        found = self._cluster.find(self.resource, self._name, self.namespace)
-        if found is None:
-            return [], "0"
-        return [found], str(found["metadata"]["resourceVersion"])
-
-    def _run(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while not self._stopped.is_set():
-            began = self._clock.monotonic()
-            try:
-                if self._resource_version is None:
-                    self.sync()
-                if self._resource_version is not None:
-                    self._watch(self._resource_version)
-            except BrokenResponseError as error:
-                self._broke()
-                self._failed(error)
-            except (ClusterUnreachableError, KubeconfigError) as error:
-                self._failed(error)
-            except ApiError as error:
-                # 410 among others: from here on only a list shows the current objects.
-                self._resource_version = None
-                if error.status.code != GONE:
-                    self._failed(error)
-            except Exception as error:
-                if self._stopped.is_set():  # the connections are closed already
-                    return
-                # Whatever it is: an informer that ended unnoticed would be worse.
-                self._resource_version = None
-                self._failed(DaypassError(f"unexpected {type(error).__name__}"))
-            if self._clock.monotonic() - began >= STEADY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
-                continue
-            self._stopped.wait(jitter(pause))
-            pause = min(2 * pause, self._longest_pause_seconds)
-
-    def _watch(self, resource_version: str) -> None:
-        """Handle events until the API server ends the watch."""
-        for event, found in self._cluster.watch(
-            self.resource, self.namespace, resource_version, labels=self._labels,
-            fields=self._fields, metadata_only=self._metadata_only,
-            timeout_seconds=self.watch_seconds,
-        ):  # fmt: skip
-            with self._lock:
-                if self._stopped.is_set():
-                    return
-                if event != "BOOKMARK":
-                    self._on_change(event, [found])
-                self._resource_version = str(found["metadata"]["resourceVersion"])
-                self._breaks = 0
-                self._heard()
-            if event != "BOOKMARK":
-                self._changed.set()
-        self._breaks = 0
-        self._heard()
-
-    def _broke(self) -> None:
-        """Resume the watch where it broke; list again if it broke there before."""
-        self._breaks += 1
-        if self._breaks >= BREAKS_AT_MOST:
-            self._resource_version, self._breaks = None, 0
-
-    def _heard(self) -> None:
-        self.heard_at = self._clock.monotonic()
+        except Exception as error:
+            self._failed(error)
+            return None
+        self.listed_at = began
         self.error, self.last_error, self._failures = None, "", 0
+        self._notify()
+        return version
+
+    async def _watch(self, version: str) -> None:
+        """Handle events until the API server ends the watch, or it breaks."""
+        seconds = max(1, int(self._valid_seconds * (1 + random_fraction()) / 6))
+        events = self._cluster.watch(
+            self.resource, self.namespace, version, timeout_seconds=seconds, **self._selection
+        )
+        try:
+            # The API server may not end it: its time is over anyway.
+            async with (
+                asyncio.timeout(seconds + max(self._valid_seconds / 20, 1)), aclosing(events),
+            ):  # fmt: skip
+                async for event, found in events:
+                    if event != "BOOKMARK":
+                        self._on_change(event, [self._read(found)])
+                        self._notify()
+        except (TimeoutError, BrokenResponseError):
+            pass  # the list that follows shows whether the API server can be reached
+        except Exception as error:
+            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError):
+            server = self._cluster.connection.server
+            error = ClusterUnreachableError(f"the API server {server} did not respond in time")
+        elif not isinstance(error, DaypassError):
+            # Whatever it is: an informer that ended unnoticed would be worse.
+            error = DaypassError(f"unexpected {type(error).__name__}")
         self.error = error
         self._failures += 1
-        if self.is_forbidden or self._lasts():
+        # Once is an interrupted connection, unless there was never another.
+        if self.is_forbidden or self._failures > 1 or self.listed_at is None:
             self.last_error = str(error)
-        self._changed.set()
+        self._notify()
 
-    def _lasts(self) -> bool:
-        """Whether this is more than one interrupted connection."""
-        silent = self.silent_seconds()
-        is_silent = silent is None or silent > self.watch_seconds + LASTING_SECONDS
-        return is_silent or self._failures > 1
+
+async def run_all(informers: Iterable[Informer[Any]]) -> None:
+    """Run informers until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for informer in informers:
+            group.create_task(informer.run())
+
+
+class LoopThread:
+    """Runs a coroutine in an event loop on a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._main = main
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Run it in the background."""
+        self._thread.start()
+        self._is_ready.wait()
+
+    def stop(self) -> None:
+        """Cancel it, and wait for its end. A second call does nothing."""
+        if self._loop is not None and self._task is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._task = self._loop.create_task(self._main())
+            self._is_ready.set()
+            with suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._task)

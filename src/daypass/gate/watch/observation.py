@@ -28,9 +28,9 @@ class Observation:
       no Secret may pass.
     - `listed_at`: when the oldest of the listings that concern all namespaces began (namespaces,
       ServiceAccounts, denials); None until each has succeeded.
-    - `progress_at`: when the last listing of any kind succeeded; None before.
+    - `progress_at`: when something was listed for the first time, most recently; None before.
     - `is_complete`: every namespace with the label was listed, or may not be.
-    - `unwatched`: namespaces with the label and with identities that cannot be listed, and why.
+    - `unwatched`: namespaces with the label and with identities that are not watched, and why.
     - `left_out`: how many credentials of a namespace are beyond the limit, by namespace.
     """
 
