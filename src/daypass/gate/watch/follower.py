@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from daypass._core.clock import Clock
 from daypass._core.hints import command
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import LISTED, Informer
-from daypass.kube.resources import Object, name_of
+from daypass.kube.informer import LISTED, Informer, whole
+from daypass.kube.resources import CONFIG_MAPS, Object, name_of
 from daypass.published.config_maps import (
     DENIALS,
     NAMES,
@@ -61,7 +62,7 @@ class PublishedFollower:
         self._denials: dict[str, Denials] = {}
         self._unreadable: dict[str, str] = {}
         self._taken: Published | None = None
-        self._informer: Informer | None = None
+        self._informer: Informer[Object] | None = None
 
     @property
     def last_error(self) -> str:
@@ -80,6 +81,19 @@ class PublishedFollower:
 
     async def run(self) -> None:
         """Follow until it is cancelled."""
+        cluster = AsyncCluster(self._connection, clock=self._clock)
+        self._informer = Informer(
+            cluster, CONFIG_MAPS, self._namespace, self.update,
+            read=whole, valid_seconds=self._close_after_seconds, labels=f"{PUBLISHED}=true",
+        )  # fmt: skip
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._informer.run())
+                group.create_task(self._check_always())
+        finally:
+            await cluster.close()
+
+    async def _check_always(self) -> None:
         while True:
             await asyncio.sleep(CHECK_EVERY_SECONDS)
             self.check()
