@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from daypass._core.clock import Clock
 from daypass._core.hints import command
+from daypass._core.labels import PUBLISHED
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import LISTED, Informer, whole

@@ -12,30 +12,16 @@ import asyncio
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import httpx2
 
 from daypass._core import labels
 from daypass._core.clock import Clock
-from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.kube.async_cluster import AsyncCluster
+from daypass.gate.watch.observation import Observation
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import LISTED, Informer, LoopThread
-from daypass.kube.resources import (
-    CONFIG_MAPS,
-    NAMESPACES,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-    Object,
-    name_of,
-    uid_of,
-)
-from daypass.published.credentials import UID
-from daypass.published.denials import Denial, read_denials
-from daypass.render.objects import GATE_DENIED
+from daypass.kube.informer import Informer, LoopThread
+from daypass.published.denials import Denial
 
 LISTS_AT_ONCE = 16
 ACCOUNT_UID = "kubernetes.io/service-account.uid"
