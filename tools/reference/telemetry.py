@@ -17,9 +17,9 @@ from daypass.config import Gate
 from daypass.config.models import Config
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
 from daypass.gate.authorizer.service import ReviewSettings, Service
-from daypass.gate.revocation.controller import WatchEvent, revocation_controller
-from daypass.gate.revocation.controller_status import ControllerStatus
-from daypass.gate.revocation.revocation_list import ObjectKind
+from daypass.gate.watch.cluster_publisher import cluster_controller
+from daypass.gate.watch.controller import WatchEvent
+from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 
@@ -31,11 +31,9 @@ CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", o
 
 def gate_watch() -> str:
     """Return what `daypass gate watch` reports."""
-    controller = revocation_controller(Cluster(CONNECTION), CONFIG, GATE, SYSTEM_CLOCK, print)
-    # As if all of it had happened once, so that there are all metrics.
-    controller.published_at = controller.keys_at = 0.0
-    controller.watcher.revocations.gone(ObjectKind.SECRET, "uid", "team", 0.0)
-    return _program(ControllerStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
+    controller = cluster_controller(Cluster(CONNECTION), CONFIG, GATE, SYSTEM_CLOCK, print)
+    controller.pretend()
+    return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
 
 
 def gate_serve() -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import httpx2
 
-from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.status import parse_retry_after
@@ -49,9 +49,11 @@ class Cluster:
 
     Safe to share between threads. `close` closes its connections. `dry_run`, to be set before any
     request: by the client, changes return what they were given, and nothing is sent.
+    `clock_ahead_seconds`: how far the clock is ahead of the API server's, by its last response.
     """
 
     dry_run: DryRun | None = None
+    clock_ahead_seconds = 0.0
 
     def __init__(
         self,
@@ -330,8 +332,10 @@ class Cluster:
     def _exchange(
         self, request: httpx2.Request, *, again: bool = True
     ) -> tuple[httpx2.Response, bytes]:
+        began = self.clock.unix()
         try:
             response = self._client.send(request, stream=True)
+            self._compare_clocks(began, response)
             try:
                 return response, self._body(response)
             finally:
@@ -343,6 +347,12 @@ class Cluster:
             raise explain_transport(error, self.connection.server, *secrets) from None
         except httpx2.DecodingError:
             raise BrokenResponseError(f"{self.connection.server} sent invalid gzip") from None
+
+    def _compare_clocks(self, began: float, response: httpx2.Response) -> None:
+        date = parse_http_date(response.headers.get("Date", ""))
+        if date is not None:  # a whole second, some time since the request was sent
+            ahead = max(0.0, began - date - 1)
+            self.clock_ahead_seconds = ahead or min(0.0, self.clock.unix() - date)
 
     def _body(self, response: httpx2.Response) -> bytes:
         body = Body(response.request.url.host, self.clock)

@@ -15,7 +15,8 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart
+from daypass.published.config_maps import part_name
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart, part_of
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
@@ -93,6 +94,8 @@ class EnvoyInstance:
         self._keys = keys or NO_KEYS
         self._published = published or Published.closed(LOCAL_PARTS)
         self._publishing = threading.Lock()
+        self._publications = 0
+        self._versions: dict[str, str] = {}
         self._pinned: dict[str, int] = {}
         (folder / PUBLISHED_FOLDER).mkdir(mode=0o700, exist_ok=True)
         for address in settings.listens.values():
@@ -160,6 +163,13 @@ class EnvoyInstance:
             if self._follows_credentials:
                 self._write_published(DENIALS_FILE, denials_file(denials))
 
+    def has_loaded(self, uid: str) -> bool:
+        """Return whether Envoy uses what was published last of a credential's part."""
+        number = part_of(uid, LOCAL_PARTS)
+        with self._publishing:
+            expected = self._versions[part_file_name(number)]
+        return expected in self.process.stats(f"{part_name(number)}.version_text").values()
+
     @property
     def _follows_credentials(self) -> bool:
         gate = self.settings.gate
@@ -214,6 +224,9 @@ class EnvoyInstance:
         write_private(str(self.folder / KEYS_FILE), content.encode())
 
     def _write_published(self, name: str, content: Json) -> None:
+        self._publications += 1
+        self._versions[name] = str(self._publications)
+        content = {**content, "version_info": self._versions[name]}
         text = json.dumps(content, separators=(",", ":"))  # ten times as fast as with indents
         write_private(str(self.folder / name), text.encode())
 

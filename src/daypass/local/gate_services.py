@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -26,13 +27,14 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart, Presence
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
+WAIT_SECONDS = 10.0
 AUDIT_FILE = "gate-audit.log"
 LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
@@ -75,6 +77,11 @@ class LocalPublisher:
         """Do nothing: the files are in a private folder."""
         return []
 
+    def is_in_force(self, uid: str, now_unix: float) -> bool:
+        """Return whether tokens of a credential pass."""
+        is_known = self.published.credentials.find(uid, now_unix) is Presence.EXISTS
+        return is_known and (self.envoy is None or self.envoy.has_loaded(uid))
+
     def _take(self, published: Published) -> None:
         self.published = published
         self._authorizers.take_published(published)
@@ -107,13 +114,14 @@ class CredentialWatch:
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
         self._controller = Controller(
-            observer=self._observer, publisher=publisher, lease=None, keys=None, clock=clock,
-            log=lambda event, **fields: None, close_after_seconds=close_after_seconds,
+            self._observer, publisher, None, None, clock, lambda event, **fields: None,
+            close_after_seconds,
         )  # fmt: skip
 
     def publish_once(self) -> None:
         """Publish the first set. If it cannot be complete, every token stays refused."""
-        self._observer.sync()
+        with suppress(DaypassError):  # it is reported
+            self._observer.sync()
         self._controller.publish_once()
 
     def start(self) -> None:
@@ -122,9 +130,17 @@ class CredentialWatch:
         self._thread = threading.Thread(target=run, args=[self._stopped], daemon=True)
         self._thread.start()
 
+    def wait_for(self, uid: str) -> None:
+        """Wait until tokens of a new credential pass. Raises DaypassError after some seconds."""
+        deadline = self._clock.monotonic() + WAIT_SECONDS
+        while not self._publisher.is_in_force(uid, self._clock.unix()):
+            if self._clock.monotonic() > deadline:
+                raise DaypassError("the gate does not see a new credential", self._problems())
+            time.sleep(0.01)
+
     def report(self) -> None:
         """Report what has changed."""
-        problems = "\n".join(self._controller.problems().values())
+        problems = self._problems()
         if problems != self._reported_problems:
             self._reported_problems = problems
             self._log(
@@ -135,6 +151,9 @@ class CredentialWatch:
         if (closed := self._closed()) != self._reported_closed:
             self._reported_closed = closed
             self._log(closed or "the gate is open again: it sees which credentials exist")
+
+    def _problems(self) -> str:
+        return "\n".join(self._controller.problems().values())
 
     def _closed(self) -> str:
         now, published = self._clock.unix(), self._publisher.published

@@ -134,7 +134,10 @@ class LocalStack:
         return self._server
 
     def make_identity(self, namespace: str = "team", name: str = "bot") -> MadeIdentity:
-        """Make an identity that may request its own tokens, and its credentials file (0600)."""
+        """Make an identity that may request its own tokens, and its credentials file (0600).
+
+        The gate knows it when this returns.
+        """
         secret_name = new_secret_name(name)
         kind = {"apiVersion": "v1", "kind": "Namespace"}
         labels = {POLICY: POLICY_ENFORCED}  # the gate watches only such namespaces
@@ -142,6 +145,8 @@ class LocalStack:
         for manifest in identity_objects(namespace, name, secret_name):
             self.administrator.apply(manifest)
         token = self.administrator.long_lived_token(namespace, secret_name)
+        secret = self.administrator.get("Secret", secret_name, namespace)
+        self.supervisor.wait_for_credential(secret["metadata"]["uid"])
         file = self.folder / f"{secret_name}.json"
         settings = CredentialsSettings(
             door=self.door, audience=AUDIENCE, lifetime_seconds=3600, authority=self.authority.pem

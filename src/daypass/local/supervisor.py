@@ -99,6 +99,11 @@ class Supervisor:
             self._log("the gate has taken the API server's signing keys")
         self._follow()
 
+    def wait_for_credential(self, uid: str) -> None:
+        """Wait until tokens of a new credential pass the gate, if there is one."""
+        if self._watch is not None:
+            self._watch.wait_for(uid)
+
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
         """Run until `stop` is set; everything is then still up. `reload` forces a check now."""
         while not stop.wait(CHECK_EVERY_SECONDS):

@@ -1,4 +1,4 @@
-"""`daypass gate watch`: publish revocations in a cluster at its gate."""
+"""`daypass gate watch`: publish at a cluster's gate which credentials exist."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from daypass.cli import log, options
 from daypass.cli.gate import load_gate
 
 if TYPE_CHECKING:
-    from daypass.gate.revocation.controller import RevocationController
+    from daypass.gate.watch.controller import Controller
+    from daypass.kube.cluster import Cluster
 
 EXTRA = "gate"
-SUMMARY = "watch for revocations in a cluster, and publish them at its gate"
+SUMMARY = "watch which credentials exist in a cluster, and publish them at its gate"
 EPILOG = """examples:
   daypass gate watch                                   in a Pod, by its ServiceAccount
-  daypass gate watch --once                            read and publish once, for cron and CI
+  daypass gate watch --once                            list and publish once, for cron and CI
   daypass gate watch --listen '*:9004'                 for probes and Prometheus
 
-Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
+With --once, the gate is open until gate.closeAfter has passed. Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
 on stdout. `daypass render` includes its Deployment and RBAC objects.
 """
 DEFAULT_LISTEN = "127.0.0.1:9004"
@@ -34,7 +35,7 @@ DEFAULT_LISTEN = "127.0.0.1:9004"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--once", action="store_true", help="read and publish once, then exit")
+    parser.add_argument("--once", action="store_true", help="list and publish once, then exit")
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",
         help=f"/healthz, /readyz, /status, /metrics; *: all addresses (default: {DEFAULT_LISTEN})",
@@ -44,7 +45,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Watch until a signal; return 0 after an orderly end. With --once: 0 if all is published."""
+    """Watch until a signal; return 0 after an orderly end.
+
+    With --once: 0 if all is published, or another watch publishes; 3 if namespaces are left out.
+    """
     config, gate = load_gate(args.config)
     if gate.engine == "envoy":
         raise UsageError(
@@ -53,31 +57,23 @@ def run(args: Namespace) -> int:
     listen = parse_listen(args.listen)
     if listen is None:
         raise UsageError(f"{args.listen[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9004")
-    from daypass.gate.revocation.controller import revocation_controller
-    from daypass.gate.revocation.watcher import LIMIT_INFORMERS
+    from daypass.gate.watch.cluster_publisher import cluster_controller
     from daypass.kube.cluster import Cluster
 
-    cluster = Cluster.open(
-        kubeconfig=args.kubeconfig, context=args.context, connections=LIMIT_INFORMERS + 32
-    )
-    controller = revocation_controller(
-        cluster, config, gate, SYSTEM_CLOCK, JsonLog(write_stdout, SYSTEM_CLOCK).event,
-    )  # fmt: skip
-    if args.once:
-        with closing(cluster):
-            return _once(controller)
-    # The watches use its connections until the process exits, so it is not closed.
-    return _keep(controller, listen)
+    log_event = JsonLog(write_stdout, SYSTEM_CLOCK).event
+    with closing(Cluster.open(kubeconfig=args.kubeconfig, context=args.context)) as cluster:
+        controller = cluster_controller(cluster, config, gate, SYSTEM_CLOCK, log_event)
+        return _once(controller, cluster) if args.once else _keep(controller, listen)
 
 
-def _keep(controller: RevocationController, listen: tuple[str, int]) -> int:
+def _keep(controller: Controller, listen: tuple[str, int]) -> int:
     from daypass._core.status_server import StatusServer
-    from daypass.gate.revocation.controller_status import ControllerStatus
+    from daypass.gate.watch.status import WatchStatus
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    routes = ControllerStatus(controller, SYSTEM_CLOCK).routes
+    routes = WatchStatus(controller, SYSTEM_CLOCK).routes
     with StatusServer(listen, routes, "name another with --listen") as endpoints:
         log(f"the watch runs; its health is at {HostPort(*endpoints.address)}")
         controller.run(stop)
@@ -85,21 +81,33 @@ def _keep(controller: RevocationController, listen: tuple[str, int]) -> int:
     return 0
 
 
-def _once(controller: RevocationController) -> int:
-    controller.sync()
+def _once(controller: Controller, cluster: Cluster) -> int:
+    from daypass.gate.watch.controller import CLOCK_SECONDS
+
+    lease = controller.lease
+    assert lease is not None  # noqa: S101 - in a cluster
     try:
-        if controller.other_leader:
-            log(f"{controller.other_leader} publishes: there is nothing to do here")
+        if not lease.acquire():
+            if lease.last_error:
+                raise DaypassError("the gate's Lease cannot be written", lease.last_error)
+            log(f"{lease.holder} publishes: there is nothing to do here")
             return 0
-        is_done = controller.reconcile(wait=True)
+        ahead = cluster.clock_ahead_seconds
+        if abs(ahead) > CLOCK_SECONDS:
+            raise DaypassError(
+                f"the clock of this machine differs from the API server's by {abs(ahead):.0f} s",
+                "set it: the gate would close too early or too late",
+            )
+        controller.observer.sync()
+        is_done = controller.publish_once()
     finally:
-        controller.release()
+        lease.stop()
     problems = controller.problems()
     if not is_done or "keys" in problems:
         why = "\n".join(dict.fromkeys(problems.values()))
-        raise DaypassError("the revocations could not be published", why)
-    watcher = controller.watcher
-    failed = {each.namespace for each in watcher.informers if each.error and each.namespace}
-    if unwatched := ", ".join(sorted(failed | watcher.unwatched_namespaces)):
-        log(f"tokens of these namespaces are refused: {unwatched}", watcher.last_error)
+        raise DaypassError("the credentials could not be published", why)
+    observation = controller.observer.observation()
+    if unwatched := ", ".join(sorted(observation.unwatched)):
+        why = "\n".join(dict.fromkeys(observation.unwatched.values()))
+        log(f"tokens of these namespaces are refused: {unwatched}", why)
     return 3 if unwatched else 0

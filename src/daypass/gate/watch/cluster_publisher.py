@@ -8,15 +8,22 @@ paused, or cut off, cannot write any more: the API server refuses it.
 from __future__ import annotations
 
 import math
+import os
+import secrets
+import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.labels import TERM
+from daypass._core.poller import Poller
 from daypass.config import Config, Gate
-from daypass.gate.signing_keys import SigningKeys
+from daypass.gate.signing_keys import SigningKeys, signing_keys_of
+from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller, LogEvent
+from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.cluster import APPLY, MERGE, METADATA, Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.lease import Lease, term_of
@@ -40,7 +47,7 @@ from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import denials_object, keys_object, part_object
-from daypass.render.objects import GATE_KEYS
+from daypass.render.objects import GATE_KEYS, GATE_WATCH
 
 TRIES = 5
 RESTORE_EVERY_SECONDS = 30.0
@@ -288,3 +295,53 @@ def _has(found: Object | None, document: Object) -> bool:
         for key, value in document.items()
         if key not in ("apiVersion", "kind", "metadata")
     )
+
+
+def cluster_controller(
+    cluster: Cluster, config: Config, gate: Gate, clock: Clock, log: LogEvent
+) -> Controller:
+    """Return the controller of a config's gate in a cluster."""
+    home = config.door.namespace
+    me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
+    lease = Lease(cluster, clock, namespace=home, name=GATE_WATCH, me=me)
+    read_keys = partial(signing_keys_of, cluster, config.cluster.issuer)
+    observer = CredentialObserver(
+        cluster.connection,
+        clock,
+        home=home,
+        per_namespace=gate.credentials_per_namespace,
+        accounts_too=not gate.require_bound,
+        close_after_seconds=gate.close_after_seconds,
+    )
+    return Controller(
+        observer,
+        ClusterPublisher(cluster, config, gate, lease),
+        lease,
+        Poller(read_keys, KEYS_EVERY_SECONDS) if takes_keys(gate) else None,
+        clock,
+        log,
+        gate.close_after_seconds,
+        clock_ahead=lambda: cluster.clock_ahead_seconds,
+        warn=partial(_create_event, cluster, gate.credentials_per_namespace),
+    )
+
+
+def _create_event(cluster: Cluster, limit: int, namespace: str, left_out: int) -> None:
+    """Report in a namespace, as an Event, that the gate refuses its newest credentials."""
+    at = rfc3339(utc(cluster.clock.unix()))
+    cluster.create({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{GATE_WATCH}.{secrets.token_hex(8)}", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": "v1", "kind": "Namespace", "name": namespace, "namespace": namespace,
+        },
+        "type": "Warning",
+        "reason": "TooManyCredentials",
+        "message": f"the gate refuses the newest {left_out} credentials of this namespace: it takes"
+        f" {limit} of each (gate.credentialsPerNamespace)",
+        "source": {"component": GATE_WATCH},
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    })  # fmt: skip

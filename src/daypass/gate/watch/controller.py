@@ -104,8 +104,8 @@ class Controller:
     """Observes, and publishes while it is the leader: `run`, or `publish_once` after a `sync`.
 
     `lease`: None if there is no other controller. `keys`: None if the publisher needs none.
-    `clock_ahead`: returns how far this clock is ahead of the API server's. `warn_namespace`: tells
-    the users of a namespace. `last_error`: why it could not publish, or "".
+    `clock_ahead`: returns how far this clock is ahead of the API server's. `warn`: reports in a
+    namespace what is left out. `last_error`: why it could not publish, or "".
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Controller:
         close_after_seconds: float,
         *,
         clock_ahead: Callable[[], float] = lambda: 0.0,
-        warn_namespace: WarnNamespace = lambda namespace, count: None,
+        warn: WarnNamespace = lambda namespace, count: None,
     ) -> None:
         self.observer = observer
         self.lease = lease
@@ -132,9 +132,9 @@ class Controller:
         self._publisher = publisher
         self._clock = clock
         self._log = log
-        self._close_after_seconds = close_after_seconds
+        self.close_after_seconds = close_after_seconds
         self._clock_ahead = clock_ahead
-        self._warn_namespace = warn_namespace
+        self._warn = warn
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
         self._published: Published | None = None
         self._term = 0
@@ -200,13 +200,11 @@ class Controller:
         """Publish what was listed and the keys; return whether all of it is in force."""
         if self.keys is not None:
             self.keys.fetch()
-        self.step(paced=False)
+        self.step(is_once=True)
         return self.state is State.PUBLISHING and self.last_error == ""
 
-    def step(self, *, paced: bool = True) -> None:
-        """Do what is to be done now. `paced`: leave renewals, and a part of the additions, for
-        later if there are many.
-        """
+    def step(self, *, is_once: bool = False) -> None:
+        """Do what is to be done now. Unless `is_once`, there is a next time, for what is left."""
         self.observer.changed.clear()
         observation = self.observer.observation()
         self._report(observation)
@@ -218,8 +216,8 @@ class Controller:
             return
         try:
             self._lead()
-            if self._is_ready(observation):
-                self._publish(paced=paced)
+            if self._is_ready(observation, is_once=is_once):
+                self._publish(is_once=is_once)
             self._publish_keys()
             if restored := self._publisher.restore():
                 self._log(WatchEvent.RESTORED, names=restored)
@@ -257,17 +255,17 @@ class Controller:
         self._published = None
         self._retry_at = self._clock.monotonic() + RETRY_SECONDS
 
-    def _is_ready(self, observation: Observation) -> bool:
+    def _is_ready(self, observation: Observation, *, is_once: bool) -> bool:
         """Whether to replace what was in force before."""
-        if self.state is not State.LISTING:
-            return True
         if observation.listed_at is None:
             return False
+        if self.state is not State.LISTING or is_once:
+            return True
         since = max(self._led_at, observation.progress_at or self._led_at)
         waited = self._clock.monotonic() - since
         return observation.is_complete or waited >= SETTLE_SECONDS
 
-    def _publish(self, *, paced: bool) -> None:
+    def _publish(self, *, is_once: bool) -> None:
         """Publish what has changed, each part at most once. After a pace, additions are left for
         the next round; removals, and what is seen in the meantime, are not.
         """
@@ -280,7 +278,7 @@ class Controller:
             if not steps:
                 break
             step, now = steps[0], self._clock.monotonic()
-            if paced and step.urgency is not Urgency.REMOVAL:
+            if not is_once and step.urgency is not Urgency.REMOVAL:
                 if done and now >= began + self._publisher.pace_seconds:
                     break
                 if step.urgency is Urgency.RENEWAL and not self._may_renew(began):
@@ -297,7 +295,7 @@ class Controller:
         observation = self.observer.observation()
         now, now_unix = self._clock.monotonic(), self._clock.unix()
         denials = denials_of(
-            observation, now=now, now_unix=now_unix, close_after_seconds=self._close_after_seconds
+            observation, now=now, now_unix=now_unix, close_after_seconds=self.close_after_seconds
         )
         parts = self._planner.parts_of(observation, now=now, now_unix=now_unix)
         return Published(credentials=parts, denials=denials)
@@ -307,12 +305,12 @@ class Controller:
             return []
         return steps_between(
             self._published, wanted,
-            now_unix=self._clock.unix(), close_after_seconds=self._close_after_seconds,
+            now_unix=self._clock.unix(), close_after_seconds=self.close_after_seconds,
         )  # fmt: skip
 
     def _may_renew(self, now: float) -> bool:
         """Spread renewals over half of the time that is left for them, in rounds with a pause."""
-        interval = self._close_after_seconds / 6 / (self._publisher.parts + 1)
+        interval = self.close_after_seconds / 6 / (self._publisher.parts + 1)
         at = max(self._renewed_at + interval, now - 2 * TICK_SECONDS)
         pauses_until = self._renewals_at + self._publisher.pace_seconds
         if now < at or self._renewals_at < now < pauses_until:
@@ -363,7 +361,7 @@ class Controller:
         for namespace, count in self._reports.left_out(observation):
             if self.is_leader:
                 try:
-                    self._warn_namespace(namespace, count)
+                    self._warn(namespace, count)
                 except DaypassError as error:
                     self._log(WatchEvent.TROUBLE, why=str(error)[:2000])
 
