@@ -22,6 +22,8 @@ from daypass.gate.watch.controller import WatchEvent
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
+from daypass.published.credentials import CLUSTER_PARTS
+from daypass.published.snapshot import Published
 
 _DOMAIN = {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}
 CONFIG = Config.model_validate({"version": 1, "domains": {"kubeflow": _DOMAIN}})
@@ -32,15 +34,17 @@ CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", o
 def gate_watch() -> str:
     """Return what `daypass gate watch` reports."""
     controller = cluster_controller(Cluster(CONNECTION), CONFIG, GATE, SYSTEM_CLOCK, print)
-    controller.pretend()
+    # As if it had published, so that there are all metrics.
+    controller.published = Published.closed(CLUSTER_PARTS)
+    controller.listed_at = controller.changed_at = controller.keys_at = 0.0
     return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
 
 
 def gate_serve() -> str:
     """Return what `daypass gate serve` reports."""
     settings = ReviewSettings.of(CONFIG, GATE, issuer="")
-    service = Service(settings, CONNECTION, SYSTEM_CLOCK, print, needs_list=True)
-    service.metrics.revoked_at = service.authorizer.heard_at = 0.0  # as if it had happened
+    service = Service(settings, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True)
+    service.authorizer.heard_at = 0.0  # as if it had happened
     tables = _program(service.collect(), AuditEvent)
     return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."
 

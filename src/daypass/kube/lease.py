@@ -169,6 +169,5 @@ class Lease:
 
 def term_of(document: Object) -> int:
     """Return the term in an object's annotation, or 0."""
-    text = (document["metadata"].get("annotations") or {}).get(TERM)
-    is_number = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 19
-    return int(text) if is_number else 0
+    text = str((document["metadata"].get("annotations") or {}).get(TERM))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

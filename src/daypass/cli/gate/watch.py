@@ -27,8 +27,9 @@ EPILOG = """examples:
   daypass gate watch --once                            list and publish once, for cron and CI
   daypass gate watch --listen '*:9004'                 for probes and Prometheus
 
-With --once, the gate is open until gate.closeAfter has passed. Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
-on stdout. `daypass render` includes its Deployment and RBAC objects.
+Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
+on stdout. `daypass render` includes its Deployment and RBAC objects. What is published with --once
+is valid for gate.closeAfter: repeat it before.
 """
 DEFAULT_LISTEN = "127.0.0.1:9004"
 

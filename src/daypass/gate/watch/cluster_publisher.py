@@ -24,7 +24,8 @@ from daypass.config import Config, Gate
 from daypass.gate.signing_keys import SigningKeys, signing_keys_of
 from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller, LogEvent
 from daypass.gate.watch.observer import CredentialObserver
-from daypass.kube.cluster import APPLY, MERGE, METADATA, Cluster
+from daypass.kube.answers import METADATA
+from daypass.kube.cluster import APPLY, MERGE, Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.lease import Lease, term_of
 from daypass.kube.resources import Object, name_of

@@ -21,7 +21,6 @@ from daypass.gate.watch.observation import Observation
 from daypass.gate.watch.plan import PartsPlanner, Step, Urgency, denials_of, steps_between
 from daypass.gate.watch.publisher import Publisher
 from daypass.kube.lease import Lease
-from daypass.published.credentials import CredentialSet
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
@@ -105,7 +104,8 @@ class Controller:
 
     `lease`: None if there is no other controller. `keys`: None if the publisher needs none.
     `clock_ahead`: returns how far this clock is ahead of the API server's. `warn`: reports in a
-    namespace what is left out. `last_error`: why it could not publish, or "".
+    namespace what is left out. `published`: what is in force, as far as the leader knows.
+    `last_error`: why it could not publish, or "".
     """
 
     def __init__(
@@ -127,6 +127,8 @@ class Controller:
         self.state = State.FOLLOWER
         self.errors = 0
         self.last_error = ""
+        self.published: Published | None = None
+        self.listed_at: float | None = None
         self.changed_at: float | None = None
         self.keys_at: float | None = None
         self._publisher = publisher
@@ -136,22 +138,11 @@ class Controller:
         self._clock_ahead = clock_ahead
         self._warn = warn
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
-        self._published: Published | None = None
         self._term = 0
         self._led_at = self._retry_at = self._round_at = -math.inf
         self._renewed_at = self._renewals_at = -math.inf
         self._published_keys: SigningKeys | None = None
         self._reports = _Reports(log)
-
-    @property
-    def published(self) -> CredentialSet | None:
-        """What is in force, as far as this leader knows; None for a follower."""
-        return None if self._published is None else self._published.credentials
-
-    @property
-    def denials(self) -> int:
-        """How many denials are in force, as far as this leader knows."""
-        return 0 if self._published is None else len(self._published.denials)
 
     @property
     def is_leader(self) -> bool:
@@ -207,6 +198,7 @@ class Controller:
         """Do what is to be done now. Unless `is_once`, there is a next time, for what is left."""
         self.observer.changed.clear()
         observation = self.observer.observation()
+        self.listed_at = observation.listed_at
         self._report(observation)
         if not self.is_leader:
             self._follow()
@@ -232,7 +224,7 @@ class Controller:
             return
         self.state = State.FOLLOWER
         self._published_keys = None
-        self._published = self._publisher.take_over()
+        self.published = self._publisher.take_over()
         self._term = 0 if self.lease is None else self.lease.term
         self._led_at = self._clock.monotonic()
         self.state = State.LISTING
@@ -242,7 +234,7 @@ class Controller:
         if self.state is not State.FOLLOWER:
             self._log(WatchEvent.FOLLOWING, leader=self.other_leader)
         self.state = State.FOLLOWER
-        self._published = None
+        self.published = None
         self.last_error = ""
 
     def _fail(self, error: OSError | DaypassError) -> None:
@@ -252,7 +244,7 @@ class Controller:
             self._log(WatchEvent.NOT_PUBLISHED, why=str(error))
         self.last_error = f"the credentials could not be published: {error}"
         self.state = State.FOLLOWER
-        self._published = None
+        self.published = None
         self._retry_at = self._clock.monotonic() + RETRY_SECONDS
 
     def _is_ready(self, observation: Observation, *, is_once: bool) -> bool:
@@ -286,9 +278,9 @@ class Controller:
             self._put(step, wanted)
             done.add(step.number)
             written += step.urgency is not Urgency.RENEWAL
-        if written and self._published is not None:
+        if written and self.published is not None:
             self._round_at = self.changed_at = self._clock.monotonic()
-            self._reports.published(self._published, written)
+            self._reports.published(self.published, written)
         self._set_state()
 
     def _wanted(self) -> Published:
@@ -301,10 +293,10 @@ class Controller:
         return Published(credentials=parts, denials=denials)
 
     def _steps(self, wanted: Published) -> list[Step]:
-        if self._published is None:
+        if self.published is None:
             return []
         return steps_between(
-            self._published, wanted,
+            self.published, wanted,
             now_unix=self._clock.unix(), close_after_seconds=self.close_after_seconds,
         )  # fmt: skip
 
@@ -319,24 +311,24 @@ class Controller:
         return True
 
     def _put(self, step: Step, wanted: Published) -> None:
-        published = self._published
+        published = self.published
         if published is None:
             return
         if step.number is None:
             self._publisher.publish_denials(wanted.denials)
             self._reports.denied(published.denials, wanted.denials)
-            self._published = published.with_denials(wanted.denials)
+            self.published = published.with_denials(wanted.denials)
             return
         part = wanted.credentials.parts[step.number]
         self._publisher.publish_part(step.number, part)
         self._reports.removed(published.credentials.parts[step.number].uids - part.uids)
-        self._published = published.with_part(step.number, part)
+        self.published = published.with_part(step.number, part)
 
     def _set_state(self) -> None:
         """Publishing, or closed if all that is in force has closed."""
-        if self._published is None:
+        if self.published is None:
             return
-        parts = self._published.credentials.parts
+        parts = self.published.credentials.parts
         is_closed = all(part.closes_unix <= self._clock.unix() for part in parts)
         if is_closed and self.state is State.PUBLISHING:
             self._log(WatchEvent.CLOSED)

@@ -54,9 +54,11 @@ class WatchStatus:
         yield _gauge("healthy", "1 if no administrator has to act.", not self.problems())
         yield _gauge("closed", "1 if all tokens are refused.", self._is_closed(observation))
         if published is not None:
-            closes = min(part.closes_unix for part in published.parts) - self._clock.unix()
-            yield _gauge("credentials", "Credentials in the published set.", len(published))
-            yield _gauge("denials", "Published denials.", controller.denials)
+            closes_unix = min(part.closes_unix for part in published.credentials.parts)
+            closes = closes_unix - self._clock.unix()
+            credentials = len(published.credentials)
+            yield _gauge("credentials", "Credentials in the published set.", credentials)
+            yield _gauge("denials", "Published denials.", len(published.denials))
             yield _gauge("closes_seconds", "Time until the first part closes.", round(closes))
         watched = observation.namespaces.keys() - observation.unwatched.keys()
         yield _gauge("namespaces", "Watched identity namespaces.", len(watched))
@@ -69,7 +71,7 @@ class WatchStatus:
             sum(observation.left_out.values()),
         )  # fmt: skip
         for name, text, at in (
-            ("listed_seconds", "Age of the last listing of the cluster.", observation.listed_at),
+            ("listed_seconds", "Age of the last listing of the cluster.", controller.listed_at),
             ("published_seconds", "Time since the set has changed.", controller.changed_at),
             ("keys_seconds", "Time since the signing keys changed.", controller.keys_at),
         ):
