@@ -72,13 +72,17 @@ class PublishedFollower:
             return self._informer.last_error
         if missing := [name for name in NAMES if name not in self._found]:
             return (
-                f"{len(missing)} ConfigMaps are missing in {self._namespace}, such as "
-                f"{missing[0]}: does `{command('gate', 'watch')}` run?"
+                f"of the published ConfigMaps in {self._namespace}, {len(missing)} are missing, "
+                f"such as {missing[0]}: does `{command('gate', 'watch')}` run?"
             )
-        return "\n".join(
-            f"ConfigMap {name} in {self._namespace} is unreadable: {why}"
-            for name, why in sorted(self._unreadable.items())
-        )
+        wrong = dict(self._unreadable)
+        for name, part in {**self._parts, **self._denials}.items():
+            if not self._is_believed(part):
+                wrong[name] = "closes too far in the future: is the clock right, here and there?"
+        for name, why in wrong.items():
+            more = f" ({len(wrong) - 1} others are not right either)" if len(wrong) > 1 else ""
+            return f"ConfigMap {name} in {self._namespace} {why}{more}"
+        return ""
 
     async def run(self) -> None:
         """Follow until it is cancelled."""
@@ -142,7 +146,7 @@ class PublishedFollower:
             else:
                 self._parts[name] = read_part(document, CLUSTER_PARTS)[1]
         except UnreadablePartError as error:
-            self._unreadable[name] = str(error)
+            self._unreadable[name] = f"is unreadable: {error}"
 
     def _forget(self, name: str) -> None:
         for known in (self._found, self._parts, self._denials, self._unreadable):

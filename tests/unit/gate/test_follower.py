@@ -1,0 +1,187 @@
+"""What an authorizer makes of the published ConfigMaps, and when it takes nothing from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from daypass.gate.watch.follower import FUTURE_SECONDS, PublishedFollower
+from daypass.kube.connection import ConnectionConfig
+from daypass.kube.informer import LISTED
+from daypass.published.config_maps import (
+    DENIALS,
+    NAMES,
+    denials_config_map,
+    part_config_map,
+    part_name,
+)
+from daypass.published.credentials import (
+    CLOSED_PART,
+    CLUSTER_PARTS,
+    CredentialPart,
+    Presence,
+    part_of,
+)
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
+from support.messages import check
+from support.timing import FakeClock
+from support.tokens import SECRET_UID
+
+CLOSE_AFTER = 60
+NUMBER = part_of(SECRET_UID, CLUSTER_PARTS)
+NAME = part_name(NUMBER)
+Document = dict[str, Any]
+
+
+class Followed:
+    """A follower without an API server, and what it has passed on."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.taken: list[Published] = []
+        connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
+        self.follower = PublishedFollower(
+            connection, "daypass", self.taken.append, self.clock, close_after_seconds=CLOSE_AFTER
+        )
+
+    def closes(self, seconds: float) -> int:
+        return int(self.clock.unix() + seconds)
+
+    def part(self, number: int = NUMBER, *uids: str, seconds: float = CLOSE_AFTER) -> Document:
+        part = CredentialPart(uids=frozenset(uids), closes_unix=self.closes(seconds))
+        return part_config_map(number, part, "daypass", room=2000)
+
+    def denials(self, seconds: float = CLOSE_AFTER, **denied: Any) -> Document:
+        denials = Denials(closes_unix=self.closes(seconds), **denied)
+        return denials_config_map(denials, "daypass")
+
+    def list_all(self, *left_out: str) -> None:
+        """Receive everything, with one credential."""
+        parts = [self.part(n) for n in range(CLUSTER_PARTS) if n != NUMBER]
+        everything = [*parts, self.part(NUMBER, SECRET_UID), self.denials()]
+        self.follower.update(
+            LISTED, [each for each in everything if each["metadata"]["name"] not in left_out]
+        )
+
+    def presence(self) -> Presence:
+        self.follower.check()
+        return self.taken[-1].credentials.find(SECRET_UID, self.clock.unix())
+
+
+@pytest.fixture
+def followed() -> Followed:
+    """One that has received everything."""
+    made = Followed()
+    made.list_all()
+    return made
+
+
+def test_all_that_is_published_is_passed_on_once(followed: Followed) -> None:
+    assert followed.presence() is Presence.EXISTS
+    assert not followed.taken[0].denials.is_closed(followed.clock.unix())
+    followed.list_all()
+    followed.follower.check()
+    assert len(followed.taken) == 1
+    assert followed.follower.last_error == ""
+
+
+@pytest.mark.parametrize("missing", [NAME, DENIALS])
+def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
+    missing: str,
+) -> None:
+    followed = Followed()
+    followed.follower.check()
+    followed.list_all(missing)
+    assert followed.taken == []
+    assert missing in followed.follower.last_error
+    check(followed.follower.last_error, reason="trouble")
+    followed.list_all()
+    assert followed.presence() is Presence.EXISTS
+
+
+def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) -> None:
+    followed.follower.update("MODIFIED", [followed.part()])
+    assert followed.presence() is Presence.UNKNOWN
+    first, second = (each.credentials.parts for each in followed.taken)
+    assert [n for n, part in enumerate(second) if part is not first[n]] == [NUMBER]
+    followed.follower.update("MODIFIED", [followed.denials(tokens={"j-1"})])
+    assert followed.taken[-1].denials.tokens == {"j-1"}
+
+
+def deleted(followed: Followed) -> None:
+    followed.follower.update("DELETED", [followed.part()])
+
+
+def left_out(followed: Followed) -> None:
+    """Deleted without an event."""
+    followed.list_all(NAME)
+
+
+def without_data(followed: Followed) -> None:
+    followed.follower.update("MODIFIED", [{**followed.part(), "data": None}])
+
+
+def of_another_format(followed: Followed) -> None:
+    document = followed.part(NUMBER, SECRET_UID)
+    document["data"]["UIDs"] = document["data"].pop("uids")
+    followed.follower.update("MODIFIED", [document])
+
+
+def of_another_range(followed: Followed) -> None:
+    document = followed.part(NUMBER, "0" + SECRET_UID[1:])
+    followed.follower.update("MODIFIED", [document])
+
+
+def too_far_ahead(followed: Followed) -> None:
+    seconds = CLOSE_AFTER + FUTURE_SECONDS + 1
+    followed.follower.update("MODIFIED", [followed.part(NUMBER, SECRET_UID, seconds=seconds)])
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [deleted, left_out, without_data, of_another_format, of_another_range, too_far_ahead],
+)
+def test_a_part_that_is_missing_or_cannot_be_believed_is_closed_and_the_others_are_not(
+    followed: Followed, break_it: Callable[[Followed], None]
+) -> None:
+    break_it(followed)
+    assert followed.presence() is Presence.CLOSED
+    parts = followed.taken[-1].credentials.parts
+    assert [n for n, part in enumerate(parts) if part == CLOSED_PART] == [NUMBER]
+    assert NAME in followed.follower.last_error
+    check(followed.follower.last_error, reason=break_it.__name__)
+    followed.list_all()
+    assert followed.presence() is Presence.EXISTS
+    assert followed.follower.last_error == ""
+
+
+@pytest.mark.parametrize("seconds", [None, CLOSE_AFTER + FUTURE_SECONDS + 1])
+def test_without_denials_that_can_be_believed_everything_is_closed(
+    followed: Followed, seconds: float | None
+) -> None:
+    if seconds is None:
+        followed.follower.update("DELETED", [followed.denials()])
+    else:
+        followed.follower.update("MODIFIED", [followed.denials(seconds)])
+    assert followed.taken[-1].denials.is_closed(followed.clock.unix())
+
+
+def test_a_clock_that_is_set_back_does_not_keep_a_part_open(followed: Followed) -> None:
+    followed.clock.now_unix -= 3600
+    assert followed.presence() is Presence.CLOSED
+    assert followed.taken[-1].denials.is_closed(followed.clock.unix())
+    followed.list_all()
+    assert followed.presence() is Presence.EXISTS
+
+
+def test_other_objects_with_the_label_are_ignored(followed: Followed) -> None:
+    for name in ("daypass-gate-credentials-64", "other", f"{NAME}0"):
+        other = followed.part()
+        other["metadata"]["name"] = name
+        followed.follower.update("ADDED", [other])
+        followed.follower.update("DELETED", [other])
+    assert len(followed.taken) == 1
+    assert len(NAMES) == CLUSTER_PARTS + 1
