@@ -6,7 +6,7 @@ HTTP/1.1, each request has a connection of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
@@ -146,7 +146,7 @@ class AsyncCluster:
         fields: str | None = None,
         metadata_only: bool = False,
         timeout_seconds: int,
-    ) -> AsyncIterator[tuple[str, Object]]:
+    ) -> AsyncGenerator[tuple[str, Object], None]:
         """Yield the changes of the objects of a kind from resourceVersion `since` on.
 
         Pairs of ADDED, MODIFIED or DELETED and the object, until the API server ends the watch

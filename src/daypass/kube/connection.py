@@ -6,7 +6,6 @@ as urllib does, which knows no address ranges in NO_PROXY and sends even loopbac
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
@@ -286,6 +285,8 @@ class _Authentication(httpx2.Auth):
     async def _authorize_async(self, request: httpx2.Request) -> Secret | None:
         if self._plugin is None:
             return self._authorize(request)
+        import asyncio  # only where an event loop runs: it takes a tenth of a command's start
+
         return await asyncio.to_thread(self._authorize, request)  # it may run a program
 
     def _authorize(self, request: httpx2.Request) -> Secret | None:
