@@ -77,7 +77,7 @@ def test_every_listener_of_an_authorizer_accepts_ipv6(tmp_path: Path) -> None:
             urllib.request.urlopen(f"http://{served.listens}/", timeout=20)
         refused.value.close()
         assert refused.value.code == 404, "this host is not guarded"
-        assert served.metric("daypass_gate_closed") == 0
+        assert served.metric("daypass_gate_cache_entries") == 0
 
 
 def test_an_address_that_the_machine_does_not_have_is_an_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import UsageError
 from daypass._core.secret import Secret
 from daypass.config import Config
 from daypass.kube.certificates import Authority
@@ -70,9 +71,14 @@ def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(world
     assert asking.issuer(world.config) == world.server.issuer(world.config)
 
 
-def test_without_credentials_keys_are_read_as_anonymous_and_refused(world: World) -> None:
-    with raises(KeysError, match=r"403(.|\n)*--credentials FILE(.|\n)*--kubeconfig FILE"):
+def test_without_a_user_there_are_no_keys(world: World) -> None:
+    with raises(UsageError, match="--kubeconfig FILE"):
         ExternalApiServer(lambda: None).keys(world.config)
+
+
+def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(world: World) -> None:
+    with raises(KeysError, match=r"403(.|\n)*--credentials FILE(.|\n)*--kubeconfig FILE"):
+        ExternalApiServer(lambda: None, world.kubeconfig({})).keys(world.config)
 
 
 def test_credentials_take_precedence_over_a_kubeconfig(world: World) -> None:

@@ -13,18 +13,22 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.files import write_private
+from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.reasons import Reason
 from daypass.client.credentials import Credentials
-from daypass.local.gate_services import RECORD_LOST
 from daypass.local.stack import stack_config
 from support import network_of_its_own
 from support.admin import Admin
 from support.authority import Authority
 from support.deadline import eventually
+from support.gate_differences import told
 from support.identities import make_identity
 from support.messages import check as check_message
 from support.messages import line_with
+from support.objects import kubeconfig
 from support.ports import listens
-from support.up import running_up
+from support.up import Up, running_up
 from support.up_embedded import admin_of, at_the_gate, checked_by, credentials_of, fixed_config
 
 
@@ -88,13 +92,11 @@ def test_a_failed_start_leaves_no_state_for_the_next_one(tmp_path: Path) -> None
         with running_up(tmp_path, stack_config(), arguments=arguments) as good:
             authority = good.authority_file.read_bytes()
             assert good.end() == 0
-        assert LOST not in good.words
         with running_up(tmp_path, config, arguments=arguments) as up:
             assert up.wait() == 1
     with running_up(tmp_path, stack_config(), arguments=arguments) as again:
         assert again.authority_file.read_bytes() == authority
         assert again.end() == 0
-    assert LOST not in again.words
 
 
 def test_a_shutdown_is_reported_as_soon_as_it_is_requested(tmp_path: Path) -> None:
@@ -114,8 +116,6 @@ def test_a_shutdown_is_reported_as_soon_as_it_is_requested(tmp_path: Path) -> No
     check_message(closed, reason="log")
 
 
-LOST = RECORD_LOST.splitlines()[0]
-DIFFERS = r"\S+(?=/revocations\.json)|(?<=cannot be read: )[^\n]+"
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],
     "another version": lambda whole: whole.replace(b'"format": 1', b'"format": 999'),
@@ -143,53 +143,51 @@ def test_a_damaged_state_file_is_refused_with_a_hint(tmp_path: Path, damage: str
         assert afresh.ready
 
 
-@pytest.mark.parametrize("damage", ["", "half", "another version"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("check", ["jwt", "review", "both"])
-def test_revoked_tokens_stay_refused_if_the_revocation_record_is_lost(
-    tmp_path_factory: pytest.TempPathFactory, check: str, damage: str
+def test_after_a_restart_revoked_tokens_are_refused_and_others_pass_from_the_first_request(
+    tmp_path_factory: pytest.TempPathFactory, check: str, number: signal.Signals
 ) -> None:
-    """The record is deleted, or is damaged and deleted as the hint says."""
+    """Nothing is remembered: what exists is listed before Envoy starts."""
     folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
     config = checked_by(check, fixed_config())
     with running_up(folder, config) as up:
-        assert LOST not in up.words
-        one, other = (make_identity(admin_of(up), "team", name) for name in ("one", "other"))
-        revoked, good = (credentials_of(up, each).token().value for each in (one, other))
-        assert (at_the_gate(up, revoked).code, at_the_gate(up, good).code) == (200, 200)
-        admin_of(up).delete(one.secret_path)
-        eventually("it is refused", lambda: at_the_gate(up, revoked).code == 401)
-        assert up.end() == 0
-    (record,) = folder.glob("state/**/revocations.json")
-    if damage:
-        record.write_bytes(DAMAGES[damage](record.read_bytes()))
-        with running_up(folder, config) as refused:
-            assert refused.wait() == 1
-        assert record.name in refused.words
-        check_message(refused.words, reason="failed", hide=DIFFERS)
-    record.unlink()
+        admin = admin_of(up)
+        names = ("one", "two", "other")
+        one, two, other = (make_identity(admin, "team", name) for name in names)
+        tokens = [credentials_of(up, each).token().value for each in (one, two, other)]
+
+        def codes(up: Up) -> list[int]:
+            return [at_the_gate(up, token).code for token in tokens]
+
+        eventually("they pass", lambda: codes(up) == [200, 200, 200])
+        admin.delete(one.secret_path)
+        eventually("it is refused", lambda: codes(up) == [401, 200, 200])
+        admin.delete(two.secret_path)
+        up.end(number)
+    eventually("its Envoy has ended", lambda: not listens(up.port))
     with running_up(folder, config) as again:
-        assert again.words.count(LOST) == 1
-        lost = again.words.partition(LOST)[2].partition("\ndaypass: ")[0]
-        check_message(LOST + lost, reason="log")
+        assert codes(again) == [401, 401, 200]
+        left = {each.name for each in Path(again.ready["certificateAuthority"]).parent.iterdir()}
+    assert left == {"admin.kubeconfig", "api-server.json", "authority.crt", "authority.key", "lock"}
 
-        def codes() -> tuple[int, int] | None:
-            """None while it is closed: until the second of its start is over."""
-            asked = (at_the_gate(again, revoked).code, at_the_gate(again, good).code)
-            return None if 503 in asked else asked
 
-        # With review the API server judges each token, and has lost nothing.
-        expected = (401, 200 if check == "review" else 401)
-        assert eventually("it is open", codes) == expected
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_tokens_of_a_namespace_without_the_label_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, check: str
+) -> None:
+    with running_up(tmp_path_factory.mktemp("up"), checked_by(check, stack_config())) as up:
+        admin = admin_of(up)
+        identity = make_identity(admin, "team")
+        token = credentials_of(up, identity).token().value
+        eventually("it passes", lambda: at_the_gate(up, token).code == 200)
 
-        def renewed() -> bool:
-            return at_the_gate(again, credentials_of(again, other).token().value).code == 200
+        def becomes(reason: Reason) -> None:
+            eventually(f"it is {reason}", lambda: told(at_the_gate(up, token)) is reason)
 
-        eventually("a new token passes", renewed)
-        assert again.end() == 0
-    with running_up(folder, config) as later:
-        assert at_the_gate(later, revoked).code == 401
-        assert renewed()
-        assert LOST not in later.words
+        for label, reason in ((None, Reason.UNKNOWN_CREDENTIAL), (POLICY_ENFORCED, Reason.ALLOWED)):
+            admin.patch("/api/v1/namespaces/team", {"metadata": {"labels": {POLICY: label}}})
+            becomes(reason)
 
 
 def dead_cluster(folder: Path, issuer: str = "") -> str:
@@ -199,13 +197,28 @@ def dead_cluster(folder: Path, issuer: str = "") -> str:
     return stack_config(cluster=f"cluster: {{{fields}}}\n")
 
 
+def kubeconfig_option(folder: Path) -> list[str]:
+    """A user of an API server that is not there."""
+    file = folder / "kubeconfig"
+    write_private(str(file), json.dumps(kubeconfig("https://127.0.0.1:9", {"token": "x"})).encode())
+    return ["--kubeconfig", str(file)]
+
+
+def test_a_gate_without_a_kubeconfig_does_not_start_and_names_the_rights(tmp_path: Path) -> None:
+    config = dead_cluster(tmp_path, ", issuer: https://kubernetes.default.svc")
+    with running_up(tmp_path, config) as up:
+        assert up.wait() == 2
+    check_message(up.words, "--kubeconfig", "Secrets", "tokenreviews", reason="usage")
+    assert not list(up.runtime.iterdir())
+
+
 def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
     embedded = tmp_path / "embedded"
     embedded.mkdir()
     with running_up(embedded, stack_config()) as up:
         token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
     config = dead_cluster(tmp_path, ", issuer: https://kubernetes.default.svc")
-    with running_up(tmp_path, config) as keyless:
+    with running_up(tmp_path, config, arguments=kubeconfig_option(tmp_path)) as keyless:
         keyless.wait_for_words("signing keys")
         answer = at_the_gate(keyless, token)
         assert (answer.code, answer.json["kind"]) == (401, "Status")
@@ -229,7 +242,8 @@ def test_an_unusable_certificate_authority_of_the_api_server_is_a_usage_error(
 
 
 def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> None:
-    with running_up(tmp_path, dead_cluster(tmp_path)) as up:
+    arguments = kubeconfig_option(tmp_path)
+    with running_up(tmp_path, dead_cluster(tmp_path), arguments=arguments) as up:
         assert up.wait() == 1
     assert "cluster.issuer" in up.words
     check_message(up.words, reason="failed")
