@@ -50,9 +50,8 @@ def gate(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gate]:
     check = str(request.param)
-    arguments = () if check == "jwt" else ("--kubeconfig", str(control_plane.kubeconfig))
     folder = tmp_path_factory.mktemp("gate")
-    with gate_up(folder, control_plane, *arguments, check=check) as up:
+    with gate_up(folder, control_plane, check=check) as up:
         identity = control_plane.make_identity()
         made = Gate(up=up, identity=identity, plane=control_plane, check=check)
         line = made.bearer()

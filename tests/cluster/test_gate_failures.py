@@ -26,9 +26,8 @@ def up(
     control_plane: ControlPlane, check: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
-    arguments = ("--kubeconfig", str(control_plane.kubeconfig))
     closing = ("--close-after", str(CLOSE_AFTER_SECONDS))
-    with gate_up(folder, control_plane, *arguments, *closing, check=check) as running:
+    with gate_up(folder, control_plane, *closing, check=check) as running:
         yield running
 
 

@@ -294,9 +294,10 @@ class ControlPlane:
     ) -> Identity:
         """A ServiceAccount with a long-lived token that may ask for its own short-lived ones.
 
-        Without `namespace`: in one of its own. Of the same name again: with another Secret.
+        Without `namespace`: in one of its own, with the label that a gate's watch looks for. Of
+        the same name again: with another Secret.
         """
-        namespace = namespace or self.make_namespace()
+        namespace = namespace or self.make_namespace(labels=identities.WATCHED)
         return identities.make_identity(
             self.admin, namespace, name, authorize=authorize, check=self.check
         )
@@ -319,6 +320,11 @@ class ControlPlane:
         assert isinstance(key, rsa.RSAPrivateKey)
         der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return Signer(encode(hashlib.sha256(der).digest()), key)
+
+    @property
+    def api_server(self) -> Child:
+        """The process of the API server."""
+        return next(child for child in self._children if child.name == "kube-apiserver")
 
     def _run(self, name: str, flags: Sequence[str]) -> None:
         self._children.append(self._child(name, flags))

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from daypass._core.labels import MANAGED_BY, MANAGER
+from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
 from support.admin import Admin, AdminError, Document
 from support.deadline import eventually
 
 OF_DAYPASS = {MANAGED_BY: MANAGER}
 """The label of what `identity create` makes, by which the gate's watch finds it."""
+WATCHED = {POLICY: POLICY_ENFORCED}
+"""The label of namespaces with identities. A gate's watch looks into no others."""
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -210,10 +212,11 @@ def make_identity(
 ) -> Identity:
     """A ServiceAccount with a new token Secret, which may ask for its own tokens.
 
-    Makes the namespace and the ServiceAccount where they are not there yet; asked for the same name
-    again it adds another Secret. `authorize=False` leaves Role and RoleBinding out.
+    Makes the namespace, with the label, and the ServiceAccount where they are not there yet; asked
+    for the same name again it adds another Secret. `authorize=False` leaves Role and RoleBinding
+    out.
     """
-    ensure_namespace(admin, namespace)
+    ensure_namespace(admin, namespace, labels=WATCHED)
     uid = ensure_service_account(admin, namespace, name, labels=OF_DAYPASS)
     secret = make_token_secret(admin, namespace, name, labels=OF_DAYPASS, check=check)
     if authorize:

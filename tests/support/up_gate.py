@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from daypass._core.files import write_private
 from daypass.local.echo import Echo
 from support import fake_door
 from support.controlplane import ControlPlane
@@ -21,18 +19,20 @@ AUDIENCE = fake_door.AUDIENCE
 
 @contextmanager
 def gate_up(
-    folder: Path, plane: ControlPlane, *arguments: str, check: str = "jwt",
-    close_after: str = "10m", program: Sequence[str] = ("-m", "daypass"),
-) -> Iterator[Up]:  # fmt: skip
+    folder: Path,
+    plane: ControlPlane,
+    *arguments: str,
+    check: str = "jwt",
+    close_after: str = "10m",
+    more: str = "",
+    kubeconfig: Path | None = None,
+    program: Sequence[str] = ("-m", "daypass"),
+) -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first.
 
+    `more`: keys of `gate`. `kubeconfig`: of the gate's user, an administrator if left out.
     `program`: what Python runs.
     """
-    reader = folder / "reader.json"
-    document = fake_door.credentials_document(
-        "https://localhost/kubernetes", token=plane.make_identity().token.reveal()
-    )
-    write_private(str(reader), json.dumps(document).encode())
     # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
     with Echo() as echo:
         config = up_config(
@@ -40,11 +40,11 @@ def gate_up(
             local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
             f"upstream: 'http://{echo.address}'}}",
             gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}, "
-            f"closeAfter: {close_after}}}",
+            f"closeAfter: {close_after}{more}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
         )
-        whole = ["--credentials", str(reader), *arguments]
+        whole = ["--kubeconfig", str(kubeconfig or plane.kubeconfig), *arguments]
         with running_up(folder, config, arguments=whole, program=program) as up:
             up.wait_for_words("the gate has taken the API server's signing keys")
             yield up

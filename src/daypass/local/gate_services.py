@@ -42,7 +42,8 @@ LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 class LocalPublisher:
     """Publishes to the Envoy and the authorizer of this machine.
 
-    `envoy`: set once it runs; it starts with what is `published` by then.
+    `envoy`: set once it runs; it starts with what is `published` by then. `published`: what is in
+    force at both.
     """
 
     parts = LOCAL_PARTS
@@ -53,6 +54,7 @@ class LocalPublisher:
         self.published = Published.closed(self.parts)
         self.envoy: EnvoyInstance | None = None
         self._authorizers = authorizers
+        self._latest = self.published
 
     def take_over(self) -> Published:
         """Return that nothing is in force for sure: the caller publishes all of it again."""
@@ -60,15 +62,19 @@ class LocalPublisher:
 
     def publish_part(self, number: int, part: CredentialPart) -> None:
         """Put a part in force. Raises OSError."""
-        self._take(self.published.with_part(number, part))
+        self._latest = self._latest.with_part(number, part)
+        self._authorizers.take_published(self._latest)
         if self.envoy is not None:
             self.envoy.publish_part(number, part)
+        self.published = self.published.with_part(number, part)
 
     def publish_denials(self, denials: Denials) -> None:
         """Put denials in force. Raises OSError."""
-        self._take(self.published.with_denials(denials))
+        self._latest = self._latest.with_denials(denials)
+        self._authorizers.take_published(self._latest)
         if self.envoy is not None:
             self.envoy.publish_denials(denials)
+        self.published = self.published.with_denials(denials)
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Do nothing: the process that runs Envoy gives it the keys."""
@@ -81,10 +87,6 @@ class LocalPublisher:
         """Return whether tokens of a credential pass."""
         is_known = self.published.credentials.find(uid, now_unix) is Presence.EXISTS
         return is_known and (self.envoy is None or self.envoy.has_loaded(uid))
-
-    def _take(self, published: Published) -> None:
-        self.published = published
-        self._authorizers.take_published(published)
 
 
 class CredentialWatch:
@@ -150,7 +152,7 @@ class CredentialWatch:
             )
         if (closed := self._closed()) != self._reported_closed:
             self._reported_closed = closed
-            self._log(closed or "the gate is open again: it sees which credentials exist")
+            self._log(closed or "the gate is open again: it knows which credentials exist")
 
     def _problems(self) -> str:
         return "\n".join(self._controller.problems().values())
@@ -159,9 +161,9 @@ class CredentialWatch:
         now, published = self._clock.unix(), self._publisher.published
         closed = [part for part in published.credentials.parts if now >= part.closes_unix]
         if len(closed) == self._publisher.parts or published.denials.is_closed(now):
-            return "the gate refuses every token: it has not seen for too long what exists"
+            return "the gate refuses every token: what it knows of credentials is out of date"
         if closed:
-            return "the gate refuses some tokens: it has not seen for too long what exists"
+            return "the gate refuses some tokens: what it knows of credentials is out of date"
         return ""
 
     def stop(self) -> None:

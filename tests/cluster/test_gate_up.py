@@ -1,0 +1,207 @@
+"""The gate of `daypass up` knows which credentials exist in a real cluster, after a restart and on
+open connections too.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daypass._core.labels import POLICY
+from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.secret import Secret
+from daypass.cli import main
+from support.clusters import write_kubeconfig
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.gate_differences import told
+from support.identities import Identity, make_pod
+from support.messages import check as check_message
+from support.messages import message_with
+from support.raw import Caller
+from support.up import HOST, Up
+from support.up_gate import AUDIENCE, calling, gate_up
+
+CHECKS = ("jwt", "review", "both")
+CLOSE_AFTER_SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def watching(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with gate_up(tmp_path_factory.mktemp("gate"), control_plane) as up:
+        yield up
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_failures(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
+) -> None:
+    plane, folder = control_plane, tmp_path_factory.mktemp("up")  # short: a socket is in it
+    closing = ("--close-after", str(CLOSE_AFTER_SECONDS))
+    gone, later, other = (plane.make_identity() for _ in range(3))
+    tokens = [plane.make_token(each, audiences=[AUDIENCE]) for each in (gone, later, other)]
+
+    def reasons(caller: Caller) -> list[Reason]:
+        return [told(caller.ask(token)) for token in tokens]
+
+    refused, good, closed = Reason.UNKNOWN_CREDENTIAL, Reason.ALLOWED, Reason.UNKNOWN
+    # 1. It exists, and passes; its Secret is deleted, and it is refused.
+    with (
+        gate_up(folder, plane, *closing, check=check) as up,
+        calling(up, plane, other) as caller,
+    ):
+        assert reasons(caller) == [good, good, good]
+        plane.admin.delete(gone.secret_path)
+        eventually("it is refused", lambda: reasons(caller) == [refused, good, good])
+    # 2. Another one is deleted meanwhile; a new machine knows both from its first request on.
+    plane.admin.delete(later.secret_path)
+    shutil.rmtree(folder / "state")
+    with (
+        gate_up(folder, plane, *closing, check=check) as up,
+        calling(up, plane, other) as caller,
+    ):
+        assert reasons(caller) == [refused, refused, good]
+        # 3. Nothing is seen any more, and everything is refused in time.
+        with plane.api_server.suspended():
+            assert reasons(caller)[2] is good
+            eventually("it is closed", lambda: reasons(caller) == [closed, closed, closed])
+            up.wait_for_words("refuses every token")
+        # 4. And passes again.
+        eventually("it is open", lambda: reasons(caller) == [refused, refused, good])
+        up.wait_for_words("is open again")
+
+
+def test_a_recreated_service_account_is_another_one(
+    watching: Up, control_plane: ControlPlane
+) -> None:
+    identity = control_plane.make_identity()
+    path = f"/api/v1/namespaces/{identity.namespace}/serviceaccounts/{identity.service_account}"
+    with calling(watching, control_plane, identity) as caller:
+        caller.becomes(200)
+        control_plane.admin.delete(path)
+        assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+        again = control_plane.make_identity(identity.namespace, identity.service_account)
+        with calling(watching, control_plane, again) as newcomer:
+            newcomer.becomes(200)
+        assert caller.ask().code == 401
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
+) -> None:
+    """With `requireBound: false`: of Pods, and of what asks for tokens itself."""
+    admin, folder = control_plane.admin, tmp_path_factory.mktemp("up")
+    watched, unwatched = control_plane.make_identity(), control_plane.make_identity()
+    label = {"metadata": {"labels": {POLICY: None}}}
+    admin.patch(f"/api/v1/namespaces/{unwatched.namespace}", label)
+    more = ", requireBound: false"
+
+    def of_pod(identity: Identity) -> Secret:
+        name = "pod"
+        uid = make_pod(admin, identity.namespace, name, service_account=identity.service_account)
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+        spec = {"audiences": [AUDIENCE], "expirationSeconds": 3600, "boundObjectRef": bound}
+        return Secret(admin.create(identity.token_path, {"spec": spec})["status"]["token"])
+
+    def unbound(identity: Identity) -> Secret:
+        return control_plane.make_token(identity, audiences=[AUDIENCE], bound=False)
+
+    with (
+        gate_up(folder, control_plane, check=check, more=more) as up,
+        calling(up, control_plane, watched) as caller,
+    ):
+        caller.becomes(200)
+        tokens = [make(each) for each in (watched, unwatched) for make in (of_pod, unbound)]
+        passed, refused = [Reason.ALLOWED] * 2, [Reason.UNKNOWN_CREDENTIAL] * 2
+        assert [told(caller.ask(token)) for token in tokens] == [*passed, *refused]
+        account = f"/api/v1/namespaces/{watched.namespace}/serviceaccounts"
+        admin.delete(f"{account}/{watched.service_account}")
+        eventually(
+            "they are refused",
+            lambda: [told(caller.ask(token)) for token in tokens] == [*refused, *refused],
+        )
+
+
+def test_a_gate_without_the_right_to_watch_reports_it_and_is_closed(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    reader = control_plane.make_identity()
+    kubeconfig = tmp_path / "kubeconfig"
+    write_kubeconfig(control_plane, reader.token, kubeconfig)
+    with (
+        gate_up(tmp_path, control_plane, kubeconfig=kubeconfig) as up,
+        calling(up, control_plane, reader) as caller,
+    ):
+        up.wait_for_words(" ClusterRole")
+        up.wait_for_words('verbs: ["')
+        message = message_with(up.words, " ClusterRole")
+        check_message(message, reason="closed", hide=reader.user)
+        assert caller.ask().code == 503
+
+
+@pytest.fixture
+def commands(
+    control_plane: ControlPlane, tmp_path: Path, watching: Up, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """`daypass gate` with the config of the gate and an admin's kubeconfig."""
+
+    def run(command: str, token: Secret, *arguments: str) -> tuple[int, str, str]:
+        file = tmp_path / "token"
+        file.write_text(token.reveal())
+        code = main([
+            "gate", command, "--config", str(watching.config_file), "--token-file", str(file),
+            "--kubeconfig", str(control_plane.kubeconfig), *arguments,
+        ])  # fmt: skip
+        captured = capsys.readouterr()
+        assert token.reveal() not in captured.out + captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_a_manual_denial_holds_until_it_is_undone(
+    watching: Up, control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    identity = control_plane.make_identity()
+    explaining = ("--host", HOST, "--output", "json")
+    with (
+        calling(watching, control_plane, identity) as caller,
+        calling(watching, control_plane, identity) as sibling,
+    ):
+        caller.becomes(200)
+        code, out, _ = commands("explain", caller.token, *explaining)
+        assert (code, json.loads(out)["reason"], json.loads(out)["user"]) == (
+            0, "allowed", identity.user,
+        )  # fmt: skip
+        code, out, err = commands("deny", caller.token, "--output", "json")
+        assert code == 0
+        caller.becomes(401)
+        assert sibling.ask().code == 200
+        code, explained, _ = commands("explain", caller.token, *explaining)
+        assert (code, json.loads(explained)["reason"]) == (3, "denied")
+        assert json.loads(out)["key"].startswith("jti.")
+        undo = shlex.split(err[err.index("daypass gate ") :])
+        assert undo[0] == "daypass"
+        assert main([*undo[1:], "--output", "json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {**json.loads(out), "until": None}
+        caller.becomes(200)
+
+
+def test_explain_sees_that_the_secret_is_gone(
+    control_plane: ControlPlane, commands: Callable[..., tuple[int, str, str]]
+) -> None:
+    identity = control_plane.make_identity()
+    token = control_plane.make_token(identity, audiences=[AUDIENCE])
+    control_plane.admin.delete(identity.secret_path)
+    code, out, _ = commands("explain", token, "--host", HOST)
+    assert code == 3
+    last = out.splitlines()[-1]
+    assert last.split()[:3] == ["11", "refused", "(401):"]
+    assert last.endswith(MESSAGES[Reason.UNKNOWN_CREDENTIAL])
