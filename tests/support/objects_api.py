@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -13,22 +15,33 @@ from support.watched_api import cluster_of
 
 
 class ObjectsApi(httpx2.BaseTransport):
-    """GET, server-side apply and merge patches. `written`: the names, in order.
+    """GET, server-side apply and merge patches, by path. `written`: the names, in order.
 
     `meanwhile`: called once, before the next write. `fails_after`: so many writes more it takes.
+    `loses_answers`: of so many writes, which it takes.
     """
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.written: list[str] = []
-        self.meanwhile: list[Any] = []
+        self.meanwhile: list[Callable[[], object]] = []
         self.fails = False
         self.fails_after: int | None = None
+        self.loses_answers = 0
+        self._managers: dict[str, str] = {}
         self._version = 0
 
     def cluster(self, clock: Clock = SYSTEM_CLOCK) -> Cluster:
         """A Cluster in front of it, that never sleeps."""
         return cluster_of(self, clock)
+
+    def touch(self, path: str, **metadata: Any) -> None:
+        """Change an object's metadata, as another user does."""
+        self._store(path, _merged(self.objects[path], {"metadata": metadata}))
+
+    def put(self, path: str, document: Any) -> None:
+        """Replace an object, as a restore of a backup does."""
+        self._store(path, copy.deepcopy(document))
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
@@ -36,7 +49,7 @@ class ObjectsApi(httpx2.BaseTransport):
             raise httpx2.ConnectError("refused", request=request)
         if request.method == "GET":
             found = self.objects.get(path)
-            return _status(404) if found is None else httpx2.Response(200, json=found)
+            return _status(404) if found is None else _answer(request, found)
         if self.fails_after is not None:
             if self.fails_after == 0:
                 raise httpx2.ConnectError("refused", request=request)
@@ -48,16 +61,34 @@ class ObjectsApi(httpx2.BaseTransport):
         version = change["metadata"].get("resourceVersion")
         current = found and found["metadata"]["resourceVersion"]
         if version is not None and version != current:
-            return _status(409)
+            return _status(409 if found else 404)
         is_apply = "apply-patch" in request.headers["content-type"]
         if found is None and not is_apply:
             return _status(404)
-        self._version += 1
+        manager = request.url.params["fieldManager"]
+        if is_apply and found and request.url.params["force"] != "true":
+            is_other = self._managers[path] != manager
+            if is_other and _differs(found, change):
+                return _status(409)
         self.written.append(path.rpartition("/")[2])
-        made = _merged(found or {}, change)
-        made["metadata"]["resourceVersion"] = str(self._version)
-        self.objects[path] = made
-        return httpx2.Response(200, json=made)
+        self._managers[path] = manager
+        made = self._store(path, _merged(found or {}, change))
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise httpx2.ReadError("lost", request=request)
+        return _answer(request, made)
+
+    def _store(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        self._version += 1
+        document["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[path] = document
+        self._managers.setdefault(path, "")
+        return document
+
+
+def _answer(request: httpx2.Request, document: dict[str, Any]) -> httpx2.Response:
+    is_partial = "PartialObjectMetadata" in request.headers["accept"]
+    return httpx2.Response(200, json={"metadata": document["metadata"]} if is_partial else document)
 
 
 def _merged(old: Any, new: Any) -> Any:
@@ -65,6 +96,13 @@ def _merged(old: Any, new: Any) -> Any:
         return new
     whole = {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
     return {key: value for key, value in whole.items() if value is not None}
+
+
+def _differs(old: Any, new: Any) -> bool:
+    """Whether a field has two values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return any(_differs(old[key], new[key]) for key in old.keys() & new.keys())
+    return bool(old != new)
 
 
 def _status(code: int) -> httpx2.Response:

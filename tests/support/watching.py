@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.labels import POLICY, POLICY_ENFORCED, PUBLISHED
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import ENVOY_FILTERS
+from daypass.kube.resources import CONFIG_MAPS
+from daypass.published.config_maps import DENIALS, read_part
+from daypass.published.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.istio.filters import revoked_names
 from daypass.render.manifests import render_objects
 from daypass.render.objects import GATE_WATCH
 from daypass.render.rbac import namespace_rights
@@ -62,19 +62,27 @@ def prepare(plane: ControlPlane, config: Config) -> None:
     install(plane, config)
 
 
-def published(plane: ControlPlane) -> set[str]:
-    """All names in the parts of the list that is in force."""
+def published_parts(cluster: Cluster, home: str = HOME) -> dict[int, CredentialPart]:
+    """The parts of the set that are published, by number."""
+    found = cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true")
+    return dict(
+        read_part(each, CLUSTER_PARTS) for each in found if each["metadata"]["name"] != DENIALS
+    )
+
+
+def published(plane: ControlPlane, home: str = HOME) -> set[str]:
+    """The UIDs of the credentials in the published set."""
     with closing(admin_cluster(plane)) as cluster:
-        parts = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in revoked_names()]
-    return set(re.findall(r'"([^"\\]*)"', json.dumps(parts)))
+        parts = published_parts(cluster, home).values()
+    return {uid for part in parts for uid in part.uids}
 
 
-def becomes_published(plane: ControlPlane, *uids: str) -> None:
-    eventually("it is published", lambda: set(uids) <= published(plane))
+def becomes_published(plane: ControlPlane, *uids: str, home: str = HOME) -> None:
+    eventually("it is published", lambda: set(uids) <= published(plane, home))
 
 
-def is_followed(plane: ControlPlane, namespace: str) -> bool:
-    return namespace in published(plane)
+def becomes_removed(plane: ControlPlane, *uids: str, home: str = HOME) -> None:
+    eventually("it is not published", lambda: not set(uids) & published(plane, home))
 
 
 def as_watch(plane: ControlPlane) -> Cluster:
@@ -101,8 +109,8 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
 
 RESTORING_EVERY_SECOND = (
     "-c",
-    "from daypass.gate.revocation import publishers\n"
-    "publishers.RESTORE_EVERY_SECONDS = 1.0\n"
+    "from daypass.gate.watch import cluster_publisher\n"
+    "cluster_publisher.RESTORE_EVERY_SECONDS = 1.0\n"
     "from daypass.cli import main\n"
     "raise SystemExit(main())",
 )

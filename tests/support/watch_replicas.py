@@ -1,0 +1,264 @@
+"""Replicas of a gate's watch, step by step, with a clock of the test's: what each has listed, what
+they publish through an API server that can fail, and which tokens pass by that.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+from daypass._core.poller import Poller
+from daypass.gate.signing_keys import SigningKeys
+from daypass.gate.watch import cluster_publisher
+from daypass.gate.watch.cluster_publisher import ClusterPublisher
+from daypass.gate.watch.controller import Controller, WatchEvent
+from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.kube.lease import Lease, term_of
+from daypass.published.config_maps import DENIALS, part_name, read_part, read_published_denials
+from daypass.published.credentials import CredentialPart, CredentialSet
+from daypass.published.denials import Denial
+from support.objects_api import ObjectsApi
+from support.timing import FakeClock
+from support.tokens import Signer
+from support.watching import FRONT, HOME, watched_config
+
+CLOSE_AFTER = 600.0
+CONFIG = watched_config(closeAfter=f"{CLOSE_AFTER:.0f}s")
+CONFIG_MAPS = f"/api/v1/namespaces/{HOME}/configmaps/"
+FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{FRONT}/envoyfilters/"
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
+
+
+class FewParts(ClusterPublisher):
+    """A publisher of a set in few parts, so that a step takes little time."""
+
+    parts = 4
+
+
+class ReplicaClock:
+    """The cluster's time, with a wall clock that is `ahead` of it."""
+
+    def __init__(self, true: FakeClock) -> None:
+        self.ahead = 0.0
+        self._true = true
+
+    def unix(self) -> float:
+        return self._true.unix() + self.ahead
+
+    def monotonic(self) -> float:
+        return self._true.monotonic()
+
+
+class ObservedCluster:
+    """What exists, and since when the last listing or event that showed a credential."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.namespaces: dict[str, set[str]] = {"red": set(), "blue": set()}
+        self.labelled = set(self.namespaces)
+        self.forbidden: set[str] = set()
+        self.denials: tuple[Denial, ...] = ()
+        self.seen_at: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def admitted(self) -> set[str]:
+        """The credentials that a watch that works publishes."""
+        found = self.labelled - self.forbidden
+        return {uid for name in found for uid in self.namespaces[name]}
+
+    def see(self, namespace: str) -> ObservedNamespace:
+        now = self.clock.monotonic()
+        uids = frozenset(self.namespaces[namespace])
+        self.seen_at.update(dict.fromkeys(uids, now))
+        return ObservedNamespace(uids=uids, listed_at=now)
+
+
+class SteppedObserver:
+    """Lists and gets events when the test says so."""
+
+    last_error = ""
+
+    def __init__(self, cluster: ObservedCluster) -> None:
+        self.changed = threading.Event()
+        self.left_out: dict[str, int] = {}
+        self._cluster = cluster
+        self._found: dict[str, ObservedNamespace] = {}
+        self._denials: tuple[Denial, ...] = ()
+        self._labelled: set[str] = set()
+        self._listed_at: float | None = None
+        self._progress_at: float | None = None
+
+    def list_cluster(self) -> None:
+        """List what concerns all namespaces."""
+        self._progress_at = self._listed_at = self._cluster.clock.monotonic()
+        self._denials = self._cluster.denials
+        self._labelled = set(self._cluster.labelled)
+        self._found = {name: it for name, it in self._found.items() if name in self._labelled}
+
+    def list_namespace(self, name: str) -> None:
+        """List a namespace, if it is known and may be listed."""
+        if name in self._labelled - self._cluster.forbidden:
+            self._found[name] = self._cluster.see(name)
+            self._progress_at = self._cluster.clock.monotonic()
+
+    def list_all(self) -> None:
+        self.list_cluster()
+        for name in sorted(self._labelled):
+            self.list_namespace(name)
+
+    def get_events(self, name: str) -> None:
+        """Get what has changed in a namespace since it was listed."""
+        if name in self._found and name not in self._cluster.forbidden:
+            found = self._cluster.see(name)
+            listed_at = self._found[name].listed_at
+            self._found[name] = ObservedNamespace(uids=found.uids, listed_at=listed_at)
+
+    def observation(self) -> Observation:
+        refused = {name: "forbidden" for name in self._labelled & self._cluster.forbidden}
+        return Observation(
+            namespaces=dict(self._found), denials=self._denials, listed_at=self._listed_at,
+            progress_at=self._progress_at, unwatched=refused, left_out=self.left_out,
+            is_complete=self._labelled <= self._found.keys() | refused.keys(),
+        )  # fmt: skip
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def sync(self) -> None:
+        self.list_all()
+
+
+class Replica:
+    """A watch. `events`: what it has logged, with their fields."""
+
+    def __init__(self, world: WatchWorld, name: str) -> None:
+        gate = CONFIG.gate
+        assert gate is not None
+        self.clock = ReplicaClock(world.clock)
+        self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
+        self.warned: list[tuple[str, int]] = []
+        self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
+        self.observer = SteppedObserver(world.cluster)
+        self.ahead_of_server = 0.0
+        cluster = world.api.cluster(self.clock)
+        self.lease = Lease(cluster, self.clock, namespace=HOME, name="watch", me=name)
+        self.controller = Controller(
+            self.observer,  # type: ignore[arg-type]
+            FewParts(cluster, CONFIG, gate, self.lease),
+            self.lease,
+            Poller(lambda: self.keys, 3600),
+            self.clock,
+            lambda event, **fields: self.events.append((event, fields)),
+            CLOSE_AFTER,
+            clock_ahead=lambda: self.ahead_of_server,
+            warn=lambda namespace, count: self.warned.append((namespace, count)),
+        )
+
+    def turn(self) -> None:
+        """Renew or try to get the lease, and do what is to be done."""
+        assert self.controller.keys is not None
+        self.controller.keys.fetch()
+        self.lease.attempt()
+        self.controller.step()
+
+    def work(self) -> None:
+        """See everything, and do so."""
+        self.observer.list_all()
+        self.turn()
+
+    def logged(self, event: WatchEvent) -> list[dict[str, Any]]:
+        return [fields for each, fields in self.events if each is event]
+
+
+class WatchWorld:
+    """A cluster, its API server with what is published, and replicas."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.api = ObjectsApi()
+        self.cluster = ObservedCluster(self.clock)
+        self._count = 0
+
+    def replica(self, name: str) -> Replica:
+        return Replica(self, name)
+
+    def leader(self, name: str = "one") -> Replica:
+        """A replica that has published everything."""
+        replica = self.replica(name)
+        replica.work()
+        self.clock.advance(1)
+        replica.work()
+        return replica
+
+    def create(self, namespace: str = "red") -> str:
+        """Create a credential and return its UID; its part differs from those before and after."""
+        self._count += 1
+        uid = f"{self._count * 0x40 % 0x100:02x}{self._count:06x}-0000-4000-8000-000000000000"
+        self.cluster.namespaces[namespace].add(uid)
+        return uid
+
+    def delete(self, uid: str) -> None:
+        for uids in self.cluster.namespaces.values():
+            uids.discard(uid)
+
+    def parts(self) -> dict[int, CredentialPart]:
+        """What is in the ConfigMaps."""
+        found = {
+            number: self.api.objects.get(f"{CONFIG_MAPS}{part_name(number)}") for number in range(4)
+        }
+        return {
+            number: read_part(each, FewParts.parts)[1]
+            for number, each in found.items() if each is not None
+        }  # fmt: skip
+
+    def published(self) -> CredentialSet:
+        parts = self.parts()
+        return CredentialSet(parts=tuple(parts.get(n, CredentialPart()) for n in range(4)))
+
+    def filtered(self) -> Iterator[CredentialPart]:
+        """What is in the EnvoyFilters; see `plain_filters`."""
+        for number in range(FewParts.parts):
+            found = self.api.objects.get(f"{FILTERS}{part_name(number)}")
+            if found is not None:
+                spec = found["spec"]
+                yield CredentialPart(uids=frozenset(spec["uids"]), closes_unix=spec["closes"])
+
+    def passing(self, now_unix: float) -> set[str]:
+        """The credentials that Envoy or an authorizer accept at a time."""
+        parts = [*self.parts().values(), *self.filtered()]
+        return {uid for part in parts if now_unix < part.closes_unix for uid in part.uids}
+
+    def denied(self) -> set[str]:
+        return set(read_published_denials(self.api.objects[f"{CONFIG_MAPS}{DENIALS}"]).tokens)
+
+    def terms(self) -> set[int]:
+        paths = (CONFIG_MAPS, FILTERS)
+        return {term_of(it) for path, it in self.api.objects.items() if path.startswith(paths)}
+
+    def written(self) -> list[str]:
+        """The names of the objects written since the last call."""
+        names = [name for name in self.api.written if name != "watch"]
+        self.api.written.clear()
+        return names
+
+
+def plain_filters() -> Any:
+    """EnvoyFilters that a test can read, in place of Envoy's own config."""
+
+    def part_object(config: object, number: int, part: CredentialPart) -> dict[str, Any]:
+        return _filter(part_name(number), uids=sorted(part.uids), closes=part.closes_unix)
+
+    def denials_object(config: object, denials: Any) -> dict[str, Any]:
+        return _filter(DENIALS, tokens=sorted(denials.tokens), closes=denials.closes_unix)
+
+    return patch.multiple(cluster_publisher, part_object=part_object, denials_object=denials_object)
+
+
+def _filter(name: str, **spec: object) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": FRONT, "labels": {}}
+    head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
+    return {**head, "metadata": metadata, "spec": spec}

@@ -1,0 +1,191 @@
+"""What is published, and in which order, from what a watch has listed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import pytest
+
+from daypass.gate.watch import plan
+from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.gate.watch.plan import PartsPlanner, Urgency, denials_of, steps_between
+from daypass.published.credentials import CredentialPart, CredentialSet, Presence
+from daypass.published.denials import LIMIT, Denial, DeniedKind, Denials
+from daypass.published.snapshot import Published
+
+NOW, UNIX, CLOSE_AFTER = 5000.0, 1_800_000_000.0, 600.0
+FIRST, SECOND, LAST = (
+    f"{prefix}000000-0000-4000-8000-000000000000" for prefix in ("00", "40", "ff")
+)
+
+
+def seen(listed_at: float | None = NOW, **namespaces: ObservedNamespace) -> Observation:
+    return Observation(namespaces=namespaces, listed_at=listed_at)
+
+
+def listed(*uids: str, at: float = NOW) -> ObservedNamespace:
+    return ObservedNamespace(uids=frozenset(uids), listed_at=at)
+
+
+def parts_of(observation: Observation, parts: int = 4) -> tuple[CredentialPart, ...]:
+    planner = PartsPlanner(parts, CLOSE_AFTER)
+    return planner.parts_of(observation, now=NOW, now_unix=UNIX).parts
+
+
+def closing(observation: Observation) -> list[float]:
+    """Seconds until each part closes."""
+    return [part.closes_unix - UNIX for part in parts_of(observation)]
+
+
+def test_before_everything_was_listed_the_set_is_closed() -> None:
+    found = CredentialSet(parts=parts_of(seen(None, team=listed(FIRST))))
+    assert found.find(FIRST, UNIX) is Presence.CLOSED
+
+
+def test_a_part_closes_after_the_oldest_listing_that_it_relies_on() -> None:
+    observation = seen(
+        NOW - 10, a=listed(FIRST, SECOND, at=NOW - 100), b=listed(SECOND, LAST, at=NOW - 200),
+        c=listed(LAST, at=NOW - 5),
+    )  # fmt: skip
+    assert closing(observation) == [500, 400, 590, 400]
+
+
+def test_a_namespace_that_cannot_be_listed_leaves_before_it_closes_others() -> None:
+    observation = seen(NOW, old=listed(FIRST, at=NOW - 541), new=listed(LAST, at=NOW - 200))
+    parts = parts_of(observation)
+    assert [part.uids for part in parts] == [set(), set(), set(), {LAST}]
+    assert parts[0].closes_unix == UNIX + 600
+    observation = seen(NOW, old=listed(FIRST, at=NOW - 539))
+    assert parts_of(observation)[0] == CredentialPart(uids={FIRST}, closes_unix=int(UNIX + 61))
+
+
+def test_if_nothing_can_be_listed_no_namespace_leaves_and_all_close() -> None:
+    observation = seen(NOW - 650, team=listed(FIRST, at=NOW - 700))
+    assert parts_of(observation)[0] == CredentialPart(uids={FIRST}, closes_unix=int(UNIX - 100))
+
+
+def test_accounts_are_in_the_set_and_close_with_the_listings_of_the_cluster() -> None:
+    observation = replace(seen(NOW - 50), accounts=frozenset({LAST}))
+    assert parts_of(observation)[3] == CredentialPart(uids={LAST}, closes_unix=int(UNIX + 550))
+
+
+def test_a_planner_follows_what_comes_and_goes() -> None:
+    planner = PartsPlanner(4, CLOSE_AFTER)
+
+    def uids(**namespaces: ObservedNamespace) -> set[str]:
+        found = planner.parts_of(seen(**namespaces), now=NOW, now_unix=UNIX)
+        assert found.uids == {uid for each in namespaces.values() for uid in each.uids}
+        return set(found.uids)
+
+    a, b = listed(FIRST, LAST), listed(SECOND)
+    uids(a=a)
+    uids(a=a, b=b)
+    uids(a=listed(LAST), b=b)
+    uids(b=b)
+    uids()
+    uids(a=a, b=listed())
+
+
+def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
+    per_namespace = [
+        frozenset(f"{number * 37 % 256:02x}{number:06x}-0000-4000-8000-{n:012x}" for n in range(40))
+        for number in range(500)
+    ]
+    namespaces = {
+        str(number): ObservedNamespace(uids=uids, listed_at=NOW)
+        for number, uids in enumerate(per_namespace)
+    }
+    planner = PartsPlanner(64, CLOSE_AFTER)
+    before = planner.parts_of(seen(**namespaces), now=NOW, now_unix=UNIX).parts
+    gone = next(iter(per_namespace[0]))
+    namespaces["0"] = ObservedNamespace(uids=per_namespace[0] - {gone}, listed_at=NOW)
+    with patch.object(plan, "split_uids", side_effect=plan.split_uids) as split:
+        after = planner.parts_of(seen(**namespaces), now=NOW, now_unix=UNIX).parts
+    assert split.call_count == 1
+    (changed,) = [n for n in range(64) if before[n].uids is not after[n].uids]
+    assert before[changed].uids - after[changed].uids == {gone}
+
+
+def published(*parts: CredentialPart, denials: Denials | None = None) -> Published:
+    valid = denied() if denials is None else denials
+    return Published(credentials=CredentialSet(parts=parts), denials=valid)
+
+
+def part(left_seconds: float, *uids: str) -> CredentialPart:
+    return CredentialPart(uids=frozenset(uids), closes_unix=int(UNIX + left_seconds))
+
+
+def steps(before: Published, after: Published) -> list[tuple[Urgency, int | None]]:
+    found = steps_between(before, after, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
+    return [(step.urgency, step.number) for step in found]
+
+
+def test_removals_come_before_additions_and_those_before_renewals() -> None:
+    before = published(part(100), part(500), part(500, SECOND), part(500))
+    after = published(part(600), part(600, FIRST), part(600), part(600))
+    assert steps(before, after) == [
+        (Urgency.REMOVAL, 2), (Urgency.ADDITION, 1), (Urgency.RENEWAL, 0),
+    ]  # fmt: skip
+
+
+def test_a_part_is_renewed_in_its_last_third_and_the_one_that_closes_first_is_first() -> None:
+    before = published(part(201), part(199), part(50, FIRST), part(10))
+    after = published(part(600), part(600), part(600, FIRST), part(600))
+    assert steps(before, after) == [(Urgency.RENEWAL, number) for number in (3, 2, 1)]
+
+
+def test_without_a_newer_listing_nothing_is_renewed() -> None:
+    before = published(part(100, FIRST))
+    assert steps(before, published(part(100, FIRST))) == []
+
+
+def test_what_is_closed_opens_before_others_are_renewed() -> None:
+    before = published(part(100), part(-5, FIRST))
+    after = published(part(600), part(600, FIRST))
+    assert steps(before, after) == [(Urgency.ADDITION, 1), (Urgency.RENEWAL, 0)]
+
+
+def test_what_would_be_closed_is_not_published_unless_it_removes() -> None:
+    before = published(part(-5), part(-5, SECOND))
+    after = published(part(-5, FIRST), part(-5))
+    assert steps(before, after) == [(Urgency.REMOVAL, 1)]
+
+
+@pytest.mark.parametrize("back_seconds", [5, 300, 10_800])
+def test_after_a_clock_went_back_closing_times_are_shortened_at_once(back_seconds: int) -> None:
+    before = published(part(600 + back_seconds, FIRST), part(600))
+    after = published(part(600, FIRST), part(600))
+    assert steps(before, after) == [(Urgency.REMOVAL, 0)]
+
+
+def test_a_rounded_second_is_no_clock_that_went_back() -> None:
+    assert steps(published(part(600)), published(part(599))) == []
+
+
+def denied(*tokens: str, left_seconds: float = 600) -> Denials:
+    return Denials(tokens=frozenset(tokens), closes_unix=int(UNIX + left_seconds))
+
+
+def test_a_new_denial_is_as_urgent_as_a_removal_and_one_that_is_over_an_addition() -> None:
+    here = part(600)
+    new = steps(published(here, denials=denied("a")), published(here, denials=denied("a", "b")))
+    over = steps(published(here, denials=denied("a", "b")), published(here, denials=denied("a")))
+    assert (new, over) == ([(Urgency.REMOVAL, None)], [(Urgency.ADDITION, None)])
+
+
+def test_too_many_denials_close_the_gate_at_once() -> None:
+    many = tuple(
+        Denial(kind=DeniedKind.TOKEN, name=f"t{number}", until_unix=UNIX + 60)
+        for number in range(LIMIT + 1)
+    )
+    observation = replace(seen(), denials=many)
+    found = denials_of(observation, now=NOW, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
+    assert found.is_closed(UNIX)
+    after = published(part(600), denials=found)
+    assert steps(published(part(600), denials=denied("t1")), after) == [(Urgency.REMOVAL, None)]
+
+
+def test_denials_close_after_the_listing_that_had_them() -> None:
+    found = denials_of(seen(NOW - 100), now=NOW, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
+    assert found.closes_unix == UNIX + 500
