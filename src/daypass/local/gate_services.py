@@ -110,21 +110,28 @@ class CredentialWatch:
         self._reported_closed = ""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._observer = CredentialObserver(
-            connection, clock, home=config.door.namespace,
-            per_namespace=gate.credentials_per_namespace, accounts_too=not gate.require_bound,
-            close_after_seconds=close_after_seconds,
-        )  # fmt: skip
-        self._controller = Controller(
-            self._observer, publisher, None, None, clock, lambda event, **fields: None,
-            close_after_seconds,
-        )  # fmt: skip
+
+        def new_controller() -> Controller:
+            observer = CredentialObserver(
+                connection, clock, home=config.door.namespace,
+                per_namespace=gate.credentials_per_namespace, accounts_too=not gate.require_bound,
+                close_after_seconds=close_after_seconds,
+            )  # fmt: skip
+            return Controller(
+                observer, publisher, None, None, clock, lambda event, **fields: None,
+                close_after_seconds,
+            )  # fmt: skip
+
+        self._new_controller = new_controller
+        self._controller = new_controller()
 
     def publish_once(self) -> None:
         """Publish the first set. If it cannot be complete, every token stays refused."""
+        # An observer has one event loop: that of `start` has another one.
+        controller = self._new_controller()
         with suppress(DaypassError):  # it is reported
-            self._observer.sync()
-        self._controller.publish_once()
+            controller.observer.sync()
+        controller.publish_once()
 
     def start(self) -> None:
         """Watch in the background."""
@@ -169,7 +176,7 @@ class CredentialWatch:
     def stop(self) -> None:
         """Stop without waiting for the API server; nothing is published any more."""
         self._stopped.set()
-        self._observer.changed.set()
+        self._controller.observer.changed.set()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 

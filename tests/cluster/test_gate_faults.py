@@ -1,0 +1,241 @@
+"""The gate of one machine while the cluster, its clock or its state folder fail. A token of a
+credential that does not exist is refused, and nothing else is for longer than the failure.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.labels import OWNED, POLICY, POLICY_ENFORCED
+from daypass._core.reasons import Reason
+from daypass._core.secret import Secret
+from support.clocks import WrongClock
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.gate_differences import told
+from support.identities import Identity, unique
+from support.raw import Caller
+from support.up import Up
+from support.up_gate import calling, gate_up
+
+CLOSE_AFTER_SECONDS = 20
+SLACK_SECONDS = 3.0
+"""For a process that is waited for, on a machine that is busy."""
+HOURS = 3600
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane.start(tmp_path_factory.mktemp("faults-plane")) as running:
+        yield running
+
+
+@contextmanager
+def running(folder: Path, plane: ControlPlane, kubeconfig: Path, **more: Any) -> Iterator[Up]:
+    more = {"close_after": f"{CLOSE_AFTER_SECONDS}s", **more}
+    with gate_up(folder, plane, "--kubeconfig", str(kubeconfig), **more) as up:
+        yield up
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> str:
+    return plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
+
+
+class Callers:
+    """Callers on open connections, each with an identity of its own."""
+
+    def __init__(self, up: Up, plane: ControlPlane, namespace: str, open_until: ExitStack) -> None:
+        self._up = up
+        self._plane = plane
+        self._namespace = namespace
+        self._open_until = open_until
+
+    def add(self) -> tuple[Identity, Caller]:
+        """An identity and its caller, who passes."""
+        identity = self._plane.make_identity(self._namespace, unique("bot"))
+        caller = self._open_until.enter_context(calling(self._up, self._plane, identity))
+        caller.becomes(200)
+        return identity, caller
+
+
+@contextmanager
+def callers(up: Up, plane: ControlPlane, namespace: str) -> Iterator[Callers]:
+    with ExitStack() as open_until:
+        yield Callers(up, plane, namespace, open_until)
+
+
+def becomes_refused(caller: Caller, *, since: float, seconds: float) -> None:
+    """It is refused so many seconds after `since` (monotonic) at the latest, for good reason."""
+    answer = caller.becomes(401)
+    took = SYSTEM_CLOCK.monotonic() - since
+    assert told(answer) is Reason.UNKNOWN_CREDENTIAL
+    assert took <= seconds + SLACK_SECONDS, took
+
+
+def passes_for(caller: Caller, seconds: float) -> None:
+    until = SYSTEM_CLOCK.monotonic() + seconds
+    eventually("it passes all the time", lambda: stays(caller, 200, until))
+
+
+def stays(caller: Caller, code: int, until: float) -> bool:
+    answer = caller.ask()
+    if answer.code != code:
+        pytest.fail(f"{answer}")
+    return SYSTEM_CLOCK.monotonic() > until
+
+
+def test_after_a_restore_of_etcd_only_what_exists_then_passes(
+    plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    with (
+        running(tmp_path, plane, plane.kubeconfig) as up,
+        callers(up, plane, namespace) as made,
+    ):
+        early, early_caller = made.add()
+        revived, revived_caller = made.add()
+        _, bystander = made.add()
+        saved = plane.save()
+        _, late_caller = made.add()
+        plane.admin.delete(revived.secret_path)
+        revived_caller.becomes(401)
+        for _ in range(100):  # the revision of the watch is far ahead of that of the snapshot
+            plane.make_namespace()
+        began = SYSTEM_CLOCK.monotonic()
+        plane.restore(saved)
+        becomes_refused(late_caller, since=began, seconds=CLOSE_AFTER_SECONDS)
+        assert bystander.becomes(200)
+        assert revived_caller.becomes(200)  # at the API server, too
+        began = SYSTEM_CLOCK.monotonic()
+        plane.admin.delete(early.secret_path)
+        becomes_refused(early_caller, since=began, seconds=1)
+        assert bystander.ask().code == 200
+
+
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
+    plane: ControlPlane, namespace: str, tmp_path: Path, check: str
+) -> None:
+    with plane.another_api_server() as other, ExitStack() as stack:
+        kubeconfig = other.kubeconfig(plane, tmp_path / "other.kubeconfig")
+        up = stack.enter_context(running(tmp_path, plane, kubeconfig, check=check))
+        made = stack.enter_context(callers(up, plane, namespace))
+        one, caller = made.add()
+        _, bystander = made.add()
+        with other.path.cut():
+            began = SYSTEM_CLOCK.monotonic()
+            plane.admin.delete(one.secret_path)
+            assert caller.becomes(503)
+            assert SYSTEM_CLOCK.monotonic() - began <= CLOSE_AFTER_SECONDS + SLACK_SECONDS
+            assert bystander.becomes(503)
+        bystander.becomes(200)
+        assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
+
+
+@pytest.mark.parametrize("wrong_seconds", [3 * HOURS, -3 * HOURS], ids=["ahead", "behind"])
+def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
+    plane: ControlPlane, namespace: str, tmp_path: Path, wrong_seconds: float
+) -> None:
+    clock = WrongClock(tmp_path)
+    with (
+        running(tmp_path, plane, plane.kubeconfig, program=clock.program) as up,
+        callers(up, plane, namespace) as made,
+    ):
+        before, before_caller = made.add()
+        during, during_caller = made.add()
+        _, bystander = made.add()
+        plane.admin.delete(before.secret_path)
+        before_caller.becomes(401)
+        clock.set(wrong_seconds)
+        # Whatever is published now has the wrong time.
+        plane.admin.delete(during.secret_path)
+        during_caller.becomes(401 if wrong_seconds > 0 else 503)
+        clock.set(0)
+        bystander.becomes(200)
+        _, newcomer = made.add()
+        for caller in (before_caller, during_caller):
+            assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+        began = SYSTEM_CLOCK.monotonic()
+        up.process.kill()
+        for caller in (bystander, newcomer):
+            caller.becomes(503)
+        assert SYSTEM_CLOCK.monotonic() - began <= CLOSE_AFTER_SECONDS + SLACK_SECONDS
+
+
+@pytest.mark.parametrize("marked", [False, True], ids=["without our label", "with our label"])
+def test_a_token_bound_to_an_opaque_secret_is_refused(
+    plane: ControlPlane, namespace: str, tmp_path: Path, marked: bool
+) -> None:
+    with (
+        running(tmp_path, plane, plane.kubeconfig) as up,
+        callers(up, plane, namespace) as made,
+    ):
+        identity, bystander = made.add()
+        bound, path = opaque_secret(plane, identity, marked=marked)
+        for _ in range(2):
+            with calling(up, plane, bound) as caller:
+                assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
+                # What the watch publishes later has it neither.
+                _, newcomer = made.add()
+                assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
+                token = caller.token
+        plane.admin.delete(path)
+        assert told(newcomer.ask(token)) is Reason.UNKNOWN_CREDENTIAL
+        assert bystander.ask().code == 200
+
+
+def opaque_secret(plane: ControlPlane, identity: Identity, *, marked: bool) -> tuple[Identity, str]:
+    """An Opaque Secret with a name that the policy admits, and the identity as its holder."""
+    name = unique(f"{identity.service_account}-daypass", 20)
+    collection = f"/api/v1/namespaces/{identity.namespace}/secrets"
+    metadata: dict[str, Any] = {"name": name}
+    if marked:
+        annotations = {
+            "kubernetes.io/service-account.name": identity.service_account,
+            "kubernetes.io/service-account.uid": identity.service_account_uid,
+        }
+        metadata |= {"labels": dict(OWNED), "annotations": annotations}
+    made = plane.admin.create(collection, {"metadata": metadata, "type": "Opaque"})
+    bound = Identity(
+        namespace=identity.namespace,
+        service_account=identity.service_account,
+        service_account_uid=identity.service_account_uid,
+        secret_name=name,
+        secret_uid=made["metadata"]["uid"],
+        token=identity.token,
+    )
+    return bound, f"{collection}/{name}"
+
+
+def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(
+    plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
+    tokens: list[Secret] = []
+    with running(tmp_path, plane, plane.kubeconfig) as up:
+        for identity in (one, other):
+            with calling(up, plane, identity) as caller:
+                caller.becomes(200)
+                tokens.append(caller.token)
+    shutil.copytree(tmp_path / "state", tmp_path / "backup")
+    late = plane.make_identity(namespace, "late")
+    with running(tmp_path, plane, plane.kubeconfig) as up, calling(up, plane, late) as caller:
+        caller.becomes(200)
+        tokens.append(caller.token)
+        for revoked in (one, late):
+            plane.admin.delete(revoked.secret_path)
+        caller.becomes(401)
+    for state in ("backup", "nothing"):
+        shutil.rmtree(tmp_path / "state")
+        if state == "backup":
+            shutil.copytree(tmp_path / "backup", tmp_path / "state")
+        with running(tmp_path, plane, plane.kubeconfig) as up, calling(up, plane, other) as caller:
+            caller.becomes(200)
+            assert [caller.ask(token).code for token in tokens] == [401, 200, 401]
