@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,15 +17,18 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import Reason
+from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config.gate import Check
-from daypass.gate.revocation.published_list import (
-    PublishedRevocations,
-    heartbeat,
-    revocation_config_map,
+from daypass.published.config_maps import (
+    DENIALS,
+    NAMES,
+    denials_config_map,
+    part_config_map,
+    part_name,
 )
-from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.objects import GATE, GATE_REVOKED, new_object
+from daypass.published.credentials import CLUSTER_PARTS, part_of
+from daypass.published.snapshot import Published
+from daypass.render.objects import GATE, new_object
 from daypass.render.rbac import authorizer_rbac
 from support.admin import Document
 from support.authority import Authority
@@ -38,6 +40,7 @@ from support.gate_differences import told
 from support.gates import RunningGate, running_gate
 from support.identities import RBAC, Identity, unique
 from support.messages import check, message_with
+from support.publishing import closing_in, published
 from support.raw import Answer, connect, exchange
 from support.serving import Served, gate_serve_over_tls
 from support.tokens import ISSUER
@@ -56,6 +59,10 @@ class Serving:
         lines = ["GET /pipeline HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
         with connect(self.served.port, authority_pem=self.authority.pem, name=NAME) as connection:
             return exchange(connection, "\r\n".join(lines).encode())
+
+    def reason(self, *headers: str) -> Reason:
+        """The reason of its answer."""
+        return Reason(self.ask(*headers).headers.get(REASON_HEADER, Reason.ALLOWED))
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -82,7 +89,7 @@ def serving(folder: Path, kubeconfig: Path, home: str) -> Iterator[Serving]:
     config = (
         f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
         f"door: {{namespace: {home}}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review, closeAfter: 30s}}\n"
+        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review, closeAfter: 10m}}\n"
     )
     arguments = ("--kubeconfig", str(kubeconfig), "--drain", "1s")
     with gate_serve_over_tls(folder, config, authority.server(NAME), *arguments) as served:
@@ -118,29 +125,75 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
     return file
 
 
-def listed(home: str, *secrets: str) -> Document:
-    """The published list that follows now and refuses the tokens bound to these Secrets."""
-    revoked = RevocationSnapshot(secrets=set(secrets))
-    now = time.time()  # noqa: TID251 - the authorizer reads the machine's clock
-    return revocation_config_map(PublishedRevocations(revoked=revoked, heard_unix=now), home)
+CLOSE_AFTER_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """The ConfigMaps of a gate's watch, written by an administrator."""
+
+    plane: ControlPlane
+    home: str
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v1/namespaces/{self.home}/configmaps"
+
+    def documents(self, published: Published) -> dict[str, Document]:
+        parts = enumerate(published.credentials.parts)
+        made = [part_config_map(number, part, self.home, room=2000) for number, part in parts]
+        made.append(denials_config_map(published.denials, self.home))
+        return {each["metadata"]["name"]: each for each in made}
+
+    def create(self, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS) -> None:
+        """All of them, with these credentials, valid for so long from now."""
+        for document in self.documents(self._of(*identities, seconds=seconds)).values():
+            self.plane.admin.create(self._path, document)
+
+    def change(
+        self, name: str, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS
+    ) -> None:
+        """One of them."""
+        document = self.documents(self._of(*identities, seconds=seconds))[name]
+        self.plane.admin.patch(f"{self._path}/{name}", document)
+
+    def deny(self, **denied: Any) -> None:
+        """Other denials."""
+        denials = published((), closes_unix=closing_in(CLOSE_AFTER_SECONDS), **denied).denials
+        document = denials_config_map(denials, self.home)
+        self.plane.admin.patch(f"{self._path}/{DENIALS}", document)
+
+    def delete(self, *names: str) -> None:
+        for name in names or NAMES:
+            self.plane.admin.delete(f"{self._path}/{name}")
+
+    def _of(self, *identities: Identity, seconds: float) -> Published:
+        uids = [each.secret_uid for each in identities]
+        return published(uids, closes_unix=closing_in(seconds), parts=CLUSTER_PARTS)
+
+
+def part_with(identity: Identity) -> str:
+    """The name of the part with its credential."""
+    return part_name(part_of(identity.secret_uid, CLUSTER_PARTS))
+
+
+@pytest.fixture
+def publishing(control_plane: ControlPlane, home: str) -> Iterator[Publishing]:
+    """Nothing is published, before and after."""
+    made = Publishing(plane=control_plane, home=home)
+    yield made
+    made.delete()
 
 
 @pytest.fixture
 def serve(
-    control_plane: ControlPlane, home: str, kubeconfig: Path, tmp_path: Path
+    publishing: Publishing, identity: Identity, home: str, kubeconfig: Path, tmp_path: Path
 ) -> Iterator[Serving]:
-    """One that follows a list on which nobody is."""
-    control_plane.admin.create(f"/api/v1/namespaces/{home}/configmaps", listed(home))
-    try:
-        with serving(tmp_path, kubeconfig, home) as running:
-            eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
-            yield running
-    finally:
-        control_plane.admin.delete(list_path(home))
-
-
-def list_path(home: str) -> str:
-    return f"/api/v1/namespaces/{home}/configmaps/{GATE_REVOKED}"
+    """One that knows the credential of `identity`."""
+    publishing.create(identity)
+    with serving(tmp_path, kubeconfig, home) as running:
+        eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -173,25 +226,27 @@ def test_the_authorizer_answers_over_tls_as_the_token_review_decides(
 
 @contextmanager
 def gate_asking(
-    serve: Serving, plane: ControlPlane, folders: pytest.TempPathFactory, check: Check
-) -> Iterator[RunningGate]:
-    """An Envoy that asks this authorizer over TLS."""
+    serve: Serving, identity: Identity, plane: ControlPlane, folders: pytest.TempPathFactory,
+    check: Check,
+) -> Iterator[RunningGate]:  # fmt: skip
+    """An Envoy that knows the credential of `identity`, and asks this authorizer over TLS."""
 
     def ask_from(files: dict[str, Any]) -> None:
         ask_over_tls(files, port=serve.served.port, authority_pem=serve.authority.pem, name=NAME)
 
     jwks = json.dumps(plane.admin.get("/openid/v1/jwks"))
     with running_gate(
-        folders.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check, change=ask_from
-    ) as gate:
+        folders.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check, change=ask_from,
+        published=published([identity.secret_uid]),
+    ) as gate:  # fmt: skip
         yield gate
 
 
 def test_it_answers_envoy_over_tls(
-    serve: Serving, control_plane: ControlPlane, identity: Identity,
+    serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:  # fmt: skip
-    with gate_asking(serve, control_plane, tmp_path_factory, "review") as gate:
+    with gate_asking(serve, identity, control_plane, tmp_path_factory, "review") as gate:
         line = bearer(control_plane, identity)
         for _ in range(2):
             seen = gate.passed(gate.send([line, "kubeflow-userid: admin"]))
@@ -203,7 +258,7 @@ def test_it_answers_envoy_over_tls(
         assert told(refused) is Reason.NO_TOKEN
         assert gate.send([line, line]).code == 401
         assert gate.send([f"{line} x"]).code == 401
-        control_plane.admin.patch(list_path(serve.home), heartbeat(0))
+        publishing.change(part_with(identity), identity, seconds=-1)
         closed = eventually(
             "it is closed", lambda: answer if (answer := gate.send([line])).code != 200 else None
         )
@@ -216,7 +271,7 @@ def test_a_stopped_or_killed_authorizer_closes_the_gate(
     serve: Serving, control_plane: ControlPlane, identity: Identity,
     tmp_path_factory: pytest.TempPathFactory, check: Check,
 ) -> None:  # fmt: skip
-    with gate_asking(serve, control_plane, tmp_path_factory, check) as gate:
+    with gate_asking(serve, identity, control_plane, tmp_path_factory, check) as gate:
         line = bearer(control_plane, identity)
         eventually("it passes", lambda: gate.send([line]).code == 200)
         with serve.served.child.suspended():
@@ -226,32 +281,68 @@ def test_a_stopped_or_killed_authorizer_closes_the_gate(
         assert gate.send([line]).code == 503
 
 
-def test_a_published_revocation_is_in_force_at_once(
-    serve: Serving, control_plane: ControlPlane, identity: Identity
+def test_a_change_of_what_is_published_is_in_force_at_once(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
 ) -> None:
     line = bearer(control_plane, identity)
-    assert serve.ask(line).code == 200
-    revoked = listed(serve.home, identity.secret_uid)
-    control_plane.admin.patch(list_path(serve.home), revoked)
-    eventually("it is refused", lambda: serve.ask(line).code == 401)
-    assert told(serve.ask(line)) is Reason.DENIED
+
+    def becomes(reason: Reason) -> None:
+        eventually(f"it is {reason}", lambda: serve.reason(line) is reason)
+
+    becomes(Reason.ALLOWED)
+    publishing.change(part_with(identity))
+    becomes(Reason.UNKNOWN_CREDENTIAL)
+    publishing.change(part_with(identity), identity)
+    becomes(Reason.ALLOWED)
+    publishing.deny(objects=[identity.service_account_uid])
+    becomes(Reason.DENIED)
+    publishing.deny()
+    becomes(Reason.ALLOWED)
+    code, text = serve.get("/metrics")
+    assert code == 200
+    assert "daypass_gate_credentials 1" in text
+    assert "daypass_gate_closed_parts 0" in text
 
 
-def test_a_stale_revocation_list_closes_the_gate_and_a_heartbeat_opens_it(
-    serve: Serving, control_plane: ControlPlane, identity: Identity
+def test_a_part_that_is_out_of_date_or_deleted_refuses_its_tokens_and_no_others(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
 ) -> None:
-    line = bearer(control_plane, identity)
-    assert serve.ask(line).code == 200
-    now = time.time()  # noqa: TID251
-    control_plane.admin.patch(list_path(serve.home), heartbeat(now - 31))
-    eventually("it is closed", lambda: serve.ask(line).json["code"] == 503)
-    control_plane.admin.patch(list_path(serve.home), heartbeat(now + 5))
-    eventually("it is open", lambda: serve.ask(line).code == 200)
+    line, name = bearer(control_plane, identity), part_with(identity)
+    other = control_plane.make_identity()
+    while part_with(other) == name:
+        other = control_plane.make_identity()
+    publishing.change(part_with(other), other)
+    bystander = bearer(control_plane, other)
+
+    def become(reason: Reason, bystanders: Reason) -> None:
+        expected = (reason, bystanders)
+        eventually(
+            f"they are {expected}",
+            lambda: (serve.reason(line), serve.reason(bystander)) == expected,
+        )
+
+    become(Reason.ALLOWED, Reason.ALLOWED)
+    publishing.change(name, identity, seconds=2)
+    become(Reason.UNKNOWN, Reason.ALLOWED)
+    publishing.change(name, identity)
+    become(Reason.ALLOWED, Reason.ALLOWED)
+    publishing.delete(name)
+    become(Reason.UNKNOWN, Reason.ALLOWED)
+    message = eventually("it says why", lambda: serve.message(name))
+    check(message, reason="missing", hide=f"{serve.home}|{name}")
+    assert serve.get("/readyz")[0] == 200
+    publishing.delete(DENIALS)
+    become(Reason.UNKNOWN, Reason.UNKNOWN)
 
 
-def test_without_a_revocation_list_the_authorizer_is_not_ready_and_refuses_all(
-    control_plane: ControlPlane, kubeconfig: Path, home: str, identity: Identity, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("missing", [None, DENIALS, part_name(63)])
+def test_before_everything_is_published_the_authorizer_is_not_ready_and_refuses_all(
+    control_plane: ControlPlane, kubeconfig: Path, home: str, identity: Identity, tmp_path: Path,
+    publishing: Publishing, missing: str | None,
+) -> None:  # fmt: skip
+    if missing is not None:
+        publishing.create(identity)
+        publishing.delete(missing)
     with serving(tmp_path, kubeconfig, home) as running:
         assert running.ask(bearer(control_plane, identity)).json["code"] == 503
         code, why = running.get("/readyz")
@@ -259,7 +350,7 @@ def test_without_a_revocation_list_the_authorizer_is_not_ready_and_refuses_all(
         check(why, reason="not-ready")
         assert running.get("/healthz")[0] == 200
         message = eventually("it says why", lambda: running.message("`daypass gate watch`"))
-        check(message, reason="no-list", hide=home)
+        check(message, missing or "", reason="missing", hide=home)
 
 
 def test_the_authorizer_drains_before_it_exits(
@@ -280,7 +371,7 @@ def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("closed")
     with ControlPlane.start(folder / "plane", anonymous=False) as plane:
         home, identity = plane.make_namespace("gate"), plane.make_identity()
-        plane.admin.create(f"/api/v1/namespaces/{home}/configmaps", listed(home))
+        Publishing(plane=plane, home=home).create(identity)
         kubeconfig = made_kubeconfig(plane, home, folder / "kubeconfig")
         with serving(folder, kubeconfig, home) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)

@@ -73,6 +73,7 @@ def run(args: Namespace) -> int:
 
     from daypass.gate.authorizer.service import ReviewSettings, Service
     from daypass.gate.signing_keys import issuer_of
+    from daypass.gate.watch.follower import PublishedFollower
 
     allow_many_files()
     config, gate = load_gate(args.config)
