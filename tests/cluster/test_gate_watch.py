@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,25 +13,23 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.labels import MANAGED_BY
+from daypass._core.labels import MANAGED_BY, TERM
 from daypass.cli import main
-from daypass.gate.revocation.revocation_list import ObjectKind
-from daypass.gate.revocation.state_store import StateStore
-from daypass.gate.revocation.watcher import RevocationWatcher, Scope
-from daypass.identity.model import IdentityName, get_identity
-from daypass.identity.tokens import token_secrets
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ConflictError, ForbiddenError
+from daypass.kube.errors import ForbiddenError
+from daypass.kube.lease import term_of
 from daypass.kube.resources import (
     CONFIG_MAPS,
     ENVOY_FILTERS,
+    LEASES,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
     SECRETS,
 )
-from daypass.render.istio.filters import revoked_names
-from daypass.render.objects import GATE_KEYS, GATE_KNOWN, GATE_WATCH
+from daypass.published.config_maps import DENIALS, NAMES, part_name
+from daypass.published.credentials import CLUSTER_PARTS, part_of
+from daypass.render.objects import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
 from support.admin import MERGE_PATCH
 from support.clusters import admin_cluster
@@ -46,16 +43,18 @@ from support.watching import (
     Watch,
     as_watch,
     becomes_published,
+    becomes_removed,
     give_role,
     identity_namespace,
-    is_followed,
     prepare,
     published,
+    published_parts,
     watched_config,
     watching,
 )
 
-CONFIG = watched_config(closeAfter="10m")
+LIMIT = 100
+CONFIG = watched_config(closeAfter="10m", credentialsPerNamespace=str(LIMIT))
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +72,9 @@ def watch(plane: ControlPlane, tmp_path: Path) -> Iterator[Watch]:
         yield running
 
 
-def followed_namespace(plane: ControlPlane) -> str:
-    """A new namespace of identities, which a watch that runs has begun to follow."""
+def pair(plane: ControlPlane) -> tuple[Identity, Identity]:
+    """Two identities, `one` and `other`, in a new namespace."""
     namespace = identity_namespace(plane)
-    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
-    return namespace
-
-
-def followed_pair(plane: ControlPlane) -> tuple[Identity, Identity]:
-    """Two identities, `one` and `other`, in such a namespace."""
-    namespace = followed_namespace(plane)
     return plane.make_identity(namespace, "one"), plane.make_identity(namespace, "other")
 
 
@@ -90,42 +82,59 @@ def account_path(identity: Identity) -> str:
     return f"/api/v1/namespaces/{identity.namespace}/serviceaccounts/{identity.service_account}"
 
 
-def test_what_is_deleted_is_published_and_nothing_else(plane: ControlPlane, watch: Watch) -> None:
-    one, other = followed_pair(plane)
-    plane.admin.delete(one.secret_path)
-    becomes_published(plane, one.secret_uid)
-    assert other.secret_uid not in published(plane)
+def filtered(cluster: Cluster, uid: str) -> bool:
+    """Whether Istio's gateway gets this UID."""
+    part = cluster.get(ENVOY_FILTERS, part_name(part_of(uid, CLUSTER_PARTS)), FRONT)
+    return uid in json.dumps(part["spec"])
+
+
+def test_what_exists_is_published_for_authorizers_and_for_istio_and_then_no_longer(
+    plane: ControlPlane, watch: Watch
+) -> None:
+    one, other = pair(plane)
+    becomes_published(plane, one.secret_uid, other.secret_uid)
+    with closing(admin_cluster(plane)) as cluster:
+        assert filtered(cluster, one.secret_uid)
+        plane.admin.delete(one.secret_path)
+        becomes_removed(plane, one.secret_uid)
+        assert not filtered(cluster, one.secret_uid)
+        assert filtered(cluster, other.secret_uid)
     plane.admin.delete(account_path(other))
-    becomes_published(plane, other.secret_uid, other.service_account_uid)
+    becomes_removed(plane, other.secret_uid)
     again = plane.make_identity(other.namespace, "other")
-    names = [each["name"] for each in watch.events("revoked")]
-    assert again.service_account_uid not in names
-    assert {one.secret_uid, other.service_account_uid} <= set(names)
+    becomes_published(plane, again.secret_uid)
+    removed = {each["uid"] for each in watch.events("removed")}
+    assert {one.secret_uid, other.secret_uid} <= removed
+    assert again.secret_uid not in removed
 
 
 def test_hostile_annotations_do_not_stop_the_watch(plane: ControlPlane, watch: Watch) -> None:
-    one, other = followed_pair(plane)
+    one, other = pair(plane)
     note = {"metadata": {"annotations": {"note": "one\x85two\u2028three\x0bfour\r\nfive\x1csix"}}}
     merge = {"Content-Type": MERGE_PATCH}
+    becomes_published(plane, one.secret_uid, other.secret_uid)
     for path in (account_path(other), other.secret_path):
         plane.admin.request("PATCH", path, note, headers=merge)
     plane.admin.delete(one.secret_path)
-    plane.admin.delete(account_path(other))
-    becomes_published(plane, one.secret_uid, other.service_account_uid)
+    becomes_removed(plane, one.secret_uid)
+    assert other.secret_uid in published(plane)
     assert "does not respond like an API server" not in str(watch.events("trouble"))
 
 
 def test_its_rights_end_at_what_it_publishes_and_the_namespaces_of_identities(
     plane: ControlPlane,
 ) -> None:
-    identity = plane.make_identity()  # in a namespace that nobody gave to it
+    namespace = identity_namespace(plane, with_role=False)
+    identity = plane.make_identity(namespace)
     other = {"apiVersion": "v1", "kind": "ConfigMap"}
     label = {"metadata": {"labels": {"x": "y"}}}
     with closing(as_watch(plane)) as watch:
         forbidden: list[Callable[[], object]] = [
             lambda: watch.get(SECRETS, identity.secret_name, identity.namespace),
             lambda: watch.delete(ENVOY_FILTERS, GATE_KEYS, FRONT),
+            lambda: watch.delete(CONFIG_MAPS, NAMES[0], HOME),
             lambda: watch.patch(NAMESPACES, HOME, label),
+            lambda: watch.list(CONFIG_MAPS, HOME),
         ]
         for place in (identity.namespace, HOME, FRONT, "kube-system", None):
             forbidden.append(partial(watch.list, SECRETS, place))
@@ -142,20 +151,18 @@ def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     plane: ControlPlane, watch: Watch
 ) -> None:
     namespace = identity_namespace(plane, with_role=False)
-    labels = {"app.kubernetes.io/managed-by": "daypass"}
-    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-    plane.admin.create(path, {"metadata": {"name": "bot", "labels": labels}})
+    bot = plane.make_identity(namespace)
 
     def is_reported() -> bool:
         code, status = _get(watch, "/status")
-        trouble = json.loads(status)["problems"].get("trouble", "")
-        return code == 503 and "secrets is forbidden" in trouble and namespace in status
+        return code == 503 and namespace in json.loads(status)["problems"].get("namespaces", "")
 
     eventually("it is reported", is_reported, seconds=60)
-    assert not is_followed(plane, namespace)
+    assert "daypass_gate_watch_namespaces_unwatched 0.0\n" not in _get(watch, "/metrics")[1]
+    assert bot.secret_uid not in published(plane)
     give_role(plane, namespace)
-    eventually("it is followed", lambda: is_followed(plane, namespace), seconds=90)
-    names = [each["namespace"] for each in watch.events("namespace-followed")]
+    eventually("it is published", lambda: bot.secret_uid in published(plane), seconds=90)
+    names = [each["namespace"] for each in watch.events("namespace-watched")]
     assert namespace in names
 
 
@@ -173,8 +180,8 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
     for line in (
         "daypass_gate_watch_leader 1",
         "daypass_gate_watch_closed 0",
-        'daypass_gate_watch_entries{kind="secret"}',
-        'daypass_gate_watch_heard_seconds{kind="namespaces",namespace=""}',
+        "daypass_gate_watch_credentials",
+        "daypass_gate_watch_closes_seconds",
         "daypass_gate_watch_keys_seconds",
         "daypass_gate_watch_publish_errors_total 0",
     ):
@@ -182,38 +189,62 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
 
 
 def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> None:
-    name = revoked_names()[1]
     with (
         watching(tmp_path / "watch", plane, CONFIG, RESTORING_EVERY_SECOND) as watch,
         closing(admin_cluster(plane)) as cluster,
     ):
         watch.wait_leading()
-        cluster.delete(ENVOY_FILTERS, name, FRONT)
-        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, name, FRONT))
-        (event,) = eventually("it is logged", lambda: watch.events("put-back"))
-        assert event["names"] == [name]
+        cluster.delete(ENVOY_FILTERS, NAMES[1], FRONT)
+        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, NAMES[1], FRONT))
+        one, _ = pair(plane)
+        becomes_published(plane, one.secret_uid)
+        part = part_name(part_of(one.secret_uid, CLUSTER_PARTS))
+        cluster.patch(CONFIG_MAPS, part, {"data": {"uids": ""}}, HOME)
+        becomes_published(plane, one.secret_uid)
+
+        def restored() -> set[str]:
+            return {name for each in watch.events("restored") for name in each["names"]}
+
+        eventually("it is logged", lambda: {NAMES[1], part} <= restored())
 
 
-def test_a_deleted_record_is_written_again(plane: ControlPlane, watch: Watch) -> None:
-    one, other = followed_pair(plane)
-    plane.admin.delete(one.secret_path)
-    becomes_published(plane, one.secret_uid)
-    for name in (GATE_KNOWN, f"{GATE_KNOWN}-{other.secret_uid[0]}"):
-        plane.admin.delete(f"/api/v1/namespaces/{HOME}/configmaps/{name}")
-    plane.admin.delete(other.secret_path)
-    becomes_published(plane, one.secret_uid, other.secret_uid)
+def test_everything_published_and_the_lease_have_the_leaders_term(
+    plane: ControlPlane, watch: Watch
+) -> None:
+    (leading,) = watch.events("leading")
+    with closing(admin_cluster(plane)) as cluster:
+        found = [cluster.get(CONFIG_MAPS, name, HOME) for name in NAMES]
+        found += [cluster.get(ENVOY_FILTERS, name, FRONT) for name in NAMES]
+        found.append(cluster.get(LEASES, GATE_WATCH, HOME))
+    assert {term_of(each) for each in found} == {leading["term"]}
 
 
-def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_counts(
+def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path: Path) -> None:
+    """The other one leads by then, and what the first was about to write is refused."""
+    one, other = pair(plane)
+    with watching(tmp_path / "first", plane, CONFIG) as first:
+        first.wait_leading()
+        becomes_published(plane, one.secret_uid, other.secret_uid)
+        with watching(tmp_path / "second", plane, CONFIG) as second:
+            with first.child.suspended():
+                plane.admin.delete(one.secret_path)
+                eventually("it takes over", lambda: second.events("leading"), seconds=60)
+                becomes_removed(plane, one.secret_uid)
+            (term,) = (each["term"] for each in second.events("leading"))
+            eventually("it follows", lambda: first.events("following"), seconds=60)
+            plane.admin.delete(other.secret_path)
+            becomes_removed(plane, one.secret_uid, other.secret_uid)
+            with closing(admin_cluster(plane)) as cluster:
+                terms = {term_of(cluster.get(CONFIG_MAPS, name, HOME)) for name in NAMES}
+            assert terms == {term}
+
+
+def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_is_refused(
     plane: ControlPlane, tmp_path: Path, watch: Watch
 ) -> None:
-    """Two replicas: the leader dies without a word, while there is another one and while not."""
-    namespace = followed_namespace(plane)
+    namespace = identity_namespace(plane)
     bots = [plane.make_identity(namespace, f"bot-{number}") for number in range(4)]
-    wanted = {bot.secret_uid for bot in bots}
-    with closing(admin_cluster(plane)) as cluster:
-        record = StateStore(cluster, HOME)
-        eventually("they are known", lambda: wanted <= record.read_known()["secret"].keys())
+    becomes_published(plane, *(bot.secret_uid for bot in bots))
     plane.admin.delete(bots[0].secret_path)
     watch.kill()
     plane.admin.delete(bots[1].secret_path)
@@ -224,131 +255,94 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_counts(
         eventually(
             "one leads", lambda: second.events("leading") or third.events("leading"), seconds=60
         )
-        becomes_published(plane, bots[0].secret_uid, bots[1].secret_uid)
+        becomes_removed(plane, bots[0].secret_uid, bots[1].secret_uid)
         leader, other = (second, third) if second.events("leading") else (third, second)
         assert not other.events("leading")
         leader.kill()
         plane.admin.delete(bots[2].secret_path)
-        becomes_published(plane, bots[2].secret_uid)
-        assert bots[3].secret_uid not in published(plane)
+        becomes_removed(plane, bots[2].secret_uid)
+        assert bots[3].secret_uid in published(plane)
 
 
-def test_a_damaged_record_is_reported_and_without_one_what_was_issued_before_is_refused(
-    tmp_path: Path,
-) -> None:
-    with ControlPlane.start(tmp_path / "plane") as plane, closing(admin_cluster(plane)) as cluster:
-        prepare(plane, CONFIG)
-        bot = plane.make_identity(identity_namespace(plane))
-        with watching(tmp_path / "first", plane, CONFIG) as first:
-            first.wait_leading()
-            assert first.events("record-lost") == []
-            assert issued_after(cluster) < SYSTEM_CLOCK.unix() - 7000
-        plane.admin.delete(bot.secret_path)
-        cluster.patch(CONFIG_MAPS, GATE_KNOWN, {"data": {"number": "x"}}, HOME)
-        began = int(SYSTEM_CLOCK.unix())
-        with watching(tmp_path / "second", plane, CONFIG) as second:
-            (told, *_) = eventually("it is reported", lambda: second.events("not-published"))
-            assert f"kubectl delete configmap {GATE_KNOWN} -n {HOME}" in told["why"]
-            assert issued_after(cluster) < began - 7000
-            cluster.delete(CONFIG_MAPS, GATE_KNOWN, HOME)
-            eventually("it is in force", lambda: issued_after(cluster) > began)
-            assert len(second.events("record-lost")) == 1
-            # What was known before is in ConfigMaps of its own.
-            becomes_published(plane, bot.secret_uid)
-
-
-def issued_after(cluster: Cluster) -> float:
-    """Tokens that were issued before are refused by the list that is in force."""
-    text = json.dumps(cluster.get(ENVOY_FILTERS, revoked_names()[0], FRONT))
-    (found,) = re.findall(r'"end": (\d+)', text)
-    return float(found)
-
-
-def test_ten_thousand_that_went_while_nobody_looked_are_published(
+def test_a_restart_does_not_write_what_is_right_already(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
-    namespace = identity_namespace(plane)
-    uids = [f"{number % 16:x}{number:07x}-0000-4000-8000-000000000000" for number in range(10_000)]
-    with closing(admin_cluster(plane)) as cluster:
-        record = StateStore(cluster, HOME)
-        known = record.read_known()
-        known[ObjectKind.SECRET].update(dict.fromkeys(uids, namespace))
-        record.write_known(known)
-        sizes = [
-            len(json.dumps(cluster.get(CONFIG_MAPS, f"{GATE_KNOWN}-{n}", HOME)))
-            for n in "0123456789abcdef"
-        ]
-    assert max(sizes) < 600_000
-    with watching(tmp_path / "watch", plane, CONFIG) as watch:
-        watch.wait_leading()
-        becomes_published(plane, *uids)
+    one, other = pair(plane)
+    with watching(tmp_path / "first", plane, CONFIG) as first:
+        first.wait_leading()
+        becomes_published(plane, one.secret_uid, other.secret_uid)
+    plane.admin.delete(one.secret_path)
+    with watching(tmp_path / "second", plane, CONFIG) as second:
+        becomes_removed(plane, one.secret_uid)
+        assert sum(each["written"] for each in second.events("published")) == 1
 
 
-def test_beside_ten_thousand_entries_a_deletion_changes_one_small_object(
+def test_with_ten_thousand_credentials_a_deletion_changes_two_small_objects(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
+    config = watched_config(closeAfter="10m", credentialsPerNamespace="20000")
     namespace = identity_namespace(plane)
-    identity = plane.make_identity(namespace)
-    now = SYSTEM_CLOCK.unix()
-    uids = [f"{number:08x}-1111-4000-8000-000000000000" for number in range(10_000)]
+    bot = plane.make_identity(namespace)
+    others = [_secret(bot, number) for number in range(10_000)]
     with closing(admin_cluster(plane)) as cluster:
-        record = StateStore(cluster, HOME)
-        read = record.read()
-        gone = {uid: [ObjectKind.SECRET, namespace, int(now)] for uid in uids}
-        refused = {**read.refused, "gone": gone, "fresh": {}, "settledAt": now}
-        record.write(read, refused, read.published)
-        with watching(tmp_path / "watch", plane, CONFIG) as watch:
+        for secret in others:
+            cluster.create(secret)
+        with watching(tmp_path / "watch", plane, config) as watch:
             watch.wait_leading()
-            becomes_published(plane, *uids)
-            eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
-            before = parts(cluster)
-            plane.admin.delete(identity.secret_path)
-            becomes_published(plane, identity.secret_uid)
-            after = parts(cluster)
-    first = revoked_names()[0]
-    assert [name for name in before if before[name] != after[name]] == [first]
-    assert len(json.dumps(after[first])) < 20_000
+            becomes_published(plane, bot.secret_uid)
+            eventually("all are", lambda: len(published(plane)) > 10_000, seconds=60)
+            before = versions(cluster)
+            plane.admin.delete(bot.secret_path)
+            becomes_removed(plane, bot.secret_uid)
+            after = versions(cluster)
+            part = part_name(part_of(bot.secret_uid, CLUSTER_PARTS))
+            assert [name for name in before if before[name] != after[name]] == [part]
+            for resource, place in ((CONFIG_MAPS, HOME), (ENVOY_FILTERS, FRONT)):
+                assert len(json.dumps(cluster.get(resource, part, place))) < 100_000
 
 
-def parts(cluster: Cluster) -> dict[str, Any]:
-    """What each part of the list that is in force says."""
-    names = revoked_names()
-    return {name: cluster.get(ENVOY_FILTERS, name, FRONT)["spec"] for name in names}
+def _secret(identity: Identity, number: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": f"{identity.service_account}-daypass-{number:020}",
+            "namespace": identity.namespace,
+            "labels": {MANAGED_BY: "daypass"},
+            "annotations": {"kubernetes.io/service-account.uid": identity.service_account_uid},
+        },
+    }
 
 
-def test_a_list_after_the_version_was_forgotten_loses_nothing(plane: ControlPlane) -> None:
-    """410 from a real API server: its oldest version is asked for."""
-    identity = plane.make_identity(identity_namespace(plane))
+def versions(cluster: Cluster) -> dict[str, str]:
+    return {
+        name: str(cluster.get(CONFIG_MAPS, name, HOME)["metadata"]["resourceVersion"])
+        for name in NAMES
+        if name != DENIALS
+    }
+
+
+def test_beyond_the_limit_the_newest_are_left_out_with_an_event(
+    plane: ControlPlane, watch: Watch
+) -> None:
+    bot = plane.make_identity(identity_namespace(plane))
+    becomes_published(plane, bot.secret_uid)
     with closing(admin_cluster(plane)) as cluster:
-        watcher = RevocationWatcher(
-            cluster, SYSTEM_CLOCK, Scope(denials_namespace=HOME, each_namespace=True),
-            longest_lifetime_seconds=3600, close_after_seconds=600,
-        )  # fmt: skip
-        watcher.sync()
-        plane.admin.delete(identity.secret_path)
-        informers = watcher.informers
-        for informer in informers:
-            informer._resource_version = "1"
-            informer.watch_seconds = 1
-        watcher.start()
-        eventually("it is seen", lambda: identity.secret_uid in watcher.revoked().secrets)
-        watcher.stop()
-        for informer in informers:
-            informer.join()
+        for number in range(LIMIT):
+            cluster.create(_secret(bot, number))
+        path = f"/api/v1/namespaces/{bot.namespace}/events"
 
+        def found() -> list[Any]:
+            return cluster.request("GET", path, what="list events").get("items") or []
 
-def test_of_two_who_write_the_record_the_later_one_has_to_read_again(plane: ControlPlane) -> None:
-    home = plane.make_namespace()
-    with closing(admin_cluster(plane)) as cluster:
-        first, second = StateStore(cluster, home), StateStore(cluster, home)
-        one, two = first.read(), second.read()
-        nothing: dict[str, Any] = {"format": 1, "gone": {}, "namespaces": {}}
-        written = first.write(one, nothing, {})
-        with pytest.raises(ConflictError):
-            second.write(two, nothing, {})
-        assert second.write(second.read(), nothing, {}).number > written.number
-        with pytest.raises(ConflictError):
-            first.write(written, nothing, {})
+        (event,) = eventually("there is an event", found)
+        assert (event["reason"], event["type"]) == ("TooManyCredentials", "Warning")
+        assert f"{LIMIT}" in event["message"]
+        assert "gate.credentialsPerNamespace" in event["message"]
+    eventually("they are published", lambda: len(published(plane)) >= LIMIT)
+    assert bot.secret_uid in published(plane)
+    assert watch.events("left-out")[-1]["namespace"] == bot.namespace
 
 
 def _get(watch: Watch, path: str) -> tuple[int, str]:
@@ -378,47 +372,12 @@ def command(
     return run
 
 
-def test_revoke_and_delete_publish_without_a_running_watch(
-    plane: ControlPlane, tmp_path: Path, command: Callable[..., str]
-) -> None:
-    namespace = plane.make_namespace()
-    create = ("identity", "create", "bot", "-n", namespace, "--domain", "serving")
-    command(*create)
-    with watching(tmp_path / "watch", plane, CONFIG) as watch:
-        watch.wait_leading()
-        eventually("it is followed", lambda: is_followed(plane, namespace), seconds=60)
-    with closing(admin_cluster(plane)) as cluster:
-        name = IdentityName.parse(namespace, "bot")
-        (secret,) = token_secrets(cluster, name)
-        assert "updated the gate" in command("identity", "revoke", "bot", "-n", namespace)
-        assert secret.uid in published(plane)
-        assert is_followed(plane, namespace)
-        command(*create)
-        (again,) = token_secrets(cluster, name)
-        account = get_identity(cluster, name)
-        command("identity", "delete", "bot", "-n", namespace, "--yes")
-        assert {secret.uid, again.uid, account.uid} <= published(plane)
-        assert cluster.find(ROLES, GATE_WATCH, namespace) is None
-        assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
-    command("gate", "deny", "--uid", "denied-by-hand")
-    assert "denied-by-hand" in published(plane)
-    # And a watch that comes later keeps all of it.
-    other = plane.make_identity(identity_namespace(plane))
-    with watching(tmp_path / "later", plane, CONFIG) as watch:
-        watch.wait_leading()
-        eventually("it is followed", lambda: is_followed(plane, other.namespace), seconds=60)
-        plane.admin.delete(other.secret_path)
-        becomes_published(plane, other.secret_uid, "denied-by-hand")
-        # Nobody looks at the namespace any more, so that all its tokens are refused.
-        assert not is_followed(plane, namespace)
-
-
 def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_reported(
     plane: ControlPlane, command: Callable[..., str]
 ) -> None:
     namespace = plane.make_namespace()
     first, second = (
-        ("identity", "create", name, "-n", namespace, "--domain", "serving")
+        ("identity", "create", name, "-n", namespace, "--domain", "serving", "--no-wait")
         for name in ("one", "two")
     )
 
@@ -430,7 +389,7 @@ def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_report
     command(*second)
     with closing(admin_cluster(plane)) as cluster:
         assert not is_missed()
-        command("identity", "delete", "one", "-n", namespace, "--yes")
+        command("identity", "delete", "one", "-n", namespace, "--yes", "--no-wait")
         assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
         with closing(as_watch(plane)) as watcher:
             eventually("it may look", lambda: watcher.list(SECRETS, namespace))
@@ -440,18 +399,65 @@ def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_report
         assert not is_missed()
         not_ours = {"metadata": {"labels": {MANAGED_BY: "somebody"}}}
         cluster.patch(ROLES, GATE_WATCH, not_ours, namespace)
-        command("identity", "delete", "two", "-n", namespace, "--yes")
+        command("identity", "delete", "two", "-n", namespace, "--yes", "--no-wait")
         assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
         assert cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is None
 
 
-def test_watch_once_publishes_the_revocations(
-    plane: ControlPlane, command: Callable[..., str]
+ONCE = ("gate", "watch", "--once")
+
+
+def test_watch_once_publishes_what_exists(plane: ControlPlane, command: Callable[..., str]) -> None:
+    one, other = pair(plane)
+    command(*ONCE, codes=(0, 3))
+    assert {one.secret_uid, other.secret_uid} <= published(plane)
+    plane.admin.delete(one.secret_path)
+    command(*ONCE, codes=(0, 3))
+    found = published(plane)
+    assert other.secret_uid in found
+    assert one.secret_uid not in found
+    with closing(admin_cluster(plane)) as cluster:
+        parts = published_parts(cluster)
+        assert min(part.closes_unix for part in parts.values()) > SYSTEM_CLOCK.unix() + 500
+        assert cluster.get(LEASES, GATE_WATCH, HOME)["spec"].get("holderIdentity", "") == ""
+
+
+def test_watch_once_leaves_it_to_a_watch_that_runs_and_takes_over_from_one_that_is_lost(
+    plane: ControlPlane, command: Callable[..., str], watch: Watch
 ) -> None:
-    identity = plane.make_identity(identity_namespace(plane))
-    once = ("gate", "watch", "--once")
-    command(*once, codes=(0, 3))
-    assert is_followed(plane, identity.namespace)
-    plane.admin.delete(identity.secret_path)
-    command(*once, codes=(0, 3))
-    assert identity.secret_uid in published(plane)
+    assert "there is nothing to do here" in command(*ONCE)
+    one, _ = pair(plane)
+    becomes_published(plane, one.secret_uid)
+    watch.kill()
+    plane.admin.delete(one.secret_path)
+    command(*ONCE, codes=(0, 3))
+    assert one.secret_uid not in published(plane)
+
+
+def test_watch_once_with_a_clock_that_differs_publishes_nothing(
+    plane: ControlPlane, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = pair(plane)
+    unix = SYSTEM_CLOCK.unix
+    monkeypatch.setattr(type(SYSTEM_CLOCK), "unix", lambda self: unix() + 60)
+    words = command(*ONCE, codes=(1,))
+    assert "the API server" in words
+    monkeypatch.undo()
+    assert one.secret_uid not in published(plane)
+
+
+def test_the_term_of_a_lease_that_was_deleted_is_raised_above_what_is_published(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    with watching(tmp_path / "first", plane, CONFIG) as first:
+        first.wait_leading()
+        (leading,) = first.events("leading")
+    with closing(admin_cluster(plane)) as cluster:
+        cluster.delete(LEASES, GATE_WATCH, HOME)
+        with watching(tmp_path / "second", plane, CONFIG) as second:
+            eventually("it leads", lambda: second.events("leading"))
+            assert second.events("leading")[0]["term"] > leading["term"]
+            annotations = cluster.get(LEASES, GATE_WATCH, HOME)["metadata"]["annotations"]
+            assert annotations[TERM] == str(second.events("leading")[0]["term"])
+            one, _ = pair(plane)
+            becomes_published(plane, one.secret_uid)

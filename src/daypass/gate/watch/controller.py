@@ -55,8 +55,8 @@ class WatchEvent(StrEnum):
     DENIED = "denied"
     """An administrator's denial is in force. `kind`: tokens, objects or namespaces; `name`."""
     PUBLISHED = "published"
-    """Something was published: `credentials` and `denials` that are in force, and how many parts
-    were written: `written`."""
+    """How many `credentials` and `denials` are in force, after a change or of a new leader, and how
+    many parts were `written`."""
     NOT_PUBLISHED = "not-published"
     """A publication failed, and is repeated: `why`."""
     CLOSED = "closed"
@@ -278,8 +278,9 @@ class Controller:
             self._put(step, wanted)
             done.add(step.number)
             written += step.urgency is not Urgency.RENEWAL
-        if written and self.published is not None:
+        if written:
             self._round_at = self.changed_at = self._clock.monotonic()
+        if self.published is not None and (written or self.state is State.LISTING):
             self._reports.published(self.published, written)
         self._set_state()
 
