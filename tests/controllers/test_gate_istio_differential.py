@@ -12,15 +12,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.reasons import Reason
 from daypass.gate.decision import Decision, GateRequest, decide
 from daypass.gate.signing_keys import is_signed
+from daypass.published.credentials import CLUSTER_PARTS
 from support.deadline import eventually
-from support.gate_differences import assert_documented, found, passes_knowingly, told
+from support.gate_differences import Found, assert_documented, found, passes_knowingly, told
 from support.istio_gates import GUARDED, IstioGate, running_istio_gate, seen
 from support.odd_tokens import changes, forms, made_by, signers
-from support.single_changes import RULES, Keys, Sent, revoked, single_changes
-from support.tokens import AUDIENCE, Signer
+from support.single_changes import FAR_UID, OTHER_UID, RULES, Keys, Sent, known, single_changes
+from support.tokens import ACCOUNT_UID, AUDIENCE, Signer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -31,35 +32,63 @@ OURS, STRANGER = Signer("ours"), Signer("ours")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
         keys = json.loads(running.keys)["keys"] + json.loads(OURS.jwks)["keys"]
-        running.publish(revoked(), json.dumps({"keys": keys}))
-        line = f"Authorization: Bearer {made({'jti': 'x'}, 'ours')}"
-        eventually(
-            "keys and list are in force",
-            lambda: MESSAGES[Reason.DENIED] in running.send(line).json["message"],
-        )
+        running.keys = json.dumps({"keys": keys})
+        running.publish(known(CLUSTER_PARTS))
+        for change, reason in (
+            ({"jti": "x"}, Reason.DENIED),
+            *(({"kubernetes.io": bound_to(uid)}, Reason.ALLOWED) for uid in (OTHER_UID, FAR_UID)),
+        ):
+            in_force(running, change, reason)
         yield running
+
+
+def bound_to(uid: str) -> dict[str, Any]:
+    return {"namespace": "team", "secret": {"uid": uid}}
+
+
+def in_force(gate: IstioGate, change: dict[str, Any], reason: Reason) -> None:
+    line = f"Authorization: Bearer {made({'iss': gate.issuer, **change}, 'ours')}"
+    eventually(f"the gate answers {reason}", lambda: told(gate.send(line)) is reason)
 
 
 def made(change: dict[str, Any], signer: str) -> str:
     return made_by(OURS, STRANGER, change, signer)
 
 
-def decided(gate: IstioGate, sent: Sent, now_unix: float) -> Decision:
-    rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE)
+def decided(
+    gate: IstioGate, sent: Sent, now_unix: float, *, require_bound: bool = True
+) -> Decision:
+    rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE, require_bound=require_bound)
     headers = tuple(("authorization", value) for value in sent.authorization)
     signed = is_signed(sent.token, OURS.jwks)
     return decide(GateRequest(host=sent.host, headers=headers), rules, now_unix, signed=signed)
 
 
-def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: IstioGate) -> None:
+def all_single_changes(gate: IstioGate, *, require_bound: bool = True) -> Found:
     keys = Keys(ours=OURS, stranger=STRANGER, issuer=gate.issuer, audience=AUDIENCE)
-    pairs = found(
+    return found(
         single_changes(keys),
         keys,
         lambda: gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem),
-        lambda sent, now_unix: decided(gate, sent, now_unix),
+        lambda sent, now_unix: decided(gate, sent, now_unix, require_bound=require_bound),
     )
-    assert_documented(pairs, "istio")
+
+
+def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: IstioGate) -> None:
+    assert_documented(all_single_changes(gate), "istio")
+
+
+def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
+    gate: IstioGate,
+) -> None:
+    account = {"namespace": "team", "serviceaccount": {"uid": ACCOUNT_UID}}
+    try:
+        gate.configure("requireBound: false")
+        in_force(gate, {"kubernetes.io": account}, Reason.ALLOWED)
+        assert_documented(all_single_changes(gate, require_bound=False), "istio")
+    finally:
+        gate.configure("")
+        in_force(gate, {"kubernetes.io": account}, Reason.UNBOUND)
 
 
 @settings(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from daypass._core.reasons import Reason
-from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.published.credentials import CLUSTER_PARTS
+from daypass.published.snapshot import Published
 from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.objects import GATE_KEYS
 from support import gate_differences
@@ -27,7 +28,7 @@ from support.istio_gates import (
 )
 from support.istio_logins import authentication, by_filter, by_policy
 from support.raw import Answer
-from support.tokens import AUDIENCE, Signer
+from support.tokens import AUDIENCE, SECRET_UID, Signer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -127,16 +128,16 @@ def test_so_are_expired_forged_and_long_lived_ones(gate: IstioGate) -> None:
     assert_refused(gate, gate.send(long, SESSION), Reason.LONG_LIVED)
 
 
-def test_a_revoked_token_is_refused_and_not_redirected(gate: IstioGate) -> None:
+def test_a_token_without_a_credential_is_refused_and_not_redirected(gate: IstioGate) -> None:
     line = signed(gate, gate.signer)
-    gate.revoke(RevocationSnapshot(secrets={"secret-1"}))
-    eventually("it is revoked", lambda: gate.send(line).code == 401)
-    assert_refused(gate, gate.send(line), Reason.DENIED)
-    gate.revoke(RevocationSnapshot(closed=True))
+    gate.know(gate.gone(SECRET_UID))
+    eventually("it is gone", lambda: gate.send(line).code == 401)
+    assert_refused(gate, gate.send(line), Reason.UNKNOWN_CREDENTIAL)
+    gate.know(Published.closed(CLUSTER_PARTS))
     eventually("the gate is closed", lambda: gate.send(line).code == 503)
     assert_refused(gate, gate.send(line), Reason.UNKNOWN)
     assert seen(gate.send(SESSION))["kubeflow-userid"] == "alice@example.com"
-    gate.revoke(RevocationSnapshot())
+    gate.know(gate.known())
     eventually("it is open", lambda: gate.send(line).code == 200)
 
 

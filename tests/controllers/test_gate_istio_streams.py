@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from daypass.render.envoy.filters import RevocationSnapshot
 from support.deadline import eventually
 from support.istio_gates import GUARDED, IstioGate, get, route, running_istio_gate, service
 from support.tcp_server import TcpServer
@@ -63,7 +62,7 @@ def test_an_open_stream_outlives_its_token_and_a_new_one_does_not_begin(gate: Is
         assert b" 101 " in connection.recv(65536)
         connection.sendall(b"before")
         assert connection.recv(100) == b"before"
-        gate.revoke(RevocationSnapshot(secrets={gate.identity.secret_uid}))
+        gate.know(gate.gone())
         eventually("new ones are refused", lambda: upgraded(gate, line) == 401)
         connection.sendall(b"after")
         assert connection.recv(100) == b"after"

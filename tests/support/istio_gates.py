@@ -14,9 +14,15 @@ from daypass._core.reasons import Reason
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
+from daypass.published.credentials import CLUSTER_PARTS
+from daypass.published.snapshot import Published
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.envoy.filters import RevocationSnapshot
-from daypass.render.istio.objects import istio_objects, keys_object, revoked_objects
+from daypass.render.istio.objects import (
+    denials_object,
+    istio_objects,
+    keys_object,
+    part_object,
+)
 from daypass.render.objects import GATE, Object
 from support import raw
 from support.authority import Authority
@@ -35,9 +41,10 @@ from support.istio_gateway import (
     service_entry,
 )
 from support.objects import make, tls_secret
+from support.publishing import published as known
 from support.raw import Answer, Conversation
 from support.rendered import config_of
-from support.tokens import AUDIENCE, Signer, good_claims
+from support.tokens import AUDIENCE, SECRET_UID, Signer, good_claims
 
 GUARDED, OTHER = "ekf.example.com", "other.example.com"
 LOGIN_PAGE = "https://login.example.com/"
@@ -99,6 +106,8 @@ class IstioGate:
     keys: str
     gate_text: str = ""
     front: str = "istio"
+    applied: dict[str, Object] = field(default_factory=dict, repr=False)
+    """What is published, by name."""
 
     def apply(self, *objects: Object) -> None:
         for each in objects:
@@ -116,12 +125,33 @@ class IstioGate:
                 self.delete(f"{collection}/{GATE}")
         self.apply(*objects)
 
-    def publish(self, revoked: RevocationSnapshot | None = None, keys: str | None = None) -> None:
+    def publish(self, published: Published | None = None, keys: str | None = None) -> None:
+        """Put this in place of what was published: that the identity's credential exists, and that
+        of `good_claims`, if left out.
+        """
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
-        self.revoke(revoked or RevocationSnapshot())
+        self.know(published or self.known())
 
-    def revoke(self, revoked: RevocationSnapshot) -> None:
-        self.apply(*revoked_objects(self.config, revoked))
+    def known(self, *more: str, **others: Any) -> Published:
+        """What is published by default, and more."""
+        uids = {self.identity.secret_uid, SECRET_UID, *more}
+        return known(uids, **{"parts": CLUSTER_PARTS, **others})
+
+    def gone(self, uid: str | None = None, **others: Any) -> Published:
+        """What is published without the credential of the identity, or another one."""
+        uids = {self.identity.secret_uid, SECRET_UID} - {uid or self.identity.secret_uid}
+        return known(uids, **{"parts": CLUSTER_PARTS, **others})
+
+    def know(self, published: Published) -> None:
+        """Publish what differs from what was published before."""
+        objects = [denials_object(self.config, published.denials)]
+        for number, part in enumerate(published.credentials.parts):
+            objects.append(part_object(self.config, number, part))
+        for each in objects:
+            name = each["metadata"]["name"]
+            if self.applied.get(name) != each:
+                self.apply(each)
+                self.applied[name] = each
 
     def start_without(self, name: str) -> None:
         """A gateway that has started after an EnvoyFilter was deleted, and refuses tokens."""
@@ -157,6 +187,7 @@ class IstioGate:
             eventually("the gate is back", lambda: self.send(good).code == 200)
 
     def delete(self, path: str) -> None:
+        self.applied.pop(path.rpartition("/")[2], None)
         if self.plane.admin.find(path) is not None:
             self.plane.admin.delete(path)
 
@@ -216,7 +247,7 @@ def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
 def running_istio_gate(
     folder: Path, gate: str = "", *, providers: Sequence[Object] = (), issues_by_url: bool = False
 ) -> Iterator[IstioGate]:
-    """A control plane, istiod, an Envoy as its gateway, and the gate with nothing revoked.
+    """A control plane, istiod, an Envoy as its gateway, and the gate.
 
     `providers`: further extension providers of the mesh. `issues_by_url`: see ControlPlane.start.
     """

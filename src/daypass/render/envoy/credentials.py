@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 
 from daypass._core.reasons import Reason
-from daypass.published.config_maps import DENIALS, part_name
+from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
 from daypass.published.credentials import CLOSED_PART, CredentialPart, prefixes_of
 from daypass.published.denials import Denials
 from daypass.render.envoy.filters import set_filter_state
@@ -124,7 +124,7 @@ def _composite(source: Source | None, parts: int) -> Json:
         "prefix_match_map": {"map": {digit: _first(each) for digit, each in by_digit.items()}},
     }
     return {
-        "name": "daypass-credentials",
+        "name": CREDENTIALS,
         "typed_config": protobuf_any(
             "extensions.common.matching.v3.ExtensionWithMatcher",
             xds_matcher={"matcher_tree": tree},
