@@ -185,9 +185,14 @@ def refusal_reply(reason: Reason, audience: str, condition: str) -> Json:
 
 def next_step(reason: Reason, audience: str) -> str:
     """Return what to do after a refusal. For a revoked token, the cache would return it again."""
-    if reason in (Reason.DENIED, Reason.REVIEW_REFUSED):
-        again = command("token", "--audience", audience, "--no-cache")
-        return f"ask your administrator for new credentials; for another token of these: `{again}`"
+    again = command("token", "--audience", audience, "--no-cache")
+    if reason is Reason.DENIED:
+        return f"if it is this token alone, `{again}` gets another"
+    if reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
+        return (
+            f"try `{again}`; if that fails too, the credentials were revoked: "
+            "ask your administrator for new ones"
+        )
     return (
         f"the gate takes short-lived tokens made for the audience {audience}; "
         f"`{command('token', '--audience', audience)}` prints one"
