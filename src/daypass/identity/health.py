@@ -5,7 +5,8 @@ A problem is a state that nobody intended. A note is an intended state that is w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 
 from daypass._core import labels
@@ -24,8 +25,12 @@ from daypass.identity.namespaces import enforced_in, is_watched
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
+from daypass.published.config_maps import CREDENTIALS, read_part
+from daypass.published.credentials import CLUSTER_PARTS, UID, part_of
 
 _DAY_SECONDS = 86_400
+_NEW_SECONDS = 10
+"""A Secret that is younger may not be published yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,7 @@ def examine(
     records = identity_records(objects, namespace)
     risks = _role_risks(objects.cluster_roles or (), records)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
+    published = dict(_published_parts(objects))
     found = []
     for record in records:
         live = _live_tokens(record)
@@ -78,6 +84,7 @@ def examine(
             *_check_roles(record, risks),
             *_check_policy(record, labelled, objects.policy_bindings),
             *_check_gate(record, objects),
+            *_check_published(record, published, clock),
         ]
         found.append(IdentityHealth(record=record, live=live, findings=tuple(findings)))
     return found
@@ -90,7 +97,9 @@ def _live_tokens(record: IdentityRecord) -> tuple[TokenUsage, ...]:
     return tuple(
         token
         for token in record.tokens
-        if token.secret.account_uid in ("", record.account.uid) and not token.is_invalid
+        if token.secret.is_token
+        and token.secret.account_uid in ("", record.account.uid)
+        and not token.is_invalid
     )
 
 
@@ -239,6 +248,37 @@ def _check_gate(record: IdentityRecord, objects: ClusterObjects) -> Iterator[Hea
         repair = command("identity", "create", record.name.name, "-n", namespace)
         text = f"the gate may not watch {namespace}, and accepts no token of it: {repair}"
         yield _problem("not-watched", text)
+
+
+def _published_parts(objects: ClusterObjects) -> Iterator[tuple[tuple[str, int], Set[str]]]:
+    """Yield the UIDs that gates have published, by the gate's namespace and the part's number."""
+    gates = set(map(name_of, objects.gates or ()))
+    for document in objects.published or ():
+        home = document["metadata"]["namespace"]
+        if home in gates and name_of(document).startswith(CREDENTIALS):
+            with suppress(ValueError):  # it is no part
+                number, part = read_part(document, CLUSTER_PARTS)
+                yield (home, number), part.uids
+
+
+def _check_published(
+    record: IdentityRecord, published: Mapping[tuple[str, int], Set[str]], clock: Clock
+) -> Iterator[HealthFinding]:
+    """Compare an identity's Secrets with what gates know."""
+    for token in record.tokens:
+        secret = token.secret
+        number = part_of(secret.uid, CLUSTER_PARTS) if UID.fullmatch(secret.uid) else -1
+        uids = {home: found for (home, part), found in published.items() if part == number}
+        if not secret.is_token and record.account is not None:
+            text = f"Secret {secret.name} holds no long-lived token, and a gate accepts tokens that"
+            yield _problem("look-alike", f"{text} are bound to it: delete it")
+        elif secret.is_ours and age_seconds(secret.created, clock) >= _NEW_SECONDS:
+            unknown = sorted(home for home, found in uids.items() if secret.uid not in found)
+            rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
+            for home in unknown:
+                text = f"the gate in {home} does not know Secret {secret.name}"
+                why = "" if secret.is_known else f": it lost daypass's label or name: {rotate}"
+                yield _problem("unknown-to-gate", text + why)
 
 
 def _role_risks(

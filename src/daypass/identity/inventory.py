@@ -1,6 +1,6 @@
 """Which identities there are, and what they may do.
 
-`list_objects` lists what is needed in ten parallel requests, and never the data of Secrets.
+`list_objects` lists what is needed in parallel requests, and never the data of Secrets.
 `InventoryWatcher` keeps the same lists current. `identity_records` makes one record per identity of
 them. It reads rights from the subjects of all bindings, no matter who created them;
 the annotations only tell which ones daypass created.
@@ -17,10 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
+from daypass.gate.watch.waiting import GATE_NAMESPACES
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
-from daypass.identity.namespaces import GATE_NAMESPACES
-from daypass.identity.tokens import TokenSecret
+from daypass.identity.tokens import TokenSecret, read_secrets
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -29,6 +29,7 @@ from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
+    CONFIG_MAPS,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
@@ -57,18 +58,21 @@ class ClusterObjects:
     """The objects of the API server; None for a kind that can't be listed.
 
     `accounts`: all ServiceAccounts. `roles`: those with daypass's label. `secrets`: the metadata of
-    all that hold tokens. `policies`: daypass's AuthorizationPolicies, None without Istio. `gates`:
-    the namespaces of gates. `policy_bindings`: the binding of the admission policy, None at the
+    all that hold tokens; `labelled`: of all with daypass's label. `policies`: daypass's
+    AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `published`: what
+    may be a gate's set. `policy_bindings`: the binding of the admission policy, None at the
     embedded API server, which enforces none.
     """
 
     accounts: Sequence[Object]
     bindings: Sequence[Object]
     secrets: Sequence[Object] | None = None
+    labelled: Sequence[Object] | None = None
     roles: Sequence[Object] | None = None
     policies: Sequence[Object] | None = None
     namespaces: Sequence[Object] | None = None
     gates: Sequence[Object] | None = None
+    published: Sequence[Object] | None = None
     cluster_roles: Sequence[Object] | None = None
     cluster_bindings: Sequence[Object] | None = None
     policy_bindings: Sequence[Object] | None = None
@@ -97,10 +101,14 @@ def list_queries(namespace: str | None) -> dict[str, ListQuery]:
         "secrets": ListQuery(
             resource=SECRETS, namespace=namespace, fields=TOKEN_SECRETS, metadata_only=True
         ),
+        "labelled": ListQuery(
+            resource=SECRETS, namespace=namespace, labels=ours, metadata_only=True, quiet=True
+        ),
         "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
         "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
         "namespaces": ListQuery(resource=NAMESPACES, fields=only, metadata_only=True),
         "gates": ListQuery(resource=NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True),
+        "published": ListQuery(resource=CONFIG_MAPS, labels=f"{labels.PUBLISHED}=true", quiet=True),
         "cluster_roles": ListQuery(resource=CLUSTER_ROLES),
         "cluster_bindings": ListQuery(resource=CLUSTER_ROLE_BINDINGS),
         "policy_bindings": ListQuery(
@@ -216,7 +224,7 @@ class InventoryWatcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """A Secret with a long-lived token. `last_used`: a date, or None for never."""
+    """A Secret of an identity. `last_used`: a date, or None for never."""
 
     secret: TokenSecret
     last_used: str | None
@@ -282,10 +290,9 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
             owner = IdentityName.parse_key(owner_of(document) or "")
             if owner is not None and namespace in (None, owner.namespace):
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
-    for document in objects.secrets or ():
-        token = _read_token(document)
-        name = token.secret.account
-        if token.secret.is_ours and name in names:
+    for document, secret in read_secrets(objects.secrets or (), objects.labelled or ()):
+        token, name = _read_token(document, secret), secret.account
+        if secret.is_ours and name in names:
             records.setdefault(name.key, IdentityRecord(name=name))
         if record := records.get(name.key):
             record.tokens.append(token)
@@ -316,10 +323,10 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.misplaced.append(document)
 
 
-def _read_token(document: Object) -> TokenUsage:
+def _read_token(document: Object, secret: TokenSecret) -> TokenUsage:
     found = document["metadata"].get("labels") or {}
     return TokenUsage(
-        secret=TokenSecret.read(document),
+        secret=secret,
         last_used=found.get(_LAST_USED_LABEL),
         is_invalid=_INVALID_LABEL in found,
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
+from daypass.gate.watch.waiting import gate_namespaces
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.identity.tokens import our_token_secrets
 from daypass.kube.cluster import Cluster
@@ -26,8 +27,6 @@ from daypass.kube.resources import (
 from daypass.render.objects import GATE_WATCH
 from daypass.render.rbac import namespace_rights
 
-GATE_NAMESPACES = f"{labels.GATE}=true"
-"""Selects the namespaces of gates. Only cluster administrators can label namespaces."""
 _VOLUNTARY = (
     "without it, binding is voluntary: a client with the long-lived token can make short-lived"
     " tokens that outlive it"
@@ -113,12 +112,6 @@ def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
 
 def _unlabel(namespace: str) -> str:
     return kubectl("label", "namespace", namespace, f"{labels.POLICY}-")
-
-
-def gate_namespaces(cluster: Cluster) -> list[str]:
-    """Return the namespaces of gates. Raises ForbiddenError."""
-    found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
-    return sorted(map(name_of, found))
 
 
 def enforced_in(namespaces: Iterable[Object]) -> set[str]:

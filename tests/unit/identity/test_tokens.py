@@ -31,6 +31,8 @@ def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
         "uid": name,
         "created": f"2026-11-24T16:00:0{created}Z",
         "is_ours": True,
+        "is_known": True,
+        "is_token": True,
         "replaces": None,
         "retire_after": None,
     }
@@ -115,7 +117,7 @@ def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
         world.cluster.patch(SECRETS, "late", {"data": data}, "team")
 
     world.cluster.sleep = sleep
-    assert wait_for_token(world.cluster, BOT, "late").reveal() == long_lived_token()
+    assert wait_for_token(world.cluster, BOT, "late").token.reveal() == long_lived_token()
 
 
 def test_a_token_of_another_account_is_not_handed_out(world: EmbeddedCluster) -> None:
