@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 from unittest import mock
@@ -38,13 +39,21 @@ def new_api(clock: Clock, file: Path | None = None) -> Api:
 
 
 class InProcess(httpx2.BaseTransport):
-    """Hands requests to an Api, and its answers back. `version`: instead of its own /version."""
+    """Hands requests to an Api, and its answers back. `version`: instead of its own /version.
+
+    `forbidden`: kinds, in the plural, that nobody may read. `asked`: the requests.
+    """
 
     def __init__(self, api: Api, version: str | None) -> None:
         self._api = api
         self._version = version
+        self.forbidden: set[str] = set()
+        self.asked: list[httpx2.Request] = []
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request)
+        if request.method == "GET" and (refusal := self._refusal(request.url.path)):
+            return httpx2.Response(403, json=refusal)
         if self._version and request.url.path == "/version":
             return httpx2.Response(200, json={"gitVersion": self._version})
         headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
@@ -59,18 +68,32 @@ class InProcess(httpx2.BaseTransport):
         assert not isinstance(answer, Watch), "a watch"
         return httpx2.Response(answer.status, headers=list(answer.headers), content=answer.body)
 
+    def _refusal(self, path: str) -> dict[str, object] | None:
+        *_, kind, name = ["", *path.split("/")]
+        verb, plural = ("list", name) if name in self.forbidden else ("get", kind)
+        if plural not in self.forbidden:
+            return None
+        message = f'User "alice" cannot {verb} resource "{plural}" in API group ""'
+        return {
+            "kind": "Status", "code": 403, "reason": "Forbidden",
+            "message": f"{plural} is forbidden: {message} at the cluster scope",
+        }  # fmt: skip
+
 
 class EmbeddedCluster:
     """An API server with a clock of its own. `cluster` is its administrator's, and can crash.
 
-    `version`: the version that it reports, for tests of how daypass meets a cluster.
+    `version`: the version that it reports, for tests of how daypass meets a cluster. `sleep`: what
+    happens while a command waits. `forbidden`, `asked`: as InProcess has them.
     """
 
     def __init__(self, *, version: str | None = None) -> None:
         self.clock = FakeClock()
         api = new_api(self.clock)
-        self._transport = InProcess(api, version)
+        self.transport = InProcess(api, version)
+        self.forbidden, self.asked = self.transport.forbidden, self.transport.asked
         self._admin_token = api.state.authenticator.admin_token
+        self.sleep: Callable[[float], None] = self.clock.advance
         self.cluster = self._connect(CrashingCluster, self._admin_token)
 
     def open(self, namespace: str | None = None) -> Cluster:
@@ -90,4 +113,7 @@ class EmbeddedCluster:
             server="https://embedded.test", namespace=namespace, origin="tests", token=token,
             authority=ANY_AUTHORITY,
         )  # fmt: skip
-        return kind(access, transport=self._transport, clock=self.clock, sleep=self.clock.advance)
+        return kind(access, transport=self.transport, clock=self.clock, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.sleep(seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.hints import command
+from daypass._core.hints import Placeholder, command
 from daypass._core.k8s_names import is_label
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
@@ -59,8 +59,8 @@ def _change(found: Object, denial: Denial, now_unix: float, *, undo: bool) -> Ob
     if not undo and len(in_force | {denial.key}) > LIMIT:
         raise TooManyDenialsError(
             f"there are {LIMIT} denials already: with more, the gate would be closed",
-            "revoke identities instead, deny a namespace, or remove denials: "
-            + command("gate", "deny", "--undo"),
+            "revoke identities instead, or deny a whole namespace: "
+            + command("gate", "deny", "--of-namespace", Placeholder("NAMESPACE")),
         )
     data = {**dict.fromkeys(old), denial.key: None if undo else denial.until}
     return {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": data}

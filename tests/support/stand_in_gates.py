@@ -1,0 +1,64 @@
+"""A gate of a cluster without a socket: a stand-in for its watch publishes while commands wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daypass._core import labels
+from daypass.identity.tokens import list_secrets
+from daypass.kube.resources import CONFIG_MAPS
+from daypass.published.config_maps import denials_config_map, part_config_map
+from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
+from daypass.published.denials import Denials, read_denials
+from daypass.render.objects import GATE_DENIED
+from support.embedded import EmbeddedCluster
+
+
+@dataclass(kw_only=True)
+class StandInGate:
+    """A gate in a namespace of its own, which publishes `delay_seconds` after it saw a change.
+
+    `room`: credentials of one namespace. `accounts`: UIDs that it has published, too.
+    """
+
+    world: EmbeddedCluster
+    home: str = "daypass"
+    delay_seconds: float = 0.3
+    room: int = 2000
+    accounts: set[str] = field(default_factory=set)
+    _due: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        metadata = {"name": self.home, "labels": {labels.GATE: "true"}}
+        self.world.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self.publish()
+        self._others, self.world.sleep = self.world.sleep, self._sleep
+
+    @property
+    def uids(self) -> set[str]:
+        """What it has to publish."""
+        known = list_secrets(self.world.cluster, None)
+        return {each.uid for each in known if each.is_known} | self.accounts
+
+    def publish(self) -> None:
+        """Publish all parts and the denials."""
+        closes_unix = int(self.world.clock.unix()) + 60
+        parts = CredentialSet.of(self.uids, closes_unix, parts=CLUSTER_PARTS).parts
+        written = self.world.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
+        entries = read_denials(written.get("data") or {})
+        denials = Denials.of(entries, self.world.clock.unix(), closes_unix)
+        documents = [
+            part_config_map(number, part, self.home, room=self.room)
+            for number, part in enumerate(parts)
+        ]
+        for each in (*documents, denials_config_map(denials, self.home)):
+            self.world.cluster.apply(each, force=True)
+
+    def _sleep(self, seconds: float) -> None:
+        """What happens while a command waits."""
+        self._others(seconds)
+        now = self.world.clock.monotonic()
+        self._due = now + self.delay_seconds - seconds if self._due is None else self._due
+        if now >= self._due:
+            self._due = None
+            self.publish()

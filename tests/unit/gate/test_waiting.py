@@ -1,0 +1,139 @@
+"""When a command may stop waiting for what gates have to publish."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass._core import labels
+from daypass.gate.watch.denials import change_denial
+from daypass.gate.watch.waiting import NotPublishedError, find_room, wait_denied, wait_published
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
+from daypass.published.config_maps import DENIALS, part_name
+from daypass.published.credentials import CLUSTER_PARTS, part_of
+from daypass.published.denials import Denial, DeniedKind
+from support.embedded import EmbeddedCluster
+from support.lifecycle import make
+from support.messages import raises
+from support.stand_in_gates import StandInGate
+
+UIDS = [f"{prefix}0000000-0000-4000-8000-000000000000" for prefix in "0f"]
+
+
+@pytest.fixture
+def world() -> EmbeddedCluster:
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+    return world
+
+
+def test_without_a_gate_nothing_is_waited_for(world: EmbeddedCluster) -> None:
+    before = world.clock.monotonic()
+    assert wait_published(world.cluster, there=UIDS, timeout_seconds=5) is None
+    assert world.clock.monotonic() == before
+
+
+def test_without_a_change_nothing_is_requested(world: EmbeddedCluster) -> None:
+    world.asked.clear()
+    assert wait_published(world.cluster, timeout_seconds=5) is None
+    assert world.asked == []
+
+
+def test_a_new_credential_is_waited_for_at_the_slowest_gate(world: EmbeddedCluster) -> None:
+    StandInGate(world=world, home="one", delay_seconds=0.1)
+    StandInGate(world=world, home="two", delay_seconds=1.0)
+    uid = make(world.cluster).secret_uid
+    took = wait_published(world.cluster, there=[uid], timeout_seconds=5)
+    assert took is not None
+    assert 1.0 <= took < 1.6
+
+
+def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(world: EmbeddedCluster) -> None:
+    created = make(world.cluster)
+    StandInGate(world=world, delay_seconds=0.4)
+    assert wait_published(world.cluster, there=[created.secret_uid], timeout_seconds=5) == 0
+    world.cluster.request(
+        "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret_name}", what="delete"
+    )
+    took = wait_published(world.cluster, gone=[created.secret_uid], timeout_seconds=5)
+    assert took is not None
+    assert 0.4 <= took < 0.7
+
+
+def test_only_the_parts_that_a_change_concerns_are_read(world: EmbeddedCluster) -> None:
+    StandInGate(world=world, accounts=set(UIDS))
+    world.asked.clear()
+    assert wait_published(world.cluster, there=UIDS, timeout_seconds=5) == 0
+    read = [each.url.path.rpartition("/")[2] for each in world.asked]
+    assert read == ["namespaces", *(part_name(part_of(uid, CLUSTER_PARTS)) for uid in UIDS)]
+
+
+@pytest.mark.parametrize(
+    ("gone", "missing"), [(UIDS[:1], "deleted"), ([], "created")], ids=["gone", "there"]
+)
+def test_a_change_that_is_not_published_in_time_is_an_error(
+    world: EmbeddedCluster, gone: list[str], missing: str
+) -> None:
+    StandInGate(world=world, delay_seconds=60, accounts=set(gone))
+    there = [] if gone else UIDS
+    with raises(NotPublishedError, match=f"(?s)waited 5s.*daypass.*{missing}.*watch --once"):
+        wait_published(world.cluster, gone=gone, there=there, timeout_seconds=5)
+
+
+@pytest.mark.parametrize("data", [None, {"uids": ""}, {"uids": "x", "closesAt": "now"}])
+def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
+    world: EmbeddedCluster, data: dict[str, str] | None
+) -> None:
+    gate = StandInGate(world=world, delay_seconds=60)
+    name = part_name(part_of(UIDS[0], CLUSTER_PARTS))
+    world.cluster.delete(CONFIG_MAPS, name, gate.home)
+    if data is not None:
+        metadata = {"name": name, "namespace": gate.home}
+        world.cluster.create(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        )
+    with raises(NotPublishedError, match=name):
+        wait_published(world.cluster, gone=UIDS, timeout_seconds=5)
+
+
+@pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
+def test_who_may_not_read_the_set_gets_the_rule_at_once(world: EmbeddedCluster, kind: str) -> None:
+    StandInGate(world=world)
+    world.forbidden.add(kind)
+    before = world.clock.monotonic()
+    with raises(NotPublishedError, match=f'(?s)alice needs this rule.*resources: ."{kind}"'):
+        wait_published(world.cluster, gone=UIDS, timeout_seconds=5)
+    assert world.clock.monotonic() == before
+
+
+@pytest.mark.parametrize("kind", DeniedKind)
+def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
+    world: EmbeddedCluster, kind: DeniedKind
+) -> None:
+    gate = StandInGate(world=world, delay_seconds=0.2)
+    StandInGate(world=world, home="other", delay_seconds=60)
+    denial = Denial(kind=kind, name="a", until_unix=world.clock.unix() + 60)
+    for undo in (False, True):
+        change_denial(world.cluster, gate.home, denial, undo=undo)
+        took = wait_denied(world.cluster, gate.home, denial, undo=undo, timeout_seconds=5)
+        assert took is not None
+        assert 0.2 <= took < 0.5
+    world.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
+    with raises(NotPublishedError, match=DENIALS):
+        wait_denied(world.cluster, gate.home, denial, undo=True, timeout_seconds=0.1)
+
+
+def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(world: EmbeddedCluster) -> None:
+    StandInGate(world=world, home="other", delay_seconds=60)
+    denial = Denial(kind=DeniedKind.TOKEN, name="a", until_unix=world.clock.unix() + 60)
+    assert wait_denied(world.cluster, "daypass", denial, undo=False, timeout_seconds=5) is None
+
+
+def test_the_room_of_a_namespace_is_that_of_the_smallest_gate(world: EmbeddedCluster) -> None:
+    assert find_room(world.cluster) is None
+    StandInGate(world=world, home="one", room=3)
+    gate = StandInGate(world=world, home="two", room=2)
+    assert find_room(world.cluster) == 2
+    world.cluster.patch(NAMESPACES, gate.home, {"metadata": {"labels": {labels.GATE: None}}})
+    assert find_room(world.cluster) == 3
+    world.forbidden.add("configmaps")
+    assert find_room(world.cluster) is None
