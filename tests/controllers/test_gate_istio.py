@@ -524,6 +524,24 @@ def test_denials_that_are_not_renewed_close_the_gate(gate: IstioGate) -> None:
     assert gate.send(host=OTHER).code == 200
 
 
+def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioGate) -> None:
+    published, line = gate.known(), bound_token(gate)
+    for each in (
+        part_object(gate.config, MINE, published.credentials.parts[MINE]),
+        denials_object(gate.config, published.denials),
+    ):
+        assert gate.send(line).code == 200
+        (patch,) = each["spec"]["configPatches"]
+        config = patch["patch"]["value"]["typed_config"]
+        config["matcher"] = config.pop("shadow_matcher")
+        gate.apply(each)
+        del gate.applied[each["metadata"]["name"]]
+        answer = eventually("it is in force", lambda: changed(gate, line, 200))
+        assert_refused(answer, Reason.UNKNOWN)
+        gate.publish()
+        eventually("it passes again", lambda: gate.send(line).code == 200)
+
+
 @pytest.fixture
 def gone(gate: IstioGate) -> str:
     """A header line with a token whose credential is gone."""

@@ -1,0 +1,439 @@
+"""What the gate makes of the credentials that exist, and of denials by hand, on a real Envoy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
+from daypass._core.secret import Secret
+from daypass.published.config_maps import CREDENTIALS, DENIALS
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart, part_of
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
+from daypass.render.envoy.bootstrap import (
+    DENIALS_FILE,
+    denials_file,
+    part_file,
+    part_file_name,
+    to_json,
+)
+from daypass.render.envoy.protobuf_any import Json
+from support.deadline import eventually
+from support.doors import EKF
+from support.gate_differences import assert_refused, told
+from support.gates import RunningGate, running_gate
+from support.h2c import Http2
+from support.publishing import closing_in, published
+from support.raw import Caller, Conversation
+from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
+
+SIGNER = Signer("ours")
+MINE = part_of(SECRET_UID, LOCAL_PARTS)
+OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
+"""Of a credential in another part."""
+SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
+BOTH = published({SECRET_UID, OTHER_UID})
+MANY = [str(uuid4()) for _ in range(20_000)]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
+    with started(tmp_path_factory.mktemp("gate")) as running:
+        yield running
+
+
+@pytest.fixture
+def gate(running: RunningGate) -> RunningGate:
+    """A gate that knows the credentials of `token()` and of another part, and no denials."""
+    running.publish(BOTH)
+    for uid in (SECRET_UID, OTHER_UID):
+        line = bearer(of(uid))
+        eventually("the gate is as it was", lambda: running.send([line]).code == 200)  # noqa: B023
+    return running
+
+
+def started(folder: Path, **more: Any) -> Any:
+    return running_gate(
+        folder, SIGNER.jwks, longest_lifetime_seconds=7200, **{"published": BOTH, **more}
+    )
+
+
+def token(**changes: Any) -> str:
+    return SIGNER.sign(good_claims(**changes))
+
+
+def of(uid: object, **changes: Any) -> str:
+    """A token that is bound to the Secret with this UID."""
+    bound = {"namespace": "team", "secret": {"uid": uid}, "serviceaccount": {"uid": ACCOUNT_UID}}
+    return token(**{"kubernetes.io": bound, **changes})
+
+
+def bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}"
+
+
+@contextmanager
+def calling(gate: RunningGate, *lines: str, token: str | None = None) -> Iterator[Caller]:
+    """A caller with a good token on a connection that stays open."""
+    with gate.connect() as connection:
+        sent = Secret(token or of(SECRET_UID))
+        yield Caller(Conversation(connection), EKF, sent, *lines)
+
+
+def write_part(gate: RunningGate, number: int, part: CredentialPart) -> None:
+    gate.write(part_file_name(number), to_json(part_file(number, part)))
+
+
+ODD_UIDS: dict[str, Any] = {
+    "unknown": SAME_PART_UID,
+    "of another part": "ffc2e700-0000-4000-8000-000000000001",
+    "in upper case": SECRET_UID.upper(),
+    "in upper case in part": SECRET_UID.replace("c", "C"),
+    "no UUID": "secret-1",
+    "none in a range": "5e",
+    "longer": SECRET_UID + "0",
+    "shorter": SECRET_UID[:-1],
+    "with a newline": SECRET_UID + "\n",
+    "with NUL": SECRET_UID + "\0",
+    "without dashes": SECRET_UID.replace("-", ""),
+    "missing in Envoy's format": "-",
+}
+
+
+@pytest.mark.parametrize("case", ODD_UIDS)
+def test_a_uid_that_is_not_in_the_set_is_refused(gate: RunningGate, case: str) -> None:
+    answer = gate.send([bearer(of(ODD_UIDS[case]))])
+    assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
+
+
+def test_an_empty_set_passes_nobody(gate: RunningGate) -> None:
+    gate.publish(published(()))
+    with calling(gate) as caller:
+        assert_refused(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
+    for case in ODD_UIDS:
+        assert_refused(gate.send([bearer(of(ODD_UIDS[case]))]), Reason.UNKNOWN_CREDENTIAL)
+
+
+def test_a_credential_that_is_gone_is_refused_on_a_connection_opened_before(
+    gate: RunningGate,
+) -> None:
+    with calling(gate) as caller:
+        assert caller.ask().code == 200
+        gate.publish(published({OTHER_UID}))
+        assert_refused(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
+        assert gate.send([bearer(of(OTHER_UID))]).code == 200
+        gate.publish(BOTH)
+        caller.becomes(200)
+
+
+def test_a_credential_that_is_gone_is_refused_over_http2_on_an_open_connection(
+    gate: RunningGate,
+) -> None:
+    fields = [(":method", "GET"), (":scheme", "https"), (":authority", EKF), (":path", "/"),
+              ("authorization", f"Bearer {token()}")]  # fmt: skip
+    with Http2(gate.port, authority_pem=gate.authority.pem, name=EKF) as client:
+        assert client.request(fields).code == 200
+        gate.publish(published({OTHER_UID}))
+        reply = eventually(
+            "a 401", lambda: r if (r := client.request(fields)).code == 401 else None
+        )
+    assert reply.headers[REASON_HEADER] == Reason.UNKNOWN_CREDENTIAL
+
+
+def test_of_20_000_credentials_one_that_is_gone_is_refused_and_others_pass(
+    gate: RunningGate,
+) -> None:
+    gate.publish(published({SECRET_UID, *MANY}))
+    with calling(gate, token=of(MANY[0])) as caller:
+        caller.becomes(200)
+        gate.publish(published({SECRET_UID, *MANY[1:]}))
+        assert_refused(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
+    for uid in MANY[1:30]:
+        assert gate.send([bearer(of(uid))]).code == 200
+
+
+DENIED: dict[str, dict[str, list[str]]] = {
+    "secret": {"objects": [SECRET_UID]},
+    "account": {"objects": [ACCOUNT_UID]},
+    "token": {"tokens": ["j-1"]},
+    "namespace": {"namespaces": ["team"]},
+    "among many": {"tokens": [f"j-{number}" for number in range(1000)]},
+}
+NOT_DENIED: dict[str, dict[str, list[str]]] = {
+    "other names": {"objects": [OTHER_UID], "tokens": ["j-2"], "namespaces": ["other"]},
+    "names of another kind": {
+        "objects": ["j-1", "team"], "tokens": [SECRET_UID, ACCOUNT_UID, "team"],
+        "namespaces": [SECRET_UID, "j-1"],
+    },
+    "parts of names": {
+        "objects": [SECRET_UID[:-1], SECRET_UID.upper()], "tokens": ["j", "J-1", "-", "null"],
+        "namespaces": ["tea", "teams"],
+    },
+}  # fmt: skip
+
+
+def denying(**denied: list[str]) -> Published:
+    return published({SECRET_UID, OTHER_UID}, **denied)
+
+
+@pytest.mark.parametrize("kind", DENIED)
+def test_what_is_denied_is_refused_on_a_connection_opened_before(
+    gate: RunningGate, kind: str
+) -> None:
+    with calling(gate) as caller:
+        assert caller.ask().code == 200
+        gate.publish(denying(**DENIED[kind]))
+        assert_refused(caller.becomes(401), Reason.DENIED)
+        gate.publish(BOTH)
+        caller.becomes(200)
+
+
+@pytest.mark.parametrize("kind", NOT_DENIED)
+def test_other_denials_refuse_nothing(gate: RunningGate, kind: str) -> None:
+    denied = NOT_DENIED[kind]
+    with calling(gate) as caller:
+        # Another token that is denied says when they are in force.
+        gate.publish(denying(**{**denied, "tokens": [*denied["tokens"], "sentinel"]}))
+        line = bearer(token(jti="sentinel"))
+        eventually("they are in force", lambda: gate.send([line]).code == 401)
+        assert caller.ask().code == 200
+
+
+def test_a_denial_takes_precedence_over_a_credential_that_is_gone(gate: RunningGate) -> None:
+    gate.publish(published((), objects=[SECRET_UID]))
+    eventually("none is left", lambda: gate.send([bearer(of(OTHER_UID))]).code == 401)
+    eventually(
+        "it is denied",
+        lambda: gate.send([bearer(token())]).headers[REASON_HEADER] == Reason.DENIED,
+    )
+
+
+def test_a_long_lived_token_is_refused_as_such_while_nothing_is_known(gate: RunningGate) -> None:
+    gate.publish(Published.closed(LOCAL_PARTS))
+    eventually("it is closed", lambda: gate.send([bearer(token())]).code == 503)
+    long = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:t:b"})
+    assert_refused(gate.send([bearer(long)]), Reason.LONG_LIVED)
+    assert_refused(gate.send([]), Reason.NO_TOKEN)
+
+
+def test_a_closed_gate_refuses_everybody(gate: RunningGate) -> None:
+    with calling(gate) as caller:
+        assert caller.ask().code == 200
+        gate.publish(Published.closed(LOCAL_PARTS))
+        answer = caller.becomes(503)
+        assert_refused(answer, Reason.UNKNOWN)
+        assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
+        assert answer.headers["retry-after"]
+        gate.publish(BOTH)
+        caller.becomes(200)
+
+
+FORGED = [
+    f"daypass.credential: {OTHER_UID}",
+    "daypass.jti: j-2",
+    f"x-envoy-filter-state: daypass.credential={OTHER_UID}",
+    f"x-daypass-secret-uid: {OTHER_UID}",
+]
+
+
+@pytest.mark.parametrize("line", FORGED)
+def test_client_headers_cannot_name_the_credential_of_a_token(gate: RunningGate, line: str) -> None:
+    gate.publish(published({OTHER_UID}))
+    with calling(gate, line) as caller:
+        assert_refused(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
+
+
+def test_nothing_of_the_check_travels_on(gate: RunningGate) -> None:
+    seen = gate.passed(gate.send([bearer(token())]))
+    assert seen is not None
+    assert not {SECRET_UID, ACCOUNT_UID, "j-1"} & {*seen.values()}
+    assert set(seen) == {
+        "host", "kubeflow-userid", "kubeflow-groups", "x-forwarded-for", "x-forwarded-proto",
+        "x-request-id", "x-envoy-external-address",
+    }  # fmt: skip
+
+
+def test_a_token_without_a_jti_or_an_account_is_in_no_denial(gate: RunningGate) -> None:
+    gate.publish(denying(objects=["-", "null", ACCOUNT_UID], tokens=["-", "null", "sentinel"]))
+    line = bearer(token(jti="sentinel"))
+    eventually("they are in force", lambda: gate.send([line]).code == 401)
+    bare = {"namespace": "team", "secret": {"uid": SECRET_UID}}
+    assert gate.send([bearer(token(jti=None, **{"kubernetes.io": bare}))]).code == 200
+
+
+def deleted(gate: RunningGate, name: str) -> None:
+    (gate.folder / name).unlink()
+
+
+def rejected(gate: RunningGate, name: str) -> None:
+    content = json.loads((gate.folder / name).read_text())
+    (config,) = content["resources"]
+    looked = f"extension_config_discovery.*{config['name']}.update_(rejected|failure)"
+    before = sum(gate.envoy.stats(looked).values())
+    config["typed_config"]["matcher"] = {"matcher_list": {"matchers": []}}  # Envoy takes none
+    gate.write(name, to_json(content))
+    eventually("Envoy has looked", lambda: sum(gate.envoy.stats(looked).values()) > before)
+
+
+def unreadable(gate: RunningGate, name: str) -> None:
+    gate.write(name, "{")
+
+
+@pytest.mark.parametrize("broken", [deleted, rejected, unreadable])
+def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_others_go_on(
+    gate: RunningGate, broken: Callable[[RunningGate, str], None]
+) -> None:
+    """By Envoy's own clock: nobody publishes anything, and open connections are refused."""
+    other = bearer(of(OTHER_UID))
+    with calling(gate) as caller:
+        assert caller.ask().code == 200
+
+        def refuses_before_it_closes() -> int | None:
+            closes = closing_in(4)
+            write_part(gate, MINE, CredentialPart(closes_unix=closes))
+            while closing_in(0) < closes:
+                if caller.ask().code == 401:
+                    return closes
+            return None  # this machine was too slow
+
+        closes = eventually("it refuses the token", refuses_before_it_closes)
+        broken(gate, part_file_name(MINE))
+        answer = caller.becomes(503)
+        assert closing_in(0) >= closes
+        assert_refused(answer, Reason.UNKNOWN)
+        assert gate.send([other]).code == 200
+        gate.publish(BOTH)
+        caller.becomes(200)
+
+
+@pytest.mark.parametrize("broken", [deleted, rejected, unreadable])
+def test_denials_that_are_not_renewed_close_the_gate(
+    gate: RunningGate, broken: Callable[[RunningGate, str], None]
+) -> None:
+    with calling(gate) as caller:
+        assert caller.ask().code == 200
+
+        def refuses_before_they_close() -> int | None:
+            denials = Denials(tokens={"j-1"}, closes_unix=closing_in(4))
+            gate.write(DENIALS_FILE, to_json(denials_file(denials)))
+            while closing_in(0) < denials.closes_unix:
+                if caller.ask().code == 401:
+                    return denials.closes_unix
+            return None  # this machine was too slow
+
+        closes = eventually("it refuses the token", refuses_before_they_close)
+        broken(gate, DENIALS_FILE)
+        answer = caller.becomes(503)
+        assert closing_in(0) >= closes
+        assert_refused(answer, Reason.UNKNOWN)
+        assert_refused(gate.send([bearer(of(OTHER_UID, jti="j-2"))]), Reason.UNKNOWN)
+        gate.publish(BOTH)
+        caller.becomes(200)
+
+
+def without_filter(name: str) -> Callable[[dict[str, Json]], None]:
+    def change(files: dict[str, Json]) -> None:
+        filters = http_filters(files)
+        kept = [each for each in filters if each["name"] != name]
+        assert len(kept) < len(filters)
+        filters[:] = kept
+
+    return change
+
+
+def http_filters(files: dict[str, Json]) -> list[Json]:
+    _, listener = files["listeners.json"]["resources"]
+    (manager,) = listener["filter_chains"][0]["filters"]
+    filters: list[Json] = manager["typed_config"]["http_filters"]
+    return filters
+
+
+def published_as(file: str, change: Callable[[Json], None]) -> Callable[[dict[str, Json]], None]:
+    def changed(files: dict[str, Json]) -> None:
+        (config,) = files[file]["resources"]
+        change(config["typed_config"])
+
+    return changed
+
+
+def no_mark(config: Json) -> None:
+    config["matcher"] = config.pop("shadow_matcher")
+
+
+def another_mark(config: Json) -> None:
+    config["shadow_rules_stat_prefix"] = "other_"
+
+
+def marks_of_another_filter(files: dict[str, Json]) -> None:
+    """Denials that pass, in the place of the part."""
+    files[part_file_name(MINE)]["resources"][0]["typed_config"] = (
+        files[DENIALS_FILE]["resources"][0]["typed_config"]
+    )  # fmt: skip
+
+
+BENT: dict[str, Callable[[dict[str, Json]], None]] = {
+    "no denials": without_filter(DENIALS),
+    "no credentials": without_filter(CREDENTIALS),
+    "no credential's UID": without_filter("daypass.claims-secret"),
+    "a part without a mark": published_as(part_file_name(MINE), no_mark),
+    "denials without a mark": published_as(DENIALS_FILE, no_mark),
+    "a part with another mark": published_as(part_file_name(MINE), another_mark),
+    "denials with another mark": published_as(DENIALS_FILE, another_mark),
+    "a part with the mark of denials": marks_of_another_filter,
+}
+
+
+@pytest.mark.parametrize("case", BENT)
+def test_a_token_without_both_marks_is_refused(tmp_path: Path, case: str) -> None:
+    with started(tmp_path, change=BENT[case]) as bent:
+        assert_refused(bent.send([bearer(token())]), Reason.UNKNOWN)
+        assert_refused(bent.send([]), Reason.NO_TOKEN)
+
+
+def test_a_gate_that_starts_while_nothing_is_published_refuses(tmp_path: Path) -> None:
+    with started(tmp_path, published=Published.closed(LOCAL_PARTS)) as gate:
+        assert_refused(gate.send([bearer(token())]), Reason.UNKNOWN)
+        gate.publish(BOTH)
+        eventually("it passes", lambda: gate.send([bearer(token())]).code == 200)
+
+
+UNBOUND: dict[str, tuple[Json, Reason]] = {
+    "its account": ({"serviceaccount": {"uid": ACCOUNT_UID}}, Reason.ALLOWED),
+    "a Pod": ({"serviceaccount": {"uid": ACCOUNT_UID}, "pod": {"uid": "p"}}, Reason.ALLOWED),
+    "another account": ({"serviceaccount": {"uid": SAME_PART_UID}}, Reason.UNKNOWN_CREDENTIAL),
+    "the account in upper case": (
+        {"serviceaccount": {"uid": ACCOUNT_UID.upper()}}, Reason.UNKNOWN_CREDENTIAL
+    ),
+    "nothing": ({}, Reason.UNKNOWN_CREDENTIAL),
+    "a Secret that is gone": (
+        {"secret": {"uid": SAME_PART_UID}, "serviceaccount": {"uid": ACCOUNT_UID}},
+        Reason.UNKNOWN_CREDENTIAL,
+    ),
+    "a Secret without a UID": (
+        {"secret": {"name": "s"}, "serviceaccount": {"uid": ACCOUNT_UID}}, Reason.UNKNOWN_CREDENTIAL
+    ),
+    "a Secret that is null": (
+        {"secret": None, "serviceaccount": {"uid": ACCOUNT_UID}}, Reason.UNKNOWN_CREDENTIAL
+    ),
+    "a Secret that is text": (
+        {"secret": "s", "serviceaccount": {"uid": ACCOUNT_UID}}, Reason.UNKNOWN_CREDENTIAL
+    ),
+    "a Secret that exists": ({"secret": {"uid": SECRET_UID}}, Reason.ALLOWED),
+}  # fmt: skip
+
+
+def test_where_tokens_may_be_unbound_one_with_a_secret_never_passes_by_its_account(
+    tmp_path: Path,
+) -> None:
+    exist = published({SECRET_UID, ACCOUNT_UID})
+    with started(tmp_path, published=exist, require_bound=False) as gate:
+        for case, (bound, reason) in UNBOUND.items():
+            claims = {"kubernetes.io": {"namespace": "team", **bound}}
+            assert told(gate.send([bearer(token(**claims))])) is reason, case
