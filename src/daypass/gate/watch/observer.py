@@ -30,6 +30,7 @@ from daypass.kube.resources import (
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    TOKEN_SECRETS,
     Object,
     Resource,
     name_of,
@@ -249,7 +250,8 @@ class CredentialObserver:
         for name in sorted(here - before):
             informer = self._informer(
                 SECRETS, name, _Found.read, partial(self._secrets_changed, name),
-                labels=labels.SELECTOR,
+                # Anyone who may create Secrets may give another type any label and annotation.
+                labels=labels.SELECTOR, fields=TOKEN_SECRETS,
             )  # fmt: skip
             self._namespaces[name] = _Namespace(informer)
         if self._tasks is not None:
