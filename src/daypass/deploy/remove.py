@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.labels import MANAGER, is_ours
+from daypass._core.labels import MANAGER
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY
@@ -141,9 +141,10 @@ def _find_published(
 
 
 def _is_published(live: Object) -> bool:
-    """Return whether an object has a name of the gate's, and daypass has written it."""
-    is_named = str(live["metadata"]["name"]).startswith(f"{GATE}-")
-    return is_named and (is_ours(live) or managed_fields(live) is not None)
+    """Return whether an object has a name of what the gate's watch writes. Its fields do not say
+    so: nobody owns fields of an object that began as an empty one.
+    """
+    return str(live["metadata"]["name"]).startswith(f"{GATE}-")
 
 
 def is_applied_object(entry: AppliedObject, live: Object) -> bool:
