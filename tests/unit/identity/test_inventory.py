@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -131,7 +132,7 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
     assert [record.name for record in identity_records(world.objects())] == [BOT]
 
 
-class Api(httpx2.BaseTransport):
+class Api(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     """Answers with `lists` by plural: of objects, or a status code. Other lists are empty."""
 
     def __init__(self, lists: Mapping[str, list[Object] | int], version: str = "v1.37.2") -> None:
@@ -150,6 +151,9 @@ class Api(httpx2.BaseTransport):
             return httpx2.Response(found, json=status)
         return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": found})
 
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await asyncio.to_thread(self.handle_request, request)
+
     def cluster(self) -> Cluster:
         access = ConnectionConfig(
             server="https://api.test", namespace="team", origin="a test", authority=ANY_AUTHORITY
@@ -159,7 +163,8 @@ class Api(httpx2.BaseTransport):
     def first_change(self) -> ClusterObjects:
         """What a watch of the namespace gives first."""
         try:
-            return next(iter(InventoryWatcher(self.cluster(), "team").changes(60)))
+            watcher = InventoryWatcher(self.cluster(), "team", transport=self)
+            return next(iter(watcher.changes(60)))
         finally:
             self.ended.set()
 
