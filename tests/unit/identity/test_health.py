@@ -10,6 +10,9 @@ import pytest
 
 from daypass._core import labels
 from daypass.identity.health import HealthFinding, examine
+from daypass.published.config_maps import part_config_map
+from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from daypass.render.rbac import namespace_rights
 from support.inventories import BOT, World, binding, grant
 from support.messages import check
 from support.timing import FakeClock
@@ -233,3 +236,70 @@ def test_the_caller_sets_how_long_a_token_may_be_unused() -> None:
     spoil: Spoil = lambda w: label_unused(w, None)  # noqa: E731
     assert [each.code for each in findings(spoil, unused_seconds=5 * DAY)] == ["unused"]
     assert findings(spoil, unused_seconds=6 * DAY) == []
+
+
+UID = "0a000000-0000-4000-8000-000000000000"
+
+
+def gated(world: World, *uids: str, home: str = "daypass") -> None:
+    """Let a gate watch the identity's namespace, and publish these UIDs in their part."""
+    world.secret["metadata"]["uid"] = UID
+    rights = namespace_rights("team", "daypass")
+    world.lists["roles"].append(rights[0])
+    world.lists["bindings"].append(rights[1])
+    world.lists["gates"] = [{"metadata": {"name": "daypass"}}]
+    number = part_of(UID, CLUSTER_PARTS)
+    part = CredentialPart(uids=frozenset(uids))
+    world.lists["published"] = [part_config_map(number, part, home, room=1)]
+
+
+def unlabelled(world: World) -> None:
+    gated(world)
+    world.secret["metadata"]["labels"].pop(labels.MANAGED_BY)
+
+
+def unwatched(world: World) -> None:
+    gated(world, UID)
+    world.lists["roles"].pop()
+
+
+def young(world: World) -> None:
+    gated(world)
+    world.secret["metadata"]["creationTimestamp"] = "2027-01-15T07:59:55Z"
+
+
+def unreadable(world: World) -> None:
+    gated(world)
+    world.lists["published"][0]["data"]["uids"] = "x"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "value"),
+    [
+        (gated, "unknown-to-gate", "the gate in daypass"),
+        (unlabelled, "unknown-to-gate", "daypass identity rotate bot -n team"),
+        (unwatched, "not-watched", "daypass identity create bot -n team"),
+    ],
+    ids=["left out", "unlabelled", "unwatched"],
+)
+def test_a_secret_that_a_gate_does_not_know_is_a_problem(
+    spoil: Spoil, code: str, value: str
+) -> None:
+    (found,) = findings(spoil)
+    assert (found.code, found.is_problem) == (code, True)
+    check(found.text, value, reason=code)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda w: gated(w, UID),
+        lambda w: gated(w, home="of-a-tenant"),
+        young,
+        unreadable,
+        lambda w: (gated(w), w.lists.update(published=None)),
+    ],
+    ids=["known", "forged", "young", "unreadable", "forbidden"],
+)
+def test_what_a_gate_knows_or_has_not_published_yet_is_no_problem(spoil: Spoil) -> None:
+    assert findings(spoil) == []
