@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -204,22 +204,25 @@ class InventoryWatcher:
             )
             for name, query in queries.items()
         ]  # fmt: skip
-        self._thread = LoopThread("daypass-inventory", partial(run_all, self._informers))
+        self._thread = LoopThread("daypass-inventory", partial(run_all, watching, self._informers))
 
-    def changes(self, every_seconds: float) -> Iterator[ClusterObjects]:
+    def changes(self, every_seconds: float) -> Generator[ClusterObjects, None, None]:
         """Yield all objects once they are listed, after each change, and every so often.
 
         Raises the error of a watch that no retry can repair.
         """
         self._thread.start()
-        while True:
-            self._changed.wait(every_seconds)
-            self._changed.clear()
-            for error in [informer.error for informer in self._informers]:
-                if error is not None and not is_transient(error):
-                    raise error
-            if all(informer.listed_at is not None for informer in self._informers):
-                yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
+        try:
+            while True:
+                self._changed.wait(every_seconds)
+                self._changed.clear()
+                for error in [informer.error for informer in self._informers]:
+                    if error is not None and not is_transient(error):
+                        raise error
+                if all(informer.listed_at is not None for informer in self._informers):
+                    yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
+        finally:
+            self._thread.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
