@@ -26,6 +26,7 @@ NAMES = (
     "door",
     "gate",
     "revocation",
+    "namespaces",
     "review",
     "junk",
     "hostile",
