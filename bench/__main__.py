@@ -26,7 +26,7 @@ NAMES = (
     "door",
     "gate",
     "revocation",
-    "namespaces",
+    "machine",
     "review",
     "junk",
     "hostile",

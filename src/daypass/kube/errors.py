@@ -28,9 +28,7 @@ class ClusterUnreachableError(DaypassError):
 
 
 class BrokenResponseError(ClusterUnreachableError):
-    """An answer that broke off, is too large, or does not come from an API server."""
-
-    is_too_large = False
+    """An answer that broke off or does not come from an API server."""
 
 
 class NoHttp2Error(Exception):

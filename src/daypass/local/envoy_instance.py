@@ -47,6 +47,7 @@ _VERSIONS = {
 }
 """The statistic in which Envoy reports which version of a file it uses."""
 _LOADED_WITHIN_SECONDS = 5.0
+_READ_WITHIN_SECONDS = 2.0
 
 
 _Settings = TypeVar("_Settings", DoorSettings, GateSettings)
@@ -154,6 +155,7 @@ class EnvoyInstance:
         with self._publishing:
             self._published = self._published.with_part(number, part)
             if self._follows_credentials:
+                self._wait_until_read(number)
                 self._write_published(part_file_name(number), part_file(number, part))
 
     def publish_denials(self, denials: Denials) -> None:
@@ -165,10 +167,21 @@ class EnvoyInstance:
 
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of a credential's part."""
-        number = part_of(uid, LOCAL_PARTS)
         with self._publishing:
-            expected = self._versions[part_file_name(number)]
-        return expected in self.process.stats(f"{part_name(number)}.version_text").values()
+            return self._has_read(part_of(uid, LOCAL_PARTS))
+
+    def _has_read(self, number: int) -> bool:
+        versions = self.process.stats(f"{part_name(number)}.version_text").values()
+        return self._versions[part_file_name(number)] in versions
+
+    def _wait_until_read(self, number: int) -> None:
+        """Wait a moment until Envoy has read a part. It would read every version of a file, one
+        after another: if it is busy, each would make it later.
+        """
+        deadline = SYSTEM_CLOCK.monotonic() + _READ_WITHIN_SECONDS
+        with suppress(OSError, DaypassError):  # it reads everything when it starts again
+            while not self._has_read(number) and SYSTEM_CLOCK.monotonic() < deadline:
+                time.sleep(0.005)
 
     @property
     def _follows_credentials(self) -> bool:

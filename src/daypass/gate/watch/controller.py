@@ -140,6 +140,7 @@ class Controller:
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
         self._term = 0
         self._led_at = self._retry_at = self._round_at = -math.inf
+        self._put_at: dict[int | None, float] = {}
         self._renewed_at = self._renewals_at = -math.inf
         self._published_keys: SigningKeys | None = None
         self._reports = _Reports(log)
@@ -269,13 +270,16 @@ class Controller:
             steps = [step for step in self._steps(wanted) if step.number not in done]
             if not steps:
                 break
-            step, now = steps[0], self._clock.monotonic()
+            # Of equally urgent ones the one that waits longest: others may change all the time.
+            step = min(steps, key=lambda s: (s.urgency, self._put_at.get(s.number, -math.inf)))
+            now = self._clock.monotonic()
             if not is_once and step.urgency is not Urgency.REMOVAL:
                 if done and now >= began + self._publisher.pace_seconds:
                     break
                 if step.urgency is Urgency.RENEWAL and not self._may_renew(began):
                     break
             self._put(step, wanted)
+            self._put_at[step.number] = now
             done.add(step.number)
             written += step.urgency is not Urgency.RENEWAL
         if written:

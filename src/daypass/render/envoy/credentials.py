@@ -113,6 +113,29 @@ def _composite(source: Source | None, parts: int) -> Json:
 
     Envoy has a copy of a part for each place that refers to it, so there is one for each part.
     """
+    return {
+        "name": CREDENTIALS,
+        "typed_config": protobuf_any(
+            "extensions.common.matching.v3.ExtensionWithMatcher",
+            xds_matcher=_by_first_digits(source, parts),
+            extension_config=extension(
+                "composite", "extensions.filters.http.composite.v3.Composite"
+            ),
+        ),
+    }
+
+
+def _by_first_digits(source: Source | None, parts: int) -> Json:
+    if parts < 16:  # a part has several first digits
+        digits = [sorted({each[0] for each in prefixes_of(n, parts)}) for n in range(parts)]
+        cases = [
+            {
+                "predicate": has_state(CREDENTIAL_STATE, f"[{''.join(each)}].*"),
+                "on_match": _evaluate(source, number),
+            }
+            for number, each in enumerate(digits)
+        ]
+        return {"matcher_list": {"matchers": cases}}
     by_digit: dict[str, list[tuple[Json, Json]]] = {}
     for number in range(parts):
         prefixes = prefixes_of(number, parts)
@@ -123,16 +146,7 @@ def _composite(source: Source | None, parts: int) -> Json:
         "input": state_input(CREDENTIAL_STATE),
         "prefix_match_map": {"map": {digit: _first(each) for digit, each in by_digit.items()}},
     }
-    return {
-        "name": CREDENTIALS,
-        "typed_config": protobuf_any(
-            "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher={"matcher_tree": tree},
-            extension_config=extension(
-                "composite", "extensions.filters.http.composite.v3.Composite"
-            ),
-        ),
-    }
+    return {"matcher_tree": tree}
 
 
 def _first(cases: list[tuple[Json, Json]]) -> Json:
