@@ -27,6 +27,7 @@ NAMES = (
     "gate",
     "revocation",
     "machine",
+    "namespaces",
     "review",
     "junk",
     "hostile",

@@ -22,7 +22,8 @@ from daypass.deploy.plan import RejectedObjectsError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
-from daypass.render.objects import GATE_KEYS, GATE_KNOWN
+from daypass.published.config_maps import DENIALS, part_name
+from daypass.render.objects import GATE_KEYS
 from support.authority import Authority
 from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
@@ -92,7 +93,9 @@ def test_apply_and_remove_leave_a_cluster_exactly_as_it_was(
     run(*QUICK_APPLY, "--yes")
     run("gate", "watch", "--once")  # what it publishes is removed, too
     assert cluster.find(ENVOY_FILTERS, GATE_KEYS, "istio-system")
-    assert cluster.find(CONFIG_MAPS, GATE_KNOWN, "daypass")
+    for name in (part_name(0), DENIALS):
+        assert cluster.find(ENVOY_FILTERS, name, "istio-system")
+        assert cluster.find(CONFIG_MAPS, name, "daypass")
     run("remove", "--yes")
     after = everything(cluster)
     assert {k: v[0] for k, v in after.items()} == {k: v[0] for k, v in before.items()}

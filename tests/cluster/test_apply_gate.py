@@ -12,22 +12,28 @@ from contextlib import closing
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass.deploy.apply import wait_for_policies
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.deploy.apply import execute, wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
-from daypass.gate.revocation.publishers import publisher_of
+from daypass.deploy.remove import PartialApplyError
 from daypass.gate.signing_keys import SigningKeys, key_set
+from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.lease import Lease
 from daypass.kube.resources import AUTHORIZATION_POLICIES
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST
+from daypass.published.config_maps import denials_config_map, part_config_map
+from daypass.published.credentials import CLUSTER_PARTS
+from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
 from support.deploying import apply, everything, named, plan, prepared_plane, remove, settle
 from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
+from support.publishing import published
 from support.rendered import config_of
 from support.tokens import ISSUER
 from support.watching import as_watch
@@ -98,6 +104,30 @@ def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster)
     ]
 
 
+def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster) -> None:
+    apply(cluster, ISTIO)
+    changed = ISTIO.replace("audience:", "others: login, audience:")
+
+    def rules() -> object:
+        return cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
+
+    before = rules()
+    with raises(PartialApplyError, match="0 of 65"):
+        execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
+    assert rules() == before
+    known = published((), parts=CLUSTER_PARTS)
+    for number, part in enumerate(known.credentials.parts):
+        cluster.apply(part_config_map(number, part, "daypass", room=1))
+    closed = denials_config_map(published(closes_unix=1).denials, "daypass")
+    cluster.apply(closed)
+    with raises(PartialApplyError, match="64 of 65"):
+        execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
+    assert rules() == before
+    cluster.apply(denials_config_map(known.denials, "daypass"))
+    execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
+    assert rules() != before
+
+
 def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Cluster) -> None:
     apply(cluster, ENVOY_GATEWAY)
     assert ("SecurityPolicy", "daypass", "daypass-domain-ekf") in named(everything(cluster))
@@ -128,9 +158,11 @@ def test_the_watch_puts_the_keys_where_the_gateway_looks_and_may_write_nothing_e
     assert config.gate is not None
     jwks = key_set(plane.admin.request("GET", "/openid/v1/jwks").body)
     with closing(as_watch(plane)) as watch:
-        publisher_of(watch, config, config.gate).publish_keys(
-            SigningKeys(issuer=ISSUER, key_set=jwks), number=1
-        )
+        lease = Lease(watch, SYSTEM_CLOCK, namespace="daypass", name=GATE_WATCH, me="tests")
+        lease.attempt()
+        publisher = ClusterPublisher(watch, config, config.gate, lease)
+        publisher.take_over()
+        publisher.publish_keys(SigningKeys(issuer=ISSUER, key_set=jwks))
         other = {"apiVersion": "v1", "kind": "ConfigMap"}
         with pytest.raises(ForbiddenError):
             watch.apply({**other, "metadata": {"name": "other", "namespace": "infra"}})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.conftest import Run
+from daypass._core.labels import POLICY, POLICY_ENFORCED
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.deploy.routes import INGRESS, list_all
 from daypass.kube.cluster import Cluster
@@ -146,6 +147,22 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         for kind, name in (("gateways", "public"), ("virtualservices", "any")):
             path = f"/apis/networking.istio.io/v1/namespaces/istio-system/{kind}/{name}"
             plane.admin.delete(path)
+
+
+def test_namespaces_whose_tokens_a_gate_will_refuse_are_listed_before_it_changes(
+    plane: ControlPlane, folder: Path, run: Run
+) -> None:
+    labelled = plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
+    without = plane.make_namespace()
+    for namespace in (labelled, without):
+        plane.make_identity(namespace)
+    write(folder, f"{BOTH}{GATE}")
+    planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
+    assert without in planned["refused"]
+    assert labelled not in planned["refused"]
+    assert without in run(*QUICK_APPLY, "--yes")[1]
+    # Later ones are about what changes.
+    assert without not in run(*QUICK_APPLY)[1]
 
 
 def test_routes_that_the_user_may_not_list_are_reported(plane: ControlPlane) -> None:

@@ -285,7 +285,7 @@ def test_an_interrupted_creation_or_rotation_resumes_from_any_request(desk: Desk
             assert list(interruptions(cluster, rotation))
             account = get_identity(cluster, desk.bot)
             (live,) = live_secrets(token_secrets(cluster, desk.bot), account.uid)
-            token = wait_for_token(cluster, desk.bot, live.name)
+            token = wait_for_token(cluster, desk.bot, live.name).token
             with closing(cluster_as(desk.plane, token)) as holder:
                 assert isinstance(exchange(holder, desk.bot, bound_to=live.name), Secret)
 

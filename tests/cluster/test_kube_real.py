@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from daypass.kube import async_cluster
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
-from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, Object, uid_of
+from daypass.kube.informer import whole
+from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    TOKEN_SECRETS,
+    Object,
+    name_of,
+    uid_of,
+)
 from support import identities
 from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
@@ -115,44 +130,97 @@ def test_a_missing_object_is_reported_with_what_to_do(cluster: Cluster) -> None:
         cluster.apply(unknown)
 
 
+Check = Callable[[AsyncCluster], Awaitable[None]]
+
+
+def in_event_loop(plane: ControlPlane, check: Check) -> None:
+    """Run a check with a connection of the admin's."""
+
+    async def scenario() -> None:
+        access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
+        opened = AsyncCluster(access)
+        try:
+            await check(opened)
+        finally:
+            await opened.close()
+
+    asyncio.run(scenario())
+
+
 def test_only_the_metadata_of_secrets_leaves_the_api_server(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     bot = control_plane.make_identity()
-    fields = "type=kubernetes.io/service-account-token"
-    found, since = cluster.snapshot(SECRETS, bot.namespace, fields=fields, metadata_only=True)
-    (secret,) = found
-    assert secret["metadata"]["name"] == bot.secret_name
-    assert secret.keys() <= {"kind", "apiVersion", "metadata"}
-    cluster.patch(SECRETS, bot.secret_name, {"metadata": {"labels": {"a": "b"}}}, bot.namespace)
-    watch = cluster.watch(
-        SECRETS, bot.namespace, since, fields=fields, metadata_only=True, timeout_seconds=20
-    )
-    kind, seen = next(watch)
-    assert (kind, seen["metadata"]["labels"]["a"]) == ("MODIFIED", "b")
-    assert bot.token.reveal() not in json.dumps(seen)
-    watch.close()  # type: ignore[attr-defined]
+    selection: Any = {"fields": TOKEN_SECRETS, "metadata_only": True}
+
+    async def check(opened: AsyncCluster) -> None:
+        found, since = await opened.list(SECRETS, bot.namespace, whole, **selection)
+        (secret,) = found
+        assert secret["metadata"]["name"] == bot.secret_name
+        assert secret.keys() <= {"kind", "apiVersion", "metadata"}
+        cluster.patch(SECRETS, bot.secret_name, {"metadata": {"labels": {"a": "b"}}}, bot.namespace)
+        events = opened.watch(SECRETS, bot.namespace, since, timeout_seconds=20, **selection)
+        async with aclosing(events):
+            kind, seen = await anext(events)
+        assert (kind, seen["metadata"]["labels"]["a"]) == ("MODIFIED", "b")
+        assert bot.token.reveal() not in json.dumps(seen)
+
+    in_event_loop(control_plane, check)
 
 
 def test_a_watch_from_the_listed_version_sees_later_changes(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     namespace = control_plane.make_namespace()
-    fields = "metadata.name=settings"
-    watch = cluster.watch(CONFIG_MAPS, namespace, "0", fields=fields, timeout_seconds=30)
-    assert next(watch)[0] == "BOOKMARK"
-    cluster.apply(settings(namespace, a="1"))
-    kind, seen = next(watch)
-    assert (kind, seen["data"]) == ("ADDED", {"a": "1"})
-    cluster.apply(settings(namespace, a="2"))
-    assert next(event for event in watch if event[0] != "BOOKMARK")[1]["data"] == {"a": "2"}
-    watch.close()  # type: ignore[attr-defined]
+
+    async def check(opened: AsyncCluster) -> None:
+        _, since = await opened.list(CONFIG_MAPS, namespace, whole, fields="metadata.name=settings")
+        events = opened.watch(
+            CONFIG_MAPS, namespace, since, fields="metadata.name=settings", timeout_seconds=30
+        )
+        async with aclosing(events):
+            for number in "12":
+                cluster.apply(settings(namespace, a=number))
+                _, seen = await anext(events)
+                assert seen["data"] == {"a": number}
+
+    in_event_loop(control_plane, check)
 
 
-def test_a_watch_ends_at_its_timeout(cluster: Cluster) -> None:
-    since = cluster.snapshot(SERVICE_ACCOUNTS, "kube-system")[1]
-    events = list(cluster.watch(SERVICE_ACCOUNTS, "kube-system", since, timeout_seconds=1))
-    assert all(kind == "BOOKMARK" for kind, _ in events)
+def test_a_watch_ends_at_its_timeout(control_plane: ControlPlane) -> None:
+    async def check(opened: AsyncCluster) -> None:
+        _, since = await opened.list(SERVICE_ACCOUNTS, "kube-system", whole)
+        events = opened.watch(SERVICE_ACCOUNTS, "kube-system", since, timeout_seconds=1)
+        assert [event async for event in events] == []
+
+    in_event_loop(control_plane, check)
+
+
+def test_a_long_list_has_pages_of_one_revision(
+    cluster: Cluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is created and deleted between two pages is in none of them."""
+    monkeypatch.setattr(async_cluster, "PAGE", 2)
+    namespace = control_plane.make_namespace()
+    names = [f"settings-{number}" for number in range(5)]
+    for name in names:
+        document = settings(namespace)
+        document["metadata"]["name"] = name
+        cluster.apply(document)
+    seen: list[str] = []
+
+    def read(document: Object) -> str:
+        if not seen:
+            cluster.delete(CONFIG_MAPS, names[-1], namespace)
+            cluster.apply(settings(namespace))
+        seen.append(name_of(document))
+        return seen[-1]
+
+    async def check(opened: AsyncCluster) -> None:
+        found, _ = await opened.list(CONFIG_MAPS, namespace, read)
+        assert [name for name in found if name != "kube-root-ca.crt"] == names
+
+    in_event_loop(control_plane, check)
 
 
 def test_the_user_is_that_of_kubectl_with_the_same_kubeconfig(

@@ -244,6 +244,10 @@ class ControlPlane:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def child(self, name: str) -> Child:
+        """The process of this name: etcd, kube-apiserver or kube-controller-manager."""
+        return next(child for child in self._children if child.name == name)
+
     def check(self) -> None:
         for child in self._children:
             child.check()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daypass._core import labels
 from daypass.identity.tokens import list_secrets
-from daypass.kube.resources import CONFIG_MAPS
+from daypass.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, name_of, uid_of
 from daypass.published.config_maps import denials_config_map, part_config_map
 from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
 from daypass.published.denials import Denials, read_denials
@@ -18,7 +19,8 @@ from support.embedded import EmbeddedCluster
 class StandInGate:
     """A gate in a namespace of its own, which publishes `delay_seconds` after it saw a change.
 
-    `room`: credentials of one namespace. `accounts`: UIDs that it has published, too.
+    `room`: credentials of one namespace. `accounts`: UIDs that it has published, too;
+    `all_accounts`: and of all ServiceAccounts. `seen`: what `look` returned at each publication.
     """
 
     world: EmbeddedCluster
@@ -26,6 +28,10 @@ class StandInGate:
     delay_seconds: float = 0.3
     room: int = 2000
     accounts: set[str] = field(default_factory=set)
+    all_accounts: bool = False
+    look: Callable[[], object] = lambda: None
+    seen: list[object] = field(default_factory=list)
+    _written: dict[str, object] = field(default_factory=dict, init=False)
     _due: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -37,12 +43,14 @@ class StandInGate:
     @property
     def uids(self) -> set[str]:
         """What it has to publish."""
-        known = list_secrets(self.world.cluster, None)
-        return {each.uid for each in known if each.is_known} | self.accounts
+        known = {each.uid for each in list_secrets(self.world.cluster, None) if each.is_known}
+        accounts = self.world.cluster.list(SERVICE_ACCOUNTS) if self.all_accounts else []
+        return known | self.accounts | set(map(uid_of, accounts))
 
     def publish(self) -> None:
         """Publish all parts and the denials."""
-        closes_unix = int(self.world.clock.unix()) + 60
+        self.seen.append(self.look())
+        closes_unix = 2**32
         parts = CredentialSet.of(self.uids, closes_unix, parts=CLUSTER_PARTS).parts
         written = self.world.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
         entries = read_denials(written.get("data") or {})
@@ -52,7 +60,9 @@ class StandInGate:
             for number, part in enumerate(parts)
         ]
         for each in (*documents, denials_config_map(denials, self.home)):
-            self.world.cluster.apply(each, force=True)
+            if self._written.get(name_of(each)) != each["data"]:
+                self.world.cluster.apply(each, force=True)
+                self._written[name_of(each)] = each["data"]
 
     def _sleep(self, seconds: float) -> None:
         """What happens while a command waits."""

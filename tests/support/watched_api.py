@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -13,80 +14,135 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from support.authority import ANY_AUTHORITY
 
+ACCESS = ConnectionConfig(
+    server="https://api.test", namespace="default", origin="a test", authority=ANY_AUTHORITY
+)
+Document = dict[str, Any]
 
-class WatchedApi(httpx2.BaseTransport):
-    """Secrets, ServiceAccounts and ConfigMaps; each watch tells what is new, and ends.
 
-    `fails`: what every request gets instead. `forgotten`: watches from before it are a 410.
-    `forbidden`: namespaces and kinds whose objects may not be seen. `breaks`: how often watches
-    break off at an event, by its version; `breaking`: the error, or half a line where it is None.
+class WatchedApi(httpx2.AsyncBaseTransport):
+    """Lists by label, in pages; watches last until `end_watches`, or their timeout.
+
+    `fails`: what every request gets instead, 0 for no answer. `forbidden`: namespaces and kinds
+    whose objects may not be seen. `hangs`: kinds whose lists are never answered. `lost`: versions
+    whose events no watch gets. `breaks`: how often watches break off at the event of a version;
+    `breaking`: the error, or half a line where it is None. `asked`: all requests.
     """
 
     def __init__(self) -> None:
         self.version = 1
-        self.objects: dict[str, dict[str, Any]] = {
-            "secrets": {}, "serviceaccounts": {}, "configmaps": {}, "namespaces": {},
-        }  # fmt: skip
-        self.events: list[tuple[int, str, str, Any]] = []
-        self.forgotten = 0
+        self.objects: dict[tuple[str, str], Document] = {}
         self.fails: int | None = None
         self.forbidden: set[str] = set()
+        self.hangs: set[str] = set()
+        self.lost: set[int] = set()
         self.breaks: dict[int, int] = {}
         self.breaking: type[httpx2.TransportError] | None = None
         self.asked: list[httpx2.Request] = []
+        self._events: list[tuple[int, str, Document | None, Document | None]] = []
+        self._pages: dict[str, list[Document]] = {}
+        self._ended = 0
 
-    def put(self, plural: str, uid: str, **metadata: Any) -> None:
-        self.version += 1
-        data = metadata.pop("data", None)
-        found = {"metadata": {"uid": uid, "name": uid, "namespace": "team", **metadata,
-                 "resourceVersion": str(self.version)}, "data": data}  # fmt: skip
-        what = "MODIFIED" if uid in self.objects[plural] else "ADDED"
-        self.objects[plural][uid] = found
-        self.events.append((self.version, plural, what, found))
+    def put(self, plural: str, uid: str, *, data: Any = None, **metadata: Any) -> None:
+        """Create an object, or replace it; in namespace `team`, named like its UID."""
+        metadata = {"uid": uid, "name": uid, "namespace": "team", **metadata}
+        self._change(plural, uid, {"metadata": metadata, "data": data})
 
     def delete(self, plural: str, uid: str) -> None:
-        self.version += 1
-        found = self.objects[plural].pop(uid)
-        found["metadata"]["resourceVersion"] = str(self.version)
-        self.events.append((self.version, plural, "DELETED", found))
+        """Delete an object."""
+        self._change(plural, uid, None)
 
-    def lists(self, plural: str) -> int:
+    def _change(self, plural: str, uid: str, after: Document | None) -> None:
+        self.version += 1
+        before = self.objects.pop((plural, uid), None)
+        if after is not None:
+            after["metadata"]["resourceVersion"] = str(self.version)
+            self.objects[plural, uid] = after
+        self._events.append((self.version, plural, before, after))
+
+    def end_watches(self) -> None:
+        """End all watches, as after their timeout."""
+        self._ended += 1
+
+    def watches(self) -> list[httpx2.QueryParams]:
+        """What the watches so far were asked with."""
+        return [r.url.params for r in list(self.asked) if "watch" in r.url.params]
+
+    def lists(self, plural: str, namespace: str = "") -> int:
+        """How many lists of a kind were asked for, in a namespace."""
         return sum(
-            r.url.path.endswith(plural) and "watch" not in r.url.params for r in list(self.asked)
+            r.url.path.endswith(plural)
+            and _namespace(r.url.path) == namespace
+            and "watch" not in r.url.params
+            for r in list(self.asked)
         )
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request)
         if self.fails == 0:
             raise httpx2.ConnectError("refused", request=request)
         if self.fails is not None:
             return httpx2.Response(self.fails, json=status(self.fails))
         plural, place = request.url.path.rpartition("/")[2], _namespace(request.url.path)
-        if place in self.forbidden or plural in self.forbidden:
+        if self.forbidden & {plural, place}:
             return httpx2.Response(403, json=status(403))
-        if "watch" not in request.url.params:
-            items = [each for each in list(self.objects[plural].values()) if _is_in(each, place)]
-            metadata = {"resourceVersion": str(self.version)}
-            return httpx2.Response(200, json={"metadata": metadata, "items": items})
-        return httpx2.Response(200, content=self._watch(plural, place, request))
+        if "watch" in request.url.params:
+            return httpx2.Response(200, stream=_Lines(self._watch(plural, place, request)))
+        if plural in self.hangs:
+            await asyncio.Event().wait()
+        return httpx2.Response(200, json=self._list(plural, place, request.url.params))
 
-    def _watch(self, plural: str, place: str, request: httpx2.Request) -> Iterator[bytes]:
-        since = int(request.url.params["resourceVersion"])
-        if since < self.forgotten:
-            yield line("ERROR", status(410))
-            return
-        for version, kind, what, found in list(self.events):
-            if version > since and kind == plural and _is_in(found, place):
+    def _list(self, plural: str, place: str, params: httpx2.QueryParams) -> Document:
+        objects = self.objects.items()
+        found = [each for (kind, _), each in objects if kind == plural and _is_in(each, place)]
+        found = [each for each in found if _is_selected(each, params)]
+        if "continue" in params:
+            found = self._pages[params["continue"]]
+        limit = int(params["limit"])
+        metadata = {"resourceVersion": str(self.version)}
+        if len(found) > limit:
+            metadata["continue"] = f"page-{len(self._pages)}"
+            self._pages[metadata["continue"]] = found[limit:]
+        return {"metadata": metadata, "items": found[:limit]}
+
+    async def _watch(
+        self, plural: str, place: str, request: httpx2.Request
+    ) -> AsyncIterator[bytes]:
+        since, ended = int(request.url.params["resourceVersion"]), self._ended
+        ends = SYSTEM_CLOCK.monotonic() + int(request.url.params["timeoutSeconds"])
+        while self._ended == ended and self.fails is None and SYSTEM_CLOCK.monotonic() < ends:
+            for version, kind, before, after in list(self._events):
+                if version <= since or kind != plural or version in self.lost:
+                    continue
+                since = version
+                was, now = (
+                    each is not None and _is_in(each, place)
+                    and _is_selected(each, request.url.params)
+                    for each in (before, after)
+                )  # fmt: skip
+                if not (was or now):
+                    continue
+                event = "MODIFIED" if was and now else "ADDED" if now else "DELETED"
+                sent = line(event, (after if now else before) or {})
                 if self.breaks.get(version, 0) > 0:
                     self.breaks[version] -= 1
                     if self.breaking is not None:
                         raise self.breaking("broken")
-                    yield line(what, found)[:-10]
+                    yield sent[:-10]
                     return
-                yield line(what, found)
+                yield sent
+            await asyncio.sleep(0.002)
 
 
-def status(code: int) -> dict[str, Any]:
+class _Lines(httpx2.AsyncByteStream):
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+        self._lines = lines
+
+    def __aiter__(self) -> AsyncIterator[bytes]:  # type: ignore[override]
+        return self._lines
+
+
+def status(code: int) -> Document:
     message = 'User "reader" cannot list resource "secrets" in API group "" at the cluster scope'
     return {"kind": "Status", "code": code, "message": message}
 
@@ -95,8 +151,16 @@ def _namespace(path: str) -> str:
     return path.split("/")[4] if path.startswith("/api/v1/namespaces/") else ""
 
 
-def _is_in(found: Any, namespace: str) -> bool:
+def _is_in(found: Document, namespace: str) -> bool:
     return namespace in ("", found["metadata"]["namespace"])
+
+
+def _is_selected(found: Document, params: httpx2.QueryParams) -> bool:
+    metadata = found["metadata"]
+    label, _, value = params.get("labelSelector", "").partition("=")
+    _, _, name = params.get("fieldSelector", "").partition("metadata.name=")
+    has_label = not label or metadata.get("labels", {}).get(label) == value
+    return has_label and name in ("", metadata["name"])
 
 
 def line(what: str, found: Any) -> bytes:
@@ -106,7 +170,4 @@ def line(what: str, found: Any) -> bytes:
 
 def cluster_of(api: httpx2.BaseTransport, clock: Clock = SYSTEM_CLOCK) -> Cluster:
     """A Cluster in front of an API server without a socket, that never sleeps."""
-    access = ConnectionConfig(
-        server="https://api.test", namespace="default", origin="a test", authority=ANY_AUTHORITY
-    )
-    return Cluster(access, transport=api, clock=clock, sleep=lambda _: None)
+    return Cluster(ACCESS, transport=api, clock=clock, sleep=lambda _: None)

@@ -13,26 +13,25 @@ import pytest
 
 from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.render.envoy import door_listener, draining
-from daypass.render.envoy.filters import RevocationSnapshot
 from daypass.render.envoy.settings import RateLimits
 from support.deadline import eventually
 from support.doors import EKF, PATH, Stage, assert_refused, http2, http2_fields, running_stage
 from support.gates import RunningGate, running_gate
 from support.h2c import Fields, Http2, Reply
+from support.publishing import published
 from support.raw import Conversation
-from support.tokens import Signer, good_claims
+from support.tokens import ACCOUNT_UID, Signer, good_claims
 
 SIGNER = Signer("ours")
+DENIED = "denied"
 MIB = 1024 * 1024
-REVOKED = "revoked"
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
-    revoked = RevocationSnapshot(tokens={REVOKED})
     folder = tmp_path_factory.mktemp("gate")
     with running_gate(
-        folder, SIGNER.jwks, longest_lifetime_seconds=7200, revoked=revoked
+        folder, SIGNER.jwks, longest_lifetime_seconds=7200, published=published(tokens={DENIED})
     ) as running:
         yield running
 
@@ -67,7 +66,12 @@ REFUSED: dict[str, tuple[dict[str, Any], int, Reason]] = {
     "of another issuer": ({"iss": "https://elsewhere"}, 401, Reason.FOREIGN_ISSUER),
     "for another audience": ({"aud": ["elsewhere"]}, 403, Reason.AUDIENCE),
     "of a user": ({"sub": "jane"}, 403, Reason.SUBJECT),
-    "revoked": ({"jti": REVOKED}, 401, Reason.DENIED),
+    "denied": ({"jti": DENIED}, 401, Reason.DENIED),
+    "gone": (
+        {"kubernetes.io": {"namespace": "team", "secret": {"uid": ACCOUNT_UID}}},
+        401,
+        Reason.UNKNOWN_CREDENTIAL,
+    ),
 }
 
 

@@ -26,6 +26,7 @@ class GateWait:
         self._cluster = cluster
         self._left = 0.0 if cluster.dry_run else float(options.wait_seconds(args))
         self._took: float | None = None
+        self._is_new = False
 
     @property
     def exit_code(self) -> int:
@@ -34,8 +35,10 @@ class GateWait:
 
     @property
     def at_gates(self) -> str:
-        """When the change was published, as a part of a message; "" if that is not known."""
-        if self.failed or self._took is None:
+        """When the change was published, as a part of a message; "" if there is nothing to say."""
+        if self.failed:
+            return "a daypass gate may refuse them at first" if self._is_new else ""
+        if self._took is None:
             return ""
         return f"at a daypass gate: published after {self._took:.1f} s"
 
@@ -49,6 +52,7 @@ class GateWait:
         """Wait until the set of every gate has these UIDs."""
         from daypass.gate.watch.waiting import wait_published
 
+        self._is_new = True
         self._wait(partial(wait_published, self._cluster, there=list(uids)))
 
     def denied(self, home: str, denial: Denial, *, undo: bool) -> None:
@@ -69,5 +73,5 @@ class GateWait:
             warn(error.fact, error.hint)
             return
         if took is not None:
-            self._took = took + (self._took or 0.0)
+            self._took = max(took, self._took or 0.0)
             self._left = max(self._left - took, 0.1)

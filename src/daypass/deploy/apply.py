@@ -129,8 +129,9 @@ def wait_for_publication(waiter: Waiter, home: str) -> None:
     def check() -> str | None:
         found = cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true")
         now_unix = cluster.clock.unix()
-        missing = {*NAMES} - {name_of(each) for each in found if closing_time(each) > now_unix}
-        return f"{len(missing)} of {len(NAMES)} parts are not published" if missing else None
+        there = {*NAMES} & {name_of(each) for each in found if closing_time(each) > now_unix}
+        some = len(there) < len(NAMES)
+        return f"it has published {len(there)} of {len(NAMES)} parts" if some else None
 
     hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", home)
     waiter.wait(f"the gate's watch in {home}", check, hint)

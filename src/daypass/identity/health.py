@@ -26,11 +26,10 @@ from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 from daypass.published.config_maps import CREDENTIALS, read_part
-from daypass.published.credentials import CLUSTER_PARTS, UID, part_of
+from daypass.published.credentials import CLUSTER_PARTS, part_of
 
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10
-"""A Secret that is younger may not be published yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,7 @@ def examine(
             *_check_roles(record, risks),
             *_check_policy(record, labelled, objects.policy_bindings),
             *_check_gate(record, objects),
-            *_check_published(record, published, clock),
+            *_check_published(record, live, published, clock),
         ]
         found.append(IdentityHealth(record=record, live=live, findings=tuple(findings)))
     return found
@@ -97,9 +96,7 @@ def _live_tokens(record: IdentityRecord) -> tuple[TokenUsage, ...]:
     return tuple(
         token
         for token in record.tokens
-        if token.secret.is_token
-        and token.secret.account_uid in ("", record.account.uid)
-        and not token.is_invalid
+        if token.secret.account_uid in ("", record.account.uid) and not token.is_invalid
     )
 
 
@@ -262,22 +259,20 @@ def _published_parts(objects: ClusterObjects) -> Iterator[tuple[tuple[str, int],
 
 
 def _check_published(
-    record: IdentityRecord, published: Mapping[tuple[str, int], Set[str]], clock: Clock
+    record: IdentityRecord,
+    live: tuple[TokenUsage, ...],
+    published: Mapping[tuple[str, int], Set[str]],
+    clock: Clock,
 ) -> Iterator[HealthFinding]:
-    """Compare an identity's Secrets with what gates know."""
-    for token in record.tokens:
-        secret = token.secret
-        number = part_of(secret.uid, CLUSTER_PARTS) if UID.fullmatch(secret.uid) else -1
-        uids = {home: found for (home, part), found in published.items() if part == number}
-        if not secret.is_token and record.account is not None:
-            text = f"Secret {secret.name} holds no long-lived token, and a gate accepts tokens that"
-            yield _problem("look-alike", f"{text} are bound to it: delete it")
-        elif secret.is_ours and age_seconds(secret.created, clock) >= _NEW_SECONDS:
-            unknown = sorted(home for home, found in uids.items() if secret.uid not in found)
-            rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
-            for home in unknown:
+    """Find Secrets that a gate does not know; a new one may not be published yet."""
+    rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
+    for secret in (token.secret for token in live):
+        if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
+            continue
+        for (home, number), uids in sorted(published.items()):
+            if number == part_of(secret.uid, CLUSTER_PARTS) and secret.uid not in uids:
                 text = f"the gate in {home} does not know Secret {secret.name}"
-                why = "" if secret.is_known else f": it lost daypass's label or name: {rotate}"
+                why = "" if secret.is_known else f": it lost daypass's label: {rotate}"
                 yield _problem("unknown-to-gate", text + why)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,7 @@ from daypass._core import labels
 from daypass.gate.watch.waiting import GATE_NAMESPACES
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
-from daypass.identity.tokens import TokenSecret, read_secrets
+from daypass.identity.tokens import TokenSecret
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -58,16 +58,14 @@ class ClusterObjects:
     """The objects of the API server; None for a kind that can't be listed.
 
     `accounts`: all ServiceAccounts. `roles`: those with daypass's label. `secrets`: the metadata of
-    all that hold tokens; `labelled`: of all with daypass's label. `policies`: daypass's
-    AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `published`: what
-    may be a gate's set. `policy_bindings`: the binding of the admission policy, None at the
-    embedded API server, which enforces none.
+    all that hold tokens. `policies`: daypass's AuthorizationPolicies, None without Istio. `gates`:
+    the namespaces of gates. `published`: what may be the set of a gate. `policy_bindings`: the
+    binding of the admission policy, None at the embedded API server, which enforces none.
     """
 
     accounts: Sequence[Object]
     bindings: Sequence[Object]
     secrets: Sequence[Object] | None = None
-    labelled: Sequence[Object] | None = None
     roles: Sequence[Object] | None = None
     policies: Sequence[Object] | None = None
     namespaces: Sequence[Object] | None = None
@@ -100,9 +98,6 @@ def list_queries(namespace: str | None) -> dict[str, ListQuery]:
         "bindings": ListQuery(resource=ROLE_BINDINGS, required=True),
         "secrets": ListQuery(
             resource=SECRETS, namespace=namespace, fields=TOKEN_SECRETS, metadata_only=True
-        ),
-        "labelled": ListQuery(
-            resource=SECRETS, namespace=namespace, labels=ours, metadata_only=True, quiet=True
         ),
         "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
         "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
@@ -204,27 +199,30 @@ class InventoryWatcher:
             )
             for name, query in queries.items()
         ]  # fmt: skip
-        self._thread = LoopThread("daypass-inventory", partial(run_all, self._informers))
+        self._thread = LoopThread("daypass-inventory", partial(run_all, watching, self._informers))
 
-    def changes(self, every_seconds: float) -> Iterator[ClusterObjects]:
+    def changes(self, every_seconds: float) -> Generator[ClusterObjects, None, None]:
         """Yield all objects once they are listed, after each change, and every so often.
 
         Raises the error of a watch that no retry can repair.
         """
         self._thread.start()
-        while True:
-            self._changed.wait(every_seconds)
-            self._changed.clear()
-            for error in [informer.error for informer in self._informers]:
-                if error is not None and not is_transient(error):
-                    raise error
-            if all(informer.listed_at is not None for informer in self._informers):
-                yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
+        try:
+            while True:
+                self._changed.wait(every_seconds)
+                self._changed.clear()
+                for error in [informer.error for informer in self._informers]:
+                    if error is not None and not is_transient(error):
+                        raise error
+                if all(informer.listed_at is not None for informer in self._informers):
+                    yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
+        finally:
+            self._thread.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """A Secret of an identity. `last_used`: a date, or None for never."""
+    """A Secret with a long-lived token. `last_used`: a date, or None for never."""
 
     secret: TokenSecret
     last_used: str | None
@@ -290,9 +288,10 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
             owner = IdentityName.parse_key(owner_of(document) or "")
             if owner is not None and namespace in (None, owner.namespace):
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
-    for document, secret in read_secrets(objects.secrets or (), objects.labelled or ()):
-        token, name = _read_token(document, secret), secret.account
-        if secret.is_ours and name in names:
+    for document in objects.secrets or ():
+        token = _read_token(document)
+        name = token.secret.account
+        if token.secret.is_ours and name in names:
             records.setdefault(name.key, IdentityRecord(name=name))
         if record := records.get(name.key):
             record.tokens.append(token)
@@ -323,10 +322,10 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.misplaced.append(document)
 
 
-def _read_token(document: Object, secret: TokenSecret) -> TokenUsage:
+def _read_token(document: Object) -> TokenUsage:
     found = document["metadata"].get("labels") or {}
     return TokenUsage(
-        secret=secret,
+        secret=TokenSecret.read(document),
         last_used=found.get(_LAST_USED_LABEL),
         is_invalid=_INVALID_LABEL in found,
     )

@@ -1,11 +1,8 @@
-"""The Secrets of an identity: with its long-lived tokens, and as a gate knows them.
+"""The Secrets that hold an identity's long-lived tokens, and the room that a gate has for them.
 
 An identity has one live Secret, or none if it is revoked. During a rotation it has two, and the new
 one names the old one in its REPLACES annotation. That tells an unfinished rotation from a finished
 one, so that the next run continues with the Secret that exists.
-
-A gate knows a Secret by daypass's label and its name, whatever its type. The API server knows a
-long-lived token by the type of its Secret, whatever its label. So Secrets are listed by both.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -39,12 +36,12 @@ _OUR_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.AS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSecret:
-    """The metadata of a Secret with a long-lived token (`is_token`), or that a gate may know.
+    """The metadata of a Secret with a long-lived token.
 
     `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
     who may write Secrets can change those two, and the annotations of Kubernetes, while the token
     works on; name and type are fixed. `account_uid` is empty until the cluster has filled the
-    Secret. `is_known`: by its name and label, a gate can take it for a credential.
+    Secret. `is_known`: a gate can know it, by its name and label.
     """
 
     account: IdentityName
@@ -54,12 +51,11 @@ class TokenSecret:
     created: str
     is_ours: bool
     is_known: bool
-    is_token: bool
     replaces: str | None
     retire_after: str | None
 
     @classmethod
-    def read(cls, document: Object, *, is_token: bool = True) -> TokenSecret:
+    def read(cls, document: Object) -> TokenSecret:
         """Read the metadata of an object."""
         metadata = document["metadata"]
         annotations = metadata.get("annotations") or {}
@@ -75,7 +71,6 @@ class TokenSecret:
             created=metadata.get("creationTimestamp") or "",
             is_ours=ours is not None or is_owned_by(document, account),
             is_known=ours is not None and labels.is_managed(document),
-            is_token=is_token,
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
         )
@@ -112,49 +107,29 @@ class Room:
 
 
 def token_secrets(cluster: Cluster, name: IdentityName) -> list[TokenSecret]:
-    """Return all Secrets of a ServiceAccount: with a token, or that a gate may know as its own."""
+    """Return all Secrets that hold a token of this ServiceAccount, foreign ones too."""
     return [each for each in list_secrets(cluster, name.namespace) if each.account == name]
 
 
 def our_token_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
-    """Return the Secrets of all identities in a namespace, or (None) in all of them."""
+    """Return the token Secrets of all identities in a namespace, or (None) in all of them."""
     return [each for each in list_secrets(cluster, namespace) if each.is_ours]
 
 
 def list_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
-    """Return all Secrets with a token or known to a gate, in a namespace or (None) in all."""
-    tokens = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
-    labelled = cluster.list(SECRETS, namespace, labels=labels.SELECTOR, metadata_only=True)
+    """Return all Secrets that hold a token, in a namespace or (None) in all of them."""
+    found = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
     # The API server refuses the token of a Secret that waits for a finalizer
-    # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go), and a gate no longer knows it.
-    return [
-        each
-        for document, each in read_secrets(tokens, labelled)
-        if "deletionTimestamp" not in document["metadata"]
-    ]
-
-
-def read_secrets(
-    tokens: Iterable[Object], labelled: Iterable[Object]
-) -> Iterator[tuple[Object, TokenSecret]]:
-    """Yield Secrets of two lists once: those with a token, and those of any type with the label."""
-    found = {uid_of(each): each for each in tokens}
-    yield from ((each, TokenSecret.read(each)) for each in found.values())
-    for each in labelled:
-        secret = TokenSecret.read(each, is_token=False)
-        if secret.is_known and secret.uid not in found:
-            yield each, secret
+    # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go).
+    return [TokenSecret.read(each) for each in found if "deletionTimestamp" not in each["metadata"]]
 
 
 def live_secrets(secrets: Iterable[TokenSecret], account_uid: str) -> list[TokenSecret]:
-    """Return the managed Secrets with a token of the ServiceAccount with this UID that are not
-    retired.
-    """
+    """Return the managed Secrets of the ServiceAccount with this UID that are not retired."""
     return [
         secret
         for secret in secrets
         if secret.is_ours
-        and secret.is_token
         and secret.retire_after is None
         and secret.account_uid in ("", account_uid)
     ]

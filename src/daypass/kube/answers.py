@@ -31,12 +31,8 @@ METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 """The media type of objects without anything but metadata; for lists, with `List` in the braces."""
 
 
-class TooLargeError(BrokenResponseError):
-    """An answer is larger than its bounds."""
-
-
 class Body:
-    """Collects the body of one answer. `add` raises TooLargeError beyond the bounds."""
+    """Collects the body of one answer. `add` raises BrokenResponseError beyond the bounds."""
 
     def __init__(self, host: str, clock: Clock, limit_bytes: int | None = None) -> None:
         self._host = host
@@ -129,9 +125,11 @@ def sent_secrets(request: httpx2.Request, connection: ConnectionConfig) -> tuple
     return (Secret(sent), connection.basic[1]) if connection.basic else (Secret(sent),)
 
 
-def too_large(what: str, host: str) -> TooLargeError:
+def too_large(what: str, host: str) -> BrokenResponseError:
     """Return the error for an answer that is `what`."""
-    return TooLargeError(f"{host} sent a response {what}", "check that it is an API server")
+    error = BrokenResponseError(f"{host} sent a response {what}", "check that it is an API server")
+    error.is_too_large = True
+    return error
 
 
 def selection(labels: str | None, fields: str | None) -> dict[str, str]:

@@ -19,7 +19,6 @@ from daypass.kube.answers import (
     METADATA,
     Body,
     Events,
-    TooLargeError,
     parse_object,
     selection,
     sent_secrets,
@@ -105,13 +104,12 @@ class AsyncCluster:
         """Return what `read` makes of each object, and the resourceVersion from which to watch.
 
         It is a consistent read, as of when it began or later: without a resourceVersion, the API
-        server asks etcd, and answers with an error if it cannot. Up to Kubernetes 1.30, it lists
-        in etcd (k8s.io/apiserver v0.30.0, pkg/storage/cacher/cacher.go, shouldDelegateList; its
-        gate ConsistentListFromCache is off, and reads the revision from etcd where it is on). From
-        1.31 on, it reads the current revision from etcd, and answers from its cache once that is
-        as recent (v0.37.2, pkg/storage/cacher/delegator.go, GetList and ShouldDelegateList;
-        watch_cache.go, waitAndListConsistent; etcd3/store.go, GetCurrentResourceVersion). All
-        pages of a list are of one revision.
+        server asks etcd, and answers with an error if it cannot. In Kubernetes 1.30, it lists in
+        etcd, as later versions do for pages (k8s.io/apiserver v0.30.0, pkg/storage/cacher/
+        cacher.go, shouldDelegateList). In newer ones, it reads the current revision from etcd, and
+        answers from its cache once that is as recent (v0.37.2, pkg/storage/cacher/delegator.go,
+        GetList; delegator/interface.go, ShouldDelegateList; watch_cache.go, waitAndListConsistent;
+        ../etcd3/store.go, GetCurrentResourceVersion). All pages of a list are of one revision.
         """
         what = f"list {resource.plural}" + (f" in {namespace}" if namespace else "")
         headers = {"Accept": METADATA.format("List")} if metadata_only else {}
@@ -122,15 +120,15 @@ class AsyncCluster:
             page = {**params, "limit": str(limit), **({"continue": token} if token else {})}
             try:
                 answer = await self._get(resource.path(namespace), page, headers, what)
-            except TooLargeError:
-                if limit == SMALL_PAGE:
+            except BrokenResponseError as error:
+                if limit == SMALL_PAGE or not error.is_too_large:
                     raise
                 limit = SMALL_PAGE
                 continue
             found += map(read, answer.get("items") or ())
             if len(found) > LIMIT_OBJECTS:
                 fact = f"cannot {what}: there are more than {LIMIT_OBJECTS:,} objects"
-                raise TooLargeError(fact)
+                raise BrokenResponseError(fact)
             metadata = answer["metadata"]
             token = metadata.get("continue")
             if not token:
@@ -257,7 +255,9 @@ class _Transport(httpx2.AsyncBaseTransport):
     @property
     def watches_at_most(self) -> int:
         """How many watches can run at a time."""
-        return self._http2[True].streams_at_most if self._http2 else CONNECTIONS_AT_MOST - SPARE
+        if self._http2 is None:
+            return CONNECTIONS_AT_MOST - SPARE
+        return (CONNECTIONS_AT_MOST - 1) * min(each.streams for each in self._http2)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request."""

@@ -28,7 +28,9 @@ class ClusterUnreachableError(DaypassError):
 
 
 class BrokenResponseError(ClusterUnreachableError):
-    """An answer that broke off or does not come from an API server."""
+    """An answer that broke off, is too large, or does not come from an API server."""
+
+    is_too_large = False
 
 
 class NoHttp2Error(Exception):

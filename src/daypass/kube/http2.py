@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import ClassVar, cast
 
 import h2.config
@@ -35,7 +35,8 @@ PING_SECONDS = 5.0
 class Http2Transport(httpx2.AsyncBaseTransport):
     """Sends requests to one server on at most `connections`, with so many `streams` on each.
 
-    A request beyond that waits until another ends. Raises NoHttp2Error besides httpx2's errors.
+    A request beyond that waits until another ends. Only connecting has a timeout. Raises
+    NoHttp2Error besides the errors of httpx2.
     """
 
     def __init__(
@@ -50,28 +51,23 @@ class Http2Transport(httpx2.AsyncBaseTransport):
         self._has_room = asyncio.Event()
 
     @property
-    def streams_at_most(self) -> int:
-        """How many requests can be under way; the server may allow fewer streams than wanted."""
-        allowed = (each.allowed_streams for each in self._connections)
-        return self._limit * min(self._streams, *allowed, self._streams)
+    def streams(self) -> int:
+        """How many streams a connection may have; the server may allow fewer than wanted."""
+        return min(self._streams, *(each.allowed_streams for each in self._connections), 2**31)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request; return its response as soon as its headers are there."""
-        timeouts = request.extensions.get("timeout", {})
+        connect_seconds = request.extensions.get("timeout", {}).get("connect")
         async with self._turn:
-            connection = await self._connection(request.url, timeouts.get("connect"))
+            connection = await self._connection(request.url, connect_seconds)
             stream = connection.send(request)
-        read_seconds = timeouts.get("read")
         try:
-            status, headers = await stream.head(read_seconds)
+            status, headers = await stream.head()
         except BaseException:
-            stream.close()
+            await stream.aclose()
             raise
         return httpx2.Response(
-            status,
-            headers=headers,
-            stream=_Body(stream, read_seconds),
-            extensions={"http_version": b"HTTP/2"},
+            status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/2"}
         )
 
     async def aclose(self) -> None:
@@ -86,7 +82,7 @@ class Http2Transport(httpx2.AsyncBaseTransport):
             self._has_room.clear()
             self._connections = [each for each in self._connections if not each.is_closed]
             for connection in self._connections:
-                if connection.open_streams < min(self._streams, connection.allowed_streams):
+                if connection.open_streams < self.streams:
                     return connection
             if len(self._connections) < self._limit:
                 self._connections.append(await self._connect(url, connect_seconds))
@@ -96,15 +92,16 @@ class Http2Transport(httpx2.AsyncBaseTransport):
     async def _connect(self, url: httpx2.URL, seconds: float | None) -> _Connection:
         connection = _Connection(self._has_room)
         try:
-            with _timeouts(httpx2.ConnectTimeout):
-                async with asyncio.timeout(seconds):
-                    await asyncio.get_running_loop().create_connection(
-                        lambda: connection, url.host, url.port or 443, ssl=self._tls,
-                        server_hostname=self._server_name or url.host,
-                    )  # fmt: skip
-                    await connection.is_ready
+            async with asyncio.timeout(seconds):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection, url.host, url.port or 443, ssl=self._tls,
+                    server_hostname=self._server_name or url.host,
+                )  # fmt: skip
+                await connection.is_ready
         except BaseException as error:
             connection.close()
+            if isinstance(error, TimeoutError):
+                raise httpx2.ConnectTimeout("timed out") from None
             if isinstance(error, OSError):
                 raise httpx2.ConnectError(str(error)) from error
             raise
@@ -199,7 +196,7 @@ class _Connection(asyncio.Protocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES)
         self._flush()
-        self._timer = self._loop.call_later(PING_SECONDS, self._check, False)
+        self._timer = self._loop.call_later(PING_SECONDS, self._check, None)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(httpx2.RemoteProtocolError("the connection was closed"))
@@ -229,18 +226,18 @@ class _Connection(asyncio.Protocol):
             elif isinstance(event, h2.events.DataReceived):
                 self.taken(event.flow_controlled_length or 0, event.stream_id or 0)
 
-    def _check(self, was_asked: bool) -> None:
-        silent_seconds = self._loop.time() - self._heard_at
-        if silent_seconds < PING_SECONDS:
-            was_asked = False
-        elif was_asked:
+    def _check(self, asked_at: float | None) -> None:
+        """End the connection if nothing came since it was asked; ask if it has been silent."""
+        now = self._loop.time()
+        if asked_at is not None and self._heard_at < asked_at:
             self._end(httpx2.ReadError("the connection does not respond"))
             return
-        else:
-            was_asked = True
+        asked_at = None
+        if now - self._heard_at >= PING_SECONDS:
+            asked_at = now
             self._h2.ping(b"are you?")
             self._flush()
-        self._timer = self._loop.call_later(PING_SECONDS, self._check, was_asked)
+        self._timer = self._loop.call_later(PING_SECONDS, self._check, asked_at)
 
     def _flush(self) -> None:
         if self._transport is not None and (data := self._h2.data_to_send()):
@@ -256,15 +253,15 @@ class _Connection(asyncio.Protocol):
             self.is_ready.set_exception(error)
             self.is_ready.exception()  # nobody may wait for it
         for stream in self._streams.values():
-            stream.fail(error)
+            stream.fail(type(error)(*error.args))
         self._streams.clear()
         self._has_room.set()
         if self._transport is not None:
             self._transport.abort()
 
 
-class _Stream:
-    """One request and its response."""
+class _Stream(httpx2.AsyncByteStream):
+    """One request, and its response: the head, and the body as chunks."""
 
     __slots__ = ("_chunks", "_connection", "_error", "_head", "_number", "_waiter", "has_ended")
 
@@ -277,25 +274,22 @@ class _Stream:
         self._error: Exception | None = None
         self.has_ended = False
 
-    async def head(self, seconds: float | None) -> tuple[int, list[tuple[bytes, bytes]]]:
+    async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         """Return status and headers."""
         while self._head is None:
-            if self.has_ended:
-                raise httpx2.RemoteProtocolError("the response has no headers")
-            await self._wait(seconds)
+            if self._error is not None or self.has_ended:
+                raise self._error or httpx2.RemoteProtocolError("the response has no headers")
+            await self._more()
         return self._head
 
-    async def chunk(self, seconds: float | None) -> bytes | None:
-        """Return the next piece of the body, or None at its end."""
-        while not self._chunks:
-            if self.has_ended:
-                return None
-            await self._wait(seconds)
-        data, length = self._chunks.popleft()
-        self._connection.taken(length, self._number)
-        return data
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self._chunks or await self._more():
+            while self._chunks:
+                data, length = self._chunks.popleft()
+                self._connection.taken(length, self._number)
+                yield data
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """End it, whatever has not been read."""
         self._connection.forget(self._number, sum(length for _, length in self._chunks))
         self._chunks.clear()
@@ -303,20 +297,20 @@ class _Stream:
     def handle(self, event: h2.events.Event) -> None:
         """Take what has arrived."""
         if isinstance(event, h2.events.ResponseReceived):
-            headers = dict(event.headers or ())
-            status = int(headers.pop(b":status", b"0"))
-            self._head = status, [each for each in event.headers or () if each[0][:1] != b":"]
+            headers = list(event.headers or ())
+            status = next(int(value) for name, value in headers if name == b":status")
+            self._head = status, [each for each in headers if each[0] != b":status"]
         elif isinstance(event, h2.events.DataReceived):
             self._chunks.append((event.data or b"", event.flow_controlled_length or 0))
         elif isinstance(event, h2.events.StreamEnded):
             self.has_ended = True
         elif isinstance(event, h2.events.StreamReset):
             self.has_ended = True
-            self._error = httpx2.RemoteProtocolError(f"the stream was reset: {event.error_code}")
+            self.fail(httpx2.RemoteProtocolError(f"the stream was reset: {event.error_code}"))
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """Let its reader fail."""
+        """Let its reader fail, after what it has received."""
         self._error = error
         self._wake()
 
@@ -324,36 +318,14 @@ class _Stream:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _wait(self, seconds: float | None) -> None:
-        if self._error is not None:
+    async def _more(self) -> bool:
+        """Wait for more; return False at the end."""
+        if self._error is None and not self.has_ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._error is not None and not self._chunks:
             raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
-        with _timeouts(httpx2.ReadTimeout):
-            async with asyncio.timeout(seconds):
-                await self._waiter
-        if self._error is not None:
-            raise self._error
-
-
-class _Body(httpx2.AsyncByteStream):
-    def __init__(self, stream: _Stream, read_seconds: float | None) -> None:
-        self._stream = stream
-        self._read_seconds = read_seconds
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (chunk := await self._stream.chunk(self._read_seconds)) is not None:
-            yield chunk
-
-    async def aclose(self) -> None:
-        self._stream.close()
+        return not self.has_ended or bool(self._chunks)
 
 
 _HTTP1_ONLY = {b"host", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade"}
-
-
-@contextmanager
-def _timeouts(kind: type[httpx2.TimeoutException]) -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise kind("timed out") from None

@@ -192,11 +192,14 @@ class Informer(Generic[T]):
         self._notify()
 
 
-async def run_all(informers: Iterable[Informer[Any]]) -> None:
-    """Run informers until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        for informer in informers:
-            group.create_task(informer.run())
+async def run_all(cluster: AsyncCluster, informers: Iterable[Informer[Any]]) -> None:
+    """Run the informers of a cluster until cancelled, and close its connections."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for informer in informers:
+                group.create_task(informer.run())
+    finally:
+        await cluster.close()
 
 
 class LoopThread:

@@ -1,9 +1,10 @@
-"""A fake door, credentials for it, and an isolated environment for commands."""
+"""A fake door, a cluster without a socket, and an isolated environment for commands."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli import main
+from daypass.kube.cluster import Cluster
+from support.embedded import EmbeddedCluster
 from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document, token_answer
 
 Opened = tuple[FakeDoor, Path]
@@ -71,3 +75,32 @@ def open_door(
             return door, file
 
         yield make
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
+    """The cluster of all commands, with the namespace `team`; they run in an empty folder."""
+    world = EmbeddedCluster()
+    world.make_namespace("team")
+
+    def opened(**_: object) -> Cluster:
+        return world.open()
+
+    monkeypatch.setattr(Cluster, "open", opened)
+    monkeypatch.chdir(tmp_path)
+    return world
+
+
+@pytest.fixture
+def run(
+    world: EmbeddedCluster, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[str, str]]:
+    """Run a command line, and return what it prints to stdout and stderr."""
+
+    def run_command(line: str, *, code: int = 0) -> tuple[str, str]:
+        ended = main(shlex.split(line))
+        out, err = capsys.readouterr()
+        assert ended == code, err
+        return out, err
+
+    return run_command

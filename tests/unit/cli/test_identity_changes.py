@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from daypass._core import labels
-from daypass.cli import main
-from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make, own_secrets
@@ -21,30 +18,6 @@ USERS = {each: f"federated:ci.example.com#{each}" for each in (MAIN, DEV)}
 FEDERATE = """identity federate ci --issuer https://ci.example.com --source github
     --credentials-out ci.json --door https://ekf.example.com/kubernetes --audience gate"""
 Run = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
-    world = EmbeddedCluster()
-    world.make_namespace("team")
-
-    def opened(**_: object) -> Cluster:
-        return world.open()
-
-    monkeypatch.setattr(Cluster, "open", opened)
-    monkeypatch.chdir(tmp_path)
-    return world
-
-
-@pytest.fixture
-def run(world: EmbeddedCluster, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run_command(line: str, *, code: int = 0) -> tuple[str, str]:
-        ended = main(shlex.split(line))
-        out, err = capsys.readouterr()
-        assert ended == code, err
-        return out, err
-
-    return run_command
 
 
 def test_a_changed_federation_names_the_users_that_are_added_and_removed(run: Run) -> None:

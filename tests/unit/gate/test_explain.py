@@ -14,17 +14,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.gate.decision import Rules
-from daypass.gate.explain import (
-    ISSUER_NOT_CHECKED,
-    REVOCATION_NOT_CHECKED,
-    Explanation,
-    explain,
-)
+from daypass.gate.explain import ISSUER_NOT_CHECKED, REVOCATION_NOT_CHECKED
 from daypass.gate.signing_keys import KeySetError, is_signed
+from daypass.gate.watch.denials import change_denial
+from daypass.identity.create import CreatedIdentity
+from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
+from daypass.published.denials import Denial, DeniedKind
 from support.embedded import EmbeddedCluster
+from support.lifecycle import BOT, disguise, make
 from support.messages import check, raises
+from support.stand_in_gates import StandInGate
 from support.tokens import ISSUER, Signer, encode, good_claims
 
 SIGNER = Signer("ours")
@@ -207,14 +207,99 @@ def test_an_invalid_key_set_is_rejected(keys: str) -> None:
         is_signed(token(), keys)
 
 
-@pytest.mark.parametrize("keys", [None, SIGNER.jwks])
-def test_an_unwatched_namespace_gives_503(keys: str | None) -> None:
-    def explained(*watched: str) -> Explanation:
-        rules = Rules(
-            hosts=frozenset({"ekf.example.com"}), issuer=ISSUER, audience="gate",
-            longest_lifetime_seconds=7200, watched_namespaces=frozenset(watched),
-        )  # fmt: skip
-        return explain(token(), "ekf.example.com", rules, SYSTEM_CLOCK.unix(), keys)
+IN_A_CLUSTER = CONFIG.replace("front: envoy", "front: istio, tls: outside, gateway: a/b").replace(
+    "engine: envoy, hosts: [ekf.example.com]", "check: jwt"
+)
+SECRETS_UID = "11111111-1111-4111-8111-111111111111"
 
-    assert (explained("other").passes, explained("other").code) == (False, 503)
-    assert explained("team").passes
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
+    """A cluster with the token's Secret, at the time of the tests."""
+    world = EmbeddedCluster()
+    world.clock.now_unix = SYSTEM_CLOCK.unix()
+    world.make_namespace("team")
+    monkeypatch.setattr(Cluster, "open", lambda **_: world.open())
+    return world
+
+
+def bound_to(created: CreatedIdentity, **changes: Any) -> str:
+    """A token that is bound to the Secret of an identity."""
+    secret = {"name": created.secret_name, "uid": created.secret_uid, **changes}
+    account = {"name": "bot", "uid": SECRETS_UID}
+    return token(**{
+        "kubernetes.io": {"namespace": "team", "secret": secret, "serviceaccount": account}
+    })  # fmt: skip
+
+
+Explained = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(params=["in a cluster", "on one machine"])
+def explained(request: pytest.FixtureRequest, run: Run, world: EmbeddedCluster) -> Explained:
+    """Explain a token to the holder of an administrator's kubeconfig, for each kind of gate."""
+    in_cluster = request.param == "in a cluster"
+    gate = StandInGate(world=world, delay_seconds=0) if in_cluster else None
+    config = IN_A_CLUSTER if in_cluster else CONFIG
+
+    def explain_token(value: str) -> dict[str, Any]:
+        if gate is not None:
+            gate.publish()
+        options = ("--keys", "KEYS", "--kubeconfig", "admin", "--output", "json")
+        _, out, err = run(value, *EXPLAIN, *options, config=config)
+        assert err == ""
+        document: dict[str, Any] = json.loads(out)
+        return document
+
+    return explain_token
+
+
+def test_a_credential_that_exists_passes_until_it_is_deleted(
+    world: EmbeddedCluster, explained: Explained
+) -> None:
+    value = bound_to(make(world.cluster))
+    assert explained(value)["notChecked"] == []
+    assert explained(value)["allowed"] is True
+    revoke(world.cluster, BOT)
+    found = explained(value)
+    assert (found["reason"], "Secret team/bot-daypass-" in found["message"]) == (
+        "unknown-credential", True,
+    )  # fmt: skip
+    check(found["message"], reason=found["reason"])
+
+
+def test_a_credential_with_an_old_uid_or_without_the_label_is_unknown(
+    world: EmbeddedCluster, explained: Explained
+) -> None:
+    created = make(world.cluster)
+    assert explained(bound_to(created, uid=SECRETS_UID))["reason"] == "unknown-credential"
+    disguise(world.cluster, "Secret without label", BOT, created.secret_name)
+    assert explained(bound_to(created))["reason"] == "unknown-credential"
+
+
+@pytest.mark.parametrize("kind", DeniedKind)
+def test_what_an_administrator_has_denied_is_explained(
+    world: EmbeddedCluster, explained: Explained, kind: DeniedKind
+) -> None:
+    value = bound_to(make(world.cluster))
+    name = {"jti": "j-1", "uid": SECRETS_UID, "namespace": "team"}[kind]
+    denial = Denial(kind=kind, name=name, until_unix=world.clock.unix() + 60)
+    change_denial(world.cluster, "daypass", denial, undo=False)
+    assert explained(value)["reason"] == "denied"
+
+
+def test_a_gate_without_a_current_part_gives_503(run: Run, world: EmbeddedCluster) -> None:
+    value = bound_to(make(world.cluster))
+    options = ("--keys", "KEYS", "--kubeconfig", "admin")
+    code, out, _ = run(value, *EXPLAIN, *options, config=IN_A_CLUSTER)
+    assert (code, "refused (503)" in out, "daypass gate watch" in out) == (3, True, True)
+    check(out.splitlines()[-1], reason="unknown")
+
+
+def test_what_may_not_be_read_is_not_checked(run: Run, world: EmbeddedCluster) -> None:
+    value = bound_to(make(world.cluster))
+    world.forbidden.add("configmaps")
+    options = ("--keys", "KEYS", "--kubeconfig", "admin")
+    code, out, err = run(value, *EXPLAIN, *options, config=IN_A_CLUSTER)
+    assert (code, REVOCATION_NOT_CHECKED in out) == (0, True)
+    assert 'resources: ["configmaps"]' in err

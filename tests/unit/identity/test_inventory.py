@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 import httpx2
 import pytest
@@ -132,27 +132,20 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
     assert [record.name for record in identity_records(world.objects())] == [BOT]
 
 
-class Api(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+class Api(httpx2.BaseTransport):
     """Answers with `lists` by plural: of objects, or a status code. Other lists are empty."""
 
     def __init__(self, lists: Mapping[str, list[Object] | int], version: str = "v1.37.2") -> None:
         self.lists, self.version = lists, version
-        self.ended = threading.Event()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/version":
             return httpx2.Response(200, json={"gitVersion": self.version})
         found = self.lists.get(request.url.path.rpartition("/")[2], [])
-        if "watch" in request.url.params:
-            self.ended.wait()
-            found = 403
         if isinstance(found, int):
             status = {"kind": "Status", "code": found, "message": "no"}
             return httpx2.Response(found, json=status)
         return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": found})
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        return await asyncio.to_thread(self.handle_request, request)
 
     def cluster(self) -> Cluster:
         access = ConnectionConfig(
@@ -162,11 +155,21 @@ class Api(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
 
     def first_change(self) -> ClusterObjects:
         """What a watch of the namespace gives first."""
-        try:
-            watcher = InventoryWatcher(self.cluster(), "team", transport=self)
-            return next(iter(watcher.changes(60)))
-        finally:
-            self.ended.set()
+        watcher = InventoryWatcher(self.cluster(), "team", transport=SilentWatches(self))
+        with closing(watcher.changes(60)) as changes:
+            return next(changes)
+
+
+class SilentWatches(httpx2.AsyncBaseTransport):
+    """Lists as another transport; watches never see anything."""
+
+    def __init__(self, lists: Api) -> None:
+        self._lists = lists
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if "watch" in request.url.params:
+            await asyncio.Event().wait()
+        return self._lists.handle_request(request)
 
 
 POLICIES = "validatingadmissionpolicybindings"

@@ -32,7 +32,6 @@ def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
         "created": f"2026-11-24T16:00:0{created}Z",
         "is_ours": True,
         "is_known": True,
-        "is_token": True,
         "replaces": None,
         "retire_after": None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -12,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
+from daypass.kube.informer import whole
 from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.resources import Object, Resource
 from support.fake_door import Behaviour, FakeDoor, Signer, answer
 
 Write = Callable[..., Path]
@@ -26,6 +30,33 @@ OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
 def authorization(server: FakeDoor) -> list[str]:
     lines = [line for request in server.requests for line in request.decode().split("\r\n")]
     return [line.split(": ", 1)[1] for line in lines if line.lower().startswith("authorization:")]
+
+
+def list_async(cluster: Cluster, resource: Resource) -> list[Object]:
+    """List in an event loop, at the same API server."""
+
+    async def ask() -> list[Object]:
+        watching = AsyncCluster(cluster.connection, clock=cluster.clock)
+        try:
+            return (await watching.list(resource, None, whole))[0]
+        finally:
+            await watching.close()
+
+    return asyncio.run(ask())
+
+
+def watch_async(cluster: Cluster, resource: Resource) -> list[tuple[str, Object]]:
+    """Watch to the end, at the same API server."""
+
+    async def ask() -> list[tuple[str, Object]]:
+        watching = AsyncCluster(cluster.connection, clock=cluster.clock)
+        try:
+            events = watching.watch(resource, None, "1", timeout_seconds=60)
+            return [event async for event in events]
+        finally:
+            await watching.close()
+
+    return asyncio.run(ask())
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Requests to an API server: retries, limits, watches, and what their errors say."""
+"""Requests to an API server: retries, limits, and what their errors say."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import gzip
 import json
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass.kube import cluster as limits
-from daypass.kube.cluster import Cluster
-from daypass.kube.connection import ConnectionConfig
+from daypass.kube import answers as limits
+from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError, BrokenResponseError, ClusterUnreachableError
 from daypass.kube.resources import NAMESPACES, SECRETS
 from support.fake_door import (
@@ -28,7 +25,15 @@ from support.fake_door import (
     status_answer,
 )
 from support.messages import raises
-from unit.kube.conftest import EMPTY, OBJECT, Open, Plugin, authorization
+from unit.kube.conftest import (
+    EMPTY,
+    OBJECT,
+    Open,
+    Plugin,
+    authorization,
+    list_async,
+    watch_async,
+)
 
 
 def twice(first: bytes, then: Behaviour) -> Behaviour:
@@ -98,36 +103,6 @@ def test_a_redirect_is_not_followed(opened: Open) -> None:
     assert len(server.requests) == 1
 
 
-def events(*objects: object) -> bytes:
-    body = "".join(json.dumps(each) + "\n" for each in objects)
-    return answer(200, body)
-
-
-@pytest.mark.parametrize("as_event", [False, True])
-def test_a_watch_from_an_expired_version_is_a_410(opened: Open, as_event: bool) -> None:
-    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
-    expired = events({"type": "ERROR", "object": status})
-    cluster, _ = opened(expired if as_event else status_answer(410, "too old"))
-    with pytest.raises(ApiError, match="too old") as gone:
-        list(cluster.watch(NAMESPACES, None, "1"))
-    assert gone.value.status.code == 410
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ty\r\n",
-        answer(200, '{"type": "ADDED", "obj'),
-    ],
-    ids=["length", "chunks", "json"],
-)  # fmt: skip
-def test_a_broken_watch_is_an_error(opened: Open, broken: bytes) -> None:
-    cluster, _ = opened(broken)
-    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide="(?<=reached: ).*"):
-        list(cluster.watch(NAMESPACES, None, "1"))
-
-
 QUOTED = f"Bearer {long_lived_token()}, {long_lived_token()[60:]}"
 
 
@@ -146,11 +121,10 @@ QUOTED = f"Bearer {long_lived_token()}, {long_lived_token()[60:]}"
 )
 def test_no_error_quotes_a_part_of_the_token_that_was_sent(opened: Open, raw: bytes) -> None:
     token = long_lived_token()
-    cluster, _ = opened(raw, raw, user={"token": token})
-    watch = cluster.watch(SECRETS, None, "1")
-    for ask in (lambda: cluster.list(SECRETS), lambda: next(watch)):
+    cluster, _ = opened(raw, user={"token": token})
+    for ask in (cluster.list, partial(list_async, cluster), partial(watch_async, cluster)):
         with pytest.raises(DaypassError) as raised:
-            ask()
+            ask(SECRETS)
         told = f"{raised.value} {vars(raised.value)} {getattr(raised.value, 'status', '')!r}"
         assert not any(token[at : at + 16] in told for at in range(len(token) - 15))
 
@@ -187,49 +161,17 @@ def test_an_endless_answer_is_aborted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(limits, limit, value)
+    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 2**20)
     cluster, _ = opened(answers)
-    with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
-        cluster.list(SECRETS)
-
-
-@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden"])
-def test_an_endless_watch_event_is_aborted(
-    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for limit in ("LIMIT_BYTES", "LIMIT_LINE_BYTES"):
-        monkeypatch.setattr(limits, limit, 2**20)
-    cluster, _ = opened(endless(head, bytes(65536)))
-    with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
-        next(cluster.watch(SECRETS, None, "1"))
+    for ask in (cluster.list, partial(list_async, cluster)):
+        with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
+            ask(SECRETS)
 
 
 def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, plugin: Plugin) -> None:
     user = plugin({"token": "from-a-plugin"})
-    cluster, server = opened(endless("401 Unauthorized", bytes(65536)), EMPTY, user=user)
-    assert cluster.list(SECRETS) == []
-    assert authorization(server) == ["Bearer from-a-plugin"] * 2
-
-
-@given(lines=st.lists(st.one_of(
-    st.binary(max_size=40),
-    st.recursive(
-        st.one_of(st.none(), st.integers(), st.sampled_from(["ERROR", "ADDED", "Status"])),
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-            st.sampled_from(["type", "object", "code", "kind", "message"]), inner, max_size=4),
-        max_leaves=6,
-    ).map(lambda value: json.dumps(value).encode()),
-), max_size=4))  # fmt: skip
-def test_any_watch_line_is_an_event_or_a_daypass_error(lines: list[bytes]) -> None:
-    def behave(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=b"\n".join(lines), request=request)
-
-    access = ConnectionConfig(server="https://api.example.com", origin="x", namespace="team")
-    cluster = Cluster(access, transport=httpx2.MockTransport(behave))
-    try:
-        for kind, document in cluster.watch(SECRETS, None, "1"):
-            assert isinstance(kind, str)
-            assert isinstance(document, dict)
-    except DaypassError:
-        pass
-    finally:
-        cluster.close()
+    for is_async in (False, True):
+        cluster, server = opened(endless("401 Unauthorized", bytes(65536)), EMPTY, user=user)
+        found = list_async(cluster, SECRETS) if is_async else cluster.list(SECRETS)
+        assert found == []
+        assert authorization(server) == ["Bearer from-a-plugin"] * 2

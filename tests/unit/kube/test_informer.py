@@ -1,109 +1,244 @@
-"""The informer: a current list of objects, and the failures that it reports."""
+"""The informer: a current list of objects, how often it is renewed, and failures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
+import httpx2
 import pytest
 
-from daypass.kube import informer
+from daypass.kube import informer as informer_module
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.errors import (
     BrokenResponseError,
     ClusterUnreachableError,
     KubeconfigError,
     explain,
 )
-from daypass.kube.informer import LISTED, Informer, ObjectStore, is_transient
+from daypass.kube.informer import LISTED, Informer, LoopThread, ObjectStore, is_transient, whole
 from daypass.kube.resources import SECRETS, Object
 from support.deadline import eventually
 from support.messages import check
 from support.timing import FakeClock
-from support.watched_api import WatchedApi, cluster_of
+from support.watched_api import ACCESS, WatchedApi
 
-WATCH_SECONDS = 15
+VALID_SECONDS = 600.0
 
 
-@dataclass
 class Running:
-    api: WatchedApi = field(default_factory=WatchedApi)
-    clock: FakeClock = field(default_factory=FakeClock)
+    """An informer of all Secrets, and the store that it keeps."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, api: WatchedApi, valid_seconds: float = VALID_SECONDS) -> None:
+        self.api, self.clock = api, FakeClock()
         self.store = ObjectStore()
+        self.notified = 0
         self.informer = Informer(
-            cluster_of(self.api), SECRETS, None, self.store.update, self.clock,
-            watch_seconds=WATCH_SECONDS,
+            AsyncCluster(ACCESS, clock=self.clock, transport=api), SECRETS, None, self.store.update,
+            read=whole, valid_seconds=valid_seconds, notify=self.notify,
         )  # fmt: skip
 
-    def error_after_attempt(self, fails: int | None) -> str:
+    def notify(self) -> None:
+        self.notified += 1
+
+    def sync(self, fails: int | None = None) -> str:
+        """List once; the error that is reported afterwards."""
         self.api.fails = fails
-        self.informer.sync()
+        asyncio.run(self.informer.sync())
         return self.informer.last_error
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        thread = LoopThread("test", self.informer.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.stop()
+
+    def uids(self) -> list[str]:
+        return [each["metadata"]["uid"] for each in self.store.objects()]
+
+    def eventually_has(self, *uids: str) -> None:
+        eventually(f"it has {uids}", lambda: sorted(self.uids()) == sorted(uids))
 
 
 @pytest.fixture
-def running() -> Running:
-    made = Running()
-    assert made.error_after_attempt(None) == ""
+def api() -> WatchedApi:
+    made = WatchedApi()
+    made.put("secrets", "s-1")
     return made
 
 
 UNREACHABLE, BROKEN, FORBIDDEN = 0, 500, 403
-Attempt = tuple[int, int | None, bool]
-STORIES: dict[str, list[Attempt]] = {
-    "unreachable once is no failure": [(0, UNREACHABLE, False), (0, None, False)] * 3,
-    "unreachable twice": [(0, UNREACHABLE, False), (0, UNREACHABLE, True)],
-    "broken twice": [(0, BROKEN, False), (0, BROKEN, True)],
-    "forbidden once": [(0, FORBIDDEN, True)],
+STORIES: dict[str, list[tuple[int | None, bool]]] = {
+    "unreachable once is no failure": [(UNREACHABLE, False), (None, False)] * 3,
+    "unreachable twice": [(UNREACHABLE, False), (UNREACHABLE, True)],
+    "broken twice": [(BROKEN, False), (BROKEN, True)],
+    "forbidden once": [(FORBIDDEN, True)],
     "a recovery clears it": [
-        (0, UNREACHABLE, False), (0, UNREACHABLE, True), (0, None, False), (0, UNREACHABLE, False),
+        (UNREACHABLE, False), (UNREACHABLE, True), (None, False), (UNREACHABLE, False),
     ],
-    "a watch without events that has timed out": [(WATCH_SECONDS, UNREACHABLE, False)],
-    "once after a long silence": [(2 * WATCH_SECONDS, UNREACHABLE, True)],
 }  # fmt: skip
-"""Seconds that pass, how the attempt after them fails, and whether that is reported."""
+"""How each attempt fails, and whether that is reported."""
 
 
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 def test_a_failure_that_repeats_or_will_not_pass_is_reported(
-    running: Running, story: list[Attempt]
+    api: WatchedApi, story: list[tuple[int | None, bool]]
 ) -> None:
-    for seconds, fails, reported in story:
-        running.clock.advance(seconds)
-        last_error = running.error_after_attempt(fails)
+    running = Running(api)
+    assert running.sync() == ""
+    for fails, reported in story:
+        last_error = running.sync(fails)
         assert bool(last_error) is reported
         if reported:
             check(last_error, reason="trouble")
 
 
-def test_a_missing_permission_is_named(running: Running) -> None:
-    assert 'verbs: ["list"]' in running.error_after_attempt(FORBIDDEN)
+def test_a_missing_permission_is_named(api: WatchedApi) -> None:
+    running = Running(api)
+    assert 'verbs: ["list"]' in running.sync(FORBIDDEN)
+    assert (running.informer.is_forbidden, running.informer.is_tried) == (True, True)
 
 
-def test_the_first_failure_before_any_event_is_reported() -> None:
-    assert Running().error_after_attempt(UNREACHABLE)
+def test_the_first_failure_before_any_list_is_reported(api: WatchedApi) -> None:
+    assert Running(api).sync(UNREACHABLE)
 
 
-def test_a_watch_resumes_from_the_last_event_or_bookmark(running: Running) -> None:
-    api = running.api
-    api.put("secrets", "s-1")
-    api.version += 1
-    bookmark = {"metadata": {"namespace": "team", "resourceVersion": str(api.version)}}
-    api.events.append((api.version, "secrets", "BOOKMARK", bookmark))
-    running.informer.start()
-    try:
-        eventually(
-            "it resumes from there",
-            lambda: api.asked[-1].url.params.get("resourceVersion") == str(api.version),
-        )
-        assert [each["metadata"]["uid"] for each in running.store.objects()] == ["s-1"]
-        assert api.lists("secrets") == 1
-    finally:
-        running.informer.stop()
+def test_a_list_is_valid_from_its_beginning(api: WatchedApi) -> None:
+    running = Running(api)
+    began = running.clock.now_monotonic
+
+    async def slowly(request: httpx2.Request) -> httpx2.Response:
+        running.clock.advance(5)
+        return httpx2.Response(200, json={"metadata": {"resourceVersion": "1"}, "items": []})
+
+    running.api.handle_async_request = slowly  # type: ignore[method-assign]
+    assert running.sync() == ""
+    assert running.informer.listed_at == began
 
 
+def test_nothing_but_a_complete_list_renews_the_time(api: WatchedApi) -> None:
+    running = Running(api)
+    with running.started():
+        running.eventually_has("s-1")
+        listed_at = running.informer.listed_at
+        running.clock.advance(50)
+        api.put("secrets", "s-2")  # an event
+        running.eventually_has("s-1", "s-2")
+        assert running.informer.listed_at == listed_at
+        api.fails = BROKEN
+        api.end_watches()  # cleanly
+        eventually("it fails", lambda: running.informer.error)
+        assert running.informer.listed_at == listed_at
+        api.fails = None
+        eventually("it lists", lambda: running.informer.listed_at == running.clock.now_monotonic)
+        assert running.informer.error is None
+
+
+def test_a_list_without_a_version_is_what_is_asked_for(api: WatchedApi) -> None:
+    """It is a consistent read, and no list from a cache (`resourceVersion=0`)."""
+    running = Running(api)
+    running.sync()
+    assert "resourceVersion" not in api.asked[0].url.params
+    assert "resourceVersionMatch" not in api.asked[0].url.params
+
+
+def test_each_watch_begins_at_a_list_of_its_own(api: WatchedApi) -> None:
+    running = Running(api)
+    with running.started():
+        for number in range(2, 4):
+            eventually("it watches", lambda at=number: len(api.watches()) == at - 1)
+            assert api.watches()[-1]["resourceVersion"] == str(api.version)
+            api.put("secrets", f"s-{number}")
+            eventually("it has it", lambda at=number: len(running.uids()) == at)
+            api.end_watches()
+    assert api.lists("secrets") >= 2
+
+
+@pytest.mark.parametrize("valid_seconds", [10.0, 60.0, 600.0])
+def test_lists_are_repeated_at_least_three_times_while_one_is_valid(
+    api: WatchedApi, valid_seconds: float
+) -> None:
+    running = Running(api, valid_seconds)
+    seconds = set()
+    with running.started():
+        for number in range(20):
+            eventually("it watches", lambda at=number: len(api.watches()) > at)
+            seconds.add(int(api.watches()[-1]["timeoutSeconds"]))
+            running.clock.advance(1)  # so that it was no short watch
+            api.end_watches()
+    assert valid_seconds / 6 - 1 <= min(seconds)
+    assert max(seconds) <= valid_seconds / 3
+    assert len(seconds) > 1  # many informers do not list at the same time
+
+
+def test_a_lost_event_is_noticed_at_the_next_list(api: WatchedApi) -> None:
+    running = Running(api)
+    with running.started():
+        running.eventually_has("s-1")
+        api.lost.add(api.version + 1)
+        api.delete("secrets", "s-1")
+        api.put("secrets", "s-2")
+        running.eventually_has("s-1", "s-2")
+        api.end_watches()
+        running.eventually_has("s-2")
+
+
+@pytest.mark.parametrize("breaking", [None, httpx2.ReadError, httpx2.RemoteProtocolError])
+def test_after_a_broken_watch_it_lists_again(
+    api: WatchedApi, breaking: type[httpx2.TransportError] | None
+) -> None:
+    running = Running(api)
+    api.breaking = breaking
+    with running.started():
+        running.eventually_has("s-1")
+        lists = api.lists("secrets")
+        api.breaks[api.version + 1] = 1
+        api.put("secrets", "s-2")
+        running.eventually_has("s-1", "s-2")
+        assert api.lists("secrets") == lists + 1
+        assert running.informer.last_error == ""
+
+
+def test_a_list_that_is_not_answered_ends(api: WatchedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(informer_module, "SHORTEST_LIST_SECONDS", 0.01)
+    api.hangs.add("secrets")
+    running = Running(api, 0.1)
+    assert "in time" in running.sync()
+    assert running.informer.listed_at is None
+
+
+def test_a_watch_that_the_api_server_does_not_end_ends(api: WatchedApi) -> None:
+    running = Running(api, 0.6)
+
+    async def forever(request: httpx2.Request) -> httpx2.Response:
+        if "watch" in request.url.params:
+            api.asked.append(request)
+            await asyncio.Event().wait()
+        return await WatchedApi.handle_async_request(api, request)
+
+    api.handle_async_request = forever  # type: ignore[method-assign]
+    with running.started():
+        eventually("it lists again", lambda: api.lists("secrets") >= 2)
+        assert running.informer.last_error == ""
+
+
+def test_what_is_unexpected_is_a_failure_and_no_end(api: WatchedApi) -> None:
+    running = Running(api)
+    api.put("secrets", "s-1", name=None)
+    running.informer._read = lambda each: {**each, "uid": each["nothing"]}
+    assert running.sync() == "unexpected KeyError"
+
+
+@pytest.mark.parametrize(
+    ("valid_seconds", "expected"),
+    [(600.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15]), (10.0, [0.25, 0.5, 1, 1, 1, 1, 1, 1])],
+)
 def test_requests_to_an_unreachable_api_server_back_off(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    api: WatchedApi, valid_seconds: float, expected: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
 
@@ -111,14 +246,43 @@ def test_requests_to_an_unreachable_api_server_back_off(
         pauses.append(pause)
         return 0.0
 
-    monkeypatch.setattr(informer, "jitter", jitter)
-    running.api.fails = UNREACHABLE
-    running.informer.start()
-    try:
+    monkeypatch.setattr(informer_module, "jitter", jitter)
+    running = Running(api, valid_seconds)
+    api.fails = UNREACHABLE
+    with running.started():
         eventually("it has tried often", lambda: len(pauses) >= 8)
-    finally:
-        running.informer.stop()
-    assert pauses[:8] == [0.25, 0.5, 1, 2, 4, 8, 15, 15]
+    assert pauses[:8] == expected
+
+
+def test_slots_bound_how_many_lists_run_at_a_time(api: WatchedApi) -> None:
+    async def scenario() -> int:
+        slots, most, running = asyncio.Semaphore(2), 0, 0
+
+        async def counted(
+            answer: Callable[[httpx2.Request], Awaitable[httpx2.Response]], request: httpx2.Request
+        ) -> httpx2.Response:
+            nonlocal most, running
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+            return await answer(request)
+
+        answer = api.handle_async_request
+        api.handle_async_request = lambda request: counted(answer, request)  # type: ignore[method-assign]
+        cluster = AsyncCluster(ACCESS, transport=api)
+        informers = [
+            Informer(
+                cluster, SECRETS, f"n-{number}", lambda *_: None, read=whole,
+                valid_seconds=VALID_SECONDS, slots=slots,
+            )
+            for number in range(10)
+        ]  # fmt: skip
+        await asyncio.gather(*(each.sync() for each in informers))
+        assert all(each.listed_at is not None for each in informers)
+        return most
+
+    assert asyncio.run(scenario()) == 2
 
 
 def thing(uid: str, version: int = 1) -> Object:

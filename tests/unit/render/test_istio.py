@@ -5,18 +5,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from uuid import UUID, uuid4
 
 from daypass.config import Config
+from daypass.published.config_maps import part_config_map, part_name
+from daypass.published.credentials import (
+    CLOSED_PART,
+    CLUSTER_PARTS,
+    LOCAL_PARTS,
+    CredentialPart,
+    CredentialSet,
+)
+from daypass.published.denials import Denials
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.envoy.filters import RevocationSnapshot
+from daypass.render.envoy.bootstrap import to_json
+from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.gate_listener import NO_KEYS
-from daypass.render.istio.objects import keys_object, revoked_objects
+from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.manifests import gate_objects
-from daypass.render.objects import RenderError
+from daypass.render.objects import Object, RenderError
 from support.messages import raises
+from support.publishing import NEVER
 from support.rendered import config_of
-
-UIDS = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(20_000)]
 
 
 def config(more: str = "", issuer: str = "issuer: 'https://issuer.example.com'") -> Config:
@@ -48,53 +58,56 @@ def test_a_header_with_too_many_dashes_is_rejected() -> None:
         gate_objects(config(", headers: {user: a-b-c-d-e-f-g}"), ClusterFacts())
 
 
-def texts(revoked: RevocationSnapshot) -> list[str]:
-    objects = revoked_objects(config(), revoked)
-    return [json.dumps(each, separators=(",", ":")) for each in objects]
+def credentials(count: int) -> CredentialSet:
+    """So many credentials, with UIDs as the API server makes them."""
+    return CredentialSet.of((str(uuid4()) for _ in range(count)), NEVER, parts=CLUSTER_PARTS)
 
 
-def test_the_revocation_list_has_four_parts_below_the_size_limit() -> None:
-    names = [each["metadata"]["name"] for each in revoked_objects(config(), RevocationSnapshot())]
-    assert names == [f"daypass-gate-revoked-{number}" for number in range(4)]
-    for count in (0, 1, 7000, 7001, 20_000):
-        for settled in (0, count):
-            parts = texts(RevocationSnapshot(secrets=set(UIDS[:count]), stable=set(UIDS[:settled])))
-            assert len(parts) == 4
-            assert max(map(len, parts)) < 1.4 * 1024 * 1024  # the API server accepts 1.5
+def size(document: Object) -> int:
+    """The bytes of an object as the API server stores it."""
+    return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_a_recent_entry_changes_only_the_small_first_part() -> None:
-    settled = set(UIDS[:10_000])
-    before, after = (
-        texts(RevocationSnapshot(secrets=set(UIDS[:count]), stable=settled))
-        for count in (10_001, 10_002)
+def test_no_published_object_is_larger_than_100_kb_with_20_000_credentials() -> None:
+    for number, part in enumerate(credentials(20_000).parts):
+        assert size(part_object(config(), number, part)) <= 100_000
+        assert size(part_config_map(number, part, "daypass", room=2000)) <= 100_000
+
+
+def test_a_credential_is_in_the_object_of_its_range_alone() -> None:
+    parts = credentials(2000).parts
+    objects = [json.dumps(part_object(config(), *each)) for each in enumerate(parts)]
+    for number, part in enumerate(parts):
+        for uid in part.uids:
+            assert [uid in text for text in objects].index(True) == number
+            assert sum(uid in text for text in objects) == 1
+
+
+def test_the_same_content_has_the_same_bytes_in_whatever_order_it_came() -> None:
+    uids = [str(UUID(int=number)) for number in range(50)]
+    first, second = (dict.fromkeys(each).keys() for each in (uids, uids[::-1]))
+    assert to_json(part_config(CredentialPart(uids=first, closes_unix=NEVER))) == to_json(
+        part_config(CredentialPart(uids=second, closes_unix=NEVER))
     )
-    for uid in UIDS[:10_002:97]:
-        assert sum(uid in text for text in before) == 1
-    assert before[1:] == after[1:]
-    assert UIDS[10_001] in after[0]
-    assert len(after[0]) < 2000
-
-
-def test_an_entry_being_compacted_is_in_two_parts() -> None:
-    uid = UIDS[0]
-    parts = texts(RevocationSnapshot(secrets={uid}, compacting={uid}))
-    assert [uid in text for text in parts].count(True) == 2
-    assert uid in parts[0]
-
-
-def test_entries_beyond_the_first_part_go_to_the_others() -> None:
-    parts = texts(RevocationSnapshot(secrets=set(UIDS[:8000])))
-    assert len(parts[0]) < 1000
-    for uid in UIDS[:6000:97]:
-        assert sum(uid in text for text in parts[1:]) == 1
+    assert to_json(denials_config(Denials(objects=first, closes_unix=NEVER))) == to_json(
+        denials_config(Denials(objects=second, closes_unix=NEVER))
+    )
 
 
 def test_published_objects_select_the_gateway_pods() -> None:
     gate = config(", frontNamespace: gateways, frontLabels: {app: edge}")
     for each in (
         keys_object(gate, "https://i", "{}"),
-        *revoked_objects(gate, RevocationSnapshot()),
+        part_object(gate, 7, CLOSED_PART),
+        denials_object(gate, Denials()),
     ):
         assert each["metadata"]["namespace"] == "gateways"
         assert each["spec"]["workloadSelector"]["labels"] == {"app": "edge"}
+
+
+def test_the_filter_refers_to_each_part_once() -> None:
+    """Envoy builds a part again for each place that refers to it, in every filter chain."""
+    for parts in (LOCAL_PARTS, CLUSTER_PARTS):
+        text = json.dumps(published_filters(lambda name: {"path": name}, parts=parts))
+        for number in range(parts):
+            assert text.count(f'{{"name": "{part_name(number)}"') == 1

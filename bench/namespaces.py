@@ -1,0 +1,45 @@
+"""The watch of 2,000 namespaces with identities, on a real API server: what it costs, how soon it
+is complete, and for how short a closeAfter it keeps up.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.report import figure, short
+from support.controlplane import ControlPlane
+from support.observing import make_namespaces, observing
+
+NAMESPACES = 2_000
+SECRETS_EACH = 10
+CLOSE_AFTER_SECONDS = (600, 60, 30, 20, 10)
+"""It keeps up while the oldest listing is less than half as old."""
+
+
+def run(*, quick: bool) -> None:
+    """Observe with one closeAfter after the other."""
+    count = 200 if quick else NAMESPACES
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as scratch,
+        ControlPlane.start(Path(scratch) / "plane") as plane,
+    ):
+        make_namespaces(plane, count, secrets=SECRETS_EACH)
+        for close_after in CLOSE_AFTER_SECONDS:
+            _observe(plane, count, close_after)
+
+
+def _observe(plane: ControlPlane, count: int, close_after: int) -> None:
+    with observing(plane, close_after) as observed:
+        first = observed.report()
+        time.sleep(min(close_after, 60))  # each watch ends and begins
+        later = observed.report()
+    what = f"{count:,} namespaces, closeAfter {close_after} s"
+    figure(f"{what}: complete after", f"{short(observed.complete_seconds)} s")
+    oldest = max(first["oldest_seconds"], later["oldest_seconds"])
+    share = oldest / close_after
+    figure(f"{what}: oldest listing", f"{short(oldest)} s", ratio=f"{share:.2f}", bar="<= 0.5")
+    figure(f"{what}: CPU", f"{100 * later['cpu_share']:.0f} % of a core")
+    figure(f"{what}: memory", f"{later['mib']:.0f} MiB", bar="<= 150 MB")
+    figure(f"{what}: connections", f"{later['connections']}", bar="<= 50")

@@ -1,0 +1,124 @@
+"""What the watch of a gate observes on a real API server: consistently, and of many namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.gate.watch.observer import CredentialObserver
+from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
+from daypass.kube.informer import Informer, whole
+from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.resources import SECRETS
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import WATCHED
+from support.observing import make_namespaces, observing
+
+MANY = 2000
+SECRETS_EACH = 2
+MEMORY_MIB = 150
+THREADS = 4
+CLOSE_AFTER = 60.0
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> ControlPlane:
+    """One of its own: its etcd is stopped, and there are thousands of namespaces."""
+    with ControlPlane.start(tmp_path_factory.mktemp("observed") / "plane") as started:
+        yield started
+
+
+def listed(plane: ControlPlane, namespace: str) -> tuple[str, float | None]:
+    """List as an informer does: what it reports, and when its list began."""
+
+    async def ask() -> tuple[str, float | None]:
+        access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
+        cluster = AsyncCluster(access)
+        informer = Informer(
+            cluster, SECRETS, namespace, lambda *_: None, read=whole, valid_seconds=10.0
+        )
+        await informer.sync()
+        await cluster.close()
+        return informer.last_error, informer.listed_at
+
+    return asyncio.run(ask())
+
+
+def test_an_api_server_that_is_cut_off_from_etcd_lists_nothing(plane: ControlPlane) -> None:
+    """It still answers from its cache where it is asked for that, and ends watches cleanly."""
+    bot = plane.make_identity()
+    error, listed_at = listed(plane, bot.namespace)
+    assert (error, listed_at is None) == ("", False)
+    with plane.child("etcd").suspended():
+        from_cache = plane.admin.get(
+            f"/api/v1/namespaces/{bot.namespace}/secrets?resourceVersion=0"
+        )
+        assert [each["metadata"]["name"] for each in from_cache["items"]] == [bot.secret_name]
+        error, listed_at = listed(plane, bot.namespace)
+        assert ("in time" in error, listed_at) == (True, None)
+    eventually("it lists again", lambda: listed(plane, bot.namespace)[0] == "")
+
+
+def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd(
+    plane: ControlPlane,
+) -> None:
+    bot = plane.make_identity(plane.make_namespace(labels=WATCHED))
+    observer = CredentialObserver(
+        find_connection_config({}, kubeconfig=str(plane.kubeconfig)), SYSTEM_CLOCK, home="default",
+        per_namespace=10, accounts_too=False, close_after_seconds=10.0,
+    )  # fmt: skip
+    observer.start()
+    try:
+        eventually("it is complete", lambda: observer.observation().is_complete)
+        with plane.child("etcd").suspended():
+            began = SYSTEM_CLOCK.monotonic()
+            eventually("lists fail", lambda: observer.last_error)
+            # Watches have ended since, by their timeout, and nothing is newer for it.
+            found = observer.observation()
+            assert found.listed_at is not None
+            assert found.listed_at <= began
+            assert found.namespaces[bot.namespace].uids == {bot.secret_uid}
+        with closing(admin_cluster(plane)) as cluster:
+            eventually(
+                "it is deleted", lambda: cluster.delete(SECRETS, bot.secret_name, bot.namespace)
+            )
+        eventually(
+            "it is seen", lambda: observer.observation().namespaces[bot.namespace].uids == set()
+        )
+        eventually(
+            "all is listed again",
+            lambda: (observer.observation().listed_at or 0) > began and not observer.last_error,
+        )
+    finally:
+        observer.stop()
+
+
+@pytest.mark.timeout(600)
+def test_two_thousand_namespaces_need_few_connections_threads_and_little_memory(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    names = make_namespaces(plane, MANY, secrets=SECRETS_EACH)
+    with observing(plane, CLOSE_AFTER) as observed:
+        complete = observed.report()
+        assert complete["credentials"] >= MANY * SECRETS_EACH
+        with closing(admin_cluster(plane)) as cluster:
+            cluster.delete(SECRETS, f"bot-daypass-{0:020}", names[-1])
+        eventually(
+            "it is seen",
+            lambda: observed.report()["credentials"] == complete["credentials"] - 1,
+        )
+        plane.start_again()  # all connections break, and all is listed again
+        eventually("all is listed", lambda: observed.report()["oldest_seconds"] < CLOSE_AFTER / 2)
+        after = observed.report()
+    assert after["error"] == ""
+    assert after["credentials"] == complete["credentials"] - 1
+    for cost in (complete, after):
+        assert cost["connections"] <= CONNECTIONS_AT_MOST
+        assert cost["mib"] <= MEMORY_MIB
+        assert cost["threads"] <= THREADS

@@ -1,0 +1,170 @@
+"""A CredentialObserver in a process of its own, what that costs, and thousands of namespaces."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.gate.watch.observation import Observation
+from daypass.gate.watch.observer import ACCOUNT_UID, CredentialObserver
+from daypass.kube.kubeconfig import find_connection_config
+from support.controlplane import ControlPlane
+from support.identities import OF_DAYPASS, WATCHED
+
+JSON = {"Content-Type": "application/json"}
+CREATORS = 6
+
+
+class Observing:
+    """Talks to the process. `complete_seconds`: from its start to the first complete set."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.complete_seconds: float = self._read()["seconds"]
+
+    def report(self) -> dict[str, Any]:
+        """What is observed now and since the last report, and what it costs.
+
+        `credentials`, `namespaces`: how many. `oldest_seconds`: the age of the oldest listing since
+        the last report. `cpu_share`: of a core, since then. `mib`: resident at most so far.
+        `connections`, `threads`, `error`.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+
+@contextmanager
+def observing(plane: ControlPlane, close_after_seconds: float) -> Iterator[Observing]:
+    """An observer that is complete."""
+    tests = str(Path(__file__).parent.parent)
+    arguments = [str(plane.kubeconfig), str(close_after_seconds)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "support.observing", *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": tests},
+    ) as process:  # fmt: skip
+        try:
+            yield Observing(process)
+        finally:
+            process.kill()
+
+
+def make_namespaces(plane: ControlPlane, count: int, *, secrets: int) -> list[str]:
+    """Namespaces with an identity each, which has so many Secrets; their names."""
+    names = [f"crowd-{number:04}" for number in range(count)]
+
+    def make(some: list[str]) -> None:
+        with closing(_Connection(plane)) as connection:
+            for name in some:
+                connection.create("/api/v1/namespaces", {"name": name, "labels": WATCHED})
+                here = f"/api/v1/namespaces/{name}"
+                account = connection.create(
+                    f"{here}/serviceaccounts", {"name": "bot", "labels": OF_DAYPASS}
+                )
+                for number in range(secrets):
+                    connection.create_secret(here, number, account["metadata"]["uid"])
+
+    with ThreadPoolExecutor(CREATORS) as threads:
+        list(threads.map(make, [names[first::CREATORS] for first in range(CREATORS)]))
+    return names
+
+
+class _Connection(http.client.HTTPSConnection):
+    def __init__(self, plane: ControlPlane) -> None:
+        super().__init__("127.0.0.1", plane.port, context=plane.admin.context, timeout=100)
+
+    def create(self, path: str, metadata: dict[str, Any], **more: Any) -> Any:
+        self.request("POST", path, json.dumps({"metadata": metadata, **more}), JSON)
+        with self.getresponse() as answer:
+            body = answer.read()
+            assert answer.status == 201, body
+        return json.loads(body)
+
+    def create_secret(self, namespace_path: str, number: int, account_uid: str) -> None:
+        """A Secret that the token controller has nothing to add to."""
+        data = {key: base64.b64encode(b"x").decode() for key in ("token", "namespace", "ca.crt")}
+        annotations = {"kubernetes.io/service-account.name": "bot", ACCOUNT_UID: account_uid}
+        self.create(
+            f"{namespace_path}/secrets",
+            {"name": f"bot-daypass-{number:020}", "labels": OF_DAYPASS, "annotations": annotations},
+            type="kubernetes.io/service-account-token",
+            data=data,
+        )
+
+
+def main() -> None:
+    """Observe, and report for each line of input."""
+    kubeconfig, close_after = sys.argv[1:]
+    observer = CredentialObserver(
+        find_connection_config({}, kubeconfig=kubeconfig), SYSTEM_CLOCK, home="default",
+        per_namespace=2000, accounts_too=False, close_after_seconds=float(close_after),
+    )  # fmt: skip
+    began = SYSTEM_CLOCK.monotonic()
+    observer.start()
+    while not observer.observation().is_complete:
+        observer.changed.wait(0.05)
+    _say({"seconds": SYSTEM_CLOCK.monotonic() - began})
+    oldest, since, cpu = 0.0, SYSTEM_CLOCK.monotonic(), time.process_time()
+    while True:
+        found = observer.observation()
+        oldest = max(oldest, _age(found))
+        if select.select([sys.stdin], [], [], 0.1)[0]:
+            if not sys.stdin.readline():
+                return
+            share = (time.process_time() - cpu) / (SYSTEM_CLOCK.monotonic() - since)
+            _say({**_report(observer, oldest), "cpu_share": share})
+            oldest, since, cpu = 0.0, SYSTEM_CLOCK.monotonic(), time.process_time()
+
+
+def _say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+def _age(observation: Observation) -> float:
+    listed = [each.listed_at for each in observation.namespaces.values()]
+    return SYSTEM_CLOCK.monotonic() - min([observation.listed_at or 0.0, *listed])
+
+
+def _report(observer: CredentialObserver, oldest: float) -> dict[str, Any]:
+    found = observer.observation()
+    status = Path("/proc/self/status").read_text()
+    sockets = {os.readlink(each) for each in _descriptors()}
+    tcp = re.findall(r"^ *\d+: (?:\S+ +){8}(\d+)", Path("/proc/self/net/tcp").read_text(), re.M)
+    return {
+        "credentials": sum(len(each.uids) for each in found.namespaces.values()),
+        "namespaces": len(found.namespaces),
+        "oldest_seconds": oldest,
+        "mib": int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024,
+        "threads": int(re.findall(r"Threads:\s+(\d+)", status)[0]),
+        "connections": sum(f"socket:[{inode}]" in sockets for inode in tcp),
+        "error": observer.last_error or "".join(found.unwatched.values()),
+    }
+
+
+def _descriptors() -> list[str]:
+    found = [f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd")]
+    return [each for each in found if os.path.islink(each)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Commands delete and create, and wait until each gate of the cluster has published it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daypass._core import labels
+from daypass.identity.model import IdentityName
+from daypass.kube.resources import CONFIG_MAPS, ROLES
+from daypass.published.config_maps import DENIALS
+from daypass.render.objects import GATE_WATCH
+from support.embedded import EmbeddedCluster
+from support.lifecycle import make, own_secrets
+from support.messages import check, message_with
+from support.stand_in_gates import StandInGate
+
+Run = Callable[..., tuple[str, str]]
+DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
+CONFIG = """
+version: 1
+domains: {a: {host: ekf.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
+policy: {audiences: [gate]}
+gate: {audience: gate, check: jwt, requireBound: BOUND}
+"""
+FEDERATE = """identity federate ci --issuer https://ci.example.com --subject main --source github
+    --credentials-out ci.json --door https://ekf.example.com/kubernetes --config gate.yaml"""
+DENY = "gate deny --jti a --config gate.yaml --until 2030-01-01T00:00:00Z"
+COMMANDS = {
+    "create": f"identity create new {DOOR}",
+    "rotate": "identity rotate bot --overlap 0",
+    "rotate all": "identity rotate --all --credentials-out all",
+    "revoke": "identity revoke bot",
+    "delete": "identity delete bot --yes",
+    "reap": "identity reap",
+    "federate": FEDERATE,
+    "deny": DENY,
+}
+
+
+@pytest.fixture(autouse=True)
+def identities(world: EmbeddedCluster, tmp_path: Path) -> None:
+    """An identity, and one that has expired; a config whose gate takes unbound tokens."""
+    make(world.cluster)
+    make(world.cluster, IdentityName(namespace="team", name="old"), deadline="2027-01-16T00:00:00Z")
+    world.clock.advance(86_400)
+    (tmp_path / "gate.yaml").write_text(CONFIG.replace("BOUND", "false"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_reports_when_each_gate_has_published_its_change(
+    world: EmbeddedCluster, run: Run, command: str
+) -> None:
+    StandInGate(world=world, delay_seconds=0.1, all_accounts=True)
+    slow = StandInGate(world=world, home="slow", delay_seconds=0.6, all_accounts=True)
+    began = world.clock.monotonic()
+    err = run(COMMANDS[command])[1]
+    took = world.clock.monotonic() - began
+    if command == "deny":  # it names one gate
+        assert 0.1 <= took < 0.3
+    else:
+        assert 0.6 <= took < 1.9
+        assert slow.uids == set(_published(world, "slow"))
+    message = message_with(err, "published after")
+    check(message, reason="published", hide=r"(?<=published after )[\d.]+")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        *((command, options) for command in COMMANDS for options in ("", "--dry-run")),
+        ("create", "--no-wait"), ("revoke", "--no-wait"), ("revoke", "--timeout 1s"),
+    ],
+)  # fmt: skip
+def test_a_command_waits_no_longer_than_its_options_say_if_no_watch_publishes(
+    world: EmbeddedCluster, run: Run, command: str, options: str
+) -> None:
+    StandInGate(world=world, delay_seconds=3600)
+    began = world.clock.monotonic()
+    seconds = {"": 5, "--timeout 1s": 1}.get(options, 0)
+    err = run(f"{COMMANDS[command]} {options}", code=3 if seconds else 0)[1]
+    assert seconds <= world.clock.monotonic() - began < seconds + 1
+    assert "published after" not in err
+    assert (f"waited {seconds}s for the gate in daypass" in err) is bool(seconds)
+    is_new = seconds and command in ("create", "rotate", "rotate all", "federate")
+    assert ("a daypass gate may refuse them at first" in err) is bool(is_new)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_a_gate_a_command_does_not_wait(
+    world: EmbeddedCluster, run: Run, command: str
+) -> None:
+    began = world.clock.monotonic()
+    assert "published after" not in run(COMMANDS[command])[1]
+    assert world.clock.monotonic() == began
+
+
+@pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
+def test_who_may_not_read_the_set_gets_credentials_and_the_rule(
+    world: EmbeddedCluster, run: Run, tmp_path: Path, kind: str
+) -> None:
+    StandInGate(world=world)
+    world.forbidden.add(kind)
+    err = run(f"identity create new {DOOR}", code=3)[1]
+    check(message_with(err, "you may not see"), f'resources: ["{kind}"]', reason="warning")
+    assert (tmp_path / "new.json").exists()
+
+
+@pytest.mark.parametrize("command", ["create", "rotate", "rotate all", "federate"])
+@pytest.mark.parametrize("delay_seconds", [0.3, 3600])
+def test_credentials_are_handed_over_once_they_are_published_or_the_time_is_over(
+    world: EmbeddedCluster, run: Run, tmp_path: Path, command: str, delay_seconds: float
+) -> None:
+    for name in ("second", "third"):
+        make(world.cluster, IdentityName(namespace="team", name=name))
+    gate = StandInGate(world=world, delay_seconds=delay_seconds, all_accounts=True)
+    before, gate.seen[:] = set(tmp_path.rglob("*.json")), []
+    gate.look = lambda: set(tmp_path.rglob("*.json")) - before
+    run(COMMANDS[command], code=0 if delay_seconds < 5 else 3)
+    files = {path.name for path in set(tmp_path.rglob("*.json")) - before}
+    assert len(files) == (3 if command == "rotate all" else 1)
+    if delay_seconds < 5:
+        assert gate.seen[0] == set()
+    if command == "rotate all":
+        assert len(gate.seen) == (1 if delay_seconds < 5 else 0)
+
+
+def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
+    world: EmbeddedCluster, run: Run
+) -> None:
+    run("identity delete old --yes")
+    gate = StandInGate(world=world)
+    run(f"identity create bot {DOOR}")
+    gate.look = lambda: world.cluster.find(ROLES, GATE_WATCH, "team") is not None
+    gate.seen.clear()
+    run("identity delete bot --yes")
+    assert gate.seen == [True]
+    assert not gate.look()
+
+
+def test_a_federated_identity_has_nothing_to_wait_for_if_tokens_have_to_be_bound(
+    world: EmbeddedCluster, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "gate.yaml").write_text(CONFIG.replace("BOUND", "true"))
+    StandInGate(world=world, delay_seconds=3600)
+    began = world.clock.monotonic()
+    run(FEDERATE)
+    assert world.clock.monotonic() == began
+
+
+def test_a_denial_is_published_and_removed(world: EmbeddedCluster, run: Run) -> None:
+    StandInGate(world=world)
+    for option, key in (
+        ("--jti", "tokens"),
+        ("--uid", "objects"),
+        ("--of-namespace", "namespaces"),
+    ):
+        err = run(f"gate deny {option} a --config gate.yaml --until 2030-01-01T00:00:00Z")[1]
+        check(message_with(err, "denied"), f"{option} a --undo", reason="denied", hide=r"20\S+Z")
+        published = world.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
+        assert published["data"][key] == "a"
+        run(f"gate deny {option} a --undo --config gate.yaml")
+        published = world.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
+        assert published["data"][key] == ""
+
+
+@pytest.mark.parametrize("command", ["create", "rotate", "rotate all"])
+def test_a_full_namespace_gets_no_credential_that_the_gate_would_leave_out(
+    world: EmbeddedCluster, run: Run, command: str
+) -> None:
+    StandInGate(world=world, room=2)
+    before = {each.uid for each in own_secrets(world.cluster)}
+    err = run(COMMANDS[command], code=1)[1]
+    check(
+        message_with(err, "gate.credentialsPerNamespace"), "team has 2", "takes 2",
+        "daypass identity reap -n team", reason="no-room",
+    )  # fmt: skip
+    assert {each.uid for each in own_secrets(world.cluster)} == before
+    assert world.cluster.find(ROLES, "new-daypass-token", "team") is None
+
+
+def test_many_rotations_end_where_the_room_of_a_namespace_ends(
+    world: EmbeddedCluster, run: Run
+) -> None:
+    for name in ("second", "third"):
+        make(world.cluster, IdentityName(namespace="team", name=name))
+    StandInGate(world=world, room=6)  # of four, one expired, and two more
+    err = run(COMMANDS["rotate all"], code=1)[1]
+    assert "rotated 2 of 3 identities" in err
+
+
+def _published(world: EmbeddedCluster, home: str) -> list[str]:
+    found = world.cluster.list(CONFIG_MAPS, home, labels=f"{labels.PUBLISHED}=true")
+    return [uid for each in found for uid in each["data"].get("uids", "").split()]

@@ -1,0 +1,457 @@
+"""What a watch observes: which Secrets count, of which namespaces, and what it cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
+from daypass.gate.watch.observation import Observation
+from daypass.gate.watch.observer import ACCOUNT_UID, CredentialObserver
+from daypass.kube import async_cluster
+from daypass.kube.errors import ApiError
+from daypass.published.denials import DeniedKind
+from daypass.testing.clock import MovableClock
+from support.deadline import eventually
+from support.watched_api import ACCESS, WatchedApi
+
+CLOSE_AFTER = 600.0
+LABELLED, OURS = {POLICY: POLICY_ENFORCED}, {MANAGED_BY: MANAGER}
+NOW = "2026-11-28T12:00:00Z"
+
+
+def uid(number: int) -> str:
+    return f"{number:08x}-1111-4222-8333-444444444444"
+
+
+class Cluster:
+    """A fake cluster, and what it is made of. UIDs are numbers."""
+
+    def __init__(self) -> None:
+        self.api = WatchedApi()
+
+    def namespace(self, name: str = "team", *, labelled: bool = True, **more: Any) -> None:
+        labels = LABELLED if labelled else {}
+        self.api.put("namespaces", f"n-{name}", name=name, namespace="", labels=labels, **more)
+
+    def account(self, number: int, name: str = "bot", namespace: str = "team", **more: Any) -> None:
+        shape = {"labels": OURS, "name": name, "namespace": namespace, **more}
+        self.api.put("serviceaccounts", uid(number), **shape)
+
+    def secret(self, number: int, account: int, namespace: str = "team", **more: Any) -> None:
+        shape: dict[str, Any] = {
+            "name": f"bot-daypass-{number:020}", "namespace": namespace, "labels": OURS,
+            "annotations": {ACCOUNT_UID: uid(account)}, "creationTimestamp": NOW, **more,
+        }  # fmt: skip
+        self.api.put("secrets", uid(number), **shape)
+
+    def remove(self, plural: str, number: int) -> None:
+        self.api.delete(plural, uid(number))
+
+
+class Observed:
+    """An observer of a fake cluster."""
+
+    def __init__(
+        self, cluster: Cluster, *, per_namespace: int = 2000, accounts_too: bool = False
+    ) -> None:
+        self.cluster, self.clock = cluster, MovableClock()
+        self.observer = CredentialObserver(
+            ACCESS, self.clock, home="daypass", per_namespace=per_namespace,
+            accounts_too=accounts_too, close_after_seconds=CLOSE_AFTER, transport=cluster.api,
+        )  # fmt: skip
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        self.observer.start()
+        try:
+            yield
+        finally:
+            self.observer.stop()
+
+    def now(self) -> Observation:
+        return self.observer.observation()
+
+    def eventually(self, what: str, check: Callable[[Observation], object]) -> Observation:
+        return eventually(what, lambda: self.now() if check(self.now()) else None)
+
+    def listed_again(self) -> None:
+        """Let all be listed again."""
+        since = self.clock.monotonic()
+        self.cluster.api.end_watches()
+        self.eventually(
+            "all is listed again",
+            lambda now: min(
+                now.listed_at or 0.0, *(each.listed_at for each in now.namespaces.values())
+            ) >= since,
+        )  # fmt: skip
+
+    def eventually_has(self, **expected: set[int]) -> Observation:
+        """Wait for these credentials, by namespace."""
+        return self.eventually(f"it has {expected}", lambda now: numbers(now) == expected)
+
+
+def numbers(observation: Observation) -> dict[str, set[int]]:
+    found = observation.namespaces.items()
+    return {name: {int(each[:8], 16) for each in now.uids} for name, now in found}
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """One namespace, with one identity and its Secret."""
+    made = Cluster()
+    made.namespace()
+    made.account(1)
+    made.secret(10, 1)
+    return made
+
+
+@pytest.fixture
+def observed(cluster: Cluster) -> Iterator[Observed]:
+    made = Observed(cluster)
+    with made.started():
+        made.eventually("it is complete", lambda now: now.is_complete)
+        made.eventually_has(team={10})
+        yield made
+
+
+def once(cluster: Cluster, **options: Any) -> Observation:
+    made = Observed(cluster, **options)
+    made.observer.sync()
+    return made.now()
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "another name": {"name": "bot-daypass-0"},
+    "a name with more": {"name": f"bot-daypass-{0:020}-x"},
+    "a name in upper case": {"name": f"bot-daypass-{0:019}A"},
+    "the name of another account": {"name": f"other-daypass-{0:020}"},
+    "no account": {"annotations": {}},
+    "an account that does not exist": {"annotations": {ACCOUNT_UID: uid(99)}},
+    "an account of another namespace": {"annotations": {ACCOUNT_UID: uid(2)}},
+    "an account that is being deleted": {"annotations": {ACCOUNT_UID: uid(3)}},
+    "another label": {"labels": {MANAGED_BY: "helm"}},
+    "being deleted": {"deletionTimestamp": NOW},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_only_a_secret_of_an_identity_that_exists_counts(
+    cluster: Cluster, odd: dict[str, Any]
+) -> None:
+    cluster.account(2, namespace="other")
+    cluster.account(3, deletionTimestamp=NOW)
+    cluster.secret(11, 1, **odd)
+    assert numbers(once(cluster)) == {"team": {10}}
+
+
+def test_an_account_counts_under_its_own_name_only(cluster: Cluster) -> None:
+    cluster.account(1, name="other")
+    assert numbers(once(cluster)) == {"team": set()}
+
+
+def test_a_uid_of_another_form_is_left_out(cluster: Cluster) -> None:
+    cluster.api.put(
+        "secrets", "NOT-A-UID", name=f"bot-daypass-{1:020}", labels=OURS,
+        annotations={ACCOUNT_UID: uid(1)},
+    )  # fmt: skip
+    assert numbers(once(cluster)) == {"team": {10}}
+
+
+def test_secrets_are_listed_only_in_labelled_namespaces_and_without_their_data(
+    cluster: Cluster,
+) -> None:
+    cluster.namespace("plain", labelled=False)
+    cluster.account(2, namespace="plain")
+    cluster.secret(20, 2, namespace="plain")
+    assert numbers(once(cluster)) == {"team": {10}}
+    secrets = [each for each in cluster.api.asked if each.url.path.endswith("/secrets")]
+    assert [each.url.path for each in secrets] == ["/api/v1/namespaces/team/secrets"]
+    assert all("PartialObjectMetadata" in each.headers["accept"] for each in secrets)
+    assert all(each.url.params["labelSelector"] == f"{MANAGED_BY}={MANAGER}" for each in secrets)
+
+
+def test_secrets_come_and_go(observed: Observed) -> None:
+    cluster = observed.cluster
+    cluster.secret(11, 1)
+    observed.eventually_has(team={10, 11})
+    cluster.secret(11, 1, deletionTimestamp=NOW)
+    observed.eventually_has(team={10})
+    cluster.remove("secrets", 10)
+    observed.eventually_has(team=set())
+
+
+def test_the_secrets_of_a_deleted_account_do_not_count(observed: Observed) -> None:
+    observed.cluster.remove("serviceaccounts", 1)
+    observed.eventually_has(team=set())
+
+
+def test_an_account_that_is_being_deleted_counts_as_deleted(observed: Observed) -> None:
+    observed.cluster.account(1, deletionTimestamp=NOW)
+    observed.eventually_has(team=set())
+
+
+def test_a_secret_of_an_account_that_was_deleted_and_created_again_does_not_count(
+    observed: Observed,
+) -> None:
+    observed.cluster.remove("serviceaccounts", 1)
+    observed.cluster.account(2)  # of the same name
+    observed.cluster.secret(12, 2)
+    observed.eventually_has(team={12})
+
+
+def test_a_secret_counts_as_soon_as_its_account_is_annotated(observed: Observed) -> None:
+    """The token controller adds the annotation some time after the creation."""
+    observed.cluster.secret(11, 1, annotations={})
+    observed.cluster.secret(11, 1)
+    observed.eventually_has(team={10, 11})
+
+
+def test_a_namespace_counts_while_it_has_the_label(observed: Observed) -> None:
+    cluster = observed.cluster
+    cluster.namespace(labelled=False)
+    observed.eventually_has()
+    cluster.secret(11, 1)
+    cluster.namespace()
+    observed.eventually_has(team={10, 11})
+    cluster.remove("secrets", 10)
+    observed.eventually_has(team={11})
+
+
+def test_a_namespace_that_is_being_deleted_counts_as_deleted(observed: Observed) -> None:
+    observed.cluster.namespace(deletionTimestamp=NOW)
+    observed.eventually_has()
+
+
+def test_a_new_namespace_is_listed(observed: Observed) -> None:
+    cluster = observed.cluster
+    cluster.account(2, namespace="new")
+    cluster.secret(20, 2, namespace="new")
+    cluster.namespace("new")
+    observed.eventually_has(team={10}, new={20})
+
+
+def test_a_lost_event_is_noticed_at_the_next_list(observed: Observed) -> None:
+    api = observed.cluster.api
+    api.lost.add(api.version + 1)
+    observed.cluster.remove("secrets", 10)
+    api.end_watches()
+    observed.eventually_has(team=set())
+
+
+def test_a_namespace_without_the_role_is_reported_if_it_has_identities(cluster: Cluster) -> None:
+    cluster.api.forbidden |= {"new", "empty"}
+    cluster.account(2, namespace="new")
+    cluster.namespace("new")
+    cluster.namespace("empty")
+    made = Observed(cluster)
+    with made.started():
+        now = made.eventually("it is complete", lambda now: now.is_complete)
+        assert numbers(now) == {"team": {10}}
+        assert list(now.unwatched) == ["new"]
+        assert "secrets" in now.unwatched["new"]
+        cluster.api.forbidden.clear()
+        cluster.secret(20, 2, namespace="new")
+        made.eventually_has(team={10}, new={20}, empty=set())
+        assert made.now().unwatched == {}
+
+
+def test_a_namespace_that_can_no_longer_be_listed_keeps_its_last_listing(
+    observed: Observed,
+) -> None:
+    cluster = observed.cluster
+    cluster.namespace("other")
+    before = observed.eventually_has(team={10}, other=set())
+    cluster.api.forbidden.add("team")
+    cluster.api.end_watches()
+    observed.clock.move(30)
+    now = observed.eventually("it is reported", lambda now: "team" in now.unwatched)
+    assert now.namespaces["team"] == before.namespaces["team"]
+    cluster.api.end_watches()
+    observed.eventually(
+        "the other is listed",
+        lambda now: now.namespaces["other"].listed_at > before.namespaces["team"].listed_at,
+    )
+
+
+def test_times_are_those_of_the_lists(observed: Observed) -> None:
+    before = observed.now()
+    assert before.listed_at is not None
+    observed.clock.move(50)
+    observed.cluster.secret(11, 1)
+    now = observed.eventually_has(team={10, 11})
+    assert (now.listed_at, now.namespaces["team"].listed_at) == (
+        before.listed_at, before.namespaces["team"].listed_at
+    )  # fmt: skip
+    observed.listed_again()
+    assert observed.now().progress_at == before.progress_at  # nothing of it was new
+
+
+@pytest.mark.parametrize("kind", ["namespaces", "serviceaccounts", "configmaps"])
+def test_nothing_is_known_without_each_list_that_concerns_all(cluster: Cluster, kind: str) -> None:
+    cluster.api.forbidden.add(kind)
+    made = Observed(cluster)
+    with made.started():
+        eventually("it is reported", lambda: made.observer.last_error)
+        assert (made.now().listed_at, made.now().is_complete) == (None, False)
+        cluster.api.forbidden.clear()
+        made.eventually("it is complete", lambda now: now.is_complete)
+        assert made.now().listed_at is not None
+
+
+def test_the_oldest_credentials_of_a_namespace_count_up_to_the_limit(cluster: Cluster) -> None:
+    for number in range(11, 15):
+        cluster.secret(number, 1, creationTimestamp=f"2026-11-28T12:00:{30 - number}Z")
+    made = Observed(cluster, per_namespace=3)
+    with made.started():
+        made.eventually_has(team={10, 13, 14})
+        assert made.now().left_out == {"team": 2}
+        cluster.remove("secrets", 14)
+        made.eventually_has(team={10, 12, 13})
+        cluster.remove("secrets", 10)
+        made.eventually_has(team={11, 12, 13})
+        assert made.now().left_out == {}
+
+
+def test_at_the_same_second_the_name_decides(cluster: Cluster) -> None:
+    cluster.secret(9, 1)
+    assert numbers(once(cluster, per_namespace=1)) == {"team": {9}}
+
+
+def test_another_namespace_is_not_affected_by_a_full_one(cluster: Cluster) -> None:
+    cluster.secret(11, 1)
+    cluster.namespace("other")
+    cluster.account(2, namespace="other")
+    cluster.secret(20, 2, namespace="other")
+    now = once(cluster, per_namespace=1)
+    assert (numbers(now), now.left_out) == ({"team": {10}, "other": {20}}, {"team": 1})
+
+
+def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
+    cluster: Cluster,
+) -> None:
+    cluster.account(2, "default", labels={})
+    cluster.account(3, "leaving", deletionTimestamp=NOW)
+    cluster.account(4, namespace="plain")
+    cluster.namespace("hidden")
+    cluster.account(5, namespace="hidden")
+    cluster.api.forbidden.add("hidden")
+    made = Observed(cluster, accounts_too=True)
+    with made.started():
+        made.eventually(
+            "they count", lambda now: now.accounts == {uid(1), uid(2), uid(5)} and now.is_complete
+        )
+        cluster.namespace("hidden", labelled=False)
+        made.eventually("fewer count", lambda now: now.accounts == {uid(1), uid(2)})
+        cluster.remove("serviceaccounts", 2)
+        made.eventually("one counts", lambda now: now.accounts == {uid(1)})
+        made.eventually_has(team={10})
+
+
+def test_no_account_counts_where_tokens_need_a_secret(observed: Observed) -> None:
+    assert observed.now().accounts == frozenset()
+
+
+def test_denials_are_those_of_the_config_map(observed: Observed) -> None:
+    api = observed.cluster.api
+    api.put("configmaps", "other", namespace="daypass", data={"uid.x": "2030-01-01T00:00:00Z"})
+    api.put("configmaps", "d", name="daypass-denied", namespace="daypass",
+            data={"namespace.team": "2030-01-01T00:00:00Z"})  # fmt: skip
+    now = observed.eventually("there is one", lambda now: now.denials)
+    assert [(each.kind, each.name) for each in now.denials] == [(DeniedKind.NAMESPACE, "team")]
+    api.delete("configmaps", "d")
+    observed.eventually("there is none", lambda now: now.denials == ())
+
+
+def test_what_has_not_changed_is_the_same_object(observed: Observed) -> None:
+    cluster = observed.cluster
+    cluster.namespace("other")
+    before = observed.eventually_has(team={10}, other=set())
+    assert observed.now() is observed.now()
+    cluster.account(2, namespace="other")
+    cluster.secret(20, 2, namespace="other")
+    now = observed.eventually_has(team={10}, other={20})
+    assert now.namespaces["team"] is before.namespaces["team"]
+    observed.clock.move(1)
+    cluster.api.end_watches()
+    later = observed.eventually(
+        "it is listed", lambda now: now.namespaces["team"] != before.namespaces["team"]
+    )
+    assert later.namespaces["team"].uids is before.namespaces["team"].uids
+
+
+def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same(
+    observed: Observed,
+) -> None:
+    changed = observed.observer.changed
+    changed.clear()
+    observed.listed_again()
+    assert not changed.is_set()
+    observed.cluster.secret(11, 1)
+    assert changed.wait(10)
+    changed.clear()
+    observed.cluster.api.forbidden.add("team")
+    observed.cluster.api.end_watches()
+    assert changed.wait(10)
+
+
+def test_namespaces_beyond_the_connections_are_reported(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_cluster, "CONNECTIONS_AT_MOST", 5)  # three are for all namespaces
+    for number in range(2, 5):
+        cluster.namespace(f"n-{number}")
+        cluster.account(number, namespace=f"n-{number}")
+        cluster.secret(10 * number, number, namespace=f"n-{number}")
+    made = Observed(cluster)
+    with made.started():
+        now = made.eventually("it is complete", lambda now: now.is_complete)
+        assert len(now.namespaces) == 2
+        assert len(now.unwatched) == 2
+        assert all("5 watches" in why for why in now.unwatched.values())
+        cluster.api.delete("namespaces", f"n-{next(iter(now.namespaces))}")
+        made.eventually(
+            "another is watched", lambda now: len(now.namespaces) == 2 and len(now.unwatched) == 1
+        )
+
+
+def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_cluster, "CONNECTIONS_AT_MOST", 4)
+    for name in ("one", "two"):
+        cluster.namespace(name)
+    now = once(cluster)
+    assert now.is_complete
+    assert set(now.namespaces) == {"team", "one", "two"}
+    assert now.listed_at is not None
+    assert not [each for each in cluster.api.asked if "watch" in each.url.params]
+
+
+def test_one_list_of_everything_fails_if_one_of_those_for_all_does(cluster: Cluster) -> None:
+    cluster.api.forbidden.add("serviceaccounts")
+    with pytest.raises(ApiError, match="secrets"):
+        once(cluster)
+
+
+def test_one_list_of_everything_names_the_namespaces_that_failed(cluster: Cluster) -> None:
+    cluster.api.forbidden.add("team")
+    now = once(cluster)
+    assert (numbers(now), list(now.unwatched), now.is_complete) == ({}, ["team"], True)
+
+
+def test_an_api_server_that_comes_back_is_listed_again(observed: Observed) -> None:
+    api = observed.cluster.api
+    api.fails = 0
+    eventually("it is noticed", lambda: observed.observer.last_error)
+    observed.cluster.remove("secrets", 10)
+    before = observed.now()
+    assert numbers(before) == {"team": {10}}
+    observed.clock.move(5)
+    api.fails = None
+    observed.eventually_has(team=set())
+    assert observed.now().is_complete
+    eventually("nothing fails", lambda: not observed.observer.last_error)

@@ -1,0 +1,197 @@
+"""Lists in pages and watches, in an event loop: what is asked for, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass._core.errors import DaypassError
+from daypass.kube import answers, async_cluster
+from daypass.kube.answers import METADATA
+from daypass.kube.async_cluster import PAGE, SMALL_PAGE, AsyncCluster
+from daypass.kube.errors import ApiError, BrokenResponseError, ClusterUnreachableError
+from daypass.kube.informer import whole
+from daypass.kube.resources import NAMESPACES, SECRETS, Object
+from support.fake_door import answer, status_answer
+from support.messages import raises
+from support.watched_api import ACCESS, WatchedApi, line
+from unit.kube.conftest import EMPTY, Open, Plugin, authorization, list_async, watch_async
+from unit.kube.test_cluster import endless
+
+
+def listed(api: WatchedApi, **selection: Any) -> tuple[list[str], str]:
+    async def ask() -> tuple[list[str], str]:
+        cluster = AsyncCluster(ACCESS, transport=api)
+        return await cluster.list(
+            SECRETS, None, lambda each: str(each["metadata"]["uid"]), **selection
+        )
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def api() -> WatchedApi:
+    made = WatchedApi()
+    for number in range(2 * PAGE + 1):
+        made.put("secrets", f"s-{number}")
+    return made
+
+
+def test_a_long_list_is_read_in_pages(api: WatchedApi) -> None:
+    found, version = listed(api)
+    assert (len(set(found)), version) == (2 * PAGE + 1, str(api.version))
+    assert [request.url.params.get("limit") for request in api.asked] == [str(PAGE)] * 3
+    assert [bool(request.url.params.get("continue")) for request in api.asked] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_page_that_is_too_large_is_read_in_smaller_ones(
+    api: WatchedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write large objects must not be able to end all lists."""
+    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 100_000)
+    api.objects["secrets", "s-700"]["metadata"]["annotations"] = {"x": "y" * 90_000}
+    assert len(set(listed(api)[0])) == 2 * PAGE + 1
+    limits = [int(request.url.params["limit"]) for request in api.asked]
+    assert set(limits[:2]) == {PAGE}
+    assert set(limits[2:]) == {SMALL_PAGE}
+
+
+def test_a_small_page_that_is_too_large_is_an_error(
+    api: WatchedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 500)
+    with pytest.raises(BrokenResponseError):
+        listed(api)
+    assert len(api.asked) == 2
+
+
+def test_an_endless_list_ends(api: WatchedApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_cluster, "LIMIT_OBJECTS", PAGE)
+    with raises(BrokenResponseError, match="500"):
+        listed(api)
+
+
+def test_what_is_selected_is_asked_for(api: WatchedApi) -> None:
+    listed(api, labels="a=b", fields="metadata.name=s-1", metadata_only=True)
+    (asked,) = api.asked
+    assert asked.url.params["labelSelector"] == "a=b"
+    assert asked.url.params["fieldSelector"] == "metadata.name=s-1"
+    assert asked.headers["accept"] == METADATA.format("List")
+
+
+def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Plugin) -> None:
+    refused = status_answer(401, "Unauthorized")
+    cluster, server = opened(refused, EMPTY, user=plugin({"token": "t$n"}))
+    assert list_async(cluster, SECRETS) == []
+    before, after = authorization(server)
+    assert before < after
+
+
+def test_a_compressed_answer_is_read_and_bad_compression_is_an_error(opened: Open) -> None:
+    body = gzip.compress(json.dumps({"metadata": {"resourceVersion": "1"}, "items": []}).encode())
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    cluster, _ = opened(head.encode() + body, head.encode() + bytes(len(body)))
+    assert list_async(cluster, SECRETS) == []
+    with raises(BrokenResponseError, match="gzip"):
+        list_async(cluster, SECRETS)
+
+
+def events(*objects: object) -> bytes:
+    body = "".join(json.dumps(each) + "\n" for each in objects)
+    return answer(200, body)
+
+
+@pytest.mark.parametrize("as_event", [False, True])
+def test_a_watch_from_an_expired_version_is_a_410(opened: Open, as_event: bool) -> None:
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    expired = events({"type": "ERROR", "object": status})
+    cluster, _ = opened(expired if as_event else status_answer(410, "too old"))
+    with pytest.raises(ApiError, match="too old") as gone:
+        watch_async(cluster, NAMESPACES)
+    assert gone.value.status.code == 410
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ty\r\n",
+        answer(200, '{"type": "ADDED", "obj'),
+    ],
+    ids=["length", "chunks", "json"],
+)  # fmt: skip
+def test_a_broken_watch_is_an_error(opened: Open, broken: bytes) -> None:
+    cluster, _ = opened(broken)
+    with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide="(?<=reached: ).*"):
+        watch_async(cluster, NAMESPACES)
+
+
+@pytest.mark.parametrize("head", ["200 OK", "403 Forbidden"])
+def test_an_endless_watch_event_is_aborted(
+    opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LIMIT_LINE_BYTES", 2**20)
+    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 2**20)
+    cluster, _ = opened(endless(head, bytes(65536)))
+    with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
+        watch_async(cluster, SECRETS)
+
+
+def watched(content: bytes | list[bytes]) -> list[tuple[str, Object]]:
+    """What a watch makes of a body."""
+
+    class Body(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            for chunk in content if isinstance(content, list) else [content]:
+                yield chunk
+
+    def behave(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=Body(), request=request)
+
+    async def ask() -> list[tuple[str, Object]]:
+        cluster = AsyncCluster(ACCESS, transport=httpx2.MockTransport(behave))
+        found = cluster.watch(SECRETS, None, "1", timeout_seconds=60)
+        return [event async for event in found]
+
+    return asyncio.run(ask())
+
+
+@given(cut=st.integers(min_value=0, max_value=400))
+def test_events_may_be_cut_anywhere_and_contain_any_line_separator(cut: int) -> None:
+    """`str.splitlines` would split at U+0085, which annotations may contain."""
+    objects = [{"metadata": {"uid": str(number), "x": "\u0085\u2028"}} for number in range(3)]
+    content = b"".join(line("ADDED", each) for each in objects)
+    assert watched([content[:cut], content[cut:]]) == [("ADDED", each) for each in objects]
+
+
+@given(lines=st.lists(st.one_of(
+    st.binary(max_size=40),
+    st.recursive(
+        st.one_of(st.none(), st.integers(), st.sampled_from(["ERROR", "ADDED", "Status"])),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
+            st.sampled_from(["type", "object", "code", "kind", "message"]), inner, max_size=4),
+        max_leaves=6,
+    ).map(lambda value: json.dumps(value).encode()),
+), max_size=4))  # fmt: skip
+def test_any_watch_line_is_an_event_or_a_daypass_error(lines: list[bytes]) -> None:
+    try:
+        found = watched(b"\n".join(lines))
+    except DaypassError:
+        return
+    assert all(isinstance(kind, str) and isinstance(document, dict) for kind, document in found)
+
+
+def test_whole_is_the_object_itself() -> None:
+    found: Object = {"metadata": {}}
+    assert whole(found) is found
