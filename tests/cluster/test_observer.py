@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -28,7 +29,7 @@ CLOSE_AFTER = 60.0
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> ControlPlane:
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """One of its own: its etcd is stopped, and there are thousands of namespaces."""
     with ControlPlane.start(tmp_path_factory.mktemp("observed") / "plane") as started:
         yield started

@@ -47,9 +47,10 @@ class Observing:
         self._process.stdin.flush()
         return self._read()
 
-    def _read(self) -> Any:
+    def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        read: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return read
 
 
 @contextmanager

@@ -138,7 +138,7 @@ class _Lines(httpx2.AsyncByteStream):
     def __init__(self, lines: AsyncIterator[bytes]) -> None:
         self._lines = lines
 
-    def __aiter__(self) -> AsyncIterator[bytes]:  # type: ignore[override]
+    def __aiter__(self) -> AsyncIterator[bytes]:
         return self._lines
 
 

@@ -100,6 +100,7 @@ class AsyncCluster:
         labels: str | None = None,
         fields: str | None = None,
         metadata_only: bool = False,
+        limit_objects: int = LIMIT_OBJECTS,
     ) -> tuple[list[T], str]:
         """Return what `read` makes of each object, and the resourceVersion from which to watch.
 
@@ -126,8 +127,8 @@ class AsyncCluster:
                 limit = SMALL_PAGE
                 continue
             found += map(read, answer.get("items") or ())
-            if len(found) > LIMIT_OBJECTS:
-                fact = f"cannot {what}: there are more than {LIMIT_OBJECTS:,} objects"
+            if len(found) > limit_objects:
+                fact = f"cannot {what}: there are more than {limit_objects:,} objects"
                 raise BrokenResponseError(fact)
             metadata = answer["metadata"]
             token = metadata.get("continue")

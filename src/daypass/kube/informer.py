@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from daypass._core.clock import jitter, random_fraction
 from daypass._core.errors import DaypassError
-from daypass.kube.async_cluster import AsyncCluster
+from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import (
     ApiError,
     BrokenResponseError,
@@ -76,7 +76,7 @@ class Informer(Generic[T]):
     - `read`: makes of an object what is kept of it.
     - `on_change`: gets what was read. `notify`: is called after it, and after each failure.
     - `valid_seconds`: how long a list is of use. It is repeated at least three times in that time.
-    - `slots`: is held while it lists.
+    - `slots`: is held while it lists. `limit_objects`: a longer list is a failure.
 
     `listed_at`: when the last complete list began (monotonic). `error`: the failure since then.
     `last_error`: the same in words, once the failure lasts.
@@ -96,6 +96,7 @@ class Informer(Generic[T]):
         metadata_only: bool = False,
         notify: Callable[[], object] = lambda: None,
         slots: AbstractAsyncContextManager[object] | None = None,
+        limit_objects: int = LIMIT_OBJECTS,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
@@ -111,6 +112,7 @@ class Informer(Generic[T]):
         }  # fmt: skip
         self._notify = notify
         self._slots: AbstractAsyncContextManager[object] = slots or nullcontext()
+        self._limit_objects = limit_objects
         self._failures = 0
 
     @property
@@ -146,8 +148,9 @@ class Informer(Generic[T]):
                 seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
                 async with asyncio.timeout(seconds):
                     found, version = await self._cluster.list(
-                        self.resource, self.namespace, self._read, **self._selection
-                    )
+                        self.resource, self.namespace, self._read,
+                        limit_objects=self._limit_objects, **self._selection,
+                    )  # fmt: skip
             self._on_change(LISTED, found)
         except Exception as error:
             self._failed(error)
@@ -203,9 +206,13 @@ async def run_all(cluster: AsyncCluster, informers: Iterable[Informer[Any]]) -> 
 
 
 class LoopThread:
-    """Runs a coroutine in an event loop on a thread of its own, from `start` to `stop`."""
+    """Runs a coroutine in an event loop on a thread of its own, from `start` to `stop`.
+
+    `error`: what it ended with by itself.
+    """
 
     def __init__(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.error: BaseException | None = None
         self._main = main
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -229,5 +236,9 @@ class LoopThread:
             self._loop = runner.get_loop()
             self._task = self._loop.create_task(self._main())
             self._is_ready.set()
-            with suppress(asyncio.CancelledError):
+            try:
                 self._loop.run_until_complete(self._task)
+            except asyncio.CancelledError:
+                pass
+            except Exception as error:
+                self.error = error

@@ -330,6 +330,26 @@ def test_another_namespace_is_not_affected_by_a_full_one(cluster: Cluster) -> No
     assert (numbers(now), now.left_out) == ({"team": {10}, "other": {20}}, {"team": 1})
 
 
+def test_a_namespace_with_far_too_many_secrets_is_not_listed(cluster: Cluster) -> None:
+    """They would take the memory of all others."""
+    cluster.namespace("crowd")
+    cluster.account(2, namespace="crowd")
+    for number in range(11):
+        cluster.secret(20 + number, 2, namespace="crowd")
+    now = once(cluster, per_namespace=1)
+    assert (numbers(now), list(now.unwatched)) == ({"team": {10}}, ["crowd"])
+    assert "more than 10 objects" in now.unwatched["crowd"]
+
+
+def test_an_observer_that_has_ended_says_so(cluster: Cluster) -> None:
+    made = Observed(cluster)
+    made.observer._for_all = (None,)  # type: ignore[assignment]
+    with made.started():
+        eventually("it has ended", lambda: made.observer._thread.error)
+    made.observer._for_all = ()
+    assert "nothing is watched any more" in made.observer.last_error
+
+
 def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
     cluster: Cluster,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -16,10 +17,16 @@ from daypass._core.errors import DaypassError
 from daypass.kube import answers, async_cluster
 from daypass.kube.answers import METADATA
 from daypass.kube.async_cluster import PAGE, SMALL_PAGE, AsyncCluster
-from daypass.kube.errors import ApiError, BrokenResponseError, ClusterUnreachableError
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import (
+    ApiError,
+    BrokenResponseError,
+    ClusterUnreachableError,
+    KubeconfigError,
+)
 from daypass.kube.informer import whole
 from daypass.kube.resources import NAMESPACES, SECRETS, Object
-from support.fake_door import answer, status_answer
+from support.fake_door import FakeProxy, answer, status_answer
 from support.messages import raises
 from support.watched_api import ACCESS, WatchedApi, line
 from unit.kube.conftest import EMPTY, Open, Plugin, authorization, list_async, watch_async
@@ -76,10 +83,9 @@ def test_a_small_page_that_is_too_large_is_an_error(
     assert len(api.asked) == 2
 
 
-def test_an_endless_list_ends(api: WatchedApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(async_cluster, "LIMIT_OBJECTS", PAGE)
+def test_an_endless_list_ends(api: WatchedApi) -> None:
     with raises(BrokenResponseError, match="500"):
-        listed(api)
+        listed(api, limit_objects=PAGE)
 
 
 def test_what_is_selected_is_asked_for(api: WatchedApi) -> None:
@@ -96,6 +102,24 @@ def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Pl
     assert list_async(cluster, SECRETS) == []
     before, after = authorization(server)
     assert before < after
+
+
+def test_a_proxy_tunnels_and_sees_no_credentials(opened: Open) -> None:
+    """Over HTTP/1.1, as each request then has a tunnel of its own."""
+    cluster, server = opened(EMPTY)
+    with FakeProxy(server.port) as proxy:
+        access = replace(cluster.connection, proxy=f"http://me:secret@127.0.0.1:{proxy.port}")
+        assert list_async(Cluster(access), SECRETS) == []
+    assert proxy.requests[0].startswith(b"CONNECT 127.0.0.1:")
+    assert b"Bearer" not in proxy.requests[0]
+    assert authorization(server) == ["Bearer t"]
+
+
+def test_an_unusable_proxy_is_reported_without_its_password() -> None:
+    access = replace(ACCESS, proxy="gopher://u:SENTINEL@proxy")
+    with pytest.raises(KubeconfigError, match="proxy") as refused:
+        AsyncCluster(access)
+    assert "SENTINEL" not in str(refused.value)
 
 
 def test_a_compressed_answer_is_read_and_bad_compression_is_an_error(opened: Open) -> None:

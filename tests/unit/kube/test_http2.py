@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -15,7 +16,8 @@ from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, SPARE, STREAMS, Asyn
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import ClusterUnreachableError
 from daypass.kube.http2 import STREAM_WINDOW_BYTES, Http2Transport
-from daypass.kube.resources import SECRETS, Object
+from daypass.kube.informer import whole
+from daypass.kube.resources import SECRETS
 from support.fake_door import FakeDoor, answer
 from support.http2_server import AUTHORITY, Answer, Http2Server, run, serving, until
 
@@ -67,10 +69,6 @@ async def watching(server: Http2Server) -> Any:
         await cluster.close()
 
 
-def whole(document: Object) -> Object:
-    return document
-
-
 def names(count: int) -> list[str]:
     return [f"n-{number}" for number in range(count)]
 
@@ -86,7 +84,8 @@ def test_an_event_arrives_while_all_other_watches_of_the_connection_are_silent()
             await watches.start(server, *names(20))
             for name in ("n-15", "n-3", "n-19"):
                 request_of(server, name).event(f"in-{name}")
-                await until("it arrives", lambda at=name: watches.seen.get(at) == [f"in-{at}"])
+                await until("it arrives", partial(watches.seen.__contains__, name))
+                assert watches.seen[name] == [f"in-{name}"]
             assert len(watches.seen) == 3
             assert len(server.connections) == 1
 
@@ -231,20 +230,21 @@ def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -
 
 
 def test_a_list_on_a_connection_that_the_server_has_just_closed_is_sent_again() -> None:
-    def once(asked: Answer) -> None:
-        if len(server_.requests) == 2:
+    asked_for: list[Answer] = []
+
+    def closes_at_the_second(asked: Answer) -> None:
+        asked_for.append(asked)
+        if len(asked_for) == 2:
             asked.connection.transport.abort()
         else:
             asked.json(EMPTY)
 
     async def scenario() -> None:
-        nonlocal server_
-        async with serving(once) as server_, watching(server_) as watches:
+        async with serving(closes_at_the_second) as server, watching(server) as watches:
             for _ in range(2):
                 assert await watches.cluster.list(SECRETS, None, whole) == ([], "1")
-            assert len(server_.requests) == 3
+        assert len(asked_for) == 3
 
-    server_: Http2Server
     run(scenario())
 
 

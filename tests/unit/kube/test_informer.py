@@ -57,6 +57,11 @@ class Running:
         finally:
             thread.stop()
 
+    def eventually_watches(self, times: int) -> httpx2.QueryParams:
+        """Wait for so many watches; what the last one was asked with."""
+        eventually(f"it watches {times} times", lambda: len(self.api.watches()) >= times)
+        return self.api.watches()[-1]
+
     def uids(self) -> list[str]:
         return [each["metadata"]["uid"] for each in self.store.objects()]
 
@@ -150,10 +155,10 @@ def test_each_watch_begins_at_a_list_of_its_own(api: WatchedApi) -> None:
     running = Running(api)
     with running.started():
         for number in range(2, 4):
-            eventually("it watches", lambda at=number: len(api.watches()) == at - 1)
-            assert api.watches()[-1]["resourceVersion"] == str(api.version)
+            asked = running.eventually_watches(number - 1)
+            assert asked["resourceVersion"] == str(api.version)
             api.put("secrets", f"s-{number}")
-            eventually("it has it", lambda at=number: len(running.uids()) == at)
+            running.eventually_has(*(f"s-{each}" for each in range(1, number + 1)))
             api.end_watches()
     assert api.lists("secrets") >= 2
 
@@ -166,8 +171,7 @@ def test_lists_are_repeated_at_least_three_times_while_one_is_valid(
     seconds = set()
     with running.started():
         for number in range(20):
-            eventually("it watches", lambda at=number: len(api.watches()) > at)
-            seconds.add(int(api.watches()[-1]["timeoutSeconds"]))
+            seconds.add(int(running.eventually_watches(number + 1)["timeoutSeconds"]))
             running.clock.advance(1)  # so that it was no short watch
             api.end_watches()
     assert valid_seconds / 6 - 1 <= min(seconds)

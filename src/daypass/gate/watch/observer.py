@@ -22,7 +22,7 @@ import httpx2
 from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.kube.async_cluster import AsyncCluster
+from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import LISTED, Informer, LoopThread
 from daypass.kube.resources import (
@@ -41,6 +41,9 @@ from daypass.published.denials import Denial, read_denials
 from daypass.render.objects import GATE_DENIED
 
 LISTS_AT_ONCE = 16
+HELD_AT_MOST = 10
+"""How many times the limit of a namespace is listed to find the oldest ones. A tenant with more
+loses only its own credentials."""
 ACCOUNT_UID = "kubernetes.io/service-account.uid"
 """Annotation of a token Secret, which the token controller sets."""
 _SECRET_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.ASCII)
@@ -121,6 +124,7 @@ class CredentialObserver:
         self.changed = threading.Event()
         self._clock = clock
         self._per_namespace = per_namespace
+        self._limit_secrets = HELD_AT_MOST * per_namespace
         self._accounts_too = accounts_too
         self._close_after_seconds = close_after_seconds
         self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
@@ -156,7 +160,9 @@ class CredentialObserver:
     @property
     def last_error(self) -> str:
         """What does not work right now for all namespaces, or ""."""
-        errors = (informer.last_error for informer in self._for_all)
+        errors = [informer.last_error for informer in self._for_all]
+        if self._thread.error is not None:
+            errors.append(f"nothing is watched any more: {type(self._thread.error).__name__}")
         return "\n".join(dict.fromkeys(filter(None, errors)))
 
     def start(self) -> None:
@@ -237,7 +243,9 @@ class CredentialObserver:
         informer: Informer[Any] = Informer(
             self._cluster, resource, namespace, on_change, read=read, notify=notify,
             valid_seconds=self._close_after_seconds, labels=labels, fields=fields,
-            metadata_only=metadata_only, slots=None if namespace is None else self._slots,
+            metadata_only=metadata_only,
+            slots=self._slots if resource is SECRETS else None,
+            limit_objects=self._limit_secrets if resource is SECRETS else LIMIT_OBJECTS,
         )  # fmt: skip
         return informer
 
