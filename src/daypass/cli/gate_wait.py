@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class GateWait:
     """Waits as --timeout and --no-wait say. A dry run waits for nothing.
 
+    `home`: a gate's namespace that the config names, for users who may not list namespaces.
     `failed`: a gate has not published the change in time, or the user may not see whether it has;
     a warning says so, and the command ends with exit code 3.
     """
 
-    def __init__(self, args: Namespace, cluster: Cluster) -> None:
+    def __init__(self, args: Namespace, cluster: Cluster, home: str | None = None) -> None:
         self.failed = False
         self._cluster = cluster
+        self._home = home
         self._left = 0.0 if cluster.dry_run else float(options.wait_seconds(args))
         self._took: float | None = None
         self._is_new = False
@@ -46,14 +48,14 @@ class GateWait:
         """Wait until the set of no gate has these UIDs."""
         from daypass.gate.watch.waiting import wait_published
 
-        self._wait(partial(wait_published, self._cluster, gone=list(uids)))
+        self._wait(partial(wait_published, self._cluster, gone=list(uids), home=self._home))
 
     def there(self, uids: Iterable[str]) -> None:
         """Wait until the set of every gate has these UIDs."""
         from daypass.gate.watch.waiting import wait_published
 
         self._is_new = True
-        self._wait(partial(wait_published, self._cluster, there=list(uids)))
+        self._wait(partial(wait_published, self._cluster, there=list(uids), home=self._home))
 
     def denied(self, home: str, denial: Denial, *, undo: bool) -> None:
         """Wait until the gate in a namespace has published a denial, or its removal."""

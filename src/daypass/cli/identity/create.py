@@ -77,7 +77,7 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         spec = _spec(args, name, door, account, cluster, seconds)
         options.create_namespace(args, cluster, name.namespace)
         created = create(cluster, account, spec, warn=warn)
-        gates = GateWait(args, cluster)
+        gates = GateWait(args, cluster, door.watcher_namespace)
         gates.there([created.secret_uid])
         embedded, server = cluster.is_embedded(), cluster.connection.server
     content = spec.credentials.file_content(created.token)

@@ -95,7 +95,7 @@ def run(args: Namespace) -> int:
         authentication, before = authentication_configuration(trusted, existing), []
         if not options.create_namespace(args, cluster, name.namespace):
             before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
-        gates = GateWait(args, cluster)
+        gates = GateWait(args, cluster, door.watcher_namespace)
         gate = door.config.gate if door.config else None
         if gate is not None and not gate.require_bound:
             # Its tokens are bound to no Secret: the gate knows them by the ServiceAccount.
