@@ -1,11 +1,13 @@
 """A Kubernetes client for administration: get, list, watch, create, apply, patch, delete.
 
-All requests to an API server go through `Cluster`, with objects as plain dictionaries. The client
-that users embed never imports this package. TLS verification cannot be switched off.
+Commands send their requests through `Cluster`; `AsyncCluster` lists and watches in an event loop.
+Objects are plain dictionaries. The client that users embed never imports this package. TLS
+verification cannot be switched off.
 
-cluster: the client. resources: kinds of objects. connection: TLS, proxy and credentials.
-kubeconfig and exec_plugin: where these come from. informer: list and watch. lease: leader election.
-errors: what to do about a failure. certificates: a certificate authority.
+cluster, async_cluster: the clients. resources: kinds of objects. answers: what is read, and how
+much. connection: TLS, proxy and credentials. kubeconfig and exec_plugin: where these come from.
+http2: connections for many watches. informer: list and watch. lease: leader election. errors: what
+to do about a failure. certificates: a certificate authority.
 
 Why httpx2 and not a Kubernetes client library: the official client (37.0) takes half a second to
 import, more than most commands here take in all. lightkube (1.0) and kr8s (0.20) are quick, but do

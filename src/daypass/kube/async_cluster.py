@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from daypass.kube.http2 import Http2Transport
 
 CONNECTIONS_AT_MOST = 50
+WATCH_CONNECTIONS = CONNECTIONS_AT_MOST - 3
+"""Over HTTP/2. One is for lists, and each kind may have one more for a while."""
 STREAMS = 90
 """kube-apiserver allows 100 streams on a connection (`--http2-max-streams-per-connection`)."""
 SPARE = 2
@@ -250,7 +252,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             tls, name = authenticator.context("h2", "http/1.1"), config.tls_server_name
             self._http2 = (
                 Http2Transport(tls, name, connections=1, streams=STREAMS),
-                Http2Transport(tls, name, connections=CONNECTIONS_AT_MOST - 1, streams=STREAMS),
+                Http2Transport(tls, name, connections=WATCH_CONNECTIONS, streams=STREAMS),
             )
 
     @property
@@ -258,7 +260,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         """How many watches can run at a time."""
         if self._http2 is None:
             return CONNECTIONS_AT_MOST - SPARE
-        return (CONNECTIONS_AT_MOST - 1) * min(each.streams for each in self._http2)
+        return WATCH_CONNECTIONS * min(each.streams for each in self._http2)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request."""

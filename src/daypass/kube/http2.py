@@ -35,8 +35,10 @@ PING_SECONDS = 5.0
 class Http2Transport(httpx2.AsyncBaseTransport):
     """Sends requests to one server on at most `connections`, with so many `streams` on each.
 
-    A request beyond that waits until another ends. Only connecting has a timeout. Raises
-    NoHttp2Error besides the errors of httpx2.
+    A request beyond that waits until another ends. Only connecting has a timeout. A connection on
+    which a caller has not waited for an answer gets no more requests, since its server may hang,
+    and a load balancer may have others; it stays, as one more, until its other requests have ended.
+    Raises NoHttp2Error besides the errors of httpx2.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Http2Transport(httpx2.AsyncBaseTransport):
             stream = connection.send(request)
         try:
             status, headers = await stream.head()
-        except BaseException:
+        except BaseException as error:
             await stream.aclose()
+            if isinstance(error, asyncio.CancelledError):
+                connection.retire()
             raise
         return httpx2.Response(
             status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/2"}
@@ -81,10 +85,13 @@ class Http2Transport(httpx2.AsyncBaseTransport):
         while True:
             self._has_room.clear()
             self._connections = [each for each in self._connections if not each.is_closed]
-            for connection in self._connections:
+            usable = [each for each in self._connections if not each.is_retired]
+            for connection in usable:
                 if connection.open_streams < self.streams:
                     return connection
-            if len(self._connections) < self._limit:
+            if len(usable) < self._limit:
+                for each in self._connections[: len(self._connections) - self._limit]:
+                    each.close()  # the oldest ones that get no more requests
                 self._connections.append(await self._connect(url, connect_seconds))
             else:
                 await self._has_room.wait()
@@ -126,7 +133,7 @@ class _Connection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.is_ready: asyncio.Future[None] = self._loop.create_future()
-        self.is_closed = False
+        self.is_closed = self.is_retired = False
 
     @property
     def allowed_streams(self) -> int:
@@ -159,6 +166,12 @@ class _Connection(asyncio.Protocol):
         self._streams[number] = stream = _Stream(self, number)
         return stream
 
+    def retire(self) -> None:
+        """Take no more streams, and close when the last one ends."""
+        self.is_retired = True
+        if not self._streams:
+            self.close()
+
     def close(self) -> None:
         """Close the connection and all its streams."""
         self._end(httpx2.ReadError("the connection was closed"))
@@ -178,6 +191,8 @@ class _Connection(asyncio.Protocol):
             with suppress(h2.exceptions.ProtocolError):
                 self._h2.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
             self._flush()
+        if self.is_retired and not self._streams:
+            self.close()
         self._has_room.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -9,5 +9,5 @@ from daypass.kube import informer
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Restart watches soon: those of a fake API server end at once."""
+    """List again soon after a failure."""
     monkeypatch.setattr(informer, "LONGEST_PAUSE_SECONDS", 0.1)

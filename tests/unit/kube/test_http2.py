@@ -12,7 +12,13 @@ import httpx2
 import pytest
 
 from daypass.kube import http2
-from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, SPARE, STREAMS, AsyncCluster
+from daypass.kube.async_cluster import (
+    CONNECTIONS_AT_MOST,
+    SPARE,
+    STREAMS,
+    WATCH_CONNECTIONS,
+    AsyncCluster,
+)
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import ClusterUnreachableError
 from daypass.kube.http2 import STREAM_WINDOW_BYTES, Http2Transport
@@ -74,7 +80,11 @@ def names(count: int) -> list[str]:
 
 
 def request_of(server: Http2Server, name: str) -> Answer:
-    (found,) = (each for each in server.requests if f"/namespaces/{name}/" in each.path)
+    return request_of_path(server, f"/namespaces/{name}/")
+
+
+def request_of_path(server: Http2Server, path: str) -> Answer:
+    (found,) = (each for each in server.requests if path in each.path)
     return found
 
 
@@ -97,7 +107,7 @@ def test_a_connection_takes_no_more_watches_than_the_server_allows() -> None:
         async with serving(as_api_server, streams=3) as server, watching(server) as watches:
             await watches.start(server, *names(7))
             assert [len(each.answers) for each in server.connections] == [3, 3, 1]
-            assert watches.cluster.watches_at_most == 3 * (CONNECTIONS_AT_MOST - 1)
+            assert watches.cluster.watches_at_most == 3 * WATCH_CONNECTIONS
             assert not watches.failed
 
     run(scenario())
@@ -149,8 +159,8 @@ def test_beyond_the_limit_a_request_waits_until_another_ends() -> None:
     run(scenario())
 
 
-def watch(client: httpx2.AsyncClient) -> httpx2.Request:
-    return client.build_request("GET", "/x?watch=true")
+def watch(client: httpx2.AsyncClient, path: str = "/x") -> httpx2.Request:
+    return client.build_request("GET", f"{path}?watch=true")
 
 
 def test_a_closed_watch_is_reset_and_costs_the_connection_nothing() -> None:
@@ -225,6 +235,52 @@ def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -
             await watches.start(server, "two")
             server.requests[-1].event("s")
             await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
+
+    run(scenario())
+
+
+def test_after_a_request_without_an_answer_others_go_to_another_connection() -> None:
+    """One API server of several may hang, and its connections stay with it."""
+
+    first: list[object] = []
+
+    def hangs_on_the_first(asked: Answer) -> None:
+        first.append(asked.connection)
+        if asked.connection is not first[0] or "quick" in asked.path:
+            as_api_server(asked)
+
+    async def scenario() -> None:
+        async with (
+            serving(hangs_on_the_first) as server,
+            sending(server, connections=1, streams=9) as client,
+        ):
+            other = await client.send(watch(client, "/quick"), stream=True)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.get("/x")
+            assert (await client.get("/x")).json() == EMPTY
+            assert len(server.connections) == 2
+            request_of_path(server, "/quick").event("s")  # the other request goes on
+            assert b"ADDED" in await anext(other.aiter_bytes())
+            await other.aclose()
+            await until("it is closed", lambda: server.open_connections == 1)
+
+    run(scenario())
+
+
+def test_connections_that_get_no_more_requests_are_limited_too() -> None:
+    async def scenario() -> None:
+        async with (
+            serving(lambda asked: asked.head()) as server,
+            sending(server, connections=1, streams=9) as client,
+        ):
+            for _ in range(4):
+                await client.send(watch(client), stream=True)
+                server.connections[-1].is_deaf = True
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await client.get("/x")
+            await until("old ones are closed", lambda: server.open_connections <= 2)
 
     run(scenario())
 
