@@ -46,7 +46,7 @@ def running_authorizer(
     )  # fmt: skip
     authorizer = LocalAuthorizer(
         settings, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
-        lambda line: events.append(json.loads(line)), needs_list=False,
+        lambda line: events.append(json.loads(line)), checks_credentials=False,
     )  # fmt: skip
     try:
         yield authorizer

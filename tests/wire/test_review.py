@@ -16,12 +16,12 @@ from daypass._core.reasons import Reason
 from daypass._core.secret import Secret
 from daypass.config.gate import Check
 from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
-from daypass.render.envoy.filters import RevocationSnapshot
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import told
+from support.publishing import published
 from support.raw import Answer, Caller, Conversation, exchange, get
 from support.tokens import Signer, good_claims
 
@@ -115,15 +115,17 @@ def test_many_requests_with_one_new_token_are_one_review(gate: ReviewedGate) -> 
     assert len(gate.reviews.asked) == 1
 
 
-def test_a_revocation_is_obeyed_on_an_open_connection(gate: ReviewedGate) -> None:
+def test_a_credential_that_is_gone_is_refused_on_an_open_connection(gate: ReviewedGate) -> None:
     token = Secret(SIGNER.sign(good_claims()))
     with gate.gate.connect() as connection:
         caller = Caller(Conversation(connection), EKF, token)
         assert caller.ask().code == 200
-        gate.authorizer.take_revoked(RevocationSnapshot(secrets={"secret-1"}))
+        gate.authorizer.take_published(published())
+        assert caller.ask().code == 200
+        gate.authorizer.take_published(published([]))
         refused = caller.becomes(401)
-        assert told(refused) is Reason.DENIED
-        assert refused.headers["daypass-reason"] == Reason.DENIED
+        assert told(refused) is Reason.UNKNOWN_CREDENTIAL
+        assert refused.headers["daypass-reason"] == Reason.UNKNOWN_CREDENTIAL
         assert len(gate.reviews.asked) == 1
 
 

@@ -11,7 +11,7 @@ from daypass.gate.watch import plan
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.gate.watch.plan import PartsPlanner, Urgency, denials_of, steps_between
 from daypass.published.credentials import CredentialPart, CredentialSet, Presence
-from daypass.published.denials import LIMIT, Denial, DeniedKind, Denials
+from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.published.snapshot import Published
 
 NOW, UNIX, CLOSE_AFTER = 5000.0, 1_800_000_000.0, 600.0
