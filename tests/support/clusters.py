@@ -39,6 +39,7 @@ def account_token(plane: ControlPlane, namespace: str, name: str) -> Secret:
     return Secret(plane.admin.create(path, {"spec": {}})["status"]["token"])
 
 
-def write_kubeconfig(plane: ControlPlane, token: Secret, file: Path) -> None:
-    document = kubeconfig(plane.url, {"token": token.reveal()}, str(plane.ca_path))
+def write_kubeconfig(plane: ControlPlane, token: Secret, file: Path, *, url: str = "") -> None:
+    """`url`: of another API server of the plane."""
+    document = kubeconfig(url or plane.url, {"token": token.reveal()}, str(plane.ca_path))
     write_private(str(file), json.dumps(document).encode())

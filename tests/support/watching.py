@@ -118,16 +118,17 @@ RESTORING_EVERY_SECOND = (
 
 
 class Watch:
-    """`program`: what Python runs in place of `-m daypass`."""
+    """`program`: what Python runs in place of `-m daypass`. `url`: of another API server."""
 
     def __init__(
-        self, folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = ()
-    ) -> None:
+        self, folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = (),
+        url: str = "",
+    ) -> None:  # fmt: skip
         folder.mkdir(exist_ok=True)
         self.folder = folder
         (folder / "daypass.yaml").write_text(config_text(config))
         token = account_token(plane, config.door.namespace, GATE_WATCH)
-        write_kubeconfig(plane, token, folder / "kubeconfig")
+        write_kubeconfig(plane, token, folder / "kubeconfig", url=url)
         self.log = folder / "watch.log"
         self.child = Child(
             [sys.executable, *(program or ("-m", "daypass")), "gate", "watch",
@@ -162,10 +163,10 @@ class Watch:
 
 @contextmanager
 def watching(
-    folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = ()
+    folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = (), url: str = ""
 ) -> Iterator[Watch]:
     """A watch that runs; see Watch."""
-    watch = Watch(folder, plane, config, program)
+    watch = Watch(folder, plane, config, program, url)
     try:
         yield watch
     finally:

@@ -1,0 +1,173 @@
+"""`daypass gate watch` while its cluster fails: what it has published is right again, or closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.kube.resources import ENVOY_FILTERS
+from daypass.published.config_maps import part_name
+from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from support.churn import churning
+from support.clocks import WrongClock
+from support.clusters import admin_cluster
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.watching import (
+    FRONT,
+    becomes_published,
+    becomes_removed,
+    identity_namespace,
+    prepare,
+    published_parts,
+    watched_config,
+    watching,
+)
+
+CLOSE_AFTER_SECONDS = 20
+SLACK_SECONDS = 3.0
+"""For a process that is waited for, on a machine that is busy."""
+HOURS = 3600
+CONFIG = watched_config(closeAfter=f"{CLOSE_AFTER_SECONDS}s")
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane.start(tmp_path_factory.mktemp("faults-plane")) as running:
+        prepare(running, CONFIG)
+        yield running
+
+
+@pytest.fixture
+def namespace(plane: ControlPlane) -> str:
+    return identity_namespace(plane)
+
+
+def parts(plane: ControlPlane) -> list[CredentialPart]:
+    with closing(admin_cluster(plane)) as cluster:
+        found = published_parts(cluster)
+    return [found[number] for number in range(CLUSTER_PARTS)]
+
+
+def in_force(plane: ControlPlane) -> set[str]:
+    """The UIDs of the parts that are open."""
+    now = SYSTEM_CLOCK.unix()
+    return {uid for part in parts(plane) if now < part.closes_unix for uid in part.uids}
+
+
+def at_istio(plane: ControlPlane, uid: str) -> bool:
+    """Whether the gateway gets a UID."""
+    with closing(admin_cluster(plane)) as cluster:
+        name = part_name(part_of(uid, CLUSTER_PARTS))
+        return uid in str(cluster.get(ENVOY_FILTERS, name, FRONT)["spec"])
+
+
+def is_open(plane: ControlPlane) -> bool:
+    return all(SYSTEM_CLOCK.unix() < part.closes_unix for part in parts(plane))
+
+
+def is_closed(plane: ControlPlane) -> bool:
+    return all(SYSTEM_CLOCK.unix() >= part.closes_unix for part in parts(plane))
+
+
+def test_after_a_restore_of_etcd_what_exists_is_published_again_and_nothing_else(
+    plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    early, revived, other = (
+        plane.make_identity(namespace, name) for name in ("early", "revived", "other")
+    )
+    with watching(tmp_path / "watch", plane, CONFIG) as watch:
+        watch.wait_leading()
+        becomes_published(plane, early.secret_uid, revived.secret_uid, other.secret_uid)
+        saved = plane.save()
+        late = plane.make_identity(namespace, "late")
+        becomes_published(plane, late.secret_uid)
+        plane.admin.delete(revived.secret_path)
+        becomes_removed(plane, revived.secret_uid)
+        for _ in range(100):  # the revision of the watch is far ahead of that of the snapshot
+            plane.make_namespace()
+        plane.restore(saved)
+        expected = {early.secret_uid, revived.secret_uid, other.secret_uid}
+        eventually(
+            "what exists is published", lambda: expected <= in_force(plane) and is_open(plane),
+            seconds=CLOSE_AFTER_SECONDS + SLACK_SECONDS,
+        )  # fmt: skip
+        assert late.secret_uid not in in_force(plane)
+        assert not at_istio(plane, late.secret_uid)
+        plane.admin.delete(early.secret_path)
+        becomes_removed(plane, early.secret_uid)
+        assert not at_istio(plane, early.secret_uid)
+        assert other.secret_uid in in_force(plane)
+
+
+def test_a_watch_whose_api_server_is_cut_off_from_etcd_renews_nothing(
+    plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
+    with (
+        plane.another_api_server() as server,
+        watching(tmp_path / "watch", plane, CONFIG, url=server.url) as watch,
+    ):
+        watch.wait_leading()
+        becomes_published(plane, one.secret_uid, other.secret_uid)
+        with server.path.cut():
+            plane.admin.delete(one.secret_path)
+            eventually(
+                "all is closed", lambda: is_closed(plane),
+                seconds=CLOSE_AFTER_SECONDS + SLACK_SECONDS,
+            )  # fmt: skip
+        eventually("all is open", lambda: is_open(plane))
+        assert one.secret_uid not in in_force(plane)
+        assert other.secret_uid in in_force(plane)
+
+
+@pytest.mark.parametrize("wrong_seconds", [3 * HOURS, -3 * HOURS], ids=["ahead", "behind"])
+def test_what_was_published_by_a_wrong_clock_is_replaced_once_it_is_corrected(
+    plane: ControlPlane, namespace: str, tmp_path: Path, wrong_seconds: float
+) -> None:
+    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
+    clock = WrongClock(tmp_path)
+    clock.set(wrong_seconds)
+    with watching(tmp_path / "watch", plane, CONFIG, clock.program) as watch:
+        watch.wait_leading()
+        becomes_published(plane, one.secret_uid, other.secret_uid)
+        eventually("the time is wrong", lambda: is_off(plane, wrong_seconds))
+        plane.admin.delete(one.secret_path)
+        becomes_removed(plane, one.secret_uid)
+        clock.set(0)
+        eventually(
+            "the time is right", lambda: is_open(plane) and is_off(plane, 0),
+            seconds=CLOSE_AFTER_SECONDS,
+        )  # fmt: skip
+        assert one.secret_uid not in in_force(plane)
+        assert other.secret_uid in in_force(plane)
+
+
+def is_off(plane: ControlPlane, seconds: float) -> bool:
+    """Whether the closing times are those of a clock that is so far ahead."""
+    latest = SYSTEM_CLOCK.unix() + seconds + CLOSE_AFTER_SECONDS
+    return all(
+        latest - CLOSE_AFTER_SECONDS <= part.closes_unix <= latest + 1 for part in parts(plane)
+    )
+
+
+def test_churn_in_another_namespace_does_not_delay_what_is_removed(
+    plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    elsewhere = identity_namespace(plane)
+    bots = [plane.make_identity(namespace, f"bot-{number}") for number in range(25)]
+    took = []
+    with watching(tmp_path / "watch", plane, CONFIG) as watch:
+        watch.wait_leading()
+        becomes_published(plane, *(bot.secret_uid for bot in bots))
+        with churning(plane, elsewhere):
+            for bot in bots:
+                began = SYSTEM_CLOCK.monotonic()
+                plane.admin.delete(bot.secret_path)
+                becomes_removed(plane, bot.secret_uid)
+                took.append(SYSTEM_CLOCK.monotonic() - began)
+    assert max(took) <= 1.5, sorted(took)
