@@ -168,7 +168,7 @@ class EnvoyInstance:
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of a credential's part."""
         with self._publishing:
-            return self._has_read(part_of(uid, LOCAL_PARTS))
+            return not self._follows_credentials or self._has_read(part_of(uid, LOCAL_PARTS))
 
     def _has_read(self, number: int) -> bool:
         versions = self.process.stats(f"{part_name(number)}.version_text").values()

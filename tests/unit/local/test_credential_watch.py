@@ -1,0 +1,169 @@
+"""What `daypass up` publishes on one machine, and what it reports, without Envoy and API server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, cast
+
+import pytest
+
+from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.kube.connection import ConnectionConfig
+from daypass.local import gate_services
+from daypass.local.envoy_instance import EnvoyInstance
+from daypass.local.gate_services import (
+    SHORTEST_PACE_SECONDS,
+    Authorizers,
+    CredentialWatch,
+    LocalPublisher,
+)
+from daypass.local.stack import stack_config
+from daypass.published.credentials import LOCAL_PARTS, CredentialPart, Presence, part_of
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
+from support.messages import check
+from support.rendered import config_of
+from support.timing import FakeClock
+from support.tokens import SECRET_UID
+
+CONFIG = config_of(stack_config())
+CLOSE_AFTER = 60
+
+
+class Receiver:
+    """The authorizers, and the Envoy, of a machine: what they were given last."""
+
+    def __init__(self) -> None:
+        self.taken = Published.closed(LOCAL_PARTS)
+        self.written = Published.closed(LOCAL_PARTS)
+        self.has_room = True
+
+    def take_published(self, published: Published) -> None:
+        self.taken = published
+
+    def publish_part(self, number: int, part: CredentialPart) -> None:
+        if not self.has_room:
+            raise OSError(28, "No space left on device")
+        self.written = self.written.with_part(number, part)
+
+    def publish_denials(self, denials: Denials) -> None:
+        self.written = self.written.with_denials(denials)
+
+
+class Machine:
+    """A watch whose API server is `uids` and `listed`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = FakeClock()
+        self.uids: Iterable[str] = ()
+        self.listed_at: float | None = None
+        self.last_error = ""
+        self.lines: list[str] = []
+        self.receiver = Receiver()
+        self.publisher = LocalPublisher(cast("Authorizers", self.receiver))
+        self.changed = threading.Event()
+        monkeypatch.setattr(gate_services, "CredentialObserver", lambda *_, **__: self)
+        connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
+        assert CONFIG.gate is not None
+        self.watch = CredentialWatch(
+            CONFIG, CONFIG.gate, connection, self.publisher, cast("Any", self.clock),
+            self.lines.append, close_after_seconds=CLOSE_AFTER,
+        )  # fmt: skip
+
+    def sync(self) -> None:
+        """As the observer does."""
+
+    def observation(self) -> Observation:
+        if self.listed_at is None:
+            return Observation()
+        found = ObservedNamespace(uids=frozenset(self.uids), listed_at=self.listed_at)
+        return Observation(
+            namespaces={"team": found}, listed_at=self.listed_at, progress_at=self.listed_at,
+            is_complete=True,
+        )  # fmt: skip
+
+    def list(self, *uids: str) -> None:
+        """List, and publish."""
+        self.uids, self.listed_at = uids, self.clock.monotonic()
+        self.watch.publish_once()
+
+    def start_envoy(self) -> None:
+        self.receiver.written = self.publisher.published
+        self.publisher.envoy = cast("EnvoyInstance", self.receiver)
+
+    def found(self, published: Published) -> Presence:
+        return published.credentials.find(SECRET_UID, self.clock.unix())
+
+    def reported(self) -> str:
+        """The next line."""
+        self.watch.report()
+        (line,) = self.lines
+        self.lines.clear()
+        return line
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None:
+    machine.watch.publish_once()
+    assert machine.found(machine.publisher.published) is Presence.CLOSED
+    check(machine.reported(), reason="closed")
+    machine.list(SECRET_UID)
+    check(machine.reported(), reason="open")
+
+
+def test_what_exists_is_given_to_the_authorizer_and_to_envoy(machine: Machine) -> None:
+    machine.list(SECRET_UID)
+    assert machine.found(machine.receiver.taken) is Presence.EXISTS
+    machine.start_envoy()
+    assert machine.found(machine.receiver.written) is Presence.EXISTS
+    machine.list()
+    assert machine.found(machine.receiver.taken) is Presence.UNKNOWN
+    assert machine.found(machine.receiver.written) is Presence.UNKNOWN
+
+
+def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: Machine) -> None:
+    machine.list(SECRET_UID)
+    machine.start_envoy()
+    machine.watch.report()
+    machine.receiver.has_room = False
+    with pytest.raises(OSError, match="No space"):
+        machine.publisher.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
+    assert machine.found(machine.receiver.taken) is Presence.CLOSED, "the authorizer needs no file"
+    assert machine.found(machine.publisher.published) is Presence.EXISTS
+    machine.clock.advance(CLOSE_AFTER)
+    machine.list()
+    assert machine.reported().startswith("the gate refuses every token")
+    machine.receiver.has_room = True
+    machine.list()
+    assert machine.found(machine.receiver.written) is Presence.UNKNOWN
+    check(machine.reported(), reason="open")
+
+
+def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:
+    machine.list(SECRET_UID)
+    machine.publisher.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
+    check(machine.reported(), reason="partly-closed")
+
+
+def test_problems_of_the_watch_are_reported_until_they_are_over(machine: Machine) -> None:
+    machine.list(SECRET_UID)
+    machine.watch.report()
+    machine.last_error = "cannot list secrets in team"
+    check(machine.reported(), machine.last_error, reason="trouble")
+    machine.watch.report()
+    assert machine.lines == []
+    machine.last_error = ""
+    check(machine.reported(), reason="over")
+
+
+def test_the_pace_leaves_envoy_time_to_read_a_large_set(machine: Machine) -> None:
+    machine.list(SECRET_UID)
+    small = machine.publisher.pace_seconds
+    assert small < SHORTEST_PACE_SECONDS * 1.01
+    machine.list(*(f"{number:08x}{SECRET_UID[8:]}" for number in range(20_000)))
+    assert 0.1 < machine.publisher.pace_seconds < 0.3
