@@ -234,8 +234,9 @@ def test_a_paused_leader_that_wakes_writes_nothing(world: WatchWorld) -> None:
     late = world.create()
     old.observer.get_events("red")
     world.delete(late)
+    old.lease.attempt()
     world.api.meanwhile.append(sleeps)
-    old.turn()
+    old.controller.step()
     assert world.written() == []
     assert world.published().uids == {other}
     assert old.controller.state is State.FOLLOWER

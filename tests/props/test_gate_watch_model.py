@@ -1,0 +1,254 @@
+"""Two replicas of a gate's watch, and all that goes wrong around them, against what exists.
+
+Two invariants hold. No token passes whose Secret does not exist, later than `closeAfter` after a
+watch has last seen it. And once nothing fails any more, every token passes whose Secret exists.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from daypass.kube.lease import term_of
+from support.objects_api import ObjectsApi
+from support.watch_replicas import (
+    CLOSE_AFTER,
+    CONFIG_MAPS,
+    FILTERS,
+    LEASE,
+    FewParts,
+    Replica,
+    WatchWorld,
+    plain_filters,
+)
+
+NAMES = ("one", "two")
+ROUNDING_SECONDS = 2
+"""Closing times are whole seconds, and so is the smallest step back of a clock that counts."""
+STEP_SECONDS = 30.0
+WHO = st.sampled_from(NAMES)
+WHERE = st.sampled_from(["red", "blue"])
+ANY = st.integers(0, 99)
+
+
+Fault: TypeAlias = Callable[[ObjectsApi], None]
+
+
+def heal(api: ObjectsApi) -> None:
+    api.fails, api.fails_after, api.loses_answers = False, None, 0
+
+
+def fail(api: ObjectsApi) -> None:
+    api.fails = True
+
+
+def fail_later(writes: int) -> Fault:
+    def fault(api: ObjectsApi) -> None:
+        api.fails_after = writes
+
+    return fault
+
+
+def lose_an_answer(api: ObjectsApi) -> None:
+    api.loses_answers = 1
+
+
+FAULTS = st.one_of(
+    st.just(heal), st.just(heal), st.sampled_from([heal, fail, lose_an_answer]),
+    st.integers(0, 6).map(fail_later),
+)  # fmt: skip
+
+
+class WatchModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.stack.enter_context(plain_filters())
+        self.world = WatchWorld()
+        self.replicas = {name: self.world.replica(name) for name in NAMES}
+        self.ahead = 0.0
+        self.saved: dict[str, Any] = {}
+        self.terms: dict[str, int] = {}
+        self.may_shift_clocks = False
+
+    @initialize(may_shift_clocks=st.sampled_from([False, False, True]))
+    def begin(self, may_shift_clocks: bool) -> None:
+        self.may_shift_clocks = may_shift_clocks
+
+    # What exists.
+
+    @rule(namespace=WHERE)
+    def create(self, namespace: str) -> None:
+        self.world.create(namespace)
+
+    @rule(number=ANY)
+    def delete(self, number: int) -> None:
+        found = sorted(uid for uids in self.world.cluster.namespaces.values() for uid in uids)
+        if found:
+            self.world.delete(found[number % len(found)])
+
+    @rule(namespace=WHERE, is_role=st.booleans())
+    def lose_or_get_label_or_role(self, namespace: str, is_role: bool) -> None:
+        cluster = self.world.cluster
+        (cluster.forbidden if is_role else cluster.labelled).symmetric_difference_update(
+            {namespace}
+        )
+
+    # What a replica sees and does. What it does not see is lost.
+
+    @rule(
+        name=WHO, seconds=st.sampled_from([0.0, 60.0, 240.0, 450.0]), sees=st.sets(WHERE),
+        gets_events=st.booleans(), fault=FAULTS,
+    )  # fmt: skip
+    def work(
+        self, name: str, seconds: float, sees: set[str], gets_events: bool, fault: Fault
+    ) -> None:
+        """A replica works for a while, and may list, or get events of, only some namespaces."""
+        replica = self.replicas[name]
+        fault(self.world.api)
+        for _ in range(1 + round(seconds / STEP_SECONDS)):
+            replica.observer.list_cluster()
+            for namespace in ("red", "blue"):
+                if namespace in sees:
+                    replica.observer.list_namespace(namespace)
+                elif gets_events:
+                    replica.observer.get_events(namespace)
+            replica.turn()
+            self.nothing_passes_for_too_long()
+            if seconds:
+                self.world.clock.advance(STEP_SECONDS)
+        heal(self.world.api)
+
+    @rule(seconds=st.sampled_from([0.5, 11.0, 31.0, 250.0, 601.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.clock.advance(seconds)
+
+    @rule(name=WHO, is_clean=st.booleans())
+    def restart(self, name: str, is_clean: bool) -> None:
+        if is_clean:
+            self.replicas[name].lease.stop()
+        self.replicas[name] = self.world.replica(name)
+
+    @rule(name=WHO, writes=st.integers(0, 4), number=ANY)
+    def pause_in_a_write(self, name: str, writes: int, number: int) -> None:
+        """Before one of its writes, time passes, something is deleted, and the other takes over."""
+        (other,) = (self.replicas[each] for each in NAMES if each != name)
+
+        def before(count: int) -> None:
+            if count:
+                self.world.api.meanwhile.append(lambda: before(count - 1))
+                return
+            self.delete(number)
+            other.lease.attempt()
+            self.world.clock.advance(11)
+            for _ in range(2):
+                other.work()
+                self.world.clock.advance(1)
+            self.no_earlier_leader_writes_after_a_later_one()
+
+        self.world.create("red")
+        self.replicas[name].lease.attempt()
+        self.replicas[name].observer.list_all()
+        self.world.api.meanwhile.append(lambda: before(writes))
+        self.replicas[name].controller.step()
+        self.world.api.meanwhile.clear()
+
+    @precondition(lambda self: self.may_shift_clocks)
+    @rule(name=WHO, ahead=st.sampled_from([0.0, -3600.0, 300.0, 10_800.0]))
+    def set_clock(self, name: str, ahead: float) -> None:
+        self.replicas[name].clock.ahead = ahead
+        self.ahead = max(self.ahead, ahead)
+
+    # What others do to the objects.
+
+    @rule(number=ANY)
+    def delete_object(self, number: int) -> None:
+        """One that is published, or the lease."""
+        if paths := [*self._published_paths(), LEASE]:
+            path = paths[number % len(paths)]
+            self.world.api.objects.pop(path, None)
+            self.terms.pop(path, None)
+
+    @rule()
+    def save(self) -> None:
+        self.saved = copy.deepcopy(self.world.api.objects)
+
+    @precondition(lambda self: self.saved)
+    @rule(number=ANY, everything=st.booleans())
+    def restore(self, number: int, everything: bool) -> None:
+        paths = sorted(self.saved)
+        if everything:
+            self.world.api.objects.clear()
+        for path in paths if everything else [paths[number % len(paths)]]:
+            self.world.api.put(path, self.saved[path])
+            self.terms.pop(path, None)
+
+    # What holds.
+
+    @invariant()
+    def nothing_passes_for_too_long(self) -> None:
+        world = self.world
+        late = ROUNDING_SECONDS + self.ahead
+        for uid in world.passing(world.clock.unix()) - world.cluster.admitted:
+            age = world.clock.monotonic() - world.cluster.seen_at[uid]
+            assert age <= CLOSE_AFTER + late, f"{uid} passes {age} s after it was seen"
+
+    @invariant()
+    def no_earlier_leader_writes_after_a_later_one(self) -> None:
+        for path in self._published_paths():
+            term = term_of(self.world.api.objects[path])
+            assert term >= self.terms.get(path, 0), path
+            self.terms[path] = term
+
+    @rule()
+    def recover(self) -> None:
+        """Nothing fails any more, for as long as a lost lease and a lost listing take."""
+        world = self.world
+        heal(world.api)
+        world.cluster.labelled = set(world.cluster.namespaces)
+        world.cluster.forbidden.clear()
+        for replica in self.replicas.values():
+            replica.clock.ahead = 0.0
+        for _ in range(14):
+            world.clock.advance(3.0)
+            for replica in self.replicas.values():
+                replica.work()
+        self.ahead = 0.0
+        now = world.clock.unix()
+        filtered = list(world.filtered())
+        assert world.published().uids == world.cluster.admitted
+        assert [part.uids for part in filtered] == [p.uids for p in world.published().parts]
+        assert world.passing(now) == world.cluster.admitted
+        parts = [*world.published().parts, *filtered]
+        assert len(parts) == 2 * FewParts.parts
+        assert all(now < part.closes_unix <= now + CLOSE_AFTER + 1 for part in parts)
+        assert len([it for it in self.replicas.values() if _leads(it)]) == 1
+
+    def teardown(self) -> None:
+        try:
+            self.recover()
+        finally:
+            self.stack.close()
+
+    def _published_paths(self) -> list[str]:
+        return [p for p in self.world.api.objects if p.startswith((CONFIG_MAPS, FILTERS))]
+
+
+def _leads(replica: Replica) -> bool:
+    return replica.controller.is_leader
+
+
+TestWatchModel = WatchModel.TestCase
+TestWatchModel.settings = settings(max_examples=60, stateful_step_count=25)
