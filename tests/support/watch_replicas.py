@@ -14,7 +14,7 @@ from daypass._core.poller import Poller
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch import cluster_publisher
 from daypass.gate.watch.cluster_publisher import ClusterPublisher
-from daypass.gate.watch.controller import Controller, WatchEvent
+from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.lease import Lease, term_of
 from daypass.published.config_maps import DENIALS, part_name, read_part, read_published_denials
@@ -157,6 +157,10 @@ class Replica:
             clock_ahead=lambda: self.ahead_of_server,
             warn=lambda namespace, count: self.warned.append((namespace, count)),
         )
+
+    @property
+    def state(self) -> State:
+        return self.controller.state
 
     def turn(self) -> None:
         """Renew or try to get the lease, and do what is to be done."""

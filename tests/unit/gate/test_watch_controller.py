@@ -54,7 +54,7 @@ def test_what_exists_is_published_and_what_is_deleted_no_longer(world: WatchWorl
     assert world.published().uids == {other}
     assert [part.uids for part in world.filtered()] == [p.uids for p in world.published().parts]
     assert replica.logged(WatchEvent.REMOVED) == [{"uid": one}]
-    assert replica.controller.state is State.PUBLISHING
+    assert replica.state is State.PUBLISHING
 
 
 def test_only_what_changes_is_written_first_for_istio_and_removals_before_additions(
@@ -95,7 +95,7 @@ def test_a_second_replica_waits_until_the_lease_of_the_first_expires(world: Watc
     second = world.replica("two")
     uid = world.create()
     second.work()
-    assert second.controller.state is State.FOLLOWER
+    assert second.state is State.FOLLOWER
     assert uid not in world.published().uids
     world.clock.advance(DURATION_SECONDS + 1)
     second.work()
@@ -113,7 +113,7 @@ def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
     new.observer.list_cluster()
     new.observer.list_namespace("red")
     new.turn()
-    assert new.controller.state is State.LISTING
+    assert new.state is State.LISTING
     assert world.published().uids == {red, blue}
     world.delete(blue)
     new.observer.list_namespace("blue")
@@ -195,10 +195,10 @@ def test_without_listings_nothing_is_renewed_and_the_gate_closes(world: WatchWor
         world.clock.advance(CLOSE_AFTER / 10)
         replica.turn()
     assert uid not in world.passing(world.clock.unix())
-    assert replica.controller.state is State.CLOSED
+    assert replica.state.value == "closed"
     assert len(replica.logged(WatchEvent.CLOSED)) == 1
     replica.work()
-    assert replica.controller.state is State.PUBLISHING
+    assert replica.state is State.PUBLISHING
     assert len(replica.logged(WatchEvent.OPENED)) == 1
     assert uid in world.passing(world.clock.unix())
 
@@ -239,10 +239,10 @@ def test_a_paused_leader_that_wakes_writes_nothing(world: WatchWorld) -> None:
     old.controller.step()
     assert world.written() == []
     assert world.published().uids == {other}
-    assert old.controller.state is State.FOLLOWER
+    assert old.state is State.FOLLOWER
     assert world.terms() == {2}
     old.work()
-    assert old.controller.state is State.FOLLOWER
+    assert old.state is State.FOLLOWER
     assert old.controller.other_leader == "two"
 
 
@@ -294,12 +294,12 @@ def test_a_lease_that_is_deleted_or_restored_stops_nobody_for_good(
         del world.api.objects[LEASE]
     third = world.replica("three")
     after_lease(world, third)
-    assert third.controller.state is State.PUBLISHING
+    assert third.state is State.PUBLISHING
     assert term_of(world.api.objects[LEASE]) == 3
     assert world.terms() == {3}
     uid = world.create()
     second.work()
-    assert second.controller.state is State.FOLLOWER
+    assert second.state is State.FOLLOWER
     assert uid not in world.published().uids
     third.work()
     assert uid in world.published().uids
@@ -419,7 +419,7 @@ def test_a_failed_publication_is_reported_and_repeated(world: WatchWorld) -> Non
 def test_missing_objects_are_created_closed_before_anything_is_listed(world: WatchWorld) -> None:
     replica = world.replica("one")
     replica.turn()
-    assert replica.controller.state is State.LISTING
+    assert replica.state is State.LISTING
     assert [part.closes_unix for part in world.filtered()] == [0, 0, 0, 0]
     assert set(world.published().parts) == {CLOSED_PART}
 

@@ -11,8 +11,8 @@ from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller
 from daypass.gate.watch.plan import PartsPlanner, Step
 from support.watch_replicas import WatchWorld, plain_filters
-from unit.gate import test_watch_controller as controller_tests
-from unit.gate import test_watch_plan as plan_tests
+from unit.gate import test_watch_controller as replicas
+from unit.gate import test_watch_plan as plan
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -59,38 +59,34 @@ def of_replicas(test: Callable[..., None], *arguments: object) -> Callable[[], N
     return run
 
 
-@pytest.mark.parametrize(
-    ("mutate", "test"),
-    [
-        (skip_the_fence, of_replicas(controller_tests.test_a_paused_leader_that_wakes_writes_nothing)),
-        (
-            renew_what_was_not_listed,
-            plan_tests.test_a_part_closes_after_the_oldest_listing_that_it_relies_on,
+FOUND_BY: list[tuple[Mutate, Callable[[], None]]] = [
+    (skip_the_fence, of_replicas(replicas.test_a_paused_leader_that_wakes_writes_nothing)),
+    (
+        renew_what_was_not_listed,
+        plan.test_a_part_closes_after_the_oldest_listing_that_it_relies_on,
+    ),
+    (
+        add_before_removing,
+        plan.test_removals_come_before_additions_and_those_before_renewals,
+    ),
+    (
+        go_on_after_an_error,
+        of_replicas(replicas.test_after_a_write_that_failed_in_part_both_objects_are_right, 1),
+    ),
+    (
+        publish_before_all_is_listed,
+        of_replicas(
+            replicas.test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
         ),
-        (
-            add_before_removing,
-            plan_tests.test_removals_come_before_additions_and_those_before_renewals,
-        ),
-        (
-            go_on_after_an_error,
-            of_replicas(
-                controller_tests.test_after_a_write_that_failed_in_part_both_objects_are_right, 1
-            ),
-        ),
-        (
-            publish_before_all_is_listed,
-            of_replicas(
-                controller_tests.test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
-            ),
-        ),
-        (
-            write_the_config_map_first,
-            of_replicas(
-                controller_tests.test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already
-            ),
-        ),
-    ],
-)  # fmt: skip
+    ),
+    (
+        write_the_config_map_first,
+        of_replicas(replicas.test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already),
+    ),
+]
+
+
+@pytest.mark.parametrize(("mutate", "test"), FOUND_BY)
 def test_a_test_finds_a_publisher_that_would(
     mutate: Mutate, test: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from daypass.gate.watch import plan
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.gate.watch.plan import PartsPlanner, Urgency, denials_of, steps_between
-from daypass.published.credentials import CredentialPart, CredentialSet, Presence
+from daypass.published.credentials import CredentialPart, CredentialSet, Presence, split_uids
 from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.published.snapshot import Published
 
@@ -20,7 +20,7 @@ FIRST, SECOND, LAST = (
 )
 
 
-def seen(listed_at: float | None = NOW, **namespaces: ObservedNamespace) -> Observation:
+def seen(listed_at: float | None, /, **namespaces: ObservedNamespace) -> Observation:
     return Observation(namespaces=namespaces, listed_at=listed_at)
 
 
@@ -74,7 +74,7 @@ def test_a_planner_follows_what_comes_and_goes() -> None:
     planner = PartsPlanner(4, CLOSE_AFTER)
 
     def uids(**namespaces: ObservedNamespace) -> set[str]:
-        found = planner.parts_of(seen(**namespaces), now=NOW, now_unix=UNIX)
+        found = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX)
         assert found.uids == {uid for each in namespaces.values() for uid in each.uids}
         return set(found.uids)
 
@@ -97,11 +97,11 @@ def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
         for number, uids in enumerate(per_namespace)
     }
     planner = PartsPlanner(64, CLOSE_AFTER)
-    before = planner.parts_of(seen(**namespaces), now=NOW, now_unix=UNIX).parts
+    before = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX).parts
     gone = next(iter(per_namespace[0]))
     namespaces["0"] = ObservedNamespace(uids=per_namespace[0] - {gone}, listed_at=NOW)
-    with patch.object(plan, "split_uids", side_effect=plan.split_uids) as split:
-        after = planner.parts_of(seen(**namespaces), now=NOW, now_unix=UNIX).parts
+    with patch.object(plan, "split_uids", side_effect=split_uids) as split:
+        after = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX).parts
     assert split.call_count == 1
     (changed,) = [n for n in range(64) if before[n].uids is not after[n].uids]
     assert before[changed].uids - after[changed].uids == {gone}
@@ -179,7 +179,7 @@ def test_too_many_denials_close_the_gate_at_once() -> None:
         Denial(kind=DeniedKind.TOKEN, name=f"t{number}", until_unix=UNIX + 60)
         for number in range(LIMIT + 1)
     )
-    observation = replace(seen(), denials=many)
+    observation = replace(seen(NOW), denials=many)
     found = denials_of(observation, now=NOW, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
     assert found.is_closed(UNIX)
     after = published(part(600), denials=found)
