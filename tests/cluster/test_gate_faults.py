@@ -100,8 +100,8 @@ def test_after_a_restore_of_etcd_only_what_exists_then_passes(
         began = SYSTEM_CLOCK.monotonic()
         plane.restore(saved)
         becomes_refused(late_caller, since=began, seconds=CLOSE_AFTER_SECONDS)
-        assert bystander.becomes(200)
-        assert revived_caller.becomes(200)  # at the API server, too
+        bystander.becomes(200)
+        revived_caller.becomes(200)  # at the API server, too
         began = SYSTEM_CLOCK.monotonic()
         plane.admin.delete(early.secret_path)
         becomes_refused(early_caller, since=began, seconds=1)
@@ -121,9 +121,9 @@ def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
         with other.path.cut():
             began = SYSTEM_CLOCK.monotonic()
             plane.admin.delete(one.secret_path)
-            assert caller.becomes(503)
+            caller.becomes(503)
             assert SYSTEM_CLOCK.monotonic() - began <= CLOSE_AFTER_SECONDS + SLACK_SECONDS
-            assert bystander.becomes(503)
+            bystander.becomes(503)
         bystander.becomes(200)
         assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
 
