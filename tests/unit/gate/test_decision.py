@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
+from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
+from daypass.published.denials import Denials
+from daypass.published.snapshot import Published
 from support.tokens import encode
 
 NOW = 1_800_000_000
 ISSUER = "https://kubernetes.default.svc"
 GATE = "gate.example.com"
+SECRET = "6d1c3a54-5a4f-4a0e-9f5a-0c2b7d9e8f10"
+ACCOUNT = "0b9f7e31-2c44-4d5e-8a66-7d8e9f0a1b2c"
 RULES = Rules(
     hosts=frozenset({"ekf.example.com", "127.0.0.1", "::1"}),
     issuer=ISSUER,
@@ -33,10 +38,11 @@ CLAIMS: dict[str, Any] = {
     "jti": "j-1",
     "kubernetes.io": {
         "namespace": "team",
-        "serviceaccount": {"name": "bot", "uid": "sa-1"},
-        "secret": {"name": "bot-daypass-x", "uid": "secret-1"},
+        "serviceaccount": {"name": "bot", "uid": ACCOUNT},
+        "secret": {"name": "bot-daypass-x", "uid": SECRET},
     },
 }
+BOUND = CLAIMS["kubernetes.io"]
 USER = CLAIMS["sub"]
 
 
@@ -180,20 +186,51 @@ def test_the_wildcard_guards_every_host(host: str) -> None:
     assert decide(asked(host=host), rules, NOW, signed=True).reason is Reason.NO_TOKEN
 
 
-@pytest.mark.parametrize("name", ["j-1", "secret-1", "sa-1"])
-def test_a_denied_token_secret_or_account_is_refused(name: str) -> None:
-    rules = Rules(hosts=RULES.hosts, issuer=ISSUER, audience=GATE, longest_lifetime_seconds=3600,
-                  denied=frozenset({name}))  # fmt: skip
-    assert decided(token(), rules).reason is Reason.DENIED
+OPEN = Denials(closes_unix=NOW + 60)
 
 
-def test_a_token_from_an_unwatched_namespace_needs_a_token_review() -> None:
-    rules = replace(RULES, watched_namespaces=frozenset({"another"}))
-    assert decided(token(), rules).reason is Reason.UNKNOWN
-    assert decided(token(), replace(rules, watched_namespaces=frozenset({"team"}))).is_allowed
-    user = "system:serviceaccount:team:bot"
-    review = Review(authenticated=True, user=user, audiences=(GATE,))
-    assert decide(asked(f"Bearer {token()}"), rules, NOW, review=review).is_allowed
+def known(*uids: str, closes_unix: int = NOW + 60, denials: Denials = OPEN) -> Rules:
+    """Rules with a set of these credentials, and with denials."""
+    credentials = CredentialSet.of(uids, closes_unix, parts=CLUSTER_PARTS)
+    return replace(RULES, published=Published(credentials=credentials, denials=denials))
+
+
+@pytest.mark.parametrize(
+    "denials",
+    [
+        replace(OPEN, tokens={"j-1"}),
+        replace(OPEN, objects={SECRET}),
+        replace(OPEN, objects={ACCOUNT}),
+        replace(OPEN, namespaces={"team"}),
+    ],
+)
+def test_a_denied_token_object_or_namespace_is_refused(denials: Denials) -> None:
+    assert decided(token(), known(SECRET)).is_allowed
+    assert decided(token(), known(SECRET, denials=denials)).reason is Reason.DENIED
+
+
+def test_a_token_passes_only_if_its_credential_exists() -> None:
+    assert decided(token(), known(SECRET)).is_allowed
+    assert decided(token(), known()).reason is Reason.UNKNOWN_CREDENTIAL
+    assert decided(token(), known(ACCOUNT)).reason is Reason.UNKNOWN_CREDENTIAL
+    assert decided(token(), known(SECRET, closes_unix=NOW)).reason is Reason.UNKNOWN
+    closed = replace(RULES, published=Published.closed(CLUSTER_PARTS))
+    assert decided(token(), closed).reason is Reason.UNKNOWN
+
+
+def test_a_token_that_is_bound_to_no_secret_passes_if_its_account_exists() -> None:
+    unbound = {**BOUND}
+    del unbound["secret"]
+    for rules, reason in (
+        (known(ACCOUNT), Reason.ALLOWED),
+        (known(SECRET), Reason.UNKNOWN_CREDENTIAL),
+    ):
+        decision = decided(token(**{"kubernetes.io": unbound}), replace(rules, require_bound=False))
+        assert decision.reason is reason
+    # A Secret without a readable UID is not the account's.
+    odd = token(**{"kubernetes.io": {**unbound, "secret": {"name": "x"}}})
+    rules = replace(known(ACCOUNT), require_bound=False)
+    assert decided(odd, rules).reason is Reason.UNKNOWN_CREDENTIAL
 
 
 def test_without_a_signature_or_a_review_no_token_is_allowed() -> None:

@@ -11,7 +11,7 @@ from daypass.gate.decision import BoundClaims, CallerIdentity
 
 CLAIMS = BoundClaims(
     identity=CallerIdentity(user="u", groups=()), expires_unix=0, namespace="", secret_uid="",
-    service_account_uid="", jti="",
+    service_account_uid="", jti="", credential_uid="",
 )  # fmt: skip
 
 
