@@ -42,7 +42,7 @@ class GateWait:
             return "a daypass gate may refuse them at first" if self._is_new else ""
         if self._took is None:
             return ""
-        return f"at a daypass gate: published after {self._took:.1f} s"
+        return f"at a daypass gate: published after {max(self._took, 0.1):.1f} s"
 
     def gone(self, uids: Iterable[str]) -> None:
         """Wait until the set of no gate has these UIDs."""
