@@ -52,7 +52,11 @@ def _create(folder: Path, namespace: str, environment: dict[str, str], *, rounds
     for number in range(rounds):
         command = ["create", f"bot-{number}", "-n", namespace, "--door", DOOR, "--audience", "gate"]
         seconds.append(_timed(command, folder, environment)[0])
-    figure("daypass identity create, whole process, until it is published", spread(seconds, 2, "s"), bar="<= 1 s")
+    figure(
+        "daypass identity create, whole process, until it is published",
+        spread(seconds, 2, "s"),
+        bar="<= 1 s",
+    )
 
 
 def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, size: int) -> None:

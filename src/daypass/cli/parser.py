@@ -88,8 +88,11 @@ class Parser(argparse.ArgumentParser):
         """Return the help, with optional values after an equals sign, and usage that fits."""
         text = re.sub(r"(--[a-z-]+) \[(?=\w)", r"\1[=", super().format_help())
         usage, gap, rest = text.partition("\n\n")
-        if max(map(len, usage.split("\n"))) > shutil.get_terminal_size().columns:
+        columns = shutil.get_terminal_size().columns
+        if max(map(len, usage.split("\n"))) > columns:
             usage = re.sub(r"\n +", "\n  ", usage)
+            if max(map(len, usage.split("\n"))) > columns:
+                usage = usage.replace(" | ", "\n   | ")
         return usage + gap + rest
 
     def error(self, message: str) -> NoReturn:

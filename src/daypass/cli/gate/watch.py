@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
 
 EXTRA = "gate"
-SUMMARY = "watch which credentials exist in a cluster, and publish them at its gate"
+SUMMARY = "watch which credentials exist, and publish them at the gate"
 EPILOG = """examples:
   daypass gate watch                                   in a Pod, by its ServiceAccount
   daypass gate watch --once                            list and publish once, for cron and CI
