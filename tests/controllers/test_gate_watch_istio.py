@@ -17,9 +17,11 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.reasons import MESSAGES, Reason
 from daypass.cli import main
+from daypass.published.config_maps import part_name
+from daypass.published.credentials import CLUSTER_PARTS, part_of
 from support.deadline import eventually
 from support.identities import Identity
-from support.istio_gates import GUARDED, IstioGate, running_istio_gate
+from support.istio_gates import FILTERS, GUARDED, IstioGate, running_istio_gate
 from support.raw import Answer, Caller, bearer
 from support.tokens import AUDIENCE
 from support.watching import Watch, becomes_removed, identity_namespace, install, watching
@@ -157,4 +159,14 @@ def test_while_the_watch_hangs_the_gate_closes_and_opens_again(
         caller.becomes(200)
         with watch.child.suspended():
             assert_reason(caller.becomes(503), Reason.UNKNOWN)
+        caller.becomes(200)
+
+
+def test_a_part_that_someone_deletes_is_written_again(gate: IstioGate, watch: Watch) -> None:
+    identity = gate.plane.make_identity(identity_namespace(gate.plane))
+    with calling(gate, identity) as caller:
+        caller.becomes(200)
+        path = f"{FILTERS}/{part_name(part_of(identity.secret_uid, CLUSTER_PARTS))}"
+        gate.plane.admin.delete(path)
+        eventually("it is there again", lambda: gate.plane.admin.find(path))
         caller.becomes(200)

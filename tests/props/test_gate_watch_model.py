@@ -165,6 +165,15 @@ class WatchModel(RuleBasedStateMachine):
         self.replicas[name].controller.step()
         self.world.api.meanwhile.clear()
 
+    @rule(name=WHO, number=ANY, seconds=st.sampled_from([150.0, 250.0, 450.0]))
+    def miss_a_deletion(self, name: str, number: int, seconds: float) -> None:
+        """No namespace can be listed any more, and then nobody works."""
+        self.delete(number)
+        self.work(name, seconds, set(), gets_events=False, fault=heal)
+        for _ in range(3):
+            self.world.clock.advance(100)
+            self.nothing_passes_for_too_long()
+
     @precondition(lambda self: self.may_shift_clocks)
     @rule(name=WHO, ahead=st.sampled_from([0.0, -3600.0, 300.0, 10_800.0]))
     def set_clock(self, name: str, ahead: float) -> None:
