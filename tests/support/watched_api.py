@@ -61,8 +61,11 @@ class WatchedApi(httpx2.AsyncBaseTransport):
         self._events.append((self.version, plural, before, after))
 
     def end_watches(self) -> None:
-        """End all watches, as after their timeout."""
-        self._ended += 1
+        """End all watches from lists until now, as after their timeout: those, too, that begin
+        later.
+        """
+        self.version += 1
+        self._ended = self.version
 
     def watches(self) -> list[httpx2.QueryParams]:
         """What the watches so far were asked with."""
@@ -108,9 +111,9 @@ class WatchedApi(httpx2.AsyncBaseTransport):
     async def _watch(
         self, plural: str, place: str, request: httpx2.Request
     ) -> AsyncIterator[bytes]:
-        since, ended = int(request.url.params["resourceVersion"]), self._ended
+        since = begun = int(request.url.params["resourceVersion"])
         ends = SYSTEM_CLOCK.monotonic() + int(request.url.params["timeoutSeconds"])
-        while self._ended == ended and self.fails is None and SYSTEM_CLOCK.monotonic() < ends:
+        while self._ended <= begun and self.fails is None and SYSTEM_CLOCK.monotonic() < ends:
             for version, kind, before, after in list(self._events):
                 if version <= since or kind != plural or version in self.lost:
                     continue

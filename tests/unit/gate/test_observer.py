@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.gate.watch.observation import Observation
@@ -81,13 +83,14 @@ class Observed:
     def listed_again(self) -> None:
         """Let all be listed again."""
         since = self.clock.monotonic()
+
         self.cluster.api.end_watches()
-        self.eventually(
-            "all is listed again",
-            lambda now: min(
-                now.listed_at or 0.0, *(each.listed_at for each in now.namespaces.values())
-            ) >= since,
-        )  # fmt: skip
+
+        def is_new(now: Observation) -> bool:
+            listed = [each.listed_at for each in now.namespaces.values()]
+            return min([now.listed_at or 0.0, *listed]) >= since
+
+        self.eventually("all is listed again", is_new)
 
     def eventually_has(self, **expected: set[int]) -> Observation:
         """Wait for these credentials, by namespace."""
@@ -475,3 +478,74 @@ def test_an_api_server_that_comes_back_is_listed_again(observed: Observed) -> No
     observed.eventually_has(team=set())
     assert observed.now().is_complete
     eventually("nothing fails", lambda: not observed.observer.last_error)
+
+
+NAMESPACES, ACCOUNTS, SECRETS = ("a", "b"), range(1, 5), range(10, 18)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["event", "event", "lost", "broken", "forbidden", "ended"]),
+        st.one_of(
+            st.tuples(st.just("namespace"), st.sampled_from(NAMESPACES), st.booleans()),
+            st.tuples(st.just("account"), st.sampled_from(ACCOUNTS), st.booleans()),
+            st.tuples(st.just("secret"), st.sampled_from(SECRETS), st.booleans()),
+            st.tuples(st.just("leaving"), st.sampled_from(SECRETS), st.booleans()),
+        ),
+    ),
+    max_size=25,
+)
+"""How each change reaches the watch; what changes, and whether it exists afterwards."""
+
+
+class Changing(Cluster):
+    """Namespaces with up to two accounts, and up to four Secrets of theirs."""
+
+    def change(self, kind: str, what: Any, exists: bool) -> None:
+        plural = {"namespace": "namespaces", "account": "serviceaccounts"}.get(kind, "secrets")
+        key = f"n-{what}" if kind == "namespace" else uid(what)
+        if not exists and kind != "leaving":
+            if (plural, key) in self.api.objects:
+                self.api.delete(plural, key)
+        elif kind == "namespace":
+            self.namespace(what)
+        elif kind == "account":
+            self.account(what, namespace=NAMESPACES[what % 2])
+        else:
+            more = {"deletionTimestamp": NOW} if kind == "leaving" else {}
+            self.secret(what, what // 2 - 4, NAMESPACES[what // 2 % 2], **more)
+
+    def expected(self) -> dict[str, set[int]]:
+        """What exists, by the objects alone."""
+        here = self.api.objects
+        return {
+            name: {
+                number for number in SECRETS
+                if number // 2 % 2 == NAMESPACES.index(name)
+                and ("serviceaccounts", uid(number // 2 - 4)) in here
+                and (found := here.get(("secrets", uid(number)))) is not None
+                and not found["metadata"].get("deletionTimestamp")
+            }
+            for name in NAMESPACES if ("namespaces", f"n-{name}") in here
+        }  # fmt: skip
+
+
+@settings(max_examples=20)
+@given(steps=STEPS)
+def test_whatever_was_missed_the_next_lists_show_what_exists(steps: list[Any]) -> None:
+    cluster = Changing()
+    made = Observed(cluster)
+    with made.started():
+        for how, change in steps:
+            version = cluster.api.version + 1
+            if how == "lost":
+                cluster.api.lost.add(version)
+            elif how == "broken":
+                cluster.api.breaks[version] = 1
+            elif how == "forbidden":
+                cluster.api.forbidden ^= {NAMESPACES[version % 2]}
+            elif how == "ended":
+                cluster.api.end_watches()
+            cluster.change(*change)
+        cluster.api.forbidden.clear()
+        made.eventually("it is complete", lambda now: now.is_complete)
+        made.listed_again()
+        made.eventually_has(**cluster.expected())
