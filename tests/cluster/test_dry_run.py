@@ -111,13 +111,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         assert main([*QUICK_APPLY, "--yes"]) == 0
         assert main(["gate", "watch", "--once"]) == 0
-        assert main(["gate", "deny", "--jti", "denied"]) == 0
+        assert main(["gate", "deny", "--jti", "denied", "--no-wait"]) == 0
         make(cluster, BOT)
         authorize = f"identity authorize bot -n team --in {make_profile(plane)} --role view"
         assert main(authorize.split()) == 0
         renew(cluster, BOT)
         make(cluster, OLD, deadline="2026-01-01T00:00:00Z")
-        assert main(shlex.split(f"identity create bot -n team {DOOR} --force")) == 0
+        assert main(shlex.split(f"identity create bot -n team {DOOR} --force --no-wait")) == 0
         git(repository, "add", "--all")
         git(repository, "commit", "--quiet", "--message", "Deploy")
         # A plan that creates, changes and removes.
