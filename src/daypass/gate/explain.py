@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from daypass._core import labels
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.reasons import CODES, MESSAGES, Reason
@@ -14,7 +13,7 @@ from daypass._core.text import printable
 from daypass.gate.decision import Decision, GateRequest, Rules, decide
 from daypass.gate.signing_keys import is_signed
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, uid_of
+from daypass.kube.resources import CONFIG_MAPS
 from daypass.published.config_maps import (
     DENIALS,
     UnreadablePartError,
@@ -23,9 +22,8 @@ from daypass.published.config_maps import (
     read_published_denials,
 )
 from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialSet, part_of
-from daypass.published.denials import Denials, read_denials
+from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
-from daypass.render.objects import GATE_DENIED
 
 ISSUER_NOT_CHECKED = (
     "whether its issuer is the cluster (write cluster.issuer, or name the cluster: --kubeconfig)"
@@ -34,7 +32,6 @@ UNKNOWN = "nothing speaks against it; the signature was not checked"
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
 REVOCATION_NOT_CHECKED = "whether its credentials exist, and are not denied"
-_VALID_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,29 +119,6 @@ def published_in(cluster: Cluster, home: str, token: str) -> Published:
         if found := cluster.find(CONFIG_MAPS, part_name(number), home):
             parts[number] = read_part(found, CLUSTER_PARTS)[1]
     return Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
-
-
-def published_on_one_machine(cluster: Cluster, home: str, token: str, now_unix: float) -> Published:
-    """Return what a gate on one machine knows of this token: it reads the same objects.
-
-    `home`: the namespace of the denials. Raises the errors of `daypass.kube.errors`.
-    """
-    kind, name, uid = _credential(token)
-    namespace, _, name = name.partition("/")
-    resource = SECRETS if kind == "Secret" else SERVICE_ACCOUNTS
-    found = cluster.find(resource, name, namespace) if UID.fullmatch(uid) else None
-    exists = (
-        found is not None
-        and uid_of(found) == uid
-        and "deletionTimestamp" not in found["metadata"]
-        and (kind != "Secret" or labels.is_managed(found))
-    )
-    written = cluster.find(CONFIG_MAPS, GATE_DENIED, home) or {}
-    closes_unix = int(now_unix) + _VALID_SECONDS
-    return Published(
-        credentials=CredentialSet.of([uid] if exists else [], closes_unix, parts=CLUSTER_PARTS),
-        denials=Denials.of(read_denials(written.get("data") or {}), now_unix, closes_unix),
-    )
 
 
 def _credential(token: str) -> tuple[str, str, str]:

@@ -28,8 +28,8 @@ EPILOG = """examples:
   daypass gate explain --token-file token --host ekf.example.com \\
     --kubeconfig admin.kubeconfig
 
-With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and what
-the gate knows: which credentials exist, and what is denied. The token itself is sent nowhere. With
+With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and what a
+gate there has published: the credentials that exist, and denials. The token is sent nowhere. With
 --keys it reads the cluster only if --kubeconfig or --context is given. Exit code 3: it would be
 refused.
 """
@@ -75,16 +75,14 @@ def run(args: Namespace) -> int:
 def _read_cluster(
     cluster: Cluster, token: str, rules: Rules, config: Config, keys: str | None
 ) -> tuple[str, Rules]:
-    from daypass.gate.explain import published_in, published_on_one_machine
+    from daypass.gate.explain import published_in
     from daypass.gate.signing_keys import issuer_of, keys_of
     from daypass.kube.errors import ForbiddenError
 
-    home, published = config.door.namespace, None
+    published = None
     try:
         if config.has_gate_in_cluster:
-            published = published_in(cluster, home, token)
-        else:
-            published = published_on_one_machine(cluster, home, token, SYSTEM_CLOCK.unix())
+            published = published_in(cluster, config.door.namespace, token)
     except ForbiddenError as error:
         warn(error.fact, error.hint)
     issuer = rules.issuer or issuer_of(cluster)

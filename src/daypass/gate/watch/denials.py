@@ -16,9 +16,6 @@ TRIES = 5
 """Of a write that another one overtakes."""
 KEPT_SECONDS = 86_400
 """How long an expired denial stays: the clock of the user's machine may be ahead."""
-_CALLED = {
-    DeniedKind.TOKEN: "jti", DeniedKind.OBJECT: "UID", DeniedKind.NAMESPACE: "name of a namespace",
-}  # fmt: skip
 
 
 class TooManyDenialsError(DaypassError):
@@ -34,7 +31,7 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
     """
     is_valid = is_label(denial.name) if denial.kind is DeniedKind.NAMESPACE else denial.is_valid
     if not is_valid:
-        fact = f"{printable(denial.name, 40)!r} is no {_CALLED[denial.kind]}"
+        fact = f"{printable(denial.name, 40)!r} is no {denial.kind}"
         raise UsageError(fact, "copy it from the token or the object")
     for attempt in range(TRIES):
         find = cluster.get if undo else cluster.find

@@ -1,14 +1,10 @@
-"""Waiting until what a command has changed is published at every gate of the cluster.
-
-The watch sees what a command creates or deletes, and publishes it. The published ConfigMaps show
-when it has: what they say is in force at Istio's gateways, or on its way to them.
-"""
+"""Waiting, for commands, until what they changed is published at every gate of the cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import TypeAlias
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
@@ -35,24 +31,27 @@ _HINT = (
     f"namespaces that it may not watch: {command('identity', 'list', '-A', '--check')}"
 )
 
+Missing: TypeAlias = Callable[[Object], str]
+"""Returns what a ConfigMap lacks, or ""."""
+
 
 class NotPublishedError(DaypassError):
     """A gate does not have a change yet, or the user may not see whether it has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """A ConfigMap of a gate. `missing`: what it lacks, or "" if all is there."""
-
-    home: str
-    name: str
-    missing: Callable[[Object], str]
 
 
 def gate_namespaces(cluster: Cluster) -> list[str]:
     """Return the namespaces of gates. Raises ForbiddenError."""
     found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
     return sorted(map(name_of, found))
+
+
+def find_room(cluster: Cluster) -> int | None:
+    """Return how many credentials of one namespace every gate takes; None if it is not known."""
+    try:
+        parts = [cluster.find(CONFIG_MAPS, part_name(0), each) for each in gate_namespaces(cluster)]
+        return min((read_room(each) for each in parts if each is not None), default=None)
+    except (ForbiddenError, UnreadablePartError):
+        return None
 
 
 def wait_published(
@@ -70,15 +69,12 @@ def wait_published(
     NotPublishedError.
     """
     split = [split_uids(uids, CLUSTER_PARTS) for uids in (gone, there)]
-    changed = {part_name(n): each for n, each in enumerate(zip(*split, strict=True)) if any(each)}
-    if not changed:
-        return None
-    wanted = [
-        _Wanted(home=home, name=name, missing=partial(_missing_in_part, *each))
-        for home in _homes(cluster, home)
-        for name, each in changed.items()
-    ]
-    return _wait(cluster, wanted, timeout_seconds)
+    missing = {
+        part_name(number): partial(_missing_in_part, *each)
+        for number, each in enumerate(zip(*split, strict=True))
+        if any(each)
+    }
+    return _wait(cluster, _homes(cluster, home) if missing else [], missing, timeout_seconds)
 
 
 def wait_denied(
@@ -93,57 +89,45 @@ def wait_denied(
         is_denied = read_published_denials(document).has(denial)
         return "" if is_denied is not undo else "its published denials are older"
 
-    wanted = [
-        _Wanted(home=each, name=DENIALS, missing=missing)
-        for each in _homes(cluster, home)
-        if each == home
-    ]
-    return _wait(cluster, wanted, timeout_seconds)
+    homes = {home}.intersection(_homes(cluster, home))
+    return _wait(cluster, homes, {DENIALS: missing}, timeout_seconds)
 
 
-def find_room(cluster: Cluster) -> int | None:
-    """Return how many credentials of one namespace every gate takes; None if it is not known."""
-    try:
-        parts = [cluster.find(CONFIG_MAPS, part_name(0), each) for each in gate_namespaces(cluster)]
-        return min((read_room(each) for each in parts if each is not None), default=None)
-    except (ForbiddenError, UnreadablePartError):
-        return None
-
-
-def _homes(cluster: Cluster, home: str | None) -> list[str]:
+def _homes(cluster: Cluster, known: str | None) -> list[str]:
     try:
         return gate_namespaces(cluster)
     except ForbiddenError as error:
-        if home is not None:
-            return [home]
+        if known is not None:
+            return [known]
         fact = "you may not see whether the cluster has a gate that has to publish this"
         raise NotPublishedError(fact, error.hint) from None
 
 
-def _wait(cluster: Cluster, wanted: list[_Wanted], timeout_seconds: float) -> float | None:
-    if not wanted:
-        return None
-    began, waiter = cluster.clock.monotonic(), Waiter(cluster, timeout_seconds)
-    for each in wanted:
+def _wait(
+    cluster: Cluster, homes: Iterable[str], missing: Mapping[str, Missing], timeout_seconds: float
+) -> float | None:
+    began, waiter, took = cluster.clock.monotonic(), Waiter(cluster, timeout_seconds), None
+    for home in homes:
         try:
-            waiter.wait(f"the gate in {each.home}", partial(_look, cluster, each), _HINT)
+            for name, missing_in in missing.items():
+                look = partial(_look, cluster, home, name, missing_in)
+                waiter.wait(f"the gate in {home}", look, _HINT)
         except NotReadyError as error:
             raise NotPublishedError(error.fact, error.hint) from None
         except ForbiddenError as error:
-            fact = f"you may not see what the gate in {each.home} has published"
+            fact = f"you may not see what the gate in {home} has published"
             raise NotPublishedError(fact, error.hint) from None
-    return cluster.clock.monotonic() - began
+        took = cluster.clock.monotonic() - began
+    return took
 
 
-def _look(cluster: Cluster, wanted: _Wanted) -> str | None:
-    """Return what is missing, or None."""
+def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | None:
+    """Return what a ConfigMap lacks, or None."""
     try:
-        found = cluster.find(CONFIG_MAPS, wanted.name, wanted.home)
-        if found is None:
-            return f"it has published no ConfigMap {wanted.name}"
-        return wanted.missing(found) or None
+        found = cluster.find(CONFIG_MAPS, name, home)
+        return f"it has published no {name}" if found is None else missing_in(found) or None
     except UnreadablePartError as error:
-        return f"its ConfigMap {wanted.name} is not readable: {error}"
+        return f"its ConfigMap {name} is not readable: {error}"
     except ClusterUnreachableError as error:
         return error.fact
 
