@@ -46,25 +46,25 @@ class GateWait:
 
     def gone(self, uids: Iterable[str]) -> None:
         """Wait until the set of no gate has these UIDs."""
-        from daypass.gate.watch.waiting import wait_published
+        from daypass.kube.gates import wait_published
 
         self._wait(partial(wait_published, self._cluster, gone=list(uids), home=self._home))
 
     def there(self, uids: Iterable[str]) -> None:
         """Wait until the set of every gate has these UIDs."""
-        from daypass.gate.watch.waiting import wait_published
+        from daypass.kube.gates import wait_published
 
         self._is_new = True
         self._wait(partial(wait_published, self._cluster, there=list(uids), home=self._home))
 
     def denied(self, home: str, denial: Denial, *, undo: bool) -> None:
         """Wait until the gate in a namespace has published a denial, or its removal."""
-        from daypass.gate.watch.waiting import wait_denied
+        from daypass.kube.gates import wait_denied
 
         self._wait(partial(wait_denied, self._cluster, home, denial, undo=undo))
 
     def _wait(self, wait: Callable[..., float | None]) -> None:
-        from daypass.gate.watch.waiting import NotPublishedError
+        from daypass.kube.gates import NotPublishedError
 
         if self.failed or not self._left:
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,18 +11,6 @@ from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass._core.text import printable
 from daypass.gate.decision import Decision, GateRequest, Rules, decide
 from daypass.gate.signing_keys import is_signed
-from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS
-from daypass.published.config_maps import (
-    DENIALS,
-    UnreadablePartError,
-    part_name,
-    read_part,
-    read_published_denials,
-)
-from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialSet, part_of
-from daypass.published.denials import Denials
-from daypass.published.snapshot import Published
 
 ISSUER_NOT_CHECKED = (
     "whether its issuer is the cluster (write cluster.issuer, or name the cluster: --kubeconfig)"
@@ -103,22 +90,9 @@ def _values(reason: Reason, token: str, rules: Rules) -> str:
     return f": it has {shown or 'none'}, the gate takes {required}"
 
 
-def published_in(cluster: Cluster, home: str, token: str) -> Published:
-    """Return what the gate of a cluster has published, as far as this token needs it.
-
-    `home`: the gate's namespace. Raises the errors of `daypass.kube.errors`.
-    """
-    parts = list(CredentialSet.closed(CLUSTER_PARTS).parts)
-    denials = Denials()
-    uid = _credential(token)[2]
-    with suppress(UnreadablePartError):
-        if found := cluster.find(CONFIG_MAPS, DENIALS, home):
-            denials = read_published_denials(found)
-    with suppress(UnreadablePartError):
-        number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
-        if found := cluster.find(CONFIG_MAPS, part_name(number), home):
-            parts[number] = read_part(found, CLUSTER_PARTS)[1]
-    return Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
+def credential_uid(token: str) -> str:
+    """Return the UID of what a token was made with, by which a gate knows it; "" if it has none."""
+    return _credential(token)[2]
 
 
 def _credential(token: str) -> tuple[str, str, str]:

@@ -14,7 +14,6 @@ from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.secret import Secret
-from daypass.gate.watch.waiting import find_room
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -38,6 +37,7 @@ from daypass.identity.tokens import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
+from daypass.kube.gates import find_room
 from daypass.kube.resources import Object, name_of
 
 NEVER = "never"

@@ -17,13 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
-from daypass.gate.watch.waiting import GATE_NAMESPACES
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
 from daypass.identity.tokens import TokenSecret
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass.kube.gates import GATE_NAMESPACES
 from daypass.kube.informer import Informer, LoopThread, ObjectStore, is_transient, run_all, whole
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,

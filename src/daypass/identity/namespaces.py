@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
-from daypass.gate.watch.waiting import gate_namespaces
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.identity.tokens import our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass.kube.gates import gate_namespaces
 from daypass.kube.resources import (
     NAMESPACES,
     ROLE_BINDINGS,

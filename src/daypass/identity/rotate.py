@@ -19,7 +19,6 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import make_private_folder
 from daypass._core.hints import command
-from daypass.gate.watch.waiting import find_room
 from daypass.identity.credentials_file import CredentialsSettings, check_file, write_file
 from daypass.identity.model import (
     Account,
@@ -44,6 +43,7 @@ from daypass.identity.tokens import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
+from daypass.kube.gates import find_room
 from daypass.kube.resources import SECRETS
 
 DEFAULT_OVERLAP_SECONDS = 86_400

@@ -6,8 +6,9 @@ verification cannot be switched off.
 
 cluster, async_cluster: the clients. resources: kinds of objects. answers: what is read, and how
 much. connection: TLS, proxy and credentials. kubeconfig and exec_plugin: where these come from.
-http2: connections for many watches. informer: list and watch. lease: leader election. errors: what
-to do about a failure. certificates: a certificate authority.
+http2: connections for many watches. informer: list and watch. lease: leader election. gates: what
+the gates of a cluster have published. errors: what to do about a failure. certificates: a
+certificate authority.
 
 Why httpx2 and not a Kubernetes client library: the official client (37.0) takes half a second to
 import, more than most commands here take in all. lightkube (1.0) and kr8s (0.20) are quick, but do

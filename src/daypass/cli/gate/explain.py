@@ -75,14 +75,15 @@ def run(args: Namespace) -> int:
 def _read_cluster(
     cluster: Cluster, token: str, rules: Rules, config: Config, keys: str | None
 ) -> tuple[str, Rules]:
-    from daypass.gate.explain import published_in
+    from daypass.gate.explain import credential_uid
     from daypass.gate.signing_keys import issuer_of, keys_of
     from daypass.kube.errors import ForbiddenError
+    from daypass.kube.gates import read_published
 
     published = None
     try:
         if config.has_gate_in_cluster:
-            published = published_in(cluster, config.door.namespace, token)
+            published = read_published(cluster, config.door.namespace, credential_uid(token))
     except ForbiddenError as error:
         warn(error.fact, error.hint)
     issuer = rules.issuer or issuer_of(cluster)

@@ -1,8 +1,12 @@
-"""Waiting, for commands, until what they changed is published at every gate of the cluster."""
+"""The gates of a cluster, for commands: where they are, and what they have published.
+
+A command deletes or creates, and waits here until every gate has published that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -21,8 +25,9 @@ from daypass.published.config_maps import (
     read_published_denials,
     read_room,
 )
-from daypass.published.credentials import CLUSTER_PARTS, split_uids
-from daypass.published.denials import Denial
+from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialSet, part_of, split_uids
+from daypass.published.denials import Denial, Denials
+from daypass.published.snapshot import Published
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""
@@ -52,6 +57,21 @@ def find_room(cluster: Cluster) -> int | None:
         return min((read_room(each) for each in parts if each is not None), default=None)
     except (ForbiddenError, UnreadablePartError):
         return None
+
+
+def read_published(cluster: Cluster, home: str, uid: str) -> Published:
+    """Return what the gate of a namespace has published: the part of the set with a UID, and the
+    denials. What is missing or unreadable is closed.
+    """
+    parts, denials = list(CredentialSet.closed(CLUSTER_PARTS).parts), Denials()
+    with suppress(UnreadablePartError):
+        if found := cluster.find(CONFIG_MAPS, DENIALS, home):
+            denials = read_published_denials(found)
+    with suppress(UnreadablePartError):
+        number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
+        if found := cluster.find(CONFIG_MAPS, part_name(number), home):
+            parts[number] = read_part(found, CLUSTER_PARTS)[1]
+    return Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
 
 
 def wait_published(
