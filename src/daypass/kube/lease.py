@@ -99,7 +99,7 @@ class Lease:
         self.attempt()
         seen = self._seen
         while not self.is_held and self._seen == seen:
-            self._ended.wait(EVERY_SECONDS)
+            self._cluster.sleep(EVERY_SECONDS)
             self.attempt()
             if self.last_error:
                 return False

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
-from support.messages import check
+from daypass._core.labels import TERM
+from daypass.kube.lease import (
+    DURATION_SECONDS,
+    RENEW_WITHIN_SECONDS,
+    Lease,
+    LeaseLostError,
+    term_of,
+)
+from support.messages import check, raises
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 
@@ -86,3 +93,60 @@ def test_the_clock_of_the_holder_is_ignored(world: World) -> None:
     lease["spec"]["renewTime"] = "1970-01-01T00:00:00.000000Z"
     world.two.attempt()
     assert not world.two.is_held
+
+
+def test_each_acquisition_has_a_higher_term_and_a_renewal_the_same(world: World) -> None:
+    (path,) = world.api.objects
+    world.one.attempt()
+    assert world.one.term == term_of(world.api.objects[path]) == 1
+    world.one.stop()
+    world.two.attempt()
+    world.two.attempt()
+    assert world.two.term == term_of(world.api.objects[path]) == 2
+    world.clock.advance(DURATION_SECONDS + 1)
+    world.two.attempt()
+    assert (world.two.is_held, world.two.term) == (True, 2)
+
+
+def test_a_lease_that_was_deleted_or_restored_is_acquired_again_with_a_higher_term(
+    world: World,
+) -> None:
+    (path,) = world.api.objects
+    world.one.raise_term(7)
+    del world.api.objects[path]
+    world.one.attempt()
+    assert (world.one.is_held, world.one.term) == (True, 8)
+    world.api.touch(path, annotations={TERM: "3"})
+    world.one.attempt()
+    assert (world.one.is_held, world.one.term) == (True, 9)
+
+
+def test_a_term_is_raised_by_the_holder_alone(world: World) -> None:
+    assert world.one.raise_term(5) == world.one.term == 5
+    assert world.one.raise_term(2) == 6
+    with raises(LeaseLostError):
+        world.two.raise_term(9)
+    world.clock.advance(RENEW_WITHIN_SECONDS)
+    with pytest.raises(LeaseLostError):
+        world.one.raise_term(9)
+    (lease,) = world.api.objects.values()
+    assert term_of(lease) == 6
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1" * 19, "\u0663"])
+def test_a_term_that_is_no_number_counts_as_none(text: str) -> None:
+    assert term_of({"metadata": {"annotations": {TERM: text}}}) == 0
+
+
+def test_a_lease_is_left_to_a_holder_that_renews_it(world: World) -> None:
+    world.two._cluster.sleep = lambda seconds: world.one.attempt()
+    assert not world.two.acquire()
+    assert world.two.holder == "one"
+
+
+def test_the_lease_of_a_lost_holder_is_acquired_after_its_duration(world: World) -> None:
+    world.two._cluster.sleep = world.clock.advance
+    began = world.clock.monotonic()
+    assert world.two.acquire()
+    assert DURATION_SECONDS < world.clock.monotonic() - began < 2 * DURATION_SECONDS
+    world.two.stop()
