@@ -381,7 +381,7 @@ def marks_of_another_filter(files: dict[str, Json]) -> None:
 BENT: dict[str, Callable[[dict[str, Json]], None]] = {
     "no denials": without_filter(DENIALS),
     "no credentials": without_filter(CREDENTIALS),
-    "no credential's UID": without_filter("daypass.claims-secret"),
+    "no claims": without_filter("daypass.claims"),
     "a part without a mark": published_as(part_file_name(MINE), no_mark),
     "denials without a mark": published_as(DENIALS_FILE, no_mark),
     "a part with another mark": published_as(part_file_name(MINE), another_mark),

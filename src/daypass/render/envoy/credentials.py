@@ -2,7 +2,7 @@
 
 The claims that they look up are copied to filter state once they are verified: no client can write
 to it, and it ends with the request. Each look-up is one in a hash map, so its cost does not depend
-on the number of entries.
+on the number of entries; only denials of ServiceAccounts are compared one by one.
 
 **Credentials.** A composite filter evaluates, for each request, the part of the set that has the
 range of its credential's UID. Each part is an RBAC config that Envoy follows on its own, so a
@@ -34,6 +34,7 @@ from daypass.render.envoy.matching import (
     USER_STATE,
     action,
     all_of,
+    any_of,
     claim_text,
     first_of,
     has_claim,
@@ -41,15 +42,14 @@ from daypass.render.envoy.matching import (
     is_after,
     is_not,
     marking,
+    one_of,
     only_where,
     state_input,
 )
 from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter, extension, protobuf_any
 from daypass.render.envoy.replies import refuse
 
-CREDENTIAL_STATE = "daypass.credential"
-"""Filter state: the UID of the token's credential. It is set only to UIDs in Kubernetes' form."""
-_ACCOUNT_STATE = "daypass.account"
+_CREDENTIAL_STATE = "daypass.credential"
 CREDENTIALS_MARK = "daypass_credentials"
 DENIALS_MARK = "daypass_denials"
 MARKS: dict[str, tuple[Reason, ...]] = {
@@ -67,33 +67,40 @@ _NOT_DENIED = action("daypass-not-denied", "ALLOW")
 def claims_filters(name: str, *, require_bound: bool) -> list[Json]:
     """Return the filters that copy verified claims to filter state.
 
-    The credential is the Secret that the token is bound to or, for a token without that claim,
-    its ServiceAccount, if `require_bound` allows that. A Secret with an odd UID is no credential.
+    The credential is the Secret that the token is bound to. Unless `require_bound`, it is the
+    ServiceAccount of a token without the claim of a Secret.
     """
     copied = {
-        USER_STATE: ("sub",),
-        JTI_STATE: ("jti",),
-        NAMESPACE_STATE: ("kubernetes.io", "namespace"),
-        _ACCOUNT_STATE: (*ACCOUNT, "uid"),
+        USER_STATE: claim_text("sub"),
+        JTI_STATE: claim_text("jti"),
+        NAMESPACE_STATE: claim_text("kubernetes.io", "namespace"),
     }
-    states = set_filter_state({state: claim_text(*keys) for state, keys in copied.items()})
-    filters = [only_where(has_claim(["iss"]), {**states, "name": name})]
+    of_secret, of_account = (
+        {_CREDENTIAL_STATE: claim_text(*claim, "uid")} for claim in (SECRET, ACCOUNT)
+    )
+    if require_bound:
+        return [_copy(name, has_claim(["iss"]), copied | of_secret)]
+    return [
+        _copy(name, has_claim(["iss"]), copied),
+        _copy(f"{name}-secret", has_claim(SECRET), of_secret),
+        _copy(f"{name}-account", _has_account_alone(), of_account),
+    ]
+
+
+def _copy(name: str, where: Json, formats: dict[str, str]) -> Json:
+    return only_where(where, {**set_filter_state(formats), "name": name})
+
+
+def _has_account_alone() -> Json:
+    return all_of(has_claim(["iss"]), is_not(has_claim(SECRET)))
+
+
+def has_credential(*, require_bound: bool) -> Json:
+    """Return a predicate: the token's credential has a UID in Kubernetes' form."""
     of_secret = has_claim((*SECRET, "uid"), A_UID)
-    filters.append(_credential(f"{name}-secret", of_secret, SECRET))
-    if not require_bound:
-        of_account = all_of(is_not(has_claim(SECRET)), has_claim((*ACCOUNT, "uid"), A_UID))
-        filters.append(_credential(f"{name}-account", of_account, ACCOUNT))
-    return filters
-
-
-def _credential(name: str, where: Json, claim: tuple[str, ...]) -> Json:
-    state = set_filter_state({CREDENTIAL_STATE: claim_text(*claim, "uid")})
-    return only_where(where, {**state, "name": name})
-
-
-def has_credential() -> Json:
-    """Return a predicate: the token names a credential, by a UID in Kubernetes' form."""
-    return has_state(CREDENTIAL_STATE)
+    if require_bound:
+        return of_secret
+    return any_of(of_secret, all_of(_has_account_alone(), has_claim((*ACCOUNT, "uid"), A_UID)))
 
 
 def published_filters(source: Source | None, *, parts: int) -> list[Json]:
@@ -140,10 +147,10 @@ def _by_first_digits(source: Source | None, parts: int) -> Json:
     for number in range(parts):
         prefixes = prefixes_of(number, parts)
         digit, seconds = prefixes[0][0], "".join(prefix[1] for prefix in prefixes)
-        is_here = has_state(CREDENTIAL_STATE, f"{digit}[{seconds}].*")
+        is_here = has_state(_CREDENTIAL_STATE, f"{digit}[{seconds}].*")
         by_digit.setdefault(digit, []).append((is_here, _evaluate(source, number)))
     tree = {
-        "input": state_input(CREDENTIAL_STATE),
+        "input": state_input(_CREDENTIAL_STATE),
         "prefix_match_map": {"map": {digit: _first(each) for digit, each in by_digit.items()}},
     }
     return {"matcher_tree": tree}
@@ -173,17 +180,20 @@ def part_config(part: CredentialPart) -> Json:
     unknown = refuse(Reason.UNKNOWN_CREDENTIAL)
     return marking(
         CREDENTIALS_MARK,
-        _until(part.closes_unix, _lookup(CREDENTIAL_STATE, part.uids, _EXISTS, unknown)),
+        _until(part.closes_unix, _lookup(_CREDENTIAL_STATE, part.uids, _EXISTS, unknown)),
     )
 
 
 def denials_config(denials: Denials) -> Json:
     """Return the RBAC config of the denials."""
     matcher, denied = _NOT_DENIED, refuse(Reason.DENIED)
+    if denials.objects:
+        # Denials are few, and of accounts rarer still: a state costs each request more.
+        of_account = has_claim((*ACCOUNT, "uid"), one_of(sorted(denials.objects)))
+        matcher = first_of([(of_account, denied)], matcher)
     for state, values in (
         (NAMESPACE_STATE, denials.namespaces),
-        (_ACCOUNT_STATE, denials.objects),
-        (CREDENTIAL_STATE, denials.objects),
+        (_CREDENTIAL_STATE, denials.objects),
         (JTI_STATE, denials.tokens),
     ):
         matcher = _lookup(state, values, denied, matcher)

@@ -8,8 +8,8 @@ What is read of a body is limited in bytes and time, and the number of requests 
 time is, too. Beyond that Lua leaves the body to the buffer filter, which is full at once.
 """
 
-from daypass.render.envoy.matching import all_of, has_header, is_not, only_where
-from daypass.render.envoy.protobuf_any import Json, extension, protobuf_any
+from daypass.render.envoy.matching import all_of, has_header, is_not, only_where, skipped
+from daypass.render.envoy.protobuf_any import Json, extension
 
 _LUA = "daypass.drain"
 _BUFFER = extension(
@@ -49,12 +49,7 @@ function envoy_on_request(handle)
   ended()
 end
 """
-NOT_DRAINED = {
-    _LUA: protobuf_any("extensions.filters.http.lua.v3.LuaPerRoute", disabled=True),
-    _BUFFER["name"]: protobuf_any(
-        "extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True
-    ),
-}
+NOT_DRAINED = {name: skipped() for name in (_LUA, _BUFFER["name"])}
 """`typed_per_filter_config` of a route that forwards."""
 _READ = all_of(
     is_not(has_header("content-length", _TOO_LONG)),

@@ -191,7 +191,6 @@ def _routes(settings: GateSettings) -> list[Json]:
     return [first, passing, *refused]
 
 
-_DECIDED = "daypass.decided"
 _BUSY = ("TooManyRequests", "too many requests at the gate, try again later")
 _JWT_MESSAGES = {
     "Jwt header [alg] is not supported": Reason.ALGORITHM,
@@ -381,7 +380,7 @@ def _connection_manager(
         keys,
         *claims_filters("daypass.claims", require_bound=gate.require_bound),
         *published,
-        set_filter_state({_DECIDED: "1"}, reroutes=True),
+        set_filter_state({}, reroutes=True),
     )
     asked = (
         asking_filter((gate.headers.user, gate.headers.groups)),

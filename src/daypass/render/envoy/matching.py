@@ -4,7 +4,7 @@ Claims are kept where Istio keeps them, so that its policies can read what the g
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from daypass._core.clock import utc
 from daypass.config.exposure import SERVICE_ACCOUNT_USER
@@ -35,6 +35,13 @@ def exactly(text: str) -> Json:
 def like(pattern: str) -> Json:
     """Return a matcher's value: a string that matches this pattern as a whole."""
     return {"string_match": {"safe_regex": full_match(pattern)}}
+
+
+def one_of(texts: Sequence[str]) -> Json:
+    """Return a matcher's value: one of these strings, of which there is at least one."""
+    if len(texts) == 1:
+        return exactly(texts[0])
+    return {"or_match": {"value_matchers": [exactly(text) for text in texts]}}
 
 
 def has_item(text: str) -> Json:
@@ -200,10 +207,10 @@ def has_state(key: str, pattern: str = ".+") -> Json:
 
 def is_after(unix: int) -> Json:
     """Return a predicate: the request began at this time or later, by Envoy's clock."""
-    # Envoy takes CEL in parsed form: request.time >= timestamp('...')
+    # Envoy takes CEL in parsed form: request.time >= timestamp('...'), with the time as a constant,
+    # since it would parse a text anew for each request.
     time = {"select_expr": {"operand": {"ident_expr": {"name": "request"}}, "field": "time"}}
-    moment = {"const_expr": {"string_value": f"{utc(unix):%Y-%m-%dT%H:%M:%SZ}"}}
-    limit = {"call_expr": {"function": "timestamp", "args": [moment]}}
+    limit = {"const_expr": {"timestamp_value": f"{utc(unix):%Y-%m-%dT%H:%M:%SZ}"}}
     expression = {"call_expr": {"function": "_>=_", "args": [time, limit]}}
     prefix = "type.googleapis.com/xds.type.matcher.v3"
     return {
@@ -223,22 +230,30 @@ def is_after(unix: int) -> Json:
     }
 
 
+_SKIP: Json = {
+    "action": extension("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
+}
+
+
 def only_where(predicate: Json, delegate: Json) -> Json:
     """Return an HTTP filter that is skipped unless the predicate holds."""
-    skip = extension("skip", "extensions.filters.common.matcher.action.v3.SkipFilter")
-    matcher = {
-        "matcher_list": {
-            "matchers": [{"predicate": is_not(predicate), "on_match": {"action": skip}}]
-        }
-    }
+    matchers = [{"predicate": is_not(predicate), "on_match": _SKIP}]
     return {
         "name": delegate["name"],
         "typed_config": protobuf_any(
             "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher=matcher,
+            xds_matcher={"matcher_list": {"matchers": matchers}},
             extension_config=delegate,
         ),
     }
+
+
+def skipped() -> Json:
+    """Return what a route sets for a filter of `only_where`, to skip it whatever the predicate."""
+    return protobuf_any(
+        "extensions.common.matching.v3.ExtensionWithMatcherPerRoute",
+        xds_matcher={"on_no_match": _SKIP},
+    )
 
 
 def _whole(pattern: str) -> Json:

@@ -207,19 +207,13 @@ def _passes(settings: IstioGate) -> Json:
         has_claim(["exp"], AN_EXACT_TIME),
         _is_account(),
     ]
-    return all_of(
-        *claims, *([_is_bound()] if settings.gate.require_bound else []), has_credential()
-    )
+    return all_of(*claims, has_credential(require_bound=settings.gate.require_bound))
 
 
 def _is_account() -> Json:
     return all_of(
         has_claim(["sub"], A_USER), has_claim(["kubernetes.io", "namespace"], A_NAMESPACE)
     )
-
-
-def _is_bound() -> Json:
-    return has_claim((*SECRET, "uid"), SOME_TEXT)
 
 
 def _of_the_cluster(settings: IstioGate) -> Iterator[_Case]:
@@ -233,7 +227,8 @@ def _of_the_cluster(settings: IstioGate) -> Iterator[_Case]:
     yield all_of(verified, endless), refuse(Reason.LIVES_TOO_LONG)
     yield all_of(verified, is_not(_is_account())), refuse(Reason.SUBJECT)
     if settings.gate.require_bound:
-        yield all_of(verified, is_not(_is_bound())), refuse(Reason.UNBOUND)
+        is_bound = has_claim((*SECRET, "uid"), SOME_TEXT)
+        yield all_of(verified, is_not(is_bound)), refuse(Reason.UNBOUND)
     yield verified, refuse(Reason.UNKNOWN_CREDENTIAL)
     yield _is_long(), refuse(Reason.LONG_LIVED)
     for message in _STATUSES:  # before keys are published
