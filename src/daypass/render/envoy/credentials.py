@@ -133,26 +133,17 @@ def _composite(source: Source | None, parts: int) -> Json:
 
 
 def _by_first_digits(source: Source | None, parts: int) -> Json:
-    if parts < 16:  # a part has several first digits
-        digits = [sorted({each[0] for each in prefixes_of(n, parts)}) for n in range(parts)]
-        cases = [
-            {
-                "predicate": has_state(CREDENTIAL_STATE, f"[{''.join(each)}].*"),
-                "on_match": _evaluate(source, number),
-            }
-            for number, each in enumerate(digits)
-        ]
-        return {"matcher_list": {"matchers": cases}}
-    by_digit: dict[str, list[tuple[Json, Json]]] = {}
+    cases: dict[str, list[tuple[Json, Json]]] = {}
     for number in range(parts):
         prefixes = prefixes_of(number, parts)
-        digit, seconds = prefixes[0][0], "".join(prefix[1] for prefix in prefixes)
-        is_here = has_state(_CREDENTIAL_STATE, f"{digit}[{seconds}].*")
-        by_digit.setdefault(digit, []).append((is_here, _evaluate(source, number)))
-    tree = {
-        "input": state_input(_CREDENTIAL_STATE),
-        "prefix_match_map": {"map": {digit: _first(each) for digit, each in by_digit.items()}},
-    }
+        first, second = ("".join(sorted({prefix[i] for prefix in prefixes})) for i in range(2))
+        is_here = has_state(_CREDENTIAL_STATE, f"[{first}][{second}].*")
+        cases.setdefault(first, []).append((is_here, _evaluate(source, number)))
+    if parts < 16:  # a part has several first digits
+        matchers = [{"predicate": here, "on_match": then} for ((here, then),) in cases.values()]
+        return {"matcher_list": {"matchers": matchers}}
+    digits = {digit: _first(each) for digit, each in cases.items()}
+    tree = {"input": state_input(_CREDENTIAL_STATE), "prefix_match_map": {"map": digits}}
     return {"matcher_tree": tree}
 
 
