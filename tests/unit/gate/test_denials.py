@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from daypass._core.errors import UsageError
-from daypass.gate.watch.denials import TooManyDenialsError, change_denial
+from daypass.gate.denials import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Object, Resource

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
+from daypass.gate.denials import change_denial
 from daypass.gate.explain import ISSUER_NOT_CHECKED, REVOCATION_NOT_CHECKED
 from daypass.gate.signing_keys import KeySetError, is_signed
-from daypass.gate.watch.denials import change_denial
 from daypass.identity.create import CreatedIdentity
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daypass._core import labels
-from daypass.gate.watch.denials import change_denial
+from daypass.gate.denials import change_denial
 from daypass.kube.gates import NotPublishedError, find_room, wait_denied, wait_published
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.published.config_maps import DENIALS, part_name

@@ -2,5 +2,5 @@
 
 `observer` lists and watches them; `plan` says what has to be published next; `controller` does it,
 while it is the leader, with a `publisher`: of a cluster or of one machine. `follower` is the
-authorizers' side. `denials` is for commands.
+authorizers' side.
 """
