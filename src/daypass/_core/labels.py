@@ -64,7 +64,7 @@ CONFIG_HASH = f"{DOMAIN}/config-hash"
 
 TERM = f"{DOMAIN}/term"
 """On the watch's Lease and on all that it publishes: the number of times that a watch has become
-the leader. Whoever has a lower one may not write any more."""
+the leader. A watch with a lower one may not write any more."""
 
 PUBLISHED = f"{DOMAIN}/published"
 """Label, with the value `true`, of the ConfigMaps with what a gate knows."""
