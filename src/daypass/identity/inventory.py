@@ -186,8 +186,9 @@ class InventoryWatcher:
         queries = list_queries(namespace)
         if not cluster.serves(AUTHORIZATION_POLICIES):
             del queries["policies"]
-        if _try_list(cluster, queries["policy_bindings"], namespace)[0] is None:
-            del queries["policy_bindings"]
+        for name in [name for name, query in queries.items() if query.quiet]:
+            if _try_list(cluster, queries[name], namespace)[0] is None:
+                del queries[name]
         self._changed = threading.Event()
         self._stores = {name: ObjectStore() for name in queries}
         watching = AsyncCluster(cluster.connection, clock=cluster.clock, transport=transport)

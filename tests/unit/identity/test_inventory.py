@@ -195,10 +195,18 @@ def test_an_installed_policy_is_found_if_the_caller_may_read_it(
     assert warnings == []
 
 
-@pytest.mark.parametrize("code", [403, 404])
-def test_a_watch_continues_without_permission_to_read_the_policy(code: int) -> None:
-    api = Api({POLICIES: code}, version="v1.37.2+daypass-embedded")
-    assert api.first_change().policy_bindings is None
+@pytest.mark.parametrize(
+    ("code", "kind", "field"),
+    [
+        (403, POLICIES, "policy_bindings"), (404, POLICIES, "policy_bindings"),
+        (403, "configmaps", "published"),
+    ],
+)  # fmt: skip
+def test_a_watch_continues_without_permission_to_read_policy_and_published_set(
+    code: int, kind: str, field: str
+) -> None:
+    api = Api({kind: code}, version="v1.37.2+daypass-embedded")
+    assert getattr(api.first_change(), field) is None
 
 
 def test_a_watch_without_permission_to_list_grants_is_an_error() -> None:
