@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -467,10 +468,11 @@ def test_a_denial_is_published_first_and_ends_with_its_time(world: WatchWorld) -
     assert world.denied() == set()
 
 
-def test_what_is_left_out_is_reported_in_its_namespace_once(world: WatchWorld) -> None:
+def test_what_is_left_out_is_reported_in_its_namespace_now_and_then(world: WatchWorld) -> None:
     replica = world.leader()
-    for count in (1, 1, 3, 2):
-        replica.observer.left_out = {"red": count}
+    for count, seconds in ((1, 1), (2, 1), (0, 1), (3, 600), (4, 1)):
+        world.clock.advance(seconds)
+        replica.observer.left_out = {"red": count} if count else {}
         replica.work()
     assert replica.warned == [("red", 1), ("red", 3)]
     assert replica.logged(WatchEvent.LEFT_OUT)[0] == {"namespace": "red", "credentials": 1}
@@ -523,10 +525,27 @@ def test_additions_are_left_for_the_next_round_and_removals_are_not(
         world.create()
     replica.observer.list_all()
     world.written()
-    replica.controller.step()
+    assert replica.controller.step()
     assert world.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
     for uid in gone:
         world.delete(uid)
     replica.observer.list_all()
-    replica.controller.step()
+    assert not replica.controller.step()
     assert sorted({*world.written()}) == PARTS
+
+
+def test_after_each_failure_the_next_attempt_comes_later(world: WatchWorld) -> None:
+    replica = world.leader()
+    world.create()
+    replica.observer.list_all()
+    world.api.fails_after = 0
+    waits = []
+    for _ in range(60):
+        world.clock.advance(0.5)
+        world.api.fails_after = 1  # the lease
+        before = replica.controller.errors
+        replica.turn()
+        if replica.controller.errors > before:
+            waits.append(world.clock.monotonic())
+    seconds = [later - earlier for earlier, later in pairwise(waits)]
+    assert seconds[:5] == [1, 2, 4, 8, 10]

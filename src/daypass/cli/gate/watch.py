@@ -61,10 +61,14 @@ def run(args: Namespace) -> int:
     from daypass.gate.watch.cluster_publisher import cluster_controller
     from daypass.kube.cluster import Cluster
 
+    cluster = Cluster.open(kubeconfig=args.kubeconfig, context=args.context)
     log_event = JsonLog(write_stdout, SYSTEM_CLOCK).event
-    with closing(Cluster.open(kubeconfig=args.kubeconfig, context=args.context)) as cluster:
-        controller = cluster_controller(cluster, config, gate, SYSTEM_CLOCK, log_event)
-        return _once(controller, cluster) if args.once else _keep(controller, listen)
+    controller = cluster_controller(cluster, config, gate, SYSTEM_CLOCK, log_event)
+    if args.once:
+        with closing(cluster):
+            return _once(controller, cluster)
+    # The keys' thread may use its connections until the process exits, so it is not closed.
+    return _keep(controller, listen)
 
 
 def _keep(controller: Controller, listen: tuple[str, int]) -> int:

@@ -91,10 +91,13 @@ DaypassError."""
 TICK_SECONDS = 0.5
 SETTLE_SECONDS = 15.0
 """How long a new leader waits for a further listing."""
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 10.0
+"""Between two attempts, at most."""
 KEYS_EVERY_SECONDS = 10.0
 CLOCK_SECONDS = 10.0
 """By how much the clock may differ from the API server's."""
+LEFT_OUT_EVERY_SECONDS = 600.0
+"""How often a namespace is reported: each time is an Event in it, which a tenant can cause."""
 LOGGED_AT_MOST = 1000
 """Entries of one publication, in the log."""
 
@@ -139,6 +142,7 @@ class Controller:
         self._warn = warn
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
         self._term = 0
+        self._retry_seconds = 1.0
         self._led_at = self._retry_at = self._round_at = -math.inf
         self._put_at: dict[int | None, float] = {}
         self._renewed_at = self._renewals_at = -math.inf
@@ -176,8 +180,8 @@ class Controller:
             self.lease.start()
         try:
             while not stop.is_set():
-                self.step()
-                self.observer.changed.wait(TICK_SECONDS)
+                if not self.step():
+                    self.observer.changed.wait(TICK_SECONDS)
                 paced_at = self._round_at + self._publisher.pace_seconds
                 stop.wait(max(0.0, paced_at - self._clock.monotonic()))
         finally:
@@ -195,28 +199,30 @@ class Controller:
         self.step(is_once=True)
         return self.state is State.PUBLISHING and self.last_error == ""
 
-    def step(self, *, is_once: bool = False) -> None:
-        """Do what is to be done now. Unless `is_once`, there is a next time, for what is left."""
+    def step(self, *, is_once: bool = False) -> bool:
+        """Do what is to be done now; return whether something is left for the next round.
+
+        `is_once`: there is no next one.
+        """
         self.observer.changed.clear()
         observation = self.observer.observation()
         self.listed_at = observation.listed_at
-        self._report(observation)
+        is_more = False
         if not self.is_leader:
             self._follow()
-            return
-        now = self._clock.monotonic()
-        if self.state is State.FOLLOWER and now < self._retry_at:
-            return
-        try:
-            self._lead()
-            if self._is_ready(observation, is_once=is_once):
-                self._publish(is_once=is_once)
-            self._publish_keys()
-            if restored := self._publisher.restore():
-                self._log(WatchEvent.RESTORED, names=restored)
-            self.last_error = ""
-        except (OSError, DaypassError) as error:
-            self._fail(error)
+        elif self.state is not State.FOLLOWER or self._clock.monotonic() >= self._retry_at:
+            try:
+                self._lead()
+                if self._is_ready(observation, is_once=is_once):
+                    is_more = self._publish(is_once=is_once)
+                self._publish_keys()
+                if restored := self._publisher.restore():
+                    self._log(WatchEvent.RESTORED, names=restored)
+                self.last_error, self._retry_seconds = "", 1.0
+            except (OSError, DaypassError) as error:
+                self._fail(error)
+        self._report(observation)
+        return is_more
 
     def _lead(self) -> None:
         """Take over, if another has written since, or the lease was lost in between."""
@@ -246,7 +252,8 @@ class Controller:
         self.last_error = f"the credentials could not be published: {error}"
         self.state = State.FOLLOWER
         self.published = None
-        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+        self._retry_at = self._clock.monotonic() + self._retry_seconds
+        self._retry_seconds = min(2 * self._retry_seconds, RETRY_SECONDS)
 
     def _is_ready(self, observation: Observation, *, is_once: bool) -> bool:
         """Whether to replace what was in force before."""
@@ -258,12 +265,12 @@ class Controller:
         waited = self._clock.monotonic() - since
         return observation.is_complete or waited >= SETTLE_SECONDS
 
-    def _publish(self, *, is_once: bool) -> None:
+    def _publish(self, *, is_once: bool) -> bool:
         """Publish what has changed, each part at most once. After a pace, additions are left for
         the next round; removals, and what is seen in the meantime, are not.
         """
         began = self._clock.monotonic()
-        written = 0
+        written, is_more = 0, False
         done: set[int | None] = set()
         while self.is_leader:
             wanted = self._wanted()
@@ -275,6 +282,7 @@ class Controller:
             now = self._clock.monotonic()
             if not is_once and step.urgency is not Urgency.REMOVAL:
                 if done and now >= began + self._publisher.pace_seconds:
+                    is_more = step.urgency is Urgency.ADDITION
                     break
                 if step.urgency is Urgency.RENEWAL and not self._may_renew(began):
                     break
@@ -287,6 +295,7 @@ class Controller:
         if self.published is not None and (written or self.state is State.LISTING):
             self._reports.published(self.published, written)
         self._set_state()
+        return is_more
 
     def _wanted(self) -> Published:
         observation = self.observer.observation()
@@ -355,12 +364,13 @@ class Controller:
         problems.pop("publish", None)  # an event of its own
         self._reports.trouble("\n".join(problems.values()))
         self._reports.namespaces(observation)
-        for namespace, count in self._reports.left_out(observation):
-            if self.is_leader:
-                try:
-                    self._warn(namespace, count)
-                except DaypassError as error:
-                    self._log(WatchEvent.TROUBLE, why=str(error)[:2000])
+        if not self.is_leader:
+            return
+        for namespace in self._reports.left_out(observation, self._clock.monotonic()):
+            try:
+                self._warn(namespace, observation.left_out[namespace])
+            except DaypassError as error:
+                self._log(WatchEvent.TROUBLE, why=str(error)[:2000])
 
     def _clock_problem(self) -> str:
         ahead = self._clock_ahead()
@@ -378,7 +388,7 @@ class _Reports:
         self._logged = 0
         self._trouble = ""
         self._watched: frozenset[str] = frozenset()
-        self._left_out: dict[str, int] = {}
+        self._left_out: dict[str, float] = {}
 
     def removed(self, uids: Set[str]) -> None:
         """Log what is no longer accepted, LOGGED_AT_MOST of a round."""
@@ -417,11 +427,12 @@ class _Reports:
             self._log(WatchEvent.NAMESPACE_UNWATCHED, namespace=name, why=why[:500])
         self._watched = watched
 
-    def left_out(self, observation: Observation) -> list[tuple[str, int]]:
-        """Log the namespaces of which more is left out than before, and return them."""
-        found = dict(observation.left_out)
-        more = [(name, n) for name, n in sorted(found.items()) if n > self._left_out.get(name, 0)]
-        for name, count in more:
-            self._log(WatchEvent.LEFT_OUT, namespace=name, credentials=count)
-        self._left_out = found
-        return more
+    def left_out(self, observation: Observation, now: float) -> list[str]:
+        """Log the namespaces of which credentials are left out, now and then, and return them."""
+        since = now - LEFT_OUT_EVERY_SECONDS
+        self._left_out = {name: at for name, at in self._left_out.items() if at > since}
+        found = sorted(observation.left_out.keys() - self._left_out.keys())
+        for name in found:
+            self._log(WatchEvent.LEFT_OUT, namespace=name, credentials=observation.left_out[name])
+            self._left_out[name] = now
+        return found
