@@ -33,7 +33,7 @@ DESCRIPTION = (
     "A client outside the cluster sends its long-lived token through an ingress to the door, and"
     " the door to the API server, which returns a short-lived token. With it the client calls a"
     " gateway. The gate in the gateway checks it and passes the caller's name to the service. The"
-    " gate watch reads deletions and signing keys from the API server, and publishes them to the"
+    " gate watch reads credentials and signing keys from the API server, and publishes them to the"
     " gate."
 )
 
@@ -100,10 +100,10 @@ def picture() -> str:
         boundary("D", (12, 458), (178, 124)),
         text(92, 475, "control plane", "small"),
         box(20, 482, 162, ("API server", "signs every token", "2 returns the", "short-lived one")),
-        box(246, 492, 128, ("gate watch", "deletions, keys"), "ours"),
+        box(246, 492, 128, ("gate watch", "credentials, keys"), "ours"),
         arrow((182, 520), (240, 520)),
         arrow((358, 492), (358, 247)),
-        text(352, 442, "5 revocations, keys", "step", anchor="end"),
+        text(352, 442, "5 credentials, keys", "step", anchor="end"),
     ]
     body = "\n".join(parts)
     return (
