@@ -129,8 +129,8 @@ class _Gate(Section):
             why_highest="a token must be reviewed again within an hour",
         ),
     ] = Field(default=60, examples=["60s"])
-    """check review: how long a successful TokenReview is cached, at most. A revocation that
-    the watch sees ends it at once."""
+    """check review: how long a successful TokenReview is cached, at most. A credential that
+    the watch no longer sees ends it at once."""
 
     close_after_seconds: Annotated[
         int,

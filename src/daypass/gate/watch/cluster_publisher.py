@@ -14,7 +14,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
@@ -56,7 +56,9 @@ RESTORE_EVERY_SECONDS = 30.0
 
 _Ref: TypeAlias = tuple[str, str]
 """Kind and name of an object."""
-_Documents: TypeAlias = Callable[[], list[Object]]
+_Found: TypeAlias = dict[_Ref, Object | None]
+_Content: TypeAlias = CredentialPart | Denials | SigningKeys
+Closing = TypeVar("Closing", CredentialPart, Denials)
 
 
 class FencedError(DaypassError):
@@ -86,7 +88,7 @@ class ClusterPublisher:
         self._gate = gate
         self._lease = lease
         self._term = 0
-        self._put: dict[str, _Documents] = {}
+        self._put: dict[str, _Content] = {}
         self._versions: dict[_Ref, str] = {}
         self._to_check: deque[_Ref] = deque()
         self._checked_at = -math.inf
@@ -95,11 +97,9 @@ class ClusterPublisher:
         """Write the lease's term on every object, create missing ones closed, and return what is in
         force. The term is raised above all that are found: a lease may be new, or restored.
         """
-        closed = [
-            *(partial(self._part, number, CLOSED_PART) for number in range(self.parts)),
-            partial(self._denials, Denials()),
-        ]
-        wanted = [*(each for make in closed for each in make()), *self._key_heads()]
+        closed: dict[str, _Content] = {part_name(n): CLOSED_PART for n in range(self.parts)}
+        closed |= {DENIALS: Denials(), GATE_KEYS: SigningKeys(issuer="", key_set="")}
+        wanted = [each for item in closed.items() for each in self._documents(*item)]
         found = {_ref(each): self._find(each) for each in wanted}
         highest = max((term_of(each) for each in found.values() if each), default=0)
         term = self._lease.term
@@ -109,27 +109,30 @@ class ClusterPublisher:
             found[_ref(document)] = self._stamp(document, found[_ref(document)])
         self._to_check = deque(self._versions)
         self._checked_at = self._cluster.clock.monotonic()
-        parts = tuple(self._part_in(found, number) for number in range(self.parts))
-        credentials = CredentialSet(parts=parts)
-        return Published(credentials=credentials, denials=self._denials_in(found))
+        parts = tuple(
+            self._in_force(found, part_name(number), self._read_part, CLOSED_PART)
+            for number in range(self.parts)
+        )
+        denials = self._in_force(found, DENIALS, read_published_denials, Denials())
+        return Published(credentials=CredentialSet(parts=parts), denials=denials)
 
     def publish_part(self, number: int, part: CredentialPart) -> None:
         """Write a part: for Istio first, so that what the ConfigMap says is there already."""
-        self._write_all(part_name(number), partial(self._part, number, part))
+        self._publish(part_name(number), part)
 
     def publish_denials(self, denials: Denials) -> None:
         """Write the denials, in the same order."""
-        self._write_all(DENIALS, partial(self._denials, denials))
+        self._publish(DENIALS, denials)
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Write other keys, where a gateway needs them."""
-        self._write_all(GATE_KEYS, partial(self._keys, keys))
+        self._publish(GATE_KEYS, keys)
 
     def restore(self) -> list[str]:
         """Look at the objects whose turn it is, and write those again that have changed."""
         now = self._cluster.clock.monotonic()
-        share = (now - self._checked_at) / RESTORE_EVERY_SECONDS
-        count = min(int(share * len(self._to_check)), len(self._to_check))
+        share = min(1.0, (now - self._checked_at) / RESTORE_EVERY_SECONDS)
+        count = int(share * len(self._to_check))
         if count:
             self._checked_at = now
         refs = [self._to_check[at] for at in range(count)]
@@ -137,67 +140,57 @@ class ClusterPublisher:
         return [ref[1] for ref in refs if self._restore(ref)]
 
     def _restore(self, ref: _Ref) -> bool:
-        documents = self._put[ref[1]]() if ref[1] in self._put else []
-        for document in documents:
-            if _ref(document) != ref:
-                continue
-            found = self._find(document, metadata_only=True)
-            if found is not None and _version(found) == self._versions[ref]:
-                return False
-            self._versions.pop(ref)
-            if found is not None:
-                self._refuse_later(found, self._term)
-                self._versions[ref] = _version(found)
-            self._write(document)
-            return True
-        return False
+        if ref[1] not in self._put:
+            return False
+        documents = self._documents(ref[1], self._put[ref[1]])
+        document = next(each for each in documents if _ref(each) == ref)
+        found = self._find(document, metadata_only=True)
+        if found is not None and _version(found) == self._versions.pop(ref):
+            self._versions[ref] = _version(found)
+            return False
+        if found is not None:
+            self._refuse_later(found, self._term)
+            self._versions[ref] = _version(found)
+        self._write(document)
+        return True
 
-    def _part(self, number: int, part: CredentialPart) -> list[Object]:
-        home, room = self._config.door.namespace, self._gate.credentials_per_namespace
-        config_map = part_config_map(number, part, home, room=room)
-        if self._gate.is_checked_by_istio:
-            return [part_object(self._config, number, part), config_map]
-        return [config_map]
+    def _documents(self, name: str, content: _Content) -> list[Object]:
+        """Return the objects with this content, in the order in which they are written."""
+        config, gate, home = self._config, self._gate, self._config.door.namespace
+        if isinstance(content, SigningKeys):
+            if gate.is_checked_by_istio:
+                return [keys_object(config, content.issuer, content.key_set)]
+            # Envoy Gateway's JWT filter; the issuer is in its policy.
+            namespace = keys_namespace(gate)
+            return [] if namespace is None else [keys_config_map(namespace, content.key_set)]
+        for_istio = []
+        if isinstance(content, Denials):
+            config_map = denials_config_map(content, home)
+            if gate.is_checked_by_istio:
+                for_istio = [denials_object(config, content)]
+        else:
+            number, room = int(name[-2:]), gate.credentials_per_namespace
+            config_map = part_config_map(number, content, home, room=room)
+            if gate.is_checked_by_istio:
+                for_istio = [part_object(config, number, content)]
+        return [*for_istio, config_map]
 
-    def _denials(self, denials: Denials) -> list[Object]:
-        config_map = denials_config_map(denials, self._config.door.namespace)
-        if self._gate.is_checked_by_istio:
-            return [denials_object(self._config, denials), config_map]
-        return [config_map]
+    def _read_part(self, document: Object) -> CredentialPart:
+        return read_part(document, self.parts)[1]
 
-    def _keys(self, keys: SigningKeys) -> list[Object]:
-        if self._gate.is_checked_by_istio:
-            return [keys_object(self._config, keys.issuer, keys.key_set)]
-        # Envoy Gateway's JWT filter; the issuer is in its policy, and authorizers check the set.
-        namespace = keys_namespace(self._gate)
-        return [] if namespace is None else [keys_config_map(namespace, keys.key_set)]
-
-    def _key_heads(self) -> list[Object]:
-        """Return the objects with the keys, to be stamped where they exist."""
-        return self._keys(SigningKeys(issuer="", key_set=""))
-
-    def _part_in(self, found: dict[_Ref, Object | None], number: int) -> CredentialPart:
-        """Return the part that is in force; closed if its objects differ from each other, or from
-        what this config makes of it.
+    def _in_force(
+        self, found: _Found, name: str, read: Callable[[Object], Closing], closed: Closing
+    ) -> Closing:
+        """Return what is in force; closed if its objects differ from each other, or from what this
+        config makes of it.
         """
-        name = part_name(number)
         try:
-            part = read_part(found["ConfigMap", name] or {}, self.parts)[1]
+            content = read(found["ConfigMap", name] or {})
         except UnreadablePartError:
-            part = CLOSED_PART
-        self._put[name] = partial(self._part, number, part)
-        return part if self._is_in_force(name, found) else CLOSED_PART
-
-    def _denials_in(self, found: dict[_Ref, Object | None]) -> Denials:
-        try:
-            denials = read_published_denials(found["ConfigMap", DENIALS] or {})
-        except UnreadablePartError:
-            denials = Denials()
-        self._put[DENIALS] = partial(self._denials, denials)
-        return denials if self._is_in_force(DENIALS, found) else Denials()
-
-    def _is_in_force(self, name: str, found: dict[_Ref, Object | None]) -> bool:
-        return all(_has(found[_ref(document)], document) for document in self._put[name]())
+            content = closed
+        self._put[name] = content
+        is_whole = all(_has(found[_ref(it)], it) for it in self._documents(name, content))
+        return content if is_whole else closed
 
     def _stamp(self, document: Object, found: Object | None) -> Object | None:
         """Write the term on an object, or create it, and return it; None for missing keys."""
@@ -210,7 +203,7 @@ class ClusterPublisher:
                     self._write(document)
                     return document
                 self._refuse_later(found, self._term - 1)
-                stamp = {"resourceVersion": _version(found), "annotations": self._stamped}
+                stamp = {"resourceVersion": _version(found), "annotations": {TERM: str(self._term)}}
                 written = self._change(document, {"metadata": stamp})
                 self._versions[_ref(document)] = _version(written)
                 return found
@@ -222,13 +215,12 @@ class ClusterPublisher:
         if term_of(found) > term:
             raise FencedError(f"a later leader has written {name_of(found)}")
 
-    def _write_all(self, name: str, documents: _Documents) -> None:
-        for document in documents():
-            is_new = _ref(document) not in self._versions
-            self._write(document)
-            if is_new:
+    def _publish(self, name: str, content: _Content) -> None:
+        for document in self._documents(name, content):
+            if _ref(document) not in self._versions:
                 self._to_check.append(_ref(document))
-        self._put[name] = documents
+            self._write(document)
+        self._put[name] = content
 
     def _write(self, document: Object) -> None:
         """Write an object in place of the version that is known, or create it.
@@ -237,7 +229,7 @@ class ClusterPublisher:
         fields from another.
         """
         ref = _ref(document)
-        metadata = {**document["metadata"], "annotations": self._stamped}
+        metadata = {**document["metadata"], "annotations": {TERM: str(self._term)}}
         if (version := self._versions.pop(ref, None)) is not None:
             try:
                 changed = {**metadata, "resourceVersion": version}
@@ -248,10 +240,6 @@ class ClusterPublisher:
                 pass  # deleted by someone else
         document = {**document, "metadata": metadata}
         self._versions[ref] = _version(self._change(document, document, is_new=True))
-
-    @property
-    def _stamped(self) -> dict[str, str]:
-        return {TERM: str(self._term)}
 
     def _change(self, document: Object, change: Object, *, is_new: bool = False) -> Object:
         """Send a change, and return the object's metadata."""
