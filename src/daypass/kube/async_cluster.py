@@ -108,11 +108,10 @@ class AsyncCluster:
 
         It is a consistent read, as of when it began or later: without a resourceVersion, the API
         server asks etcd, and answers with an error if it cannot. In Kubernetes 1.30, it lists in
-        etcd, as later versions do for pages (k8s.io/apiserver v0.30.0, pkg/storage/cacher/
-        cacher.go, shouldDelegateList). In newer ones, it reads the current revision from etcd, and
-        answers from its cache once that is as recent (v0.37.2, pkg/storage/cacher/delegator.go,
-        GetList; delegator/interface.go, ShouldDelegateList; watch_cache.go, waitAndListConsistent;
-        ../etcd3/store.go, GetCurrentResourceVersion). All pages of a list are of one revision.
+        etcd (k8s.io/apiserver v0.30.0, pkg/storage/cacher/cacher.go, shouldDelegateList). From 1.31
+        on, it reads the current revision from etcd, and answers from its cache once that is as
+        recent (v0.31.0, cacher.go, GetList; v0.37.2, delegator.go, GetList, and watch_cache.go,
+        waitAndListConsistent). The pages after the first are of the same revision.
         """
         what = f"list {resource.plural}" + (f" in {namespace}" if namespace else "")
         headers = {"Accept": METADATA.format("List")} if metadata_only else {}
