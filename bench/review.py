@@ -40,6 +40,7 @@ from support.deadline import eventually
 from support.doors import EKF
 from support.gates import running_gate
 from support.identities import RBAC, Identity
+from support.publishing import published
 from support.tokens import AUDIENCE, ISSUER
 
 CACHED, UNSEEN, MANY = 2_000, 5_000, 100_000
@@ -243,6 +244,7 @@ def gate_side(
             place, keys, longest_lifetime_seconds=7200, protected=protected,
             check="jwt" if started is None else "review",
             authorizer_socket="" if started is None else str(started[1]),
+            published=published({bench.identity.secret_uid}),
         ))  # fmt: skip
         authority = place / "authority.crt"
         authority.write_text(gate.authority.pem)
