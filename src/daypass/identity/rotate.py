@@ -125,38 +125,25 @@ def rotate(
     return finish_rotation(cluster, started, deliver=deliver, overlap_seconds=overlap_seconds)
 
 
-def start_rotation(
-    cluster: Cluster,
-    target: RotationTarget,
-    *,
-    room: Room,
-) -> StartedRotation:
+def start_rotation(cluster: Cluster, target: RotationTarget, *, room: Room) -> StartedRotation:
     """Give an identity a new Secret, or continue with that of an interrupted rotation.
 
     Raises InactiveIdentityError, IncompleteCredentialsError, NoRoomError, NotReadyError (no token
     in time).
     """
-    account = target.account
+    account, name = target.account, target.account.name
     settings = CredentialsSettings.of(account)
     live = live_secrets(target.secrets, account.uid)
     current = _current(cluster, account, live)
     if is_rotation_unfinished(current, live):
         new, replaced = current.name, [each for each in live if each is not current]
     else:
-        new, replaced = new_secret_name(account.name.name), live
-        room.take(account.name.namespace)
-        cluster.apply(
-            token_secret(account.name.namespace, account.name.name, new, replaces=current.name)
-        )
-    filled = None
-    if not cluster.dry_run:
-        filled = wait_for_token(cluster, account.name, new)
+        new, replaced = new_secret_name(name.name), live
+        room.take(name.namespace)
+        cluster.apply(token_secret(name.namespace, name.name, new, replaces=current.name))
+    filled = None if cluster.dry_run else wait_for_token(cluster, name, new)
     return StartedRotation(
-        target=target,
-        secret_name=new,
-        settings=settings,
-        replaced=tuple(replaced),
-        filled=filled,
+        target=target, secret_name=new, settings=settings, replaced=tuple(replaced), filled=filled
     )
 
 
@@ -222,7 +209,9 @@ def _retire(cluster: Cluster, secret: TokenSecret, retire_after: str) -> None:
 def find_targets(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
 ) -> tuple[list[RotationTarget], Room]:
-    """Return the active identities whose live token has this age or more, and room for new ones."""
+    """Return the active identities whose live token has this age or more, or whose rotation is
+    unfinished; and the room for new tokens.
+    """
     accounts = list_identities(cluster, namespace)
     found = our_token_secrets(cluster, namespace)
     by_account: dict[IdentityName, list[TokenSecret]] = {}
@@ -231,12 +220,12 @@ def find_targets(
     targets = []
     for account in accounts:
         secrets = by_account.get(account.name, [])
-        current = current_secret(live_secrets(secrets, account.uid))
-        if (
-            current is not None
-            and not account.has_expired(cluster.clock)
-            and age_seconds(current.created, cluster.clock) >= older_than_seconds
-        ):
+        live = live_secrets(secrets, account.uid)
+        current = current_secret(live)
+        if current is None or account.has_expired(cluster.clock):
+            continue
+        is_old = age_seconds(current.created, cluster.clock) >= older_than_seconds
+        if is_old or is_rotation_unfinished(current, live):
             targets.append(RotationTarget(account=account, secrets=tuple(secrets)))
     targets.sort(key=lambda target: target.account.name)
     return targets, Room(find_room(cluster), found)

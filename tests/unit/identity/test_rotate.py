@@ -17,7 +17,7 @@ from daypass.identity.credentials_file import (
 from daypass.identity.delete import revoke
 from daypass.identity.model import InactiveIdentityError, get_identity
 from daypass.identity.reap import reap
-from daypass.identity.rotate import find_targets, rotate
+from daypass.identity.rotate import find_targets, rotate, start_rotation
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
@@ -161,6 +161,19 @@ def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> 
     assert found(91 * DAY) == []
     renew(world.cluster)
     assert found(DAY) == []
+
+
+def test_an_unfinished_rotation_is_continued_whatever_the_age_of_its_tokens(
+    world: EmbeddedCluster,
+) -> None:
+    make(world.cluster)
+    world.clock.advance(90 * DAY)
+    targets, room = find_targets(world.cluster, None, older_than_seconds=DAY)
+    start_rotation(world.cluster, targets[0], room=room)
+    world.clock.advance(1)
+    (again,), room = find_targets(world.cluster, None, older_than_seconds=DAY)
+    start_rotation(world.cluster, again, room=room)
+    assert len(own_secrets(world.cluster)) == 2
 
 
 def test_a_secret_deleted_during_the_rotation_is_no_failure(world: EmbeddedCluster) -> None:
