@@ -6,6 +6,7 @@ makes 50 Secrets a second, all in one run.
 
 from __future__ import annotations
 
+import base64
 import secrets
 import statistics
 import tempfile
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.report import figure
+from daypass.kube.resources import TOKEN_TYPE
 from daypass.published.config_maps import part_name
 from daypass.published.credentials import CLUSTER_PARTS
 from support.controlplane import ControlPlane
@@ -115,17 +117,18 @@ def _report(what: str, found: Rounds, *, median: str = "", most: str = "") -> No
 def fill(plane: ControlPlane, count: int) -> None:
     """Make so many credentials, in namespaces of PER_NAMESPACE.
 
-    They hold no token: making that many would take minutes.
+    They hold no good token: making that many would take minutes.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in range(0, count, PER_NAMESPACE):
             namespace = identity_namespace(plane)
             uid = ensure_service_account(plane.admin, namespace, "bot", labels=OF_DAYPASS)
-            made = (_make(namespace, uid) for _ in range(min(PER_NAMESPACE, count)))
+            made = (_make(plane, namespace, uid) for _ in range(min(PER_NAMESPACE, count)))
             list(pool.map(lambda each: plane.admin.create(*each), made))
 
 
-def _make(namespace: str, account_uid: str) -> tuple[str, dict[str, object]]:
+def _make(plane: ControlPlane, namespace: str, account_uid: str) -> tuple[str, dict[str, object]]:
+    """Return where to create a token Secret, and one in which no controller changes anything."""
     annotations = {
         "kubernetes.io/service-account.name": "bot",
         "kubernetes.io/service-account.uid": account_uid,
@@ -133,7 +136,10 @@ def _make(namespace: str, account_uid: str) -> tuple[str, dict[str, object]]:
     metadata = {
         "name": unique("bot-daypass", 20), "labels": OF_DAYPASS, "annotations": annotations,
     }  # fmt: skip
-    return f"/api/v1/namespaces/{namespace}/secrets", {"metadata": metadata}
+    content = {"token": "none", "namespace": namespace, "ca.crt": plane.ca_pem}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in content.items()}
+    document = {"metadata": metadata, "type": TOKEN_TYPE, "data": data}
+    return f"/api/v1/namespaces/{namespace}/secrets", document
 
 
 def _published(plane: ControlPlane) -> int:
@@ -155,7 +161,7 @@ def busy(plane: ControlPlane, a_second: int) -> Iterator[None]:
         for number in range(a_second * 300):
             if ended.wait(max(0.0, begun + number / a_second - time.perf_counter())):
                 return
-            collection, document = _make(namespace, uid)
+            collection, document = _make(plane, namespace, uid)
             plane.admin.create(collection, document)
             made.append(f"{collection}/{document['metadata']['name']}")  # type: ignore[index]
             if len(made) > 500:

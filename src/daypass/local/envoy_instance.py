@@ -171,8 +171,9 @@ class EnvoyInstance:
             return not self._follows_credentials or self._has_read(part_of(uid, LOCAL_PARTS))
 
     def _has_read(self, number: int) -> bool:
-        versions = self.process.stats(f"{part_name(number)}.version_text").values()
-        return self._versions[part_file_name(number)] in versions
+        version = f"extension_config_discovery.http_filter.{part_name(number)}.version_text"
+        read = self.process.stats("version_text").get(version)
+        return bool(read == self._versions[part_file_name(number)])
 
     def _wait_until_read(self, number: int) -> None:
         """Wait a moment until Envoy has read a part. It would read every version of a file, one
@@ -241,7 +242,8 @@ class EnvoyInstance:
         self._versions[name] = str(self._publications)
         content = {**content, "version_info": self._versions[name]}
         text = json.dumps(content, separators=(",", ":"))  # ten times as fast as with indents
-        write_private(str(self.folder / name), text.encode())
+        # Each start writes it again, so it need not be synced, which takes longer than all else.
+        write_private(str(self.folder / name), text.encode(), durable=False)
 
     def _placed(self, settings: _Settings, name: str) -> _Settings:
         port = settings.listen.port or self._pinned.get(name, 0)
