@@ -47,8 +47,8 @@ def _busy(plane: ControlPlane) -> Iterator[None]:
         number = 0
         while not stop.wait(1 / WRITES_A_SECOND):
             number += 1
-            plane.admin.apply(path, {"apiVersion": "v1", "kind": "ConfigMap",
-                                     "data": {"number": str(number)}})  # fmt: skip
+            document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "busy"}}
+            plane.admin.apply(path, {**document, "data": {"number": str(number)}})
 
     thread = threading.Thread(target=write)
     thread.start()

@@ -48,7 +48,7 @@ class Http2Transport(httpx2.AsyncBaseTransport):
         self._server_name = server_name
         self._limit = connections
         self._streams = streams
-        self._connections: list[_Connection] = []
+        self._connections: list[_Http2Connection] = []
         self._turn = asyncio.Lock()
         self._has_room = asyncio.Event()
 
@@ -80,7 +80,7 @@ class Http2Transport(httpx2.AsyncBaseTransport):
             connection.close()
         self._connections.clear()
 
-    async def _connection(self, url: httpx2.URL, connect_seconds: float | None) -> _Connection:
+    async def _connection(self, url: httpx2.URL, connect_seconds: float | None) -> _Http2Connection:
         """Return a connection with room for one more stream."""
         while True:
             self._has_room.clear()
@@ -96,8 +96,8 @@ class Http2Transport(httpx2.AsyncBaseTransport):
             else:
                 await self._has_room.wait()
 
-    async def _connect(self, url: httpx2.URL, seconds: float | None) -> _Connection:
-        connection = _Connection(self._has_room)
+    async def _connect(self, url: httpx2.URL, seconds: float | None) -> _Http2Connection:
+        connection = _Http2Connection(self._has_room)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.get_running_loop().create_connection(
@@ -119,7 +119,7 @@ class _H2(h2.connection.H2Connection):
     MAX_CLOSED_STREAMS = 256  # it remembers each that has ended: by default, 65,536
 
 
-class _Connection(asyncio.Protocol):
+class _Http2Connection(asyncio.Protocol):
     """One connection and its streams."""
 
     _CONFIG: ClassVar = h2.config.H2Configuration(header_encoding=None)
@@ -280,7 +280,7 @@ class _Stream(httpx2.AsyncByteStream):
 
     __slots__ = ("_chunks", "_connection", "_error", "_head", "_number", "_waiter", "has_ended")
 
-    def __init__(self, connection: _Connection, number: int) -> None:
+    def __init__(self, connection: _Http2Connection, number: int) -> None:
         self._connection = connection
         self._number = number
         self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
