@@ -41,6 +41,8 @@ CASES = {
             f"# {APPLY['direct.yaml']}",
             "diff --config fronts.yaml",
             "diff --config envoy.yaml",
+            f"# {APPLY['envoy.yaml']}",
+            "diff --config fronts.yaml",
         ),
         code=3,
         optional=("list pods",),
