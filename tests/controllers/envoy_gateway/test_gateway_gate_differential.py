@@ -35,7 +35,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
     stage: Stage, plane: ControlPlane
 ) -> None:
     rules = replace(
-        RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, denied=frozenset(),
+        RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, published=None,
         longest_lifetime_seconds=config().longest_lifetime_seconds,
     )  # fmt: skip
     claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))[1]
