@@ -138,7 +138,7 @@ def _make(plane: ControlPlane, namespace: str, account_uid: str) -> tuple[str, d
     }  # fmt: skip
     content = {"token": "none", "namespace": namespace, "ca.crt": plane.ca_pem}
     data = {key: base64.b64encode(text.encode()).decode() for key, text in content.items()}
-    document = {"metadata": metadata, "type": TOKEN_TYPE, "data": data}
+    document: dict[str, object] = {"metadata": metadata, "type": TOKEN_TYPE, "data": data}
     return f"/api/v1/namespaces/{namespace}/secrets", document
 
 

@@ -276,7 +276,7 @@ def test_a_token_whose_credential_leaves_the_set_is_refused_at_once_even_if_cach
     ids=["secret", "account", "token", "namespace"],
 )
 def test_a_denied_token_is_refused_at_once_even_if_cached(
-    tried: Tried, denied: dict[str, set[str]]
+    tried: Tried, denied: dict[str, Any]
 ) -> None:
     tried.publish(SECRET_UID)
     line = f"Bearer {tried.token()}"

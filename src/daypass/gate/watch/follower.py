@@ -76,7 +76,8 @@ class PublishedFollower:
                 f"such as {missing[0]}: does `{command('gate', 'watch')}` run?"
             )
         wrong = dict(self._unreadable)
-        for name, part in {**self._parts, **self._denials}.items():
+        known: dict[str, CredentialPart | Denials] = {**self._parts, **self._denials}
+        for name, part in known.items():
             if not self._is_believed(part):
                 wrong[name] = "closes too far in the future: is the clock right, here and there?"
         for name, why in wrong.items():

@@ -125,10 +125,12 @@ def test_a_watch_sends_existing_objects_and_then_events(world: World) -> None:
 
 
 def test_a_list_in_pages_shows_the_objects_as_they_were_at_its_first_page(world: World) -> None:
-    for name in "abcde":
-        made = world.create(config_map(name))
+    for name in "abcd":
+        world.create(config_map(name))
+    made = world.create(config_map("e"))
     path = f"{TEAM}/configmaps?limit=2&fieldSelector=metadata.namespace=team"
-    version, found, token = "", [], ""
+    version, token, last = "", "", "x"
+    found: list[str] = []
     while not found or token:
         page = world.request("GET", f"{path}&continue={token}").document
         version = version or page["metadata"]["resourceVersion"]
