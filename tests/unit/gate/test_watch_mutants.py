@@ -47,8 +47,8 @@ def publish_before_all_is_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def write_the_config_map_first(patch: pytest.MonkeyPatch) -> None:
-    part = ClusterPublisher._part
-    patch.setattr(ClusterPublisher, "_part", lambda *args: part(*args)[::-1])
+    documents = ClusterPublisher._documents
+    patch.setattr(ClusterPublisher, "_documents", lambda *args: documents(*args)[::-1])
 
 
 def of_replicas(test: Callable[..., None], *arguments: object) -> Callable[[], None]:

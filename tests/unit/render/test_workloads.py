@@ -144,15 +144,12 @@ def objects(text: str = TEXT) -> list[Object]:
     return authorizer_objects(parsed, parsed.gate)
 
 
-def test_its_rbac_allows_token_reviews_and_one_config_map_only() -> None:
+def test_its_rbac_allows_token_reviews_and_the_config_maps_of_its_namespace_only() -> None:
     found = objects()
     binding = the(found, "ClusterRoleBinding")
     assert binding["roleRef"]["name"] == "system:auth-delegator"
     (rule,) = the(found, "Role")["rules"]
-    assert rule == {
-        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["daypass-gate-revoked"],
-        "verbs": ["get", "watch"],
-    }  # fmt: skip
+    assert rule == {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}
     for each in (binding, the(found, "RoleBinding")):
         assert each["subjects"] == [{"kind": "ServiceAccount", "name": GATE, "namespace": "edge"}]
 
