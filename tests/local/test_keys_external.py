@@ -1,4 +1,4 @@
-"""The credentials that `daypass up` reads the keys of an external API server with."""
+"""The user with whom `daypass up` reads the keys of an external API server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
-from daypass._core.secret import Secret
 from daypass.config import Config
 from daypass.kube.certificates import Authority
 from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer, ExternalApiServer, KeysError
@@ -66,31 +65,23 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(world: World) -> None:
     keys = world.server.keys(world.config)
-    asking = ExternalApiServer(lambda: None, world.kubeconfig({"token": world.admin}))
+    asking = ExternalApiServer(world.kubeconfig({"token": world.admin}))
     assert asking.keys(world.config) == keys
     assert asking.issuer(world.config) == world.server.issuer(world.config)
 
 
 def test_without_a_user_there_are_no_keys(world: World) -> None:
     with raises(UsageError, match="--kubeconfig FILE"):
-        ExternalApiServer(lambda: None).keys(world.config)
+        ExternalApiServer("").keys(world.config)
 
 
 def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(world: World) -> None:
-    with raises(KeysError, match=r"403(.|\n)*--credentials FILE(.|\n)*--kubeconfig FILE"):
-        ExternalApiServer(lambda: None, world.kubeconfig({})).keys(world.config)
-
-
-def test_credentials_take_precedence_over_a_kubeconfig(world: World) -> None:
-    kubeconfig = world.kubeconfig({"token": "nobody's"})
-    with raises(KeysError, match="401"):
-        ExternalApiServer(lambda: None, kubeconfig).keys(world.config)
-    asking = ExternalApiServer(lambda: world.server.server.admin_token, kubeconfig)
-    assert asking.keys(world.config) == world.server.keys(world.config)
+    with raises(KeysError, match=r"403(.|\n)*issuer-discovery"):
+        ExternalApiServer(world.kubeconfig({})).keys(world.config)
 
 
 def test_a_changed_kubeconfig_is_reloaded(world: World) -> None:
-    asking = ExternalApiServer(lambda: None, world.kubeconfig({"token": "old"}))
+    asking = ExternalApiServer(world.kubeconfig({"token": "old"}))
     with raises(KeysError, match="401"):
         asking.keys(world.config)
     world.kubeconfig({"token": world.admin})
@@ -107,12 +98,12 @@ def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(world: World) ->
         plugin.chmod(0o700)
 
     run = {"apiVersion": version, "command": str(plugin), "interactiveMode": "Never"}
-    asking = ExternalApiServer(lambda: None, world.kubeconfig({"exec": run}))
+    asking = ExternalApiServer(world.kubeconfig({"exec": run}))
     gives(world.admin)
     assert asking.keys(world.config) == asking.keys(world.config)
     assert told.read_text() == "\n"
     gives("ended")
-    other = ExternalApiServer(lambda: None, world.kubeconfig({"exec": run}))
+    other = ExternalApiServer(world.kubeconfig({"exec": run}))
     with raises(KeysError, match="401"):
         other.keys(world.config)
     gives(world.admin)
@@ -126,7 +117,7 @@ def test_the_configs_certificate_authority_replaces_the_kubeconfigs(world: World
     other.write_text(Authority.load_or_create(stranger, "others", SYSTEM_CLOCK).pem)
     trusting = {"certificate-authority": str(other)}
     kubeconfig = world.kubeconfig({"token": world.admin}, **trusting)
-    assert ExternalApiServer(lambda: None, kubeconfig).keys(world.config)
+    assert ExternalApiServer(kubeconfig).keys(world.config)
     (world.folder / "ca.crt").write_text(other.read_text())
     with raises(KeysError, match="CERTIFICATE_VERIFY_FAILED", hide=r"\(_ssl.*\)"):
-        ExternalApiServer(lambda: Secret("secret"), kubeconfig).keys(world.config)
+        ExternalApiServer(kubeconfig).keys(world.config)

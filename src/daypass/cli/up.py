@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -25,7 +24,6 @@ from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from daypass._core.secret import Secret
     from daypass.local.api_backend import ApiBackend
     from daypass.local.supervisor import Supervisor
 
@@ -51,15 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
     parser.set_defaults(config=None)  # without daypass.yaml, only a named file is an error
     parser.add_argument(
-        "--credentials", metavar="FILE",
-        help="with a gate for an external API server: the credentials file of any identity, whose "
-        "token reads the signing keys (default: the user of --kubeconfig)",
-    )  # fmt: skip
-    parser.add_argument(
         "--kubeconfig", default="", metavar="FILE",
         help="required with a gate for an external API server: a user who may list and watch "
         "Namespaces, ServiceAccounts, Secrets and ConfigMaps, so that the gate sees which "
-        "credentials exist; without --credentials it reads the signing keys too",
+        "credentials exist, and read the signing keys",
     )  # fmt: skip
     parser.add_argument(
         "--close-after", type=_close_after_seconds, metavar="T",
@@ -106,8 +99,7 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
     # A cluster that is named is meant to be used: the defaults are for the embedded API server.
-    has_file = args.config or args.kubeconfig or args.credentials
-    has_file = has_file or os.path.lexists(options.DEFAULT_CONFIG)
+    has_file = args.config or args.kubeconfig or os.path.lexists(options.DEFAULT_CONFIG)
     args.config = args.config or options.DEFAULT_CONFIG
     state = args.state or state_folder(args.config)
     defaults = stack_config(door_port=8443, gate_port=8444).encode()
@@ -133,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
         else:
-            backend = ExternalApiServer(_token_source(args.credentials), args.kubeconfig)
+            backend = ExternalApiServer(args.kubeconfig)
         try:
             with progress(args, "starting door and gate"):
                 supervisor = Supervisor(
@@ -179,14 +171,6 @@ def _close(stop: threading.Event) -> None:
                 # signal may interrupt a write.
                 start = "\r" if sys.stderr.isatty() else ""
                 os.write(sys.stderr.fileno(), f"{start}daypass: {_time()} closing\n".encode())
-
-
-def _token_source(credentials: str | None) -> "Callable[[], Secret | None]":
-    if credentials is None:
-        return lambda: None
-    from daypass.client.config import parse_source, read_source
-
-    return lambda: parse_source(read_source({}, credentials), SYSTEM_CLOCK.unix()).token
 
 
 def _report(

@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import ssl
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -38,8 +37,9 @@ _JWKS_PATH = "/openid/v1/jwks"
 _DISCOVERY_PATH = "/.well-known/openid-configuration"
 RIGHTS = (
     "--kubeconfig FILE, of a user who may list and watch Namespaces and ServiceAccounts, the "
-    "ConfigMap daypass-denied, and Secrets in the namespaces of identities; and create "
-    "tokenreviews, if gate.check is review or both"
+    "ConfigMap daypass-denied, and Secrets in the namespaces of identities; read the signing keys "
+    "(ClusterRole system:service-account-issuer-discovery); and create tokenreviews, if gate.check "
+    "is review or both"
 )
 
 
@@ -74,12 +74,10 @@ class ExternalApiServer:
     """The API server in the config.
 
     `kubeconfig`: of the gate's user there, who has the rights of RIGHTS; "" for none, which is
-    enough for a door. `token`: returns the token for reading the signing keys; None: the
-    kubeconfig's user reads them.
+    enough for a door.
     """
 
-    def __init__(self, token: Callable[[], Secret | None], kubeconfig: str = "") -> None:
-        self._token = token
+    def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
         self._reader: tuple[ConnectionConfig, Authenticator] | None = None
 
@@ -104,21 +102,14 @@ class ExternalApiServer:
         return find_connection_config(os.environ, kubeconfig=self._kubeconfig)
 
     def _authenticator(self, config: Config) -> Authenticator:
-        """Return the user who reads the keys of the config's API server.
+        """Return the gate's user at the config's API server, who reads its keys.
 
         The server is verified by the config's authority, whatever server the kubeconfig names.
         The object is reused while nothing changes, so that a credential plugin is not started for
         each request.
         """
-        upstream, token = upstream_of(config), self._token()
-        connection = (
-            self.connection()
-            if token is None
-            else ConnectionConfig(
-                server=config.cluster.server, namespace="default", origin="daypass up", token=token
-            )
-        )
-        connection = replace(connection, authority=read_authority(upstream.authority_file))
+        authority = read_authority(upstream_of(config).authority_file)
+        connection = replace(self.connection(), authority=authority)
         if self._reader is None or self._reader[0] != connection:
             self._reader = connection, Authenticator(connection)
         return self._reader[1]
@@ -268,8 +259,8 @@ def fetch_keys(upstream: Upstream, authenticator: Authenticator) -> str:
         raise KeysError(
             f"the API server does not give its signing keys: {code} "
             f"{status.message if status else excerpt(body)}",
-            "any ServiceAccount may read them (ClusterRole system:service-account-issuer-discovery)"
-            ": --credentials FILE, or --kubeconfig FILE",
+            "the user of --kubeconfig needs ClusterRole system:service-account-issuer-discovery, "
+            "which every ServiceAccount has",
         )
     try:
         return key_set(body)
