@@ -41,7 +41,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @contextmanager
 def running(folder: Path, plane: ControlPlane, kubeconfig: Path, **more: Any) -> Iterator[Up]:
     more = {"close_after": f"{CLOSE_AFTER_SECONDS}s", **more}
-    with gate_up(folder, plane, "--kubeconfig", str(kubeconfig), **more) as up:
+    with gate_up(folder, plane, kubeconfig=kubeconfig, **more) as up:
         yield up
 
 
@@ -81,11 +81,12 @@ def becomes_refused(caller: Caller, *, since: float, seconds: float) -> None:
     assert took <= seconds + SLACK_SECONDS, took
 
 
+@pytest.mark.parametrize("check", ["jwt", "review"])
 def test_after_a_restore_of_etcd_only_what_exists_then_passes(
-    plane: ControlPlane, namespace: str, tmp_path: Path
+    plane: ControlPlane, namespace: str, tmp_path: Path, check: str
 ) -> None:
     with (
-        running(tmp_path, plane, plane.kubeconfig) as up,
+        running(tmp_path, plane, plane.kubeconfig, check=check) as up,
         callers(up, plane, namespace) as made,
     ):
         early, early_caller = made.add()

@@ -16,7 +16,7 @@ from daypass.deploy.inventory import AppliedObject, write_inventory
 from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, Resource
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, Resource, group_of
 from daypass.published.config_maps import NAMES
 from daypass.render.envoy_gateway import keys_namespace
 from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
@@ -107,13 +107,13 @@ def published_refs(config: Config) -> set[ObjectRef]:
         return set()
     refs = {ObjectRef.core("ConfigMap", config.door.namespace, name) for name in NAMES}
     if gate.is_checked_by_istio:
-        group, where = ENVOY_FILTERS.api_version.partition("/")[0], gateway_namespace(gate)
+        group, front = group_of(ENVOY_FILTERS.api_version), gateway_namespace(gate)
         refs |= {
-            ObjectRef(group=group, kind="EnvoyFilter", namespace=where, name=name)
+            ObjectRef(group=group, kind="EnvoyFilter", namespace=front, name=name)
             for name in (GATE_KEYS, *NAMES)
         }
-    elif where := keys_namespace(gate):
-        refs.add(ObjectRef.core("ConfigMap", where, GATE_KEYS))
+    elif (namespace := keys_namespace(gate)) is not None:
+        refs.add(ObjectRef.core("ConfigMap", namespace, GATE_KEYS))
     return refs
 
 
