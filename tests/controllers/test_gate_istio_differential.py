@@ -34,16 +34,11 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
         keys = json.loads(running.keys)["keys"] + json.loads(OURS.jwks)["keys"]
         running.keys = json.dumps({"keys": keys})
         running.publish(known(CLUSTER_PARTS))
-        for change, reason in (
-            ({"jti": "x"}, Reason.DENIED),
-            *(({"kubernetes.io": bound_to(uid)}, Reason.ALLOWED) for uid in (OTHER_UID, FAR_UID)),
-        ):
-            in_force(running, change, reason)
+        in_force(running, {"jti": "x"}, Reason.DENIED)
+        for uid in (OTHER_UID, FAR_UID):
+            bound = {"namespace": "team", "secret": {"uid": uid}}
+            in_force(running, {"kubernetes.io": bound}, Reason.ALLOWED)
         yield running
-
-
-def bound_to(uid: str) -> dict[str, Any]:
-    return {"namespace": "team", "secret": {"uid": uid}}
 
 
 def in_force(gate: IstioGate, change: dict[str, Any], reason: Reason) -> None:

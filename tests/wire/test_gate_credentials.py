@@ -53,9 +53,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 def gate(running: RunningGate) -> RunningGate:
     """A gate that knows the credentials of `token()` and of another part, and no denials."""
     running.publish(BOTH)
-    for uid in (SECRET_UID, OTHER_UID):
-        line = bearer(of(uid))
-        eventually("the gate is as it was", lambda: running.send([line]).code == 200)  # noqa: B023
+    lines = [bearer(of(uid)) for uid in (SECRET_UID, OTHER_UID)]
+    eventually(
+        "the gate is as it was", lambda: all(running.send([each]).code == 200 for each in lines)
+    )
     return running
 
 
@@ -179,7 +180,7 @@ NOT_DENIED: dict[str, dict[str, list[str]]] = {
 }  # fmt: skip
 
 
-def denying(**denied: list[str]) -> Published:
+def denying(**denied: Any) -> Published:
     return published({SECRET_UID, OTHER_UID}, **denied)
 
 

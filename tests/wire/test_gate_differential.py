@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,11 +81,9 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: Runn
 def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    rules = replace(RULES, require_bound=False)
+    expect = partial(decided, rules=replace(RULES, require_bound=False))
     with gate_of(tmp_path_factory, require_bound=False) as gate:
-        pairs = found(
-            single_changes(KEYS), KEYS, gate.connect, lambda *sent: decided(*sent, rules=rules)
-        )
+        pairs = found(single_changes(KEYS), KEYS, gate.connect, expect)
     assert_documented(pairs, "envoy")
     assert pairs["kubernetes.io=account"] == (Reason.ALLOWED, Reason.ALLOWED)
 
