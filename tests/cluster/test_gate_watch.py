@@ -278,6 +278,23 @@ def test_a_restart_does_not_write_what_is_right_already(
         assert sum(each["written"] for each in second.events("published")) == 1
 
 
+def test_other_labels_of_the_gateway_replace_those_before(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    with closing(admin_cluster(plane)) as cluster:
+
+        def selectors() -> list[Any]:
+            found = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in (*NAMES, GATE_KEYS)]
+            return [each["spec"]["workloadSelector"]["labels"] for each in found]
+
+        for label in ("first", "second"):
+            wanted = [{label: "yes"}] * (len(NAMES) + 1)
+            config = watched_config(closeAfter="10m", frontLabels=f"{{{label}: 'yes'}}")
+            with watching(tmp_path / label, plane, config) as watch:
+                watch.wait_leading()
+                eventually("all have it", lambda wanted=wanted: selectors() == wanted)
+
+
 def test_with_thousands_of_credentials_a_deletion_changes_two_small_objects(
     plane: ControlPlane, tmp_path: Path
 ) -> None:

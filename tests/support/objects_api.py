@@ -15,10 +15,10 @@ from support.watched_api import cluster_of
 
 
 class ObjectsApi(httpx2.BaseTransport):
-    """GET, server-side apply and merge patches, by path. `written`: the names, in order.
+    """GET, server-side apply, merge patches, and JSON patches that add, by path.
 
-    `meanwhile`: called once, before the next write. `fails_after`: so many writes more it takes.
-    `loses_answers`: of so many writes, which it takes.
+    `written`: the names, in order. `meanwhile`: called once, before the next write. `fails_after`:
+    so many writes more it takes. `loses_answers`: of so many writes, which it takes.
     """
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class ObjectsApi(httpx2.BaseTransport):
             self.fails_after -= 1
         if self.meanwhile:
             self.meanwhile.pop()()
-        change = json.loads(request.read())
         found = self.objects.get(path)
+        change = _change(json.loads(request.read()), found)
         version = change["metadata"].get("resourceVersion")
         current = found and found["metadata"]["resourceVersion"]
         if version is not None and version != current:
@@ -72,7 +72,8 @@ class ObjectsApi(httpx2.BaseTransport):
                 return _status(409)
         self.written.append(path.rpartition("/")[2])
         self._managers[path] = manager
-        made = self._store(path, _merged(found or {}, change))
+        is_whole = "json-patch" in request.headers["content-type"]
+        made = self._store(path, change if is_whole else _merged(found or {}, change))
         if self.loses_answers:
             self.loses_answers -= 1
             raise httpx2.ReadError("lost", request=request)
@@ -89,6 +90,20 @@ class ObjectsApi(httpx2.BaseTransport):
 def _answer(request: httpx2.Request, document: dict[str, Any]) -> httpx2.Response:
     is_partial = "PartialObjectMetadata" in request.headers["accept"]
     return httpx2.Response(200, json={"metadata": document["metadata"]} if is_partial else document)
+
+
+def _change(sent: Any, found: Any) -> Any:
+    """What is sent, or the object that a JSON patch makes of the one that is there."""
+    if not isinstance(sent, list):
+        return sent
+    whole = copy.deepcopy(found or {"metadata": {}})
+    for each in sent:
+        *parents, last = each["path"].split("/")[1:]
+        place = whole
+        for name in parents:
+            place = place[name]
+        place[last] = each["value"]
+    return whole
 
 
 def _merged(old: Any, new: Any) -> Any:

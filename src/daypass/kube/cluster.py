@@ -38,6 +38,7 @@ TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
 
 DryRun: TypeAlias = Literal["client", "server"]

@@ -354,6 +354,18 @@ def test_what_others_change_is_written_again_with_its_labels(world: WatchWorld) 
     assert world.published().uids == {uid}
 
 
+@pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
+def test_nothing_of_what_others_have_added_is_left(world: WatchWorld, where: str) -> None:
+    """Such as a label of the gateway's pods in an earlier config."""
+    replica = world.leader()
+    path = f"{where}{PARTS[1]}"
+    added = world.api.objects[path]["spec" if where == FILTERS else "data"]
+    added["of another"] = "x"
+    world.api.touch(path, labels={"of": "another"})
+    assert restored_names(world, replica) == [PARTS[1]]
+    assert "another" not in json.dumps(world.api.objects[path])
+
+
 def test_a_change_that_meets_one_of_another_takes_over_again(world: WatchWorld) -> None:
     replica = world.leader()
     world.api.touch(f"{FILTERS}{PARTS[1]}", annotations={"note": "x"})

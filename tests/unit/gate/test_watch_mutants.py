@@ -21,9 +21,10 @@ def skip_the_fence(patch: pytest.MonkeyPatch) -> None:
     """Write in place of any version."""
     change = ClusterPublisher._change
 
-    def unfenced(self: ClusterPublisher, document: Any, sent: Any, **more: Any) -> Any:
-        metadata = {k: v for k, v in sent["metadata"].items() if k != "resourceVersion"}
-        return change(self, document, {**sent, "metadata": metadata}, **more)
+    def unfenced(self: ClusterPublisher, document: Any, sent: Any, content_type: str) -> Any:
+        if isinstance(sent, list):
+            sent = [each for each in sent if not each["path"].endswith("/resourceVersion")]
+        return change(self, document, sent, content_type)
 
     patch.setattr(ClusterPublisher, "_change", unfenced)
 

@@ -25,7 +25,7 @@ from daypass.gate.signing_keys import SigningKeys, signing_keys_of
 from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller, LogEvent
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.answers import METADATA
-from daypass.kube.cluster import APPLY, MERGE, Cluster
+from daypass.kube.cluster import APPLY, JSON_PATCH, MERGE, Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.lease import Lease, term_of
 from daypass.kube.resources import Object, name_of
@@ -54,6 +54,8 @@ TRIES = 5
 RESTORE_EVERY_SECONDS = 30.0
 """In which each object is looked at once."""
 
+_HEAD = ("apiVersion", "kind", "metadata")
+_WRITTEN_METADATA = ("resourceVersion", "labels", "annotations")
 _Ref: TypeAlias = tuple[str, str]
 """Kind and name of an object."""
 _Found: TypeAlias = dict[_Ref, Object | None]
@@ -204,7 +206,7 @@ class ClusterPublisher:
                     return document
                 self._refuse_later(found, self._term - 1)
                 stamp = {"resourceVersion": _version(found), "annotations": {TERM: str(self._term)}}
-                written = self._change(document, {"metadata": stamp})
+                written = self._change(document, {"metadata": stamp}, MERGE)
                 self._versions[_ref(document)] = _version(written)
                 return found
             except (ConflictError, NotFoundError):
@@ -230,19 +232,19 @@ class ClusterPublisher:
         """
         ref = _ref(document)
         metadata = {**document["metadata"], "annotations": {TERM: str(self._term)}}
+        document = {**document, "metadata": metadata}
         if (version := self._versions.pop(ref, None)) is not None:
             try:
-                changed = {**metadata, "resourceVersion": version}
-                written = self._change(document, {**document, "metadata": changed})
+                written = self._change(document, _replacing(document, version), JSON_PATCH)
                 self._versions[ref] = _version(written)
                 return
             except NotFoundError:
                 pass  # deleted by someone else
-        document = {**document, "metadata": metadata}
-        self._versions[ref] = _version(self._change(document, document, is_new=True))
+        self._versions[ref] = _version(self._change(document, document, APPLY))
 
-    def _change(self, document: Object, change: Object, *, is_new: bool = False) -> Object:
+    def _change(self, document: Object, change: object, content_type: str) -> Object:
         """Send a change, and return the object's metadata."""
+        is_new = content_type == APPLY
         manager = f"daypass-watch-{self._term}" if is_new else "daypass-watch"
         params = {"fieldManager": manager, **({"force": "false"} if is_new else {})}
         resource, name = self._cluster.resource(document), name_of(document)
@@ -251,7 +253,7 @@ class ClusterPublisher:
             "PATCH",
             resource.path(namespace, name),
             change,
-            content_type=APPLY if is_new else MERGE,
+            content_type=content_type,
             params=params,
             headers={"Accept": METADATA.format("")},
             what=f"publish {resource.named(namespace, name)}",
@@ -270,6 +272,16 @@ def _ref(document: Object) -> _Ref:
     return str(document["kind"]), name_of(document)
 
 
+def _replacing(document: Object, version: str) -> list[Object]:
+    """Return a JSON patch. It leaves nothing of what was there, as a merge patch would: a label
+    that no longer selects the gateway's pods, or what someone else has added.
+    """
+    metadata = {**document["metadata"], "resourceVersion": version}
+    values = {f"metadata/{key}": metadata[key] for key in _WRITTEN_METADATA}
+    values |= {key: value for key, value in document.items() if key not in _HEAD}
+    return [{"op": "add", "path": f"/{path}", "value": value} for path, value in values.items()]
+
+
 def _version(document: Object) -> str:
     return str(document["metadata"]["resourceVersion"])
 
@@ -280,9 +292,7 @@ def _has(found: Object | None, document: Object) -> bool:
         return False
     labels = found["metadata"].get("labels") or {}
     return document["metadata"]["labels"].items() <= labels.items() and all(
-        found.get(key) == value
-        for key, value in document.items()
-        if key not in ("apiVersion", "kind", "metadata")
+        found.get(key) == value for key, value in document.items() if key not in _HEAD
     )
 
 
