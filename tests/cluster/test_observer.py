@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.labels import OWNED, SELECTOR
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
 from daypass.kube.informer import Informer, whole
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import SECRETS
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, name_of
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -101,6 +102,32 @@ def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd
 
 
 @pytest.mark.timeout(600)
+def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
+    """Two of them are more than a page may have, and all are more than an answer may have: JSON
+    has six characters for each `<`.
+    """
+    bot = plane.make_identity(plane.make_namespace(labels=WATCHED))
+    tenant, names = plane.make_namespace(), [f"large-{number}" for number in range(8)]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "<" * 1_450_000, "uid": "x"}
+    metadata = {"namespace": tenant, "labels": dict(OWNED), "ownerReferences": [owner]}
+    head = {"apiVersion": "v1", "kind": "ServiceAccount"}
+    with closing(admin_cluster(plane)) as cluster:
+        try:
+            for name in names:
+                cluster.create({**head, "metadata": {**metadata, "name": name}})
+            observer = CredentialObserver(
+                cluster.connection, SYSTEM_CLOCK, home="default", per_namespace=10,
+                accounts_too=False, close_after_seconds=600.0,
+            )  # fmt: skip
+            observer.sync()
+            found = cluster.list(SERVICE_ACCOUNTS, labels=SELECTOR, metadata_only=True)
+        finally:
+            for name in names:
+                cluster.delete(SERVICE_ACCOUNTS, name, tenant)
+    assert bot.secret_uid in observer.observation().namespaces[bot.namespace].uids
+    assert {*names, bot.service_account} <= set(map(name_of, found))
+
+
 def test_two_thousand_namespaces_need_few_connections_threads_and_little_memory(
     plane: ControlPlane, tmp_path: Path
 ) -> None:

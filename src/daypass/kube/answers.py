@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -19,7 +20,10 @@ Object = dict[str, Any]
 LIMIT_BYTES = 64 * 1024 * 1024
 """Of one answer, decoded: the metadata of 50,000 token Secrets."""
 LIMIT_PAGE_BYTES = 16 * 1024 * 1024
-"""Of one page of a long list, decoded."""
+"""Of one page of a long list, decoded. One object is always smaller: etcd takes 1.5 MiB, and JSON
+writes some characters as six."""
+PAGE = 500
+"""Objects in one page, if they are not large."""
 LIMIT_VALUES = LIMIT_BYTES // 12
 """Of one answer. In memory, a value takes up to 100 bytes; in Kubernetes's JSON, 14 or more."""
 LIMIT_LINE_BYTES = 16 * 1024 * 1024
@@ -52,6 +56,36 @@ class Body:
     def content(self) -> bytes:
         """Return all of it."""
         return bytes(self._content)
+
+
+class Pages:
+    """The pages of a list: `params` asks for the next one; `start`: more for the first.
+
+    Who may write large objects, anywhere, must not be able to end the list: where a page would be
+    too large, the next are smaller, down to single objects.
+    """
+
+    def __init__(self, start: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._limit = PAGE
+        self._start = start
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters of the next page."""
+        return {"limit": str(self._limit), **self._start}
+
+    def shrink(self, error: BrokenResponseError) -> None:
+        """Ask for fewer objects after an error, or raise it if that does not help."""
+        if self._limit == 1 or not error.is_too_large:
+            raise error
+        self._limit = max(1, self._limit // 8)
+
+    def has_next(self, answer: Object, *, is_small: bool) -> bool:
+        """Take a page; return whether there is another. After a small one, it may be larger."""
+        if is_small:
+            self._limit = min(PAGE, 2 * self._limit)
+        self._start = {"continue": str(answer["metadata"].get("continue") or "")}
+        return bool(self._start["continue"])
 
 
 class Events:

@@ -19,6 +19,7 @@ from daypass.kube.answers import (
     METADATA,
     Body,
     Events,
+    Pages,
     parse_object,
     selection,
     sent_secrets,
@@ -43,8 +44,6 @@ STREAMS = 90
 """kube-apiserver allows 100 streams on a connection (`--http2-max-streams-per-connection`)."""
 SPARE = 2
 """Connections over HTTP/1.1 that no watch takes."""
-PAGE, SMALL_PAGE = 500, 10
-"""Objects in one answer. Ten are never too large: etcd takes objects of 1.5 MiB."""
 LIMIT_OBJECTS = 200_000
 """Of one list."""
 CONNECT_SECONDS = 10.0
@@ -121,26 +120,23 @@ class AsyncCluster:
         headers = {"Accept": METADATA.format("List")} if metadata_only else {}
         params = selection(labels, fields)
         found: list[T] = []
-        limit, start = PAGE, {}
+        start = {}
         if not_older_than:
             start = {"resourceVersion": not_older_than, "resourceVersionMatch": "NotOlderThan"}
+        pages = Pages(start)
         while True:
-            page = {**params, **start, "limit": str(limit)}
+            page = {**params, **pages.params}
             try:
-                answer = await self._get(resource.path(namespace), page, headers, what)
+                answer, size = await self._get(resource.path(namespace), page, headers, what)
             except BrokenResponseError as error:
-                if limit == SMALL_PAGE or not error.is_too_large:
-                    raise
-                limit = SMALL_PAGE
+                pages.shrink(error)
                 continue
             found += map(read, answer.get("items") or ())
             if len(found) > limit_objects:
                 fact = f"cannot {what}: there are more than {limit_objects:,} objects"
                 raise BrokenResponseError(fact)
-            metadata = answer["metadata"]
-            if not metadata.get("continue"):
-                return found, str(metadata["resourceVersion"])
-            start = {"continue": metadata["continue"]}
+            if not pages.has_next(answer, is_small=size < LIMIT_PAGE_BYTES // 4):
+                return found, str(answer["metadata"]["resourceVersion"])
 
     async def watch(
         self,
@@ -190,7 +186,8 @@ class AsyncCluster:
     async def _get(
         self, path: str, params: Mapping[str, str], headers: Mapping[str, str], what: str,
         *, again: bool = True,
-    ) -> Object:  # fmt: skip
+    ) -> tuple[Object, int]:  # fmt: skip
+        """Return an object, and how many bytes it had."""
         request = self._request(path, params, headers, is_watch=False)
         with self._errors(request):
             try:
@@ -206,7 +203,7 @@ class AsyncCluster:
         if response.status_code >= 300:
             secrets = sent_secrets(request, self.connection)
             raise explain(response.status_code, body, what, *secrets)
-        return parse_object(body, request, self.connection)
+        return parse_object(body, request, self.connection), len(body)
 
     def _request(
         self, path: str, params: Mapping[str, str], headers: Mapping[str, str], *, is_watch: bool

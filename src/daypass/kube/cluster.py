@@ -15,7 +15,7 @@ from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.status import parse_retry_after
-from daypass.kube.answers import METADATA, Body, parse_object, selection, sent_secrets
+from daypass.kube.answers import METADATA, Body, Pages, parse_object, selection, sent_secrets
 from daypass.kube.connection import (
     CONNECTIONS,
     ConnectionConfig,
@@ -149,14 +149,27 @@ class Cluster:
         `labels` and `fields` are selectors. `metadata_only`: no Secret's data leaves the API
         server.
         """
-        answer = self.request(
+        ask = partial(
+            self.request,
             "GET",
             resource.path(namespace),
-            params=selection(labels, fields),
             headers={"Accept": METADATA.format("List")} if metadata_only else {},
             what=f"list {resource.plural}" + (f" in {namespace}" if namespace else ""),
         )
-        return answer.get("items") or []
+        params, pages, found = selection(labels, fields), Pages(), list[Object]()
+        try:
+            return ask(params=params).get("items") or []
+        except BrokenResponseError as error:
+            pages.shrink(error)
+        while True:
+            try:
+                answer = ask(params={**params, **pages.params})
+            except BrokenResponseError as error:
+                pages.shrink(error)
+                continue
+            found += answer.get("items") or ()
+            if not pages.has_next(answer, is_small=False):
+                return found
 
     def create(self, document: Object) -> Object:
         """Create an object and return it. Raises AlreadyExistsError."""
