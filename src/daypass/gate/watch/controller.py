@@ -274,7 +274,8 @@ class Controller:
         done: set[int | None] = set()
         while self.is_leader:
             wanted = self._wanted()
-            steps = [step for step in self._steps(wanted) if step.number not in done]
+            found = self._steps(wanted, is_once=is_once)
+            steps = [step for step in found if step.number not in done]
             if not steps:
                 break
             # Of equally urgent ones the one that waits longest: others may change all the time.
@@ -306,13 +307,13 @@ class Controller:
         parts = self._planner.parts_of(observation, now=now, now_unix=now_unix)
         return Published(credentials=parts, denials=denials)
 
-    def _steps(self, wanted: Published) -> list[Step]:
+    def _steps(self, wanted: Published, *, is_once: bool) -> list[Step]:
         if self.published is None:
             return []
-        return steps_between(
-            self.published, wanted,
-            now_unix=self._clock.unix(), close_after_seconds=self.close_after_seconds,
-        )  # fmt: skip
+        # Nobody is there later to renew what is not renewed now.
+        lasts = math.inf if is_once else self.close_after_seconds
+        now_unix = self._clock.unix()
+        return steps_between(self.published, wanted, now_unix=now_unix, close_after_seconds=lasts)
 
     def _may_renew(self, now: float) -> bool:
         """Spread renewals over half of the time that is left for them, in rounds with a pause."""
