@@ -22,6 +22,7 @@ DENIALS = "daypass-gate-denials"
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
 _CLOSES, _UIDS, _ROOM = "closesAt", "uids", "perNamespace"
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _TOKENS, _OBJECTS, _NAMESPACES = "tokens", "objects", "namespaces"
 
 Object = dict[str, Any]
@@ -100,7 +101,7 @@ def read_published_denials(document: Mapping[str, Any]) -> Denials:
 def _config_map(name: str, namespace: str, closes_unix: int, data: dict[str, str]) -> Object:
     labels = {**OWNED, PUBLISHED: "true"}
     metadata = {"name": name, "namespace": namespace, "labels": labels}
-    closes = f"{utc(closes_unix):%Y-%m-%dT%H:%M:%SZ}"
+    closes = utc(closes_unix).strftime(_TIME)
     data = {_CLOSES: closes, **data}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
@@ -122,7 +123,6 @@ def _lines(data: Mapping[str, str], key: str) -> frozenset[str]:
 
 def _closes(data: Mapping[str, str]) -> int:
     try:
-        at = datetime.fromisoformat(data[_CLOSES])
-        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp())
-    except (KeyError, ValueError, OverflowError):
+        return int(datetime.strptime(data[_CLOSES], _TIME).replace(tzinfo=UTC).timestamp())
+    except (KeyError, ValueError):
         raise UnreadablePartError("it has no closing time") from None

@@ -437,11 +437,17 @@ def test_missing_objects_are_created_closed_before_anything_is_listed(world: Wat
     assert set(world.published().parts) == {CLOSED_PART}
 
 
-def test_an_unreadable_part_counts_as_closed_and_is_written(world: WatchWorld) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"uids": "x"}, {"closesAt": "9999-12-31T23:59:59-14:00"}, {"closesAt": "0001"}]
+)
+def test_an_unreadable_part_counts_as_closed_and_is_written(
+    world: WatchWorld, changed: dict[str, str]
+) -> None:
     uid = world.create()
     world.leader().lease.stop()
     path = f"{CONFIG_MAPS}{PARTS[1]}"
-    world.api.put(path, {**world.api.objects[path], "data": {"uids": "x"}})
+    data = world.api.objects[path]["data"]
+    world.api.put(path, {**world.api.objects[path], "data": {**data, **changed}})
     new = world.replica("two")
     new.work()
     assert uid in world.published().uids
@@ -512,6 +518,23 @@ def test_publishing_once_takes_everything_and_all_parts_at_once(world: WatchWorl
     assert replica.controller.publish_once()
     assert world.published().uids == uids
     assert f"{FILTERS}{GATE_KEYS}" in world.api.objects
+
+
+@pytest.mark.parametrize("every", [CLOSE_AFTER / 10, CLOSE_AFTER / 2])
+def test_publishing_once_now_and_then_leaves_no_time_in_which_the_gate_is_closed(
+    world: WatchWorld, every: float
+) -> None:
+    uid = world.create()
+    for run in range(8):
+        assert run == 0 or uid in world.passing(world.clock.unix())
+        replica = world.replica(f"run-{run}")
+        replica.lease.attempt()
+        replica.observer.sync()
+        assert replica.controller.publish_once()
+        replica.lease.stop()
+        latest = world.clock.unix() + CLOSE_AFTER
+        assert {part.closes_unix for part in world.published().parts} == {int(latest)}
+        world.clock.advance(every)
 
 
 def test_publishing_once_what_was_not_listed_publishes_nothing(world: WatchWorld) -> None:
