@@ -17,7 +17,7 @@ from local.test_terminal import surroundings
 from support.children import path_without
 from support.terminal import screen, terminal
 from support.up import Up, running_up
-from support.up_embedded import at_the_gate, fixed_config
+from support.up_embedded import fixed_config, passed_by_the_gate
 
 
 def printed_for_curl(words: str) -> str:
@@ -58,7 +58,7 @@ def test_an_exchange_with_curl_works_as_it_is_printed_and_documented(
             cwd=up.folder, capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         token = json.loads(minted.stdout)["status"]["token"]
-        assert at_the_gate(up, Secret(token)).code == 200
+        passed_by_the_gate(up, Secret(token))
 
 
 def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from daypass.kube.certificates import Authority
 from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer
 from daypass.local.echo import Echo
 from daypass.local.stack import AUDIENCE, stack_config
+from support.deadline import eventually
 from support.doors import post
 from support.fake_reviews import fake_reviews
 from support.identities import make_identity
@@ -25,7 +26,7 @@ from support.messages import check
 from support.raw import Answer, bearer, connect, exchange, get
 from support.serving import serving
 from support.up import HOST, Up, running_up
-from support.up_embedded import admin_of, at_the_gate, credentials_of
+from support.up_embedded import admin_of, at_the_gate, credentials_of, passed_by_the_gate
 
 NOWHERE = "2001:db8::1"
 """An address of examples (RFC 3849), which no machine has."""
@@ -63,8 +64,8 @@ def test_a_token_is_exchanged_at_the_door_and_passes_the_gate(tmp_path: Path, ch
         assert up.ready["gates"] == [f"https://{up.ready['listen']['gate']}"]
         identity = make_identity(admin_of(up), "team")
         token = credentials_of(up, identity).token()
-        answer = at_the_gate6(up, token.value)
-        assert (answer.code, answer.body.decode()) == (200, identity.user)
+        eventually("it is known", lambda: at_the_gate6(up, token.value).code == 200)
+        assert at_the_gate6(up, token.value).body.decode() == identity.user
         assert at_the_gate6(up, identity.token).code == 401
 
 
@@ -108,4 +109,5 @@ def test_the_gate_reaches_its_upstream_each_time(tmp_path: Path) -> None:
         upstream = f"http://localhost:{echo.address.port}"
         with running_up(tmp_path, stack_config(upstream=upstream)) as up:
             token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
+            passed_by_the_gate(up, token)
             assert {at_the_gate(up, token).code for _ in range(TIMES)} == {200}

@@ -18,7 +18,7 @@ from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_g
 from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
 from support.up import Up, running_up
-from support.up_embedded import admin_of, at_the_gate, checked_by, credentials_of
+from support.up_embedded import admin_of, checked_by, credentials_of, passed_by_the_gate
 
 AUTHORITY = Authority("daypass test services")
 
@@ -132,7 +132,7 @@ def test_a_tls_server_without_http2_is_reached_over_http1(tmp_path: Path) -> Non
         gate_before(tmp_path, f"https://localhost:{port}") as up,
     ):
         identity = make_identity(admin_of(up), "team")
-        answer = at_the_gate(up, credentials_of(up, identity).token().value)
+        answer = passed_by_the_gate(up, credentials_of(up, identity).token().value)
     assert (answer.code, answer.json) == (200, {"version": "HTTP/1.1"})
 
 

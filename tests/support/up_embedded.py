@@ -12,6 +12,7 @@ from daypass._core.tls import client_context
 from daypass.client.credentials import Credentials
 from daypass.local.stack import AUDIENCE, stack_config
 from support.admin import Admin
+from support.deadline import eventually
 from support.fake_door import credentials_document
 from support.identities import Identity
 from support.ports import free_ports
@@ -48,6 +49,13 @@ def credentials_of(up: Up, identity: Identity) -> Credentials:
     file = up.folder / "bot.json"
     write_private(str(file), json.dumps(document).encode())
     return Credentials.from_file(file)
+
+
+def passed_by_the_gate(up: Up, token: Secret) -> Answer:
+    """The answer to a token that passes, as soon as the gate knows its new credential."""
+    return eventually(
+        "it passes", lambda: answer if (answer := at_the_gate(up, token)).code == 200 else None
+    )
 
 
 def at_the_gate(up: Up, token: Secret) -> Answer:
