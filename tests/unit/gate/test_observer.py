@@ -412,6 +412,17 @@ def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
         made.eventually_has(team={10})
 
 
+def test_the_oldest_accounts_of_a_namespace_count_up_to_the_limit(cluster: Cluster) -> None:
+    cluster.namespace("crowd")
+    for number in range(3):
+        shape = {"labels": {}, "creationTimestamp": f"2026-11-28T12:00:{30 - number}Z"}
+        cluster.account(20 + number, f"one-{number}", "crowd", **shape)
+    cluster.secret(11, 1)
+    now = once(cluster, per_namespace=1, accounts_too=True)
+    assert now.accounts == {uid(1), uid(22)}
+    assert now.left_out == {"crowd": 2, "team": 1}
+
+
 def test_no_account_counts_where_tokens_need_a_secret(observed: Observed) -> None:
     assert observed.now().accounts == frozenset()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nsmallest
+from itertools import chain
 from typing import Any
 
 import httpx2
@@ -105,7 +106,8 @@ class CredentialObserver:
     """Observes one cluster: from `start` to `stop`, or once, by `sync`. Raises KubeconfigError.
 
     - `home`: the namespace of the denials.
-    - `per_namespace`: how many credentials of a namespace count; the oldest ones do.
+    - `per_namespace`: how many Secrets of a namespace count, and how many ServiceAccounts; the
+      oldest ones do.
     - `accounts_too`: tokens that are bound to no Secret may pass.
     - `changed`: is set when something else exists, or something else fails, but not by a list that
       finds the same.
@@ -144,6 +146,7 @@ class CredentialObserver:
         self._is_accounts_dirty = True
         self._with_identities: frozenset[str] = frozenset()
         self._account_uids: frozenset[str] = frozenset()
+        self._accounts_left_out: dict[str, int] = {}
         self._progress_at: float | None = None
         self._is_stale = True
         self._observation = Observation()
@@ -314,10 +317,7 @@ class CredentialObserver:
     def _observe(self) -> Observation:
         if self._is_accounts_dirty:
             self._is_accounts_dirty = False
-            accounts = self._accounts.values()
-            self._with_identities = frozenset(a.namespace for a in accounts if a.is_managed)
-            uids = (a.uid for a in accounts if a.namespace in self._namespaces)
-            self._account_uids = frozenset(uids if self._accounts_too else ())
+            self._observe_accounts()
         for name, namespace in self._namespaces.items():
             self._observe_namespace(name, namespace)
         self._dirty.clear()
@@ -337,8 +337,27 @@ class CredentialObserver:
                 for n, each in namespaces
                 if n in self._with_identities and (why := self._why_unwatched(each))
             },
-            left_out={n: each.left_out for n, each in namespaces if each.left_out},
+            left_out={
+                n: left_out
+                for n, each in namespaces
+                if (left_out := each.left_out + self._accounts_left_out.get(n, 0))
+            },
         )
+
+    def _observe_accounts(self) -> None:
+        accounts = self._accounts.values()
+        self._with_identities = frozenset(a.namespace for a in accounts if a.is_managed)
+        found: dict[str, list[_Found]] = {}
+        for each in accounts if self._accounts_too else ():
+            if each.namespace in self._namespaces:
+                found.setdefault(each.namespace, []).append(each)
+        counting = chain.from_iterable(map(self._oldest, found.values()))
+        self._account_uids = frozenset(each.uid for each in counting)
+        self._accounts_left_out = {
+            name: len(each) - self._per_namespace
+            for name, each in found.items()
+            if len(each) > self._per_namespace
+        }
 
     def _observe_namespace(self, name: str, namespace: _Namespace) -> None:
         listed_at, before = namespace.informer.listed_at, namespace.observed
@@ -348,14 +367,16 @@ class CredentialObserver:
         if before is None or name in self._dirty:
             counting = [each for each in namespace.secrets.values() if self._counts(each)]
             namespace.left_out = max(0, len(counting) - self._per_namespace)
-            if namespace.left_out:
-                counting = nsmallest(
-                    self._per_namespace, counting, key=lambda each: (each.created, each.name)
-                )
-            found = frozenset(each.uid for each in counting)
+            found = frozenset(each.uid for each in self._oldest(counting))
             uids = uids if found == uids else found
         if before is None or before.uids is not uids or before.listed_at != listed_at:
             namespace.observed = ObservedNamespace(uids=uids, listed_at=listed_at)
+
+    def _oldest(self, found: list[_Found]) -> list[_Found]:
+        """Return as many as count of one namespace."""
+        if len(found) <= self._per_namespace:
+            return found
+        return nsmallest(self._per_namespace, found, key=lambda each: (each.created, each.name))
 
     def _counts(self, secret: _Found) -> bool:
         """Return whether tokens that are bound to a Secret may pass."""
