@@ -339,6 +339,22 @@ def test_denials_that_are_not_renewed_close_the_gate(
         caller.becomes(200)
 
 
+def test_a_request_that_began_before_the_closing_time_is_refused_after_it(
+    gate: RunningGate,
+) -> None:
+    """A client may send its first line long before the rest."""
+    closes = closing_in(3)
+    write_part(gate, MINE, CredentialPart(uids={SECRET_UID}, closes_unix=closes))
+    with gate.connect() as held:
+        held.sendall(f"GET / HTTP/1.1\r\nHost: {EKF}\r\n".encode())
+        with calling(gate) as caller:
+            caller.becomes(503)
+        assert closing_in(0) >= closes
+        conversation = Conversation(held)
+        conversation.send(f"{bearer(token())}\r\n\r\n".encode())
+        assert_refused(conversation.answer(), Reason.UNKNOWN)
+
+
 def without_filter(name: str) -> Callable[[dict[str, Json]], None]:
     def change(files: dict[str, Json]) -> None:
         filters = http_filters(files)

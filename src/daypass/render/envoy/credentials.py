@@ -30,6 +30,8 @@ from daypass.render.envoy.matching import (
     ACCOUNT,
     JTI_STATE,
     NAMESPACE_STATE,
+    NOW,
+    NOW_STATE,
     SECRET,
     USER_STATE,
     action,
@@ -39,7 +41,7 @@ from daypass.render.envoy.matching import (
     first_of,
     has_claim,
     has_state,
-    is_after,
+    is_before,
     is_not,
     marking,
     one_of,
@@ -71,6 +73,7 @@ def claims_filters(name: str, *, require_bound: bool) -> list[Json]:
     ServiceAccount of a token without the claim of a Secret.
     """
     copied = {
+        NOW_STATE: NOW,
         USER_STATE: claim_text("sub"),
         JTI_STATE: claim_text("jti"),
         NAMESPACE_STATE: claim_text("kubernetes.io", "namespace"),
@@ -207,5 +210,5 @@ def _until(closes_unix: int, matcher: Json) -> Json:
     closed = refuse(Reason.UNKNOWN)
     if not closes_unix:
         return {"on_no_match": closed}  # Envoy needs a matcher here, not an action alone
-    whole: Json = first_of([(is_after(closes_unix), closed)], matcher)["matcher"]
+    whole: Json = first_of([(is_before(closes_unix), matcher)], closed)["matcher"]
     return whole
