@@ -24,10 +24,9 @@ class WatchedApi(httpx2.AsyncBaseTransport):
     """Lists by label, in pages; watches last until `end_watches`, or their timeout.
 
     `fails`: what every request gets instead, 0 for no answer. `forbidden`: namespaces and kinds
-    whose objects may not be seen. `hangs`: kinds whose lists are never answered. `is_behind`: its
-    cache is older than any version. `lost`: versions whose events no watch gets. `breaks`: how
-    often watches break off at the event of a version; `breaking`: the error, or half a line where
-    it is None. `asked`: all requests.
+    whose objects may not be seen. `hangs`: kinds whose lists are never answered. `lost`: versions
+    whose events no watch gets. `breaks`: how often watches break off at the event of a version;
+    `breaking`: the error, or half a line where it is None. `asked`: all requests.
     """
 
     def __init__(self) -> None:
@@ -36,7 +35,6 @@ class WatchedApi(httpx2.AsyncBaseTransport):
         self.fails: int | None = None
         self.forbidden: set[str] = set()
         self.hangs: set[str] = set()
-        self.is_behind = False
         self.lost: set[int] = set()
         self.breaks: dict[int, int] = {}
         self.breaking: type[httpx2.TransportError] | None = None
@@ -93,8 +91,6 @@ class WatchedApi(httpx2.AsyncBaseTransport):
             return httpx2.Response(403, json=status(403))
         if "watch" in request.url.params:
             return httpx2.Response(200, stream=_Lines(self._watch(plural, place, request)))
-        if self.is_behind and "resourceVersion" in request.url.params:
-            return httpx2.Response(504, json=status(504))
         if plural in self.hangs:
             await asyncio.Event().wait()
         return httpx2.Response(200, json=self._list(plural, place, request.url.params))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -59,15 +58,15 @@ class Body:
 
 
 class Pages:
-    """The pages of a list: `params` asks for the next one; `start`: more for the first.
+    """The pages of a list: `params` asks for the next one.
 
     Who may write large objects, anywhere, must not be able to end the list: where a page would be
     too large, the next are smaller, down to single objects.
     """
 
-    def __init__(self, start: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self) -> None:
         self._limit = PAGE
-        self._start = start
+        self._start: dict[str, str] = {}
 
     @property
     def params(self) -> dict[str, str]:

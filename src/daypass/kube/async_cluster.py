@@ -102,7 +102,6 @@ class AsyncCluster:
         fields: str | None = None,
         metadata_only: bool = False,
         limit_objects: int = LIMIT_OBJECTS,
-        not_older_than: str = "",
     ) -> tuple[list[T], str]:
         """Return what `read` makes of each object, and the resourceVersion from which to watch.
 
@@ -112,18 +111,12 @@ class AsyncCluster:
         on, it reads the current revision from etcd, and answers from its cache once that is as
         recent (v0.31.0, cacher.go, GetList; v0.37.2, delegator.go, GetList, and watch_cache.go,
         waitAndListConsistent). The pages after the first are of the same revision.
-
-        `not_older_than`: a resourceVersion. The list then shows at least that, without asking etcd
-        (`resourceVersionMatch=NotOlderThan`).
         """
         what = f"list {resource.plural}" + (f" in {namespace}" if namespace else "")
         headers = {"Accept": METADATA.format("List")} if metadata_only else {}
         params = selection(labels, fields)
         found: list[T] = []
-        start = {}
-        if not_older_than:
-            start = {"resourceVersion": not_older_than, "resourceVersionMatch": "NotOlderThan"}
-        pages = Pages(start)
+        pages = Pages()
         while True:
             page = {**params, **pages.params}
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -77,9 +77,6 @@ class Informer(Generic[T]):
     - `on_change`: gets what was read. `notify`: is called after it, and after each failure.
     - `valid_seconds`: how long a list is of use. It is repeated at least three times in that time.
     - `slots`: is held while it lists. `limit_objects`: a longer list is a failure.
-    - `revision`: returns a revision that etcd had lately, and when reading it began (monotonic).
-      Lists show at least that one, and are as old: many informers then ask etcd once. After a
-      failure, the next list asks etcd itself.
 
     `listed_at`: when the last complete list began (monotonic). `error`: the failure since then.
     `last_error`: the same in words, once the failure lasts.
@@ -100,7 +97,6 @@ class Informer(Generic[T]):
         notify: Callable[[], object] = lambda: None,
         slots: AbstractAsyncContextManager[object] | None = None,
         limit_objects: int = LIMIT_OBJECTS,
-        revision: Callable[[], Awaitable[tuple[str, float]]] | None = None,
     ) -> None:
         self.resource = resource
         self.namespace = namespace
@@ -117,7 +113,6 @@ class Informer(Generic[T]):
         self._notify = notify
         self._slots: AbstractAsyncContextManager[object] = slots or nullcontext()
         self._limit_objects = limit_objects
-        self._revision = revision
         self._failures = 0
 
     @property
@@ -148,15 +143,14 @@ class Informer(Generic[T]):
     async def sync(self) -> str | None:
         """List once; return the version from which to watch, or None after a failure."""
         try:
-            seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
-            async with self._slots, asyncio.timeout(seconds):
-                revision, began = "", self._cluster.clock.monotonic()
-                if self._revision is not None and self.error is None:
-                    revision, began = await self._revision()
-                found, version = await self._cluster.list(
-                    self.resource, self.namespace, self._read, not_older_than=revision,
-                    limit_objects=self._limit_objects, **self._selection,
-                )  # fmt: skip
+            async with self._slots:
+                began = self._cluster.clock.monotonic()
+                seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
+                async with asyncio.timeout(seconds):
+                    found, version = await self._cluster.list(
+                        self.resource, self.namespace, self._read,
+                        limit_objects=self._limit_objects, **self._selection,
+                    )  # fmt: skip
             self._on_change(LISTED, found)
         except Exception as error:
             self._failed(error)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.observer import ACCOUNT_UID, REVISION_SECONDS, CredentialObserver
+from daypass.gate.watch.observer import ACCOUNT_UID, CredentialObserver
 from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError
 from daypass.published.denials import DeniedKind
@@ -82,7 +82,6 @@ class Observed:
 
     def listed_again(self) -> None:
         """Let all be listed again."""
-        self.clock.move(2 * REVISION_SECONDS)
         since = self.clock.monotonic()
 
         self.cluster.api.end_watches()
@@ -236,43 +235,6 @@ def test_a_new_namespace_is_listed(observed: Observed) -> None:
     cluster.secret(20, 2, namespace="new")
     cluster.namespace("new")
     observed.eventually_has(team={10}, new={20})
-
-
-def secret_lists(cluster: Cluster) -> list[Any]:
-    asked = (each.url for each in cluster.api.asked if each.url.path.endswith("/secrets"))
-    return [url.params for url in asked if "watch" not in url.params]
-
-
-def test_lists_of_many_namespaces_ask_etcd_once(cluster: Cluster) -> None:
-    """They show at least what it had then, and are valid from then."""
-    for number in range(20):
-        cluster.namespace(f"n-{number}")
-    now = once(cluster)
-    assert (now.is_complete, len(now.namespaces)) == (True, 21)
-    assert len({each.listed_at for each in now.namespaces.values()}) == 1
-    asked = secret_lists(cluster)
-    assert {each["resourceVersion"] for each in asked} == {str(cluster.api.version)}
-    assert {each["resourceVersionMatch"] for each in asked} == {"NotOlderThan"}
-    assert cluster.api.lists("configmaps", "daypass") == 2  # one is for the denials
-
-
-def test_what_etcd_had_is_asked_for_again_after_a_second(observed: Observed) -> None:
-    cluster = observed.cluster
-    for _ in range(2):
-        cluster.secret(11, 1)
-        observed.listed_again()
-        assert secret_lists(cluster)[-1]["resourceVersion"] == str(cluster.api.version)
-
-
-def test_after_a_failure_a_list_asks_etcd_itself(observed: Observed) -> None:
-    """An API server may not learn what etcd has: then its cache is never recent enough."""
-    cluster = observed.cluster
-    cluster.api.is_behind = True
-    before = observed.now().namespaces["team"].listed_at
-    cluster.api.end_watches()
-    observed.clock.move(2)
-    observed.eventually("it is listed", lambda now: now.namespaces["team"].listed_at > before)
-    assert "resourceVersion" not in secret_lists(cluster)[-1]
 
 
 def test_a_lost_event_is_noticed_at_the_next_list(observed: Observed) -> None:

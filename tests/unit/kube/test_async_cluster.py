@@ -62,16 +62,6 @@ def test_a_long_list_is_read_in_pages(api: WatchedApi) -> None:
     ]
 
 
-def test_a_list_that_is_not_older_than_a_version_names_it_at_the_first_page(
-    api: WatchedApi,
-) -> None:
-    """The API server refuses it on others (k8s.io/apimachinery, ValidateListOptions)."""
-    listed(api, not_older_than="7")
-    asked = [request.url.params for request in api.asked]
-    assert [each.get("resourceVersion") for each in asked] == ["7", None, None]
-    assert [each.get("resourceVersionMatch") for each in asked] == ["NotOlderThan", None, None]
-
-
 def test_a_page_that_is_too_large_is_read_in_smaller_ones(
     api: WatchedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:

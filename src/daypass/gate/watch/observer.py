@@ -42,8 +42,6 @@ from daypass.published.denials import Denial, read_denials
 from daypass.render.objects import GATE_DENIED
 
 LISTS_AT_ONCE = 16
-REVISION_SECONDS = 1.0
-"""Lists of Secrets show at least what etcd had so long ago."""
 HELD_AT_MOST = 10
 """How many times the limit of a namespace is listed to find the oldest ones. A tenant with more
 loses only its own credentials."""
@@ -133,9 +131,6 @@ class CredentialObserver:
         self._close_after_seconds = close_after_seconds
         self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
         self._slots = asyncio.Semaphore(LISTS_AT_ONCE)
-        self._home = home
-        self._reading = asyncio.Lock()
-        self._revision: tuple[str, float] | None = None
         self._thread = LoopThread("daypass-watch", self._run)
         self._tasks: asyncio.TaskGroup | None = None
         self._lock = threading.Lock()  # of all that follows
@@ -218,22 +213,6 @@ class CredentialObserver:
         finally:
             await self._cluster.close()
 
-    async def _recent_revision(self) -> tuple[str, float]:
-        """Return a revision that etcd had within REVISION_SECONDS, and when reading it began.
-
-        Where something is always written, each list that asks etcd waits for up to 0.2 s until the
-        API server's cache has caught up (k8s.io/apiserver, pkg/storage/cacher/progress).
-        """
-        async with self._reading:
-            now = self._clock.monotonic()
-            if self._revision is None or now - self._revision[1] > REVISION_SECONDS:
-                _, version = await self._cluster.list(
-                    CONFIG_MAPS, self._home, name_of, fields=f"metadata.name={GATE_DENIED}",
-                    metadata_only=True,
-                )  # fmt: skip
-                self._revision = version, now
-            return self._revision
-
     def _informer(
         self,
         resource: Resource,
@@ -270,7 +249,6 @@ class CredentialObserver:
             metadata_only=metadata_only,
             slots=self._slots if resource is SECRETS else None,
             limit_objects=self._limit_secrets if resource is SECRETS else LIMIT_OBJECTS,
-            revision=self._recent_revision if resource is SECRETS else None,
         )  # fmt: skip
         return informer
 
