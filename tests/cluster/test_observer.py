@@ -86,6 +86,7 @@ def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd
             assert found.listed_at is not None
             assert found.listed_at <= began
             assert found.namespaces[bot.namespace].uids == {bot.secret_uid}
+            assert found.namespaces[bot.namespace].listed_at <= began
         with closing(admin_cluster(plane)) as cluster:
             eventually(
                 "it is deleted", lambda: cluster.delete(SECRETS, bot.secret_name, bot.namespace)

@@ -122,6 +122,7 @@ def main() -> None:
     began = SYSTEM_CLOCK.monotonic()
     observer.start()
     while not observer.observation().is_complete:
+        observer.changed.clear()
         observer.changed.wait(0.05)
     _say({"seconds": SYSTEM_CLOCK.monotonic() - began})
     oldest, since, cpu = 0.0, SYSTEM_CLOCK.monotonic(), time.process_time()
