@@ -25,6 +25,7 @@ NAMES = (
     "stack",
     "door",
     "gate",
+    "gateway",
     "revocation",
     "machine",
     "namespaces",

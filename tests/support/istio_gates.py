@@ -301,13 +301,23 @@ def running_istio_gate(
 
 
 def served(*hosts: str) -> Object:
-    server = {
-        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+    spec = {"selector": LABELS, "servers": [_server("https", *hosts)]}
+    return make(_NETWORKING, "Gateway", "public", NAMESPACE, spec=spec)
+
+
+def served_apart(count: int) -> Object:
+    """GUARDED and other hosts, so many TLS servers in all."""
+    others = [_server(f"https-{n}", f"h{n}.example.com") for n in range(1, count)]
+    spec = {"selector": LABELS, "servers": [_server("https", GUARDED), *others]}
+    return make(_NETWORKING, "Gateway", "public", NAMESPACE, spec=spec)
+
+
+def _server(name: str, *hosts: str) -> dict[str, Any]:
+    return {
+        "port": {"number": 443, "name": name, "protocol": "HTTPS"},
         "hosts": list(hosts),
         "tls": {"mode": "SIMPLE", "credentialName": "public"},
     }
-    spec = {"selector": LABELS, "servers": [server]}
-    return make(_NETWORKING, "Gateway", "public", NAMESPACE, spec=spec)
 
 
 def route(host: str, name: str, below: Mapping[str, str] | None = None) -> Object:

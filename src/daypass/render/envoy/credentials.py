@@ -208,7 +208,7 @@ def _lookup(state: str, values: Set[str], found: Json, otherwise: Json) -> Json:
 def _until(closes_unix: int, matcher: Json) -> Json:
     """Return what `matcher` does, until it closes."""
     closed = refuse(Reason.UNKNOWN)
-    if not closes_unix:
+    if closes_unix <= 0:
         return {"on_no_match": closed}  # Envoy needs a matcher here, not an action alone
     whole: Json = first_of([(is_before(closes_unix), matcher)], closed)["matcher"]
     return whole
