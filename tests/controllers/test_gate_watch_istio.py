@@ -57,7 +57,7 @@ def calling(gate: IstioGate, identity: Identity, **shape: Any) -> Iterator[Calle
 
 def kubectl(gate: IstioGate, *words: str) -> None:
     program = Path(sys.executable).with_name("kubectl")
-    command = [program, "--kubeconfig", gate.plane.kubeconfig, *words]
+    command = [str(program), "--kubeconfig", str(gate.plane.kubeconfig), *words]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
