@@ -36,13 +36,14 @@ def run(*, quick: bool) -> None:
                 up_folder = folder / str(size)
                 up_folder.mkdir()
                 with gate_up(up_folder, plane) as up:
-                    _measure(f"{size:,} credentials", up, plane, rounds, bar)
+                    measure(f"{size:,} credentials", up, plane, rounds, bar)
                     with busy(plane, A_SECOND):
                         what = f"{size:,}, and {A_SECOND} new Secrets a second"
-                        _measure(what, up, plane, rounds, bar)
+                        measure(what, up, plane, rounds, bar)
 
 
-def _measure(what: str, up: Up, plane: ControlPlane, rounds: int, bar: str) -> None:
+def measure(what: str, up: Up, plane: ControlPlane, rounds: int, bar: str = "") -> None:
+    """Report how soon deletions are refused, and new credentials pass."""
     removed, added = [], []
     namespace = plane.make_namespace(labels=WATCHED)
     for number in range(rounds):

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from bench.gate import revocation
 from bench.loads import Target, build, cpu_seconds, fire, stub
+from bench.machine import measure
 from bench.report import figure, spread
 from bench.rounds import compare
 from daypass.config import Address
@@ -42,6 +42,7 @@ from support.gates import running_gate
 from support.identities import RBAC, Identity
 from support.publishing import published
 from support.tokens import AUDIENCE, ISSUER
+from support.up_gate import gate_up
 
 CACHED, UNSEEN, MANY = 2_000, 5_000, 100_000
 CONNECTIONS = 16
@@ -151,7 +152,9 @@ def run(*, quick: bool) -> None:
                 _unseen(bench, ours, theirs, 1 if quick else 3)
                 _cached(bench, ours, theirs, jwt, rounds, seconds)
             _memory(bench, MANY // 10 if quick else MANY)
-            revocation(folder, plane, 10 if quick else 50, "review")
+            (folder / "up").mkdir()
+            with gate_up(folder / "up", plane, check="review") as up:
+                measure("review", up, plane, 10 if quick else 50)
 
 
 def _cached(bench: Bench, ours: Side, theirs: Side, jwt: Side, rounds: int, seconds: float) -> None:
