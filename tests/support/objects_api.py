@@ -18,7 +18,8 @@ class ObjectsApi(httpx2.BaseTransport):
     """GET, server-side apply, merge patches, and JSON patches that add, by path.
 
     `written`: the names, in order. `meanwhile`: called once, before the next write. `fails_after`:
-    so many writes more it takes. `loses_answers`: of so many writes, which it takes.
+    so many writes more it takes. `loses_answers`: of so many writes, which it takes. `refuses`: the
+    names of objects whose content it does not take, as if they were too large.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class ObjectsApi(httpx2.BaseTransport):
         self.written: list[str] = []
         self.meanwhile: list[Callable[[], object]] = []
         self.fails = False
+        self.refuses: set[str] = set()
         self.fails_after: int | None = None
         self.loses_answers = 0
         self._managers: dict[str, str] = {}
@@ -58,6 +60,9 @@ class ObjectsApi(httpx2.BaseTransport):
             self.meanwhile.pop()()
         found = self.objects.get(path)
         change = _change(json.loads(request.read()), found)
+        is_whole = "json-patch" in request.headers["content-type"]
+        if is_whole and path.rpartition("/")[2] in self.refuses:
+            return _status(422)
         version = change["metadata"].get("resourceVersion")
         current = found and found["metadata"]["resourceVersion"]
         if version is not None and version != current:
@@ -72,7 +77,6 @@ class ObjectsApi(httpx2.BaseTransport):
                 return _status(409)
         self.written.append(path.rpartition("/")[2])
         self._managers[path] = manager
-        is_whole = "json-patch" in request.headers["content-type"]
         made = self._store(path, change if is_whole else _merged(found or {}, change))
         if self.loses_answers:
             self.loses_answers -= 1
@@ -121,6 +125,6 @@ def _differs(old: Any, new: Any) -> bool:
 
 
 def _status(code: int) -> httpx2.Response:
-    reason = {404: "NotFound", 409: "Conflict"}[code]
+    reason = {404: "NotFound", 409: "Conflict", 422: "Invalid"}[code]
     document = {"kind": "Status", "code": code, "reason": reason, "message": reason}
     return httpx2.Response(code, json=document)

@@ -12,7 +12,7 @@ import pytest
 from daypass._core.labels import PUBLISHED, TERM
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import RESTORE_EVERY_SECONDS
-from daypass.gate.watch.controller import SETTLE_SECONDS, State, WatchEvent
+from daypass.gate.watch.controller import RETRY_SECONDS, SETTLE_SECONDS, State, WatchEvent
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, term_of
 from daypass.published.config_maps import DENIALS, part_name
 from daypass.published.credentials import CLOSED_PART
@@ -394,6 +394,27 @@ def test_after_a_write_that_failed_in_part_both_objects_are_right(
     world.clock.advance(1)
     replica.work()
     assert uid not in world.passing(world.clock.unix())
+
+
+def test_a_part_that_the_api_server_refuses_holds_up_no_other(world: WatchWorld) -> None:
+    one, other, stays = (world.create() for _ in range(3))
+    replica = world.leader()
+    world.api.refuses.add(PARTS[1])
+    for uid in (one, other):
+        world.delete(uid)
+    replica.work()
+    assert world.published().uids == {one, stays}
+    assert PARTS[1] in replica.controller.problems()["publish"]
+    until = world.clock.unix() + 2 * CLOSE_AFTER
+    while world.clock.unix() < until:
+        world.clock.advance(5)
+        replica.work()
+        assert stays in world.passing(world.clock.unix())
+    assert one not in world.passing(world.clock.unix())
+    world.api.refuses.clear()
+    world.clock.advance(RETRY_SECONDS)
+    replica.work()
+    assert world.published().uids == {stays}
 
 
 def test_a_write_whose_answer_is_lost_is_repeated(world: WatchWorld) -> None:

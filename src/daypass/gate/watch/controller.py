@@ -20,6 +20,7 @@ from daypass.gate.signing_keys import SigningKeys, key_ids
 from daypass.gate.watch.observation import Observation
 from daypass.gate.watch.plan import PartsPlanner, Step, Urgency, denials_of, steps_between
 from daypass.gate.watch.publisher import Publisher
+from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
@@ -267,11 +268,13 @@ class Controller:
 
     def _publish(self, *, is_once: bool) -> bool:
         """Publish what has changed, each part at most once. After a pace, additions are left for
-        the next round; removals, and what is seen in the meantime, are not.
+        the next round; removals, and what is seen in the meantime, are not. Others do not wait for
+        a part that the API server refuses.
         """
         began = self._clock.monotonic()
         written, is_more = 0, False
         done: set[int | None] = set()
+        refused: ApiError | None = None
         while self.is_leader:
             wanted = self._wanted()
             found = self._steps(wanted, is_once=is_once)
@@ -287,15 +290,22 @@ class Controller:
                     break
                 if step.urgency is Urgency.RENEWAL and not self._may_renew(began):
                     break
-            self._put(step, wanted)
             self._put_at[step.number] = now
             done.add(step.number)
-            written += step.urgency is not Urgency.RENEWAL
+            try:
+                self._put(step, wanted)
+                written += step.urgency is not Urgency.RENEWAL
+            except ConflictError:
+                raise
+            except ApiError as error:
+                refused = error
         if written:
             self._round_at = self.changed_at = self._clock.monotonic()
         if self.published is not None and (written or self.state is State.LISTING):
             self._reports.published(self.published, written)
         self._set_state()
+        if refused is not None:
+            raise refused
         return is_more
 
     def _wanted(self) -> Published:
