@@ -166,7 +166,7 @@ def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
 def test_a_token_bound_to_an_opaque_secret_is_refused(
     plane: ControlPlane, namespace: str, tmp_path: Path, marked: bool
 ) -> None:
-    """Its name is one that the policy admits, and whoever made it may repeat what others have."""
+    """Its name is one that the policy admits, and its maker may repeat what others have."""
     with (
         running(tmp_path, plane, plane.kubeconfig) as up,
         callers(up, plane, namespace) as made,

@@ -26,7 +26,7 @@ def world() -> EmbeddedCluster:
 
 
 def denial(world: EmbeddedCluster, name: str, **changes: object) -> Denial:
-    kind = DeniedKind(changes.pop("kind", "jti"))
+    kind = DeniedKind(str(changes.pop("kind", "jti")))
     until_unix = world.clock.unix() + float(str(changes.pop("seconds", HOUR)))
     return Denial(kind=kind, name=name, until_unix=until_unix)
 

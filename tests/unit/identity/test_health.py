@@ -241,6 +241,12 @@ def test_the_caller_sets_how_long_a_token_may_be_unused() -> None:
 UID = "0a000000-0000-4000-8000-000000000000"
 
 
+def forbidden(world: World) -> None:
+    """The gate publishes, and the user may not see what."""
+    gated(world)
+    world.lists.update(published=None)
+
+
 def gated(world: World, *uids: str, home: str = "daypass") -> None:
     """Let a gate watch the identity's namespace, and publish these UIDs in their part."""
     world.secret["metadata"]["uid"] = UID
@@ -297,7 +303,7 @@ def test_a_secret_that_a_gate_does_not_know_is_a_problem(
         lambda w: gated(w, home="of-a-tenant"),
         young,
         unreadable,
-        lambda w: (gated(w), w.lists.update(published=None)),
+        forbidden,
     ],
     ids=["known", "forged", "young", "unreadable", "forbidden"],
 )

@@ -65,7 +65,7 @@ def test_a_long_list_is_read_in_pages(api: WatchedApi) -> None:
 def test_a_page_that_is_too_large_is_read_in_smaller_ones(
     api: WatchedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write large objects must not be able to end all lists."""
+    """A user who may write large objects must not be able to end all lists."""
     monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 100_000)
     for number in range(700, 703):
         api.objects["secrets", f"s-{number}"]["metadata"]["annotations"] = {"x": "y" * 90_000}
