@@ -20,13 +20,14 @@ from daypass.gate.signing_keys import SigningKeys, key_set
 from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
+from daypass.kube.gates import gate_namespaces
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.lease import Lease
-from daypass.kube.resources import AUTHORIZATION_POLICIES
+from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.published.config_maps import denials_config_map, part_config_map
 from daypass.published.credentials import CLUSTER_PARTS
-from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH
+from daypass.render.objects import GATE, GATE_DENIED, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
@@ -126,6 +127,19 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
     cluster.apply(denials_config_map(known.denials, "daypass"))
     execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
     assert rules() != before
+
+
+def test_a_namespace_that_is_kept_is_no_gates_any_more(cluster: Cluster) -> None:
+    """Its denials are an administrator's. Commands wait for every gate."""
+    apply(cluster, ISTIO)
+    assert gate_namespaces(cluster) == ["daypass"]
+    denied = {"name": GATE_DENIED, "namespace": "daypass"}
+    cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": denied})
+    try:
+        assert [each.action for each in remove(cluster).left] == ["keep"]
+        assert gate_namespaces(cluster) == []
+    finally:
+        cluster.delete(CONFIG_MAPS, GATE_DENIED, "daypass")
 
 
 def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Cluster) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.labels import MANAGER
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY
@@ -16,7 +16,14 @@ from daypass.deploy.inventory import AppliedObject, write_inventory
 from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, Resource, group_of
+from daypass.kube.resources import (
+    CONFIG_MAPS,
+    ENVOY_FILTERS,
+    NAMESPACES,
+    Object,
+    Resource,
+    group_of,
+)
 from daypass.published.config_maps import NAMES
 from daypass.render.envoy_gateway import keys_namespace
 from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
@@ -157,7 +164,9 @@ def is_applied_object(entry: AppliedObject, live: Object) -> bool:
     metadata = live["metadata"]
     if entry.certificate:
         made_for = (metadata.get("annotations") or {}).get("cert-manager.io/certificate-name")
-        return bool(made_for == entry.certificate) and entry.certificate.startswith(f"{MANAGER}-")
+        return bool(made_for == entry.certificate) and entry.certificate.startswith(
+            f"{labels.MANAGER}-"
+        )
     # Without a UID: an apply failed before it could record it.
     return managed_fields(live) is not None and entry.uid in ("", metadata["uid"])
 
@@ -221,6 +230,11 @@ def remove(cluster: Cluster, removals: Iterable[Removal]) -> ApplyResult:
         else:
             _remove(cluster, now)
             others.append(now)
+    for removal in left:
+        if removal.action == "keep":
+            # Commands wait for the gate of every namespace with this label.
+            change = {"metadata": {"labels": {labels.GATE: None}}}
+            cluster.patch(NAMESPACES, removal.ref.name, change)
     return ApplyResult(removed=len(others), left=tuple(left))
 
 
