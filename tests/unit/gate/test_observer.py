@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -342,6 +343,22 @@ def test_a_namespace_with_far_too_many_secrets_is_not_listed(cluster: Cluster) -
     now = once(cluster, per_namespace=1)
     assert (numbers(now), list(now.unwatched)) == ({"team": {10}}, ["crowd"])
     assert "more than 10 objects" in now.unwatched["crowd"]
+
+
+def test_long_annotations_of_a_tenant_take_no_memory(cluster: Cluster) -> None:
+    """An object may have 256 KiB of them, of which Python makes a megabyte by one character."""
+    for number in range(100):
+        note = "\U0001f600" + "x" * 250_000
+        cluster.account(100 + number, f"one-{number}", "other", annotations={ACCOUNT_UID: note})
+    made = Observed(cluster)
+    tracemalloc.start()
+    try:
+        made.observer.sync()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert numbers(made.now()) == {"team": {10}}
+    assert kept < 30_000_000
 
 
 def test_an_observer_that_has_ended_says_so(cluster: Cluster) -> None:

@@ -69,7 +69,8 @@ class _Found:
         """Read an object. One that is being deleted counts as deleted."""
         metadata = document["metadata"]
         named = _SECRET_NAME.fullmatch(name_of(document))
-        annotations = metadata.get("annotations") or {}
+        account_uid = str((metadata.get("annotations") or {}).get(ACCOUNT_UID, ""))
+        is_uid = UID.fullmatch(account_uid) is not None  # anyone may write a long text instead
         return cls(
             uid=uid_of(document),
             namespace=str(metadata.get("namespace", "")),
@@ -77,7 +78,7 @@ class _Found:
             created=str(metadata.get("creationTimestamp", "")),
             is_managed=labels.is_managed(document),
             is_deleted=bool(metadata.get("deletionTimestamp")),
-            account=(str(annotations.get(ACCOUNT_UID, "")), named[1] if named else ""),
+            account=(account_uid if is_uid else "", named[1] if named else ""),
         )
 
 
