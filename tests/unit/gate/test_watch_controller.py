@@ -219,6 +219,22 @@ def test_after_a_clock_went_back_nothing_is_valid_for_too_long(
     assert max(part.closes_unix for part in world.filtered()) <= latest
 
 
+def test_a_clock_that_is_ahead_of_the_api_servers_makes_nothing_valid_for_longer(
+    world: WatchWorld,
+) -> None:
+    uid = world.create()
+    replica = world.replica("one")
+    replica.clock.ahead = replica.ahead_of_server = 3 * 3600
+    replica.work()
+    assert {part.closes_unix for part in world.filtered()} == {
+        int(world.clock.unix() + CLOSE_AFTER)
+    }
+    assert replica.state is State.PUBLISHING
+    assert uid in world.passing(world.clock.unix())
+    world.clock.advance(CLOSE_AFTER)
+    assert uid not in world.passing(world.clock.unix())
+
+
 def test_a_paused_leader_that_wakes_writes_nothing(world: WatchWorld) -> None:
     """It has decided what to write, and holds the lease by all that it knows."""
     uid, other = world.create(), world.create()

@@ -310,7 +310,7 @@ class Controller:
 
     def _wanted(self) -> Published:
         observation = self.observer.observation()
-        now, now_unix = self._clock.monotonic(), self._clock.unix()
+        now, now_unix = self._clock.monotonic(), self._unix()
         denials = denials_of(
             observation, now=now, now_unix=now_unix, close_after_seconds=self.close_after_seconds
         )
@@ -322,7 +322,7 @@ class Controller:
             return []
         # Nobody is there later to renew what is not renewed now.
         lasts = math.inf if is_once else self.close_after_seconds
-        now_unix = self._clock.unix()
+        now_unix = self._unix()
         return steps_between(self.published, wanted, now_unix=now_unix, close_after_seconds=lasts)
 
     def _may_renew(self, now: float) -> bool:
@@ -354,7 +354,7 @@ class Controller:
         if self.published is None:
             return
         parts = self.published.credentials.parts
-        is_closed = all(part.closes_unix <= self._clock.unix() for part in parts)
+        is_closed = all(part.closes_unix <= self._unix() for part in parts)
         if is_closed and self.state is State.PUBLISHING:
             self._log(WatchEvent.CLOSED)
         if not is_closed and self.state is State.CLOSED:
@@ -382,6 +382,13 @@ class Controller:
                 self._warn(namespace, observation.left_out[namespace])
             except DaypassError as error:
                 self._log(WatchEvent.TROUBLE, why=str(error)[:2000])
+
+    def _unix(self) -> float:
+        """Return the time by which parts close: the API server's, if this clock is far ahead of it.
+        Otherwise all that is published would be valid for longer.
+        """
+        ahead = self._clock_ahead()
+        return self._clock.unix() - (ahead if ahead > CLOCK_SECONDS else 0.0)
 
     def _clock_problem(self) -> str:
         ahead = self._clock_ahead()
