@@ -49,6 +49,7 @@ QUIET_SECONDS = 1.5
 """Long enough for all that the authorizer does by the clock."""
 PATIENCE_SECONDS = 60.0
 
+UID = "00000000-0000-4000-8000-000000000001"
 AUDIENCE, HOST, ISSUER = "gate.example.com", "ekf.example.com", "https://kubernetes.default.svc"
 CLUSTER = f"""\
 version: 1
@@ -211,7 +212,8 @@ def up_flow(source: Path, folder: Path) -> Functions:
     envoy = folder / "envoy"
     envoy.write_text("#!/bin/sh\nexit 1\n")
     envoy.chmod(0o700)
-    arguments = ["up", "--state", str(folder / "state")]
+    write_kubeconfig(folder, "https://127.0.0.1:9")
+    arguments = ["up", "--state", str(folder / "state"), "--kubeconfig", "kubeconfig"]
     return printed(source, folder, "up", *arguments, environ={"DAYPASS_ENVOY": str(envoy)})
 
 
@@ -279,8 +281,8 @@ def asked(connection: socket.socket, number: int) -> None:
         "iat": now, "nbf": now, "exp": now + 600, "jti": f"token-{number}",
         "kubernetes.io": {
             "namespace": "team",
-            "serviceaccount": {"name": "bot", "uid": "1"},
-            "secret": {"name": "bot-daypass-1", "uid": "2"},
+            "serviceaccount": {"name": "bot", "uid": UID},
+            "secret": {"name": "bot-daypass-1", "uid": UID},
         },
     })  # fmt: skip
     lines = ("GET /pipeline HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token}", "", "")

@@ -85,7 +85,7 @@ def test_without_a_watch_the_hint_leads_to_what_publishes(
     with watching(tmp_path / "watch", plane, watched_config()) as watch:
         watch.wait_leading()
     err = desk.identity("create", *DOOR, "--timeout", "1s", code=3)[1]
-    assert "a daypass gate may refuse them at first" in err
+    assert "a gate of daypass may refuse them at first" in err
     assert (desk.folder / "bot.json").exists()
     assert not uids(desk) & published(plane)
     assert "daypass gate watch --once" in err

@@ -39,10 +39,10 @@ class GateWait:
     def at_gates(self) -> str:
         """When the change was published, as a part of a message; "" if there is nothing to say."""
         if self.failed:
-            return "a daypass gate may refuse them at first" if self._is_new else ""
+            return "a gate of daypass may refuse them at first" if self._is_new else ""
         if self._took is None:
             return ""
-        return f"at a daypass gate: published after {max(self._took, 0.1):.1f} s"
+        return f"at a gate of daypass: published after {max(self._took, 0.1):.1f} s"
 
     def gone(self, uids: Iterable[str]) -> None:
         """Wait until the set of no gate has these UIDs."""

@@ -9,7 +9,7 @@ import pytest
 
 from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller
-from daypass.gate.watch.plan import PartsPlanner, Step
+from daypass.gate.watch.plan import PartsPlanner, PlannedWrite
 from support.watch_replicas import WatchWorld, plain_filters
 from unit.gate import test_watch_controller as replicas
 from unit.gate import test_watch_plan as plan
@@ -35,7 +35,7 @@ def renew_what_was_not_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def add_before_removing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Step, "__lt__", lambda self, other: self.urgency > other.urgency)
+    patch.setattr(PlannedWrite, "__lt__", lambda self, other: self.urgency > other.urgency)
 
 
 def go_on_after_an_error(patch: pytest.MonkeyPatch) -> None:

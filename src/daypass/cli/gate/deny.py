@@ -70,26 +70,28 @@ def run(args: Namespace) -> int:
         "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,
         "dryRun": args.dry_run,
     })  # fmt: skip
-    option, named = _named(denial)
+    named, kind = _named(denial), denial.kind.value
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
         undo = command(
-            "gate", "deny", option, denial.name, "--undo", *options.target_options(args)
+            "gate", "deny",
+            "--jti" if kind == "jti" else "--uid" if kind == "uid" else "--of-namespace",
+            denial.name, "--undo", *options.target_options(args),
         )  # fmt: skip
         hint = "\n".join(filter(None, (gates.at_gates, f"undo it with: {undo}")))
         log(f"{did(args.dry_run, 'deny', 'denied')} {named} until {until}", hint)
     return gates.exit_code
 
 
-def _named(denial: Denial) -> tuple[str, str]:
-    """Return the option that names what is denied, and what that is."""
+def _named(denial: Denial) -> str:
+    """Return what is denied."""
     from daypass.published.denials import DeniedKind
 
     return {
-        DeniedKind.TOKEN: ("--jti", f"token {denial.name}"),
-        DeniedKind.OBJECT: ("--uid", f"every token bound to {denial.name}"),
-        DeniedKind.NAMESPACE: ("--of-namespace", f"every token of namespace {denial.name}"),
+        DeniedKind.TOKEN: f"token {denial.name}",
+        DeniedKind.OBJECT: f"every token bound to {denial.name}",
+        DeniedKind.NAMESPACE: f"every token of namespace {denial.name}",
     }[denial.kind]
 
 

@@ -66,5 +66,5 @@ def run(args: Namespace) -> int:
 
 def _at_gates(gates: GateWait) -> str:
     if gates.failed:
-        return "at a daypass gate once it has published this"
-    return gates.at_gates or "at a daypass gate within 1 s"
+        return "at a gate of daypass once it has published this"
+    return gates.at_gates or "at a gate of daypass within 1 s"

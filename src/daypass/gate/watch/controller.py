@@ -18,7 +18,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.gate.signing_keys import SigningKeys, key_ids
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.plan import PartsPlanner, Step, Urgency, denials_of, steps_between
+from daypass.gate.watch.plan import PartsPlanner, PlannedWrite, Urgency, denials_of, steps_between
 from daypass.gate.watch.publisher import Publisher
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
@@ -317,7 +317,7 @@ class Controller:
         parts = self._planner.parts_of(observation, now=now, now_unix=now_unix)
         return Published(credentials=parts, denials=denials)
 
-    def _steps(self, wanted: Published, *, is_once: bool) -> list[Step]:
+    def _steps(self, wanted: Published, *, is_once: bool) -> list[PlannedWrite]:
         if self.published is None:
             return []
         # Nobody is there later to renew what is not renewed now.
@@ -335,7 +335,7 @@ class Controller:
         self._renewed_at, self._renewals_at = at, now
         return True
 
-    def _put(self, step: Step, wanted: Published) -> None:
+    def _put(self, step: PlannedWrite, wanted: Published) -> None:
         published = self.published
         if published is None:
             return

@@ -157,7 +157,7 @@ class Urgency(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Step:
+class PlannedWrite:
     """Something to publish: the part with this number or, without one, the denials.
 
     `left_seconds`: until what is in force closes.
@@ -173,7 +173,7 @@ Closing: TypeAlias = CredentialPart | Denials
 
 def steps_between(
     published: Published, wanted: Published, *, now_unix: float, close_after_seconds: float
-) -> list[Step]:
+) -> list[PlannedWrite]:
     """Return what to publish, in order: removals, additions, then renewals that are due."""
     numbered: list[tuple[int | None, Closing, Closing]] = [
         (None, published.denials, wanted.denials)
@@ -186,7 +186,7 @@ def steps_between(
         is_due = left_seconds < RENEWED_AT * close_after_seconds
         urgency = _urgency(before, after, now_unix, is_due=is_due)
         if urgency is not None:
-            found.append(Step(urgency, left_seconds, number))
+            found.append(PlannedWrite(urgency, left_seconds, number))
     return sorted(found)
 
 
