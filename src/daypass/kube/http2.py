@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import h2.config
 import h2.connection
@@ -24,6 +24,9 @@ import h2.settings
 import httpx2
 
 from daypass.kube.errors import NoHttp2Error
+
+if TYPE_CHECKING:
+    from hyperframe.frame import Frame, GoAwayFrame
 
 STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 2**18, 2**24
 """What may arrive before a reader has taken it."""
@@ -117,6 +120,14 @@ class Http2Transport(httpx2.AsyncBaseTransport):
 
 class _H2(h2.connection.H2Connection):
     MAX_CLOSED_STREAMS = 256  # it remembers each that has ended: by default, 65,536
+
+    def _receive_goaway_frame(
+        self, frame: GoAwayFrame
+    ) -> tuple[list[Frame], list[h2.events.Event]]:
+        """Report the frame. h2 would take no more of the streams that the server still answers."""
+        ended = h2.events.ConnectionTerminated()
+        ended.error_code, ended.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [ended]
 
 
 class _Http2Connection(asyncio.Protocol):
@@ -221,7 +232,6 @@ class _Http2Connection(asyncio.Protocol):
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.ProtocolError as error:
-            # After a GOAWAY, too: h2 takes no more frames of streams that could still end.
             self._end(httpx2.RemoteProtocolError(type(error).__name__))
             return
         for event in events:
@@ -233,13 +243,24 @@ class _Http2Connection(asyncio.Protocol):
             if not self.is_ready.done():
                 self.is_ready.set_result(None)
         elif isinstance(event, h2.events.ConnectionTerminated):
-            self._end(httpx2.RemoteProtocolError("the server ended the connection"))
+            self._go_away(event)
         else:
             stream = self._streams.get(getattr(event, "stream_id", None) or 0)
             if stream is not None:
                 stream.handle(event)
             elif isinstance(event, h2.events.DataReceived):
                 self.taken(event.flow_controlled_length or 0, event.stream_id or 0)
+
+    def _go_away(self, event: h2.events.ConnectionTerminated) -> None:
+        """Send no more requests. Those that the server has taken go on, if it has no error."""
+        error = httpx2.RemoteProtocolError("the server ended the connection")
+        if event.error_code:
+            self._end(error)
+            return
+        for number in [each for each in self._streams if each > (event.last_stream_id or 0)]:
+            self._streams.pop(number).fail(type(error)(*error.args))
+        self.retire()
+        self._has_room.set()
 
     def _check(self, asked_at: float | None) -> None:
         """End the connection if nothing came since it was asked; ask if it has been silent."""

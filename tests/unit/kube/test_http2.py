@@ -228,13 +228,36 @@ def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -
             await watches.start(server, "one")
             (first,) = server.connections
             if how == "goaway":
-                first.go_away()
+                first.go_away(error_code=11)
             else:
                 first.transport.close()
             await until("the watch fails", lambda: "one" in watches.failed)
             await watches.start(server, "two")
             server.requests[-1].event("s")
             await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
+
+    run(scenario())
+
+
+def test_what_a_server_has_taken_goes_on_if_it_wants_another_connection() -> None:
+    """Such as an API server with `--goaway-chance`: each would end 90 watches otherwise."""
+
+    async def scenario() -> None:
+        async with serving(as_api_server) as server, watching(server) as watches:
+            for name in ("one", "two"):
+                await watches.start(server, name)
+            (first,) = server.connections
+            one, _ = server.requests
+            first.go_away(last=one.number)
+            await until("the one not taken fails", lambda: "two" in watches.failed)
+            await watches.start(server, "three")
+            for asked in (one, server.requests[-1]):
+                asked.event("s")
+            both = {"one": ["s"], "three": ["s"]}
+            await until("the others go on", lambda: watches.seen == both)
+            assert server.open_connections == 2
+            one.send(b"", end=True)
+            await until("it is closed with the last", lambda: server.open_connections == 1)
 
     run(scenario())
 
