@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from daypass.kube import async_cluster
+from daypass.kube import answers
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
@@ -200,7 +200,7 @@ def test_a_long_list_has_pages_of_one_revision(
     cluster: Cluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is created and deleted between two pages is in none of them."""
-    monkeypatch.setattr(async_cluster, "PAGE", 2)
+    monkeypatch.setattr(answers, "PAGE", 2)
     namespace = control_plane.make_namespace()
     names = [f"settings-{number}" for number in range(5)]
     for name in names:
