@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from cluster.conftest import Run
-from daypass._core.labels import POLICY, POLICY_ENFORCED
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.deploy.routes import INGRESS, list_all
 from daypass.kube.cluster import Cluster
@@ -21,6 +20,7 @@ from support.crds import install_gateway_api, install_istio
 from support.deploying import BOTH, QUICK_APPLY, everything, prepared_plane, settle, write
 from support.messages import check, message_with
 from support.rendered import config_of
+from support.watching import HOME, give_role, identity_namespace
 
 pytestmark = pytest.mark.usefixtures("cleared")
 
@@ -152,14 +152,18 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
 def test_namespaces_whose_tokens_a_gate_will_refuse_are_listed_before_it_changes(
     plane: ControlPlane, folder: Path, run: Run
 ) -> None:
-    labelled = plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
+    watched, elsewhere, labelled = (
+        identity_namespace(plane, with_role=home is not None, home=home or HOME)
+        for home in (HOME, "another-home", None)
+    )
     without = plane.make_namespace()
-    for namespace in (labelled, without):
+    give_role(plane, without)
+    for namespace in (watched, elsewhere, labelled, without):
         plane.make_identity(namespace)
     write(folder, f"{BOTH}{GATE}")
     planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
-    assert without in planned["refused"]
-    assert labelled not in planned["refused"]
+    assert {without, labelled, elsewhere} <= set(planned["refused"])
+    assert watched not in planned["refused"]
     assert without in run(*QUICK_APPLY, "--yes")[1]
     # Later ones are about what changes.
     assert without not in run(*QUICK_APPLY)[1]

@@ -138,9 +138,12 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
     if plan.refused is None:
         warn("no right to list secrets: whether the gate refuses a whole namespace is not known")
     elif plan.refused:
+        from daypass.render.objects import GATE_WATCH
+
         warn(
             f"the gate refuses every token of {', '.join(plan.refused)}: these namespaces have"
-            f" identities, and no label {POLICY_SELECTOR}",
+            f" identities, but not both the label {POLICY_SELECTOR} and a RoleBinding {GATE_WATCH}"
+            f" for {plan.namespace}",
             "label each of them, and let the gate watch it: "
             + command("identity", "create", "NAME", "-n", "NAMESPACE"),
         )

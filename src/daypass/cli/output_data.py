@@ -164,8 +164,8 @@ class Plan(TypedDict):
     unseen: Annotated[list[str], "kinds that you may not list, so their routes are not known"]
     refused: Annotated[
         list[str] | None,
-        "namespaces of identities without the policy's label, whose tokens the gate refuses; null "
-        "if you may not list secrets",
+        "namespaces of identities without the policy's label, or without the right of the gate's "
+        "watch, whose tokens the gate refuses; null if you may not list secrets",
     ]
     missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
 

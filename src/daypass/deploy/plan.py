@@ -172,18 +172,20 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         collisions=tuple(collisions(listed, config)),
         unguarded=find_gate_bypass(cluster, listed, config),
         unseen=listed.unseen,
-        refused=_refused(cluster, changes),
+        refused=_refused(cluster, changes, namespace),
         exposed=exposed,
         entries=entries,
         inventories=state.inventories,
     )
 
 
-def _refused(cluster: Cluster, changes: Sequence[ObjectChange]) -> tuple[str, ...] | None:
+def _refused(
+    cluster: Cluster, changes: Sequence[ObjectChange], home: str
+) -> tuple[str, ...] | None:
     if all(change.action == "same" for change in changes if change.ref.wave == GATE_WAVE):
         return ()
     try:
-        return tuple(refused_namespaces(cluster))
+        return tuple(refused_namespaces(cluster, home))
     except ForbiddenError:
         return None
 

@@ -119,12 +119,19 @@ def enforced_in(namespaces: Iterable[Object]) -> set[str]:
     return {name_of(each) for each in namespaces if labels.has_policy_label(each)}
 
 
-def refused_namespaces(cluster: Cluster) -> list[str]:
-    """Return the namespaces of identities without the policy's label: a gate refuses all their
-    tokens. Raises ForbiddenError.
+def refused_namespaces(cluster: Cluster, home: str) -> list[str]:
+    """Return the namespaces of identities without the policy's label, or without the right of the
+    watch in the namespace `home`: its gate refuses all their tokens. Raises ForbiddenError.
     """
     namespaces = {secret.account.namespace for secret in our_token_secrets(cluster, None)}
-    return sorted(namespaces - enforced_in(cluster.list(NAMESPACES, metadata_only=True)))
+    bindings = cluster.list(ROLE_BINDINGS, fields=f"metadata.name={GATE_WATCH}")
+    watched = {
+        each["metadata"]["namespace"]
+        for each in bindings
+        if any(subject.get("namespace") == home for subject in each.get("subjects") or ())
+    }
+    labelled = enforced_in(cluster.list(NAMESPACES, metadata_only=True))
+    return sorted(namespaces - (labelled & watched))
 
 
 def is_watched(namespace: str, roles: Iterable[Object], bindings: Iterable[Object]) -> bool:
