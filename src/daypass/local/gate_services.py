@@ -43,17 +43,17 @@ LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
 
 class LocalPublisher:
-    """Publishes to the Envoy and the authorizer of this machine.
+    """Publishes to the authorizer of this machine, and to its Envoy from `attach` on.
 
-    `envoy`: set once it runs; it starts with what is `published` by then. `published`: what is in
-    force at both.
+    `published`: what is in force at both.
     """
 
     parts = LOCAL_PARTS
 
     def __init__(self, authorizers: Authorizers) -> None:
         self.published = Published.closed(self.parts)
-        self.envoy: EnvoyInstance | None = None
+        self._envoy: EnvoyInstance | None = None
+        self._lock = threading.Lock()
         self._authorizers = authorizers
         self._latest = self.published
         self.pace_seconds = SHORTEST_PACE_SECONDS
@@ -62,24 +62,37 @@ class LocalPublisher:
         """Return that nothing is in force for sure: the caller publishes all of it again."""
         return Published.closed(self.parts)
 
+    def attach(self, envoy: EnvoyInstance, known: Published) -> None:
+        """Publish to this Envoy too, which has started with what is `known`. Raises OSError."""
+        with self._lock:
+            self._envoy = envoy
+            parts = enumerate(self._latest.credentials.parts)
+            for number, part in parts:
+                if part != known.credentials.parts[number]:
+                    envoy.publish_part(number, part)
+            if self._latest.denials != known.denials:
+                envoy.publish_denials(self._latest.denials)
+
     def publish_part(self, number: int, part: CredentialPart) -> None:
         """Put a part in force. Raises OSError."""
-        self._latest = self._latest.with_part(number, part)
-        self._authorizers.take_published(self._latest)
-        if self.envoy is not None:
-            self.envoy.publish_part(number, part)
-        self.published = self.published.with_part(number, part)
+        with self._lock:
+            self._latest = self._latest.with_part(number, part)
+            self._authorizers.take_published(self._latest)
+            if self._envoy is not None:
+                self._envoy.publish_part(number, part)
+            self.published = self.published.with_part(number, part)
         # So that Envoy's main thread is not always busy, even if all parts change all the time.
         count = len(self.published.credentials)
         self.pace_seconds = SHORTEST_PACE_SECONDS + count * READ_SECONDS
 
     def publish_denials(self, denials: Denials) -> None:
         """Put denials in force. Raises OSError."""
-        self._latest = self._latest.with_denials(denials)
-        self._authorizers.take_published(self._latest)
-        if self.envoy is not None:
-            self.envoy.publish_denials(denials)
-        self.published = self.published.with_denials(denials)
+        with self._lock:
+            self._latest = self._latest.with_denials(denials)
+            self._authorizers.take_published(self._latest)
+            if self._envoy is not None:
+                self._envoy.publish_denials(denials)
+            self.published = self.published.with_denials(denials)
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Do nothing: the process that runs Envoy gives it the keys."""
@@ -91,7 +104,7 @@ class LocalPublisher:
     def is_in_force(self, uid: str, now_unix: float) -> bool:
         """Return whether tokens of a credential pass."""
         is_known = self.published.credentials.find(uid, now_unix) is Presence.EXISTS
-        return is_known and (self.envoy is None or self.envoy.has_loaded(uid))
+        return is_known and (self._envoy is None or self._envoy.has_loaded(uid))
 
 
 class CredentialWatch:
@@ -114,35 +127,28 @@ class CredentialWatch:
         self._reported_problems = ""
         self._reported_closed = ""
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-        def new_controller() -> Controller:
-            observer = CredentialObserver(
-                connection, clock, home=config.door.namespace,
-                per_namespace=gate.credentials_per_namespace, accounts_too=not gate.require_bound,
-                close_after_seconds=close_after_seconds,
-            )  # fmt: skip
-            return Controller(
-                observer, publisher, None, None, clock, lambda event, **fields: None,
-                close_after_seconds,
-            )  # fmt: skip
-
-        self._new_controller = new_controller
-        self._controller = new_controller()
-
-    def publish_once(self) -> None:
-        """Publish the first set. If it cannot be complete, every token stays refused."""
-        # An observer has one event loop: that of `start` has another one.
-        controller = self._new_controller()
-        with suppress(DaypassError):  # it is reported
-            controller.observer.sync()
-        controller.publish_once()
-
-    def start(self) -> None:
-        """Watch in the background."""
+        self._observer = CredentialObserver(
+            connection, clock, home=config.door.namespace,
+            per_namespace=gate.credentials_per_namespace, accounts_too=not gate.require_bound,
+            close_after_seconds=close_after_seconds,
+        )  # fmt: skip
+        self._controller = Controller(
+            self._observer, publisher, None, None, clock, lambda event, **fields: None,
+            close_after_seconds,
+        )  # fmt: skip
         run = self._controller.run
         self._thread = threading.Thread(target=run, args=[self._stopped], daemon=True)
+
+    def start(self) -> None:
+        """Watch in the background. Return once the first set is published, or it turns out that
+        this takes longer: until then, tokens are refused.
+        """
         self._thread.start()
+        deadline = self._clock.monotonic() + START_SECONDS
+        while self._closed() and self._clock.monotonic() < deadline:
+            if self._observer.observation().listed_at is None and self._problems():
+                return
+            time.sleep(0.01)
 
     def wait_for(self, uid: str) -> None:
         """Wait until tokens of a new credential pass. Raises DaypassError after some seconds."""
@@ -181,8 +187,8 @@ class CredentialWatch:
     def stop(self) -> None:
         """Stop without waiting for the API server; nothing is published any more."""
         self._stopped.set()
-        self._controller.observer.changed.set()
-        if self._thread is not None:
+        self._observer.changed.set()
+        if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
 

@@ -81,15 +81,13 @@ class Supervisor:
                     self.config, gate, backend.connection(), publisher, clock, log,
                     close_after_seconds=close_after_seconds or gate.close_after_seconds,
                 )  # fmt: skip
-                self._watch.publish_once()
-            self.envoy = EnvoyInstance(
-                runtime, settings, keys=self._keys.latest, published=publisher.published,
-                workers=workers,
-            )  # fmt: skip
-            self._authorizers.keep_new()
-            if self._watch is not None:
-                publisher.envoy = self.envoy
                 self._watch.start()
+            published = publisher.published
+            self.envoy = EnvoyInstance(
+                runtime, settings, keys=self._keys.latest, published=published, workers=workers
+            )
+            self._authorizers.keep_new()
+            publisher.attach(self.envoy, published)
         except BaseException:
             self._stop_following()
             self._stop_services()

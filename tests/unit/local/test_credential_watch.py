@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from daypass.gate.watch.controller import RETRY_SECONDS
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.connection import ConnectionConfig
 from daypass.local import gate_services
@@ -71,9 +72,6 @@ class Machine:
             self.lines.append, close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
-    def sync(self) -> None:
-        """As the observer does."""
-
     def observation(self) -> Observation:
         if self.listed_at is None:
             return Observation()
@@ -86,21 +84,22 @@ class Machine:
     def list(self, *uids: str) -> None:
         """List, and publish."""
         self.uids, self.listed_at = uids, self.clock.monotonic()
-        self.watch.publish_once()
+        self.watch._controller.publish_once()
 
     def start_envoy(self) -> None:
+        """With all that is published so far."""
         self.receiver.written = self.publisher.published
-        self.publisher.envoy = cast("EnvoyInstance", self.receiver)
+        self.publisher.attach(cast("EnvoyInstance", self.receiver), self.publisher.published)
 
     def found(self, published: Published) -> Presence:
         return published.credentials.find(SECRET_UID, self.clock.unix())
 
     def reported(self) -> str:
-        """The next line."""
+        """The next lines."""
         self.watch.report()
-        (line,) = self.lines
+        lines = "\n".join(self.lines)
         self.lines.clear()
-        return line
+        return lines
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None:
-    machine.watch.publish_once()
+    machine.watch._controller.publish_once()
     assert machine.found(machine.publisher.published) is Presence.CLOSED
     check(machine.reported(), reason="closed")
     machine.list(SECRET_UID)
@@ -126,6 +125,15 @@ def test_what_exists_is_given_to_the_authorizer_and_to_envoy(machine: Machine) -
     assert machine.found(machine.receiver.written) is Presence.UNKNOWN
 
 
+def test_what_changes_while_envoy_starts_is_given_to_it(machine: Machine) -> None:
+    machine.list(SECRET_UID)
+    machine.receiver.written = known = machine.publisher.published
+    machine.list()
+    assert machine.found(machine.receiver.written) is Presence.EXISTS
+    machine.publisher.attach(cast("EnvoyInstance", machine.receiver), known)
+    assert machine.found(machine.receiver.written) is Presence.UNKNOWN
+
+
 def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: Machine) -> None:
     machine.list(SECRET_UID)
     machine.start_envoy()
@@ -137,8 +145,9 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
     assert machine.found(machine.publisher.published) is Presence.EXISTS
     machine.clock.advance(CLOSE_AFTER)
     machine.list()
-    assert machine.reported().startswith("the gate refuses every token")
+    check(machine.reported(), "No space left", "refuses every token", reason="closed")
     machine.receiver.has_room = True
+    machine.clock.advance(RETRY_SECONDS)
     machine.list()
     assert machine.found(machine.receiver.written) is Presence.UNKNOWN
     check(machine.reported(), reason="open")
