@@ -17,6 +17,7 @@ from uuid import uuid4
 from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import Comparison
 from daypass.config import Address
+from daypass.published.credentials import LOCAL_PARTS
 from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
 from support.authority import Authority
@@ -62,7 +63,9 @@ def _cost(folder: Path, rounds: int) -> None:
             more = (str(uuid4()) for _ in range(sizes[name]))
             with running_gate(
                 place, signer.jwks, longest_lifetime_seconds=LONGEST_SECONDS,
-                published=published({*UIDS, *more}, closes_unix=closing_in(86_400)),
+                published=published(
+                    {*UIDS, *more}, closes_unix=closing_in(86_400), parts=LOCAL_PARTS
+                ),
                 protected=protected, change=_without_check if name == "plain" else _unchanged,
             ) as running:  # fmt: skip
                 (place / "gate.crt").write_text(running.authority.pem)

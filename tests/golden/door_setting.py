@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure
+from daypass.published.credentials import LOCAL_PARTS
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.settings import (
     Certificate,
@@ -61,6 +62,7 @@ GATE = GateSettings(
     ),
     issuer="https://kubernetes.default.svc",
     longest_lifetime_seconds=86_400,
+    parts=LOCAL_PARTS,
     authorizer_socket="/run/daypass/authorizer.sock",
 )
 

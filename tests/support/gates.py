@@ -86,12 +86,14 @@ def running_gate(
 ) -> Iterator[RunningGate]:
     """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
 
-    `published`: what it knows, the credential of `good_claims` if left out.
+    `published`: what it knows, the credential of `good_claims` if left out; in so many parts as
+    all that is published later.
     `protected`: what it guards, an echo service if left out. `change`: to bend its files.
     `authorizer_socket`: where somebody answers for the checks that ask.
     """
     authority = Authority()
     door = door_settings(folder, authority, upstream_at(folder, 9, authority.pem))
+    published = published or known()
     with Echo() as echo:
         gate = GateSettings(
             gate=Gate(
@@ -106,12 +108,13 @@ def running_gate(
             protected=protected or Protected(address=echo.address),
             issuer=ISSUER,
             longest_lifetime_seconds=longest_lifetime_seconds,
+            parts=len(published.credentials.parts),
             authorizer_socket=authorizer_socket,
             timeouts=timeouts,
         )
         door = replace(door, certificates=door.certificates[1:])
         files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
-        files |= {KEYS_FILE: keys_file(gate, jwks), **published_files(published or known())}
+        files |= {KEYS_FILE: keys_file(gate, jwks), **published_files(published)}
         change(files)
         with running_envoy(folder, files) as envoy:
             yield RunningGate(

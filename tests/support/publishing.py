@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from daypass.published.credentials import LOCAL_PARTS, CredentialSet
+from daypass.published.credentials import CredentialSet
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from support.tokens import SECRET_UID
@@ -21,7 +21,7 @@ def published(
     objects: Iterable[str] = (),
     namespaces: Iterable[str] = (),
     closes_unix: int = NEVER,
-    parts: int = LOCAL_PARTS,
+    parts: int = 1,
 ) -> Published:
     """What is published where these credentials exist: that of `good_claims`, if left out."""
     denials = Denials(

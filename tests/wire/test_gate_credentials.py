@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,12 +26,13 @@ from daypass.render.envoy.bootstrap import (
     to_json,
 )
 from daypass.render.envoy.protobuf_any import Json
+from support import publishing
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import assert_refused, told
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
-from support.publishing import closing_in, published
+from support.publishing import closing_in
 from support.raw import Caller, Conversation
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
 
@@ -39,6 +41,7 @@ MINE = part_of(SECRET_UID, LOCAL_PARTS)
 OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
 """Of a credential in another part."""
 SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
+published = partial(publishing.published, parts=LOCAL_PARTS)
 BOTH = published({SECRET_UID, OTHER_UID})
 MANY = [str(uuid4()) for _ in range(20_000)]
 

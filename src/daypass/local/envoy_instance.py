@@ -16,7 +16,7 @@ from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
 from daypass.published.config_maps import part_name
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart, part_of
+from daypass.published.credentials import CredentialPart, part_of
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
@@ -93,7 +93,7 @@ class EnvoyInstance:
         self.settings = settings
         self._workers = workers
         self._keys = keys or NO_KEYS
-        self._published = published or Published.closed(LOCAL_PARTS)
+        self._published = published or Published.closed(settings.gate.parts if settings.gate else 1)
         self._publishing = threading.Lock()
         self._publications = 0
         self._versions: dict[str, str] = {}
@@ -168,7 +168,8 @@ class EnvoyInstance:
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of a credential's part."""
         with self._publishing:
-            return not self._follows_credentials or self._has_read(part_of(uid, LOCAL_PARTS))
+            number = part_of(uid, len(self._published.credentials.parts))
+            return not self._follows_credentials or self._has_read(number)
 
     def _has_read(self, number: int) -> bool:
         version = f"extension_config_discovery.http_filter.{part_name(number)}.version_text"

@@ -27,7 +27,7 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart, Presence
+from daypass.published.credentials import CredentialPart, Presence
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
@@ -48,10 +48,9 @@ class LocalPublisher:
     `published`: what is in force at both.
     """
 
-    parts = LOCAL_PARTS
-
-    def __init__(self, authorizers: Authorizers) -> None:
-        self.published = Published.closed(self.parts)
+    def __init__(self, authorizers: Authorizers, parts: int) -> None:
+        self.parts = parts
+        self.published = Published.closed(parts)
         self._envoy: EnvoyInstance | None = None
         self._lock = threading.Lock()
         self._authorizers = authorizers
@@ -295,7 +294,7 @@ class Authorizers:
         self._clock = clock
         self._current: LocalAuthorizer | None = None
         self._next: LocalAuthorizer | None = None
-        self._published = Published.closed(LOCAL_PARTS)
+        self._published = Published.closed(1)
         self._lock = threading.Lock()
         self._count = 0
         self._reported = ""

@@ -43,13 +43,14 @@ def envoy_settings(
     issuer: str,
     echo: Address | None,
     authorizer: Path | None = None,
+    parts: int,
 ) -> EnvoyInstanceSettings:
     """Return the settings of a config's door and gate.
 
     Certificates that the config names no files for are issued by `authority` and written to
-    `folder`. `issuer`, `echo` (the default upstream) and `authorizer` (its Unix socket, if the
-    check needs one) are for the gate. Clients connect directly, so no hop is trusted to name a
-    client's address. Raises UsageError, CertificateError.
+    `folder`. `issuer`, `echo` (the default upstream), `authorizer` (its Unix socket, if the check
+    needs one) and `parts` (of its published set) are for the gate. Clients connect directly, so no
+    hop is trusted to name a client's address. Raises UsageError, CertificateError.
     """
     nameless = [domain.host for domain in config.domains.values() if is_address(domain.host)]
     if len(nameless) > 1:
@@ -89,6 +90,7 @@ def envoy_settings(
         protected=_protected(config, echo),
         issuer=issuer,
         longest_lifetime_seconds=config.longest_lifetime_seconds,
+        parts=parts,
         authorizer_socket="" if authorizer is None else str(authorizer),
     )
     return EnvoyInstanceSettings(door=door, gate=gate)

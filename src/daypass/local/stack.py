@@ -23,6 +23,9 @@ AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 HOST = "localhost"
 WORKERS = 2
 """Threads of Envoy: enough for one user's requests."""
+PARTS = 1
+"""Of the published set: enough for its few credentials. Many stacks may run at the same time, and
+each part takes one of a user's inotify instances."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,7 @@ class LocalStack:
                 clock,
                 self.said.append,
                 workers=WORKERS,
+                parts=PARTS,
             )
         except BaseException:
             backend.stop()

@@ -14,6 +14,7 @@ from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
 from daypass.local.gate_services import Authorizers, CredentialWatch, LocalPublisher
 from daypass.local.settings import certificate_generation, envoy_settings, files_of
+from daypass.published.credentials import LOCAL_PARTS
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
@@ -40,7 +41,8 @@ class Supervisor:
     """Runs the door, and the gate if there is one, of a config file.
 
     `backend`: the API server. `authority` issues the certificates that the config names no file
-    for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core.
+    for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core. `parts`:
+    of the published set.
     `close_after_seconds`: how long the gate accepts tokens without seeing which credentials exist;
     None for the config's value.
     """
@@ -55,6 +57,7 @@ class Supervisor:
         log: Callable[[str], None],
         *,
         workers: int | None = None,
+        parts: int = LOCAL_PARTS,
         close_after_seconds: float | None = None,
     ) -> None:
         self._config_file = config_file
@@ -63,6 +66,7 @@ class Supervisor:
         self._runtime = runtime
         self._clock = clock
         self._log = log
+        self._parts = parts
         self._failures = 0
         self._reported_error = ""
         self._echo: Echo | None = None
@@ -73,7 +77,7 @@ class Supervisor:
         self._keys = Poller(lambda: backend.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
-            publisher = LocalPublisher(self._authorizers)
+            publisher = LocalPublisher(self._authorizers, parts)
             if (gate := self.config.gate) is not None:
                 # Before Envoy starts, so that it has both at its first request.
                 self._keys.start()
@@ -205,6 +209,7 @@ class Supervisor:
             issuer=issuer,
             echo=echo,
             authorizer=authorizer,
+            parts=self._parts,
         )
 
     def _signature(self, config: Config) -> Signature:

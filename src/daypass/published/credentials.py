@@ -19,8 +19,8 @@ CLUSTER_PARTS = 64
 """Parts of the set in a cluster: each is one object, of at most 100 KB with 20,000 credentials."""
 LOCAL_PARTS = 8
 """Parts of the set on one machine. Envoy takes an inotify instance for each file that it follows
-(source/common/filesystem/inotify/watcher_impl.cc), nine without them, and Linux gives a user 128:
-so that seven stacks of tests can run at the same time."""
+(source/common/filesystem/inotify/watcher_impl.cc), nine without them, and Linux gives a user 128.
+"""
 PREFIX_LENGTH, _PREFIXES = 2, 256
 """The characters of a UID that say in which part it is."""
 UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)

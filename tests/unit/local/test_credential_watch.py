@@ -62,7 +62,7 @@ class Machine:
         self.last_error = ""
         self.lines: list[str] = []
         self.receiver = Receiver()
-        self.publisher = LocalPublisher(cast("Authorizers", self.receiver))
+        self.publisher = LocalPublisher(cast("Authorizers", self.receiver), LOCAL_PARTS)
         self.changed = threading.Event()
         monkeypatch.setattr(gate_services, "CredentialObserver", lambda *_, **__: self)
         connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")

@@ -33,6 +33,7 @@ local: {{{changes}}}
         Authority.create("test", SYSTEM_CLOCK),
         folder,
         SYSTEM_CLOCK,
+        parts=1,
         issuer="https://kubernetes.default.svc",
         echo=Address(host="127.0.0.1", port=2),
     )

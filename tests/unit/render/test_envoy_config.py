@@ -11,6 +11,7 @@ import pytest
 from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure, Refusal, refusals
+from daypass.published.credentials import LOCAL_PARTS
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.protobuf_any import Json, duration
 from daypass.render.envoy.replies import literal, status_replies
@@ -196,6 +197,7 @@ GATE_SETTINGS = GateSettings(
     protected=Protected(address=ADDRESS),
     issuer="i",
     longest_lifetime_seconds=3600,
+    parts=LOCAL_PARTS,
     timeouts=Timeouts(idle_seconds=7),
 )
 

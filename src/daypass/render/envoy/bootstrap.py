@@ -4,7 +4,7 @@ import json
 import posixpath
 
 from daypass.published.config_maps import DENIALS, part_name
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart
+from daypass.published.credentials import CredentialPart
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
@@ -55,7 +55,7 @@ def static_files(
     clusters = [api_server_cluster(settings, sources[AUTHORITY])]
     if gate is not None:
         jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
-        nothing = published_filters(None, parts=LOCAL_PARTS)
+        nothing = published_filters(None, parts=gate.parts)
         routes = {"route_config": gate_routes(gate)}
         listeners.append(gate_listener(gate, routes, jwt, nothing, sources))
         clusters.extend(gate_clusters(gate))
@@ -89,10 +89,10 @@ def followed_files(
     if gate is not None:
         keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
         jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
-        files = {part_name(number): part_file_name(number) for number in range(LOCAL_PARTS)}
+        files = {part_name(number): part_file_name(number) for number in range(gate.parts)}
         files[DENIALS] = DENIALS_FILE
         published = published_filters(
-            lambda name: _follow(f"{folder}/{files[name]}"), parts=LOCAL_PARTS
+            lambda name: _follow(f"{folder}/{files[name]}"), parts=gate.parts
         )
         routes = followed_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
         listeners.append(gate_listener(gate, routes, jwt, published, sources))

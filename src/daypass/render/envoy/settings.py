@@ -100,7 +100,7 @@ class GateSettings:
 
     `issuer`: the `iss` of short-lived tokens. `longest_lifetime_seconds`: tokens with a longer
     lifetime are refused. `authorizer_socket`: where the authorizer listens, for the checks that
-    need it.
+    need it. `parts`: of the published set.
     """
 
     gate: Gate
@@ -109,6 +109,7 @@ class GateSettings:
     protected: Protected
     issuer: str
     longest_lifetime_seconds: int
+    parts: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
 
