@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from daypass.kube.http2 import Http2Transport
 
 CONNECTIONS_AT_MOST = 50
+HTTP1_CONNECTIONS_AT_MOST = 500
+"""One for each watch: of the embedded API server of `daypass up`, and behind some proxies."""
 WATCH_CONNECTIONS = CONNECTIONS_AT_MOST - 3
 """Over HTTP/2. One is for lists, and each kind may have one more for a while."""
 STREAMS = 90
@@ -86,7 +88,11 @@ class AsyncCluster:
     @property
     def watches_at_most(self) -> int:
         """How many watches can run at a time, as far as known from the connections so far."""
-        return CONNECTIONS_AT_MOST if self._transport is None else self._transport.watches_at_most
+        return (
+            HTTP1_CONNECTIONS_AT_MOST
+            if self._transport is None
+            else self._transport.watches_at_most
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -233,7 +239,7 @@ class _Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self, config: ConnectionConfig, authenticator: Authenticator) -> None:
         limits = httpx2.Limits(
-            max_connections=CONNECTIONS_AT_MOST, max_keepalive_connections=CONNECTIONS_AT_MOST
+            max_connections=HTTP1_CONNECTIONS_AT_MOST, max_keepalive_connections=16
         )
         with checked_proxy(config):
             self._http1 = httpx2.AsyncHTTPTransport(
@@ -254,7 +260,7 @@ class _Transport(httpx2.AsyncBaseTransport):
     def watches_at_most(self) -> int:
         """How many watches can run at a time."""
         if self._http2 is None:
-            return CONNECTIONS_AT_MOST - SPARE
+            return HTTP1_CONNECTIONS_AT_MOST - SPARE
         return WATCH_CONNECTIONS * min(each.streams for each in self._http2)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
