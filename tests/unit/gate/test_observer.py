@@ -452,7 +452,9 @@ def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same
 def test_namespaces_beyond_the_connections_are_reported(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_cluster, "HTTP1_CONNECTIONS_AT_MOST", 5)  # three are for all namespaces
+    monkeypatch.setattr(
+        async_cluster, "HTTP1_CONNECTIONS_AT_MOST", 5
+    )  # three are for all namespaces
     for number in range(2, 5):
         cluster.namespace(f"n-{number}")
         cluster.account(number, namespace=f"n-{number}")
