@@ -136,7 +136,8 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
         what = ", ".join(plan.unseen)
         warn(f"no right to list {what}: whether others' routes are in the way is not known")
     if plan.refused is None:
-        warn("no right to list secrets: whether the gate refuses a whole namespace is not known")
+        what = "secrets and rolebindings"
+        warn(f"no right to list {what}: whether the gate refuses a whole namespace is not known")
     elif plan.refused:
         from daypass.render.objects import GATE_WATCH
 

@@ -68,8 +68,9 @@ class PublishedFollower:
     @property
     def last_error(self) -> str:
         """What does not work right now, or ""."""
-        if self._informer is not None and self._informer.last_error:
-            return self._informer.last_error
+        informer = self._informer
+        if informer is not None and (informer.last_error or informer.listed_at is None):
+            return informer.last_error
         if missing := [name for name in NAMES if name not in self._found]:
             return (
                 f"of the published ConfigMaps in {self._namespace}, {len(missing)} are missing, "
