@@ -79,4 +79,4 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
                 assert send(used).json["headers"]["kubeflow-userid"] == identity.user
                 plane.admin.delete(identity.secret_path)
                 eventually("it is revoked", lambda: send(used).code == 401)
-                assert send(used).json["message"].startswith(MESSAGES[Reason.DENIED])
+                assert send(used).json["message"].startswith(MESSAGES[Reason.UNKNOWN_CREDENTIAL])
