@@ -208,7 +208,7 @@ async def run_all(cluster: AsyncCluster, informers: Iterable[Informer[Any]]) -> 
 class LoopThread:
     """Runs a coroutine in an event loop on a thread of its own, from `start` to `stop`.
 
-    `error`: what it ended with by itself.
+    `error`: why it ended, if `stop` did not end it.
     """
 
     def __init__(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,8 +1,8 @@
 """The controller of a gate: publishes what its observer sees, while it is the leader.
 
 In a cluster several replicas observe, and the one that holds a Lease publishes. On one machine
-there is one controller, which needs no Lease. What is published closes by itself: without a working
-controller the gate refuses every token after `gate.closeAfter`.
+there is one controller, which needs no Lease. All that is published has a closing time: without a
+working controller the gate refuses every token after `gate.closeAfter`.
 """
 
 from __future__ import annotations
