@@ -19,8 +19,9 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.observer import ACCOUNT_UID, CredentialObserver
+from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from support.controlplane import ControlPlane
 from support.identities import OF_DAYPASS, WATCHED
 
@@ -103,7 +104,10 @@ class _Connection(http.client.HTTPSConnection):
     def create_secret(self, namespace_path: str, number: int, account_uid: str) -> None:
         """A Secret that the token controller has nothing to add to."""
         data = {key: base64.b64encode(b"x").decode() for key in ("token", "namespace", "ca.crt")}
-        annotations = {"kubernetes.io/service-account.name": "bot", ACCOUNT_UID: account_uid}
+        annotations = {
+            "kubernetes.io/service-account.name": "bot",
+            ACCOUNT_UID_ANNOTATION: account_uid,
+        }
         self.create(
             f"{namespace_path}/secrets",
             {"name": f"bot-daypass-{number:020}", "labels": OF_DAYPASS, "annotations": annotations},

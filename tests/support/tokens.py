@@ -14,8 +14,6 @@ from daypass._core.clock import SYSTEM_CLOCK, Clock
 ISSUER = "https://kubernetes.default.svc"
 AUDIENCE = "gate.example.com"
 USER = "system:serviceaccount:team:bot"
-SECRET_UID = "5ec2e700-0000-4000-8000-000000000001"
-ACCOUNT_UID = "acc00000-0000-4000-8000-000000000001"
 SECRET_UID = "5ec4e7a1-0000-4000-8000-000000000001"
 ACCOUNT_UID = "acc04a1b-0000-4000-8000-000000000001"
 

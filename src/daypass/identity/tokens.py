@@ -8,7 +8,6 @@ one, so that the next run continues with the Secret that exists.
 from __future__ import annotations
 
 import base64
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +25,17 @@ from daypass.identity.model import (
     is_owned_by,
 )
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SECRETS, TOKEN_SECRETS, Object, uid_of
+from daypass.kube.resources import (
+    ACCOUNT_UID_ANNOTATION,
+    IDENTITY_SECRET_NAME,
+    SECRETS,
+    TOKEN_SECRETS,
+    Object,
+    uid_of,
+)
 from daypass.kube.waiting import Waiter
 
-ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 WAIT_SECONDS = 30.0
-_OUR_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class TokenSecret:
         metadata = document["metadata"]
         annotations = metadata.get("annotations") or {}
         annotated = annotations.get(ACCOUNT_ANNOTATION, "")
-        ours = _OUR_NAME.fullmatch(metadata["name"])
+        ours = IDENTITY_SECRET_NAME.fullmatch(metadata["name"])
         account = IdentityName(namespace=metadata["namespace"], name=ours[1] if ours else annotated)
         account_uid = annotations.get(ACCOUNT_UID_ANNOTATION, "")
         return cls(

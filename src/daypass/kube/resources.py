@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from daypass._core import labels
 from daypass._core.status import Status
 from daypass.kube.errors import NotFoundError
 
@@ -58,6 +60,10 @@ _ADMISSION = "admissionregistration.k8s.io/v1"
 TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets
 TOKEN_SECRETS = f"type={TOKEN_TYPE}"
 """Field selector of the Secrets that hold a long-lived token."""
+ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
+"""On a token Secret: the UID of its ServiceAccount, which the token controller writes."""
+IDENTITY_SECRET_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.ASCII)
+"""The name of an identity's Secret; the group is its ServiceAccount's."""
 
 NAMESPACES = resource("v1", "Namespace", "namespaces", namespaced=False)
 SERVICE_ACCOUNTS = resource("v1", "ServiceAccount", "serviceaccounts")

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.observer import ACCOUNT_UID, CredentialObserver
+from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError
+from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from daypass.published.denials import DeniedKind
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
@@ -47,7 +48,7 @@ class Cluster:
     def secret(self, number: int, account: int, namespace: str = "team", **more: Any) -> None:
         shape: dict[str, Any] = {
             "name": f"bot-daypass-{number:020}", "namespace": namespace, "labels": OURS,
-            "annotations": {ACCOUNT_UID: uid(account)}, "creationTimestamp": NOW, **more,
+            "annotations": {ACCOUNT_UID_ANNOTATION: uid(account)}, "creationTimestamp": NOW, **more,
         }  # fmt: skip
         self.api.put("secrets", uid(number), **shape)
 
@@ -134,9 +135,9 @@ ODD: dict[str, dict[str, Any]] = {
     "a name in upper case": {"name": f"bot-daypass-{0:019}A"},
     "the name of another account": {"name": f"other-daypass-{0:020}"},
     "no account": {"annotations": {}},
-    "an account that does not exist": {"annotations": {ACCOUNT_UID: uid(99)}},
-    "an account of another namespace": {"annotations": {ACCOUNT_UID: uid(2)}},
-    "an account that is being deleted": {"annotations": {ACCOUNT_UID: uid(3)}},
+    "an account that does not exist": {"annotations": {ACCOUNT_UID_ANNOTATION: uid(99)}},
+    "an account of another namespace": {"annotations": {ACCOUNT_UID_ANNOTATION: uid(2)}},
+    "an account that is being deleted": {"annotations": {ACCOUNT_UID_ANNOTATION: uid(3)}},
     "another label": {"labels": {MANAGED_BY: "helm"}},
     "being deleted": {"deletionTimestamp": NOW},
 }
@@ -160,7 +161,7 @@ def test_an_account_counts_under_its_own_name_only(cluster: Cluster) -> None:
 def test_a_uid_of_another_form_is_left_out(cluster: Cluster) -> None:
     cluster.api.put(
         "secrets", "NOT-A-UID", name=f"bot-daypass-{1:020}", labels=OURS,
-        annotations={ACCOUNT_UID: uid(1)},
+        annotations={ACCOUNT_UID_ANNOTATION: uid(1)},
     )  # fmt: skip
     assert numbers(once(cluster)) == {"team": {10}}
 
@@ -349,7 +350,9 @@ def test_long_annotations_of_a_tenant_take_no_memory(cluster: Cluster) -> None:
     """An object may have 256 KiB of them, of which Python makes a megabyte by one character."""
     for number in range(100):
         note = "\U0001f600" + "x" * 250_000
-        cluster.account(100 + number, f"one-{number}", "other", annotations={ACCOUNT_UID: note})
+        cluster.account(
+            100 + number, f"one-{number}", "other", annotations={ACCOUNT_UID_ANNOTATION: note}
+        )
     made = Observed(cluster)
     tracemalloc.start()
     try:

@@ -9,7 +9,6 @@ reaches no further.
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +26,9 @@ from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import LISTED, Informer, LoopThread
 from daypass.kube.resources import (
+    ACCOUNT_UID_ANNOTATION,
     CONFIG_MAPS,
+    IDENTITY_SECRET_NAME,
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -45,9 +46,6 @@ LISTS_AT_ONCE = 16
 HELD_AT_MOST = 10
 """How many times the limit of a namespace is listed to find the oldest ones. A tenant with more
 loses only its own credentials."""
-ACCOUNT_UID = "kubernetes.io/service-account.uid"
-"""Annotation of a token Secret, which the token controller sets."""
-_SECRET_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +66,8 @@ class _Found:
     def read(cls, document: Object) -> _Found:
         """Read an object. One that is being deleted counts as deleted."""
         metadata = document["metadata"]
-        named = _SECRET_NAME.fullmatch(name_of(document))
-        account_uid = str((metadata.get("annotations") or {}).get(ACCOUNT_UID, ""))
+        named = IDENTITY_SECRET_NAME.fullmatch(name_of(document))
+        account_uid = str((metadata.get("annotations") or {}).get(ACCOUNT_UID_ANNOTATION, ""))
         is_uid = UID.fullmatch(account_uid) is not None  # anyone may write a long text instead
         return cls(
             uid=uid_of(document),
