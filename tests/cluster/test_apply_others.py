@@ -171,7 +171,7 @@ def test_namespaces_whose_tokens_a_gate_will_refuse_are_listed_before_it_changes
 
 def test_routes_that_the_user_may_not_list_are_reported(plane: ControlPlane) -> None:
     identity = plane.make_identity()
-    with closing(cluster_as(plane, plane.make_token(identity))) as limited:
+    with closing(cluster_as(plane, identity.token)) as limited:
         (finding,) = verify_gate_hosts(limited, config_of(f"{BOTH}{GATE}"))
         listed = list_all(limited, [INGRESS])
     assert "VirtualServices of networking.istio.io" in finding.fact
