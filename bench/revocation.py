@@ -145,7 +145,7 @@ def _make(plane: ControlPlane, namespace: str, account_uid: str) -> tuple[str, d
 def _published(plane: ControlPlane) -> int:
     collection = f"/api/v1/namespaces/{HOME}/configmaps"
     parts = (plane.admin.get(f"{collection}/{part_name(n)}") for n in range(CLUSTER_PARTS))
-    return sum(len(part["data"]["uids"].split()) for part in parts)
+    return sum(len(part["data"]["entries"].split()) for part in parts)
 
 
 @contextmanager

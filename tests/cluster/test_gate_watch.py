@@ -200,7 +200,7 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
         one, _ = pair(plane)
         becomes_published(plane, one.secret_uid)
         part = part_name(part_of(one.secret_uid, CLUSTER_PARTS))
-        cluster.patch(CONFIG_MAPS, part, {"data": {"uids": ""}}, HOME)
+        cluster.patch(CONFIG_MAPS, part, {"data": {"entries": ""}}, HOME)
         becomes_published(plane, one.secret_uid)
 
         def restored() -> set[str]:

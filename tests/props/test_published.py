@@ -32,6 +32,7 @@ from daypass.published.credentials import (
     split_uids,
 )
 from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind, read_denials
+from support.publishing import denied_by_hand
 
 NOW = 1_800_000_000
 uids = st.uuids().map(str)
@@ -96,7 +97,7 @@ def test_published_parts_are_read_back(found: frozenset[str], closes: int) -> No
 def test_published_denials_are_read_back(
     tokens: frozenset[str], objects: frozenset[str], namespaces: frozenset[str], closes: int
 ) -> None:
-    denials = Denials(tokens=tokens, objects=objects, namespaces=namespaces, closes_unix=closes)
+    denials = denied_by_hand(closes, tokens=tokens, objects=objects, namespaces=namespaces)
     assert read_published_denials(denials_config_map(denials, "daypass")) == denials
 
 
@@ -124,7 +125,7 @@ def test_any_other_content_is_unreadable(document: Any, number: int) -> None:
             read()
 
 
-@given(key=st.sampled_from(["closesAt", "uids"]), value=st.text(max_size=60))
+@given(key=st.sampled_from(["closesAt", "entries"]), value=st.text(max_size=60))
 def test_a_part_with_an_odd_field_is_unreadable_or_has_uids_of_its_range(
     key: str, value: str
 ) -> None:
@@ -145,7 +146,7 @@ def test_a_part_of_another_range_is_unreadable() -> None:
 
 def test_a_huge_part_is_unreadable() -> None:
     document = part_config_map(0, CredentialPart(), "daypass", room=1)
-    document["data"]["uids"] = "\n" * (LIMIT_BYTES + 1)
+    document["data"]["entries"] = "\n" * (LIMIT_BYTES + 1)
     with pytest.raises(UnreadablePartError):
         read_part(document, CLUSTER_PARTS)
 
@@ -169,7 +170,7 @@ def test_odd_entries_deny_no_less_than_they_say(data: dict[str, str]) -> None:
 
 def test_an_unreadable_time_never_expires() -> None:
     (denial,) = read_denials({"jti.x": "soon"})
-    assert Denials.of([denial], NOW, NOW + 1).tokens == {"x"}
+    assert Denials.of([denial], NOW, NOW + 1).keys == {"jti.x"}
 
 
 def test_expired_denials_are_left_out_and_too_many_close_the_gate() -> None:

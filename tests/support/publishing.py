@@ -17,21 +17,26 @@ NEVER = 4102444800
 def published(
     uids: Iterable[str] = (SECRET_UID,),
     *,
+    closes_unix: int = NEVER,
+    parts: int = 1,
+    **denied: Iterable[str],
+) -> Published:
+    """What is published where these credentials exist: that of `good_claims`, if left out."""
+    credentials = CredentialSet.of(uids, closes_unix, parts=parts)
+    return Published(credentials=credentials, denials=denied_by_hand(closes_unix, **denied))
+
+
+def denied_by_hand(
+    closes_unix: int = NEVER,
+    *,
     tokens: Iterable[str] = (),
     objects: Iterable[str] = (),
     namespaces: Iterable[str] = (),
-    closes_unix: int = NEVER,
-    parts: int = 1,
-) -> Published:
-    """What is published where these credentials exist: that of `good_claims`, if left out."""
-    denials = Denials(
-        tokens=frozenset(tokens),
-        objects=frozenset(objects),
-        namespaces=frozenset(namespaces),
-        closes_unix=closes_unix,
-    )
-    credentials = CredentialSet.of(uids, closes_unix, parts=parts)
-    return Published(credentials=credentials, denials=denials)
+) -> Denials:
+    """Denials by hand."""
+    named = {"jti": tokens, "uid": objects, "namespace": namespaces}
+    keys = frozenset(f"{kind}.{name}" for kind, names in named.items() for name in names)
+    return Denials(keys=keys, closes_unix=closes_unix)
 
 
 def closing_in(seconds: float) -> int:

@@ -16,8 +16,8 @@ from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
 from daypass.gate.metrics import AuthorizerMetrics
 from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
-from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
+from support.publishing import denied_by_hand
 from support.timing import FakeClock
 from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
@@ -65,10 +65,10 @@ class Tried:
         )  # fmt: skip
 
     def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
-        """Let it take a set of these credentials, valid for so long; `denied`: of Denials."""
+        """Let it take a set of these credentials, valid for so long; `denied`: what is."""
         closes = int(self.clock.unix() + seconds)
         credentials = CredentialSet.of(uids, closes, parts=CLUSTER_PARTS)
-        denials = Denials(**{"closes_unix": closes, **denied})
+        denials = denied_by_hand(**{"closes_unix": closes, **denied})
         self.authorizer.take_published(Published(credentials=credentials, denials=denials))
 
     def token(self, **changes: Any) -> str:

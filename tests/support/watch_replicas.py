@@ -237,7 +237,7 @@ class WatchWorld:
         return {uid for part in parts if now_unix < part.closes_unix for uid in part.uids}
 
     def denied(self) -> set[str]:
-        return set(read_published_denials(self.api.objects[f"{CONFIG_MAPS}{DENIALS}"]).tokens)
+        return set(read_published_denials(self.api.objects[f"{CONFIG_MAPS}{DENIALS}"]).keys)
 
     def terms(self) -> set[int]:
         paths = (CONFIG_MAPS, FILTERS)
@@ -257,7 +257,7 @@ def plain_filters() -> Any:
         return _filter(part_name(number), uids=sorted(part.uids), closes=part.closes_unix)
 
     def denials_object(config: object, denials: Any) -> dict[str, Any]:
-        return _filter(DENIALS, tokens=sorted(denials.tokens), closes=denials.closes_unix)
+        return _filter(DENIALS, keys=sorted(denials.keys), closes=denials.closes_unix)
 
     return patch.multiple(cluster_publisher, part_object=part_object, denials_object=denials_object)
 

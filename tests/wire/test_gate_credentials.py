@@ -16,7 +16,6 @@ from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass._core.secret import Secret
 from daypass.published.config_maps import CREDENTIALS, DENIALS
 from daypass.published.credentials import LOCAL_PARTS, CredentialPart, part_of
-from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
     DENIALS_FILE,
@@ -32,7 +31,7 @@ from support.doors import EKF
 from support.gate_differences import assert_refused, told
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
-from support.publishing import closing_in
+from support.publishing import closing_in, denied_by_hand
 from support.raw import Caller, Conversation
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
 
@@ -325,7 +324,7 @@ def test_denials_that_are_not_renewed_close_the_gate(
         assert caller.ask().code == 200
 
         def refuses_before_they_close() -> int | None:
-            denials = Denials(tokens={"j-1"}, closes_unix=closing_in(4))
+            denials = denied_by_hand(closing_in(4), tokens={"j-1"})
             gate.write(DENIALS_FILE, to_json(denials_file(denials)))
             while closing_in(0) < denials.closes_unix:
                 if caller.ask().code == 401:

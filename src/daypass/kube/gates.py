@@ -106,7 +106,7 @@ def wait_denied(
     """
 
     def missing(document: Object) -> str:
-        is_denied = read_published_denials(document).has(denial)
+        is_denied = denial.key in read_published_denials(document).keys
         return "" if is_denied is not undo else "its published denials are older"
 
     homes = {home}.intersection(_homes(cluster, home))

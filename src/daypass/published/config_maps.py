@@ -6,14 +6,14 @@ checked: an unreadable part counts as closed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
 from daypass._core.clock import utc
 from daypass._core.labels import OWNED, PUBLISHED
 from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialPart, part_of
-from daypass.published.denials import LIMIT, Denials
+from daypass.published.denials import KEY, LIMIT, Denials
 
 CREDENTIALS = "daypass-gate-credentials"
 """Prefix of the published parts, followed by `-00` to `-63`."""
@@ -21,9 +21,8 @@ DENIALS = "daypass-gate-denials"
 """The published denials."""
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
-_CLOSES, _UIDS, _ROOM = "closesAt", "uids", "perNamespace"
+_CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "perNamespace"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_TOKENS, _OBJECTS, _NAMESPACES = "tokens", "objects", "namespaces"
 
 Object = dict[str, Any]
 
@@ -46,34 +45,37 @@ def part_config_map(number: int, part: CredentialPart, namespace: str, *, room: 
 
     `room`: how many credentials of one namespace the set takes, for commands that create them.
     """
-    data = {_UIDS: "\n".join(sorted(part.uids)), _ROOM: str(room)}
-    return _config_map(part_name(number), namespace, part.closes_unix, data)
+    found = _config_map(part_name(number), namespace, part.uids, part.closes_unix)
+    found["data"][_ROOM] = str(room)
+    return found
 
 
 def denials_config_map(denials: Denials, namespace: str) -> Object:
     """Return the denials' ConfigMap; the same denials give the same bytes."""
-    data = {
-        _TOKENS: "\n".join(sorted(denials.tokens)),
-        _OBJECTS: "\n".join(sorted(denials.objects)),
-        _NAMESPACES: "\n".join(sorted(denials.namespaces)),
-    }
-    return _config_map(DENIALS, namespace, denials.closes_unix, data)
+    return _config_map(DENIALS, namespace, denials.keys, denials.closes_unix)
 
 
 def read_part(document: Mapping[str, Any], parts: int) -> tuple[int, CredentialPart]:
     """Return the number and the content of a part. Raises UnreadablePartError."""
-    data = _data(document)
+    uids, closes_unix = _read(document)
     number = int(str(document["metadata"]["name"])[-2:])
-    uids = _lines(data, _UIDS)
     if not all(UID.fullmatch(uid) and part_of(uid, parts) == number for uid in uids):
         raise UnreadablePartError("it has other than UIDs of its range")
-    return number, CredentialPart(uids=uids, closes_unix=_closes(data))
+    return number, CredentialPart(uids=uids, closes_unix=closes_unix)
+
+
+def read_published_denials(document: Mapping[str, Any]) -> Denials:
+    """Return the denials. Raises UnreadablePartError."""
+    keys, closes_unix = _read(document)
+    if len(keys) > LIMIT or not all(map(KEY.fullmatch, keys)):
+        raise UnreadablePartError("it has too many denials, or other entries")
+    return Denials(keys=keys, closes_unix=closes_unix)
 
 
 def closing_time(document: Mapping[str, Any]) -> int:
     """Return from when on a part, or the denials, refuse every token; 0 if it is not readable."""
     try:
-        return _closes(_data(document))
+        return _read(document)[1]
     except UnreadablePartError:
         return 0
 
@@ -86,24 +88,21 @@ def read_room(document: Mapping[str, Any]) -> int:
     return int(text)
 
 
-def read_published_denials(document: Mapping[str, Any]) -> Denials:
-    """Return the denials. Raises UnreadablePartError."""
-    data = _data(document)
-    found = Denials(
-        tokens=_lines(data, _TOKENS), objects=_lines(data, _OBJECTS),
-        namespaces=_lines(data, _NAMESPACES), closes_unix=_closes(data),
-    )  # fmt: skip
-    if len(found) > LIMIT:
-        raise UnreadablePartError("it has too many denials")
-    return found
-
-
-def _config_map(name: str, namespace: str, closes_unix: int, data: dict[str, str]) -> Object:
+def _config_map(name: str, namespace: str, entries: Set[str], closes_unix: int) -> Object:
     labels = {**OWNED, PUBLISHED: "true"}
     metadata = {"name": name, "namespace": namespace, "labels": labels}
-    closes = utc(closes_unix).strftime(_TIME)
-    data = {_CLOSES: closes, **data}
+    data = {_CLOSES: utc(closes_unix).strftime(_TIME), _ENTRIES: "\n".join(sorted(entries))}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def _read(document: Mapping[str, Any]) -> tuple[frozenset[str], int]:
+    """Return the entries and the closing time. Raises UnreadablePartError."""
+    data = _data(document)
+    try:
+        closes = datetime.strptime(data[_CLOSES], _TIME).replace(tzinfo=UTC)
+        return frozenset(filter(None, data[_ENTRIES].split("\n"))), int(closes.timestamp())
+    except (KeyError, ValueError):
+        raise UnreadablePartError("it has no entries or no closing time") from None
 
 
 def _data(document: Mapping[str, Any]) -> Mapping[str, str]:
@@ -113,16 +112,3 @@ def _data(document: Mapping[str, Any]) -> Mapping[str, str]:
     if sum(map(len, data.values())) > LIMIT_BYTES:
         raise UnreadablePartError("it is too large")
     return data
-
-
-def _lines(data: Mapping[str, str], key: str) -> frozenset[str]:
-    if key not in data:
-        raise UnreadablePartError(f"it has no {key}")
-    return frozenset(filter(None, data[key].split("\n")))
-
-
-def _closes(data: Mapping[str, str]) -> int:
-    try:
-        return int(datetime.strptime(data[_CLOSES], _TIME).replace(tzinfo=UTC).timestamp())
-    except (KeyError, ValueError):
-        raise UnreadablePartError("it has no closing time") from None

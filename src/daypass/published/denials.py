@@ -32,7 +32,8 @@ class DeniedKind(StrEnum):
     """All tokens of a namespace."""
 
 
-_KINDS = {kind.value: kind for kind in DeniedKind}
+KEY = re.compile(rf"({'|'.join(DeniedKind)})\.(.+)")
+"""A denial's key: its kind and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,64 +62,43 @@ class Denial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denials:
-    """What is denied now: `jti`s, UIDs and namespaces. `closes_unix`: from then on, every token is
-    refused (whole seconds, UTC); 0: now.
+    """The keys of what is denied now. `closes_unix`: from then on, every token is refused (whole
+    seconds, UTC); 0: now.
     """
 
-    tokens: Set[str] = frozenset()
-    objects: Set[str] = frozenset()
-    namespaces: Set[str] = frozenset()
+    keys: Set[str] = frozenset()
     closes_unix: int = 0
 
     @classmethod
     def of(cls, denials: Iterable[Denial], now_unix: float, closes_unix: int) -> Denials:
         """Return those in force at a time; closed if they are more than LIMIT."""
-        names: dict[DeniedKind, set[str]] = {kind: set() for kind in DeniedKind}
-        for denial in denials:
-            if denial.until_unix > now_unix:
-                names[denial.kind].add(denial.name)
-        if sum(map(len, names.values())) > LIMIT:
-            return cls()
-        return cls(
-            tokens=frozenset(names[DeniedKind.TOKEN]),
-            objects=frozenset(names[DeniedKind.OBJECT]),
-            namespaces=frozenset(names[DeniedKind.NAMESPACE]),
-            closes_unix=closes_unix,
-        )
+        keys = frozenset(denial.key for denial in denials if denial.until_unix > now_unix)
+        return cls(keys=keys, closes_unix=closes_unix) if len(keys) <= LIMIT else cls()
 
     def __len__(self) -> int:
-        return len(self.tokens) + len(self.objects) + len(self.namespaces)
+        return len(self.keys)
 
     def is_closed(self, now_unix: float) -> bool:
         """Return whether they are missing or out of date."""
         return now_unix >= self.closes_unix
 
-    def has(self, denial: Denial) -> bool:
-        """Return whether this denial is among them, whenever it expires."""
-        names = {
-            DeniedKind.TOKEN: self.tokens,
-            DeniedKind.OBJECT: self.objects,
-            DeniedKind.NAMESPACE: self.namespaces,
-        }
-        return denial.name in names[denial.kind]
+    def names(self, kind: DeniedKind) -> list[str]:
+        """Return the sorted names of what is denied of a kind."""
+        return sorted(key.partition(".")[2] for key in self.keys if key.startswith(f"{kind}."))
 
     def denies(self, *, token: str, objects: Iterable[str], namespace: str) -> bool:
         """Return whether a token is denied by its `jti`, by a UID that it names, or by its
         namespace.
         """
-        return (
-            token in self.tokens
-            or namespace in self.namespaces
-            or any(uid in self.objects for uid in objects)
-        )
+        keys = (f"jti.{token}", f"namespace.{namespace}", *(f"uid.{uid}" for uid in objects))
+        return not self.keys.isdisjoint(keys)
 
 
 def read_denials(data: Mapping[str, str]) -> Iterator[Denial]:
     """Yield the entries of the ConfigMap's data. An unreadable time means: without end."""
     for key, value in data.items():
-        kind, _, name = key.partition(".")
-        if kind in _KINDS and name:
-            yield Denial(kind=_KINDS[kind], name=name, until_unix=_until(value))
+        if match := KEY.fullmatch(key):
+            yield Denial(kind=DeniedKind(match[1]), name=match[2], until_unix=_until(value))
 
 
 def _until(value: object) -> float:

@@ -153,17 +153,17 @@ def test_a_federated_identity_has_nothing_to_wait_for_if_tokens_have_to_be_bound
 def test_a_denial_is_published_and_removed(world: EmbeddedCluster, run: Run) -> None:
     StandInGate(world=world)
     for option, key in (
-        ("--jti", "tokens"),
-        ("--uid", "objects"),
-        ("--of-namespace", "namespaces"),
+        ("--jti", "jti.a"),
+        ("--uid", "uid.a"),
+        ("--of-namespace", "namespace.a"),
     ):
         err = run(f"gate deny {option} a --config gate.yaml --until 2030-01-01T00:00:00Z")[1]
         check(message_with(err, "denied"), f"{option} a --undo", reason="denied", hide=r"20\S+Z")
         published = world.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
-        assert published["data"][key] == "a"
+        assert published["data"]["entries"] == key
         run(f"gate deny {option} a --undo --config gate.yaml")
         published = world.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
-        assert published["data"][key] == ""
+        assert published["data"]["entries"] == ""
 
 
 @pytest.mark.parametrize("command", ["create", "rotate", "rotate all"])
@@ -193,4 +193,4 @@ def test_many_rotations_end_where_the_room_of_a_namespace_ends(
 
 def _published(world: EmbeddedCluster, home: str) -> list[str]:
     found = world.cluster.list(CONFIG_MAPS, home, labels=f"{labels.PUBLISHED}=true")
-    return [uid for each in found for uid in each["data"].get("uids", "").split()]
+    return [uid for each in found for uid in each["data"].get("entries", "").split()]

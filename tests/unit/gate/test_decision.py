@@ -15,6 +15,7 @@ from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
+from support.publishing import denied_by_hand
 from support.tokens import encode
 
 NOW = 1_800_000_000
@@ -198,10 +199,10 @@ def known(*uids: str, closes_unix: int = NOW + 60, denials: Denials = OPEN) -> R
 @pytest.mark.parametrize(
     "denials",
     [
-        replace(OPEN, tokens={"j-1"}),
-        replace(OPEN, objects={SECRET}),
-        replace(OPEN, objects={ACCOUNT}),
-        replace(OPEN, namespaces={"team"}),
+        denied_by_hand(OPEN.closes_unix, tokens={"j-1"}),
+        denied_by_hand(OPEN.closes_unix, objects={SECRET}),
+        denied_by_hand(OPEN.closes_unix, objects={ACCOUNT}),
+        denied_by_hand(OPEN.closes_unix, namespaces={"team"}),
     ],
 )
 def test_a_denied_token_object_or_namespace_is_refused(denials: Denials) -> None:

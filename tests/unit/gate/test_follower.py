@@ -24,9 +24,9 @@ from daypass.published.credentials import (
     Presence,
     part_of,
 )
-from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from support.messages import check
+from support.publishing import denied_by_hand
 from support.timing import FakeClock
 from support.tokens import SECRET_UID
 
@@ -55,8 +55,7 @@ class Followed:
         return part_config_map(number, part, "daypass", room=2000)
 
     def denials(self, seconds: float = CLOSE_AFTER, **denied: Any) -> Document:
-        denials = Denials(closes_unix=self.closes(seconds), **denied)
-        return denials_config_map(denials, "daypass")
+        return denials_config_map(denied_by_hand(self.closes(seconds), **denied), "daypass")
 
     def list_all(self, *left_out: str) -> None:
         """Receive everything, with one credential."""
@@ -108,7 +107,7 @@ def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) 
     first, second = (each.credentials.parts for each in followed.taken)
     assert [n for n, part in enumerate(second) if part is not first[n]] == [NUMBER]
     followed.follower.update("MODIFIED", [followed.denials(tokens={"j-1"})])
-    assert followed.taken[-1].denials.tokens == {"j-1"}
+    assert followed.taken[-1].denials.keys == {"jti.j-1"}
 
 
 def deleted(followed: Followed) -> None:
@@ -126,7 +125,7 @@ def without_data(followed: Followed) -> None:
 
 def of_another_format(followed: Followed) -> None:
     document = followed.part(NUMBER, SECRET_UID)
-    document["data"]["UIDs"] = document["data"].pop("uids")
+    document["data"]["UIDs"] = document["data"].pop("entries")
     followed.follower.update("MODIFIED", [document])
 
 

@@ -364,7 +364,7 @@ def test_what_others_change_is_written_again_with_its_labels(world: WatchWorld) 
     replica = world.leader()
     path = f"{CONFIG_MAPS}{PARTS[1]}"
     world.api.touch(path, labels={PUBLISHED: None}, annotations={TERM: None})
-    world.api.objects[path]["data"]["uids"] = f"{uid}\nffffffff"
+    world.api.objects[path]["data"]["entries"] = f"{uid}\nffffffff"
     assert restored_names(world, replica) == [PARTS[1]]
     assert world.api.objects[path]["metadata"]["labels"][PUBLISHED] == "true"
     assert world.published().uids == {uid}
@@ -475,7 +475,7 @@ def test_missing_objects_are_created_closed_before_anything_is_listed(world: Wat
 
 
 @pytest.mark.parametrize(
-    "changed", [{"uids": "x"}, {"closesAt": "9999-12-31T23:59:59-14:00"}, {"closesAt": "0001"}]
+    "changed", [{"entries": "x"}, {"closesAt": "9999-12-31T23:59:59-14:00"}, {"closesAt": "0001"}]
 )
 def test_an_unreadable_part_counts_as_closed_and_is_written(
     world: WatchWorld, changed: dict[str, str]
@@ -515,9 +515,9 @@ def test_a_denial_is_published_first_and_ends_with_its_time(world: WatchWorld) -
     world.create()
     world.written()
     replica.work()
-    assert world.denied() == {"t1"}
+    assert world.denied() == {"jti.t1"}
     assert world.written()[-2:] == [PARTS[2], PARTS[2]]
-    assert replica.logged(WatchEvent.DENIED) == [{"kind": "tokens", "name": "t1"}]
+    assert replica.logged(WatchEvent.DENIED) == [{"key": "jti.t1"}]
     world.clock.advance(51)
     replica.turn()
     assert world.denied() == set()

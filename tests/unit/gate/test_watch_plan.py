@@ -13,6 +13,7 @@ from daypass.gate.watch.plan import PartsPlanner, Urgency, denials_of, steps_bet
 from daypass.published.credentials import CredentialPart, CredentialSet, Presence, split_uids
 from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.published.snapshot import Published
+from support.publishing import denied_by_hand
 
 NOW, UNIX, CLOSE_AFTER = 5000.0, 1_800_000_000.0, 600.0
 FIRST, SECOND, LAST = (
@@ -164,7 +165,7 @@ def test_a_rounded_second_is_no_clock_that_went_back() -> None:
 
 
 def denied(*tokens: str, left_seconds: float = 600) -> Denials:
-    return Denials(tokens=frozenset(tokens), closes_unix=int(UNIX + left_seconds))
+    return denied_by_hand(int(UNIX + left_seconds), tokens=tokens)
 
 
 def test_a_new_denial_is_as_urgent_as_a_removal_and_one_that_is_over_an_addition() -> None:

@@ -276,7 +276,7 @@ def young(world: World) -> None:
 
 def unreadable(world: World) -> None:
     gated(world)
-    world.lists["published"][0]["data"]["uids"] = "x"
+    world.lists["published"][0]["data"]["entries"] = "x"
 
 
 @pytest.mark.parametrize(

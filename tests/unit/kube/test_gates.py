@@ -79,7 +79,7 @@ def test_a_change_that_is_not_published_in_time_is_an_error(
         wait_published(world.cluster, gone=gone, there=there, timeout_seconds=5)
 
 
-@pytest.mark.parametrize("data", [None, {"uids": ""}, {"uids": "x", "closesAt": "now"}])
+@pytest.mark.parametrize("data", [None, {"entries": ""}, {"entries": "x", "closesAt": "now"}])
 def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
     world: EmbeddedCluster, data: dict[str, str] | None
 ) -> None:

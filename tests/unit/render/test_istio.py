@@ -86,11 +86,12 @@ def test_a_credential_is_in_the_object_of_its_range_alone() -> None:
 def test_the_same_content_has_the_same_bytes_in_whatever_order_it_came() -> None:
     uids = [str(UUID(int=number)) for number in range(50)]
     first, second = (dict.fromkeys(each).keys() for each in (uids, uids[::-1]))
+    denied = [dict.fromkeys(f"uid.{uid}" for uid in each).keys() for each in (first, second)]
     assert to_json(part_config(CredentialPart(uids=first, closes_unix=NEVER))) == to_json(
         part_config(CredentialPart(uids=second, closes_unix=NEVER))
     )
-    assert to_json(denials_config(Denials(objects=first, closes_unix=NEVER))) == to_json(
-        denials_config(Denials(objects=second, closes_unix=NEVER))
+    assert to_json(denials_config(Denials(keys=denied[0], closes_unix=NEVER))) == to_json(
+        denials_config(Denials(keys=denied[1], closes_unix=NEVER))
     )
 
 

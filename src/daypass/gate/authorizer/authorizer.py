@@ -176,15 +176,13 @@ class Authorizer:
             if new is not old:
                 gone |= old.uids - new.uids
         gone &= self.cache.credentials
-        denied, known = after.denials, before.denials
+        denied = after.denials
 
         def is_denied(entry: CachedDecision) -> bool:
             objects = (entry.secret, entry.account)
             return denied.denies(token=entry.jti, objects=objects, namespace=entry.namespace)
 
-        if not gone and (denied.tokens, denied.objects, denied.namespaces) == (
-            known.tokens, known.objects, known.namespaces,
-        ):  # fmt: skip
+        if not gone and denied.keys == before.denials.keys:
             return  # nearly always
         for entry in self.cache.remove_all(lambda e: e.credential in gone or is_denied(e)):
             reason = Reason.DENIED if is_denied(entry) else Reason.UNKNOWN_CREDENTIAL

@@ -54,7 +54,7 @@ class WatchEvent(StrEnum):
     REMOVED = "removed"
     """The tokens of a credential are refused from now on: `uid`."""
     DENIED = "denied"
-    """An administrator's denial is in force. `kind`: tokens, objects or namespaces; `name`."""
+    """An administrator's denial is in force. `key`: its kind and name."""
     PUBLISHED = "published"
     """How many `credentials` and `denials` are in force, after a change or of a new leader, and how
     many parts were `written`."""
@@ -417,9 +417,8 @@ class _Reports:
 
     def denied(self, before: Denials, after: Denials) -> None:
         """Log the denials that are new."""
-        for kind in ("tokens", "objects", "namespaces"):
-            for name in sorted(getattr(after, kind) - getattr(before, kind)):
-                self._log(WatchEvent.DENIED, kind=kind, name=name)
+        for key in sorted(after.keys - before.keys):
+            self._log(WatchEvent.DENIED, key=key)
 
     def published(self, now: Published, written: int) -> None:
         """Log how much is in force after a round."""

@@ -205,11 +205,7 @@ def _urgency(before: Closing, after: Closing, now_unix: float, *, is_due: bool) 
 def _passes_less(before: Closing, after: Closing) -> bool:
     """Return whether `after` refuses a token that `before` lets pass, closing times aside."""
     if isinstance(before, Denials) and isinstance(after, Denials):
-        return not (
-            after.tokens <= before.tokens
-            and after.objects <= before.objects
-            and after.namespaces <= before.namespaces
-        )
+        return not after.keys <= before.keys
     if isinstance(before, CredentialPart) and isinstance(after, CredentialPart):
         return before.uids is not after.uids and not before.uids <= after.uids
     raise TypeError

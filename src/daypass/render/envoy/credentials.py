@@ -18,12 +18,12 @@ a request passes only with both, and without one it is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection
 
 from daypass._core.reasons import Reason
 from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
 from daypass.published.credentials import CLOSED_PART, CredentialPart, prefixes_of
-from daypass.published.denials import Denials
+from daypass.published.denials import Denials, DeniedKind
 from daypass.render.envoy.filters import set_filter_state
 from daypass.render.envoy.matching import (
     A_UID,
@@ -181,20 +181,21 @@ def part_config(part: CredentialPart) -> Json:
 def denials_config(denials: Denials) -> Json:
     """Return the RBAC config of the denials."""
     matcher, denied = _NOT_DENIED, refuse(Reason.DENIED)
-    if denials.objects:
+    objects = denials.names(DeniedKind.OBJECT)
+    if objects:
         # Denials are few, and of accounts rarer still: a state costs each request more.
-        of_account = has_claim((*ACCOUNT, "uid"), one_of(sorted(denials.objects)))
+        of_account = has_claim((*ACCOUNT, "uid"), one_of(objects))
         matcher = first_of([(of_account, denied)], matcher)
     for state, values in (
-        (NAMESPACE_STATE, denials.namespaces),
-        (_CREDENTIAL_STATE, denials.objects),
-        (JTI_STATE, denials.tokens),
+        (NAMESPACE_STATE, denials.names(DeniedKind.NAMESPACE)),
+        (_CREDENTIAL_STATE, objects),
+        (JTI_STATE, denials.names(DeniedKind.TOKEN)),
     ):
         matcher = _lookup(state, values, denied, matcher)
     return marking(DENIALS_MARK, _until(denials.closes_unix, matcher))
 
 
-def _lookup(state: str, values: Set[str], found: Json, otherwise: Json) -> Json:
+def _lookup(state: str, values: Collection[str], found: Json, otherwise: Json) -> Json:
     """Return a matcher for requests whose filter state is among `values`, and for all others."""
     if not values:  # Envoy rejects an empty map
         return otherwise
