@@ -61,9 +61,12 @@ class Followed:
         """Receive everything, with one credential."""
         parts = [self.part(n) for n in range(CLUSTER_PARTS) if n != NUMBER]
         everything = [*parts, self.part(NUMBER, SECRET_UID), self.denials()]
-        self.follower.update(
-            LISTED, [each for each in everything if each["metadata"]["name"] not in left_out]
-        )
+        self.receive(LISTED, *(e for e in everything if e["metadata"]["name"] not in left_out))
+
+    def receive(self, event: str, *objects: Document) -> None:
+        """Receive an event, as from an informer."""
+        self.follower.update(event, list(objects))
+        self.follower.check()
 
     def presence(self) -> Presence:
         self.follower.check()
@@ -102,16 +105,16 @@ def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
 
 
 def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) -> None:
-    followed.follower.update("MODIFIED", [followed.part()])
+    followed.receive("MODIFIED", followed.part())
     assert followed.presence() is Presence.UNKNOWN
     first, second = (each.credentials.parts for each in followed.taken)
     assert [n for n, part in enumerate(second) if part is not first[n]] == [NUMBER]
-    followed.follower.update("MODIFIED", [followed.denials(tokens={"j-1"})])
+    followed.receive("MODIFIED", followed.denials(tokens={"j-1"}))
     assert followed.taken[-1].denials.keys == {"jti.j-1"}
 
 
 def deleted(followed: Followed) -> None:
-    followed.follower.update("DELETED", [followed.part()])
+    followed.receive("DELETED", followed.part())
 
 
 def left_out(followed: Followed) -> None:
@@ -120,23 +123,23 @@ def left_out(followed: Followed) -> None:
 
 
 def without_data(followed: Followed) -> None:
-    followed.follower.update("MODIFIED", [{**followed.part(), "data": None}])
+    followed.receive("MODIFIED", {**followed.part(), "data": None})
 
 
 def of_another_format(followed: Followed) -> None:
     document = followed.part(NUMBER, SECRET_UID)
     document["data"]["UIDs"] = document["data"].pop("entries")
-    followed.follower.update("MODIFIED", [document])
+    followed.receive("MODIFIED", document)
 
 
 def of_another_range(followed: Followed) -> None:
     document = followed.part(NUMBER, "0" + SECRET_UID[1:])
-    followed.follower.update("MODIFIED", [document])
+    followed.receive("MODIFIED", document)
 
 
 def too_far_ahead(followed: Followed) -> None:
     seconds = CLOSE_AFTER + FUTURE_SECONDS + 1
-    followed.follower.update("MODIFIED", [followed.part(NUMBER, SECRET_UID, seconds=seconds)])
+    followed.receive("MODIFIED", followed.part(NUMBER, SECRET_UID, seconds=seconds))
 
 
 @pytest.mark.parametrize(
@@ -162,9 +165,9 @@ def test_without_denials_that_can_be_believed_everything_is_closed(
     followed: Followed, seconds: float | None
 ) -> None:
     if seconds is None:
-        followed.follower.update("DELETED", [followed.denials()])
+        followed.receive("DELETED", followed.denials())
     else:
-        followed.follower.update("MODIFIED", [followed.denials(seconds)])
+        followed.receive("MODIFIED", followed.denials(seconds))
     assert followed.taken[-1].denials.is_closed(followed.clock.unix())
 
 
@@ -180,7 +183,7 @@ def test_other_objects_with_the_label_are_ignored(followed: Followed) -> None:
     for name in ("daypass-gate-credentials-64", "other", f"{NAME}0"):
         other = followed.part()
         other["metadata"]["name"] = name
-        followed.follower.update("ADDED", [other])
-        followed.follower.update("DELETED", [other])
+        followed.receive("ADDED", other)
+        followed.receive("DELETED", other)
     assert len(followed.taken) == 1
     assert len(NAMES) == CLUSTER_PARTS + 1

@@ -6,7 +6,6 @@ parts if the denials are. A closing time that is too far ahead is not believed: 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from daypass._core.clock import Clock
@@ -14,7 +13,7 @@ from daypass._core.hints import command
 from daypass._core.labels import PUBLISHED
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import LISTED, Informer, whole
+from daypass.kube.informer import LISTED, Informer, run_all, whole
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
 from daypass.published.config_maps import (
     DENIALS,
@@ -23,16 +22,10 @@ from daypass.published.config_maps import (
     read_part,
     read_published_denials,
 )
-from daypass.published.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    CredentialPart,
-    CredentialSet,
-)
+from daypass.published.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialPart, CredentialSet
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
-CHECK_EVERY_SECONDS = 1.0
 FUTURE_SECONDS = 60.0
 """Two clocks may differ by so much."""
 
@@ -41,7 +34,7 @@ class PublishedFollower:
     """Calls `take` with all that is published, whenever it changes, while `run` runs.
 
     The first call comes once every ConfigMap has been read. `close_after_seconds`: how far ahead
-    a closing time may be.
+    a closing time may be. Raises KubeconfigError.
     """
 
     def __init__(
@@ -53,103 +46,69 @@ class PublishedFollower:
         *,
         close_after_seconds: float,
     ) -> None:
-        self._connection = connection
         self._namespace = namespace
         self._take = take
         self._clock = clock
         self._close_after_seconds = close_after_seconds
-        self._found: dict[str, Object] = {}
-        self._parts: dict[str, CredentialPart] = {}
-        self._denials: dict[str, Denials] = {}
-        self._unreadable: dict[str, str] = {}
+        self._found: dict[str, CredentialPart | Denials | str] | None = None
         self._taken: Published | None = None
-        self._informer: Informer[Object] | None = None
+        self._cluster = AsyncCluster(connection, clock=clock)
+        self._informer = Informer(
+            self._cluster, CONFIG_MAPS, namespace, self.update, read=whole, notify=self.check,
+            valid_seconds=close_after_seconds, labels=f"{PUBLISHED}=true",
+        )  # fmt: skip
 
     @property
     def last_error(self) -> str:
         """What does not work right now, or ""."""
-        informer = self._informer
-        if informer is not None and (informer.last_error or informer.listed_at is None):
-            return informer.last_error
-        if missing := [name for name in NAMES if name not in self._found]:
-            return (
-                f"of the published ConfigMaps in {self._namespace}, {len(missing)} are missing, "
-                f"such as {missing[0]}: does `{command('gate', 'watch')}` run?"
-            )
-        wrong = dict(self._unreadable)
-        known: dict[str, CredentialPart | Denials] = {**self._parts, **self._denials}
-        for name, part in known.items():
-            if not self._is_believed(part):
-                wrong[name] = "closes too far in the future: is the clock right, here and there?"
-        for name, why in wrong.items():
+        if self._informer.last_error or self._found is None:
+            return self._informer.last_error
+        wrong = [(name, why) for name in NAMES if isinstance(why := self._known(name), str)]
+        for name, why in wrong:
             more = f" ({len(wrong) - 1} others are not right either)" if len(wrong) > 1 else ""
             return f"ConfigMap {name} in {self._namespace} {why}{more}"
         return ""
 
     async def run(self) -> None:
         """Follow until it is cancelled."""
-        cluster = AsyncCluster(self._connection, clock=self._clock)
-        self._informer = Informer(
-            cluster, CONFIG_MAPS, self._namespace, self.update,
-            read=whole, valid_seconds=self._close_after_seconds, labels=f"{PUBLISHED}=true",
-        )  # fmt: skip
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._informer.run())
-                group.create_task(self._check_always())
-        finally:
-            await cluster.close()
-
-    async def _check_always(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_EVERY_SECONDS)
-            self.check()
+        await run_all(self._cluster, [self._informer])
 
     def update(self, event: str, objects: list[Object]) -> None:
-        """Take all ConfigMaps, or a change of one."""
-        if event == LISTED:
-            for name in self._found.keys() - set(map(name_of, objects)):
-                self._forget(name)
-        for each in objects:
-            if event == "DELETED":
-                self._forget(name_of(each))
-            elif name_of(each) in NAMES:
-                self._read(name_of(each), each)
-        self.check()
+        """Read all ConfigMaps, or a change of one."""
+        found = {name_of(each): _read(each) for each in objects if name_of(each) in NAMES}
+        if event == LISTED or self._found is None:
+            self._found = found
+        elif event == "DELETED":
+            self._found = {name: self._found[name] for name in self._found.keys() - found}
+        else:
+            self._found |= found
 
     def check(self) -> None:
         """Pass on what applies now, if it is not what was passed on last."""
-        if self._taken is None and not self._parts.keys() | self._denials.keys() >= set(NAMES):
+        if self._taken is None and len(self._found or ()) < len(NAMES):
             return
-        parts = (self._parts.get(name, CLOSED_PART) for name in NAMES[:-1])
-        denials = self._denials.get(DENIALS, Denials())
-        published = Published(
-            credentials=CredentialSet(
-                parts=tuple(p if self._is_believed(p) else CLOSED_PART for p in parts)
-            ),
-            denials=denials if self._is_believed(denials) else Denials(),
-        )
+        known = [self._known(name) for name in NAMES]
+        parts = [each if isinstance(each, CredentialPart) else CLOSED_PART for each in known[:-1]]
+        denials = known[-1] if isinstance(known[-1], Denials) else Denials()
+        published = Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
         if published != self._taken:
             self._taken = published
             self._take(published)
 
-    def _is_believed(self, part: CredentialPart | Denials) -> bool:
+    def _known(self, name: str) -> CredentialPart | Denials | str:
+        """Return what applies of a ConfigMap now, or why nothing does."""
+        found = (self._found or {}).get(name, f"is missing: does `{command('gate', 'watch')}` run?")
         latest = self._clock.unix() + self._close_after_seconds + FUTURE_SECONDS
-        return part.closes_unix <= latest
+        if not isinstance(found, str) and found.closes_unix > latest:
+            return "closes too far in the future: is the clock right, here and there?"
+        return found
 
-    def _read(self, name: str, document: Object) -> None:
-        if name in self._found and self._found[name].get("data") == document.get("data"):
-            return
-        self._forget(name)
-        self._found[name] = document
-        try:
-            if name == DENIALS:
-                self._denials[name] = read_published_denials(document)
-            else:
-                self._parts[name] = read_part(document, CLUSTER_PARTS)[1]
-        except UnreadablePartError as error:
-            self._unreadable[name] = f"is unreadable: {error}"
 
-    def _forget(self, name: str) -> None:
-        for known in (self._found, self._parts, self._denials, self._unreadable):
-            known.pop(name, None)
+def _read(document: Object) -> CredentialPart | Denials | str:
+    """Return what a ConfigMap contains, or why it is of no use."""
+    try:
+        if name_of(document) == DENIALS:
+            return read_published_denials(document)
+        return read_part(document, CLUSTER_PARTS)[1]
+    except UnreadablePartError as error:
+        return f"is unreadable: {error}"
