@@ -20,10 +20,8 @@ from daypass.identity.model import (
     IdentityNotFoundError,
     InactiveIdentityError,
     find_account,
-    get_identity,
 )
 from daypass.identity.reap import reap
-from daypass.identity.rotate import rotate
 from daypass.identity.tokens import live_secrets, token_secrets
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
@@ -36,7 +34,16 @@ from daypass.kube.resources import (
 )
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster
-from support.lifecycle import GATE, SETTINGS, accepts, exchange, make, own_secrets, silent, token_in
+from support.lifecycle import (
+    GATE,
+    SETTINGS,
+    accepts,
+    exchange,
+    make,
+    rotate_one,
+    silent,
+    token_in,
+)
 
 REMEMBERED_SECONDS = 11.0
 NAMES = [
@@ -108,11 +115,10 @@ class Lifecycle(RuleBasedStateMachine):
         """Rotate its token."""
 
         def action() -> None:
-            rotate(
+            rotate_one(
                 self.cluster,
-                get_identity(self.cluster, name),
-                own_secrets(self.cluster, name),
-                deliver=lambda content: self.hand_over(name, content),
+                name,
+                lambda content: self.hand_over(name, content),
                 overlap_seconds=overlap_seconds,
             )
 

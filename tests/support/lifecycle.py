@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -89,10 +89,27 @@ def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
 
 def renew(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:
     """Rotate an identity; the credentials go nowhere."""
-    account, secrets = get_identity(cluster, name), own_secrets(cluster, name)
-    return rotate(
-        cluster, account, secrets, deliver=lambda _: None, overlap_seconds=overlap_seconds
-    )
+    return rotate_one(cluster, name, lambda _: None, overlap_seconds=overlap_seconds)
+
+
+def rotate_one(
+    cluster: Cluster,
+    name: IdentityName,
+    deliver: Callable[[bytes], None],
+    *,
+    overlap_seconds: int = 60,
+) -> Rotation:
+    """Rotate an identity. Raises its error."""
+    secrets = own_secrets(cluster, name)
+    account = get_identity(cluster, name, has_tokens=bool(secrets))
+    rotation = Rotation(account=account, secrets=secrets)
+    rotate(
+        cluster, [rotation], deliver=lambda _, content: deliver(content),
+        overlap_seconds=overlap_seconds,
+    )  # fmt: skip
+    if rotation.error is not None:
+        raise rotation.error
+    return rotation
 
 
 def own_secrets(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
+    from daypass.kube.gates import GateWait
 
 DEFAULT_CONFIG = Path("daypass.yaml")
 
@@ -246,6 +247,13 @@ def add_gate_wait(parser: ArgumentParser) -> None:
         parser, "wait until each gate of the cluster has published it", "don't wait for gates",
         timeout="5s",
     )  # fmt: skip
+
+
+def gate_wait(args: Namespace, cluster: Cluster, home: str | None = None) -> GateWait:
+    """Return what waits for gates as the options say. `home`: a gate's namespace, if known."""
+    from daypass.kube.gates import GateWait
+
+    return GateWait(cluster, wait_seconds(args), warn, home=home)
 
 
 def wait_seconds(args: Namespace) -> int:

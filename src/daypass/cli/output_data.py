@@ -240,7 +240,7 @@ class Error(TypedDict):
 Output = (
     Applied | Compared | Deleted | Denied | Explained | FilesChecked | IdentityData | Initialized
     | Listening | PolicyApplied | PolicyChecked | Reaped | Removals | Revoked | Rotated
-    | list[Rotated | RotationFailed] | Unauthorized | Validated | Verified
+    | RotationFailed | list[Rotated | RotationFailed] | Unauthorized | Validated | Verified
 )  # fmt: skip
 """What `write_result` prints."""
 OUTPUTS: dict[str, Any] = {

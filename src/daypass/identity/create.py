@@ -30,14 +30,12 @@ from daypass.identity.tokens import (
     Room,
     current_secret,
     is_rotation_unfinished,
-    list_secrets,
     live_secrets,
     token_secrets,
     wait_for_token,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.gates import find_room
 from daypass.kube.resources import Object, name_of
 
 NEVER = "never"
@@ -86,8 +84,8 @@ def create(
     secret_name = name_of(documents[-1])
     if reused:
         documents.pop()
-    elif limit := find_room(cluster):
-        Room(limit, list_secrets(cluster, name.namespace)).take(name.namespace)
+    else:
+        Room(cluster, name.namespace).take(name.namespace)
     dry_run(cluster, documents)
     prepare_namespace(cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace)
     for document in documents:

@@ -65,12 +65,10 @@ class NotRevokedError(DaypassError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedIdentity:
-    """Names (and `uids`) of the deleted Secrets, and names of foreign ones that are left."""
+    """The deleted Secrets, and the names of foreign ones that are left."""
 
-    name: IdentityName
-    deleted: tuple[str, ...]
+    deleted: tuple[TokenSecret, ...]
     left: tuple[str, ...]
-    uids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,18 +116,17 @@ class OwnedObject:
 
 def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
     """Delete token Secrets of an identity until there are none. Raises NotRevokedError."""
-    deleted: dict[str, str] = {}
+    deleted: list[TokenSecret] = []
     for _ in range(_ROUNDS):
         secrets = token_secrets(cluster, name)
         ours = [secret for secret in secrets if secret.is_ours]
         if not ours or (cluster.dry_run and deleted):
             left = tuple(secret.name for secret in secrets if not secret.is_ours)
-            uids = tuple(deleted.values())
-            return RevokedIdentity(name=name, deleted=tuple(deleted), left=left, uids=uids)
+            return RevokedIdentity(deleted=tuple(deleted), left=left)
         for secret in ours:
             try:
                 if cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid):
-                    deleted[secret.name] = secret.uid
+                    deleted.append(secret)
             except ConflictError:
                 continue  # another one with that name: the next round sees it
     show = kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields")

@@ -52,15 +52,11 @@ class ReapError(DaypassError):
 
 @dataclass(slots=True, kw_only=True)
 class ReapResult:
-    """Keys of the identities that have expired, the objects deleted, and the errors.
-
-    `uids`: of the Secrets among the deleted objects.
-    """
+    """Keys of the identities that have expired, the objects deleted, and the errors."""
 
     expired: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
+    deleted: list[OwnedObject] = field(default_factory=list)
     errors: list[DaypassError] = field(default_factory=list)
-    uids: list[str] = field(default_factory=list)
 
 
 def reap(
@@ -107,14 +103,12 @@ def _remove(
     cluster: Cluster, owned: OwnedObject, result: ReapResult, show: Callable[[str], object]
 ) -> None:
     """Remove an object, and record the outcome."""
-    if owned.display in result.deleted:
+    if owned in result.deleted:
         return  # a retired Secret of an identity that has expired, too
     show(f"deleting {owned.display}")
     try:
         if owned.remove(cluster):
-            result.deleted.append(owned.display)
-            if owned.resource is SECRETS:
-                result.uids.append(owned.uid)
+            result.deleted.append(owned)
     except ConflictError:
         return  # replaced in the meantime: left to the next run
     except DaypassError as error:

@@ -25,6 +25,7 @@ from daypass.identity.model import (
     is_owned_by,
 )
 from daypass.kube.cluster import Cluster
+from daypass.kube.gates import find_room
 from daypass.kube.resources import (
     ACCOUNT_UID_ANNOTATION,
     IDENTITY_SECRET_NAME,
@@ -85,15 +86,14 @@ class NoRoomError(DaypassError):
 
 
 class Room:
-    """How many credentials of a namespace a gate takes in addition to these Secrets.
+    """How many more credentials the gates take of a namespace or (None) of each.
 
-    `limit`: for one namespace; None: any number. Safe to share between threads.
+    Safe to share between threads.
     """
 
-    __slots__ = ("_limit", "_lock", "_used")
-
-    def __init__(self, limit: int | None, secrets: Iterable[TokenSecret]) -> None:
-        self._limit = limit
+    def __init__(self, cluster: Cluster, namespace: str | None) -> None:
+        self._limit = find_room(cluster)
+        secrets = [] if self._limit is None else list_secrets(cluster, namespace)
         self._used = Counter(each.account.namespace for each in secrets if each.is_known)
         self._lock = Lock()
 

@@ -5,13 +5,12 @@ A command deletes or creates, and waits here until every gate has published that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
 from daypass._core import labels
-from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
@@ -38,10 +37,6 @@ _HINT = (
 
 Missing: TypeAlias = Callable[[Object], str]
 """Returns what a ConfigMap lacks, or ""."""
-
-
-class NotPublishedError(DaypassError):
-    """A gate does not have a change yet, or the user may not see whether it has."""
 
 
 def gate_namespaces(cluster: Cluster) -> list[str]:
@@ -74,71 +69,114 @@ def read_published(cluster: Cluster, home: str, uid: str) -> Published:
     return Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
 
 
-def wait_published(
-    cluster: Cluster,
-    *,
-    gone: Iterable[str] = (),
-    there: Iterable[str] = (),
-    home: str | None = None,
-    timeout_seconds: float,
-) -> float | None:
-    """Wait until the set of every gate has none of the UIDs `gone`, and all of those `there`.
+class GateWait:
+    """Waits until every gate has published what a command changes, `timeout_seconds` in all.
 
-    `home`: the namespace of the only gate to look at, if the user may not list namespaces. Returns
-    after how many seconds that was so; None if there is no gate, or nothing to wait for. Raises
-    NotPublishedError.
-    """
-    split = [split_uids(uids, CLUSTER_PARTS) for uids in (gone, there)]
-    missing = {
-        part_name(number): partial(_missing_in_part, *each)
-        for number, each in enumerate(zip(*split, strict=True))
-        if any(each)
-    }
-    return _wait(cluster, _homes(cluster, home) if missing else [], missing, timeout_seconds)
-
-
-def wait_denied(
-    cluster: Cluster, home: str, denial: Denial, *, undo: bool, timeout_seconds: float
-) -> float | None:
-    """Wait until the gate of a namespace has published a denial or (`undo`) no longer has it.
-
-    Returns after how many seconds that was so; None if there is no gate. Raises NotPublishedError.
+    `home`: a gate's namespace that the config names, for users who may not list namespaces.
+    `failed`: a gate has not published the change in time, or the user may not see whether it has;
+    `warn` gets why. A dry run waits for nothing.
     """
 
-    def missing(document: Object) -> str:
-        is_denied = denial.key in read_published_denials(document).keys
-        return "" if is_denied is not undo else "its published denials are older"
+    def __init__(
+        self,
+        cluster: Cluster,
+        timeout_seconds: float,
+        warn: Callable[[str, str], None],
+        *,
+        home: str | None = None,
+    ) -> None:
+        self.failed = False
+        self._cluster = cluster
+        self._home = home
+        self._left = 0.0 if cluster.dry_run else timeout_seconds
+        self._warn = warn
+        self._took: float | None = None
+        self._is_new = False
 
-    homes = {home}.intersection(_homes(cluster, home))
-    return _wait(cluster, homes, {DENIALS: missing}, timeout_seconds)
+    @property
+    def exit_code(self) -> int:
+        """3 if it has failed, else 0."""
+        return 3 if self.failed else 0
 
+    @property
+    def at_gates(self) -> str:
+        """When the change applies at gates, for a message; "" if there is nothing to say."""
+        if self.failed and self._is_new:
+            return "a gate of daypass may refuse them at first"
+        if self.failed:
+            return "at a gate of daypass: once it has published this"
+        if self._took is None:
+            return ""
+        return f"at a gate of daypass: published after {max(self._took, 0.1):.1f} s"
 
-def _homes(cluster: Cluster, known: str | None) -> list[str]:
-    try:
-        return gate_namespaces(cluster)
-    except ForbiddenError as error:
-        if known is not None:
-            return [known]
-        fact = "you may not see whether the cluster has a gate that has to publish this"
-        raise NotPublishedError(fact, error.hint) from None
+    def gone(self, uids: Iterable[str]) -> None:
+        """Wait until the set of no gate has any of these UIDs."""
 
+        def missing(changed: frozenset[str], published: Set[str]) -> str:
+            return "its published set still has what was deleted" if changed & published else ""
 
-def _wait(
-    cluster: Cluster, homes: Iterable[str], missing: Mapping[str, Missing], timeout_seconds: float
-) -> float | None:
-    began, waiter, took = cluster.clock.monotonic(), Waiter(cluster, timeout_seconds), None
-    for home in homes:
+        self._wait_for_parts(uids, missing)
+
+    def there(self, uids: Iterable[str]) -> None:
+        """Wait until the set of every gate has all of these UIDs."""
+
+        def missing(changed: frozenset[str], published: Set[str]) -> str:
+            return (
+                "" if changed <= published else "its published set does not have what was created"
+            )
+
+        self._is_new = True
+        self._wait_for_parts(uids, missing)
+
+    def denied(self, denial: Denial, *, undo: bool) -> None:
+        """Wait until the gate in `home` has published a denial or (`undo`) no longer has it."""
+
+        def missing(document: Object) -> str:
+            is_denied = denial.key in read_published_denials(document).keys
+            return "" if is_denied is not undo else "its published denials are older"
+
+        self._wait({DENIALS: missing}, only_home=True)
+
+    def _wait_for_parts(
+        self, uids: Iterable[str], missing: Callable[[frozenset[str], Set[str]], str]
+    ) -> None:
+        def missing_in(changed: frozenset[str], document: Object) -> str:
+            return missing(changed, read_part(document, CLUSTER_PARTS)[1].uids)
+
+        split = enumerate(split_uids(uids, CLUSTER_PARTS) if self._left else ())
+        self._wait({part_name(n): partial(missing_in, changed) for n, changed in split if changed})
+
+    def _wait(self, missing: Mapping[str, Missing], *, only_home: bool = False) -> None:
+        if not self._left or not missing:
+            return
+        began, waiter = self._cluster.clock.monotonic(), Waiter(self._cluster, self._left)
+        seen = "whether the cluster has a gate that has to publish this"
         try:
-            for name, missing_in in missing.items():
-                look = partial(_look, cluster, home, name, missing_in)
-                waiter.wait(f"the gate in {home}", look, _HINT)
-        except NotReadyError as error:
-            raise NotPublishedError(error.fact, error.hint) from None
+            for home in self._homes(only_home=only_home):
+                seen = f"what the gate in {home} has published"
+                for name, missing_in in missing.items():
+                    look = partial(_look, self._cluster, home, name, missing_in)
+                    waiter.wait(f"the gate in {home}", look, _HINT)
+                took = self._cluster.clock.monotonic() - began
+                self._took = max(took, self._took or 0.0)
+            self._left = max(waiter.left(), 0.1)
         except ForbiddenError as error:
-            fact = f"you may not see what the gate in {home} has published"
-            raise NotPublishedError(fact, error.hint) from None
-        took = cluster.clock.monotonic() - began
-    return took
+            self._fail(f"you may not see {seen}", error.hint)
+        except NotReadyError as error:
+            self._fail(error.fact, error.hint)
+
+    def _fail(self, fact: str, hint: str) -> None:
+        self.failed, self._left = True, 0.0
+        self._warn(fact, hint)
+
+    def _homes(self, *, only_home: bool) -> list[str]:
+        try:
+            found = gate_namespaces(self._cluster)
+        except ForbiddenError:
+            if self._home is None:
+                raise
+            return [self._home]
+        return [each for each in found if each == self._home or not only_home]
 
 
 def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | None:
@@ -150,10 +188,3 @@ def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | 
         return f"its ConfigMap {name} is not readable: {error}"
     except ClusterUnreachableError as error:
         return error.fact
-
-
-def _missing_in_part(gone: frozenset[str], there: frozenset[str], document: Object) -> str:
-    uids = read_part(document, CLUSTER_PARTS)[1].uids
-    if gone & uids:
-        return "its published set still has what was deleted"
-    return "its published set does not have what was created" if there - uids else ""

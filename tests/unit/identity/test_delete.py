@@ -59,7 +59,7 @@ def test_a_disguised_secret_is_revoked_and_deleted_too(world: EmbeddedCluster, k
     with dry_run(world.cluster) as cluster:
         shown = delete(cluster, BOT, warn=silent).deleted
         assert f"secrets/{created.secret_name} in team" in shown
-    assert revoke(world.cluster, BOT).deleted == (created.secret_name,)
+    assert [each.name for each in revoke(world.cluster, BOT).deleted] == [created.secret_name]
     world.clock.advance(11)
     assert not accepts(world.cluster, created.token)
 

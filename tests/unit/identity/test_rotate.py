@@ -15,9 +15,9 @@ from daypass.identity.credentials_file import (
     resolve_settings,
 )
 from daypass.identity.delete import revoke
-from daypass.identity.model import InactiveIdentityError, get_identity
+from daypass.identity.model import IdentityName, InactiveIdentityError, get_identity
 from daypass.identity.reap import reap
-from daypass.identity.rotate import find_targets, rotate, start_rotation
+from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
@@ -33,6 +33,7 @@ from support.lifecycle import (
     make,
     own_secrets,
     renew,
+    rotate_one,
     silent,
     token_in,
 )
@@ -49,15 +50,15 @@ def states(world: EmbeddedCluster) -> list[bool]:
 def test_both_tokens_work_until_the_overlap_ends(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
     rotated = renew(world.cluster, overlap_seconds=DAY)
-    assert rotated.retired == (old.secret_name,)
-    assert rotated.door == SETTINGS.door
+    assert [secret.name for secret in rotated.retired] == [old.secret_name]
+    assert rotated.credentials.door == SETTINGS.door
     assert accepts(world.cluster, old.token)
     world.clock.advance(DAY - 1)
     assert reap(world.cluster, None, warn=silent).deleted == []
     assert accepts(world.cluster, old.token)
     world.clock.advance(1)
     reaped = reap(world.cluster, "team", warn=silent)
-    assert reaped.deleted == [f"secrets/{old.secret_name} in team"]
+    assert [each.name for each in reaped.deleted] == [old.secret_name]
     world.clock.advance(11)
     assert not accepts(world.cluster, old.token)
     assert [secret.name for secret in own_secrets(world.cluster)] == [rotated.secret_name]
@@ -67,11 +68,11 @@ def test_a_rotation_deletes_only_expired_secrets(world: EmbeddedCluster) -> None
     first = make(world.cluster).secret_name
     renew(world.cluster, overlap_seconds=DAY)
     second = renew(world.cluster, overlap_seconds=DAY)
-    assert second.deleted == ()
+    assert second.deleted == []
     assert states(world) == [False, True, True]
     world.clock.advance(DAY)
     third = renew(world.cluster, overlap_seconds=DAY)
-    assert first in third.deleted
+    assert first in [secret.name for secret in third.deleted]
     assert states(world) == [False, True]
 
 
@@ -105,9 +106,8 @@ def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
 
     account = get_identity(world.cluster, BOT)
     for _ in range(3):
-        secrets = own_secrets(world.cluster)
         with pytest.raises(DaypassError, match="the disk is full"):
-            rotate(world.cluster, account, secrets, deliver=hand_over, overlap_seconds=0)
+            rotate_one(world.cluster, BOT, hand_over, overlap_seconds=0)
     assert all(seen)
     assert len(own_secrets(world.cluster)) == 2  # the old one, and one new one for all three
     assert accepts(world.cluster, old.token)
@@ -124,9 +124,7 @@ def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
 def test_a_disguised_secret_is_rotated_out(world: EmbeddedCluster, kind: str) -> None:
     old = make(world.cluster)
     disguise(world.cluster, kind, BOT, old.secret_name)
-    secrets = own_secrets(world.cluster)
-    account = get_identity(world.cluster, BOT, has_tokens=bool(secrets))
-    rotate(world.cluster, account, secrets, deliver=lambda _: None, overlap_seconds=0)
+    renew(world.cluster, overlap_seconds=0)
     world.clock.advance(11)
     assert not accepts(world.cluster, old.token)
     assert len(own_secrets(world.cluster)) == 1
@@ -143,7 +141,7 @@ def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) ->
     world.clock.advance(60 * DAY)
     with raises(InactiveIdentityError, match="2027-02-01T00:00:00Z"):
         renew(world.cluster)
-    assert find_targets(world.cluster, None)[0] == []
+    assert find_rotations(world.cluster, None) == []
     assert len(own_secrets(world.cluster)) == 1
 
 
@@ -153,8 +151,8 @@ def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> 
     make(world.cluster, replace(BOT, name="young"))
 
     def found(older_than_seconds: int) -> list[str]:
-        members, _ = find_targets(world.cluster, None, older_than_seconds=older_than_seconds)
-        return [member.account.name.name for member in members]
+        members = find_rotations(world.cluster, None, older_than_seconds=older_than_seconds)
+        return [member.name.name for member in members]
 
     assert found(0) == ["bot", "young"]
     assert found(90 * DAY) == ["bot"]
@@ -168,22 +166,25 @@ def test_an_unfinished_rotation_is_continued_whatever_the_age_of_its_tokens(
 ) -> None:
     make(world.cluster)
     world.clock.advance(90 * DAY)
-    targets, room = find_targets(world.cluster, None, older_than_seconds=DAY)
-    start_rotation(world.cluster, targets[0], room=room)
-    world.clock.advance(1)
-    (again,), room = find_targets(world.cluster, None, older_than_seconds=DAY)
-    start_rotation(world.cluster, again, room=room)
+
+    def refuse(name: IdentityName, content: bytes) -> None:
+        raise DaypassError("the disk is full")
+
+    for _ in range(2):
+        rotations = find_rotations(world.cluster, None, older_than_seconds=DAY)
+        rotate(world.cluster, rotations, deliver=refuse)
+        assert [str(each.error) for each in rotations] == ["the disk is full"]
+        world.clock.advance(1)
     assert len(own_secrets(world.cluster)) == 2
 
 
 def test_a_secret_deleted_during_the_rotation_is_no_failure(world: EmbeddedCluster) -> None:
     old = make(world.cluster)
-    account, secrets = get_identity(world.cluster, BOT), own_secrets(world.cluster)
 
     def hand_over(_: bytes) -> None:
         world.cluster.delete(SECRETS, old.secret_name, "team")
 
-    rotate(world.cluster, account, secrets, deliver=hand_over, overlap_seconds=60)
+    rotate_one(world.cluster, BOT, hand_over)
     with raises(NotFoundError):
         world.cluster.get(SECRETS, old.secret_name, "team")
 

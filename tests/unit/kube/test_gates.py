@@ -6,17 +6,18 @@ import pytest
 
 from daypass._core import labels
 from daypass.gate.denials import change_denial
-from daypass.kube.gates import NotPublishedError, find_room, wait_denied, wait_published
+from daypass.kube.gates import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.published.config_maps import DENIALS, part_name
 from daypass.published.credentials import CLUSTER_PARTS, part_of
 from daypass.published.denials import Denial, DeniedKind
 from support.embedded import EmbeddedCluster
-from support.lifecycle import make
-from support.messages import raises
+from support.lifecycle import Warnings, make
+from support.messages import check
 from support.stand_in_gates import StandInGate
 
 UIDS = [f"{prefix}0000000-0000-4000-8000-000000000000" for prefix in "0f"]
+AT_GATES = "at a gate of daypass: published after"
 
 
 @pytest.fixture
@@ -26,15 +27,34 @@ def world() -> EmbeddedCluster:
     return world
 
 
+class Waited:
+    """What a command does that waits for gates."""
+
+    def __init__(self, world: EmbeddedCluster, *, home: str | None = None) -> None:
+        self.warnings = Warnings()
+        self.gates = GateWait(world.cluster, 5, self.warnings, home=home)
+        self._clock, self._began = world.clock, world.clock.monotonic()
+
+    @property
+    def took_seconds(self) -> float:
+        return self._clock.monotonic() - self._began
+
+    def has_failed(self, *parts: str) -> bool:
+        """Whether it has failed, with one warning that has these parts."""
+        (warning,) = self.warnings
+        check(warning, *parts, reason="not-published")
+        return self.gates.failed
+
+
 def test_without_a_gate_nothing_is_waited_for(world: EmbeddedCluster) -> None:
-    before = world.clock.monotonic()
-    assert wait_published(world.cluster, there=UIDS, timeout_seconds=5) is None
-    assert world.clock.monotonic() == before
+    waited = Waited(world)
+    waited.gates.there(UIDS)
+    assert (waited.took_seconds, waited.gates.at_gates, waited.gates.exit_code) == (0, "", 0)
 
 
 def test_without_a_change_nothing_is_requested(world: EmbeddedCluster) -> None:
     world.asked.clear()
-    assert wait_published(world.cluster, timeout_seconds=5) is None
+    Waited(world).gates.there([])
     assert world.asked == []
 
 
@@ -42,27 +62,31 @@ def test_a_new_credential_is_waited_for_at_the_slowest_gate(world: EmbeddedClust
     StandInGate(world=world, home="one", delay_seconds=0.1)
     StandInGate(world=world, home="two", delay_seconds=1.0)
     uid = make(world.cluster).secret_uid
-    took = wait_published(world.cluster, there=[uid], timeout_seconds=5)
-    assert took is not None
-    assert 1.0 <= took < 1.6
+    waited = Waited(world)
+    waited.gates.there([uid])
+    assert 1.0 <= waited.took_seconds < 1.6
+    assert waited.gates.at_gates == f"{AT_GATES} {waited.took_seconds:.1f} s"
 
 
 def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(world: EmbeddedCluster) -> None:
     created = make(world.cluster)
     StandInGate(world=world, delay_seconds=0.4)
-    assert wait_published(world.cluster, there=[created.secret_uid], timeout_seconds=5) == 0
+    waited = Waited(world)
+    waited.gates.there([created.secret_uid])
+    assert waited.took_seconds == 0
+    assert waited.gates.at_gates == f"{AT_GATES} 0.1 s"
     world.cluster.request(
         "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret_name}", what="delete"
     )
-    took = wait_published(world.cluster, gone=[created.secret_uid], timeout_seconds=5)
-    assert took is not None
-    assert 0.4 <= took < 0.7
+    waited.gates.gone([created.secret_uid])
+    assert 0.4 <= waited.took_seconds < 0.7
+    assert not waited.gates.failed
 
 
 def test_only_the_parts_that_a_change_concerns_are_read(world: EmbeddedCluster) -> None:
     StandInGate(world=world, accounts=set(UIDS))
     world.asked.clear()
-    assert wait_published(world.cluster, there=UIDS, timeout_seconds=5) == 0
+    Waited(world).gates.there(UIDS)
     read = [each.url.path.rpartition("/")[2] for each in world.asked]
     assert read == ["namespaces", *(part_name(part_of(uid, CLUSTER_PARTS)) for uid in UIDS)]
 
@@ -74,9 +98,15 @@ def test_a_change_that_is_not_published_in_time_is_an_error(
     world: EmbeddedCluster, gone: list[str], missing: str
 ) -> None:
     StandInGate(world=world, delay_seconds=60, accounts=set(gone))
-    there = [] if gone else UIDS
-    with raises(NotPublishedError, match=f"(?s)waited 5s.*daypass.*{missing}.*watch --once"):
-        wait_published(world.cluster, gone=gone, there=there, timeout_seconds=5)
+    waited = Waited(world)
+    if gone:
+        waited.gates.gone(gone)
+    else:
+        waited.gates.there(UIDS)
+    assert waited.has_failed("waited 5s", "daypass", missing, "watch --once")
+    assert waited.gates.exit_code == 3
+    waited.gates.gone(UIDS)
+    assert waited.took_seconds < 6
 
 
 @pytest.mark.parametrize("data", [None, {"entries": ""}, {"entries": "x", "closesAt": "now"}])
@@ -91,18 +121,19 @@ def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
         world.cluster.create(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
         )
-    with raises(NotPublishedError, match=name):
-        wait_published(world.cluster, gone=UIDS, timeout_seconds=5)
+    waited = Waited(world)
+    waited.gates.gone(UIDS)
+    assert waited.has_failed(name)
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
 def test_who_may_not_read_the_set_gets_the_rule_at_once(world: EmbeddedCluster, kind: str) -> None:
     StandInGate(world=world)
     world.forbidden.add(kind)
-    before = world.clock.monotonic()
-    with raises(NotPublishedError, match=f'(?s)alice needs this rule.*resources: ."{kind}"'):
-        wait_published(world.cluster, gone=UIDS, timeout_seconds=5)
-    assert world.clock.monotonic() == before
+    waited = Waited(world)
+    waited.gates.gone(UIDS)
+    assert waited.has_failed("alice needs this rule", f'resources: ["{kind}"]')
+    assert waited.took_seconds == 0
 
 
 @pytest.mark.parametrize("kind", DeniedKind)
@@ -112,20 +143,24 @@ def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
     gate = StandInGate(world=world, delay_seconds=0.2)
     StandInGate(world=world, home="other", delay_seconds=60)
     denial = Denial(kind=kind, name="a", until_unix=world.clock.unix() + 60)
+    waited = Waited(world)
     for undo in (False, True):
         change_denial(world.cluster, gate.home, denial, undo=undo)
-        took = wait_denied(world.cluster, gate.home, denial, undo=undo, timeout_seconds=5)
-        assert took is not None
-        assert 0.2 <= took < 0.5
+        waited = Waited(world, home=gate.home)
+        waited.gates.denied(denial, undo=undo)
+        assert 0.2 <= waited.took_seconds < 0.5
+        assert not waited.gates.failed
     world.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
-    with raises(NotPublishedError, match=DENIALS):
-        wait_denied(world.cluster, gate.home, denial, undo=True, timeout_seconds=0.1)
+    waited.gates.denied(denial, undo=True)
+    assert waited.has_failed(DENIALS)
 
 
 def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(world: EmbeddedCluster) -> None:
     StandInGate(world=world, home="other", delay_seconds=60)
     denial = Denial(kind=DeniedKind.TOKEN, name="a", until_unix=world.clock.unix() + 60)
-    assert wait_denied(world.cluster, "daypass", denial, undo=False, timeout_seconds=5) is None
+    waited = Waited(world, home="daypass")
+    waited.gates.denied(denial, undo=False)
+    assert (waited.took_seconds, waited.gates.at_gates) == (0, "")
 
 
 def test_the_room_of_a_namespace_is_that_of_the_smallest_gate(world: EmbeddedCluster) -> None:

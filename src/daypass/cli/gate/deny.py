@@ -11,7 +11,6 @@ from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
 from daypass.cli import log, options
 from daypass.cli.gate import load_gate, read_token
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ def run(args: Namespace) -> int:
         from daypass.render.objects import GATE_DENIED
 
         change_denial(cluster, namespace, denial, undo=args.undo)
-        gates = GateWait(args, cluster)
-        gates.denied(namespace, denial, undo=args.undo)
+        gates = options.gate_wait(args, cluster, namespace)
+        gates.denied(denial, undo=args.undo)
     until = None if args.undo else denial.until
     write_result(args, {
         "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,

@@ -12,13 +12,13 @@ from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options, warn, write
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import warn_of_git, write_objects
 
 if TYPE_CHECKING:
     from daypass.identity.create import CreatedIdentity, IdentitySpec
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
+    from daypass.kube.gates import GateWait
 
 EXTRA = "admin"
 SUMMARY = "create an identity and write its credentials file"
@@ -77,7 +77,7 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         spec = _spec(args, name, door, account, cluster, seconds)
         options.create_namespace(args, cluster, name.namespace)
         created = create(cluster, account, spec, warn=warn)
-        gates = GateWait(args, cluster, door.watcher_namespace)
+        gates = options.gate_wait(args, cluster, door.watcher_namespace)
         gates.there([created.secret_uid])
         embedded, server = cluster.is_embedded(), cluster.connection.server
     content = spec.credentials.file_content(created.token)

@@ -4,7 +4,6 @@ from argparse import Namespace
 
 from daypass._core.hints import kubectl
 from daypass.cli import log, options, warn
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
@@ -30,7 +29,7 @@ def run(args: Namespace) -> int:
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"delete identity {there}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
-            gates = GateWait(args, cluster)
+            gates = options.gate_wait(args, cluster)
             deleted = delete(cluster, name, warn=warn, wait=gates.gone, show=status.show)
             gates.gone([deleted.account_uid] if deleted.account_uid else [])
     done = did(args.dry_run, "delete", "deleted")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, write_data
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def run(args: Namespace) -> int:
         authentication, before = authentication_configuration(trusted, existing), []
         if not options.create_namespace(args, cluster, name.namespace):
             before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
-        gates = GateWait(args, cluster, door.watcher_namespace)
+        gates = options.gate_wait(args, cluster, door.watcher_namespace)
         gate = door.config.gate if door.config else None
         if gate is not None and not gate.require_bound:
             # Its tokens are bound to no Secret: the gate knows them by the ServiceAccount.

@@ -4,7 +4,6 @@ from argparse import ArgumentParser, Namespace
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, write_objects, write_result
 from daypass.cli.progress import progress
 
@@ -50,22 +49,23 @@ def run(args: Namespace) -> int:
         return _render(args)
     with options.open_cluster(args) as cluster:
         from daypass.identity.reap import reap
+        from daypass.kube.resources import SECRETS
 
         namespace = None if args.all_namespaces else cluster.namespace
         with progress(args, "reading identities") as status:
             reaped = reap(cluster, namespace, warn=warn, show=status.show)
-            gates = GateWait(args, cluster)
-            gates.gone(reaped.uids)
-    done = did(args.dry_run, "delete", "deleted")
+            gates = options.gate_wait(args, cluster)
+            gates.gone(each.uid for each in reaped.deleted if each.resource is SECRETS)
+    done, deleted = did(args.dry_run, "delete", "deleted"), [it.display for it in reaped.deleted]
     write_result(args, {
-        "dryRun": args.dry_run, "ended": reaped.expired, "deleted": reaped.deleted,
+        "dryRun": args.dry_run, "ended": reaped.expired, "deleted": deleted,
         "errors": [error.fact for error in reaped.errors],
-    }, "".join(f"{done} {each}\n" for each in reaped.deleted))  # fmt: skip
+    }, "".join(f"{done} {each}\n" for each in deleted))  # fmt: skip
     for key in reaped.expired:
         log(f"identity {key} has expired: {done} its tokens and grants")
     if gates.at_gates:
         log(gates.at_gates)
-    if not (reaped.expired or reaped.deleted or reaped.errors):
+    if not (reaped.expired or deleted or reaped.errors):
         log("nothing has expired")
     for error in reaped.errors:
         log(error.fact, error.hint)

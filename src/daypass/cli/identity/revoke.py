@@ -4,7 +4,6 @@ from argparse import Namespace
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import confirm, did, write_result
 
 EXTRA = "admin"
@@ -33,19 +32,21 @@ def run(args: Namespace) -> int:
         confirm(args, f"revoke all long-lived tokens of identity {there} now?", ends_access=True)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
-        gates = GateWait(args, cluster)
-        gates.gone(revoked.uids)
+        gates = options.gate_wait(args, cluster)
+        gates.gone(secret.uid for secret in revoked.deleted)
+    deleted = [secret.name for secret in revoked.deleted]
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
-        "deleted": list(revoked.deleted), "left": list(revoked.left),
+        "deleted": deleted, "left": list(revoked.left),
     })  # fmt: skip
-    if revoked.deleted:
+    if deleted:
         done = did(args.dry_run, "revoke", "revoked")
+        at_gates = gates.at_gates or "at a gate of daypass within 1 s"
         log(
-            f"{done} identity {there}: {', '.join(revoked.deleted)}",
+            f"{done} identity {there}: {', '.join(deleted)}",
             ""
             if args.dry_run
-            else f"its tokens stop working: {_at_gates(gates)},\n"
+            else f"its tokens stop working: {at_gates},\n"
             f"at the API server within {REMEMBERED_SECONDS} s,\n"
             "at services that only check signatures when they expire",
         )
@@ -62,9 +63,3 @@ def run(args: Namespace) -> int:
             + (": " + kubectl("delete", "secret", secret, "-n", name.namespace) if by_hand else ""),
         )
     return 3 if revoked.left else gates.exit_code
-
-
-def _at_gates(gates: GateWait) -> str:
-    if gates.failed:
-        return "at a gate of daypass once it has published this"
-    return gates.at_gates or "at a gate of daypass within 1 s"

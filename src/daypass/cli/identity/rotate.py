@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.cli import log, options, write
-from daypass.cli.gate_wait import GateWait
 from daypass.cli.output import did, warn_of_git, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Rotated, RotationFailed
-    from daypass.identity.rotate import Rotation, RotationOutcome
+    from daypass.identity.model import IdentityName
+    from daypass.identity.rotate import Rotation
     from daypass.kube.cluster import Cluster
+    from daypass.kube.gates import GateWait
 
 EXTRA = "admin"
 SUMMARY = "give an identity a new long-lived token, and retire the old one"
@@ -66,9 +70,22 @@ def run(args: Namespace) -> int:
         raise UsageError(f"--overlap: {args.overlap} is too long", "try 1d, or 0")
     _check(args)
     with options.open_cluster(args) as cluster:
-        if args.all:
-            return _rotate_all(cluster, args, overlap_seconds)
-        return _rotate_one(cluster, args, overlap_seconds)
+        from daypass.identity.rotate import rotate
+
+        gates = options.gate_wait(args, cluster)
+        with progress(args, "reading identities") as status:
+            rotations = _find(cluster, args)
+            _make_folders(cluster, args, rotations)
+            rotate(
+                cluster, rotations, check=partial(_check_file, cluster, args),
+                deliver=partial(_deliver, args), wait=gates.there, show=status.show,
+                overlap_seconds=overlap_seconds,
+            )  # fmt: skip
+            gates.gone(secret.uid for each in rotations for secret in each.deleted)
+        server = cluster.connection.server
+    if args.all:
+        return _report_all(args, rotations, server, gates)
+    return _report(args, rotations[0], server, gates)
 
 
 def _check(args: Namespace) -> None:
@@ -88,92 +105,116 @@ def _check(args: Namespace) -> None:
         raise UsageError("both the credentials and the summary would go to stdout", "name a file")
 
 
-def _rotate_one(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
-    from daypass.identity.credentials_file import check_file, write_file
+def _find(cluster: Cluster, args: Namespace) -> list[Rotation]:
     from daypass.identity.model import IdentityName, get_identity
-    from daypass.identity.rotate import rotate
-    from daypass.identity.tokens import live_secrets, token_secrets
+    from daypass.identity.rotate import Rotation, find_rotations
+    from daypass.identity.tokens import token_secrets
 
+    if args.all:
+        namespace = None if args.all_namespaces else cluster.namespace
+        return find_rotations(cluster, namespace, older_than_seconds=args.older_than or 0)
     name = IdentityName.parse(cluster.namespace, args.name)
-    path = args.credentials_out or f"{args.name}.json"
     secrets = [secret for secret in token_secrets(cluster, name) if secret.is_ours]
     account = get_identity(cluster, name, has_tokens=bool(secrets))
-    if path != "-" and live_secrets(secrets, account.uid):  # without one, `rotate` says why
+    return [Rotation(account=account, secrets=secrets)]
+
+
+def _file(args: Namespace, name: IdentityName) -> str:
+    """Return the path of a credentials file, or -."""
+    if args.all:
+        return os.path.join(args.credentials_out, name.namespace, f"{name.name}.json")
+    return args.credentials_out or f"{args.name}.json"
+
+
+def _make_folders(cluster: Cluster, args: Namespace, rotations: Sequence[Rotation]) -> None:
+    from daypass._core.files import make_private_folder
+
+    if cluster.dry_run or not args.all:
+        return
+    try:
+        for folder in sorted({os.path.dirname(_file(args, each.name)) for each in rotations}):
+            make_private_folder(folder)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {args.credentials_out} cannot be written to: {error.strerror}",
+            "name another: --credentials-out DIR",
+        ) from None
+
+
+def _check_file(cluster: Cluster, args: Namespace, name: IdentityName) -> None:
+    from daypass.identity.credentials_file import check_file
+
+    path = _file(args, name)
+    has_folder = not (args.all and cluster.dry_run) or os.path.isdir(os.path.dirname(path))
+    if path != "-" and has_folder:
         check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
-    gates = GateWait(args, cluster)
-    rotated = rotate(
-        cluster,
-        account,
-        secrets,
-        deliver=lambda content: (
-            write(content.decode()) if path == "-" else write_file(path, content)
-        ),
-        wait=gates.there,
-        overlap_seconds=overlap_seconds,
-    )
-    gates.gone(rotated.uids)
+
+
+def _deliver(args: Namespace, name: IdentityName, content: bytes) -> None:
+    from daypass.identity.credentials_file import write_file
+
+    path = _file(args, name)
+    if path == "-":
+        write(content.decode())
+    else:
+        write_file(path, content)
+
+
+def _report(args: Namespace, rotated: Rotation, server: str, gates: GateWait) -> int:
+    if rotated.error is not None:
+        raise rotated.error
+    path = _file(args, rotated.name)
     done = did(args.dry_run, "rotate", "rotated")
-    there = f"{name} at {cluster.connection.server}"
     lines = filter(None, (gates.at_gates, *_ends(args, rotated)))
-    log(f"{done} identity {there}: Secret {rotated.secret_name}", "\n".join(lines))
-    log(f"its credentials are for the door {rotated.door}")
+    log(
+        f"{done} identity {rotated.name} at {server}: Secret {rotated.secret_name}",
+        "\n".join(lines),
+    )
+    log(f"its credentials are for the door {rotated.credentials.door}")
     if path != "-":
         written = did(args.dry_run, "write", "wrote")
         log(f"{written} {path} (mode 0600)", "hand it over, then delete it")
         warn_of_git(path)
-    write_result(args, _document(args, rotated, path))
+    write_result(args, _document(args, rotated))
     return gates.exit_code
 
 
-def _rotate_all(cluster: Cluster, args: Namespace, overlap_seconds: int) -> int:
-    from daypass.identity.rotate import find_targets, rotate_all
-
-    namespace = None if args.all_namespaces else cluster.namespace
-    folder, older_than = args.credentials_out, args.older_than or 0
-    gates = GateWait(args, cluster)
-    with progress(args, "reading identities") as status:
-        targets, room = find_targets(cluster, namespace, older_than_seconds=older_than)
-        outcomes = rotate_all(
-            cluster, targets, folder, room=room, wait=gates.there, show=status.show,
-            overlap_seconds=overlap_seconds,
-        )  # fmt: skip
-        gates.gone(uid for each in outcomes if each.rotated for uid in each.rotated.uids)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    warn_of_git(folder)
+def _report_all(
+    args: Namespace, rotations: Sequence[Rotation], server: str, gates: GateWait
+) -> int:
+    warn_of_git(args.credentials_out)
     lines = [
-        f"{o.name}  " + (f"{o.file}  {o.rotated.door}\n" if o.rotated else "failed\n")
-        for o in outcomes
+        f"{each.name}  "
+        + ("failed" if each.error else f"{_file(args, each.name)}  {each.credentials.door}")
+        + "\n"
+        for each in rotations
     ]
-    write_result(args, [_summary(args, outcome) for outcome in outcomes], "".join(lines))
+    found: list[Rotated | RotationFailed] = [_document(args, each) for each in rotations]
+    write_result(args, found, "".join(lines))
+    failed = [(each.name, each.error) for each in rotations if each.error is not None]
     done = did(args.dry_run, "rotate", "rotated")
-    counted = f"{len(outcomes) - len(failed)} of {len(outcomes)} identities"
-    log(f"{done} {counted} at {cluster.connection.server}", gates.at_gates)
-    for outcome in failed:
-        if outcome.error is not None:
-            log(f"{outcome.name}: {outcome.error.fact}", outcome.error.hint)
+    counted = f"{len(rotations) - len(failed)} of {len(rotations)} identities"
+    log(f"{done} {counted} at {server}", gates.at_gates)
+    for name, error in failed:
+        log(f"{name}: {error.fact}", error.hint)
     return 1 if failed else gates.exit_code
 
 
-def _summary(args: Namespace, outcome: RotationOutcome) -> Rotated | RotationFailed:
-    if outcome.rotated is not None:
-        return _document(args, outcome.rotated, outcome.file)
-    return {
-        "namespace": outcome.name.namespace, "name": outcome.name.name, "dryRun": args.dry_run,
-        "error": outcome.error.fact if outcome.error else "",
-    }  # fmt: skip
-
-
-def _document(args: Namespace, rotated: Rotation, file: str) -> Rotated:
+def _document(args: Namespace, rotated: Rotation) -> Rotated | RotationFailed:
+    namespace, name = rotated.name.namespace, rotated.name.name
+    if rotated.error is not None:
+        error = rotated.error.fact
+        return {"namespace": namespace, "name": name, "dryRun": args.dry_run, "error": error}
     return {
         "dryRun": args.dry_run,
-        "namespace": rotated.name.namespace,
-        "name": rotated.name.name,
+        "namespace": namespace,
+        "name": name,
         "secret": rotated.secret_name,
-        "door": rotated.door,
-        "credentials": file,
-        "retired": list(rotated.retired),
+        "door": rotated.credentials.door,
+        "credentials": _file(args, rotated.name),
+        "retired": [secret.name for secret in rotated.retired],
         "retireAfter": rotated.retire_after or None,
-        "deleted": list(rotated.deleted),
+        "deleted": [secret.name for secret in rotated.deleted],
         "error": None,
     }
 
@@ -182,5 +223,5 @@ def _ends(args: Namespace, rotated: Rotation) -> list[str]:
     done = did(args.dry_run, "delete", "deleted")
     reap = command("identity", "reap", "-n", rotated.name.namespace)
     when = f"from {rotated.retire_after} on: by `{reap}`, or the next rotation"
-    lines = [f"{each} may be deleted {when}" for each in rotated.retired]
-    return [*lines, *(f"{done} {each}" for each in rotated.deleted)]
+    lines = [f"{each.name} may be deleted {when}" for each in rotated.retired]
+    return [*lines, *(f"{done} {each.name}" for each in rotated.deleted)]
