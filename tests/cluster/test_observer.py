@@ -42,9 +42,7 @@ def listed(plane: ControlPlane, namespace: str) -> tuple[str, float | None]:
     async def ask() -> tuple[str, float | None]:
         access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
         cluster = AsyncCluster(access)
-        informer = Informer(
-            cluster, SECRETS, namespace, lambda *_: None, read=whole, valid_seconds=10.0
-        )
+        informer = Informer(cluster, SECRETS, namespace, read=whole, valid_seconds=10.0)
         await informer.sync()
         await cluster.close()
         return informer.last_error, informer.listed_at
@@ -108,7 +106,8 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
     has six characters for each `<`.
     """
     bot = plane.make_identity(plane.make_namespace(labels=WATCHED))
-    tenant, names = plane.make_namespace(), [f"large-{number}" for number in range(8)]
+    names = [f"large-{number}" for number in range(8)]
+    tenant = plane.make_namespace(labels=WATCHED)
     owner = {"apiVersion": "v1", "kind": "Node", "name": "<" * 1_450_000, "uid": "x"}
     metadata = {"namespace": tenant, "labels": dict(OWNED), "ownerReferences": [owner]}
     head = {"apiVersion": "v1", "kind": "ServiceAccount"}
@@ -125,7 +124,9 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
         finally:
             for name in names:
                 cluster.delete(SERVICE_ACCOUNTS, name, tenant)
-    assert bot.secret_uid in observer.observation().namespaces[bot.namespace].uids
+    observed = observer.observation()
+    assert bot.secret_uid in observed.namespaces[bot.namespace].uids
+    assert tenant in observed.namespaces
     assert {*names, bot.service_account} <= set(map(name_of, found))
 
 

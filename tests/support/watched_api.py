@@ -23,10 +23,10 @@ Document = dict[str, Any]
 class WatchedApi(httpx2.AsyncBaseTransport):
     """Lists by label, in pages; watches last until `end_watches`, or their timeout.
 
-    `fails`: what every request gets instead, 0 for no answer. `forbidden`: namespaces and kinds
-    whose objects may not be seen. `hangs`: kinds whose lists are never answered. `lost`: versions
-    whose events no watch gets. `breaks`: how often watches break off at the event of a version;
-    `breaking`: the error, or half a line where it is None. `asked`: all requests.
+    `fails`: what every request gets instead, 0 for no answer. `forbidden`: namespaces, kinds and
+    `namespace/kind` whose objects may not be seen. `hangs`: kinds whose lists are never answered.
+    `lost`: versions whose events no watch gets. `breaks`: how often watches break off at the event
+    of a version; `breaking`: the error, or half a line where it is None. `asked`: all requests.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class WatchedApi(httpx2.AsyncBaseTransport):
         if self.fails is not None:
             return httpx2.Response(self.fails, json=status(self.fails))
         plural, place = request.url.path.rpartition("/")[2], _namespace(request.url.path)
-        if self.forbidden & {plural, place}:
+        if self.forbidden & {plural, place, f"{place}/{plural}"}:
             return httpx2.Response(403, json=status(403))
         if "watch" in request.url.params:
             return httpx2.Response(200, stream=_Lines(self._watch(plural, place, request)))

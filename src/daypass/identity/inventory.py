@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
@@ -24,7 +23,7 @@ from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES
-from daypass.kube.informer import Informer, LoopThread, ObjectStore, is_transient, run_all, whole
+from daypass.kube.informer import Informer, InformerThread, is_transient, whole
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
@@ -190,17 +189,16 @@ class InventoryWatcher:
             if _try_list(cluster, queries[name], namespace)[0] is None:
                 del queries[name]
         self._changed = threading.Event()
-        self._stores = {name: ObjectStore() for name in queries}
         watching = AsyncCluster(cluster.connection, clock=cluster.clock, transport=transport)
-        self._informers = [
-            Informer(
-                watching, query.resource, query.namespace, self._stores[name].update, read=whole,
-                valid_seconds=VALID_SECONDS, labels=query.labels or "", fields=query.fields or "",
+        self._informers = {
+            name: Informer(
+                watching, query.resource, query.namespace, read=whole, valid_seconds=VALID_SECONDS,
+                labels=query.labels or "", fields=query.fields or "",
                 metadata_only=query.metadata_only, notify=self._changed.set,
             )
             for name, query in queries.items()
-        ]  # fmt: skip
-        self._thread = LoopThread("daypass-inventory", partial(run_all, watching, self._informers))
+        }  # fmt: skip
+        self._thread = InformerThread("daypass-inventory", watching, self._informers.values())
 
     def changes(self, every_seconds: float) -> Generator[ClusterObjects, None, None]:
         """Yield all objects once they are listed, after each change, and every so often.
@@ -212,11 +210,13 @@ class InventoryWatcher:
             while True:
                 self._changed.wait(every_seconds)
                 self._changed.clear()
-                for error in [informer.error for informer in self._informers]:
+                informers = self._informers.items()
+                for error in [informer.error for _, informer in informers]:
                     if error is not None and not is_transient(error):
                         raise error
-                if all(informer.listed_at is not None for informer in self._informers):
-                    yield ClusterObjects(**{n: each.objects() for n, each in self._stores.items()})
+                if all(informer.listed_at is not None for _, informer in informers):
+                    found = {name: [*informer.objects.values()] for name, informer in informers}
+                    yield ClusterObjects(**found)
         finally:
             self._thread.stop()
 

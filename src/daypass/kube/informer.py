@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from typing import Any, Generic, TypeVar
 
 from daypass._core.clock import jitter, random_fraction
 from daypass._core.errors import DaypassError
@@ -24,7 +24,6 @@ from daypass.kube.errors import (
 )
 from daypass.kube.resources import Object, Resource, uid_of
 
-LISTED = "LISTED"
 GONE, TOO_MANY_REQUESTS = 410, 429
 STEADY_SECONDS = 1.0
 """After a round that ends sooner, the informer waits."""
@@ -33,8 +32,6 @@ SHORTEST_LIST_SECONDS = 1.0
 """A list has at least this long."""
 
 T = TypeVar("T")
-OnChange: TypeAlias = Callable[[str, list[T]], None]
-"""Called with LISTED and all objects, or with ADDED, MODIFIED or DELETED and one object."""
 
 
 def is_transient(error: Exception) -> bool:
@@ -49,37 +46,20 @@ def whole(document: Object) -> Object:
     return document
 
 
-class ObjectStore:
-    """The current objects of an informer, whose `on_change` is `update`, by UID."""
-
-    def __init__(self) -> None:
-        self._objects: dict[str, Object] = {}
-
-    def objects(self) -> list[Object]:
-        """Return the objects; none before the first list."""
-        return list(self._objects.values())
-
-    def update(self, event: str, objects: list[Object]) -> None:
-        """Apply a change."""
-        if event == LISTED:
-            self._objects = {uid_of(each): each for each in objects}
-        elif event == "DELETED":
-            self._objects.pop(uid_of(objects[0]), None)
-        else:
-            self._objects[uid_of(objects[0])] = objects[0]
-
-
 class Informer(Generic[T]):
     """Lists and watches in an event loop, while `run` runs.
 
     - `namespace` None: all namespaces. `labels`, `fields`: selectors.
-    - `read`: makes of an object what is kept of it.
-    - `on_change`: gets what was read. `notify`: is called after it, and after each failure.
+    - `read`: makes of an object what is kept of it; None: nothing is.
+    - `notify`: is called when anything of the following has changed but `listed_at`, and after the
+      first list.
     - `valid_seconds`: how long a list is of use. It is repeated at least three times in that time.
     - `slots`: is held while it lists. `limit_objects`: a longer list is a failure.
 
-    `listed_at`: when the last complete list began (monotonic). `error`: the failure since then.
-    `last_error`: the same in words, once the failure lasts.
+    `objects`: what exists, by UID; replaced, and never changed, when it differs. `listed_at`: when
+    the last complete list began (monotonic). `error`: the failure since then. `last_error`: the
+    same in words, once the failure lasts. Of two that are read one after the other, `listed_at`
+    comes first: the objects are of that time, or later.
     """
 
     def __init__(
@@ -87,9 +67,8 @@ class Informer(Generic[T]):
         cluster: AsyncCluster,
         resource: Resource,
         namespace: str | None,
-        on_change: OnChange[T],
         *,
-        read: Callable[[Object], T],
+        read: Callable[[Object], T | None],
         valid_seconds: float,
         labels: str = "",
         fields: str = "",
@@ -98,13 +77,13 @@ class Informer(Generic[T]):
         slots: AbstractAsyncContextManager[object] | None = None,
         limit_objects: int = LIMIT_OBJECTS,
     ) -> None:
-        self.resource = resource
-        self.namespace = namespace
+        self.objects: Mapping[str, T] = {}
         self.listed_at: float | None = None
         self.error: Exception | None = None
         self.last_error = ""
         self._cluster = cluster
-        self._on_change = on_change
+        self._resource = resource
+        self._namespace = namespace
         self._read = read
         self._valid_seconds = valid_seconds
         self._selection: dict[str, Any] = {
@@ -113,17 +92,11 @@ class Informer(Generic[T]):
         self._notify = notify
         self._slots: AbstractAsyncContextManager[object] = slots or nullcontext()
         self._limit_objects = limit_objects
-        self._failures = 0
 
     @property
     def is_forbidden(self) -> bool:
         """Whether the last request was refused for a missing permission."""
         return isinstance(self.error, ForbiddenError)
-
-    @property
-    def is_tried(self) -> bool:
-        """Whether the objects have been listed, or may not be."""
-        return self.listed_at is not None or self.is_forbidden
 
     async def run(self) -> None:
         """List and watch, until cancelled. Failures are reported, and tried again."""
@@ -148,37 +121,57 @@ class Informer(Generic[T]):
                 seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
                 async with asyncio.timeout(seconds):
                     found, version = await self._cluster.list(
-                        self.resource, self.namespace, self._read,
+                        self._resource, self._namespace, self._read_with_uid,
                         limit_objects=self._limit_objects, **self._selection,
                     )  # fmt: skip
-            self._on_change(LISTED, found)
         except Exception as error:
             self._failed(error)
             return None
+        objects = {uid: each for uid, each in found if each is not None}
+        has_news = self.listed_at is None or self.error is not None
+        if objects != self.objects:
+            self.objects, has_news = objects, True
         self.listed_at = began
-        self.error, self.last_error, self._failures = None, "", 0
-        self._notify()
+        self.error, self.last_error = None, ""
+        if has_news:
+            self._notify()
         return version
 
     async def _watch(self, version: str) -> None:
         """Handle events until the API server ends the watch, or it breaks."""
         seconds = max(1, int(self._valid_seconds * (1 + random_fraction()) / 6))
         events = self._cluster.watch(
-            self.resource, self.namespace, version, timeout_seconds=seconds, **self._selection
+            self._resource, self._namespace, version, timeout_seconds=seconds, **self._selection
         )
         try:
             # The API server may not end it: its time is over anyway.
             async with (
                 asyncio.timeout(seconds + max(self._valid_seconds / 20, 1)), aclosing(events),
             ):  # fmt: skip
-                async for event, found in events:
+                async for event, document in events:
                     if event != "BOOKMARK":
-                        self._on_change(event, [self._read(found)])
-                        self._notify()
+                        self._take(event, document)
         except (TimeoutError, BrokenResponseError):
             pass  # the list that follows shows whether the API server can be reached
         except Exception as error:
             self._failed(error)
+
+    def _take(self, event: str, document: Object) -> None:
+        uid, found = self._read_with_uid(document)
+        if event == "DELETED":
+            found = None
+        if found == self.objects.get(uid):
+            return
+        objects = {**self.objects}
+        if found is None:
+            del objects[uid]
+        else:
+            objects[uid] = found
+        self.objects = objects
+        self._notify()
+
+    def _read_with_uid(self, document: Object) -> tuple[str, T | None]:
+        return uid_of(document), self._read(document)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TimeoutError):
@@ -187,58 +180,60 @@ class Informer(Generic[T]):
         elif not isinstance(error, DaypassError):
             # Whatever it is: an informer that ended unnoticed would be worse.
             error = DaypassError(f"unexpected {type(error).__name__}")
+        before = self.error, self.last_error
         self.error = error
-        self._failures += 1
         # Once is an interrupted connection, unless there was never another.
-        if self.is_forbidden or self._failures > 1 or self.listed_at is None:
+        if self.is_forbidden or before[0] is not None or self.listed_at is None:
             self.last_error = str(error)
-        self._notify()
+        if before[0] is None or before[1] != self.last_error:
+            self._notify()
 
 
-async def run_all(cluster: AsyncCluster, informers: Iterable[Informer[Any]]) -> None:
-    """Run the informers of a cluster until cancelled, and close its connections."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for informer in informers:
-                group.create_task(informer.run())
-    finally:
-        await cluster.close()
+class InformerThread:
+    """Runs informers in an event loop on a thread of its own, from `start` to `stop`.
 
-
-class LoopThread:
-    """Runs a coroutine in an event loop on a thread of its own, from `start` to `stop`.
-
-    `error`: why it ended, if `stop` did not end it.
+    `tasks`: runs them; in the event loop, others can be added. `error`: why the thread has ended,
+    if `stop` did not end it.
     """
 
-    def __init__(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.error: BaseException | None = None
-        self._main = main
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._is_ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+    def __init__(
+        self, name: str, cluster: AsyncCluster, informers: Iterable[Informer[Any]]
+    ) -> None:
+        self.tasks: asyncio.TaskGroup | None = None
+        self.error: Exception | None = None
+        self._cluster = cluster
+        self._informers = informers
+        self._name = name
+        self._running: tuple[asyncio.Task[None], threading.Thread] | None = None
 
     def start(self) -> None:
-        """Run it in the background."""
-        self._thread.start()
-        self._is_ready.wait()
+        """Run them in the background."""
+        main = asyncio.new_event_loop().create_task(self._run_all())
+        thread = threading.Thread(target=self._run, args=[main], name=self._name, daemon=True)
+        self._running = main, thread
+        thread.start()
 
     def stop(self) -> None:
-        """Cancel it, and wait for its end. A second call does nothing."""
-        if self._loop is not None and self._task is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._task.cancel)
-        if self._thread.ident is not None:
-            self._thread.join()
+        """Cancel them, and wait for the end. A second call does nothing."""
+        if self._running is not None:
+            main, thread = self._running
+            with suppress(RuntimeError):  # its loop has ended
+                main.get_loop().call_soon_threadsafe(main.cancel)
+            thread.join()
 
-    def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            self._task = self._loop.create_task(self._main())
-            self._is_ready.set()
+    def _run(self, main: asyncio.Task[None]) -> None:
+        with asyncio.Runner(loop_factory=main.get_loop) as runner:
             try:
-                self._loop.run_until_complete(self._task)
+                runner.get_loop().run_until_complete(main)
             except asyncio.CancelledError:
                 pass
             except Exception as error:
                 self.error = error
+
+    async def _run_all(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as self.tasks:
+                for informer in self._informers:
+                    self.tasks.create_task(informer.run())
+        finally:
+            await self._cluster.close()

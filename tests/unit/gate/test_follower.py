@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from daypass.gate.watch.follower import FUTURE_SECONDS, PublishedFollower
-from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import LISTED
 from daypass.published.config_maps import (
     DENIALS,
     NAMES,
@@ -29,30 +28,44 @@ from support.messages import check
 from support.publishing import denied_by_hand
 from support.timing import FakeClock
 from support.tokens import SECRET_UID
+from support.watched_api import ACCESS, WatchedApi
 
 CLOSE_AFTER = 60
+HOME = "daypass"
 NUMBER = part_of(SECRET_UID, CLUSTER_PARTS)
 NAME = part_name(NUMBER)
 Document = dict[str, Any]
 
 
 class Followed:
-    """A follower without an API server, and what it has passed on."""
+    """A follower of an API server without a socket, and what it has passed on."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
+        self.api = WatchedApi()
         self.taken: list[Published] = []
-        connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
         self.follower = PublishedFollower(
-            connection, "daypass", self.taken.append, self.clock, close_after_seconds=CLOSE_AFTER
-        )
+            ACCESS, HOME, self.taken.append, self.clock,
+            close_after_seconds=CLOSE_AFTER, transport=self.api,
+        )  # fmt: skip
+
+    def receive(self, *documents: Document) -> None:
+        """Have these ConfigMaps, with all the others, and list them."""
+        for each in documents:
+            metadata = {**each["metadata"], "namespace": HOME}
+            name = metadata["name"]
+            self.api.put("configmaps", name, data=each["data"], **metadata)
+        self.list()
+
+    def list(self) -> None:
+        asyncio.run(self.follower._informer.sync())
 
     def closes(self, seconds: float) -> int:
         return int(self.clock.unix() + seconds)
 
     def part(self, number: int = NUMBER, *uids: str, seconds: float = CLOSE_AFTER) -> Document:
         part = CredentialPart(uids=frozenset(uids), closes_unix=self.closes(seconds))
-        return part_config_map(number, part, "daypass", room=2000)
+        return part_config_map(number, part, HOME, room=2000)
 
     def denials(self, seconds: float = CLOSE_AFTER, **denied: Any) -> Document:
         return denials_config_map(denied_by_hand(self.closes(seconds), **denied), "daypass")
@@ -61,12 +74,9 @@ class Followed:
         """Receive everything, with one credential."""
         parts = [self.part(n) for n in range(CLUSTER_PARTS) if n != NUMBER]
         everything = [*parts, self.part(NUMBER, SECRET_UID), self.denials()]
-        self.receive(LISTED, *(e for e in everything if e["metadata"]["name"] not in left_out))
-
-    def receive(self, event: str, *objects: Document) -> None:
-        """Receive an event, as from an informer."""
-        self.follower.update(event, list(objects))
-        self.follower.check()
+        for name in left_out:
+            self.api.objects.pop(("configmaps", name), None)
+        self.receive(*(each for each in everything if each["metadata"]["name"] not in left_out))
 
     def presence(self) -> Presence:
         self.follower.check()
@@ -105,46 +115,41 @@ def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
 
 
 def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) -> None:
-    followed.receive("MODIFIED", followed.part())
+    followed.receive(followed.part())
     assert followed.presence() is Presence.UNKNOWN
     first, second = (each.credentials.parts for each in followed.taken)
-    assert [n for n, part in enumerate(second) if part is not first[n]] == [NUMBER]
-    followed.receive("MODIFIED", followed.denials(tokens={"j-1"}))
+    assert [n for n, part in enumerate(second) if part != first[n]] == [NUMBER]
+    followed.receive(followed.denials(tokens={"j-1"}))
     assert followed.taken[-1].denials.keys == {"jti.j-1"}
 
 
 def deleted(followed: Followed) -> None:
-    followed.receive("DELETED", followed.part())
-
-
-def left_out(followed: Followed) -> None:
-    """Deleted without an event."""
     followed.list_all(NAME)
 
 
 def without_data(followed: Followed) -> None:
-    followed.receive("MODIFIED", {**followed.part(), "data": None})
+    followed.receive({**followed.part(), "data": None})
 
 
 def of_another_format(followed: Followed) -> None:
     document = followed.part(NUMBER, SECRET_UID)
     document["data"]["UIDs"] = document["data"].pop("entries")
-    followed.receive("MODIFIED", document)
+    followed.receive(document)
 
 
 def of_another_range(followed: Followed) -> None:
     document = followed.part(NUMBER, "0" + SECRET_UID[1:])
-    followed.receive("MODIFIED", document)
+    followed.receive(document)
 
 
 def too_far_ahead(followed: Followed) -> None:
     seconds = CLOSE_AFTER + FUTURE_SECONDS + 1
-    followed.receive("MODIFIED", followed.part(NUMBER, SECRET_UID, seconds=seconds))
+    followed.receive(followed.part(NUMBER, SECRET_UID, seconds=seconds))
 
 
 @pytest.mark.parametrize(
     "break_it",
-    [deleted, left_out, without_data, of_another_format, of_another_range, too_far_ahead],
+    [deleted, without_data, of_another_format, of_another_range, too_far_ahead],
 )
 def test_a_part_that_is_missing_or_cannot_be_believed_is_closed_and_the_others_are_not(
     followed: Followed, break_it: Callable[[Followed], None]
@@ -165,9 +170,9 @@ def test_without_denials_that_can_be_believed_everything_is_closed(
     followed: Followed, seconds: float | None
 ) -> None:
     if seconds is None:
-        followed.receive("DELETED", followed.denials())
+        followed.list_all(DENIALS)
     else:
-        followed.receive("MODIFIED", followed.denials(seconds))
+        followed.receive(followed.denials(seconds))
     assert followed.taken[-1].denials.is_closed(followed.clock.unix())
 
 
@@ -183,7 +188,6 @@ def test_other_objects_with_the_label_are_ignored(followed: Followed) -> None:
     for name in ("daypass-gate-credentials-64", "other", f"{NAME}0"):
         other = followed.part()
         other["metadata"]["name"] = name
-        followed.receive("ADDED", other)
-        followed.receive("DELETED", other)
+        followed.receive(other)
     assert len(followed.taken) == 1
     assert len(NAMES) == CLUSTER_PARTS + 1

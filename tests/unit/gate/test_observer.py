@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
-from daypass.gate.watch.observation import Observation
+from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError
@@ -89,7 +90,8 @@ class Observed:
         self.cluster.api.end_watches()
 
         def is_new(now: Observation) -> bool:
-            listed = [each.listed_at for each in now.namespaces.values()]
+            both = now.namespaces, now.accounts
+            listed = [it.listed_at for each in both for it in each.values()]
             return min([now.listed_at or 0.0, *listed]) >= since
 
         self.eventually("all is listed again", is_new)
@@ -100,8 +102,15 @@ class Observed:
 
 
 def numbers(observation: Observation) -> dict[str, set[int]]:
-    found = observation.namespaces.items()
-    return {name: {int(each[:8], 16) for each in now.uids} for name, now in found}
+    return _numbers(observation.namespaces)
+
+
+def accounts(observation: Observation) -> dict[str, set[int]]:
+    return _numbers(observation.accounts)
+
+
+def _numbers(found: Mapping[str, ObservedNamespace]) -> dict[str, set[int]]:
+    return {name: {int(uid[:8], 16) for uid in each.uids} for name, each in found.items()}
 
 
 @pytest.fixture
@@ -239,6 +248,22 @@ def test_a_new_namespace_is_listed(observed: Observed) -> None:
     observed.eventually_has(team={10}, new={20})
 
 
+def test_a_namespace_that_is_known_but_not_listed_yet_is_missing(cluster: Cluster) -> None:
+    made, complete = Observed(cluster), []
+    follow = made.observer._labelled._notify
+
+    def note_and_follow() -> None:
+        complete.append(made.now().is_complete)
+        follow()
+
+    made.observer._labelled._notify = note_and_follow
+    with made.started():
+        made.eventually("it is complete", lambda now: now.is_complete)
+        cluster.namespace("new")
+        made.eventually_has(team={10}, new=set())
+    assert complete == [False, False]
+
+
 def test_a_lost_event_is_noticed_at_the_next_list(observed: Observed) -> None:
     api = observed.cluster.api
     api.lost.add(api.version + 1)
@@ -248,7 +273,7 @@ def test_a_lost_event_is_noticed_at_the_next_list(observed: Observed) -> None:
 
 
 def test_a_namespace_without_the_role_is_reported_if_it_has_identities(cluster: Cluster) -> None:
-    cluster.api.forbidden |= {"new", "empty"}
+    cluster.api.forbidden |= {"new/secrets", "empty/secrets"}
     cluster.account(2, namespace="new")
     cluster.namespace("new")
     cluster.namespace("empty")
@@ -262,6 +287,47 @@ def test_a_namespace_without_the_role_is_reported_if_it_has_identities(cluster: 
         cluster.secret(20, 2, namespace="new")
         made.eventually_has(team={10}, new={20}, empty=set())
         assert made.now().unwatched == {}
+
+
+def test_a_namespace_whose_accounts_may_not_be_listed_is_reported(cluster: Cluster) -> None:
+    cluster.api.forbidden.add("new/serviceaccounts")
+    cluster.namespace("new")
+    cluster.account(2, namespace="new")
+    cluster.secret(20, 2, namespace="new")
+    now = once(cluster)
+    assert (numbers(now), list(now.unwatched), now.is_complete) == ({"team": {10}}, ["new"], True)
+
+
+def is_listed_again(api: WatchedApi, lists: int) -> bool:
+    return api.lists("secrets", "team") > lists
+
+
+def test_a_credential_relies_on_the_lists_of_its_secret_and_of_its_account(
+    observed: Observed,
+) -> None:
+    api, before = observed.cluster.api, observed.now().namespaces["team"].listed_at
+    observed.clock.move(30)
+    api.forbidden.add("team/serviceaccounts")
+    for _ in range(2):  # as the second one begins, the first one is over
+        lists = api.lists("secrets", "team")
+        api.end_watches()
+        eventually("Secrets are listed", partial(is_listed_again, api, lists))
+    now = observed.eventually("it is reported", lambda now: "team" in now.unwatched)
+    assert now.namespaces["team"].listed_at < before + 30
+
+
+def test_an_account_relies_on_the_list_of_accounts_alone(cluster: Cluster) -> None:
+    made = Observed(cluster, accounts_too=True)
+    with made.started():
+        before = made.eventually("it is complete", lambda now: now.is_complete)
+        made.clock.move(30)
+        cluster.api.forbidden.add("team/secrets")
+        cluster.api.end_watches()
+        made.eventually(
+            "accounts are listed",
+            lambda now: now.accounts["team"].listed_at > before.accounts["team"].listed_at,
+        )
+        assert made.now().namespaces == before.namespaces
 
 
 def test_a_namespace_that_can_no_longer_be_listed_keeps_its_last_listing(
@@ -295,7 +361,7 @@ def test_times_are_those_of_the_lists(observed: Observed) -> None:
     assert observed.now().progress_at == before.progress_at  # nothing of it was new
 
 
-@pytest.mark.parametrize("kind", ["namespaces", "serviceaccounts", "configmaps"])
+@pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
 def test_nothing_is_known_without_each_list_that_concerns_all(cluster: Cluster, kind: str) -> None:
     cluster.api.forbidden.add(kind)
     made = Observed(cluster)
@@ -350,9 +416,7 @@ def test_long_annotations_of_a_tenant_take_no_memory(cluster: Cluster) -> None:
     """An object may have 256 KiB of them, of which Python makes a megabyte by one character."""
     for number in range(100):
         note = "\U0001f600" + "x" * 250_000
-        cluster.account(
-            100 + number, f"one-{number}", "other", annotations={ACCOUNT_UID_ANNOTATION: note}
-        )
+        cluster.account(100 + number, f"one-{number}", annotations={ACCOUNT_UID_ANNOTATION: note})
     made = Observed(cluster)
     tracemalloc.start()
     try:
@@ -366,10 +430,9 @@ def test_long_annotations_of_a_tenant_take_no_memory(cluster: Cluster) -> None:
 
 def test_an_observer_that_has_ended_says_so(cluster: Cluster) -> None:
     made = Observed(cluster)
-    made.observer._for_all = (None,)  # type: ignore[assignment]
+    made.observer._labelled._notify = None  # type: ignore[assignment]
     with made.started():
-        eventually("it has ended", lambda: made.observer._thread.error)
-    made.observer._for_all = ()
+        eventually("it has ended", lambda: made.observer.last_error)
     assert "nothing is watched any more" in made.observer.last_error
 
 
@@ -381,16 +444,17 @@ def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
     cluster.account(4, namespace="plain")
     cluster.namespace("hidden")
     cluster.account(5, namespace="hidden")
-    cluster.api.forbidden.add("hidden")
+    cluster.api.forbidden.add("hidden/secrets")
     made = Observed(cluster, accounts_too=True)
     with made.started():
         made.eventually(
-            "they count", lambda now: now.accounts == {uid(1), uid(2), uid(5)} and now.is_complete
+            "they count",
+            lambda now: accounts(now) == {"team": {1, 2}, "hidden": {5}} and now.is_complete,
         )
         cluster.namespace("hidden", labelled=False)
-        made.eventually("fewer count", lambda now: now.accounts == {uid(1), uid(2)})
+        made.eventually("fewer count", lambda now: accounts(now) == {"team": {1, 2}})
         cluster.remove("serviceaccounts", 2)
-        made.eventually("one counts", lambda now: now.accounts == {uid(1)})
+        made.eventually("one counts", lambda now: accounts(now) == {"team": {1}})
         made.eventually_has(team={10})
 
 
@@ -401,12 +465,12 @@ def test_the_oldest_accounts_of_a_namespace_count_up_to_the_limit(cluster: Clust
         cluster.account(20 + number, f"one-{number}", "crowd", **shape)
     cluster.secret(11, 1)
     now = once(cluster, per_namespace=1, accounts_too=True)
-    assert now.accounts == {uid(1), uid(22)}
+    assert accounts(now) == {"team": {1}, "crowd": {22}}
     assert now.left_out == {"crowd": 2, "team": 1}
 
 
 def test_no_account_counts_where_tokens_need_a_secret(observed: Observed) -> None:
-    assert observed.now().accounts == frozenset()
+    assert observed.now().accounts == {}
 
 
 def test_denials_are_those_of_the_config_map(observed: Observed) -> None:
@@ -424,11 +488,10 @@ def test_what_has_not_changed_is_the_same_object(observed: Observed) -> None:
     cluster = observed.cluster
     cluster.namespace("other")
     before = observed.eventually_has(team={10}, other=set())
-    assert observed.now() is observed.now()
     cluster.account(2, namespace="other")
     cluster.secret(20, 2, namespace="other")
     now = observed.eventually_has(team={10}, other={20})
-    assert now.namespaces["team"] is before.namespaces["team"]
+    assert now.namespaces["team"].uids is before.namespaces["team"].uids
     observed.clock.move(1)
     cluster.api.end_watches()
     later = observed.eventually(
@@ -455,9 +518,7 @@ def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same
 def test_namespaces_beyond_the_connections_are_reported(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        async_cluster, "HTTP1_CONNECTIONS_AT_MOST", 5
-    )  # three are for all namespaces
+    monkeypatch.setattr(async_cluster, "HTTP1_CONNECTIONS_AT_MOST", 7)  # two are for all namespaces
     for number in range(2, 5):
         cluster.namespace(f"n-{number}")
         cluster.account(number, namespace=f"n-{number}")
@@ -467,7 +528,7 @@ def test_namespaces_beyond_the_connections_are_reported(
         now = made.eventually("it is complete", lambda now: now.is_complete)
         assert len(now.namespaces) == 2
         assert len(now.unwatched) == 2
-        assert all("5 watches" in why for why in now.unwatched.values())
+        assert all("room for 2 namespaces" in why for why in now.unwatched.values())
         cluster.api.delete("namespaces", f"n-{next(iter(now.namespaces))}")
         made.eventually(
             "another is watched", lambda now: len(now.namespaces) == 2 and len(now.unwatched) == 1
@@ -488,7 +549,7 @@ def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
 
 
 def test_one_list_of_everything_fails_if_one_of_those_for_all_does(cluster: Cluster) -> None:
-    cluster.api.forbidden.add("serviceaccounts")
+    cluster.api.forbidden.add("configmaps")
     with pytest.raises(ApiError, match="secrets"):
         once(cluster)
 

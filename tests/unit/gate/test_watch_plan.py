@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from unittest.mock import patch
 
 import pytest
 
-from daypass.gate.watch import plan
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.gate.watch.plan import PartsPlanner, Urgency, denials_of, steps_between
-from daypass.published.credentials import CredentialPart, CredentialSet, Presence, split_uids
+from daypass.published.credentials import CredentialPart, CredentialSet, Presence
 from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.published.snapshot import Published
 from support.publishing import denied_by_hand
@@ -66,9 +64,13 @@ def test_if_nothing_can_be_listed_no_namespace_leaves_and_all_close() -> None:
     assert parts_of(observation)[0] == CredentialPart(uids={FIRST}, closes_unix=int(UNIX - 100))
 
 
-def test_accounts_are_in_the_set_and_close_with_the_listings_of_the_cluster() -> None:
-    observation = replace(seen(NOW - 50), accounts=frozenset({LAST}))
-    assert parts_of(observation)[3] == CredentialPart(uids={LAST}, closes_unix=int(UNIX + 550))
+def test_accounts_are_in_the_set_and_close_with_their_own_listing() -> None:
+    team = {"team": listed(LAST, at=NOW - 90)}
+    observation = replace(seen(NOW - 50, team=listed(FIRST, at=NOW - 100)), accounts=team)
+    assert closing(observation) == [500, 550, 550, 510]
+    assert parts_of(observation)[3].uids == {LAST}
+    observation = replace(observation, accounts={"team": listed(LAST, at=NOW - 541)})
+    assert [part.uids for part in parts_of(observation)] == [{FIRST}, set(), set(), set()]
 
 
 def test_a_planner_follows_what_comes_and_goes() -> None:
@@ -88,6 +90,14 @@ def test_a_planner_follows_what_comes_and_goes() -> None:
     uids(a=a, b=listed())
 
 
+def test_a_credential_that_moves_between_namespaces_at_once_stays() -> None:
+    """As if one was deleted and created again, with the same UID: after a restore of etcd."""
+    planner = PartsPlanner(4, CLOSE_AFTER)
+    for name in ("a", "b", "a"):
+        observation = seen(NOW, **{name: listed(FIRST)})
+        assert planner.parts_of(observation, now=NOW, now_unix=UNIX).uids == {FIRST}
+
+
 def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
     per_namespace = [
         frozenset(f"{number * 37 % 256:02x}{number:06x}-0000-4000-8000-{n:012x}" for n in range(40))
@@ -101,9 +111,7 @@ def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
     before = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX).parts
     gone = next(iter(per_namespace[0]))
     namespaces["0"] = ObservedNamespace(uids=per_namespace[0] - {gone}, listed_at=NOW)
-    with patch.object(plan, "split_uids", side_effect=split_uids) as split:
-        after = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX).parts
-    assert split.call_count == 1
+    after = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX).parts
     (changed,) = [n for n in range(64) if before[n].uids is not after[n].uids]
     assert before[changed].uids - after[changed].uids == {gone}
 

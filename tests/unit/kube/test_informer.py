@@ -17,7 +17,7 @@ from daypass.kube.errors import (
     KubeconfigError,
     explain,
 )
-from daypass.kube.informer import LISTED, Informer, LoopThread, ObjectStore, is_transient, whole
+from daypass.kube.informer import Informer, InformerThread, is_transient, whole
 from daypass.kube.resources import SECRETS, Object
 from support.deadline import eventually
 from support.messages import check
@@ -28,19 +28,19 @@ VALID_SECONDS = 600.0
 
 
 class Running:
-    """An informer of all Secrets, and the store that it keeps."""
+    """An informer of all Secrets. `notified`: what it had at each notification."""
 
-    def __init__(self, api: WatchedApi, valid_seconds: float = VALID_SECONDS) -> None:
+    def __init__(
+        self, api: WatchedApi, valid_seconds: float = VALID_SECONDS,
+        read: Callable[[Object], Object | None] = whole,
+    ) -> None:  # fmt: skip
         self.api, self.clock = api, FakeClock()
-        self.store = ObjectStore()
-        self.notified = 0
+        self.notified: list[list[str]] = []
+        self.cluster = AsyncCluster(ACCESS, clock=self.clock, transport=api)
         self.informer = Informer(
-            AsyncCluster(ACCESS, clock=self.clock, transport=api), SECRETS, None, self.store.update,
-            read=whole, valid_seconds=valid_seconds, notify=self.notify,
+            self.cluster, SECRETS, None, read=read, valid_seconds=valid_seconds,
+            notify=lambda: self.notified.append(self.uids()),
         )  # fmt: skip
-
-    def notify(self) -> None:
-        self.notified += 1
 
     def sync(self, fails: int | None = None) -> str:
         """List once; the error that is reported afterwards."""
@@ -50,7 +50,7 @@ class Running:
 
     @contextmanager
     def started(self) -> Iterator[None]:
-        thread = LoopThread("test", self.informer.run)
+        thread = InformerThread("test", self.cluster, [self.informer])
         thread.start()
         try:
             yield
@@ -63,10 +63,10 @@ class Running:
         return self.api.watches()[-1]
 
     def uids(self) -> list[str]:
-        return [each["metadata"]["uid"] for each in self.store.objects()]
+        return sorted(self.informer.objects)
 
     def eventually_has(self, *uids: str) -> None:
-        eventually(f"it has {uids}", lambda: sorted(self.uids()) == sorted(uids))
+        eventually(f"it has {uids}", lambda: self.uids() == sorted(uids))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_failure_that_repeats_or_will_not_pass_is_reported(
 def test_a_missing_permission_is_named(api: WatchedApi) -> None:
     running = Running(api)
     assert 'verbs: ["list"]' in running.sync(FORBIDDEN)
-    assert (running.informer.is_forbidden, running.informer.is_tried) == (True, True)
+    assert running.informer.is_forbidden
 
 
 def test_the_first_failure_before_any_list_is_reported(api: WatchedApi) -> None:
@@ -231,9 +231,7 @@ def test_a_watch_that_the_api_server_does_not_end_ends(api: WatchedApi) -> None:
 
 
 def test_what_is_unexpected_is_a_failure_and_no_end(api: WatchedApi) -> None:
-    running = Running(api)
-    api.put("secrets", "s-1", name=None)
-    running.informer._read = lambda each: {**each, "uid": each["nothing"]}
+    running = Running(api, read=lambda each: each["nothing"])
     assert running.sync() == "unexpected KeyError"
 
 
@@ -277,8 +275,8 @@ def test_slots_bound_how_many_lists_run_at_a_time(api: WatchedApi) -> None:
         cluster = AsyncCluster(ACCESS, transport=api)
         informers = [
             Informer(
-                cluster, SECRETS, f"n-{number}", lambda *_: None, read=whole,
-                valid_seconds=VALID_SECONDS, slots=slots,
+                cluster, SECRETS, f"n-{number}",
+                read=whole, valid_seconds=VALID_SECONDS, slots=slots,
             )
             for number in range(10)
         ]  # fmt: skip
@@ -289,20 +287,66 @@ def test_slots_bound_how_many_lists_run_at_a_time(api: WatchedApi) -> None:
     assert asyncio.run(scenario()) == 2
 
 
-def thing(uid: str, version: int = 1) -> Object:
-    return {"metadata": {"uid": uid, "resourceVersion": str(version)}}
+def test_objects_are_those_of_the_last_list_and_the_changes_since(api: WatchedApi) -> None:
+    running = Running(api)
+    with running.started():
+        running.eventually_has("s-1")
+        api.put("secrets", "s-2")
+        api.put("secrets", "s-1", labels={"new": "x"})
+        api.delete("secrets", "s-2")
+        eventually("all is seen", lambda: len(running.notified) >= 4)
+        assert running.notified == [["s-1"], ["s-1", "s-2"], ["s-1", "s-2"], ["s-1"]]
+        assert running.informer.objects["s-1"]["metadata"]["labels"] == {"new": "x"}
 
 
-def test_a_store_holds_the_last_list_and_the_changes_since() -> None:
-    store = ObjectStore()
-    seen = []
-    for event, objects in [
-        (LISTED, [thing("a")]), ("ADDED", [thing("b")]), ("MODIFIED", [thing("b", 2)]),
-        ("DELETED", [thing("a")]), ("DELETED", [thing("unknown")]), (LISTED, [thing("c")]),
-    ]:  # fmt: skip
-        store.update(event, objects)
-        seen.append([each["metadata"]["uid"] for each in store.objects()])
-    assert seen == [["a"], ["a", "b"], ["a", "b"], ["b"], ["b"], ["c"]]
+def test_an_object_of_which_nothing_is_read_counts_as_deleted(api: WatchedApi) -> None:
+    def read(document: Object) -> Object | None:
+        return None if document["metadata"].get("deletionTimestamp") else document
+
+    api.put("secrets", "s-2", deletionTimestamp="x")
+    running = Running(api, read=read)
+    with running.started():
+        running.eventually_has("s-1")
+        api.put("secrets", "s-1", deletionTimestamp="x")
+        api.delete("secrets", "s-2")
+        running.eventually_has()
+
+
+def test_what_has_not_changed_is_the_same_and_is_no_news(api: WatchedApi) -> None:
+    running = Running(api, read=lambda document: {"uid": document["metadata"]["uid"]})
+    running.sync()
+    before = running.informer.objects
+    running.clock.advance(5)
+    api.put("secrets", "s-1", labels={"new": "x"})
+    running.sync()
+    assert running.informer.objects is before
+    assert running.informer.listed_at == running.clock.now_monotonic
+    assert len(running.notified) == 1
+
+
+def test_a_failure_is_news_when_it_begins_lasts_and_ends(api: WatchedApi) -> None:
+    running = Running(api)
+    told = []
+    for fails in (None, UNREACHABLE, UNREACHABLE, UNREACHABLE, None, None):
+        running.sync(fails)
+        told.append(len(running.notified))
+    assert told == [1, 2, 3, 3, 4, 4]
+
+
+def test_the_first_list_is_news_even_of_nothing(api: WatchedApi) -> None:
+    api.delete("secrets", "s-1")
+    running = Running(api)
+    running.sync()
+    assert running.notified == [[]]
+
+
+def test_an_informer_that_ends_unexpectedly_ends_all_and_is_reported(api: WatchedApi) -> None:
+    running = Running(api)
+    thread = InformerThread("test", running.cluster, [running.informer, None])  # type: ignore[list-item]
+    thread.start()
+    eventually("it has ended", lambda: thread.error)
+    thread.stop()
+    thread.stop()
 
 
 @pytest.mark.parametrize(

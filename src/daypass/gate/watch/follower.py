@@ -6,14 +6,17 @@ parts if the denials are. A closing time that is too far ahead is not believed: 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+
+import httpx2
 
 from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.labels import PUBLISHED
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import LISTED, Informer, run_all, whole
+from daypass.kube.informer import Informer
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
 from daypass.published.config_maps import (
     DENIALS,
@@ -22,10 +25,16 @@ from daypass.published.config_maps import (
     read_part,
     read_published_denials,
 )
-from daypass.published.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialPart, CredentialSet
+from daypass.published.credentials import (
+    CLOSED_PART,
+    CLUSTER_PARTS,
+    CredentialPart,
+    CredentialSet,
+)
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
+CHECK_EVERY_SECONDS = 1.0
 FUTURE_SECONDS = 60.0
 """Two clocks may differ by so much."""
 
@@ -34,7 +43,7 @@ class PublishedFollower:
     """Calls `take` with all that is published, whenever it changes, while `run` runs.
 
     The first call comes once every ConfigMap has been read. `close_after_seconds`: how far ahead
-    a closing time may be. Raises KubeconfigError.
+    a closing time may be. `transport` replaces the network, for tests. Raises KubeconfigError.
     """
 
     def __init__(
@@ -45,25 +54,26 @@ class PublishedFollower:
         clock: Clock,
         *,
         close_after_seconds: float,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._namespace = namespace
         self._take = take
         self._clock = clock
         self._close_after_seconds = close_after_seconds
-        self._found: dict[str, CredentialPart | Denials | str] | None = None
         self._taken: Published | None = None
-        self._cluster = AsyncCluster(connection, clock=clock)
+        self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
         self._informer = Informer(
-            self._cluster, CONFIG_MAPS, namespace, self.update, read=whole, notify=self.check,
+            self._cluster, CONFIG_MAPS, namespace, read=_read, notify=self.check,
             valid_seconds=close_after_seconds, labels=f"{PUBLISHED}=true",
         )  # fmt: skip
 
     @property
     def last_error(self) -> str:
         """What does not work right now, or ""."""
-        if self._informer.last_error or self._found is None:
+        if self._informer.last_error or self._informer.listed_at is None:
             return self._informer.last_error
-        wrong = [(name, why) for name in NAMES if isinstance(why := self._known(name), str)]
+        known = zip(NAMES, self._known(), strict=True)
+        wrong = [(name, why) for name, why in known if isinstance(why, str)]
         for name, why in wrong:
             more = f" ({len(wrong) - 1} others are not right either)" if len(wrong) > 1 else ""
             return f"ConfigMap {name} in {self._namespace} {why}{more}"
@@ -71,44 +81,55 @@ class PublishedFollower:
 
     async def run(self) -> None:
         """Follow until it is cancelled."""
-        await run_all(self._cluster, [self._informer])
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._informer.run())
+                group.create_task(self._check_always())
+        finally:
+            await self._cluster.close()
 
-    def update(self, event: str, objects: list[Object]) -> None:
-        """Read all ConfigMaps, or a change of one."""
-        found = {name_of(each): _read(each) for each in objects if name_of(each) in NAMES}
-        if event == LISTED or self._found is None:
-            self._found = found
-        elif event == "DELETED":
-            self._found = {name: self._found[name] for name in self._found.keys() - found}
-        else:
-            self._found |= found
+    async def _check_always(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_SECONDS)
+            self.check()
 
     def check(self) -> None:
         """Pass on what applies now, if it is not what was passed on last."""
-        if self._taken is None and len(self._found or ()) < len(NAMES):
+        if self._taken is None and len(self._informer.objects) < len(NAMES):
             return
-        known = [self._known(name) for name in NAMES]
-        parts = [each if isinstance(each, CredentialPart) else CLOSED_PART for each in known[:-1]]
-        denials = known[-1] if isinstance(known[-1], Denials) else Denials()
-        published = Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
+        *parts, denials = self._known()
+        credentials = CredentialSet(
+            parts=tuple(each if isinstance(each, CredentialPart) else CLOSED_PART for each in parts)
+        )
+        published = Published(
+            credentials=credentials,
+            denials=denials if isinstance(denials, Denials) else Denials(),
+        )
         if published != self._taken:
             self._taken = published
             self._take(published)
 
-    def _known(self, name: str) -> CredentialPart | Denials | str:
-        """Return what applies of a ConfigMap now, or why nothing does."""
-        found = (self._found or {}).get(name, f"is missing: does `{command('gate', 'watch')}` run?")
+    def _known(self) -> list[CredentialPart | Denials | str]:
+        """Return what applies of each ConfigMap now, or why nothing does."""
+        found = dict(self._informer.objects.values())
         latest = self._clock.unix() + self._close_after_seconds + FUTURE_SECONDS
-        if not isinstance(found, str) and found.closes_unix > latest:
-            return "closes too far in the future: is the clock right, here and there?"
-        return found
+        known: list[CredentialPart | Denials | str] = []
+        for name in NAMES:
+            content = found.get(name, f"is missing: does `{command('gate', 'watch')}` run?")
+            if not isinstance(content, str) and content.closes_unix > latest:
+                content = "closes too far in the future: is the clock right, here and there?"
+            known.append(content)
+        return known
 
 
-def _read(document: Object) -> CredentialPart | Denials | str:
-    """Return what a ConfigMap contains, or why it is of no use."""
+def _read(document: Object) -> tuple[str, CredentialPart | Denials | str] | None:
+    """Return a ConfigMap's name, and its content or why it is of no use."""
+    name = name_of(document)
+    if name not in NAMES:
+        return None
     try:
-        if name_of(document) == DENIALS:
-            return read_published_denials(document)
-        return read_part(document, CLUSTER_PARTS)[1]
+        if name == DENIALS:
+            return name, read_published_denials(document)
+        return name, read_part(document, CLUSTER_PARTS)[1]
     except UnreadablePartError as error:
-        return f"is unreadable: {error}"
+        return name, f"is unreadable: {error}"

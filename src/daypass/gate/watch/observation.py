@@ -10,9 +10,9 @@ from daypass.published.denials import Denial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedNamespace:
-    """The Secrets of identities in a namespace, without those beyond the limit.
+    """What counts of a namespace, of one kind, without what is beyond the limit.
 
-    `listed_at`: when their last complete listing began (monotonic).
+    `listed_at`: when the oldest of the listings began that this relies on (monotonic).
     """
 
     uids: frozenset[str]
@@ -23,19 +23,20 @@ class ObservedNamespace:
 class Observation:
     """What exists. Times are seconds of the monotonic clock.
 
-    - `namespaces`: those with the label that were ever listed, by name.
-    - `accounts`: UIDs of ServiceAccounts in namespaces with the label, if tokens that are bound to
-      no Secret may pass.
+    - `namespaces`: Secrets of identities, by namespace: of those with the label that were ever
+      listed.
+    - `accounts`: ServiceAccounts, the same, if tokens that are bound to no Secret may pass.
     - `listed_at`: when the oldest of the listings that concern all namespaces began (namespaces,
-      ServiceAccounts, denials); None until each has succeeded.
+      denials); None until each has succeeded.
     - `progress_at`: when something was listed for the first time, most recently; None before.
     - `is_complete`: every namespace with the label was listed, or may not be.
-    - `unwatched`: namespaces with the label and with identities that are not watched, and why.
+    - `unwatched`: namespaces with the label, and with identities as far as known, that are not
+      watched, and why.
     - `left_out`: how many credentials of a namespace are beyond the limit, by namespace.
     """
 
     namespaces: Mapping[str, ObservedNamespace] = field(default_factory=dict)
-    accounts: frozenset[str] = frozenset()
+    accounts: Mapping[str, ObservedNamespace] = field(default_factory=dict)
     denials: tuple[Denial, ...] = ()
     listed_at: float | None = None
     progress_at: float | None = None

@@ -1,17 +1,17 @@
-"""Observes which credentials exist: the namespaces with the label, their ServiceAccounts, the
-Secrets of identities in them, and denials by hand.
+"""Observes which credentials exist: the namespaces with the label, the Secrets of identities and
+the ServiceAccounts in them, and denials by hand.
 
-Everything is listed and watched in one event loop on one thread. The Secrets of each namespace have
-an informer of their own, since the right to list them comes from a Role in that namespace, and
-reaches no further.
+Everything is listed and watched in one event loop on one thread. Each namespace has informers of
+its own: the right to list its Secrets comes from a Role in it, and reaches no further; and a tenant
+with many or large objects slows down only its own lists.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
 from itertools import chain
@@ -22,9 +22,9 @@ import httpx2
 from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import LISTED, Informer, LoopThread
+from daypass.kube.informer import Informer, InformerThread
 from daypass.kube.resources import (
     ACCOUNT_UID_ANNOTATION,
     CONFIG_MAPS,
@@ -34,7 +34,6 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     TOKEN_SECRETS,
     Object,
-    Resource,
     name_of,
     uid_of,
 )
@@ -42,7 +41,7 @@ from daypass.published.credentials import UID
 from daypass.published.denials import Denial, read_denials
 from daypass.render.objects import GATE_DENIED
 
-LISTS_AT_ONCE = 16
+LISTS_AT_ONCE = 64
 HELD_AT_MOST = 10
 """How many times the limit of a namespace is listed to find the oldest ones. A tenant with more
 loses only its own credentials."""
@@ -50,53 +49,96 @@ loses only its own credentials."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What is kept of an object. `account`: of a Secret, the UID of the ServiceAccount that it is
-    for, and that one's name by the Secret's own; "" if that is not the name of a credential.
+    """What is kept of an object. Of a Secret, `account_uid` is that of the ServiceAccount that it
+    is for, and `account_name` that one's name by the Secret's own; "" if they are of another form.
     """
 
-    uid: str
-    namespace: str
     name: str
     created: str
     is_managed: bool
-    is_deleted: bool
-    account: tuple[str, str]
+    account_uid: str
+    account_name: str
 
     @classmethod
-    def read(cls, document: Object) -> _Found:
-        """Read an object. One that is being deleted counts as deleted."""
+    def read(cls, document: Object) -> _Found | None:
+        """Read an object."""
+        if _is_deleted(document) or not UID.fullmatch(uid_of(document)):
+            return None
         metadata = document["metadata"]
         named = IDENTITY_SECRET_NAME.fullmatch(name_of(document))
         account_uid = str((metadata.get("annotations") or {}).get(ACCOUNT_UID_ANNOTATION, ""))
         is_uid = UID.fullmatch(account_uid) is not None  # anyone may write a long text instead
         return cls(
-            uid=uid_of(document),
-            namespace=str(metadata.get("namespace", "")),
             name=name_of(document),
             created=str(metadata.get("creationTimestamp", "")),
             is_managed=labels.is_managed(document),
-            is_deleted=bool(metadata.get("deletionTimestamp")),
-            account=(account_uid if is_uid else "", named[1] if named else ""),
+            account_uid=account_uid if is_uid else "",
+            account_name=named[1] if named else "",
         )
 
 
-_Known = dict[str, _Found]
+_Objects = Mapping[str, _Found]
 """By UID."""
-_Apply = Callable[[str, list[Any]], object]
 
 
-@dataclass(slots=True, eq=False)
+def _is_deleted(document: Object) -> bool:
+    """Return whether an object is being deleted: it counts as deleted."""
+    return bool(document["metadata"].get("deletionTimestamp"))
+
+
 class _Namespace:
-    """A namespace with the label. `secrets`: all that its list showed. `task`: runs `informer`.
+    """A namespace with the label.
 
-    `observed`: what counts of them, `left_out` the number beyond the limit.
+    `tasks`: run its informers. `no_room`: why none do, or "". `counting`: the UIDs of Secrets and
+    of ServiceAccounts that count; `left_out`: how many are beyond the limit.
     """
 
-    informer: Informer[_Found]
-    task: asyncio.Task[None] | None = None
-    secrets: _Known = field(default_factory=dict)
-    observed: ObservedNamespace | None = None
-    left_out: int = 0
+    def __init__(self, secrets: Informer[_Found], accounts: Informer[_Found]) -> None:
+        self.secrets = secrets
+        self.accounts = accounts
+        self.tasks: list[asyncio.Task[None]] = []
+        self.no_room = ""
+        self.counting: tuple[frozenset[str], ...] = (frozenset(), frozenset())
+        self.left_out = 0
+        self._counted: tuple[_Objects, ...] = ({}, {})
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether something was never listed, but may be."""
+        never = (each for each in (self.secrets, self.accounts) if each.listed_at is None)
+        return not self.no_room and not all(each.is_forbidden for each in never)
+
+    @property
+    def why_unwatched(self) -> str:
+        """Why credentials of the namespace may not count, or ""."""
+        why = self.no_room or self.accounts.last_error
+        if self.secrets.last_error and any(a.is_managed for a in self.accounts.objects.values()):
+            why = why or self.secrets.last_error
+        return why
+
+    def count(self, limit: int, *, accounts_too: bool) -> None:
+        """Count again what was found, if it has changed."""
+        secrets, accounts = self.secrets.objects, self.accounts.objects
+        if secrets is self._counted[0] and accounts is self._counted[1]:
+            return
+        self._counted = secrets, accounts
+        existing = {uid: each for uid, each in secrets.items() if _exists(each, accounts)}
+        both = existing, accounts if accounts_too else {}
+        self.counting = tuple(_oldest(each, limit) for each in both)
+        self.left_out = sum(map(len, both)) - sum(map(len, self.counting))
+
+
+def _exists(secret: _Found, accounts: _Objects) -> bool:
+    """Return whether a Secret is of an identity that exists."""
+    account = accounts.get(secret.account_uid)
+    return account is not None and account.is_managed and account.name == secret.account_name
+
+
+def _oldest(found: _Objects, limit: int) -> frozenset[str]:
+    """Return the UIDs of as many as count of one namespace."""
+    if len(found) <= limit:
+        return frozenset(found)
+    return frozenset(nsmallest(limit, found, key=lambda uid: (found[uid].created, found[uid].name)))
 
 
 class CredentialObserver:
@@ -125,39 +167,23 @@ class CredentialObserver:
         self.changed = threading.Event()
         self._clock = clock
         self._per_namespace = per_namespace
-        self._limit_secrets = HELD_AT_MOST * per_namespace
         self._accounts_too = accounts_too
         self._close_after_seconds = close_after_seconds
         self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
         self._slots = asyncio.Semaphore(LISTS_AT_ONCE)
-        self._thread = LoopThread("daypass-watch", self._run)
-        self._tasks: asyncio.TaskGroup | None = None
-        self._lock = threading.Lock()  # of all that follows
-        self._namespaces: dict[str, _Namespace] = {}
-        self._accounts: _Known = {}
-        self._denials: tuple[Denial, ...] = ()
-        self._dirty: set[str] = set()
-        self._is_accounts_dirty = True
-        self._with_identities: frozenset[str] = frozenset()
-        self._account_uids: frozenset[str] = frozenset()
-        self._accounts_left_out: dict[str, int] = {}
-        self._progress_at: float | None = None
-        self._is_stale = True
-        self._observation = Observation()
-        self._for_all: tuple[Informer[Any], ...] = (
-            self._informer(
-                NAMESPACES, None, _Found.read, self._namespaces_changed,
-                labels=labels.POLICY_SELECTOR,
-            ),
-            self._informer(
-                SERVICE_ACCOUNTS, None, _Found.read, self._accounts_changed,
-                labels="" if accounts_too else labels.SELECTOR,
-            ),
-            self._informer(
-                CONFIG_MAPS, home, _denials, self._denials_changed,
-                fields=f"metadata.name={GATE_DENIED}", metadata_only=False,
-            ),
+        self._labelled: Informer[str] = Informer(
+            self._cluster, NAMESPACES, None, read=_name, notify=self._follow_namespaces,
+            valid_seconds=close_after_seconds, labels=labels.POLICY_SELECTOR, metadata_only=True,
         )  # fmt: skip
+        self._denied: Informer[tuple[Denial, ...]] = Informer(
+            self._cluster, CONFIG_MAPS, home, read=_denials, notify=self.changed.set,
+            valid_seconds=close_after_seconds, fields=f"metadata.name={GATE_DENIED}",
+        )  # fmt: skip
+        self._for_all: tuple[Informer[Any], ...] = (self._labelled, self._denied)
+        self._thread = InformerThread("daypass-watch", self._cluster, self._for_all)
+        self._namespaces: dict[str, _Namespace] = {}
+        self._lock = threading.Lock()
+        self._observation = Observation()
 
     @property
     def last_error(self) -> str:
@@ -183,214 +209,100 @@ class CredentialObserver:
         """
         asyncio.run(self._sync())
 
-    def observation(self) -> Observation:
-        """Return what exists, as far as known; from any thread.
-
-        Only what has changed is computed again: all else is the same objects as before.
-        """
-        with self._lock:
-            if self._is_stale:
-                self._is_stale = False
-                self._observation = self._observe()
-            return self._observation
-
-    async def _run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                for informer in self._for_all:
-                    self._tasks.create_task(informer.run())
-        finally:
-            await self._cluster.close()
-
     async def _sync(self) -> None:
         try:
             await asyncio.gather(*(informer.sync() for informer in self._for_all))
             for informer in self._for_all:
                 if informer.error is not None:
                     raise informer.error
-            await asyncio.gather(*(each.informer.sync() for each in self._namespaces.values()))
+            both = [(each.secrets, each.accounts) for each in self._namespaces.values()]
+            await asyncio.gather(*(informer.sync() for informer in chain(*both)))
         finally:
             await self._cluster.close()
 
-    def _informer(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        read: Callable[[Object], Any],
-        apply: _Apply,
-        *,
-        labels: str = "",
-        fields: str = "",
-        metadata_only: bool = True,
-    ) -> Informer[Any]:
-        """Return an informer for `apply`, which returns whether something has changed."""
-        has_news, reported = False, (False, "")
+    def observation(self) -> Observation:
+        """Return what exists, as far as known; from any thread.
 
-        def on_change(event: str, found: list[Any]) -> None:
-            nonlocal has_news
-            with self._lock:
-                has_news = bool(apply(event, found)) or has_news
+        Of a namespace that has not changed, the UIDs are the same objects as before.
+        """
+        with self._lock:
+            self._observation = self._observe(self._observation)
+            return self._observation
 
-        def notify() -> None:
-            nonlocal has_news, reported
-            now = informer.listed_at is not None, informer.last_error
-            with self._lock:
-                self._is_stale = True
-                if now[0] and not reported[0]:
-                    self._progress_at = self._clock.monotonic()
-            if has_news or now != reported:
-                has_news, reported = False, now
-                self.changed.set()
-
-        informer: Informer[Any] = Informer(
-            self._cluster, resource, namespace, on_change, read=read, notify=notify,
-            valid_seconds=self._close_after_seconds, labels=labels, fields=fields,
-            metadata_only=metadata_only,
-            slots=self._slots if resource is SECRETS else None,
-            limit_objects=self._limit_secrets if resource is SECRETS else LIMIT_OBJECTS,
-        )  # fmt: skip
-        return informer
-
-    def _namespaces_changed(self, event: str, found: list[_Found]) -> bool:
-        before = set(self._namespaces)
-        here = {each.name for each in found if not each.is_deleted and event != "DELETED"}
-        for name in before - here if event == LISTED else {each.name for each in found} - here:
-            if (gone := self._namespaces.pop(name, None)) is not None and gone.task is not None:
-                gone.task.cancel()
-        for name in sorted(here - before):
-            informer = self._informer(
-                SECRETS, name, _Found.read, partial(self._secrets_changed, name),
-                # Anyone who may create Secrets may give another type any label and annotation.
-                labels=labels.SELECTOR, fields=TOKEN_SECRETS,
-            )  # fmt: skip
-            self._namespaces[name] = _Namespace(informer)
-        if self._tasks is not None:
-            room = self._cluster.watches_at_most - len(self._for_all)
-            for each in [*self._namespaces.values()][:room]:
-                each.task = each.task or self._tasks.create_task(each.informer.run())
-        self._is_accounts_dirty = True
-        return before != self._namespaces.keys()
-
-    def _accounts_changed(self, event: str, found: list[_Found]) -> bool:
-        self._accounts, changed = _applied(self._accounts, event, found)
-        self._dirty |= {each.namespace for each in changed}
-        self._is_accounts_dirty = self._is_accounts_dirty or bool(changed)
-        return bool(changed)
-
-    def _secrets_changed(self, name: str, event: str, found: list[_Found]) -> bool:
-        namespace = self._namespaces.get(name)
-        if namespace is None:
-            return False
-        namespace.secrets, changed = _applied(namespace.secrets, event, found)
-        if changed:
-            self._dirty.add(name)
-        return bool(changed)
-
-    def _denials_changed(self, event: str, found: list[tuple[Denial, ...]]) -> bool:
-        before = self._denials
-        self._denials = found[0] if found and event != "DELETED" else ()
-        return self._denials != before
-
-    def _observe(self) -> Observation:
-        if self._is_accounts_dirty:
-            self._is_accounts_dirty = False
-            self._observe_accounts()
-        for name, namespace in self._namespaces.items():
-            self._observe_namespace(name, namespace)
-        self._dirty.clear()
-        listed = [informer.listed_at for informer in self._for_all]
-        times = [at for at in listed if at is not None]
-        namespaces = self._namespaces.items()
+    def _observe(self, before: Observation) -> Observation:
+        times = [each.listed_at for each in self._for_all]
+        listed = [at for at in times if at is not None]
+        listed_at = min(listed) if len(listed) == len(times) else None
+        # Namespaces are known a moment before there are informers for them.
+        names = set(self._labelled.objects.values())
+        is_complete = listed_at is not None and names == self._namespaces.keys()
+        secrets, accounts, unwatched, left_out = {}, {}, {}, {}
+        for name, each in self._namespaces.items():
+            # Times come first: what is found is at least as recent.
+            secrets_at, accounts_at = each.secrets.listed_at, each.accounts.listed_at
+            each.count(self._per_namespace, accounts_too=self._accounts_too)
+            of_secrets, of_accounts = each.counting
+            if accounts_at is not None and self._accounts_too:
+                accounts[name] = ObservedNamespace(uids=of_accounts, listed_at=accounts_at)
+            if accounts_at is not None and secrets_at is not None:
+                at = min(secrets_at, accounts_at)
+                secrets[name] = ObservedNamespace(uids=of_secrets, listed_at=at)
+            elif each.is_awaited:
+                is_complete = False
+            if why := each.why_unwatched:
+                unwatched[name] = why
+            if each.left_out:
+                left_out[name] = each.left_out
+        is_progress = (
+            (before.listed_at is None and listed_at is not None)
+            or secrets.keys() - before.namespaces.keys()
+            or accounts.keys() - before.accounts.keys()
+        )
         return Observation(
-            namespaces={n: each.observed for n, each in namespaces if each.observed is not None},
-            accounts=self._account_uids,
-            denials=self._denials,
-            listed_at=min(times) if len(times) == len(listed) else None,
-            progress_at=self._progress_at,
-            is_complete=len(times) == len(listed)
-            and all(each.informer.is_tried or self._is_beyond(each) for _, each in namespaces),
-            unwatched={
-                n: why
-                for n, each in namespaces
-                if n in self._with_identities and (why := self._why_unwatched(each))
-            },
-            left_out={
-                n: left_out
-                for n, each in namespaces
-                if (left_out := each.left_out + self._accounts_left_out.get(n, 0))
-            },
+            namespaces=secrets,
+            accounts=accounts,
+            denials=next(iter(self._denied.objects.values()), ()),
+            listed_at=listed_at,
+            progress_at=self._clock.monotonic() if is_progress else before.progress_at,
+            is_complete=is_complete,
+            unwatched=unwatched,
+            left_out=left_out,
         )
 
-    def _observe_accounts(self) -> None:
-        accounts = self._accounts.values()
-        self._with_identities = frozenset(a.namespace for a in accounts if a.is_managed)
-        found: dict[str, list[_Found]] = {}
-        for each in accounts if self._accounts_too else ():
-            if each.namespace in self._namespaces:
-                found.setdefault(each.namespace, []).append(each)
-        counting = chain.from_iterable(map(self._oldest, found.values()))
-        self._account_uids = frozenset(each.uid for each in counting)
-        self._accounts_left_out = {
-            name: len(each) - self._per_namespace
-            for name, each in found.items()
-            if len(each) > self._per_namespace
-        }
+    def _follow_namespaces(self) -> None:
+        """Have informers for the namespaces with the label, as far as there is room for watches."""
+        before, names = self._namespaces, set(self._labelled.objects.values())
+        namespaces = {name: each for name, each in before.items() if name in names}
+        namespaces |= {name: self._namespace(name) for name in sorted(names - before.keys())}
+        for name in before.keys() - names:
+            for task in before[name].tasks:
+                task.cancel()
+        room = (self._cluster.watches_at_most - len(self._for_all)) // 2
+        for number, each in enumerate(namespaces.values()):
+            if self._thread.tasks is None or each.tasks:
+                continue
+            each.no_room = "" if number < room else f"there is room for {room} namespaces"
+            if number < room:
+                informers = each.secrets, each.accounts
+                each.tasks = [self._thread.tasks.create_task(it.run()) for it in informers]
+        self._namespaces = namespaces  # another dict: other threads read it
+        self.changed.set()
 
-    def _observe_namespace(self, name: str, namespace: _Namespace) -> None:
-        listed_at, before = namespace.informer.listed_at, namespace.observed
-        if listed_at is None:
-            return
-        uids = frozenset() if before is None else before.uids
-        if before is None or name in self._dirty:
-            counting = [each for each in namespace.secrets.values() if self._counts(each)]
-            namespace.left_out = max(0, len(counting) - self._per_namespace)
-            found = frozenset(each.uid for each in self._oldest(counting))
-            uids = uids if found == uids else found
-        if before is None or before.uids is not uids or before.listed_at != listed_at:
-            namespace.observed = ObservedNamespace(uids=uids, listed_at=listed_at)
-
-    def _oldest(self, found: list[_Found]) -> list[_Found]:
-        """Return as many as count of one namespace."""
-        if len(found) <= self._per_namespace:
-            return found
-        return nsmallest(self._per_namespace, found, key=lambda each: (each.created, each.name))
-
-    def _counts(self, secret: _Found) -> bool:
-        """Return whether tokens that are bound to a Secret may pass."""
-        uid, name = secret.account
-        account = self._accounts.get(uid)
-        return (
-            account is not None
-            and account.is_managed
-            and (account.namespace, account.name) == (secret.namespace, name)
-            and UID.fullmatch(secret.uid) is not None
+    def _namespace(self, name: str) -> _Namespace:
+        informer: Callable[..., Informer[_Found]] = partial(
+            Informer, self._cluster, namespace=name, read=_Found.read, notify=self.changed.set,
+            valid_seconds=self._close_after_seconds, metadata_only=True, slots=self._slots,
+            limit_objects=HELD_AT_MOST * self._per_namespace,
+        )  # fmt: skip
+        return _Namespace(
+            # Anyone who may create Secrets may give another type any label and annotation.
+            informer(SECRETS, labels=labels.SELECTOR, fields=TOKEN_SECRETS),
+            informer(SERVICE_ACCOUNTS, labels="" if self._accounts_too else labels.SELECTOR),
         )
 
-    def _is_beyond(self, namespace: _Namespace) -> bool:
-        return self._tasks is not None and namespace.task is None
 
-    def _why_unwatched(self, namespace: _Namespace) -> str:
-        if self._is_beyond(namespace):
-            return f"there is room for {self._cluster.watches_at_most} watches"
-        return namespace.informer.last_error
-
-
-def _applied(known: _Known, event: str, found: list[_Found]) -> tuple[_Known, list[_Found]]:
-    """Return what is known after a change, and what changed: objects before and after it."""
-    here = {each.uid: each for each in found if not each.is_deleted and event != "DELETED"}
-    if event == LISTED:
-        now, uids = here, known.keys() | here.keys()
-    else:
-        uids = {each.uid for each in found}
-        now = known
-    changed = []
-    for uid in uids:
-        before, after = known.get(uid), here.get(uid)
-        if before != after:
-            changed += [each for each in (before, after) if each is not None]
-            if now is known:
-                known.pop(uid, None) if after is None else known.update({uid: after})
-    return now, changed
+def _name(document: Object) -> str | None:
+    return None if _is_deleted(document) else name_of(document)
 
 
 def _denials(document: Object) -> tuple[Denial, ...]:
