@@ -19,10 +19,11 @@ a request passes only with both, and without one it is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from string import hexdigits
 
 from daypass._core.reasons import Reason
 from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
-from daypass.published.credentials import CLOSED_PART, CredentialPart, prefixes_of
+from daypass.published.credentials import CLOSED_PART, CredentialPart, part_of
 from daypass.published.denials import Denials, DeniedKind
 from daypass.render.envoy.filters import set_filter_state
 from daypass.render.envoy.matching import (
@@ -121,13 +122,19 @@ def published_filters(source: Source | None, *, parts: int) -> list[Json]:
 def _composite(source: Source | None, parts: int) -> Json:
     """Return the filter that evaluates one part of the set, chosen by the UID's first digits.
 
-    Envoy has a copy of a part for each place that refers to it, so there is one for each part.
+    Envoy has a copy of a part for each place that refers to it: with 16 parts or more, one.
     """
+    tree = {digit: _by_second_digit(source, parts, digit) for digit in hexdigits[:16]}
     return {
         "name": CREDENTIALS,
         "typed_config": protobuf_any(
             "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher=_by_first_digits(source, parts),
+            xds_matcher={
+                "matcher_tree": {
+                    "input": state_input(_CREDENTIAL_STATE),
+                    "prefix_match_map": {"map": tree},
+                }
+            },
             extension_config=extension(
                 "composite", "extensions.filters.http.composite.v3.Composite"
             ),
@@ -135,24 +142,16 @@ def _composite(source: Source | None, parts: int) -> Json:
     }
 
 
-def _by_first_digits(source: Source | None, parts: int) -> Json:
-    cases: dict[str, list[tuple[Json, Json]]] = {}
-    for number in range(parts):
-        prefixes = prefixes_of(number, parts)
-        first, second = ("".join(sorted({prefix[i] for prefix in prefixes})) for i in range(2))
-        is_here = has_state(_CREDENTIAL_STATE, f"[{first}][{second}].*")
-        cases.setdefault(first, []).append((is_here, _evaluate(source, number)))
-    if parts < 16:  # a part has several first digits
-        matchers = [{"predicate": here, "on_match": then} for ((here, then),) in cases.values()]
-        return {"matcher_list": {"matchers": matchers}}
-    digits = {digit: _first(each) for digit, each in cases.items()}
-    tree = {"input": state_input(_CREDENTIAL_STATE), "prefix_match_map": {"map": digits}}
-    return {"matcher_tree": tree}
-
-
-def _first(cases: list[tuple[Json, Json]]) -> Json:
-    *others, (_, last) = cases
-    return first_of(others, last) if others else last
+def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
+    digits: dict[int, str] = {}
+    for second in hexdigits[:16]:
+        number = part_of(first + second, parts)
+        digits[number] = digits.get(number, "") + second
+    *cases, (_, last) = (
+        (has_state(_CREDENTIAL_STATE, f"{first}[{seconds}].*"), _evaluate(source, number))
+        for number, seconds in digits.items()
+    )
+    return first_of(cases, last) if cases else last
 
 
 def _evaluate(source: Source | None, number: int) -> Json:
