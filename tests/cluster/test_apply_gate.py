@@ -117,7 +117,7 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
         execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
     assert rules() == before
     known = published((), parts=CLUSTER_PARTS)
-    for number, part in enumerate(known.credentials.parts):
+    for number, part in enumerate(known.parts):
         cluster.apply(part_config_map(number, part, "daypass", room=1))
     closed = denials_config_map(published(closes_unix=1).denials, "daypass")
     cluster.apply(closed)

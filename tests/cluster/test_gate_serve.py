@@ -140,7 +140,7 @@ class Publishing:
         return f"/api/v1/namespaces/{self.home}/configmaps"
 
     def documents(self, published: Published) -> dict[str, Document]:
-        parts = enumerate(published.credentials.parts)
+        parts = enumerate(published.parts)
         made = [part_config_map(number, part, self.home, room=2000) for number, part in parts]
         made.append(denials_config_map(published.denials, self.home))
         return {each["metadata"]["name"]: each for each in made}

@@ -531,7 +531,7 @@ def test_denials_that_are_not_renewed_close_the_gate(gate: IstioGate) -> None:
 def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioGate) -> None:
     published, line = gate.known(), bound_token(gate)
     for each in (
-        part_object(gate.config, MINE, published.credentials.parts[MINE]),
+        part_object(gate.config, MINE, published.parts[MINE]),
         denials_object(gate.config, published.denials),
     ):
         assert gate.send(line).code == 200

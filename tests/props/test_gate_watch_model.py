@@ -237,7 +237,7 @@ class WatchModel(RuleBasedStateMachine):
         self.ahead = 0.0
         now = world.clock.unix()
         filtered = list(world.filtered())
-        assert world.published().uids == world.cluster.admitted
+        assert world.uids() == world.cluster.admitted
         assert [part.uids for part in filtered] == [p.uids for p in world.published().parts]
         assert world.passing(now) == world.cluster.admitted
         parts = [*world.published().parts, *filtered]

@@ -108,7 +108,7 @@ def running_gate(
             protected=protected or Protected(address=echo.address),
             issuer=ISSUER,
             longest_lifetime_seconds=longest_lifetime_seconds,
-            parts=len(published.credentials.parts),
+            parts=len(published.parts),
             authorizer_socket=authorizer_socket,
             timeouts=timeouts,
         )

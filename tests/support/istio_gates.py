@@ -145,7 +145,7 @@ class IstioGate:
     def know(self, published: Published) -> None:
         """Publish what differs from what was published before."""
         objects = [denials_object(self.config, published.denials)]
-        for number, part in enumerate(published.credentials.parts):
+        for number, part in enumerate(published.parts):
             objects.append(part_object(self.config, number, part))
         for each in objects:
             name = each["metadata"]["name"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from daypass.published.credentials import CredentialSet
+from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, split_uids
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from support.tokens import SECRET_UID
@@ -22,8 +22,16 @@ def published(
     **denied: Iterable[str],
 ) -> Published:
     """What is published where these credentials exist: that of `good_claims`, if left out."""
-    credentials = CredentialSet.of(uids, closes_unix, parts=parts)
-    return Published(credentials=credentials, denials=denied_by_hand(closes_unix, **denied))
+    denials = denied_by_hand(closes_unix, **denied)
+    return Published(parts=parts_of(uids, closes_unix, parts=parts), denials=denials)
+
+
+def parts_of(
+    uids: Iterable[str], closes_unix: int = NEVER, *, parts: int = CLUSTER_PARTS
+) -> tuple[CredentialPart, ...]:
+    """A set of these credentials, all of whose parts close at one time."""
+    split = split_uids(uids, parts)
+    return tuple(CredentialPart(uids=each, closes_unix=closes_unix) for each in split)
 
 
 def denied_by_hand(

@@ -15,9 +15,8 @@ from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import Review, Rules
 from daypass.gate.metrics import AuthorizerMetrics
-from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
 from daypass.published.snapshot import Published
-from support.publishing import denied_by_hand
+from support.publishing import denied_by_hand, parts_of
 from support.timing import FakeClock
 from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
@@ -67,9 +66,9 @@ class Tried:
     def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
         """Let it take a set of these credentials, valid for so long; `denied`: what is."""
         closes = int(self.clock.unix() + seconds)
-        credentials = CredentialSet.of(uids, closes, parts=CLUSTER_PARTS)
+        credentials = parts_of(uids, closes)
         denials = denied_by_hand(**{"closes_unix": closes, **denied})
-        self.authorizer.take_published(Published(credentials=credentials, denials=denials))
+        self.authorizer.take_published(Published(parts=credentials, denials=denials))
 
     def token(self, **changes: Any) -> str:
         return SIGNER.sign(claims(self.clock, **changes))

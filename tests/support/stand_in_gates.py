@@ -9,10 +9,10 @@ from daypass._core import labels
 from daypass.identity.tokens import list_secrets
 from daypass.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, name_of, uid_of
 from daypass.published.config_maps import denials_config_map, part_config_map
-from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
 from daypass.published.denials import Denials, read_denials
 from daypass.render.objects import GATE_DENIED
 from support.embedded import EmbeddedCluster
+from support.publishing import parts_of
 
 
 @dataclass(kw_only=True)
@@ -51,7 +51,7 @@ class StandInGate:
         """Publish all parts and the denials."""
         self.seen.append(self.look())
         closes_unix = 2**32
-        parts = CredentialSet.of(self.uids, closes_unix, parts=CLUSTER_PARTS).parts
+        parts = parts_of(self.uids, closes_unix)
         written = self.world.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
         entries = read_denials(written.get("data") or {})
         denials = Denials.of(entries, self.world.clock.unix(), closes_unix)

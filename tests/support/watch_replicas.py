@@ -18,8 +18,9 @@ from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.lease import Lease, term_of
 from daypass.published.config_maps import DENIALS, part_name, read_part, read_published_denials
-from daypass.published.credentials import CredentialPart, CredentialSet
-from daypass.published.denials import Denial
+from daypass.published.credentials import CredentialPart
+from daypass.published.denials import Denial, Denials
+from daypass.published.snapshot import Published
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 from support.tokens import Signer
@@ -219,9 +220,14 @@ class WatchWorld:
             for number, each in found.items() if each is not None
         }  # fmt: skip
 
-    def published(self) -> CredentialSet:
+    def published(self) -> Published:
         parts = self.parts()
-        return CredentialSet(parts=tuple(parts.get(n, CredentialPart()) for n in range(4)))
+        found = tuple(parts.get(number, CredentialPart()) for number in range(4))
+        return Published(parts=found, denials=Denials())
+
+    def uids(self) -> set[str]:
+        """The credentials that are published."""
+        return {uid for part in self.published().parts for uid in part.uids}
 
     def filtered(self) -> Iterator[CredentialPart]:
         """What is in the EnvoyFilters; see `plain_filters`."""

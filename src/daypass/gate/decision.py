@@ -229,7 +229,7 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
     objects = (claims.secret_uid, claims.service_account_uid)
     if denials.denies(token=claims.jti, objects=objects, namespace=claims.namespace):
         raise RefusedError(Reason.DENIED)
-    match rules.published.credentials.find(claims.credential_uid, now_unix):
+    match rules.published.find(claims.credential_uid, now_unix):
         case Presence.CLOSED:
             raise RefusedError(Reason.UNKNOWN)
         case Presence.UNKNOWN:

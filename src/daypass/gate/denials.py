@@ -9,7 +9,7 @@ from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object
-from daypass.published.denials import LIMIT, Denial, DeniedKind, read_denials
+from daypass.published.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
 from daypass.render.objects import GATE_DENIED
 
 TRIES = 5
@@ -29,8 +29,8 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
     for an invalid name, TooManyDenialsError, and the errors of `daypass.kube.errors`: NotFoundError
     if there is no ConfigMap to remove it from.
     """
-    is_valid = is_label(denial.name) if denial.kind is DeniedKind.NAMESPACE else denial.is_valid
-    if not is_valid:
+    is_name = KEY.fullmatch(denial.key) is not None
+    if not is_name or (denial.kind is DeniedKind.NAMESPACE and not is_label(denial.name)):
         fact = f"{printable(denial.name, 40)!r} is no {denial.kind}"
         raise UsageError(fact, "copy it from the token or the object")
     for attempt in range(TRIES):

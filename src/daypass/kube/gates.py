@@ -24,8 +24,8 @@ from daypass.published.config_maps import (
     read_published_denials,
     read_room,
 )
-from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialSet, part_of, split_uids
-from daypass.published.denials import Denial, Denials
+from daypass.published.credentials import CLUSTER_PARTS, UID, part_of, split_uids
+from daypass.published.denials import Denial
 from daypass.published.snapshot import Published
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
@@ -58,15 +58,15 @@ def read_published(cluster: Cluster, home: str, uid: str) -> Published:
     """Return what the gate of a namespace has published: the part of the set with a UID, and the
     denials. What is missing or unreadable is closed.
     """
-    parts, denials = list(CredentialSet.closed(CLUSTER_PARTS).parts), Denials()
+    published = Published.closed(CLUSTER_PARTS)
     with suppress(UnreadablePartError):
         if found := cluster.find(CONFIG_MAPS, DENIALS, home):
-            denials = read_published_denials(found)
+            published = published.with_denials(read_published_denials(found))
     with suppress(UnreadablePartError):
         number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
         if found := cluster.find(CONFIG_MAPS, part_name(number), home):
-            parts[number] = read_part(found, CLUSTER_PARTS)[1]
-    return Published(credentials=CredentialSet(parts=tuple(parts)), denials=denials)
+            published = published.with_part(*read_part(found, CLUSTER_PARTS))
+    return published
 
 
 class GateWait:

@@ -168,7 +168,7 @@ class EnvoyInstance:
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of a credential's part."""
         with self._publishing:
-            number = part_of(uid, len(self._published.credentials.parts))
+            number = part_of(uid, len(self._published.parts))
             return not self._follows_credentials or self._has_read(number)
 
     def _has_read(self, number: int) -> bool:

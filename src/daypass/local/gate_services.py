@@ -65,9 +65,9 @@ class LocalPublisher:
         """Publish to this Envoy too, which has started with what is `known`. Raises OSError."""
         with self._lock:
             self._envoy = envoy
-            parts = enumerate(self._latest.credentials.parts)
+            parts = enumerate(self._latest.parts)
             for number, part in parts:
-                if part != known.credentials.parts[number]:
+                if part != known.parts[number]:
                     envoy.publish_part(number, part)
             if self._latest.denials != known.denials:
                 envoy.publish_denials(self._latest.denials)
@@ -81,7 +81,7 @@ class LocalPublisher:
                 self._envoy.publish_part(number, part)
             self.published = self.published.with_part(number, part)
         # So that Envoy's main thread is not always busy, even if all parts change all the time.
-        count = len(self.published.credentials)
+        count = self.published.count
         self.pace_seconds = SHORTEST_PACE_SECONDS + count * READ_SECONDS
 
     def publish_denials(self, denials: Denials) -> None:
@@ -102,7 +102,7 @@ class LocalPublisher:
 
     def is_in_force(self, uid: str, now_unix: float) -> bool:
         """Return whether tokens of a credential pass."""
-        is_known = self.published.credentials.find(uid, now_unix) is Presence.EXISTS
+        is_known = self.published.find(uid, now_unix) is Presence.EXISTS
         return is_known and (self._envoy is None or self._envoy.has_loaded(uid))
 
 
@@ -176,7 +176,7 @@ class CredentialWatch:
 
     def _closed(self) -> str:
         now, published = self._clock.unix(), self._publisher.published
-        closed = [part for part in published.credentials.parts if now >= part.closes_unix]
+        closed = [part for part in published.parts if now >= part.closes_unix]
         if len(closed) == self._publisher.parts or published.denials.is_closed(now):
             return "the gate refuses every token: what it knows of credentials is out of date"
         if closed:

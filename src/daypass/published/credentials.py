@@ -51,43 +51,6 @@ class CredentialPart:
 CLOSED_PART = CredentialPart()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialSet:
-    """All parts, in the order of their ranges."""
-
-    parts: tuple[CredentialPart, ...]
-
-    @classmethod
-    def closed(cls, parts: int) -> CredentialSet:
-        """Return a set that refuses every token."""
-        return cls(parts=(CLOSED_PART,) * parts)
-
-    @classmethod
-    def of(cls, uids: Iterable[str], closes_unix: int, *, parts: int) -> CredentialSet:
-        """Return a set whose parts all close at one time. Raises ValueError for other than UIDs."""
-        split = split_uids(uids, parts)
-        return cls(
-            parts=tuple(CredentialPart(uids=each, closes_unix=closes_unix) for each in split)
-        )
-
-    def __len__(self) -> int:
-        return sum(len(part.uids) for part in self.parts)
-
-    @property
-    def uids(self) -> frozenset[str]:
-        """All UIDs."""
-        return frozenset().union(*(part.uids for part in self.parts))
-
-    def find(self, uid: str, now_unix: float) -> Presence:
-        """Return whether the credential with this UID exists. Anything but a UID is unknown."""
-        if not UID.fullmatch(uid):
-            return Presence.UNKNOWN
-        part = self.parts[part_of(uid, len(self.parts))]
-        if now_unix >= part.closes_unix:
-            return Presence.CLOSED
-        return Presence.EXISTS if uid in part.uids else Presence.UNKNOWN
-
-
 def part_of(uid: str, parts: int) -> int:
     """Return the number of the part that has this UID, of so many. Raises ValueError for others."""
     return int(uid[:_PREFIX_LENGTH], 16) * parts // _PREFIXES

@@ -17,8 +17,6 @@ from daypass._core.clock import utc
 
 LIMIT = 1000
 """Denials in force at most; with more, the gate is closed."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
-"""The form of UIDs, `jti`s and namespaces; a ConfigMap's key can hold nothing else."""
 
 
 class DeniedKind(StrEnum):
@@ -32,8 +30,8 @@ class DeniedKind(StrEnum):
     """All tokens of a namespace."""
 
 
-KEY = re.compile(rf"({'|'.join(DeniedKind)})\.(.+)")
-"""A denial's key: its kind and its name."""
+KEY = re.compile(rf"({'|'.join(DeniedKind)})\.([A-Za-z0-9._-]{{1,249}})", re.ASCII)
+"""A denial's key: its kind and its name. A ConfigMap's key can hold no other characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +51,6 @@ class Denial:
     def until(self) -> str:
         """Its value in the ConfigMap."""
         return f"{utc(self.until_unix):%Y-%m-%dT%H:%M:%SZ}"
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether its name can be that of an entry."""
-        return _NAME.fullmatch(self.name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

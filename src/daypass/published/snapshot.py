@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from daypass.published.credentials import CredentialPart, CredentialSet
+from daypass.published.credentials import CLOSED_PART, UID, CredentialPart, Presence, part_of
 from daypass.published.denials import Denials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """The credentials that exist, and what is denied by hand."""
+    """The set of credentials that exist, its parts in the order of their ranges, and denials."""
 
-    credentials: CredentialSet
+    parts: tuple[CredentialPart, ...]
     denials: Denials
 
     @classmethod
     def closed(cls, parts: int) -> Published:
         """Return what refuses every token."""
-        return cls(credentials=CredentialSet.closed(parts), denials=Denials())
+        return cls(parts=(CLOSED_PART,) * parts, denials=Denials())
+
+    @property
+    def count(self) -> int:
+        """How many credentials exist."""
+        return sum(len(part.uids) for part in self.parts)
+
+    def find(self, uid: str, now_unix: float) -> Presence:
+        """Return whether the credential with this UID exists. Anything but a UID is unknown."""
+        if not UID.fullmatch(uid):
+            return Presence.UNKNOWN
+        part = self.parts[part_of(uid, len(self.parts))]
+        if now_unix >= part.closes_unix:
+            return Presence.CLOSED
+        return Presence.EXISTS if uid in part.uids else Presence.UNKNOWN
 
     def with_part(self, number: int, part: CredentialPart) -> Published:
         """Return the same with another part."""
-        parts = self.credentials.parts
-        changed = CredentialSet(parts=(*parts[:number], part, *parts[number + 1 :]))
-        return replace(self, credentials=changed)
+        return replace(self, parts=(*self.parts[:number], part, *self.parts[number + 1 :]))
 
     def with_denials(self, denials: Denials) -> Published:
         """Return the same with other denials."""

@@ -15,11 +15,12 @@ from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.decision import SKEW_SECONDS, Review
-from daypass.published.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialSet, part_of
+from daypass.published.credentials import CLOSED_PART, CLUSTER_PARTS, part_of
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from support.crowds import resident_bytes
 from support.messages import check
+from support.publishing import parts_of
 from support.reviewing import GOOD, HOST, REFUSED, SIGNER, Tried, claims
 from support.timing import FakeClock
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, encode
@@ -320,11 +321,11 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(tried: T
     lines = [f"Bearer {tried.token()}", f"Bearer {tried.token(**{'kubernetes.io': other})}"]
     assert all(tried.ask(line).is_allowed for line in lines)
     closes = int(tried.clock.unix()) + 30
-    whole = CredentialSet.of({SECRET_UID, OTHER_UID}, closes + 600, parts=CLUSTER_PARTS)
+    whole = parts_of({SECRET_UID, OTHER_UID}, closes + 600)
     number = part_of(SECRET_UID, CLUSTER_PARTS)
-    soon = replace(whole.parts[number], closes_unix=closes)
+    soon = replace(whole[number], closes_unix=closes)
     denials = Denials(closes_unix=closes + 600)
-    published = Published(credentials=whole, denials=denials).with_part(number, soon)
+    published = Published(parts=whole, denials=denials).with_part(number, soon)
     tried.authorizer.take_published(published)
     tried.clock.advance(29)
     tried.authorizer.tick()
@@ -335,7 +336,7 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(tried: T
     assert tried.authorizer.cached(HOST.encode(), lines[1].encode()) is not None
     answer = tried.ask(lines[0])
     assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
-    tried.authorizer.take_published(Published(credentials=whole, denials=denials))
+    tried.authorizer.take_published(Published(parts=whole, denials=denials))
     assert tried.ask(lines[0]).is_allowed
     events = [(line["event"], line.get("parts")) for line in tried.lines]
     assert events[2:] == [("gate-closed", 1), ("gate-opened", None), ("token-taken", None)]

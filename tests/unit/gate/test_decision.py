@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
-from daypass.published.credentials import CLUSTER_PARTS, CredentialSet
+from daypass.published.credentials import CLUSTER_PARTS
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
-from support.publishing import denied_by_hand
+from support.publishing import denied_by_hand, parts_of
 from support.tokens import encode
 
 NOW = 1_800_000_000
@@ -192,8 +192,7 @@ OPEN = Denials(closes_unix=NOW + 60)
 
 def known(*uids: str, closes_unix: int = NOW + 60, denials: Denials = OPEN) -> Rules:
     """Rules with a set of these credentials, and with denials."""
-    credentials = CredentialSet.of(uids, closes_unix, parts=CLUSTER_PARTS)
-    return replace(RULES, published=Published(credentials=credentials, denials=denials))
+    return replace(RULES, published=Published(parts=parts_of(uids, closes_unix), denials=denials))
 
 
 @pytest.mark.parametrize(

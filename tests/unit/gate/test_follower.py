@@ -80,7 +80,7 @@ class Followed:
 
     def presence(self) -> Presence:
         self.follower.check()
-        return self.taken[-1].credentials.find(SECRET_UID, self.clock.unix())
+        return self.taken[-1].find(SECRET_UID, self.clock.unix())
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
 def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) -> None:
     followed.receive(followed.part())
     assert followed.presence() is Presence.UNKNOWN
-    first, second = (each.credentials.parts for each in followed.taken)
+    first, second = (each.parts for each in followed.taken)
     assert [n for n, part in enumerate(second) if part != first[n]] == [NUMBER]
     followed.receive(followed.denials(tokens={"j-1"}))
     assert followed.taken[-1].denials.keys == {"jti.j-1"}
@@ -156,7 +156,7 @@ def test_a_part_that_is_missing_or_cannot_be_believed_is_closed_and_the_others_a
 ) -> None:
     break_it(followed)
     assert followed.presence() is Presence.CLOSED
-    parts = followed.taken[-1].credentials.parts
+    parts = followed.taken[-1].parts
     assert [n for n, part in enumerate(parts) if part == CLOSED_PART] == [NUMBER]
     assert NAME in followed.follower.last_error
     check(followed.follower.last_error, reason=break_it.__name__)

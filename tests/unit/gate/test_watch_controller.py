@@ -49,10 +49,10 @@ def after_lease(world: WatchWorld, replica: Replica) -> None:
 def test_what_exists_is_published_and_what_is_deleted_no_longer(world: WatchWorld) -> None:
     one, other = world.create(), world.create()
     replica = world.leader()
-    assert world.published().uids == {one, other}
+    assert world.uids() == {one, other}
     world.delete(one)
     replica.work()
-    assert world.published().uids == {other}
+    assert world.uids() == {other}
     assert [part.uids for part in world.filtered()] == [p.uids for p in world.published().parts]
     assert replica.logged(WatchEvent.REMOVED) == [{"uid": one}]
     assert replica.state is State.PUBLISHING
@@ -87,7 +87,7 @@ def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
     world.api.meanwhile.append(lambda: world.api.meanwhile.append(look))  # before the second write
     replica.controller.step()
     assert seen == [set()]
-    assert world.published().uids == set()
+    assert world.uids() == set()
 
 
 def test_a_second_replica_waits_until_the_lease_of_the_first_expires(world: WatchWorld) -> None:
@@ -97,10 +97,10 @@ def test_a_second_replica_waits_until_the_lease_of_the_first_expires(world: Watc
     uid = world.create()
     second.work()
     assert second.state is State.FOLLOWER
-    assert uid not in world.published().uids
+    assert uid not in world.uids()
     world.clock.advance(DURATION_SECONDS + 1)
     second.work()
-    assert uid in world.published().uids
+    assert uid in world.uids()
     assert second.logged(WatchEvent.LEADING) == [{"term": 2}]
     assert world.terms() == {2}
 
@@ -115,12 +115,12 @@ def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
     new.observer.list_namespace("red")
     new.turn()
     assert new.state is State.LISTING
-    assert world.published().uids == {red, blue}
+    assert world.uids() == {red, blue}
     world.delete(blue)
     new.observer.list_namespace("blue")
     world.written()
     new.turn()
-    assert world.published().uids == {red}
+    assert world.uids() == {red}
     assert set(world.written()) <= {*PARTS, DENIALS}
 
 
@@ -136,10 +136,10 @@ def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
     for _ in range(2):
         world.clock.advance(SETTLE_SECONDS / 2 - 1)
         new.turn()
-        assert world.published().uids == {red, blue}
+        assert world.uids() == {red, blue}
     world.clock.advance(3)
     new.turn()
-    assert world.published().uids == {red}
+    assert world.uids() == {red}
 
 
 def test_what_is_in_force_and_right_is_not_written_again_by_a_new_leader(
@@ -161,18 +161,18 @@ def test_a_namespace_that_may_not_be_listed_leaves_in_time_and_the_others_stay(
     replica = world.leader()
     world.cluster.forbidden.add("blue")
     for _ in range(6):
-        assert world.published().uids == {red, blue}
+        assert world.uids() == {red, blue}
         world.clock.advance(CLOSE_AFTER / 7)
         replica.work()
     world.clock.advance(CLOSE_AFTER / 20)
     replica.work()
-    assert world.published().uids == {red}
+    assert world.uids() == {red}
     assert replica.logged(WatchEvent.NAMESPACE_UNWATCHED) == [
         {"namespace": "blue", "why": "forbidden"}
     ]
     world.cluster.forbidden.clear()
     replica.work()
-    assert world.published().uids == {red, blue}
+    assert world.uids() == {red, blue}
 
 
 def test_the_whole_set_is_renewed_in_time_one_part_at_a_time(world: WatchWorld) -> None:
@@ -245,7 +245,7 @@ def test_a_paused_leader_that_wakes_writes_nothing(world: WatchWorld) -> None:
 
     def sleeps() -> None:
         after_lease(world, new)
-        assert world.published().uids == {other}
+        assert world.uids() == {other}
         world.written()
 
     late = world.create()
@@ -255,7 +255,7 @@ def test_a_paused_leader_that_wakes_writes_nothing(world: WatchWorld) -> None:
     world.api.meanwhile.append(sleeps)
     old.controller.step()
     assert world.written() == []
-    assert world.published().uids == {other}
+    assert world.uids() == {other}
     assert old.state is State.FOLLOWER
     assert world.terms() == {2}
     old.work()
@@ -290,7 +290,7 @@ def test_a_clean_handover_loses_nothing_and_takes_no_time(world: WatchWorld) -> 
     world.delete(uid)
     old.lease.stop()
     new.work()
-    assert world.published().uids == set()
+    assert world.uids() == set()
     assert world.terms() == {2}
     assert all(part.closes_unix > world.clock.unix() for part in world.published().parts)
 
@@ -317,9 +317,9 @@ def test_a_lease_that_is_deleted_or_restored_stops_nobody_for_good(
     uid = world.create()
     second.work()
     assert second.state is State.FOLLOWER
-    assert uid not in world.published().uids
+    assert uid not in world.uids()
     third.work()
-    assert uid in world.published().uids
+    assert uid in world.uids()
 
 
 def test_a_leader_whose_lease_was_deleted_takes_over_from_itself(world: WatchWorld) -> None:
@@ -328,7 +328,7 @@ def test_a_leader_whose_lease_was_deleted_takes_over_from_itself(world: WatchWor
     uid = world.create()
     replica.work()
     replica.work()
-    assert uid in world.published().uids
+    assert uid in world.uids()
     assert world.terms() == {term_of(world.api.objects[LEASE])} == {2}
 
 
@@ -355,7 +355,7 @@ def test_what_others_delete_is_written_again(world: WatchWorld, where: str) -> N
     replica = world.leader()
     del world.api.objects[f"{where}{PARTS[1]}"]
     assert restored_names(world, replica) == [PARTS[1]]
-    assert uid in world.published().uids
+    assert uid in world.uids()
     assert uid in {uid for part in world.filtered() for uid in part.uids}
 
 
@@ -367,7 +367,7 @@ def test_what_others_change_is_written_again_with_its_labels(world: WatchWorld) 
     world.api.objects[path]["data"]["entries"] = f"{uid}\nffffffff"
     assert restored_names(world, replica) == [PARTS[1]]
     assert world.api.objects[path]["metadata"]["labels"][PUBLISHED] == "true"
-    assert world.published().uids == {uid}
+    assert world.uids() == {uid}
 
 
 @pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
@@ -387,10 +387,10 @@ def test_a_change_that_meets_one_of_another_takes_over_again(world: WatchWorld) 
     world.api.touch(f"{FILTERS}{PARTS[1]}", annotations={"note": "x"})
     uid = world.create()
     replica.work()
-    assert uid not in world.published().uids
+    assert uid not in world.uids()
     world.clock.advance(1)
     replica.work()
-    assert uid in world.published().uids
+    assert uid in world.uids()
     assert len(world.terms()) == 1
 
 
@@ -419,7 +419,7 @@ def test_a_part_that_the_api_server_refuses_holds_up_no_other(world: WatchWorld)
     for uid in (one, other):
         world.delete(uid)
     replica.work()
-    assert world.published().uids == {one, stays}
+    assert world.uids() == {one, stays}
     assert PARTS[1] in replica.controller.problems()["publish"]
     until = world.clock.unix() + 2 * CLOSE_AFTER
     while world.clock.unix() < until:
@@ -430,7 +430,7 @@ def test_a_part_that_the_api_server_refuses_holds_up_no_other(world: WatchWorld)
     world.api.refuses.clear()
     world.clock.advance(RETRY_SECONDS)
     replica.work()
-    assert world.published().uids == {stays}
+    assert world.uids() == {stays}
 
 
 def test_a_write_whose_answer_is_lost_is_repeated(world: WatchWorld) -> None:
@@ -459,10 +459,10 @@ def test_a_failed_publication_is_reported_and_repeated(world: WatchWorld) -> Non
     assert len(replica.logged(WatchEvent.NOT_PUBLISHED)) == 1
     world.api.fails_after = None
     replica.controller.step()
-    assert uid not in world.published().uids
+    assert uid not in world.uids()
     world.clock.advance(1)
     replica.work()
-    assert uid in world.published().uids
+    assert uid in world.uids()
     assert controller.last_error == ""
 
 
@@ -487,7 +487,7 @@ def test_an_unreadable_part_counts_as_closed_and_is_written(
     world.api.put(path, {**world.api.objects[path], "data": {**data, **changed}})
     new = world.replica("two")
     new.work()
-    assert uid in world.published().uids
+    assert uid in world.uids()
 
 
 def test_keys_are_published_again_when_they_change_and_by_a_new_leader(world: WatchWorld) -> None:
@@ -553,7 +553,7 @@ def test_publishing_once_takes_everything_and_all_parts_at_once(world: WatchWorl
     replica.lease.attempt()
     replica.observer.sync()
     assert replica.controller.publish_once()
-    assert world.published().uids == uids
+    assert world.uids() == uids
     assert f"{FILTERS}{GATE_KEYS}" in world.api.objects
 
 

@@ -92,7 +92,7 @@ class Machine:
         self.publisher.attach(cast("EnvoyInstance", self.receiver), self.publisher.published)
 
     def found(self, published: Published) -> Presence:
-        return published.credentials.find(SECRET_UID, self.clock.unix())
+        return published.find(SECRET_UID, self.clock.unix())
 
     def reported(self) -> str:
         """The next lines."""

@@ -14,7 +14,6 @@ from daypass.published.credentials import (
     CLUSTER_PARTS,
     LOCAL_PARTS,
     CredentialPart,
-    CredentialSet,
 )
 from daypass.published.denials import Denials
 from daypass.render.cluster_facts import ClusterFacts
@@ -25,7 +24,7 @@ from daypass.render.istio.objects import denials_object, keys_object, part_objec
 from daypass.render.manifests import gate_objects
 from daypass.render.objects import Object, RenderError
 from support.messages import raises
-from support.publishing import NEVER
+from support.publishing import NEVER, parts_of
 from support.rendered import config_of
 
 
@@ -58,9 +57,9 @@ def test_a_header_with_too_many_dashes_is_rejected() -> None:
         gate_objects(config(", headers: {user: a-b-c-d-e-f-g}"), ClusterFacts())
 
 
-def credentials(count: int) -> CredentialSet:
+def credentials(count: int) -> tuple[CredentialPart, ...]:
     """So many credentials, with UIDs as the API server makes them."""
-    return CredentialSet.of((str(uuid4()) for _ in range(count)), NEVER, parts=CLUSTER_PARTS)
+    return parts_of(str(uuid4()) for _ in range(count))
 
 
 def size(document: Object) -> int:
@@ -69,13 +68,13 @@ def size(document: Object) -> int:
 
 
 def test_no_published_object_is_larger_than_100_kb_with_20_000_credentials() -> None:
-    for number, part in enumerate(credentials(20_000).parts):
+    for number, part in enumerate(credentials(20_000)):
         assert size(part_object(config(), number, part)) <= 100_000
         assert size(part_config_map(number, part, "daypass", room=2000)) <= 100_000
 
 
 def test_a_credential_is_in_the_object_of_its_range_alone() -> None:
-    parts = credentials(2000).parts
+    parts = credentials(2000)
     objects = [json.dumps(part_object(config(), *each)) for each in enumerate(parts)]
     for number, part in enumerate(parts):
         for uid in part.uids:

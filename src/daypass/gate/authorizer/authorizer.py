@@ -172,7 +172,7 @@ class Authorizer:
         A decision is cached only if its credential is in the set, so the difference is enough.
         """
         gone: set[str] = set()
-        for old, new in zip(before.credentials.parts, after.credentials.parts, strict=False):
+        for old, new in zip(before.parts, after.parts, strict=False):
             if new is not old:
                 gone |= old.uids - new.uids
         gone &= self.cache.credentials
@@ -197,7 +197,7 @@ class Authorizer:
         if published is None or closed == before:
             return
         if newly := closed - before:
-            parts = len(published.credentials.parts)
+            parts = len(published.parts)
             found = self.cache.remove_all(lambda e: part_of(e.credential, parts) in newly)
             self.metrics.evicted += len(found)
             self._audit.event(AuditEvent.CLOSED, Reason.UNKNOWN, parts=len(closed))
@@ -380,6 +380,6 @@ def _closed_parts(published: Published | None, now_unix: float) -> frozenset[int
     """Return the parts of which every token is refused: all, if the denials are out of date."""
     if published is None:
         return frozenset()
-    parts = enumerate(published.credentials.parts)
+    parts = enumerate(published.parts)
     is_closed = published.denials.is_closed(now_unix)
     return frozenset(n for n, part in parts if is_closed or now_unix >= part.closes_unix)

@@ -199,7 +199,7 @@ class Service:
         yield counter("shed", "Requests rejected without a review.", queue.rejected)
         yield gauge("connections", "Open connections.", len(self.http.connections))
         if (published := self.authorizer.published) is not None:
-            count, denials = len(published.credentials), len(published.denials)
+            count, denials = published.count, len(published.denials)
             yield gauge("credentials", "Credentials in the published set.", count)
             yield gauge("denials", "Denials by hand that are published.", denials)
             closed = len(self.authorizer.closed_parts)

@@ -42,7 +42,6 @@ from daypass.published.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
     CredentialPart,
-    CredentialSet,
 )
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
@@ -116,7 +115,7 @@ class ClusterPublisher:
             for number in range(self.parts)
         )
         denials = self._in_force(found, DENIALS, read_published_denials, Denials())
-        return Published(credentials=CredentialSet(parts=parts), denials=denials)
+        return Published(parts=parts, denials=denials)
 
     def publish_part(self, number: int, part: CredentialPart) -> None:
         """Write a part: for Istio first, so that what the ConfigMap says is there already."""

@@ -315,7 +315,7 @@ class Controller:
             observation, now=now, now_unix=now_unix, close_after_seconds=self.close_after_seconds
         )
         parts = self._planner.parts_of(observation, now=now, now_unix=now_unix)
-        return Published(credentials=parts, denials=denials)
+        return Published(parts=parts, denials=denials)
 
     def _steps(self, wanted: Published, *, is_once: bool) -> list[PlannedWrite]:
         if self.published is None:
@@ -344,16 +344,16 @@ class Controller:
             self._reports.denied(published.denials, wanted.denials)
             self.published = published.with_denials(wanted.denials)
             return
-        part = wanted.credentials.parts[step.number]
+        part = wanted.parts[step.number]
         self._publisher.publish_part(step.number, part)
-        self._reports.removed(published.credentials.parts[step.number].uids - part.uids)
+        self._reports.removed(published.parts[step.number].uids - part.uids)
         self.published = published.with_part(step.number, part)
 
     def _set_state(self) -> None:
         """Publishing, or closed if all that is in force has closed."""
         if self.published is None:
             return
-        parts = self.published.credentials.parts
+        parts = self.published.parts
         is_closed = all(part.closes_unix <= self._unix() for part in parts)
         if is_closed and self.state is State.PUBLISHING:
             self._log(WatchEvent.CLOSED)
@@ -422,7 +422,7 @@ class _Reports:
 
     def published(self, now: Published, written: int) -> None:
         """Log how much is in force after a round."""
-        credentials, denials = len(now.credentials), len(now.denials)
+        credentials, denials = now.count, len(now.denials)
         self._log(WatchEvent.PUBLISHED, credentials=credentials, denials=denials, written=written)
         self._logged = 0
 

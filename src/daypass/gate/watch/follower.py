@@ -29,7 +29,6 @@ from daypass.published.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
     CredentialPart,
-    CredentialSet,
 )
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
@@ -98,11 +97,10 @@ class PublishedFollower:
         if self._taken is None and len(self._informer.objects) < len(NAMES):
             return
         *parts, denials = self._known()
-        credentials = CredentialSet(
-            parts=tuple(each if isinstance(each, CredentialPart) else CLOSED_PART for each in parts)
-        )
         published = Published(
-            credentials=credentials,
+            parts=tuple(
+                each if isinstance(each, CredentialPart) else CLOSED_PART for each in parts
+            ),
             denials=denials if isinstance(denials, Denials) else Denials(),
         )
         if published != self._taken:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.published.credentials import CredentialPart, CredentialSet, part_of, split_uids
+from daypass.published.credentials import CLOSED_PART, CredentialPart, part_of, split_uids
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
@@ -41,19 +41,19 @@ class PartsPlanner:
         self._numbers: dict[_Key, set[int]] = {}
         self._content = [frozenset[str]()] * parts
 
-    def parts_of(self, observation: Observation, *, now: float, now_unix: float) -> CredentialSet:
+    def parts_of(
+        self, observation: Observation, *, now: float, now_unix: float
+    ) -> tuple[CredentialPart, ...]:
         """Return the set; all parts are closed until everything has been listed once."""
         if observation.listed_at is None:
-            return CredentialSet.closed(self._parts)
+            return (CLOSED_PART,) * self._parts
         known = self._known(observation, observation.listed_at, now)
         self._take({key: found.uids for key, found in known.items()})
         listed = self._listed(known, observation.listed_at)
         offset = now_unix - now + self._close_after_seconds
-        return CredentialSet(
-            parts=tuple(
-                CredentialPart(uids=uids, closes_unix=int(at + offset))
-                for uids, at in zip(self._content, listed, strict=True)
-            )
+        return tuple(
+            CredentialPart(uids=uids, closes_unix=int(at + offset))
+            for uids, at in zip(self._content, listed, strict=True)
         )
 
     def _known(
@@ -141,7 +141,7 @@ def steps_between(
     published: Published, wanted: Published, *, now_unix: float, close_after_seconds: float
 ) -> list[PlannedWrite]:
     """Return what to publish, in order: removals, additions, then renewals that are due."""
-    parts = zip(published.credentials.parts, wanted.credentials.parts, strict=True)
+    parts = zip(published.parts, wanted.parts, strict=True)
     pairs: dict[int | None, tuple[Closing, Closing]] = {None: (published.denials, wanted.denials)}
     pairs.update(enumerate(parts))
     found = []

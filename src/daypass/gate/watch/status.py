@@ -54,9 +54,9 @@ class WatchStatus:
         yield _gauge("healthy", "1 if no administrator has to act.", not self.problems())
         yield _gauge("closed", "1 if all tokens are refused.", self._is_closed(observation))
         if published is not None:
-            closes_unix = min(part.closes_unix for part in published.credentials.parts)
+            closes_unix = min(part.closes_unix for part in published.parts)
             closes = closes_unix - self._clock.unix()
-            credentials = len(published.credentials)
+            credentials = published.count
             yield _gauge("credentials", "Credentials in the published set.", credentials)
             yield _gauge("denials", "Published denials.", len(published.denials))
             yield _gauge("closes_seconds", "Time until the first part closes.", round(closes))

@@ -126,7 +126,7 @@ def keys_file(gate: GateSettings, keys: str) -> Json:
 
 def published_files(published: Published) -> dict[str, Json]:
     """Return the files, by name, with all that a gate looks up. They apply to open connections."""
-    parts = published.credentials.parts
+    parts = published.parts
     return {
         DENIALS_FILE: denials_file(published.denials),
         **{part_file_name(number): part_file(number, part) for number, part in enumerate(parts)},
