@@ -30,7 +30,7 @@ class DeniedKind(StrEnum):
     """All tokens of a namespace."""
 
 
-KEY = re.compile(rf"({'|'.join(DeniedKind)})\.([A-Za-z0-9._-]{{1,249}})", re.ASCII)
+KEY = re.compile(rf"({'|'.join(DeniedKind)})\.([A-Za-z0-9._-]{{1,200}})", re.ASCII)
 """A denial's key: its kind and its name. A ConfigMap's key can hold no other characters."""
 
 

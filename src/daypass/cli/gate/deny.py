@@ -28,6 +28,12 @@ It is written to ConfigMap daypass-denied in the door's namespace, which the gat
 denied token still works at the API server: to revoke it everywhere, delete its Secret (`daypass
 identity revoke`). Exit code 3: the gate has not published it in time.
 """
+OPTIONS = {
+    "jti": ("--jti", "token {}"),
+    "uid": ("--uid", "every token bound to {}"),
+    "namespace": ("--of-namespace", "every token of namespace {}"),
+}
+"""The option of each kind, and what it denies."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -69,47 +75,26 @@ def run(args: Namespace) -> int:
         "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,
         "dryRun": args.dry_run,
     })  # fmt: skip
-    named, kind = _named(denial), denial.kind.value
+    option, named = OPTIONS[denial.kind]
+    named = named.format(denial.name)
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
-        undo = command(
-            "gate", "deny",
-            "--jti" if kind == "jti" else "--uid" if kind == "uid" else "--of-namespace",
-            denial.name, "--undo", *options.target_options(args),
-        )  # fmt: skip
+        undo = command("gate", "deny", option, denial.name, "--undo", *options.target_options(args))
         hint = "\n".join(filter(None, (gates.at_gates, f"undo it with: {undo}")))
         log(f"{did(args.dry_run, 'deny', 'denied')} {named} until {until}", hint)
     return gates.exit_code
 
 
-def _named(denial: Denial) -> str:
-    """Return what is denied."""
-    from daypass.published.denials import DeniedKind
-
-    return {
-        DeniedKind.TOKEN: f"token {denial.name}",
-        DeniedKind.OBJECT: f"every token bound to {denial.name}",
-        DeniedKind.NAMESPACE: f"every token of namespace {denial.name}",
-    }[denial.kind]
-
-
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:
     from daypass.published.denials import Denial, DeniedKind
 
-    until: float = otherwise_unix if args.until is None else args.until
-    named = {
-        DeniedKind.TOKEN: args.jti,
-        DeniedKind.OBJECT: args.uid,
-        DeniedKind.NAMESPACE: args.of_namespace,
-    }
-    for kind, name in named.items():
-        if name is not None:
-            return Denial(kind=kind, name=name, until_unix=until)
-    jti, expires = _read_claims(args.token_file)
-    return Denial(
-        kind=DeniedKind.TOKEN, name=jti, until_unix=expires if args.until is None else until
-    )
+    named = {"jti": args.jti, "uid": args.uid, "namespace": args.of_namespace}
+    if args.token_file is not None:
+        named["jti"], otherwise_unix = _read_claims(args.token_file)
+    ((kind, name),) = [pair for pair in named.items() if pair[1] is not None]
+    until_unix = otherwise_unix if args.until is None else args.until
+    return Denial(kind=DeniedKind(kind), name=name, until_unix=until_unix)
 
 
 def _read_claims(file: str) -> tuple[str, float]:
