@@ -24,9 +24,10 @@ class WatchedApi(httpx2.AsyncBaseTransport):
     """Lists by label, in pages; watches last until `end_watches`, or their timeout.
 
     `fails`: what every request gets instead, 0 for no answer. `forbidden`: namespaces, kinds and
-    `namespace/kind` whose objects may not be seen. `hangs`: kinds whose lists are never answered.
-    `lost`: versions whose events no watch gets. `breaks`: how often watches break off at the event
-    of a version; `breaking`: the error, or half a line where it is None. `asked`: all requests.
+    `namespace/kind` whose objects may not be seen. `hangs`: kinds and `namespace/kind` whose lists
+    are never answered. `lost`: versions whose events no watch gets. `breaks`: how often watches
+    break off at the event of a version; `breaking`: the error, or half a line where it is None.
+    `asked`: all requests.
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class WatchedApi(httpx2.AsyncBaseTransport):
             return httpx2.Response(403, json=status(403))
         if "watch" in request.url.params:
             return httpx2.Response(200, stream=_Lines(self._watch(plural, place, request)))
-        if plural in self.hangs:
+        if self.hangs & {plural, f"{place}/{plural}"}:
             await asyncio.Event().wait()
         return httpx2.Response(200, json=self._list(plural, place, request.url.params))
 

@@ -193,8 +193,8 @@ class InventoryWatcher:
         self._informers = {
             name: Informer(
                 watching, query.resource, query.namespace, read=whole, valid_seconds=VALID_SECONDS,
-                labels=query.labels or "", fields=query.fields or "",
-                metadata_only=query.metadata_only, notify=self._changed.set,
+                labels=query.labels, fields=query.fields, metadata_only=query.metadata_only,
+                notify=self._changed.set,
             )
             for name, query in queries.items()
         }  # fmt: skip

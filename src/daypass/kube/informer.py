@@ -70,8 +70,8 @@ class Informer(Generic[T]):
         *,
         read: Callable[[Object], T | None],
         valid_seconds: float,
-        labels: str = "",
-        fields: str = "",
+        labels: str | None = None,
+        fields: str | None = None,
         metadata_only: bool = False,
         notify: Callable[[], object] = lambda: None,
         slots: AbstractAsyncContextManager[object] | None = None,
@@ -86,9 +86,8 @@ class Informer(Generic[T]):
         self._namespace = namespace
         self._read = read
         self._valid_seconds = valid_seconds
-        self._selection: dict[str, Any] = {
-            "labels": labels or None, "fields": fields or None, "metadata_only": metadata_only,
-        }  # fmt: skip
+        self._selection: dict[str, Any]
+        self._selection = {"labels": labels, "fields": fields, "metadata_only": metadata_only}
         self._notify = notify
         self._slots: AbstractAsyncContextManager[object] = slots or nullcontext()
         self._limit_objects = limit_objects

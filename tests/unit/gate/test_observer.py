@@ -412,6 +412,21 @@ def test_a_namespace_with_far_too_many_secrets_is_not_listed(cluster: Cluster) -
     assert "more than 10 objects" in now.unwatched["crowd"]
 
 
+@pytest.mark.parametrize("kind", ["secrets", "serviceaccounts"])
+def test_a_tenant_whose_lists_take_long_delays_no_other(cluster: Cluster, kind: str) -> None:
+    cluster.api.hangs.add(f"crowd/{kind}")
+    cluster.namespace("crowd")
+    cluster.account(2, namespace="crowd")
+    made = Observed(cluster)
+    with made.started():
+        made.eventually_has(team={10})
+        made.clock.move(30)
+        made.listed_again()
+        cluster.secret(11, 1)
+        made.eventually_has(team={10, 11})
+        assert not made.now().is_complete
+
+
 def test_long_annotations_of_a_tenant_take_no_memory(cluster: Cluster) -> None:
     """An object may have 256 KiB of them, of which Python makes a megabyte by one character."""
     for number in range(100):

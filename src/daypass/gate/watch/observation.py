@@ -10,9 +10,9 @@ from daypass.published.denials import Denial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedNamespace:
-    """What counts of a namespace, of one kind, without what is beyond the limit.
+    """What counts of a namespace: UIDs, without those beyond the limit.
 
-    `listed_at`: when the oldest of the listings began that this relies on (monotonic).
+    `listed_at`: when the oldest listing began that they rely on (monotonic).
     """
 
     uids: frozenset[str]
@@ -23,15 +23,13 @@ class ObservedNamespace:
 class Observation:
     """What exists. Times are seconds of the monotonic clock.
 
-    - `namespaces`: Secrets of identities, by namespace: of those with the label that were ever
-      listed.
-    - `accounts`: ServiceAccounts, the same, if tokens that are bound to no Secret may pass.
-    - `listed_at`: when the oldest of the listings that concern all namespaces began (namespaces,
-      denials); None until each has succeeded.
+    - `namespaces`: Secrets of identities, by namespace with the label, once they were listed.
+    - `accounts`: ServiceAccounts, the same; if tokens that are bound to no Secret may pass.
+    - `listed_at`: when the older of the listings of namespaces and of denials began; None until
+      both have succeeded.
     - `progress_at`: when something was listed for the first time, most recently; None before.
     - `is_complete`: every namespace with the label was listed, or may not be.
-    - `unwatched`: namespaces with the label, and with identities as far as known, that are not
-      watched, and why.
+    - `unwatched`: those of which credentials may be missing, and why.
     - `left_out`: how many credentials of a namespace are beyond the limit, by namespace.
     """
 

@@ -41,7 +41,7 @@ from daypass.published.credentials import UID
 from daypass.published.denials import Denial, read_denials
 from daypass.render.objects import GATE_DENIED
 
-LISTS_AT_ONCE = 64
+LISTS_AT_ONCE = 32
 HELD_AT_MOST = 10
 """How many times the limit of a namespace is listed to find the oldest ones. A tenant with more
 loses only its own credentials."""
@@ -297,7 +297,7 @@ class CredentialObserver:
         return _Namespace(
             # Anyone who may create Secrets may give another type any label and annotation.
             informer(SECRETS, labels=labels.SELECTOR, fields=TOKEN_SECRETS),
-            informer(SERVICE_ACCOUNTS, labels="" if self._accounts_too else labels.SELECTOR),
+            informer(SERVICE_ACCOUNTS, labels=None if self._accounts_too else labels.SELECTOR),
         )
 
 
