@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.labels import MANAGED_BY, TERM
+from daypass._core.labels import MANAGED_BY
 from daypass.cli import main
+from daypass.gate.watch.cluster_publisher import term_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.lease import term_of
 from daypass.kube.resources import (
     CONFIG_MAPS,
     ENVOY_FILTERS,
@@ -38,9 +38,9 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity
 from support.watching import (
+    CHECKING_EVERYTHING,
     FRONT,
     HOME,
-    RESTORING_EVERY_SECOND,
     Watch,
     as_watch,
     becomes_published,
@@ -119,7 +119,7 @@ def test_hostile_annotations_do_not_stop_the_watch(plane: ControlPlane, watch: W
     plane.admin.delete(one.secret_path)
     becomes_removed(plane, one.secret_uid)
     assert other.secret_uid in published(plane)
-    assert "does not respond like an API server" not in str(watch.events("trouble"))
+    assert "does not respond like an API server" not in str(watch.events("problem"))
 
 
 def test_its_rights_end_at_what_it_publishes_and_the_namespaces_of_identities(
@@ -163,8 +163,6 @@ def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     assert bot.secret_uid not in published(plane)
     give_role(plane, namespace)
     eventually("it is published", lambda: bot.secret_uid in published(plane), seconds=90)
-    names = [each["namespace"] for each in watch.events("namespace-watched")]
-    assert namespace in names
 
 
 def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
@@ -180,18 +178,16 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
     text = _get(watch, "/metrics")[1]
     for line in (
         "daypass_gate_watch_leader 1",
-        "daypass_gate_watch_closed 0",
         "daypass_gate_watch_credentials",
         "daypass_gate_watch_closes_seconds",
-        "daypass_gate_watch_keys_seconds",
-        "daypass_gate_watch_publish_errors_total 0",
+        "daypass_gate_watch_left_out 0",
     ):
         assert line in text, text
 
 
 def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> None:
     with (
-        watching(tmp_path / "watch", plane, CONFIG, RESTORING_EVERY_SECOND) as watch,
+        watching(tmp_path / "watch", plane, CONFIG, CHECKING_EVERYTHING) as watch,
         closing(admin_cluster(plane)) as cluster,
     ):
         watch.wait_leading()
@@ -203,21 +199,25 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
         cluster.patch(CONFIG_MAPS, part, {"data": {"entries": ""}}, HOME)
         becomes_published(plane, one.secret_uid)
 
-        def restored() -> set[str]:
-            return {name for each in watch.events("restored") for name in each["names"]}
+        def is_logged() -> bool:
+            problems = str([each for each in watch.events("problem") if each["kind"] == "publish"])
+            return f"envoyfilters/{NAMES[1]}" in problems and f"configmaps/{part}" in problems
 
-        eventually("it is logged", lambda: {NAMES[1], part} <= restored())
+        eventually("it is logged", is_logged)
+
+
+def lease_term(cluster: Cluster) -> int:
+    return int(cluster.get(LEASES, GATE_WATCH, HOME)["spec"]["leaseTransitions"])
 
 
 def test_everything_published_and_the_lease_have_the_leaders_term(
     plane: ControlPlane, watch: Watch
 ) -> None:
-    (leading,) = watch.events("leading")
     with closing(admin_cluster(plane)) as cluster:
         found = [cluster.get(CONFIG_MAPS, name, HOME) for name in NAMES]
         found += [cluster.get(ENVOY_FILTERS, name, FRONT) for name in NAMES]
-        found.append(cluster.get(LEASES, GATE_WATCH, HOME))
-    assert {term_of(each) for each in found} == {leading["term"]}
+        terms = {term_of(each) for each in found}
+        assert terms == {watch.publishes()[-1]["term"]} == {lease_term(cluster)}
 
 
 def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path: Path) -> None:
@@ -229,10 +229,10 @@ def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path
         with watching(tmp_path / "second", plane, CONFIG) as second:
             with first.child.suspended():
                 plane.admin.delete(one.secret_path)
-                eventually("it takes over", lambda: second.events("leading"), seconds=60)
+                eventually("it takes over", second.publishes, seconds=60)
                 becomes_removed(plane, one.secret_uid)
-            (term,) = (each["term"] for each in second.events("leading"))
-            eventually("it follows", lambda: first.events("following"), seconds=60)
+            term = second.publishes()[-1]["term"]
+            eventually("it follows", first.follows, seconds=60)
             plane.admin.delete(other.secret_path)
             becomes_removed(plane, one.secret_uid, other.secret_uid)
             with closing(admin_cluster(plane)) as cluster:
@@ -253,12 +253,10 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_is_refused(
         watching(tmp_path / "second", plane, CONFIG) as second,
         watching(tmp_path / "third", plane, CONFIG) as third,
     ):
-        eventually(
-            "one leads", lambda: second.events("leading") or third.events("leading"), seconds=60
-        )
+        eventually("one leads", lambda: second.publishes() or third.publishes(), seconds=60)
         becomes_removed(plane, bots[0].secret_uid, bots[1].secret_uid)
-        leader, other = (second, third) if second.events("leading") else (third, second)
-        assert not other.events("leading")
+        leader, other = (second, third) if second.publishes() else (third, second)
+        assert not other.publishes()
         leader.kill()
         plane.admin.delete(bots[2].secret_path)
         becomes_removed(plane, bots[2].secret_uid)
@@ -365,7 +363,7 @@ def test_beyond_the_limit_the_newest_are_left_out_with_an_event(
         assert "gate.credentialsPerNamespace" in event["message"]
     eventually("they are published", lambda: len(published(plane)) >= LIMIT)
     assert bot.secret_uid in published(plane)
-    assert watch.events("left-out")[-1]["namespace"] == bot.namespace
+    assert any(bot.namespace in each["why"] for each in watch.events("problem"))
 
 
 def _get(watch: Watch, path: str) -> tuple[int, str]:
@@ -474,13 +472,11 @@ def test_the_term_of_a_lease_that_was_deleted_is_raised_above_what_is_published(
 ) -> None:
     with watching(tmp_path / "first", plane, CONFIG) as first:
         first.wait_leading()
-        (leading,) = first.events("leading")
+        term = first.publishes()[-1]["term"]
     with closing(admin_cluster(plane)) as cluster:
         cluster.delete(LEASES, GATE_WATCH, HOME)
         with watching(tmp_path / "second", plane, CONFIG) as second:
-            eventually("it leads", lambda: second.events("leading"))
-            assert second.events("leading")[0]["term"] > leading["term"]
-            annotations = cluster.get(LEASES, GATE_WATCH, HOME)["metadata"]["annotations"]
-            assert annotations[TERM] == str(second.events("leading")[0]["term"])
+            second.wait_leading()
+            assert lease_term(cluster) == second.publishes()[-1]["term"] > term
             one, _ = pair(plane)
             becomes_published(plane, one.secret_uid)

@@ -61,7 +61,10 @@ class ObjectsApi(httpx2.BaseTransport):
         found = self.objects.get(path)
         change = _change(json.loads(request.read()), found)
         is_whole = "json-patch" in request.headers["content-type"]
-        if is_whole and path.rpartition("/")[2] in self.refuses:
+        is_content = change.keys() - (found or {}).keys() or any(
+            change[key] != (found or {}).get(key) for key in ("data", "spec") if key in change
+        )
+        if is_whole and is_content and path.rpartition("/")[2] in self.refuses:
             return _status(422)
         version = change["metadata"].get("resourceVersion")
         current = found and found["metadata"]["resourceVersion"]

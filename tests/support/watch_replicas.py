@@ -13,10 +13,10 @@ from unittest.mock import patch
 from daypass._core.poller import Poller
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch import cluster_publisher
-from daypass.gate.watch.cluster_publisher import ClusterPublisher
+from daypass.gate.watch.cluster_publisher import ClusterPublisher, term_of
 from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.kube.lease import Lease, term_of
+from daypass.kube.lease import Lease
 from daypass.published.config_maps import DENIALS, part_name, read_part, read_published_denials
 from daypass.published.credentials import CredentialPart
 from daypass.published.denials import Denial, Denials
@@ -34,9 +34,16 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
 
 
 class FewParts(ClusterPublisher):
-    """A publisher of a set in few parts, so that a step takes little time."""
+    """A publisher of a set in few parts, so that a step takes little time. `warned`: namespaces."""
 
     parts = 4
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.warned: list[str] = []
+
+    def warn(self, namespace: str) -> None:
+        self.warned.append(namespace)
 
 
 class ReplicaClock:
@@ -141,22 +148,19 @@ class Replica:
         assert gate is not None
         self.clock = ReplicaClock(world.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
-        self.warned: list[tuple[str, int]] = []
         self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.observer = SteppedObserver(world.cluster)
-        self.ahead_of_server = 0.0
-        cluster = world.api.cluster(self.clock)
+        self.cluster = cluster = world.api.cluster(self.clock)
         self.lease = Lease(cluster, self.clock, namespace=HOME, name="watch", me=name)
+        self.publisher = FewParts(cluster, CONFIG, gate, self.lease)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
-            FewParts(cluster, CONFIG, gate, self.lease),
+            self.publisher,
             self.lease,
             Poller(lambda: self.keys, 3600),
             self.clock,
             lambda event, **fields: self.events.append((event, fields)),
             CLOSE_AFTER,
-            clock_ahead=lambda: self.ahead_of_server,
-            warn=lambda namespace, count: self.warned.append((namespace, count)),
         )
 
     @property
@@ -177,6 +181,14 @@ class Replica:
 
     def logged(self, event: WatchEvent) -> list[dict[str, Any]]:
         return [fields for each, fields in self.events if each is event]
+
+    def states(self) -> list[State]:
+        """What it was, in order."""
+        return [State(each["state"]) for each in self.logged(WatchEvent.STATE)]
+
+    def problems(self, kind: str) -> list[str]:
+        """What was logged of a kind of problems; "": that it is over."""
+        return [each["why"] for each in self.logged(WatchEvent.PROBLEM) if each["kind"] == kind]
 
 
 class WatchWorld:
@@ -248,6 +260,9 @@ class WatchWorld:
     def terms(self) -> set[int]:
         paths = (CONFIG_MAPS, FILTERS)
         return {term_of(it) for path, it in self.api.objects.items() if path.startswith(paths)}
+
+    def lease_term(self) -> int:
+        return int(self.api.objects[LEASE]["spec"]["leaseTransitions"])
 
     def written(self) -> list[str]:
         """The names of the objects written since the last call."""

@@ -107,14 +107,14 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
             cluster.apply(document)
 
 
-RESTORING_EVERY_SECOND = (
+CHECKING_EVERYTHING = (
     "-c",
     "from daypass.gate.watch import cluster_publisher\n"
-    "cluster_publisher.RESTORE_EVERY_SECONDS = 1.0\n"
+    "cluster_publisher.CHECKED_AT_ONCE = 1000\n"
     "from daypass.cli import main\n"
     "raise SystemExit(main())",
 )
-"""Arguments of Python for a watch that need not be waited for until it restores objects."""
+"""Arguments of Python for a watch that need not be waited for until it sees what others change."""
 
 
 class Watch:
@@ -142,9 +142,15 @@ class Watch:
         events = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [each for each in events if each["event"] in names]
 
+    def publishes(self) -> list[dict[str, Any]]:
+        """Its states in which it publishes."""
+        return [each for each in self.events("state") if each["state"] in ("publishing", "closed")]
+
+    def follows(self) -> bool:
+        return bool(self.events("state")[-1]["state"] == "follower")
+
     def wait_leading(self) -> None:
-        eventually("it leads", lambda: self.events("leading"))
-        eventually("it has published", lambda: self.events("published"))
+        eventually("it publishes", self.publishes)
 
     def address(self) -> str:
         """Where its health is."""

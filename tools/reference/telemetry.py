@@ -13,17 +13,15 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent import health
 from daypass.agent.file_renewer import RenewerStatus
 from daypass.agent.log import AgentEvent
+from daypass.cli.gate.watch import cluster_controller
 from daypass.config import Gate
 from daypass.config.models import Config
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
 from daypass.gate.authorizer.service import ReviewSettings, Service
-from daypass.gate.watch.cluster_publisher import cluster_controller
-from daypass.gate.watch.controller import WatchEvent
+from daypass.gate.watch.controller import State, WatchEvent
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.published.credentials import CLUSTER_PARTS
-from daypass.published.snapshot import Published
 
 _DOMAIN = {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}
 CONFIG = Config.model_validate({"version": 1, "domains": {"kubeflow": _DOMAIN}})
@@ -34,9 +32,7 @@ CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", o
 def gate_watch() -> str:
     """Return what `daypass gate watch` reports."""
     controller = cluster_controller(Cluster(CONNECTION), CONFIG, GATE, SYSTEM_CLOCK, print)
-    # As if it had published, so that there are all metrics.
-    controller.published = Published.closed(CLUSTER_PARTS)
-    controller.listed_at = controller.changed_at = controller.keys_at = 0.0
+    controller.state = State.PUBLISHING  # as if it had, so that there are all metrics
     return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
 
 

@@ -48,6 +48,8 @@ class LocalPublisher:
     `published`: what is in force at both.
     """
 
+    clock_ahead_seconds = 0.0
+
     def __init__(self, authorizers: Authorizers, parts: int) -> None:
         self.parts = parts
         self.published = Published.closed(parts)
@@ -96,9 +98,11 @@ class LocalPublisher:
     def publish_keys(self, keys: SigningKeys) -> None:
         """Do nothing: the process that runs Envoy gives it the keys."""
 
-    def restore(self) -> list[str]:
+    def check(self) -> None:
         """Do nothing: the files are in a private folder."""
-        return []
+
+    def warn(self, namespace: str) -> None:
+        """Do nothing: `CredentialWatch` reports it."""
 
     def is_in_force(self, uid: str, now_unix: float) -> bool:
         """Return whether tokens of a credential pass."""

@@ -10,6 +10,7 @@ import pytest
 from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller
 from daypass.gate.watch.plan import PartsPlanner, PlannedWrite
+from daypass.kube.cluster import Cluster
 from support.watch_replicas import WatchWorld, plain_filters
 from unit.gate import test_watch_controller as replicas
 from unit.gate import test_watch_plan as plan
@@ -19,14 +20,14 @@ Mutate = Callable[[pytest.MonkeyPatch], None]
 
 def skip_the_fence(patch: pytest.MonkeyPatch) -> None:
     """Write in place of any version."""
-    change = ClusterPublisher._change
+    request = Cluster.request
 
-    def unfenced(self: ClusterPublisher, document: Any, sent: Any, content_type: str) -> Any:
-        if isinstance(sent, list):
-            sent = [each for each in sent if not each["path"].endswith("/resourceVersion")]
-        return change(self, document, sent, content_type)
+    def unfenced(self: Cluster, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        if isinstance(body, list):
+            body = [each for each in body if not each["path"].endswith("/resourceVersion")]
+        return request(self, method, path, body, **more)
 
-    patch.setattr(ClusterPublisher, "_change", unfenced)
+    patch.setattr(Cluster, "request", unfenced)
 
 
 def renew_what_was_not_listed(patch: pytest.MonkeyPatch) -> None:
@@ -48,8 +49,8 @@ def publish_before_all_is_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def write_the_config_map_first(patch: pytest.MonkeyPatch) -> None:
-    documents = ClusterPublisher._documents
-    patch.setattr(ClusterPublisher, "_documents", lambda *args: documents(*args)[::-1])
+    publish = ClusterPublisher._publish
+    patch.setattr(ClusterPublisher, "_publish", lambda self, each: publish(self, each[::-1]))
 
 
 def of_replicas(test: Callable[..., None], *arguments: object) -> Callable[[], None]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import signal
+import socket
 import threading
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -17,7 +21,9 @@ from daypass.cli import log, options
 from daypass.cli.gate import load_gate
 
 if TYPE_CHECKING:
-    from daypass.gate.watch.controller import Controller
+    from daypass._core.clock import Clock
+    from daypass.config import Config, Gate
+    from daypass.gate.watch.controller import Controller, LogEvent
     from daypass.kube.cluster import Cluster
 
 EXTRA = "gate"
@@ -58,7 +64,6 @@ def run(args: Namespace) -> int:
     listen = parse_listen(args.listen)
     if listen is None:
         raise UsageError(f"{args.listen[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9004")
-    from daypass.gate.watch.cluster_publisher import cluster_controller
     from daypass.kube.cluster import Cluster
 
     cluster = Cluster.open(kubeconfig=args.kubeconfig, context=args.context)
@@ -87,8 +92,6 @@ def _keep(controller: Controller, listen: tuple[str, int]) -> int:
 
 
 def _once(controller: Controller, cluster: Cluster) -> int:
-    from daypass.gate.watch.controller import CLOCK_SECONDS
-
     lease = controller.lease
     assert lease is not None  # noqa: S101 - in a cluster
     try:
@@ -97,10 +100,10 @@ def _once(controller: Controller, cluster: Cluster) -> int:
                 raise DaypassError("the gate's Lease cannot be written", lease.last_error)
             log(f"{lease.holder} publishes: there is nothing to do here")
             return 0
-        ahead = cluster.clock_ahead_seconds
-        if abs(ahead) > CLOCK_SECONDS:
+        if "clock" in controller.problems():
             raise DaypassError(
-                f"the clock of this machine differs from the API server's by {abs(ahead):.0f} s",
+                "the clock of this machine differs from the API server's by "
+                f"{abs(cluster.clock_ahead_seconds):.0f} s",
                 "set it: the gate would close too early or too late",
             )
         controller.observer.sync()
@@ -108,11 +111,34 @@ def _once(controller: Controller, cluster: Cluster) -> int:
     finally:
         lease.stop()
     problems = controller.problems()
-    if not is_done or "keys" in problems:
-        why = "\n".join(dict.fromkeys(problems.values()))
-        raise DaypassError("the credentials could not be published", why)
-    observation = controller.observer.observation()
-    if unwatched := ", ".join(sorted(observation.unwatched)):
-        why = "\n".join(dict.fromkeys(observation.unwatched.values()))
-        log(f"tokens of these namespaces are refused: {unwatched}", why)
+    unwatched = problems.pop("namespaces", "")
+    if not is_done:
+        raise DaypassError("the credentials could not be published", "\n".join(problems.values()))
+    if unwatched:
+        log(*unwatched.split("\n", 1))
     return 3 if unwatched else 0
+
+
+def cluster_controller(
+    cluster: Cluster, config: Config, gate: Gate, clock: Clock, log_event: LogEvent
+) -> Controller:
+    """Return the controller of a config's gate in a cluster."""
+    from daypass._core.poller import Poller
+    from daypass.gate.signing_keys import signing_keys_of
+    from daypass.gate.watch.cluster_publisher import ClusterPublisher, takes_keys
+    from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller
+    from daypass.gate.watch.observer import CredentialObserver
+    from daypass.kube.lease import Lease
+    from daypass.render.objects import GATE_WATCH
+
+    home = config.door.namespace
+    me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
+    lease = Lease(cluster, clock, namespace=home, name=GATE_WATCH, me=me)
+    observer = CredentialObserver(
+        cluster.connection, clock, home=home, per_namespace=gate.credentials_per_namespace,
+        accounts_too=not gate.require_bound, close_after_seconds=gate.close_after_seconds,
+    )  # fmt: skip
+    publisher = ClusterPublisher(cluster, config, gate, lease)
+    read_keys = partial(signing_keys_of, cluster, config.cluster.issuer)
+    keys = Poller(read_keys, KEYS_EVERY_SECONDS) if takes_keys(gate) else None
+    return Controller(observer, publisher, lease, keys, clock, log_event, gate.close_after_seconds)

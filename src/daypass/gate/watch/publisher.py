@@ -11,17 +11,22 @@ from daypass.published.snapshot import Published
 
 
 class Publisher(Protocol):
-    """Puts parts in force. Every method raises OSError or DaypassError if it fails.
+    """Puts parts in force. A method raises OSError or DaypassError if it fails; then its caller has
+    to take over again.
 
-    `parts`: how many parts the set has. `pace_seconds`: between two rounds of writing. Used by one
-    thread.
+    `parts`: how many parts the set has. `pace_seconds`: the pause after a round of writing.
+    `clock_ahead_seconds`: how far this clock is ahead of the API server's. Used by one thread.
     """
 
     parts: int
     pace_seconds: float
 
+    @property
+    def clock_ahead_seconds(self) -> float: ...
+
     def take_over(self) -> Published:
-        """Become the only writer: after this, no earlier leader can write.
+        """Become the only writer: after this, no earlier leader can write, nor can what an earlier
+        call has sent.
 
         Returns what is in force. What is not known for sure counts as closed and empty.
         """
@@ -35,8 +40,8 @@ class Publisher(Protocol):
     def publish_keys(self, keys: SigningKeys) -> None:
         """Put other signing keys in force."""
 
-    def restore(self) -> list[str]:
-        """Write objects again that someone else has changed or deleted; return their names.
+    def check(self) -> None:
+        """Fail if others have changed what is in force: look at some of it, in turn."""
 
-        It is called often, and looks at a few of them each time.
-        """
+    def warn(self, namespace: str) -> None:
+        """Report in a namespace that its newest credentials are left out."""
