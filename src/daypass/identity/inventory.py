@@ -1,16 +1,14 @@
 """Which identities there are, and what they may do.
 
 `list_objects` lists what is needed in parallel requests, and never the data of Secrets.
-`InventoryWatcher` keeps the same lists current. `identity_records` makes one record per identity of
-them. It reads rights from the subjects of all bindings, no matter who created them;
-the annotations only tell which ones daypass created.
+`identity_records` makes one record per identity of them. It reads rights from the subjects of all
+bindings, no matter who created them; the annotations only tell which ones daypass created.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,11 +17,9 @@ from daypass._core import labels
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
 from daypass.identity.tokens import TokenSecret
-from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES
-from daypass.kube.informer import Informer, InformerThread, is_transient, whole
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
@@ -42,10 +38,8 @@ from daypass.kube.resources import (
 )
 
 if TYPE_CHECKING:
-    import httpx2
+    pass
 
-VALID_SECONDS = 900.0
-"""The lists are repeated three times in this time."""
 _LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
 _INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
 _BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
@@ -167,58 +161,6 @@ def _list(cluster: Cluster, query: ListQuery) -> list[Object]:
         fields=query.fields,
         metadata_only=query.metadata_only,
     )
-
-
-class InventoryWatcher:
-    """The same lists, kept current by watches in the background. For cluster administrators.
-
-    `transport` replaces the network, for tests.
-    """
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        namespace: str | None,
-        *,
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> None:
-        queries = list_queries(namespace)
-        if not cluster.serves(AUTHORIZATION_POLICIES):
-            del queries["policies"]
-        for name in [name for name, query in queries.items() if query.quiet]:
-            if _try_list(cluster, queries[name], namespace)[0] is None:
-                del queries[name]
-        self._changed = threading.Event()
-        watching = AsyncCluster(cluster.connection, clock=cluster.clock, transport=transport)
-        self._informers = {
-            name: Informer(
-                watching, query.resource, query.namespace, read=whole, valid_seconds=VALID_SECONDS,
-                labels=query.labels, fields=query.fields, metadata_only=query.metadata_only,
-                notify=self._changed.set,
-            )
-            for name, query in queries.items()
-        }  # fmt: skip
-        self._thread = InformerThread("daypass-inventory", watching, self._informers.values())
-
-    def changes(self, every_seconds: float) -> Generator[ClusterObjects, None, None]:
-        """Yield all objects once they are listed, after each change, and every so often.
-
-        Raises the error of a watch that no retry can repair.
-        """
-        self._thread.start()
-        try:
-            while True:
-                self._changed.wait(every_seconds)
-                self._changed.clear()
-                informers = self._informers.items()
-                for error in [informer.error for _, informer in informers]:
-                    if error is not None and not is_transient(error):
-                        raise error
-                if all(informer.listed_at is not None for _, informer in informers):
-                    found = {name: [*informer.objects.values()] for name, informer in informers}
-                    yield ClusterObjects(**found)
-        finally:
-            self._thread.stop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
@@ -28,7 +29,8 @@ EPILOG = """examples:
 GRANTS come from all RoleBindings, no matter who created them: alice=edit is Kubeflow's edit in the
 namespace alice, *=clusterrole/x a ClusterRoleBinding. No token is read for this.
 """
-REDRAW_SECONDS, AGE_SECONDS = 0.5, 30.0
+WATCH_SECONDS = 2.0
+"""Between two lists; longer, if a list takes long."""
 CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -60,7 +62,7 @@ def run(args: Namespace) -> int:
 
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
-            return _watch(cluster, namespace, args)
+            _watch(cluster, namespace, args)
         objects = list_objects(cluster, namespace, warn=log)
         examined = _examine(cluster, objects, namespace, args)
         see_all = "see all: " + command("identity", "list", "-A")
@@ -74,20 +76,29 @@ def run(args: Namespace) -> int:
         return 3 if args.check and any(each.has_problems for each in examined) else 0
 
 
-def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> int:
-    """Print the inventory until Ctrl-C, after each change, at most twice a second."""
-    from daypass.identity.inventory import InventoryWatcher
+def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn:
+    """Print the inventory until Ctrl-C, after each change."""
+    from daypass.identity.inventory import list_objects
+    from daypass.kube.informer import is_transient
 
-    last = None
-    for objects in InventoryWatcher(cluster, namespace).changes(AGE_SECONDS):
-        examined = _examine(cluster, objects, namespace, args)
-        text = _text(cluster, examined, args.output, json_indent=None)
-        if text != last:
-            begin = "---\n" if args.output == "yaml" else ""
-            write((CLEAR if sys.stdout.isatty() else begin) + text)
-        last = text
-        cluster.sleep(REDRAW_SECONDS)
-    return 0
+    last, warn_once = None, cache(log)
+    while True:
+        began = cluster.clock.monotonic()
+        try:
+            objects = list_objects(cluster, namespace, warn=warn_once)
+        except DaypassError as error:
+            if last is None or not is_transient(error):
+                raise
+            warn_once(error.fact, error.hint)
+        else:
+            examined = _examine(cluster, objects, namespace, args)
+            text = _text(cluster, examined, args.output, json_indent=None)
+            if text != last:
+                begin = "---\n" if args.output == "yaml" else ""
+                write((CLEAR if sys.stdout.isatty() else begin) + text)
+            last = text
+        took = cluster.clock.monotonic() - began
+        cluster.sleep(max(WATCH_SECONDS, 5 * took))
 
 
 def _examine(
