@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from daypass._core import labels
 from daypass._core.clock import Clock, parse_rfc3339
@@ -21,15 +22,19 @@ from daypass.identity.inventory import (
     identity_records,
 )
 from daypass.identity.model import age_seconds, identity_objects, is_past
-from daypass.identity.namespaces import enforced_in, is_watched
+from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 from daypass.published.config_maps import CREDENTIALS, read_part
 from daypass.published.credentials import CLUSTER_PARTS, part_of
+from daypass.render.objects import GATE_WATCH
 
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10
+
+_PublishedPart: TypeAlias = tuple[str, int, Set[str]]
+"""A gate's namespace, the number of a part of its set, and the UIDs in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,8 @@ def examine(
     records = identity_records(objects, namespace)
     risks = _role_risks(objects.cluster_roles or (), records)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
-    published = dict(_published_parts(objects))
+    gates = set(map(name_of, objects.gates or ()))
+    watched, published = _watched(objects, gates), sorted(_published_parts(objects, gates))
     found = []
     for record in records:
         live = _live_tokens(record)
@@ -82,7 +88,7 @@ def examine(
             *_check_tokens(record, live, objects),
             *_check_roles(record, risks),
             *_check_policy(record, labelled, objects.policy_bindings),
-            *_check_gate(record, objects),
+            *_check_gate(record, watched),
             *_check_published(record, live, published, clock),
         ]
         found.append(IdentityHealth(record=record, live=live, findings=tuple(findings)))
@@ -237,31 +243,35 @@ def _check_policy(
         yield _problem("no-policy", text + labels.POLICY_SELECTOR)
 
 
-def _check_gate(record: IdentityRecord, objects: ClusterObjects) -> Iterator[HealthFinding]:
-    if not objects.gates or objects.roles is None or record.account is None:
-        return
+def _check_gate(record: IdentityRecord, watched: Set[str] | None) -> Iterator[HealthFinding]:
     namespace = record.name.namespace
-    if not is_watched(namespace, objects.roles, objects.bindings):
+    if record.account is not None and watched is not None and namespace not in watched:
         repair = command("identity", "create", record.name.name, "-n", namespace)
         text = f"the gate may not watch {namespace}, and accepts no token of it: {repair}"
         yield _problem("not-watched", text)
 
 
-def _published_parts(objects: ClusterObjects) -> Iterator[tuple[tuple[str, int], Set[str]]]:
-    """Yield the UIDs that gates have published, by the gate's namespace and the part's number."""
-    gates = set(map(name_of, objects.gates or ()))
+def _watched(objects: ClusterObjects, gates: Set[str]) -> Set[str] | None:
+    """Return the namespaces that a gate may watch; None if there is no gate, or it is not known."""
+    if not gates or objects.roles is None:
+        return None
+    roles = {each["metadata"]["namespace"] for each in objects.roles if name_of(each) == GATE_WATCH}
+    return roles & watched_by(gates, objects.bindings)
+
+
+def _published_parts(objects: ClusterObjects, gates: Set[str]) -> Iterator[_PublishedPart]:
     for document in objects.published or ():
         home = document["metadata"]["namespace"]
         if home in gates and name_of(document).startswith(CREDENTIALS):
             with suppress(ValueError):  # it is no part
                 number, part = read_part(document, CLUSTER_PARTS)
-                yield (home, number), part.uids
+                yield home, number, part.uids
 
 
 def _check_published(
     record: IdentityRecord,
     live: tuple[TokenUsage, ...],
-    published: Mapping[tuple[str, int], Set[str]],
+    published: Sequence[_PublishedPart],
     clock: Clock,
 ) -> Iterator[HealthFinding]:
     """Find Secrets that a gate does not know; a new one may not be published yet."""
@@ -269,7 +279,7 @@ def _check_published(
     for secret in (token.secret for token in live):
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
-        for (home, number), uids in sorted(published.items()):
+        for home, number, uids in published:
             if number == part_of(secret.uid, CLUSTER_PARTS) and secret.uid not in uids:
                 text = f"the gate in {home} does not know Secret {secret.name}"
                 why = "" if secret.is_known else f": it lost daypass's label: {rotate}"

@@ -7,7 +7,7 @@ the namespace.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
@@ -125,24 +125,18 @@ def refused_namespaces(cluster: Cluster, home: str) -> list[str]:
     """
     namespaces = {secret.account.namespace for secret in our_token_secrets(cluster, None)}
     bindings = cluster.list(ROLE_BINDINGS, fields=f"metadata.name={GATE_WATCH}")
-    watched = {
-        each["metadata"]["namespace"]
-        for each in bindings
-        if any(subject.get("namespace") == home for subject in each.get("subjects") or ())
-    }
     labelled = enforced_in(cluster.list(NAMESPACES, metadata_only=True))
-    return sorted(namespaces - (labelled & watched))
+    return sorted(namespaces - (labelled & watched_by({home}, bindings)))
 
 
-def is_watched(namespace: str, roles: Iterable[Object], bindings: Iterable[Object]) -> bool:
-    """Return whether the gate's watcher has its Role and RoleBinding in a namespace."""
-    return all(
-        any(
-            name_of(each) == GATE_WATCH and each["metadata"]["namespace"] == namespace
-            for each in objects
-        )
-        for objects in (roles, bindings)
-    )
+def watched_by(homes: Container[str], bindings: Iterable[Object]) -> set[str]:
+    """Return the namespaces in which a RoleBinding is for a gate's watch in one of these."""
+    return {
+        binding["metadata"]["namespace"]
+        for binding in bindings
+        if name_of(binding) == GATE_WATCH
+        and any(each.get("namespace") in homes for each in binding.get("subjects") or ())
+    }
 
 
 def _grant_watch(

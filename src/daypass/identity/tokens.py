@@ -153,9 +153,8 @@ def is_rotation_unfinished(secret: TokenSecret, live: Iterable[TokenSecret]) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilledSecret:
-    """A Secret and the token that the cluster has put into it."""
+    """The UID of a Secret, and the token that the cluster has put into it."""
 
-    name: str
     uid: str
     token: Secret = field(repr=False)
 
@@ -178,7 +177,7 @@ def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> Fi
                 f"Secret {name.namespace}/{secret_name} holds a token of {holder}",
                 "delete it: " + kubectl("delete", "secret", secret_name, "-n", name.namespace),
             )
-        return FilledSecret(name=secret_name, uid=uid_of(secret), token=token)
+        return FilledSecret(uid=uid_of(secret), token=token)
 
     return Waiter(cluster, WAIT_SECONDS).wait(
         f"the token in Secret {name.namespace}/{secret_name}", read,
