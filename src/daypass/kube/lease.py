@@ -5,8 +5,8 @@ local clock. A holder gives up before another may take over: if it could not ren
 RENEW_WITHIN_SECONDS, and at once if it sees another holder's name.
 
 Each acquisition has a higher term than those before it, its `leaseTransitions`: a fencing token,
-for what the holder writes. A lease that was deleted or restored begins at a lower one: see
-`raise_term`.
+for what the holder writes. A lease that was deleted or restored begins at a lower one: `attempt`
+can raise it.
 """
 
 from __future__ import annotations
@@ -74,12 +74,14 @@ class Lease:
             except DaypassError as error:
                 self.last_error = str(error)
 
-    def attempt(self) -> None:
-        """Acquire or renew it, unless another process holds it."""
+    def attempt(self, above: int = 0) -> None:
+        """Acquire or renew it with a term that is higher than `above`, unless another process holds
+        it.
+        """
         with self._writing:
             began = self._clock.monotonic()
             try:
-                self._until = began + RENEW_WITHIN_SECONDS if self._ask() else -math.inf
+                self._until = began + RENEW_WITHIN_SECONDS if self._ask(above) else -math.inf
                 self.last_error = ""
             except (AlreadyExistsError, ConflictError):
                 self._until = -math.inf  # another process was faster; the next read shows which
@@ -100,23 +102,12 @@ class Lease:
             self.start()
         return self.is_held
 
-    def raise_term(self, above: int) -> None:
-        """Write a term that is higher than this, and than before.
-
-        Raises DaypassError if another process holds it, and the errors of `daypass.kube.errors`.
-        """
-        with self._writing:
-            lease = self._cluster.get(LEASES, self._name, self._namespace)
-            if not self.is_held or _holder(lease) != self._me:
-                raise DaypassError("another process holds the lease")
-            self._write(lease, self._me, max(above, self.term, _term(lease)) + 1)
-
     def _hold(self) -> None:
         while not self._ended.is_set():
             self.attempt()
             self._ended.wait(EVERY_SECONDS)
 
-    def _ask(self) -> bool:
+    def _ask(self, above: int) -> bool:
         lease = self._cluster.find(LEASES, self._name, self._namespace)
         if lease is None:
             metadata = {"name": self._name, "namespace": self._namespace}
@@ -125,8 +116,10 @@ class Lease:
         self.holder = _holder(lease)
         if self.holder not in ("", self._me) and not self._is_abandoned(lease):
             return False
-        is_renewal = self.holder == self._me and _term(lease) == self.term
-        self._write(lease, self._me, self.term if is_renewal else max(self.term, _term(lease)) + 1)
+        term = self.term
+        if self.holder != self._me or _term(lease) != term or term <= above:
+            term = max(term, _term(lease), above) + 1
+        self._write(lease, self._me, term)
         return True
 
     def _is_abandoned(self, lease: Object) -> bool:

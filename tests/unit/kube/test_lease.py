@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.errors import DaypassError
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
-from support.messages import check, raises
+from support.messages import check
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 
@@ -111,7 +110,7 @@ def test_a_lease_that_was_deleted_or_restored_is_acquired_again_with_a_higher_te
     world: World,
 ) -> None:
     (path,) = world.api.objects
-    world.one.raise_term(6)
+    world.one.attempt(above=6)
     saved = world.api.objects.pop(path)
     world.one.attempt()
     assert (world.one.is_held, world.one.term) == (True, 8)
@@ -122,16 +121,12 @@ def test_a_lease_that_was_deleted_or_restored_is_acquired_again_with_a_higher_te
 
 
 def test_a_term_is_raised_by_the_holder_alone(world: World) -> None:
-    world.one.raise_term(5)
+    world.one.attempt(above=5)
     assert world.one.term == world.term == 6
-    world.one.raise_term(2)
-    assert world.one.term == world.term == 7
-    with raises(DaypassError):
-        world.two.raise_term(9)
-    world.clock.advance(RENEW_WITHIN_SECONDS)
-    with pytest.raises(DaypassError):
-        world.one.raise_term(9)
-    assert world.term == 7
+    world.one.attempt(above=2)
+    world.two.attempt(above=9)
+    assert world.one.term == world.term == 6
+    assert world.two.term == 0
 
 
 def test_a_lease_is_left_to_a_holder_that_renews_it(world: World) -> None:

@@ -82,7 +82,9 @@ class ClusterPublisher:
         found = {self._path(each): self._find(self._path(each)) for each in [*keys, *documents]}
         highest = max((term_of(each) for each in found.values() if each), default=0)
         if self._lease.term <= highest:
-            self._lease.raise_term(highest)
+            self._lease.attempt(above=highest)
+        if self._lease.term <= highest:
+            raise DaypassError("another process holds the Lease")
         self._versions = {path: _version(each) for path, each in found.items() if each}
         for document in keys + documents:
             if self._path(document) in self._versions:

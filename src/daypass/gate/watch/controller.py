@@ -151,11 +151,9 @@ class Controller:
     def run(self, stop: threading.Event) -> None:
         """Publish until `stop` is set, and then release the lease."""
         self._log(WatchEvent.STARTED)
-        self.observer.start()
-        if self.keys is not None:
-            self.keys.start()
-        if self.lease is not None:
-            self.lease.start()
+        background = [each for each in (self.observer, self.keys, self.lease) if each is not None]
+        for each in background:
+            each.start()
         try:
             while not stop.is_set():
                 if self.step():
@@ -163,11 +161,8 @@ class Controller:
                 else:
                     self.observer.changed.wait(TICK_SECONDS)
         finally:
-            self.observer.stop()
-            if self.keys is not None:
-                self.keys.stop()
-            if self.lease is not None:
-                self.lease.stop()
+            for each in background:
+                each.stop()
             self._log(WatchEvent.STOPPED)
 
     def publish_once(self) -> bool:
