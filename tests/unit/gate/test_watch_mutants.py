@@ -9,7 +9,7 @@ import pytest
 
 from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller
-from daypass.gate.watch.plan import PartsPlanner, PlannedWrite
+from daypass.gate.watch.plan import PartsPlanner, Urgency
 from daypass.kube.cluster import Cluster
 from support.watch_replicas import WatchWorld, plain_filters
 from unit.gate import test_watch_controller as replicas
@@ -36,7 +36,7 @@ def renew_what_was_not_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def add_before_removing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PlannedWrite, "__lt__", lambda self, other: self.urgency > other.urgency)
+    patch.setattr(Urgency, "__lt__", lambda self, other: int(self) > int(other))
 
 
 def go_on_after_an_error(patch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,9 @@ FOUND_BY: list[tuple[Mutate, Callable[[], None]]] = [
     ),
     (
         add_before_removing,
-        plan.test_removals_come_before_additions_and_those_before_renewals,
+        of_replicas(
+            replicas.test_only_what_changes_is_written_first_for_istio_and_removals_before_additions
+        ),
     ),
     (
         go_on_after_an_error,

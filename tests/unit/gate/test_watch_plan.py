@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.gate.watch.plan import PartsPlanner, Urgency, denials_of, steps_between
+from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
 from daypass.published.credentials import CredentialPart, Presence
 from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.published.snapshot import Published
@@ -27,9 +27,13 @@ def listed(*uids: str, at: float = NOW) -> ObservedNamespace:
     return ObservedNamespace(uids=frozenset(uids), listed_at=at)
 
 
-def parts_of(observation: Observation, parts: int = 4) -> tuple[CredentialPart, ...]:
-    planner = PartsPlanner(parts, CLOSE_AFTER)
-    return planner.parts_of(observation, now=NOW, now_unix=UNIX)
+def wanted(observation: Observation, planner: PartsPlanner | None = None) -> Published:
+    planner = planner or PartsPlanner(4, CLOSE_AFTER)
+    return planner.wanted(observation, now=NOW, now_unix=UNIX)
+
+
+def parts_of(observation: Observation) -> tuple[CredentialPart, ...]:
+    return wanted(observation).parts
 
 
 def closing(observation: Observation) -> list[float]:
@@ -38,8 +42,9 @@ def closing(observation: Observation) -> list[float]:
 
 
 def test_before_everything_was_listed_the_set_is_closed() -> None:
-    found = Published(parts=parts_of(seen(None, team=listed(FIRST))), denials=Denials())
+    found = wanted(seen(None, team=listed(FIRST)))
     assert found.find(FIRST, UNIX) is Presence.CLOSED
+    assert found.denials.is_closed(UNIX)
 
 
 def test_a_part_closes_after_the_oldest_listing_that_it_relies_on() -> None:
@@ -77,7 +82,7 @@ def test_a_planner_follows_what_comes_and_goes() -> None:
     planner = PartsPlanner(4, CLOSE_AFTER)
 
     def uids(**namespaces: ObservedNamespace) -> set[str]:
-        parts = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX)
+        parts = wanted(seen(NOW, **namespaces), planner).parts
         found = {uid for part in parts for uid in part.uids}
         assert found == {uid for each in namespaces.values() for uid in each.uids}
         return found
@@ -95,8 +100,7 @@ def test_a_credential_that_moves_between_namespaces_at_once_stays() -> None:
     """As if one was deleted and created again, with the same UID: after a restore of etcd."""
     planner = PartsPlanner(4, CLOSE_AFTER)
     for name in ("a", "b", "a"):
-        observation = seen(NOW, **{name: listed(FIRST)})
-        parts = planner.parts_of(observation, now=NOW, now_unix=UNIX)
+        parts = wanted(seen(NOW, **{name: listed(FIRST)}), planner).parts
         assert [part.uids for part in parts] == [{FIRST}, set(), set(), set()]
 
 
@@ -110,10 +114,10 @@ def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
         for number, uids in enumerate(per_namespace)
     }
     planner = PartsPlanner(64, CLOSE_AFTER)
-    before = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX)
+    before = wanted(seen(NOW, **namespaces), planner).parts
     gone = next(iter(per_namespace[0]))
     namespaces["0"] = ObservedNamespace(uids=per_namespace[0] - {gone}, listed_at=NOW)
-    after = planner.parts_of(seen(NOW, **namespaces), now=NOW, now_unix=UNIX)
+    after = wanted(seen(NOW, **namespaces), planner).parts
     (changed,) = [n for n in range(64) if before[n].uids is not after[n].uids]
     assert before[changed].uids - after[changed].uids == {gone}
 
@@ -129,10 +133,10 @@ def part(left_seconds: float, *uids: str) -> CredentialPart:
 
 def steps(before: Published, after: Published) -> list[tuple[Urgency, int | None]]:
     found = steps_between(before, after, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
-    return [(step.urgency, step.number) for step in found]
+    return sorted(((urgency, number) for number, urgency in found.items()), key=lambda it: it[0])
 
 
-def test_removals_come_before_additions_and_those_before_renewals() -> None:
+def test_what_passes_less_is_more_urgent_than_what_passes_more_and_that_than_renewals() -> None:
     before = published(part(100), part(500), part(500, SECOND), part(500))
     after = published(part(600), part(600, FIRST), part(600), part(600))
     assert steps(before, after) == [
@@ -191,12 +195,12 @@ def test_too_many_denials_close_the_gate_at_once() -> None:
         for number in range(LIMIT + 1)
     )
     observation = replace(seen(NOW), denials=many)
-    found = denials_of(observation, now=NOW, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
+    found = wanted(observation).denials
     assert found.is_closed(UNIX)
     after = published(part(600), denials=found)
     assert steps(published(part(600), denials=denied("t1")), after) == [(Urgency.REMOVAL, None)]
 
 
 def test_denials_close_after_the_listing_that_had_them() -> None:
-    found = denials_of(seen(NOW - 100), now=NOW, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)
+    found = wanted(seen(NOW - 100)).denials
     assert found.closes_unix == UNIX + 500

@@ -18,7 +18,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.gate.signing_keys import SigningKeys, key_ids
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.plan import PartsPlanner, PlannedWrite, Urgency, denials_of, steps_between
+from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
 from daypass.gate.watch.publisher import Publisher
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
@@ -241,23 +241,24 @@ class Controller:
             found = steps_between(
                 self.published, wanted, now_unix=self._unix(), close_after_seconds=lasts
             )
-            steps = [step for step in found if self._round_of.get(step.number) != self._round]
+            steps = {n: found[n] for n in found if self._round_of.get(n) != self._round}
             if not steps:
                 break
             # Of equally urgent ones the one that waits longest: others may change all the time.
-            step = min(steps, key=lambda s: (s.urgency, self._round_of.get(s.number, 0)))
-            if not is_once and step.urgency is not Urgency.REMOVAL:
+            number = min(steps, key=lambda n: (steps[n], self._round_of.get(n, 0)))
+            is_renewal = steps[number] is Urgency.RENEWAL
+            if not is_once and steps[number] is not Urgency.REMOVAL:
                 is_late = self._age(began) >= self._publisher.pace_seconds
                 if is_late and (written or refused):
                     break
-                if step.urgency is Urgency.RENEWAL and not renewals:
+                if is_renewal and not renewals:
                     break
-            self._round_of[step.number] = self._round
-            if step.urgency is Urgency.RENEWAL:
+            self._round_of[number] = self._round
+            if is_renewal:
                 renewals, self._renewed_at = renewals - 1, began
             try:
-                self._put(step, wanted)
-                written += step.urgency is not Urgency.RENEWAL
+                self._put(number, wanted)
+                written += not is_renewal
             except ConflictError:
                 raise
             except ApiError as error:
@@ -277,11 +278,7 @@ class Controller:
     def _wanted(self) -> Published:
         observation = self.observer.observation()
         now, now_unix = self._clock.monotonic(), self._unix()
-        denials = denials_of(
-            observation, now=now, now_unix=now_unix, close_after_seconds=self._close_after_seconds
-        )
-        parts = self._planner.parts_of(observation, now=now, now_unix=now_unix)
-        return Published(parts=parts, denials=denials)
+        return self._planner.wanted(observation, now=now, now_unix=now_unix)
 
     def _renewals(self, now: float) -> int:
         """Return how many may be renewed in a round. All of them together take half of the time
@@ -290,18 +287,18 @@ class Controller:
         interval = self._close_after_seconds / 6 / (self._publisher.parts + 1)
         return int(min(now - self._renewed_at, max(interval, 2 * TICK_SECONDS)) / interval)
 
-    def _put(self, step: PlannedWrite, wanted: Published) -> None:
+    def _put(self, number: int | None, wanted: Published) -> None:
         before = self.published
-        if step.number is None:
+        if number is None:
             self._publisher.publish_denials(wanted.denials)
             self.published = before.with_denials(wanted.denials)
             for key in sorted(wanted.denials.keys - before.denials.keys):
                 self._log(WatchEvent.DENIED, key=key)
             return
-        part = wanted.parts[step.number]
-        self._publisher.publish_part(step.number, part)
-        self.published = before.with_part(step.number, part)
-        for uid in sorted(before.parts[step.number].uids - part.uids):
+        part = wanted.parts[number]
+        self._publisher.publish_part(number, part)
+        self.published = before.with_part(number, part)
+        for uid in sorted(before.parts[number].uids - part.uids):
             self._log(WatchEvent.REMOVED, uid=uid)
 
     def _publish_keys(self) -> None:

@@ -6,12 +6,11 @@ are dated, and `now_unix` of the wall clock, by which the parts close.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.published.credentials import CLOSED_PART, CredentialPart, part_of, split_uids
+from daypass.published.credentials import CredentialPart, part_of, split_uids
 from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
@@ -41,19 +40,20 @@ class PartsPlanner:
         self._numbers: dict[_Key, set[int]] = {}
         self._content = [frozenset[str]()] * parts
 
-    def parts_of(
-        self, observation: Observation, *, now: float, now_unix: float
-    ) -> tuple[CredentialPart, ...]:
-        """Return the set; all parts are closed until everything has been listed once."""
+    def wanted(self, observation: Observation, *, now: float, now_unix: float) -> Published:
+        """Return what is to be in force: nothing, until everything has been listed once."""
         if observation.listed_at is None:
-            return (CLOSED_PART,) * self._parts
+            return Published.closed(self._parts)
         known = self._known(observation, observation.listed_at, now)
         self._take({key: found.uids for key, found in known.items()})
         listed = self._listed(known, observation.listed_at)
         offset = now_unix - now + self._close_after_seconds
-        return tuple(
-            CredentialPart(uids=uids, closes_unix=int(at + offset))
-            for uids, at in zip(self._content, listed, strict=True)
+        return Published(
+            parts=tuple(
+                CredentialPart(uids=uids, closes_unix=int(at + offset))
+                for uids, at in zip(self._content, listed, strict=True)
+            ),
+            denials=Denials.of(observation.denials, now_unix, int(observation.listed_at + offset)),
         )
 
     def _known(
@@ -101,16 +101,6 @@ class PartsPlanner:
         return listed
 
 
-def denials_of(
-    observation: Observation, *, now: float, now_unix: float, close_after_seconds: float
-) -> Denials:
-    """Return the denials in force; closed until they have been listed once."""
-    if observation.listed_at is None:
-        return Denials()
-    closes_unix = int(observation.listed_at - now + now_unix + close_after_seconds)
-    return Denials.of(observation.denials, now_unix, closes_unix)
-
-
 class Urgency(IntEnum):
     """Why something is published, the most urgent first."""
 
@@ -122,36 +112,24 @@ class Urgency(IntEnum):
     """Only its closing time changes."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PlannedWrite:
-    """Something to publish: the part with this number or, without one, the denials.
-
-    `left_seconds`: until what is in force closes.
-    """
-
-    urgency: Urgency
-    left_seconds: float
-    number: int | None = field(compare=False)
-
-
 Closing: TypeAlias = CredentialPart | Denials
 
 
 def steps_between(
     published: Published, wanted: Published, *, now_unix: float, close_after_seconds: float
-) -> list[PlannedWrite]:
-    """Return what to publish, in order: removals, additions, then renewals that are due."""
-    parts = zip(published.parts, wanted.parts, strict=True)
-    pairs: dict[int | None, tuple[Closing, Closing]] = {None: (published.denials, wanted.denials)}
-    pairs.update(enumerate(parts))
-    found = []
-    for number, (before, after) in pairs.items():
-        left_seconds = before.closes_unix - now_unix
-        is_due = left_seconds < RENEWED_AT * close_after_seconds
+) -> dict[int | None, Urgency]:
+    """Return what to publish: numbers of parts, and None for the denials. What closes first, or
+    has closed, comes first.
+    """
+    pairs: list[tuple[int | None, Closing, Closing]] = [(None, published.denials, wanted.denials)]
+    pairs += zip(range(len(wanted.parts)), published.parts, wanted.parts, strict=True)
+    steps = {}
+    for number, before, after in sorted(pairs, key=lambda pair: pair[1].closes_unix):
+        is_due = before.closes_unix - now_unix < RENEWED_AT * close_after_seconds
         urgency = _urgency(before, after, now_unix, is_due=is_due)
         if urgency is not None:
-            found.append(PlannedWrite(urgency, left_seconds, number))
-    return sorted(found)
+            steps[number] = urgency
+    return steps
 
 
 def _urgency(before: Closing, after: Closing, now_unix: float, *, is_due: bool) -> Urgency | None:
