@@ -99,11 +99,11 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
 
     # A cluster that is named is meant to be used: the defaults are for the embedded API server.
-    has_file = args.config or args.kubeconfig or os.path.lexists(options.DEFAULT_CONFIG)
+    needs_file = args.config or args.kubeconfig or os.path.lexists(options.DEFAULT_CONFIG)
     args.config = args.config or options.DEFAULT_CONFIG
     state = args.state or state_folder(args.config)
     defaults = stack_config(door_port=8443, gate_port=8444).encode()
-    if has_file:
+    if needs_file:
         config = options.load_config(args.config)
     else:
         args.config = state / "defaults.yaml"
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         for address in listens_of(config):
             verify_free(address)
     with Folders(state) as folders:
-        if not has_file:
+        if not needs_file:
             write_private(str(args.config), defaults)
             log(f"there is no daypass.yaml here: it starts with the defaults, {args.config}")
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)

@@ -72,14 +72,6 @@ class CallerIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionStep:
-    """A step of the decision that passed: its number and its result."""
-
-    number: int
-    found: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The decision. `found`: the result of each step that passed. `identity`: set only if the
     request is allowed.
@@ -88,13 +80,6 @@ class Decision:
     reason: Reason
     found: tuple[str, ...] = ()
     identity: CallerIdentity | None = None
-
-    @property
-    def steps(self) -> tuple[DecisionStep, ...]:
-        """The steps that passed."""
-        return tuple(
-            DecisionStep(number=number, found=each) for number, each in enumerate(self.found, 1)
-        )
 
     @property
     def is_allowed(self) -> bool:

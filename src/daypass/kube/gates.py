@@ -5,7 +5,7 @@ A command deletes or creates, and waits here until every gate has published that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
@@ -111,22 +111,12 @@ class GateWait:
 
     def gone(self, uids: Iterable[str]) -> None:
         """Wait until the set of no gate has any of these UIDs."""
-
-        def missing(changed: frozenset[str], published: Set[str]) -> str:
-            return "its published set still has what was deleted" if changed & published else ""
-
-        self._wait_for_parts(uids, missing)
+        self._wait_for_parts(uids, are_new=False)
 
     def there(self, uids: Iterable[str]) -> None:
         """Wait until the set of every gate has all of these UIDs."""
-
-        def missing(changed: frozenset[str], published: Set[str]) -> str:
-            return (
-                "" if changed <= published else "its published set does not have what was created"
-            )
-
         self._is_new = True
-        self._wait_for_parts(uids, missing)
+        self._wait_for_parts(uids, are_new=True)
 
     def denied(self, denial: Denial, *, undo: bool) -> None:
         """Wait until the gate in `home` has published a denial or (`undo`) no longer has it."""
@@ -137,14 +127,15 @@ class GateWait:
 
         self._wait({DENIALS: missing}, only_home=True)
 
-    def _wait_for_parts(
-        self, uids: Iterable[str], missing: Callable[[frozenset[str], Set[str]], str]
-    ) -> None:
-        def missing_in(changed: frozenset[str], document: Object) -> str:
-            return missing(changed, read_part(document, CLUSTER_PARTS)[1].uids)
+    def _wait_for_parts(self, uids: Iterable[str], *, are_new: bool) -> None:
+        def missing(changed: frozenset[str], document: Object) -> str:
+            published = read_part(document, CLUSTER_PARTS)[1].uids
+            if are_new:
+                return "" if changed <= published else "its published set lacks what was created"
+            return "its published set still has what was deleted" if changed & published else ""
 
         split = enumerate(split_uids(uids, CLUSTER_PARTS) if self._left else ())
-        self._wait({part_name(n): partial(missing_in, changed) for n, changed in split if changed})
+        self._wait({part_name(n): partial(missing, changed) for n, changed in split if changed})
 
     def _wait(self, missing: Mapping[str, Missing], *, only_home: bool = False) -> None:
         if not self._left or not missing:

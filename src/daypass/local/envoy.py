@@ -100,7 +100,7 @@ def verify_free(address: Address) -> None:
     except OSError as error:
         raise PortTakenError(
             f"cannot listen on {address}: {error.strerror}",
-            "stop what listens there, or choose another address in daypass.yaml under `local`; "
+            "stop what listens there, or name another address under `local` in a daypass.yaml; "
             "port 0 takes any free one",
         ) from None
 

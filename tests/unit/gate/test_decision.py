@@ -69,7 +69,7 @@ def test_a_valid_token_is_allowed_with_its_identity() -> None:
     assert decision.identity.groups == (
         "system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated",
     )  # fmt: skip
-    assert [step.number for step in decision.steps] == list(range(1, 12))
+    assert len(decision.found) == 11
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def run(args: Namespace) -> int:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
         undo = command("gate", "deny", option, denial.name, "--undo", *options.target_options(args))
-        hint = "\n".join(filter(None, (gates.at_gates, f"undo it with: {undo}")))
-        log(f"{did(args.dry_run, 'deny', 'denied')} {named} until {until}", hint)
+        done = did(args.dry_run, "deny", "denied")
+        log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
 
 

@@ -96,16 +96,16 @@ def _document(explained: Explanation) -> Explained:
         "allowed": explained.passes,
         "reason": decision.reason,
         "message": explained.message,
-        "steps": [{"number": step.number, "found": step.found} for step in decision.steps],
+        "steps": [{"number": n, "found": each} for n, each in enumerate(decision.found, 1)],
         "notChecked": list(explained.not_checked),
         "user": None if decision.identity is None else decision.identity.user,
     }
 
 
 def _text(explained: Explanation) -> str:
-    steps = explained.decision.steps
-    lines = [f"{step.number:>2}  {step.found}" for step in steps]
-    refused = f"{len(steps) + 1:>2}  refused ({explained.code}): "
+    found = explained.decision.found
+    lines = [f"{number:>2}  {each}" for number, each in enumerate(found, 1)]
+    refused = f"{len(found) + 1:>2}  refused ({explained.code}): "
     allowed = "allowed: " if explained.decision.is_allowed else ""  # "": as far as checked
     lines.append((allowed if explained.passes else refused) + explained.message)
     lines += [f"not checked: {what}" for what in explained.not_checked]

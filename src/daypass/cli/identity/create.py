@@ -200,11 +200,11 @@ def _report(
     use = (
         f"for its owner: export DAYPASS_CREDENTIALS={shlex.quote(file)}, then `{command('token')}`"
     )
-    hand_over = f"its credentials are in {path}: hand them over, then delete it"
-    lines = [gates.at_gates, "" if path == "-" else hand_over, use]
+    if path != "-":
+        use = f"its credentials are in {path}: hand them over, then delete it\n{use}"
     log(
         f"identity {created.name} is ready at {server}, with {origin}: {created.secret_name}",
-        "\n".join(filter(None, lines)),
+        f"{gates.at_gates}\n{use}",
     )
     if spec.deadline and spec.deadline != NEVER:
         log(

@@ -107,7 +107,7 @@ def run(args: Namespace) -> int:
     works = "it works once the output is the API server's --authentication-config"
     log(
         _changed(args, name, before, trusted.users),
-        "\n".join(filter(None, (gates.at_gates, written, works))),
+        f"{gates.at_gates}\n{written}\n{works}",
     )
     return gates.exit_code
 

@@ -165,10 +165,9 @@ def _report(args: Namespace, rotated: Rotation, server: str, gates: GateWait) ->
         raise rotated.error
     path = _file(args, rotated.name)
     done = did(args.dry_run, "rotate", "rotated")
-    lines = filter(None, (gates.at_gates, *_ends(args, rotated)))
     log(
         f"{done} identity {rotated.name} at {server}: Secret {rotated.secret_name}",
-        "\n".join(lines),
+        "\n".join([gates.at_gates, *_ends(args, rotated)]),
     )
     log(f"its credentials are for the door {rotated.credentials.door}")
     if path != "-":
