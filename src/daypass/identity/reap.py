@@ -22,28 +22,19 @@ from daypass.identity.delete import (
     owned_by,
     warn_of_open_namespaces,
 )
-from daypass.identity.model import RBAC_GROUP, IdentityName, Warn, is_past, list_identities
+from daypass.identity.model import IdentityName, Warn, is_past, list_identities
 from daypass.identity.tokens import our_token_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import (
-    AUTHORIZATION_POLICIES,
-    ROLE_BINDINGS,
-    ROLES,
-    SECRETS,
-    SERVICE_ACCOUNTS,
     Object,
-    Resource,
 )
 from daypass.render.deployment import Workload
+from daypass.render.objects import new_object
+from daypass.render.rbac import reaper_rbac
 
 _NAME = "daypass-reap"
 _SCHEDULE = "*/10 * * * *"
-_LABELS = {
-    labels.APP_NAME: _NAME,
-    labels.PART_OF: labels.MANAGER,
-    labels.MANAGED_BY: labels.MANAGER,
-}
 
 
 class ReapError(DaypassError):
@@ -130,53 +121,6 @@ def reaper_objects(*, home: str, namespace: str | None, image: str) -> list[Obje
 
     They reap one namespace, or (None) all. `image` has `daypass[admin]` for its `python`.
     """
-    kind = "Role" if namespace else "ClusterRole"
-    return [
-        _new_object("v1", "ServiceAccount", home),
-        {**_new_object(f"{RBAC_GROUP}/v1", kind, namespace), "rules": _rules()},
-        {
-            **_new_object(f"{RBAC_GROUP}/v1", f"{kind}Binding", namespace),
-            "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": _NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": _NAME, "namespace": home}],
-        },
-        {
-            **_new_object("batch/v1", "CronJob", home),
-            "spec": {
-                "schedule": _SCHEDULE,
-                "concurrencyPolicy": "Forbid",
-                "startingDeadlineSeconds": 300,
-                "successfulJobsHistoryLimit": 1,
-                "failedJobsHistoryLimit": 3,
-                "jobTemplate": {
-                    "spec": {
-                        "backoffLimit": 1,
-                        "activeDeadlineSeconds": 300,
-                        "template": {
-                            "metadata": {"labels": dict(_LABELS)},
-                            "spec": _pod(image, namespace),
-                        },
-                    }
-                },
-            },
-        },
-    ]
-
-
-def _rules() -> list[Object]:
-    def rule(verbs: list[str], *resources: Resource) -> Object:
-        group = resources[0].api_version.rpartition("/")[0]
-        plurals = [resource.plural for resource in resources]
-        return {"apiGroups": [group], "resources": plurals, "verbs": verbs}
-
-    return [
-        rule(["list"], SERVICE_ACCOUNTS),
-        rule(["list", "delete"], SECRETS),
-        rule(["list", "delete"], ROLES, ROLE_BINDINGS),
-        rule(["list", "delete"], AUTHORIZATION_POLICIES),
-    ]
-
-
-def _pod(image: str, namespace: str | None) -> Object:
     scope = ("--namespace", namespace) if namespace else ("--all-namespaces",)
     workload = Workload(
         name=_NAME,
@@ -186,10 +130,21 @@ def _pod(image: str, namespace: str | None) -> Object:
         command=("python", "-m", "daypass", "identity", "reap", "--no-wait", *scope),
         env={"PYTHONDONTWRITEBYTECODE": "1"},
     )
-    return workload.job_pod()
-
-
-def _new_object(api_version: str, kind: str, namespace: str | None) -> Object:
-    place = {"namespace": namespace} if namespace else {}
-    metadata = {"name": _NAME, **place, "labels": dict(_LABELS)}
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+    job = {
+        "backoffLimit": 1,
+        "activeDeadlineSeconds": 300,
+        "template": {"metadata": {"labels": dict(labels.OWNED)}, "spec": workload.job_pod()},
+    }
+    spec = {
+        "schedule": _SCHEDULE,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 300,
+        "successfulJobsHistoryLimit": 1,
+        "failedJobsHistoryLimit": 3,
+        "jobTemplate": {"spec": job},
+    }
+    return [
+        new_object("v1", "ServiceAccount", _NAME, home),
+        *reaper_rbac(_NAME, home, namespace or ""),
+        new_object("batch/v1", "CronJob", _NAME, home, spec=spec),
+    ]

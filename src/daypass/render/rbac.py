@@ -1,4 +1,4 @@
-"""The RBAC of daypass's own ServiceAccounts: what the authorizer and the watch may do.
+"""The RBAC of daypass's own ServiceAccounts: what authorizer, watch and reaper may do.
 
 The authorizer may create TokenReviews, and watch the ConfigMaps of its namespace: what is published
 is some of them. The watch may list namespaces and ServiceAccounts, and write what it publishes, by
@@ -24,6 +24,7 @@ _VERSION = f"{_GROUP}/v1"
 _WRITE = ["get", "create", "patch"]
 """`create` is restricted to names, too: server-side apply has the name in the URL."""
 _WATCH = ["list", "watch"]
+_DELETE = ["list", "delete"]
 _TOKEN_REVIEWS = "system:auth-delegator"  # noqa: S105 - a ClusterRole
 """Kubernetes' own ClusterRole: to create TokenReviews (and SubjectAccessReviews)."""
 _KEYS = "system:service-account-issuer-discovery"
@@ -33,35 +34,29 @@ _KEYS = "system:service-account-issuer-discovery"
 def authorizer_rbac(home: str) -> list[Object]:
     """Return what the authorizer may do. `home`: its namespace, which has what is published."""
     return [
-        _cluster_binding(GATE, _TOKEN_REVIEWS, GATE, home),
-        *_role(GATE, home, home, [_rule("", "configmaps", _WATCH)]),
+        _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
+        *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
 
 
 def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
     """Return what the watch may do, except in namespaces of identities."""
     home = config.door.namespace
-    cluster_wide = {
-        "apiGroups": [""],
-        "resources": ["namespaces", "serviceaccounts"],
-        "verbs": list(_WATCH),
-    }
     at_home = [
-        _rule("", "configmaps", _WRITE, list(NAMES)),
-        _rule("", "configmaps", _WATCH, [GATE_DENIED]),
-        _rule("coordination.k8s.io", "leases", _WRITE, [GATE_WATCH]),
+        _rule("", ["configmaps"], _WRITE, list(NAMES)),
+        _rule("", ["configmaps"], _WATCH, [GATE_DENIED]),
+        _rule("coordination.k8s.io", ["leases"], _WRITE, [GATE_WATCH]),
     ]
     objects = [
-        new_object(_VERSION, "ClusterRole", GATE_WATCH, rules=[cluster_wide]),
-        _cluster_binding(GATE_WATCH, GATE_WATCH, GATE_WATCH, home),
-        _cluster_binding(f"{GATE_WATCH}-keys", _KEYS, GATE_WATCH, home),
+        *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
+        _binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home),
         *_role(GATE_WATCH, home, home, at_home),
     ]
     if gate.is_checked_by_istio:
-        rule = _rule("networking.istio.io", "envoyfilters", _WRITE, [GATE_KEYS, *NAMES])
+        rule = _rule("networking.istio.io", ["envoyfilters"], _WRITE, [GATE_KEYS, *NAMES])
         objects += _role(GATE_WATCH, gateway_namespace(gate), home, [rule])
     if (namespace := keys_namespace(gate)) is not None:
-        rule = _rule("", "configmaps", _WRITE, [GATE_KEYS])
+        rule = _rule("", ["configmaps"], _WRITE, [GATE_KEYS])
         objects += _role(GATE_WATCH, namespace, home, [rule])
     return objects
 
@@ -73,32 +68,44 @@ def namespace_rights(namespace: str, home: str) -> list[Object]:
     restrict the watch to metadata, which is all that it requests. An Event reports credentials that
     the gate leaves out.
     """
-    rules = [_rule("", "secrets", _WATCH), _rule("", "events", ["create"])]
+    rules = [_rule("", ["secrets"], _WATCH), _rule("", ["events"], ["create"])]
     return _role(GATE_WATCH, namespace, home, rules)
 
 
-def _rule(group: str, resource: str, verbs: list[str], names: list[str] | None = None) -> Object:
-    rule: Object = {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+def reaper_rbac(name: str, home: str, namespace: str) -> list[Object]:
+    """Return what `identity reap` may do as the ServiceAccount `name` of `home`: in a namespace, or
+    ("") in all.
+    """
+    rules = [
+        _rule("", ["serviceaccounts"], ["list"]),
+        _rule("", ["secrets"], _DELETE),
+        _rule(_GROUP, ["roles", "rolebindings"], _DELETE),
+        _rule("security.istio.io", ["authorizationpolicies"], _DELETE),
+    ]
+    return _role(name, namespace, home, rules)
+
+
+def _rule(
+    group: str, resources: list[str], verbs: list[str], names: list[str] | None = None
+) -> Object:
+    rule: Object = {"apiGroups": [group], "resources": resources, "verbs": list(verbs)}
     return {**rule, "resourceNames": names} if names else rule
 
 
 def _role(account: str, namespace: str, home: str, rules: list[Object]) -> list[Object]:
-    """Return a Role and its binding to the ServiceAccount `account` of `home`."""
-    reference = {"apiGroup": _GROUP, "kind": "Role", "name": account}
-    subjects = [_subject(account, home)]
-    return [
-        new_object(_VERSION, "Role", account, namespace, rules=rules),
-        new_object(
-            _VERSION, "RoleBinding", account, namespace, roleRef=reference, subjects=subjects
-        ),
-    ]
+    """Return a Role, or without a namespace a ClusterRole, and its binding to the ServiceAccount
+    `account` of `home`.
+    """
+    kind = "Role" if namespace else "ClusterRole"
+    role = new_object(_VERSION, kind, account, namespace, rules=rules)
+    return [role, _binding(account, kind, account, account, home, namespace)]
 
 
-def _cluster_binding(name: str, role: str, account: str, home: str) -> Object:
-    reference = {"apiGroup": _GROUP, "kind": "ClusterRole", "name": role}
-    subjects = [_subject(account, home)]
-    return new_object(_VERSION, "ClusterRoleBinding", name, roleRef=reference, subjects=subjects)
-
-
-def _subject(account: str, home: str) -> Object:
-    return {"kind": "ServiceAccount", "name": account, "namespace": home}
+def _binding(
+    name: str, kind: str, role: str, account: str, home: str, namespace: str = ""
+) -> Object:
+    reference = {"apiGroup": _GROUP, "kind": kind, "name": role}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
+    return new_object(
+        _VERSION, f"{kind}Binding", name, namespace, roleRef=reference, subjects=[subject]
+    )
