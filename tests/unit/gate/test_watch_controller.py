@@ -606,11 +606,9 @@ def test_publishing_once_what_was_not_listed_publishes_nothing(world: WatchWorld
     assert not replica.controller.publish_once()
 
 
-def test_additions_are_left_for_the_next_round_and_removals_are_not(
-    world: WatchWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gone = [world.create() for _ in range(4)]
-    replica = world.leader()
+@pytest.fixture
+def slow(world: WatchWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write takes 0.1 s: a part has two, and a round lasts until 0.25 s have passed."""
     handle = world.api.handle_request
 
     def slowly(request: Any) -> Any:
@@ -619,17 +617,44 @@ def test_additions_are_left_for_the_next_round_and_removals_are_not(
         return handle(request)
 
     monkeypatch.setattr(world.api, "handle_request", slowly)
-    for _ in range(4):
-        world.create()
-    replica.observer.list_all()
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_round_ends_in_time_so_that_istiod_delivers_it(world: WatchWorld) -> None:
+    gone = [world.create() for _ in range(4)]
+    replica = world.leader()
     world.written()
-    assert replica.controller.step()
-    assert world.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
     for uid in gone:
         world.delete(uid)
     replica.observer.list_all()
     assert replica.controller.step()
-    assert sorted({*world.written()}) == PARTS
+    assert world.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
+    assert replica.controller.step()
+    assert world.written() == [PARTS[2], PARTS[2], PARTS[3], PARTS[3]]
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_namespace_in_which_much_changes_delays_no_other(world: WatchWorld) -> None:
+    red = [world.create("red") for _ in range(4)]
+    blue = world.create("blue")  # in part 1
+    replica = world.leader()
+
+    def churn() -> None:
+        for uid in red:
+            world.delete(uid)
+        red[:] = [world.create("red") for _ in range(4)]
+        replica.observer.list_all()
+        world.written()
+        assert replica.controller.step()
+
+    churn()
+    assert world.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
+    world.delete(blue)
+    churn()  # parts 2 and 3 have waited for longer
+    assert blue not in world.uids()
+    churn()
+    churn()
+    assert set(red) & world.uids()  # and its own turn comes, too
 
 
 def test_after_each_failure_the_next_attempt_comes_later(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
@@ -227,12 +228,12 @@ class Controller:
 
     def _publish(self, *, is_once: bool) -> bool:
         """Publish what has changed, each part at most once; return whether something has. After a
-        pace, additions are left for the next round; removals, and what is seen in the meantime, are
-        not. Others do not wait for a part that the API server refuses.
+        pace, the rest is left for the next round. Others do not wait for a part that the API server
+        refuses, nor for a namespace in which much changes.
         """
         began = self._clock.monotonic()
         renewals = self._renewals(began)
-        written, refused = 0, None
+        written, refused, served = 0, None, Counter[object]()
         self._round += 1
         while self.is_leader:
             wanted = self._wanted()
@@ -244,16 +245,16 @@ class Controller:
             steps = {n: found[n] for n in found if self._round_of.get(n) != self._round}
             if not steps:
                 break
-            # Of equally urgent ones the one that waits longest: others may change all the time.
-            number = min(steps, key=lambda n: (steps[n], self._round_of.get(n, 0)))
+            number = min(steps, key=lambda n: self._turn(n, steps[n], served))
             is_renewal = steps[number] is Urgency.RENEWAL
-            if not is_once and steps[number] is not Urgency.REMOVAL:
+            if not is_once:
                 is_late = self._age(began) >= self._publisher.pace_seconds
                 if is_late and (written or refused):
                     break
                 if is_renewal and not renewals:
                     break
             self._round_of[number] = self._round
+            served.update(self._planner.waiting.pop(number, ()))
             if is_renewal:
                 renewals, self._renewed_at = renewals - 1, began
             try:
@@ -274,6 +275,15 @@ class Controller:
         if refused is not None:
             raise refused
         return written > 0
+
+    def _turn(
+        self, number: int | None, urgency: Urgency, served: Counter[object]
+    ) -> tuple[bool, int, Urgency, int]:
+        """Return what orders the steps of a round. Namespaces take turns, `served` says how often
+        each had one; of a namespace, the most urgent comes first, and then what waits longest.
+        """
+        turns = min((served[each] for each in self._planner.waiting.get(number, ())), default=0)
+        return urgency is Urgency.RENEWAL, turns, urgency, self._round_of.get(number, 0)
 
     def _wanted(self) -> Published:
         observation = self.observer.observation()

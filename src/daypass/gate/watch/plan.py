@@ -6,6 +6,7 @@ are dated, and `now_unix` of the wall clock, by which the parts close.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -30,10 +31,12 @@ class PartsPlanner:
     """Makes the set from observations. Only what has changed of a namespace is compared.
 
     `parts`: how many parts the set has. A part closes `close_after_seconds` after the oldest of the
-    listings that its content relies on.
+    listings that its content relies on. `waiting`: whose changes of a part are not published yet;
+    the publisher of a part removes it.
     """
 
     def __init__(self, parts: int, close_after_seconds: float) -> None:
+        self.waiting: defaultdict[int | None, set[_Key]] = defaultdict(set)
         self._parts = parts
         self._close_after_seconds = close_after_seconds
         self._uids: dict[_Key, frozenset[str]] = {}
@@ -82,6 +85,8 @@ class PartsPlanner:
             if after is not before:
                 removed |= before - after
                 added |= after - before
+                for uid in before ^ after:
+                    self.waiting[part_of(uid, self._parts)].add(key)
                 self._numbers[key] = {part_of(uid, self._parts) for uid in after}
         for key in self._uids.keys() - uids.keys():
             del self._numbers[key]

@@ -14,8 +14,9 @@ class Publisher(Protocol):
     """Puts parts in force. A method raises OSError or DaypassError if it fails; then its caller has
     to take over again.
 
-    `parts`: how many parts the set has. `pace_seconds`: the pause after a round of writing.
-    `clock_ahead_seconds`: how far this clock is ahead of the API server's. Used by one thread.
+    `parts`: how many parts the set has. `pace_seconds`: for how long a round of writing lasts, and
+    the pause after it. `clock_ahead_seconds`: how far this clock is ahead of the API server's. Used
+    by one thread.
     """
 
     parts: int
