@@ -47,31 +47,16 @@ def list_or_watch(call: ApiCall) -> ApiResponse | Watch:
     selected = _selection(call)
     if call.query.flag("watch"):
         return _watch(call, selected)
-    kind, (objects, metadata) = call.kind, _page(call, selected)
+    store, kind = call.state.store, call.kind
+    objects = [obj for obj in store.find_all(kind, call.namespace) if selected(obj)]
     head = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version}
     if call.request.wants_metadata:
         head = {**_PARTIAL, "kind": "PartialObjectMetadataList"}
         items = [_metadata_of(obj) for obj in objects]
     else:  # a list does not repeat what its items have in common
         items = [{k: v for k, v in obj.items() if k not in head} for obj in objects]
-    return ApiResponse.of({**head, "metadata": metadata, "items": items})
-
-
-def _page(call: ApiCall, selected: _Predicate) -> tuple[list[Object], Object]:
-    """Return the objects of a list, or the next of them, and its metadata. Raises the 410."""
-    store, kind = call.state.store, call.kind
-    version = store.version
-    if token := call.query.text("continue"):
-        if (found := store.take_rest(kind, call.namespace, token)) is None:
-            raise errors.expired("The provided continue parameter is too old")
-        version, objects = found
-    else:
-        objects = [obj for obj in store.find_all(kind, call.namespace) if selected(obj)]
-    metadata = {"resourceVersion": str(version)}
-    if (limit := call.query.number("limit")) and len(objects) > limit:
-        objects, rest = objects[:limit], objects[limit:]
-        metadata["continue"] = store.keep_rest(kind, call.namespace, version, rest)
-    return objects, metadata
+    version = {"resourceVersion": str(store.version)}
+    return ApiResponse.of({**head, "metadata": version, "items": items})
 
 
 def _selection(call: ApiCall) -> _Predicate:

@@ -5,8 +5,7 @@ An object in the store is never changed: each change stores a new one. The calle
 
 from __future__ import annotations
 
-import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,8 +13,6 @@ from daypass.local.apiserver.kinds import STORED, Kind, Object
 
 REMEMBERED_EVENTS = 1024
 """A watch that starts before the oldest of them gets a 410."""
-UNFINISHED_LISTS = 64
-"""Lists that are read in pages at the same time; the next page of an older one is a 410."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +33,6 @@ class Store:
     version: int = 0
     events: deque[StoreEvent] = field(default_factory=lambda: deque(maxlen=REMEMBERED_EVENTS))
     listeners: list[Callable[[StoreEvent], None]] = field(default_factory=list)
-    _unfinished: OrderedDict[tuple[str, str, str], tuple[int, list[Object]]] = field(
-        default_factory=OrderedDict
-    )
     forgotten: int = 0
     _objects: dict[str, dict[tuple[str, str], Object]] = field(
         default_factory=lambda: {kind.kind: {} for kind in STORED}
@@ -52,18 +46,6 @@ class Store:
         """Return all objects of a kind, in one namespace or in all, sorted by name."""
         found = sorted(self._objects[kind.kind].items())
         return [obj for (place, _), obj in found if not namespace or place == namespace]
-
-    def keep_rest(self, kind: Kind, namespace: str, version: int, rest: list[Object]) -> str:
-        """Keep what is left of a list at a version; return the token for `take_rest`."""
-        token = secrets.token_urlsafe(16)
-        self._unfinished[kind.kind, namespace, token] = version, rest
-        if len(self._unfinished) > UNFINISHED_LISTS:
-            self._unfinished.popitem(last=False)
-        return token
-
-    def take_rest(self, kind: Kind, namespace: str, token: str) -> tuple[int, list[Object]] | None:
-        """Return what is left of a list, and its version; None if it is not known."""
-        return self._unfinished.pop((kind.kind, namespace, token), None)
 
     def put(self, kind: Kind, obj: Object) -> Object:
         """Store an object under a new resourceVersion, unless it is unchanged."""

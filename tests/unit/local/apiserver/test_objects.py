@@ -10,7 +10,7 @@ import pytest
 from daypass.local.apiserver.errors import StatusError
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest
-from daypass.local.apiserver.store import REMEMBERED_EVENTS, UNFINISHED_LISTS
+from daypass.local.apiserver.store import REMEMBERED_EVENTS
 from unit.local.apiserver.world import TEAM, World, config_map, token_secret
 
 MERGE = "application/merge-patch+json"
@@ -122,39 +122,6 @@ def test_a_watch_sends_existing_objects_and_then_events(world: World) -> None:
     assert told == ["MODIFIED", "DELETED"]
     since = _watch(world, f"fieldSelector=metadata.name=m&resourceVersion={version}")
     assert [event["type"] for event in since.first] == told
-
-
-def test_a_list_in_pages_shows_the_objects_as_they_were_at_its_first_page(world: World) -> None:
-    for name in "abcd":
-        world.create(config_map(name))
-    made = world.create(config_map("e"))
-    path = f"{TEAM}/configmaps?limit=2&fieldSelector=metadata.namespace=team"
-    version, token, last = "", "", "x"
-    found: list[str] = []
-    while not found or token:
-        page = world.request("GET", f"{path}&continue={token}").document
-        version = version or page["metadata"]["resourceVersion"]
-        assert page["metadata"]["resourceVersion"] == version
-        assert len(page["items"]) <= 2
-        found += [item["metadata"]["name"] for item in page["items"]]
-        last, token = token, page["metadata"].get("continue", "")
-        world.admin.apply(config_map("e", changed=str(len(found))))
-    assert int(version) >= int(made["metadata"]["resourceVersion"])
-    assert found == ["a", "b", "c", "d", "e", "kube-root-ca.crt"]
-    for wrong in (last, "x"):
-        again = world.request("GET", f"{path}&continue={wrong}")
-        assert (again.code, again.document["reason"]) == (410, "Expired")
-
-
-def test_an_unfinished_list_is_forgotten_after_many_others(world: World) -> None:
-    path = f"{TEAM}/configmaps?limit=1"
-    world.create(config_map("m"))
-    tokens = [
-        world.request("GET", path).document["metadata"]["continue"]
-        for _ in range(UNFINISHED_LISTS + 1)
-    ]
-    assert world.request("GET", f"{path}&continue={tokens[0]}").code == 410
-    assert world.request("GET", f"{path}&continue={tokens[1]}").code == 200
 
 
 def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(world: World) -> None:
