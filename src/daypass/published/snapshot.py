@@ -34,6 +34,12 @@ class Published:
             return Presence.CLOSED
         return Presence.EXISTS if uid in part.uids else Presence.UNKNOWN
 
+    def closed_parts(self, now_unix: float) -> frozenset[int]:
+        """Return the parts that refuse every token: all, if the denials are out of date."""
+        is_closed = self.denials.is_closed(now_unix)
+        numbered = enumerate(self.parts)
+        return frozenset(n for n, part in numbered if is_closed or now_unix >= part.closes_unix)
+
     def with_part(self, number: int, part: CredentialPart) -> Published:
         """Return the same with another part."""
         return replace(self, parts=(*self.parts[:number], part, *self.parts[number + 1 :]))

@@ -85,7 +85,8 @@ class Authorizer:
         self.tasks: set[asyncio.Task[None]] = set()
         self.heard_at: float | None = None
         self.last_error = ""
-        self.closed_parts = _closed_parts(rules.published, clock.unix())
+        published = rules.published
+        self.closed_parts = published.closed_parts(clock.unix()) if published else frozenset()
         self._rules = rules
         self._responses = responses
         self._ask = ask
@@ -193,8 +194,10 @@ class Authorizer:
     def _forget_closed(self) -> None:
         """Remove the cached decisions of parts that have closed."""
         published, before = self._rules.published, self.closed_parts
-        self.closed_parts = closed = _closed_parts(published, self._clock.unix())
-        if published is None or closed == before:
+        if published is None:
+            return
+        self.closed_parts = closed = published.closed_parts(self._clock.unix())
+        if closed == before:
             return
         if newly := closed - before:
             parts = len(published.parts)
@@ -374,12 +377,3 @@ class Authorizer:
 def _request(host: bytes, authorizations: Sequence[bytes]) -> GateRequest:
     values = (("authorization", value.decode("latin-1")) for value in authorizations)
     return GateRequest(host=host.decode("latin-1"), headers=tuple(values))
-
-
-def _closed_parts(published: Published | None, now_unix: float) -> frozenset[int]:
-    """Return the parts of which every token is refused: all, if the denials are out of date."""
-    if published is None:
-        return frozenset()
-    parts = enumerate(published.parts)
-    is_closed = published.denials.is_closed(now_unix)
-    return frozenset(n for n, part in parts if is_closed or now_unix >= part.closes_unix)
