@@ -14,16 +14,10 @@ import pytest
 
 from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass._core.secret import Secret
-from daypass.published.config_maps import CREDENTIALS, DENIALS
+from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
 from daypass.published.credentials import LOCAL_PARTS, CredentialPart, part_of
 from daypass.published.snapshot import Published
-from daypass.render.envoy.bootstrap import (
-    DENIALS_FILE,
-    denials_file,
-    part_file,
-    part_file_name,
-    to_json,
-)
+from daypass.render.envoy.bootstrap import published_file, published_files, to_json
 from daypass.render.envoy.protobuf_any import Json
 from support import publishing
 from support.deadline import eventually
@@ -42,6 +36,7 @@ OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
 SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
 published = partial(publishing.published, parts=LOCAL_PARTS)
 BOTH = published({SECRET_UID, OTHER_UID})
+PART_FILE, DENIALS_FILE = published_file(part_name(MINE)), published_file(DENIALS)
 MANY = [str(uuid4()) for _ in range(20_000)]
 
 
@@ -91,7 +86,8 @@ def calling(gate: RunningGate, *lines: str, token: str | None = None) -> Iterato
 
 
 def write_part(gate: RunningGate, number: int, part: CredentialPart) -> None:
-    gate.write(part_file_name(number), to_json(part_file(number, part)))
+    name = published_file(part_name(number))
+    gate.write(name, to_json(published_files(BOTH.with_part(number, part))[name]))
 
 
 ODD_UIDS: dict[str, Any] = {
@@ -307,7 +303,7 @@ def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_oth
             return None  # this machine was too slow
 
         closes = eventually("it refuses the token", refuses_before_it_closes)
-        broken(gate, part_file_name(MINE))
+        broken(gate, PART_FILE)
         answer = caller.becomes(503)
         assert closing_in(0) >= closes
         assert_refused(answer, Reason.UNKNOWN)
@@ -325,7 +321,8 @@ def test_denials_that_are_not_renewed_close_the_gate(
 
         def refuses_before_they_close() -> int | None:
             denials = denied_by_hand(closing_in(4), tokens={"j-1"})
-            gate.write(DENIALS_FILE, to_json(denials_file(denials)))
+            files = published_files(BOTH.with_denials(denials))
+            gate.write(DENIALS_FILE, to_json(files[DENIALS_FILE]))
             while closing_in(0) < denials.closes_unix:
                 if caller.ask().code == 401:
                     return denials.closes_unix
@@ -392,7 +389,7 @@ def another_mark(config: Json) -> None:
 
 def marks_of_another_filter(files: dict[str, Json]) -> None:
     """Denials that pass, in the place of the part."""
-    files[part_file_name(MINE)]["resources"][0]["typed_config"] = (
+    files[PART_FILE]["resources"][0]["typed_config"] = (
         files[DENIALS_FILE]["resources"][0]["typed_config"]
     )  # fmt: skip
 
@@ -401,9 +398,9 @@ BENT: dict[str, Callable[[dict[str, Json]], None]] = {
     "no denials": without_filter(DENIALS),
     "no credentials": without_filter(CREDENTIALS),
     "no claims": without_filter("daypass.claims"),
-    "a part without a mark": published_as(part_file_name(MINE), no_mark),
+    "a part without a mark": published_as(PART_FILE, no_mark),
     "denials without a mark": published_as(DENIALS_FILE, no_mark),
-    "a part with another mark": published_as(part_file_name(MINE), another_mark),
+    "a part with another mark": published_as(PART_FILE, another_mark),
     "denials with another mark": published_as(DENIALS_FILE, another_mark),
     "a part with the mark of denials": marks_of_another_filter,
 }

@@ -16,28 +16,20 @@ from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
 from daypass.published.config_maps import part_name
-from daypass.published.credentials import CredentialPart, part_of
-from daypass.published.denials import Denials
+from daypass.published.credentials import part_of
 from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
-    DENIALS_FILE,
     KEYS_FILE,
     PUBLISHED_FOLDER,
-    denials_file,
     followed_files,
     keys_file,
-    part_file,
-    part_file_name,
+    published_file,
     published_files,
     static_files,
     to_json,
 )
 from daypass.render.envoy.gate_listener import NO_KEYS
-from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.settings import (
-    DoorSettings,
-    GateSettings,
-)
+from daypass.render.envoy.settings import DoorSettings, GateSettings
 
 _VERSIONS = {
     "listeners.json": "listener_manager.lds.version_text",
@@ -75,9 +67,9 @@ class EnvoyInstance:
     """A running door and gate. `folder` is private, has a short name, and holds Envoy's files.
 
     `ports`: the ports that they listen on, by name. `keys`: the gate's first key set; with None
-    it refuses every token until `set_keys` is called. `published`: the first set of credentials;
-    with None it refuses every token until all parts and the denials are published. `workers`:
-    threads of Envoy; None for one per core.
+    it refuses every token until `set_keys` is called. `published`: what its files contain; with
+    None at first, it refuses every token until that is replaced. `workers`: threads of Envoy; None
+    for one per core.
     """
 
     def __init__(
@@ -93,7 +85,7 @@ class EnvoyInstance:
         self.settings = settings
         self._workers = workers
         self._keys = keys or NO_KEYS
-        self._published = published or Published.closed(settings.gate.parts if settings.gate else 1)
+        self.published = published or Published.closed(settings.gate.parts if settings.gate else 1)
         self._publishing = threading.Lock()
         self._publications = 0
         self._versions: dict[str, str] = {}
@@ -150,39 +142,30 @@ class EnvoyInstance:
         self._keys = keys
         return True
 
-    def publish_part(self, number: int, part: CredentialPart) -> None:
-        """Replace a part of the set, for open connections too. Safe from any thread."""
+    def publish(self, published: Published) -> None:
+        """Replace what is published, for open connections too. Safe from any thread."""
         with self._publishing:
-            self._published = self._published.with_part(number, part)
             if self._follows_credentials:
-                self._wait_until_read(number)
-                self._write_published(part_file_name(number), part_file(number, part))
-
-    def publish_denials(self, denials: Denials) -> None:
-        """Replace the denials, for open connections too. Safe from any thread."""
-        with self._publishing:
-            self._published = self._published.with_denials(denials)
-            if self._follows_credentials:
-                self._write_published(DENIALS_FILE, denials_file(denials))
+                self._write_published(published, self.published)
+            self.published = published
 
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of a credential's part."""
         with self._publishing:
-            number = part_of(uid, len(self._published.parts))
-            return not self._follows_credentials or self._has_read(number)
+            file = published_file(part_name(part_of(uid, len(self.published.parts))))
+            return not self._follows_credentials or self._has_read(file)
 
-    def _has_read(self, number: int) -> bool:
-        version = f"extension_config_discovery.http_filter.{part_name(number)}.version_text"
-        read = self.process.stats("version_text").get(version)
-        return bool(read == self._versions[part_file_name(number)])
+    def _has_read(self, file: str) -> bool:
+        version = f"extension_config_discovery.http_filter.{Path(file).stem}.version_text"
+        return bool(self.process.stats("version_text").get(version) == self._versions[file])
 
-    def _wait_until_read(self, number: int) -> None:
-        """Wait a moment until Envoy has read a part. It would read every version of a file, one
-        after another: if it is busy, each would make it later.
+    def _wait_until_read(self, file: str) -> None:
+        """Wait a moment until Envoy has read a file. It would read every version of it, one after
+        another: if it is busy, each would make it later.
         """
         deadline = SYSTEM_CLOCK.monotonic() + _READ_WITHIN_SECONDS
         with suppress(OSError, DaypassError):  # it reads everything when it starts again
-            while not self._has_read(number) and SYSTEM_CLOCK.monotonic() < deadline:
+            while not self._has_read(file) and SYSTEM_CLOCK.monotonic() < deadline:
                 time.sleep(0.005)
 
     @property
@@ -216,8 +199,7 @@ class EnvoyInstance:
         if settings.gate is not None:
             self._write_keys(settings.gate, self._keys)
             with self._publishing:
-                for name, content in published_files(self._published).items():
-                    self._write_published(name, content)
+                self._write_published(self.published)
         files = followed_files(
             self._placed(settings.door, "door"),
             str(self.folder),
@@ -238,13 +220,16 @@ class EnvoyInstance:
         content = to_json(keys_file(gate, keys))
         write_private(str(self.folder / KEYS_FILE), content.encode())
 
-    def _write_published(self, name: str, content: Json) -> None:
-        self._publications += 1
-        self._versions[name] = str(self._publications)
-        content = {**content, "version_info": self._versions[name]}
-        text = json.dumps(content, separators=(",", ":"))  # ten times as fast as with indents
-        # Each start writes it again, so it need not be synced, which takes longer than all else.
-        write_private(str(self.folder / name), text.encode(), durable=False)
+    def _write_published(self, published: Published, known: Published | None = None) -> None:
+        for name, content in published_files(published, known).items():
+            if known is not None:
+                self._wait_until_read(name)
+            self._publications += 1
+            self._versions[name] = str(self._publications)
+            content["version_info"] = self._versions[name]
+            text = json.dumps(content, separators=(",", ":"))  # ten times as fast as with indents
+            # Each start writes it again, so it need not be synced, which takes the longest.
+            write_private(str(self.folder / name), text.encode(), durable=False)
 
     def _placed(self, settings: _Settings, name: str) -> _Settings:
         port = settings.listen.port or self._pinned.get(name, 0)

@@ -42,93 +42,45 @@ AUDIT_FILE = "gate-audit.log"
 LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
 
 
-class LocalPublisher:
-    """Publishes to the authorizer of this machine, and to its Envoy from `attach` on.
+class ProblemLog:
+    """Logs a problem as lines for the user, when it changes and when it is over."""
 
-    `published`: what is in force at both.
-    """
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._logged: dict[str, str] = {}
 
-    clock_ahead_seconds = 0.0
-
-    def __init__(self, authorizers: Authorizers, parts: int) -> None:
-        self.parts = parts
-        self.published = Published.closed(parts)
-        self._envoy: EnvoyInstance | None = None
-        self._lock = threading.Lock()
-        self._authorizers = authorizers
-        self._latest = self.published
-        self.pace_seconds = SHORTEST_PACE_SECONDS
-
-    def take_over(self) -> Published:
-        """Return that nothing is in force for sure: the caller publishes all of it again."""
-        return Published.closed(self.parts)
-
-    def attach(self, envoy: EnvoyInstance, known: Published) -> None:
-        """Publish to this Envoy too, which has started with what is `known`. Raises OSError."""
-        with self._lock:
-            self._envoy = envoy
-            parts = enumerate(self._latest.parts)
-            for number, part in parts:
-                if part != known.parts[number]:
-                    envoy.publish_part(number, part)
-            if self._latest.denials != known.denials:
-                envoy.publish_denials(self._latest.denials)
-
-    def publish_part(self, number: int, part: CredentialPart) -> None:
-        """Put a part in force. Raises OSError."""
-        with self._lock:
-            self._latest = self._latest.with_part(number, part)
-            self._authorizers.take_published(self._latest)
-            if self._envoy is not None:
-                self._envoy.publish_part(number, part)
-            self.published = self.published.with_part(number, part)
-        # So that Envoy's main thread is not always busy, even if all parts change all the time.
-        count = self.published.count
-        self.pace_seconds = SHORTEST_PACE_SECONDS + count * READ_SECONDS
-
-    def publish_denials(self, denials: Denials) -> None:
-        """Put denials in force. Raises OSError."""
-        with self._lock:
-            self._latest = self._latest.with_denials(denials)
-            self._authorizers.take_published(self._latest)
-            if self._envoy is not None:
-                self._envoy.publish_denials(denials)
-            self.published = self.published.with_denials(denials)
-
-    def publish_keys(self, keys: SigningKeys) -> None:
-        """Do nothing: the process that runs Envoy gives it the keys."""
-
-    def check(self) -> None:
-        """Do nothing: the files are in a private folder."""
-
-    def warn(self, namespace: str) -> None:
-        """Do nothing: `CredentialWatch` reports it."""
-
-    def is_in_force(self, uid: str, now_unix: float) -> bool:
-        """Return whether tokens of a credential pass."""
-        is_known = self.published.find(uid, now_unix) is Presence.EXISTS
-        return is_known and (self._envoy is None or self._envoy.has_loaded(uid))
+    def report(self, problem: str, over: str) -> None:
+        """Report what does not work, or "". `over`: the line for the end, of this problem alone."""
+        if problem != self._logged.get(over, ""):
+            self._logged[over] = problem
+            self._log(problem or over)
 
 
 class CredentialWatch:
-    """Watches which credentials exist, and publishes them; `log` reports its state as lines."""
+    """Watches which credentials exist, and publishes them to the authorizers of this machine, and
+    to its Envoy from `attach` on. It is the Publisher of its controller.
+    """
+
+    clock_ahead_seconds = 0.0
 
     def __init__(
         self,
         config: Config,
         gate: Gate,
         connection: ConnectionConfig,
-        publisher: LocalPublisher,
+        authorizers: Authorizers,
         clock: Clock,
-        log: Callable[[str], None],
         *,
+        parts: int,
         close_after_seconds: float,
     ) -> None:
+        self.parts = parts
+        self.pace_seconds = SHORTEST_PACE_SECONDS
+        self._authorizers = authorizers
+        self._authorizers.take_published(Published.closed(parts))
+        self._envoy: EnvoyInstance | None = None
+        self._publishing = threading.Lock()
         self._clock = clock
-        self._log = log
-        self._publisher = publisher
-        self._reported_problems = ""
-        self._reported_closed = ""
         self._stopped = threading.Event()
         self._observer = CredentialObserver(
             connection, clock, home=config.door.namespace,
@@ -136,11 +88,16 @@ class CredentialWatch:
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
         self._controller = Controller(
-            self._observer, publisher, None, None, clock, lambda event, **fields: None,
+            self._observer, self, None, None, clock, lambda event, **fields: None,
             close_after_seconds,
         )  # fmt: skip
         run = self._controller.run
         self._thread = threading.Thread(target=run, args=[self._stopped], daemon=True)
+
+    @property
+    def published(self) -> Published:
+        """What is in force at all of them."""
+        return (self._envoy or self._authorizers).published
 
     def start(self) -> None:
         """Watch in the background. Return once the first set is published, or it turns out that
@@ -153,39 +110,31 @@ class CredentialWatch:
                 return
             time.sleep(0.01)
 
+    def attach(self, envoy: EnvoyInstance) -> None:
+        """Publish to this Envoy, too. Raises OSError."""
+        with self._publishing:
+            self._envoy = envoy
+            envoy.publish(self._authorizers.published)
+
     def wait_for(self, uid: str) -> None:
         """Wait until tokens of a new credential pass. Raises DaypassError after some seconds."""
         deadline = self._clock.monotonic() + WAIT_SECONDS
-        while not self._publisher.is_in_force(uid, self._clock.unix()):
+        while not (
+            self.published.find(uid, self._clock.unix()) is Presence.EXISTS
+            and (self._envoy is None or self._envoy.has_loaded(uid))
+        ):
             if self._clock.monotonic() > deadline:
                 raise DaypassError("the gate does not see a new credential", self._problems())
             time.sleep(0.01)
 
-    def report(self) -> None:
-        """Report what has changed."""
+    def report(self, log: ProblemLog) -> None:
+        """Report what does not work right now."""
         problems = self._problems()
-        if problems != self._reported_problems:
-            self._reported_problems = problems
-            self._log(
-                f"the gate does not see which credentials exist\n{problems}"
-                if problems
-                else "the gate sees again which credentials exist"
-            )
-        if (closed := self._closed()) != self._reported_closed:
-            self._reported_closed = closed
-            self._log(closed or "the gate is open again: it knows which credentials exist")
-
-    def _problems(self) -> str:
-        return "\n".join(self._controller.problems().values())
-
-    def _closed(self) -> str:
-        now, published = self._clock.unix(), self._publisher.published
-        closed = [part for part in published.parts if now >= part.closes_unix]
-        if len(closed) == self._publisher.parts or published.denials.is_closed(now):
-            return "the gate refuses every token: what it knows of credentials is out of date"
-        if closed:
-            return "the gate refuses some tokens: what it knows of credentials is out of date"
-        return ""
+        log.report(
+            problems and f"the gate does not see which credentials exist\n{problems}",
+            "the gate sees again which credentials exist",
+        )
+        log.report(self._closed(), "the gate is open again: it knows which credentials exist")
 
     def stop(self) -> None:
         """Stop without waiting for the API server; nothing is published any more."""
@@ -193,6 +142,45 @@ class CredentialWatch:
         self._observer.changed.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
+
+    def take_over(self) -> Published:
+        """Return that nothing is in force for sure: the caller publishes all of it again."""
+        return Published.closed(self.parts)
+
+    def publish_part(self, number: int, part: CredentialPart) -> None:
+        """Put a part in force. Raises OSError."""
+        self._publish(self._authorizers.published.with_part(number, part))
+
+    def publish_denials(self, denials: Denials) -> None:
+        """Put denials in force. Raises OSError."""
+        self._publish(self._authorizers.published.with_denials(denials))
+
+    def publish_keys(self, keys: SigningKeys) -> None:
+        """Do nothing: the process that runs Envoy gives it the keys."""
+
+    def check(self) -> None:
+        """Do nothing: the files are in a private folder."""
+
+    def warn(self, namespace: str) -> None:
+        """Do nothing: `report` names it."""
+
+    def _publish(self, published: Published) -> None:
+        # So that Envoy's main thread is not always busy, even if all parts change all the time.
+        self.pace_seconds = SHORTEST_PACE_SECONDS + published.count * READ_SECONDS
+        with self._publishing:
+            self._authorizers.take_published(published)
+            if self._envoy is not None:
+                self._envoy.publish(published)
+
+    def _problems(self) -> str:
+        return "\n".join(self._controller.problems().values())
+
+    def _closed(self) -> str:
+        closed = len(self.published.closed_parts(self._clock.unix()))
+        if not closed:
+            return ""
+        which = "every token" if closed == self.parts else "some tokens"
+        return f"the gate refuses {which}: what it knows of credentials is out of date"
 
 
 class LocalAuthorizer:
@@ -289,19 +277,21 @@ class LocalAuthorizer:
 class Authorizers:
     """Runs the authorizer that the gate's check needs: `socket_for`, then `keep_new` or `keep_old`.
 
-    Audit events go to `folder`/AUDIT_FILE.
+    `published`: what they were given last. Audit events go to `folder`/AUDIT_FILE.
     """
 
-    def __init__(self, backend: ApiBackend, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self, backend: ApiBackend, folder: Path, clock: Clock, log: Callable[[str], None]
+    ) -> None:
         self._backend = backend
         self._folder = folder
         self._clock = clock
+        self._log = log
         self._current: LocalAuthorizer | None = None
         self._next: LocalAuthorizer | None = None
-        self._published = Published.closed(1)
+        self.published = Published.closed(1)
         self._lock = threading.Lock()
         self._count = 0
-        self._reported = ""
 
     def socket_for(self, config: Config, gate: Gate, issuer: str) -> Path | None:
         """Return the socket of an authorizer for this gate; None if its check needs none.
@@ -337,33 +327,32 @@ class Authorizers:
     def take_published(self, published: Published) -> None:
         """Replace what is published. Safe from any thread."""
         with self._lock:
-            self._published = published
+            self.published = published
             for each in self._running():
                 each.take_published(published)
 
     def check(self) -> str:
-        """Start the current authorizer again if it has ended; return what there is to report."""
-        last_error = "" if self._current is None else self._current.last_error
-        if self._current is not None and not self._current.is_alive:
-            self._current.stop()
-            try:
-                self._start(self._current.settings, self._current.path, is_current=True)
-            except (OSError, DaypassError) as error:
-                last_error = f"the authorizer has ended, and cannot be started again: {error}"
-            else:
-                self._reported = ""
-                return "the authorizer had ended; a new one is up"
-        if last_error == self._reported:
+        """Start the current authorizer again if it has ended; return what does not work, or ""."""
+        current = self._current
+        if current is None:
             return ""
-        self._reported = last_error
-        return last_error or "the API server answers the gate again"
+        if not current.is_alive:
+            current.stop()
+            try:
+                current = self._start(current.settings, current.path, is_current=True)
+            except (OSError, DaypassError) as error:
+                return f"the authorizer has ended, and cannot be started again: {error}"
+            self._log("the authorizer had ended; a new one is up")
+        return current.last_error
 
     def stop(self) -> None:
         """Stop all authorizers."""
         for each in self._running():
             each.stop()
 
-    def _start(self, settings: ReviewSettings, path: Path, *, is_current: bool = False) -> None:
+    def _start(
+        self, settings: ReviewSettings, path: Path, *, is_current: bool = False
+    ) -> LocalAuthorizer:
         connection = self._backend.connection()
         started = LocalAuthorizer(
             settings, connection, path, self._clock, self._write, checks_credentials=True
@@ -372,7 +361,8 @@ class Authorizers:
             self._next = started
             if is_current:
                 self._current = started
-            started.take_published(self._published)
+            started.take_published(self.published)
+        return started
 
     def _running(self) -> set[LocalAuthorizer]:
         return {each for each in (self._current, self._next) if each is not None}

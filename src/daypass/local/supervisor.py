@@ -12,7 +12,11 @@ from daypass.kube.certificates import Authority
 from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
-from daypass.local.gate_services import Authorizers, CredentialWatch, LocalPublisher
+from daypass.local.gate_services import (
+    Authorizers,
+    CredentialWatch,
+    ProblemLog,
+)
 from daypass.local.settings import certificate_generation, envoy_settings, files_of
 from daypass.published.credentials import LOCAL_PARTS
 
@@ -68,30 +72,31 @@ class Supervisor:
         self._log = log
         self._parts = parts
         self._failures = 0
-        self._reported_error = ""
+        self._problems = ProblemLog(log)
         self._echo: Echo | None = None
         self._watch: CredentialWatch | None = None
-        self._authorizers = Authorizers(backend, runtime, clock)
+        self._authorizers = Authorizers(backend, runtime, clock, log)
         self.config: Config = load(config_file)
         self._seen = self._signature(self.config)
         self._keys = Poller(lambda: backend.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
-            publisher = LocalPublisher(self._authorizers, parts)
             if (gate := self.config.gate) is not None:
                 # Before Envoy starts, so that it has both at its first request.
                 self._keys.start()
                 self._watch = CredentialWatch(
-                    self.config, gate, backend.connection(), publisher, clock, log,
+                    self.config, gate, backend.connection(), self._authorizers, clock,
+                    parts=parts,
                     close_after_seconds=close_after_seconds or gate.close_after_seconds,
                 )  # fmt: skip
                 self._watch.start()
-            published = publisher.published
             self.envoy = EnvoyInstance(
-                runtime, settings, keys=self._keys.latest, published=published, workers=workers
-            )
+                runtime, settings, keys=self._keys.latest, published=self._authorizers.published,
+                workers=workers,
+            )  # fmt: skip
             self._authorizers.keep_new()
-            publisher.attach(self.envoy, published)
+            if self._watch is not None:
+                self._watch.attach(self.envoy)
         except BaseException:
             self._stop_following()
             self._stop_services()
@@ -158,20 +163,17 @@ class Supervisor:
         self._log(f"{self._config_file.name} has changed and is in force")
 
     def _follow(self) -> None:
-        if news := self._authorizers.check():
-            self._log(news)
+        report = self._problems.report
+        report(self._authorizers.check(), "the API server answers the gate again")
         if self._watch is not None:
-            self._watch.report()
-        last_error, taken = self._keys.last_error, False
+            self._watch.report(self._problems)
+        problem = self._keys.last_error
         try:
-            taken = self._keys.latest is not None and self.envoy.set_keys(self._keys.latest)
+            if self._keys.latest is not None and self.envoy.set_keys(self._keys.latest):
+                self._log("the gate has taken the API server's signing keys")
         except OSError as error:
-            last_error = f"the API server's signing keys could not be written: {error}"
-        if last_error != self._reported_error:
-            self._reported_error = last_error
-            self._log(last_error or "the API server's signing keys are read again")
-        if taken:
-            self._log("the gate has taken the API server's signing keys")
+            problem = f"the API server's signing keys could not be written: {error}"
+        report(problem, "the API server's signing keys are read again")
 
     def _revive(self, stop: threading.Event) -> None:
         if self._clock.monotonic() - self._started_at > STABLE_AFTER_SECONDS:

@@ -17,11 +17,10 @@ from daypass.local.gate_services import (
     SHORTEST_PACE_SECONDS,
     Authorizers,
     CredentialWatch,
-    LocalPublisher,
+    ProblemLog,
 )
 from daypass.local.stack import stack_config
 from daypass.published.credentials import LOCAL_PARTS, CredentialPart, Presence, part_of
-from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from support.messages import check
 from support.rendered import config_of
@@ -33,23 +32,19 @@ CLOSE_AFTER = 60
 
 
 class Receiver:
-    """The authorizers, and the Envoy, of a machine: what they were given last."""
+    """The authorizers of a machine, or its Envoy: `published` is what they were given last."""
 
     def __init__(self) -> None:
-        self.taken = Published.closed(LOCAL_PARTS)
-        self.written = Published.closed(LOCAL_PARTS)
+        self.published = Published.closed(LOCAL_PARTS)
         self.has_room = True
 
     def take_published(self, published: Published) -> None:
-        self.taken = published
+        self.published = published
 
-    def publish_part(self, number: int, part: CredentialPart) -> None:
+    def publish(self, published: Published) -> None:
         if not self.has_room:
             raise OSError(28, "No space left on device")
-        self.written = self.written.with_part(number, part)
-
-    def publish_denials(self, denials: Denials) -> None:
-        self.written = self.written.with_denials(denials)
+        self.published = published
 
 
 class Machine:
@@ -61,15 +56,15 @@ class Machine:
         self.listed_at: float | None = None
         self.last_error = ""
         self.lines: list[str] = []
-        self.receiver = Receiver()
-        self.publisher = LocalPublisher(cast("Authorizers", self.receiver), LOCAL_PARTS)
+        self.problems = ProblemLog(self.lines.append)
+        self.authorizers, self.envoy = Receiver(), Receiver()
         self.changed = threading.Event()
         monkeypatch.setattr(gate_services, "CredentialObserver", lambda *_, **__: self)
         connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
         assert CONFIG.gate is not None
         self.watch = CredentialWatch(
-            CONFIG, CONFIG.gate, connection, self.publisher, cast("Any", self.clock),
-            self.lines.append, close_after_seconds=CLOSE_AFTER,
+            CONFIG, CONFIG.gate, connection, cast("Authorizers", self.authorizers),
+            cast("Any", self.clock), parts=LOCAL_PARTS, close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
     def observation(self) -> Observation:
@@ -87,16 +82,14 @@ class Machine:
         self.watch._controller.publish_once()
 
     def start_envoy(self) -> None:
-        """With all that is published so far."""
-        self.receiver.written = self.publisher.published
-        self.publisher.attach(cast("EnvoyInstance", self.receiver), self.publisher.published)
+        self.watch.attach(cast("EnvoyInstance", self.envoy))
 
     def found(self, published: Published) -> Presence:
         return published.find(SECRET_UID, self.clock.unix())
 
     def reported(self) -> str:
         """The next lines."""
-        self.watch.report()
+        self.watch.report(self.problems)
         lines = "\n".join(self.lines)
         self.lines.clear()
         return lines
@@ -109,7 +102,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None:
     machine.watch._controller.publish_once()
-    assert machine.found(machine.publisher.published) is Presence.CLOSED
+    assert machine.found(machine.watch.published) is Presence.CLOSED
     check(machine.reported(), reason="closed")
     machine.list(SECRET_UID)
     check(machine.reported(), reason="open")
@@ -117,54 +110,56 @@ def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None
 
 def test_what_exists_is_given_to_the_authorizer_and_to_envoy(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    assert machine.found(machine.receiver.taken) is Presence.EXISTS
+    assert machine.found(machine.authorizers.published) is Presence.EXISTS
     machine.start_envoy()
-    assert machine.found(machine.receiver.written) is Presence.EXISTS
+    assert machine.found(machine.envoy.published) is Presence.EXISTS
     machine.list()
-    assert machine.found(machine.receiver.taken) is Presence.UNKNOWN
-    assert machine.found(machine.receiver.written) is Presence.UNKNOWN
+    assert machine.found(machine.authorizers.published) is Presence.UNKNOWN
+    assert machine.found(machine.envoy.published) is Presence.UNKNOWN
 
 
 def test_what_changes_while_envoy_starts_is_given_to_it(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    machine.receiver.written = known = machine.publisher.published
+    machine.envoy.published = machine.watch.published
     machine.list()
-    assert machine.found(machine.receiver.written) is Presence.EXISTS
-    machine.publisher.attach(cast("EnvoyInstance", machine.receiver), known)
-    assert machine.found(machine.receiver.written) is Presence.UNKNOWN
+    assert machine.found(machine.envoy.published) is Presence.EXISTS
+    machine.start_envoy()
+    assert machine.found(machine.envoy.published) is Presence.UNKNOWN
 
 
 def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: Machine) -> None:
     machine.list(SECRET_UID)
     machine.start_envoy()
-    machine.watch.report()
-    machine.receiver.has_room = False
+    machine.watch.report(machine.problems)
+    machine.envoy.has_room = False
     with pytest.raises(OSError, match="No space"):
-        machine.publisher.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
-    assert machine.found(machine.receiver.taken) is Presence.CLOSED, "the authorizer needs no file"
-    assert machine.found(machine.publisher.published) is Presence.EXISTS
+        machine.watch.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
+    assert machine.found(machine.authorizers.published) is Presence.CLOSED, (
+        "the authorizer needs no file"
+    )
+    assert machine.found(machine.watch.published) is Presence.EXISTS
     machine.clock.advance(CLOSE_AFTER)
     machine.list()
     check(machine.reported(), "No space left", "refuses every token", reason="closed")
-    machine.receiver.has_room = True
+    machine.envoy.has_room = True
     machine.clock.advance(RETRY_SECONDS)
     machine.list()
-    assert machine.found(machine.receiver.written) is Presence.UNKNOWN
+    assert machine.found(machine.envoy.published) is Presence.UNKNOWN
     check(machine.reported(), reason="open")
 
 
 def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    machine.publisher.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
+    machine.watch.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
     check(machine.reported(), reason="partly-closed")
 
 
 def test_problems_of_the_watch_are_reported_until_they_are_over(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    machine.watch.report()
+    machine.watch.report(machine.problems)
     machine.last_error = "cannot list secrets in team"
     check(machine.reported(), machine.last_error, reason="trouble")
-    machine.watch.report()
+    machine.watch.report(machine.problems)
     assert machine.lines == []
     machine.last_error = ""
     check(machine.reported(), reason="over")
@@ -172,7 +167,7 @@ def test_problems_of_the_watch_are_reported_until_they_are_over(machine: Machine
 
 def test_the_pace_leaves_envoy_time_to_read_a_large_set(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    small = machine.publisher.pace_seconds
+    small = machine.watch.pace_seconds
     assert small < SHORTEST_PACE_SECONDS * 1.01
     machine.list(*(f"{number:08x}{SECRET_UID[8:]}" for number in range(20_000)))
-    assert 0.1 < machine.publisher.pace_seconds < 0.3
+    assert 0.1 < machine.watch.pace_seconds < 0.3

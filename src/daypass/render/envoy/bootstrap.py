@@ -4,8 +4,6 @@ import json
 import posixpath
 
 from daypass.published.config_maps import DENIALS, part_name
-from daypass.published.credentials import CredentialPart
-from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.door_listener import listener, probe_listener
@@ -32,7 +30,6 @@ KEYS_FILE = "keys.json"
 PUBLISHED_FOLDER = "published"
 """A folder of their own for the parts of the set and the denials, which change often: Envoy reads
 everything else again whenever anything in its folder changes."""
-DENIALS_FILE = f"{PUBLISHED_FOLDER}/denials.json"
 
 
 def static_files(
@@ -89,10 +86,8 @@ def followed_files(
     if gate is not None:
         keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
         jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
-        files = {part_name(number): part_file_name(number) for number in range(gate.parts)}
-        files[DENIALS] = DENIALS_FILE
         published = published_filters(
-            lambda name: _follow(f"{folder}/{files[name]}"), parts=gate.parts
+            lambda name: _follow(f"{folder}/{published_file(name)}"), parts=gate.parts
         )
         routes = followed_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
         listeners.append(gate_listener(gate, routes, jwt, published, sources))
@@ -124,28 +119,24 @@ def keys_file(gate: GateSettings, keys: str) -> Json:
     return _extension_config("keys", authentication(gate, keys))
 
 
-def published_files(published: Published) -> dict[str, Json]:
-    """Return the files, by name, with all that a gate looks up. They apply to open connections."""
-    parts = published.parts
-    return {
-        DENIALS_FILE: denials_file(published.denials),
-        **{part_file_name(number): part_file(number, part) for number, part in enumerate(parts)},
+def published_file(name: str) -> str:
+    """Return the file of a filter's config: `published/daypass-gate-credentials-00.json`."""
+    return f"{PUBLISHED_FOLDER}/{name}.json"
+
+
+def published_files(published: Published, known: Published | None = None) -> dict[str, Json]:
+    """Return the files, by name, with what a gate looks up: a part of the set each, and denials.
+
+    They apply to open connections, too. `known`: leave out what is the same in this.
+    """
+    configs = {
+        part_name(number): part_config(part)
+        for number, part in enumerate(published.parts)
+        if known is None or part != known.parts[number]
     }
-
-
-def part_file_name(number: int) -> str:
-    """Return the name of the file with a part of the set: `published/credentials-00.json`."""
-    return f"{PUBLISHED_FOLDER}/credentials-{number:02}.json"
-
-
-def part_file(number: int, part: CredentialPart) -> Json:
-    """Return the content of a part's file. It applies to open connections, too."""
-    return _extension_config(part_name(number), part_config(part))
-
-
-def denials_file(denials: Denials) -> Json:
-    """Return the content of DENIALS_FILE. It applies to open connections, too."""
-    return _extension_config(DENIALS, denials_config(denials))
+    if known is None or published.denials != known.denials:
+        configs[DENIALS] = denials_config(published.denials)
+    return {published_file(name): _extension_config(name, configs[name]) for name in configs}
 
 
 def _extension_config(name: str, typed_config: Json) -> Json:
