@@ -129,7 +129,8 @@ class SteppedObserver:
         return Observation(
             namespaces=dict(self._found), denials=self._denials, listed_at=self._listed_at,
             progress_at=self._progress_at, unwatched=refused, left_out=self.left_out,
-            is_complete=self._labelled <= self._found.keys() | refused.keys(),
+            is_complete=self._listed_at is not None
+            and self._labelled <= self._found.keys() | refused.keys(),
         )  # fmt: skip
 
     def start(self) -> None: ...

@@ -46,6 +46,16 @@ def after_lease(world: WatchWorld, replica: Replica) -> None:
     replica.work()
 
 
+def half_listed(world: WatchWorld) -> Replica:
+    """A new leader that has listed one of two namespaces."""
+    world.leader().lease.stop()
+    new = world.replica("two")
+    new.observer.list_cluster()
+    new.observer.list_namespace("red")
+    new.turn()
+    return new
+
+
 def test_what_exists_is_published_and_what_is_deleted_no_longer(world: WatchWorld) -> None:
     one, other = world.create(), world.create()
     replica = world.leader()
@@ -111,11 +121,7 @@ def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
     world: WatchWorld,
 ) -> None:
     red, blue = world.create("red"), world.create("blue")
-    world.leader().lease.stop()
-    new = world.replica("two")
-    new.observer.list_cluster()
-    new.observer.list_namespace("red")
-    new.turn()
+    new = half_listed(world)
     assert new.state is State.LISTING
     assert world.uids() == {red, blue}
     world.delete(blue)
@@ -130,11 +136,7 @@ def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
     world: WatchWorld,
 ) -> None:
     red, blue = world.create("red"), world.create("blue")
-    world.leader().lease.stop()
-    new = world.replica("two")
-    new.observer.list_cluster()
-    new.observer.list_namespace("red")
-    new.turn()
+    new = half_listed(world)
     for _ in range(2):
         world.clock.advance(SETTLE_SECONDS / 2 - 1)
         new.turn()

@@ -1,0 +1,75 @@
+"""What a watch reports of itself to probes, to Prometheus and to an administrator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass.gate.watch.status import WatchStatus
+from support.watch_replicas import CLOSE_AFTER, Replica, WatchWorld, plain_filters
+
+
+@pytest.fixture
+def world() -> Iterator[WatchWorld]:
+    with plain_filters():
+        yield WatchWorld()
+
+
+def ask(replica: Replica, path: str) -> tuple[int, str]:
+    return WatchStatus(replica.controller, replica.clock).routes[path]()
+
+
+def problems(replica: Replica) -> tuple[int, set[str]]:
+    code, text = ask(replica, "/status")
+    return code, set(json.loads(text)["problems"])
+
+
+def metrics(replica: Replica) -> dict[str, float]:
+    lines = [each for each in ask(replica, "/metrics")[1].splitlines() if each[0] != "#"]
+    return {name: float(value) for name, value in (line.split() for line in lines)}
+
+
+def test_a_replica_is_ready_once_it_has_listed_everything_and_not_without_listings(
+    world: WatchWorld,
+) -> None:
+    replica = world.replica("one")
+    assert ask(replica, "/readyz")[0] == 503
+    replica.work()
+    assert (ask(replica, "/readyz")[0], ask(replica, "/status")[0]) == (200, 200)
+    world.clock.advance(CLOSE_AFTER)
+    assert ask(replica, "/readyz")[0] == 503
+    assert problems(replica) == (503, {"closed"})
+    assert ask(replica, "/healthz")[0] == 200
+
+
+def test_what_an_administrator_has_to_do_is_named(world: WatchWorld) -> None:
+    replica = world.leader()
+    world.cluster.forbidden.add("blue")
+    replica.observer.left_out = {"red": 3}
+    replica.observer.list_all()
+    world.create()
+    world.api.fails_after = 1  # the lease
+    replica.work()
+    assert problems(replica) == (503, {"namespaces", "leftOut", "publish"})
+    assert ask(replica, "/readyz")[0] == 503
+    found = metrics(replica)
+    assert found["daypass_gate_watch_healthy"] == 0
+    assert found["daypass_gate_watch_left_out"] == 3
+    assert found["daypass_gate_watch_namespaces_unwatched"] == 1
+
+
+def test_the_leader_alone_knows_what_is_published(world: WatchWorld) -> None:
+    world.create()
+    leader, other = world.leader(), world.replica("two")
+    other.work()
+    found = metrics(leader)
+    assert found["daypass_gate_watch_credentials"] == 1
+    assert found["daypass_gate_watch_healthy"] == found["daypass_gate_watch_leader"] == 1
+    assert 0 < found["daypass_gate_watch_closes_seconds"] <= CLOSE_AFTER
+    assert metrics(other)["daypass_gate_watch_leader"] == 0
+    assert "daypass_gate_watch_credentials" not in metrics(other)
+    document: dict[str, Any] = json.loads(ask(other, "/status")[1])
+    assert (document["state"], document["holder"]) == ("follower", "one")
