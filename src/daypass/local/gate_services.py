@@ -27,8 +27,7 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
-from daypass.published.credentials import CredentialPart, Presence
-from daypass.published.denials import Denials
+from daypass.published.credentials import Presence
 from daypass.published.snapshot import Published
 
 START_SECONDS = 30.0
@@ -147,13 +146,15 @@ class CredentialWatch:
         """Return that nothing is in force for sure: the caller publishes all of it again."""
         return Published.closed(self.parts)
 
-    def publish_part(self, number: int, part: CredentialPart) -> None:
-        """Put a part in force. Raises OSError."""
-        self._publish(self._authorizers.published.with_part(number, part))
-
-    def publish_denials(self, denials: Denials) -> None:
-        """Put denials in force. Raises OSError."""
-        self._publish(self._authorizers.published.with_denials(denials))
+    def publish(self, number: int | None, wanted: Published) -> None:
+        """Put a part in force or, without a number, the denials. Raises OSError."""
+        published = self._authorizers.published.updated(number, wanted)
+        # So that Envoy's main thread is not always busy, even if all parts change all the time.
+        self.pace_seconds = SHORTEST_PACE_SECONDS + published.count * READ_SECONDS
+        with self._publishing:
+            self._authorizers.take_published(published)
+            if self._envoy is not None:
+                self._envoy.publish(published)
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Do nothing: the process that runs Envoy gives it the keys."""
@@ -163,14 +164,6 @@ class CredentialWatch:
 
     def warn(self, namespace: str) -> None:
         """Do nothing: `report` names it."""
-
-    def _publish(self, published: Published) -> None:
-        # So that Envoy's main thread is not always busy, even if all parts change all the time.
-        self.pace_seconds = SHORTEST_PACE_SECONDS + published.count * READ_SECONDS
-        with self._publishing:
-            self._authorizers.take_published(published)
-            if self._envoy is not None:
-                self._envoy.publish(published)
 
     def _problems(self) -> str:
         return "\n".join(self._controller.problems().values())

@@ -40,6 +40,12 @@ class Published:
         numbered = enumerate(self.parts)
         return frozenset(n for n, part in numbered if is_closed or now_unix >= part.closes_unix)
 
+    def updated(self, number: int | None, other: Published) -> Published:
+        """Return the same with a part of another value or, without a number, with its denials."""
+        if number is None:
+            return self.with_denials(other.denials)
+        return self.with_part(number, other.parts[number])
+
     def with_part(self, number: int, part: CredentialPart) -> Published:
         """Return the same with another part."""
         return replace(self, parts=(*self.parts[:number], part, *self.parts[number + 1 :]))

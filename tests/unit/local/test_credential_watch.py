@@ -20,7 +20,7 @@ from daypass.local.gate_services import (
     ProblemLog,
 )
 from daypass.local.stack import stack_config
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart, Presence, part_of
+from daypass.published.credentials import LOCAL_PARTS, Presence, part_of
 from daypass.published.snapshot import Published
 from support.messages import check
 from support.rendered import config_of
@@ -133,7 +133,7 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
     machine.watch.report(machine.problems)
     machine.envoy.has_room = False
     with pytest.raises(OSError, match="No space"):
-        machine.watch.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
+        machine.watch.publish(part_of(SECRET_UID, LOCAL_PARTS), Published.closed(LOCAL_PARTS))
     assert machine.found(machine.authorizers.published) is Presence.CLOSED, (
         "the authorizer needs no file"
     )
@@ -150,7 +150,7 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
 
 def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    machine.watch.publish_part(part_of(SECRET_UID, LOCAL_PARTS), CredentialPart())
+    machine.watch.publish(part_of(SECRET_UID, LOCAL_PARTS), Published.closed(LOCAL_PARTS))
     check(machine.reported(), reason="partly-closed")
 
 

@@ -7,11 +7,8 @@ paused, or cut off, cannot write any more: the API server refuses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from itertools import islice
-from typing import TypeVar
 
 from daypass._core.clock import rfc3339, utc
 from daypass._core.errors import DaypassError
@@ -24,18 +21,14 @@ from daypass.kube.errors import AlreadyExistsError, NotFoundError
 from daypass.kube.lease import Lease
 from daypass.kube.resources import Object, name_of
 from daypass.published.config_maps import (
+    DENIALS,
     UnreadablePartError,
     denials_config_map,
     part_config_map,
     read_part,
     read_published_denials,
 )
-from daypass.published.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    CredentialPart,
-)
-from daypass.published.denials import Denials
+from daypass.published.credentials import CLUSTER_PARTS
 from daypass.published.snapshot import Published
 from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import denials_object, keys_object, part_object
@@ -46,7 +39,6 @@ CHECKED_AT_ONCE = 3
 
 _HEAD = ("apiVersion", "kind", "metadata")
 _ONLY_METADATA = {"Accept": METADATA.format("")}
-_Closing = TypeVar("_Closing", CredentialPart, Denials)
 
 
 class ClusterPublisher:
@@ -76,9 +68,9 @@ class ClusterPublisher:
         """Write the lease's term on every object, create missing ones closed, and return what is in
         force. The term is raised above all that are found: a lease may be new, or restored.
         """
+        closed, numbers = Published.closed(self.parts), [*range(self.parts), None]
+        documents = [each for number in numbers for each in self._documents(number, closed)]
         keys = self._keys(SigningKeys(issuer="", key_set=""))
-        documents = [each for n in range(self.parts) for each in self._part(n, CLOSED_PART)]
-        documents += self._denials(Denials())
         found = {self._path(each): self._find(self._path(each)) for each in [*keys, *documents]}
         highest = max((term_of(each) for each in found.values() if each), default=0)
         if self._lease.term <= highest:
@@ -91,20 +83,20 @@ class ClusterPublisher:
                 self._write(document, {})
             elif document not in keys:  # those are not known yet
                 self._write(document, _content(document))
-        parts = tuple(
-            self._in_force(found, partial(self._part, n), self._read_part, CLOSED_PART)
-            for n in range(self.parts)
-        )
-        denials = self._in_force(found, self._denials, read_published_denials, Denials())
-        return Published(parts=parts, denials=denials)
+        published = closed
+        for number in numbers:
+            *_, config_map = (self._path(each) for each in self._documents(number, closed))
+            read = self._read(found[config_map], published)
+            # Its objects may differ from each other, or from what this config makes of it.
+            if all(_has(found[self._path(each)], each) for each in self._documents(number, read)):
+                published = read
+        return published
 
-    def publish_part(self, number: int, part: CredentialPart) -> None:
-        """Write a part: for Istio first, so that what the ConfigMap says is there already."""
-        self._publish(self._part(number, part))
-
-    def publish_denials(self, denials: Denials) -> None:
-        """Write the denials, in the same order."""
-        self._publish(self._denials(denials))
+    def publish(self, number: int | None, wanted: Published) -> None:
+        """Write a part, or the denials: for Istio first, so that what the ConfigMap says is there
+        already.
+        """
+        self._publish(self._documents(number, wanted))
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Write other keys, where a gateway needs them."""
@@ -140,19 +132,20 @@ class ClusterPublisher:
                 "count": 1,
             })  # fmt: skip
 
-    def _part(self, number: int, part: CredentialPart) -> list[Object]:
-        """Return the objects of a part, in the order in which they are written."""
+    def _documents(self, number: int | None, published: Published) -> list[Object]:
+        """Return the objects of a part, or of the denials, in the order in which they are
+        written.
+        """
         home, room = self._config.door.namespace, self._gate.credentials_per_namespace
-        config_map = part_config_map(number, part, home, room=room)
-        if self._gate.is_checked_by_istio:
-            return [part_object(self._config, number, part), config_map]
-        return [config_map]
-
-    def _denials(self, denials: Denials) -> list[Object]:
-        config_map = denials_config_map(denials, self._config.door.namespace)
-        if self._gate.is_checked_by_istio:
-            return [denials_object(self._config, denials), config_map]
-        return [config_map]
+        if number is None:
+            config_map = denials_config_map(published.denials, home)
+        else:
+            config_map = part_config_map(number, published.parts[number], home, room=room)
+        if not self._gate.is_checked_by_istio:
+            return [config_map]
+        if number is None:
+            return [denials_object(self._config, published.denials), config_map]
+        return [part_object(self._config, number, published.parts[number]), config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
         if self._gate.is_checked_by_istio:
@@ -161,25 +154,14 @@ class ClusterPublisher:
         namespace = keys_namespace(self._gate)
         return [] if namespace is None else [keys_config_map(namespace, keys.key_set)]
 
-    def _read_part(self, config_map: Object) -> CredentialPart:
-        return read_part(config_map, self.parts)[1]
-
-    def _in_force(
-        self,
-        found: dict[str, Object | None],
-        documents: Callable[[_Closing], list[Object]],
-        read: Callable[[Object], _Closing],
-        closed: _Closing,
-    ) -> _Closing:
-        """Return what is in force; closed if its objects differ from each other, or from what this
-        config makes of it.
-        """
-        try:
-            content = read(found[self._path(documents(closed)[-1])] or {})
-        except UnreadablePartError:
-            return closed
-        is_whole = all(_has(found[self._path(each)], each) for each in documents(content))
-        return content if is_whole else closed
+    def _read(self, config_map: Object | None, published: Published) -> Published:
+        """Return what is published with what a ConfigMap has, if it can be read."""
+        with suppress(UnreadablePartError):
+            if config_map is not None and name_of(config_map) == DENIALS:
+                return published.with_denials(read_published_denials(config_map))
+            if config_map is not None:
+                return published.with_part(*read_part(config_map, self.parts))
+        return published
 
     def _publish(self, documents: list[Object]) -> None:
         for document in documents:

@@ -269,8 +269,8 @@ class Controller:
             self._log(
                 WatchEvent.PUBLISHED, credentials=credentials, denials=denials, written=written
             )
-        parts = self.published.parts
-        is_closed = all(part.closes_unix <= self._unix() for part in parts)
+        closed = self.published.closed_parts(self._unix())
+        is_closed = len(closed) == self._publisher.parts
         self.state = State.CLOSED if is_closed else State.PUBLISHING
         if refused is not None:
             raise refused
@@ -298,18 +298,14 @@ class Controller:
         return int(min(now - self._renewed_at, max(interval, 2 * TICK_SECONDS)) / interval)
 
     def _put(self, number: int | None, wanted: Published) -> None:
-        before = self.published
+        self._publisher.publish(number, wanted)
+        before, self.published = self.published, self.published.updated(number, wanted)
         if number is None:
-            self._publisher.publish_denials(wanted.denials)
-            self.published = before.with_denials(wanted.denials)
             for key in sorted(wanted.denials.keys - before.denials.keys):
                 self._log(WatchEvent.DENIED, key=key)
-            return
-        part = wanted.parts[number]
-        self._publisher.publish_part(number, part)
-        self.published = before.with_part(number, part)
-        for uid in sorted(before.parts[number].uids - part.uids):
-            self._log(WatchEvent.REMOVED, uid=uid)
+        else:
+            for uid in sorted(before.parts[number].uids - wanted.parts[number].uids):
+                self._log(WatchEvent.REMOVED, uid=uid)
 
     def _publish_keys(self) -> None:
         keys = None if self.keys is None else self.keys.latest

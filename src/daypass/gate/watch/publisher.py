@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from daypass.gate.signing_keys import SigningKeys
-from daypass.published.credentials import CredentialPart
-from daypass.published.denials import Denials
 from daypass.published.snapshot import Published
 
 
@@ -32,11 +30,8 @@ class Publisher(Protocol):
         Returns what is in force. What is not known for sure counts as closed and empty.
         """
 
-    def publish_part(self, number: int, part: CredentialPart) -> None:
-        """Put a part in force, in place of the one before."""
-
-    def publish_denials(self, denials: Denials) -> None:
-        """Put denials in force, in place of those before."""
+    def publish(self, number: int | None, wanted: Published) -> None:
+        """Put a part of this in force or, without a number, its denials."""
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Put other signing keys in force."""
