@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from daypass._core.parallel import in_parallel
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import read_cluster_state
-from daypass.deploy.object_ref import in_parallel
 from daypass.deploy.plan import ApplyPlan, make_plan
 from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster

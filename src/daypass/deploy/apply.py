@@ -13,6 +13,7 @@ from functools import partial
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.labels import PUBLISHED
+from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, Inventory, merged, write_inventory
@@ -21,7 +22,6 @@ from daypass.deploy.object_ref import (
     LAST_WAVE,
     ObjectRef,
     find_object,
-    in_parallel,
 )
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, remove

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.labels import EXPOSED, MANAGED_BY, MANAGER
+from daypass._core.parallel import in_parallel
 from daypass.deploy.exposure_diff import Exposure
-from daypass.deploy.object_ref import ObjectRef, in_parallel
+from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object, group_of
@@ -52,11 +49,6 @@ _READS_PUBLISHED = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolic
 GATE_WAVE = len(_WAVES)
 """The gate itself: after its watch, before what it guards is open."""
 LAST_WAVE = GATE_WAVE + 1
-_PARALLEL_REQUESTS = 4
-"""More are not faster, and each costs a handshake."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -126,20 +118,3 @@ def find_object(cluster: Cluster, ref: ObjectRef, *, metadata_only: bool = False
     if resource is None:
         return None
     return cluster.find(resource, ref.name, ref.namespace or None, metadata_only=metadata_only)
-
-
-def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Return the results of `work` in order; several run at a time.
-
-    The first error is raised once all calls that have begun are done; the others never begin.
-    """
-    todo = list(items)
-    if len(todo) < 2:
-        return [work(item) for item in todo]
-    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
-        futures = [pool.submit(work, item) for item in todo]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise

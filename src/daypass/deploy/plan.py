@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
 from daypass._core.labels import HOLDS_INVENTORY, is_ours
+from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
@@ -15,7 +16,7 @@ from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
 from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
-from daypass.deploy.object_ref import GATE_WAVE, ObjectRef, in_parallel
+from daypass.deploy.object_ref import GATE_WAVE, ObjectRef
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import KINDS, collisions, list_all

@@ -13,7 +13,8 @@ from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.labels import RENEW_AFTER
-from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
+from daypass._core.parallel import in_parallel
+from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object

@@ -9,12 +9,13 @@ from typing import Literal, TypeAlias
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
+from daypass._core.parallel import in_parallel
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.inventory import AppliedObject, write_inventory
 from daypass.deploy.object_diff import managed_fields
-from daypass.deploy.object_ref import ObjectRef, find_object, in_parallel
+from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
     CONFIG_MAPS,

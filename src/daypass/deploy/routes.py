@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from daypass._core.labels import is_ours
+from daypass._core.parallel import in_parallel
 from daypass.config import Config
 from daypass.deploy.ekf import is_handed_over
-from daypass.deploy.object_ref import in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.render.objects import Object

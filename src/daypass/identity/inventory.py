@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
+from daypass._core.parallel import in_parallel
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
 from daypass.identity.tokens import TokenSecret
@@ -114,19 +114,17 @@ def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Clus
     A user who may not see everything gets what they may see, and warnings about the rest.
     """
     queries = list_queries(namespace)
-    with ThreadPoolExecutor(len(queries), thread_name_prefix="daypass-list") as pool:
-        tasks = {
-            name: pool.submit(_try_list, cluster, query, namespace)
-            for name, query in queries.items()
-        }
-        results = {name: task.result() for name, task in tasks.items()}
+    found = in_parallel(
+        lambda query: _try_list(cluster, query, namespace), queries.values(), threads=len(queries)
+    )
+    results = dict(zip(queries, found, strict=True))
     if results["bindings"][1] is not None:
         # Policies in namespaces whose bindings can't be seen would look like half grants.
         results["policies"] = (None, results["policies"][1])
     for _, warning in results.values():
         if warning is not None:
             warn(*warning)
-    return ClusterObjects(**{name: found for name, (found, _) in results.items()})  # type: ignore[arg-type]
+    return ClusterObjects(**{name: listed for name, (listed, _) in results.items()})  # type: ignore[arg-type]
 
 
 def _try_list(

@@ -10,12 +10,14 @@ Many identities are rotated in parallel; one failure does not stop the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
+from daypass._core.parallel import in_parallel
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -117,16 +119,11 @@ def rotate(
     """
     namespaces = {rotation.name.namespace for rotation in rotations}
     room = Room(cluster, namespaces.pop() if len(namespaces) == 1 else None)
-    _in_parallel(
-        lambda rotation: _start(cluster, rotation, room, check), rotations,
-        lambda number: show(f"created {number} of {len(rotations)}"),
-    )  # fmt: skip
+    _for_each(rotations, lambda each: _start(cluster, each, room, check), show, "created")
     wait([each.filled.uid for each in rotations if each.filled is not None])
-    _in_parallel(
-        lambda rotation: _finish(cluster, rotation, deliver, overlap_seconds),
-        [each for each in rotations if each.error is None],
-        lambda number: show(f"handed over {number}"),
-    )
+    started = [each for each in rotations if each.error is None]
+    finish = partial(_finish, cluster, deliver=deliver, overlap_seconds=overlap_seconds)
+    _for_each(started, finish, show, "handed over")
 
 
 def _start(
@@ -153,6 +150,7 @@ def _start(
 def _finish(
     cluster: Cluster,
     rotation: Rotation,
+    *,
     deliver: Callable[[IdentityName, bytes], None],
     overlap_seconds: int,
 ) -> None:
@@ -200,25 +198,20 @@ def _retire(cluster: Cluster, secret: TokenSecret, retire_after: str) -> None:
         return  # deleted in the meantime
 
 
-def _in_parallel(
-    do: Callable[[Rotation], object], rotations: Sequence[Rotation], done: Callable[[int], object]
+def _for_each(
+    rotations: Sequence[Rotation],
+    do: Callable[[Rotation], object],
+    show: Callable[[str], object],
+    done: str,
 ) -> None:
-    """Do it for each, and note its error; `done` gets how many are done."""
+    """Do it for each, several at a time, and note its error."""
+    numbers = count(1)
 
     def attempt(rotation: Rotation) -> None:
         try:
             do(rotation)
         except DaypassError as error:
             rotation.error = error
+        show(f"{done} {next(numbers)} of {len(rotations)}")
 
-    if len(rotations) == 1:  # a signal ends it at once
-        attempt(*rotations)
-        return
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daypass-rotate")
-    try:
-        tasks = [pool.submit(attempt, each) for each in rotations]
-        for number, task in enumerate(as_completed(tasks), start=1):
-            task.result()
-            done(number)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    in_parallel(attempt, rotations, threads=THREADS)

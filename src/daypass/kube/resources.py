@@ -173,10 +173,9 @@ class Discovery:
     def all(self, *, refresh: bool = False) -> ServedKinds | None:
         """Return all kinds, or None if the API server is older than Kubernetes 1.30."""
         if self._all is None or refresh:
-            from concurrent.futures import ThreadPoolExecutor  # most commands need no discovery
+            from daypass._core.parallel import in_parallel  # most commands need no discovery
 
-            with ThreadPoolExecutor(2) as pool:
-                answers = list(pool.map(self._load_all, ("/api", "/apis")))
+            answers = in_parallel(self._load_all, ("/api", "/apis"))
             if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
                 return None
             self._all = _served_kinds([g for answer in answers for g in answer.get("items") or ()])
