@@ -15,25 +15,21 @@ from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.status import parse_retry_after
-from daypass.kube.answers import METADATA, Body, Pages, parse_object, selection, sent_secrets
+from daypass.kube.answers import METADATA, Answer, Pages
 from daypass.kube.connection import (
-    CONNECTIONS,
+    CONNECT_SECONDS,
+    Authenticator,
     ConnectionConfig,
-    connect,
     explain_transport,
     is_stale,
 )
-from daypass.kube.errors import (
-    ApiError,
-    BrokenResponseError,
-    NotFoundError,
-    explain,
-    missing_namespace,
-)
+from daypass.kube.errors import ApiError, NotFoundError, TooLargeError, missing_namespace
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import EMBEDDED, Discovery, Object, Resource, ServedKinds, name_of
 
 FIELD_MANAGER = "daypass"
+CONNECTIONS = 16
+TIMEOUT = httpx2.Timeout(60.0, connect=CONNECT_SECONDS)
 TRIES = 5
 LONGEST_PAUSE_SECONDS = 10.0
 APPLY = "application/apply-patch+yaml"
@@ -49,7 +45,8 @@ class Cluster:
     """A connection to one API server. Every method raises the errors of `daypass.kube.errors`.
 
     Safe to share between threads. `close` closes its connections. `dry_run`, to be set before any
-    request: by the client, changes return what they were given, and nothing is sent.
+    request: by the client, changes return what they were given, and nothing is sent. `transport`
+    replaces the network, for tests.
     `clock_ahead_seconds`: how far the clock is ahead of the API server's, by its last response.
     """
 
@@ -68,8 +65,15 @@ class Cluster:
         self.connection = connection
         self.clock = clock
         self.sleep = sleep
-        self._client = connect(
-            connection, transport=transport, clock=clock, connections=connections
+        authenticator = Authenticator(connection, clock)
+        self._client = httpx2.Client(
+            base_url=connection.server,
+            auth=authenticator,
+            headers=authenticator.headers,
+            trust_env=False,
+            transport=transport or authenticator.transport(httpx2.HTTPTransport, connections),
+            timeout=TIMEOUT,
+            follow_redirects=False,
         )
         self._discovery = Discovery(partial(self.request, "GET"))
 
@@ -149,27 +153,18 @@ class Cluster:
         `labels` and `fields` are selectors. `metadata_only`: no Secret's data leaves the API
         server.
         """
-        ask = partial(
-            self.request,
-            "GET",
-            resource.path(namespace),
-            headers={"Accept": METADATA.format("List")} if metadata_only else {},
-            what=f"list {resource.plural}" + (f" in {namespace}" if namespace else ""),
-        )
-        params, pages, found = selection(labels, fields), Pages(), list[Object]()
-        try:
-            return ask(params=params).get("items") or []
-        except BrokenResponseError as error:
-            pages.shrink(error)
-        while True:
+        headers = {"Accept": METADATA.format("List")} if metadata_only else {}
+        pages, found = Pages(labels, fields), list[Object]()
+        while not pages.is_complete:
             try:
-                answer = ask(params={**params, **pages.params})
-            except BrokenResponseError as error:
+                answer = self._send(
+                    "GET", resource.path(namespace), f"list {resource.named(namespace)}",
+                    params=pages.params, headers=headers,
+                )  # fmt: skip
+                found += pages.take(answer)
+            except TooLargeError as error:
                 pages.shrink(error)
-                continue
-            found += answer.get("items") or ()
-            if not pages.has_next(answer, is_small=False):
-                return found
+        return found
 
     def create(self, document: Object) -> Object:
         """Create an object and return it. Raises AlreadyExistsError."""
@@ -316,63 +311,51 @@ class Cluster:
                 body = {**(body or {}), "dryRun": ["All"]}
             else:
                 params = {**(params or {}), "dryRun": "All"}
-        request = self._client.build_request(
-            method,
-            path,
+        answer = self._send(
+            method, path, what,
             content=None if body is None else json.dumps(body).encode(),
             headers={**({} if body is None else {"Content-Type": content_type}), **(headers or {})},
             params=params,
-        )
-        response, content = self._send(request)
-        if response.status_code >= 300:
-            error = explain(
-                response.status_code, content, what, *sent_secrets(request, self.connection)
-            )
+        )  # fmt: skip
+        try:
+            return answer.document()
+        except NotFoundError as error:
             if missing_namespace(error) and self.is_embedded():  # `kubectl create` fails there
-                raise NotFoundError(error.status, error.fact, "check its name")
-            raise error
-        return parse_object(content, request, self.connection)
+                raise NotFoundError(error.status, error.fact, "check its name") from None
+            raise
 
-    def _send(self, request: httpx2.Request) -> tuple[httpx2.Response, bytes]:
+    def _send(self, method: str, path: str, what: str, **request: Any) -> Answer:
+        """Send a request, and again while an overloaded API server asks to."""
         attempt = 0
         while True:
             attempt += 1
-            response, content = self._exchange(request)
-            pause = _pause(response)
+            answer = self._exchange(method, path, what, **request)
+            pause = _pause(answer.response)
             if pause is None or attempt == TRIES:
-                return response, content
+                return answer
             self.sleep(pause)
 
     def _exchange(
-        self, request: httpx2.Request, *, again: bool = True
-    ) -> tuple[httpx2.Response, bytes]:
+        self, method: str, path: str, what: str, *, again: bool = True, **request: Any
+    ) -> Answer:
         began = self.clock.unix()
         try:
-            response = self._client.send(request, stream=True)
-            self._compare_clocks(began, response)
-            try:
-                return response, self._body(response)
-            finally:
-                response.close()
-        except httpx2.TransportError as error:
-            if again and is_stale(error, request.method):
-                return self._exchange(request, again=False)
-            secrets = sent_secrets(request, self.connection)
-            raise explain_transport(error, self.connection.server, *secrets) from None
-        except httpx2.DecodingError:
-            raise BrokenResponseError(f"{self.connection.server} sent invalid gzip") from None
+            with self._client.stream(method, path, **request) as response:
+                self._compare_clocks(began, response)
+                answer = Answer(response, what, self.connection, self.clock)
+                for chunk in response.iter_bytes():
+                    answer.add(chunk)
+                return answer
+        except httpx2.RequestError as error:
+            if again and is_stale(error):
+                return self._exchange(method, path, what, again=False, **request)
+            raise explain_transport(error, self.connection) from None
 
     def _compare_clocks(self, began: float, response: httpx2.Response) -> None:
         date = parse_http_date(response.headers.get("Date", ""))
         if date is not None:  # a whole second, some time since the request was sent
             ahead = max(0.0, began - date - 1)
             self.clock_ahead_seconds = ahead or min(0.0, self.clock.unix() - date)
-
-    def _body(self, response: httpx2.Response) -> bytes:
-        body = Body(response.request.url.host, self.clock)
-        for chunk in response.iter_bytes():
-            body.add(chunk)
-        return body.content()
 
 
 def _pause(response: httpx2.Response) -> float | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -27,10 +28,12 @@ from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 
-TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+CONNECT_SECONDS = 10.0
+_IDLE_SECONDS = 30.0
+_IDLE_CONNECTIONS = 16
 _LIMIT_TOKEN_BYTES = 1024 * 1024
-CONNECTIONS = 16
-IDLE_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +59,26 @@ class ConnectionConfig:
     impersonate: tuple[tuple[str, str], ...] = ()
 
 
-def is_stale(error: httpx2.TransportError, method: str) -> bool:
+def is_stale(error: httpx2.RequestError) -> bool:
     """Return whether an idle connection was closed, so that the request can be sent again."""
-    return method != "POST" and isinstance(
+    return error.request.method != "POST" and isinstance(
         error, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
     )
 
 
+def sent_secrets(request: httpx2.Request, config: ConnectionConfig) -> tuple[Secret, ...]:
+    """Return the credentials of a request, which an answer may quote."""
+    _, _, sent = request.headers.get("Authorization", "").partition(" ")
+    return (Secret(sent), config.basic[1]) if config.basic else (Secret(sent),)
+
+
 def explain_transport(
-    error: httpx2.TransportError, server: str, *secrets: Secret
+    error: httpx2.RequestError, config: ConnectionConfig
 ) -> ClusterUnreachableError:
-    """Return the error for a failed connection; the library's words may quote the answer."""
+    """Return the error for a failed request; the library's words may quote the answer."""
+    server, secrets = config.server, sent_secrets(error.request, config)
+    if isinstance(error, httpx2.DecodingError):
+        return BrokenResponseError(f"{server} sent invalid gzip")
     cause = _certificate_error(error)
     if cause is not None:
         return ClusterUnreachableError(
@@ -141,116 +153,74 @@ def _matches(entry: str, host: str, port: int) -> bool:
     return host == entry or host.endswith(f".{entry}")
 
 
-def connect(
-    config: ConnectionConfig,
-    *,
-    transport: httpx2.BaseTransport | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-    connections: int = CONNECTIONS,
-) -> httpx2.Client:
-    """Return a client that sends requests with these credentials. Raises KubeconfigError.
+class Authenticator(httpx2.Auth):
+    """The TLS context, the credentials and the proxy of a connection, for an HTTP client.
 
-    Safe to share between threads. `connections`: the maximum; each watch takes one. `transport`
-    replaces the network, for tests.
-    """
-    limits = httpx2.Limits(
-        max_connections=connections, max_keepalive_connections=16, keepalive_expiry=IDLE_SECONDS
-    )
-    authenticator = Authenticator(config, clock)
-    with checked_proxy(config):
-        return httpx2.Client(
-            base_url=config.server,
-            auth=authenticator.auth,
-            headers=authenticator.headers,
-            verify=authenticator.tls,
-            proxy=config.proxy,
-            trust_env=False,  # the config has the proxy already
-            transport=transport,
-            timeout=TIMEOUT,
-            limits=limits,
-            follow_redirects=False,
-            event_hooks={"request": [_name_setter(config.tls_server_name)]},
-        )
-
-
-@contextmanager
-def checked_proxy(config: ConnectionConfig) -> Iterator[None]:
-    """Raise KubeconfigError if a client cannot be made because of the proxy."""
-    try:
-        yield
-    except (ImportError, ValueError, httpx2.InvalidURL) as error:
-        # Without the library's words: a proxy's URL may hold a password.
-        hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
-        fact = f"the proxy for {config.server} cannot be used"
-        raise KubeconfigError(fact, hint) from None
-
-
-class Authenticator:
-    """The TLS context and the credentials of a connection, for an HTTP client of its own.
-
-    `tls`: offers HTTP/1.1. `auth`, `headers`: for clients of httpx2. Raises KubeconfigError.
+    As `auth` of httpx2, it adds the Authorization header and the name for SNI and the certificate;
+    after a 401, it gets a new token once. `headers`: for each request. Raises KubeconfigError.
     """
 
     def __init__(self, config: ConnectionConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         self._config = config
-        self._plugin = _plugin(config, clock)
+        self._plugin: ExecPluginCredentials | None = None
+        if config.plugin and not (config.token or config.token_file or config.basic):
+            # as kubectl: last
+            self._plugin = ExecPluginCredentials(config.plugin, config.origin, clock)
         self.tls = self.context("http/1.1")
-        self.headers = _headers(config)
-        self.auth = _Authentication(config, self._plugin)
+        for _, value in config.impersonate:
+            _check_header(value, "the user to impersonate", config)
+        self.headers = [
+            ("User-Agent", f"daypass/{VERSION}"),
+            ("Accept", "application/json"),
+            *config.impersonate,
+        ]
 
     def context(self, *protocols: str) -> ssl.SSLContext:
         """Return a TLS context that offers these protocols (ALPN), the preferred one first."""
-        return _context(self._config, self._plugin, protocols)
+        config, pair = self._config, None
+        try:
+            context = client_context(config.authority)
+        except BadCertificateAuthorityError as error:
+            raise KubeconfigError(f"{config.origin}: {error.fact}", error.hint) from None
+        if config.certificate is not None and config.key is not None:
+            pair = (config.certificate, config.key)
+        elif self._plugin is not None:
+            pair = self._plugin.certificate()
+        if pair is not None:
+            _load(context, *pair, config.origin)
+        # httpcore2 sets this for every connection. OpenSSL frees the old value at once, while the
+        # handshake of another thread may still read it, which breaks a ClientHello now and then.
+        context.set_alpn_protocols(list(protocols))
+        context.set_alpn_protocols = lambda alpn_protocols: None  # type: ignore[method-assign]
+        return context
+
+    def transport(self, of: Callable[..., T], connections: int) -> T:
+        """Return a transport `of` httpx2 for HTTP/1.1, by the proxy. `connections`: at most."""
+        config = self._config
+        limits = httpx2.Limits(
+            max_connections=connections,
+            max_keepalive_connections=_IDLE_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
+        )
+        try:
+            return of(verify=self.tls, proxy=config.proxy, limits=limits, trust_env=False)
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            # Without the library's words: a proxy's URL may hold a password.
+            hint = "pip install socksio" if isinstance(error, ImportError) else "http://HOST:PORT"
+            fact = f"the proxy for {config.server} cannot be used"
+            raise KubeconfigError(fact, hint) from None
 
     def authorization(self, *, renew: bool) -> str:
         """Return the Authorization header, or "" with a client certificate. May run a plugin.
 
         `renew`: the last header was refused. Raises KubeconfigError.
         """
-        flow = self.auth.auth_flow(httpx2.Request("POST", self._config.server))
+        flow = self.auth_flow(httpx2.Request("POST", self._config.server))
         request = next(flow)
         if renew:
             with suppress(StopIteration):
                 request = flow.send(httpx2.Response(401, request=request))
         return str(request.headers.get("Authorization", ""))
-
-
-def _plugin(config: ConnectionConfig, clock: Clock) -> ExecPluginCredentials | None:
-    if config.plugin and not (config.token or config.token_file or config.basic):
-        return ExecPluginCredentials(config.plugin, config.origin, clock)  # as kubectl: last
-    return None
-
-
-def _headers(config: ConnectionConfig) -> list[tuple[str, str]]:
-    for _, value in config.impersonate:
-        _check_header(value, "the user to impersonate", config)
-    return [
-        ("User-Agent", f"daypass/{VERSION}"),
-        ("Accept", "application/json"),
-        *config.impersonate,
-    ]
-
-
-def _check_header(value: str, what: str, config: ConnectionConfig) -> None:
-    # Further down it would be refused by an error that quotes it.
-    if not (value.isascii() and value.isprintable()):
-        raise KubeconfigError(f"{what} of {config.origin} is not valid in a header")
-
-
-def _name_setter(server_name: str | None) -> Callable[[httpx2.Request], None]:
-    def set_name(request: httpx2.Request) -> None:
-        if server_name:  # for SNI and the certificate's name
-            request.extensions = {**request.extensions, "sni_hostname": server_name}
-
-    return set_name
-
-
-class _Authentication(httpx2.Auth):
-    """Adds the Authorization header; after a 401, gets a new token once."""
-
-    def __init__(self, config: ConnectionConfig, plugin: ExecPluginCredentials | None) -> None:
-        self._config = config
-        self._plugin = plugin
 
     def auth_flow(
         self, request: httpx2.Request
@@ -290,8 +260,10 @@ class _Authentication(httpx2.Auth):
         return await asyncio.to_thread(self._authorize, request)  # it may run a program
 
     def _authorize(self, request: httpx2.Request) -> Secret | None:
-        """Add the credentials; return the token, if there is one."""
+        """Add the server's name and the credentials; return the token, if there is one."""
         config = self._config
+        if config.tls_server_name:
+            request.extensions = {**request.extensions, "sni_hostname": config.tls_server_name}
         if config.basic is not None:
             name, password = config.basic
             next(httpx2.BasicAuth(name, password.reveal()).auth_flow(request))
@@ -307,6 +279,12 @@ class _Authentication(httpx2.Auth):
         return token
 
 
+def _check_header(value: str, what: str, config: ConnectionConfig) -> None:
+    # Further down it would be refused by an error that quotes it.
+    if not (value.isascii() and value.isprintable()):
+        raise KubeconfigError(f"{what} of {config.origin} is not valid in a header")
+
+
 def _empty(response: httpx2.Response) -> None:
     response.stream = httpx2.ByteStream(b"")
     response.is_closed = response.is_stream_consumed = False
@@ -319,27 +297,6 @@ def _read_token(path: str) -> Secret:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise KubeconfigError(f"the token file {path} cannot be read: {reason}") from None
-
-
-def _context(
-    config: ConnectionConfig, plugin: ExecPluginCredentials | None, protocols: Sequence[str]
-) -> ssl.SSLContext:
-    try:
-        context = client_context(config.authority)
-    except BadCertificateAuthorityError as error:
-        raise KubeconfigError(f"{config.origin}: {error.fact}", error.hint) from None
-    pair = None
-    if config.certificate is not None and config.key is not None:
-        pair = (config.certificate, config.key)
-    elif plugin is not None:
-        pair = plugin.certificate()
-    if pair is not None:
-        _load(context, *pair, config.origin)
-    # httpcore2 sets this for every connection. OpenSSL frees the old value at once, while the
-    # handshake of another thread may still read it, which breaks a ClientHello now and then.
-    context.set_alpn_protocols(list(protocols))
-    context.set_alpn_protocols = lambda alpn_protocols: None  # type: ignore[method-assign]
-    return context
 
 
 def _load(context: ssl.SSLContext, certificate: str, key: Secret, origin: str) -> None:

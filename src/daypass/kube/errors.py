@@ -30,7 +30,11 @@ class ClusterUnreachableError(DaypassError):
 class BrokenResponseError(ClusterUnreachableError):
     """An answer that broke off, is too large, or does not come from an API server."""
 
-    is_too_large = False
+
+class TooLargeError(BrokenResponseError):
+    """An answer that is too large, or takes too long."""
+
+    reason = BrokenResponseError.reason
 
 
 class NoHttp2Error(Exception):

@@ -43,10 +43,10 @@ class Resource:
         parts += [part for part in (name, subresource) if part is not None]
         return "/" + "/".join(quote(part, safe=":") for part in parts)
 
-    def named(self, namespace: str | None, name: str) -> str:
-        """Return the name of an object in messages: `secrets/x in team`."""
-        where = f" in {namespace}" if namespace and self.namespaced else ""
-        return f"{self.plural}/{name}{where}"
+    def named(self, namespace: str | None, name: str | None = None) -> str:
+        """Return the name of an object, or of all, in messages: `secrets/x in team`."""
+        what = self.plural if name is None else f"{self.plural}/{name}"
+        return f"{what} in {namespace}" if namespace and self.namespaced else what
 
 
 def resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:

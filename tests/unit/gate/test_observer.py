@@ -533,7 +533,7 @@ def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same
 def test_namespaces_beyond_the_connections_are_reported(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_cluster, "HTTP1_CONNECTIONS_AT_MOST", 7)  # two are for all namespaces
+    monkeypatch.setattr(async_cluster, "HTTP1_WATCHES_AT_MOST", 7)  # two are for all namespaces
     for number in range(2, 5):
         cluster.namespace(f"n-{number}")
         cluster.account(number, namespace=f"n-{number}")
@@ -553,7 +553,7 @@ def test_namespaces_beyond_the_connections_are_reported(
 def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_cluster, "HTTP1_CONNECTIONS_AT_MOST", 4)
+    monkeypatch.setattr(async_cluster, "HTTP1_WATCHES_AT_MOST", 4)
     for name in ("one", "two"):
         cluster.namespace(name)
     now = once(cluster)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass.kube import answers, async_cluster
+from daypass.kube import answers
 from daypass.kube.answers import METADATA, PAGE
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
@@ -66,7 +66,7 @@ def test_a_page_that_is_too_large_is_read_in_smaller_ones(
     api: WatchedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user who may write large objects must not be able to end all lists."""
-    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 100_000)
+    monkeypatch.setattr(answers, "LIMIT_BYTES", 100_000)
     for number in range(700, 703):
         api.objects["secrets", f"s-{number}"]["metadata"]["annotations"] = {"x": "y" * 90_000}
     assert len(set(listed(api)[0])) == 2 * PAGE + 1
@@ -79,7 +79,7 @@ def test_a_page_that_is_too_large_is_read_in_smaller_ones(
 def test_a_single_object_that_is_too_large_is_an_error(
     api: WatchedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 100)
+    monkeypatch.setattr(answers, "LIMIT_BYTES", 100)
     with pytest.raises(BrokenResponseError):
         listed(api)
     assert api.asked[-1].url.params["limit"] == "1"
@@ -167,8 +167,7 @@ def test_a_broken_watch_is_an_error(opened: Open, broken: bytes) -> None:
 def test_an_endless_watch_event_is_aborted(
     opened: Open, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "LIMIT_LINE_BYTES", 2**20)
-    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 2**20)
+    monkeypatch.setattr(answers, "LIMIT_BYTES", 2**20)
     cluster, _ = opened(endless(head, bytes(65536)))
     with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
         watch_async(cluster, SECRETS)

@@ -13,7 +13,6 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.kube import answers as limits
-from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError, BrokenResponseError, ClusterUnreachableError
 from daypass.kube.resources import NAMESPACES, SECRETS
 from support.fake_door import (
@@ -161,7 +160,6 @@ def test_an_endless_answer_is_aborted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(limits, limit, value)
-    monkeypatch.setattr(async_cluster, "LIMIT_PAGE_BYTES", 2**20)
     cluster, _ = opened(answers)
     for ask in (cluster.list, partial(list_async, cluster)):
         with raises(BrokenResponseError, match=r"127\.0\.0\.1"):

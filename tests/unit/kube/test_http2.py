@@ -13,8 +13,7 @@ import pytest
 
 from daypass.kube import http2
 from daypass.kube.async_cluster import (
-    HTTP1_CONNECTIONS_AT_MOST,
-    SPARE,
+    HTTP1_WATCHES_AT_MOST,
     STREAMS,
     WATCH_CONNECTIONS,
     AsyncCluster,
@@ -393,7 +392,7 @@ def test_a_server_without_http2_gets_http1(is_tls: bool) -> None:
             cluster = AsyncCluster(access)
             for _ in range(2):
                 assert await cluster.list(SECRETS, None, whole) == ([], "1")
-            assert cluster.watches_at_most == HTTP1_CONNECTIONS_AT_MOST - SPARE
+            assert cluster.watches_at_most == HTTP1_WATCHES_AT_MOST
             await cluster.close()
 
         run(scenario())
