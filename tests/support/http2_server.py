@@ -13,7 +13,6 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.settings
-from hyperframe.frame import GoAwayFrame
 
 from daypass.kube.connection import ConnectionConfig
 from support.authority import Authority
@@ -100,14 +99,9 @@ class ServedConnection(asyncio.Protocol):
                 self.answers[event.stream_id or 0].was_reset = True
         self.flush()
 
-    def go_away(self, error_code: int = 0, *, last: int | None = None) -> None:
-        """Take no requests after `last`, as an API server that wants its clients to connect again.
-
-        Those before go on, unless there is an error. h2 itself would send nothing any more.
-        """
-        taken = max(self.answers, default=0) if last is None else last
-        frame = GoAwayFrame(0, last_stream_id=taken, error_code=error_code)
-        self.transport.write(frame.serialize())
+    def go_away(self, error_code: int = 0) -> None:
+        self.h2.close_connection(error_code)
+        self.flush()
 
     def flush(self) -> None:
         self.transport.write(self.h2.data_to_send())

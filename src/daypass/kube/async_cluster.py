@@ -192,10 +192,10 @@ class _Transport(httpx2.AsyncBaseTransport):
             # Not before: other commands do without it, and without the extra `gate`.
             from daypass.kube.http2 import Http2Transport
 
-            tls, name = authenticator.context("h2", "http/1.1"), config.tls_server_name
+            tls = authenticator.context("h2", "http/1.1")
             self._http2 = (
-                Http2Transport(tls, name, connections=1, streams=STREAMS),
-                Http2Transport(tls, name, connections=WATCH_CONNECTIONS, streams=STREAMS),
+                Http2Transport(tls, connections=1, streams=STREAMS),
+                Http2Transport(tls, connections=WATCH_CONNECTIONS, streams=STREAMS),
             )
 
     @property

@@ -112,6 +112,18 @@ def test_a_connection_takes_no_more_watches_than_the_server_allows() -> None:
     run(scenario())
 
 
+def test_all_connections_can_be_full() -> None:
+    async def scenario() -> None:
+        async with serving(as_api_server, streams=1) as server, watching(server) as watches:
+            await watches.start(server, *names(WATCH_CONNECTIONS))
+            for name in names(WATCH_CONNECTIONS):
+                request_of(server, name).event(f"in-{name}")
+            await until("all arrive", lambda: len(watches.seen) == WATCH_CONNECTIONS)
+            assert server.open_connections == WATCH_CONNECTIONS
+
+    run(scenario())
+
+
 def test_so_many_watches_share_a_connection() -> None:
     async def scenario() -> None:
         async with serving(as_api_server) as server, watching(server) as watches:
@@ -134,7 +146,7 @@ def test_a_list_does_not_wait_for_watches() -> None:
 async def sending(server: Http2Server, **limits: int) -> Any:
     """A client of one small transport."""
     tls = Authenticator(server.access).context("h2", "http/1.1")
-    transport = Http2Transport(tls, None, **limits)
+    transport = Http2Transport(tls, **limits)
     async with httpx2.AsyncClient(
         transport=transport, base_url=server.access.server, trust_env=False, timeout=20
     ) as client:
@@ -220,43 +232,22 @@ def test_a_reset_stream_is_an_error_of_that_watch_alone() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("how", ["goaway", "closed"])
+@pytest.mark.parametrize("how", ["goaway", "goaway with an error", "closed"])
 def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -> None:
+    """API servers with `--goaway-chance` end connections, so that clients try another server."""
+
     async def scenario() -> None:
         async with serving(as_api_server) as server, watching(server) as watches:
             await watches.start(server, "one")
             (first,) = server.connections
-            if how == "goaway":
-                first.go_away(error_code=11)
-            else:
+            if how == "closed":
                 first.transport.close()
+            else:
+                first.go_away(error_code=11 if "error" in how else 0)
             await until("the watch fails", lambda: "one" in watches.failed)
             await watches.start(server, "two")
             server.requests[-1].event("s")
             await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
-
-    run(scenario())
-
-
-def test_what_a_server_has_taken_goes_on_if_it_wants_another_connection() -> None:
-    """Such as an API server with `--goaway-chance`: each would end 90 watches otherwise."""
-
-    async def scenario() -> None:
-        async with serving(as_api_server) as server, watching(server) as watches:
-            for name in ("one", "two"):
-                await watches.start(server, name)
-            (first,) = server.connections
-            one, _ = server.requests
-            first.go_away(last=one.number)
-            await until("the one not taken fails", lambda: "two" in watches.failed)
-            await watches.start(server, "three")
-            for asked in (one, server.requests[-1]):
-                asked.event("s")
-            both = {"one": ["s"], "three": ["s"]}
-            await until("the others go on", lambda: watches.seen == both)
-            assert server.open_connections == 2
-            one.send(b"", end=True)
-            await until("it is closed with the last", lambda: server.open_connections == 1)
 
     run(scenario())
 
