@@ -92,11 +92,21 @@ def table(
     return "".join(f"{line}\n" for line in (paint("bold", lines[0]), *lines[1:]))
 
 
+def write_credentials(path: str, content: bytes) -> None:
+    """Write a credentials file, or (-) to stdout. Raises DaypassError."""
+    from daypass.identity.credentials_file import write_file
+
+    if path == "-":
+        write(content.decode())
+    else:
+        write_file(path, content)
+
+
 def warn_of_git(path: str) -> None:
     """Warn if git would add this file of credentials, or this folder of them."""
     from daypass.deploy.git import exclude_file
 
-    if exclude := exclude_file(path):
+    if path != "-" and (exclude := exclude_file(path)):
         warn(
             f"{path} holds a token, and git does not ignore it",
             f"exclude it: echo {quote(os.path.basename(path))} >> {quote(exclude)}\n"

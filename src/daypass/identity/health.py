@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from daypass._core import labels
 from daypass._core.clock import Clock, parse_rfc3339
@@ -27,14 +26,12 @@ from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 from daypass.published.config_maps import CREDENTIALS, read_part
-from daypass.published.credentials import CLUSTER_PARTS, part_of
+from daypass.published.credentials import CLUSTER_PARTS, Presence
+from daypass.published.snapshot import Published
 from daypass.render.objects import GATE_WATCH
 
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10
-
-_PublishedPart: TypeAlias = tuple[str, int, Set[str]]
-"""A gate's namespace, the number of a part of its set, and the UIDs in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +75,7 @@ def examine(
     risks = _role_risks(objects.cluster_roles or (), records)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
     gates = set(map(name_of, objects.gates or ()))
-    watched, published = _watched(objects, gates), sorted(_published_parts(objects, gates))
+    watched, published = _watched(objects, gates), _published(objects, gates)
     found = []
     for record in records:
         live = _live_tokens(record)
@@ -259,19 +256,21 @@ def _watched(objects: ClusterObjects, gates: Set[str]) -> Set[str] | None:
     return roles & watched_by(gates, objects.bindings)
 
 
-def _published_parts(objects: ClusterObjects, gates: Set[str]) -> Iterator[_PublishedPart]:
+def _published(objects: ClusterObjects, gates: Set[str]) -> dict[str, Published]:
+    """Return the sets of gates by their namespaces; what is not readable is closed."""
+    found = dict.fromkeys(sorted(gates), Published.closed(CLUSTER_PARTS))
     for document in objects.published or ():
         home = document["metadata"]["namespace"]
-        if home in gates and name_of(document).startswith(CREDENTIALS):
+        if home in found and name_of(document).startswith(CREDENTIALS):
             with suppress(ValueError):  # it is no part
-                number, part = read_part(document, CLUSTER_PARTS)
-                yield home, number, part.uids
+                found[home] = found[home].with_part(*read_part(document, CLUSTER_PARTS))
+    return found
 
 
 def _check_published(
     record: IdentityRecord,
     live: tuple[TokenUsage, ...],
-    published: Sequence[_PublishedPart],
+    published: Mapping[str, Published],
     clock: Clock,
 ) -> Iterator[HealthFinding]:
     """Find Secrets that a gate does not know; a new one may not be published yet."""
@@ -279,8 +278,8 @@ def _check_published(
     for secret in (token.secret for token in live):
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
-        for home, number, uids in published:
-            if number == part_of(secret.uid, CLUSTER_PARTS) and secret.uid not in uids:
+        for home, known in published.items():
+            if known.find(secret.uid, clock.unix()) is Presence.UNKNOWN:
                 text = f"the gate in {home} does not know Secret {secret.name}"
                 why = "" if secret.is_known else f": it lost daypass's label: {rotate}"
                 yield _problem("unknown-to-gate", text + why)

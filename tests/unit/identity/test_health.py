@@ -15,6 +15,7 @@ from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from daypass.render.rbac import namespace_rights
 from support.inventories import BOT, World, binding, grant
 from support.messages import check
+from support.publishing import NEVER
 from support.timing import FakeClock
 
 DAY = 86_400
@@ -255,7 +256,7 @@ def gated(world: World, *uids: str, home: str = "daypass") -> None:
     world.lists["bindings"].append(rights[1])
     world.lists["gates"] = [{"metadata": {"name": "daypass"}}]
     number = part_of(UID, CLUSTER_PARTS)
-    part = CredentialPart(uids=frozenset(uids))
+    part = CredentialPart(uids=frozenset(uids), closes_unix=NEVER)
     world.lists["published"] = [part_config_map(number, part, home, room=1)]
 
 

@@ -11,8 +11,8 @@ from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
-from daypass.cli import log, options, warn, write
-from daypass.cli.output import warn_of_git, write_objects
+from daypass.cli import log, options, warn
+from daypass.cli.output import warn_of_git, write_credentials, write_objects
 
 if TYPE_CHECKING:
     from daypass.identity.create import CreatedIdentity, IdentitySpec
@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
 def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.create import create
-        from daypass.identity.credentials_file import check_file, write_file
+        from daypass.identity.credentials_file import check_file
         from daypass.identity.model import find_account
 
         path = args.credentials_out or f"{args.name}.json"
@@ -80,12 +80,8 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
         gates.there([created.secret_uid])
         embedded, server = cluster.is_embedded(), cluster.connection.server
-    content = spec.credentials.file_content(created.token)
-    if path == "-":
-        write(content.decode())
-    else:
-        write_file(path, content)
-        warn_of_git(path)
+    write_credentials(path, spec.credentials.file_content(created.token))
+    warn_of_git(path)
     _report(created, spec, path, server, gates, embedded=embedded, show_exchange=args.show_exchange)
     return gates.exit_code
 

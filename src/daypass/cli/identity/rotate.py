@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass.cli import log, options, write
-from daypass.cli.output import did, warn_of_git, write_result
+from daypass.cli import log, options
+from daypass.cli.output import did, warn_of_git, write_credentials, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def run(args: Namespace) -> int:
             _make_folders(cluster, args, rotations)
             rotate(
                 cluster, rotations, check=partial(_check_file, cluster, args),
-                deliver=partial(_deliver, args), wait=gates.there, show=status.show,
-                overlap_seconds=overlap_seconds,
+                deliver=lambda name, content: write_credentials(_file(args, name), content),
+                wait=gates.there, show=status.show, overlap_seconds=overlap_seconds,
             )  # fmt: skip
             gates.gone(secret.uid for each in rotations for secret in each.deleted)
         server = cluster.connection.server
@@ -150,16 +150,6 @@ def _check_file(cluster: Cluster, args: Namespace, name: IdentityName) -> None:
         check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
 
 
-def _deliver(args: Namespace, name: IdentityName, content: bytes) -> None:
-    from daypass.identity.credentials_file import write_file
-
-    path = _file(args, name)
-    if path == "-":
-        write(content.decode())
-    else:
-        write_file(path, content)
-
-
 def _report(args: Namespace, rotated: Rotation, server: str, gates: GateWait) -> int:
     if rotated.error is not None:
         raise rotated.error
@@ -173,7 +163,7 @@ def _report(args: Namespace, rotated: Rotation, server: str, gates: GateWait) ->
     if path != "-":
         written = did(args.dry_run, "write", "wrote")
         log(f"{written} {path} (mode 0600)", "hand it over, then delete it")
-        warn_of_git(path)
+    warn_of_git(path)
     write_result(args, _document(args, rotated))
     return gates.exit_code
 
