@@ -231,7 +231,7 @@ def test_the_user_is_that_of_kubectl_with_the_same_kubeconfig(
     file = tmp_path / "config"
     file.touch(0o600)
     file.write_text(json.dumps(document))
-    cluster = Cluster.open(kubeconfig=str(file), environ={})
+    cluster = Cluster.open(kubeconfig=str(file))
     review: Object = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     ours = cluster.request("POST", path, review, what="ask")["status"]["userInfo"]

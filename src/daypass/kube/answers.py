@@ -139,7 +139,8 @@ class Pages:
     def take(self, answer: Answer) -> list[Object]:
         """Return the objects of a page. After a small one, the next may be larger."""
         document = answer.document()
-        self.metadata = document.get("metadata") or {}
+        metadata = document.get("metadata")
+        self.metadata = metadata if isinstance(metadata, dict) else {}
         self.params["continue"] = str(self.metadata.get("continue") or "")
         self.is_complete = not self.params["continue"]
         if answer.size < LIMIT_BYTES // 4:

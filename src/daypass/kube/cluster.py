@@ -60,7 +60,6 @@ class Cluster:
         transport: httpx2.BaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], None] = time.sleep,
-        connections: int = CONNECTIONS,
     ) -> None:
         self.connection = connection
         self.clock = clock
@@ -71,7 +70,7 @@ class Cluster:
             auth=authenticator,
             headers=authenticator.headers,
             trust_env=False,
-            transport=transport or authenticator.transport(httpx2.HTTPTransport, connections),
+            transport=transport or authenticator.transport(httpx2.HTTPTransport, CONNECTIONS),
             timeout=TIMEOUT,
             follow_redirects=False,
         )
@@ -84,21 +83,16 @@ class Cluster:
         kubeconfig: str | None = None,
         context: str | None = None,
         namespace: str | None = None,
-        environ: Mapping[str, str] | None = None,
-        connections: int = CONNECTIONS,
     ) -> Cluster:
         """Return the cluster that kubectl would use.
 
         No request is sent, but a credential plugin runs: it may have a client certificate.
-        `connections`: the maximum at a time.
         """
-        found = find_connection_config(
-            os.environ if environ is None else environ,
-            kubeconfig=kubeconfig,
-            context=context,
-            namespace=namespace,
+        return cls(
+            find_connection_config(
+                os.environ, kubeconfig=kubeconfig, context=context, namespace=namespace
+            )
         )
-        return cls(found, connections=connections)
 
     @property
     def namespace(self) -> str:
