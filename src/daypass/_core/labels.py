@@ -63,8 +63,8 @@ CONFIG_HASH = f"{DOMAIN}/config-hash"
 """On Pods: a digest of the config that they have loaded, so that a change replaces them."""
 
 TERM = f"{DOMAIN}/term"
-"""On the watch's Lease and on all that it publishes: the number of times that a watch has become
-the leader. A watch with a lower one may not write any more."""
+"""On all that a watch publishes: the term of the leader that wrote it. An earlier one may not write
+any more."""
 
 PUBLISHED = f"{DOMAIN}/published"
 """Label, with the value `true`, of the ConfigMaps with what a gate knows."""

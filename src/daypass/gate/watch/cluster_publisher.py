@@ -79,10 +79,9 @@ class ClusterPublisher:
             raise DaypassError("another process holds the Lease")
         self._versions = {path: _version(each) for path, each in found.items() if each}
         for document in keys + documents:
-            if self._path(document) in self._versions:
+            # Missing keys are not created: they are not known yet.
+            if document not in keys or self._path(document) in self._versions:
                 self._write(document, {})
-            elif document not in keys:  # those are not known yet
-                self._write(document, _content(document))
         published = closed
         for number in numbers:
             *_, config_map = (self._path(each) for each in self._documents(number, closed))
@@ -168,8 +167,8 @@ class ClusterPublisher:
             self._write(document, _content(document))
 
     def _write(self, document: Object, content: Object) -> None:
-        """Write the term and this content on an object in place of the version that is known, or
-        create it.
+        """Write the term and this content on an object in place of the version that is known; if
+        none is, create it whole.
 
         A JSON patch leaves nothing of what was there, as a merge patch would: a label that no
         longer selects the gateway's pods, or what someone else has added. No two leaders create the
@@ -223,14 +222,8 @@ def _version(document: Object) -> str:
 def _content(document: Object) -> Object:
     """Return what a document replaces in an object, by path."""
     content = {key: value for key, value in document.items() if key not in _HEAD}
-    return {"metadata/labels": document["metadata"]["labels"], **content}
+    return {"metadata/labels": document["metadata"].get("labels"), **content}
 
 
 def _has(found: Object | None, document: Object) -> bool:
-    """Return whether an object has the labels and the content of a document."""
-    if found is None:
-        return False
-    labels = found["metadata"].get("labels") or {}
-    return document["metadata"]["labels"].items() <= labels.items() and all(
-        found.get(key) == value for key, value in document.items() if key not in _HEAD
-    )
+    return found is not None and _content(document).items() <= _content(found).items()
