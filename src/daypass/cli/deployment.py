@@ -101,7 +101,7 @@ def plan_json(plan: ApplyPlan) -> Plan:
         "collisions": list(plan.collisions),
         "unguarded": list(plan.unguarded.lines),
         "unseen": list(plan.unseen),
-        "refused": None if plan.refused is None else list(plan.refused),
+        "refused": list(plan.refused),
         "missing": [name_of_need(need) for need in plan.missing],
     }
 
@@ -134,11 +134,11 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
         warn(last, plan.unguarded.hint)
     if plan.unseen:
         what = ", ".join(plan.unseen)
-        warn(f"no right to list {what}: whether others' routes are in the way is not known")
-    if plan.refused is None:
-        what = "secrets and rolebindings"
-        warn(f"no right to list {what}: whether the gate refuses a whole namespace is not known")
-    elif plan.refused:
+        warn(
+            f"no right to list {what}: whether others' routes are in the way, or the gate refuses"
+            " a whole namespace, is not known"
+        )
+    if plan.refused:
         from daypass.render.objects import GATE_WATCH
 
         warn(

@@ -161,11 +161,11 @@ class Plan(TypedDict):
     widens: Annotated[list[str], "what it opens more than is open now"]
     collisions: Annotated[list[str], "routes of others at the same place"]
     unguarded: Annotated[list[str], "hosts that bypass the gate"]
-    unseen: Annotated[list[str], "kinds that you may not list, so their routes are not known"]
+    unseen: Annotated[list[str], "kinds that you may not list, so not all of this is known"]
     refused: Annotated[
-        list[str] | None,
+        list[str],
         "namespaces of identities without the policy's label, or without the right of the gate's "
-        "watch, whose tokens the gate refuses; null if you may not list secrets",
+        "watch, whose tokens the gate refuses",
     ]
     missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
 

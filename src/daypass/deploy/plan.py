@@ -95,8 +95,8 @@ class ApplyPlan:
     """What an apply would do. `entries`: the inventory after it, without the UIDs of new objects.
 
     `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate;
-    `unseen`: the kinds that the user may not list for these two; `refused`: the namespaces of
-    identities whose tokens a gate that changes refuses, None if the user may not list them.
+    `refused`: the namespaces of identities whose tokens a gate that changes refuses; `unseen`: the
+    kinds that the user may not list for these three.
     """
 
     namespace: str
@@ -108,7 +108,7 @@ class ApplyPlan:
     collisions: tuple[str, ...]
     unguarded: GateBypass
     unseen: tuple[str, ...]
-    refused: tuple[str, ...] | None
+    refused: tuple[str, ...]
     exposed: Exposure
     entries: Mapping[ObjectRef, AppliedObject]
     inventories: tuple[Inventory, ...]
@@ -163,6 +163,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
     exposed = exposure(config)
     listed = list_all(cluster, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
+    refused, unseen = _refused(cluster, changes, namespace)
     return ApplyPlan(
         namespace=namespace,
         changes=tuple(changes),
@@ -172,8 +173,8 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
         unguarded=find_gate_bypass(cluster, listed, config),
-        unseen=listed.unseen,
-        refused=_refused(cluster, changes, namespace),
+        unseen=(*listed.unseen, *unseen),
+        refused=refused,
         exposed=exposed,
         entries=entries,
         inventories=state.inventories,
@@ -182,13 +183,14 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
 
 def _refused(
     cluster: Cluster, changes: Sequence[ObjectChange], home: str
-) -> tuple[str, ...] | None:
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the namespaces that a gate which changes refuses, and the kinds that are unseen."""
     if all(change.action == "same" for change in changes if change.ref.wave == GATE_WAVE):
-        return ()
+        return (), ()
     try:
-        return tuple(refused_namespaces(cluster, home))
+        return tuple(refused_namespaces(cluster, home)), ()
     except ForbiddenError:
-        return None
+        return (), ("Secrets and RoleBindings",)
 
 
 def _documents(state: ClusterState, config: Config) -> list[Object]:
