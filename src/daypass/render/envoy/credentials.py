@@ -68,7 +68,7 @@ _NOT_DENIED = action("daypass-not-denied", "ALLOW")
 
 
 def claims_filters(name: str, *, require_bound: bool) -> list[Json]:
-    """Return the filters that copy verified claims to filter state.
+    """Return the filters that copy verified claims to filter state; without them, there is none.
 
     The credential is the Secret that the token is bound to. Unless `require_bound`, it is the
     ServiceAccount of a token without the claim of a Secret.
@@ -78,25 +78,14 @@ def claims_filters(name: str, *, require_bound: bool) -> list[Json]:
         USER_STATE: claim_text("sub"),
         JTI_STATE: claim_text("jti"),
         NAMESPACE_STATE: claim_text("kubernetes.io", "namespace"),
+        _CREDENTIAL_STATE: claim_text(*SECRET, "uid"),
     }
-    of_secret, of_account = (
-        {_CREDENTIAL_STATE: claim_text(*claim, "uid")} for claim in (SECRET, ACCOUNT)
-    )
-    if require_bound:
-        return [_copy(name, has_claim(["iss"]), copied | of_secret)]
-    return [
-        _copy(name, has_claim(["iss"]), copied),
-        _copy(f"{name}-secret", has_claim(SECRET), of_secret),
-        _copy(f"{name}-account", _has_account_alone(), of_account),
-    ]
-
-
-def _copy(name: str, where: Json, formats: dict[str, str]) -> Json:
-    return only_where(where, {**set_filter_state(formats), "name": name})
-
-
-def _has_account_alone() -> Json:
-    return all_of(has_claim(["iss"]), is_not(has_claim(SECRET)))
+    filters = [set_filter_state(name, copied, skip_if_empty=True)]
+    if not require_bound:
+        of_account = {_CREDENTIAL_STATE: claim_text(*ACCOUNT, "uid")}
+        copies = set_filter_state(f"{name}-account", of_account, skip_if_empty=True)
+        filters.append(only_where(is_not(has_claim(SECRET)), copies))
+    return filters
 
 
 def has_credential(*, require_bound: bool) -> Json:
@@ -104,7 +93,8 @@ def has_credential(*, require_bound: bool) -> Json:
     of_secret = has_claim((*SECRET, "uid"), A_UID)
     if require_bound:
         return of_secret
-    return any_of(of_secret, all_of(_has_account_alone(), has_claim((*ACCOUNT, "uid"), A_UID)))
+    of_account = has_claim((*ACCOUNT, "uid"), A_UID)
+    return any_of(of_secret, all_of(is_not(has_claim(SECRET)), of_account))
 
 
 def published_filters(source: Source | None, *, parts: int) -> list[Json]:

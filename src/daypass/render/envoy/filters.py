@@ -66,7 +66,10 @@ def identified(user_header: str) -> Json:
 
 
 def with_authorizer(user_header: str) -> Json:
-    """Return the `typed_per_filter_config` of a route that passes on what the authorizer allows."""
+    """Return the `typed_per_filter_config` of a route that passes on what the authorizer allows.
+
+    The filter itself refuses nothing: a request without a route is refused for that.
+    """
     message = "extensions.filters.http.rbac.v3.RBACPerRoute"
     return {IDENTIFIED: protobuf_any(message, rbac=identified(user_header))}
 
@@ -106,13 +109,15 @@ def _exactly(names: Iterable[str]) -> Json:
     return {"patterns": [{"exact": name} for name in names]}
 
 
-def set_filter_state(formats: Mapping[str, str], *, reroutes: bool = False) -> Json:
+def set_filter_state(
+    name: str, formats: Mapping[str, str], *, skip_if_empty: bool = False, reroutes: bool = False
+) -> Json:
     """Return a filter that sets filter states, and may have the route chosen again.
 
-    `formats`: their values, by name.
+    `formats`: their values, by name. `skip_if_empty`: leave out those that have none.
     """
     return extension(
-        "envoy.filters.http.set_filter_state",
+        name,
         "extensions.filters.http.set_filter_state.v3.Config",
         on_request_headers=[
             {
@@ -122,6 +127,7 @@ def set_filter_state(formats: Mapping[str, str], *, reroutes: bool = False) -> J
                     "text_format_source": {"inline_string": text},
                     "omit_empty_values": True,
                 },
+                **({"skip_if_empty": True} if skip_if_empty else {}),
             }
             for state, text in formats.items()
         ],

@@ -308,8 +308,6 @@ def _pass(settings: GateSettings, per_filter: Json) -> Json:
         claim(["sub"], A_USER),
         claim(["kubernetes.io", "namespace"], A_NAMESPACE),
     ]
-    if settings.gate.require_bound:
-        claims.append(claim((*SECRET, "uid"), A_UID))
     match = {
         "headers": [header_match("authorization", BEARER_JWT)],
         "dynamic_metadata": [*claims, *map(mark, MARKS)],
@@ -380,7 +378,7 @@ def _connection_manager(
         keys,
         *claims_filters("daypass.claims", require_bound=gate.require_bound),
         *published,
-        set_filter_state({}, reroutes=True),
+        set_filter_state("daypass.decided", {}, reroutes=True),
     )
     asked = (
         asking_filter((gate.headers.user, gate.headers.groups)),

@@ -95,8 +95,8 @@ def _forget(settings: IstioGate) -> Json:
 
 def _keep_token(settings: IstioGate) -> Json:
     """Save the Authorization header, which a filter removes, for the services behind."""
-    saved = set_filter_state({_TOKEN_STATE: "%REQ(authorization)%"})
-    return only_where(is_guarded(settings), {**saved, "name": f"{GATE}-token"})
+    saved = {_TOKEN_STATE: "%REQ(authorization)%"}
+    return only_where(is_guarded(settings), set_filter_state(f"{GATE}-token", saved))
 
 
 def _review(settings: IstioGate, where: Json) -> list[Json]:
@@ -119,10 +119,9 @@ def _save_reviewed(settings: IstioGate) -> list[Json]:
     """Save the authorizer's identity headers, and mark the request as reviewed."""
     headers = settings.gate.headers
     saved = {USER_STATE: f"%REQ({headers.user})%", _GROUPS_STATE: f"%REQ({headers.groups})%"}
-    state = {**set_filter_state(saved), "name": f"{GATE}-claims"}
     return [
         {"name": f"{GATE}-reviewed", "typed_config": reviewed(settings)},
-        only_where(is_undecided(), state),
+        only_where(is_undecided(), set_filter_state(f"{GATE}-claims", saved)),
     ]
 
 
