@@ -8,21 +8,19 @@ until the API server's cache is as recent as etcd (k8s.io/apiserver, pkg/storage
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.report import figure, short
+from support.churn import churning
 from support.controlplane import ControlPlane
+from support.identities import WATCHED
 from support.observing import make_namespaces, observing
 
 NAMESPACES = 2_000
 SECRETS_EACH = 10
 CLOSE_AFTER_SECONDS = (600, 60, 30, 20)
 """It keeps up while the oldest listing is less than half as old."""
-WRITES_A_SECOND = 20
 
 
 def run(*, quick: bool) -> None:
@@ -33,30 +31,9 @@ def run(*, quick: bool) -> None:
         ControlPlane.start(Path(scratch) / "plane") as plane,
     ):
         make_namespaces(plane, count, secrets=SECRETS_EACH)
-        with _busy(plane):
+        with churning(plane, plane.make_namespace(labels=WATCHED)):
             for close_after in CLOSE_AFTER_SECONDS:
                 _observe(plane, count, close_after)
-
-
-@contextmanager
-def _busy(plane: ControlPlane) -> Iterator[None]:
-    """Write a ConfigMap again and again."""
-    path, stop = "/api/v1/namespaces/default/configmaps/busy", threading.Event()
-
-    def write() -> None:
-        number = 0
-        while not stop.wait(1 / WRITES_A_SECOND):
-            number += 1
-            document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "busy"}}
-            plane.admin.apply(path, {**document, "data": {"number": str(number)}})
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _observe(plane: ControlPlane, count: int, close_after: int) -> None:

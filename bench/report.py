@@ -24,9 +24,10 @@ _rows: list[tuple[str, str, str, str]] = []
 def figure(what: str, values: str, *, ratio: str = "", bar: str = "") -> None:
     """Report a measured thing: its values with their unit, a ratio, and what it should be.
 
-    If `bar` is a number alone, such as `>= 0.9`, the table says whether the ratio missed it.
+    If `bar` is a number alone, such as `>= 0.9`, the table says whether the ratio missed it; if it
+    has the unit of the first of the values, whether that did.
     """
-    bar += ", missed" if _is_missed(ratio, bar) else ""
+    bar += ", missed" if _is_missed(values, ratio, bar) else ""
     _rows.append((what.replace("|", "vs"), values, ratio, bar))
     parts = (f"{what:<56} {values}", f"ratio {ratio}" if ratio else "", f"bar {bar}" if bar else "")
     print("  ".join(filter(None, parts)), flush=True)
@@ -43,11 +44,14 @@ def spread(values: Sequence[float], digits: int, unit: str) -> str:
     return f"{statistics.median(values):,.{digits}f} {unit} ({low:,.{digits}f}-{high:,.{digits}f})"
 
 
-def _is_missed(ratio: str, bar: str) -> bool:
-    target = re.fullmatch(r"([<>])= ([\d.]+)", bar)
-    if target is None or not ratio:
+def _is_missed(values: str, ratio: str, bar: str) -> bool:
+    target = re.fullmatch(r"([<>])= ([\d.]+)(?: (\S+))?", bar)
+    if target is None:
         return False
-    measured, wanted = float(ratio.split()[0]), float(target[2])
+    found = re.match(r"([+-]?[\d.]+)(?: (\S+))?", values if target[3] else ratio)
+    if found is None or (target[3] and found[2] != target[3]):
+        return False
+    measured, wanted = float(found[1]), float(target[2])
     return measured < wanted if target[1] == ">" else measured > wanted
 
 

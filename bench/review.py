@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bench.loads import Target, build, cpu_seconds, fire, stub
-from bench.machine import measure
 from bench.report import figure, spread
+from bench.revocation import measure
 from bench.rounds import compare
 from daypass.config import Address
 from daypass.gate.authorizer.token_reviews import PATH
@@ -42,7 +43,7 @@ from support.gates import running_gate
 from support.identities import RBAC, Identity
 from support.publishing import published
 from support.tokens import AUDIENCE, ISSUER
-from support.up_gate import gate_up
+from support.up_gate import calling, gate_up
 
 CACHED, UNSEEN, MANY = 2_000, 5_000, 100_000
 CONNECTIONS = 16
@@ -154,7 +155,7 @@ def run(*, quick: bool) -> None:
             _memory(bench, MANY // 10 if quick else MANY)
             (folder / "up").mkdir()
             with gate_up(folder / "up", plane, check="review") as up:
-                measure("review", up, plane, 10 if quick else 50)
+                measure("review", plane, partial(calling, up, plane), 10 if quick else 50)
 
 
 def _cached(bench: Bench, ours: Side, theirs: Side, jwt: Side, rounds: int, seconds: float) -> None:

@@ -29,23 +29,27 @@ def test_a_table_replaces_the_one_before_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("ratio", "bar", "target"),
+    ("values", "ratio", "bar", "target"),
     [
-        ("0.5 (0.4-1.2)", ">= 0.9", ">= 0.9, missed"),
-        ("0.9", ">= 0.9", ">= 0.9"),
-        ("1.21 (1.0-1.3)", "<= 1.2", "<= 1.2, missed"),
-        ("0.5", "", ""),
-        ("", "<= 1 s", "<= 1 s"),
+        ("1", "0.5 (0.4-1.2)", ">= 0.9", ">= 0.9, missed"),
+        ("1", "0.9", ">= 0.9", ">= 0.9"),
+        ("1", "1.21 (1.0-1.3)", "<= 1.2", "<= 1.2, missed"),
+        ("1", "0.5", "", ""),
+        ("1", "", "<= 1 s", "<= 1 s"),
+        ("1.624 s", "", "<= 1.5 s", "<= 1.5 s, missed"),
+        ("+0.066 s (0.06-0.09)", "", "<= 0.08 s", "<= 0.08 s"),
+        ("38 /s (35-39)", "", ">= 40 /s", ">= 40 /s, missed"),
+        ("1624 ms", "", "<= 1.5 s", "<= 1.5 s"),
     ],
 )
 def test_the_table_says_which_targets_were_missed(
-    tmp_path: Path, ratio: str, bar: str, target: str
+    tmp_path: Path, values: str, ratio: str, bar: str, target: str
 ) -> None:
     page = tmp_path / "performance.md"
     page.write_text("<!-- bench: a -->\n<!-- /bench -->\n")
-    figure("ours | theirs", "1", ratio=ratio, bar=bar)
+    figure("ours | theirs", values, ratio=ratio, bar=bar)
     write_table("a", page)
-    assert f"| ours vs theirs | 1 | {ratio} | {target} |" in page.read_text()
+    assert f"| ours vs theirs | {values} | {ratio} | {target} |" in page.read_text()
 
 
 def test_every_measurement_has_one_place_on_the_page() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import os
 import re
@@ -13,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,15 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.gate.watch.observation import Observation
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from support.controlplane import ControlPlane
-from support.identities import OF_DAYPASS, WATCHED
+from support.identities import (
+    OF_DAYPASS,
+    WATCHED,
+    ensure_namespace,
+    ensure_service_account,
+    make_credential,
+)
 
-JSON = {"Content-Type": "application/json"}
 CREATORS = 6
 
 
@@ -74,46 +76,15 @@ def make_namespaces(plane: ControlPlane, count: int, *, secrets: int) -> list[st
     """Namespaces with an identity each, which has so many Secrets; their names."""
     names = [f"crowd-{number:04}" for number in range(count)]
 
-    def make(some: list[str]) -> None:
-        with closing(_Connection(plane)) as connection:
-            for name in some:
-                connection.create("/api/v1/namespaces", {"name": name, "labels": WATCHED})
-                here = f"/api/v1/namespaces/{name}"
-                account = connection.create(
-                    f"{here}/serviceaccounts", {"name": "bot", "labels": OF_DAYPASS}
-                )
-                for number in range(secrets):
-                    connection.create_secret(here, number, account["metadata"]["uid"])
+    def make(name: str) -> None:
+        ensure_namespace(plane.admin, name, labels=WATCHED)
+        account = ensure_service_account(plane.admin, name, "bot", labels=OF_DAYPASS)
+        for _ in range(secrets):
+            make_credential(plane.admin, plane.ca_pem, name, "bot", account)
 
     with ThreadPoolExecutor(CREATORS) as threads:
-        list(threads.map(make, [names[first::CREATORS] for first in range(CREATORS)]))
+        list(threads.map(make, names))
     return names
-
-
-class _Connection(http.client.HTTPSConnection):
-    def __init__(self, plane: ControlPlane) -> None:
-        super().__init__("127.0.0.1", plane.port, context=plane.admin.context, timeout=100)
-
-    def create(self, path: str, metadata: dict[str, Any], **more: Any) -> Any:
-        self.request("POST", path, json.dumps({"metadata": metadata, **more}), JSON)
-        with self.getresponse() as answer:
-            body = answer.read()
-            assert answer.status == 201, body
-        return json.loads(body)
-
-    def create_secret(self, namespace_path: str, number: int, account_uid: str) -> None:
-        """A Secret that the token controller has nothing to add to."""
-        data = {key: base64.b64encode(b"x").decode() for key in ("token", "namespace", "ca.crt")}
-        annotations = {
-            "kubernetes.io/service-account.name": "bot",
-            ACCOUNT_UID_ANNOTATION: account_uid,
-        }
-        self.create(
-            f"{namespace_path}/secrets",
-            {"name": f"bot-daypass-{number:020}", "labels": OF_DAYPASS, "annotations": annotations},
-            type="kubernetes.io/service-account-token",
-            data=data,
-        )
 
 
 def main() -> None:
@@ -154,7 +125,7 @@ def _age(observation: Observation) -> float:
 def _report(observer: CredentialObserver, oldest: float) -> dict[str, Any]:
     found = observer.observation()
     status = Path("/proc/self/status").read_text()
-    sockets = {os.readlink(each) for each in _descriptors()}
+    sockets = set(_open_files())
     tcp = re.findall(r"^ *\d+: (?:\S+ +){8}(\d+)", Path("/proc/self/net/tcp").read_text(), re.M)
     return {
         "credentials": sum(len(each.uids) for each in found.namespaces.values()),
@@ -167,9 +138,10 @@ def _report(observer: CredentialObserver, oldest: float) -> dict[str, Any]:
     }
 
 
-def _descriptors() -> list[str]:
-    found = [f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd")]
-    return [each for each in found if os.path.islink(each)]
+def _open_files() -> Iterator[str]:
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed in the meantime by another thread
+            yield os.readlink(each)
 
 
 if __name__ == "__main__":
