@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from bench.report import figure, short
 
+NARROW = 0.06
+"""Between which ratios a median may lie that is known well."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -29,6 +32,12 @@ class Comparison:
     def ratios(self) -> list[float]:
         """ours / theirs, pair by pair, sorted."""
         return sorted(a / b for a, b in zip(self.ours, self.theirs, strict=True))
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the true median is known well enough to compare it with a bar."""
+        low, high = self._interval()
+        return high - low < NARROW
 
     def report(self) -> None:
         """Print it, and keep it for the page."""
