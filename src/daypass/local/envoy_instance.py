@@ -37,7 +37,7 @@ _VERSIONS = {
     "routes.json": "http.door.rds.door.version_text",
     "routes-gate.json": "http.gate.rds.gate.version_text",
 }
-"""The statistic in which Envoy reports which version of a file it uses."""
+"""Of a file that configures no filter: see `_statistic`."""
 _LOADED_WITHIN_SECONDS = 5.0
 _READ_WITHIN_SECONDS = 2.0
 
@@ -153,20 +153,7 @@ class EnvoyInstance:
         """Return whether Envoy uses what was published last of a credential's part."""
         with self._publishing:
             file = published_file(part_name(part_of(uid, len(self.published.parts))))
-            return not self._follows_credentials or self._has_read(file)
-
-    def _has_read(self, file: str) -> bool:
-        version = f"extension_config_discovery.http_filter.{Path(file).stem}.version_text"
-        return bool(self.process.stats("version_text").get(version) == self._versions[file])
-
-    def _wait_until_read(self, file: str) -> None:
-        """Wait a moment until Envoy has read a file. It would read every version of it, one after
-        another: if it is busy, each would make it later.
-        """
-        deadline = SYSTEM_CLOCK.monotonic() + _READ_WITHIN_SECONDS
-        with suppress(OSError, DaypassError):  # it reads everything when it starts again
-            while not self._has_read(file) and SYSTEM_CLOCK.monotonic() < deadline:
-                time.sleep(0.005)
+            return not self._follows_credentials or not self._unread({file: self._versions[file]})
 
     @property
     def _follows_credentials(self) -> bool:
@@ -223,7 +210,10 @@ class EnvoyInstance:
     def _write_published(self, published: Published, known: Published | None = None) -> None:
         for name, content in published_files(published, known).items():
             if known is not None:
-                self._wait_until_read(name)
+                # Envoy would read every version of a file, one after another: if it is busy, each
+                # would make it later. When it starts again, it reads everything.
+                with suppress(OSError, DaypassError):
+                    self._unread({name: self._versions[name]}, _READ_WITHIN_SECONDS)
             self._publications += 1
             self._versions[name] = str(self._publications)
             content["version_info"] = self._versions[name]
@@ -235,13 +225,18 @@ class EnvoyInstance:
         port = settings.listen.port or self._pinned.get(name, 0)
         return replace(settings, listen=replace(settings.listen, port=port))
 
+    def _unread(self, versions: dict[str, str], within_seconds: float = 0.0) -> list[str]:
+        """Wait until Envoy uses these versions of files; return those that it does not, by then."""
+        deadline = SYSTEM_CLOCK.monotonic() + within_seconds
+        while True:
+            stats = self.process.stats("version_text")
+            missing = [name for name in versions if stats.get(_statistic(name)) != versions[name]]
+            if not missing or SYSTEM_CLOCK.monotonic() >= deadline:
+                return missing
+            time.sleep(0.005)
+
     def _wait_until_loaded(self, expected: dict[str, str]) -> None:
-        deadline = SYSTEM_CLOCK.monotonic() + _LOADED_WITHIN_SECONDS
-        missing = list(expected)
-        while missing and SYSTEM_CLOCK.monotonic() < deadline:
-            time.sleep(0.02)
-            versions = self.process.stats("version_text")
-            missing = [name for name in expected if versions.get(_VERSIONS[name]) != expected[name]]
+        missing = self._unread(expected, _LOADED_WITHIN_SECONDS)
         if missing:
             raise RefusedChangeError(
                 f"Envoy did not take the new {', '.join(missing)}", self.process.log_end()
@@ -250,3 +245,9 @@ class EnvoyInstance:
             self.ports = {name: self.process.port(name) for name in self.settings.listens}
         except EnvoyFailedError as error:
             raise RefusedChangeError("Envoy did not open a new listener", str(error)) from None
+
+
+def _statistic(file: str) -> str:
+    """Return the statistic in which Envoy reports which version of a file it uses."""
+    of_filter = f"extension_config_discovery.http_filter.{Path(file).stem}.version_text"
+    return _VERSIONS.get(file, of_filter)
