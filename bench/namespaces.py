@@ -19,7 +19,7 @@ from support.observing import make_namespaces, observing
 
 NAMESPACES = 2_000
 SECRETS_EACH = 10
-CLOSE_AFTER_SECONDS = (600, 60, 30, 20)
+CLOSE_AFTER_SECONDS = (600, 120, 60, 30)
 """It keeps up while the oldest listing is less than half as old."""
 
 

@@ -26,7 +26,7 @@ MANY = 2000
 SECRETS_EACH = 2
 MEMORY_MIB = 150
 THREADS = 4
-CLOSE_AFTER = 60.0
+CLOSE_AFTER = 120.0
 
 
 @pytest.fixture(scope="module")
