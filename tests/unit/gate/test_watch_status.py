@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from daypass.gate.watch.status import WatchStatus
+from daypass.published.denials import LIMIT, Denial, DeniedKind
 from support.watch_replicas import CLOSE_AFTER, Replica, WatchWorld, plain_filters
 
 
@@ -59,6 +60,19 @@ def test_what_an_administrator_has_to_do_is_named(world: WatchWorld) -> None:
     assert found["daypass_gate_watch_healthy"] == 0
     assert found["daypass_gate_watch_left_out"] == 3
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
+
+
+def test_a_gate_that_too_many_denials_close_is_a_problem(world: WatchWorld) -> None:
+    until = world.clock.unix() + 50
+    world.cluster.denials = tuple(
+        Denial(kind=DeniedKind.TOKEN, name=str(number), until_unix=until)
+        for number in range(LIMIT + 1)
+    )
+    replica = world.leader()
+    assert problems(replica) == (503, {"closed"})
+    world.cluster.denials = ()
+    replica.work()
+    assert problems(replica) == (200, set())
 
 
 def test_the_leader_alone_knows_what_is_published(world: WatchWorld) -> None:

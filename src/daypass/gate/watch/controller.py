@@ -23,6 +23,7 @@ from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
 from daypass.gate.watch.publisher import Publisher
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
+from daypass.published.denials import LIMIT
 from daypass.published.snapshot import Published
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class State(Enum):
     PUBLISHING = "publishing"
     """It publishes what it sees."""
     CLOSED = "closed"
-    """It leads, and no listing has succeeded for so long that every token is refused."""
+    """It leads, and every token is refused: no listing has succeeded for too long."""
 
 
 class WatchEvent(StrEnum):
@@ -125,7 +126,6 @@ class Controller:
     def problems(self) -> dict[str, str]:
         """Return what does not work right now, by kind."""
         observation = self.observer.observation()
-        unwatched, left_out = sorted(observation.unwatched), sorted(observation.left_out)
         listed_at, ahead = observation.listed_at, self._publisher.clock_ahead_seconds
         found = {
             "trouble": self.observer.last_error,
@@ -133,20 +133,20 @@ class Controller:
             "lease": "" if self.lease is None else self.lease.last_error,
             "keys": "" if self.keys is None else self.keys.last_error,
         }
-        if listed_at is not None and self._age(listed_at) >= self._close_after_seconds:
-            found["closed"] = "every token is refused: no listing has succeeded for closeAfter"
+        is_old = listed_at is not None and self._age(listed_at) >= self._close_after_seconds
+        if is_old or self.state is State.CLOSED:
+            why = f"no listing has succeeded for closeAfter, or there are over {LIMIT} denials"
+            found["closed"] = f"every token is refused: {why}"
         if abs(ahead) > CLOCK_SECONDS:
             where = "ahead of" if ahead > 0 else "behind"
             found["clock"] = (
                 f"the clock of this machine is over {CLOCK_SECONDS:.0f} s {where} the API server's"
             )
-        if unwatched:
-            why = observation.unwatched[unwatched[0]]
-            names = ", ".join(unwatched)
-            found["namespaces"] = f"tokens of these namespaces are refused: {names}\n{why}"
-        if left_out:
-            names = ", ".join(left_out)
-            found["leftOut"] = f"the newest credentials of these namespaces are refused: {names}"
+        if unwatched := ", ".join(sorted(observation.unwatched)):
+            why = next(iter(observation.unwatched.values()))
+            found["namespaces"] = f"tokens of these namespaces are refused: {unwatched}\n{why}"
+        if left_out := ", ".join(sorted(observation.left_out)):
+            found["leftOut"] = f"the newest credentials of these namespaces are refused: {left_out}"
         return {kind: text for kind, text in found.items() if text}
 
     def run(self, stop: threading.Event) -> None:
