@@ -44,29 +44,16 @@ EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER = 10, 9, (62, 64), (2, 18, 1
 """X509_V_ERR_CERT_HAS_EXPIRED and so on (openssl/x509_vfy.h)."""
 
 
-class Failure:
-    """An error, whether to retry within this exchange, and the delay that the response asks for."""
-
-    __slots__ = ("after_seconds", "error", "is_retryable")
-
-    def __init__(
-        self, error: DaypassError, is_retryable: bool = False, after_seconds: float | None = None
-    ) -> None:
-        self.error = error
-        self.is_retryable = is_retryable
-        self.after_seconds = after_seconds
-
-
 # -- responses
 
 
-def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: float) -> Failure:
+def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: float) -> DaypassError:
     """Return the error for a response that is neither 200 nor 201."""
     code, response = response.status, response.without(request.token)
     status = Status.parse(response.body)
     message = printable(status.message, _LIMIT_MESSAGE_CHARACTERS) if status else ""
     if _is_of_gate(response):
-        return Failure(_gate(code, message, request))
+        return _gate(code, message, request)
     if code == 429:
         return _busy(response, message, now_unix)
     if code >= 500:
@@ -74,14 +61,19 @@ def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: flo
         quoted = message or _excerpt(response)
         fact = f"{request.door.url} answers {code}" + (f": {quoted}" if quoted else "")
         hint = "the API server behind the door is unreachable or fails; try again later"
-        error = DoorUnreachableError(fact, hint, reason="server-error", retry_after_seconds=after)
-        return Failure(error, code in _RETRIED, after)
+        return DoorUnreachableError(
+            fact,
+            hint,
+            reason="server-error",
+            retry_after_seconds=after,
+            is_retried=code in _RETRIED,
+        )
     if status is None or code < 400:
-        return Failure(not_a_door(response, request))
+        return not_a_door(response, request)
     reason, fact, hint = _refusal(code, message, request)
     if code == 401 and (skew := _clock_skew(response, now_unix)):
         hint = f"{hint}\n{skew}"
-    return Failure(ExchangeRefusedError(fact, hint, reason=reason, status=status))
+    return ExchangeRefusedError(fact, hint, reason=reason, status=status)
 
 
 def _is_of_gate(response: HttpResponse) -> bool:
@@ -195,11 +187,11 @@ def _invalid(message: str, request: TokenRequest) -> tuple[str, str, str] | None
     )
 
 
-def _busy(response: HttpResponse, message: str, now_unix: float) -> Failure:
+def _busy(response: HttpResponse, message: str, now_unix: float) -> DoorBusyError:
     after = retry_after_seconds(response, now_unix)
     fact = "the door receives too many requests (429)" + (f": {message}" if message else "")
     hint = "try again later" if after is None else f"try again in {after:.0f} seconds"
-    return Failure(DoorBusyError(fact, hint, retry_after_seconds=after), True, after)
+    return DoorBusyError(fact, hint, retry_after_seconds=after, is_retried=True)
 
 
 def not_a_door(response: HttpResponse, request: TokenRequest) -> DaypassError:
@@ -265,25 +257,27 @@ def _account(request: TokenRequest) -> str:
 # -- attempts without a response
 
 
-def explain_transport(error: TransportError, request: TokenRequest, now_unix: float) -> Failure:
+def explain_transport(
+    error: TransportError, request: TokenRequest, now_unix: float
+) -> DaypassError:
     """Return the error for an attempt that ended without a response."""
     cause, route = error.__cause__, error.route
     if isinstance(cause, ProxyResponseError):
-        return Failure(_proxy_refusal(cause, route))
+        return _proxy_refusal(cause, route)
     if isinstance(cause, MalformedResponseError):
-        return Failure(_malformed(cause, error.stage, request, route))
+        return _malformed(cause, error.stage, request, route)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return Failure(_untrusted(cause, request, route, now_unix))
+        return _untrusted(cause, request, route, now_unix)
     if isinstance(cause, socket.gaierror):
-        return Failure(_unresolved(route))
+        return _unresolved(route)
     if isinstance(cause, TimeoutError):
         slow = error.stage != RESOLVE
-        return Failure(_timeout(error.stage, request, route) if slow else _unresolved(route))
+        return _timeout(error.stage, request, route) if slow else _unresolved(route)
     if isinstance(cause, TruncatedResponseError | ConnectionError | ssl.SSLEOFError):
-        return Failure(_closed(cause, error.stage, request, route), True)
+        return _closed(cause, error.stage, request, route)
     if isinstance(cause, ssl.SSLError):
-        return Failure(_tls(cause, request))
-    return Failure(_no_connection(cause, route), True)
+        return _tls(cause, request)
+    return _no_connection(cause, route)
 
 
 def _unresolved(route: Route) -> DaypassError:
@@ -315,12 +309,14 @@ def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Rout
             f"{_first(route)} refuses connections",
             "is it running, and is the port right?",
             reason="connection-refused",
+            is_retried=True,
         )
     if stage in (CONNECT, PROXY):
         return DoorUnreachableError(
             f"{_first(route)} closed the connection",
             "a firewall may have done it; try again",
             reason="connection-closed",
+            is_retried=True,
         )
     if stage == TLS:
         return DoorUnreachableError(
@@ -329,6 +325,7 @@ def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Rout
             if is_address(request.door.address.host)
             else "does the port speak TLS, and does the host's name lead to the door?",
             reason="tls-closed",
+            is_retried=True,
         )
     return DoorUnreachableError(
         f"{request.door.url} closed the connection before its response was complete",
@@ -336,6 +333,7 @@ def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Rout
         if request.door.url.startswith("https:")
         else f"does it speak TLS? try https{request.door.url.removeprefix('http')}",
         reason="response-truncated",
+        is_retried=True,
     )
 
 
@@ -348,6 +346,7 @@ def _no_connection(cause: BaseException | None, route: Route) -> DaypassError:
         f"no connection to {_first(route)}: {detail or type(cause).__name__}",
         hint,
         reason="no-connection",
+        is_retried=True,
     )
 
 

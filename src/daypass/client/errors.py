@@ -18,11 +18,8 @@ class CredentialsError(DaypassError):
     exit_code = 2
 
 
-class DoorUnreachableError(DaypassError):
-    """No response came from an API server: DNS, network, proxy or TLS failed, or it was a 5xx.
-
-    `retry_after_seconds`: the response's Retry-After, or None.
-    """
+class TemporaryError(DaypassError):
+    """`is_retried`: whether the exchange itself sends the request again."""
 
     def __init__(
         self,
@@ -32,10 +29,23 @@ class DoorUnreachableError(DaypassError):
         reason: str = "",
         heals_by_itself: bool = True,
         retry_after_seconds: float | None = None,
+        is_retried: bool = False,
     ) -> None:
         super().__init__(fact, hint, reason=reason)
         self.heals_by_itself = heals_by_itself
         self.retry_after_seconds = retry_after_seconds
+        self.is_retried = is_retried
+
+
+class DoorUnreachableError(TemporaryError):
+    """No response came from an API server: DNS, network, proxy or TLS failed, or it was a 5xx.
+
+    `retry_after_seconds`: the response's Retry-After, or None.
+    """
+
+
+class DoorBusyError(TemporaryError):
+    """There were too many requests. `retry_after_seconds`: the response's Retry-After, or None."""
 
 
 class DoorNotTrustedError(DaypassError):
@@ -54,23 +64,6 @@ class ExchangeRefusedError(DaypassError):
     ) -> None:
         super().__init__(fact, hint, reason=reason)
         self.status = status
-
-
-class DoorBusyError(DaypassError):
-    """There were too many requests. `retry_after_seconds`: the response's Retry-After, or None."""
-
-    heals_by_itself = True
-
-    def __init__(
-        self,
-        fact: str,
-        hint: str = "",
-        *,
-        reason: str = "",
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        super().__init__(fact, hint, reason=reason)
-        self.retry_after_seconds = retry_after_seconds
 
 
 def copied(error: DaypassError) -> DaypassError:

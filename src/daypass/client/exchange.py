@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.clock import LONGEST_TOKEN_SECONDS, parse_http_date, parse_rfc3339
+from daypass._core.clock import LONGEST_TOKEN_SECONDS, parse_http_date, parse_rfc3339, rfc3339
 from daypass._core.jwt import LIMIT_CHARACTERS
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
-from daypass.client.errors import NotADoorError
-from daypass.client.token import CachedToken, Token, usable_seconds
+from daypass.client.errors import NotADoorError, TemporaryError
+from daypass.client.token import CachedToken, usable_seconds
 from daypass.client.transport import Deadline, TransportError, route_to, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from daypass._core.errors import DaypassError
     from daypass.client.config import CredentialsConfig
-    from daypass.client.error_mapping import Failure
     from daypass.client.http1 import HttpResponse
     from daypass.client.transport import Route, Send, Timing
 
@@ -84,26 +84,27 @@ def request_token(
             response = send(route, request.encode(), deadline)
         except TransportError as error:
             cause = error.__cause__
-            failure = explain_transport(error, request, requested[0])
+            problem = explain_transport(error, request, requested[0])
         else:
             if response.status in (200, 201):
                 return read_token_response(response, request, requested)
-            failure = explain_refusal(response, request, requested[0])
-        pause = _pause(failure, timing.jitter(), attempt) if attempt < tries else None
+            problem = explain_refusal(response, request, requested[0])
+        pause = _pause(problem, timing.jitter(), attempt) if attempt < tries else None
         if pause is None or pause >= deadline.seconds_left():
-            raise failure.error from cause
+            raise problem from cause
         timing.sleep(pause)
 
 
-def _pause(failure: Failure, jitter: float, attempt: int) -> float | None:
-    if not failure.is_retryable:
+def _pause(problem: DaypassError, jitter: float, attempt: int) -> float | None:
+    if not isinstance(problem, TemporaryError) or not problem.is_retried:
         return None
-    if failure.after_seconds is None:
+    after = problem.retry_after_seconds
+    if after is None:
         return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + jitter)
-    if failure.after_seconds > LONGEST_PAUSE_SECONDS:
+    if after > LONGEST_PAUSE_SECONDS:
         return None
     # All clients receive the same Retry-After: spread them a little beyond it.
-    return failure.after_seconds + FIRST_PAUSE_SECONDS * jitter
+    return after + FIRST_PAUSE_SECONDS * jitter
 
 
 # -- the response
@@ -146,14 +147,14 @@ def read_token_response(
         left = min(left, granted) if left > 0 else granted
     if left <= 0:
         raise _invalid(request, "contains an expired token")
-    token = Token(
-        value=Secret(value),
-        expires_at=expires_at,
-        audiences=tuple(redact(str(audience), request.token) for audience in audiences),
+    return CachedToken(
+        value=value,
+        expires_at=rfc3339(expires_at),
+        audiences=json.dumps([redact(str(audience), request.token) for audience in audiences]),
         warnings=parse_warnings(response.every("warning"), request.token, Secret(value)),
-    )
-    return CachedToken.from_token(
-        token, unix=unix, monotonic=monotonic, usable_seconds=usable_seconds(left)
+        received_unix=unix,
+        received_monotonic=monotonic,
+        usable_seconds=usable_seconds(left),
     )
 
 

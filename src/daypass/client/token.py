@@ -66,12 +66,12 @@ class CachedToken:
     It is usable for `usable_seconds`, and for `fresh_seconds` of them no replacement is considered.
     A failed refresh defers the next one, and a replaced token is no longer fresh. `value`,
     `expires_at` (RFC 3339) and `audiences` (a JSON array) are text, as commands print them and as
-    the shared cache stores them; `token` is the same for programs.
+    the shared cache stores them, without `warnings`; `token` is the same for programs.
     """
 
     __slots__ = (
         "_token", "audiences", "expires_at", "fresh_seconds", "received_monotonic",
-        "received_unix", "usable_seconds", "value",
+        "received_unix", "usable_seconds", "value", "warnings",
     )  # fmt: skip
 
     def __init__(
@@ -84,42 +84,17 @@ class CachedToken:
         received_monotonic: float,
         usable_seconds: float,
         fresh_seconds: float = 0.0,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self.value = value
         self.expires_at = expires_at
         self.audiences = audiences
+        self.warnings = warnings
         self.received_unix = received_unix
         self.received_monotonic = received_monotonic
         self.usable_seconds = usable_seconds
         self.fresh_seconds = fresh_seconds
         self._token: Token | None = None
-
-    @classmethod
-    def from_token(
-        cls,
-        token: Token,
-        *,
-        unix: float,
-        monotonic: float,
-        usable_seconds: float,
-        fresh_seconds: float = 0.0,
-    ) -> CachedToken:
-        """Return the record of a token that was requested at this time of both clocks."""
-        import json
-
-        from daypass._core.clock import rfc3339
-
-        cached = cls(
-            value=token.value.reveal(),
-            expires_at=rfc3339(token.expires_at),
-            audiences=json.dumps(token.audiences),
-            received_unix=unix,
-            received_monotonic=monotonic,
-            usable_seconds=usable_seconds,
-            fresh_seconds=fresh_seconds,
-        )
-        cached._token = token
-        return cached
 
     @property
     def token(self) -> Token:
@@ -132,11 +107,12 @@ class CachedToken:
             from daypass._core.secret import Secret
 
             expires_at = parse_rfc3339(self.expires_at)
-            assert expires_at is not None  # noqa: S101 - it is what `from_token` wrote
+            assert expires_at is not None  # noqa: S101 - `rfc3339` wrote it
             token = self._token = Token(
                 value=Secret(self.value),
                 expires_at=expires_at,
                 audiences=tuple(json.loads(self.audiences)),
+                warnings=self.warnings,
             )
         return token
 

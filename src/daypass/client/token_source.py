@@ -15,7 +15,7 @@ import os
 import threading
 
 from daypass._core.errors import DaypassError
-from daypass.client.errors import ExchangeRefusedError, copied, log_warning
+from daypass.client.errors import ExchangeRefusedError, TemporaryError, copied, log_warning
 from daypass.client.exchange import TRIES, exchange
 from daypass.client.token import (
     backoff_seconds,
@@ -201,9 +201,8 @@ class KeyState:
         self.failures += 1
         self.error, self.failed_at = error, clock.monotonic()
         pause = backoff_seconds(self.failures, jitter)
-        retry_after = getattr(error, "retry_after_seconds", None)
-        if retry_after is not None:
-            pause = max(pause, requested_delay_seconds(retry_after, jitter))
+        if isinstance(error, TemporaryError) and error.retry_after_seconds is not None:
+            pause = max(pause, requested_delay_seconds(error.retry_after_seconds, jitter))
         self.not_before = self.failed_at + pause
         if token is None:
             return 0.0

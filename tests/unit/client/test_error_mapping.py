@@ -15,6 +15,7 @@ from daypass.client.errors import (
     DoorUnreachableError,
     ExchangeRefusedError,
     NotADoorError,
+    TemporaryError,
 )
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.proxy import parse_proxy
@@ -245,8 +246,8 @@ def explained(
     )
     error = TransportError(stage, route)
     error.__cause__ = cause
-    failure = explain_transport(error, ORDER, NOON)
-    return failure.error, failure.is_retryable
+    problem = explain_transport(error, ORDER, NOON)
+    return problem, isinstance(problem, TemporaryError) and problem.is_retried
 
 
 def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificationError:
