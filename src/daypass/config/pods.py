@@ -7,20 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
     Field,
-    GetCoreSchemaHandler,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
 
 from daypass._core.k8s_names import LABEL_KEY, LABEL_VALUE
 from daypass.config.errors import expected, fault, shown
@@ -30,6 +27,7 @@ from daypass.config.types import (
     READ_ONLY,
     LabelName,
     Section,
+    Spelled,
     Subdomain,
     label_name,
     label_value,
@@ -53,7 +51,7 @@ def amount(quantity: str) -> Decimal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Quantity:
+class Quantity(Spelled):
     """Marks a text as a Kubernetes quantity within bounds; the file may write a number, too."""
 
     units: Mapping[str, Decimal]
@@ -73,11 +71,6 @@ class Quantity:
         if not amount(self.lowest) <= amount(text) <= amount(self.highest):
             raise fault(f"{shown(text)} is not within {self.lowest} to {self.highest}")
         return text
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return no_info_before_validator_function(self.read, handler(source))
 
     def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
         units = "|".join(filter(None, self.units))

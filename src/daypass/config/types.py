@@ -6,7 +6,7 @@ Each check returns the value, or raises a fault that names what to write instead
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -33,7 +33,6 @@ from daypass._core.k8s_names import (
     LABEL_VALUE,
     SUBDOMAIN,
     is_label,
-    is_subdomain,
 )
 from daypass._core.net import is_address
 from daypass.config.errors import expected, fault, shown
@@ -105,11 +104,7 @@ LIMIT_CHARACTERS = 253
 """Of a DNS name, of a Kubernetes name, and enough for the rest."""
 
 _HEADER = re.compile(HEADER)
-_AUDIENCE = re.compile(AUDIENCE)
 _USER = re.compile(USER)
-_LABEL_VALUE = re.compile(LABEL_VALUE)
-_LABEL_KEY = re.compile(LABEL_KEY)
-_IMAGE = re.compile(IMAGE)
 
 # fmt: off
 _HEADERS_OF_HTTP = frozenset((
@@ -122,24 +117,58 @@ _FAMILIES = ("impersonate-", "proxy-", "sec-", "x-envoy-")
 _GROUPS = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
 
 
-def label(text: str) -> str:
-    """Return an RFC 1123 label: a namespace, the name of a domain."""
-    if not is_label(text):
-        raise fault(
-            f"{shown(text)} is not a valid name",
-            LABEL_HINT,
-        )
-    return text
+def _matching(
+    pattern: str, what: str, hint: str, longest: int = LIMIT_CHARACTERS
+) -> Callable[[str], str]:
+    """Return the check of a text that matches a pattern as a whole: that it is `what`."""
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if len(text) > longest or not compiled.fullmatch(text):
+            raise fault(f"{shown(text)} is not {what}", hint)
+        return text
+
+    return check
 
 
-def subdomain(text: str) -> str:
-    """Return an RFC 1123 subdomain: the name of a Secret or Issuer."""
-    if not is_subdomain(text):
-        raise fault(
-            f"{shown(text)} is not a valid name of a Kubernetes object",
-            "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
-        )
-    return text
+label = _matching(LABEL, "a valid name", LABEL_HINT, 63)
+"""An RFC 1123 label: a namespace, the name of a domain."""
+
+subdomain = _matching(
+    SUBDOMAIN,
+    "a valid name of a Kubernetes object",
+    "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
+)
+"""An RFC 1123 subdomain: the name of a Secret or Issuer."""
+
+audience = _matching(
+    AUDIENCE,
+    "a valid audience",
+    "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes",
+)
+"""The audience of a token: visible ASCII without quotes or backslashes."""
+
+label_value = _matching(
+    LABEL_VALUE,
+    "a valid label value",
+    "use up to 63 letters, digits, -, _ and ., with a letter or digit at both ends",
+    63,
+)
+"""The value of a Kubernetes label."""
+
+label_name = _matching(
+    LABEL_KEY,
+    "a valid label key",
+    "write one such as istio or app.example.com/name",
+)
+"""The key of a Kubernetes label, with or without a prefix."""
+
+image = _matching(
+    IMAGE,
+    "an image with a version",
+    "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
+)
+"""A container image, pinned by a tag or a digest."""
 
 
 def gateway(text: str) -> str:
@@ -149,46 +178,6 @@ def gateway(text: str) -> str:
         raise fault(f"{shown(text)} does not name a Gateway", "write NAMESPACE/NAME")
     for name in names:
         subdomain(name)
-    return text
-
-
-def audience(text: str) -> str:
-    """Return the audience of a token: visible ASCII without quotes or backslashes."""
-    if len(text) > LIMIT_CHARACTERS or not _AUDIENCE.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not a valid audience",
-            "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes",
-        )
-    return text
-
-
-def label_value(text: str) -> str:
-    """Return the value of a Kubernetes label."""
-    if not _LABEL_VALUE.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not a valid label value",
-            "use up to 63 letters, digits, -, _ and ., with a letter or digit at both ends",
-        )
-    return text
-
-
-def label_name(text: str) -> str:
-    """Return the key of a Kubernetes label, with or without a prefix."""
-    if len(text) > LIMIT_CHARACTERS or not _LABEL_KEY.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not a valid label key",
-            "write one such as istio or app.example.com/name",
-        )
-    return text
-
-
-def image(text: str) -> str:
-    """Return a container image, pinned by a tag or a digest."""
-    if len(text) > LIMIT_CHARACTERS or not _IMAGE.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not an image with a version",
-            "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
-        )
     return text
 
 
@@ -359,8 +348,23 @@ def format_size(size: int) -> str:
     return str(size)
 
 
+class Spelled:
+    """Marks a value that the file may write in another form: `read` returns it, or raises."""
+
+    __slots__ = ()
+
+    def read(self, value: object) -> Any:
+        """Return the value of what the file has. Raises a fault."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(self.read, handler(source))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duration:
+class Duration(Spelled):
     """Marks an int as seconds, which the file may write as a duration, within bounds."""
 
     lowest: int
@@ -382,17 +386,12 @@ class Duration:
             raise fault(f"{text} is longer than {format_duration(self.highest)}", self.why_highest)
         return seconds
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return no_info_before_validator_function(self.read, handler(source))
-
     def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
         return _spelled_or_integer(DURATION, self.lowest, self.highest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class Size(Spelled):
     """Marks an int as bytes, which the file may write as a size, within bounds."""
 
     lowest: int
@@ -412,11 +411,6 @@ class Size:
             bounds = f"{format_size(self.lowest)} to {format_size(self.highest)}"
             raise fault(f"{text} is not within {bounds}", self.why)
         return amount
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return no_info_before_validator_function(self.read, handler(source))
 
     def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
         return _spelled_or_integer(SIZE, self.lowest, self.highest)
