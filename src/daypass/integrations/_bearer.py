@@ -55,6 +55,21 @@ class Bearer:
         return _other(refused, await self._credentials.renew_async(refused, *self._arguments))
 
 
+class Adapter:
+    """What adapters with a class have in common: how they are made.
+
+    `audience`, `lifetime_seconds`: instead of those of the credentials.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        audience: str | None = None,
+        lifetime_seconds: int | None = None,
+    ) -> None:
+        self._bearer = Bearer(credentials, audience, lifetime_seconds)
+
+
 def _other(refused: Token, renewed: Token) -> Token | None:
     return None if renewed.value == refused.value else renewed
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, Bearer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
     from typing import Any
 
-    from daypass.client.credentials import Credentials
     from daypass.client.token import Token
 
     # Of either library. Their classes have no common base.
@@ -36,16 +35,8 @@ class TokenNeeded:
         self.refused = refused
 
 
-class AuthFlow:
+class AuthFlow(Adapter):
     """A mixin that implements the auth flows of `httpx.Auth`."""
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        audience: str | None = None,
-        lifetime_seconds: int | None = None,
-    ) -> None:
-        self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
         """Yield the request with a token, and once more after a 401. `httpx.Client` calls it."""

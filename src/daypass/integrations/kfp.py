@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from daypass._core.errors import MissingExtraError
-from daypass.client.credentials import Credentials
-from daypass.integrations._bearer import AUTHORIZATION, Bearer
+from daypass.integrations._bearer import AUTHORIZATION, Adapter
 
 try:
     from kfp.client.token_credentials_base import TokenCredentialsBase
@@ -16,20 +15,12 @@ except ModuleNotFoundError as error:
 __all__ = ["TokenCredentials"]
 
 
-class TokenCredentials(TokenCredentialsBase):  # type: ignore[misc]
+class TokenCredentials(Adapter, TokenCredentialsBase):  # type: ignore[misc]
     """Puts a short-lived token on each request of a `kfp.Client`.
 
     `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
     `Credentials.token` does.
     """
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        audience: str | None = None,
-        lifetime_seconds: int | None = None,
-    ) -> None:
-        self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def refresh_api_key_hook(self, config: Any) -> None:
         """Set the token. kfp calls it before each request, and adds `Bearer` itself."""

@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any
 
 from daypass._core.errors import MissingExtraError
-from daypass.client.credentials import Credentials
 from daypass.client.token import Token, authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, rewinder
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, rewinder
 
 try:
     from requests import PreparedRequest, Response
@@ -20,20 +19,12 @@ except ModuleNotFoundError as error:
 __all__ = ["Auth"]
 
 
-class Auth(AuthBase):
+class Auth(Adapter, AuthBase):
     """Puts a short-lived token on each request.
 
     `audience`, `lifetime_seconds`: instead of those of the credentials. Requests raise what
     `Credentials.token` does. See `daypass.integrations` for what happens after a 401.
     """
-
-    def __init__(
-        self,
-        credentials: Credentials,
-        audience: str | None = None,
-        lifetime_seconds: int | None = None,
-    ) -> None:
-        self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add a token to a request that has none, and return the request."""
