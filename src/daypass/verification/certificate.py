@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from daypass._core.hints import command, kubectl
 from daypass._core.net import HostPort
@@ -15,6 +14,9 @@ from daypass.client.error_mapping import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UN
 from daypass.client.transport import Route
 from daypass.verification.report import Finding, failure, ok, warning
 from daypass.verification.target import VerificationTarget
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 FAKE = "Kubernetes Ingress Controller Fake Certificate"
 """The subject of the certificate that ingress-nginx presents without one for the host."""
@@ -48,39 +50,21 @@ def check_certificate(route: Route, target: VerificationTarget, now_unix: float)
             f"no connection to {address}: {error.strerror or type(error).__name__}",
             "does the ingress or gateway listen there, and does a firewall let you through?",
         )
-    return _judge_trusted(_read(fields), target, now_unix)
+    return _judge_trusted(fields, target, now_unix)
 
 
 def _connect(address: HostPort) -> socket.socket:
     return socket.create_connection((address.host, address.port), _CONNECT_SECONDS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PresentedCertificate:
-    """The fields of a certificate that the checks use."""
-
-    subject: str
-    issuer: str
-    names: tuple[str, ...]
-    ends_unix: float
-
-
-def _read(fields: Mapping[str, Any]) -> _PresentedCertificate:
-    """Read what `SSLSocket.getpeercert` returns."""
-    return _PresentedCertificate(
-        subject=_common_name(fields.get("subject", ())),
-        issuer=_common_name(fields.get("issuer", ())),
-        names=tuple(value for _, value in fields.get("subjectAltName", ())),
-        ends_unix=float(ssl.cert_time_to_seconds(fields["notAfter"])),
-    )
-
-
 def _judge_trusted(
-    certificate: _PresentedCertificate, target: VerificationTarget, now_unix: float
+    fields: Mapping[str, Any], target: VerificationTarget, now_unix: float
 ) -> Finding:
-    """Judge a trusted certificate by the time that it is still valid."""
-    days = int((certificate.ends_unix - now_unix) // 86400)
-    fact = f"trusted, issued by {certificate.issuer or 'its authority'}, valid for {days} more days"
+    """Judge a trusted certificate (`SSLSocket.getpeercert`) by the time that it is still valid."""
+    issuer = {key: value for part in fields.get("issuer", ()) for key, value in part}
+    by = issuer.get("commonName") or issuer.get("organizationName") or "its authority"
+    days = int((ssl.cert_time_to_seconds(fields["notAfter"]) - now_unix) // 86400)
+    fact = f"trusted, issued by {by}, valid for {days} more days"
     if days >= _RENEWAL_DAYS:
         return ok("certificate", fact)
     return warning(
@@ -94,19 +78,19 @@ def _judge_trusted(
 
 def _judge_untrusted(
     error: ssl.SSLCertVerificationError,
-    seen: _PresentedCertificate | None,
+    seen: x509.Certificate | None,
     target: VerificationTarget,
 ) -> Finding:
-    """Judge a certificate that failed verification. `seen`: its fields, if they can be read."""
+    """Judge a certificate that failed verification. `seen`: the certificate, if it can be read."""
     host = target.door.address.host
-    if seen is not None and seen.subject == FAKE:
+    if seen is not None and _name(seen.subject) == FAKE:
         return failure(
             "certificate",
             f'"{FAKE}" is presented for {host}',
             _FAKE_REMEDIES.format(host=host, apply=command("apply")),
         )
     if error.verify_code in OTHER_NAMES:
-        names = ", ".join(seen.names) if seen is not None else "another name"
+        names = ", ".join(_hosts(seen)) if seen is not None else "another name"
         return failure(
             "certificate",
             f"the certificate is for {names}, not for {host}",
@@ -118,7 +102,8 @@ def _judge_untrusted(
             what, hint = "has expired", "renew it, and check this machine's clock"
         return failure("certificate", f"the certificate of {host} {what}", hint)
     if error.verify_code in UNKNOWN_ISSUER:
-        issuer = f' "{seen.issuer}"' if seen is not None and seen.issuer else " an authority"
+        by = _name(seen.issuer) if seen is not None else ""
+        issuer = f' "{by}"' if by else " an authority"
         return failure(
             "certificate",
             f"the certificate of {host} is signed by{issuer}, which is not trusted here",
@@ -128,28 +113,34 @@ def _judge_untrusted(
     return failure("certificate", f"the certificate is not trusted: {error.verify_message}")
 
 
-def _read_untrusted(address: HostPort) -> _PresentedCertificate | None:
-    """Return the fields of an untrusted certificate, or None. Only for a diagnosis.
+def _read_untrusted(address: HostPort) -> x509.Certificate | None:
+    """Return the certificate of a server without verifying it, or None. Only for a diagnosis.
 
-    Opens two connections and sends nothing on either. The certificate is parsed by trusting it
-    alone, which works unless it has expired.
+    Opens a connection and sends nothing on it.
     """
+    from cryptography import x509  # most certificates are trusted
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     try:
-        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        unverified.check_hostname = False
-        unverified.verify_mode = ssl.CERT_NONE
-        with unverified.wrap_socket(_connect(address), server_hostname=address.host) as connection:
+        with context.wrap_socket(_connect(address), server_hostname=address.host) as connection:
             content = connection.getpeercert(binary_form=True)
-        pinned = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        pinned.check_hostname = False
-        pinned.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        pinned.load_verify_locations(cadata=content or b"")
-        with pinned.wrap_socket(_connect(address), server_hostname=address.host) as connection:
-            return _read(connection.getpeercert() or {})
-    except (OSError, ValueError, KeyError):
+        return x509.load_der_x509_certificate(content or b"")
+    except (OSError, ValueError):
         return None
 
 
-def _common_name(name: Any) -> str:
-    pairs = {key: value for part in name for key, value in part}
-    return str(pairs.get("commonName") or pairs.get("organizationName") or "")
+def _name(name: x509.Name) -> str:
+    named = {each.rfc4514_attribute_name: str(each.value) for each in name}
+    return named.get("CN") or named.get("O") or ""
+
+
+def _hosts(certificate: x509.Certificate) -> list[str]:
+    from cryptography import x509
+
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in found.value]
