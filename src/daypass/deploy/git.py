@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.files import read_ordinary, write_private
+from daypass._core.files import read_ordinary
 from daypass._core.hints import command
 from daypass._core.text import unified_diff
 from daypass.render.manifests import MARK
+from daypass.render.output_tree import put
 
 SUBJECT_CHARACTERS = 72
 FEW_PATHS = 3
 LIMIT_BYTES = 1024 * 1024
 """Larger files of a repository are not edited."""
-_NEW_FILE_MODE = 0o644
 _NO_COMMIT = "or commit it yourself: " + command("apply", "--no-commit")
 _IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
@@ -371,7 +371,7 @@ def _write(edits: Sequence[Edit], root: Path) -> list[Path]:
                     f"{edit.path} was changed meanwhile", "nothing was written: run it again"
                 )
             folders += _make_folders(edit.path.parent)
-            _put(edit.path, edit.after)
+            put(edit.path, edit.after)
             done.append(edit)
     except BaseException as error:
         _undo(done, folders)
@@ -387,7 +387,7 @@ def _undo(edits: Sequence[Edit], folders: Sequence[Path]) -> None:
     for edit in reversed(edits):
         with contextlib.suppress(OSError):
             _make_folders(edit.path.parent)
-            _put(edit.path, edit.before)
+            put(edit.path, edit.before)
     for folder in reversed(folders):
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -408,20 +408,6 @@ def read_text(path: Path) -> str | None:
         return None
     except OSError as error:
         raise DaypassError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _put(path: Path, text: str | None) -> None:
-    if text is None:
-        path.unlink()
-        with contextlib.suppress(OSError):  # a folder that others have files in stays
-            path.parent.rmdir()
-        return
-    try:
-        mode = path.stat().st_mode & 0o7777
-    except FileNotFoundError:
-        mode = _NEW_FILE_MODE
-    content = text.encode("utf-8", "surrogateescape")
-    write_private(str(path), content, mode=mode, durable=False)
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -1,18 +1,7 @@
 """Certificates that cert-manager issues and renews: of public names, door and authorizer."""
 
 from daypass.config import Config, TlsIssuer
-from daypass.render.objects import (
-    DOOR,
-    DOOR_PAIR,
-    DOOR_TRUST,
-    GATE,
-    GATE_PAIR,
-    GATE_TRUST,
-    Object,
-    door_host,
-    gate_host,
-    new_object,
-)
+from daypass.render.objects import Object, new_object
 from daypass.render.published_domain import PublishedDomain
 
 
@@ -32,23 +21,14 @@ def public_certificate(domain: PublishedDomain) -> list[Object]:
     ]
 
 
-def door_certificates(config: Config, trusting: set[str]) -> list[Object]:
-    """Return the door's Certificate, if the config names an issuer for it.
+def serving_certificates(
+    config: Config, name: str, pair: str, trust: str, host: str, trusting: set[str]
+) -> list[Object]:
+    """Return the Certificate of the door or the authorizer, if the config names an issuer for it.
 
     `trusting`: namespaces that need the authority in a Secret. cert-manager writes it only together
     with a certificate, so each namespace gets one, which no server presents.
     """
-    return _serving(config, DOOR, DOOR_PAIR, DOOR_TRUST, door_host(config), trusting)
-
-
-def gate_certificates(config: Config, trusting: set[str]) -> list[Object]:
-    """Return the same for the authorizer."""
-    return _serving(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting)
-
-
-def _serving(
-    config: Config, name: str, pair: str, trust: str, host: str, trusting: set[str]
-) -> list[Object]:
     issuer = config.door.certificate_issuer
     if issuer is None:
         return []

@@ -12,7 +12,7 @@ left out. Raises RenderError if a config leaves something open that the manifest
 from daypass._core import labels
 from daypass._core.hints import command
 from daypass.config import Config
-from daypass.render.certificates import door_certificates, public_certificate
+from daypass.render.certificates import public_certificate, serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy_gateway import envoy_gateway_gate
 from daypass.render.flow_control import flow_control
@@ -25,6 +25,7 @@ from daypass.render.fronts import (
 from daypass.render.istio.objects import istio_objects
 from daypass.render.objects import (
     DOOR,
+    DOOR_PAIR,
     DOOR_TRUST,
     Object,
     RenderError,
@@ -115,15 +116,18 @@ def _base(config: Config, facts: ClusterFacts, domains: list[PublishedDomain]) -
         return objects
     objects += door_objects(config, behind_door, facts.authority_pem)
     fronts = {domain.domain.front for domain in behind_door}
+    namespace, host = config.door.namespace, door_host(config)
     for front, verified_service in (
         ("istio", destination_rule),
         ("gateway-api", backend_tls_policy),
     ):
         if front in fronts:
-            namespace, host = config.door.namespace, door_host(config)
             objects.append(verified_service(facts, DOOR, namespace, DOOR_TRUST, host))
     trusting = {d.front_namespace or "" for d in behind_door if d.domain.front == "istio"}
-    return [*objects, *door_certificates(config, trusting)]
+    return [
+        *objects,
+        *serving_certificates(config, DOOR, DOOR_PAIR, DOOR_TRUST, host, trusting),
+    ]
 
 
 def _verify_namespace(config: Config, domains: list[PublishedDomain]) -> None:

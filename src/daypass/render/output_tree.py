@@ -20,6 +20,7 @@ _PLACES = (
     # Of a chart.
     *("*.schema.json", "templates/*.yaml", "objects/*.yaml", "pods/*/*.yaml"),
 )
+_NEW_FILE_MODE = 0o644
 _MARKS = (MARK, f'{{\n  "$comment": "{MARK[2:-1]}"')
 
 
@@ -75,24 +76,32 @@ def write(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
     before anything is written.
     """
     changes = drifts(folder, tree)
-    for drift in sorted(changes, key=_lists_last):
+    for drift in sorted(changes, key=_order):
         path = folder / drift.path
-        if drift.rendered is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_private(str(path), drift.rendered.encode(), mode=0o644, durable=False)
-    for drift in changes:
-        if drift.rendered is None:
-            path = folder / drift.path
-            path.unlink()
-            # A folder with files of others stays.
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        put(path, drift.rendered)
     return changes
 
 
-def _lists_last(drift: Drift) -> tuple[bool, int]:
+def _order(drift: Drift) -> tuple[bool, bool, int]:
     is_list = posixpath.basename(drift.path) == "kustomization.yaml"
-    return is_list, -drift.path.count("/")
+    return drift.rendered is None, is_list, -drift.path.count("/")
+
+
+def put(path: Path, text: str | None) -> None:
+    """Replace a file atomically, with the same mode; None: remove it, and its folder if it is empty
+    then. Raises OSError."""
+    if text is None:
+        path.unlink()
+        with contextlib.suppress(OSError):  # a folder that others have files in stays
+            path.parent.rmdir()
+        return
+    try:
+        mode = path.stat().st_mode & 0o7777
+    except FileNotFoundError:
+        mode = _NEW_FILE_MODE
+    content = text.encode("utf-8", "surrogateescape")
+    write_private(str(path), content, mode=mode, durable=False)
 
 
 def _ours(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import json
 
 from daypass.config import Config, Gate
 from daypass.config.pods import PodSettings
-from daypass.render.certificates import gate_certificates
+from daypass.render.certificates import serving_certificates
 from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.envoy.bootstrap import static_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
@@ -26,10 +26,12 @@ from daypass.render.objects import (
     DOOR_PAIR,
     GATE,
     GATE_PAIR,
+    GATE_TRUST,
     GATE_WATCH,
     SERVICE_PORT,
     Object,
     RenderError,
+    gate_host,
     gateway_namespace,
     new_object,
 )
@@ -182,7 +184,7 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
     trusting = {gateway_namespace(gate)} if gate.engine == "istio" else set()
     return [
         *authorizer_rbac(namespace),
-        *gate_certificates(config, trusting),
+        *serving_certificates(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting),
         *authorizer.objects(config),
     ]
 

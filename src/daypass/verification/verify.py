@@ -153,19 +153,19 @@ class Verifier:
         if certificate.level in (Level.FAILURE, Level.SKIPPED):
             yield skipped("api-server", "nothing is sent over an untrusted connection")
             return
+
+        def judged(
+            check: str, method: str, judge: Callable[[HttpResponse, VerificationTarget], Finding]
+        ) -> Finding:
+            return _judged(
+                lambda: prober.request(method, target.token_path),
+                lambda response: judge(response, target),
+                partial(failure, check),
+            )
+
         with ThreadPoolExecutor(THREADS) as pool:
-            anonymous = pool.submit(
-                _judged,
-                lambda: prober.request("GET", target.token_path),
-                lambda response: judge_anonymous(response, target),
-                partial(failure, "api-server"),
-            )
-            tokenless = pool.submit(
-                _judged,
-                lambda: prober.request("POST", target.token_path),
-                lambda response: judge_tokenless(response, target),
-                partial(failure, "no-token"),
-            )
+            anonymous = pool.submit(judged, "api-server", "GET", judge_anonymous)
+            tokenless = pool.submit(judged, "no-token", "POST", judge_tokenless)
             plain = pool.submit(self._check_plain_http, target)
             blocked = [
                 pool.submit(_check_blocked, prober, each, target)
