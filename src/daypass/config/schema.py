@@ -1,4 +1,4 @@
-"""The JSON Schema of `daypass.yaml`, for editors; `daypass.schema.json` in this folder is a copy.
+"""The JSON Schema of `daypass.yaml`, for editors.
 
 It accepts more than the parser: JSON Schema has no bounds for durations as text, and no references
 from one part of the file to another.
@@ -8,7 +8,6 @@ import ast
 import inspect
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -22,9 +21,7 @@ ID = "urn:daypass:config:v1"
 """A name, not an address: nobody can register a domain that editors would then ask."""
 
 EDITOR_LINE = "# yaml-language-server: $schema=daypass.schema.json"
-"""The first line of a config file: `daypass config schema` writes that file next to it."""
-
-FILE = Path(__file__).with_name("daypass.schema.json")
+"""The first line of a config file: the output of `daypass config schema` is next to it."""
 
 
 class _SchemaGenerator(GenerateJsonSchema):

@@ -1,22 +1,10 @@
-"""The JSON Schema: the committed file, and its agreement with the parser.
-
-To rewrite the file:
-    python -c "import json; from daypass.config import schema as s; \\
-        s.FILE.write_text(json.dumps(s.json_schema(), indent=2, ensure_ascii=False) + chr(10))"
-"""
-
-import json
+"""The JSON Schema, and its agreement with the parser."""
 
 import jsonschema
 import pytest
 
-from daypass.config import json_schema, schema
+from daypass.config import json_schema
 from unit.config.texts import DESIGN, MINIMAL, VALIDATOR, document, domain, gate, read, short_id
-
-
-def test_the_committed_schema_matches_the_models() -> None:
-    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
-    assert schema.FILE.read_text(encoding="utf-8") == text
 
 
 def test_the_schema_is_valid_2020_12() -> None:

@@ -20,7 +20,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print it."""
-    from daypass.config import schema
+    import json
 
-    write(schema.FILE.read_text(encoding="utf-8"))
+    from daypass.config import json_schema
+
+    write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
     return 0
