@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from types import TracebackType
 from typing import Any, Self
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -50,21 +49,11 @@ class StatusServer:
             target=self._server.serve_forever, name="daypass-status", daemon=True
         )
 
-    @property
-    def connections(self) -> int:
-        """The number of open connections."""
-        return len(self._server.connections)
-
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

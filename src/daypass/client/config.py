@@ -83,9 +83,6 @@ class CredentialsSource:
         self.fields = fields or {}
         self.files = files
 
-    def __repr__(self) -> str:
-        return f"CredentialsSource(origin={self.origin!r})"
-
     def identity(self) -> list[bytes]:
         """Return everything that these credentials consist of, in a fixed order, for a cache key.
 

@@ -29,9 +29,6 @@ class DoorUrl:
         self.path = path
         self.url = url
 
-    def __repr__(self) -> str:
-        return f"DoorUrl({self.url!r})"
-
     @property
     def authority(self) -> str:
         """The value of the Host header: it has a port only if it is not the scheme's default."""
@@ -126,9 +123,6 @@ class TokenRequest:
         self.token = token
         self.audience = audience
         self.lifetime_seconds = lifetime_seconds
-
-    def __repr__(self) -> str:
-        return f"TokenRequest({self.identity!r}, audience={self.audience!r})"
 
     def encode(self) -> HttpRequest:
         """Return the HTTP request.

@@ -49,9 +49,6 @@ class HttpRequest:
         self.headers = headers
         self.body = body
 
-    def __repr__(self) -> str:
-        return f"HttpRequest({self.method} {self.target})"
-
     def encode(self) -> bytes:
         """Return the request as bytes; raises ValueError for a character that would end a line."""
         lines = [f"{self.method} {self.target} HTTP/1.1"]
@@ -72,9 +69,6 @@ class HttpResponse:
         self.status = status
         self.headers = headers
         self.body = body
-
-    def __repr__(self) -> str:
-        return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"
 
     def without(self, *secrets: Secret) -> HttpResponse:
         """Return the response with secrets removed from headers and body (`_core.secret`)."""

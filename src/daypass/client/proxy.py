@@ -24,9 +24,6 @@ class Proxy:
         self.address = address
         self.login = login
 
-    def __repr__(self) -> str:
-        return f"Proxy({self.address})"
-
     def connect_request(self, target: HostPort) -> HttpRequest:
         """Return the request for a tunnel to `target`."""
         headers = [("Host", str(target)), ("User-Agent", USER_AGENT)]

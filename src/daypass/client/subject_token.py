@@ -64,10 +64,6 @@ class TokenIdentity:
         self.service_account = service_account
         self.secret_name = secret_name
 
-    def __repr__(self) -> str:
-        secret = f", Secret {self.secret_name}" if self.secret_name else ""
-        return f"TokenIdentity({self.namespace}/{self.service_account}{secret})"
-
 
 def named_identity(namespace: str, service_account: str) -> TokenIdentity:
     """Return the identity that a credentials file names; raises CredentialsError."""
