@@ -7,6 +7,7 @@ retries; `read_token_response` decides what a good response is.
 from __future__ import annotations
 
 import json
+import re
 
 from daypass._core.clock import LONGEST_TOKEN_SECONDS, parse_http_date, parse_rfc3339, rfc3339
 from daypass._core.jwt import LIMIT_CHARACTERS
@@ -32,6 +33,8 @@ TRIES = 4
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
 """The longest Retry-After that an exchange waits for. A longer one is an error."""
+_WARNING = r'(\d{3}) \S+ "((?:[^"\\]|\\.)*)(?:"(?: "[^"]*")?)?'
+"""Code, text, and a date, which is left out."""
 _TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -160,33 +163,9 @@ def read_token_response(
 
 def parse_warnings(values: tuple[str, ...], *secrets: Secret) -> tuple[str, ...]:
     """Return the texts of `Warning: 299 - "text"` headers (RFC 7234 section 5.5), printable."""
-    return tuple(printable(redact(text, *secrets)) for value in values for text in _warnings(value))
-
-
-def _warnings(value: str) -> list[str]:
-    texts: list[str] = []
-    rest = value.strip()
-    while rest:
-        code, _, rest = rest.partition(" ")
-        _, quote, rest = rest.partition('"')
-        if not quote:
-            break
-        text, rest = _unquote(rest)
-        if code == "299" and text:
-            texts.append(text)
-        if rest.lstrip().startswith('"'):  # a date, which contains a comma
-            _, rest = _unquote(rest.lstrip()[1:])
-        rest = rest.partition(",")[2].lstrip()
-    return texts
-
-
-def _unquote(text: str) -> tuple[str, str]:
-    taken, characters = "", iter(text)
-    for character in characters:
-        if character == '"':
-            break
-        taken += next(characters, "") if character == "\\" else character
-    return taken, "".join(characters)
+    found = [each for value in values for each in re.findall(_WARNING, value)]
+    texts = [re.sub(r"\\(.)", r"\1", text) for code, text in found if code == "299" and text]
+    return tuple(printable(redact(text, *secrets)) for text in texts)
 
 
 def _document(body: bytes) -> dict[str, Any]:
