@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from daypass.client.http1 import (
     HttpResponse,
     MalformedResponseError,
-    ResponseParser,
     TruncatedResponseError,
+    read_response,
 )
 
 Outcome = tuple[Any, ...]
@@ -21,10 +21,8 @@ Outcome = tuple[Any, ...]
 
 def outcome(pieces: list[bytes]) -> Outcome:
     """The result for a response that arrives in these pieces."""
-    parser = ResponseParser()
     try:
-        response = next((r for piece in pieces if (r := parser.feed(piece))), None)
-        response = response or parser.end()
+        response, _ = read_response(iter([*filter(None, pieces), b""]).__next__)
     except MalformedResponseError as error:
         return ("malformed", str(error))
     except TruncatedResponseError:

@@ -8,7 +8,7 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door import TokenRequest
 from daypass.client.exchange import request_token
-from daypass.client.http1 import HttpRequest, HttpResponse, ResponseParser
+from daypass.client.http1 import HttpRequest, HttpResponse, read_response
 from daypass.client.token import CachedToken
 from daypass.client.transport import Deadline, Route
 from support.fake_door import AUDIENCE, credentials_document
@@ -31,8 +31,7 @@ def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenReq
 
 
 def response(raw: bytes) -> HttpResponse:
-    parser = ResponseParser()
-    return parser.feed(raw) or parser.end()
+    return read_response(iter([raw, b""] if raw else [b""]).__next__)[0]
 
 
 def run_exchange(

@@ -1,6 +1,6 @@
 """An HTTP/1.1 request as bytes, and a response parsed from bytes (RFC 9112). No I/O.
 
-The parser is fed what arrives, in pieces of any size, and returns the same response or raises the
+The parser gets what arrives in pieces of any size, and returns the same response or raises the
 same error for the same bytes. It is strict where parsers disagree: lines end in CRLF, nothing is
 folded, lengths are stated once, and everything has a limit.
 """
@@ -12,7 +12,7 @@ from daypass._core.secret import redact, redact_response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
 
     from daypass._core.secret import Secret
 
@@ -87,67 +87,61 @@ class HttpResponse:
         return tuple(value for key, value in self.headers if key == name)
 
 
-class ResponseParser:
-    """Parses one response. `feed` it bytes until it returns one; call `end` at the end of input.
+def read_response(
+    receive: Callable[[], bytes], *, to_connect: bool = False
+) -> tuple[HttpResponse, bytes]:
+    """Return a response, and what has arrived after it.
 
-    `to_connect`: the request was a CONNECT, so a 2xx has no body. Both methods raise
-    MalformedResponseError, and `end` TruncatedResponseError. A parser is used once.
+    `receive` returns the next bytes; none: the connection was closed. `to_connect`: the request was
+    a CONNECT, so a 2xx has no body. Raises MalformedResponseError, TruncatedResponseError, and what
+    `receive` raises.
     """
+    reader, status = _Reader(receive), 100
+    headers: tuple[tuple[str, str], ...] = ()
+    while status < 200:
+        status, headers = _status(reader.line()), reader.headers()
+        if status == 101:
+            raise MalformedResponseError("it switches to another protocol")
+    lengths = [value for name, value in headers if name == "content-length"]
+    codings = [value for name, value in headers if name == "transfer-encoding"]
+    if lengths and codings:
+        raise MalformedResponseError("it states its length in two ways")
+    if status in _NO_BODY or (to_connect and status < 300):
+        body = b""
+    elif codings:
+        if [coding.lower() for coding in codings] != ["chunked"]:
+            raise MalformedResponseError("it uses a transfer coding that was not requested")
+        body = reader.chunks()
+    else:
+        body = reader.take(_length(lengths)) if lengths else reader.rest()
+    return HttpResponse(status=status, headers=headers, body=body), bytes(reader.buffer)
 
-    __slots__ = ("_buffer", "_ended", "_head_left", "_steps", "_to_connect")
 
-    def __init__(self, *, to_connect: bool = False) -> None:
-        self._buffer = bytearray()
-        self._ended = False
+class _Reader:
+    """The parts of a response, in the order in which they are read."""
+
+    __slots__ = ("_head_left", "_receive", "buffer")
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self.buffer = bytearray()
+        self._receive = receive
         self._head_left = HEAD_LIMIT_BYTES
-        self._to_connect = to_connect
-        self._steps = self._answer()
-        next(self._steps)
 
-    @property
-    def leftover(self) -> bytes:
-        """The bytes after the response."""
-        return bytes(self._buffer)
-
-    def feed(self, data: bytes) -> HttpResponse | None:
-        """Parse further bytes; return the response once it is complete."""
-        self._buffer += data
-        try:
-            next(self._steps)
-        except StopIteration as stop:
-            response: HttpResponse = stop.value
-            return response
-        return None
-
-    def end(self) -> HttpResponse:
-        """Return the response if the end of the connection completes it."""
-        self._ended = True
-        response = self.feed(b"")
-        if response is None:
+    def _wait(self) -> None:
+        data = self._receive()
+        if not data:
             raise TruncatedResponseError
-        return response
+        self.buffer += data
 
-    def _answer(self) -> Generator[None, None, HttpResponse]:
-        yield
-        while True:
-            status = _status((yield from self._line()))
-            headers = yield from self._headers()
-            if status == 101:
-                raise MalformedResponseError("it switches to another protocol")
-            if status >= 200:
-                break
-        body = yield from self._body(status, headers)
-        return HttpResponse(status=status, headers=headers, body=body)
-
-    def _line(self) -> Generator[None, None, bytes]:
+    def line(self) -> bytes:
         seen = 0
-        while (end := self._buffer.find(b"\n", seen)) < 0:
-            seen = len(self._buffer)
+        while (end := self.buffer.find(b"\n", seen)) < 0:
+            seen = len(self.buffer)
             if seen > self._head_left:
                 raise MalformedResponseError("its head is too long")
-            yield
-        line = bytes(self._buffer[: end + 1])
-        del self._buffer[: end + 1]
+            self._wait()
+        line = bytes(self.buffer[: end + 1])
+        del self.buffer[: end + 1]
         self._head_left -= len(line)
         if self._head_left < 0:
             raise MalformedResponseError("its head is too long")
@@ -155,9 +149,9 @@ class ResponseParser:
             raise MalformedResponseError("a line holds a control character")
         return line[:-2]
 
-    def _headers(self) -> Generator[None, None, tuple[tuple[str, str], ...]]:
+    def headers(self) -> tuple[tuple[str, str], ...]:
         headers: list[tuple[str, str]] = []
-        while line := (yield from self._line()):
+        while line := self.line():
             if len(headers) == HEADERS_LIMIT:
                 raise MalformedResponseError("it has too many headers")
             name, colon, value = line.partition(b":")
@@ -166,52 +160,34 @@ class ResponseParser:
             headers.append((name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")))
         return tuple(headers)
 
-    def _body(
-        self, status: int, headers: tuple[tuple[str, str], ...]
-    ) -> Generator[None, None, bytes]:
-        lengths = [value for name, value in headers if name == "content-length"]
-        codings = [value for name, value in headers if name == "transfer-encoding"]
-        if lengths and codings:
-            raise MalformedResponseError("it states its length in two ways")
-        if status in _NO_BODY or (self._to_connect and status < 300):
-            return b""
-        if codings:
-            if [coding.lower() for coding in codings] != ["chunked"]:
-                raise MalformedResponseError("it uses a transfer coding that was not requested")
-            return (yield from self._chunks())
-        if lengths:
-            return (yield from self._take(_length(lengths)))
-        return (yield from self._rest())
-
-    def _take(self, count: int) -> Generator[None, None, bytes]:
+    def take(self, count: int) -> bytes:
         if count > BODY_LIMIT_BYTES:
             raise MalformedResponseError("its body is too long")
-        while len(self._buffer) < count:
-            yield
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
+        while len(self.buffer) < count:
+            self._wait()
+        taken = bytes(self.buffer[:count])
+        del self.buffer[:count]
         return taken
 
-    def _rest(self) -> Generator[None, None, bytes]:
-        while True:
-            if len(self._buffer) > BODY_LIMIT_BYTES:
-                raise MalformedResponseError("its body is too long")
-            if self._ended:
-                return bytes(self._buffer)
-            yield
+    def rest(self) -> bytes:
+        """Return everything until the connection is closed."""
+        while len(self.buffer) <= BODY_LIMIT_BYTES:
+            data = self._receive()
+            if not data:
+                rest, self.buffer = bytes(self.buffer), bytearray()
+                return rest
+            self.buffer += data
+        raise MalformedResponseError("its body is too long")
 
-    def _chunks(self) -> Generator[None, None, bytes]:
+    def chunks(self) -> bytes:
         body = bytearray()
-        while True:
-            size = _chunk_size((yield from self._line()))
-            if size == 0:
-                break
+        while size := _chunk_size(self.line()):
             if len(body) + size > BODY_LIMIT_BYTES:
                 raise MalformedResponseError("its body is too long")
-            body += yield from self._take(size)
-            if (yield from self._take(2)) != b"\r\n":
+            body += self.take(size)
+            if self.take(2) != b"\r\n":
                 raise MalformedResponseError("a chunk does not end where it should")
-        yield from self._headers()
+        self.headers()
         return bytes(body)
 
 

@@ -16,8 +16,8 @@ from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import (
     MalformedResponseError,
-    ResponseParser,
     TruncatedResponseError,
+    read_response,
 )
 from daypass.client.proxy import find_proxy
 
@@ -197,7 +197,7 @@ def send(route: Route, request: HttpRequest, deadline: Deadline) -> HttpResponse
                 server_hostname=route.target.host.encode("ascii"),
             )
         stage = ANSWER
-        return _request(connection, request, ResponseParser(), deadline)
+        return _request(connection, request, deadline)[0]
     except (OSError, MalformedResponseError, TruncatedResponseError, ProxyResponseError) as error:
         raise TransportError(stage, route) from error
     finally:
@@ -225,25 +225,27 @@ def _connect(addresses: Addresses, deadline: Deadline) -> socket.socket:
 
 
 def _open_tunnel(connection: socket.socket, request: HttpRequest, deadline: Deadline) -> None:
-    parser = ResponseParser(to_connect=True)
-    response = _request(connection, request, parser, deadline)
+    response, leftover = _request(connection, request, deadline, to_connect=True)
     if not 200 <= response.status < 300:
         raise ProxyResponseError(response.status)
-    if parser.leftover:
+    if leftover:
         raise MalformedResponseError("data follows the response to CONNECT")
 
 
 def _request(
-    connection: socket.socket, request: HttpRequest, parser: ResponseParser, deadline: Deadline
-) -> HttpResponse:
+    connection: socket.socket,
+    request: HttpRequest,
+    deadline: Deadline,
+    *,
+    to_connect: bool = False,
+) -> tuple[HttpResponse, bytes]:
+    def receive() -> bytes:
+        connection.settimeout(deadline.remaining())
+        return connection.recv(_READ_BYTES)
+
     connection.settimeout(deadline.remaining())
     connection.sendall(request.encode())
-    while True:
-        connection.settimeout(deadline.remaining())
-        data = connection.recv(_READ_BYTES)
-        response = parser.feed(data) if data else parser.end()
-        if response is not None:
-            return response
+    return read_response(receive, to_connect=to_connect)
 
 
 def resolve(address: HostPort, timeout_seconds: float) -> Addresses:

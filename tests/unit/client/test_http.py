@@ -11,8 +11,8 @@ from daypass.client.http1 import (
     HttpRequest,
     HttpResponse,
     MalformedResponseError,
-    ResponseParser,
     TruncatedResponseError,
+    read_response,
 )
 from support.messages import raises
 
@@ -28,8 +28,8 @@ def shown(raw: bytes) -> str:
 
 
 def parse(raw: bytes, *, to_connect: bool = False) -> HttpResponse:
-    parser = ResponseParser(to_connect=to_connect)
-    return parser.feed(raw) or parser.end()
+    pieces = iter([raw, b""] if raw else [b""])
+    return read_response(lambda: next(pieces), to_connect=to_connect)[0]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_headers_are_found_by_their_name_in_lower_case() -> None:
 )  # fmt: skip
 def test_a_malformed_answer_is_refused_early(raw: bytes) -> None:
     with raises(MalformedResponseError):
-        ResponseParser().feed(raw)
+        read_response(iter([raw]).__next__)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,8 @@ def test_a_malformed_answer_is_refused_early(raw: bytes) -> None:
     ],
 )
 def test_an_answer_that_ends_early_is_truncated(raw: bytes) -> None:
-    parser = ResponseParser()
-    assert parser.feed(raw) is None
     with pytest.raises(TruncatedResponseError):
-        parser.end()
+        parse(raw)
 
 
 def test_a_body_as_large_as_the_limit_is_read() -> None:
@@ -154,10 +152,9 @@ def test_a_body_as_large_as_the_limit_is_read() -> None:
 
 
 def test_a_tunnel_response_has_no_body() -> None:
-    parser = ResponseParser(to_connect=True)
-    response = parser.feed(b"HTTP/1.1 200 Tunnel\r\nContent-Length: 5\r\n\r\nhello")
-    assert response is not None
-    assert (response.body, parser.leftover) == (b"", b"hello")
+    raw = b"HTTP/1.1 200 Tunnel\r\nContent-Length: 5\r\n\r\nhello"
+    response, leftover = read_response(iter([raw]).__next__, to_connect=True)
+    assert (response.body, leftover) == (b"", b"hello")
     assert parse(b"HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno", to_connect=True).body == b"no"
 
 
