@@ -37,7 +37,6 @@ from support.authority import Authority
 from support.children import Child
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
 from support.deadline import eventually
 from support.istio_gates import GUARDED, route, served, service
 from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway
@@ -88,8 +87,6 @@ def staged(folder: Path) -> Iterator[Stage]:
         closing(admin_cluster(plane)) as cluster,
         Echo() as echo,
     ):
-        install_istio(plane)
-        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         prepare(plane)
         for each in (
             tls_secret("public", NAMESPACE, public.server(GUARDED)),

@@ -12,7 +12,6 @@ from daypass.render.objects import Object
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
 from support.deadline import eventually
 from support.doors import post
 from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway
@@ -51,8 +50,6 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
     public = tls_secret("public", NAMESPACE, PUBLIC.server(HOST))
     (tmp_path / "gateway").mkdir()
     with ControlPlane.start(tmp_path / "plane") as plane, closing(admin_cluster(plane)) as cluster:
-        install_istio(plane)
-        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         prepare(plane)
         for each in (public, gateway("*"), star):
             cluster.apply(each)

@@ -19,7 +19,6 @@ from support import laptop, raw
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
 from support.deadline import eventually
 from support.istio_gateway import NAMESPACE, prepare, running_gateway, service_entry
 from support.objects import tls_secret
@@ -39,8 +38,6 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
         closing(admin_cluster(plane)) as cluster,
         Echo() as echo,
     ):
-        install_istio(plane)
-        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         prepare(plane)
         service = service_entry(
             "echo", echo.address.port, "default",

@@ -15,7 +15,6 @@ from daypass.render.objects import DOOR, DOOR_TRUST, Object
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
 from support.deadline import eventually
 from support.doors import PUBLISHED, post
 from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, service_at
@@ -40,8 +39,6 @@ PUBLIC = Authority()
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A cluster with the rendered objects, and what a gateway needs."""
     with ControlPlane.start(tmp_path_factory.mktemp("istio-plane")) as running:
-        install_istio(running)
-        running.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         prepare(running)
         pair = PUBLIC.server(HOST)
         apply(

@@ -28,7 +28,6 @@ from support import raw
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.crds import install_istio
 from support.deadline import eventually
 from support.http_services import Handler, serving
 from support.identities import Identity
@@ -260,8 +259,6 @@ def running_istio_gate(
         Echo() as echo,
         _running_login() as login,
     ):
-        install_istio(plane)
-        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         prepare(plane)
         for each in (
             tls_secret("public", NAMESPACE, public.server(GUARDED, OTHER)),

@@ -18,6 +18,7 @@ from support import identities
 from support.admin import MERGE_PATCH, Document
 from support.children import Child
 from support.controlplane import ControlPlane
+from support.crds import install_istio
 from support.deadline import eventually
 from support.objects import make
 from support.ports import free_ports
@@ -44,8 +45,10 @@ _SETTINGS = {
 
 
 def prepare(plane: ControlPlane) -> None:
-    """What a gateway has in a cluster: an identity that may read Secrets, and a pod."""
+    """Istio's kinds, and what a gateway has: an identity that may read Secrets, and a pod."""
+    install_istio(plane)
     admin = plane.admin
+    admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     identities.ensure_service_account(admin, NAMESPACE, "gateway")
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}
     identities.allow(admin, NAMESPACE, "gateway", rule)
