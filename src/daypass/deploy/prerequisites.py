@@ -19,21 +19,11 @@ from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object
 from daypass.render.cluster_facts import certificates_in
-from daypass.render.objects import (
-    API_SERVER_NAMESPACE,
-    CLUSTER_AUTHORITY,
-    DOOR_PAIR,
-    GATE_PAIR,
-    annotated,
-    new_object,
-)
-from daypass.render.prerequisites import Content, Prerequisite
+from daypass.render.objects import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY, annotated, new_object
+from daypass.render.prerequisites import Prerequisite
 
 LIFETIME = datetime.timedelta(days=5 * 365)
 RENEWED_BEFORE = datetime.timedelta(days=2 * 365)
-
-_COPIED: dict[Content, str] = {"door-authority": DOOR_PAIR, "gate-authority": GATE_PAIR}
-"""The Secret, in the door's namespace, whose `ca.crt` is copied."""
 
 
 def make_serving_certificate(
@@ -120,14 +110,13 @@ def provide_prerequisites(
         found = there[ref]
         if need.content == "public-pair" and found is None:
             provided.missing.append(need)
-        elif need.content in ("door-pair", "gate-pair"):
+        elif need.content == "pair":
             authorities[need.name] = _provide_certificate(cluster, ref, need, found, provided)
         elif need.content == "api-server-authority":
             source = ObjectRef.core("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
             copy(need, _authority(cluster, source) or "")
     for need in needs:
-        pair = _COPIED.get(need.content)
-        if pair is None:
+        if not (pair := need.pair):
             continue
         if not authorities.get(pair):
             authorities[pair] = _authority(cluster, ObjectRef.core("Secret", namespace, pair))

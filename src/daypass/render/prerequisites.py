@@ -20,25 +20,16 @@ from daypass.render.objects import (
 )
 from daypass.render.published_domain import PublishedDomain, published_domains
 
-Content: TypeAlias = Literal[
-    "door-pair",
-    "door-authority",
-    "gate-pair",
-    "gate-authority",
-    "api-server-authority",
-    "public-pair",
-]
+Content: TypeAlias = Literal["pair", "authority", "api-server-authority", "public-pair"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prerequisite:
     """An object that must exist, and its content.
 
-    - door-pair: `tls.crt` and `tls.key` for `host`, and the `ca.crt` that verifies it; `apply`
-      creates it.
-    - door-authority: the `ca.crt` of the Secret DOOR_PAIR, where a front looks for it; `apply`
-      copies it.
-    - gate-pair, gate-authority: the same for the authorizer, from the Secret GATE_PAIR.
+    - pair: `tls.crt` and `tls.key` of the door or the authorizer for `host`, and the `ca.crt` that
+      verifies it; `apply` creates it.
+    - authority: the `ca.crt` of the Secret `pair`, where a front looks for it; `apply` copies it.
     - api-server-authority: the `ca.crt` of kube-root-ca.crt; `apply` copies it.
     - public-pair: `tls.crt` and `tls.key` for `host`; the administrator creates it.
     """
@@ -48,61 +39,47 @@ class Prerequisite:
     namespace: str
     name: str
     host: str = ""
+    pair: str = ""
 
 
 def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     """Return every object that must exist, each once."""
     domains = published_domains(config, ClusterFacts())
-    found = [
-        *_of_door(config, [d for d in domains if not d.domain.direct]),
-        *_of_gate(config),
-        *_of_names(domains),
-    ]
+    behind_door = [domain for domain in domains if not domain.domain.direct]
+    found = [*_of_gate(config), *_of_names(domains)]
+    if behind_door:
+        istio = [d.front_namespace or "" for d in behind_door if d.domain.front == "istio"]
+        gateway_api = any(domain.domain.front == "gateway-api" for domain in behind_door)
+        host = door_host(config)
+        found = [*_serving(config, DOOR_PAIR, DOOR_TRUST, host, istio, gateway_api), *found]
     return tuple(dict.fromkeys(found))
 
 
-def _of_door(config: Config, domains: list[PublishedDomain]) -> Iterator[Prerequisite]:
-    namespace = config.door.namespace
-    # An issuer writes Secrets, no ConfigMaps.
-    by_issuer = config.door.certificate_issuer is not None
-    if domains and not by_issuer:
+def _serving(
+    config: Config, pair: str, trust: str, host: str, istio: list[str], gateway_api: bool
+) -> Iterator[Prerequisite]:
+    """Yield the certificate of a server, and copies of its authority: for Istio in Secrets of these
+    namespaces, for the Gateway API in a ConfigMap."""
+    here = config.door.namespace
+    if config.door.certificate_issuer is None:  # one writes Secrets, no ConfigMaps
+        yield Prerequisite(content="pair", kind="Secret", namespace=here, name=pair, host=host)
+        for where in istio:
+            yield Prerequisite(
+                content="authority", kind="Secret", namespace=where, name=trust, pair=pair
+            )
+    if gateway_api:
         yield Prerequisite(
-            content="door-pair",
-            kind="Secret",
-            namespace=namespace,
-            name=DOOR_PAIR,
-            host=door_host(config),
+            content="authority", kind="ConfigMap", namespace=here, name=trust, pair=pair
         )
-    for domain in domains:
-        if domain.domain.front == "istio" and not by_issuer:
-            where = domain.front_namespace or ""
-            yield Prerequisite(
-                content="door-authority", kind="Secret", namespace=where, name=DOOR_TRUST
-            )
-        if domain.domain.front == "gateway-api":
-            yield Prerequisite(
-                content="door-authority", kind="ConfigMap", namespace=namespace, name=DOOR_TRUST
-            )
 
 
 def _of_gate(config: Config) -> Iterator[Prerequisite]:
-    gate, here = config.gate, config.door.namespace
+    gate = config.gate
     if gate is None or gate.engine == "envoy" or gate.check == "jwt":
-        return
-    host, by_issuer = gate_host(config), config.door.certificate_issuer is not None
-    if not by_issuer:
-        yield Prerequisite(
-            content="gate-pair", kind="Secret", namespace=here, name=GATE_PAIR, host=host
-        )
-    if gate.engine == "istio" and not by_issuer:
-        where = gateway_namespace(gate)
-        yield Prerequisite(
-            content="gate-authority", kind="Secret", namespace=where, name=GATE_TRUST
-        )
-    if gate.engine == "envoy-gateway":
-        yield Prerequisite(
-            content="gate-authority", kind="ConfigMap", namespace=here, name=GATE_TRUST
-        )
+        return iter(())
+    istio = [gateway_namespace(gate)] if gate.engine == "istio" else []
+    host, gateway_api = gate_host(config), gate.engine == "envoy-gateway"
+    return _serving(config, GATE_PAIR, GATE_TRUST, host, istio, gateway_api)
 
 
 def _of_names(domains: list[PublishedDomain]) -> Iterator[Prerequisite]:
@@ -125,10 +102,8 @@ def _of_names(domains: list[PublishedDomain]) -> Iterator[Prerequisite]:
 
 
 _NOTES: dict[Content, str] = {
-    "door-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` creates it",
-    "door-authority": "the ca.crt that verifies the door; `{apply}` copies it",
-    "gate-pair": "a certificate for {host}, its key, and ca.crt; `{apply}` creates it",
-    "gate-authority": "the ca.crt that verifies the authorizer; `{apply}` copies it",
+    "pair": "a certificate for {host}, its key, and ca.crt; `{apply}` creates it",
+    "authority": "the ca.crt that verifies the {server}; `{apply}` copies it",
     "api-server-authority": "the ca.crt of kube-root-ca.crt; `{apply}` copies it",
     "public-pair": "the certificate of {host} and its key; create it",
 }
@@ -137,9 +112,10 @@ _NOTES: dict[Content, str] = {
 def prerequisite_notes(config: Config) -> list[str]:
     """Return what must exist and be configured, one line each, for people."""
     apply = command("apply")
+    servers = {DOOR_PAIR: "door", GATE_PAIR: "authorizer"}
     lines = [
         f"{each.kind} {each.namespace}/{each.name}: "
-        + _NOTES[each.content].format(host=each.host, apply=apply)
+        + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
     settings = (config.door, config.gate) if config.gate else (config.door,)

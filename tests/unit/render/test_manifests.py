@@ -10,7 +10,7 @@ import yaml
 
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.objects import Object, RenderError
+from daypass.render.objects import DOOR_PAIR, Object, RenderError
 from daypass.render.prerequisites import prerequisite_notes, prerequisites
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case
@@ -160,4 +160,4 @@ def test_prerequisites_are_listed() -> None:
     ):
         assert [line for line in lines if words in line], words
     # cert-manager creates the Secret.
-    assert not [n for n in prerequisites(config_of(THERE)) if n.content == "door-pair"]
+    assert not [n for n in prerequisites(config_of(THERE)) if n.name == DOOR_PAIR]

@@ -11,7 +11,7 @@ import pytest
 from daypass.config import Config, Gate, load
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import GATE, GATE_PAIR, Object, RenderError, gate_host
+from daypass.render.objects import GATE, GATE_PAIR, GATE_TRUST, Object, RenderError, gate_host
 from daypass.render.prerequisites import prerequisites
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
 from support.manifest_cases import CASES, FRONTS
@@ -230,5 +230,7 @@ def test_without_an_issuer_apply_creates_certificate_and_trust(engine: str, trus
 def gate_prerequisites(text: str) -> list[tuple[str, str]]:
     """The prerequisites of the authorizer, by namespace and name."""
     return [
-        (n.namespace, n.name) for n in prerequisites(config(text)) if n.content.startswith("gate-")
+        (n.namespace, n.name)
+        for n in prerequisites(config(text))
+        if n.name in (GATE_PAIR, GATE_TRUST)
     ]
