@@ -68,7 +68,6 @@ class PublishedHost:
 
     host: str
     front: Literal["ingress-nginx", "ingress", "istio", "gateway-api"]
-    owner: str
     ends_tls: bool
     class_name: str | None = None
     gateway: str | None = None
@@ -95,7 +94,6 @@ def of_ingress(
         yield PublishedHost(
             host=host,
             front="ingress-nginx" if controller == NGINX_CONTROLLER else "ingress",
-            owner=owner_of(ingress),
             ends_tls=host in with_tls,
             class_name=name,
         )
@@ -132,7 +130,6 @@ def of_istio_gateway(gateway: Object) -> Iterator[PublishedHost]:
             yield PublishedHost(
                 host=host.rpartition("/")[2],
                 front="istio",
-                owner=owner_of(gateway),
                 ends_tls=bool(server.get("tls")) and not server["tls"].get("httpsRedirect"),
                 gateway=path_of(gateway),
             )
@@ -161,7 +158,6 @@ def of_gateway(gateway: Object) -> Iterator[PublishedHost]:
             yield PublishedHost(
                 host=listener["hostname"],
                 front="gateway-api",
-                owner=owner_of(gateway),
                 ends_tls=True,
                 gateway=f"{path_of(gateway)}/{listener['name']}",
             )

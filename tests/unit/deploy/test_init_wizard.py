@@ -104,14 +104,12 @@ def test_names_that_yaml_reads_as_something_else_are_quoted() -> None:
     assert config.cluster.issuer == "0x10"
 
 
-SERVED = PublishedHost(
-    host=HOST, front="ingress-nginx", owner="Ingress rok/rok", ends_tls=True, class_name="nginx-2"
-)
+SERVED = PublishedHost(host=HOST, front="ingress-nginx", ends_tls=True, class_name="nginx-2")
 CLASSES = {"nginx": NGINX_CONTROLLER, "nginx-2": NGINX_CONTROLLER, "alb": "ingress.k8s.aws/alb"}
 
 
 GATEWAY = PublishedHost(
-    host="*.example.com", front="istio", owner="Gateway istio-system/all", ends_tls=True,
+    host="*.example.com", front="istio", ends_tls=True,
     gateway="istio-system/all",
 )  # fmt: skip
 
@@ -272,9 +270,7 @@ def in_istio(gateway_hosts: list[str]) -> DiscoveredCluster:
         host="*", path="/pipeline", kind="text", owner="VirtualService kf/pipeline"
     )
     hosts = [
-        PublishedHost(
-            host=each, front="istio", owner="Gateway kf/kf", ends_tls=True, gateway="kf/kf"
-        )
+        PublishedHost(host=each, front="istio", ends_tls=True, gateway="kf/kf")
         for each in gateway_hosts
     ]
     return DiscoveredCluster(asked=True, istio=True, routes=[everything], hosts=hosts)
@@ -296,9 +292,7 @@ def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
 @pytest.mark.parametrize("ends_tls", [True, False])
 def test_a_gateway_without_a_certificate_gives_a_warning(*, ends_tls: bool) -> None:
     warnings: list[str] = []
-    host = PublishedHost(
-        host="*", front="istio", owner="Gateway kf/kf", ends_tls=ends_tls, gateway="kf/kf"
-    )
+    host = PublishedHost(host="*", front="istio", ends_tls=ends_tls, gateway="kf/kf")
     options = InitOptions(hosts=[HOST], front="istio", gateway="kf/kf", tls="outside")
     found = DiscoveredCluster(asked=True, istio=True, hosts=[host])
     the_domain(options, found, Questions(read=None, tell=warnings.append))
