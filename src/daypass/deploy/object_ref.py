@@ -6,47 +6,12 @@ from dataclasses import dataclass
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import Object, group_of
-from daypass.render.objects import GATE
-
-_WAVES = (
-    ("Namespace",),
-    # What pods need, and what limits access before there is any.
-    (
-        "PriorityLevelConfiguration",
-        "FlowSchema",
-        "ServiceAccount",
-        "NetworkPolicy",
-        "Certificate",
-        "ConfigMap",
-        "Secret",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "Role",
-        "RoleBinding",
-        "AuthorizationPolicy",
-        "EnvoyFilter",
-        "SecurityPolicy",
-        "ClientTrafficPolicy",
-        "ReferenceGrant",
-    ),
-    # What an ingress or gateway has to find before a route leads to it.
-    (
-        "Service",
-        "DestinationRule",
-        "BackendTLSPolicy",
-        "Deployment",
-        "HorizontalPodAutoscaler",
-        "PodDisruptionBudget",
-    ),
-)
-"""A wave is applied at once. What is in none opens access from outside and comes last."""
+from daypass.render.objects import GATE, WAVES
 
 _READS_PUBLISHED = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")
 """Kinds of the gate's own objects that decide by what its watch has published."""
 
-GATE_WAVE = len(_WAVES)
+GATE_WAVE = len(WAVES)
 """The gate itself: after its watch, before what it guards is open."""
 LAST_WAVE = GATE_WAVE + 1
 
@@ -100,7 +65,7 @@ class ObjectRef:
         """When it is applied, from 0 to LAST_WAVE; removals go in reverse."""
         if self.name == GATE and self.kind in _READS_PUBLISHED:
             return GATE_WAVE
-        for number, kinds in enumerate(_WAVES):
+        for number, kinds in enumerate(WAVES):
             if self.kind in kinds:
                 return number
         return LAST_WAVE

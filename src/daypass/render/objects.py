@@ -49,17 +49,42 @@ SERVICE_PORT = 443
 
 _GATEWAY_NAMESPACES = {"istio": "istio-system", "envoy-gateway": "envoy-gateway-system"}
 
-_FIRST = (
-    "Namespace",
-    "PriorityLevelConfiguration",
-    "FlowSchema",
-    "ServiceAccount",
-    "NetworkPolicy",
-    "Certificate",
-    "ConfigMap",
-    "Service",
+WAVES = (
+    ("Namespace",),
+    # What pods need, and what limits access before there is any.
+    (
+        "PriorityLevelConfiguration",
+        "FlowSchema",
+        "ServiceAccount",
+        "NetworkPolicy",
+        "Certificate",
+        "ConfigMap",
+        "Secret",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "AuthorizationPolicy",
+        "EnvoyFilter",
+        "SecurityPolicy",
+        "ClientTrafficPolicy",
+        "ReferenceGrant",
+    ),
+    # What an ingress or gateway has to find before a route leads to it.
+    (
+        "Service",
+        "DestinationRule",
+        "BackendTLSPolicy",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+    ),
 )
-"""Dependencies come before their users; a NetworkPolicy before the first pod that it selects."""
+"""Kinds in the order in which to apply them; `apply` applies a wave at once. What is in none opens
+access from outside and comes last."""
+_ORDER = [kind for wave in WAVES for kind in wave]
 
 
 class RenderError(UsageError):
@@ -91,7 +116,7 @@ def in_order(objects: Iterable[Object]) -> list[Object]:
 
     def key(document: Object) -> tuple[int, str, str, str]:
         kind, metadata = str(document["kind"]), document["metadata"]
-        rank = _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
+        rank = _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
         return rank, kind, str(metadata.get("namespace", "")), str(metadata["name"])
 
     return sorted(objects, key=key)
