@@ -242,25 +242,37 @@ def _plural(kind: str) -> str:
     return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
-_Read = Callable[[Object], Iterator[PublishedHost | PublishedRoute]]
-KINDS: Mapping[GroupKind, _Read] = {
-    INGRESS: lambda ingress: of_ingress(ingress, {}),
-    VIRTUAL_SERVICE: of_virtual_service,
-    HTTP_ROUTE: of_http_route,
-}
+KINDS = (INGRESS, VIRTUAL_SERVICE, HTTP_ROUTE)
 """The kinds that route paths."""
+
+
+def published(
+    listed: ListedObjects, controllers: Mapping[str, str]
+) -> tuple[list[PublishedHost], list[PublishedRoute]]:
+    """Return the hosts and the routes of others in `listed`. `controllers`: by IngressClass."""
+    read: dict[GroupKind, Callable[[Object], Iterator[PublishedHost | PublishedRoute]]] = {
+        INGRESS: lambda ingress: of_ingress(ingress, controllers),
+        ISTIO_GATEWAY: of_istio_gateway,
+        VIRTUAL_SERVICE: of_virtual_service,
+        GATEWAY: of_gateway,
+        HTTP_ROUTE: of_http_route,
+    }
+    parts = [
+        part
+        for kind, parts_of in read.items()
+        for document in listed.of(kind)
+        if not is_ours(document)
+        for part in parts_of(document)
+    ]
+    return (
+        [part for part in parts if isinstance(part, PublishedHost)],
+        [part for part in parts if isinstance(part, PublishedRoute)],
+    )
 
 
 def collisions(listed: ListedObjects, config: Config) -> list[str]:
     """Return a line for each route of others, in `listed`, that takes requests for the door."""
-    found = [
-        part
-        for kind, read in KINDS.items()
-        for document in listed.of(kind)
-        if not is_ours(document)
-        for part in read(document)
-        if isinstance(part, PublishedRoute)
-    ]
+    _, found = published(listed, {})
     return [
         f"{config.prefix} on {domain.host} leads elsewhere already: {route.owner} has {route.path}"
         for domain in config.domains.values()

@@ -8,16 +8,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
-from daypass._core.labels import is_ours
-from daypass.deploy import routes
 from daypass.deploy.routes import (
     GATEWAY,
     HTTP_ROUTE,
+    INGRESS,
     ISTIO_GATEWAY,
     VIRTUAL_SERVICE,
     GroupKind,
+    ListedObjects,
     PublishedHost,
     PublishedRoute,
+    published,
 )
 from daypass.gate.signing_keys import issuer_of
 from daypass.kube.cluster import Cluster
@@ -100,8 +101,7 @@ class _Lookup:
         if classes is not None:
             found.classes = {name_of(each): each["spec"].get("controller", "") for each in classes}
             found.default_class = next((name_of(c) for c in classes if _is_default(c)), None)
-        for each in self._list(_INGRESSES) or ():
-            self._add(each, routes.of_ingress(each, found.classes or {}))
+        found.objects[INGRESS] = self._list(_INGRESSES) or []
         if cluster.serves(_ISSUERS):
             found.issuers = self._names(_ISSUERS)
         else:
@@ -109,6 +109,8 @@ class _Lookup:
             found.notes.append("there is no cert-manager")
         self._look_up_istio()
         self._look_up_gateway_api()
+        listed = ListedObjects(objects=found.objects)
+        found.hosts, found.routes = published(listed, found.classes or {})
         deployments = self._list(_DEPLOYMENTS, metadata_only=True)
         if deployments is not None:
             found.external_dns = any("external-dns" in name_of(each) for each in deployments)
@@ -132,8 +134,8 @@ class _Lookup:
             found.notes.append("there is no Istio")
             return
         gateways = resource(known.api_version, "Gateway", "gateways")
-        self._add_all(ISTIO_GATEWAY, gateways, routes.of_istio_gateway)
-        self._add_all(VIRTUAL_SERVICE, known, routes.of_virtual_service)
+        found.objects[ISTIO_GATEWAY] = self._list(gateways) or []
+        found.objects[VIRTUAL_SERVICE] = self._list(known) or []
         pods = self._list(PODS, labels=_INGRESS, metadata_only=True)
         found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
         found.ingress_gateways = sorted(
@@ -147,27 +149,8 @@ class _Lookup:
             self._found.notes.append("there is no Gateway API")
             return
         self._found.gateway_classes = self._names(_GATEWAY_CLASSES)
-        self._add_all(GATEWAY, _GATEWAYS, routes.of_gateway)
-        self._add_all(HTTP_ROUTE, _HTTP_ROUTES, routes.of_http_route)
-
-    def _add_all(
-        self,
-        kind: GroupKind,
-        resource: Resource,
-        read: Callable[[Object], Iterator[PublishedHost | PublishedRoute]],
-    ) -> None:
-        self._found.objects[kind] = self._list(resource) or []
-        for each in self._found.objects[kind]:
-            self._add(each, read(each))
-
-    def _add(self, document: Object, parts: Iterator[PublishedHost | PublishedRoute]) -> None:
-        if is_ours(document):
-            return
-        for part in parts:
-            if isinstance(part, PublishedHost):
-                self._found.hosts.append(part)
-            else:
-                self._found.routes.append(part)
+        self._found.objects[GATEWAY] = self._list(_GATEWAYS) or []
+        self._found.objects[HTTP_ROUTE] = self._list(_HTTP_ROUTES) or []
 
     def _names(self, resource: Resource) -> list[str] | None:
         listed = self._list(resource)
