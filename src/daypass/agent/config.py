@@ -62,29 +62,12 @@ class TokenFile:
     path: str
     audience: str | None
     lifetime_seconds: int | None
-    format: str
-    layout: str
+    format: str = "token"
+    layout: str = "file"
     mode: int
-    user_id: int | None
-    group_id: int | None
-    hooks: tuple[Hook, ...]
-
-    @classmethod
-    def private(
-        cls, path: str, *, audience: str | None, lifetime_seconds: int | None
-    ) -> "TokenFile":
-        """A file for this user alone, that holds the token and nothing else."""
-        return cls(
-            path=path,
-            audience=audience,
-            lifetime_seconds=lifetime_seconds,
-            format="token",
-            layout="file",
-            mode=0o600,
-            user_id=None,
-            group_id=None,
-            hooks=(),
-        )
+    user_id: int | None = None
+    group_id: int | None = None
+    hooks: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,8 +128,11 @@ def _start_with_file(
     folder = ""
     try:
         folder = run_with_token.private_folder(os.environ)
-        target = TokenFile.private(
-            f"{folder}/token", audience=options.get("--audience"), lifetime_seconds=lifetime_seconds
+        target = TokenFile(
+            path=f"{folder}/token",
+            mode=0o600,
+            audience=options.get("--audience"),
+            lifetime_seconds=lifetime_seconds,
         )
         credentials = AgentCredentials(os.environ, options.get("--credentials"), SYSTEM_TIMING)
         log = AgentLog(SYSTEM_CLOCK, write_stderr, quiet=True)

@@ -11,5 +11,5 @@ from daypass.agent.config import TokenFile
 
 def place(path: Path, content: bytes, **changes: object) -> None:
     """Write a token file that is private unless changed."""
-    made = TokenFile.private(str(path), audience=None, lifetime_seconds=None)
+    made = TokenFile(path=str(path), mode=0o600, audience=None, lifetime_seconds=None)
     write_atomically(replace(made, **changes), content)  # type: ignore[arg-type]

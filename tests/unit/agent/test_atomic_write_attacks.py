@@ -26,7 +26,7 @@ from dataclasses import replace
 from daypass.agent.config import TokenFile
 from daypass.agent.atomic_write import write_atomically
 path, layout, letter, count = sys.argv[1:]
-made = TokenFile.private(path, audience=None, lifetime_seconds=None)
+made = TokenFile(path=path, mode=0o600, audience=None, lifetime_seconds=None)
 print("begun", flush=True)
 for number in range(int(count)):
     write_atomically(replace(made, layout=layout), f"{letter}{number:08}".encode() * 500)

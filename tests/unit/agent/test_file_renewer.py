@@ -48,8 +48,8 @@ class Scene:
             {}, str(folder / "bot.json"), self.timing, send=FakeSend(self._answer)
         )
         (folder / "out").mkdir()
-        self.file = TokenFile.private(
-            str(folder / "out/token"), audience=None, lifetime_seconds=1800
+        self.file = TokenFile(
+            path=str(folder / "out/token"), mode=0o600, audience=None, lifetime_seconds=1800
         )
         self.renewed = 0
 
