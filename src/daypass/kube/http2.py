@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -263,7 +262,7 @@ class _Stream(httpx2.AsyncByteStream):
     def __init__(self, connection: _Http2Connection, number: int) -> None:
         self._connection = connection
         self._number = number
-        self._arrived: deque[events.Event | Exception] = deque()
+        self._arrived: list[events.Event | Exception] = []  # an empty deque has 760 bytes
         self._waiter: asyncio.Future[None] | None = None
 
     async def head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
@@ -295,6 +294,6 @@ class _Stream(httpx2.AsyncByteStream):
         while not self._arrived:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        if isinstance(arrived := self._arrived.popleft(), Exception):
+        if isinstance(arrived := self._arrived.pop(0), Exception):
             raise arrived
         return arrived
