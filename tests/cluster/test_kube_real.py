@@ -18,7 +18,6 @@ from daypass.kube import answers
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
-from daypass.kube.informer import whole
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import (
     CONFIG_MAPS,
@@ -34,6 +33,7 @@ from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.lifecycle import dry_run
 from support.messages import raises
+from support.watched_api import whole
 
 
 def settings(namespace: str, **data: str) -> Object:

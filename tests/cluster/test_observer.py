@@ -13,7 +13,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import OWNED, SELECTOR
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
-from daypass.kube.informer import Informer, whole
+from daypass.kube.informer import Informer
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, name_of
 from support.clusters import admin_cluster
@@ -21,6 +21,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import WATCHED
 from support.observing import make_namespaces, observing
+from support.watched_api import whole
 
 MANY = 2000
 SECRETS_EACH = 2

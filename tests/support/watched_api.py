@@ -175,3 +175,8 @@ def line(what: str, found: Any) -> bytes:
 def cluster_of(api: httpx2.BaseTransport, clock: Clock = SYSTEM_CLOCK) -> Cluster:
     """A Cluster in front of an API server without a socket, that never sleeps."""
     return Cluster(ACCESS, transport=api, clock=clock, sleep=lambda _: None)
+
+
+def whole(document: Document) -> Document:
+    """What keeps all of an object that is listed."""
+    return document

@@ -125,6 +125,14 @@ def missing_namespace(error: ApiError) -> str | None:
     return found[1] if found and isinstance(error, NotFoundError) else None
 
 
+def is_transient(error: Exception) -> bool:
+    """Return whether a request that failed with this error may succeed later."""
+    if isinstance(error, ApiError):
+        code = error.status.code
+        return code >= 500 or code in (410, 429)  # Gone, Too Many Requests
+    return isinstance(error, ClusterUnreachableError)
+
+
 def _absent(message: str) -> str:
     found = _NO_NAMESPACE.search(message)
     if found:

@@ -17,14 +17,12 @@ from daypass._core.clock import jitter, random_fraction
 from daypass._core.errors import DaypassError
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import (
-    ApiError,
     BrokenResponseError,
     ClusterUnreachableError,
     ForbiddenError,
 )
 from daypass.kube.resources import Object, Resource, uid_of
 
-GONE, TOO_MANY_REQUESTS = 410, 429
 STEADY_SECONDS = 1.0
 """After a round that ends sooner, the informer waits."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
@@ -32,18 +30,6 @@ SHORTEST_LIST_SECONDS = 1.0
 """A list has at least this long."""
 
 T = TypeVar("T")
-
-
-def is_transient(error: Exception) -> bool:
-    """Return whether a request that failed with this error may succeed later."""
-    if isinstance(error, ApiError):
-        return error.status.code >= 500 or error.status.code in (GONE, TOO_MANY_REQUESTS)
-    return isinstance(error, ClusterUnreachableError)
-
-
-def whole(document: Object) -> Object:
-    """Return the object itself: `read` of an informer that needs all of it."""
-    return document
 
 
 class Informer(Generic[T]):

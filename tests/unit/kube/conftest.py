@@ -15,10 +15,10 @@ import pytest
 
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
-from daypass.kube.informer import whole
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import Object, Resource
 from support.fake_door import Behaviour, FakeDoor, Signer, answer
+from support.watched_api import whole
 
 Write = Callable[..., Path]
 Open = Callable[..., tuple[Cluster, FakeDoor]]

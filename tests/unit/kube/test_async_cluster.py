@@ -24,11 +24,10 @@ from daypass.kube.errors import (
     ClusterUnreachableError,
     KubeconfigError,
 )
-from daypass.kube.informer import whole
 from daypass.kube.resources import NAMESPACES, SECRETS, Object
 from support.fake_door import FakeProxy, answer, status_answer
 from support.messages import raises
-from support.watched_api import ACCESS, WatchedApi, line
+from support.watched_api import ACCESS, WatchedApi, line, whole
 from unit.kube.conftest import EMPTY, Open, Plugin, authorization, list_async, watch_async
 from unit.kube.test_cluster import endless
 

@@ -10,11 +10,15 @@ import pytest
 from daypass.kube.errors import (
     AlreadyExistsError,
     ApiError,
+    BrokenResponseError,
+    ClusterUnreachableError,
     ConflictError,
     ForbiddenError,
+    KubeconfigError,
     NotFoundError,
     UnauthorizedError,
     explain,
+    is_transient,
 )
 from support.messages import check
 
@@ -63,3 +67,19 @@ def test_a_missing_right_to_read_a_path_is_reported_with_its_rule() -> None:
     assert isinstance(error, ForbiddenError)
     assert '- nonResourceURLs: ["/openid/v1/jwks"]\n  verbs: ["get"]' in error.hint
     check(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (ClusterUnreachableError("x"), True),
+        (BrokenResponseError("x"), True),
+        (explain(500, b"", "x"), True),
+        (explain(410, b"", "x"), True),
+        (explain(403, b"", "x"), False),
+        (KubeconfigError("x", ""), False),
+        (KeyError("x"), False),
+    ],
+)
+def test_an_error_is_transient_if_a_retry_may_succeed(error: Exception, transient: bool) -> None:
+    assert is_transient(error) is transient

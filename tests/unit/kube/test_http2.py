@@ -21,10 +21,10 @@ from daypass.kube.async_cluster import (
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import ClusterUnreachableError
 from daypass.kube.http2 import STREAM_WINDOW_BYTES, Http2Transport
-from daypass.kube.informer import whole
 from daypass.kube.resources import SECRETS
 from support.fake_door import FakeDoor, answer
 from support.http2_server import AUTHORITY, Answer, Http2Server, run, serving, until
+from support.watched_api import whole
 
 EMPTY = {"metadata": {"resourceVersion": "1"}, "items": []}
 

@@ -11,18 +11,12 @@ import pytest
 
 from daypass.kube import informer as informer_module
 from daypass.kube.async_cluster import AsyncCluster
-from daypass.kube.errors import (
-    BrokenResponseError,
-    ClusterUnreachableError,
-    KubeconfigError,
-    explain,
-)
-from daypass.kube.informer import Informer, InformerThread, is_transient, whole
+from daypass.kube.informer import Informer, InformerThread
 from daypass.kube.resources import SECRETS, Object
 from support.deadline import eventually
 from support.messages import check
 from support.timing import FakeClock
-from support.watched_api import ACCESS, WatchedApi
+from support.watched_api import ACCESS, WatchedApi, whole
 
 VALID_SECONDS = 600.0
 
@@ -347,19 +341,3 @@ def test_an_informer_that_ends_unexpectedly_ends_all_and_is_reported(api: Watche
     eventually("it has ended", lambda: thread.error)
     thread.stop()
     thread.stop()
-
-
-@pytest.mark.parametrize(
-    ("error", "transient"),
-    [
-        (ClusterUnreachableError("x"), True),
-        (BrokenResponseError("x"), True),
-        (explain(500, b"", "x"), True),
-        (explain(410, b"", "x"), True),
-        (explain(403, b"", "x"), False),
-        (KubeconfigError("x", ""), False),
-        (KeyError("x"), False),
-    ],
-)
-def test_an_error_is_transient_if_a_retry_may_succeed(error: Exception, transient: bool) -> None:
-    assert is_transient(error) is transient

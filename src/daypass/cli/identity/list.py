@@ -79,7 +79,7 @@ def run(args: Namespace) -> int:
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn:
     """Print the inventory until Ctrl-C, after each change."""
     from daypass.identity.inventory import list_objects
-    from daypass.kube.informer import is_transient
+    from daypass.kube.errors import is_transient
 
     last, warn_once = None, cache(log)
     while True:
