@@ -14,7 +14,6 @@ from pathlib import Path
 from bench.report import figure, short
 from support.churn import churning
 from support.controlplane import ControlPlane
-from support.identities import WATCHED
 from support.observing import make_namespaces, observing
 
 NAMESPACES = 2_000
@@ -31,7 +30,7 @@ def run(*, quick: bool) -> None:
         ControlPlane.start(Path(scratch) / "plane") as plane,
     ):
         make_namespaces(plane, count, secrets=SECRETS_EACH)
-        with churning(plane, plane.make_namespace(labels=WATCHED)):
+        with churning(plane, plane.make_namespace()):
             for close_after in CLOSE_AFTER_SECONDS:
                 _observe(plane, count, close_after)
 

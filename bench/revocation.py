@@ -56,7 +56,7 @@ def run(*, quick: bool) -> None:
                 figure(f"{crowd:,} against few, deletion", f"{many - few:+.3f} s", bar="<= 0.08 s")
                 with churning(plane, identity_namespace(plane)):
                     what += f", {A_SECOND} a second made and deleted"
-                    measure(what, plane, calling, rounds, most="<= 1.5 s")
+                    measure(what, plane, calling, rounds, most="<= 1.5 s", added="")
 
 
 def measure(
