@@ -192,17 +192,21 @@ def _routes(settings: GateSettings) -> list[Json]:
 
 
 _BUSY = ("TooManyRequests", "too many requests at the gate, try again later")
-_JWT_MESSAGES = {
-    "Jwt header [alg] is not supported": Reason.ALGORITHM,
+JWT_MESSAGES = {
     "Jwt is expired": Reason.EXPIRED,
     "Jwt not yet valid": Reason.NOT_YET_VALID,
+    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
     "Jwt verification fails": Reason.SIGNATURE,
     "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
-    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
+}
+"""The JWT filter's messages for tokens of an issuer that it knows (jwt_verify_lib's status.cc)."""
+_JWT_MESSAGES = {
+    "Jwt header [alg] is not supported": Reason.ALGORITHM,
+    **JWT_MESSAGES,
     # Last: what the filter finds as a token of one issuer, it reports as foreign to the other.
     "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
 }
-"""The JWT filter's messages (jwt_verify_lib's status.cc). All others are of malformed tokens."""
+"""All other messages are of malformed tokens."""
 _UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
 
 

@@ -13,7 +13,12 @@ from functools import partial
 from daypass._core.reasons import Reason
 from daypass.config.exposure import BEARER_JWT
 from daypass.render.envoy.credentials import MARKS, has_credential
-from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER, NO_KEYS, jwt_provider
+from daypass.render.envoy.gate_listener import (
+    JWT_MESSAGES,
+    LONG_LIVED_ISSUER,
+    NO_KEYS,
+    jwt_provider,
+)
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
     A_USER,
@@ -118,15 +123,8 @@ ASKED = "daypass_asked_shadow_engine_result"
 """The same, if the authorizer must be asked because Envoy has no keys."""
 
 _FOREIGN = "Jwt issuer is not configured"
-_STATUSES = {
-    "Jwt is expired": Reason.EXPIRED,
-    "Jwt not yet valid": Reason.NOT_YET_VALID,
-    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
-    "Jwt verification fails": Reason.SIGNATURE,
-    "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
-    "Jwks doesn't have any valid public key": Reason.UNKNOWN,
-}
-"""Envoy's messages for tokens whose issuer is the cluster (jwt_verify_lib's status.cc)."""
+_STATUSES = {**JWT_MESSAGES, "Jwks doesn't have any valid public key": Reason.UNKNOWN}
+"""Envoy's messages for tokens whose issuer is the cluster."""
 
 _UNDECIDED = ("Jwt verification fails", "Jwks doesn't have key to match kid or alg from Jwt")
 """Messages, without keys, for a token whose issuer, audience and times are right."""
