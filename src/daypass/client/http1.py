@@ -96,7 +96,7 @@ def read_response(
     a CONNECT, so a 2xx has no body. Raises MalformedResponseError, TruncatedResponseError, and what
     `receive` raises.
     """
-    reader, status = _Reader(receive), 100
+    reader, status = _ResponseReader(receive), 100
     headers: tuple[tuple[str, str], ...] = ()
     while status < 200:
         status, headers = _status(reader.line()), reader.headers()
@@ -117,7 +117,7 @@ def read_response(
     return HttpResponse(status=status, headers=headers, body=body), bytes(reader.buffer)
 
 
-class _Reader:
+class _ResponseReader:
     """The parts of a response, in the order in which they are read."""
 
     __slots__ = ("_head_left", "_receive", "buffer")

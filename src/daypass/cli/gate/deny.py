@@ -28,12 +28,12 @@ It is written to ConfigMap daypass-denied in the door's namespace, which the gat
 denied token still works at the API server: to revoke it everywhere, delete its Secret (`daypass
 identity revoke`). Exit code 3: the gate has not published it in time.
 """
-OPTIONS = {
-    "jti": ("--jti", "token {}"),
-    "uid": ("--uid", "every token bound to {}"),
-    "namespace": ("--of-namespace", "every token of namespace {}"),
+DENIED = {
+    "jti": "token {}",
+    "uid": "every token bound to {}",
+    "namespace": "every token of namespace {}",
 }
-"""The option of each kind, and what it denies."""
+"""What each kind of denial refuses."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -75,12 +75,16 @@ def run(args: Namespace) -> int:
         "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,
         "dryRun": args.dry_run,
     })  # fmt: skip
-    option, named = OPTIONS[denial.kind]
-    named = named.format(denial.name)
+    named = DENIED[denial.kind].format(denial.name)
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
-        undo = command("gate", "deny", option, denial.name, "--undo", *options.target_options(args))
+        undo = command(
+            "gate", "deny",
+            "--jti" if denial.kind == "jti" else
+            "--uid" if denial.kind == "uid" else "--of-namespace",
+            denial.name, "--undo", *options.target_options(args),
+        )  # fmt: skip
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
