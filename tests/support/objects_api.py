@@ -60,6 +60,8 @@ class ObjectsApi(httpx2.BaseTransport):
             self.meanwhile.pop()()
         found = self.objects.get(path)
         change = _change(json.loads(request.read()), found)
+        if change.get("spec", {}).get("leaseTransitions", 0) >= 2**31:  # an int32
+            return _status(400)
         is_whole = "json-patch" in request.headers["content-type"]
         is_content = change.keys() - (found or {}).keys() or any(
             change[key] != (found or {}).get(key) for key in ("data", "spec") if key in change
@@ -128,6 +130,6 @@ def _differs(old: Any, new: Any) -> bool:
 
 
 def _status(code: int) -> httpx2.Response:
-    reason = {404: "NotFound", 409: "Conflict", 422: "Invalid"}[code]
+    reason = {400: "BadRequest", 404: "NotFound", 409: "Conflict", 422: "Invalid"}[code]
     document = {"kind": "Status", "code": code, "reason": reason, "message": reason}
     return httpx2.Response(code, json=document)

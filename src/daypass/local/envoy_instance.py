@@ -86,6 +86,7 @@ class EnvoyInstance:
         self._workers = workers
         self._keys = keys or NO_KEYS
         self.published = published or Published.closed(settings.gate.parts if settings.gate else 1)
+        self._known: Published | None = self.published  # what the files have
         self._publishing = threading.Lock()
         self._publications = 0
         self._versions: dict[str, str] = {}
@@ -146,8 +147,10 @@ class EnvoyInstance:
         """Replace what is published, for open connections too. Safe from any thread."""
         with self._publishing:
             if self._follows_credentials:
-                self._write_published(published, self.published)
-            self.published = published
+                # If one file cannot be written, nobody knows what the others have.
+                known, self._known = self._known, None
+                self._write_published(published, known)
+            self.published = self._known = published
 
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of a credential's part."""

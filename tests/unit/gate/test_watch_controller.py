@@ -383,6 +383,22 @@ def test_what_others_change_is_written_again_with_its_labels(world: WatchWorld) 
     assert world.uids() == {uid}
 
 
+@pytest.mark.parametrize("term", [2**30 - 1, 2**31 - 1, 2**63])
+def test_a_term_that_another_has_written_stops_nobody(world: WatchWorld, term: int) -> None:
+    replica = world.leader()
+    for where in (CONFIG_MAPS, FILTERS):
+        world.api.touch(f"{where}{PARTS[1]}", annotations={TERM: str(term)})
+        check_everything(world, replica)
+    uid = world.create()
+    replica.work()
+    assert uid in world.uids()
+    assert len(world.terms()) == 1
+    successor = world.replica("two")
+    replica.lease.stop()
+    successor.work()
+    assert successor.state is State.PUBLISHING
+
+
 @pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
 def test_nothing_of_what_others_have_added_is_left(world: WatchWorld, where: str) -> None:
     """Such as a label of the gateway's pods in an earlier config."""

@@ -147,7 +147,17 @@ def test_what_passes_less_is_more_urgent_than_what_passes_more_and_that_than_ren
 def test_a_part_is_renewed_in_its_last_third_and_the_one_that_closes_first_is_first() -> None:
     before = published(part(201), part(199), part(50, FIRST), part(10))
     after = published(part(600), part(600), part(600, FIRST), part(600))
-    assert steps(before, after) == [(Urgency.RENEWAL, number) for number in (3, 2, 1)]
+    assert list(steps_between(before, after, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)) == [
+        3, 2, 1,
+    ]  # fmt: skip
+
+
+def test_a_late_renewal_does_not_wait_until_nothing_else_changes() -> None:
+    before = published(part(199), part(60), part(500))
+    after = published(part(600), part(600), part(600, LAST))
+    assert steps(before, after) == [
+        (Urgency.ADDITION, 1), (Urgency.ADDITION, 2), (Urgency.RENEWAL, 0),
+    ]  # fmt: skip
 
 
 def test_without_a_newer_listing_nothing_is_renewed() -> None:

@@ -34,7 +34,9 @@ from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE_WATCH
 
-CHECKED_AT_ONCE = 3
+LIMIT_TERM = 2**30
+"""Beyond every term that a watch reaches; a Lease takes twice as much."""
+CHECKED_AT_ONCE = 5
 """Objects; all of them within 30 s."""
 
 _HEAD = ("apiVersion", "kind", "metadata")
@@ -205,9 +207,10 @@ class ClusterPublisher:
 
 
 def term_of(document: Object) -> int:
-    """Return the term in an object's annotation, or 0."""
+    """Return the term in an object's annotation; 0 if no watch has written it."""
     text = str((document["metadata"].get("annotations") or {}).get(TERM))
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    term = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
+    return term if term < LIMIT_TERM else 0
 
 
 def takes_keys(gate: Gate) -> bool:

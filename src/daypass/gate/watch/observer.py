@@ -238,6 +238,8 @@ class CredentialObserver:
         is_complete = listed_at is not None and names == self._namespaces.keys()
         secrets, accounts, unwatched, left_out = {}, {}, {}, {}
         for name, each in self._namespaces.items():
+            if name not in names:
+                continue
             # Times come first: what is found is at least as recent.
             secrets_at, accounts_at = each.secrets.listed_at, each.accounts.listed_at
             each.count(self._per_namespace, accounts_too=self._accounts_too)

@@ -18,8 +18,9 @@ from daypass.published.snapshot import Published
 LEAVES_AFTER = 0.9
 """Of `closeAfter`: the age of a namespace's last listing at which its credentials leave the set, so
 that they do not close the parts that they are in."""
-RENEWED_AT = 1 / 3
-"""Of `closeAfter`: the time left at which a part is renewed."""
+RENEWED_AT, LATE_AT = 1 / 3, 1 / 9
+"""Of `closeAfter`: the time left at which a part is renewed, and at which that is as urgent as an
+addition."""
 TOLERATED_SECONDS = 1
 """Closing times are whole seconds."""
 
@@ -130,10 +131,10 @@ def steps_between(
     pairs += zip(range(len(wanted.parts)), published.parts, wanted.parts, strict=True)
     steps = {}
     for number, before, after in sorted(pairs, key=lambda pair: pair[1].closes_unix):
-        is_due = before.closes_unix - now_unix < RENEWED_AT * close_after_seconds
-        urgency = _urgency(before, after, now_unix, is_due=is_due)
+        left = (before.closes_unix - now_unix) / close_after_seconds
+        urgency = _urgency(before, after, now_unix, is_due=left < RENEWED_AT)
         if urgency is not None:
-            steps[number] = urgency
+            steps[number] = min(urgency, Urgency.ADDITION) if left < LATE_AT else urgency
     return steps
 
 
