@@ -145,7 +145,8 @@ class AsyncCluster:
                 if response.status_code >= 300:
                     (await self._read(response, what)).document()
                 answer = Answer(response, what, self.connection, self.clock)
-                async for chunk in response.aiter_bytes():
+                # Without a decoder, which each of thousands of watches would keep.
+                async for chunk in response.aiter_raw():
                     for event in answer.events(chunk):
                         yield event
                 for event in answer.events(b"\n"):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
 from itertools import chain
+from sys import intern
 from typing import Any
 
 import httpx2
@@ -72,8 +73,8 @@ class _Found:
             name=name_of(document),
             created=str(metadata.get("creationTimestamp", "")),
             is_managed=labels.is_managed(document),
-            account_uid=account_uid if is_uid else "",
-            account_name=named[1] if named else "",
+            account_uid=intern(account_uid) if is_uid else "",
+            account_name=intern(named[1]) if named else "",
         )
 
 
