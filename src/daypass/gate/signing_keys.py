@@ -14,6 +14,7 @@ from typing import Any
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import BrokenResponseError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,13 @@ def keys_of(cluster: Cluster) -> str:
 def issuer_of(cluster: Cluster) -> str:
     """Return the `iss` of the API server's short-lived tokens. Raises as `keys_of`."""
     path = "/.well-known/openid-configuration"
-    return str(cluster.request("GET", path, what="read who issues tokens").get("issuer", ""))
+    issuer = cluster.request("GET", path, what="read who issues tokens").get("issuer")
+    if not isinstance(issuer, str):
+        raise BrokenResponseError(
+            "the API server does not return its issuer",
+            "set cluster.issuer; it is `iss` of any short-lived token",
+        )
+    return issuer
 
 
 def signing_keys_of(cluster: Cluster, issuer: str | None) -> SigningKeys:

@@ -17,13 +17,13 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.hints import kubectl
 from daypass._core.net import bracketed
-from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Address, Config
-from daypass.gate.signing_keys import KeySetError, key_set
+from daypass.gate.signing_keys import issuer_of, key_set, keys_of
 from daypass.kube.certificates import Authority
-from daypass.kube.connection import Authenticator, ConnectionConfig
+from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HOST
@@ -33,8 +33,6 @@ SERVER_NAME = "kubernetes.default.svc"
 CHECK_TIMEOUT_SECONDS = 5.0
 LIMIT_BYTES = 1024 * 1024
 _PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
-_JWKS_PATH = "/openid/v1/jwks"
-_DISCOVERY_PATH = "/.well-known/openid-configuration"
 RIGHTS = (
     "--kubeconfig FILE, of a user who may list and watch Namespaces and ServiceAccounts, the "
     "ConfigMap daypass-denied, and Secrets in the namespaces of identities; read the signing keys "
@@ -47,10 +45,6 @@ class UpstreamError(DaypassError):
     """The API server cannot be reached, or is not the one in the config."""
 
 
-class KeysError(DaypassError):
-    """The API server did not return its signing keys or its issuer."""
-
-
 class ApiBackend(Protocol):
     """An API server, as door and gate see it."""
 
@@ -58,10 +52,10 @@ class ApiBackend(Protocol):
         """Return its address, and how it is trusted."""
 
     def issuer(self, config: Config) -> str:
-        """Return the `iss` of its short-lived tokens. Raises KeysError."""
+        """Return the `iss` of its short-lived tokens. Raises DaypassError."""
 
     def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set. Raises KeysError."""
+        """Return its JSON Web Key Set, its keys in a stable order. Raises DaypassError."""
 
     def connection(self) -> ConnectionConfig:
         """Return the connection of the gate's user. Raises UsageError if none is named."""
@@ -79,21 +73,19 @@ class ExternalApiServer:
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
-        self._reader: tuple[ConnectionConfig, Authenticator] | None = None
+        self._cluster: Cluster | None = None
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
         return upstream_of(config)
 
     def issuer(self, config: Config) -> str:
-        """Return the config's issuer, or else the API server's own."""
-        return config.cluster.issuer or fetch_issuer(
-            upstream_of(config), self._authenticator(config)
-        )
+        """Return the config's issuer, or else the API server's own. Raises DaypassError."""
+        return config.cluster.issuer or issuer_of(self._open(config))
 
     def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set. Raises KeysError."""
-        return fetch_keys(upstream_of(config), self._authenticator(config))
+        """Return its JSON Web Key Set. Raises DaypassError."""
+        return key_set(keys_of(self._open(config)))
 
     def connection(self) -> ConnectionConfig:
         """Return the kubeconfig's connection. Raises UsageError, KubeconfigError."""
@@ -101,21 +93,28 @@ class ExternalApiServer:
             raise UsageError("the gate needs a user of the API server, and none is named", RIGHTS)
         return find_connection_config(os.environ, kubeconfig=self._kubeconfig)
 
-    def _authenticator(self, config: Config) -> Authenticator:
-        """Return the gate's user at the config's API server, who reads its keys.
+    def _open(self, config: Config) -> Cluster:
+        """Return the gate's user at the config's API server, whatever the kubeconfig names.
 
-        The server is verified by the config's authority, whatever server the kubeconfig names.
         The object is reused while nothing changes, so that a credential plugin is not started for
         each request.
         """
-        authority = read_authority(upstream_of(config).authority_file)
-        connection = replace(self.connection(), authority=authority)
-        if self._reader is None or self._reader[0] != connection:
-            self._reader = connection, Authenticator(connection)
-        return self._reader[1]
+        upstream = upstream_of(config)
+        connection = replace(
+            self.connection(),
+            server=f"https://{upstream.address}",
+            authority=read_authority(upstream.authority_file),
+            tls_server_name=upstream.server_name,
+        )
+        if self._cluster is None or self._cluster.connection != connection:
+            self.stop()
+            self._cluster = Cluster(connection)
+        return self._cluster
 
     def stop(self) -> None:
-        """Do nothing: nothing was started."""
+        """Close the connection."""
+        if self._cluster is not None:
+            self._cluster.close()
 
 
 class EmbeddedApiServer:
@@ -147,6 +146,7 @@ class EmbeddedApiServer:
             clock=server_clock or clock,
             state_file=state_file,
         )
+        self._cluster = Cluster(self.connection())
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
@@ -161,8 +161,8 @@ class EmbeddedApiServer:
         return self.server.issuer
 
     def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set. Raises KeysError."""
-        return fetch_keys(self.upstream(config), Authenticator(self.connection()))
+        """Return its JSON Web Key Set. Raises DaypassError."""
+        return key_set(keys_of(self._cluster))
 
     def connection(self) -> ConnectionConfig:
         """Return its administrator's connection."""
@@ -192,6 +192,7 @@ class EmbeddedApiServer:
 
     def stop(self) -> None:
         """Stop it."""
+        self._cluster.close()
         self.server.stop()
 
 
@@ -222,9 +223,11 @@ def check(upstream: Upstream) -> str:
     """
     where = f"the API server at {upstream.address}"
     context = client_context(read_authority(upstream.authority_file))
-    host = {"Host": bracketed(upstream.server_name)}
+    connection = _UpstreamConnection(upstream, context)
     try:
-        code, body = _request(upstream, context, _PROBE_PATH, host)
+        connection.request("GET", _PROBE_PATH, headers={"Host": bracketed(upstream.server_name)})
+        answer = connection.getresponse()
+        code, body = answer.status, answer.read(LIMIT_BYTES)
     except ssl.SSLCertVerificationError as error:
         raise UpstreamError(
             f"{where} is not trusted: {error.verify_message}",
@@ -235,6 +238,8 @@ def check(upstream: Upstream) -> str:
         raise UpstreamError(
             f"{where} cannot be reached: {error}", "is cluster.server right, and is it up?"
         ) from None
+    finally:
+        connection.close()
     status = Status.parse(body)
     if status is None or code not in (401, 403):
         raise UpstreamError(
@@ -242,63 +247,6 @@ def check(upstream: Upstream) -> str:
             "cluster.server is the API server itself, without a path",
         )
     return f"{code} {status.message}"
-
-
-def fetch_keys(upstream: Upstream, authenticator: Authenticator) -> str:
-    """Return the API server's JSON Web Key Set (RFC 7517) as text, its keys in a stable order.
-
-    Any ServiceAccount may read it (ClusterRole system:service-account-issuer-discovery); anonymous
-    users usually may not. Raises KeysError, and KubeconfigError for unusable credentials.
-    """
-    try:
-        code, body = _get(upstream, authenticator, _JWKS_PATH)
-    except (OSError, http.client.HTTPException) as error:
-        raise KeysError(f"the API server's signing keys cannot be fetched: {error}") from None
-    if code != 200:
-        status = Status.parse(body)
-        raise KeysError(
-            f"the API server does not give its signing keys: {code} "
-            f"{status.message if status else excerpt(body)}",
-            "the user of --kubeconfig needs ClusterRole system:service-account-issuer-discovery, "
-            "which every ServiceAccount has",
-        )
-    try:
-        return key_set(body)
-    except KeySetError as error:
-        raise KeysError(str(error)) from None
-
-
-def fetch_issuer(upstream: Upstream, authenticator: Authenticator) -> str:
-    """Return the `iss` of the API server's short-lived tokens. Raises as `fetch_keys`."""
-    try:
-        code, body = _get(upstream, authenticator, _DISCOVERY_PATH)
-        issuer = json.loads(body)["issuer"] if code == 200 else None
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        issuer = None
-    if not isinstance(issuer, str):
-        raise KeysError(
-            "the API server does not return its issuer",
-            "set cluster.issuer; it is `iss` of any short-lived token",
-        )
-    return issuer
-
-
-def _get(upstream: Upstream, authenticator: Authenticator, path: str) -> tuple[int, bytes]:
-    authorization = authenticator.authorization(renew=False)
-    code, body = _get_as(authorization, upstream, authenticator, path)
-    if code == 401 and (renewed := authenticator.authorization(renew=True)) != authorization:
-        return _get_as(renewed, upstream, authenticator, path)
-    return code, body
-
-
-def _get_as(
-    authorization: str, upstream: Upstream, authenticator: Authenticator, path: str
-) -> tuple[int, bytes]:
-    headers = {"Authorization": authorization} if authorization else {}
-    code, body = _request(upstream, authenticator.tls, path, headers)
-    if code != 200:  # only then is anything of it shown
-        body = redact_response(body, Secret(authorization.rpartition(" ")[2]))
-    return code, body
 
 
 class _UpstreamConnection(http.client.HTTPSConnection):
@@ -313,15 +261,3 @@ class _UpstreamConnection(http.client.HTTPSConnection):
     def connect(self) -> None:
         http.client.HTTPConnection.connect(self)
         self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
-
-
-def _request(
-    upstream: Upstream, context: ssl.SSLContext, path: str, headers: dict[str, str]
-) -> tuple[int, bytes]:
-    connection = _UpstreamConnection(upstream, context)
-    try:
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(LIMIT_BYTES)
-    finally:
-        connection.close()
