@@ -225,7 +225,7 @@ def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
         token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
     config = dead_cluster(tmp_path, ", issuer: https://kubernetes.default.svc")
     with running_up(tmp_path, config, arguments=kubeconfig_option(tmp_path)) as keyless:
-        keyless.wait_for_words("signing keys")
+        keyless.wait_for_words("cannot be reached")
         answer = at_the_gate(keyless, token)
         assert (answer.code, answer.json["kind"]) == (401, "Status")
         assert keyless.process.poll() is None
@@ -251,8 +251,7 @@ def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> 
     arguments = kubeconfig_option(tmp_path)
     with running_up(tmp_path, dead_cluster(tmp_path), arguments=arguments) as up:
         assert up.wait() == 1
-    assert "cluster.issuer" in up.words
-    check_message(up.words, reason="failed")
+    check_message(up.words, "cannot be reached", reason="failed")
 
 
 def test_a_full_stderr_does_not_stop_it(tmp_path: Path) -> None:

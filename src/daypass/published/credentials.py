@@ -17,10 +17,9 @@ from enum import Enum
 
 CLUSTER_PARTS = 64
 """Parts of the set in a cluster: each is one object, of at most 100 KB with 20,000 credentials."""
-LOCAL_PARTS = 16
-"""Parts of the set on one machine: one for each first digit, which costs a request the least. Envoy
-takes an inotify instance for each file that it follows (source/common/filesystem/inotify/
-watcher_impl.cc), ten without them, and Linux gives a user 128.
+LOCAL_PARTS = 8
+"""Parts of the set on one machine. Envoy takes an inotify instance for each file that it follows
+(source/common/filesystem/inotify/watcher_impl.cc), ten without them, and Linux gives a user 128.
 """
 _PREFIX_LENGTH, _PREFIXES = 2, 256
 """The characters of a UID that say in which part it is."""

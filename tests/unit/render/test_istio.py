@@ -12,7 +12,6 @@ from daypass.published.config_maps import part_config_map, part_name
 from daypass.published.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
-    LOCAL_PARTS,
     CredentialPart,
 )
 from daypass.published.denials import Denials
@@ -107,7 +106,6 @@ def test_published_objects_select_the_gateway_pods() -> None:
 
 def test_the_filter_refers_to_each_part_once() -> None:
     """Envoy builds a part again for each place that refers to it, in every filter chain."""
-    for parts in (LOCAL_PARTS, CLUSTER_PARTS):
-        text = json.dumps(published_filters(lambda name: {"path": name}, parts=parts))
-        for number in range(parts):
-            assert text.count(f'{{"name": "{part_name(number)}"') == 1
+    text = json.dumps(published_filters(lambda name: {"path": name}, parts=CLUSTER_PARTS))
+    for number in range(CLUSTER_PARTS):
+        assert text.count(f'{{"name": "{part_name(number)}"') == 1

@@ -112,7 +112,7 @@ def published_filters(source: Source | None, *, parts: int) -> list[Json]:
 def _composite(source: Source | None, parts: int) -> Json:
     """Return the filter that evaluates one part of the set, chosen by the UID's first digits.
 
-    Envoy has a copy of a part for each place that refers to it: with 16 parts or more, one.
+    Envoy has a copy of a part for each first digit that refers to it: with 8 parts, two.
     """
     tree = {digit: _by_second_digit(source, parts, digit) for digit in hexdigits[:16]}
     return {
