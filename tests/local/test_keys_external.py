@@ -15,7 +15,12 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass.config import Config
 from daypass.kube.certificates import Authority
-from daypass.kube.errors import ClusterUnreachableError, ForbiddenError, UnauthorizedError
+from daypass.kube.errors import (
+    ClusterUnreachableError,
+    ForbiddenError,
+    KubeconfigError,
+    UnauthorizedError,
+)
 from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer, ExternalApiServer
 from support.messages import raises
 from support.rendered import config_of
@@ -91,6 +96,11 @@ def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(world: World) ->
 def test_a_changed_kubeconfig_is_reloaded(world: World) -> None:
     asking = world.asking({"token": "old"})
     with raises(UnauthorizedError):
+        asking.keys(world.config)
+    world.kubeconfig({"token": world.admin})
+    assert asking.keys(world.config)
+    world.kubeconfig({"client-certificate-data": "bm9uZQ==", "client-key-data": "bm9uZQ=="})
+    with pytest.raises(KubeconfigError):
         asking.keys(world.config)
     world.kubeconfig({"token": world.admin})
     assert asking.keys(world.config)

@@ -8,6 +8,8 @@ import http.client
 import json
 import os
 import ssl
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +33,7 @@ from daypass.render.envoy.settings import Upstream
 
 SERVER_NAME = "kubernetes.default.svc"
 CHECK_TIMEOUT_SECONDS = 5.0
+CLOSE_SECONDS = 1.0
 LIMIT_BYTES = 1024 * 1024
 _PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 RIGHTS = (
@@ -73,7 +76,7 @@ class ExternalApiServer:
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
-        self._cluster: Cluster | None = None
+        self._reader = _IssuerReader()
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
@@ -81,11 +84,11 @@ class ExternalApiServer:
 
     def issuer(self, config: Config) -> str:
         """Return the config's issuer, or else the API server's own. Raises DaypassError."""
-        return config.cluster.issuer or issuer_of(self._open(config))
+        return config.cluster.issuer or self._reader.read(self._to(config), issuer_of)
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises DaypassError."""
-        return key_set(keys_of(self._open(config)))
+        return key_set(self._reader.read(self._to(config), keys_of))
 
     def connection(self) -> ConnectionConfig:
         """Return the kubeconfig's connection. Raises UsageError, KubeconfigError."""
@@ -93,28 +96,19 @@ class ExternalApiServer:
             raise UsageError("the gate needs a user of the API server, and none is named", RIGHTS)
         return find_connection_config(os.environ, kubeconfig=self._kubeconfig)
 
-    def _open(self, config: Config) -> Cluster:
-        """Return the gate's user at the config's API server, whatever the kubeconfig names.
-
-        The object is reused while nothing changes, so that a credential plugin is not started for
-        each request.
-        """
+    def _to(self, config: Config) -> ConnectionConfig:
+        """Return the gate's user at the config's API server, whatever the kubeconfig names."""
         upstream = upstream_of(config)
-        connection = replace(
+        return replace(
             self.connection(),
             server=f"https://{upstream.address}",
             authority=read_authority(upstream.authority_file),
             tls_server_name=upstream.server_name,
         )
-        if self._cluster is None or self._cluster.connection != connection:
-            self.stop()
-            self._cluster = Cluster(connection)
-        return self._cluster
 
     def stop(self) -> None:
         """Close the connection."""
-        if self._cluster is not None:
-            self._cluster.close()
+        self._reader.close()
 
 
 class EmbeddedApiServer:
@@ -146,7 +140,7 @@ class EmbeddedApiServer:
             clock=server_clock or clock,
             state_file=state_file,
         )
-        self._cluster = Cluster(self.connection())
+        self._reader = _IssuerReader()
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
@@ -162,7 +156,7 @@ class EmbeddedApiServer:
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises DaypassError."""
-        return key_set(keys_of(self._cluster))
+        return key_set(self._reader.read(self.connection(), keys_of))
 
     def connection(self) -> ConnectionConfig:
         """Return its administrator's connection."""
@@ -192,8 +186,38 @@ class EmbeddedApiServer:
 
     def stop(self) -> None:
         """Stop it."""
-        self._cluster.close()
+        self._reader.close()
         self.server.stop()
+
+
+class _IssuerReader:
+    """Reads issuer and keys, one request at a time. Safe to share between threads.
+
+    The client is reused while nothing changes, so that a credential plugin is not started for each
+    request.
+    """
+
+    def __init__(self) -> None:
+        self._cluster: Cluster | None = None
+        self._lock = threading.Lock()
+
+    def read(self, connection: ConnectionConfig, read: Callable[[Cluster], str]) -> str:
+        """Return what `read` does there. Raises DaypassError."""
+        with self._lock:
+            if self._cluster is None or self._cluster.connection != connection:
+                cluster, old = Cluster(connection), self._cluster
+                self._cluster = cluster
+                if old is not None:
+                    old.close()
+            return read(self._cluster)
+
+    def close(self) -> None:
+        """Close it; but a request that hangs ends with the process."""
+        if self._lock.acquire(timeout=CLOSE_SECONDS):
+            if self._cluster is not None:
+                self._cluster.close()
+                self._cluster = None
+            self._lock.release()
 
 
 def upstream_of(config: Config) -> Upstream:

@@ -60,7 +60,6 @@ NOT_TYPED = {
     "deploy/git.py::commit_message": "the message of a commit says who made it",
     "cli/completion.py::<module>": "comments of generated scripts",
     "local/apiserver/kinds.py::<module>": "a table of what the embedded API server leaves out",
-    "local/api_backend.py::_open": "the origin of an access, not a command to type",
     "kube/cluster.py::refuse_embedded": "says what runs there, not what to type",
 }
 
