@@ -17,7 +17,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import told
 from support.identities import Identity
-from support.raw import Answer, connect, exchange
+from support.raw import Answer, bearer, connect, exchange
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, gate_up
 
@@ -38,9 +38,16 @@ class Gate:
         with connect(port, authority_pem=pem, name=HOST) as connection:
             return exchange(connection, "\r\n".join(lines).encode())
 
-    def bearer(self, **shape: Any) -> str:
-        token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
-        return f"Authorization: Bearer {token.reveal()}"
+    def bearer(self, identity: Identity | None = None, **shape: Any) -> str:
+        wish = {"audiences": [AUDIENCE], **shape}
+        return bearer(self.plane.make_token(identity or self.identity, **wish))
+
+    def newcomer(self) -> tuple[Identity, str]:
+        """Another identity and a header line with its token, which the gate lets pass by now."""
+        identity = self.plane.make_identity()
+        line = self.bearer(identity)
+        eventually("its credential is published", lambda: self.send(line).code == 200)
+        return identity, line
 
 
 @pytest.fixture(scope="module", params=["jwt", "review", "both"])
@@ -185,10 +192,8 @@ def test_the_logs_name_the_user_and_hold_no_token(gate: Gate) -> None:
 
 @pytest.mark.parametrize("gate", ["review", "both"], indirect=True)
 def test_a_cached_token_bound_to_a_deleted_secret_is_refused(gate: Gate) -> None:
-    identity = gate.plane.make_identity()
-    token = gate.plane.make_token(identity, audiences=[AUDIENCE])
-    line = f"Authorization: Bearer {token.reveal()}"
-    headers_seen(gate.send(line))
+    identity, line = gate.newcomer()
+    assert headers_seen(gate.send(line))["kubeflow-userid"] == identity.user
     gate.plane.admin.delete(identity.secret_path)
     eventually("it is refused", lambda: gate.send(line).code == 401)
     refused(gate.send(line), 401)
