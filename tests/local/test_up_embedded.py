@@ -309,7 +309,9 @@ daypass up -o json > ready 2> words &
 sed '/Ctrl-C stops it/q' words > said
 eval "$(sed -n '/^daypass: for another terminal/,/^daypass: Ctrl-C/p' said | grep '^  ')"
 daypass token --credentials bot.json > token
-daypass verify --credentials bot.json --config state/daypass/*/defaults.yaml -o json > found
+verify() { daypass verify --credentials bot.json --config state/daypass/*/defaults.yaml "$@"; }
+while verify | grep 'does not know the credentials'; do sleep 0.1; done  # they are new
+verify -o json > found
 kill $!
 wait $!
 """

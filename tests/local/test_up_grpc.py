@@ -10,17 +10,26 @@ from pathlib import Path
 import grpc
 import pytest
 
-from daypass._core.reasons import MESSAGES, Reason
+from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
 from support.authority import Authority
+from support.deadline import eventually
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
 from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
 from support.up import Up, running_up
-from support.up_embedded import admin_of, checked_by, credentials_of, passed_by_the_gate
+from support.up_embedded import (
+    admin_of,
+    at_the_gate,
+    checked_by,
+    credentials_of,
+    passed_by_the_gate,
+)
 
 AUTHORITY = Authority("daypass test services")
+REFUSALS = [str(reason) for reason in Reason]
+"""The reasons of the gate's own refusals."""
 
 
 @pytest.fixture
@@ -40,9 +49,15 @@ def gate_before(folder: Path, upstream: str, check: str = "jwt") -> Iterator[Up]
 
 @contextmanager
 def calling(up: Up, identity: Identity) -> Iterator[grpc.Channel]:
-    """A channel to the gate, with a token for each call."""
+    """A channel to the gate, with a token for each call; the gate knows its credential."""
     pem = up.authority_file.read_bytes()
-    secure = channel_credentials(credentials_of(up, identity), root_certificates=pem)
+    credentials = credentials_of(up, identity)
+    token = credentials.token().value
+    # Whatever a service for gRPC makes of such a request.
+    eventually(
+        "it passes", lambda: at_the_gate(up, token).headers.get(REASON_HEADER) not in REFUSALS
+    )
+    secure = channel_credentials(credentials, root_certificates=pem)
     with grpc.secure_channel(gate_of(up), secure) as channel:
         yield channel
 
