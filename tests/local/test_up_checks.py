@@ -137,6 +137,8 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
         reported = len(stack.said)
         alive = Counter(code(stack, token) for token in [other, unseen] * 10)
         assert alive == {200: 20}
+        assert Counter(code(stack, one) for _ in range(5)) == {401: 5}
+        eventually("the other one is refused", lambda: code(stack, two) == 401)
         assert Counter(code(stack, token) for token in [one, two] * 5) == {401: 10}
         stack.supervisor.check(threading.Event())
         assert not [line for line in stack.said[reported:] if "authorizer" in line]
