@@ -12,7 +12,6 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from support.admin import Document
 from support.controlplane import ControlPlane
-from support.deadline import eventually
 from support.doors import http2_fields, post
 from support.h2c import Http2
 from support.identities import Identity, allow_token_requests
@@ -145,12 +144,10 @@ def test_json_gets_no_more_than_the_path(up: Up, bot: Identity) -> None:
 def arrived(up: Up, bot: Identity, plane: ControlPlane, since: int) -> list[Document]:
     """The requests about its ServiceAccount that the API server had before one that is good."""
     assert send(up, bot, wrapped(request(bot)), PROTOBUF).code == 201
-
-    def events() -> list[Document]:
-        path = bot.token_path
-        return [e for e in plane.audit_events(since=since) if e["requestURI"].startswith(path)]
-
-    return eventually("the good one is logged", events)[:-1]
+    events = plane.whole_audit_log(since=since)
+    *before, good = [e for e in events if e["requestURI"].startswith(bot.token_path)]
+    assert good["responseStatus"]["code"] == 201
+    return before
 
 
 def upgrade(bot: Identity, *, method: str, header: bool) -> bytes:

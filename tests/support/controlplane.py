@@ -260,9 +260,10 @@ class ControlPlane:
         return client_context(self.ca_pem)
 
     def audit_position(self) -> int:
-        """Where the audit log ends now, for `audit_events(since=...)`."""
+        """Where the audit log ends, for `audit_events(since=...)`; what was answered is in it."""
         path = self.folder / "audit.log"
-        return path.stat().st_size if path.exists() else 0
+        self.whole_audit_log(since=path.stat().st_size if path.exists() else 0)
+        return path.stat().st_size
 
     def audit_events(self, *, since: int = 0) -> list[Document]:
         """The audit events (level Metadata, no stage RequestReceived), oldest first.
