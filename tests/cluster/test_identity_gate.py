@@ -91,7 +91,7 @@ def test_without_a_watch_the_hint_leads_to_what_publishes(
     assert "daypass gate watch --once" in err
     desk.run("gate", "watch", "--once", "--config", str(tmp_path / "watch" / "daypass.yaml"))
     assert uids(desk) <= published(plane)
-    assert "published after 0.1 s" in desk.identity("create", *DOOR, "--force")[1]
+    assert "published after" in desk.identity("create", *DOOR, "--force")[1]
 
 
 def test_a_namespace_has_room_for_as_many_credentials_as_the_gate_publishes(
