@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects, render_objects
@@ -135,7 +136,12 @@ class Stage:
 
     def wait(self) -> None:
         def as_it_should_be() -> bool:
-            return (self.send(self.bearer()).code, self.send().code) == (200, 401)
+            """It is the gate that answers, and no policy that a test has added."""
+            seen, refused = headers_seen(self.send(self.bearer())), self.send()
+            return seen.get("kubeflow-userid") == self.identity.user and (
+                refused.code,
+                refused.headers.get(REASON_HEADER),
+            ) == (401, Reason.NO_TOKEN)
 
         eventually("the gate is as it should be", as_it_should_be, seconds=120)
 
