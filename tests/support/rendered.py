@@ -97,6 +97,17 @@ class RenderedDoor:
 
         eventually("the other certificate is shown", shown)
 
+    def logged(self, agent: str) -> dict[str, Any]:
+        """The line of its log about the one request of this User-Agent, once it is written."""
+
+        def found() -> list[dict[str, Any]]:
+            whole, _, _unfinished = self.log.read_text().rpartition("\n")
+            lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+            return [line for line in lines if line.get("user_agent") == agent]
+
+        (line,) = eventually("the request is logged", found)
+        return line
+
     def requests(self) -> int:
         name = "http.door.downstream_rq_total"
         return int(self.envoy.stats(f"^{name}$")[name])
