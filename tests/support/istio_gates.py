@@ -183,7 +183,10 @@ class IstioGate:
         finally:
             self.configure(self.gate_text)
             good = self.bearer()
-            eventually("the gate is back", lambda: self.send(good).code == 200)
+            eventually(
+                "the gate is back",
+                lambda: f"{GATE}-decision" in self.filters() and self.send(good).code == 200,
+            )
 
     def delete(self, path: str) -> None:
         self.applied.pop(path.rpartition("/")[2], None)
