@@ -133,10 +133,20 @@ class Caller:
         self._conversation.send(request)
         return self._conversation.answer()
 
-    def becomes(self, code: int) -> Answer:
-        return eventually(
-            f"a {code}", lambda: answer if (answer := self.ask()).code == code else None
-        )
+    def becomes(self, code: int, *, never: int | None = None) -> Answer:
+        """The first answer with this code. Fails if one before it has the code `never`."""
+        before: set[int] = set()
+
+        def wanted() -> Answer | None:
+            answer = self.ask()
+            if answer.code == code:
+                return answer
+            before.add(answer.code)
+            return None
+
+        answer = eventually(f"a {code}", wanted)
+        assert never not in before, before
+        return answer
 
 
 def get(*lines: str, host: str, path: str = "/") -> bytes:
