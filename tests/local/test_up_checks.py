@@ -16,11 +16,13 @@ from daypass._core.secret import Secret
 from daypass.local.demo import ask
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
+from daypass.render.envoy.filters import TIMEOUT_SECONDS
 from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message
 from support.raw import Answer, Conversation, connect, exchange, get
 from support.streaming import StreamingService
+from support.unlimited_reviews import unlimited_reviews
 from support.up_embedded import checked_by
 
 CHECKS = ("jwt", "review", "both")
@@ -70,7 +72,7 @@ class Lab:
 @pytest.fixture(scope="module", params=CHECKS)
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder: Path = tmp_path_factory.mktemp("s")
-    with StreamingService() as service:
+    with unlimited_reviews(), StreamingService() as service:
         text = stack_config(upstream=f"http://127.0.0.1:{service.port}")
         with LocalStack(folder, config=checked_by(request.param, text)) as stack:
             yield Lab(stack=stack, service=service)
@@ -115,7 +117,10 @@ def remove_socket(authorizer: LocalAuthorizer) -> None:
 def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
     tmp_path_factory: pytest.TempPathFactory, check: str, end: Callable[[LocalAuthorizer], None]
 ) -> None:
-    with LocalStack(tmp_path_factory.mktemp("s"), config=config(check)) as stack:
+    with (
+        unlimited_reviews(envoy_seconds=TIMEOUT_SECONDS),  # a dead one never responds
+        LocalStack(tmp_path_factory.mktemp("s"), config=config(check)) as stack,
+    ):
         identities = [stack.make_identity(name=name) for name in ("one", "two", "other")]
         one, two, other = (stack.make_token(each) for each in identities)
         assert [code(stack, token) for token in (one, two, other)] == [200, 200, 200]
@@ -145,7 +150,10 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
 
 
 def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with LocalStack(tmp_path_factory.mktemp("s"), config=config("jwt")) as stack:
+    with (
+        unlimited_reviews(),
+        LocalStack(tmp_path_factory.mktemp("s"), config=config("jwt")) as stack,
+    ):
         identity = stack.make_identity()
         token = stack.make_token(identity)
         other = stack.make_token(identity, audiences=["other"])

@@ -28,6 +28,7 @@ from support.messages import check as check_message
 from support.messages import line_with
 from support.objects import kubeconfig
 from support.ports import listens
+from support.unlimited_reviews import UNLIMITED
 from support.up import Up, running_up
 from support.up_embedded import (
     admin_of,
@@ -172,7 +173,7 @@ def test_after_a_restart_revoked_tokens_are_refused_and_others_pass_from_the_fir
         admin.delete(two.secret_path)
         up.end(number)
     eventually("its Envoy has ended", lambda: not listens(up.port))
-    with running_up(folder, config) as again:
+    with running_up(folder, config, program=UNLIMITED) as again:
         assert codes(again) == [401, 401, 200]
         left = {each.name for each in Path(again.ready["certificateAuthority"]).parent.iterdir()}
     assert left == {"admin.kubeconfig", "api-server.json", "authority.crt", "authority.key", "lock"}

@@ -18,6 +18,7 @@ from support.deadline import eventually
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
 from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
+from support.unlimited_reviews import UNLIMITED
 from support.up import Up, running_up
 from support.up_embedded import (
     admin_of,
@@ -43,7 +44,8 @@ def gate_before(folder: Path, upstream: str, check: str = "jwt") -> Iterator[Up]
     """`daypass up` before something that shows a certificate of AUTHORITY, if any."""
     (folder / "authority.crt").write_text(AUTHORITY.pem)
     environment = {"SSL_CERT_FILE": str(folder / "authority.crt")}
-    with running_up(folder, checked_by(check, stack_config(upstream=upstream)), environment) as up:
+    config = checked_by(check, stack_config(upstream=upstream))
+    with running_up(folder, config, environment, program=UNLIMITED) as up:
         yield up
 
 

@@ -20,6 +20,7 @@ from support.doors import EKF
 from support.fake_reviews import FakeReviews
 from support.gates import RunningGate, running_gate
 from support.tokens import AUDIENCE, ISSUER, Signer
+from support.unlimited_reviews import unlimited_reviews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,9 @@ class ReviewedGate:
 def running_authorizer(
     folder: Path, reviews: FakeReviews, events: list[dict[str, Any]], **changes: Any
 ) -> Iterator[LocalAuthorizer]:
-    """One that guards EKF for AUDIENCE. `changes`: of its Rules, or `remember_seconds`."""
+    """One that guards EKF for AUDIENCE, and waits for every TokenReview, as does a gate that starts
+    inside the block. `changes`: of its Rules, or `remember_seconds`.
+    """
     remember_seconds = changes.pop("remember_seconds", 60.0)
     given = {"longest_lifetime_seconds": 7200, **changes}
     rules = Rules(hosts=frozenset({EKF}), issuer=ISSUER, audience=AUDIENCE, **given)
@@ -44,14 +47,15 @@ def running_authorizer(
         rules=rules, audience=AUDIENCE, user_header="kubeflow-userid",
         groups_header="kubeflow-groups", forward_token=False, remember_seconds=remember_seconds,
     )  # fmt: skip
-    authorizer = LocalAuthorizer(
-        settings, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
-        lambda line: events.append(json.loads(line)), checks_credentials=False,
-    )  # fmt: skip
-    try:
-        yield authorizer
-    finally:
-        authorizer.stop()
+    with unlimited_reviews():
+        authorizer = LocalAuthorizer(
+            settings, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
+            lambda line: events.append(json.loads(line)), checks_credentials=False,
+        )  # fmt: skip
+        try:
+            yield authorizer
+        finally:
+            authorizer.stop()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from support.fake_reviews import FakeReviews
 from support.objects import kubeconfig
 from support.output_schema import line_mistakes_in
 from support.tokens import AUDIENCE, ISSUER
+from support.unlimited_reviews import UNLIMITED
 
 SOCKET = "a.sock"
 
@@ -53,15 +54,20 @@ class Served:
 
 
 @contextmanager
-def gate_serve(folder: Path, *arguments: str, open_files: int = 1024) -> Iterator[Served]:
+def gate_serve(
+    folder: Path,
+    *arguments: str,
+    open_files: int = 1024,
+    program: Sequence[str] = ("-m", "daypass"),
+) -> Iterator[Served]:
     """One with the config and the certificate in `folder`, once it listens; ended with the block.
 
     `arguments`: more of its command line. `open_files`: what it is given to begin with, as by a
-    service manager.
+    service manager. `program`: what Python runs.
     """
     limited = f'ulimit -Sn {open_files}; exec "$@"'
     child = Child(
-        ["sh", "-c", limited, "sh", sys.executable, "-m", "daypass", "gate", "serve",
+        ["sh", "-c", limited, "sh", sys.executable, *program, "gate", "serve",
          "--status", "127.0.0.1:0", "--drain", "0s", *arguments],
         log=folder / "authorizer.log", folder=folder,
     )  # fmt: skip
@@ -95,7 +101,9 @@ def gate_serve_over_tls(
 def serving(
     folder: Path, reviews: FakeReviews, *arguments: str, open_files: int = 1024
 ) -> Iterator[Served]:
-    """One that guards EKF for AUDIENCE, on the Unix socket SOCKET unless `arguments` differ."""
+    """One that guards EKF for AUDIENCE, on the Unix socket SOCKET unless `arguments` differ, and
+    waits for every TokenReview.
+    """
     (folder / "daypass.yaml").write_text(
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
         f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
@@ -103,5 +111,5 @@ def serving(
     )
     (folder / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
     usual = ("--without-watch", "--kubeconfig", "kubeconfig", "--listen", f"unix:{SOCKET}")
-    with gate_serve(folder, *usual, *arguments, open_files=open_files) as served:
+    with gate_serve(folder, *usual, *arguments, open_files=open_files, program=UNLIMITED) as served:
         yield served
