@@ -6,17 +6,20 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from daypass._core.reasons import Reason
 from daypass.config import Address
 from daypass.config.gate import Check
-from daypass.render.envoy.filters import AUTHORIZER
+from daypass.render.envoy.filters import AUTHORIZER, TIMEOUT_SECONDS
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
+from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import told
 from support.gates import RunningGate, running_gate
@@ -24,6 +27,7 @@ from support.impostors import EVIL, NAMED, ODD_USERS, Behaviour, Heads, Impostor
 from support.raw import Answer, Conversation, get
 from support.recorder import Recorded
 from support.tokens import USER, Signer, good_claims
+from support.unlimited_reviews import unlimited_reviews
 
 SIGNER = Signer("ours")
 
@@ -81,7 +85,6 @@ FAILING: dict[str, Behaviour] = {
     "a refusal and a pass": response(b"", code=b"401") + response(NAMED),
     "a refusal in 3 MB": response(b"", code=b"403", body=b"evil" * 750_000),
     "the end": lambda connection: connection.close(),
-    "half of a head": lambda connection: connection.sendall(OK + NAMED),
     "an endless head": partial(endless, OK + NAMED, b"x-evil: evil\r\n"),
     "an endless body": partial(
         endless, OK + NAMED + b"content-length: 99999999999\r\n\r\n", b"evil" * 16_384
@@ -89,10 +92,14 @@ FAILING: dict[str, Behaviour] = {
     "endless chunks": partial(
         endless, OK + NAMED + b"transfer-encoding: chunked\r\n\r\n", b"4\r\nevil\r\n" * 1000
     ),
+}  # fmt: skip
+UNENDING: dict[str, Behaviour] = {
+    "half of a head": lambda connection: connection.sendall(OK + NAMED),
     "endless 100s": partial(endless, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
     "a body until the end": OK + NAMED + b"\r\n",
     "a slow head": partial(slowly, response(NAMED)),
-}  # fmt: skip
+}
+"""What only Envoy's limit ends."""
 
 
 class Service(Heads):
@@ -124,11 +131,30 @@ class Stage:
             return conversation.answer()
 
 
-@pytest.fixture(scope="module", params=["review", "both"])
+CHECKS = ["review", "both"]
+
+
+@pytest.fixture(scope="module", params=CHECKS)
 def stage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:
-    check: Check = request.param
+    """One that waits for each response, however busy the machine is."""
+    with running_stage(tmp_path_factory.mktemp("gate"), request.param, seconds=0.0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=CHECKS)
+def limited(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("gate")
+    with running_stage(folder, request.param, seconds=TIMEOUT_SECONDS) as running:
+        yield running
+
+
+@contextmanager
+def running_stage(folder: Path, check: Check, *, seconds: float) -> Iterator[Stage]:
+    """`seconds`: how long Envoy waits for a response; 0: without a limit."""
     with Impostor() as impostor, Service() as service:
 
         def move(files: dict[str, Json]) -> None:
@@ -140,11 +166,14 @@ def stage(
                 text.replace(before, json.dumps({"socket_address": where}))
             )
 
-        with running_gate(
-            tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200,
-            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
-            check=check, authorizer_socket=AUTHORIZER, change=move,
-        ) as gate:  # fmt: skip
+        with (
+            unlimited_reviews(envoy_seconds=seconds),
+            running_gate(
+                folder, SIGNER.jwks, longest_lifetime_seconds=7200,
+                protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+                check=check, authorizer_socket=AUTHORIZER, change=move,
+            ) as gate,
+        ):  # fmt: skip
             yield Stage(gate=gate, impostor=impostor, service=service)
 
 
@@ -165,14 +194,34 @@ def test_of_an_authorizer_s_response_only_the_user_passes(stage: Stage, name: st
 
 @pytest.mark.parametrize("name", FAILING)
 def test_any_other_response_is_none(stage: Stage, name: str) -> None:
-    answer = stage.ask(FAILING[name])
+    assert_is_none(stage, FAILING[name])
+    assert asked_anew(stage) == 401
+
+
+@pytest.mark.parametrize("name", UNENDING)
+def test_a_response_that_does_not_end_in_time_is_none(limited: Stage, name: str) -> None:
+    assert_is_none(limited, UNENDING[name])
+
+    def in_time() -> int | None:
+        code = asked_anew(limited)
+        return None if code == 503 else code
+
+    assert eventually("a response in time", in_time) == 401
+
+
+def assert_is_none(stage: Stage, behaviour: Behaviour) -> None:
+    answer = stage.ask(behaviour)
     assert told(answer) is Reason.UNKNOWN
     assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
     assert not answer.cookies
     assert b"evil" not in answer.body
     assert "x-evil" not in answer.headers
     assert stage.service.arrived == []
-    # What is left over on a connection decides about no other request.
+
+
+def asked_anew(stage: Stage) -> int:
+    """The code of a refusal: what is left over on a connection decides about no other request."""
     stage.impostor.behaviour = response(b"daypass-reason: expired\r\n", code=b"401", body=b"{}")
-    assert stage.gate.send(["Authorization: Bearer x.y.z"]).code == 401
+    code = stage.gate.send(["Authorization: Bearer x.y.z"]).code
     assert stage.service.arrived == []
+    return code
