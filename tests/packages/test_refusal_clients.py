@@ -11,11 +11,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from daypass.render.envoy.settings import DoorSettings
 from support.doors import EKF, JWT, PATH, running_stage
 from support.gates import running_gate
 from support.tokens import Signer, good_claims
@@ -42,7 +43,9 @@ class Target:
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
     with ExitStack() as running:
-        stage = running.enter_context(running_stage(tmp_path_factory.mktemp("door")))
+        stage = running.enter_context(
+            running_stage(tmp_path_factory.mktemp("door"), change=_with_time_to_read)
+        )
         gate = running.enter_context(
             running_gate(
                 tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200
@@ -65,6 +68,11 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Targ
                 small="403 audience 1", large="403 audience 1",
             ),
         }  # fmt: skip
+
+
+def _with_time_to_read(settings: DoorSettings) -> DoorSettings:
+    """A busy machine may need more than 10 s for 64 MiB."""
+    return replace(settings, timeouts=replace(settings.timeouts, request_seconds=50))
 
 
 @pytest.fixture(scope="module")
