@@ -255,19 +255,23 @@ SURROUNDINGS = {
 }
 
 
-def test_neither_the_environment_nor_parallel_demos_change_the_result(tmp_path: Path) -> None:
-    with ExitStack() as ended:
-        demos: dict[str, Demo] = {}
-        for name, environment in SURROUNDINGS.items():
-            folder = tmp_path / name.replace(" ", "-")
-            folder.mkdir()
-            running = running_demo(folder, "--once", environment=environment)
-            demos[name] = ended.enter_context(running)
-        for demo in demos.values():
-            assert_success(demo)
-            assert demo.remaining_files() == []
-    taken = [port for demo in demos.values() for port in demo.ports]
-    assert len(set(taken)) == 2 * len(SURROUNDINGS)
+def test_neither_the_environment_nor_a_parallel_demo_changes_the_result(tmp_path: Path) -> None:
+    """Two at a time: Linux gives a user 128 inotify instances, and each Envoy takes up to 19."""
+    names = list(SURROUNDINGS)
+    for number, pair in enumerate((names[:2], names[2:4], names[3:])):
+        taken: list[int] = []
+        with ExitStack() as ended:
+            demos: list[Demo] = []
+            for name in pair:
+                folder = tmp_path / f"{number}-{name.replace(' ', '-')}"
+                folder.mkdir()
+                running = running_demo(folder, "--once", environment=SURROUNDINGS[name])
+                demos.append(ended.enter_context(running))
+            for demo in demos:
+                assert_success(demo)
+                assert demo.remaining_files() == []
+                taken += demo.ports
+        assert len(set(taken)) == 2 * len(pair)
 
 
 @pytest.mark.parametrize("is_there", [False, True])
