@@ -40,6 +40,8 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py kfp
 	@touch $@
 
+# With more workers, Envoys may need more than the 128 inotify instances that Linux gives a user.
+test: WORKERS = 3
 test: .venv/.synced ## lint, types, and the tests of all but the slow tiers, on a real kube-apiserver and Envoy
 	@echo "make test: lint, types, the control plane (built once, about 8 minutes) and the kfp client; then the tests, 4 to 8 minutes"
 	@$(MAKE) --no-print-directory --jobs lint type controlplane test-kfp

@@ -15,7 +15,7 @@ import pytest
 from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass._core.secret import Secret
 from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
-from daypass.published.credentials import LOCAL_PARTS, CredentialPart, part_of
+from daypass.published.credentials import CredentialPart, part_of
 from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import published_file, published_files, to_json
 from daypass.render.envoy.protobuf_any import Json
@@ -30,11 +30,13 @@ from support.raw import Caller, Conversation
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
 
 SIGNER = Signer("ours")
-MINE = part_of(SECRET_UID, LOCAL_PARTS)
+PARTS = 4
+"""Each is one of the 128 inotify instances that Linux gives a user."""
+MINE = part_of(SECRET_UID, PARTS)
 OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
 """Of a credential in another part."""
 SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
-published = partial(publishing.published, parts=LOCAL_PARTS)
+published = partial(publishing.published, parts=PARTS)
 BOTH = published({SECRET_UID, OTHER_UID})
 PART_FILE, DENIALS_FILE = published_file(part_name(MINE)), published_file(DENIALS)
 MANY = [str(uuid4()) for _ in range(20_000)]
@@ -215,7 +217,7 @@ def test_a_denial_takes_precedence_over_a_credential_that_is_gone(gate: RunningG
 
 
 def test_a_long_lived_token_is_refused_as_such_while_nothing_is_known(gate: RunningGate) -> None:
-    gate.publish(Published.closed(LOCAL_PARTS))
+    gate.publish(Published.closed(PARTS))
     eventually("it is closed", lambda: gate.send([bearer(token())]).code == 503)
     long = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:t:b"})
     assert_refused(gate.send([bearer(long)]), Reason.LONG_LIVED)
@@ -225,7 +227,7 @@ def test_a_long_lived_token_is_refused_as_such_while_nothing_is_known(gate: Runn
 def test_a_closed_gate_refuses_everybody(gate: RunningGate) -> None:
     with calling(gate) as caller:
         assert caller.ask().code == 200
-        gate.publish(Published.closed(LOCAL_PARTS))
+        gate.publish(Published.closed(PARTS))
         answer = caller.becomes(503)
         assert_refused(answer, Reason.UNKNOWN)
         assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
@@ -414,7 +416,7 @@ def test_a_token_without_both_marks_is_refused(tmp_path: Path, case: str) -> Non
 
 
 def test_a_gate_that_starts_while_nothing_is_published_refuses(tmp_path: Path) -> None:
-    with started(tmp_path, published=Published.closed(LOCAL_PARTS)) as gate:
+    with started(tmp_path, published=Published.closed(PARTS)) as gate:
         assert_refused(gate.send([bearer(token())]), Reason.UNKNOWN)
         gate.publish(BOTH)
         eventually("it passes", lambda: gate.send([bearer(token())]).code == 200)
