@@ -112,17 +112,28 @@ def _number(text: str) -> int:
 
 
 def keys_of(cluster: Cluster) -> str:
-    """Return the API server's JSON Web Key Set. Raises the errors of `daypass.kube.errors`."""
+    """Return the API server's keys as `key_set` does. Raises the errors of `daypass.kube.errors`,
+    and KeySetError.
+    """
     accept = {"Accept": "application/jwk-set+json"}  # the only type it serves
     path, what = "/openid/v1/jwks", "read the signing keys"
-    return json.dumps(cluster.request("GET", path, what=what, headers=accept))
+    return key_set(json.dumps(cluster.request("GET", path, what=what, headers=accept)))
+
+
+def find_issuer(cluster: Cluster) -> str | None:
+    """Return the `iss` of the API server's short-lived tokens, or None if it does not name it.
+
+    Raises the errors of `daypass.kube.errors`.
+    """
+    path = "/.well-known/openid-configuration"
+    issuer = cluster.request("GET", path, what="read who issues tokens").get("issuer")
+    return issuer if isinstance(issuer, str) and issuer else None
 
 
 def issuer_of(cluster: Cluster) -> str:
-    """Return the `iss` of the API server's short-lived tokens. Raises as `keys_of`."""
-    path = "/.well-known/openid-configuration"
-    issuer = cluster.request("GET", path, what="read who issues tokens").get("issuer")
-    if not isinstance(issuer, str):
+    """Return what `find_issuer` finds. Raises BrokenResponseError if that is None."""
+    issuer = find_issuer(cluster)
+    if issuer is None:
         raise BrokenResponseError(
             "the API server does not return its issuer",
             "set cluster.issuer; it is `iss` of any short-lived token",
@@ -131,7 +142,5 @@ def issuer_of(cluster: Cluster) -> str:
 
 
 def signing_keys_of(cluster: Cluster, issuer: str | None) -> SigningKeys:
-    """Return the keys of the API server, and `issuer` or else its own. Raises as `keys_of`, and
-    KeySetError.
-    """
-    return SigningKeys(issuer=issuer or issuer_of(cluster), key_set=key_set(keys_of(cluster)))
+    """Return the keys of the API server, and `issuer` or else its own. Raises as `keys_of`."""
+    return SigningKeys(issuer=issuer or issuer_of(cluster), key_set=keys_of(cluster))

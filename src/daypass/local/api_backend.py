@@ -22,7 +22,7 @@ from daypass._core.net import bracketed
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Address, Config
-from daypass.gate.signing_keys import issuer_of, key_set, keys_of
+from daypass.gate.signing_keys import issuer_of, keys_of
 from daypass.kube.certificates import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -88,7 +88,7 @@ class ExternalApiServer:
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises DaypassError."""
-        return key_set(self._reader.read(self._to(config), keys_of))
+        return self._reader.read(self._to(config), keys_of)
 
     def connection(self) -> ConnectionConfig:
         """Return the kubeconfig's connection. Raises UsageError, KubeconfigError."""
@@ -156,7 +156,7 @@ class EmbeddedApiServer:
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises DaypassError."""
-        return key_set(self._reader.read(self.connection(), keys_of))
+        return self._reader.read(self.connection(), keys_of)
 
     def connection(self) -> ConnectionConfig:
         """Return its administrator's connection."""
@@ -202,7 +202,7 @@ class _IssuerReader:
         self._lock = threading.Lock()
 
     def read(self, connection: ConnectionConfig, read: Callable[[Cluster], str]) -> str:
-        """Return what `read` does there. Raises DaypassError."""
+        """Return the result of `read`, for a client of this connection. Raises DaypassError."""
         with self._lock:
             if self._cluster is None or self._cluster.connection != connection:
                 cluster, old = Cluster(connection), self._cluster
@@ -212,7 +212,7 @@ class _IssuerReader:
             return read(self._cluster)
 
     def close(self) -> None:
-        """Close it; but a request that hangs ends with the process."""
+        """Close the client, unless a request hangs: that ends with the process."""
         if self._lock.acquire(timeout=CLOSE_SECONDS):
             if self._cluster is not None:
                 self._cluster.close()

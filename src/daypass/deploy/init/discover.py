@@ -20,7 +20,7 @@ from daypass.deploy.routes import (
     PublishedRoute,
     published,
 )
-from daypass.gate.signing_keys import issuer_of
+from daypass.gate.signing_keys import find_issuer
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
 from daypass.kube.resources import PODS, Object, Resource, name_of, resource
@@ -115,7 +115,7 @@ class _Lookup:
         if deployments is not None:
             found.external_dns = any("external-dns" in name_of(each) for each in deployments)
         with self._optional("the issuer of tokens"):
-            found.issuer = issuer_of(cluster) or None
+            found.issuer = find_issuer(cluster)
         with self._optional("the addresses of the API servers"):
             slices = cluster.list(
                 _ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
