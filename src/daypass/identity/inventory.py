@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from daypass._core import labels
 from daypass._core.parallel import in_parallel
@@ -36,9 +35,6 @@ from daypass.kube.resources import (
     Resource,
     name_of,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
 _INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
