@@ -21,11 +21,15 @@ _WRAPPERS = {"sudo", "exec", "time", "nohup", "env", "watch"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command line, and the lines that a page shows below it (None: it shows none)."""
+    """A command line, and the lines that a page shows below it (None: it shows none).
+
+    `is_repeated`: it is run again until it prints them.
+    """
 
     place: str
     code: str
     output: str | None = None
+    is_repeated: bool = False
 
 
 class ShellError(Exception):
@@ -43,7 +47,8 @@ def commands_in(block: Block) -> list[Command]:
         if last and not last.output and not _is_complete(last.code):
             found[-1] = replace(last, code=f"{last.code}\n{line.removeprefix('> ')}")
         elif line.startswith("$ "):
-            found.append(Command(place=f"{file}:{number}", code=line[2:], output=""))
+            place, repeated = f"{file}:{number}", block.is_repeated
+            found.append(Command(place=place, code=line[2:], output="", is_repeated=repeated))
         elif last:
             found[-1] = replace(last, output=f"{last.output}{line}\n")
         else:

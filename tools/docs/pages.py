@@ -44,6 +44,8 @@ class Block:
     inside: str = ""
     """The YAML that it is a part of, with HERE in its place."""
     is_hidden: bool = False
+    is_repeated: bool = False
+    """Its commands are repeated until they print what is shown."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,7 +131,7 @@ def _comment(content: str, place: str, page: Page, *, first: bool) -> tuple[str,
         page.cluster = tuple(detail.split(", ")) if detail else ()
     elif word == "run" and not page.not_run:
         page.steps.append(Block(place=place, language="sh", code=detail, is_hidden=True))
-    elif word in ("not-run", "inside"):
+    elif word in ("not-run", "inside", "eventually"):
         return word, detail
     else:
         page.mistakes.append(f"{place}: {word!r} is not known here: see CONTRIBUTING.md")
@@ -147,6 +149,7 @@ def _block(token: Token, place: str, page: Page, word: str, detail: str) -> Bloc
         title=title[1] if title else "",
         not_run=detail if word == "not-run" else not_run,
         inside=detail if word == "inside" else "",
+        is_repeated=word == "eventually",
     )
 
 

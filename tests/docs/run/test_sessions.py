@@ -19,6 +19,7 @@ PAGES = {
     "```python\nassert False\n```": "AssertionError",
     '```python title="a.py"\nassert False\n```\n\n```sh\npython a.py\n```': "AssertionError",
     "<!-- docs: run, false -->": "ends with 1",
+    "<!-- docs: eventually, never -->\n```console\n$ echo a\nb\n```": "prints something else",
     "```console\n$ daypass up --config no.yaml\ndaypass: Ctrl-C stops it\n```": "no such file",
     f"```console\n{UP}daypass: the end\n```": "Ctrl-C stops it",
     f"```console\n{UP}{READY}\n```\n\n```sh\nkill -KILL $!\n```": "stops with 137",
@@ -40,6 +41,12 @@ daypass: identity default/bot is ready at ..., with a new Secret: bot-daypass-{S
 $ grep -c bot-daypass-{SECRET} state/api-server.json > /dev/null
 $ pwd
 /home/me/lab
+```
+
+<!-- docs: eventually, it counts -->
+```console
+$ echo x >> n; wc -l < n
+3
 ```
 """
 
