@@ -17,9 +17,9 @@ from uuid import uuid4
 from bench.loads import Target, build, cpu_seconds, fire, stub
 from bench.rounds import Comparison
 from daypass.config import Address
-from daypass.published.credentials import LOCAL_PARTS
 from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
+from daypass.rules.credentials import LOCAL_PARTS
 from support.authority import Authority
 from support.doors import EKF
 from support.gates import RunningGate, running_gate

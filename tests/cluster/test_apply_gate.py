@@ -23,11 +23,11 @@ from daypass.kube.errors import ForbiddenError
 from daypass.kube.gates import gate_namespaces
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.lease import Lease
+from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.published.config_maps import denials_config_map, part_config_map
-from daypass.published.credentials import CLUSTER_PARTS
 from daypass.render.objects import GATE, GATE_DENIED, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH
+from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio

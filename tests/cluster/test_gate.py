@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.reasons import Reason
+from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import told

@@ -15,8 +15,8 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import OWNED, POLICY, POLICY_ENFORCED
-from daypass._core.reasons import Reason
 from daypass._core.secret import Secret
+from daypass.rules.reasons import Reason
 from support.churn import churning
 from support.clocks import WrongClock
 from support.controlplane import ControlPlane

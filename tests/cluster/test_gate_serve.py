@@ -17,19 +17,13 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config.gate import Check
-from daypass.published.config_maps import (
-    DENIALS,
-    NAMES,
-    denials_config_map,
-    part_config_map,
-    part_name,
-)
-from daypass.published.credentials import CLUSTER_PARTS, part_of
-from daypass.published.snapshot import Published
+from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.render.objects import GATE, new_object
 from daypass.render.rbac import authorizer_rbac
+from daypass.rules.credentials import CLUSTER_PARTS, part_of
+from daypass.rules.published import DENIALS, NAMES, Published, part_name
+from daypass.rules.reasons import REASON_HEADER, Reason
 from support.admin import Document
 from support.authority import Authority
 from support.authorizers import ask_over_tls

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from daypass._core.labels import POLICY
-from daypass._core.reasons import Reason
 from daypass._core.secret import Secret
 from daypass.cli import main
+from daypass.rules.reasons import Reason
 from support.clusters import write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually

@@ -29,10 +29,10 @@ from daypass.kube.resources import (
     TOKEN_TYPE,
     uid_of,
 )
-from daypass.published.config_maps import DENIALS, NAMES, part_name
-from daypass.published.credentials import CLUSTER_PARTS, part_of
 from daypass.render.objects import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
+from daypass.rules.credentials import CLUSTER_PARTS, part_of
+from daypass.rules.published import DENIALS, NAMES, part_name
 from support.admin import MERGE_PATCH
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

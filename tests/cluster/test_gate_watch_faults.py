@@ -10,8 +10,8 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.kube.resources import ENVOY_FILTERS
-from daypass.published.config_maps import part_name
-from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from daypass.rules.published import part_name
 from support.churn import churning
 from support.clocks import WrongClock
 from support.clusters import admin_cluster

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
-from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
-from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE, GATE_KEYS, Object
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from daypass.rules.published import CREDENTIALS, DENIALS, part_name
+from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support.deadline import eventually
 from support.gate_differences import assert_refused
 from support.h2c import Http2

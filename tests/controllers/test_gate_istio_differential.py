@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daypass._core.reasons import Reason
-from daypass.gate.decision import Decision, GateRequest, decide
 from daypass.gate.signing_keys import is_signed
-from daypass.published.credentials import CLUSTER_PARTS
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.decision import Decision, GateRequest, decide
+from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.gate_differences import Found, assert_documented, found, passes_knowingly, told
 from support.istio_gates import GUARDED, IstioGate, running_istio_gate, seen

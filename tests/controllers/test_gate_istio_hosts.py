@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from daypass._core.reasons import MESSAGES, Reason
 from daypass.deploy.gate_bypass import verify_gate_hosts
+from daypass.rules.reasons import MESSAGES, Reason
 from daypass.verification.report import Finding, Level
 from support.deadline import eventually
 from support.h2c import Http2

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import Reason
-from daypass.published.credentials import CLUSTER_PARTS
-from daypass.published.snapshot import Published
-from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.objects import GATE_KEYS
+from daypass.rules.claims import LONG_LIVED_ISSUER
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import Published
+from daypass.rules.reasons import Reason
 from support import gate_differences
 from support.deadline import eventually
 from support.istio_gates import (

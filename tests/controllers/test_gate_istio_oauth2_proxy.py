@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
-from daypass._core.reasons import Reason
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_parts
+from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.gate_differences import assert_refused
 from support.istio_gates import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import Reason
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, gate_host
+from daypass.rules.reasons import Reason
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually

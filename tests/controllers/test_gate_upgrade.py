@@ -30,8 +30,8 @@ from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, name_of
 from daypass.local.echo import Echo
-from daypass.published.config_maps import NAMES
 from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, Object
+from daypass.rules.published import NAMES
 from support import raw
 from support.authority import Authority
 from support.children import Child

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.reasons import MESSAGES, Reason
 from daypass.cli import main
-from daypass.published.config_maps import part_name
-from daypass.published.credentials import CLUSTER_PARTS, part_of
+from daypass.rules.credentials import CLUSTER_PARTS, part_of
+from daypass.rules.published import part_name
+from daypass.rules.reasons import MESSAGES, Reason
 from support.deadline import eventually
 from support.identities import Identity
 from support.istio_gates import FILTERS, GUARDED, IstioGate, running_istio_gate

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.reasons import MESSAGES, Reason
 from daypass.local.echo import Echo
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.istio.objects import istio_objects
 from daypass.render.manifests import render_objects
+from daypass.rules.reasons import MESSAGES, Reason
 from support import laptop, raw
 from support.authority import Authority
 from support.clusters import admin_cluster

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure
-from daypass.published.credentials import LOCAL_PARTS
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.settings import (
     Certificate,
@@ -15,6 +14,7 @@ from daypass.render.envoy.settings import (
     Timeouts,
     Upstream,
 )
+from daypass.rules.credentials import LOCAL_PARTS
 
 FOLDER = "/etc/daypass"
 SETTINGS = DoorSettings(

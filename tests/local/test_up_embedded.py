@@ -15,9 +15,9 @@ import pytest
 
 from daypass._core.files import write_private
 from daypass._core.labels import POLICY, POLICY_ENFORCED
-from daypass._core.reasons import Reason
 from daypass.client.credentials import Credentials
 from daypass.local.stack import stack_config
+from daypass.rules.reasons import Reason
 from support import network_of_its_own
 from support.admin import Admin
 from support.authority import Authority

@@ -10,9 +10,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
+from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support.authority import Authority
 from support.deadline import eventually
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service

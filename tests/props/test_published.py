@@ -12,17 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.published.config_maps import (
+from daypass.kube.published_objects import (
     LIMIT_BYTES,
     UnreadablePartError,
     denials_config_map,
     part_config_map,
-    part_name,
     read_part,
     read_published_denials,
     read_room,
 )
-from daypass.published.credentials import (
+from daypass.rules.credentials import (
     CLUSTER_PARTS,
     LOCAL_PARTS,
     CredentialPart,
@@ -30,8 +29,8 @@ from daypass.published.credentials import (
     part_of,
     split_uids,
 )
-from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind, read_denials
-from daypass.published.snapshot import Published
+from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind, read_denials
+from daypass.rules.published import Published, part_name
 from support.publishing import denied_by_hand, published
 
 NOW = 1_800_000_000

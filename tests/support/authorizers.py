@@ -12,10 +12,10 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.config.gate import Check
 from daypass.gate.authorizer.service import ReviewSettings
-from daypass.gate.decision import Rules
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.envoy.filters import AUTHORIZER
 from daypass.render.envoy.upstream import certificate_names, verified_tls
+from daypass.rules.decision import Rules
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
 from support.gates import RunningGate, running_gate

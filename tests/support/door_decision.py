@@ -6,13 +6,8 @@ import re
 from dataclasses import dataclass
 
 from daypass._core.net import bracketed
-from daypass.config.exposure import (
-    BEARER_JWT,
-    CHECK_BODY_LIMIT_BYTES,
-    MEDIA_TYPE,
-    Exposure,
-    Verdict,
-)
+from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure, Verdict
+from daypass.rules.claims import BEARER_JWT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daypass._core.reasons import REASON_HEADER
 from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files, to_json
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Certificate, DoorSettings, Upstream
+from daypass.rules.reasons import REASON_HEADER
 from support.authority import Authority
 from support.deadline import eventually
 from support.h2c import Fields, Http2, Reply

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
-from daypass.config.exposure import SERVICE_ACCOUNT_USER
-from daypass.gate.decision import Decision
+from daypass.rules.claims import SERVICE_ACCOUNT_USER
+from daypass.rules.decision import Decision
+from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from support.raw import Answer, Reconnecting, get
 from support.single_changes import Keys, Make, Sent
 

@@ -14,7 +14,6 @@ from daypass.config import Address
 from daypass.config.gate import Check, Gate
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
-from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
     followed_files,
@@ -24,6 +23,7 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
+from daypass.rules.published import Published
 from support.authority import Authority
 from support.doors import EKF, door_settings, running_envoy, upstream_at
 from support.publishing import published as known

@@ -10,12 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daypass._core.reasons import Reason
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
-from daypass.published.credentials import CLUSTER_PARTS
-from daypass.published.snapshot import Published
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.istio.objects import (
     denials_object,
@@ -24,6 +21,9 @@ from daypass.render.istio.objects import (
     part_object,
 )
 from daypass.render.objects import GATE, Object
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import Published
+from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
 from support.clusters import admin_cluster

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, split_uids
-from daypass.published.denials import Denials
-from daypass.published.snapshot import Published
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, split_uids
+from daypass.rules.denials import Denials
+from daypass.rules.published import Published
 from support.tokens import SECRET_UID
 
 NEVER = 4102444800

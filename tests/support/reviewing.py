@@ -13,9 +13,9 @@ from daypass.gate.authorizer.decision_cache import DecisionCache
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
 from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
-from daypass.gate.decision import Review, Rules
 from daypass.gate.metrics import AuthorizerMetrics
-from daypass.published.snapshot import Published
+from daypass.rules.decision import Review, Rules
+from daypass.rules.published import Published
 from support.publishing import denied_by_hand, parts_of
 from support.timing import FakeClock
 from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from daypass.gate.decision import Rules
-from daypass.published.snapshot import Published
+from daypass.rules.decision import Rules
+from daypass.rules.published import Published
 from support import publishing
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, Signer, encode, good_claims
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from daypass._core import labels
 from daypass.identity.tokens import list_secrets
+from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, name_of, uid_of
-from daypass.published.config_maps import denials_config_map, part_config_map
-from daypass.published.denials import Denials, read_denials
 from daypass.render.objects import GATE_DENIED
+from daypass.rules.denials import Denials, read_denials
 from support.embedded import EmbeddedCluster
 from support.publishing import parts_of
 

@@ -17,10 +17,10 @@ from daypass.gate.watch.cluster_publisher import ClusterPublisher, term_of
 from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
-from daypass.published.config_maps import DENIALS, part_name, read_part, read_published_denials
-from daypass.published.credentials import CredentialPart
-from daypass.published.denials import Denial, Denials
-from daypass.published.snapshot import Published
+from daypass.kube.published_objects import read_part, read_published_denials
+from daypass.rules.credentials import CredentialPart
+from daypass.rules.denials import Denial, Denials
+from daypass.rules.published import DENIALS, Published, part_name
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 from support.tokens import Signer

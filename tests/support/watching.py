@@ -12,14 +12,15 @@ from typing import Any
 from daypass._core.labels import POLICY, POLICY_ENFORCED, PUBLISHED
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
+from daypass.kube.published_objects import read_part
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.published.config_maps import DENIALS, read_part
-from daypass.published.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.objects import GATE_WATCH
 from daypass.render.rbac import namespace_rights
 from daypass.render.workloads import config_text
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
+from daypass.rules.published import DENIALS
 from support.children import Child
 from support.clusters import account_token, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.reasons import Reason
 from daypass.config import Address
 from daypass.config.gate import Check
 from daypass.render.envoy.filters import AUTHORIZER, TIMEOUT_SECONDS
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
+from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import told

@@ -12,13 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
 from daypass._core.secret import Secret
-from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
-from daypass.published.credentials import CredentialPart, part_of
-from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import published_file, published_files, to_json
 from daypass.render.envoy.protobuf_any import Json
+from daypass.rules.credentials import CredentialPart, part_of
+from daypass.rules.published import CREDENTIALS, DENIALS, Published, part_name
+from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support import publishing
 from support.deadline import eventually
 from support.doors import EKF

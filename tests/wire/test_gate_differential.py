@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.reasons import CODES, MESSAGES, Reason
-from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.gate.signing_keys import is_signed
+from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.fake_reviews import fake_reviews
 from support.gate_differences import Expect, assert_documented, found, passes_knowingly

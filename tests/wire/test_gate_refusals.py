@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config import Address
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
+from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.gate_differences import told

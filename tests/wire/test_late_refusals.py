@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.render.envoy import door_listener, draining
 from daypass.render.envoy.settings import RateLimits
+from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, PATH, Stage, assert_refused, http2, http2_fields, running_stage
 from support.gates import RunningGate, running_gate

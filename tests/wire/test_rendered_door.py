@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.reasons import REASON_HEADER
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
+from daypass.rules.reasons import REASON_HEADER
 from support import messages
 from support.authority import Authority
 from support.controlplane import ControlPlane

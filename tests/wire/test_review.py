@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.reasons import Reason
 from daypass._core.secret import Secret
 from daypass.config.gate import Check
 from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
 from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.rules.reasons import Reason
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.deadline import eventually
 from support.doors import EKF

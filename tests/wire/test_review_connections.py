@@ -12,8 +12,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass.gate.authorizer import token_reviews
 from daypass.gate.authorizer.token_reviews import LIMIT_BYTES, ApiServerReviews, ReviewFailure
-from daypass.gate.decision import Review
 from daypass.kube.connection import ConnectionConfig
+from daypass.rules.decision import Review
 from support.messages import check
 
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

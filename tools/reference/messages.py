@@ -11,9 +11,9 @@ from pathlib import Path
 from tools.reference.markdown import code, documented, table
 
 from daypass._core.errors import reason_code
-from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.client import errors
 from daypass.config.exposure import Exposure, refusals
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.messages import read
 
 AT_THE_DOOR = {

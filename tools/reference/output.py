@@ -10,7 +10,7 @@ from typing import Any
 from tools.reference.markdown import code, table
 
 import daypass
-from daypass._core.reasons import Reason
+from daypass.rules.reasons import Reason
 
 Schema = dict[str, Any]
 FILE = Path(daypass.__file__).with_name("cli") / "output.schema.json"

@@ -6,12 +6,12 @@ for type checkers only. The text in `Annotated` describes a field for users.
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from daypass._core.reasons import Reason
 from daypass.config import Problem
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.policy import Verdict
 from daypass.identity.report import IdentityData, Named
 from daypass.kube.cluster import DryRun
+from daypass.rules.reasons import Reason
 from daypass.verification.report import Finding
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]

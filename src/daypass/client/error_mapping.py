@@ -15,7 +15,6 @@ import ssl
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
 from daypass._core.net import is_address
-from daypass._core.reasons import REASON_HEADER, Reason
 from daypass._core.status import Status, parse_retry_after
 from daypass._core.text import printable
 from daypass.client.errors import (
@@ -27,6 +26,7 @@ from daypass.client.errors import (
 )
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyResponseError
+from daypass.rules.reasons import REASON_HEADER, Reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

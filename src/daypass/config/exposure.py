@@ -12,14 +12,6 @@ from dataclasses import dataclass
 
 from daypass._core.k8s_names import LABEL, SUBDOMAIN, SUBDOMAIN_LENGTH
 
-BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
-"""Exactly one scheme, one space, one JWT. The API server accepts the scheme in any case and ignores
-what follows the token; two spaces or a tab make the request anonymous there. It and a proxy must
-never read the header differently, so only the form that all read alike passes."""
-
-SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
-"""`sub` of a ServiceAccount's token. The API server has checked the lengths."""
-
 
 def _any_case(text: str) -> str:
     """Return a pattern for ASCII text in any case; `(?i)` would also match U+017F for an s."""

@@ -16,7 +16,6 @@ from daypass.config.errors import fault, shown
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
-    EVERY_HOST,
     READ_ONLY,
     Audience,
     Duration,
@@ -32,6 +31,7 @@ from daypass.config.types import (
     key_of,
     unique,
 )
+from daypass.rules.decision import EVERY_HOST
 
 Engine: TypeAlias = Literal["istio", "envoy-gateway", "envoy"]
 Check: TypeAlias = Literal["jwt", "review", "both"]

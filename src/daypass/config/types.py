@@ -36,6 +36,7 @@ from daypass._core.k8s_names import (
 )
 from daypass._core.net import is_address
 from daypass.config.errors import expected, fault, shown
+from daypass.rules.decision import EVERY_HOST
 
 T = TypeVar("T")
 _UNITS = ("_seconds", "_bytes")
@@ -233,9 +234,6 @@ LabelName = Annotated[str, AfterValidator(label_name), text_schema(LABEL_KEY)]
 LabelValue = Annotated[str, AfterValidator(label_value), text_schema(LABEL_VALUE, 63)]
 Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
 Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
-
-EVERY_HOST = "*"
-"""In `gate.hosts`: any host that a client asks for."""
 
 
 def is_public_name(host: str) -> bool:

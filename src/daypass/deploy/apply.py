@@ -26,10 +26,11 @@ from daypass.deploy.object_ref import (
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, remove
 from daypass.kube.cluster import Cluster
+from daypass.kube.published_objects import closing_time
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.published.config_maps import NAMES, closing_time
 from daypass.render.objects import GATE_WATCH
+from daypass.rules.published import NAMES
 from daypass.verification.report import Finding
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daypass.config import Config, Policy
-from daypass.config.types import EVERY_HOST
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.istio.settings import IstioGate
 from daypass.render.published_domain import published_domains
+from daypass.rules.decision import EVERY_HOST
 
 Exposure = Mapping[str, Any]
 """JSON. What is absent (an older daypass wrote it) counts as not allowed before."""

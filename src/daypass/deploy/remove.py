@@ -25,9 +25,9 @@ from daypass.kube.resources import (
     Resource,
     group_of,
 )
-from daypass.published.config_maps import NAMES
 from daypass.render.envoy_gateway import keys_namespace
 from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
+from daypass.rules.published import NAMES
 
 _IN_EVERY_NAMESPACE = {
     ("ConfigMap", "kube-root-ca.crt"),

@@ -1,6 +1,5 @@
 """The gate: which requests pass, and which credentials exist.
 
-- `decision`: the decision in numbered steps, a pure function; the oracle for the native engines.
 - `explain`, `signing_keys`: what would happen to a token, for `daypass gate explain`.
 - `denials`: what an administrator refuses by hand, for `daypass gate deny`.
 - `authorizer`: `check: review`, an ext_authz server that sends TokenReviews.

@@ -9,8 +9,8 @@ from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object
-from daypass.published.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
 from daypass.render.objects import GATE_DENIED
+from daypass.rules.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
 
 TRIES = 5
 """Of a write that another one overtakes."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass._core.text import printable
-from daypass.gate.decision import Decision, GateRequest, Rules, decide
 from daypass.gate.signing_keys import is_signed
+from daypass.rules.decision import Decision, GateRequest, Rules, decide
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 
 ISSUER_NOT_CHECKED = (
     "whether its issuer is the cluster (write cluster.issuer, or name the cluster: --kubeconfig)"

@@ -24,11 +24,11 @@ from daypass.identity.model import age_seconds, identity_objects, is_past
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.identity.tokens import is_rotation_unfinished
+from daypass.kube.published_objects import read_part
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
-from daypass.published.config_maps import CREDENTIALS, read_part
-from daypass.published.credentials import CLUSTER_PARTS, Presence
-from daypass.published.snapshot import Published
 from daypass.render.objects import GATE_WATCH
+from daypass.rules.credentials import CLUSTER_PARTS, Presence
+from daypass.rules.published import CREDENTIALS, Published
 
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10

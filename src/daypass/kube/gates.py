@@ -14,19 +14,17 @@ from daypass._core import labels
 from daypass._core.hints import command
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
-from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object, name_of
-from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.published.config_maps import (
-    DENIALS,
+from daypass.kube.published_objects import (
     UnreadablePartError,
-    part_name,
     read_part,
     read_published_denials,
     read_room,
 )
-from daypass.published.credentials import CLUSTER_PARTS, UID, part_of, split_uids
-from daypass.published.denials import Denial
-from daypass.published.snapshot import Published
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object, name_of
+from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of, split_uids
+from daypass.rules.denials import Denial
+from daypass.rules.published import DENIALS, Published, part_name
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""

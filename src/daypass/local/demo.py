@@ -13,11 +13,11 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
-from daypass._core.reasons import MESSAGES, Reason
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.token import Token
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
+from daypass.rules.reasons import MESSAGES, Reason
 
 ANONYMOUS_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 CACHED_SECONDS = 10

@@ -15,9 +15,6 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
-from daypass.published.config_maps import part_name
-from daypass.published.credentials import part_of
-from daypass.published.snapshot import Published
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
     PUBLISHED_FOLDER,
@@ -30,6 +27,8 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.gate_listener import NO_KEYS
 from daypass.render.envoy.settings import DoorSettings, GateSettings
+from daypass.rules.credentials import part_of
+from daypass.rules.published import Published, part_name
 
 _VERSIONS = {
     "listeners.json": "listener_manager.lds.version_text",

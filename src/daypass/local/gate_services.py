@@ -27,8 +27,8 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
-from daypass.published.credentials import Presence
-from daypass.published.snapshot import Published
+from daypass.rules.credentials import Presence
+from daypass.rules.published import Published
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0

@@ -18,7 +18,7 @@ from daypass.local.gate_services import (
     ProblemLog,
 )
 from daypass.local.settings import certificate_generation, envoy_settings, files_of
-from daypass.published.credentials import LOCAL_PARTS
+from daypass.rules.credentials import LOCAL_PARTS
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0

@@ -13,7 +13,6 @@ identity headers are removed, and that `daypass apply` reports such a policy.
 from dataclasses import dataclass
 
 from daypass._core.hints import kubectl
-from daypass._core.reasons import REASON_HEADER
 from daypass.config import Config
 from daypass.config.gate import Gate
 from daypass.render.cluster_facts import ClusterFacts
@@ -29,6 +28,7 @@ from daypass.render.objects import (
     new_object,
 )
 from daypass.render.published_domain import published_domains
+from daypass.rules.reasons import REASON_HEADER
 
 _VERSION = "gateway.envoyproxy.io/v1alpha1"
 _TIMEOUT = "5s"

@@ -7,7 +7,6 @@ and create Events.
 """
 
 from daypass.config import Config, Gate
-from daypass.published.config_maps import NAMES
 from daypass.render.envoy_gateway import keys_namespace
 from daypass.render.objects import (
     GATE,
@@ -18,6 +17,7 @@ from daypass.render.objects import (
     gateway_namespace,
     new_object,
 )
+from daypass.rules.published import NAMES
 
 _GROUP = "rbac.authorization.k8s.io"
 _VERSION = f"{_GROUP}/v1"

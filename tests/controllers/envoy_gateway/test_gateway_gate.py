@@ -9,10 +9,10 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.jwt import decode_unverified
-from daypass._core.reasons import Reason
 from daypass.cli import main
 from daypass.render.manifests import gate_objects
 from daypass.render.objects import GATE
+from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
 from support.children import Child

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.reasons import Reason
 from daypass.render.objects import GATE_KEYS, Object
+from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import apply

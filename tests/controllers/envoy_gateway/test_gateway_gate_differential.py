@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.reasons import Reason
-from daypass.gate.decision import Decision, GateRequest, Review, decide
+from daypass.rules.decision import Decision, GateRequest, Review, decide
+from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, found
 from support.gateway_stage import HOST, PUBLIC, Stage, config

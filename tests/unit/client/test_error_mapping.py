@@ -8,7 +8,6 @@ import ssl
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.client.error_mapping import explain_transport
 from daypass.client.errors import (
     DoorBusyError,
@@ -20,6 +19,7 @@ from daypass.client.errors import (
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.proxy import parse_proxy
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.exchanges import order, run_exchange
 from support.fake_door import (
     NAMESPACE,

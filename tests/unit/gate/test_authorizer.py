@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass._core.reasons import CODES, MESSAGES, Reason
 from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.token_reviews import ReviewFailure
-from daypass.gate.decision import SKEW_SECONDS, Review
-from daypass.published.credentials import CLOSED_PART, CLUSTER_PARTS, part_of
-from daypass.published.denials import Denials
-from daypass.published.snapshot import Published
+from daypass.rules.claims import SKEW_SECONDS
+from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, part_of
+from daypass.rules.decision import Review
+from daypass.rules.denials import Denials
+from daypass.rules.published import Published
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.crowds import resident_bytes
 from support.messages import check
 from support.publishing import parts_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.reasons import Reason
 from daypass.gate.authorizer.decision_cache import (
     ENTRY_BYTES,
     CachedDecision,
@@ -13,6 +12,7 @@ from daypass.gate.authorizer.decision_cache import (
     RefusalCache,
 )
 from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.rules.reasons import Reason
 
 ALLOWED = AuthzResponse(Reason.ALLOWED, 200, ())
 

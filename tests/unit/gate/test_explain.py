@@ -20,7 +20,7 @@ from daypass.gate.signing_keys import KeySetError, is_signed
 from daypass.identity.create import CreatedIdentity
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
-from daypass.published.denials import Denial, DeniedKind
+from daypass.rules.denials import Denial, DeniedKind
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, disguise, make
 from support.messages import check, raises

@@ -9,21 +9,15 @@ from typing import Any
 import pytest
 
 from daypass.gate.watch.follower import FUTURE_SECONDS, PublishedFollower
-from daypass.published.config_maps import (
-    DENIALS,
-    NAMES,
-    denials_config_map,
-    part_config_map,
-    part_name,
-)
-from daypass.published.credentials import (
+from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.rules.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
     CredentialPart,
     Presence,
     part_of,
 )
-from daypass.published.snapshot import Published
+from daypass.rules.published import DENIALS, NAMES, Published, part_name
 from support.messages import check
 from support.publishing import denied_by_hand
 from support.timing import FakeClock

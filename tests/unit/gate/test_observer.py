@@ -18,7 +18,7 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
-from daypass.published.denials import DeniedKind
+from daypass.rules.denials import DeniedKind
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
 from support.watched_api import ACCESS, WatchedApi

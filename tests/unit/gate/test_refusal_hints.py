@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from daypass._core.reasons import CODES, Reason
 from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.render.envoy.replies import refusal_reply
+from daypass.rules.reasons import CODES, Reason
 from support.messages import check
 
 AUDIENCE = "gate.example.com"

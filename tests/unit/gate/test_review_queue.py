@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue, source_of
-from daypass.gate.decision import BoundClaims, CallerIdentity
+from daypass.rules.claims import BoundClaims, CallerIdentity
 
 CLAIMS = BoundClaims(
     identity=CallerIdentity(user="u", groups=()), expires_unix=0, namespace="", secret_uid="",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daypass._core.secret import Secret
 from daypass.gate.authorizer.token_reviews import ReviewFailure, body_for, read_response
-from daypass.gate.decision import Review
+from daypass.rules.decision import Review
 from support.fake_door import long_lived_token
 
 

@@ -14,10 +14,10 @@ from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.controller import RETRY_SECONDS, SETTLE_SECONDS, State, WatchEvent
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
-from daypass.published.config_maps import DENIALS, part_name
-from daypass.published.credentials import CLOSED_PART
-from daypass.published.denials import Denial, DeniedKind
 from daypass.render.objects import GATE_KEYS
+from daypass.rules.credentials import CLOSED_PART
+from daypass.rules.denials import Denial, DeniedKind
+from daypass.rules.published import DENIALS, part_name
 from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (

@@ -8,9 +8,9 @@ import pytest
 
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
-from daypass.published.credentials import CredentialPart, Presence
-from daypass.published.denials import LIMIT, Denial, Denials, DeniedKind
-from daypass.published.snapshot import Published
+from daypass.rules.credentials import CredentialPart, Presence
+from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind
+from daypass.rules.published import Published
 from support.publishing import denied_by_hand
 
 NOW, UNIX, CLOSE_AFTER = 5000.0, 1_800_000_000.0, 600.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daypass.gate.watch.status import WatchStatus
-from daypass.published.denials import LIMIT, Denial, DeniedKind
+from daypass.rules.denials import LIMIT, Denial, DeniedKind
 from support.watch_replicas import CLOSE_AFTER, Replica, WatchWorld, plain_filters
 
 

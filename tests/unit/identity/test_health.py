@@ -10,9 +10,9 @@ import pytest
 
 from daypass._core import labels
 from daypass.identity.health import HealthFinding, examine
-from daypass.published.config_maps import part_config_map
-from daypass.published.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from daypass.kube.published_objects import part_config_map
 from daypass.render.rbac import namespace_rights
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from support.inventories import BOT, World, binding, grant
 from support.messages import check
 from support.publishing import NEVER

@@ -8,9 +8,9 @@ from daypass._core import labels
 from daypass.gate.denials import change_denial
 from daypass.kube.gates import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.published.config_maps import DENIALS, part_name
-from daypass.published.credentials import CLUSTER_PARTS, part_of
-from daypass.published.denials import Denial, DeniedKind
+from daypass.rules.credentials import CLUSTER_PARTS, part_of
+from daypass.rules.denials import Denial, DeniedKind
+from daypass.rules.published import DENIALS, part_name
 from support.embedded import EmbeddedCluster
 from support.lifecycle import Warnings, make
 from support.messages import check

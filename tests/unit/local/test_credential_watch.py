@@ -20,8 +20,8 @@ from daypass.local.gate_services import (
     ProblemLog,
 )
 from daypass.local.stack import stack_config
-from daypass.published.credentials import LOCAL_PARTS, Presence, part_of
-from daypass.published.snapshot import Published
+from daypass.rules.credentials import LOCAL_PARTS, Presence, part_of
+from daypass.rules.published import Published
 from support.messages import check
 from support.rendered import config_of
 from support.timing import FakeClock

@@ -12,9 +12,9 @@ import pytest
 from daypass._core.errors import DaypassError
 from daypass.config import Address
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
-from daypass.published.config_maps import part_name
-from daypass.published.credentials import LOCAL_PARTS, part_of
 from daypass.render.envoy.bootstrap import published_file
+from daypass.rules.credentials import LOCAL_PARTS, part_of
+from daypass.rules.published import part_name
 from golden.door_setting import GATE, SETTINGS
 from support.publishing import published
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from daypass._core.reasons import REASON_HEADER, Reason
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure, Refusal, refusals
-from daypass.published.credentials import LOCAL_PARTS
 from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.protobuf_any import Json, duration
 from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, gate_clusters
+from daypass.rules.credentials import LOCAL_PARTS
+from daypass.rules.reasons import REASON_HEADER, Reason
 from golden.door_setting import FOLDER, SETTINGS
 
 

@@ -8,13 +8,7 @@ import json
 from uuid import UUID, uuid4
 
 from daypass.config import Config
-from daypass.published.config_maps import part_config_map, part_name
-from daypass.published.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    CredentialPart,
-)
-from daypass.published.denials import Denials
+from daypass.kube.published_objects import part_config_map
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
@@ -22,6 +16,13 @@ from daypass.render.envoy.gate_listener import NO_KEYS
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.manifests import gate_objects
 from daypass.render.objects import Object, RenderError
+from daypass.rules.credentials import (
+    CLOSED_PART,
+    CLUSTER_PARTS,
+    CredentialPart,
+)
+from daypass.rules.denials import Denials
+from daypass.rules.published import part_name
 from support.messages import raises
 from support.publishing import NEVER, parts_of
 from support.rendered import config_of

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from daypass._core.reasons import Reason
 from daypass.client.door import DoorUrl
 from daypass.client.http1 import HttpResponse
-from daypass.gate.decision import GateRequest, Rules, decide
+from daypass.rules.decision import GateRequest, Rules, decide
+from daypass.rules.reasons import Reason
 from daypass.verification.checks import (
     BlockedRequest,
     blocked_requests,

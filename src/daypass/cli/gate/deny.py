@@ -14,7 +14,7 @@ from daypass.cli.gate import load_gate, read_token
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
-    from daypass.published.denials import Denial
+    from daypass.rules.denials import Denial
 
 EXTRA = "admin"
 SUMMARY = "refuse one token, or all of an object or a namespace, from now on"
@@ -91,7 +91,7 @@ def run(args: Namespace) -> int:
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:
-    from daypass.published.denials import Denial, DeniedKind
+    from daypass.rules.denials import Denial, DeniedKind
 
     named = {"jti": args.jti, "uid": args.uid, "namespace": args.of_namespace}
     if args.token_file is not None:
@@ -104,7 +104,7 @@ def _denial(args: Namespace, otherwise_unix: float) -> Denial:
 def _read_claims(file: str) -> tuple[str, float]:
     """Return the `jti` of a token, and when the gate refuses it for its age."""
     from daypass._core.jwt import decode_unverified
-    from daypass.gate.decision import SKEW_SECONDS
+    from daypass.rules.claims import SKEW_SECONDS
 
     claims = decode_unverified(read_token(file))[1]
     jti, ends = claims.get("jti"), claims.get("exp")

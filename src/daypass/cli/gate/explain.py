@@ -17,9 +17,9 @@ from daypass.cli.output import write_result
 if TYPE_CHECKING:
     from daypass.cli.output_data import Explained
     from daypass.config import Config
-    from daypass.gate.decision import Rules
     from daypass.gate.explain import Explanation
     from daypass.kube.cluster import Cluster
+    from daypass.rules.decision import Rules
 
 EXTRA = "admin"
 SUMMARY = "show step by step what the gate would do with a token"
@@ -51,8 +51,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Explain; return 0 if the token would be accepted, else 3."""
     config, gate = load_gate(args.config)  # first: its errors take precedence
-    from daypass.gate.decision import Rules
     from daypass.gate.explain import explain
+    from daypass.rules.decision import Rules
 
     token = read_token(args.token_file)
     rules = Rules(

@@ -12,7 +12,7 @@ from enum import StrEnum
 from daypass._core.clock import Clock
 from daypass._core.jsonlog import JsonLog
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.reasons import Reason
+from daypass.rules.reasons import Reason
 
 EVENTS_PER_SECOND = 50
 _JTI = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -15,14 +15,15 @@ from weakref import WeakValueDictionary
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
-from daypass._core.reasons import Reason
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
 from daypass.gate.authorizer.decision_cache import CachedDecision, DecisionCache, RefusalCache
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
 from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
-from daypass.gate.decision import (
-    BoundClaims,
+from daypass.gate.metrics import AuthorizerMetrics
+from daypass.rules.claims import BoundClaims
+from daypass.rules.credentials import part_of
+from daypass.rules.decision import (
     GateRequest,
     RefusedError,
     Review,
@@ -31,9 +32,8 @@ from daypass.gate.decision import (
     check_current,
     check_review,
 )
-from daypass.gate.metrics import AuthorizerMetrics
-from daypass.published.credentials import part_of
-from daypass.published.snapshot import Published
+from daypass.rules.published import Published
+from daypass.rules.reasons import Reason
 
 REFUSED_SECONDS = 5.0
 """How long a refusal by the API server is cached: a Secret may be seconds old, and unknown to the

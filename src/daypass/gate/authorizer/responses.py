@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
-from daypass.gate.decision import CallerIdentity
 from daypass.render.envoy.filters import UNAVAILABLE
 from daypass.render.envoy.replies import next_step
+from daypass.rules.claims import CallerIdentity
+from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 
 _STATUS_REASONS = {
     401: "Unauthorized",

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from daypass.gate.decision import BoundClaims
+from daypass.rules.claims import BoundClaims
 
 LIMIT_IN_FLIGHT = 64
 LIMIT_WAITING = 1024

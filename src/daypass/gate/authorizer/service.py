@@ -20,10 +20,10 @@ from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
 from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
-from daypass.gate.decision import Rules
 from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
 from daypass.kube.connection import ConnectionConfig
-from daypass.published.snapshot import Published
+from daypass.rules.decision import Rules
+from daypass.rules.published import Published
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS = 10.0

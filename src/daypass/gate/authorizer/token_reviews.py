@@ -23,9 +23,9 @@ from daypass._core import VERSION
 from daypass._core.clock import Clock, jitter
 from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, parse_retry_after
-from daypass.gate.decision import Review
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import KubeconfigError
+from daypass.rules.decision import Review
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 LIMIT_BYTES = 256 * 1024

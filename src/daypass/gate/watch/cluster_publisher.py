@@ -19,20 +19,19 @@ from daypass.kube.answers import METADATA
 from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster
 from daypass.kube.errors import AlreadyExistsError, NotFoundError
 from daypass.kube.lease import Lease
-from daypass.kube.resources import Object, name_of
-from daypass.published.config_maps import (
-    DENIALS,
+from daypass.kube.published_objects import (
     UnreadablePartError,
     denials_config_map,
     part_config_map,
     read_part,
     read_published_denials,
 )
-from daypass.published.credentials import CLUSTER_PARTS
-from daypass.published.snapshot import Published
+from daypass.kube.resources import Object, name_of
 from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE_WATCH
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import DENIALS, Published
 
 LIMIT_TERM = 2**30
 """Beyond every term that a watch reaches; a Lease takes twice as much."""

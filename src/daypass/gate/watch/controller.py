@@ -23,8 +23,8 @@ from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
 from daypass.gate.watch.publisher import Publisher
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
-from daypass.published.denials import LIMIT
-from daypass.published.snapshot import Published
+from daypass.rules.denials import LIMIT
+from daypass.rules.published import Published
 
 if TYPE_CHECKING:
     from daypass.gate.watch.observer import CredentialObserver

@@ -17,21 +17,15 @@ from daypass._core.labels import PUBLISHED
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer
+from daypass.kube.published_objects import UnreadablePartError, read_part, read_published_denials
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
-from daypass.published.config_maps import (
-    DENIALS,
-    NAMES,
-    UnreadablePartError,
-    read_part,
-    read_published_denials,
-)
-from daypass.published.credentials import (
+from daypass.rules.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
     CredentialPart,
 )
-from daypass.published.denials import Denials
-from daypass.published.snapshot import Published
+from daypass.rules.denials import Denials
+from daypass.rules.published import DENIALS, NAMES, Published
 
 CHECK_EVERY_SECONDS = 1.0
 FUTURE_SECONDS = 60.0

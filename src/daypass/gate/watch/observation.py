@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from daypass.published.denials import Denial
+from daypass.rules.denials import Denial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

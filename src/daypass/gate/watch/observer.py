@@ -38,9 +38,9 @@ from daypass.kube.resources import (
     name_of,
     uid_of,
 )
-from daypass.published.credentials import UID
-from daypass.published.denials import Denial, read_denials
 from daypass.render.objects import GATE_DENIED
+from daypass.rules.credentials import UID
+from daypass.rules.denials import Denial, read_denials
 
 LISTS_AT_ONCE = 32
 HELD_AT_MOST = 10

@@ -11,9 +11,9 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.published.credentials import CredentialPart, part_of, split_uids
-from daypass.published.denials import Denials
-from daypass.published.snapshot import Published
+from daypass.rules.credentials import CredentialPart, part_of, split_uids
+from daypass.rules.denials import Denials
+from daypass.rules.published import Published
 
 LEAVES_AFTER = 0.9
 """Of `closeAfter`: the age of a namespace's last listing at which its credentials leave the set, so

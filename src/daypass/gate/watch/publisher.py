@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from daypass.gate.signing_keys import SigningKeys
-from daypass.published.snapshot import Published
+from daypass.rules.published import Published
 
 
 class Publisher(Protocol):

@@ -3,8 +3,6 @@
 import json
 import posixpath
 
-from daypass.published.config_maps import DENIALS, part_name
-from daypass.published.snapshot import Published
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.door_listener import listener, probe_listener
 from daypass.render.envoy.gate_listener import authentication, gate_listener, gate_routes
@@ -23,6 +21,7 @@ from daypass.render.envoy.upstream import (
     api_server_cluster,
     gate_clusters,
 )
+from daypass.rules.published import DENIALS, Published, part_name
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 

@@ -21,10 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from string import hexdigits
 
-from daypass._core.reasons import Reason
-from daypass.published.config_maps import CREDENTIALS, DENIALS, part_name
-from daypass.published.credentials import CLOSED_PART, CredentialPart, part_of
-from daypass.published.denials import Denials, DeniedKind
 from daypass.render.envoy.filters import set_filter_state
 from daypass.render.envoy.matching import (
     A_UID,
@@ -51,6 +47,10 @@ from daypass.render.envoy.matching import (
 )
 from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter, extension, protobuf_any
 from daypass.render.envoy.replies import refuse
+from daypass.rules.credentials import CLOSED_PART, CredentialPart, part_of
+from daypass.rules.denials import Denials, DeniedKind
+from daypass.rules.published import CREDENTIALS, DENIALS, part_name
+from daypass.rules.reasons import Reason
 
 _CREDENTIAL_STATE = "daypass.credential"
 CREDENTIALS_MARK = "daypass_credentials"

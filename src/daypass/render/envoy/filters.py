@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from daypass._core.reasons import MESSAGES, REASON_HEADER, Reason
-from daypass.config.exposure import SERVICE_ACCOUNT_USER
 from daypass.render.envoy.matching import action, first_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
 from daypass.render.envoy.replies import cel_filter, code_filter, refuse, reply
+from daypass.rules.claims import SERVICE_ACCOUNT_USER
+from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 AUTHORIZER = "authorizer"
 IDENTIFIED = "daypass.identified"

@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterator
 
 from daypass._core.net import bracketed
-from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
-from daypass.config.exposure import BEARER_JWT
 from daypass.render.envoy.credentials import MARKS, claims_filters
 from daypass.render.envoy.draining import NOT_DRAINED, draining_filters
 from daypass.render.envoy.filters import (
@@ -72,10 +70,9 @@ from daypass.render.envoy.replies import (
 from daypass.render.envoy.routes import CLIENT_ADDRESS, header_match
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.upstream import PROTECTED
+from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER, SKEW_SECONDS
+from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 
-LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
-"""`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
-_CLOCK_SKEW_SECONDS = 10
 NO_KEYS = json.dumps(
     {
         "keys": [
@@ -118,7 +115,7 @@ def jwt_provider(
         "local_jwks": {"inline_string": keys},
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "forward": forward,
-        "clock_skew_seconds": _CLOCK_SKEW_SECONDS,
+        "clock_skew_seconds": SKEW_SECONDS,
         "issuer": issuer,
         **({"audiences": [audience]} if audience else {}),
         "payload_in_metadata": claims,

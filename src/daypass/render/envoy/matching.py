@@ -6,9 +6,9 @@ Claims are kept where Istio keeps them, so that its policies can read what the g
 import re
 from collections.abc import Iterable, Sequence
 
-from daypass.config.exposure import SERVICE_ACCOUNT_USER
-from daypass.published.credentials import UID
 from daypass.render.envoy.protobuf_any import RBAC, Json, extension, full_match, protobuf_any
+from daypass.rules.claims import SERVICE_ACCOUNT_USER
+from daypass.rules.credentials import UID
 
 _JWT_FILTER = "envoy.filters.http.jwt_authn"
 """Name of the metadata; the same for every JWT filter."""

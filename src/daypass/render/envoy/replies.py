@@ -9,10 +9,10 @@ authorizer or a route has set.
 from collections.abc import Iterable
 
 from daypass._core.hints import command
-from daypass._core.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 from daypass.config.exposure import Refusal
 from daypass.render.envoy.matching import action
 from daypass.render.envoy.protobuf_any import Json, extension, set_header
+from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 
 _HEADERS = {
     401: {"www-authenticate": "Bearer"},

@@ -9,14 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from daypass._core.net import bracketed
-from daypass._core.reasons import REASON_HEADER
-from daypass.config.exposure import (
-    BEARER_JWT,
-    CHECK_BODY_LIMIT_BYTES,
-    MEDIA_TYPE,
-    Exposure,
-    Verdict,
-)
+from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure, Verdict
 from daypass.render.envoy.protobuf_any import (
     Json,
     duration,
@@ -26,6 +19,8 @@ from daypass.render.envoy.protobuf_any import (
     set_header,
 )
 from daypass.render.envoy.settings import DoorSettings
+from daypass.rules.claims import BEARER_JWT
+from daypass.rules.reasons import REASON_HEADER
 
 UPSTREAM = "api-server"
 CLIENT_ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"

@@ -10,15 +10,8 @@ filter; otherwise the last case refuses.
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from daypass._core.reasons import Reason
-from daypass.config.exposure import BEARER_JWT
 from daypass.render.envoy.credentials import MARKS, has_credential
-from daypass.render.envoy.gate_listener import (
-    JWT_MESSAGES,
-    LONG_LIVED_ISSUER,
-    NO_KEYS,
-    jwt_provider,
-)
+from daypass.render.envoy.gate_listener import JWT_MESSAGES, NO_KEYS, jwt_provider
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
     A_USER,
@@ -42,6 +35,8 @@ from daypass.render.envoy.matching import (
 from daypass.render.envoy.protobuf_any import JWT_AUTHENTICATION, Json, full_match, protobuf_any
 from daypass.render.envoy.replies import policy_of, refuse
 from daypass.render.istio.settings import IstioGate, door_matches, guarded_headers, is_guarded
+from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER
+from daypass.rules.reasons import Reason
 
 _FAILED = "failed"
 """Metadata key: why a token is no valid short-lived token of the cluster (`message`)."""

@@ -1,6 +1,5 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
-from daypass.published.credentials import CLUSTER_PARTS
 from daypass.render.envoy.credentials import claims_filters, published_filters
 from daypass.render.envoy.draining import draining_filters
 from daypass.render.envoy.filters import asking_filter, identified, set_filter_state
@@ -31,6 +30,7 @@ from daypass.render.istio.decision import (
 )
 from daypass.render.istio.settings import IstioGate, is_guarded, is_on_guarded_host
 from daypass.render.objects import GATE, GATE_KEYS, SERVICE_PORT, gate_host
+from daypass.rules.credentials import CLUSTER_PARTS
 
 _CLUSTER_DOMAIN = "cluster.local"
 """Istio's default for the domain of the cluster's Services."""

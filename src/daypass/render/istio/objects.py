@@ -8,15 +8,10 @@ so it applies to open connections, too. Empty parts are published, too: without 
 refused.
 """
 
-from daypass._core.reasons import Reason
 from daypass.config import Config
-from daypass.published.config_maps import DENIALS, part_name
-from daypass.published.credentials import CredentialPart
-from daypass.published.denials import Denials
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.credentials import denials_config, part_config
 from daypass.render.envoy.filters import authorizer_replies
-from daypass.render.envoy.gate_listener import LONG_LIVED_ISSUER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
 from daypass.render.fronts import destination_rule
@@ -24,6 +19,11 @@ from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authenticati
 from daypass.render.istio.filters import first_filters, last_filter
 from daypass.render.istio.settings import IstioGate, policy_operations
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, Object, gate_host, new_object
+from daypass.rules.claims import LONG_LIVED_ISSUER
+from daypass.rules.credentials import CredentialPart
+from daypass.rules.denials import Denials
+from daypass.rules.published import DENIALS, part_name
+from daypass.rules.reasons import Reason
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 1000

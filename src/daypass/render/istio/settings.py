@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from daypass._core.reasons import REASON_HEADER
 from daypass.config import Config
 from daypass.config.gate import Gate
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
 from daypass.render.objects import Object, RenderError, gateway_namespace
+from daypass.rules.reasons import REASON_HEADER
 
 _USUAL_LABELS = {"istio": "ingressgateway"}
 _FRONTS_OF_ISTIO = ("istio", "gateway-api", "ingress")

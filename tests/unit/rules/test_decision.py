@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.reasons import CODES, MESSAGES, Reason
-from daypass.gate.decision import Decision, GateRequest, Review, Rules, decide
-from daypass.published.credentials import CLUSTER_PARTS
-from daypass.published.denials import Denials
-from daypass.published.snapshot import Published
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
+from daypass.rules.denials import Denials
+from daypass.rules.published import Published
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.publishing import denied_by_hand, parts_of
 from support.tokens import encode
 

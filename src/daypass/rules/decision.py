@@ -17,17 +17,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.reasons import Reason
-from daypass.config.exposure import BEARER_JWT, SERVICE_ACCOUNT_USER
-from daypass.config.types import EVERY_HOST
-from daypass.published.credentials import UID, Presence
-from daypass.published.snapshot import Published
+from daypass.rules.claims import (
+    ALGORITHMS,
+    BEARER_JWT,
+    LONG_LIVED_ISSUER,
+    SKEW_SECONDS,
+    BoundClaims,
+    CallerIdentity,
+    bound_claims,
+    has_registered_types,
+)
+from daypass.rules.credentials import UID, Presence
+from daypass.rules.published import Published
+from daypass.rules.reasons import Reason
 
-ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
-"""The algorithms of kube-apiserver (pkg/serviceaccount/jwt.go); none is symmetric."""
-
-LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
-SKEW_SECONDS = 10
+EVERY_HOST = "*"
+"""In `gate.hosts`: any host that a client asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +69,6 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallerIdentity:
-    """The caller's identity for the services behind the gate."""
-
-    user: str
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The decision. `found`: the result of each step that passed. `identity`: set only if the
     request is allowed.
@@ -85,23 +82,6 @@ class Decision:
     def is_allowed(self) -> bool:
         """Whether the request passes the gate."""
         return self.reason is Reason.ALLOWED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundClaims:
-    """The claims of a token that passed `check_claims`, for the checks that follow.
-
-    UIDs and `jti` are "" if the token has none.
-    """
-
-    identity: CallerIdentity
-    expires_unix: int
-    namespace: str
-    secret_uid: str
-    service_account_uid: str
-    jti: str
-    credential_uid: str
-    """The UID that has to be in the published set: of the Secret, or without one of the account."""
 
 
 class RefusedError(Exception):
@@ -166,7 +146,7 @@ def check_claims(
         header, claims = decode_unverified(token)
     except MalformedTokenError:
         raise RefusedError(Reason.MALFORMED) from None
-    if not _has_registered_types(header, claims):
+    if not has_registered_types(header, claims):
         raise RefusedError(Reason.MALFORMED)
     passed("a JSON Web Token")
     # 4. The cluster issued it.
@@ -189,7 +169,9 @@ def check_claims(
     # 8. Valid now, with bounded skew, and for no longer than the longest lifetime.
     passed(f"valid for {_check_times(claims, rules, now_unix)} more seconds")
     # 9. A ServiceAccount.
-    bound = _bound_claims(claims)
+    bound = bound_claims(claims)
+    if bound is None:
+        raise RefusedError(Reason.SUBJECT)
     passed(bound.identity.user)
     # 10. It is bound to a Secret, so that it can be revoked.
     if rules.require_bound and not bound.secret_uid:
@@ -271,46 +253,3 @@ def _check_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
     if ends - int(claims.get("iat", begins)) > rules.longest_lifetime_seconds:
         raise RefusedError(Reason.LIVES_TOO_LONG)
     return int(ends - now_unix)
-
-
-def _identity(claims: dict[str, Any]) -> CallerIdentity:
-    subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
-    if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
-        raise RefusedError(Reason.SUBJECT)
-    namespace = subject.split(":")[2]
-    if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
-        raise RefusedError(Reason.SUBJECT)
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-    return CallerIdentity(user=subject, groups=(*groups, "system:authenticated"))
-
-
-def _bound_claims(claims: dict[str, Any]) -> BoundClaims:
-    identity, kubernetes = _identity(claims), claims["kubernetes.io"]
-    secret, account = _uid(kubernetes.get("secret")), _uid(kubernetes.get("serviceaccount"))
-    return BoundClaims(
-        identity=identity,
-        expires_unix=int(claims["exp"]),
-        namespace=kubernetes["namespace"],
-        secret_uid=secret,
-        service_account_uid=account,
-        jti=claims.get("jti", ""),
-        credential_uid=secret if "secret" in kubernetes else account,
-    )
-
-
-def _uid(bound: object) -> str:
-    uid = bound.get("uid") if isinstance(bound, dict) else None
-    return uid if isinstance(uid, str) else ""
-
-
-def _has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
-    """Return whether registered claims have their types (RFC 7515, RFC 7519), as Envoy requires."""
-    texts = [header.get("alg"), header.get("kid", "")]
-    texts += [claims.get(name, "") for name in ("iss", "sub", "jti")]
-    audiences = claims.get("aud", [])
-    texts += audiences if isinstance(audiences, list) else [audiences]
-    times = [claims.get(name, 0) for name in ("exp", "nbf", "iat")]
-    return all(isinstance(text, str) for text in texts) and all(
-        isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 2**64
-        for time in times
-    )

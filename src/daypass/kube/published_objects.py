@@ -12,13 +12,10 @@ from typing import Any
 
 from daypass._core.clock import utc
 from daypass._core.labels import OWNED, PUBLISHED
-from daypass.published.credentials import CLUSTER_PARTS, UID, CredentialPart, part_of
-from daypass.published.denials import KEY, LIMIT, Denials
+from daypass.rules.credentials import UID, CredentialPart, part_of
+from daypass.rules.denials import KEY, LIMIT, Denials
+from daypass.rules.published import DENIALS, part_name
 
-CREDENTIALS = "daypass-gate-credentials"
-"""Prefix of the published parts, followed by `-00` to `-63`."""
-DENIALS = "daypass-gate-denials"
-"""The published denials."""
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
 _CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "perNamespace"
@@ -29,15 +26,6 @@ Object = dict[str, Any]
 
 class UnreadablePartError(ValueError):
     """A ConfigMap is no published part of this format."""
-
-
-def part_name(number: int) -> str:
-    """Return the name of a part's object."""
-    return f"{CREDENTIALS}-{number:02}"
-
-
-NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
-"""The names of all that is published: of the ConfigMaps, and of the gateway's objects."""
 
 
 def part_config_map(number: int, part: CredentialPart, namespace: str, *, room: int) -> Object:

@@ -1,11 +1,32 @@
-"""All that is published, as one value."""
+"""All that is published, as one value, and its names in a cluster."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from daypass.published.credentials import CLOSED_PART, UID, CredentialPart, Presence, part_of
-from daypass.published.denials import Denials
+from daypass.rules.credentials import (
+    CLOSED_PART,
+    CLUSTER_PARTS,
+    UID,
+    CredentialPart,
+    Presence,
+    part_of,
+)
+from daypass.rules.denials import Denials
+
+CREDENTIALS = "daypass-gate-credentials"
+"""Prefix of the published parts, followed by `-00` to `-63`."""
+DENIALS = "daypass-gate-denials"
+"""The published denials."""
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part's object."""
+    return f"{CREDENTIALS}-{number:02}"
+
+
+NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
+"""The names of all that is published: of the ConfigMaps, and of the gateway's objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,91 @@
+"""The claims of a token: what the cluster writes into its own, and what the rules read of them.
+
+Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (bound tokens), RFC 7515 and RFC 7519.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
+"""Exactly one scheme, one space, one JWT. The API server accepts the scheme in any case and ignores
+what follows the token; two spaces or a tab make the request anonymous there. It and a proxy must
+never read the header differently, so only the form that all read alike passes."""
+
+SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
+"""`sub` of a ServiceAccount's token. The API server has checked the lengths."""
+
+ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+"""The algorithms of kube-apiserver (pkg/serviceaccount/jwt.go); none is symmetric."""
+
+LONG_LIVED_ISSUER = "kubernetes/serviceaccount"
+"""`iss` of the token in a Secret of type kubernetes.io/service-account-token."""
+
+SKEW_SECONDS = 10
+"""How far the clocks of the API server and of the gate may differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerIdentity:
+    """The caller's identity for the services behind the gate."""
+
+    user: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundClaims:
+    """The claims of a token that passed `check_claims`, for the checks that follow.
+
+    UIDs and `jti` are "" if the token has none.
+    """
+
+    identity: CallerIdentity
+    expires_unix: int
+    namespace: str
+    secret_uid: str
+    service_account_uid: str
+    jti: str
+    credential_uid: str
+    """The UID that has to be in the published set: of the Secret, or without one of the account."""
+
+
+def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Return whether registered claims have their types (RFC 7515, RFC 7519), as Envoy requires."""
+    texts = [header.get("alg"), header.get("kid", "")]
+    texts += [claims.get(name, "") for name in ("iss", "sub", "jti")]
+    audiences = claims.get("aud", [])
+    texts += audiences if isinstance(audiences, list) else [audiences]
+    times = [claims.get(name, 0) for name in ("exp", "nbf", "iat")]
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 2**64
+        for time in times
+    )
+
+
+def bound_claims(claims: dict[str, Any]) -> BoundClaims | None:
+    """Return the claims of a ServiceAccount's token with an expiry; None for other subjects."""
+    subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
+    if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
+        return None
+    namespace = subject.split(":")[2]
+    if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
+        return None
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    secret, account = _uid(kubernetes.get("secret")), _uid(kubernetes.get("serviceaccount"))
+    return BoundClaims(
+        identity=CallerIdentity(user=subject, groups=(*groups, "system:authenticated")),
+        expires_unix=int(claims["exp"]),
+        namespace=namespace,
+        secret_uid=secret,
+        service_account_uid=account,
+        jti=claims.get("jti", ""),
+        credential_uid=secret if "secret" in kubernetes else account,
+    )
+
+
+def _uid(bound: object) -> str:
+    uid = bound.get("uid") if isinstance(bound, dict) else None
+    return uid if isinstance(uid, str) else ""
