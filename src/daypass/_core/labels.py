@@ -49,6 +49,7 @@ RETIRE_AFTER = f"{DOMAIN}/retire-after"
 """On a retired Secret: when it may be deleted (RFC 3339, UTC)."""
 
 SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
+ANCHOR_INFIX = f"{SECRET_INFIX}anchor-"
 SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
 SECRET_SUFFIX_LENGTH = 20
 

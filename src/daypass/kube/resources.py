@@ -62,8 +62,12 @@ TOKEN_SECRETS = f"type={TOKEN_TYPE}"
 """Field selector of the Secrets that hold a long-lived token."""
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 """On a token Secret: the UID of its ServiceAccount, which the token controller writes."""
-IDENTITY_SECRET_NAME = re.compile(f"(.+){labels.SECRET_INFIX}{labels.SECRET_SUFFIX}", re.ASCII)
-"""The name of an identity's Secret; the group is its ServiceAccount's."""
+IDENTITY_SECRET_NAME = re.compile(
+    f"(.+)(?:{labels.SECRET_INFIX}|{labels.ANCHOR_INFIX}){labels.SECRET_SUFFIX}", re.ASCII
+)
+"""The name of an identity's token Secret or anchor; the group is its ServiceAccount's. No name is
+one of both, or of two ServiceAccounts: the last 28 characters of the one differ from the other's.
+"""
 
 NAMESPACES = resource("v1", "Namespace", "namespaces", namespaced=False)
 SERVICE_ACCOUNTS = resource("v1", "ServiceAccount", "serviceaccounts")
