@@ -48,10 +48,16 @@ REPLACES = f"{DOMAIN}/replaces"
 RETIRE_AFTER = f"{DOMAIN}/retire-after"
 """On a retired Secret: when it may be deleted (RFC 3339, UTC)."""
 
+SOURCE = f"{DOMAIN}/token-source"
+"""On an anchor: where the client finds its own token, as JSON, as in the credentials file."""
+
 SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
 ANCHOR_INFIX = f"{SECRET_INFIX}anchor-"
 SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
 SECRET_SUFFIX_LENGTH = 20
+
+ANCHOR_TYPE = f"{DOMAIN}/anchor"
+"""The type of these Secrets."""
 
 # Annotations of other objects.
 RENEW_AFTER = f"{DOMAIN}/renew-after"

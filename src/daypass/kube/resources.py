@@ -61,12 +61,14 @@ TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Sec
 TOKEN_SECRETS = f"type={TOKEN_TYPE}"
 """Field selector of the Secrets that hold a long-lived token."""
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
-"""On a token Secret: the UID of its ServiceAccount, which the token controller writes."""
+"""On a Secret: the UID of its ServiceAccount. On a token Secret, the token controller writes it; it
+leaves other types alone (k8s.io/kubernetes/pkg/controller/serviceaccount/tokens_controller.go)."""
 IDENTITY_SECRET_NAME = re.compile(
-    f"(.+)(?:{labels.SECRET_INFIX}|{labels.ANCHOR_INFIX}){labels.SECRET_SUFFIX}", re.ASCII
+    f"(.+)(?:{labels.SECRET_INFIX}|({labels.ANCHOR_INFIX})){labels.SECRET_SUFFIX}", re.ASCII
 )
-"""The name of an identity's token Secret or anchor; the group is its ServiceAccount's. No name is
-one of both, or of two ServiceAccounts: the last 28 characters of the one differ from the other's.
+"""The name of an identity's token Secret or anchor. The first group is its ServiceAccount's, the
+second one is of an anchor only. No name is one of both, or of two ServiceAccounts: the last 28
+characters of the one differ from the other's.
 """
 
 NAMESPACES = resource("v1", "Namespace", "namespaces", namespaced=False)
