@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.identity.tokens import our_token_secrets
+from daypass.identity.tokens import our_secrets
 from daypass.kube.resources import ROLES
 from daypass.render.objects import GATE_WATCH
 from support.controlplane import ControlPlane
@@ -39,7 +39,7 @@ def watch(plane: ControlPlane, tmp_path: Path) -> Iterator[Watch]:
 
 def uids(desk: Desk) -> set[str]:
     """Those of the Secrets in the desk's namespace."""
-    return {each.uid for each in our_token_secrets(desk.cluster, desk.namespace)}
+    return {each.uid for each in our_secrets(desk.cluster, desk.namespace)}
 
 
 def test_what_commands_create_and_delete_is_published_when_they_end(

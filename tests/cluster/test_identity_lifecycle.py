@@ -28,7 +28,7 @@ from daypass.identity.model import (
     identity_objects,
 )
 from daypass.identity.reap import reap, reaper_objects
-from daypass.identity.tokens import live_secrets, token_secrets, wait_for_token
+from daypass.identity.tokens import live_secrets, secrets_of, wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
 from daypass.kube.resources import (
@@ -284,7 +284,7 @@ def test_an_interrupted_creation_or_rotation_resumes_from_any_request(desk: Desk
             rotation = partial(renew, cluster, desk.bot, overlap_seconds=overlap_seconds)
             assert list(interruptions(cluster, rotation))
             account = get_identity(cluster, desk.bot)
-            (live,) = live_secrets(token_secrets(cluster, desk.bot), account.uid)
+            (live,) = live_secrets(secrets_of(cluster, desk.bot), account.uid)
             token = wait_for_token(cluster, desk.bot, live.name).token
             with closing(cluster_as(desk.plane, token)) as holder:
                 assert isinstance(exchange(holder, desk.bot, bound_to=live.name), Secret)

@@ -22,7 +22,7 @@ from daypass.identity.model import (
     find_account,
 )
 from daypass.identity.reap import reap
-from daypass.identity.tokens import live_secrets, token_secrets
+from daypass.identity.tokens import live_secrets, secrets_of
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -198,7 +198,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Delete retired Secrets once their time has come."""
         self.world.clock.advance(61)
         self.interrupted(crash, lambda: reap(self.cluster, None, warn=silent))
-        secrets = [each for name in NAMES for each in token_secrets(self.cluster, name)]
+        secrets = [each for name in NAMES for each in secrets_of(self.cluster, name)]
         assert [each.name for each in secrets if each.retire_after] == []
 
     def hand_over(self, name: IdentityName, content: bytes) -> None:
@@ -228,7 +228,7 @@ class Lifecycle(RuleBasedStateMachine):
     def alive(self, name: IdentityName) -> list[str]:
         """The live Secrets of an identity."""
         account = find_account(self.cluster, name)
-        secrets = token_secrets(self.cluster, name)
+        secrets = secrets_of(self.cluster, name)
         return [each.name for each in live_secrets(secrets, account.uid)] if account else []
 
     def files_work(self) -> None:

@@ -20,7 +20,7 @@ from daypass.identity.grants import (
 )
 from daypass.identity.model import IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
-from daypass.identity.tokens import TokenSecret, token_secrets
+from daypass.identity.tokens import CredentialSecret, secrets_of
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, Resource
@@ -112,8 +112,8 @@ def rotate_one(
     return rotation
 
 
-def own_secrets(cluster: Cluster, name: IdentityName = BOT) -> list[TokenSecret]:
-    return [secret for secret in token_secrets(cluster, name) if secret.is_ours]
+def own_secrets(cluster: Cluster, name: IdentityName = BOT) -> list[CredentialSecret]:
+    return [secret for secret in secrets_of(cluster, name) if secret.is_ours]
 
 
 def token_in(credentials: bytes) -> Secret:

@@ -31,7 +31,7 @@ from daypass.identity.tokens import (
     current_secret,
     is_rotation_unfinished,
     live_secrets,
-    token_secrets,
+    secrets_of,
     wait_for_token,
 )
 from daypass.kube.cluster import Cluster
@@ -158,7 +158,7 @@ def reusable_secret(cluster: Cluster, account: Account | None, warn: Warn) -> st
     """Return the name of an identity's live Secret, or None; warn if it has several."""
     if account is None:
         return None
-    live = live_secrets(token_secrets(cluster, account.name), account.uid)
+    live = live_secrets(secrets_of(cluster, account.name), account.uid)
     current = current_secret(live)
     if current is not None and len(live) > 1:
         others = ", ".join(sorted(each.name for each in live if each is not current))

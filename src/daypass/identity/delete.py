@@ -32,7 +32,7 @@ from daypass.identity.model import (
     role_name,
 )
 from daypass.identity.namespaces import release_namespace
-from daypass.identity.tokens import TokenSecret, our_token_secrets, token_secrets
+from daypass.identity.tokens import CredentialSecret, our_secrets, secrets_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -67,7 +67,7 @@ class NotRevokedError(DaypassError):
 class RevokedIdentity:
     """The deleted Secrets, and the names of foreign ones that are left."""
 
-    deleted: tuple[TokenSecret, ...]
+    deleted: tuple[CredentialSecret, ...]
     left: tuple[str, ...]
 
 
@@ -102,7 +102,7 @@ class OwnedObject:
         return self.resource.named(self.namespace, self.name)
 
     @classmethod
-    def secret(cls, secret: TokenSecret) -> OwnedObject:
+    def secret(cls, secret: CredentialSecret) -> OwnedObject:
         """Return a token Secret as part of its identity."""
         return cls(
             resource=SECRETS, namespace=secret.account.namespace, name=secret.name, uid=secret.uid,
@@ -116,9 +116,9 @@ class OwnedObject:
 
 def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
     """Delete token Secrets of an identity until there are none. Raises NotRevokedError."""
-    deleted: list[TokenSecret] = []
+    deleted: list[CredentialSecret] = []
     for _ in range(_ROUNDS):
-        secrets = token_secrets(cluster, name)
+        secrets = secrets_of(cluster, name)
         ours = [secret for secret in secrets if secret.is_ours]
         if not ours or (cluster.dry_run and deleted):
             left = tuple(secret.name for secret in secrets if not secret.is_ours)
@@ -159,7 +159,7 @@ def delete(
                 f"ServiceAccount {name} is not an identity: daypass created no part of it"
             )
         raise identity_not_found(cluster, name)
-    foreign = [each.name for each in token_secrets(cluster, name) if not each.is_ours]
+    foreign = [each.name for each in secrets_of(cluster, name) if not each.is_ours]
     removed = []
     for each in owned:
         show(f"deleting {each.display}")
@@ -196,7 +196,7 @@ def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> l
     Grants are listed in all namespaces or, if that is forbidden, in this one.
     """
     roles = cluster.list(ROLES, namespace, labels=labels.SELECTOR, metadata_only=True)
-    found = [*map(OwnedObject.secret, our_token_secrets(cluster, namespace)), *_read(ROLES, roles)]
+    found = [*map(OwnedObject.secret, our_secrets(cluster, namespace)), *_read(ROLES, roles)]
     for resource in _GRANTS:
         found += _read(resource, _list_grants(cluster, resource, namespace, warn))
     return sorted(found, key=_step)

@@ -17,13 +17,12 @@ from daypass.identity.inventory import (
     EVERYWHERE,
     ClusterObjects,
     IdentityRecord,
-    TokenUsage,
     identity_records,
 )
 from daypass.identity.model import age_seconds, identity_objects, is_past
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.role_risks import find_risks, rules_of
-from daypass.identity.tokens import is_rotation_unfinished
+from daypass.identity.tokens import CredentialSecret, is_rotation_unfinished
 from daypass.kube.published_objects import read_part
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 from daypass.render.objects import GATE_WATCH
@@ -48,7 +47,7 @@ class IdentityHealth:
     """An identity, its live tokens, and the findings about it."""
 
     record: IdentityRecord
-    live: tuple[TokenUsage, ...]
+    live: tuple[CredentialSecret, ...]
     findings: tuple[HealthFinding, ...]
 
     @property
@@ -59,9 +58,7 @@ class IdentityHealth:
     @property
     def last_used(self) -> str | None:
         """The last date on which one of its long-lived tokens was used, if it is known."""
-        return max(
-            (token.last_used for token in self.record.tokens if token.last_used), default=None
-        )
+        return max((each.last_used for each in self.record.secrets if each.last_used), default=None)
 
 
 def examine(
@@ -92,14 +89,14 @@ def examine(
     return found
 
 
-def _live_tokens(record: IdentityRecord) -> tuple[TokenUsage, ...]:
+def _live_tokens(record: IdentityRecord) -> tuple[CredentialSecret, ...]:
     """Return the long-lived tokens that the API server accepts, foreign ones too."""
     if record.account is None:
         return ()
     return tuple(
-        token
-        for token in record.tokens
-        if token.secret.account_uid in ("", record.account.uid) and not token.is_invalid
+        secret
+        for secret in record.secrets
+        if secret.account_uid in ("", record.account.uid) and not secret.is_invalid
     )
 
 
@@ -146,7 +143,7 @@ def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
 
 
 def _check_times(
-    record: IdentityRecord, live: tuple[TokenUsage, ...], clock: Clock, unused_seconds: int
+    record: IdentityRecord, live: tuple[CredentialSecret, ...], clock: Clock, unused_seconds: int
 ) -> Iterator[HealthFinding]:
     deadline = record.annotations.get(labels.DEADLINE)
     reap = command("identity", "reap", "-n", record.name.namespace)
@@ -156,13 +153,12 @@ def _check_times(
             yield _problem("deadline-passed", f"its deadline was {deadline}: {reap}")
         else:
             yield _note("ended", f"it expired on {deadline}")
-    for token in live:
-        secret = token.secret
+    for secret in live:
         yield from _check_time(f"the end of Secret {secret.name}", secret.retire_after)
         if is_past(secret.retire_after, clock):
             text = f"Secret {secret.name} should have been deleted at {secret.retire_after}: {reap}"
             yield _problem("retirement-overdue", text)
-        since = f"{token.last_used}T23:59:59Z" if token.last_used else secret.created
+        since = f"{secret.last_used}T23:59:59Z" if secret.last_used else secret.created
         unused = age_seconds(since, clock)
         if secret.retire_after is None and unused >= unused_seconds:
             days = f"{unused // _DAY_SECONDS:.0f} days"
@@ -176,9 +172,9 @@ def _check_time(what: str, time: str | None) -> Iterator[HealthFinding]:
 
 
 def _check_tokens(
-    record: IdentityRecord, live: tuple[TokenUsage, ...], objects: ClusterObjects
+    record: IdentityRecord, live: tuple[CredentialSecret, ...], objects: ClusterObjects
 ) -> Iterator[HealthFinding]:
-    current = [token.secret for token in live if token.secret.retire_after is None]
+    current = [secret for secret in live if secret.retire_after is None]
     ours = [secret for secret in current if secret.is_ours]
     for secret in current:
         if not secret.is_ours:
@@ -189,7 +185,7 @@ def _check_tokens(
         code = "rotation-unfinished" if unfinished else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
         yield _problem(code, f"{len(ours)} tokens are live: {names}")
-    for name in sorted({token.secret.name for token in live} & set(record.listed_secrets)):
+    for name in sorted({secret.name for secret in live} & set(record.listed_secrets)):
         yield _problem(
             "listed-token",
             f"Secret {name} is listed in ServiceAccount.secrets: the cluster's token cleaner"
@@ -269,13 +265,13 @@ def _published(objects: ClusterObjects, gates: Set[str]) -> dict[str, Published]
 
 def _check_published(
     record: IdentityRecord,
-    live: tuple[TokenUsage, ...],
+    live: tuple[CredentialSecret, ...],
     published: Mapping[str, Published],
     clock: Clock,
 ) -> Iterator[HealthFinding]:
     """Find Secrets that a gate does not know; a new one may not be published yet."""
     rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
-    for secret in (token.secret for token in live):
+    for secret in live:
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
         for home, known in published.items():

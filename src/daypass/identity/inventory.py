@@ -15,7 +15,7 @@ from daypass._core import labels
 from daypass._core.parallel import in_parallel
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
-from daypass.identity.tokens import TokenSecret
+from daypass.identity.tokens import CredentialSecret
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES
@@ -36,8 +36,6 @@ from daypass.kube.resources import (
     name_of,
 )
 
-_LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
-_INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
 _BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
 EVERYWHERE = "*"
 
@@ -157,15 +155,6 @@ def _list(cluster: Cluster, query: ListQuery) -> list[Object]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsage:
-    """A Secret with a long-lived token. `last_used`: a date, or None for never."""
-
-    secret: TokenSecret
-    last_used: str | None
-    is_invalid: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class BoundRole:
     """A role that an identity has in a namespace, or EVERYWHERE.
@@ -200,7 +189,7 @@ class IdentityRecord:
     account: Account | None = None
     created: str = ""
     listed_secrets: tuple[str, ...] = ()
-    tokens: list[TokenUsage] = field(default_factory=list)
+    secrets: list[CredentialSecret] = field(default_factory=list)
     roles: list[BoundRole] = field(default_factory=list)
     policies: list[Object] = field(default_factory=list)
     misplaced: list[Object] = field(default_factory=list)
@@ -226,12 +215,12 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
             if owner is not None and namespace in (None, owner.namespace):
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
     for document in objects.secrets or ():
-        token = _read_token(document)
-        name = token.secret.account
-        if token.secret.is_ours and name in names:
+        secret = CredentialSecret.read(document)
+        name = secret.account
+        if secret.is_ours and name in names:
             records.setdefault(name.key, IdentityRecord(name=name))
         if record := records.get(name.key):
-            record.tokens.append(token)
+            record.secrets.append(secret)
     for account, document in zip(accounts, objects.accounts, strict=True):
         if record := records.get(account.name.key):
             record.account = account
@@ -257,15 +246,6 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.is_federated |= is_own and name == f"{record.name.name}-daypass-federated"
     elif list(_accounts_in(document)) != [record.name]:
         record.misplaced.append(document)
-
-
-def _read_token(document: Object) -> TokenUsage:
-    found = document["metadata"].get("labels") or {}
-    return TokenUsage(
-        secret=TokenSecret.read(document),
-        last_used=found.get(_LAST_USED_LABEL),
-        is_invalid=_INVALID_LABEL in found,
-    )
 
 
 def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> None:

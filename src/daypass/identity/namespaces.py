@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
 from daypass.identity.model import IdentityName, Warn, list_identities
-from daypass.identity.tokens import our_token_secrets
+from daypass.identity.tokens import our_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import gate_namespaces
@@ -123,7 +123,7 @@ def refused_namespaces(cluster: Cluster, home: str) -> list[str]:
     """Return the namespaces of identities without the policy's label, or without the right of the
     watch in the namespace `home`: its gate refuses all their tokens. Raises ForbiddenError.
     """
-    namespaces = {secret.account.namespace for secret in our_token_secrets(cluster, None)}
+    namespaces = {secret.account.namespace for secret in our_secrets(cluster, None)}
     bindings = cluster.list(ROLE_BINDINGS, fields=f"metadata.name={GATE_WATCH}")
     labelled = enforced_in(cluster.list(NAMESPACES, metadata_only=True))
     return sorted(namespaces - (labelled & watched_by({home}, bindings)))

@@ -23,7 +23,7 @@ from daypass.identity.delete import (
     warn_of_open_namespaces,
 )
 from daypass.identity.model import IdentityName, Warn, is_past, list_identities
-from daypass.identity.tokens import our_token_secrets
+from daypass.identity.tokens import our_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import (
@@ -64,7 +64,7 @@ def reap(
     Raises ApiError if objects can't be listed; a failed deletion is among the result's errors.
     """
     result = ReapResult()
-    for secret in our_token_secrets(cluster, namespace):
+    for secret in our_secrets(cluster, namespace):
         retired = OwnedObject.secret(secret)
         _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
         if is_past(secret.retire_after, cluster.clock):

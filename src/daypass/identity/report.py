@@ -8,8 +8,9 @@ from typing import Annotated, TypedDict
 from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass.identity.health import IdentityHealth
-from daypass.identity.inventory import EVERYWHERE, BoundRole, TokenUsage
+from daypass.identity.inventory import EVERYWHERE, BoundRole
 from daypass.identity.model import age_seconds
+from daypass.identity.tokens import CredentialSecret
 
 _SHOWN_GRANTS = 2
 _NOTHING = "-"
@@ -115,7 +116,7 @@ def json_document(health: IdentityHealth) -> IdentityData:
         "deadline": annotations.get(labels.DEADLINE),
         "lastUsed": health.last_used,
         "grants": [_grant(role) for role in sorted(record.roles)],
-        "tokens": [_token(token, live=token in health.live) for token in record.tokens],
+        "tokens": [_token(secret, live=secret in health.live) for secret in record.secrets],
         "findings": [
             {"code": each.code, "problem": each.is_problem, "text": each.text}
             for each in health.findings
@@ -134,12 +135,12 @@ def _grant(role: BoundRole) -> ReportedGrant:
     }
 
 
-def _token(token: TokenUsage, *, live: bool) -> LongLivedToken:
+def _token(secret: CredentialSecret, *, live: bool) -> LongLivedToken:
     return {
-        "secret": token.secret.name,
-        "created": token.secret.created,
-        "lastUsed": token.last_used,
-        "retireAfter": token.secret.retire_after,
-        "daypass": token.secret.is_ours,
+        "secret": secret.name,
+        "created": secret.created,
+        "lastUsed": secret.last_used,
+        "retireAfter": secret.retire_after,
+        "daypass": secret.is_ours,
         "live": live,
     }

@@ -31,13 +31,13 @@ from daypass.identity.model import (
     token_secret,
 )
 from daypass.identity.tokens import (
+    CredentialSecret,
     FilledSecret,
     Room,
-    TokenSecret,
     current_secret,
     is_rotation_unfinished,
     live_secrets,
-    our_token_secrets,
+    our_secrets,
     wait_for_token,
 )
 from daypass.kube.cluster import Cluster
@@ -57,12 +57,12 @@ class Rotation:
     """
 
     account: Account
-    secrets: Sequence[TokenSecret]
+    secrets: Sequence[CredentialSecret]
     secret_name: str = ""
     filled: FilledSecret | None = None
-    retired: Sequence[TokenSecret] = ()
+    retired: Sequence[CredentialSecret] = ()
     retire_after: str = ""
-    deleted: Sequence[TokenSecret] = ()
+    deleted: Sequence[CredentialSecret] = ()
     error: DaypassError | None = None
 
     @property
@@ -82,8 +82,8 @@ def find_rotations(
     """Return rotations of the active identities whose live token has this age or more, or whose
     rotation is unfinished.
     """
-    by_account: dict[IdentityName, list[TokenSecret]] = {}
-    for secret in our_token_secrets(cluster, namespace):
+    by_account: dict[IdentityName, list[CredentialSecret]] = {}
+    for secret in our_secrets(cluster, namespace):
         by_account.setdefault(secret.account, []).append(secret)
     found = []
     for account in list_identities(cluster, namespace):
@@ -171,7 +171,9 @@ def _finish(
         cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid)
 
 
-def _current(cluster: Cluster, account: Account, live: Sequence[TokenSecret]) -> TokenSecret:
+def _current(
+    cluster: Cluster, account: Account, live: Sequence[CredentialSecret]
+) -> CredentialSecret:
     """Return the live Secret to replace. Raises InactiveIdentityError."""
     name = account.name
     if account.has_expired(cluster.clock):
@@ -190,7 +192,7 @@ def _current(cluster: Cluster, account: Account, live: Sequence[TokenSecret]) ->
     return current
 
 
-def _retire(cluster: Cluster, secret: TokenSecret, retire_after: str) -> None:
+def _retire(cluster: Cluster, secret: CredentialSecret, retire_after: str) -> None:
     change = {"metadata": {"uid": secret.uid, "annotations": {labels.RETIRE_AFTER: retire_after}}}
     try:
         cluster.patch(SECRETS, secret.name, change, secret.account.namespace)

@@ -37,16 +37,19 @@ from daypass.kube.resources import (
 from daypass.kube.waiting import Waiter
 
 WAIT_SECONDS = 30.0
+_LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
+_INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenSecret:
+class CredentialSecret:
     """The metadata of a Secret with a long-lived token.
 
     `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
     who may write Secrets can change those two, and the annotations of Kubernetes, while the token
     works on; name and type are fixed. `account_uid` is empty until the cluster has filled the
-    Secret. `is_known`: a gate can know it, by its name and label.
+    Secret. `is_known`: a gate can know it, by its name and label. `last_used`: a date, or None for
+    never. `is_invalid`: the cluster no longer accepts its token, because it was unused for long.
     """
 
     account: IdentityName
@@ -58,12 +61,14 @@ class TokenSecret:
     is_known: bool
     replaces: str | None
     retire_after: str | None
+    last_used: str | None = None
+    is_invalid: bool = False
 
     @classmethod
-    def read(cls, document: Object) -> TokenSecret:
+    def read(cls, document: Object) -> CredentialSecret:
         """Read the metadata of an object."""
         metadata = document["metadata"]
-        annotations = metadata.get("annotations") or {}
+        annotations, found = metadata.get("annotations") or {}, metadata.get("labels") or {}
         annotated = annotations.get(ACCOUNT_ANNOTATION, "")
         ours = IDENTITY_SECRET_NAME.fullmatch(metadata["name"])
         account = IdentityName(namespace=metadata["namespace"], name=ours[1] if ours else annotated)
@@ -78,6 +83,8 @@ class TokenSecret:
             is_known=ours is not None and labels.is_managed(document),
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
+            last_used=found.get(_LAST_USED_LABEL),
+            is_invalid=_INVALID_LABEL in found,
         )
 
 
@@ -110,25 +117,27 @@ class Room:
             self._used[namespace] += 1
 
 
-def token_secrets(cluster: Cluster, name: IdentityName) -> list[TokenSecret]:
+def secrets_of(cluster: Cluster, name: IdentityName) -> list[CredentialSecret]:
     """Return all Secrets that hold a token of this ServiceAccount, foreign ones too."""
     return [each for each in list_secrets(cluster, name.namespace) if each.account == name]
 
 
-def our_token_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
+def our_secrets(cluster: Cluster, namespace: str | None) -> list[CredentialSecret]:
     """Return the token Secrets of all identities in a namespace, or (None) in all of them."""
     return [each for each in list_secrets(cluster, namespace) if each.is_ours]
 
 
-def list_secrets(cluster: Cluster, namespace: str | None) -> list[TokenSecret]:
+def list_secrets(cluster: Cluster, namespace: str | None) -> list[CredentialSecret]:
     """Return all Secrets that hold a token, in a namespace or (None) in all of them."""
     found = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
     # The API server refuses the token of a Secret that waits for a finalizer
     # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go).
-    return [TokenSecret.read(each) for each in found if "deletionTimestamp" not in each["metadata"]]
+    return [
+        CredentialSecret.read(each) for each in found if "deletionTimestamp" not in each["metadata"]
+    ]
 
 
-def live_secrets(secrets: Iterable[TokenSecret], account_uid: str) -> list[TokenSecret]:
+def live_secrets(secrets: Iterable[CredentialSecret], account_uid: str) -> list[CredentialSecret]:
     """Return the managed Secrets of the ServiceAccount with this UID that are not retired."""
     return [
         secret
@@ -139,14 +148,14 @@ def live_secrets(secrets: Iterable[TokenSecret], account_uid: str) -> list[Token
     ]
 
 
-def current_secret(live: Sequence[TokenSecret]) -> TokenSecret | None:
+def current_secret(live: Sequence[CredentialSecret]) -> CredentialSecret | None:
     """Return the newest live Secret that no other one replaces, or None if there is none."""
     replaced = {secret.replaces for secret in live}
     latest = [secret for secret in live if secret.name not in replaced] or live
     return max(latest, key=lambda secret: (secret.created, secret.name), default=None)
 
 
-def is_rotation_unfinished(secret: TokenSecret, live: Iterable[TokenSecret]) -> bool:
+def is_rotation_unfinished(secret: CredentialSecret, live: Iterable[CredentialSecret]) -> bool:
     """Return whether the Secret that this one replaces is still live."""
     return secret.replaces in {each.name for each in live}
 

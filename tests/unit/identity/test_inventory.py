@@ -33,7 +33,7 @@ def test_an_identity_lists_its_grants_and_tokens() -> None:
     assert record.roles[0].is_ours
     assert record.roles[0].has_policy is True
     assert record.can_request_tokens
-    assert [token.last_used for token in record.tokens] == ["2027-01-14"]
+    assert [secret.last_used for secret in record.secrets] == ["2027-01-14"]
 
 
 @pytest.mark.parametrize(

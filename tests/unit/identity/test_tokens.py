@@ -9,7 +9,7 @@ import pytest
 
 from daypass.identity.model import ForeignAccountError, token_secret
 from daypass.identity.tokens import (
-    TokenSecret,
+    CredentialSecret,
     current_secret,
     is_rotation_unfinished,
     live_secrets,
@@ -23,7 +23,7 @@ from support.lifecycle import BOT
 from support.messages import raises
 
 
-def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
+def secret(name: str, created: int = 1, **fields: Any) -> CredentialSecret:
     whole: dict[str, Any] = {
         "account": BOT,
         "account_uid": "u",
@@ -35,7 +35,7 @@ def secret(name: str, created: int = 1, **fields: Any) -> TokenSecret:
         "replaces": None,
         "retire_after": None,
     }
-    return TokenSecret(**{**whole, **fields})
+    return CredentialSecret(**{**whole, **fields})
 
 
 def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
@@ -63,7 +63,7 @@ def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
 def test_a_token_secret_is_known_by_its_name_alone(name: str, is_ours: bool) -> None:
     document = token_secret("team", "bot", name)
     document["metadata"] |= {"uid": "u", "labels": {}}
-    assert TokenSecret.read(document).is_ours is is_ours
+    assert CredentialSecret.read(document).is_ours is is_ours
 
 
 def test_a_secret_with_our_name_stays_its_account_s_whatever_it_is_annotated_with() -> None:
@@ -72,7 +72,7 @@ def test_a_secret_with_our_name_stays_its_account_s_whatever_it_is_annotated_wit
         "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": "o",
     }  # fmt: skip
     document["metadata"] |= {"uid": "u", "labels": {}, "annotations": annotations}
-    read = TokenSecret.read(document)
+    read = CredentialSecret.read(document)
     assert (read.account, read.is_ours) == (BOT, True)
     assert live_secrets([read], "uid of bot") == [read]
 
@@ -91,7 +91,7 @@ def test_a_secret_with_our_name_stays_its_account_s_whatever_it_is_annotated_wit
     ids=["one", "replaces one that is gone", "a replaces b", "b, a replaces b", "newer", "cycle"],
 )
 def test_the_current_secret_is_the_one_that_no_other_replaces(
-    secrets: list[TokenSecret], name: str, unfinished: bool
+    secrets: list[CredentialSecret], name: str, unfinished: bool
 ) -> None:
     found = current_secret(secrets)
     assert found is not None

@@ -24,9 +24,9 @@ def run(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import get_identity
-        from daypass.identity.tokens import token_secrets
+        from daypass.identity.tokens import secrets_of
 
-        has_tokens = any(secret.is_ours for secret in token_secrets(cluster, name))
+        has_tokens = any(secret.is_ours for secret in secrets_of(cluster, name))
         get_identity(cluster, name, has_tokens=has_tokens)
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"revoke all long-lived tokens of identity {there} now?", ends_access=True)

@@ -108,13 +108,13 @@ def _check(args: Namespace) -> None:
 def _find(cluster: Cluster, args: Namespace) -> list[Rotation]:
     from daypass.identity.model import IdentityName, get_identity
     from daypass.identity.rotate import Rotation, find_rotations
-    from daypass.identity.tokens import token_secrets
+    from daypass.identity.tokens import secrets_of
 
     if args.all:
         namespace = None if args.all_namespaces else cluster.namespace
         return find_rotations(cluster, namespace, older_than_seconds=args.older_than or 0)
     name = IdentityName.parse(cluster.namespace, args.name)
-    secrets = [secret for secret in token_secrets(cluster, name) if secret.is_ours]
+    secrets = [secret for secret in secrets_of(cluster, name) if secret.is_ours]
     account = get_identity(cluster, name, has_tokens=bool(secrets))
     return [Rotation(account=account, secrets=secrets)]
 

@@ -12,7 +12,7 @@ from daypass.cli.output import write_result
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
     from daypass.identity.health import IdentityHealth
-    from daypass.identity.inventory import TokenUsage
+    from daypass.identity.tokens import CredentialSecret
 
 EXTRA = "admin"
 SUMMARY = "all about one identity: its grants, its tokens, its health"
@@ -74,20 +74,21 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
     return (
         _section(str(found.record.name), facts, "")
         + _section("grants", grants, "none")
-        + _section("tokens", [_token(token, found, clock) for token in found.record.tokens], "none")
+        + _section(
+            "tokens", [_token(secret, found, clock) for secret in found.record.secrets], "none"
+        )
         + _section("health", health, "ok")
     )
 
 
-def _token(token: TokenUsage, found: IdentityHealth, clock: Clock) -> str:
+def _token(secret: CredentialSecret, found: IdentityHealth, clock: Clock) -> str:
     from daypass.identity.model import age_seconds
     from daypass.identity.report import display_age
 
-    secret = token.secret
-    state = "live" if token in found.live else "not live"
+    state = "live" if secret in found.live else "not live"
     if secret.retire_after:
         state = f"may be deleted from {secret.retire_after} on"
-    used = f"last used {token.last_used}" if token.last_used else "never used"
+    used = f"last used {secret.last_used}" if secret.last_used else "never used"
     return f"{secret.name}   {state}, {display_age(age_seconds(secret.created, clock))} old, {used}"
 
 
