@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,49 +165,51 @@ def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
         assert SYSTEM_CLOCK.monotonic() - began <= CLOSE_AFTER_SECONDS + SLACK_SECONDS
 
 
-@pytest.mark.parametrize("marked", [False, True], ids=["without our label", "with our label"])
-def test_a_token_bound_to_an_opaque_secret_is_refused(
-    plane: ControlPlane, namespace: str, tmp_path: Path, marked: bool
+def test_a_token_bound_to_a_secret_without_the_label_is_refused(
+    plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Its name is one that the policy admits, and its maker may repeat what others have."""
     with (
         running(tmp_path, plane, plane.kubeconfig) as up,
         callers(up, plane, namespace) as made,
     ):
-        identity, bystander = made.add()
-        bound, path = opaque_secret(plane, identity, marked=marked)
+        identity, _ = made.add()
+        bound = look_alike(plane, identity, "Opaque", labels={})
         with calling(up, plane, bound) as caller:
             made.add()  # what is newer than the Secret has been published
             assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
-            plane.admin.delete(identity.secret_path)
-            bystander.becomes(401)
-            assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
-            plane.admin.delete(path)
-            made.add()
-            assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
 
 
-def opaque_secret(plane: ControlPlane, identity: Identity, *, marked: bool) -> tuple[Identity, str]:
-    """An Opaque Secret with a name that the policy admits, and the identity as its holder."""
+@pytest.mark.parametrize("type_", ["Opaque", "daypass.dev/anchor"])
+def test_whatever_the_type_of_the_secret_a_token_is_refused_once_that_is_deleted(
+    plane: ControlPlane, namespace: str, tmp_path: Path, type_: str
+) -> None:
+    """A tenant with `edit` may make one, as it may make a token Secret, and gains no more by it."""
+    with (
+        running(tmp_path, plane, plane.kubeconfig) as up,
+        callers(up, plane, namespace) as made,
+    ):
+        identity, own = made.add()
+        bound = look_alike(plane, identity, type_, labels=OWNED)
+        with calling(up, plane, bound) as caller:
+            caller.becomes(200)
+            plane.admin.delete(bound.secret_path)
+            assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+        assert own.ask().code == 200
+
+
+def look_alike(
+    plane: ControlPlane, identity: Identity, type_: str, *, labels: Mapping[str, str]
+) -> Identity:
+    """The identity with another Secret, which has the name and annotations of its token Secret."""
     name = unique(f"{identity.service_account}-daypass", 20)
+    annotations = {
+        "kubernetes.io/service-account.name": identity.service_account,
+        "kubernetes.io/service-account.uid": identity.service_account_uid,
+    }
+    metadata = {"name": name, "labels": dict(labels), "annotations": annotations}
     collection = f"/api/v1/namespaces/{identity.namespace}/secrets"
-    metadata: dict[str, Any] = {"name": name}
-    if marked:
-        annotations = {
-            "kubernetes.io/service-account.name": identity.service_account,
-            "kubernetes.io/service-account.uid": identity.service_account_uid,
-        }
-        metadata |= {"labels": dict(OWNED), "annotations": annotations}
-    made = plane.admin.create(collection, {"metadata": metadata, "type": "Opaque"})
-    bound = Identity(
-        namespace=identity.namespace,
-        service_account=identity.service_account,
-        service_account_uid=identity.service_account_uid,
-        secret_name=name,
-        secret_uid=made["metadata"]["uid"],
-        token=identity.token,
-    )
-    return bound, f"{collection}/{name}"
+    made = plane.admin.create(collection, {"metadata": metadata, "type": type_})
+    return replace(identity, secret_name=name, secret_uid=made["metadata"]["uid"])
 
 
 def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(

@@ -33,7 +33,6 @@ from daypass.kube.resources import (
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
-    TOKEN_SECRETS,
     Object,
     name_of,
     uid_of,
@@ -298,8 +297,8 @@ class CredentialObserver:
             limit_objects=HELD_AT_MOST * self._per_namespace,
         )  # fmt: skip
         return _Namespace(
-            # Anyone who may create Secrets may give another type any label and annotation.
-            informer(SECRETS, labels=labels.SELECTOR, fields=TOKEN_SECRETS),
+            # Of any type: whatever a token is bound to, its deletion revokes the token.
+            informer(SECRETS, labels=labels.SELECTOR),
             informer(SERVICE_ACCOUNTS, labels=None if self._accounts_too else labels.SELECTOR),
         )
 
