@@ -33,7 +33,7 @@ VOLATILE = (
     (r"(\S+ -m ensurepip && \S+ -m|uv) pip install( --python \S+)?", "pip install"),
     (r"(?<=127\.0\.0\.1:|localhost:)\d+", "PORT"),
     (r"(?<=\[::1\]:)\d+", "PORT"),
-    (r"(?<=-daypass-)[a-z0-9]{20}\b", "RANDOM"),
+    (r"(?<=-daypass-)[a-z0-9]{20}\b|(?<=-daypass-anchor-)[a-z0-9]{20}\b", "RANDOM"),
     (r"(?<=\bteam-)[a-z0-9]{8}\b|(?<=\bprofile-)[a-z0-9]{8}\b", "RANDOM"),
     (r"\b[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}\b", "UID"),
     (r"(?<=^daypass: )\d\d:\d\d:\d\d\b", "TIME"),

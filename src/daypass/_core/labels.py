@@ -57,7 +57,7 @@ SECRET_SUFFIX = "[a-z0-9]{20}"  # noqa: S105
 SECRET_SUFFIX_LENGTH = 20
 
 ANCHOR_TYPE = f"{DOMAIN}/anchor"
-"""The type of these Secrets."""
+"""The type of an anchor: an empty Secret that tokens of a federated identity are bound to."""
 
 # Annotations of other objects.
 RENEW_AFTER = f"{DOMAIN}/renew-after"

@@ -32,9 +32,10 @@ FIELD_VARIABLES = (
     "DAYPASS_DOOR", "DAYPASS_TOKEN", "DAYPASS_TOKEN_FILE", "DAYPASS_AUDIENCE", "DAYPASS_CA_FILE",
 )  # fmt: skip
 _FIELDS = {"DAYPASS_DOOR": "door", "DAYPASS_TOKEN": "token", "DAYPASS_AUDIENCE": "audience"}
+_IDENTITY_KEYS = ("namespace", "serviceAccount", "secretName")
 _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
-    "namespace", "serviceAccount",
+    *_IDENTITY_KEYS,
 )  # fmt: skip
 _ACCOUNT_HINT = "namespace and serviceAccount together name the account that a federated token gets"
 _MISSING = {
@@ -303,7 +304,7 @@ class CredentialsConfig:
         """Return the ServiceAccount that this subject token is for; raises CredentialsError."""
         from daypass.client.subject_token import read_identity
 
-        if token is self.token and self.identity.secret_name is not None:
+        if token is self.token and not self.identity.is_federated:
             return self.identity
         self.identity = read_identity(token, now_unix, self._named_identity)
         return self.identity
@@ -492,6 +493,8 @@ def _subject_token(
 def _identity_in(fields: dict[str, Any], origin: str | None) -> TokenIdentity | None:
     from daypass.client.subject_token import named_identity
 
-    if "namespace" not in fields and "serviceAccount" not in fields:
+    if fields.keys().isdisjoint(_IDENTITY_KEYS):
         return None
-    return named_identity(*(_text(fields, key, origin) for key in ("namespace", "serviceAccount")))
+    namespace, account = (_text(fields, key, origin) for key in _IDENTITY_KEYS[:2])
+    secret_name = _text(fields, "secretName", origin) if "secretName" in fields else None
+    return named_identity(namespace, account, secret_name)

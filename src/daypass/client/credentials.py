@@ -131,9 +131,10 @@ class Credentials:
 
     @property
     def secret_name(self) -> str | None:
-        """The Secret of the long-lived token, which every short-lived token is bound to.
+        """The Secret that every short-lived token is bound to.
 
-        None if the subject token is another issuer's, or is not known yet.
+        It is that of the long-lived token or, if the subject token is another issuer's, the one
+        that the credentials file names. None if it names none, or before the token is known.
         """
         return self._config.current.identity.secret_name
 

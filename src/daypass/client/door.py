@@ -127,9 +127,8 @@ class TokenRequest:
     def encode(self) -> HttpRequest:
         """Return the HTTP request.
 
-        The new token is bound to the Secret of the long-lived one, and is invalid once that is
-        deleted. The Secret's UID is not known here; the API server does not require it. A
-        federated subject token has no Secret.
+        The new token is bound to the identity's Secret, and is invalid once that is deleted. The
+        Secret's UID is not known here; the API server does not require it.
         """
         spec: dict[str, object] = {
             "audiences": [self.audience],

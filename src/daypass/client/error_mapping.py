@@ -82,11 +82,10 @@ def _is_of_gate(response: HttpResponse) -> bool:
 
 def _refusal(code: int, message: str, request: TokenRequest) -> tuple[str, str, str]:
     if "ValidatingAdmissionPolicy" in message or "admission webhook" in message:
-        return (
-            "policy",
-            f"the cluster's policy refuses this token: {message}",
-            "request a lifetime and an audience that it allows",
-        )
+        hint, identity = "request a lifetime and an audience that it allows", request.identity
+        if identity.is_federated and identity.secret_name is None and "binding: " in message:
+            hint = f"these credentials name no Secret to bind it to: {_ask(request)}"
+        return "policy", f"the cluster's policy refuses this token: {message}", hint
     special = {401: _unauthorized, 403: _forbidden, 404: _not_found, 422: _invalid}.get(code)
     found = special(message, request) if special else None
     return found or (
@@ -113,7 +112,7 @@ def _unauthorized(message: str, request: TokenRequest) -> tuple[str, str, str]:
             f"the request arrived without its token (401): {message}",
             "a proxy on the way to the API server removes or changes the Authorization header",
         )
-    if request.identity.secret_name is None:
+    if request.identity.is_federated:
         return (
             "federated-token-refused",
             f"the subject token for {account} is refused (401 Unauthorized)",
@@ -139,7 +138,7 @@ def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | No
     if "cannot create resource" not in message:
         return None
     name, namespace = request.identity.service_account, request.identity.namespace
-    if request.identity.secret_name is None:
+    if request.identity.is_federated:
         return (
             "no-permission",
             f"the subject token's user may not create tokens for {_account(request)} (403):"
@@ -160,14 +159,14 @@ def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:
         return (
             "no-service-account",
             f"the ServiceAccount {_account(request)} does not exist (404)",
-            f"was it deleted? {_ASK}",
+            f"was it deleted? {_ask(request)}",
         )
     if message.startswith("secrets ") and message.endswith("not found"):
         return (
             "no-secret",
             f"the Secret {request.identity.secret_name} of {_account(request)} does not exist"
             " (404)",
-            f"these credentials were revoked or rotated: {_ASK}",
+            f"these credentials were revoked or rotated: {_ask(request)}",
         )
     return (
         "not-found",
@@ -252,6 +251,12 @@ def _clock_skew(response: HttpResponse, now_unix: float) -> str:
 
 def _account(request: TokenRequest) -> str:
     return f"{request.identity.namespace}/{request.identity.service_account}"
+
+
+def _ask(request: TokenRequest) -> str:
+    if not request.identity.is_federated:
+        return _ASK
+    return f"{_ASK}\n(who makes them with `{command('identity', 'federate', '--help')}`)"
 
 
 # -- attempts without a response

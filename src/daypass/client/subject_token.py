@@ -52,29 +52,41 @@ _FEDERATE = (
 
 
 class TokenIdentity:
-    """A ServiceAccount, and the Secret of its long-lived token.
+    """A ServiceAccount, and the Secret that its short-lived tokens are bound to.
 
-    `secret_name` is None for federation: the subject token is another issuer's.
+    `is_federated`: the subject token is another issuer's. Then the credentials file names the
+    Secret, and one of an earlier version names none. Otherwise it is that of the long-lived token.
     """
 
-    __slots__ = ("namespace", "secret_name", "service_account")
+    __slots__ = ("is_federated", "namespace", "secret_name", "service_account")
 
-    def __init__(self, *, namespace: str, service_account: str, secret_name: str | None) -> None:
+    def __init__(
+        self, *, namespace: str, service_account: str, secret_name: str | None, is_federated: bool
+    ) -> None:
         self.namespace = namespace
         self.service_account = service_account
         self.secret_name = secret_name
+        self.is_federated = is_federated
 
 
-def named_identity(namespace: str, service_account: str) -> TokenIdentity:
+def named_identity(namespace: str, service_account: str, secret_name: str | None) -> TokenIdentity:
     """Return the identity that a credentials file names; raises CredentialsError."""
-    if not is_label(namespace) or not is_subdomain(service_account):
-        what = "serviceAccount" if is_label(namespace) else "namespace"
-        raise CredentialsError(
-            f"the {what} in the credentials is not a valid name",
-            "is it the name that Kubernetes shows?",
-            reason="invalid-name",
-        )
-    return TokenIdentity(namespace=namespace, service_account=service_account, secret_name=None)
+    checks = {
+        "namespace": is_label(namespace),
+        "serviceAccount": is_subdomain(service_account),
+        "secretName": secret_name is None or is_subdomain(secret_name),
+    }
+    for what, is_valid in checks.items():
+        if not is_valid:
+            raise CredentialsError(
+                f"the {what} in the credentials is not a valid name",
+                "is it the name that Kubernetes shows?",
+                reason="invalid-name",
+            )
+    return TokenIdentity(
+        namespace=namespace, service_account=service_account, secret_name=secret_name,
+        is_federated=True,
+    )  # fmt: skip
 
 
 def read_identity(
@@ -168,8 +180,9 @@ def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
                 f"the {what} in the token is not a valid name", _CREATE, reason="invalid-name"
             )
     return TokenIdentity(
-        namespace=namespace, service_account=service_account, secret_name=secret_name
-    )
+        namespace=namespace, service_account=service_account, secret_name=secret_name,
+        is_federated=False,
+    )  # fmt: skip
 
 
 def _names(identity: TokenIdentity) -> tuple[str, str]:

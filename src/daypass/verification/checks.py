@@ -262,6 +262,7 @@ def policy_request(config: CredentialsConfig) -> TokenRequest | None:
         namespace=identity.namespace,
         service_account=identity.service_account,
         secret_name=new_secret_name(identity.service_account),
+        is_federated=identity.is_federated,
     )
     return TokenRequest(
         door=config.door,
@@ -285,7 +286,7 @@ def judge_policy(response: HttpResponse, *, expected: bool) -> Finding:
         return (failure if expected else warning)(
             check,
             "no policy restricts tokens in this namespace",
-            "a client with the long-lived token can mint unbound ones for any audience:\n"
+            "a client can get unbound tokens for any audience:\n"
             f"`{command('policy', 'apply')}`, and the namespace's label",
         )
     return skipped(check, f"the answer is unexpected: {response.status} {message}".rstrip())

@@ -33,10 +33,11 @@ from support.fake_door import (
     token_answer,
 )
 from support.messages import raises
-from support.timing import NOON, FakeClock
+from support.timing import NOON, FakeClock, FakeTiming
 from unit.client.conftest import Ask
 
 NAMES = {"namespace": "team", "serviceAccount": "deployer"}
+ANCHOR = "deployer-daypass-anchor-0123456789abcdefghij"
 OIDC = jwt({"iss": "https://ci.example.com", "sub": "repo:a/b", "exp": int(NOON) + 300})
 GITHUB = {"github": {"audience": "https://ekf.example.com/a&b"}}
 
@@ -49,17 +50,33 @@ def exchanged(wired: Wired) -> str:
 # -- federation
 
 
-def test_a_federated_token_is_exchanged_for_the_named_account_without_a_bound_secret(
-    wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("named", [{}, {"secretName": ANCHOR}], ids=["an earlier file", "anchor"])
+def test_a_federated_token_is_exchanged_for_the_named_account_and_bound_to_the_named_secret(
+    wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
-    credentials = wired(lambda _: token_answer(), token={"variable": "CI_TOKEN"}, **NAMES)
-    assert credentials.secret_name is None
+    source = {"token": {"variable": "CI_TOKEN"}}
+    credentials = wired(lambda _: token_answer(), **source, **NAMES, **named)
+    assert credentials.secret_name == named.get("secretName")
     ask(credentials)
     [request] = wired.wire.requests
     assert request.target.endswith("/namespaces/team/serviceaccounts/deployer/token")
-    assert "boundObjectRef" not in json.loads(request.body)["spec"]
+    bound = json.loads(request.body)["spec"].get("boundObjectRef")
+    expected = {"apiVersion": "v1", "kind": "Secret", "name": ANCHOR} if named else None
+    assert bound == expected
     assert exchanged(wired) == OIDC
+
+
+def test_an_expired_federated_token_is_sent_nowhere_even_though_it_was_good_when_it_was_read(
+    wired: Wired, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", OIDC)
+    names = {**NAMES, "secretName": ANCHOR}
+    credentials = wired(lambda _: token_answer(), token={"variable": "CI_TOKEN"}, **names)
+    timing.fake_clock.advance(361)
+    with raises(CredentialsError, match="expired"):
+        credentials.token()
+    assert wired.wire.requests == []
 
 
 @pytest.mark.parametrize(
@@ -77,6 +94,8 @@ def test_a_federated_token_is_exchanged_for_the_named_account_without_a_bound_se
         pytest.param(
             {"token": OIDC, "namespace": 7, "serviceAccount": "c"}, "namespace", id="a number"
         ),
+        pytest.param({"token": OIDC, "secretName": ANCHOR}, "namespace", id="Secret only"),
+        pytest.param({"token": OIDC, **NAMES, "secretName": "../x"}, "secretName", id="../x"),
         pytest.param({**NAMES}, "team/bot.*team/deployer", id="names of another"),
         pytest.param({"token": {"variable": "NOT_THERE"}, **NAMES}, "NOT_THERE", id="variable"),
         pytest.param({"token": GITHUB}, "namespace.*serviceAccount", id="github"),
@@ -156,6 +175,33 @@ def job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def github_first(first: bytes | Exception) -> Callable[[HttpRequest], bytes | Exception]:
     return lambda request: first if request.method == "GET" else token_answer()
+
+
+POLICY = (
+    "serviceaccounts \"deployer\" is forbidden: ValidatingAdmissionPolicy 'daypass' with binding"
+    " 'daypass' denied request: binding: bind it to an anchor"
+)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "named", "expected"),
+    [
+        (status_answer(404, f'secrets "{ANCHOR}" not found'), {"secretName": ANCHOR}, "revoked"),
+        (status_answer(403, POLICY), {}, "no Secret"),
+    ],
+    ids=["a deleted anchor", "an earlier file"],
+)
+def test_a_federation_without_its_anchor_names_whom_to_ask_and_is_tried_once(
+    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, named: dict[str, str],
+    expected: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CI_TOKEN", OIDC)
+    with raises(ExchangeRefusedError) as raised:
+        wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES, **named).token()
+    assert expected in raised.value.hint
+    assert "administrator" in raised.value.hint
+    assert "daypass identity federate" in raised.value.hint
+    assert len(wired.wire.requests) == 1
 
 
 @pytest.mark.usefixtures("job")
