@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.deploy.apply import execute, wait_for_policies
+from daypass.deploy.apply import execute, wait_for_policies, wait_for_publication
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import PartialApplyError
 from daypass.gate.signing_keys import SigningKeys, key_set
@@ -26,6 +27,7 @@ from daypass.kube.lease import Lease
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE, GATE_DENIED, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.testing.clock import MovableClock
@@ -106,26 +108,36 @@ def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster)
 
 
 def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster) -> None:
+    """Neither what has closed, nor what the watch of another version published in another form."""
     apply(cluster, ISTIO)
     changed = ISTIO.replace("audience:", "others: login, audience:")
+    config = config_of(changed)
 
     def rules() -> object:
         return cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
 
+    def execute_changed() -> None:
+        ready = partial(wait_for_publication, Waiter(cluster, 0), config)
+        execute(cluster, plan(cluster, changed), before_gate=ready)
+
     before = rules()
-    with raises(PartialApplyError, match="0 of 65"):
-        execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
-    assert rules() == before
-    known = published((), parts=CLUSTER_PARTS)
+    with raises(PartialApplyError, match="0 of 66"):
+        execute_changed()
+    known, closed = published((), parts=CLUSTER_PARTS), published(closes_unix=1)
     for number, part in enumerate(known.parts):
         cluster.apply(part_config_map(number, part, "daypass", room=1))
-    closed = denials_config_map(published(closes_unix=1).denials, "daypass")
-    cluster.apply(closed)
-    with raises(PartialApplyError, match="64 of 65"):
-        execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
-    assert rules() == before
+        cluster.apply(part_object(config, number, part))
+    cluster.apply(denials_config_map(closed.denials, "daypass"))
+    cluster.apply(denials_object(config, closed.denials))
+    with raises(PartialApplyError, match="64 of 66"):
+        execute_changed()
     cluster.apply(denials_config_map(known.denials, "daypass"))
-    execute(cluster, plan(cluster, changed), waiter=Waiter(cluster, 0))
+    cluster.apply(keys_object(config, ISSUER, "{}"))
+    with raises(PartialApplyError, match="65 of 66"):
+        execute_changed()
+    assert rules() == before
+    cluster.apply(denials_object(config, known.denials))
+    execute_changed()
     assert rules() != before
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
@@ -70,10 +72,11 @@ def run(args: Namespace) -> int:
             if not args.wait:
                 _execute(args, state, plan)
                 return 0
+            from daypass.deploy.apply import wait_for_publication
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(state.cluster, args.timeout, status.wait)
-            _execute(args, state, plan, waiter)
+            _execute(args, state, plan, partial(wait_for_publication, waiter, config))
             return _wait(args, state, config, plan, waiter, status)
 
 
@@ -132,11 +135,14 @@ def _confirm_and_commit(
 
 
 def _execute(
-    args: Namespace, state: ClusterState, plan: ApplyPlan, waiter: Waiter | None = None
+    args: Namespace,
+    state: ClusterState,
+    plan: ApplyPlan,
+    before_gate: Callable[[], object] = lambda: None,
 ) -> None:
     from daypass.deploy.apply import execute
 
-    done = execute(state.cluster, plan, force=args.force_conflicts, waiter=waiter)
+    done = execute(state.cluster, plan, force=args.force_conflicts, before_gate=before_gate)
     if not args.wait:
         for need in plan.waiting:
             log(
@@ -161,7 +167,8 @@ def _wait(
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
-        _execute(args, state, make_plan(state, config), waiter)
+        published = partial(apply.wait_for_publication, waiter, config)
+        _execute(args, state, make_plan(state, config), published)
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

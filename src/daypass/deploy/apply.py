@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
@@ -24,13 +26,26 @@ from daypass.deploy.object_ref import (
     find_object,
 )
 from daypass.deploy.plan import ApplyPlan, ObjectChange
-from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, remove
+from daypass.deploy.remove import (
+    ApplyResult,
+    PartialApplyError,
+    Removal,
+    published_refs,
+    remove,
+)
 from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import closing_time
-from daypass.kube.resources import CONFIG_MAPS, Object, name_of
+from daypass.kube.published_objects import (
+    UnreadablePartError,
+    closing_time,
+    read_part,
+    read_published_denials,
+)
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, name_of
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.render.objects import GATE_WATCH
-from daypass.rules.published import NAMES
+from daypass.render.istio.objects import denials_object, part_object
+from daypass.render.objects import GATE_KEYS, GATE_WATCH
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import DENIALS, NAMES
 from daypass.verification.report import Finding
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
@@ -38,11 +53,16 @@ _LISTED = re.compile(r"\[([^\]]*)\]")
 
 
 def execute(
-    cluster: Cluster, plan: ApplyPlan, *, force: bool = False, waiter: Waiter | None = None
+    cluster: Cluster,
+    plan: ApplyPlan,
+    *,
+    force: bool = False,
+    before_gate: Callable[[], object] = lambda: None,
 ) -> ApplyResult:
     """Apply what a plan contains, then remove what is no longer wanted.
 
-    `waiter`: before a gate is changed, wait until all that the new one reads is published.
+    `before_gate`: called before an existing gate is changed, to wait until all that the new one
+    reads is published.
 
     The inventory is written twice: before, with all that may come to exist, so that nothing is
     applied that is not in it; and after, with UIDs, and without what was removed.
@@ -66,8 +86,8 @@ def execute(
         )
         for number, wave in enumerate(waves):
             # A new gate may be closed for a while: nothing has passed it before.
-            if number == GATE_WAVE and waiter and any(change.live for change in wave):
-                wait_for_publication(waiter, plan.namespace)
+            if number == GATE_WAVE and any(change.live for change in wave):
+                before_gate()
             _apply(cluster, wave, applied, force=force)
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
@@ -123,19 +143,48 @@ def _with_uids(
     }
 
 
-def wait_for_publication(waiter: Waiter, home: str) -> None:
-    """Wait until the watch in a namespace has published everything. Raises NotReadyError."""
-    cluster = waiter.cluster
+def wait_for_publication(waiter: Waiter, config: Config) -> None:
+    """Wait until the watch has published everything in the form that this version's gate reads.
+
+    Raises NotReadyError.
+    """
+    home = config.door.namespace
+    filters = [ref for ref in published_refs(config) if ref.kind == "EnvoyFilter"]
+    wanted = {*NAMES, *(ref.name for ref in filters)}
+    there = set[str]()  # what is renewed between two requests is not lost again
 
     def check() -> str | None:
-        found = cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true")
-        now_unix = cluster.clock.unix()
-        there = {*NAMES} & {name_of(each) for each in found if closing_time(each) > now_unix}
-        some = len(there) < len(NAMES)
-        return f"it has published {len(there)} of {len(NAMES)} parts" if some else None
+        namespace = filters[0].namespace if filters else None
+        there.update(_published(waiter.cluster, config, namespace))
+        missing = len(wanted - there)
+        total = len(wanted)
+        return f"it has published {total - missing} of {total} objects" if missing else None
 
     hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", home)
     waiter.wait(f"the gate's watch in {home}", check, hint)
+
+
+def _published(cluster: Cluster, config: Config, istio: str | None) -> Iterator[str]:
+    """Yield the names of what is published and open. `istio`: the namespace of its EnvoyFilters."""
+    specs: dict[str, Any] = {}
+    if istio is not None:
+        specs = {name_of(each): each.get("spec") for each in cluster.list(ENVOY_FILTERS, istio)}
+        yield from {GATE_KEYS} & specs.keys()  # never published without keys
+    for document in cluster.list(CONFIG_MAPS, config.door.namespace, labels=f"{PUBLISHED}=true"):
+        name = name_of(document)
+        with suppress(UnreadablePartError):
+            if closing_time(document) <= cluster.clock.unix():
+                continue
+            # The watch of another version may have published it for the authorizer alone.
+            if istio is None or specs.get(name) == _for_istio(config, document)["spec"]:
+                yield name
+
+
+def _for_istio(config: Config, document: Object) -> Object:
+    """Return the EnvoyFilter that belongs to a ConfigMap. Raises UnreadablePartError."""
+    if name_of(document) == DENIALS:
+        return denials_object(config, read_published_denials(document))
+    return part_object(config, *read_part(document, CLUSTER_PARTS))
 
 
 def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:
