@@ -13,22 +13,17 @@ from functools import partial
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass._core.clock import SYSTEM_CLOCK
 from daypass.deploy.apply import execute, wait_for_policies, wait_for_publication
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import PartialApplyError
-from daypass.gate.signing_keys import SigningKeys, key_set
-from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ForbiddenError
 from daypass.kube.gates import gate_namespaces
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.lease import Lease
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.istio.objects import denials_object, keys_object, part_object
-from daypass.render.objects import GATE, GATE_DENIED, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH
+from daypass.render.objects import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
@@ -39,7 +34,6 @@ from support.messages import check, raises
 from support.publishing import published
 from support.rendered import config_of
 from support.tokens import ISSUER
-from support.watching import as_watch
 
 pytestmark = pytest.mark.usefixtures("cleared")
 
@@ -174,26 +168,6 @@ def test_the_authorizer_gets_a_pair_and_the_gateway_its_authority(
     certificate = load_pem_x509_certificate(base64.b64decode(pair["tls.crt"]))
     names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     assert names.get_values_for_type(DNSName) == ["daypass-gate.daypass.svc"]
-
-
-def test_the_watch_puts_the_keys_where_the_gateway_looks_and_may_write_nothing_else_there(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    apply(cluster, ENVOY_GATEWAY)
-    config = config_of(ENVOY_GATEWAY)
-    assert config.gate is not None
-    jwks = key_set(plane.admin.request("GET", "/openid/v1/jwks").body)
-    with closing(as_watch(plane)) as watch:
-        lease = Lease(watch, SYSTEM_CLOCK, namespace="daypass", name=GATE_WATCH, me="tests")
-        lease.attempt()
-        publisher = ClusterPublisher(watch, config, config.gate, lease)
-        publisher.take_over()
-        publisher.publish_keys(SigningKeys(issuer=ISSUER, key_set=jwks))
-        other = {"apiVersion": "v1", "kind": "ConfigMap"}
-        with pytest.raises(ForbiddenError):
-            watch.apply({**other, "metadata": {"name": "other", "namespace": "infra"}})
-    found = plane.admin.get(f"/api/v1/namespaces/infra/configmaps/{GATE_KEYS}")
-    assert found["data"] == {"jwks": jwks}
 
 
 def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Callable[[], object]:

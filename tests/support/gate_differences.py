@@ -107,6 +107,13 @@ DIFFERENCES = (
         istio=(Reason.MALFORMED,),
     ),
     Difference(
+        what="a header with `crit` or `b64: false`, or a signature with unused bits",
+        changes=("header crit=[!1Nah]*", "header crit=1", "header crit=1.5", "header crit=NUL",
+                 "header crit=huge", "header b64=false", "signature with unused bits"),
+        decision=(Reason.SIGNATURE,),
+        **_BOTH_PASS,
+    ),
+    Difference(
         what="`alg` is HS256, PS256 or EdDSA",
         changes=("header alg=HS256", "header alg=PS256", "header alg=EdDSA"),
         decision=(Reason.ALGORITHM,),

@@ -46,6 +46,10 @@ class Signer:
         self.key_id = key_id
         self._key = key or rsa.generate_private_key(65537, 2048)
 
+    def named(self, key_id: str) -> Signer:
+        """The same key, by another name."""
+        return Signer(key_id, self._key)
+
     @property
     def jwks(self) -> str:
         numbers = self._key.public_key().public_numbers()

@@ -25,7 +25,6 @@ from daypass.kube.resources import (
     Resource,
     group_of,
 )
-from daypass.render.envoy_gateway import keys_namespace
 from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
 from daypass.rules.published import NAMES
 
@@ -120,8 +119,6 @@ def published_refs(config: Config) -> set[ObjectRef]:
             ObjectRef(group=group, kind="EnvoyFilter", namespace=front, name=name)
             for name in (GATE_KEYS, *NAMES)
         }
-    elif (namespace := keys_namespace(gate)) is not None:
-        refs.add(ObjectRef.core("ConfigMap", namespace, GATE_KEYS))
     return refs
 
 

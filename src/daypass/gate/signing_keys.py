@@ -1,20 +1,38 @@
-"""The API server's signing keys: read, compared, and used to verify a token (RFC 7515, 7517, 7518).
+"""The API server's signing keys: read, compared, and used to verify a token (RFC 7515, RFC 7517).
 
-Only explanations verify a signature here; at the gate, Envoy or the API server does.
+On one machine and on Istio, Envoy verifies tokens; on Envoy Gateway the authorizer does, with what
+is here. Explanations use it, too.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
-from daypass._core.errors import DaypassError, MissingExtraError
+from jwt import PyJWK, PyJWKSet, PyJWS
+from jwt.exceptions import PyJWTError
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import BrokenResponseError
+from daypass.rules.claims import ALGORITHMS
+from daypass.rules.decision import RefusedError
+from daypass.rules.reasons import Reason
+
+EVERY_SECONDS = 10.0
+"""How often keys are read. Kubernetes publishes a key before it signs with it."""
+AGAIN_SECONDS = 1.0
+"""For so long after a reading, unknown keys do not cause another."""
+WAIT_SECONDS = 0.5
+"""How long a token waits for that reading."""
+_PUBLIC = ("kty", "kid", "alg", "use", "n", "e", "crv", "x", "y")
+_JWS = PyJWS(options={"enforce_minimum_key_length": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +50,9 @@ class KeySetError(DaypassError):
 def key_set(body: bytes | str) -> str:
     """Return the public keys of a set as text, in a stable order. Raises KeySetError."""
     try:
-        keys = json.loads(body)["keys"]
-        # A symmetric key in a published set would let any reader sign.
-        public = [key for key in keys if key["kty"] in ("RSA", "EC")]
+        # A symmetric key in a published set would let any reader sign, and so would a private one.
+        keys = [key for key in json.loads(body)["keys"] if key["kty"] in ("RSA", "EC")]
+        public = [{name: key[name] for name in _PUBLIC if name in key} for key in keys]
         ordered = sorted(public, key=lambda key: json.dumps(key, sort_keys=True))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise KeySetError("the API server's response is not a JSON Web Key Set") from None
@@ -49,66 +67,102 @@ def key_ids(keys: str) -> list[str]:
 
 
 def is_signed(token: str, keys: str) -> bool:
-    """Return whether one of the keys signed the token. Raises KeySetError, MissingExtraError."""
+    """Return whether one of the keys signed the token. Raises KeySetError."""
+    usable = _usable(keys)
     try:
-        found = list(json.loads(keys)["keys"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        name = _key_of(token)
+    except MalformedTokenError:
+        return False
+    return any(_has_signed(key, token) for key in usable if name in ("", key.key_id))
+
+
+def _has_signed(key: PyJWK, token: str) -> bool:
+    try:
+        _JWS.decode_complete(token, key, algorithms=[*ALGORITHMS])
+    except PyJWTError:
+        return False
+    return True
+
+
+def _key_of(token: str) -> str:
+    """Return the `kid` of a token; "" if it names no key. Raises MalformedTokenError."""
+    return str(decode_unverified(token)[0].get("kid", ""))
+
+
+@lru_cache(maxsize=2)
+def _usable(keys: str) -> PyJWKSet:
+    try:
+        return PyJWKSet.from_json(key_set(keys))
+    except (KeySetError, PyJWTError):
         raise KeySetError(
             "the keys are not a JSON Web Key Set",
             "the API server serves it at /openid/v1/jwks",
         ) from None
-    try:
-        header, _ = decode_unverified(token)
-        body, _, signature = token.rpartition(".")
-        return any(
-            _verifies(key, str(header.get("alg")), body.encode(), _decoded(signature))
-            for key in found
-            if header.get("kid", "") in ("", key.get("kid"))  # an empty one names no key
-        )
-    except (MalformedTokenError, binascii.Error, ValueError, KeyError, TypeError, AttributeError):
+
+
+class UnknownKeyError(Exception):
+    """A token names a key that may be among those that are being read: `reading` ends then."""
+
+    def __init__(self, reading: asyncio.Task[None]) -> None:
+        super().__init__()
+        self.reading = reading
+
+
+class FollowedKeys:
+    """The keys that `read` returns, read again and again in one event loop.
+
+    A token that names no known key causes a reading, too, at most once in AGAIN_SECONDS: tokens of
+    a new key pass, and forged names do not flood the API server. `last_error`: why the keys are not
+    known, or "".
+    """
+
+    def __init__(self, read: Callable[[], str], clock: Clock) -> None:
+        self.last_error = "the API server's keys have not been read yet"
+        self._read = read
+        self._clock = clock
+        self._keys = ""
+        self._names = frozenset[str]()
+        self._began_at = -math.inf
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there are keys, even if they can't be read again."""
+        return bool(self._keys)
+
+    def refresh(self) -> None:
+        """Read the keys in the background, unless that goes on already."""
+        if self._reading is None or self._reading.done():
+            self._began_at = self._clock.monotonic()
+            self._reading = asyncio.create_task(self._fetch())
+
+    def is_signed(self, token: str) -> bool:
+        """Return whether one of the keys signed the token.
+
+        Raises UnknownKeyError to be called again within WAIT_SECONDS, and RefusedError if it is not
+        known then either.
+        """
+        if _key_of(token) in self._names:
+            return is_signed(token, self._keys)
+        if self._clock.monotonic() - self._began_at >= AGAIN_SECONDS:
+            self.refresh()
+        if self._reading is not None and not self._reading.done():
+            if self._clock.monotonic() - self._began_at < WAIT_SECONDS:
+                raise UnknownKeyError(self._reading)
+            raise RefusedError(Reason.UNKNOWN)
+        if self.last_error:
+            raise RefusedError(Reason.UNKNOWN)
         return False
 
-
-def _verifies(key: dict[str, Any], algorithm: str, body: bytes, signature: bytes) -> bool:
-    try:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-    except ImportError:
-        raise MissingExtraError("a look at the signature", "local") from None
-    digests: dict[str, hashes.HashAlgorithm] = {
-        "256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512(),
-    }  # fmt: skip
-    curves: dict[str, tuple[ec.EllipticCurve, int]] = {
-        "P-256": (ec.SECP256R1(), 32), "P-384": (ec.SECP384R1(), 48), "P-521": (ec.SECP521R1(), 66),
-    }  # fmt: skip
-    digest = digests[algorithm[2:]]
-    try:
-        if algorithm[:2] == "RS" and key["kty"] == "RSA":
-            rsa_key = rsa.RSAPublicNumbers(_number(key["e"]), _number(key["n"])).public_key()
-            rsa_key.verify(signature, body, padding.PKCS1v15(), digest)
-            return True
-        if algorithm[:2] == "ES" and key["kty"] == "EC":
-            curve, size = curves[key["crv"]]
-            if len(signature) != 2 * size:
-                return False
-            x, y = _number(key["x"]), _number(key["y"])
-            ec_key = ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
-            first, second = (int.from_bytes(half) for half in (signature[:size], signature[size:]))
-            ec_key.verify(encode_dss_signature(first, second), body, ec.ECDSA(digest))
-            return True
-    except InvalidSignature:
-        pass
-    return False
-
-
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(_decoded(text))
+    async def _fetch(self) -> None:
+        try:
+            # On another thread: it waits for the API server.
+            self._keys = await asyncio.get_running_loop().run_in_executor(None, self._read)
+        except DaypassError as error:
+            self.last_error = f"the API server's keys cannot be read: {error}"
+        else:
+            self._names = frozenset(("", *key_ids(self._keys)))
+            self.last_error = ""
 
 
 def keys_of(cluster: Cluster) -> str:

@@ -1,9 +1,9 @@
 """The gate on Envoy Gateway: the authorizer gets every request to a Gateway first.
 
 Objects of Envoy Gateway's own API configure that (SecurityPolicy, ClientTrafficPolicy; 1.9 or
-later). Its JWT filter is no replacement: a rule on a claim splits the name at dots, so tokens that
-are bound to a deleted Secret (`kubernetes.io`.secret.uid) would pass, and the token stays in the
-request. So `check: jwt` is refused, and `both` adds a native check to the authorizer's.
+later). Its JWT filter is no replacement: it runs after the authorizer, which verifies signatures
+itself, and a rule on a claim splits the name at dots, so tokens that are bound to a deleted Secret
+(`kubernetes.io`.secret.uid) would pass. So `check: jwt` is refused.
 
 The most specific policy replaces all others there: one for a route, which others may write, takes
 that route out of the gate. No object of daypass can forbid that; what remains is that clients'
@@ -19,7 +19,6 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts import GATEWAY_API, backend_tls_policy, gateway_of
 from daypass.render.objects import (
     GATE,
-    GATE_KEYS,
     GATE_TRUST,
     SERVICE_PORT,
     Object,
@@ -33,7 +32,6 @@ from daypass.rules.reasons import REASON_HEADER
 _VERSION = "gateway.envoyproxy.io/v1alpha1"
 _TIMEOUT = "5s"
 """For the authorizer's response. Its own deadline is shorter, and its response explains it."""
-_PAYLOAD = f"metadata.filter_metadata['envoy.filters.http.jwt_authn']['{GATE}']"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +54,6 @@ def envoy_gateway_gate(config: Config, gate: Gate, facts: ClusterFacts) -> list[
     Raises RenderError if Envoy Gateway can't do what the config asks for.
     """
     guarded = _verified(gate)
-    is_both = gate.check == "both"
-    authorization = _native_check(config, gate, facts) if is_both else _backstop(gate)
     policy = new_object(
         _VERSION,
         "SecurityPolicy",
@@ -66,7 +62,7 @@ def envoy_gateway_gate(config: Config, gate: Gate, facts: ClusterFacts) -> list[
         spec={
             "targetRefs": [guarded.reference],
             "extAuth": _ext_auth(config, gate),
-            **authorization,
+            "authorization": _backstop(gate),
         },
     )
     headers = [] if guarded.listener else [_without_identity(gate, guarded)]
@@ -78,26 +74,13 @@ def envoy_gateway_gate(config: Config, gate: Gate, facts: ClusterFacts) -> list[
     ]
 
 
-def keys_namespace(gate: Gate) -> str | None:
-    """Return the namespace where Envoy Gateway reads the API server's keys; None if it does not."""
-    if gate.engine != "envoy-gateway" or gate.check != "both":
-        return None
-    return _verified(gate).namespace
-
-
 def _verified(gate: Gate) -> _Guarded:
     if gate.check == "jwt":
         raise RenderError(
             "Envoy Gateway does not support gate.check: jwt: it accepts a rule on the claim"
             " kubernetes.io.secret.uid, which never matches, so revoked tokens would pass; and it"
             " forwards the token to the services",
-            "write check: review, or check: both with forwardToken: true",
-        )
-    if gate.check == "both" and not gate.forward_token:
-        raise RenderError(
-            "gate.check: both forwards the token to the services on Envoy Gateway: its JWT filter,"
-            " which reads it last, cannot remove it",
-            "write forwardToken: true, or check: review, which removes it",
+            "write check: review",
         )
     if gate.gateway is None:
         raise RenderError(
@@ -176,48 +159,9 @@ def _backstop(gate: Gate) -> Object:
     rejected policy (without its ReferenceGrant, say) is accepted again, requests would pass without
     it for a tenth of a second. This rule always applies.
     """
-    return _allow(f"{_named(gate)}.startsWith('system:serviceaccount:')")
-
-
-def _native_check(config: Config, gate: Gate, facts: ClusterFacts) -> Object:
-    """Return what Envoy verifies itself: signature, issuer, audience, times, and the subject.
-
-    The keys are in a ConfigMap in the policy's namespace; without keys, every request is denied.
-    Conditions can name a claim in pieces; rules on claims split the name at each dot.
-    """
-    provider = {
-        "name": GATE,
-        "issuer": facts.issuer_for(config),
-        "audiences": [gate.audience],
-        "localJWKS": {
-            "type": "ValueRef",
-            "valueRef": {"group": "", "kind": "ConfigMap", "name": GATE_KEYS},
-        },
-        # By default a query parameter is read, too.
-        "extractFrom": {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]},
-    }
-    conditions = [
-        f"{_named(gate)} == {_PAYLOAD}['sub']",
-        f"size({_PAYLOAD}['aud']) == 1",
-        f"{_PAYLOAD}['exp'] - {_PAYLOAD}['iat'] <= {float(config.longest_lifetime_seconds)}",
-    ]
-    if gate.require_bound:
-        conditions.append(f"{_PAYLOAD}['kubernetes.io']['secret']['uid'] != ''")
-    return {"jwt": {"providers": [provider]}, **_allow(" && ".join(conditions))}
-
-
-def keys_config_map(namespace: str, keys: str) -> Object:
-    """Return the ConfigMap with the text of the key set. `namespace`: of the Gateway."""
-    return new_object("v1", "ConfigMap", GATE_KEYS, namespace, data={"jwks": keys})
-
-
-def _named(gate: Gate) -> str:
-    return f"request.headers['{gate.headers.user}']"
-
-
-def _allow(condition: str) -> Object:
+    condition = f"request.headers['{gate.headers.user}'].startsWith('system:serviceaccount:')"
     rule = {"name": GATE, "action": "Allow", "cel": condition}
-    return {"authorization": {"defaultAction": "Deny", "rules": [rule]}}
+    return {"defaultAction": "Deny", "rules": [rule]}
 
 
 def _authorizer_access(config: Config, facts: ClusterFacts, namespace: str) -> list[Object]:

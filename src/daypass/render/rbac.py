@@ -1,13 +1,12 @@
 """The RBAC of daypass's own ServiceAccounts: what authorizer, watch and reaper may do.
 
-The authorizer may create TokenReviews, and watch the ConfigMaps of its namespace: what is published
-is some of them. The watch may list namespaces and ServiceAccounts, and write what it publishes, by
-name. In namespaces of identities, by a Role that `identity create` adds there, it may list Secrets
-and create Events.
+The authorizer may create TokenReviews, read the API server's keys, and watch the ConfigMaps of its
+namespace: what is published is some of them. The watch may list namespaces and ServiceAccounts, and
+write what it publishes, by name. In namespaces of identities, by a Role that `identity create` adds
+there, it may list Secrets and create Events.
 """
 
 from daypass.config import Config, Gate
-from daypass.render.envoy_gateway import keys_namespace
 from daypass.render.objects import (
     GATE,
     GATE_DENIED,
@@ -28,13 +27,14 @@ _DELETE = ["list", "delete"]
 _TOKEN_REVIEWS = "system:auth-delegator"  # noqa: S105 - a ClusterRole
 """Kubernetes' own ClusterRole: to create TokenReviews (and SubjectAccessReviews)."""
 _KEYS = "system:service-account-issuer-discovery"
-"""Kubernetes' own ClusterRole: to read the API server's signing keys."""
+"""Kubernetes' own ClusterRole: to read the API server's issuer and signing keys."""
 
 
 def authorizer_rbac(home: str) -> list[Object]:
     """Return what the authorizer may do. `home`: its namespace, which has what is published."""
     return [
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
+        _binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home),
         *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
 
@@ -49,15 +49,12 @@ def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
     ]
     objects = [
         *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
-        _binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home),
         *_role(GATE_WATCH, home, home, at_home),
     ]
     if gate.is_checked_by_istio:
         rule = _rule("networking.istio.io", ["envoyfilters"], _WRITE, [GATE_KEYS, *NAMES])
         objects += _role(GATE_WATCH, gateway_namespace(gate), home, [rule])
-    if (namespace := keys_namespace(gate)) is not None:
-        rule = _rule("", ["configmaps"], _WRITE, [GATE_KEYS])
-        objects += _role(GATE_WATCH, namespace, home, [rule])
+        objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects
 
 

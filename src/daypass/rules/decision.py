@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.rules.claims import (
@@ -84,6 +84,10 @@ class Decision:
         return self.reason is Reason.ALLOWED
 
 
+Signed: TypeAlias = Callable[[str], bool | None]
+"""Returns whether a key of the API server signed a token, or None if that is not checked."""
+
+
 class RefusedError(Exception):
     """The request is refused, for `reason`."""
 
@@ -108,7 +112,9 @@ def decide(
     """
     found: list[str] = []
     try:
-        claims = check_claims(request, rules, now_unix, signed=signed, passed=found.append)
+        claims = check_claims(
+            request, rules, now_unix, signed=lambda _: signed, passed=found.append
+        )
         is_unknown = rules.published is None
         found.append(
             "whether its credential exists was not checked"
@@ -130,10 +136,12 @@ def check_claims(
     rules: Rules,
     now_unix: float,
     *,
-    signed: bool | None,
+    signed: Signed,
     passed: Callable[[str], None] = lambda _: None,
 ) -> BoundClaims:
-    """Check everything that needs no TokenReview; `passed` gets each step. Raises RefusedError."""
+    """Check everything that needs no TokenReview; `passed` gets each step. Raises RefusedError, and
+    what `signed` raises.
+    """
     # 1. The gate guards this host.
     if EVERY_HOST not in rules.hosts and _name(request.host) not in rules.hosts:
         raise RefusedError(Reason.NOT_GUARDED)
@@ -160,9 +168,10 @@ def check_claims(
         raise RefusedError(Reason.ALGORITHM)
     passed(f"signed with {header['alg']}")
     # 6. The signature, if it was checked.
-    if signed is False:
+    is_signed = signed(token)
+    if is_signed is False:
         raise RefusedError(Reason.SIGNATURE)
-    passed("signed by a key of the API server" if signed else "signature not checked")
+    passed("signed by a key of the API server" if is_signed else "signature not checked")
     # 7. The gate's audience, and no other.
     _check_audience(claims, rules)
     passed(f"made for {rules.audience} alone")

@@ -1,4 +1,4 @@
-"""What Envoy Gateway itself makes of a token's claims, and `check: both`."""
+"""What Envoy Gateway itself makes of a token's claims, and the authorizer of its signature."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 
 from daypass._core.jwt import decode_unverified
-from daypass.render.objects import GATE_KEYS, Object
+from daypass.render.objects import Object
 from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.envoy_gateway import apply
 from support.gate_differences import assert_refused
-from support.gateway_stage import APPS, INFRA, Stage, config, gate, headers_seen
-from support.objects import config_map, make
+from support.gateway_stage import APPS, Stage
+from support.objects import make
 from support.tokens import AUDIENCE, ISSUER, Signer
 
 pytestmark = pytest.mark.timeout(1800)
 
-BOTH = "check: both\n  forwardToken: true"
+REVIEWED = r'daypass_gate_cache_lookups_total\{result="miss"\}'
+"""Tokens that a TokenReview was sent for, or will be."""
 
 
 def keys(plane: ControlPlane) -> str:
@@ -66,35 +66,20 @@ def test_a_rule_on_the_secret_of_a_token_is_accepted_and_never_matches(
             eventually(claim, lambda: stage.send(bearer).code == code, seconds=60)  # noqa: B023
 
 
-def test_check_both_accepts_a_token_that_passes_authorizer_and_keys(
+def test_forged_foreign_and_expired_tokens_reach_no_api_server(
     stage: Stage, plane: ControlPlane
 ) -> None:
-    of = config(BOTH)
-    apply(plane, config_map(GATE_KEYS, INFRA, {"jwks": keys(plane)}))
-    with stage.authorizer(BOTH), stage.changed(gate("SecurityPolicy", of)):
-
-        def in_force() -> bool:
-            return "authorization" in headers_seen(stage.send(stage.bearer()))
-
-        eventually("the gate is as it should be", in_force, seconds=120)
-        assert headers_seen(stage.send(stage.bearer()))["kubeflow-userid"] == stage.identity.user
-        assert_refused(stage.send(), Reason.NO_TOKEN)
-        assert_refused(stage.send(stage.bearer(bound=False)), Reason.UNBOUND)
-
-
-def test_check_both_refuses_a_token_that_no_key_verifies(stage: Stage, plane: ControlPlane) -> None:
-    bearer = stage.bearer()
-    apply(plane, config_map(GATE_KEYS, INFRA, {"jwks": Signer().jwks}))
-    with stage.authorizer(BOTH), stage.changed(gate("SecurityPolicy", config(BOTH))):
-        eventually("the keys are not known", lambda: stage.send(bearer).code == 401, seconds=60)
-        apply(plane, config_map(GATE_KEYS, INFRA, {"jwks": keys(plane)}))
-        eventually("new keys are taken", lambda: stage.send(bearer).code == 200, seconds=60)
-
-
-def test_check_both_is_closed_without_keys(stage: Stage, plane: ControlPlane) -> None:
-    with (
-        stage.authorizer(BOTH),
-        stage.changed(gate("SecurityPolicy", config(BOTH))),
-        stage.without(config_map(GATE_KEYS, INFRA, {"jwks": keys(plane)})),
+    assert stage.usual is not None
+    claims = claims_of(stage.bearer())
+    stranger = Signer()
+    before = stage.usual.metric(REVIEWED)
+    for token, reason in (
+        (stranger.sign(claims), Reason.SIGNATURE),
+        (stranger.sign(claims, {"kid": plane.signer.key_id}), Reason.SIGNATURE),
+        (plane.sign({**claims, "iss": "https://elsewhere"}).reveal(), Reason.FOREIGN_ISSUER),
+        (plane.sign({**claims, "exp": claims["iat"] - 60}).reveal(), Reason.EXPIRED),
     ):
-        assert stage.closed(stage.bearer()).code in (403, 500)
+        assert_refused(stage.send(f"Authorization: Bearer {token}"), reason)
+    assert stage.usual.metric(REVIEWED) == before
+    assert stage.send(stage.bearer()).code == 200
+    assert stage.usual.metric(REVIEWED) == before + 1

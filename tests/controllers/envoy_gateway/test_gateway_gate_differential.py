@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from daypass._core.jwt import decode_unverified
+from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, decide
-from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, found
 from support.gateway_stage import HOST, PUBLIC, Stage, config
@@ -42,13 +42,17 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
     named = {name: claims[name] for name in ("sub", "kubernetes.io")}
     keys = Keys(ours=plane.signer, stranger=Signer(), issuer=ISSUER, audience=AUDIENCE, other=named)
 
+    jwks = plane.admin.request("GET", "/openid/v1/jwks").body.decode()
+
     def decided(sent: Sent, now_unix: float) -> Decision:
         headers = tuple(("authorization", value) for value in sent.authorization)
         request = GateRequest(host=sent.host, headers=headers)
-        decision = decide(request, rules, now_unix)
-        if decision.reason is not Reason.UNKNOWN:
+        signed = is_signed(sent.token, jwks)
+        decision = decide(request, rules, now_unix, signed=signed)
+        if not decision.is_allowed:
             return decision
-        return decide(request, rules, now_unix, review=reviewed(plane, sent.token))
+        review = reviewed(plane, sent.token)
+        return decide(request, rules, now_unix, signed=signed, review=review)
 
     pairs = found(
         single_changes(keys),

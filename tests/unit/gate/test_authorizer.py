@@ -24,7 +24,7 @@ from support.messages import check
 from support.publishing import parts_of
 from support.reviewing import GOOD, HOST, REFUSED, SIGNER, Tried, claims
 from support.timing import FakeClock
-from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, encode
+from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, Signer, encode
 
 OTHER_UID = "0ddba11c-0000-4000-8000-000000000001"
 """A credential in another part of the set."""
@@ -466,3 +466,43 @@ def test_an_invalid_token_is_refused_without_review_and_not_cached(
     assert tried.ask(f"Bearer {token}").reason is reason
     assert tried.asked == []
     assert len(tried.authorizer.cache) == len(tried.authorizer.refusals) == 0
+
+
+STRANGER = Signer("stranger")
+
+
+@pytest.fixture
+def verifying() -> Tried:
+    """One that verifies tokens itself, by the key of SIGNER."""
+    return Tried(read_keys=lambda: SIGNER.jwks)
+
+
+def test_a_token_is_verified_before_it_is_reviewed(verifying: Tried) -> None:
+    assert verifying.bearer().is_allowed
+    assert len(verifying.asked) == 1
+
+
+@pytest.mark.parametrize("name", ["ours", "stranger", ""], ids=["known", "unknown", "unnamed"])
+def test_a_forged_token_reaches_no_api_server(verifying: Tried, name: str) -> None:
+    assert verifying.bearer().is_allowed
+    forged = STRANGER.named(name).sign(claims(verifying.clock))
+    verifying.clock.advance(60)
+    assert verifying.ask(f"Bearer {forged}").reason is Reason.SIGNATURE
+    assert len(verifying.asked) == 1
+
+
+def test_the_signature_is_checked_before_anything_that_the_gate_knows(verifying: Tried) -> None:
+    """Otherwise a forged token would find out what exists, and what is denied."""
+    verifying.publish()
+    forged = STRANGER.named("ours").sign(claims(verifying.clock))
+    assert verifying.ask(f"Bearer {verifying.token()}").reason is Reason.UNKNOWN_CREDENTIAL
+    assert verifying.ask(f"Bearer {forged}").reason is Reason.SIGNATURE
+
+
+def test_without_keys_nothing_is_asked_and_the_token_is_unknown() -> None:
+    def fail() -> str:
+        raise DaypassError("it is down")
+
+    tried = Tried(read_keys=fail)
+    assert tried.bearer().reason is Reason.UNKNOWN
+    assert tried.asked == []

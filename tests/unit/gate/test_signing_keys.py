@@ -1,17 +1,40 @@
-"""Issuer and keys, as an API server returns them."""
+"""Issuer and keys, as an API server returns them, and what a key has signed."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx2
 import pytest
 
-from daypass.gate.signing_keys import KeySetError, find_issuer, issuer_of, keys_of
+from daypass._core.errors import DaypassError
+from daypass.gate.signing_keys import (
+    AGAIN_SECONDS,
+    WAIT_SECONDS,
+    FollowedKeys,
+    KeySetError,
+    UnknownKeyError,
+    find_issuer,
+    is_signed,
+    issuer_of,
+    key_ids,
+    key_set,
+    keys_of,
+)
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import BrokenResponseError
+from daypass.rules.decision import RefusedError
 from support.authority import ANY_AUTHORITY
+from support.timing import FakeClock
+from support.tokens import Signer
+
+OLD, NEW, STRANGER = Signer("old"), Signer("new"), Signer("stranger")
+BOTH = json.dumps({"keys": [json.loads(each.jwks)["keys"][0] for each in (OLD, NEW)]})
 
 
 def cluster(document: dict[str, Any]) -> Cluster:
@@ -42,3 +65,127 @@ def test_an_api_server_may_name_no_issuer(document: dict[str, Any]) -> None:
 def test_a_response_without_public_keys_is_no_key_set(document: dict[str, Any]) -> None:
     with pytest.raises(KeySetError):
         keys_of(cluster(document))
+
+
+def test_nothing_of_a_private_or_symmetric_key_is_in_a_key_set() -> None:
+    (public,) = json.loads(OLD.jwks)["keys"]
+    keys = [{**public, "d": "secret", "p": "secret"}, {"kty": "oct", "k": "secret", "kid": "s"}]
+    found = key_set(json.dumps({"keys": keys}))
+    assert "secret" not in found
+    assert key_ids(found) == ["old"]
+
+
+@pytest.mark.parametrize("alg", ["RS384", "RS512", "ES256", "HS256", "none"])
+def test_a_key_verifies_by_its_own_algorithm_alone(alg: str) -> None:
+    assert is_signed(OLD.sign({}), OLD.jwks)
+    assert not is_signed(OLD.sign({}, {"alg": alg}), OLD.jwks)
+
+
+def test_a_token_that_names_no_key_is_tried_with_each() -> None:
+    assert is_signed(NEW.sign({}, {"kid": ""}), BOTH)
+    assert not is_signed(NEW.sign({}, {"kid": "old"}), BOTH)
+    assert not is_signed(STRANGER.sign({}, {"kid": ""}), BOTH)
+
+
+class Followed:
+    """Followed keys, and the API server that they are read from."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.served = OLD.jwks
+        self.error = ""
+        self.reads = 0
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.keys = FollowedKeys(self._read, self.clock)
+
+    def _read(self) -> str:
+        self.reads += 1
+        self.may_go_on.wait(20)
+        if self.error:
+            raise DaypassError(self.error)
+        return key_set(self.served)
+
+    async def says(self, signer: Signer) -> bool | str:
+        """What is said about a token by this signer, in the end."""
+        token = signer.sign({})
+        try:
+            return self.keys.is_signed(token)
+        except UnknownKeyError as unknown:
+            await unknown.reading
+            return await self.says(signer)
+        except RefusedError as refused:
+            return refused.reason
+
+
+def follow(work: Callable[[Followed], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await work(Followed())
+
+    asyncio.run(run())
+
+
+def test_a_token_of_a_new_key_passes_at_once() -> None:
+    async def work(it: Followed) -> None:
+        assert await it.says(OLD) is True
+        it.clock.advance(AGAIN_SECONDS)
+        it.served = BOTH
+        assert await it.says(NEW) is True
+        assert await it.says(OLD) is True
+        assert it.reads == 2
+
+    follow(work)
+
+
+def test_forged_key_names_cause_one_reading_a_second() -> None:
+    async def work(it: Followed) -> None:
+        for _ in range(3):
+            for number in range(100):
+                assert await it.says(STRANGER.named(f"forged-{number}")) is False
+            it.clock.advance(AGAIN_SECONDS)
+        assert it.reads == 3
+
+    follow(work)
+
+
+def test_a_forged_token_with_a_known_key_name_causes_no_reading() -> None:
+    async def work(it: Followed) -> None:
+        assert await it.says(OLD) is True
+        it.clock.advance(3600)
+        assert await it.says(STRANGER.named("old")) is False
+        assert it.reads == 1
+
+    follow(work)
+
+
+def test_known_keys_go_on_while_they_cannot_be_read_and_others_are_unknown() -> None:
+    async def work(it: Followed) -> None:
+        it.error = "it is down"
+        assert await it.says(OLD) == "unknown"
+        assert not it.keys.are_known
+        it.error = ""
+        it.clock.advance(AGAIN_SECONDS)
+        assert await it.says(OLD) is True
+        it.error = "it is down"
+        it.clock.advance(AGAIN_SECONDS)
+        assert await it.says(NEW) == "unknown"
+        assert await it.says(OLD) is True
+        assert "it is down" in it.keys.last_error
+
+    follow(work)
+
+
+def test_no_token_waits_long_for_keys_that_do_not_come() -> None:
+    async def work(it: Followed) -> None:
+        assert await it.says(OLD) is True
+        it.clock.advance(AGAIN_SECONDS)
+        it.may_go_on.clear()
+        with pytest.raises(UnknownKeyError):
+            it.keys.is_signed(NEW.sign({}))
+        for seconds in (WAIT_SECONDS, 3600):
+            it.clock.advance(seconds)
+            assert await it.says(NEW) == "unknown"
+            assert await it.says(OLD) is True
+        it.may_go_on.set()
+
+    follow(work)

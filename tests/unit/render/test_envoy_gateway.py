@@ -32,10 +32,9 @@ def objects(gate: str, **keys: str) -> list[Object]:
     [
         ("gateway: infra/public", "check: review"),
         ("gateway: infra/public, check: jwt", "check: review"),
-        ("gateway: infra/public, check: both", "forwardToken: true"),
         ("check: review", "gateway: NAMESPACE/NAME"),
     ],
-    ids=["default", "jwt", "both", "no gateway"],
+    ids=["default", "jwt", "no gateway"],
 )
 def test_unsupported_settings_are_rejected_with_an_alternative(gate: str, hint: str) -> None:
     with raises(RenderError) as refused:

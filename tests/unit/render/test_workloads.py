@@ -144,13 +144,15 @@ def objects(text: str = TEXT) -> list[Object]:
     return authorizer_objects(parsed, parsed.gate)
 
 
-def test_its_rbac_allows_token_reviews_and_the_config_maps_of_its_namespace_only() -> None:
+def test_its_rbac_allows_reviews_keys_and_the_config_maps_of_its_namespace_only() -> None:
     found = objects()
-    binding = the(found, "ClusterRoleBinding")
+    binding = the(found, "ClusterRoleBinding", GATE)
     assert binding["roleRef"]["name"] == "system:auth-delegator"
+    keys = the(found, "ClusterRoleBinding", f"{GATE}-keys")
+    assert keys["roleRef"]["name"] == "system:service-account-issuer-discovery"
     (rule,) = the(found, "Role")["rules"]
     assert rule == {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}
-    for each in (binding, the(found, "RoleBinding")):
+    for each in (binding, keys, the(found, "RoleBinding")):
         assert each["subjects"] == [{"kind": "ServiceAccount", "name": GATE, "namespace": "edge"}]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -29,7 +30,8 @@ EPILOG = """examples:
   daypass gate serve --kubeconfig gate.kubeconfig --without-watch \\
     --listen unix:/run/gate.sock
 
-Its user must be allowed to create tokenreviews (ClusterRole system:auth-delegator). It listens with
+Its user must be allowed to create tokenreviews (ClusterRole system:auth-delegator), and to read the
+API server's issuer and keys (ClusterRole system:service-account-issuer-discovery). It listens with
 a certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on stdout. SIGTERM
 stops it after the requests in progress.
 """
@@ -72,7 +74,7 @@ def run(args: Namespace) -> int:
     import uvloop
 
     from daypass.gate.authorizer.service import ReviewSettings, Service
-    from daypass.gate.signing_keys import issuer_of
+    from daypass.gate.signing_keys import FollowedKeys, issuer_of, keys_of
     from daypass.gate.watch.follower import PublishedFollower
 
     allow_many_files()
@@ -82,9 +84,12 @@ def run(args: Namespace) -> int:
     cluster = options.connect(args)
     issuer = config.cluster.issuer or issuer_of(cluster)
     settings = ReviewSettings.of(config, gate, issuer=issuer)
+    # The other engines ask about tokens that they have verified.
+    is_verifier = gate.engine == "envoy-gateway"
+    keys = FollowedKeys(partial(keys_of, cluster), SYSTEM_CLOCK) if is_verifier else None
     service = Service(
         settings, cluster.connection, SYSTEM_CLOCK, write_stdout,
-        checks_credentials=not args.without_watch,
+        checks_credentials=not args.without_watch, keys=keys,
     )  # fmt: skip
     follower = None
     if not args.without_watch:

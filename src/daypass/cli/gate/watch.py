@@ -125,7 +125,7 @@ def cluster_controller(
     """Return the controller of a config's gate in a cluster."""
     from daypass._core.poller import Poller
     from daypass.gate.signing_keys import signing_keys_of
-    from daypass.gate.watch.cluster_publisher import ClusterPublisher, takes_keys
+    from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller
     from daypass.gate.watch.observer import CredentialObserver
     from daypass.kube.lease import Lease
@@ -140,5 +140,5 @@ def cluster_controller(
     )  # fmt: skip
     publisher = ClusterPublisher(cluster, config, gate, lease)
     read_keys = partial(signing_keys_of, cluster, config.cluster.issuer)
-    keys = Poller(read_keys, KEYS_EVERY_SECONDS) if takes_keys(gate) else None
+    keys = Poller(read_keys, KEYS_EVERY_SECONDS) if gate.is_checked_by_istio else None
     return Controller(observer, publisher, lease, keys, clock, log_event, gate.close_after_seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import TypeAlias
 from weakref import WeakValueDictionary
@@ -21,6 +22,7 @@ from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
 from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.metrics import AuthorizerMetrics
+from daypass.gate.signing_keys import WAIT_SECONDS, FollowedKeys, UnknownKeyError
 from daypass.rules.claims import BoundClaims
 from daypass.rules.credentials import part_of
 from daypass.rules.decision import (
@@ -62,6 +64,7 @@ class Authorizer:
     `remember_seconds`: how long a token accepted by the API server is cached, at most. From `start`
     to `stop` it also sends a probe when there has been no review for a while. `heard_at`: when the
     API server last answered, on the monotonic clock. `last_error`: why it can't be asked, or "".
+    `keys`: to verify tokens with; None if the proxy has verified them.
     `closed_parts`: the numbers of the published parts that refuse every token.
     """
 
@@ -75,6 +78,7 @@ class Authorizer:
         remember_seconds: float,
         metrics: AuthorizerMetrics,
         audit: AuditLog,
+        keys: FollowedKeys | None,
         cache: DecisionCache | None = None,
         queue: ReviewQueue[ResponseWaiter] | None = None,
     ) -> None:
@@ -91,6 +95,7 @@ class Authorizer:
         self._responses = responses
         self._ask = ask
         self._audit = audit
+        self._keys = keys
         self._clock = clock
         self._monotonic = clock.monotonic
         self._remember_seconds = remember_seconds
@@ -146,8 +151,13 @@ class Authorizer:
         `authorizations`: the values of all Authorization headers. `source`: the client's address.
         """
         request = _request(host, authorizations)
+        signed = self._keys.is_signed if self._keys is not None else lambda _: None
         try:
-            claims = check_claims(request, self._rules, self._clock.unix(), signed=None)
+            claims = check_claims(request, self._rules, self._clock.unix(), signed=signed)
+        except UnknownKeyError as unknown:
+            again = partial(self.check, host, authorizations, source, waiter)
+            self._start(_check_after(unknown.reading, again, waiter))
+            return None
         except RefusedError as refused:
             token = request.headers[0][1].removeprefix("Bearer ") if request.headers else ""
             self._note_refused(refused.reason, token)
@@ -372,6 +382,14 @@ class Authorizer:
     def _count(self, response: AuthzResponse) -> AuthzResponse:
         self.metrics.decisions[response.reason] += 1
         return response
+
+
+async def _check_after(
+    reading: asyncio.Task[None], check: Callable[[], AuthzResponse | None], waiter: ResponseWaiter
+) -> None:
+    await asyncio.wait([reading], timeout=WAIT_SECONDS)
+    if (response := check()) is not None:
+        waiter(response)
 
 
 def _request(host: bytes, authorizations: Sequence[bytes]) -> GateRequest:

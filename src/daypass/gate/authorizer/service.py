@@ -21,6 +21,7 @@ from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
+from daypass.gate.signing_keys import EVERY_SECONDS, FollowedKeys
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.decision import Rules
 from daypass.rules.published import Published
@@ -85,8 +86,8 @@ class Service:
     """Serves from `start` to `stop`, in one event loop.
 
     `write` gets audit events, one line each. `checks_credentials`: a token passes only if its
-    credential is published; not ready until the first call of `authorizer.take_published`. Raises
-    KubeconfigError.
+    credential is published; not ready until the first call of `authorizer.take_published`. `keys`:
+    to verify tokens with; None if the proxy has verified them. Raises KubeconfigError.
     """
 
     def __init__(
@@ -97,9 +98,11 @@ class Service:
         write: Callable[[str], None],
         *,
         checks_credentials: bool,
+        keys: FollowedKeys | None = None,
     ) -> None:
         self._clock = clock
         self._checks_credentials = checks_credentials
+        self._keys = keys
         self._ready_seconds = max(LEAST_READY_SECONDS, settings.remember_seconds)
         self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
@@ -118,6 +121,7 @@ class Service:
             remember_seconds=settings.remember_seconds,
             metrics=self.metrics,
             audit=self._audit,
+            keys=keys,
         )
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
@@ -151,7 +155,10 @@ class Service:
                 if listen.path
                 else "",
             ) from None
-        self._background = [
+        if self._keys is not None:
+            self._keys.refresh()
+            self._background.append(asyncio.create_task(_every(EVERY_SECONDS, self._keys.refresh)))
+        self._background += [
             asyncio.create_task(_every(STALLED_SECONDS, self.http.close_stalled)),
             asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._reload_certificate)),
         ]
@@ -162,7 +169,8 @@ class Service:
     def last_error(self) -> str:
         """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.last_error
-        return "\n".join(line for line in (self.authorizer.last_error, own) if line)
+        keys = "" if self._keys is None else self._keys.last_error
+        return "\n".join(line for line in (self.authorizer.last_error, keys, own) if line)
 
     def is_alive(self) -> bool:
         """Whether it works, or has not started yet; otherwise only a restart helps."""
@@ -174,6 +182,8 @@ class Service:
             return "it is shutting down"
         if self._checks_credentials and self.metrics.published_at is None:
             return "what the watch publishes has not been read yet"
+        if self._keys is not None and not self._keys.are_known:
+            return self._keys.last_error
         heard = self.authorizer.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
             return self.authorizer.last_error or "the API server has not answered yet"

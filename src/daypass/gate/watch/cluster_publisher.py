@@ -27,7 +27,6 @@ from daypass.kube.published_objects import (
     read_published_denials,
 )
 from daypass.kube.resources import Object, name_of
-from daypass.render.envoy_gateway import keys_config_map, keys_namespace
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
@@ -148,11 +147,8 @@ class ClusterPublisher:
         return [part_object(self._config, number, published.parts[number]), config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
-        if self._gate.is_checked_by_istio:
-            return [keys_object(self._config, keys.issuer, keys.key_set)]
-        # Envoy Gateway's JWT filter; the issuer is in its policy.
-        namespace = keys_namespace(self._gate)
-        return [] if namespace is None else [keys_config_map(namespace, keys.key_set)]
+        is_istio = self._gate.is_checked_by_istio
+        return [keys_object(self._config, keys.issuer, keys.key_set)] if is_istio else []
 
     def _read(self, config_map: Object | None, published: Published) -> Published:
         """Return what is published with what a ConfigMap has, if it can be read."""
@@ -210,11 +206,6 @@ def term_of(document: Object) -> int:
     text = str((document["metadata"].get("annotations") or {}).get(TERM))
     term = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
     return term if term < LIMIT_TERM else 0
-
-
-def takes_keys(gate: Gate) -> bool:
-    """Return whether a gateway needs the API server's keys."""
-    return gate.is_checked_by_istio or keys_namespace(gate) is not None
 
 
 def _version(document: Object) -> str:
