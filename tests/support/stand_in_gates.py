@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from daypass._core import labels
 from daypass.identity.tokens import list_secrets
 from daypass.kube.published_objects import denials_config_map, part_config_map
-from daypass.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS, name_of, uid_of
+from daypass.kube.resources import CONFIG_MAPS, name_of
 from daypass.render.objects import GATE_DENIED
 from daypass.rules.denials import Denials, read_denials
 from support.embedded import EmbeddedCluster
@@ -19,8 +19,8 @@ from support.publishing import parts_of
 class StandInGate:
     """A gate in a namespace of its own, which publishes `delay_seconds` after it saw a change.
 
-    `room`: credentials of one namespace. `accounts`: UIDs that it has published, too;
-    `all_accounts`: and of all ServiceAccounts. `seen`: what `look` returned at each publication.
+    `room`: credentials of one namespace. `accounts`: UIDs that it has published, too. `seen`: what
+    `look` returned at each publication.
     """
 
     world: EmbeddedCluster
@@ -28,7 +28,6 @@ class StandInGate:
     delay_seconds: float = 0.3
     room: int = 2000
     accounts: set[str] = field(default_factory=set)
-    all_accounts: bool = False
     look: Callable[[], object] = lambda: None
     seen: list[object] = field(default_factory=list)
     _written: dict[str, object] = field(default_factory=dict, init=False)
@@ -44,8 +43,7 @@ class StandInGate:
     def uids(self) -> set[str]:
         """What it has to publish."""
         known = {each.uid for each in list_secrets(self.world.cluster, None) if each.is_known}
-        accounts = self.world.cluster.list(SERVICE_ACCOUNTS) if self.all_accounts else []
-        return known | self.accounts | set(map(uid_of, accounts))
+        return known | self.accounts
 
     def publish(self) -> None:
         """Publish all parts and the denials."""

@@ -49,7 +49,8 @@ RETIRE_AFTER = f"{DOMAIN}/retire-after"
 """On a retired Secret: when it may be deleted (RFC 3339, UTC)."""
 
 SOURCE = f"{DOMAIN}/token-source"
-"""On an anchor: where the client finds its own token, as JSON, as in the credentials file."""
+"""On an anchor: where the client finds its own token, as `github:AUDIENCE`, `file:PATH` or
+`variable:NAME`."""
 
 SECRET_INFIX = "-daypass-"  # noqa: S105 - a part of names
 ANCHOR_INFIX = f"{SECRET_INFIX}anchor-"

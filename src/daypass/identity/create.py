@@ -79,7 +79,7 @@ def create(
     NotReadyError (no token in time), ApiError.
     """
     name = spec.name
-    reused = reusable_secret(cluster, account, warn)
+    reused = reusable_secret(cluster, account, warn, is_anchor=False)
     documents = plan(spec, account, reused, clock=cluster.clock)
     secret_name = name_of(documents[-1])
     if reused:
@@ -154,12 +154,17 @@ def _account_annotations(
     return annotations
 
 
-def reusable_secret(cluster: Cluster, account: Account | None, warn: Warn) -> str | None:
-    """Return the name of an identity's live Secret, or None; warn if it has several."""
+def reusable_secret(
+    cluster: Cluster, account: Account | None, warn: Warn, *, is_anchor: bool
+) -> str | None:
+    """Return the name of an identity's live token Secret or anchor, or None.
+
+    Warns if it has several live Secrets.
+    """
     if account is None:
         return None
     live = live_secrets(secrets_of(cluster, account.name), account.uid)
-    current = current_secret(live)
+    current = current_secret([each for each in live if each.is_anchor is is_anchor])
     if current is not None and len(live) > 1:
         others = ", ".join(sorted(each.name for each in live if each is not current))
         unfinished = is_rotation_unfinished(current, live)

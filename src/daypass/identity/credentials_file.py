@@ -18,25 +18,24 @@ from typing import TYPE_CHECKING, Any
 from daypass._core import labels
 from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.files import UnsafeFileError, read_private, write_private
+from daypass._core.files import write_private
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
 from daypass._core.text import did_you_mean
 from daypass._core.tls import client_context
-from daypass.client.config import DEFAULT_LIFETIME_SECONDS
+from daypass.client.config import DEFAULT_LIFETIME_SECONDS, read_source
 from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import Account, IdentityName
+from daypass.identity.tokens import Anchor
 
 if TYPE_CHECKING:
     from daypass.config import Config, Domain
 
 LONGEST_AUTHORITY_CHARACTERS = 32 * 1024
 """It goes into the credentials file and into an annotation."""
-LIMIT_BYTES = 64 * 1024
-"""Of a credentials file."""
 
 
 class IncompleteCredentialsError(UsageError):
@@ -96,20 +95,21 @@ class CredentialsSettings:
         }
         return found if self.authority is None else {**found, labels.AUTHORITY: self.authority}
 
-    def file_content(
-        self, token: Secret | Mapping[str, Any], identity: IdentityName | None = None
-    ) -> bytes:
+    def file_content(self, token: Secret | Anchor) -> bytes:
         """Return the credentials file, one key per line so that `sed` finds the token.
 
-        `token`: the token, or where the client finds one; that file also needs the `identity`.
+        With an anchor, it contains no secret.
         """
         document: dict[str, Any] = {"type": "daypass", "version": 1, "door": self.door}
         if self.authority is not None:
             document["certificateAuthority"] = self.authority
-        if identity is not None:
-            document["namespace"] = identity.namespace
-            document["serviceAccount"] = identity.name
-        document["token"] = token.reveal() if isinstance(token, Secret) else dict(token)
+        if isinstance(token, Secret):
+            document["token"] = token.reveal()
+        else:
+            document["namespace"] = token.account.namespace
+            document["serviceAccount"] = token.account.name
+            document["secretName"] = token.name
+            document["token"] = dict(token.token)
         document["audience"] = self.audience
         document["lifetimeSeconds"] = self.lifetime_seconds
         return json.dumps(document, indent=2).encode() + b"\n"
@@ -250,7 +250,7 @@ def _lifetime(options: CredentialsOptions, config: Config | None, before: str) -
 def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = False) -> None:
     """Raise FileInUseError or UsageError if the credentials file can't be written.
 
-    A file that exists is replaced if it holds a token of the same identity, or with `force`.
+    A file that exists is replaced if it is the same identity's, or with `force`.
     """
     check_place(path)
     if not force and os.path.lexists(path) and not _is_of(path, name, now_unix):
@@ -278,9 +278,14 @@ def check_place(path: str) -> None:
 
 def _is_of(path: str, name: IdentityName, now_unix: float) -> bool:
     try:
-        document: Mapping[str, object] = json.loads(read_private(path, limit_bytes=LIMIT_BYTES))
+        document: Mapping[str, object] = json.loads(read_source({}, path).document)
+        if "serviceAccount" in document:
+            return (document["namespace"], document["serviceAccount"]) == (
+                name.namespace,
+                name.name,
+            )
         identity = read_identity(Secret(str(document["token"])), now_unix)
-    except (OSError, ValueError, LookupError, TypeError, UnsafeFileError, CredentialsError):
+    except (ValueError, LookupError, TypeError, CredentialsError):
         return False
     return (identity.namespace, identity.service_account) == (name.namespace, name.name)
 

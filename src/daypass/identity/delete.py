@@ -1,7 +1,7 @@
 """Revoking an identity's tokens, and deleting an identity with everything that is part of it.
 
 The order of a deletion leaves no gap. First goes the RoleBinding that lets the identity request
-tokens, so that it can make no more. Then go the Secrets, and with them the long-lived tokens and
+tokens, so that it can make no more. Then go its Secrets, and with them the long-lived tokens and
 the tokens bound to them. Then go grants in all namespaces, and the Role. The ServiceAccount is
 last: it shows an interrupted run, which can be repeated, and its deletion ends unbound tokens.
 
@@ -26,6 +26,7 @@ from daypass.identity.model import (
     ForeignAccountError,
     IdentityName,
     Warn,
+    federated_binding_name,
     find_account,
     identity_not_found,
     owner_of,
@@ -60,7 +61,7 @@ _ACCOUNT_ANNOTATIONS = (
 
 
 class NotRevokedError(DaypassError):
-    """Somebody creates token Secrets of the identity as fast as they are deleted."""
+    """Somebody creates Secrets of the identity as fast as they are deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class OwnedObject:
 
     @classmethod
     def secret(cls, secret: CredentialSecret) -> OwnedObject:
-        """Return a token Secret as part of its identity."""
+        """Return a Secret as part of its identity."""
         return cls(
             resource=SECRETS, namespace=secret.account.namespace, name=secret.name, uid=secret.uid,
             owner=secret.account.key,
@@ -115,7 +116,7 @@ class OwnedObject:
 
 
 def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
-    """Delete token Secrets of an identity until there are none. Raises NotRevokedError."""
+    """Delete the Secrets of an identity until there are none. Raises NotRevokedError."""
     deleted: list[CredentialSecret] = []
     for _ in range(_ROUNDS):
         secrets = secrets_of(cluster, name)
@@ -131,7 +132,7 @@ def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
                 continue  # another one with that name: the next round sees it
     show = kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields")
     raise NotRevokedError(
-        f"identity {name} gets new token Secrets as fast as they are deleted",
+        f"identity {name} gets new Secrets as fast as they are deleted",
         "find out who creates them" + ("" if cluster.is_embedded() else f": {show}"),
     )
 
@@ -259,7 +260,8 @@ def _read(resource: Resource, documents: Iterable[Object]) -> list[OwnedObject]:
 
 def _step(owned: OwnedObject) -> int:
     account = owned.owner.partition("/")[2]
-    if owned.resource is ROLE_BINDINGS and owned.name == role_name(account):
+    requesting = role_name(account), federated_binding_name(account)
+    if owned.resource is ROLE_BINDINGS and owned.name in requesting:
         return 0
     return {SECRETS: 1, ROLE_BINDINGS: 2, AUTHORIZATION_POLICIES: 2}.get(owned.resource, 3)
 

@@ -160,7 +160,8 @@ def _check_times(
             yield _problem("retirement-overdue", text)
         since = f"{secret.last_used}T23:59:59Z" if secret.last_used else secret.created
         unused = age_seconds(since, clock)
-        if secret.retire_after is None and unused >= unused_seconds:
+        is_current = secret.retire_after is None and not secret.is_anchor
+        if is_current and unused >= unused_seconds:
             days = f"{unused // _DAY_SECONDS:.0f} days"
             yield _problem("unused", f"the token of Secret {secret.name} is unused for {days}")
 
@@ -184,16 +185,21 @@ def _check_tokens(
         unfinished = any(is_rotation_unfinished(secret, ours) for secret in ours)
         code = "rotation-unfinished" if unfinished else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
-        yield _problem(code, f"{len(ours)} tokens are live: {names}")
+        yield _problem(code, f"{len(ours)} of its Secrets are live: {names}")
     for name in sorted({secret.name for secret in live} & set(record.listed_secrets)):
         yield _problem(
             "listed-token",
             f"Secret {name} is listed in ServiceAccount.secrets: the cluster's token cleaner"
             " deletes it once it is unused",
         )
-    if record.account is None or objects.secrets is None or record.is_federated:
+    if record.account is None or objects.secrets is None:
         return
-    if not live:
+    if record.is_federated:
+        if not record.has_anchor:
+            text = "it has no anchor that tokens are bound to: it was revoked, or federated by an"
+            federate = command("identity", "federate", "--help")
+            yield _note("no-anchor", f"{text} earlier version; to give it one: {federate}")
+    elif not live:
         yield _note("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):
         repair = command("identity", "create", record.name.name, "-n", record.name.namespace)

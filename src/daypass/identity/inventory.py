@@ -14,8 +14,16 @@ from dataclasses import dataclass, field, replace
 from daypass._core import labels
 from daypass._core.parallel import in_parallel
 from daypass.identity.grants import Grant, display_role
-from daypass.identity.model import Account, IdentityName, Warn, is_owned_by, owner_of, role_name
-from daypass.identity.tokens import CredentialSecret
+from daypass.identity.model import (
+    Account,
+    IdentityName,
+    Warn,
+    federated_binding_name,
+    is_owned_by,
+    owner_of,
+    role_name,
+)
+from daypass.identity.tokens import CredentialSecret, live_secrets, read_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES
@@ -25,6 +33,7 @@ from daypass.kube.resources import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     NAMESPACES,
+    OTHER_SECRETS,
     ROLE_BINDINGS,
     ROLES,
     SECRETS,
@@ -45,14 +54,16 @@ class ClusterObjects:
     """The objects of the API server; None for a kind that can't be listed.
 
     `accounts`: all ServiceAccounts. `roles`: those with daypass's label. `secrets`: the metadata of
-    all that hold tokens. `policies`: daypass's AuthorizationPolicies, None without Istio. `gates`:
-    the namespaces of gates. `published`: what may be the set of a gate. `policy_bindings`: the
-    binding of the admission policy, None at the embedded API server, which enforces none.
+    all that hold tokens, `other_secrets`: that of all others. `policies`: daypass's
+    AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `published`: what
+    may be the set of a gate. `policy_bindings`: the binding of the admission policy, None at the
+    embedded API server, which enforces none.
     """
 
     accounts: Sequence[Object]
     bindings: Sequence[Object]
     secrets: Sequence[Object] | None = None
+    other_secrets: Sequence[Object] | None = None
     roles: Sequence[Object] | None = None
     policies: Sequence[Object] | None = None
     namespaces: Sequence[Object] | None = None
@@ -85,6 +96,13 @@ def list_queries(namespace: str | None) -> dict[str, ListQuery]:
         "bindings": ListQuery(resource=ROLE_BINDINGS, required=True),
         "secrets": ListQuery(
             resource=SECRETS, namespace=namespace, fields=TOKEN_SECRETS, metadata_only=True
+        ),
+        "other_secrets": ListQuery(
+            resource=SECRETS,
+            namespace=namespace,
+            fields=OTHER_SECRETS,
+            metadata_only=True,
+            quiet=True,
         ),
         "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
         "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
@@ -203,6 +221,12 @@ class IdentityRecord:
         """Those of its ServiceAccount."""
         return self.account.annotations if self.account else {}
 
+    @property
+    def has_anchor(self) -> bool:
+        """Whether tokens of a federated identity can be bound to a Secret, and so be revoked."""
+        live = live_secrets(self.secrets, self.account.uid) if self.account else []
+        return any(each.is_anchor for each in live)
+
 
 def identity_records(objects: ClusterObjects, namespace: str | None = None) -> list[IdentityRecord]:
     """Return the identities of a namespace or (None) of all, and the remains of deleted ones."""
@@ -214,8 +238,7 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
             owner = IdentityName.parse_key(owner_of(document) or "")
             if owner is not None and namespace in (None, owner.namespace):
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
-    for document in objects.secrets or ():
-        secret = CredentialSecret.read(document)
+    for secret in read_secrets(objects.secrets or (), objects.other_secrets or ()):
         name = secret.account
         if secret.is_ours and name in names:
             records.setdefault(name.key, IdentityRecord(name=name))
@@ -243,7 +266,7 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
     elif document["roleRef"]["kind"] == "Role":
         record.parts.append(f"rolebindings/{name} in {namespace}")
         is_own = namespace == record.name.namespace
-        record.is_federated |= is_own and name == f"{record.name.name}-daypass-federated"
+        record.is_federated |= is_own and name == federated_binding_name(record.name.name)
     elif list(_accounts_in(document)) != [record.name]:
         record.misplaced.append(document)
 

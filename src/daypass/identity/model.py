@@ -19,13 +19,18 @@ from daypass._core.hints import command
 from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
 from daypass._core.text import did_you_mean, printable
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SERVICE_ACCOUNTS, TOKEN_TYPE, Object
+from daypass.kube.resources import (
+    ACCOUNT_ANNOTATION,
+    ACCOUNT_UID_ANNOTATION,
+    SERVICE_ACCOUNTS,
+    TOKEN_TYPE,
+    Object,
+)
 from daypass.render.objects import new_object
 
 Warn: TypeAlias = Callable[[str, str], None]
 """Shows a warning: the fact, and what to do about it (may be empty)."""
 
-ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 RBAC_GROUP = "rbac.authorization.k8s.io"
 LONGEST_NAME_CHARACTERS = 253 - len(labels.SECRET_INFIX) - labels.SECRET_SUFFIX_LENGTH
 """The names of an identity's token Secrets are longer than its own, and may have 253."""
@@ -105,16 +110,24 @@ def check_object_name(kind: str, name: str) -> None:
         )
 
 
-def new_secret_name(service_account: str) -> str:
-    """Return `<serviceaccount>-daypass-<20 random [a-z0-9]>`, which is never reused."""
+def new_secret_name(service_account: str, infix: str = labels.SECRET_INFIX) -> str:
+    """Return `<serviceaccount>-daypass-<20 random [a-z0-9]>`, which is never reused.
+
+    `infix`: ANCHOR_INFIX for the name of an anchor.
+    """
     alphabet = string.ascii_lowercase + string.digits
     suffix = "".join(secrets.choice(alphabet) for _ in range(labels.SECRET_SUFFIX_LENGTH))
-    return f"{service_account}{labels.SECRET_INFIX}{suffix}"
+    return f"{service_account}{infix}{suffix}"
 
 
 def role_name(service_account: str) -> str:
     """Return the name of the Role and RoleBinding that let an identity request its own tokens."""
     return f"{service_account}-daypass-token"
+
+
+def federated_binding_name(service_account: str) -> str:
+    """Return the name of the RoleBinding that lets another issuer's users request its tokens."""
+    return f"{service_account}-daypass-federated"
 
 
 def identity_objects(
@@ -161,6 +174,24 @@ def token_secret(
     if replaces is not None:
         secret["metadata"]["annotations"][labels.REPLACES] = replaces
     return {**secret, "type": TOKEN_TYPE}
+
+
+def anchor_secret(
+    identity: IdentityName,
+    secret_name: str,
+    *,
+    account_uid: str,
+    source: str,
+    replaces: str | None = None,
+) -> Object:
+    """Return an anchor: an empty Secret that the tokens of a federated identity are bound to.
+
+    `source`: where the client finds its own token. `replaces`: see `token_secret`.
+    """
+    secret = token_secret(identity.namespace, identity.name, secret_name, replaces=replaces)
+    annotations = {ACCOUNT_UID_ANNOTATION: account_uid, labels.SOURCE: source}
+    secret["metadata"]["annotations"] |= annotations
+    return {**secret, "type": labels.ANCHOR_TYPE}
 
 
 def _new_object(api_version: str, kind: str, namespace: str, name: str, identity: str) -> Object:

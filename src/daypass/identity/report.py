@@ -14,6 +14,8 @@ from daypass.identity.tokens import CredentialSecret
 
 _SHOWN_GRANTS = 2
 _NOTHING = "-"
+_UNKNOWN = "unknown"
+"""The last use of an anchor: the API server notes none."""
 
 
 def table_rows(
@@ -41,7 +43,7 @@ def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
         "GRANTS": ", ".join(grants) or _NOTHING,
         **({"DOOR": annotations.get(labels.DOOR, _NOTHING)} if wide else {}),
         "AGE": age,
-        "LAST USED": health.last_used or _NOTHING,
+        "LAST USED": health.last_used or (_UNKNOWN if record.has_anchor else _NOTHING),
         "DEADLINE": deadline if wide else deadline.partition("T")[0],
         "HEALTH": ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
     }
@@ -72,8 +74,11 @@ class ReportedGrant(TypedDict):
 
 class LongLivedToken(TypedDict):
     secret: Annotated[str, "the name of its Secret"]
+    anchor: Annotated[bool, "whether it is an anchor of a federated identity, without a token"]
     created: Annotated[str, "when it was created (RFC 3339)"]
-    lastUsed: Annotated[str | None, "the date of its last use; null: never"]
+    lastUsed: Annotated[
+        str | None, "the date of its last use; null: never, or of an anchor: unknown"
+    ]
     retireAfter: Annotated[
         str | None, "from when a replaced token may be deleted (RFC 3339); null: not replaced"
     ]
@@ -96,9 +101,11 @@ class IdentityData(Named):
     audience: Annotated[str | None, "the audience of its tokens; null: not known"]
     created: Annotated[str | None, "when its ServiceAccount was created (RFC 3339)"]
     deadline: Annotated[str | None, "when it expires (RFC 3339); null: never"]
-    lastUsed: Annotated[str | None, "the last date on which a token was used; null: never"]
+    lastUsed: Annotated[
+        str | None, "the last date on which a token was used; null: never, or unknown"
+    ]
     grants: Annotated[list[ReportedGrant], "its roles"]
-    tokens: Annotated[list[LongLivedToken], "its long-lived tokens"]
+    tokens: Annotated[list[LongLivedToken], "its long-lived tokens and anchors"]
     findings: Annotated[list[IdentityProblem], "its problems, and notes about it"]
 
 
@@ -138,6 +145,7 @@ def _grant(role: BoundRole) -> ReportedGrant:
 def _token(secret: CredentialSecret, *, live: bool) -> LongLivedToken:
     return {
         "secret": secret.name,
+        "anchor": secret.is_anchor,
         "created": secret.created,
         "lastUsed": secret.last_used,
         "retireAfter": secret.retire_after,

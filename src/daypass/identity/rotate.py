@@ -1,4 +1,4 @@
-"""Rotation: deliver a new long-lived token before the old one is retired.
+"""Rotation: deliver new credentials before the old ones are retired.
 
 A rotation creates a new Secret, waits until gates know it, delivers its credentials file, and only
 then retires the old Secret, so that the client always has a credentials file that works. After an
@@ -18,6 +18,7 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.parallel import in_parallel
+from daypass._core.secret import Secret
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -26,11 +27,10 @@ from daypass.identity.model import (
     age_seconds,
     is_past,
     list_identities,
-    new_secret_name,
     time_in,
-    token_secret,
 )
 from daypass.identity.tokens import (
+    Anchor,
     CredentialSecret,
     FilledSecret,
     Room,
@@ -38,11 +38,12 @@ from daypass.identity.tokens import (
     is_rotation_unfinished,
     live_secrets,
     our_secrets,
+    read_anchor,
     wait_for_token,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import SECRETS
+from daypass.kube.resources import SECRETS, name_of
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 THREADS = 8
@@ -52,14 +53,14 @@ THREADS = 8
 class Rotation:
     """The rotation of an identity, and how far it is. `secrets`: all that are part of it.
 
-    `filled`: the new Secret with its token, None in a dry run. The Secrets `retired` may be deleted
-    from `retire_after` on; those `deleted` are. `error`: why it has failed.
+    `filled`: the new Secret, None in a dry run. The Secrets `retired` may be deleted from
+    `retire_after` on; those `deleted` are. `error`: why it has failed.
     """
 
     account: Account
     secrets: Sequence[CredentialSecret]
     secret_name: str = ""
-    filled: FilledSecret | None = None
+    filled: FilledSecret[Secret] | FilledSecret[Anchor] | None = None
     retired: Sequence[CredentialSecret] = ()
     retire_after: str = ""
     deleted: Sequence[CredentialSecret] = ()
@@ -108,7 +109,7 @@ def rotate(
     show: Callable[[str], object] = lambda text: None,
     overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
 ) -> None:
-    """Give identities new long-lived tokens: create all, wait once, hand over all.
+    """Give identities new credentials: create all, wait once, hand over all.
 
     `check` fails if the credentials file can't be delivered. `wait` gets the UIDs of the new
     Secrets, and returns once gates know them. `deliver` gets a credentials file, and returns once
@@ -138,13 +139,16 @@ def _start(
     if is_rotation_unfinished(current, live):
         rotation.secret_name = current.name
     else:
-        rotation.secret_name = new_secret_name(name.name)
+        successor = current.successor(account.uid)
+        rotation.secret_name = name_of(successor)
         room.take(name.namespace)
-        cluster.apply(
-            token_secret(name.namespace, name.name, rotation.secret_name, replaces=current.name)
-        )
+        cluster.apply(successor)
     if not cluster.dry_run:
-        rotation.filled = wait_for_token(cluster, name, rotation.secret_name)
+        rotation.filled = (
+            read_anchor(cluster.get(SECRETS, rotation.secret_name, name.namespace))
+            if current.is_anchor
+            else wait_for_token(cluster, name, rotation.secret_name)
+        )
 
 
 def _finish(
@@ -184,10 +188,10 @@ def _current(
     current = current_secret(live)
     if current is None:
         raise InactiveIdentityError(
-            f"identity {name} has no live token: it was revoked, or is federated",
-            "after a revocation: "
-            + command("identity", "create", name.name, "-n", name.namespace)
-            + "\na federated identity has no token to rotate",
+            f"identity {name} has no live token: it was revoked",
+            command("identity", "create", name.name, "-n", name.namespace)
+            + "\nor, if it is federated: "
+            + command("identity", "federate", "--help"),
         )
     return current
 

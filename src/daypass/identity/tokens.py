@@ -1,37 +1,44 @@
-"""The Secrets that hold an identity's long-lived tokens, and the room that a gate has for them.
+"""The Secrets that an identity's tokens are bound to, and the room that a gate has for them.
 
-An identity has one live Secret, or none if it is revoked. During a rotation it has two, and the new
-one names the old one in its REPLACES annotation. That tells an unfinished rotation from a finished
-one, so that the next run continues with the Secret that exists.
+A Secret holds a long-lived token or, of a federated identity, it is an anchor. An identity has one
+live Secret, or none if it is revoked. During a rotation it has two, and the new one names the old
+one in its REPLACES annotation. That tells an unfinished rotation from a finished one, so that the
+next run continues with the Secret that exists.
 """
 
 from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any, Generic, TypeVar
 
 from daypass._core import labels
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass._core.secret import Secret
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import (
-    ACCOUNT_ANNOTATION,
     ForeignAccountError,
     IdentityName,
+    anchor_secret,
     is_owned_by,
+    new_secret_name,
+    token_secret,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.gates import find_room
 from daypass.kube.resources import (
+    ACCOUNT_ANNOTATION,
     ACCOUNT_UID_ANNOTATION,
     IDENTITY_SECRET_NAME,
+    OTHER_SECRETS,
     SECRETS,
     TOKEN_SECRETS,
     Object,
+    name_of,
     uid_of,
 )
 from daypass.kube.waiting import Waiter
@@ -39,17 +46,19 @@ from daypass.kube.waiting import Waiter
 WAIT_SECONDS = 30.0
 _LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"
 _INVALID_LABEL = "kubernetes.io/legacy-token-invalid-since"
+_LONGEST_SOURCE_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialSecret:
-    """The metadata of a Secret with a long-lived token.
+    """The metadata of a Secret with a long-lived token, or with an identity's name.
 
     `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
-    who may write Secrets can change those two, and the annotations of Kubernetes, while the token
-    works on; name and type are fixed. `account_uid` is empty until the cluster has filled the
-    Secret. `is_known`: a gate can know it, by its name and label. `last_used`: a date, or None for
-    never. `is_invalid`: the cluster no longer accepts its token, because it was unused for long.
+    who may write Secrets can change those two, and the annotations of Kubernetes, while tokens work
+    on; the name is fixed. `account_uid` is empty until the cluster has filled the Secret.
+    `is_known`: a gate can know it, by its name and label. `is_anchor`: by its name; then `source`
+    is where its client finds its token. `last_used`: the date of the long-lived token's last use,
+    or None for never. `is_invalid`: the cluster no longer accepts it, since it was long unused.
     """
 
     account: IdentityName
@@ -59,10 +68,12 @@ class CredentialSecret:
     created: str
     is_ours: bool
     is_known: bool
+    is_anchor: bool
     replaces: str | None
     retire_after: str | None
     last_used: str | None = None
     is_invalid: bool = False
+    source: str = ""
 
     @classmethod
     def read(cls, document: Object) -> CredentialSecret:
@@ -81,11 +92,38 @@ class CredentialSecret:
             created=metadata.get("creationTimestamp") or "",
             is_ours=ours is not None or is_owned_by(document, account),
             is_known=ours is not None and labels.is_managed(document),
+            is_anchor=ours is not None and ours[2] is not None,
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
             last_used=found.get(_LAST_USED_LABEL),
             is_invalid=_INVALID_LABEL in found,
+            source=annotations.get(labels.SOURCE, ""),
         )
+
+    def successor(self, account_uid: str) -> Object:
+        """Return a new Secret of the same kind that replaces this one. Raises UsageError."""
+        name = self.account
+        if not self.is_anchor:
+            new = new_secret_name(name.name)
+            return token_secret(name.namespace, name.name, new, replaces=self.name)
+        self.client_token()
+        new = new_secret_name(name.name, labels.ANCHOR_INFIX)
+        return anchor_secret(
+            name, new, account_uid=account_uid, source=self.source, replaces=self.name
+        )
+
+    def client_token(self) -> dict[str, Any]:
+        """Return where the client of an anchor finds its token. Raises UsageError.
+
+        Anybody who may write Secrets can change it.
+        """
+        try:
+            return parse_source(self.source)
+        except UsageError as error:
+            raise UsageError(
+                f"Secret {self.name} has no valid annotation {labels.SOURCE}: {error.fact}",
+                "to set it: " + command("identity", "federate", "--help"),
+            ) from None
 
 
 class NoRoomError(DaypassError):
@@ -118,22 +156,39 @@ class Room:
 
 
 def secrets_of(cluster: Cluster, name: IdentityName) -> list[CredentialSecret]:
-    """Return all Secrets that hold a token of this ServiceAccount, foreign ones too."""
+    """Return all Secrets of this ServiceAccount, foreign ones that hold a token of it too."""
     return [each for each in list_secrets(cluster, name.namespace) if each.account == name]
 
 
 def our_secrets(cluster: Cluster, namespace: str | None) -> list[CredentialSecret]:
-    """Return the token Secrets of all identities in a namespace, or (None) in all of them."""
+    """Return the Secrets of all identities in a namespace, or (None) in all of them."""
     return [each for each in list_secrets(cluster, namespace) if each.is_ours]
 
 
 def list_secrets(cluster: Cluster, namespace: str | None) -> list[CredentialSecret]:
-    """Return all Secrets that hold a token, in a namespace or (None) in all of them."""
-    found = cluster.list(SECRETS, namespace, fields=TOKEN_SECRETS, metadata_only=True)
+    """Return all Secrets that hold a token or have an identity's name, in a namespace or (None) in
+    all of them.
+    """
+    return read_secrets(
+        *(
+            cluster.list(SECRETS, namespace, fields=fields, metadata_only=True)
+            for fields in (TOKEN_SECRETS, OTHER_SECRETS)
+        )
+    )
+
+
+def read_secrets(tokens: Iterable[Object], others: Iterable[Object]) -> list[CredentialSecret]:
+    """Return the Secrets that hold a `token`, and those of the `others` with an identity's name.
+
+    Tokens can be bound to these whatever their type and label are.
+    """
+    named = (each for each in others if IDENTITY_SECRET_NAME.fullmatch(name_of(each)))
     # The API server refuses the token of a Secret that waits for a finalizer
-    # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go).
+    # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go, claims.go).
     return [
-        CredentialSecret.read(each) for each in found if "deletionTimestamp" not in each["metadata"]
+        CredentialSecret.read(each)
+        for each in (*tokens, *named)
+        if "deletionTimestamp" not in each["metadata"]
     ]
 
 
@@ -160,22 +215,57 @@ def is_rotation_unfinished(secret: CredentialSecret, live: Iterable[CredentialSe
     return secret.replaces in {each.name for each in live}
 
 
+def parse_source(text: str) -> dict[str, Any]:
+    """Return the `token` of a credentials file for `github:AUDIENCE`, `file:PATH` or
+    `variable:NAME`. Raises UsageError.
+    """
+    kind, _, value = text.partition(":")
+    if value and len(text) <= _LONGEST_SOURCE_CHARACTERS:
+        if kind == "github":
+            return {"github": {"audience": value}}
+        if kind in ("file", "variable"):
+            return {kind: value}
+    raise UsageError(
+        f"{text[:40]!r} is not a source of tokens",
+        "use github, file:PATH or variable:NAME: where the client finds its own OIDC token",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilledSecret:
-    """The UID of a Secret, and the token that the cluster has put into it."""
+class Anchor:
+    """An anchor, and the `token` of its credentials file: where the client finds its own."""
+
+    account: IdentityName
+    name: str
+    token: Mapping[str, Any]
+
+
+T = TypeVar("T", Secret, Anchor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledSecret(Generic[T]):
+    """The UID of a Secret, and the token that the cluster has put into it, or an anchor."""
 
     uid: str
-    token: Secret = field(repr=False)
+    token: T = field(repr=False)
 
 
-def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> FilledSecret:
+def read_anchor(document: Object) -> FilledSecret[Anchor]:
+    """Read an anchor. Raises UsageError, see `CredentialSecret.client_token`."""
+    secret = CredentialSecret.read(document)
+    anchor = Anchor(account=secret.account, name=secret.name, token=secret.client_token())
+    return FilledSecret(uid=secret.uid, token=anchor)
+
+
+def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> FilledSecret[Secret]:
     """Return a new Secret once the cluster has put a token into it, within WAIT_SECONDS.
 
     Raises NotReadyError, NotFoundError, ForeignAccountError: who may create Secrets can give one
     that holds another account's token a name of this identity.
     """
 
-    def read() -> FilledSecret | str:
+    def read() -> FilledSecret[Secret] | str:
         secret = cluster.get(SECRETS, secret_name, name.namespace)
         data = secret.get("data") or {}
         if not data.get("token"):

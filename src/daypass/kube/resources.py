@@ -60,6 +60,8 @@ _ADMISSION = "admissionregistration.k8s.io/v1"
 TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets
 TOKEN_SECRETS = f"type={TOKEN_TYPE}"
 """Field selector of the Secrets that hold a long-lived token."""
+OTHER_SECRETS = f"type!={TOKEN_TYPE}"
+ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 ACCOUNT_UID_ANNOTATION = "kubernetes.io/service-account.uid"
 """On a Secret: the UID of its ServiceAccount. On a token Secret, the token controller writes it; it
 leaves other types alone (k8s.io/kubernetes/pkg/controller/serviceaccount/tokens_controller.go)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,11 +50,25 @@ def test_a_configuration_to_merge_that_is_none_is_refused(
     check(run(line, code=2)[1], "authentication.yaml", fault, reason="usage")
 
 
-def test_a_federated_identity_is_not_rotated_whatever_its_file_holds(run: Run) -> None:
+def test_the_credentials_file_of_a_federated_identity_is_replaced_by_its_own_commands_only(
+    run: Run, tmp_path: Path
+) -> None:
     run(f"{FEDERATE} --subject {MAIN}")
-    err = run("identity rotate ci", code=1)[1]
-    assert "ci.json" not in err
-    check(err, "federated", reason="inactive-identity")
+    file = tmp_path / "ci.json"
+    file.chmod(0o644)  # as git has it
+    first = json.loads(file.read_text())
+    rotated = message_with(run("identity rotate ci")[1], "rotated identity")
+    second = json.loads(file.read_text())
+    assert first["secretName"] in rotated
+    assert second["secretName"] in rotated
+    assert second == {**first, "secretName": second["secretName"]}
+    run(f"{FEDERATE} --subject {MAIN} --lifetime 10m")
+    assert json.loads(file.read_text()) == {**second, "lifetimeSeconds": 600}
+    other = FEDERATE.replace(" ci ", " other ")
+    err = run(f"{other} --subject {DEV}", code=1)[1]
+    check(err, "ci.json", "team/other", reason="file-in-use")
+    run(f"{other} --subject {DEV} --force")
+    assert json.loads(file.read_text())["serviceAccount"] == "other"
 
 
 def test_a_retired_token_is_reported_to_work_until_something_deletes_it(

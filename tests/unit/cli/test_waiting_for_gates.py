@@ -23,7 +23,7 @@ CONFIG = """
 version: 1
 domains: {a: {host: ekf.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 policy: {audiences: [gate]}
-gate: {audience: gate, check: jwt, requireBound: BOUND}
+gate: {audience: gate, check: jwt}
 """
 FEDERATE = """identity federate ci --issuer https://ci.example.com --subject main --source github
     --credentials-out ci.json --door https://ekf.example.com/kubernetes --config gate.yaml"""
@@ -42,19 +42,19 @@ COMMANDS = {
 
 @pytest.fixture(autouse=True)
 def identities(world: EmbeddedCluster, tmp_path: Path) -> None:
-    """An identity, and one that has expired; a config whose gate takes unbound tokens."""
+    """An identity, and one that has expired; a config with a gate."""
     make(world.cluster)
     make(world.cluster, IdentityName(namespace="team", name="old"), deadline="2027-01-16T00:00:00Z")
     world.clock.advance(86_400)
-    (tmp_path / "gate.yaml").write_text(CONFIG.replace("BOUND", "false"))
+    (tmp_path / "gate.yaml").write_text(CONFIG)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_reports_when_each_gate_has_published_its_change(
     world: EmbeddedCluster, run: Run, command: str
 ) -> None:
-    StandInGate(world=world, delay_seconds=0.1, all_accounts=True)
-    slow = StandInGate(world=world, home="slow", delay_seconds=0.6, all_accounts=True)
+    StandInGate(world=world, delay_seconds=0.1)
+    slow = StandInGate(world=world, home="slow", delay_seconds=0.6)
     began = world.clock.monotonic()
     err = run(COMMANDS[command])[1]
     took = world.clock.monotonic() - began
@@ -115,7 +115,7 @@ def test_credentials_are_handed_over_once_they_are_published_or_the_time_is_over
 ) -> None:
     for name in ("second", "third"):
         make(world.cluster, IdentityName(namespace="team", name=name))
-    gate = StandInGate(world=world, delay_seconds=delay_seconds, all_accounts=True)
+    gate = StandInGate(world=world, delay_seconds=delay_seconds)
     before, gate.seen[:] = set(tmp_path.rglob("*.json")), []
     gate.look = lambda: set(tmp_path.rglob("*.json")) - before
     run(COMMANDS[command], code=0 if delay_seconds < 5 else 3)
@@ -138,16 +138,6 @@ def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
     run("identity delete bot --yes")
     assert gate.seen == [True]
     assert not gate.look()
-
-
-def test_a_federated_identity_has_nothing_to_wait_for_if_tokens_have_to_be_bound(
-    world: EmbeddedCluster, run: Run, tmp_path: Path
-) -> None:
-    (tmp_path / "gate.yaml").write_text(CONFIG.replace("BOUND", "true"))
-    StandInGate(world=world, delay_seconds=3600)
-    began = world.clock.monotonic()
-    run(FEDERATE)
-    assert world.clock.monotonic() == began
 
 
 def test_a_denial_is_published_and_removed(world: EmbeddedCluster, run: Run) -> None:

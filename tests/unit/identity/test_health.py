@@ -172,6 +172,8 @@ def invalid(world: World) -> None:
 
 def federated(world: World) -> None:
     lose(world, "secrets")
+    world.lists["other_secrets"] = [world.secret]
+    world.secret["metadata"]["name"] = f"bot-daypass-anchor-{'a' * 20}"
     world.own_binding["metadata"]["name"] = "bot-daypass-federated"
     world.own_binding["subjects"] = [{"kind": "User", "name": "github:x"}]
 

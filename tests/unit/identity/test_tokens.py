@@ -32,6 +32,7 @@ def secret(name: str, created: int = 1, **fields: Any) -> CredentialSecret:
         "created": f"2026-11-24T16:00:0{created}Z",
         "is_ours": True,
         "is_known": True,
+        "is_anchor": False,
         "replaces": None,
         "retire_after": None,
     }

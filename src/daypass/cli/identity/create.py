@@ -175,7 +175,7 @@ def _existing(
     try:
         cluster, name = stack.enter_context(options.open_identity(args))
         account = find_account(cluster, name)
-        return cluster, name, account, reusable_secret(cluster, account, warn)
+        return cluster, name, account, reusable_secret(cluster, account, warn, is_anchor=False)
     except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
         if args.dry_run == "server" or args.output == "text":
             raise

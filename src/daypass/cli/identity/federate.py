@@ -52,6 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="where the client finds its OIDC token: github, file:PATH or variable:NAME",
     )  # fmt: skip
     options.add_credentials_out(parser, "the credentials file to write", required=True)
+    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
@@ -75,38 +76,39 @@ def run(args: Namespace) -> int:
     door = options.DoorOptions(args)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
-        from daypass.identity.credentials_file import write_file
-        from daypass.identity.federate import Federation, federate, parse_source, refuse_other_file
+        from daypass.identity.credentials_file import check_file, write_file
+        from daypass.identity.federate import Federation, federate
         from daypass.identity.model import find_account
+        from daypass.identity.tokens import parse_source
         from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
-        refuse_other_file(args.credentials_out, name)
+        check_file(args.credentials_out, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
         settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
         audience = args.token_audience or settings.door
         trusted = TrustedIssuer(
             url=args.issuer, audience=audience, subjects=tuple(args.subject), authority=authority
         )
+        source = f"github:{audience}" if args.source == "github" else args.source
+        parse_source(source)
         federation = Federation(
-            name=name, credentials=settings, trusted=trusted,
-            source=parse_source(args.source, audience), watcher_namespace=door.watcher_namespace,
+            name=name, credentials=settings, trusted=trusted, source=source,
+            watcher_namespace=door.watcher_namespace,
         )  # fmt: skip
-        authentication, before = authentication_configuration(trusted, existing), []
+        authentication, made = authentication_configuration(trusted, existing), None
         if not options.create_namespace(args, cluster, name.namespace):
-            before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+            made = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
-        gate = door.config.gate if door.config else None
-        if gate is not None and not gate.require_bound:
-            # Its tokens are bound to no Secret: the gate knows them by the ServiceAccount.
-            created = find_account(cluster, name)
-            gates.there([created.uid] if created is not None else [])
-    if not args.dry_run:
-        write_file(args.credentials_out, federation.file_content())
+        if made is not None and made.anchor is not None:
+            gates.there([made.anchor.uid])
+            write_file(args.credentials_out, settings.file_content(made.anchor.token))
     write_data(authentication, args.output)
     written = f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}"
+    if made is not None and made.anchor is not None:
+        written += f"; tokens are bound to the Secret {made.anchor.token.name}"
     works = "it works once the output is the API server's --authentication-config"
     log(
-        _changed(args, name, before, trusted.users),
+        _changed(args, name, made.users_before if made else (), trusted.users),
         f"{gates.at_gates}\n{written}\n{works}",
     )
     return gates.exit_code

@@ -1,4 +1,4 @@
-"""`daypass identity revoke`: delete the long-lived tokens of an identity."""
+"""`daypass identity revoke`: delete what the tokens of an identity are bound to."""
 
 from argparse import Namespace
 
@@ -7,12 +7,13 @@ from daypass.cli import log, options
 from daypass.cli.output import confirm, did, write_result
 
 EXTRA = "admin"
-SUMMARY = "revoke an identity's long-lived tokens and those bound to them"
+SUMMARY = "revoke an identity's long-lived and short-lived tokens"
 EPILOG = """examples:
   daypass identity revoke bot -n team
   daypass identity revoke bot -n team --yes            asks for no confirmation on a terminal
   daypass identity create bot -n team --credentials-out bot.json     give it a new token
 
+A federated identity gets no more tokens either, until `federate` is run again.
 The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
 of it too, or a gate of the cluster has not published the revocation in time.
 """
@@ -20,7 +21,7 @@ add_arguments = options.add_deletion
 
 
 def run(args: Namespace) -> int:
-    """Delete its token Secrets."""
+    """Delete its Secrets."""
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import get_identity
@@ -29,7 +30,7 @@ def run(args: Namespace) -> int:
         has_tokens = any(secret.is_ours for secret in secrets_of(cluster, name))
         get_identity(cluster, name, has_tokens=has_tokens)
         there = f"{name} at {cluster.connection.server}"
-        confirm(args, f"revoke all long-lived tokens of identity {there} now?", ends_access=True)
+        confirm(args, f"revoke all tokens of identity {there} now?", ends_access=True)
         revoked = revoke(cluster, name)
         by_hand = bool(revoked.left) and not cluster.is_embedded()
         gates = options.gate_wait(args, cluster)

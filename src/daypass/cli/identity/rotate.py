@@ -1,4 +1,4 @@
-"""`daypass identity rotate`: a new long-lived token, before the old one is revoked."""
+"""`daypass identity rotate`: new credentials, before the old ones are revoked."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from daypass.kube.gates import GateWait
 
 EXTRA = "admin"
-SUMMARY = "give an identity a new long-lived token, and retire the old one"
+SUMMARY = "give an identity new credentials, and retire the old ones"
 EPILOG = """examples:
   daypass identity rotate bot -n team --credentials-out bot.json
   daypass identity rotate bot -n team --overlap 0                   revokes the old one now
   daypass identity rotate --all -A --older-than 90d --credentials-out files
 
 If a token may have leaked, use `daypass identity revoke`, then `create`. The old token is deleted
-by `daypass identity reap`, or by the next rotation after its time. Exit code 3: a gate of the
-cluster has not published the change in time.
+by `daypass identity reap`, or by the next rotation after its time. A federated identity gets a new
+anchor in its credentials file. Exit code 3: a gate of the cluster has not published the change in
+time.
 """
 
 
@@ -53,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     many.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
     many.add_argument(
         "--older-than", type=parse_seconds, metavar="TIME",
-        help="only those whose token is older, such as 90d",
+        help="only those whose credentials are older, such as 90d",
     )  # fmt: skip
     options.add_dry_run(parser)
     options.add_gate_wait(parser)

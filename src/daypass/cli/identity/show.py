@@ -89,6 +89,8 @@ def _token(secret: CredentialSecret, found: IdentityHealth, clock: Clock) -> str
     if secret.retire_after:
         state = f"may be deleted from {secret.retire_after} on"
     used = f"last used {secret.last_used}" if secret.last_used else "never used"
+    if secret.is_anchor:
+        used = "last use unknown"
     return f"{secret.name}   {state}, {display_age(age_seconds(secret.created, clock))} old, {used}"
 
 

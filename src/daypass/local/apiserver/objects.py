@@ -64,29 +64,30 @@ def _selection(call: ApiCall) -> _Predicate:
     labels = _requirements(call.query.text("labelSelector"))
     fields = _requirements(call.query.text("fieldSelector"))
     known = ("metadata.name", "metadata.namespace", *call.kind.selectable)
-    for key, _ in fields:
+    for key, _, _ in fields:
         if key not in known:
             listed = ", ".join(map(quote, known))
             raise errors.bad_request(f"{quote(key[:300])} selects no known field: only {listed}")
 
     def selected(obj: Object) -> bool:
         have = obj["metadata"].get("labels", {})
-        return all(have.get(key) == value for key, value in labels) and all(
-            _field(obj, path) == value for path, value in fields
+        return all((have.get(key) == value) is wanted for key, wanted, value in labels) and all(
+            (_field(obj, path) == value) is wanted for path, wanted, value in fields
         )
 
     return selected
 
 
-def _requirements(text: str) -> list[tuple[str, str]]:
-    pairs = []
+def _requirements(text: str) -> list[tuple[str, bool, str]]:
+    """Return key, whether it must have the value, and the value."""
+    found_requirements = []
     for part in filter(None, text.split(",")):
-        found = re.fullmatch(r"([^\s=!(),]+)==?([^\s=!(),]*)", part)
+        found = re.fullmatch(r"([^\s=!(),]+)(==?|!=)([^\s=!(),]*)", part)
         if found is None:
             what = "unable to parse requirement"
             raise errors.bad_request(f"{what}: {quote(part[:300])} is not `key=value`")
-        pairs.append((found[1], found[2]))
-    return pairs
+        found_requirements.append((found[1], found[2] != "!=", found[3]))
+    return found_requirements
 
 
 def _field(obj: Object, path: str) -> str:

@@ -81,11 +81,15 @@ def test_lists_are_selected(world: World) -> None:
     def names(query: str) -> list[str]:
         reply = world.request("GET", f"{TEAM}/configmaps?{query}")
         assert reply.code == 200, reply.message
-        return [item["metadata"]["name"] for item in reply.document["items"]]
+        found = [item["metadata"]["name"] for item in reply.document["items"]]
+        return [name for name in found if name != "kube-root-ca.crt"]
 
     assert names("labelSelector=parity=1") == ["m1", "m3"]
     assert names("labelSelector=parity%3D%3D1,kind=") == []
+    assert names("labelSelector=parity=0,kind!=x") == ["m0", "m2", "m4"]
+    assert names("labelSelector=parity!=0,parity!=") == ["m1", "m3"]
     assert names("fieldSelector=metadata.name=m2") == ["m2"]
+    assert names("fieldSelector=metadata.name!=m2&labelSelector=parity=0") == ["m0", "m4"]
     for other in ("labelSelector=parity%20in%20(0)", "labelSelector=!a", "fieldSelector=data.a=1"):
         assert world.request("GET", f"{TEAM}/configmaps?{other}").code == 400
 
