@@ -1,10 +1,14 @@
-"""This checkout against another one, in turns: start-up, the gate and the authorizer.
+"""A checkout against another one, in turns: start-up, the gate and the authorizer.
 
-    python -m bench.checkouts PATH [--quick]
+    python -m bench.checkouts OTHER [--this PATH] [--checks THIS OTHER] [--instructions] [--quick]
 
-`PATH` is a checkout with its `.venv`. Both run by their command lines alone, so that versions with
-other names inside can be compared. Each line has the medians of this one and of the other, and the
-median ratio with the interval that holds it in 19 of 20 runs.
+OTHER and PATH are checkouts with their `.venv`. Both run by their command lines alone, so that
+versions with other names inside can be compared. `--checks`: what each calls the check that asks
+the authorizer. Each line has the medians of both, and the median ratio with the interval that holds
+it in 19 of 20 runs.
+
+`--instructions` only counts those of Envoy for a request, with valgrind's callgrind: nearly the
+same on a busy machine.
 """
 
 from __future__ import annotations
@@ -16,74 +20,244 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from bench.loads import Target, build, cpu_seconds, fire  # noqa: E402
+from bench.loads import Target, cpu_seconds, fire  # noqa: E402
 from bench.review import Bench, Side, gate_side, our_authorizer, protected_service  # noqa: E402
 from bench.rounds import compare  # noqa: E402
+from daypass._core.files import write_private  # noqa: E402
+from daypass.local.envoy import find_envoy  # noqa: E402
+from daypass.render.envoy.settings import Protected  # noqa: E402
+from support.children import children_of  # noqa: E402
 from support.controlplane import ControlPlane  # noqa: E402
+from support.deadline import eventually  # noqa: E402
 from support.tokens import AUDIENCE  # noqa: E402
 from support.up import HOST, Up, up_config  # noqa: E402
 
-BAR = "<= 1.03, or the interval holds 1"
-TOKENS, UNSEEN = 2_000, 400
+AT_MOST, AT_LEAST = (f"{limit}, or the interval holds 1" for limit in ("<= 1.03", ">= 0.97"))
+TOKENS, UNSEEN, COUNTED = 2_000, 400, 300
+COUNTER = "callgrind"
+PATIENT = (
+    "-c",
+    "from daypass.local.envoy import Envoy\n"
+    "Envoy.wait_ready.__defaults__ = (600.0,)\n"
+    "from daypass.cli import main\n"
+    "raise SystemExit(main())",
+)
+"""Arguments of Python for a `daypass` whose Envoy may start slowly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """`review`: its name for the check that asks the authorizer."""
+
+    name: str
+    python: str
+    review: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The gate of a running `daypass up`; `envoy` is the process that serves it."""
+
+    up: Up
+    envoy: int
+    load: Path
+
+    def fire(self, tokens: Path, *, connections: int = 8, seconds: float = 0) -> dict[str, Any]:
+        """What the generator gets through in so many seconds; 0: with each token once."""
+        header = tokens.parent / "bearer"
+        header.write_text("Authorization: Bearer {token}\n")
+        target = Target(
+            port=int(self.up.ready["listen"]["gate"].rpartition(":")[2]), name=HOST, path="/x",
+            authority_file=self.up.authority_file, header_file=header, tokens=tokens, method="GET",
+        )  # fmt: skip
+        return fire(
+            self.load, target, connections=connections, seconds=seconds, once=not seconds,
+            tolerated=0 if seconds else 0.01,
+        )  # fmt: skip
+
+    def cost(self, tokens: Path) -> float:
+        """CPU time of Envoy and of `daypass up`, the authorizer, for a request, in µs."""
+        pids = (self.envoy, self.up.process.pid)
+        before = sum(map(cpu_seconds, pids))
+        figures = self.fire(tokens, seconds=1.0)
+        return (sum(map(cpu_seconds, pids)) - before) / float(figures["requests"]) * 1e6
+
+    def counted(self, tokens: Path) -> float:
+        """Instructions of Envoy for a request, in thousands."""
+        known = set(self.up.folder.glob(f"{COUNTER}.*"))
+
+        def control(*arguments: str) -> None:
+            # It finds the process by files in there.
+            environment = {**os.environ, "TMPDIR": str(self.up.runtime)}
+            command = [f"{COUNTER}_control", *arguments, str(self.envoy)]
+            subprocess.run(command, env=environment, capture_output=True, check=True)
+
+        control("-i", "on")
+        figures = self.fire(tokens, connections=1)
+        control("-i", "off")
+        control("-d")
+
+        def total() -> int | None:
+            for file in set(self.up.folder.glob(f"{COUNTER}.*")) - known:
+                for line in file.read_text().splitlines():
+                    if line.startswith("totals: "):  # the last line
+                        return int(line.split()[1])
+            return None
+
+        return eventually("the instructions are written", total) / int(figures["requests"]) / 1000
 
 
 def main() -> None:
     """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("path", type=Path, help="the other checkout")
+    parser.add_argument("other", type=Path, help="the other checkout")
+    parser.add_argument("--this", type=Path, default=ROOT, help="in place of this checkout")
+    parser.add_argument("--checks", nargs=2, metavar=("THIS", "OTHER"), default=("review",) * 2)
+    parser.add_argument("--instructions", action="store_true", help="count those of Envoy alone")
     parser.add_argument("--quick", action="store_true", help="5 rounds instead of 25")
     args = parser.parse_args()
-    pythons = {"this": sys.executable, "other": str(args.path.resolve() / ".venv/bin/python")}
+    sides = [
+        Checkout(name=name, python=str(path.resolve() / ".venv/bin/python"), review=review)
+        for name, path, review in zip(
+            ("this", "other"), (args.this, args.other), args.checks, strict=True
+        )
+    ]
     rounds = 5 if args.quick else 25
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         with ControlPlane.start(folder / "cp") as plane:
-            _start_up_and_gate(folder, plane, pythons, rounds)
-            _authorizer(Bench(folder, plane), pythons, rounds)
+            bench = Bench(folder, plane)
+            with protected_service(bench) as protected:
+                if args.instructions:
+                    _instructions(bench, protected, sides)
+                    return
+                _start_up(bench, sides, rounds)
+                _gates(bench, protected, sides, rounds)
+                _authorizer(bench, protected, sides, rounds)
 
 
-def _compare(name: str, rounds: int, measure: Callable[[str], float], unit: str = "µs") -> None:
+def _compare(
+    name: str, rounds: int, measure: Callable[[str], float], unit: str = "µs", bar: str = AT_MOST
+) -> None:
     compare(
         name, lambda: measure("this"), lambda: measure("other"),
-        rounds=rounds, unit=unit, bar=BAR, certain=True,
+        rounds=rounds, unit=unit, bar=bar, certain=True,
     )  # fmt: skip
 
 
-def _start_up_and_gate(
-    folder: Path, plane: ControlPlane, pythons: Mapping[str, str], rounds: int
-) -> None:
-    identity = plane.make_identity()
-    reader = folder / "reader.json"
+@contextmanager
+def _running(
+    bench: Bench, protected: Protected, side: Checkout, check: str, *, is_counted: bool = False
+) -> Iterator[Gate]:
+    """The gate of this checkout with this check, which knows the credential of `bench.identity`."""
+    folder = bench.folder / f"{side.name}-{check}"
+    folder.mkdir()
+    environment = {"SSL_CERT_FILE": protected.authority_file}
+    if is_counted:
+        counted = folder / "envoy"
+        command = (
+            f"valgrind --tool={COUNTER} --instr-atstart=no --callgrind-out-file="
+            f"{folder}/{COUNTER}.%p {find_envoy()}"
+        )
+        write_private(str(counted), f'#!/bin/sh\nexec nice {command} "$@"\n'.encode())
+        counted.chmod(0o700)
+        environment["DAYPASS_ENVOY"] = str(counted)
     config = up_config(
-        plane,
-        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}",
+        bench.plane,
+        local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
+        f"upstream: 'https://{protected.address}'}}",
+        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}], check: {check}, "
+        "remember: 1h, closeAfter: 24h}",
+        policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
     )
-    with ExitStack() as stack:
-        ups: dict[str, Up] = {}
-        for name, python in pythons.items():
-            (folder / name).mkdir()
-            arguments = ("--kubeconfig", str(plane.kubeconfig))
-            ups[name] = stack.enter_context(Up(folder / name, config, {}, arguments, python=python))
-        door = ups["this"]
+    arguments = ("--kubeconfig", str(bench.plane.kubeconfig))
+    with Up(folder, config, environment, arguments, python=side.python, program=PATIENT) as up:
+        children = children_of(up.process.pid).items()
+        envoy, *_ = (pid for pid, name in children if name.startswith(("envoy", COUNTER)))
+        gate = Gate(up=up, envoy=envoy, load=bench.load)
+
+        def serves() -> bool:
+            try:
+                return bool(gate.fire(bench.tokens(1)))
+            except RuntimeError:
+                return False
+
+        eventually("the gate knows the credential", serves)
+        yield gate
+
+
+def _checks(sides: Sequence[Checkout]) -> Iterator[tuple[str, list[tuple[Checkout, str]]]]:
+    """Yield each check of this checkout, and what each calls it."""
+    yield "jwt", [(side, "jwt") for side in sides]
+    yield sides[0].review, [(side, side.review) for side in sides]
+
+
+def _gates(bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds: int) -> None:
+    for check, named in _checks(sides):
+        with ExitStack() as stack:
+            gates = {
+                side.name: stack.enter_context(_running(bench, protected, side, theirs))
+                for side, theirs in named
+            }
+            tokens = bench.tokens(TOKENS)
+            for gate in gates.values():
+                gate.fire(tokens)
+            _compare(
+                f"gate ({check}), cached tokens, CPU of Envoy and `daypass up` a request", rounds,
+                lambda name, of=gates, tokens=tokens: of[name].cost(tokens),  # type: ignore[misc]
+            )  # fmt: skip
+            _compare(
+                f"gate ({check}), unseen tokens", rounds,
+                lambda name, of=gates: of[name].fire(bench.tokens(UNSEEN))["per_second"],  # type: ignore[misc]
+                unit="/s", bar=AT_LEAST,
+            )  # fmt: skip
+
+
+def _instructions(bench: Bench, protected: Protected, sides: Sequence[Checkout]) -> None:
+    tokens = bench.tokens(COUNTED)
+    for check, named in _checks(sides):
+        with ExitStack() as stack:
+            gates = {
+                side.name: stack.enter_context(
+                    _running(bench, protected, side, theirs, is_counted=True)
+                )
+                for side, theirs in named
+            }
+            _compare(
+                f"gate ({check}), cached tokens, instructions of Envoy a request", 5,
+                lambda name, of=gates: of[name].counted(tokens),  # type: ignore[misc]
+                unit="thousand",
+            )  # fmt: skip
+
+
+def _start_up(bench: Bench, sides: Sequence[Checkout], rounds: int) -> None:
+    plane, folder = bench.plane, bench.folder
+    pythons = {side.name: side.python for side in sides}
+    config = up_config(plane)
+    door_folder, reader = folder / "door", folder / "reader.json"
+    door_folder.mkdir()
+    arguments = ("--kubeconfig", str(plane.kubeconfig))
+    with Up(door_folder, config, {}, arguments, python=pythons["this"]) as door:
         reader.touch(0o600)
         reader.write_text(json.dumps({
             "type": "daypass", "version": 1, "door": door.door, "audience": AUDIENCE,
             "certificateAuthority": door.authority_file.read_text(),
-            "token": identity.token.reveal(),
+            "token": bench.identity.token.reveal(),
         }))  # fmt: skip
 
         def command(*arguments: str) -> Callable[[str], float]:
             def measure(name: str) -> float:
                 environment = {"DAYPASS_CREDENTIALS": str(reader), "KUBECONFIG": "/nowhere",
-                               "XDG_CACHE_HOME": str(folder / name / "cache")}  # fmt: skip
+                               "XDG_CACHE_HOME": str(folder / f"{name}-cache")}  # fmt: skip
                 return _cpu_milliseconds([pythons[name], *arguments], environment)
 
             return measure
@@ -96,43 +270,26 @@ def _start_up_and_gate(
         ):
             _compare(f"{title}, CPU", rounds, command("-m", "daypass", *line.split()), "ms")
 
-        load = build()
-        header, tokens = folder / "bearer", folder / "gate-tokens"
-        header.write_text("Authorization: Bearer {token}\n")
-        tokens.touch(0o600)
-        made = [plane.make_token(identity, audiences=[AUDIENCE]).reveal() for _ in range(50)]
-        tokens.write_text("\n".join(made))
 
-        def gate(name: str) -> float:
-            up = ups[name]
-            (envoy,) = up.envoy_pids()
-            target = Target(
-                port=int(up.ready["listen"]["gate"].rpartition(":")[2]), name=HOST, path="/x",
-                authority_file=up.authority_file, header_file=header, tokens=tokens, method="GET",
-            )  # fmt: skip
-            before = cpu_seconds(envoy)
-            figures = fire(load, target, connections=8, seconds=1.0, status=200)
-            return (cpu_seconds(envoy) - before) / float(figures["requests"]) * 1e6
-
-        _compare("gate (jwt), CPU of Envoy a request", rounds, gate)
-
-
-def _authorizer(bench: Bench, pythons: Mapping[str, str], rounds: int) -> None:
+def _authorizer(bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds: int) -> None:
     with ExitStack() as stack:
-        protected = stack.enter_context(protected_service(bench))
-        sides: dict[str, Side] = {}
-        for name, python in pythons.items():
-            started = our_authorizer(bench, f"{name}-authorizer", python=python)
-            sides[name] = stack.enter_context(gate_side(bench, f"{name}-side", protected, started))
+        started: dict[str, Side] = {}
+        for side in sides:
+            authorizer = our_authorizer(
+                bench, f"{side.name}-authorizer", python=side.python, check=side.review
+            )
+            started[side.name] = stack.enter_context(
+                gate_side(bench, f"{side.name}-side", protected, authorizer)
+            )
         tokens = bench.tokens(TOKENS)
-        for each in sides.values():
+        for each in started.values():
             each.fire(bench.load, tokens, seconds=0, once=True)
 
         def cost(name: str, tokens: Path, *, seconds: float, once: bool) -> float:
-            pid = sides[name].authorizer
+            pid = started[name].authorizer
             assert pid is not None
             before = cpu_seconds(pid)
-            figures = sides[name].fire(bench.load, tokens, seconds=seconds, once=once)
+            figures = started[name].fire(bench.load, tokens, seconds=seconds, once=once)
             return (cpu_seconds(pid) - before) / float(figures["requests"]) * 1e6
 
         _compare(

@@ -1,4 +1,5 @@
-"""The authorizer beside one in Go that keeps a map, behind one Envoy, before a real API server.
+"""The authorizer beside one in Go that keeps a map, before a real API server. Both are behind the
+same Envoy, which asks them about the tokens that it has verified.
 
 Rates are what one load generator gets through in turns; CPU is that of Envoy and of the authorizer
 for a request.
@@ -9,7 +10,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -93,15 +93,15 @@ class Bench:
         self.token_file.touch(0o600)
         self.token_file.write_text(self.reviewer.token.reveal())
 
-    def tokens(self, count: int, *, signed: bool = True) -> Path:
-        """A file with new tokens, signed as the API server does, or by nobody."""
+    def tokens(self, count: int) -> Path:
+        """A file with new tokens, signed as the API server does."""
         number = next(self._numbers)
         file = self.folder / f"tokens-{number}"
         file.touch(0o600)
-        file.write_text("".join(f"{self._token(f'{number}-{n}', signed)}\n" for n in range(count)))
+        file.write_text("".join(f"{self._token(f'{number}-{n}')}\n" for n in range(count)))
         return file
 
-    def _token(self, jti: str, signed: bool) -> str:
+    def _token(self, jti: str) -> str:
         identity, now = self.identity, int(time.time())
         bound = {"namespace": identity.namespace,
                  "serviceaccount": {"name": identity.service_account,
@@ -112,10 +112,7 @@ class Bench:
                   "kubernetes.io": bound}  # fmt: skip
         body = f"{_part({'alg': 'RS256'})}.{_part(claims)}"
         assert isinstance(self._key, RSAPrivateKey)
-        sign = self._key.sign
-        signature = (
-            sign(body.encode(), padding.PKCS1v15(), hashes.SHA256()) if signed else os.urandom(256)
-        )
+        signature = self._key.sign(body.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
     def api_server_rate(self) -> float:
@@ -206,7 +203,7 @@ def _memory(bench: Bench, count: int) -> None:
     for name, text in (("r.crt", server.certificate_pem), ("r.key", server.key_pem),
                        ("r-ca.crt", pair.pem)):  # fmt: skip
         (bench.folder / name).write_text(text)
-    tokens = bench.tokens(count, signed=False)
+    tokens = bench.tokens(count)
     sizes = {}
     with ExitStack() as stack:
         port = stack.enter_context(_reviews(bench))
@@ -278,6 +275,7 @@ def our_authorizer(
     authority: Path | None = None,
     *,
     python: str = sys.executable,
+    check: str = "review",
 ) -> Started:
     """The command of `daypass gate serve`, and its socket."""
     socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
@@ -288,7 +286,7 @@ def our_authorizer(
         f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
         f"policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}\n"
         "gate:\n"
-        f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: review, remember: 1h}}\n"
+        f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {check}, remember: 1h}}\n"
     )
     user = {"token": bench.reviewer.token.reveal()}
     trusted = str(authority or bench.plane.ca_path)
