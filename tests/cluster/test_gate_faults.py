@@ -6,23 +6,22 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.labels import OWNED, POLICY, POLICY_ENFORCED
+from daypass._core.labels import ANCHOR_TYPE, POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
 from daypass.rules.reasons import Reason
 from support.churn import churning
 from support.clocks import WrongClock
 from support.controlplane import ControlPlane
 from support.gate_differences import told
-from support.identities import Identity, unique
+from support.identities import Identity, make_look_alike, unique
 from support.raw import Caller
 from support.up import Up
 from support.up_gate import calling, gate_up
@@ -173,13 +172,13 @@ def test_a_token_bound_to_a_secret_without_the_label_is_refused(
         callers(up, plane, namespace) as made,
     ):
         identity, _ = made.add()
-        bound = look_alike(plane, identity, "Opaque", labels={})
+        bound = make_look_alike(plane.admin, identity, labels={})
         with calling(up, plane, bound) as caller:
             made.add()  # what is newer than the Secret has been published
             assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
 
 
-@pytest.mark.parametrize("type_", ["Opaque", "daypass.dev/anchor"])
+@pytest.mark.parametrize("type_", ["Opaque", ANCHOR_TYPE])
 def test_whatever_the_type_of_the_secret_a_token_is_refused_once_that_is_deleted(
     plane: ControlPlane, namespace: str, tmp_path: Path, type_: str
 ) -> None:
@@ -189,27 +188,12 @@ def test_whatever_the_type_of_the_secret_a_token_is_refused_once_that_is_deleted
         callers(up, plane, namespace) as made,
     ):
         identity, own = made.add()
-        bound = look_alike(plane, identity, type_, labels=OWNED)
+        bound = make_look_alike(plane.admin, identity, type_=type_)
         with calling(up, plane, bound) as caller:
             caller.becomes(200)
             plane.admin.delete(bound.secret_path)
             assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         assert own.ask().code == 200
-
-
-def look_alike(
-    plane: ControlPlane, identity: Identity, type_: str, *, labels: Mapping[str, str]
-) -> Identity:
-    """The identity with another Secret, which has the name and annotations of its token Secret."""
-    name = unique(f"{identity.service_account}-daypass", 20)
-    annotations = {
-        "kubernetes.io/service-account.name": identity.service_account,
-        "kubernetes.io/service-account.uid": identity.service_account_uid,
-    }
-    metadata = {"name": name, "labels": dict(labels), "annotations": annotations}
-    collection = f"/api/v1/namespaces/{identity.namespace}/secrets"
-    made = plane.admin.create(collection, {"metadata": metadata, "type": type_})
-    return replace(identity, secret_name=name, secret_uid=made["metadata"]["uid"])
 
 
 def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(

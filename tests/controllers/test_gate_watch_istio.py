@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
+from daypass.render.objects import GATE, GATE_TRUST, gate_host
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import part_name
 from daypass.rules.reasons import MESSAGES, Reason
+from support.authority import Authority
 from support.deadline import eventually
-from support.identities import Identity
-from support.istio_gates import FILTERS, GUARDED, IstioGate, running_istio_gate
+from support.gate_differences import told
+from support.identities import Identity, make_anchor
+from support.istio_gates import FILTERS, GUARDED, IstioGate, config_text, running_istio_gate
+from support.istio_gateway import NAMESPACE, service_at
+from support.objects import secret
 from support.raw import Answer, Caller, bearer
+from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE
 from support.watching import Watch, becomes_removed, identity_namespace, install, watching
 
@@ -116,6 +122,54 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     eventually("what exists is known, and what is gone", is_known)
     assert set(refused) <= {401, 503}
     capsys.readouterr()
+
+
+@contextmanager
+def checking(gate: IstioGate, folder: Path, check: str) -> Iterator[None]:
+    """The gate with this check and, for `review`, an authorizer that it asks."""
+    text = f"closeAfter: {CLOSE_AFTER_SECONDS}s, check: {check}"
+    with ExitStack() as stack:
+        if check == "review":
+            authority = Authority()
+            pair = authority.server(gate_host(gate.config))
+            arguments = ("--kubeconfig", str(gate.plane.kubeconfig))
+            folder.mkdir()
+            config = config_text(gate.issuer, text)
+            served = stack.enter_context(gate_serve_over_tls(folder, config, pair, *arguments))
+            trust = secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem})
+            gate.apply(trust, service_at(GATE, served.port))
+        before = gate.gate_text
+        gate.configure(text)
+        eventually(
+            "the filters are those of the check",
+            lambda: (f"{GATE}-authorizer" in gate.filters()) == (check == "review"),
+        )
+        try:
+            yield
+        finally:
+            gate.configure(before)
+
+
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_gone(
+    gate: IstioGate, tmp_path: Path, check: str
+) -> None:
+    namespace = identity_namespace(gate.plane)
+    with (
+        checking(gate, tmp_path / "authorizer", check),
+        watching(tmp_path / "watch", gate.plane, gate.config) as watch,
+    ):
+        watch.wait_leading()
+        bot = gate.plane.make_identity(namespace)
+        anchored, other = (make_anchor(gate.plane.admin, bot) for _ in range(2))
+        with calling(gate, anchored) as caller, calling(gate, other) as bystander:
+            caller.becomes(200)
+            bystander.becomes(200)
+            kubectl(gate, "delete", "secret", anchored.secret_name, "-n", namespace)
+            # With a review, the API server may have seen it first.
+            seen_by = {"jwt": [], "review": [Reason.REVIEW_REFUSED]}[check]
+            assert told(caller.becomes(401)) in [Reason.UNKNOWN_CREDENTIAL, *seen_by]
+            assert bystander.ask().code == 200
 
 
 def test_a_recreated_service_account_is_another_one(gate: IstioGate, watch: Watch) -> None:

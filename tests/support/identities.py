@@ -7,9 +7,18 @@ import secrets
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
+from daypass._core.labels import (
+    ANCHOR_INFIX,
+    ANCHOR_TYPE,
+    MANAGED_BY,
+    MANAGER,
+    OWNED,
+    POLICY,
+    POLICY_ENFORCED,
+    SECRET_INFIX,
+)
 from daypass._core.secret import Secret
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
 from support.admin import Admin, AdminError, Document
@@ -111,6 +120,28 @@ def make_token_secret(
         return secret if secret.get("data", {}).get("token") else None
 
     return eventually(f"a token in Secret {namespace}/{name}", filled)
+
+
+def make_look_alike(
+    admin: Admin, identity: Identity, *, type_: str = "Opaque", infix: str = SECRET_INFIX,
+    labels: Mapping[str, str] = OWNED,
+) -> Identity:  # fmt: skip
+    """The identity with another Secret, which has the name and annotations of one of its own."""
+    account = identity.service_account
+    name = unique(f"{account}{infix}".removesuffix("-"), 20)
+    annotations = {
+        "kubernetes.io/service-account.name": account,
+        ACCOUNT_UID_ANNOTATION: identity.service_account_uid,
+    }
+    metadata = {"name": name, "labels": dict(labels), "annotations": annotations}
+    collection = f"/api/v1/namespaces/{identity.namespace}/secrets"
+    made = admin.create(collection, {"metadata": metadata, "type": type_})
+    return replace(identity, secret_name=name, secret_uid=made["metadata"]["uid"])
+
+
+def make_anchor(admin: Admin, identity: Identity) -> Identity:
+    """The identity with an anchor as its Secret, as `identity federate` makes it."""
+    return make_look_alike(admin, identity, type_=ANCHOR_TYPE, infix=ANCHOR_INFIX)
 
 
 def make_credential(
