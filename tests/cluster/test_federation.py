@@ -15,9 +15,10 @@ import daypass
 from daypass._core import labels
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
+from daypass.client.errors import ExchangeRefusedError
 from daypass.config.models import Federated, Policy
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
+from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 from daypass.render.yaml import stream
 from support import identities, policies
@@ -27,7 +28,8 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.desk import Desk
 from support.issuer import CiSystem, running_issuer
-from support.messages import check, message_with
+from support.lifecycle import accepts
+from support.messages import check, message_with, raises
 from support.tokens import Signer
 from support.up import Up
 
@@ -90,6 +92,17 @@ class Made(NamedTuple):
     configuration: dict[str, Any]
     credentials: Path
 
+    @property
+    def anchor(self) -> str:
+        return str(json.loads(self.credentials.read_text())["secretName"])
+
+
+FEDERATE = (
+    "--issuer-authority", "issuer.crt", "--subject", MAIN, "--token-audience", AUDIENCE,
+    "--source", "variable:CI_TOKEN", "--credentials-out", "ci.json",
+    "--audience", GATE, "--lifetime", "10m",
+)  # fmt: skip
+
 
 @pytest.fixture
 def made(cluster: Cluster, issuer: CiSystem, desk: Desk) -> Made:
@@ -97,11 +110,8 @@ def made(cluster: Cluster, issuer: CiSystem, desk: Desk) -> Made:
     namespace = desk.namespace
     (desk.folder / "issuer.crt").write_text(issuer.authority.pem)
     out, err = desk.run(
-        "identity", "federate", "ci", "-n", namespace, "--issuer", issuer.url,
-        "--issuer-authority", "issuer.crt", "--subject", MAIN, "--token-audience", AUDIENCE,
-        "--source", "variable:CI_TOKEN", "--credentials-out", "ci.json", *desk.door,
-        "--audience", GATE, "--lifetime", "10m",
-    )  # fmt: skip
+        "identity", "federate", "ci", "-n", namespace, "--issuer", issuer.url, *FEDERATE, *desk.door
+    )
     user = f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
     made = message_with(err, user)
     assert f"{namespace}/ci " in made
@@ -121,7 +131,8 @@ def who(plane: ControlPlane, token: Secret) -> Answer:
 
 
 def ask(plane: ControlPlane, made: Made, token: Secret, account: str = "ci", **spec: Any) -> Answer:
-    spec = {"audiences": [GATE], "expirationSeconds": 600, **spec}
+    bound = {"apiVersion": "v1", "kind": "Secret", "name": made.anchor}
+    spec = {"audiences": [GATE], "expirationSeconds": 600, "boundObjectRef": bound, **spec}
     path = identities.token_path(made.namespace, account)
     return plane.client(token).request("POST", path, {"spec": spec})
 
@@ -136,6 +147,7 @@ def test_the_client_exchanges_its_token_through_the_door(
     assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
     assert claims["aud"] == [GATE]
     assert claims["exp"] - claims["iat"] == 600
+    assert claims["kubernetes.io"]["secret"]["name"] == made.anchor
 
 
 def test_a_github_job_uses_the_action_at_the_door(
@@ -151,6 +163,59 @@ def test_a_github_job_uses_the_action_at_the_door(
     claims = decode_unverified(Path(job.outputs["token-file"]).read_text().strip())[1]
     assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
     assert claims["aud"] == [GATE]
+    assert claims["kubernetes.io"]["secret"]["name"] == made.anchor
+
+
+def test_no_controller_touches_an_anchor(cluster: Cluster, made: Made, desk: Desk) -> None:
+    before = cluster.get(SECRETS, made.anchor, made.namespace)
+    assert before["type"] == labels.ANCHOR_TYPE
+    assert "data" not in before
+    desk.create()  # the token controller, which fills this one's Secret, has seen the anchor, too
+    assert cluster.get(SECRETS, made.anchor, made.namespace) == before
+
+
+def test_a_revocation_ends_a_federated_identity_until_it_is_federated_again(
+    issuer: CiSystem, made: Made, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
+    credentials = desk.credentials("ci.json")
+    token = credentials.token().value
+    assert accepts(desk.cluster, token, GATE)
+    _, err = desk.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
+    assert made.anchor in message_with(err, "revoked identity")
+    with raises(ExchangeRefusedError, match=made.anchor) as raised:
+        desk.credentials("ci.json").token()
+    assert "revoked" in raised.value.hint
+    assert "administrator" in raised.value.hint
+    eventually(
+        "the API server refuses its token",
+        lambda: not accepts(desk.cluster, token, GATE),
+        seconds=20,
+    )
+    old = made.anchor
+    desk.run(
+        "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,
+        *desk.door,
+    )  # fmt: skip
+    assert made.anchor != old
+    again = desk.credentials("ci.json").token().value
+    assert accepts(desk.cluster, again, GATE)
+
+
+def test_a_rotation_ends_the_old_anchor_and_its_tokens(
+    issuer: CiSystem, made: Made, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
+    token, old = desk.credentials("ci.json").token().value, made.anchor
+    desk.run("identity", "rotate", "ci", "-n", made.namespace, "--overlap", "0")
+    assert made.anchor != old
+    new = desk.credentials("ci.json").token().value
+    eventually(
+        "the API server refuses the old token",
+        lambda: not accepts(desk.cluster, token, GATE),
+        seconds=20,
+    )
+    assert accepts(desk.cluster, new, GATE)
 
 
 def test_federate_makes_a_marked_identity_credentials_without_a_secret_and_a_configuration(
@@ -164,6 +229,7 @@ def test_federate_makes_a_marked_identity_credentials_without_a_secret_and_a_con
         "certificateAuthority": up.authority_file.read_text(),
         "namespace": made.namespace,
         "serviceAccount": "ci",
+        "secretName": made.anchor,
         "token": {"variable": "CI_TOKEN"},
         "audience": GATE,
         "lifetimeSeconds": 600,
@@ -221,7 +287,7 @@ def test_it_can_do_nothing_else_and_another_subject_not_even_that(
     token = issuer.token(MAIN, AUDIENCE)
     identities.ensure_service_account(plane.admin, made.namespace, "other")
     assert ask(plane, made, token, "other").code == 403
-    elsewhere = Made(plane.make_namespace(), {}, made.credentials)
+    elsewhere = made._replace(namespace=plane.make_namespace())
     identities.ensure_service_account(plane.admin, elsewhere.namespace, "ci")
     assert ask(plane, elsewhere, token).code == 403
     client = plane.client(token)
