@@ -44,7 +44,7 @@ from support.watching import install, watching
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
 CREATE = f"identity create bot -n {{namespace}} {DOOR} --force"
 GRANT = "identity authorize bot -n {namespace} --in {grants} --role view --yes"
-FEDERATE = f"identity federate ci -n {{namespace}} {DOOR} --credentials-out ci.json"
+FEDERATE = f"identity federate ci -n {{namespace}} {DOOR} --credentials-out ci.json --force"
 CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
@@ -60,7 +60,7 @@ CASES = {
     ),
     "identity federate": Case(
         lines=(f"{FEDERATE} --issuer https://ci.example.com --subject job --source github",),
-        held=(*FOR_ROLES, "list secrets"),
+        held=FOR_ROLES,
         optional=(f"get {POLICY_BINDINGS}",),
     ),
     "identity list": Case(
@@ -174,17 +174,15 @@ def test_a_user_who_may_not_list_namespaces_lets_the_gate_watch_by_naming_its_co
     look = {"apiGroups": [RBAC_GROUP], "resources": ["rolebindings"], "verbs": ["get"]}
     file = kubeconfig_with(plane, desk.folder, [*without_list, (desk.namespace, [look])])
 
-    unknown = 3 if command == "identity create" else 0  # whether a gate has to publish it
-
     def create(*words: str, code: int = 0) -> str:
         line = CASES[command].lines[0].format(namespace=desk.namespace).split()
         return desk.run(*line, "--kubeconfig", str(file), *words, code=code)[1]
 
-    assert "may not list Namespaces" in create(code=unknown)
+    assert "may not list Namespaces" in create(code=3)
     assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is None
     assert "may not list Namespaces" not in create("--config", "gate.yaml")
     assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is not None
-    assert "may not list Namespaces" not in create(code=unknown)
+    assert "may not list Namespaces" not in create(code=3)
 
 
 @pytest.mark.parametrize("omitted", [None, *range(len(rights("up")))])

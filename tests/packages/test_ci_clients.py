@@ -29,6 +29,7 @@ from support.issuer import Issuer
 
 (PAGE,) = (page for page in all_pages() if page.path.name == "ci-without-secrets.md")
 SERVICE = "https://kubeflow.example.com"
+ANCHOR = f"ci-daypass-anchor-{'a' * 20}"
 SUBJECT = "repo:org/app:ref:refs/heads/main"
 
 
@@ -69,7 +70,7 @@ def job(tmp_path: Path) -> GitHubJob:
 def federated(door: Door, source: dict[str, object], folder: Path, umask: int = 0o22) -> Path:
     """A credentials file as `identity federate` writes it, checked out by git with this umask."""
     file = folder / "ci.json"
-    identity = {"namespace": "team", "serviceAccount": "ci"}
+    identity = {"namespace": "team", "serviceAccount": "ci", "secretName": ANCHOR}
     file.write_text(json.dumps(credentials_document(door.url, token=source, **identity)))
     file.chmod(0o666 & ~umask)
     return file
@@ -91,6 +92,7 @@ def test_a_github_job_exchanges_its_own_token(
         )
     assert subject(door.bearer()) == (SUBJECT, "the-door")
     assert door.bodies()[-1]["spec"]["expirationSeconds"] == 1800
+    assert door.bodies()[-1]["spec"]["boundObjectRef"]["name"] == ANCHOR
     file = Path(job.outputs["token-file"])
     assert file == Path(job.environment["DAYPASS_ACCESS_TOKEN_FILE"])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -175,6 +177,7 @@ def test_a_gitlab_job_exchanges_its_own_token(
     mode, program, mask = done.stdout.splitlines()
     assert (mode, Path(program).name, int(mask, 8)) == ("600", "daypass", os.umask(0o22))
     assert subject(door.bearer()) == (SUBJECT, "the-door")
+    assert door.bodies()[-1]["spec"]["boundObjectRef"]["name"] == ANCHOR
     assert own.encode() not in door.command_lines
     assert own not in done.stdout + done.stderr
 
