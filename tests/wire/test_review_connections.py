@@ -14,6 +14,7 @@ from daypass.gate.authorizer import token_reviews
 from daypass.gate.authorizer.token_reviews import LIMIT_BYTES, ApiServerReviews, ReviewFailure
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.decision import Review
+from support.authority import ANY_AUTHORITY
 from support.messages import check
 
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -42,7 +43,7 @@ def saying(*answers: bytes) -> Serve:
     return serve
 
 
-def asked(serve: Serve, *, times: int = 1) -> list[Review | ReviewFailure]:
+def asked(serve: Serve, *, times: int = 1, scheme: str = "http") -> list[Review | ReviewFailure]:
     """What comes of asking so many times, one after another."""
 
     async def run() -> list[Review | ReviewFailure]:
@@ -55,8 +56,11 @@ def asked(serve: Serve, *, times: int = 1) -> list[Review | ReviewFailure]:
                 writer.close()
 
         server = await asyncio.start_server(served, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        access = ConnectionConfig(server=url, namespace="x", origin="a test", token=Secret("asker"))
+        url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        access = ConnectionConfig(
+            server=url, namespace="x", origin="a test", token=Secret("asker"),
+            authority=ANY_AUTHORITY,
+        )  # fmt: skip
         reviews = ApiServerReviews(access, "a", SYSTEM_CLOCK)
         try:
             return [await reviews.ask("x.y.z") for _ in range(times)]
@@ -147,7 +151,22 @@ def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -
 
     (said,) = asked(silent)
     assert isinstance(said, ReviewFailure)
+    assert said.about_token, "others may have their answer"
     check(said.why, reason="unanswered")
+
+
+def test_an_api_server_that_takes_no_connection_fails_for_every_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(token_reviews, "CONNECT_SECONDS", 0.2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    (said,) = asked(silent, scheme="https")  # the handshake gets no answer
+    assert isinstance(said, ReviewFailure)
+    assert not said.about_token
+    check(said.why, reason="unreachable")
 
 
 def test_a_failed_review_prints_no_token() -> None:

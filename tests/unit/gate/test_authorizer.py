@@ -411,6 +411,8 @@ def test_events_contain_no_token_and_mark_unverified_claims(tried: Tried) -> Non
 def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(tried: Tried) -> None:
     tried.says = lambda token: ReviewFailure(why="no", about_token=True)
     assert tried.bearer().code == 503
+    assert tried.authorizer.heard_at == tried.clock.monotonic()
+    assert tried.authorizer.last_error == ""
     tried.says = lambda token: GOOD
     assert tried.bearer(jti="other").is_allowed
 

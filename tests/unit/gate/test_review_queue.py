@@ -45,11 +45,34 @@ def test_requests_with_one_token_share_one_review() -> None:
 
 
 def test_sources_take_turns_however_many_requests_one_has() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=4)
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=5)
     for number in range(50):
         queue.submit(pending(f"flood-{number}", "flood"), "f", 0.0)
     queue.submit(pending("one", "quiet"), "q", 0.0)
-    assert started(queue) == ["flood-0", "one", "flood-1", "flood-2"]
+    assert started(queue) == ["flood-0", "one", "flood-1"]
+
+
+def test_a_source_whose_reviews_are_slow_leaves_as_many_for_others() -> None:
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=16)
+    for number in range(50):
+        queue.submit(pending(f"slow-{number}", "slow"), "s", 0.0)
+    assert len(started(queue)) == 8
+    for number in range(50):
+        queue.submit(pending(f"other-{number}", "other"), "o", 0.0)
+    found = started(queue)
+    assert (len(found), {name[:5] for name in found}) == (4, {"other"})
+    queue.submit(pending("third", "third"), None, 0.0)
+    assert started(queue) == ["third"], "in the background, too"
+
+
+def test_a_slow_review_stops_no_other_source() -> None:
+    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=2)
+    queue.submit(pending("slow", "slow"), "s", 0.0)
+    slow = begun(queue, 0.0)
+    assert queue.given_up(slow) == ["s"]
+    queue.submit(pending("one", "quiet"), "q", 5.0)
+    assert started(queue, 5.0) == ["one"]
+    assert queue.allowed_in_flight == 2
 
 
 def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:

@@ -306,11 +306,11 @@ class Authorizer:
             )
         now = self._monotonic()
         self.metrics.reviewed(now - began, is_answered=isinstance(result, Review))
-        if isinstance(result, Review):
+        if isinstance(result, ReviewFailure) and not result.about_token:
+            self._note_error(result.why)
+        else:  # a client's token must not make the API server look down
             self.heard_at = now
             self._note_error("")
-        elif not result.about_token:  # a client's token must not make the API server look down
-            self._note_error(result.why)
         return result
 
     def _note_error(self, error: str) -> None:

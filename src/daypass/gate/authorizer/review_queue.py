@@ -3,17 +3,18 @@
 `ReviewQueue` decides which token is reviewed next and which requests have waited for too long. It
 has no socket and no clock.
 
-Requests that have to wait queue by the client they come from, and the queues take turns: a client
-that floods the gate with unseen tokens delays only itself. When the queue is full, the last request
-of the longest line is rejected. No request waits longer than `timeout_seconds`; a later result is
-used for the retry.
+Requests that have to wait queue by the client they come from, and the queues take turns. A client
+has at most as many reviews in flight as are left for others. So a client that floods the gate with
+unseen tokens, or whose reviews are slow, delays only itself. When the queue is full, the last
+request of the longest line is rejected. No request waits longer than `timeout_seconds`; a later
+result is used for the retry.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -74,6 +75,7 @@ class ReviewQueue(Generic[Waiter]):
         self._timeout_seconds = timeout_seconds
         self._queued: dict[bytes, _QueuedReview[Waiter]] = {}
         self._lines: dict[str, deque[_QueuedReview[Waiter]]] = {}
+        self._in_flight_of: Counter[str] = Counter()
         self._limit_now = float(limit_in_flight)
         self._paused_until = -math.inf
         self._failures = 0
@@ -92,7 +94,7 @@ class ReviewQueue(Generic[Waiter]):
                 queued.waiters.append((now, waiter))
             return []
         if waiter is None:
-            if self.waiting or self.in_flight >= self.allowed_in_flight or now < self._paused_until:
+            if pending.source in self._lines or not self._may_send(pending.source, now):
                 return []
         elif now < self._paused_until:
             self.rejected += 1
@@ -104,7 +106,8 @@ class ReviewQueue(Generic[Waiter]):
             if (line is not None and len(line) >= len(longest)) or len(longest) <= 1:
                 self.rejected += 1
                 return [] if waiter is None else [waiter]
-            displaced = self._drop(longest.pop())
+            displaced = self._leave_line(longest[-1])
+            self.rejected += len(displaced)
         waiters = deque([] if waiter is None else [(now, waiter)])
         queued = _QueuedReview(pending=pending, waiters=waiters)
         self._queued[pending.key] = queued
@@ -119,21 +122,20 @@ class ReviewQueue(Generic[Waiter]):
 
     def next(self, now: float) -> PendingReview | None:
         """Return the review to send now; `answered`, `given_up` or `failed` has to follow."""
-        if self.in_flight >= self.allowed_in_flight or now < self._paused_until:
+        if self.in_flight >= self.allowed_in_flight:
             return None
-        while self._lines:
-            source = next(iter(self._lines))
-            line = self._lines.pop(source)
-            if not line:
-                continue
-            queued = line.popleft()
-            if line:  # back to the end: every other line has its turn first
-                self._lines[source] = line
-            self.waiting -= 1
-            self.in_flight += 1
-            queued.is_sent = True
-            return queued.pending
-        return None
+        source = next((each for each in self._lines if self._may_send(each, now)), None)
+        if source is None:
+            return None
+        line = self._lines.pop(source)
+        queued = line.popleft()
+        if line:  # back to the end: every other line has its turn first
+            self._lines[source] = line
+        self.waiting -= 1
+        self.in_flight += 1
+        self._in_flight_of[source] += 1
+        queued.is_sent = True
+        return queued.pending
 
     def answered(self, pending: PendingReview) -> list[Waiter]:
         """Finish a review that the API server answered; return its waiters."""
@@ -142,7 +144,7 @@ class ReviewQueue(Generic[Waiter]):
         return self._finished(pending)
 
     def given_up(self, pending: PendingReview) -> list[Waiter]:
-        """Finish a review that failed because of this token alone; return its waiters."""
+        """Finish a review that failed, or was slow, for this token; return its waiters."""
         return self._finished(pending)
 
     def failed(
@@ -187,19 +189,22 @@ class ReviewQueue(Generic[Waiter]):
             queued.waiters.clear()
         return found
 
+    def _may_send(self, source: str, now: float) -> bool:
+        free = self.allowed_in_flight - self.in_flight
+        return now >= self._paused_until and self._in_flight_of[source] < free
+
     def _finished(self, pending: PendingReview) -> list[Waiter]:
         self.in_flight -= 1
+        self._in_flight_of[pending.source] -= 1
+        if not self._in_flight_of[pending.source]:
+            del self._in_flight_of[pending.source]
         return [waiter for _, waiter in self._queued.pop(pending.key).waiters]
 
-    def _drop(self, queued: _QueuedReview[Waiter]) -> list[Waiter]:
-        self.waiting -= 1
-        del self._queued[queued.pending.key]
-        self.rejected += len(queued.waiters)
-        return [waiter for _, waiter in queued.waiters]
-
-    def _leave_line(self, queued: _QueuedReview[Waiter]) -> None:
+    def _leave_line(self, queued: _QueuedReview[Waiter]) -> list[Waiter]:
         source = queued.pending.source
         self._lines[source].remove(queued)
         if not self._lines[source]:
             del self._lines[source]
-        self._drop(queued)
+        self.waiting -= 1
+        del self._queued[queued.pending.key]
+        return [waiter for _, waiter in queued.waiters]

@@ -43,7 +43,7 @@ _ABOUT_TOKEN = (400, 413, 414, 422)
 class ReviewFailure:
     """The API server gave no result. `why` is for people, and holds no token.
 
-    `about_token`: it failed because of this token, and may work for others.
+    `about_token`: it failed because of this token, or is slow, and may work for others.
     """
 
     why: str
@@ -171,7 +171,8 @@ class ApiServerReviews:
                     connection.close()
                 return answer
         except TimeoutError:
-            return ReviewFailure(why="the API server does not answer in time")
+            # It took the request: a webhook may be slow about this token.
+            return ReviewFailure(why="the API server does not answer in time", about_token=True)
         except ssl.SSLCertVerificationError as error:
             return ReviewFailure(why=f"the API server is not trusted: {error.verify_message}")
         except (OSError, httptools.HttpParserError) as error:
@@ -188,14 +189,17 @@ class ApiServerReviews:
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, connection = await loop.create_connection(
-                _Connection,
-                self._host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._name if self._tls else None,
-            )
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    _Connection,
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._name if self._tls else None,
+                )
+        except TimeoutError:
+            raise ConnectionRefusedError("it does not accept a connection in time") from None
         return connection
 
 
