@@ -99,7 +99,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 def test_it_is_ready_although_the_webhook_hangs(gate: Gate) -> None:
     def is_ready() -> bool:
         with urllib.request.urlopen(f"http://{gate.served.status}/readyz", timeout=20) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
 
     eventually("it is ready", is_ready)
 
