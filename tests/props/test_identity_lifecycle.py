@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from support.lifecycle import (
     accepts,
     exchange,
     make,
+    make_federated,
     rotate_one,
     silent,
     token_in,
@@ -101,10 +103,7 @@ class Lifecycle(RuleBasedStateMachine):
     def create(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
         """Create the identity, with a credentials file."""
 
-        def action() -> None:
-            self.hand_over(name, SETTINGS.file_content(make(self.cluster, name).token))
-
-        self.interrupted(crash, action)
+        self.interrupted(crash, lambda: self.hand_over(name, self.made(name)))
         self.known[name].state = "live"
         self.use(name)
 
@@ -201,14 +200,22 @@ class Lifecycle(RuleBasedStateMachine):
         secrets = [each for name in NAMES for each in secrets_of(self.cluster, name)]
         assert [each.name for each in secrets if each.retire_after] == []
 
+    def made(self, name: IdentityName) -> bytes:
+        """The credentials file of the identity that is created."""
+        return SETTINGS.file_content(make(self.cluster, name).token)
+
     def hand_over(self, name: IdentityName, content: bytes) -> None:
         """Write the credentials file; the process may crash here too."""
 
         def write() -> None:
             self.known[name].file = content
-            self.known[name].long_lived.append(token_in(content))
+            self.known[name].long_lived += self.long_lived_in(content)
 
         self.cluster.step(write)
+
+    def long_lived_in(self, content: bytes) -> list[Secret]:
+        """The long-lived token in a credentials file."""
+        return [token_in(content)]
 
     def ask(self, token: Secret, name: IdentityName) -> Secret | ApiError:
         """Request an unbound short-lived token with a long-lived one."""
@@ -233,9 +240,13 @@ class Lifecycle(RuleBasedStateMachine):
 
     def files_work(self) -> None:
         """The credentials file of every live identity works."""
-        for known in self.known.values():
+        for name, known in self.known.items():
             if known.state == "live":
-                assert accepts(self.cluster, token_in(known.file))
+                self.file_works(name)
+
+    def file_works(self, name: IdentityName) -> None:
+        """The API server accepts the token in the credentials file."""
+        assert accepts(self.cluster, token_in(self.known[name].file))
 
     @invariant()
     def all_is_as_asked(self) -> None:
@@ -269,8 +280,37 @@ class Lifecycle(RuleBasedStateMachine):
             )
 
 
+class FederatedLifecycle(Lifecycle):
+    """The same of identities whose tokens are bound to an anchor."""
+
+    def made(self, name: IdentityName) -> bytes:
+        """The credentials file, which names the anchor."""
+        anchor = make_federated(self.cluster, name)
+        return SETTINGS.file_content(anchor.token)
+
+    def long_lived_in(self, content: bytes) -> list[Secret]:
+        """No token is in the file."""
+        return []
+
+    def use(self, name: IdentityName) -> None:
+        """Tokens are bound to the anchor in the file, which is the only live one."""
+        assert self.alive(name) == [self.anchor(name)]
+        self.file_works(name)
+
+    def file_works(self, name: IdentityName) -> None:
+        """The API server binds a token to the anchor in the credentials file."""
+        token = exchange(self.cluster, name, bound_to=self.anchor(name))
+        assert isinstance(token, Secret)
+        self.known[name].bound.append(token)
+
+    def anchor(self, name: IdentityName) -> str:
+        """The anchor that the credentials file names."""
+        return str(json.loads(self.known[name].file)["secretName"])
+
+
 TestLifecycle = Lifecycle.TestCase
-TestLifecycle.settings = settings(
+TestFederatedLifecycle = FederatedLifecycle.TestCase
+TestLifecycle.settings = TestFederatedLifecycle.settings = settings(
     max_examples=40,
     stateful_step_count=15,
     phases=[Phase.explicit, Phase.generate],  # shrinking fifteen steps takes minutes

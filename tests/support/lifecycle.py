@@ -11,6 +11,7 @@ from daypass._core import labels
 from daypass._core.secret import Secret
 from daypass.identity.create import CreatedIdentity, IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.federate import Federation, federate
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -20,15 +21,17 @@ from daypass.identity.grants import (
 )
 from daypass.identity.model import IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
-from daypass.identity.tokens import CredentialSecret, secrets_of
+from daypass.identity.tokens import Anchor, CredentialSecret, FilledSecret, secrets_of
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, Resource
+from daypass.render.authentication_config import TrustedIssuer
 
 GATE = "gate.example.com"
 SETTINGS = CredentialsSettings(
     door="https://ekf.example.com/kubernetes", audience=GATE, lifetime_seconds=3600
 )
+ISSUER = "https://ci.example.com"
 BOT = IdentityName(namespace="team", name="bot")
 
 
@@ -71,6 +74,18 @@ class Warnings(list[str]):
 def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIdentity:
     wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
     return create(cluster, find_account(cluster, name), wished, warn=silent)
+
+
+def make_federated(
+    cluster: Cluster, name: IdentityName = BOT, source: str = f"github:{ISSUER}"
+) -> FilledSecret[Anchor]:
+    """Federate an identity, and return its anchor."""
+    trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
+    federation = Federation(name=name, credentials=SETTINGS, trusted=trusted, source=source)
+    account = find_account(cluster, name)
+    anchor = federate(cluster, federation, account, adopt=False, warn=silent).anchor
+    assert anchor is not None
+    return anchor
 
 
 def foreign_account(cluster: Cluster, **labels: str) -> None:

@@ -11,10 +11,9 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass.identity.delete import delete, revoke
-from daypass.identity.federate import FederatedIdentity, Federation, federate
+from daypass.identity.federate import Federation, federate
 from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.inventory import list_objects
-from daypass.identity.model import find_account
 from daypass.identity.reap import reap
 from daypass.identity.report import json_document, table_rows
 from daypass.identity.tokens import NoRoomError
@@ -26,6 +25,7 @@ from support.lifecycle import (
     BOT,
     DISGUISES,
     GATE,
+    ISSUER,
     SETTINGS,
     Warnings,
     accepts,
@@ -33,6 +33,7 @@ from support.lifecycle import (
     dry_run,
     exchange,
     make,
+    make_federated,
     own_secrets,
     renew,
     rotate_one,
@@ -41,22 +42,11 @@ from support.lifecycle import (
 from support.messages import check, raises
 
 DAY = 86_400
-ISSUER = "https://ci.example.com"
-SOURCE = f"github:{ISSUER}"
 ACCOUNT = "kubernetes.io/service-account"
 
 
-def federated(cluster: Cluster, source: str = SOURCE) -> FederatedIdentity:
-    trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
-    federation = Federation(name=BOT, credentials=SETTINGS, trusted=trusted, source=source)
-    account = find_account(cluster, BOT)
-    return federate(cluster, federation, account, adopt=False, warn=silent)
-
-
 def anchor_of(cluster: Cluster) -> str:
-    anchor = federated(cluster).anchor
-    assert anchor is not None
-    return anchor.token.name
+    return make_federated(cluster).token.name
 
 
 def bound_token(world: EmbeddedCluster, anchor: str) -> Callable[[], bool]:
@@ -73,8 +63,7 @@ def health(world: EmbeddedCluster) -> IdentityHealth:
 
 
 def test_an_anchor_is_empty_and_marked_and_names_its_account(world: EmbeddedCluster) -> None:
-    anchor = federated(world.cluster).anchor
-    assert anchor is not None
+    anchor = make_federated(world.cluster)
     secret = world.cluster.get(SECRETS, anchor.token.name, "team")
     assert uid_of(secret) == anchor.uid
     assert secret["type"] == "daypass.dev/anchor"
@@ -85,7 +74,7 @@ def test_an_anchor_is_empty_and_marked_and_names_its_account(world: EmbeddedClus
         labels.IDENTITY: "team/bot",
         f"{ACCOUNT}.name": "bot",
         f"{ACCOUNT}.uid": uid_of(account),
-        labels.SOURCE: SOURCE,
+        labels.SOURCE: f"github:{ISSUER}",
     }
     assert json.loads(SETTINGS.file_content(anchor.token)) == {
         "type": "daypass",
@@ -113,8 +102,10 @@ def test_another_run_keeps_the_anchor_and_gives_one_to_an_identity_of_an_earlier
 
 
 def test_a_dry_run_creates_no_anchor(world: EmbeddedCluster) -> None:
+    trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
+    federation = Federation(name=BOT, credentials=SETTINGS, trusted=trusted, source="file:x")
     with dry_run(world.cluster) as cluster:
-        assert federated(cluster).anchor is None
+        assert federate(cluster, federation, None, adopt=False, warn=silent).anchor is None
     assert own_secrets(world.cluster) == []
 
 
