@@ -21,17 +21,20 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 from daypass.render.yaml import stream
+from daypass.rules.reasons import Reason
 from support import identities, policies
 from support.admin import Answer
 from support.ci_jobs import GitHubJob, oidc_of_the_runner
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.desk import Desk
+from support.gate_differences import told
 from support.issuer import CiSystem, running_issuer
 from support.lifecycle import accepts
 from support.messages import check, message_with, raises
 from support.tokens import Signer
 from support.up import Up
+from support.up_gate import calling_with, gate_up
 
 GATE = "gate.example.com"
 AUDIENCE = "https://ekf.example.com/kubernetes"
@@ -200,6 +203,32 @@ def test_a_revocation_ends_a_federated_identity_until_it_is_federated_again(
     assert made.anchor != old
     again = desk.credentials("ci.json").token().value
     assert accepts(desk.cluster, again, GATE)
+
+
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_a_revocation_ends_a_job_at_the_gate_on_its_open_connection(
+    plane: ControlPlane, issuer: CiSystem, made: Made, desk: Desk, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, check: str,
+) -> None:  # fmt: skip
+    """From the job's own token to a service, with a gate that takes bound tokens only."""
+    monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
+    token = desk.credentials("ci.json").token().value
+    desk.run(
+        "identity", "create", "neighbour", "-n", made.namespace, *desk.door, "--audience", GATE
+    )
+    neighbour = desk.credentials("neighbour.json").token().value
+    with gate_up(tmp_path, plane, check=check) as up, calling_with(up, token) as job:
+        job.becomes(200)
+        desk.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
+        assert told(job.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+        assert job.ask(neighbour).code == 200
+        desk.run(
+            "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,
+            *desk.door,
+        )  # fmt: skip
+        again = desk.credentials("ci.json").token().value
+        eventually("a new token passes", lambda: job.ask(again).code == 200)
+        assert job.ask().code == 401
 
 
 def test_a_rotation_ends_the_old_anchor_and_its_tokens(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from daypass._core.secret import Secret
 from daypass.local.echo import Echo
 from support import fake_door
 from support.controlplane import ControlPlane
@@ -54,6 +55,13 @@ def gate_up(
 def calling(up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> Iterator[Caller]:
     """Somebody with a token of this shape on a connection to the gate."""
     token = plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
+    with calling_with(up, token) as caller:
+        yield caller
+
+
+@contextmanager
+def calling_with(up: Up, token: Secret) -> Iterator[Caller]:
+    """Somebody with this token on a connection to the gate."""
     port = int(up.ready["listen"]["gate"].rpartition(":")[2])
     with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
         yield Caller(Conversation(connection), HOST, token)
