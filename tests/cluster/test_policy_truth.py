@@ -29,7 +29,7 @@ OPERATOR = "system:serviceaccount:vault:vault"
 POLICY = Policy(audiences=(GATE, OTHER), exempt=(OPERATOR, "jane {ops}", "Jörg"), mode="deny")
 SUFFIX = "0123456789abcdefghij"
 LONG = "a-name-with012345678901234567890"
-ACCOUNTS = ("bot", "bot-daypass", "b.t", LONG)
+ACCOUNTS = ("bot", "bot-daypass", "bot-daypass-anchor", "b.t", LONG)
 
 REQUESTERS = {
     "itself": Requester(user="system:serviceaccount:team:bot"),
@@ -85,7 +85,16 @@ BOUND: tuple[BoundObject | None, ...] = (
         BoundObject(name=name)
         for name in (
             f"bot-daypass-{SUFFIX}",
+            f"bot-daypass-anchor-{SUFFIX}",
             f"bot-daypass-daypass-{SUFFIX}",
+            f"bot-daypass-daypass-anchor-{SUFFIX}",
+            f"bot-daypass-anchor-daypass-{SUFFIX}",
+            f"bot-daypass-anchor-daypass-anchor-{SUFFIX}",
+            f"b.t-daypass-anchor-{SUFFIX}",
+            f"bxt-daypass-anchor-{SUFFIX}",
+            f"bot-daypass-anchor-{SUFFIX[1:]}",
+            f"bot-daypass-anchor-{SUFFIX}a",
+            f"bot-daypass-anchor{SUFFIX}",
             f"b.t-daypass-{SUFFIX}",
             f"bxt-daypass-{SUFFIX}",
             f"bot-daypass-{SUFFIX[1:]}",
@@ -95,10 +104,12 @@ BOUND: tuple[BoundObject | None, ...] = (
             f"bot-daypass-{SUFFIX[1:]}\n",
             f"xbot-daypass-{SUFFIX}",
             f"{LONG}-daypass-{SUFFIX}",
+            f"{LONG}-daypass-anchor-{SUFFIX}",
             f"{LONG}-daypass-{'-' * len(SUFFIX)}",
         )
     ),
     BoundObject(kind="Pod", name=f"bot-daypass-{SUFFIX}"),
+    BoundObject(kind="Pod", name=f"bot-daypass-anchor-{SUFFIX}"),
     BoundObject(kind="Node", name=f"bot-daypass-{SUFFIX}"),
     BoundObject(api_version="apps/v1", name=f"bot-daypass-{SUFFIX}"),
     BoundObject(api_version="", name=f"bot-daypass-{SUFFIX}"),
@@ -171,15 +182,19 @@ def test_every_requester_is_held_to_every_rule_as_described(
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
-def test_every_service_account_has_its_own_secrets(
-    cluster: Cluster, namespaces: dict[str, str], account: str
+@pytest.mark.parametrize(
+    ("who", "infix"),
+    [("itself", "-daypass-"), ("an admin", "-daypass-"), ("a federated user", "-daypass-anchor-")],
+)
+def test_every_service_account_has_its_own_secrets_and_its_own_anchors(
+    cluster: Cluster, namespaces: dict[str, str], account: str, who: str, infix: str
 ) -> None:
     passing = []
     for bound in BOUND:
-        asked = request("itself", "none", account=account, bound=bound)
+        asked = request(who, "none", account=account, bound=bound)
         assert_as_described(cluster, namespaces["none"], asked)
         passing += [bound.name] if bound and not broken_rules(POLICY, asked) else []
-    assert passing == [f"{account}-daypass-{SUFFIX}"]
+    assert passing == [f"{account}{infix}{SUFFIX}"]
 
 
 @given(

@@ -194,8 +194,8 @@ class Policy(Section):
     API server itself."""
 
     binding: Binding = "required"
-    """required: a short-lived token is bound to the Secret of the long-lived one. optional: it may
-    be unbound, and then a deleted Secret does not revoke it."""
+    """required: a short-lived token is bound to a Secret of its identity. optional: it may be
+    unbound, and then a deleted Secret does not revoke it."""
 
     successors: Successors = "forbidden"
     """forbidden: a short-lived token can't be used to request another. allowed: it can."""

@@ -13,6 +13,13 @@ token.
 The policy applies to administrators, too: with an exception for them, it would say little about
 which tokens exist. Users who need other tokens are listed by name in `exempt`.
 
+The API server finds the Secret of `boundObjectRef` by its name. It compares the UID, if there is
+one, and neither the type nor whose Secret it is (TokenREST.Create in
+k8s.io/kubernetes/pkg/registry/core/serviceaccount/storage/token.go). A policy can't read Secrets,
+so `binding` goes by names: federated users bind to anchors of the requested ServiceAccount, and all
+others to its token Secrets. Otherwise a federated user whose anchor is gone could bind to a token
+Secret whose name it has seen.
+
 Variables are evaluated on first use, so a namespace without annotations costs little. No expression
 may fail: a failure refuses the request with a message that does not help.
 """
@@ -116,11 +123,22 @@ def _lifetimes(policy: Policy) -> dict[str, str]:
 def _request() -> dict[str, str]:
     """Return values of the request that need care: `has(boundObjectRef)` is always true."""
     reference = "object.spec.boundObjectRef"
+    bound, prefix = "variables.boundSecret", "variables.secretPrefix"
     return {
         "audiences": "variables.audiencesText.split(' ')",
+        "secretPrefix": (
+            "request.name + (variables.isFederated"
+            f" ? {_literal(labels.ANCHOR_INFIX)} : {_literal(labels.SECRET_INFIX)})"
+        ),
         "boundSecret": (
             f"has({reference}.kind) && {reference}.kind == 'Secret' && has({reference}.apiVersion)"
             f" && {reference}.apiVersion == 'v1' && has({reference}.name) ? {reference}.name : ''"
+        ),
+        "isBoundToOwnSecret": (
+            # Three cheap conditions; in a pattern from the name, dots would match everything.
+            f"size({bound}) == size({prefix}) + {labels.SECRET_SUFFIX_LENGTH}"
+            f" && {bound}.startsWith({prefix})"
+            f" && {bound}.matches({_literal(labels.SECRET_SUFFIX + '$')})"
         ),
         "isSuccessor": (
             # Users with a certificate have a credential-id, too.
@@ -136,7 +154,6 @@ def _validations() -> list[dict[str, str]]:
 
     The API server reports the first broken one.
     """
-    prefix = f"request.name + {_literal(labels.SECRET_INFIX)}"
     return [
         _validation(
             "overrides",
@@ -161,10 +178,11 @@ def _validations() -> list[dict[str, str]]:
         ),
         _validation(
             "binding",
-            f"variables.binding != 'required' || variables.isFederated || {_is_own_secret(prefix)}",
-            "the token is not bound to the Secret of a long-lived token",
-            "'bind the token (boundObjectRef) to the Secret v1 of the long-lived token, called '"
-            f" + {prefix} + '<20 of a-z and 0-9>'",
+            "variables.binding != 'required' || variables.isBoundToOwnSecret",
+            "the token is not bound to a Secret of the identity",
+            "'bind the token (boundObjectRef) to the ' + (variables.isFederated ? 'anchor'"
+            " : 'Secret v1 of the long-lived token') + ', called ' + variables.secretPrefix"
+            " + '<20 of a-z and 0-9>'",
         ),
         _validation(
             "successors",
@@ -172,16 +190,6 @@ def _validations() -> list[dict[str, str]]:
             "a short-lived token asks for another: ask with the long-lived one",
         ),
     ]
-
-
-def _is_own_secret(prefix: str) -> str:
-    """Return three cheap conditions; in a pattern from the name, dots would match everything."""
-    length = len(labels.SECRET_INFIX) + labels.SECRET_SUFFIX_LENGTH
-    return (
-        f"size(variables.boundSecret) == size(request.name) + {length}"
-        f" && variables.boundSecret.startsWith({prefix})"
-        f" && variables.boundSecret.matches({_literal(labels.SECRET_SUFFIX + '$')})"
-    )
 
 
 def _override(annotation: str, otherwise: str) -> str:
@@ -297,7 +305,6 @@ def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
         "audiences": len(request.audiences) > _MOST_AUDIENCES
         or not set(request.audiences) <= set(audiences),
         "binding": annotations.get(labels.POLICY_BINDING, policy.binding) == "required"
-        and not federated
         and not _is_bound_to_own_secret(request),
         "successors": annotations.get(labels.POLICY_SUCCESSORS, policy.successors) == "forbidden"
         and requester.user.startswith(labels.SERVICE_ACCOUNT)
@@ -339,5 +346,11 @@ def _is_bound_to_own_secret(request: TokenRequestAttributes) -> bool:
     bound = request.bound
     if bound is None or (bound.api_version, bound.kind) != ("v1", "Secret"):
         return False
-    name = re.escape(request.service_account + labels.SECRET_INFIX) + labels.SECRET_SUFFIX
-    return re.fullmatch(name, bound.name) is not None
+    prefix = secret_prefix(request.requester.user, request.service_account)
+    return re.fullmatch(re.escape(prefix) + labels.SECRET_SUFFIX, bound.name) is not None
+
+
+def secret_prefix(user: str, service_account: str) -> str:
+    """Return how the names begin of the Secrets that a user may bind a token to."""
+    is_federated = user.startswith(labels.FEDERATED_PREFIX)
+    return service_account + (labels.ANCHOR_INFIX if is_federated else labels.SECRET_INFIX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.text import printable
@@ -74,10 +75,14 @@ def run(args: Namespace) -> int:
 def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> PolicyQuery:
     from daypass.identity.model import IdentityName
     from daypass.identity.policy import PolicyQuery
+    from daypass.render.policy import secret_prefix
 
     account, namespace, secret = args.service_account, cluster.namespace, args.secret
+    own = IdentityName(namespace=namespace, name=account).user
+    user = own if args.user is None else args.user
     if secret is None and not args.unbound:
-        secret = f"{IdentityName.parse(namespace, account).name}-daypass-{'0' * 20}"
+        IdentityName.parse(namespace, account)  # the Secret's name is longer
+        secret = secret_prefix(user, account) + "0" * labels.SECRET_SUFFIX_LENGTH
     audiences = args.audience or (policy.audiences[:1] if policy else ())
     if not audiences:
         raise UsageError("no audience is named", "add --audience")
@@ -87,7 +92,7 @@ def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> Polic
         audiences=tuple(audiences),
         lifetime_seconds=args.lifetime,
         secret=secret,
-        user=f"system:serviceaccount:{namespace}:{account}" if args.user is None else args.user,
+        user=user,
     )
 
 

@@ -1,0 +1,166 @@
+"""Who may bind a token to what, at a real API server with the policy: every pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass._core import labels
+from daypass._core.jwt import decode_unverified
+from daypass.config.models import Policy
+from daypass.kube.cluster import Cluster
+from daypass.render.policy import Requester
+from support import policies
+from support.admin import Admin
+from support.controlplane import ControlPlane
+from support.desk import Desk
+from support.identities import Identity, make_anchor, make_look_alike, make_pod
+from support.messages import check
+
+GATE, API = "gate.example.com", "https://kubernetes.default.svc"
+POLICY = Policy(audiences=(GATE, API))
+
+# 201: a token is made, which is bound to that object. A word: 403, by this rule of the policy.
+# 404, 409: the policy lets the request pass, and the API server finds no such object.
+TABLE = """
+bound to                         long-lived  short-lived  federated  administrator  node
+its token Secret                 201         successors   binding    201            201
+its anchor                       binding     binding      201        binding        201
+its anchor, which was deleted    binding     binding      404        binding        404
+its anchor, by another UID       binding     binding      409        binding        409
+its token Secret, by another UID 409         successors   binding    409            409
+another's token Secret           binding     binding      binding    binding        201
+another's anchor                 binding     binding      binding    binding        201
+an Opaque Secret, token's name   201         successors   binding    201            201
+an Opaque Secret, anchor's name  binding     binding      201        binding        201
+an Opaque Secret, other name     binding     binding      binding    binding        201
+its Pod                          binding     binding      binding    binding        201
+nothing                          binding     binding      binding    binding        201
+"""
+FEDERATED = Requester(user="federated:issuer.example#repo:org/app:ref:refs/heads/main")
+NODE = Requester(user="system:node:n1", groups=("system:nodes",))
+OTHER_UID = "00000000-0000-4000-8000-000000000000"
+_head, *_lines = TABLE.strip("\n").splitlines()
+COLUMNS = {name: _head.index(f" {name}") + 1 for name in _head.split()[2:]}
+EXPECTED = {
+    (line[: min(COLUMNS.values())].strip(), who): line[column:].split()[0]
+    for line in _lines
+    for who, column in COLUMNS.items()
+}
+BOUND = sorted({bound for bound, _ in EXPECTED})
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Everybody may ask for tokens, as far as RBAC goes."""
+    with ControlPlane.start(tmp_path_factory.mktemp("pairs")) as running:
+        policies.let_everybody_ask(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
+    """With POLICY in force."""
+    policies.apply(plane, cluster, POLICY)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def own(plane: ControlPlane, cluster: Cluster) -> Identity:
+    """In a namespace with another identity."""
+    return plane.make_identity(plane.make_namespace(labels={labels.POLICY: "enforced"}))
+
+
+@pytest.fixture(scope="module")
+def requesters(plane: ControlPlane, own: Identity) -> dict[str, tuple[Admin, dict[str, str]]]:
+    """The clients, and further headers of their requests."""
+    short_lived = plane.make_token(own, audiences=[API])
+    return {
+        "long-lived": (plane.client(own.token), {}),
+        "short-lived": (plane.client(short_lived), {}),
+        "federated": (plane.admin, policies.speaking_as(FEDERATED)),
+        "administrator": (plane.admin, {}),
+        "node": (plane.admin, policies.speaking_as(NODE)),
+    }
+
+
+@pytest.fixture(scope="module")
+def objects(plane: ControlPlane, own: Identity) -> dict[str, dict[str, str]]:
+    """`boundObjectRef`, by the first column of TABLE."""
+    admin, namespace = plane.admin, own.namespace
+    other = plane.make_identity(namespace, "other")
+    anchor, gone = make_anchor(admin, own), make_anchor(admin, own)
+    admin.delete(gone.secret_path)
+    pod = make_pod(admin, namespace, "job", service_account=own.service_account)
+    found = {
+        "its token Secret": own,
+        "its anchor": anchor,
+        "its anchor, which was deleted": gone,
+        "another's token Secret": other,
+        "another's anchor": make_anchor(admin, other),
+        "an Opaque Secret, token's name": make_look_alike(admin, own),
+        "an Opaque Secret, anchor's name": make_look_alike(admin, own, infix=labels.ANCHOR_INFIX),
+        "an Opaque Secret, other name": make_look_alike(admin, own, infix="-other-"),
+    }
+    return {
+        **{name: each.bound_object_ref for name, each in found.items()},
+        "its anchor, by another UID": {**anchor.bound_object_ref, "uid": OTHER_UID},
+        "its token Secret, by another UID": {**own.bound_object_ref, "uid": OTHER_UID},
+        "its Pod": {"apiVersion": "v1", "kind": "Pod", "name": "job", "uid": pod},
+    }
+
+
+@pytest.mark.parametrize("bound", BOUND)
+@pytest.mark.parametrize("who", COLUMNS)
+def test_a_requester_may_bind_a_token_to_an_object(
+    own: Identity,
+    requesters: dict[str, tuple[Admin, dict[str, str]]],
+    objects: dict[str, dict[str, str]],
+    who: str,
+    bound: str,
+) -> None:
+    client, headers = requesters[who]
+    reference = objects.get(bound)
+    spec: dict[str, Any] = {"audiences": [GATE], "expirationSeconds": 600}
+    if reference is not None:
+        spec["boundObjectRef"] = reference
+    answer = client.request("POST", own.token_path, {"spec": spec}, headers=headers)
+    outcome = str(answer.code)
+    if outcome == "403":
+        outcome = answer.message.partition(" denied request: ")[2].partition(":")[0]
+    assert outcome == EXPECTED[bound, who], answer
+    if outcome == "201":
+        claims = decode_unverified(answer.json["status"]["token"])[1]["kubernetes.io"]
+        made = claims.get((reference or {}).get("kind", "").lower(), {})
+        assert made.get("uid") == (reference or {}).get("uid")
+
+
+def test_the_table_has_every_object(objects: dict[str, dict[str, str]]) -> None:
+    assert {*objects, "nothing"} == set(BOUND)
+
+
+def test_the_policy_names_what_a_requester_may_bind_to(
+    own: Identity, requesters: dict[str, tuple[Admin, dict[str, str]]]
+) -> None:
+    for who, form in (("long-lived", "bot-daypass-<"), ("federated", "bot-daypass-anchor-<")):
+        client, headers = requesters[who]
+        spec = {"audiences": [GATE], "expirationSeconds": 600}
+        answer = client.request("POST", own.token_path, {"spec": spec}, headers=headers)
+        assert f" {form}" in answer.message
+        check(answer.message.partition(" denied request: ")[2], reason="binding")
+
+
+def test_policy_check_asks_for_a_federated_user_with_an_anchor(own: Identity, desk: Desk) -> None:
+    words = (
+        "policy", "check", "-n", own.namespace, "--service-account", own.service_account,
+        "--audience", GATE, "--as", FEDERATED.user, "-o", "json",
+    )  # fmt: skip
+    answer = json.loads(desk.run(*words)[0])
+    assert answer["verdict"] == "allowed"
+    assert answer["secret"] == f"bot-daypass-anchor-{'0' * 20}"
+    answer = json.loads(desk.run(*words, "--secret", own.secret_name, code=3)[0])
+    assert answer["verdict"] == "denied"
+    check(answer["message"], reason="binding")
