@@ -88,7 +88,13 @@ CASES = {
         optional=("get namespaces",),
     ),
     "identity reap": Case(lines=(f"# {GRANT}", "identity reap -n {namespace}")),
-    "policy apply": Case(lines=("policy apply",), optional=("create serviceaccounts/token",)),
+    "policy apply": Case(
+        lines=("policy apply",),
+        optional=(
+            "create serviceaccounts/token",
+            "list rolebindings.rbac.authorization.k8s.io",
+        ),
+    ),
     "policy check": Case(
         lines=(
             f"# {CREATE}",

@@ -11,7 +11,7 @@ from daypass._core.hints import command, kubectl
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_changes, write_result
-from daypass.cli.policy.apply import wait_for_policy
+from daypass.cli.policy.apply import list_without_anchor, wait_for_policy
 from daypass.cli.progress import progress
 from daypass.cli.verify import log_timeouts
 
@@ -62,6 +62,8 @@ def run(args: Namespace) -> int:
     """Apply; return 0, or 3 if `verify` has findings."""
     with deployment.open_plan(args) as (config, state, plan):
         _show(args, state, plan)
+        if config.policy is not None and _changes_policy(plan):
+            list_without_anchor(state.cluster, config.policy)
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
@@ -96,6 +98,10 @@ def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
         fact = f"{name} is not there: the certificate of {need.host} and its key"
         log(fact, f"create it: {make}")
     deployment.log_risks(plan, "this opens more than is open now:")
+
+
+def _changes_policy(plan: ApplyPlan) -> bool:
+    return not _POLICY_KINDS.isdisjoint(it.ref.kind for it in plan.to_apply)
 
 
 def _check(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan) -> None:
@@ -173,7 +179,7 @@ def _wait(
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)
             log(f"{change.ref}: {ready} of {ready} ready")
-    if config.policy is not None and _POLICY_KINDS & {it.ref.kind for it in plan.to_apply}:
+    if config.policy is not None and _changes_policy(plan):
         status.show("waiting until the policy is in force")
         wait_for_policy(waiter, config.policy)
     problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])

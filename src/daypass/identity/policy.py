@@ -19,11 +19,19 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass.config.models import Policy
-from daypass.identity.model import check_object_name
+from daypass.identity.model import (
+    IdentityName,
+    check_object_name,
+    federated_binding_name,
+    owner_of,
+)
+from daypass.identity.tokens import CredentialSecret
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     NAMESPACES,
+    ROLE_BINDINGS,
+    SECRETS,
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
@@ -167,6 +175,20 @@ def apply_policy(cluster: Cluster, policy: Policy) -> list[str]:
     for document in documents:
         _refuse_additions(document, cluster.apply(document, force=True))
     return [cluster.resource(each).named(None, name_of(each)) for each in documents]
+
+
+def without_anchor(cluster: Cluster) -> list[IdentityName]:
+    """Return the federated identities whose users can bind no token. Raises ForbiddenError."""
+    bindings = cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR)
+    owners = ((IdentityName.parse_key(owner_of(each) or ""), each) for each in bindings)
+    federated = {
+        name for name, each in owners if name and name_of(each) == federated_binding_name(name.name)
+    }
+    if not federated:
+        return []
+    secrets = cluster.list(SECRETS, labels=labels.SELECTOR, metadata_only=True)
+    anchored = {each.account for each in map(CredentialSecret.read, secrets) if each.is_anchor}
+    return sorted(federated - anchored)
 
 
 def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
