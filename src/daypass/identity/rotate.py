@@ -81,11 +81,12 @@ def find_rotations(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
 ) -> list[Rotation]:
     """Return rotations of the active identities whose live token has this age or more, or whose
-    rotation is unfinished.
+    rotation is unfinished. Anchors stay: they hold nothing that could leak.
     """
     by_account: dict[IdentityName, list[CredentialSecret]] = {}
     for secret in our_secrets(cluster, namespace):
-        by_account.setdefault(secret.account, []).append(secret)
+        if not secret.is_anchor:
+            by_account.setdefault(secret.account, []).append(secret)
     found = []
     for account in list_identities(cluster, namespace):
         secrets = by_account.get(account.name, [])

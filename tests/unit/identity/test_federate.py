@@ -16,6 +16,7 @@ from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.inventory import list_objects
 from daypass.identity.reap import reap
 from daypass.identity.report import json_document, table_rows
+from daypass.identity.rotate import find_rotations, rotate
 from daypass.identity.tokens import NoRoomError
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, uid_of
@@ -172,6 +173,15 @@ def test_a_rotation_makes_a_new_anchor_and_ends_the_old_one_after_the_overlap(
     again = renew(world.cluster, overlap_seconds=0)
     assert [each.name for each in own_secrets(world.cluster)] == [again.secret_name]
     assert anchor_of(world.cluster) == again.secret_name
+
+
+def test_anchors_stay_when_all_tokens_are_rotated(world: EmbeddedCluster) -> None:
+    token, anchor = make(world.cluster).secret_name, anchor_of(world.cluster)
+    rotations = find_rotations(world.cluster, None)
+    rotate(world.cluster, rotations, deliver=lambda name, content: None, overlap_seconds=0)
+    left = {each.name for each in own_secrets(world.cluster)}
+    assert left == {anchor, rotations[0].secret_name}
+    assert token not in left
 
 
 @pytest.mark.parametrize("source", ["", "exec:rm", "github:", "file:" + "x" * 5000, "{}"])

@@ -50,11 +50,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="how long the old one is not deleted (default: 1d); 0: it is deleted now",
     )  # fmt: skip
     many = parser.add_argument_group("many at once")
-    many.add_argument("--all", action="store_true", help="all identities of the namespace")
+    many.add_argument("--all", action="store_true", help="all long-lived tokens of the namespace")
     many.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
     many.add_argument(
         "--older-than", type=parse_seconds, metavar="TIME",
-        help="only those whose credentials are older, such as 90d",
+        help="only those that are older, such as 90d",
     )  # fmt: skip
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
