@@ -115,7 +115,7 @@ def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
     plane: ControlPlane, namespace: str, tmp_path: Path, check: str
 ) -> None:
     with plane.another_api_server() as other, ExitStack() as stack:
-        kubeconfig = other.kubeconfig(plane, tmp_path / "other.kubeconfig")
+        kubeconfig = plane.kubeconfig_for(other.url, tmp_path / "other.kubeconfig")
         up = stack.enter_context(running(tmp_path, plane, kubeconfig, check=check))
         made = stack.enter_context(callers(up, plane, namespace))
         one, caller = made.add()

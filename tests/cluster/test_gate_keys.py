@@ -1,59 +1,178 @@
-"""A signing key is replaced at a real API server: two keys for a while, then the new one alone."""
+"""Signing keys of two real API servers are rotated, in the order that Kubernetes prescribes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
+from support.authority import Authority
 from support.controlplane import ControlPlane
-from support.identities import bound_cluster_wide
-from support.up import running_up, up_config
-from support.up_gate import AUDIENCE, calling
+from support.deadline import eventually
+from support.identities import make_token
+from support.raw import connect
+from support.relays import Balancer
+from support.serving import gate_serve_over_tls
+from support.tokens import ISSUER
+from support.traffic import Traffic
+from support.up import HOST, running_up, up_config
+from support.up_gate import AUDIENCE
+from support.watching import Watch, prepare, watched_config
+
+TAKEN = "the gate has taken the API server's signing keys"
 
 
-@pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """One whose keys anybody may read: who reads them here has no token that outlives its key."""
-    with ControlPlane.start(tmp_path / "plane") as plane:
-        role = "system:service-account-issuer-discovery"
-        anybody = {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
-            "name": "system:unauthenticated",
-        }  # fmt: skip
-        with bound_cluster_wide(plane.admin, role, anybody):
-            yield plane
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """`has_taken`: whether it knows another set of keys than the first one."""
+
+    host: str
+    connect: Callable[[], ssl.SSLSocket]
+    has_taken: Callable[[], bool]
 
 
-@pytest.mark.parametrize("check", ["jwt", "both"])
-def test_tokens_of_either_key_pass_for_as_long_as_the_api_server_takes_them(
-    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
-) -> None:
+@contextmanager
+def on_one_machine(
+    plane: ControlPlane, kubeconfig: Path, folder: Path, check: str
+) -> Iterator[Gate]:
     config = up_config(
         plane,
         local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, check: {check}, hosts: [localhost],"
-        " remember: 1s}",
+        gate=f"{{audience: {AUDIENCE}, engine: envoy, check: {check}, hosts: [{HOST}]}}",
+    ).replace(plane.url, url_in(kubeconfig))
+    with running_up(folder, config, arguments=["--kubeconfig", str(kubeconfig)]) as up:
+        port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+        pem = up.authority_file.read_text()
+        yield Gate(
+            host=HOST, connect=lambda: connect(port, authority_pem=pem, name=HOST),
+            has_taken=lambda: up.words.count(TAKEN) > 1,
+        )  # fmt: skip
+
+
+@contextmanager
+def of_envoy_gateway(kubeconfig: Path, folder: Path) -> Iterator[Gate]:
+    """The authorizer, asked as Envoy Gateway asks it. It reads the keys of tokens that it does not
+    know."""
+    host, authority = "lab.example.com", Authority()
+    config = (
+        f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
+        f"domains: {{lab: {{host: {host}, front: gateway-api, gateway: infra/public, "
+        f"tls: outside}}}}\npolicy: {{audiences: [{AUDIENCE}]}}\n"
+        f"gate: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: infra/public, "
+        "check: review}\n"
     )
-    arguments = ["--kubeconfig", str(plane.kubeconfig)]
-    # A short name: the path of a socket is limited.
-    with running_up(tmp_path_factory.mktemp("up"), config, arguments=arguments) as up:
-        assert up.ready, up.words
+    arguments = ("--kubeconfig", str(kubeconfig), "--without-watch")
+    with gate_serve_over_tls(folder, config, authority.server(HOST), *arguments) as served:
+        port, pem = served.port, authority.pem
+        yield Gate(
+            host=host, connect=lambda: connect(port, authority_pem=pem, name=HOST),
+            has_taken=lambda: True,
+        )  # fmt: skip
+
+
+def istios_watch(plane: ControlPlane, url: str, folder: Path) -> Watch:
+    config = watched_config()
+    prepare(plane, config)
+    return Watch(folder, plane, config, url=url)
+
+
+def url_in(kubeconfig: Path) -> str:
+    return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
+
+
+class Crowd:
+    """Traffic with one token at each gate."""
+
+    def __init__(self, gates: Mapping[str, Gate], token: Secret) -> None:
+        self.all = {
+            name: Traffic(connect=gate.connect, host=gate.host, token=token)
+            for name, gate in gates.items()
+        }
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for each in self.all.values():
+                stack.enter_context(each.flowing())
+            yield
+
+    def becomes(self, code: int) -> None:
+        """All are answered with this code, and what came before does not count."""
+        eventually(f"a {code}", lambda: {each.last for each in self.all.values()} == {code})
+        for each in self.all.values():
+            each.codes.clear()
+
+    def passes(self) -> None:
+        """More of it passes, and nothing was refused."""
+        wanted = {name: each.codes.total() + 20 for name, each in self.all.items()}
+
+        def has_flown() -> bool:
+            return all(self.all[name].codes.total() > count for name, count in wanted.items())
+
+        eventually("more has been answered", has_flown)
+        refused = {name: each.codes for name, each in self.all.items() if {*each.codes} != {200}}
+        assert refused == {}
+
+
+def test_a_rotation_of_signing_keys_refuses_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folders = tmp_path_factory.mktemp
+    with (
+        ControlPlane.start(folders("plane")) as plane,
+        plane.another_api_server() as other,
+        Balancer(plane.port, other.port) as balancer,
+        ExitStack() as stack,
+    ):
+        kubeconfig = plane.kubeconfig_for(balancer.url, folders("balanced") / "kubeconfig")
+        gates = {
+            check: stack.enter_context(on_one_machine(plane, kubeconfig, folders("up"), check))
+            for check in ("jwt", "both")
+        }
+        gates["authorizer"] = stack.enter_context(of_envoy_gateway(kubeconfig, folders("serve")))
         identity = plane.make_identity()
-        with calling(up, plane, identity) as old:
+        tokens = {"old": plane.make_token(identity, audiences=[AUDIENCE])}
+        old = Crowd(gates, tokens["old"])
+        with old.flowing(), ExitStack() as watching:
             old.becomes(200)
-            plane.sign_with("next", verified=["next", "sa"])
-            with calling(up, plane, identity) as new:
-                assert _key_of(new.token) != _key_of(old.token)
-                new.becomes(200)
-                assert old.ask().code == 200
-                plane.sign_with("next", verified=["next"])
-                assert old.becomes(401).json["reason"] == "Unauthorized"
-                new.becomes(200)
+            watch = istios_watch(plane, balancer.url, folders("watch"))
+            watching.callback(watch.end)
+            published = partial(watch.events, "keys")
+            eventually("the watch has published them", published)
+            for server in (plane, other):
+                server.sign_with("sa", verified=["sa", "next"])
+            # An administrator waits between the steps: keys are read every 10 s.
+            for gate in gates.values():
+                eventually("it has taken the next key", gate.has_taken)
+            eventually("so has the watch", lambda: len(published()[-1]["kids"]) == 2)
+            for server in (plane, other):
+                server.sign_with("next", verified=["sa", "next"])
+                for name, made_by in (("new", plane), ("other", other)):
+                    tokens[name] = make_token(made_by.admin, identity, audiences=[AUDIENCE])
+                    one = Crowd(gates, tokens[name])
+                    with one.flowing():
+                        one.passes()
+            old.passes()
+            keys = {name: key_of(token) for name, token in tokens.items()}
+            assert keys["old"] != keys["new"] == keys["other"]
+            assert {*published()[-1]["kids"]} == {*keys.values()}
+            assert all(keys["old"] in each["kids"] for each in published())
+        new = Crowd(gates, tokens["new"])
+        with new.flowing():
+            for server in (plane, other):
+                server.sign_with("next", verified=["next"])
+            with old.flowing():
+                old.becomes(401)
+            new.passes()
 
 
-def _key_of(token: Secret) -> str:
+def key_of(token: Secret) -> str:
     return str(decode_unverified(token.reveal())[0]["kid"])

@@ -13,14 +13,11 @@ import lzma
 import socket
 import ssl
 import sys
-import threading
 from base64 import b64decode
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -59,10 +56,10 @@ from support.impostors import Heads, response
 from support.istio_gates import GUARDED, route, served, service
 from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, service_at
 from support.objects import tls_secret
-from support.raw import Reconnecting
 from support.rendered import config_of
 from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE
+from support.traffic import Traffic
 from support.watching import HOME, Watch, identity_namespace
 
 pytestmark = pytest.mark.timeout(600)
@@ -104,8 +101,11 @@ class Stage:
     gateway: Gateway
     public: Authority
 
-    def connect(self) -> Any:
-        return self.gateway.connect(name=GUARDED, authority_pem=self.public.pem)
+    def traffic(self, token: Secret) -> Traffic:
+        def connect() -> ssl.SSLSocket:
+            return self.gateway.connect(name=GUARDED, authority_pem=self.public.pem)
+
+        return Traffic(connect=connect, host=GUARDED, token=token)
 
     def token(self, namespace: str, name: str) -> tuple[Identity, Secret]:
         """An identity and a short-lived token of it."""
@@ -220,36 +220,6 @@ def install_before(stage: Stage, check: str, *known: Identity) -> None:
         stage.cluster.apply(document, force=True)
 
 
-@dataclass(slots=True)
-class Traffic:
-    """Requests with one token, one after another, on a connection that is open as long as Envoy
-    keeps it. `codes`: how often each was answered.
-    """
-
-    stage: Stage
-    token: Secret
-    codes: Counter[int] = field(default_factory=Counter)
-    last: int = 0
-
-    @contextmanager
-    def flowing(self) -> Iterator[None]:
-        stop = threading.Event()
-        thread = threading.Thread(target=self._flow, args=[stop], daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    def _flow(self, stop: threading.Event) -> None:
-        with closing(Reconnecting(self.stage.connect)) as caller:
-            request = raw.get(raw.bearer(self.token), host=GUARDED)
-            while not stop.wait(0.02):
-                self.last = caller.ask(request).code
-                self.codes[self.last] += 1
-
-
 class Kubelet:
     """Runs what Deployments ask for: a changed watch, once its image is there."""
 
@@ -317,9 +287,7 @@ def test_an_upgrade_under_traffic_refuses_no_good_request_and_lets_no_revoked_on
         revoked, revoked_token = stage.token(namespace, "revoked")
         late, late_token = stage.token(namespace, "late")
         kept, kept_token = stage.token(namespace, "good")
-        good, bad, meanwhile = (
-            Traffic(stage, token) for token in (kept_token, revoked_token, late_token)
-        )
+        good, bad, meanwhile = map(stage.traffic, (kept_token, revoked_token, late_token))
         plane.admin.delete(revoked.secret_path)
         install_before(stage, before, kept, late)
         if authorizer:

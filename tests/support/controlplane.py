@@ -32,10 +32,10 @@ from support.admin import Admin, Document
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
-from support.etcd_path import EtcdPath
 from support.identities import Identity
 from support.objects import kubeconfig
 from support.ports import reserve
+from support.relays import EtcdPath
 from support.tokens import ISSUER, Signer, encode
 
 SERVER_NAMES = ("kubernetes.default.svc", "kubernetes", "localhost", "127.0.0.1")
@@ -85,20 +85,39 @@ def control_plane_program(name: str) -> list[str]:
     return [str(binary), name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AnotherApiServer:
     """A second API server of a control plane. `admin`: as that of the first one."""
 
-    url: str
+    plane: ControlPlane
+    port: int
+    flags: list[str]
     admin: Admin
     path: EtcdPath
+    child: Child | None = None
 
-    def kubeconfig(self, plane: ControlPlane, file: Path) -> Path:
-        """Write a kubeconfig that leads to this server, with the rights of `admin`; return it."""
-        document = json.loads(plane.kubeconfig.read_text())
-        document["clusters"][0]["cluster"]["server"] = self.url
-        write_private(str(file), json.dumps(document).encode())
-        return file
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def start(self, flags: Sequence[str]) -> None:
+        self.stop()
+        name = "another-kube-apiserver"
+        self.child = child = self.plane.start_child("kube-apiserver", flags, log=name)
+
+        def is_ready() -> bool:
+            child.check()
+            return self.admin.request("GET", "/readyz").code == 200
+
+        eventually("the other API server is ready", is_ready)
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.stop()
+
+    def sign_with(self, name: str, *, verified: Sequence[str]) -> None:
+        """As the first one's."""
+        self.start(self.plane.signing_with(self.flags, name, verified))
 
 
 class ControlPlane:
@@ -164,14 +183,19 @@ class ControlPlane:
         Keys are called by names, the first one `sa`, and are made where they are new. New tokens
         are signed by the key `name`; taken are those of the keys `verified`.
         """
+        self._start_again(self.signing_with(self._flags, name, verified))
+
+    def signing_with(self, flags: Sequence[str], name: str, verified: Sequence[str]) -> list[str]:
+        """Return an API server's flags with other signing keys; see `sign_with`."""
         for key in {name, *verified}:
             if not (self.folder / f"{key}.key").exists():
                 self._write_signing_key(key)
-        flags = [flag for flag in self._flags if not flag.startswith("--service-account-")]
-        flags += [flag for flag in self._flags if flag.startswith(_KEPT_FLAGS)]
-        flags += [f"--service-account-key-file={key}.pub" for key in verified]
-        flags.append(f"--service-account-signing-key-file={name}.key")
-        self._start_again(flags)
+        return [
+            *(flag for flag in flags if not flag.startswith("--service-account-")),
+            *(flag for flag in flags if flag.startswith(_KEPT_FLAGS)),
+            *(f"--service-account-key-file={key}.pub" for key in verified),
+            f"--service-account-signing-key-file={name}.key",
+        ]
 
     def start_again(self) -> None:
         """Kill the API server and start it anew, on the same port and data: what clients watch
@@ -216,20 +240,14 @@ class ControlPlane:
                 f"{name}={changed[name]}" if name in changed else flag
                 for name, flag in zip(names, self._flags, strict=True)
             ]
-            child = self._child("kube-apiserver", flags, log="another-kube-apiserver")
-            url = f"https://127.0.0.1:{port}"
-            admin = Admin(url=url, context=self.admin.context, idle=[])
-
-            def is_ready() -> bool:
-                child.check()
-                return admin.request("GET", "/readyz").code == 200
-
+            admin = Admin(url=f"https://127.0.0.1:{port}", context=self.admin.context, idle=[])
+            other = AnotherApiServer(plane=self, port=port, flags=flags, admin=admin, path=path)
             try:
-                eventually("the other API server is ready", is_ready)
-                yield AnotherApiServer(url=url, admin=admin, path=path)
+                other.start(flags)
+                yield other
             finally:
                 admin.close()
-                child.stop()
+                other.stop()
 
     def stop(self) -> None:
         """End the processes, last started first. A second call does nothing."""
@@ -247,6 +265,13 @@ class ControlPlane:
     def child(self, name: str) -> Child:
         """The process of this name: etcd, kube-apiserver or kube-controller-manager."""
         return next(child for child in self._children if child.name == name)
+
+    def kubeconfig_for(self, url: str, file: Path) -> Path:
+        """Write a kubeconfig for another way to its API servers, with the rights of `admin`."""
+        document = json.loads(self.kubeconfig.read_text())
+        document["clusters"][0]["cluster"]["server"] = url
+        write_private(str(file), json.dumps(document).encode())
+        return file
 
     def check(self) -> None:
         for child in self._children:
@@ -332,14 +357,14 @@ class ControlPlane:
         return next(child for child in self._children if child.name == "kube-apiserver")
 
     def _run(self, name: str, flags: Sequence[str]) -> None:
-        self._children.append(self._child(name, flags))
+        self._children.append(self.start_child(name, flags))
 
     def _end_child(self, name: str) -> None:
         child = next(child for child in self._children if child.name == name)
         self._children.remove(child)
         child.stop()
 
-    def _child(self, name: str, flags: Sequence[str], *, log: str = "") -> Child:
+    def start_child(self, name: str, flags: Sequence[str], *, log: str = "") -> Child:
         return Child(
             [*control_plane_program(name), *flags],
             log=self.folder / f"{log or name}.log",
@@ -351,7 +376,7 @@ class ControlPlane:
     def _start_again(self, flags: Sequence[str]) -> None:
         at = next(i for i, child in enumerate(self._children) if child.name == "kube-apiserver")
         self._children[at].stop()
-        self._children[at] = self._child("kube-apiserver", flags)
+        self._children[at] = self.start_child("kube-apiserver", flags)
         eventually("the API server is ready again", self._is_ready)
 
     def _is_ready(self) -> bool:
