@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 from uuid import uuid4
@@ -41,7 +41,6 @@ from daypass.kube.resources import (
 from daypass.kube.waiting import Waiter
 from daypass.render.policy import (
     ACTIONS,
-    BoundObject,
     Requester,
     TokenRequestAttributes,
     broken_rules,
@@ -64,38 +63,6 @@ _REFUSED = re.compile("ValidatingAdmissionPolicy '|admission webhook")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyQuery:
-    """A TokenRequest to check.
-
-    `secret`: the name of the Secret to bind to. `user`: who requests it; None: the administrator.
-    Raises UsageError for values that no TokenRequest can have.
-    """
-
-    namespace: str
-    service_account: str
-    audiences: tuple[str, ...]
-    lifetime_seconds: int
-    secret: str | None = None
-    user: str | None = None
-
-    def __post_init__(self) -> None:
-        check_object_name("ServiceAccount", self.service_account)
-        if self.secret is not None:
-            check_object_name("Secret", self.secret)
-        for audience in self.audiences:
-            if not _is_plain(audience):
-                raise UsageError(
-                    f"{audience[:80]!r} is not a valid audience",
-                    "write it without spaces around it, such as gate.example.com",
-                )
-        if self.user is not None and not (_is_plain(self.user) and self.user.isascii()):
-            raise UsageError(
-                f"{self.user[:80]!r} is not a user name that a header can hold",
-                "use ASCII without spaces around it, such as system:serviceaccount:team:bot",
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyResponse:
     """What the cluster answers. `message`: its reason, unless the request is allowed."""
 
@@ -105,13 +72,14 @@ class PolicyResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyState:
-    """The policy in a cluster, as it applies to one namespace.
+    """The policy in a cluster, as it applies to a namespace.
 
     `mode`: audit, warn or deny; None without a binding. `drift`: the fields that differ from the
     config; None without a config. `is_labelled`: the namespace has the policy's label. `overrides`:
     the namespace's annotations that change the policy.
     """
 
+    namespace: str
     is_installed: bool
     mode: str | None
     drift: tuple[str, ...] | None
@@ -123,43 +91,36 @@ class PolicyState:
         """Whether there is a policy and a binding, in any mode."""
         return self.is_installed and self.mode is not None
 
-    @property
-    def findings(self) -> list[str]:
-        """What keeps the policy from being enforced here as the config describes it."""
-        found = {
-            "the policy is not installed": not self.is_installed,
-            "the policy has no binding": self.mode is None,
-            "the Namespace lacks the label " + labels.POLICY_SELECTOR: not self.is_labelled,
-            **{f"{each} differs from the config": True for each in self.drift or ()},
-            **{f"annotation {each} is invalid": True for each in mistakes(self.overrides)},
-        }
-        return [text for text, holds in found.items() if holds]
-
-    def remedies(self, namespace: str, target: Sequence[str] = ()) -> list[str]:
-        """Return the commands that mend the findings; `target`: options of `policy apply`."""
-        label = kubectl("label", "namespace", namespace, labels.POLICY_SELECTOR)
-        remove = (
-            kubectl("annotate", "namespace", namespace, f"{each}-")
-            for each in mistakes(self.overrides)
-        )
-        found = {
-            command("policy", "apply", *target): not self.is_in_force or bool(self.drift),
-            label: not self.is_labelled,
-            **dict.fromkeys(remove, True),
-        }
-        return [line for line, helps in found.items() if helps]
+    def findings(self, target: Sequence[str] = ()) -> dict[str, str]:
+        """Return what keeps the policy from being enforced here as the config describes it, and
+        the commands that mend it. `target`: options of `policy apply`.
+        """
+        apply, found = command("policy", "apply", *target), {}
+        if not self.is_installed:
+            found["the policy is not installed"] = apply
+        if self.mode is None:
+            found["the policy has no binding"] = apply
+        for each in self.drift or ():
+            found[f"{each} differs from the config"] = apply
+        if not self.is_labelled:
+            label = kubectl("label", "namespace", self.namespace, labels.POLICY_SELECTOR)
+            found[f"the Namespace lacks the label {labels.POLICY_SELECTOR}"] = label
+        for each in mistakes(self.overrides):
+            remove = kubectl("annotate", "namespace", self.namespace, f"{each}-")
+            found[f"annotation {each} is invalid"] = remove
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyCheck:
-    """The state of a namespace and the cluster's answer to a query.
+    """The state of a namespace and the cluster's answer to a request.
 
     `broken`: the rules of the config that the request breaks, None without a config. The modes
     audit and warn allow it all the same.
     """
 
     state: PolicyState
-    query: PolicyQuery
+    request: TokenRequestAttributes
     answer: PolicyResponse
     broken: tuple[str, ...] | None
 
@@ -205,21 +166,37 @@ def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
     return _wait_until_denied(waiter, policy)
 
 
-def check(cluster: Cluster, policy: Policy | None, query: PolicyQuery) -> PolicyCheck:
-    """Return the state of the query's namespace, and the answer. Raises as `ask` does."""
-    state = policy_state(cluster, policy, query.namespace)
-    broken = None
-    if policy is not None:
-        request = TokenRequestAttributes(
-            requester=Requester(user=query.user or ""),
-            service_account=query.service_account,
-            lifetime_seconds=query.lifetime_seconds,
-            audiences=query.audiences,
-            bound=BoundObject(name=query.secret) if query.secret else None,
-            annotations=state.overrides,
+def check(
+    cluster: Cluster, policy: Policy | None, namespace: str, request: TokenRequestAttributes
+) -> PolicyCheck:
+    """Return the state of a namespace, and the answer to a request there.
+
+    Raises as `ask` does, and UsageError for values that no TokenRequest can have.
+    """
+    _refuse_odd_values(request)
+    state = policy_state(cluster, policy, namespace)
+    request = replace(request, annotations=state.overrides)
+    broken = None if policy is None else tuple(broken_rules(policy, request))
+    answer = ask(cluster, namespace, request)
+    return PolicyCheck(state=state, request=request, answer=answer, broken=broken)
+
+
+def _refuse_odd_values(request: TokenRequestAttributes) -> None:
+    user = request.requester.user
+    check_object_name("ServiceAccount", request.service_account)
+    if request.bound is not None:
+        check_object_name("Secret", request.bound.name)
+    for audience in request.audiences:
+        if not _is_plain(audience):
+            raise UsageError(
+                f"{audience[:80]!r} is not a valid audience",
+                "write it without spaces around it, such as gate.example.com",
+            )
+    if not (_is_plain(user) and user.isascii()):
+        raise UsageError(
+            f"{user[:80]!r} is not a user name that a header can hold",
+            "use ASCII without spaces around it, such as system:serviceaccount:team:bot",
         )
-        broken = tuple(broken_rules(policy, request))
-    return PolicyCheck(state=state, query=query, answer=ask(cluster, query), broken=broken)
 
 
 def policy_state(cluster: Cluster, policy: Policy | None, namespace: str) -> PolicyState:
@@ -230,6 +207,7 @@ def policy_state(cluster: Cluster, policy: Policy | None, namespace: str) -> Pol
     document = cluster.get(NAMESPACES, namespace)
     annotations = document["metadata"].get("annotations") or {}
     return PolicyState(
+        namespace=namespace,
         is_installed=found is not None,
         mode=_mode(binding) if binding else None,
         drift=None if policy is None else tuple(_drift(policy, found, binding)),
@@ -240,40 +218,42 @@ def policy_state(cluster: Cluster, policy: Policy | None, namespace: str) -> Pol
     )
 
 
-def ask(cluster: Cluster, query: PolicyQuery) -> PolicyResponse:
+def ask(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> PolicyResponse:
     """Return what the API server answers to a TokenRequest; no token is made.
 
-    Raises ApiError if the request fails for another reason: a missing ServiceAccount, no right to
-    impersonate `user`, a lifetime that no API server grants.
+    Without a user, the administrator asks. Raises ApiError if the request fails for another reason:
+    a missing ServiceAccount, no right to impersonate, a lifetime that no API server grants.
     """
-    headers = {} if query.user is None else {"Impersonate-User": query.user}
-    reference: dict[str, object] = {}
-    if query.secret:
+    user, account, bound = request.requester.user, request.service_account, request.bound
+    reference = {}
+    if bound is not None:
         reference = {
-            "apiVersion": "v1", "kind": "Secret", "name": query.secret, "uid": str(uuid4()),
+            "apiVersion": bound.api_version, "kind": bound.kind, "name": bound.name,
+            "uid": str(uuid4()),
         }  # fmt: skip
     body = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "spec": {
-            "audiences": list(query.audiences),
-            "expirationSeconds": query.lifetime_seconds,
+            "audiences": list(request.audiences),
+            "expirationSeconds": request.lifetime_seconds,
             "boundObjectRef": reference,
         },
     }
-    path = SERVICE_ACCOUNTS.path(query.namespace, query.service_account, "token")
-    what = f"ask for a token of {query.service_account} in {query.namespace}"
+    path = SERVICE_ACCOUNTS.path(namespace, account, "token")
+    what = f"ask for a token of {account} in {namespace}"
+    headers = {"Impersonate-User": user} if user else {}
     try:
         cluster.request("POST", path, body, what=what, headers=headers)
     except ApiError as error:
-        return _read_refusal(error, query)
+        return _read_refusal(error, bound.name if bound else "")
     raise DaypassError(
         "the API server made a token that is bound to an object that does not exist",
         "this is not a Kubernetes API server that daypass supports",
     )
 
 
-def _read_refusal(error: ApiError, query: PolicyQuery) -> PolicyResponse:
+def _read_refusal(error: ApiError, secret: str) -> PolicyResponse:
     code, message = error.status.code, error.status.message
     if denied := _DENIED.search(message):
         return PolicyResponse(verdict="denied", message=denied[1])
@@ -283,7 +263,7 @@ def _read_refusal(error: ApiError, query: PolicyQuery) -> PolicyResponse:
         return PolicyResponse(verdict="forbidden", message=message)
     passed_admission = {
         400: "cannot bind token to object of type /, Kind=",
-        404: f'secrets "{query.secret}" not found',
+        404: f'secrets "{secret}" not found',
         409: "does not match the UID in record",
     }
     if passed_admission.get(code, "\0") in message:
@@ -338,8 +318,8 @@ def _wait_until_denied(waiter: Waiter, policy: Policy) -> str | None:
     cluster = waiter.cluster
     labelled = cluster.list(NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True)
     for namespace in map(name_of, labelled):
-        query = PolicyQuery(
-            namespace=namespace,
+        request = TokenRequestAttributes(
+            requester=Requester(user=""),
             service_account="default",
             audiences=(f"{labels.DOMAIN}/nobody",),
             lifetime_seconds=600,
@@ -347,7 +327,9 @@ def _wait_until_denied(waiter: Waiter, policy: Policy) -> str | None:
         hint = command("policy", "check", "-n", namespace, "--service-account", "default")
         hint = f"are you exempt from it? This asks as the ServiceAccount itself:\n{hint}"
         try:
-            answer = waiter.wait("the policy", partial(_ask_until_refused, cluster, query), hint)
+            answer = waiter.wait(
+                "the policy", partial(_ask_until_refused, cluster, namespace, request), hint
+            )
         except ApiError:
             continue  # no ServiceAccount there, or no right to ask
         if answer.verdict == "denied":
@@ -355,10 +337,12 @@ def _wait_until_denied(waiter: Waiter, policy: Policy) -> str | None:
     return None
 
 
-def _ask_until_refused(cluster: Cluster, query: PolicyQuery) -> PolicyResponse | str:
-    answer = ask(cluster, query)
+def _ask_until_refused(
+    cluster: Cluster, namespace: str, request: TokenRequestAttributes
+) -> PolicyResponse | str:
+    answer = ask(cluster, namespace, request)
     if answer.verdict == "allowed":
-        return f"it is applied, and denies nothing in {query.namespace}"
+        return f"it is applied, and denies nothing in {namespace}"
     return answer
 
 

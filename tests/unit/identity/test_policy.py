@@ -12,11 +12,12 @@ import pytest
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass.config.models import Policy
-from daypass.identity.policy import PolicyQuery, apply_policy, ask, wait_until_enforced
+from daypass.identity.policy import apply_policy, ask, check, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
 from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.render.policy import BoundObject, Requester, TokenRequestAttributes
 from daypass.testing.clock import MovableClock
 from support.authority import ANY_AUTHORITY
 from support.messages import raises
@@ -96,13 +97,12 @@ def test_an_expression_warning_is_an_error() -> None:
         wait_until_enforced(Waiter(cluster(serving(status, KINDS)), 20), POLICY)
 
 
-QUESTION = PolicyQuery(
-    namespace="team",
+ASKED = TokenRequestAttributes(
+    requester=Requester(user="jane"),
     service_account="bot",
     audiences=("gate",),
     lifetime_seconds=600,
-    secret="bot-daypass-x",
-    user="jane",
+    bound=BoundObject(name="bot-daypass-x"),
 )
 
 
@@ -128,7 +128,7 @@ def refusing(code: int, message: str) -> Answering:
     ids=["not found", "another UID", "denied", "another policy", "webhook", "RBAC"],
 )  # fmt: skip
 def test_the_verdict_follows_the_api_servers_answer(code: int, message: str, verdict: str) -> None:
-    assert ask(cluster(refusing(code, message)), QUESTION).verdict == verdict
+    assert ask(cluster(refusing(code, message)), "team", ASKED).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -145,16 +145,17 @@ def test_the_verdict_follows_the_api_servers_answer(code: int, message: str, ver
 )
 def test_a_failed_request_gives_no_verdict(code: int, message: str) -> None:
     with raises(ApiError, match="bot in team"):
-        ask(cluster(refusing(code, message)), QUESTION)
+        ask(cluster(refusing(code, message)), "team", ASKED)
 
 
 def test_an_unexpected_token_is_an_error_that_does_not_show_it() -> None:
     made = {"status": {"token": "very-secret"}}
     with raises(DaypassError) as caught:
-        ask(cluster(lambda request: (201, made)), QUESTION)
+        ask(cluster(lambda request: (201, made)), "team", ASKED)
     assert "very-secret" not in str(caught.value)
 
 
 def test_a_user_that_is_not_ascii_is_a_usage_error() -> None:
+    asked = replace(ASKED, requester=Requester(user="Jörg"))
     with raises(UsageError, match="Jörg"):
-        replace(QUESTION, user="Jörg")
+        check(cluster(refusing(500, "nothing is asked")), None, "team", asked)

@@ -15,8 +15,9 @@ from daypass.cli.output import write_result
 if TYPE_CHECKING:
     from daypass.cli.output_data import PolicyChecked
     from daypass.config import Policy
-    from daypass.identity.policy import PolicyCheck, PolicyQuery
+    from daypass.identity.policy import PolicyCheck
     from daypass.kube.cluster import Cluster
+    from daypass.render.policy import TokenRequestAttributes
 
 EXTRA = "admin"
 SUMMARY = "show what the cluster would answer to a TokenRequest"
@@ -65,34 +66,33 @@ def run(args: Namespace) -> int:
     with options.open_cluster(args) as cluster:
         from daypass.identity.policy import check
 
-        checked = check(cluster, policy, _question(args, policy, cluster))
+        checked = check(cluster, policy, cluster.namespace, _request(args, policy, cluster))
     write_result(args, _document(checked), _text(checked), indent=None)
-    if remedies := checked.state.remedies(checked.query.namespace, options.target_options(args)):
-        log("to put the policy in force as written:", "\n".join(remedies))
-    return 0 if checked.answer.verdict == "allowed" and not checked.state.findings else 3
+    findings = checked.state.findings(options.target_options(args))
+    if findings:
+        log("to put the policy in force as written:", "\n".join(dict.fromkeys(findings.values())))
+    return 0 if checked.answer.verdict == "allowed" and not findings else 3
 
 
-def _question(args: Namespace, policy: Policy | None, cluster: Cluster) -> PolicyQuery:
+def _request(args: Namespace, policy: Policy | None, cluster: Cluster) -> TokenRequestAttributes:
     from daypass.identity.model import IdentityName
-    from daypass.identity.policy import PolicyQuery
-    from daypass.render.policy import secret_prefix
+    from daypass.render import policy as rules
 
-    account, namespace, secret = args.service_account, cluster.namespace, args.secret
-    own = IdentityName(namespace=namespace, name=account).user
+    account, secret = args.service_account, args.secret
+    own = IdentityName(namespace=cluster.namespace, name=account).user
     user = own if args.user is None else args.user
     if secret is None and not args.unbound:
-        IdentityName.parse(namespace, account)  # the Secret's name is longer
-        secret = secret_prefix(user, account) + "0" * labels.SECRET_SUFFIX_LENGTH
+        IdentityName.parse(cluster.namespace, account)  # the Secret's name is longer
+        secret = rules.secret_prefix(user, account) + "0" * labels.SECRET_SUFFIX_LENGTH
     audiences = args.audience or (policy.audiences[:1] if policy else ())
     if not audiences:
         raise UsageError("no audience is named", "add --audience")
-    return PolicyQuery(
-        namespace=namespace,
+    return rules.TokenRequestAttributes(
+        requester=rules.Requester(user=user),
         service_account=account,
         audiences=tuple(audiences),
         lifetime_seconds=args.lifetime,
-        secret=secret,
-        user=user,
+        bound=None if secret is None else rules.BoundObject(name=secret),
     )
 
 
@@ -103,14 +103,14 @@ def _policy(args: Namespace) -> Policy | None:
 
 
 def _document(checked: PolicyCheck) -> PolicyChecked:
-    state, question = checked.state, checked.query
+    state, request = checked.state, checked.request
     return {
-        "namespace": question.namespace,
-        "serviceAccount": question.service_account,
-        "user": question.user,
-        "audiences": list(question.audiences),
-        "lifetimeSeconds": question.lifetime_seconds,
-        "secret": question.secret,
+        "namespace": state.namespace,
+        "serviceAccount": request.service_account,
+        "user": request.requester.user,
+        "audiences": list(request.audiences),
+        "lifetimeSeconds": request.lifetime_seconds,
+        "secret": request.bound.name if request.bound else None,
         "verdict": checked.answer.verdict,
         "message": checked.answer.message,
         "brokenRules": None if checked.broken is None else list(checked.broken),
@@ -119,23 +119,23 @@ def _document(checked: PolicyCheck) -> PolicyChecked:
         "labelled": state.is_labelled,
         "overrides": dict(state.overrides),
         "drift": None if state.drift is None else list(state.drift),
-        "findings": state.findings,
+        "findings": list(state.findings()),
     }
 
 
 def _text(checked: PolicyCheck) -> str:
-    state, question, answer = checked.state, checked.query, checked.answer
+    state, request, answer = checked.state, checked.request, checked.answer
+    bound = request.bound.name if request.bound else "nothing"
     compared = "" if state.drift is not None else "; no config to compare it with"
     overrides = ", ".join(f"{key}={value}" for key, value in sorted(state.overrides.items()))
     broken = ", ".join(checked.broken or ())
     lines = {
         "policy": f"mode {state.mode}{compared}" if state.is_in_force else "none in force",
-        "namespace": question.namespace + (f"; {overrides}" if overrides else ""),
-        "request": f"{question.service_account} for {' '.join(question.audiences)},"
-        f" {question.lifetime_seconds} s, bound to {question.secret or 'nothing'},"
-        f" by {question.user}",
+        "namespace": state.namespace + (f"; {overrides}" if overrides else ""),
+        "request": f"{request.service_account} for {' '.join(request.audiences)},"
+        f" {request.lifetime_seconds} s, bound to {bound}, by {request.requester.user}",
         "answer": answer.verdict + (f": {answer.message}" if answer.message else ""),
         "breaks": broken if answer.verdict != "denied" else "",
     }
-    shown = [*lines.items(), *(("finding", words) for words in state.findings)]
+    shown = [*lines.items(), *(("finding", words) for words in state.findings())]
     return "".join(f"{name:<11}{printable(words, 4096)}\n" for name, words in shown if words)
