@@ -286,7 +286,7 @@ class FederatedLifecycle(Lifecycle):
     def made(self, name: IdentityName) -> bytes:
         """The credentials file, which names the anchor."""
         anchor = make_federated(self.cluster, name)
-        return SETTINGS.file_content(anchor.token)
+        return SETTINGS.file_content(anchor.token, anchor.secret)
 
     def long_lived_in(self, content: bytes) -> list[Secret]:
         """No token is in the file."""

@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daypass._core.errors import UsageError
 from daypass.client.config import read_source
 from daypass.client.errors import CredentialsError
+from daypass.identity.tokens import parse_source
 from support.fake_door import credentials_document, long_lived_token
 
-PLACES = ("door", "certificateAuthority", "token", "audience", "namespace", "serviceAccount", "x")
+PLACES = (
+    "door", "certificateAuthority", "token", "audience", "namespace", "serviceAccount",
+    "secretName", "x",
+)  # fmt: skip
 holders = st.recursive(
     st.tuples(st.text(max_size=5), st.text(max_size=5)).map(long_lived_token().join),
     lambda inner: (
@@ -51,3 +56,26 @@ def test_a_token_anywhere_in_it_is_refused(
 def test_other_content_is_refused(folder: Path, content: bytes) -> None:
     with pytest.raises(CredentialsError):
         read_source({}, put(folder, content))
+
+
+sources = st.one_of(
+    st.text(),
+    st.tuples(
+        st.sampled_from(["github:", "file:", "variable:", "exec:", ""]),
+        st.text() | st.just("x" * 5000),
+    ).map("".join),
+)
+
+
+@given(sources)
+def test_the_source_that_an_anchor_is_annotated_with_runs_no_program(source: str) -> None:
+    try:
+        token = parse_source(source)
+    except UsageError:
+        return
+    assert len(source) <= 4096
+    [(kind, value)] = token.items()
+    assert kind in ("github", "file", "variable")
+    text = value["audience"] if kind == "github" else value
+    assert f"{kind}:{text}" == source
+    assert text

@@ -21,7 +21,7 @@ from daypass.identity.grants import (
 )
 from daypass.identity.model import IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
-from daypass.identity.tokens import Anchor, CredentialSecret, FilledSecret, secrets_of
+from daypass.identity.tokens import CredentialSecret, FilledSecret, secrets_of
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, Resource
@@ -78,12 +78,12 @@ def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIden
 
 def make_federated(
     cluster: Cluster, name: IdentityName = BOT, source: str = f"github:{ISSUER}"
-) -> FilledSecret[Anchor]:
+) -> FilledSecret:
     """Federate an identity, and return its anchor."""
     trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
     federation = Federation(name=name, credentials=SETTINGS, trusted=trusted, source=source)
     account = find_account(cluster, name)
-    anchor = federate(cluster, federation, account, adopt=False, warn=silent).anchor
+    anchor, _ = federate(cluster, federation, account, adopt=False, warn=silent)
     assert anchor is not None
     return anchor
 

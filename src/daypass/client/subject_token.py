@@ -19,7 +19,7 @@ from daypass.client.errors import CredentialsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol
 
     from daypass.client.transport import Deadline, Send
@@ -71,22 +71,26 @@ class TokenIdentity:
 
 def named_identity(namespace: str, service_account: str, secret_name: str | None) -> TokenIdentity:
     """Return the identity that a credentials file names; raises CredentialsError."""
-    checks = {
-        "namespace": is_label(namespace),
-        "serviceAccount": is_subdomain(service_account),
-        "secretName": secret_name is None or is_subdomain(secret_name),
-    }
-    for what, is_valid in checks.items():
-        if not is_valid:
-            raise CredentialsError(
-                f"the {what} in the credentials is not a valid name",
-                "is it the name that Kubernetes shows?",
-                reason="invalid-name",
-            )
+    checks = (
+        ("namespace", namespace, is_label),
+        ("serviceAccount", service_account, is_subdomain),
+        ("secretName", secret_name or service_account, is_subdomain),
+    )
+    _check_names(checks, "credentials", "is it the name that Kubernetes shows?")
     return TokenIdentity(
         namespace=namespace, service_account=service_account, secret_name=secret_name,
         is_federated=True,
     )  # fmt: skip
+
+
+def _check_names(
+    checks: Iterable[tuple[str, object, Callable[[str], bool]]], where: str, hint: str
+) -> None:
+    for what, name, is_name in checks:
+        if not isinstance(name, str) or not is_name(name):
+            raise CredentialsError(
+                f"the {what} in the {where} is not a valid name", hint, reason="invalid-name"
+            )
 
 
 def read_identity(
@@ -174,11 +178,7 @@ def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
         ("ServiceAccount", service_account, is_subdomain),
         ("Secret", secret_name, is_subdomain),
     )
-    for what, name, is_name in checks:
-        if not isinstance(name, str) or not is_name(name):
-            raise CredentialsError(
-                f"the {what} in the token is not a valid name", _CREATE, reason="invalid-name"
-            )
+    _check_names(checks, "token", _CREATE)
     return TokenIdentity(
         namespace=namespace, service_account=service_account, secret_name=secret_name,
         is_federated=False,

@@ -94,7 +94,7 @@ def create(
     return CreatedIdentity(
         name=name,
         secret_name=secret_name,
-        secret_uid=filled.uid,
+        secret_uid=filled.secret.uid,
         is_new=reused is None,
         token=filled.token,
     )

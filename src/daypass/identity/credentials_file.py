@@ -29,7 +29,7 @@ from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import Account, IdentityName
-from daypass.identity.tokens import Anchor
+from daypass.identity.tokens import CredentialSecret, parse_source
 
 if TYPE_CHECKING:
     from daypass.config import Config, Domain
@@ -95,21 +95,20 @@ class CredentialsSettings:
         }
         return found if self.authority is None else {**found, labels.AUTHORITY: self.authority}
 
-    def file_content(self, token: Secret | Anchor) -> bytes:
+    def file_content(self, token: Secret, secret: CredentialSecret | None = None) -> bytes:
         """Return the credentials file, one key per line so that `sed` finds the token.
 
-        With an anchor, it contains no secret.
+        With an anchor, it contains no secret. Raises UsageError if that is not valid.
         """
         document: dict[str, Any] = {"type": "daypass", "version": 1, "door": self.door}
         if self.authority is not None:
             document["certificateAuthority"] = self.authority
-        if isinstance(token, Secret):
-            document["token"] = token.reveal()
-        else:
-            document["namespace"] = token.account.namespace
-            document["serviceAccount"] = token.account.name
-            document["secretName"] = token.name
-            document["token"] = dict(token.token)
+        document["token"] = token.reveal()
+        if secret is not None and secret.is_anchor:
+            document["namespace"] = secret.account.namespace
+            document["serviceAccount"] = secret.account.name
+            document["secretName"] = secret.name
+            document["token"] = parse_source(secret.source)
         document["audience"] = self.audience
         document["lifetimeSeconds"] = self.lifetime_seconds
         return json.dumps(document, indent=2).encode() + b"\n"

@@ -25,9 +25,9 @@ from daypass.identity.model import (
     refuse_foreign,
 )
 from daypass.identity.namespaces import prepare_namespace
-from daypass.identity.tokens import Anchor, FilledSecret, Room, read_anchor
+from daypass.identity.tokens import CredentialSecret, FilledSecret, Room
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import ROLE_BINDINGS, Object, name_of, uid_of
+from daypass.kube.resources import ROLE_BINDINGS, name_of, uid_of
 from daypass.render.authentication_config import TrustedIssuer
 
 
@@ -46,54 +46,42 @@ class Federation:
     watcher_namespace: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FederatedIdentity:
-    """An identity with its anchor, None in a dry run. `users_before`: those of an earlier run."""
+def federate(
+    cluster: Cluster, federation: Federation, account: Account | None, *, adopt: bool, warn: Warn
+) -> tuple[FilledSecret | None, list[str]]:
+    """Create it, or change its users; an anchor that it has is kept.
 
-    users_before: list[str]
-    anchor: FilledSecret[Anchor] | None
-
-
-def federated_objects(federation: Federation, account: Account | None) -> list[Object]:
-    """Return ServiceAccount, Role and RoleBinding, in the order to create them.
-
-    `account`: the ServiceAccount that has the name now; its annotations are kept.
+    Return its anchor, or None in a dry run, and the earlier users. Raises ForeignAccountError,
+    NoRoomError, ApiError.
     """
-    name = federation.name
-    before = account.annotations if account is not None else {}
-    annotations = {key: value for key, value in before.items() if key.startswith(labels.DOMAIN)}
-    if account is not None and not account.is_ours:
-        annotations[labels.ADOPTED] = "true"
-    annotations |= federation.credentials.annotations()
-    service_account, role, binding, _ = identity_objects(name.namespace, name.name, "", annotations)
+    name, watcher = federation.name, federation.watcher_namespace
+    refuse_foreign(account, adopt=adopt)
+    reused = reusable_secret(cluster, account, warn, is_anchor=True)
+    if reused is None:
+        Room(cluster, name.namespace).take(name.namespace)
+    secret_name = reused or new_secret_name(name.name, labels.ANCHOR_INFIX)
+    documents = identity_objects(name.namespace, name.name, "", _annotations(federation, account))
+    documents.pop()  # the token Secret
+    binding = documents[-1]
     binding["metadata"]["name"] = federated_binding_name(name.name)
     binding["subjects"] = [
         {"kind": "User", "apiGroup": RBAC_GROUP, "name": user} for user in federation.trusted.users
     ]
-    return [service_account, role, binding]
-
-
-def federate(
-    cluster: Cluster, federation: Federation, account: Account | None, *, adopt: bool, warn: Warn
-) -> FederatedIdentity:
-    """Create it, or change its users. An anchor that it has is kept.
-
-    Raises ForeignAccountError, NoRoomError, ApiError.
-    """
-    name, source = federation.name, federation.source
-    refuse_foreign(account, adopt=adopt)
-    reused = reusable_secret(cluster, account, warn, is_anchor=True)
-    anchor_name = reused or new_secret_name(name.name, labels.ANCHOR_INFIX)
-    if reused is None:
-        Room(cluster, name.namespace).take(name.namespace)
-    documents = federated_objects(federation, account)
-    dry_run(cluster, [*documents, anchor_secret(name, anchor_name, account_uid="", source=source)])
-    before = cluster.find(ROLE_BINDINGS, name_of(documents[-1]), name.namespace) or {}
-    prepare_namespace(cluster, name.namespace, warn, watcher_namespace=federation.watcher_namespace)
-    anchor = None
-    if not cluster.dry_run:
-        uid, *_ = [uid_of(cluster.apply(document)) for document in documents]
-        document = anchor_secret(name, anchor_name, account_uid=uid, source=source)
-        anchor = read_anchor(cluster.apply(document))
+    dry_run(cluster, [*documents, anchor_secret(name, "", secret_name, federation.source)])
+    before = cluster.find(ROLE_BINDINGS, name_of(binding), name.namespace) or {}
     users = [subject["name"] for subject in before.get("subjects") or ()]
-    return FederatedIdentity(users_before=users, anchor=anchor)
+    prepare_namespace(cluster, name.namespace, warn, watcher_namespace=watcher)
+    if cluster.dry_run:
+        return None, users
+    uid, *_ = [uid_of(cluster.apply(document)) for document in documents]
+    anchor = cluster.apply(anchor_secret(name, uid, secret_name, federation.source))
+    return FilledSecret(secret=CredentialSecret.read(anchor)), users
+
+
+def _annotations(federation: Federation, account: Account | None) -> dict[str, str]:
+    """Return those of the ServiceAccount; what it has of daypass is kept."""
+    before = account.annotations if account is not None else {}
+    annotations = {key: value for key, value in before.items() if key.startswith(labels.DOMAIN)}
+    if account is not None and not account.is_ours:
+        annotations[labels.ADOPTED] = "true"
+    return annotations | federation.credentials.annotations()

@@ -195,7 +195,7 @@ def _check_tokens(
     if record.account is None or objects.secrets is None:
         return
     if record.is_federated:
-        if not record.has_anchor:
+        if not any(secret.is_anchor for secret in ours):
             text = "it has no anchor that tokens are bound to: it was revoked, or federated by an"
             federate = command("identity", "federate", "--help")
             yield _note("no-anchor", f"{text} earlier version; to give it one: {federate}")

@@ -23,7 +23,7 @@ from daypass.identity.model import (
     owner_of,
     role_name,
 )
-from daypass.identity.tokens import CredentialSecret, live_secrets, read_secrets
+from daypass.identity.tokens import CredentialSecret, read_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES
@@ -220,12 +220,6 @@ class IdentityRecord:
     def annotations(self) -> Mapping[str, str]:
         """Those of its ServiceAccount."""
         return self.account.annotations if self.account else {}
-
-    @property
-    def has_anchor(self) -> bool:
-        """Whether tokens of a federated identity can be bound to a Secret, and so be revoked."""
-        live = live_secrets(self.secrets, self.account.uid) if self.account else []
-        return any(each.is_anchor for each in live)
 
 
 def identity_records(objects: ClusterObjects, namespace: str | None = None) -> list[IdentityRecord]:

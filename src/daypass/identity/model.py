@@ -111,10 +111,7 @@ def check_object_name(kind: str, name: str) -> None:
 
 
 def new_secret_name(service_account: str, infix: str = labels.SECRET_INFIX) -> str:
-    """Return `<serviceaccount>-daypass-<20 random [a-z0-9]>`, which is never reused.
-
-    `infix`: ANCHOR_INFIX for the name of an anchor.
-    """
+    """Return `<serviceaccount>-daypass-<20 random [a-z0-9]>`, which is never reused."""
     alphabet = string.ascii_lowercase + string.digits
     suffix = "".join(secrets.choice(alphabet) for _ in range(labels.SECRET_SUFFIX_LENGTH))
     return f"{service_account}{infix}{suffix}"
@@ -177,20 +174,14 @@ def token_secret(
 
 
 def anchor_secret(
-    identity: IdentityName,
-    secret_name: str,
-    *,
-    account_uid: str,
-    source: str,
-    replaces: str | None = None,
+    name: IdentityName, uid: str, secret_name: str, source: str, *, replaces: str | None = None
 ) -> Object:
     """Return an anchor: an empty Secret that the tokens of a federated identity are bound to.
 
-    `source`: where the client finds its own token. `replaces`: see `token_secret`.
+    `uid`: of the ServiceAccount. `source`: where the client finds its own token.
     """
-    secret = token_secret(identity.namespace, identity.name, secret_name, replaces=replaces)
-    annotations = {ACCOUNT_UID_ANNOTATION: account_uid, labels.SOURCE: source}
-    secret["metadata"]["annotations"] |= annotations
+    secret = token_secret(name.namespace, name.name, secret_name, replaces=replaces)
+    secret["metadata"]["annotations"] |= {ACCOUNT_UID_ANNOTATION: uid, labels.SOURCE: source}
     return {**secret, "type": labels.ANCHOR_TYPE}
 
 

@@ -36,6 +36,7 @@ def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
     worst_first = sorted(health.findings, key=lambda finding: not finding.is_problem)
     findings = [finding.text if wide else finding.code for finding in worst_first]
     age = display_age(age_seconds(record.created, clock)) if record.created else _NOTHING
+    is_unknown = any(secret.is_anchor for secret in health.live)
     deadline = annotations.get(labels.DEADLINE, _NOTHING)
     return {
         "NAMESPACE": record.name.namespace,
@@ -43,7 +44,7 @@ def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
         "GRANTS": ", ".join(grants) or _NOTHING,
         **({"DOOR": annotations.get(labels.DOOR, _NOTHING)} if wide else {}),
         "AGE": age,
-        "LAST USED": health.last_used or (_UNKNOWN if record.has_anchor else _NOTHING),
+        "LAST USED": health.last_used or (_UNKNOWN if is_unknown else _NOTHING),
         "DEADLINE": deadline if wide else deadline.partition("T")[0],
         "HEALTH": ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
     }

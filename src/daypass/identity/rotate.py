@@ -18,7 +18,6 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.parallel import in_parallel
-from daypass._core.secret import Secret
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -30,7 +29,6 @@ from daypass.identity.model import (
     time_in,
 )
 from daypass.identity.tokens import (
-    Anchor,
     CredentialSecret,
     FilledSecret,
     Room,
@@ -38,7 +36,6 @@ from daypass.identity.tokens import (
     is_rotation_unfinished,
     live_secrets,
     our_secrets,
-    read_anchor,
     wait_for_token,
 )
 from daypass.kube.cluster import Cluster
@@ -60,7 +57,7 @@ class Rotation:
     account: Account
     secrets: Sequence[CredentialSecret]
     secret_name: str = ""
-    filled: FilledSecret[Secret] | FilledSecret[Anchor] | None = None
+    filled: FilledSecret | None = None
     retired: Sequence[CredentialSecret] = ()
     retire_after: str = ""
     deleted: Sequence[CredentialSecret] = ()
@@ -122,7 +119,7 @@ def rotate(
     namespaces = {rotation.name.namespace for rotation in rotations}
     room = Room(cluster, namespaces.pop() if len(namespaces) == 1 else None)
     _for_each(rotations, lambda each: _start(cluster, each, room, check), show, "created")
-    wait([each.filled.uid for each in rotations if each.filled is not None])
+    wait([each.filled.secret.uid for each in rotations if each.filled is not None])
     started = [each for each in rotations if each.error is None]
     finish = partial(_finish, cluster, deliver=deliver, overlap_seconds=overlap_seconds)
     _for_each(started, finish, show, "handed over")
@@ -145,11 +142,7 @@ def _start(
         room.take(name.namespace)
         cluster.apply(successor)
     if not cluster.dry_run:
-        rotation.filled = (
-            read_anchor(cluster.get(SECRETS, rotation.secret_name, name.namespace))
-            if current.is_anchor
-            else wait_for_token(cluster, name, rotation.secret_name)
-        )
+        rotation.filled = wait_for_token(cluster, name, rotation.secret_name)
 
 
 def _finish(
@@ -162,7 +155,8 @@ def _finish(
     """Deliver the new credentials, and then retire the old ones, or delete them."""
     name, clock = rotation.name, cluster.clock
     if rotation.filled is not None:
-        deliver(name, rotation.credentials.file_content(rotation.filled.token))
+        filled = rotation.filled
+        deliver(name, rotation.credentials.file_content(filled.token, filled.secret))
     others = [each for each in rotation.secrets if each.name != rotation.secret_name]
     retired = live_secrets(others, rotation.account.uid) if overlap_seconds else []
     rotation.retired = retired

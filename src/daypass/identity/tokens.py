@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
@@ -37,9 +38,9 @@ from daypass.kube.resources import (
     OTHER_SECRETS,
     SECRETS,
     TOKEN_SECRETS,
+    TOKEN_TYPE,
     Object,
     name_of,
-    uid_of,
 )
 from daypass.kube.waiting import Waiter
 
@@ -56,9 +57,9 @@ class CredentialSecret:
     `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
     who may write Secrets can change those two, and the annotations of Kubernetes, while tokens work
     on; the name is fixed. `account_uid` is empty until the cluster has filled the Secret.
-    `is_known`: a gate can know it, by its name and label. `is_anchor`: by its name; then `source`
-    is where its client finds its token. `last_used`: the date of the long-lived token's last use,
-    or None for never. `is_invalid`: the cluster no longer accepts it, since it was long unused.
+    `is_known`: a gate can know it, by its name and label. `is_anchor`: it has an anchor's name, and
+    no token; then `source` is where its client finds one. `last_used`: the date of the token's last
+    use, or None for never. `is_invalid`: the cluster no longer accepts it, as it was long unused.
     """
 
     account: IdentityName
@@ -76,8 +77,8 @@ class CredentialSecret:
     source: str = ""
 
     @classmethod
-    def read(cls, document: Object) -> CredentialSecret:
-        """Read the metadata of an object."""
+    def read(cls, document: Object, *, has_token: bool = False) -> CredentialSecret:
+        """Read the metadata of an object. `has_token`: it is of Kubernetes' type."""
         metadata = document["metadata"]
         annotations, found = metadata.get("annotations") or {}, metadata.get("labels") or {}
         annotated = annotations.get(ACCOUNT_ANNOTATION, "")
@@ -92,7 +93,7 @@ class CredentialSecret:
             created=metadata.get("creationTimestamp") or "",
             is_ours=ours is not None or is_owned_by(document, account),
             is_known=ours is not None and labels.is_managed(document),
-            is_anchor=ours is not None and ours[2] is not None,
+            is_anchor=ours is not None and ours[2] is not None and not has_token,
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
             last_used=found.get(_LAST_USED_LABEL),
@@ -106,24 +107,9 @@ class CredentialSecret:
         if not self.is_anchor:
             new = new_secret_name(name.name)
             return token_secret(name.namespace, name.name, new, replaces=self.name)
-        self.client_token()
+        parse_source(self.source)  # anybody who may write Secrets can change it
         new = new_secret_name(name.name, labels.ANCHOR_INFIX)
-        return anchor_secret(
-            name, new, account_uid=account_uid, source=self.source, replaces=self.name
-        )
-
-    def client_token(self) -> dict[str, Any]:
-        """Return where the client of an anchor finds its token. Raises UsageError.
-
-        Anybody who may write Secrets can change it.
-        """
-        try:
-            return parse_source(self.source)
-        except UsageError as error:
-            raise UsageError(
-                f"Secret {self.name} has no valid annotation {labels.SOURCE}: {error.fact}",
-                "to set it: " + command("identity", "federate", "--help"),
-            ) from None
+        return anchor_secret(name, account_uid, new, self.source, replaces=self.name)
 
 
 class NoRoomError(DaypassError):
@@ -169,12 +155,8 @@ def list_secrets(cluster: Cluster, namespace: str | None) -> list[CredentialSecr
     """Return all Secrets that hold a token or have an identity's name, in a namespace or (None) in
     all of them.
     """
-    return read_secrets(
-        *(
-            cluster.list(SECRETS, namespace, fields=fields, metadata_only=True)
-            for fields in (TOKEN_SECRETS, OTHER_SECRETS)
-        )
-    )
+    read = partial(cluster.list, SECRETS, namespace, metadata_only=True)
+    return read_secrets(read(fields=TOKEN_SECRETS), read(fields=OTHER_SECRETS))
 
 
 def read_secrets(tokens: Iterable[Object], others: Iterable[Object]) -> list[CredentialSecret]:
@@ -182,12 +164,13 @@ def read_secrets(tokens: Iterable[Object], others: Iterable[Object]) -> list[Cre
 
     Tokens can be bound to these whatever their type and label are.
     """
-    named = (each for each in others if IDENTITY_SECRET_NAME.fullmatch(name_of(each)))
+    known = [(each, True) for each in tokens]
+    known += [(each, False) for each in others if IDENTITY_SECRET_NAME.fullmatch(name_of(each))]
     # The API server refuses the token of a Secret that waits for a finalizer
     # (k8s.io/kubernetes/pkg/serviceaccount/legacy.go, claims.go).
     return [
-        CredentialSecret.read(each)
-        for each in (*tokens, *named)
+        CredentialSecret.read(each, has_token=has_token)
+        for each, has_token in known
         if "deletionTimestamp" not in each["metadata"]
     ]
 
@@ -227,47 +210,32 @@ def parse_source(text: str) -> dict[str, Any]:
             return {kind: value}
     raise UsageError(
         f"{text[:40]!r} is not a source of tokens",
-        "use github, file:PATH or variable:NAME: where the client finds its own OIDC token",
+        "use github, file:PATH or variable:NAME: where the client finds its own OIDC token\n"
+        f"(of an anchor, in its annotation {labels.SOURCE}: `federate` sets it)",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
-    """An anchor, and the `token` of its credentials file: where the client finds its own."""
+class FilledSecret:
+    """A Secret, and the token that the cluster has put into it; an anchor's is empty."""
 
-    account: IdentityName
-    name: str
-    token: Mapping[str, Any]
-
-
-T = TypeVar("T", Secret, Anchor)
+    secret: CredentialSecret
+    token: Secret = field(default=Secret(""), repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilledSecret(Generic[T]):
-    """The UID of a Secret, and the token that the cluster has put into it, or an anchor."""
-
-    uid: str
-    token: T = field(repr=False)
-
-
-def read_anchor(document: Object) -> FilledSecret[Anchor]:
-    """Read an anchor. Raises UsageError, see `CredentialSecret.client_token`."""
-    secret = CredentialSecret.read(document)
-    anchor = Anchor(account=secret.account, name=secret.name, token=secret.client_token())
-    return FilledSecret(uid=secret.uid, token=anchor)
-
-
-def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> FilledSecret[Secret]:
+def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> FilledSecret:
     """Return a new Secret once the cluster has put a token into it, within WAIT_SECONDS.
 
     Raises NotReadyError, NotFoundError, ForeignAccountError: who may create Secrets can give one
     that holds another account's token a name of this identity.
     """
 
-    def read() -> FilledSecret[Secret] | str:
-        secret = cluster.get(SECRETS, secret_name, name.namespace)
-        data = secret.get("data") or {}
+    def read() -> FilledSecret | str:
+        document = cluster.get(SECRETS, secret_name, name.namespace)
+        secret = CredentialSecret.read(document, has_token=document["type"] == TOKEN_TYPE)
+        data = document.get("data") or {}
+        if secret.is_anchor:
+            return FilledSecret(secret=secret)
         if not data.get("token"):
             return "the cluster has put none into it"
         token = Secret(base64.b64decode(data["token"]).decode())
@@ -276,7 +244,7 @@ def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> Fi
                 f"Secret {name.namespace}/{secret_name} holds a token of {holder}",
                 "delete it: " + kubectl("delete", "secret", secret_name, "-n", name.namespace),
             )
-        return FilledSecret(uid=uid_of(secret), token=token)
+        return FilledSecret(secret=secret, token=token)
 
     return Waiter(cluster, WAIT_SECONDS).wait(
         f"the token in Secret {name.namespace}/{secret_name}", read,

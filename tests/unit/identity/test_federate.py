@@ -14,6 +14,7 @@ from daypass.identity.delete import delete, revoke
 from daypass.identity.federate import Federation, federate
 from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.inventory import list_objects
+from daypass.identity.model import token_secret
 from daypass.identity.reap import reap
 from daypass.identity.report import json_document, table_rows
 from daypass.identity.rotate import find_rotations, rotate
@@ -47,7 +48,7 @@ ACCOUNT = "kubernetes.io/service-account"
 
 
 def anchor_of(cluster: Cluster) -> str:
-    return make_federated(cluster).token.name
+    return make_federated(cluster).secret.name
 
 
 def bound_token(world: EmbeddedCluster, anchor: str) -> Callable[[], bool]:
@@ -64,8 +65,9 @@ def health(world: EmbeddedCluster) -> IdentityHealth:
 
 
 def test_an_anchor_is_empty_and_marked_and_names_its_account(world: EmbeddedCluster) -> None:
-    anchor = make_federated(world.cluster)
-    secret = world.cluster.get(SECRETS, anchor.token.name, "team")
+    filled = make_federated(world.cluster)
+    anchor = filled.secret
+    secret = world.cluster.get(SECRETS, anchor.name, "team")
     assert uid_of(secret) == anchor.uid
     assert secret["type"] == "daypass.dev/anchor"
     assert not secret.get("data")
@@ -77,13 +79,13 @@ def test_an_anchor_is_empty_and_marked_and_names_its_account(world: EmbeddedClus
         f"{ACCOUNT}.uid": uid_of(account),
         labels.SOURCE: f"github:{ISSUER}",
     }
-    assert json.loads(SETTINGS.file_content(anchor.token)) == {
+    assert json.loads(SETTINGS.file_content(filled.token, anchor)) == {
         "type": "daypass",
         "version": 1,
         "door": SETTINGS.door,
         "namespace": "team",
         "serviceAccount": "bot",
-        "secretName": anchor.token.name,
+        "secretName": anchor.name,
         "token": {"github": {"audience": ISSUER}},
         "audience": GATE,
         "lifetimeSeconds": 3600,
@@ -106,7 +108,8 @@ def test_a_dry_run_creates_no_anchor(world: EmbeddedCluster) -> None:
     trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
     federation = Federation(name=BOT, credentials=SETTINGS, trusted=trusted, source="file:x")
     with dry_run(world.cluster) as cluster:
-        assert federate(cluster, federation, None, adopt=False, warn=silent).anchor is None
+        anchor, _ = federate(cluster, federation, None, adopt=False, warn=silent)
+    assert anchor is None
     assert own_secrets(world.cluster) == []
 
 
@@ -154,6 +157,18 @@ def test_a_revocation_deletes_a_look_alike_of_another_type_without_a_label(
     assert not is_accepted()
 
 
+def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
+    world: EmbeddedCluster,
+) -> None:
+    anchor_of(world.cluster)
+    disguised = f"bot-daypass-anchor-{'0' * 20}"
+    world.cluster.create(token_secret("team", "bot", disguised))
+    assert [each.code for each in health(world).findings] == ["several-tokens"]
+    shown = {each["secret"]: each["anchor"] for each in json_document(health(world))["tokens"]}
+    assert shown[disguised] is False
+    assert disguised in {each.name for each in revoke(world.cluster, BOT).deleted}
+
+
 def test_a_rotation_makes_a_new_anchor_and_ends_the_old_one_after_the_overlap(
     world: EmbeddedCluster,
 ) -> None:
@@ -191,7 +206,7 @@ def test_an_anchor_with_a_changed_source_is_not_rotated(
     anchor = anchor_of(world.cluster)
     change = {"metadata": {"annotations": {labels.SOURCE: source}}}
     world.cluster.patch(SECRETS, anchor, change, "team")
-    with raises(UsageError, match=f"{anchor}.*{labels.SOURCE}"):
+    with raises(UsageError, match=f"(?s)source.*{labels.SOURCE}"):
         renew(world.cluster)
     assert [each.name for each in own_secrets(world.cluster)] == [anchor]
     assert anchor_of(world.cluster) == anchor

@@ -95,20 +95,21 @@ def run(args: Namespace) -> int:
             name=name, credentials=settings, trusted=trusted, source=source,
             watcher_namespace=door.watcher_namespace,
         )  # fmt: skip
-        authentication, made = authentication_configuration(trusted, existing), None
+        authentication = authentication_configuration(trusted, existing)
+        anchor, before = None, list[str]()
         if not options.create_namespace(args, cluster, name.namespace):
-            made = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+            anchor, before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
-        if made is not None and made.anchor is not None:
-            gates.there([made.anchor.uid])
-            write_file(args.credentials_out, settings.file_content(made.anchor.token))
+        if anchor is not None:
+            gates.there([anchor.secret.uid])
+            write_file(args.credentials_out, settings.file_content(anchor.token, anchor.secret))
     write_data(authentication, args.output)
     written = f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}"
-    if made is not None and made.anchor is not None:
-        written += f"; tokens are bound to the Secret {made.anchor.token.name}"
+    if anchor is not None:
+        written += f"; tokens are bound to the Secret {anchor.secret.name}"
     works = "it works once the output is the API server's --authentication-config"
     log(
-        _changed(args, name, made.users_before if made else (), trusted.users),
+        _changed(args, name, before, trusted.users),
         f"{gates.at_gates}\n{written}\n{works}",
     )
     return gates.exit_code
