@@ -36,6 +36,7 @@ from support.identities import RBAC, Identity, unique
 from support.messages import check, message_with
 from support.publishing import closing_in, published
 from support.raw import Answer, connect, exchange
+from support.rights import forget_default_rights
 from support.serving import Served, gate_serve_over_tls
 from support.tokens import ISSUER
 
@@ -78,12 +79,15 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, kubeconfig: Path, home: str) -> Iterator[Serving]:
+def serving(
+    folder: Path, kubeconfig: Path, home: str, *, engine: str = "envoy", more: str = ""
+) -> Iterator[Serving]:
+    """`engine`: `envoy-gateway` for one that verifies signatures. `more`: of the config."""
     authority = Authority()
     config = (
-        f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
+        f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n{more}"
         f"door: {{namespace: {home}}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review, closeAfter: 10m}}\n"
+        f"gate: {{audience: {AUDIENCE}, engine: {engine}, check: review, closeAfter: 10m}}\n"
     )
     arguments = ("--kubeconfig", str(kubeconfig), "--drain", "1s")
     with gate_serve_over_tls(folder, config, authority.server(NAME), *arguments) as served:
@@ -102,11 +106,15 @@ def kubeconfig(
     return made_kubeconfig(control_plane, home, tmp_path_factory.mktemp("gate") / "kubeconfig")
 
 
-def made_kubeconfig(plane: ControlPlane, home: str, file: Path) -> Path:
-    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights."""
+def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str = "\0") -> Path:
+    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights, `without`
+    objects whose names end so.
+    """
     admin = plane.admin
     account = new_object("v1", "ServiceAccount", GATE, home)
     for each in [account, *authorizer_rbac(home)]:
+        if each["metadata"]["name"].endswith(without):
+            continue
         kind = str(each["kind"])
         where = {
             "ServiceAccount": f"/api/v1/namespaces/{home}/serviceaccounts",
@@ -370,6 +378,33 @@ def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) 
         with serving(folder, kubeconfig, home) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
             assert running.ask(bearer(plane, identity)).code == 200
+
+
+def test_keys_of_a_file_serve_where_the_api_server_does_not_show_its_own(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("keys")
+    with ControlPlane.start(folder / "plane") as plane:
+        home, identity = plane.make_namespace("gate"), plane.make_identity()
+        Publishing(plane=plane, home=home).create(identity)
+        kubeconfig = made_kubeconfig(plane, home, folder / "kubeconfig", without="-keys")
+        forget_default_rights(plane)
+        jwks, line = plane.admin.request("GET", "/openid/v1/jwks").body, bearer(plane, identity)
+        keyless, keyed = folder / "keyless", folder / "keyed"
+        keyless.mkdir()
+        more = f"cluster: {{issuer: '{ISSUER}'}}\n"
+        with serving(keyless, kubeconfig, home, engine="envoy-gateway", more=more) as running:
+            message = eventually("it says why", lambda: running.message("cluster.keys"))
+            check(message, "/openid/v1/jwks", reason="key-set", hide=home)
+            assert "cluster.keys" in running.get("/readyz")[1]
+            assert running.ask(line).json["code"] == 503
+        keyed.mkdir()
+        (keyed / "keys.json").write_bytes(jwks)
+        more = f"cluster: {{issuer: '{ISSUER}', keys: keys.json}}\n"
+        with serving(keyed, kubeconfig, home, engine="envoy-gateway", more=more) as running:
+            eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
+            assert running.ask(line).code == 200
+            assert running.reason(f"{line[:-8]}AAAAAAAA") is Reason.SIGNATURE
 
 
 @pytest.mark.parametrize(

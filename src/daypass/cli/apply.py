@@ -61,6 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Apply; return 0, or 3 if `verify` has findings."""
     with deployment.open_plan(args) as (config, state, plan):
+        state.require_keys(config)
         _show(args, state, plan)
         if config.policy is not None and _changes_policy(plan):
             list_without_anchor(state.cluster, config.policy)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daypass._core.errors import UsageError
-from daypass.cli import log, options, write
+from daypass._core.errors import DaypassError, UsageError
+from daypass.cli import log, options, warn, write
 from daypass.cli.colour import paint
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
@@ -16,6 +16,7 @@ from daypass.cli.progress import progress
 if TYPE_CHECKING:
     from daypass.client.config import CredentialsConfig
     from daypass.config import Config
+    from daypass.kube.cluster import Cluster
     from daypass.verification.report import Findings
     from daypass.verification.target import VerificationTarget
 
@@ -72,6 +73,7 @@ def run(args: Namespace) -> int:
         cluster = None
         if args.kubeconfig is not None or args.context is not None:
             cluster = stack.enter_context(options.open_cluster(args))
+            _report_keys(config, cluster)
         findings = verify_all(verifier, targets)
         if config is not None and config.gate is not None:
             from daypass.deploy.gate_bypass import verify_gate_hosts
@@ -86,6 +88,17 @@ def run(args: Namespace) -> int:
     else:
         write_result(args, {"domains": {name: list(each) for name, each in findings.items()}})
     return 3 if report.has_failures(findings) else 0
+
+
+def _report_keys(config: Config | None, cluster: Cluster) -> None:
+    """Warn if there is a gate, and no keys for it."""
+    from daypass.gate.signing_keys import keys_for
+
+    if config is not None and config.has_gate_in_cluster:
+        try:
+            keys_for(config, cluster)
+        except DaypassError as error:
+            warn(error.fact, error.hint)
 
 
 def log_timeouts(args: Namespace, findings: Findings) -> None:

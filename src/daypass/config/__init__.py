@@ -5,8 +5,9 @@ line and column. `models`, `domain` and `gate` are its sections, `types` and `lo
 values. `exposure` is the one definition of what passes the door: Envoy's config is compiled from
 it, `daypass verify` probes it, and the tests enumerate it.
 
-This package only reads the file it is given. It does not look at the files, DNS names and Secrets
-that a config names; the code that uses the config and `daypass verify` do.
+`load` only reads the file it is given. It does not look at the files, DNS names and Secrets that a
+config names; the code that uses the config and `daypass verify` do, with `key_set` for the file of
+`cluster.keys`.
 """
 
 from daypass.config.domain import Domain, Front, Tls, TlsFilePair, TlsFiles, TlsIssuer, TlsSecret

@@ -68,6 +68,10 @@ class ClusterConfig(Section):
     issuer: Issuer | None = Field(default=None, examples=["https://kubernetes.default.svc"])
     """The exact claim `iss` of short-lived tokens. Default: read from the cluster."""
 
+    keys: FilePath | None = Field(default=None, examples=["keys.json"])
+    """JSON Web Key Set, relative to this file, of the keys that sign short-lived tokens, for an API
+    server that does not publish them. Default: read from the cluster, again and again."""
+
     @property
     def server_host(self) -> str:
         """The host of `server`; an IPv6 address without brackets."""

@@ -12,7 +12,7 @@ from daypass.config import Config
 from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.inventory import AppliedObject, Inventory, merged, read_inventories
 from daypass.deploy.object_ref import ObjectRef
-from daypass.gate.signing_keys import issuer_of
+from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, Object, group_of, name_of
 from daypass.render.cluster_facts import ClusterFacts, read_facts
@@ -56,9 +56,13 @@ class ClusterState:
 
     def facts(self, config: Config) -> ClusterFacts:
         """Return the facts that rendering needs; the issuer is requested if needed."""
-        to_ask = config.has_gate_in_cluster and config.cluster.issuer is None
-        issuer = issuer_of(self.cluster) if to_ask else ""
+        issuer = issuer_for(config, self.cluster) if config.has_gate_in_cluster else ""
         return read_facts(config, self.cluster.kinds().names, issuer)
+
+    def require_keys(self, config: Config) -> None:
+        """Raise KeySetError if there is a gate, and no keys for it."""
+        if config.has_gate_in_cluster:
+            keys_for(config, self.cluster)
 
     def require(self, documents: Sequence[Object]) -> None:
         """Raise MissingError for kinds and namespaces that these need and that do not exist."""

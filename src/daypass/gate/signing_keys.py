@@ -19,8 +19,10 @@ from jwt.exceptions import PyJWTError
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass.config import Config
+from daypass.config.key_set import KeySetError, key_ids, key_set, read_key_set
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import BrokenResponseError
+from daypass.kube.errors import ApiError, BrokenResponseError
 from daypass.rules.claims import ALGORITHMS
 from daypass.rules.decision import RefusedError
 from daypass.rules.reasons import Reason
@@ -31,7 +33,6 @@ AGAIN_SECONDS = 1.0
 """For so long after a reading, unknown keys do not cause another."""
 WAIT_SECONDS = 0.5
 """How long a token waits for that reading."""
-_PUBLIC = ("kty", "kid", "alg", "use", "n", "e", "crv", "x", "y")
 _JWS = PyJWS(options={"enforce_minimum_key_length": True})
 
 
@@ -41,29 +42,6 @@ class SigningKeys:
 
     issuer: str
     key_set: str
-
-
-class KeySetError(DaypassError):
-    """The input is not a JSON Web Key Set."""
-
-
-def key_set(body: bytes | str) -> str:
-    """Return the public keys of a set as text, in a stable order. Raises KeySetError."""
-    try:
-        # A symmetric key in a published set would let any reader sign, and so would a private one.
-        keys = [key for key in json.loads(body)["keys"] if key["kty"] in ("RSA", "EC")]
-        public = [{name: key[name] for name in _PUBLIC if name in key} for key in keys]
-        ordered = sorted(public, key=lambda key: json.dumps(key, sort_keys=True))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise KeySetError("the API server's response is not a JSON Web Key Set") from None
-    if not ordered:
-        raise KeySetError("the API server's key set is empty")
-    return json.dumps({"keys": ordered}, sort_keys=True)
-
-
-def key_ids(keys: str) -> list[str]:
-    """Return the `kid`s of a set that `key_set` returned."""
-    return [str(key.get("kid", "")) for key in json.loads(keys)["keys"]]
 
 
 def is_signed(token: str, keys: str) -> bool:
@@ -92,12 +70,9 @@ def _key_of(token: str) -> str:
 @lru_cache(maxsize=2)
 def _usable(keys: str) -> PyJWKSet:
     try:
-        return PyJWKSet.from_json(key_set(keys))
-    except (KeySetError, PyJWTError):
-        raise KeySetError(
-            "the keys are not a JSON Web Key Set",
-            "the API server serves it at /openid/v1/jwks",
-        ) from None
+        return PyJWKSet.from_json(key_set(keys, "the key set"))
+    except PyJWTError:
+        raise KeySetError("the key set has no key of a known kind") from None
 
 
 class UnknownKeyError(Exception):
@@ -157,21 +132,33 @@ class FollowedKeys:
     async def _fetch(self) -> None:
         try:
             # On another thread: it waits for the API server.
-            self._keys = await asyncio.get_running_loop().run_in_executor(None, self._read)
+            keys = await asyncio.get_running_loop().run_in_executor(None, self._read)
+            _usable(keys)
         except DaypassError as error:
-            self.last_error = f"the API server's keys cannot be read: {error}"
+            self.last_error = str(error)
         else:
-            self._names = frozenset(("", *key_ids(self._keys)))
+            self._keys, self._names = keys, frozenset(("", *key_ids(keys)))
             self.last_error = ""
 
 
+def keys_for(config: Config, cluster: Cluster) -> str:
+    """Return the keys in `cluster.keys`, or else the API server's. Raises as `keys_of`."""
+    file = config.cluster.keys
+    return keys_of(cluster) if file is None else read_key_set(file)
+
+
 def keys_of(cluster: Cluster) -> str:
-    """Return the API server's keys as `key_set` does. Raises the errors of `daypass.kube.errors`,
-    and KeySetError.
+    """Return the API server's keys as `key_set` does. Raises KeySetError, and the errors of
+    `daypass.kube.errors` if it can't be reached.
     """
     accept = {"Accept": "application/jwk-set+json"}  # the only type it serves
     path, what = "/openid/v1/jwks", "read the signing keys"
-    return key_set(json.dumps(cluster.request("GET", path, what=what, headers=accept)))
+    try:
+        return key_set(json.dumps(cluster.request("GET", path, what=what, headers=accept)))
+    except (KeySetError, ApiError) as error:
+        hint = f"{error.hint}\nor " if isinstance(error, ApiError) and error.hint else ""
+        hint += "name a file with its JSON Web Key Set: cluster.keys"
+        raise KeySetError(f"the gate needs the API server's keys: {error.fact}", hint) from None
 
 
 def find_issuer(cluster: Cluster) -> str | None:
@@ -184,9 +171,11 @@ def find_issuer(cluster: Cluster) -> str | None:
     return issuer if isinstance(issuer, str) and issuer else None
 
 
-def issuer_of(cluster: Cluster) -> str:
-    """Return what `find_issuer` finds. Raises BrokenResponseError if that is None."""
-    issuer = find_issuer(cluster)
+def issuer_for(config: Config, cluster: Cluster) -> str:
+    """Return `cluster.issuer`, or else what `find_issuer` finds. Raises BrokenResponseError if that
+    is None.
+    """
+    issuer = config.cluster.issuer or find_issuer(cluster)
     if issuer is None:
         raise BrokenResponseError(
             "the API server does not return its issuer",
@@ -195,6 +184,6 @@ def issuer_of(cluster: Cluster) -> str:
     return issuer
 
 
-def signing_keys_of(cluster: Cluster, issuer: str | None) -> SigningKeys:
-    """Return the keys of the API server, and `issuer` or else its own. Raises as `keys_of`."""
-    return SigningKeys(issuer=issuer or issuer_of(cluster), key_set=keys_of(cluster))
+def signing_keys_for(config: Config, cluster: Cluster) -> SigningKeys:
+    """Return issuer and keys. Raises as `issuer_for` and `keys_for`."""
+    return SigningKeys(issuer=issuer_for(config, cluster), key_set=keys_for(config, cluster))

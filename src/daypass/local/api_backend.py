@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from daypass._core.net import bracketed
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Address, Config
-from daypass.gate.signing_keys import issuer_of, keys_of
+from daypass.gate.signing_keys import issuer_for, keys_for, keys_of
 from daypass.kube.certificates import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -84,11 +85,11 @@ class ExternalApiServer:
 
     def issuer(self, config: Config) -> str:
         """Return the config's issuer, or else the API server's own. Raises DaypassError."""
-        return config.cluster.issuer or self._reader.read(self._to(config), issuer_of)
+        return self._reader.read(self._to(config), partial(issuer_for, config))
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises DaypassError."""
-        return self._reader.read(self._to(config), keys_of)
+        return self._reader.read(self._to(config), partial(keys_for, config))
 
     def connection(self) -> ConnectionConfig:
         """Return the kubeconfig's connection. Raises UsageError, KubeconfigError."""

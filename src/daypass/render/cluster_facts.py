@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from daypass._core.hints import kubectl
 from daypass.config import Config
+from daypass.config.key_set import read_key_set
 from daypass.render.objects import RenderError
 
 _CERTIFICATE = re.compile(
@@ -21,11 +23,13 @@ class ClusterFacts:
       with several versions in use (on Kubernetes 1.30 to 1.37) are looked up.
     - `authority_pem`: the certificates in `cluster.certificateAuthority`, if the config names it.
     - `issuer`: the `iss` that the cluster reports; empty if unknown.
+    - `keys`: the key set in `cluster.keys`, if the config names it.
     """
 
     served: frozenset[str] | None = None
     authority_pem: str = ""
     issuer: str = ""
+    keys: str = ""
 
     def api_version(self, kind: str, *versions: str) -> str:
         """Return the first of these versions that is served; the first one if none is known to be.
@@ -50,15 +54,24 @@ class ClusterFacts:
 def read_facts(
     config: Config, served: Iterable[str] | None = None, issuer: str = ""
 ) -> ClusterFacts:
-    """Return the facts for a config. Reads the file of `cluster.certificateAuthority`.
+    """Return the facts for a config. Reads the files of `cluster.certificateAuthority` and
+    `cluster.keys`.
 
-    Only certificates are used, whatever else is in that file. Raises RenderError if the file can't
-    be read or has none.
+    Only certificates and public keys are used, whatever else is in them. Raises RenderError and
+    KeySetError if they can't be read or have none.
     """
-    known = None if served is None else frozenset(served)
-    file = config.cluster.certificate_authority
+    keys = "" if config.cluster.keys is None else read_key_set(config.cluster.keys)
+    return ClusterFacts(
+        served=None if served is None else frozenset(served),
+        authority_pem=_authority(config.cluster.certificate_authority),
+        issuer=issuer,
+        keys=keys,
+    )
+
+
+def _authority(file: Path | None) -> str:
     if file is None:
-        return ClusterFacts(served=known, issuer=issuer)
+        return ""
     try:
         text = file.read_text(encoding="ascii", errors="replace")
     except OSError as error:
@@ -77,7 +90,7 @@ def read_facts(
             f"{file} has a certificate that cannot be parsed",
             "check that its PEM is complete: openssl x509 -text -in FILE",
         ) from None
-    return ClusterFacts(served=known, authority_pem=authority_pem, issuer=issuer)
+    return authority_pem
 
 
 def certificates_in(text: str) -> str:

@@ -47,7 +47,8 @@ def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     gate = config.gate
     if gate is None or gate.engine == "envoy":
         return []
-    objects = watcher_objects(config, gate) + authorizer_objects(config, gate)
+    objects = watcher_objects(config, gate, facts.keys)
+    objects += authorizer_objects(config, gate, facts.keys)
     if gate.engine == "istio":
         objects += istio_objects(config, facts)
     else:

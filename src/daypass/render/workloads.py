@@ -60,7 +60,7 @@ requests finish: a request has 10 s to arrive, and the API server 15 s to respon
 
 _AUTHORIZER_PORT, _AUTHORIZER_STATUS_PORT, _WATCHER_STATUS_PORT = 9443, 9003, 9004
 _AUTHORIZER_PAIR_FOLDER = "/etc/daypass-tls"
-_CONFIG_FOLDER, _CONFIG_FILE = "/etc/daypass", "daypass.yaml"
+_CONFIG_FOLDER, _CONFIG_FILE, _KEYS_FILE = "/etc/daypass", "daypass.yaml", "keys.json"
 
 BOOTSTRAP = "envoy.json"
 
@@ -76,9 +76,6 @@ def door_objects(
     own_authority = config.cluster.certificate_authority is not None
     authority = API_SERVER_AUTHORITY if own_authority else CLUSTER_AUTHORITY
     files = _door_files(config, domains)
-    digest = hashlib.sha256()
-    for name, text in files.items():
-        digest.update(f"{name}\0{text}\0".encode())
     # Contour speaks TLS to a Service only because of this annotation.
     contour = {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)}
     is_any_ingress = any(domain.domain.front == "ingress" for domain in domains)
@@ -95,7 +92,7 @@ def door_objects(
             "--disable-hot-restart",
         ),
         files=files,
-        config_hash=digest.hexdigest()[:16],
+        config_hash=_hash(files),
         ports={"https": HTTPS_PORT, "probe": PROBE_PORT},
         rules=({**_from_fronts(domains), "ports": [network_port(HTTPS_PORT)]},),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
@@ -136,15 +133,16 @@ def _door_files(config: Config, domains: list[PublishedDomain]) -> dict[str, str
     return {name: to_json(content) for name, content in sorted(files.items())}
 
 
-def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
+def authorizer_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
     """Return the objects of the authorizer; none if the check does not need it.
 
-    Raises RenderError if the config names no image.
+    `keys`: the key set in `cluster.keys`; "" if the config names none. Raises RenderError if the
+    config names no image.
     """
     if not gate.is_reviewed:
         return []
     namespace = config.door.namespace
-    text = config_text(config)
+    files = _config_files(config, keys)
     gateway = {"kubernetes.io/metadata.name": gateway_namespace(gate)}
     authorizer = Deployment(
         name=GATE,
@@ -159,8 +157,8 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
             *("--key", f"{_AUTHORIZER_PAIR_FOLDER}/tls.key"),
             *("--drain", f"{_DRAIN_SECONDS}s"),
         ),
-        files={_CONFIG_FILE: text},
-        config_hash=_hash(text),
+        files=files,
+        config_hash=_hash(files),
         ports={"https": _AUTHORIZER_PORT, "status": _AUTHORIZER_STATUS_PORT},
         # The gateway's requests; metrics are open to every pod.
         rules=(
@@ -189,9 +187,11 @@ def authorizer_objects(config: Config, gate: Gate) -> list[Object]:
     ]
 
 
-def watcher_objects(config: Config, gate: Gate) -> list[Object]:
-    """Return the objects of the watch. Raises RenderError if the config names no image."""
-    text = config_text(config)
+def watcher_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
+    """Return the objects of the watch, with `keys` as for the authorizer. Raises RenderError if the
+    config names no image.
+    """
+    files = _config_files(config, keys)
     watcher = Deployment(
         name=GATE_WATCH,
         namespace=config.door.namespace,
@@ -203,8 +203,8 @@ def watcher_objects(config: Config, gate: Gate) -> list[Object]:
             *("--listen", f"*:{_WATCHER_STATUS_PORT}"),
         ),
         env={"PYTHONDONTWRITEBYTECODE": "1"},
-        files={_CONFIG_FILE: text},
-        config_hash=_hash(text),
+        files=files,
+        config_hash=_hash(files),
         ports={"status": _WATCHER_STATUS_PORT},
         # It serves numbers and names of namespaces.
         rules=({"ports": [network_port(_WATCHER_STATUS_PORT)]},),
@@ -229,7 +229,14 @@ def config_text(config: Config) -> str:
         exclude={"local": True, "door": _OF_PODS, "gate": _OF_PODS},
     )
     document["cluster"].pop("certificateAuthority", None)
+    if config.cluster.keys is not None:
+        document["cluster"]["keys"] = _KEYS_FILE
     return json.dumps(document, indent=2, sort_keys=True) + "\n"  # JSON is YAML
+
+
+def _config_files(config: Config, keys: str) -> dict[str, str]:
+    """Return the config for a pod, and the key set next to it, if there is one."""
+    return {_CONFIG_FILE: config_text(config), **({_KEYS_FILE: keys} if keys else {})}
 
 
 _OF_PODS = {"image", "replicas", *PodSettings.model_fields}
@@ -245,8 +252,11 @@ def _image(gate: Gate, process: str) -> str:
     return gate.image
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _hash(files: dict[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name, text in files.items():
+        digest.update(f"{name}\0{text}\0".encode())
+    return digest.hexdigest()[:16]
 
 
 def _pair(secret: str) -> Object:

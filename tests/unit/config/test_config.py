@@ -42,6 +42,7 @@ def test_every_field_of_the_example_config_is_read() -> None:
         certificate_authority=FOLDER / "ca.crt",
         server_name="kubernetes.default.svc",
         issuer="https://kubernetes.default.svc",
+        keys=FOLDER / "keys.json",
     )
     assert dict(config.domains) == {
         "ekf": Domain(
@@ -67,6 +68,7 @@ def test_a_minimal_file_has_every_default() -> None:
     assert config.cluster.server_name == "kubernetes.default.svc"
     assert config.cluster.certificate_authority is None
     assert config.cluster.issuer is None
+    assert config.cluster.keys is None
     assert config.prefix == "/kubernetes"
     assert (config.domains["ekf"].dns, config.domains["ekf"].direct) == ("none", False)
     door = config.door.model_dump(exclude_none=True)

@@ -30,6 +30,7 @@ cluster:
   certificateAuthority: ca.crt                  # left out in a cluster: kube-root-ca.crt
   serverName: kubernetes.default.svc            # what the certificate must name
   issuer: https://kubernetes.default.svc        # left out: asked from the cluster
+  keys: keys.json                               # left out: asked from the cluster
 prefix: /kubernetes
 domains:                                        # one or several
   ekf:

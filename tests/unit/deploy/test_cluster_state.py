@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from daypass._core.status import Status
+from daypass.config.key_set import KeySetError
 from daypass.deploy.cluster_state import ClusterState, MissingError
+from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import group_of, resource
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from support.messages import raises
 from support.rendered import config_of
+from support.tokens import Signer
 
 CONFIG = """
 version: 1
@@ -54,3 +59,19 @@ def test_the_hint_for_missing_kinds_names_each_cause_once(
     lines = sorted(raised.value.hint.splitlines())
     assert len(lines) == len(expected)
     assert all(key in line for line, key in zip(lines, expected, strict=True)), lines
+
+
+def test_without_keys_for_the_gate_an_apply_says_what_to_give(tmp_path: Path) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise NotFoundError(Status({"code": 404}), "cannot read the signing keys: not found")
+
+    cluster: Any = SimpleNamespace(request=fail)
+    state = ClusterState(cluster=cluster, namespaces={}, inventories=())
+    text = CONFIG.replace("FRONT", "istio")
+    state.require_keys(config_of(text))
+    with raises(KeySetError) as error:
+        state.require_keys(config_of(text + GATE))
+    assert "cluster.keys" in error.value.hint
+    (tmp_path / "keys.json").write_text(Signer().jwks)
+    named = text.replace("cluster: {", f"cluster: {{keys: {tmp_path}/keys.json, ")
+    state.require_keys(config_of(named + GATE))

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
+from daypass.config.key_set import KeySetError
 from daypass.gate.denials import change_denial
 from daypass.gate.explain import ISSUER_NOT_CHECKED, REVOCATION_NOT_CHECKED
-from daypass.gate.signing_keys import KeySetError, is_signed
+from daypass.gate.signing_keys import is_signed
 from daypass.identity.create import CreatedIdentity
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
@@ -86,6 +87,12 @@ def test_with_keys_the_signature_is_verified(run: Run) -> None:
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS")
     assert (code, " 6  refused (401): " in out) == (3, True)
     check(out, reason="signature")
+
+
+def test_keys_that_the_config_names_are_used(run: Run) -> None:
+    config = CONFIG.replace("cluster: {", "cluster: {keys: keys, ")
+    assert "\nallowed: " in run(token(), *EXPLAIN, config=config)[1]
+    assert run(token()[:-8] + "AAAAAAAA", *EXPLAIN, config=config)[0] == 3
 
 
 @pytest.mark.parametrize(

@@ -6,30 +6,32 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from daypass._core.errors import DaypassError
+from daypass.config import Config, parse
+from daypass.config.key_set import KeySetError, key_ids, key_set
 from daypass.gate.signing_keys import (
     AGAIN_SECONDS,
     WAIT_SECONDS,
     FollowedKeys,
-    KeySetError,
     UnknownKeyError,
     find_issuer,
     is_signed,
-    issuer_of,
-    key_ids,
-    key_set,
-    keys_of,
+    issuer_for,
+    keys_for,
+    signing_keys_for,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import BrokenResponseError
 from daypass.rules.decision import RefusedError
 from support.authority import ANY_AUTHORITY
+from support.messages import raises
 from support.timing import FakeClock
 from support.tokens import Signer
 
@@ -37,20 +39,28 @@ OLD, NEW, STRANGER = Signer("old"), Signer("new"), Signer("stranger")
 BOTH = json.dumps({"keys": [json.loads(each.jwks)["keys"][0] for each in (OLD, NEW)]})
 
 
-def cluster(document: dict[str, Any]) -> Cluster:
+def cluster(document: dict[str, Any], code: int = 200) -> Cluster:
     """An API server that returns this to everything."""
     return Cluster(
         ConnectionConfig(
             server="https://cluster.example", namespace="default", origin="tests",
             authority=ANY_AUTHORITY,
         ),
-        transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json=document)),
+        transport=httpx2.MockTransport(lambda _: httpx2.Response(code, json=document)),
     )  # fmt: skip
 
 
-def test_the_issuer_is_the_one_that_the_api_server_names() -> None:
+def config(more: str = "", folder: Path = Path()) -> Config:
+    text = (
+        f"version: 1\ncluster: {{{more}}}\ndomains: {{x: {{host: x.example.com, front: envoy}}}}\n"
+    )
+    return parse(text.encode(), name="daypass.yaml", folder=folder)
+
+
+def test_the_issuer_is_that_of_the_config_or_else_the_one_that_the_api_server_names() -> None:
     named = cluster({"issuer": "https://kubernetes.default.svc"})
-    assert find_issuer(named) == issuer_of(named) == "https://kubernetes.default.svc"
+    assert find_issuer(named) == issuer_for(config(), named) == "https://kubernetes.default.svc"
+    assert issuer_for(config("issuer: 'https://own'"), named) == "https://own"
 
 
 @pytest.mark.parametrize("document", [{}, {"issuer": None}, {"issuer": 1}, {"issuer": ""}])
@@ -58,21 +68,35 @@ def test_an_api_server_may_name_no_issuer(document: dict[str, Any]) -> None:
     nameless = cluster(document)
     assert find_issuer(nameless) is None
     with pytest.raises(BrokenResponseError):
-        issuer_of(nameless)
+        issuer_for(config(), nameless)
 
 
 @pytest.mark.parametrize("document", [{}, {"keys": 1}, {"keys": []}, {"keys": [{"kty": "oct"}]}])
 def test_a_response_without_public_keys_is_no_key_set(document: dict[str, Any]) -> None:
-    with pytest.raises(KeySetError):
-        keys_of(cluster(document))
+    with raises(KeySetError) as error:
+        keys_for(config(), cluster(document))
+    assert "cluster.keys" in error.value.hint
 
 
-def test_nothing_of_a_private_or_symmetric_key_is_in_a_key_set() -> None:
-    (public,) = json.loads(OLD.jwks)["keys"]
-    keys = [{**public, "d": "secret", "p": "secret"}, {"kty": "oct", "k": "secret", "kid": "s"}]
-    found = key_set(json.dumps({"keys": keys}))
-    assert "secret" not in found
-    assert key_ids(found) == ["old"]
+@pytest.mark.parametrize("code", [403, 404])
+def test_an_api_server_that_does_not_publish_its_keys_leads_to_a_file_of_them(code: int) -> None:
+    status = {
+        "kind": "Status",
+        "code": code,
+        "message": 'User "u" cannot get path "/openid/v1/jwks"',
+    }
+    with raises(KeySetError) as error:
+        keys_for(config(), cluster(status, code))
+    assert "cluster.keys" in error.value.hint
+
+
+def test_keys_of_a_file_replace_those_of_the_api_server(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(NEW.jwks)
+    named = config("keys: keys.json, issuer: x", tmp_path)
+    found = signing_keys_for(named, cluster({"keys": json.loads(OLD.jwks)["keys"]}))
+    assert (key_ids(found.key_set), found.issuer) == (["new"], "x")
+    (tmp_path / "keys.json").write_text(BOTH)
+    assert key_ids(keys_for(named, cluster({}))) == ["new", "old"], "it is read again"
 
 
 @pytest.mark.parametrize("alg", ["RS384", "RS512", "ES256", "HS256", "none"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config import Config, Gate, load
+from daypass.config.key_set import key_ids, read_key_set
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.objects import GATE, GATE_PAIR, GATE_TRUST, Object, RenderError, gate_host
@@ -17,6 +18,7 @@ from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_
 from support.manifest_cases import CASES, FRONTS
 from support.messages import raises
 from support.rendered import config_of, pod_of, the
+from support.tokens import Signer
 
 TEXT = """\
 version: 1
@@ -138,10 +140,10 @@ def config(text: str = TEXT) -> Config:
     return config_of(text)
 
 
-def objects(text: str = TEXT) -> list[Object]:
+def objects(text: str = TEXT, keys: str = "") -> list[Object]:
     parsed = config(text)
     assert parsed.gate is not None
-    return authorizer_objects(parsed, parsed.gate)
+    return authorizer_objects(parsed, parsed.gate, keys)
 
 
 def test_its_rbac_allows_reviews_keys_and_the_config_maps_of_its_namespace_only() -> None:
@@ -199,12 +201,29 @@ def test_the_jwt_check_needs_no_authorizer() -> None:
 
 @pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
 def test_a_gate_without_an_image_is_rejected(
-    process: Callable[[Config, Gate], list[Object]],
+    process: Callable[[Config, Gate, str], list[Object]],
 ) -> None:
     parsed = config(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
     assert parsed.gate is not None
     with raises(RenderError, match=r"gate\.image"):
-        process(parsed, parsed.gate)
+        process(parsed, parsed.gate, "")
+
+
+@pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
+def test_keys_of_a_file_are_mounted_next_to_the_config_that_names_them(
+    process: Callable[[Config, Gate, str], list[Object]], tmp_path: Path
+) -> None:
+    parsed = config(TEXT.replace("version: 1\n", "version: 1\ncluster: {keys: own/k.json}\n"))
+    gate = parsed.gate
+    assert gate is not None
+    found, other = (process(parsed, gate, Signer(name).jwks) for name in ("ours", "other"))
+    for name, text in the(found, "ConfigMap")["data"].items():
+        (tmp_path / name).write_text(text)
+    keys = load(tmp_path / "daypass.yaml").cluster.keys
+    assert keys is not None
+    assert key_ids(read_key_set(keys)) == ["ours"]
+    pods = [the(each, "Deployment")["spec"]["template"] for each in (found, other)]
+    assert pods[0] != pods[1], "other keys need new pods"
 
 
 @pytest.mark.parametrize("engine", ["istio", "envoy-gateway"])

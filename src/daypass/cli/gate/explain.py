@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--host", required=True, help="the host of the request")
     parser.add_argument(
         "--keys", metavar="FILE",
-        help="the API server's JSON Web Key Set (kubectl get --raw /openid/v1/jwks)",
+        help="the API server's JSON Web Key Set (default: cluster.keys)",
     )  # fmt: skip
     options.add_output(parser)
     options.add_config(parser)
@@ -51,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Explain; return 0 if the token would be accepted, else 3."""
     config, gate = load_gate(args.config)  # first: its errors take precedence
+    from daypass.config.key_set import read_key_set
     from daypass.gate.explain import explain
     from daypass.rules.decision import Rules
 
@@ -62,7 +63,8 @@ def run(args: Namespace) -> int:
         longest_lifetime_seconds=config.longest_lifetime_seconds,
         require_bound=gate.require_bound,
     )
-    keys = None if args.keys is None else read_text(args.keys, "JSON Web Key Set")
+    keys = None if config.cluster.keys is None else read_key_set(config.cluster.keys)
+    keys = keys if args.keys is None else read_text(args.keys, "JSON Web Key Set")
     named = args.kubeconfig or args.context
     if named or (keys is None and os.environ.get("KUBECONFIG")):
         with options.open_cluster(args) as cluster:
@@ -76,7 +78,7 @@ def _read_cluster(
     cluster: Cluster, token: str, rules: Rules, config: Config, keys: str | None
 ) -> tuple[str, Rules]:
     from daypass.gate.explain import credential_uid
-    from daypass.gate.signing_keys import issuer_of, keys_of
+    from daypass.gate.signing_keys import issuer_for, keys_for
     from daypass.kube.errors import ForbiddenError
     from daypass.kube.gates import read_published
 
@@ -86,8 +88,8 @@ def _read_cluster(
             published = read_published(cluster, config.door.namespace, credential_uid(token))
     except ForbiddenError as error:
         warn(error.fact, error.hint)
-    issuer = rules.issuer or issuer_of(cluster)
-    return keys or keys_of(cluster), replace(rules, issuer=issuer, published=published)
+    issuer = issuer_for(config, cluster)
+    return keys or keys_for(config, cluster), replace(rules, issuer=issuer, published=published)
 
 
 def _document(explained: Explanation) -> Explained:

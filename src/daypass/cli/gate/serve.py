@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
     import uvloop
 
     from daypass.gate.authorizer.service import ReviewSettings, Service
-    from daypass.gate.signing_keys import FollowedKeys, issuer_of, keys_of
+    from daypass.gate.signing_keys import FollowedKeys, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
 
     allow_many_files()
@@ -82,11 +82,11 @@ def run(args: Namespace) -> int:
     listen = _listen(args)
     status = _address(args.status, "--status")
     cluster = options.connect(args)
-    issuer = config.cluster.issuer or issuer_of(cluster)
+    issuer = issuer_for(config, cluster)
     settings = ReviewSettings.of(config, gate, issuer=issuer)
     # The other engines ask about tokens that they have verified.
     is_verifier = gate.engine == "envoy-gateway"
-    keys = FollowedKeys(partial(keys_of, cluster), SYSTEM_CLOCK) if is_verifier else None
+    keys = FollowedKeys(partial(keys_for, config, cluster), SYSTEM_CLOCK) if is_verifier else None
     service = Service(
         settings, cluster.connection, SYSTEM_CLOCK, write_stdout,
         checks_credentials=not args.without_watch, keys=keys,

@@ -124,7 +124,7 @@ def cluster_controller(
 ) -> Controller:
     """Return the controller of a config's gate in a cluster."""
     from daypass._core.poller import Poller
-    from daypass.gate.signing_keys import signing_keys_of
+    from daypass.gate.signing_keys import signing_keys_for
     from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller
     from daypass.gate.watch.observer import CredentialObserver
@@ -139,6 +139,6 @@ def cluster_controller(
         accounts_too=not gate.require_bound, close_after_seconds=gate.close_after_seconds,
     )  # fmt: skip
     publisher = ClusterPublisher(cluster, config, gate, lease)
-    read_keys = partial(signing_keys_of, cluster, config.cluster.issuer)
+    read_keys = partial(signing_keys_for, config, cluster)
     keys = Poller(read_keys, KEYS_EVERY_SECONDS) if gate.is_checked_by_istio else None
     return Controller(observer, publisher, lease, keys, clock, log_event, gate.close_after_seconds)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
-from daypass.gate.signing_keys import SigningKeys, key_ids
+from daypass.config.key_set import key_ids
+from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.observation import Observation
 from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
 from daypass.gate.watch.publisher import Publisher

@@ -1,0 +1,91 @@
+"""The file of `cluster.keys`, as anybody may have written it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.config.key_set import LIMIT_BYTES, KeySetError, key_ids, key_set, read_key_set
+from support.messages import raises
+from support.tokens import Signer
+
+JWKS = Signer("ours").jwks
+(PUBLIC,) = json.loads(JWKS)["keys"]
+
+
+def test_nothing_of_a_private_or_symmetric_key_is_in_a_key_set() -> None:
+    keys = [{**PUBLIC, "d": "secret", "p": "secret"}, {"kty": "oct", "k": "secret", "kid": "s"}]
+    found = key_set(json.dumps({"keys": keys}))
+    assert "secret" not in found
+    assert key_ids(found) == ["ours"]
+
+
+def test_the_order_of_keys_makes_no_difference() -> None:
+    one, other = PUBLIC, {**PUBLIC, "kid": "other"}
+    found = {key_set(json.dumps({"keys": keys})) for keys in ([one, other], [other, one])}
+    assert len(found) == 1
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=10,
+)
+fields = st.sampled_from(["kty", "kid", "alg", "n", "e", "d", "crv", "x", "y", "k"])
+keys = st.dictionaries(fields, values | st.sampled_from(["RSA", "EC", "oct"]))
+
+
+@given(body=st.binary(max_size=200) | st.builds(lambda k: json.dumps({"keys": k}).encode(), values))
+def test_arbitrary_content_is_a_key_set_or_refused(body: bytes) -> None:
+    try:
+        found = key_set(body)
+    except KeySetError:
+        return
+    assert key_set(found) == found
+
+
+@given(several=st.lists(keys, max_size=4))
+def test_what_is_in_a_key_set_is_public(several: list[dict[str, Any]]) -> None:
+    try:
+        found = json.loads(key_set(json.dumps({"keys": several})))
+    except KeySetError:
+        return
+    assert all(key["kty"] in ("RSA", "EC") and not key.keys() & {"d", "k"} for key in found["keys"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{}", b"[]", b"5", b"[" * 30_000, b'{"keys": []}', b'{"keys": {"a": 1}}',
+        b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', b"-----BEGIN PUBLIC KEY-----", b"\xff",
+        JWKS.encode() + b" " * LIMIT_BYTES,
+    ],
+    ids=["empty", "{}", "[]", "5", "deep", "none", "mapping", "oct", "PEM", "bytes", "large"],
+)  # fmt: skip
+def test_a_file_without_public_keys_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "keys.json"
+    file.write_bytes(content)
+    with raises(KeySetError, hide=str(tmp_path)) as error:
+        read_key_set(file)
+    assert str(file) in str(error.value)
+    assert "c2VjcmV0" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_what_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    if kind == "folder":
+        (tmp_path / "keys.json").mkdir()
+    with raises(KeySetError, hide=str(tmp_path)):
+        read_key_set(tmp_path / "keys.json")
+
+
+def test_a_file_is_read_as_the_kubelet_mounts_it(tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data" / "keys.json").write_text(JWKS)
+    (tmp_path / "keys.json").symlink_to("..data/keys.json")
+    assert key_ids(read_key_set(tmp_path / "keys.json")) == ["ours"]
