@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from daypass.rules.reasons import Reason
 from support.authority import Authority
 from support.children import Child
 from support.deadline import eventually
+from support.fake_reviews import fake_reviews
 from support.gate_differences import assert_refused, told
 from support.impostors import EVIL, NAMED, ODD_USERS, Impostor, response
 from support.istio_gates import (
@@ -30,7 +32,8 @@ from support.istio_gates import (
 )
 from support.istio_gateway import NAMESPACE, service_at
 from support.istio_logins import LINE, by_policy, token_required
-from support.objects import secret
+from support.lying_reviews import assert_no_review_opens
+from support.objects import kubeconfig, secret
 from support.raw import bearer
 from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE, Signer
@@ -232,6 +235,24 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
                 assert told(answer) is Reason.UNKNOWN, name
                 assert b"evil" not in answer.body, name
                 assert not answer.cookies, name
+
+
+def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
+    gate: IstioGate, tmp_path: Path
+) -> None:
+    pair = AUTHORITY.server(gate_host(gate.config))
+    config = config_text(gate.issuer, "check: review")
+    with fake_reviews(lambda token: True) as reviews:
+        (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
+        arguments = ("--kubeconfig", "kubeconfig", "--without-watch")
+        with (
+            gate_serve_over_tls(tmp_path, config, pair, *arguments) as served,
+            authorizer_at(gate, served.port),
+        ):
+            eventually(
+                "it is asked", lambda: gate.send(gate.bearer()).code == 200 and reviews.asked
+            )
+            assert_no_review_opens(reviews, lambda: gate.send(gate.bearer()))
 
 
 def test_without_an_authorizer_nothing_passes(gate: IstioGate) -> None:

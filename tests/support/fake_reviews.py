@@ -20,12 +20,15 @@ Judge = Callable[[str], bool]
 class FakeReviews:
     """`judge`: whether a token is a good one; what it claims is then taken as it stands.
 
-    `failing`: a code and a Retry-After to answer with. `held`: answers wait while it is cleared.
+    `lie`: what a status says instead. `failing`: a code and a Retry-After to answer with. `held`:
+    answers wait while it is cleared. `keys`: what it publishes as its signing keys.
     `asked`: the tokens that were asked about. `port` stays the same after `down` and `up`.
     """
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
+        self.keys = ""
+        self.lie: dict[str, Any] = {}
         self.failing: tuple[int, str] | None = None
         self.held = threading.Event()
         self.held.set()
@@ -52,6 +55,9 @@ class FakeReviews:
 
             def do_POST(self) -> None:
                 reviews._answer(self)
+
+            def do_GET(self) -> None:
+                self.answer(200 if reviews.keys else 404, reviews.keys or "{}")
 
         self.port = self._listening.enter_context(serving(Reviewing, port=self.port))
         self._is_up = True
@@ -86,7 +92,7 @@ class FakeReviews:
             each for each in question["spec"]["audiences"] if each in claims.get("aud", [])
         ]
         user = {"username": claims.get("sub")}
-        return {"authenticated": True, "user": user, "audiences": audiences}
+        return {"authenticated": True, "user": user, "audiences": audiences, **self.lie}
 
 
 @contextmanager

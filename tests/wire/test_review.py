@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import told
+from support.lying_reviews import assert_no_review_opens
 from support.publishing import published
 from support.raw import Answer, Caller, Conversation, exchange, get
 from support.tokens import Signer, good_claims
@@ -80,6 +82,12 @@ def test_while_the_api_server_is_down_what_is_remembered_passes_and_nothing_else
     gate.reviews.up()
     eventually("it is asked again", lambda: gate.gate.send([bearer(jti="j-2")]).code == 200)
     assert {"api-server-unreachable", "api-server-reached"} <= {e["event"] for e in gate.events}
+
+
+def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(gate: ReviewedGate) -> None:
+    gate.authorizer._service.authorizer.queue = ReviewQueue()  # with the limit of every gate
+    numbers = itertools.count()
+    assert_no_review_opens(gate.reviews, lambda: gate.gate.send([bearer(jti=f"j-{next(numbers)}")]))
 
 
 def test_a_slow_api_server_delays_no_request_and_its_late_answer_is_used(

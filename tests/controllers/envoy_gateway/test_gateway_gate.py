@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
 from support.envoy_gateway import apply, delete, endpoints
+from support.fake_reviews import fake_reviews
 from support.gate_differences import assert_refused
 from support.gateway_stage import DOORS, FACTS, HOST, Stage, config, gate, headers_seen
+from support.lying_reviews import assert_no_review_opens
+from support.objects import kubeconfig
 from support.ports import free_ports
 from support.serving import Served
 from support.tokens import AUDIENCE
@@ -88,6 +92,23 @@ def test_tokens_that_are_not_for_the_gate_are_refused(stage: Stage) -> None:
         (stage.bearer(bound=False), Reason.UNBOUND),
     ):
         assert_refused(stage.send(line), reason)
+
+
+def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
+    stage: Stage, plane: ControlPlane, tmp_path: Path
+) -> None:
+    with fake_reviews(lambda token: True) as reviews:
+        reviews.keys = plane.admin.request("GET", "/openid/v1/jwks").body.decode()
+        file = tmp_path / "kubeconfig"
+        file.write_text(json.dumps(kubeconfig(reviews.access.server, {})))
+        with stage.authorizer(kubeconfig=file):
+
+            def is_asked() -> bool:
+                return stage.send(stage.bearer()).code == 200 and bool(reviews.asked)
+
+            eventually("it is asked", is_asked)
+            # Envoy Gateway has no mapper that turns the authorizer's 429 into a 503.
+            assert_no_review_opens(reviews, lambda: stage.send(stage.bearer()), unknown=429)
 
 
 def test_a_token_of_a_deleted_secret_is_refused(stage: Stage, plane: ControlPlane) -> None:
