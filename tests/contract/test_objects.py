@@ -95,6 +95,18 @@ def test_a_metadata_list_contains_no_token(
     assert bot.token.reveal().encode() not in answer.body
 
 
+def test_a_list_of_other_types_leaves_out_token_secrets(
+    api_server: ApiServer, bot: Identity
+) -> None:
+    collection = f"/api/v1/namespaces/{bot.namespace}/secrets"
+    metadata = {"name": f"bot-daypass-anchor-{'0' * 20}"}
+    api_server.admin.create(collection, {"metadata": metadata, "type": "daypass.dev/anchor"})
+    query = "?fieldSelector=type!%3Dkubernetes.io%2Fservice-account-token"
+    names = [each["metadata"]["name"] for each in api_server.admin.get(collection + query)["items"]]
+    assert metadata["name"] in names
+    assert bot.secret_name not in names
+
+
 def test_a_metadata_watch_contains_no_token(api_server: ApiServer, bot: Identity) -> None:
     collection = f"/api/v1/namespaces/{bot.namespace}/secrets"
     answer = api_server.admin.request(
