@@ -91,6 +91,28 @@ def test_a_federated_identity_is_shown_as_one_and_is_deleted(old: OldCluster, ru
     assert old.find("RoleBinding", "ci-daypass-federated", "team") is None
 
 
+def test_a_federated_identity_gets_an_anchor_when_it_is_federated_again(
+    old: OldCluster, run: Run, tmp_path: Path
+) -> None:
+    def codes() -> set[str]:
+        return {each["code"] for each in identity(run, "ci")["findings"]}
+
+    assert "no-anchor" in codes()
+    then = read("credentials/federated-github.json")
+    (tmp_path / "ci.json").write_text(json.dumps(then))
+    run(
+        "identity", "federate", "ci", "-n", "team", "--issuer", "https://ci.example.com",
+        "--subject", "repo:a/b", "--source", "github", "--credentials-out", "ci.json", "--no-wait",
+    )  # fmt: skip
+    assert "no-anchor" not in codes()
+    now = json.loads((tmp_path / "ci.json").read_text())
+    assert now == {**then, "secretName": now["secretName"]}
+    assert now["secretName"] in names(old, "/api/v1/namespaces/team/secrets")
+    run("identity", "revoke", "ci", "-n", "team", "--no-wait")
+    assert now["secretName"] not in names(old, "/api/v1/namespaces/team/secrets")
+    assert "no-anchor" in codes()
+
+
 def test_an_identity_is_rotated_into_the_same_credentials(
     old: OldCluster, run: Run, tmp_path: Path
 ) -> None:
