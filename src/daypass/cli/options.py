@@ -298,8 +298,9 @@ def add_credentials_out(
     *,
     required: bool = False,
 ) -> None:
-    """Add --credentials-out."""
+    """Add --credentials-out and --force."""
     parser.add_argument("--credentials-out", metavar="FILE", required=required, help=summary)
+    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
 
 
 # The door and the tokens of an identity

@@ -38,7 +38,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     options.add_identity(parser, "the ServiceAccount's name")
     options.add_credentials_out(parser)
-    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.add_argument(
         "--expires", metavar="TIME",
         help="expire after this time, such as 90d (see `daypass identity reap`); or never",

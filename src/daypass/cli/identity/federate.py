@@ -52,7 +52,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="where the client finds its OIDC token: github, file:PATH or variable:NAME",
     )  # fmt: skip
     options.add_credentials_out(parser, "the credentials file to write", required=True)
-    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )

@@ -44,7 +44,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "the credentials file to write (default: NAME.json); - for stdout; with --all a folder, for"
         " NAMESPACE/NAME.json",
     )
-    parser.add_argument("--force", action="store_true", help="replace any FILE that is there")
     parser.add_argument(
         "--overlap", metavar="TIME", default="1d",
         help="how long the old one is not deleted (default: 1d); 0: it is deleted now",
