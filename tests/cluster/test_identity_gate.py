@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.identity.tokens import our_secrets
+from daypass.identity.credential_secrets import our_secrets
 from daypass.kube.resources import ROLES
 from daypass.render.objects import GATE_WATCH
 from support.controlplane import ControlPlane

@@ -20,6 +20,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.identity.create import dry_run
+from daypass.identity.credential_secrets import live_secrets, secrets_of, wait_for_token
 from daypass.identity.delete import delete
 from daypass.identity.model import (
     IdentityNotFoundError,
@@ -28,7 +29,6 @@ from daypass.identity.model import (
     identity_objects,
 )
 from daypass.identity.reap import reap, reaper_objects
-from daypass.identity.tokens import live_secrets, secrets_of, wait_for_token
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
 from daypass.kube.resources import (

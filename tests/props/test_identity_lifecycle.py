@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from daypass._core import labels
 from daypass._core.secret import Secret
 from daypass.identity import grants as authorizing
+from daypass.identity.credential_secrets import live_secrets, secrets_of
 from daypass.identity.delete import delete, revoke
 from daypass.identity.grants import Grant
 from daypass.identity.model import (
@@ -23,7 +24,6 @@ from daypass.identity.model import (
     find_account,
 )
 from daypass.identity.reap import reap
-from daypass.identity.tokens import live_secrets, secrets_of
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from daypass._core.errors import UsageError
 from daypass.client.config import read_source
 from daypass.client.errors import CredentialsError
-from daypass.identity.tokens import parse_source
+from daypass.identity.credential_secrets import parse_source
 from support.fake_door import credentials_document, long_lived_token
 
 PLACES = (

@@ -10,6 +10,7 @@ from typing import Any
 from daypass._core import labels
 from daypass._core.secret import Secret
 from daypass.identity.create import CreatedIdentity, IdentitySpec, create
+from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.federate import Federation, federate
 from daypass.identity.grants import (
@@ -21,7 +22,6 @@ from daypass.identity.grants import (
 )
 from daypass.identity.model import IdentityName, find_account, get_identity
 from daypass.identity.rotate import Rotation, rotate
-from daypass.identity.tokens import CredentialSecret, FilledSecret, secrets_of
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, Resource

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daypass._core import labels
-from daypass.identity.tokens import list_secrets
+from daypass.identity.credential_secrets import list_secrets
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import CONFIG_MAPS, name_of
 from daypass.render.objects import GATE_DENIED

@@ -14,6 +14,14 @@ from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.secret import Secret
+from daypass.identity.credential_secrets import (
+    Room,
+    current_secret,
+    is_rotation_unfinished,
+    live_secrets,
+    secrets_of,
+    wait_for_token,
+)
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -26,14 +34,6 @@ from daypass.identity.model import (
     refuse_foreign,
 )
 from daypass.identity.namespaces import prepare_namespace
-from daypass.identity.tokens import (
-    Room,
-    current_secret,
-    is_rotation_unfinished,
-    live_secrets,
-    secrets_of,
-    wait_for_token,
-)
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import Object, name_of

@@ -28,8 +28,8 @@ from daypass.client.config import DEFAULT_LIFETIME_SECONDS, read_source
 from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
+from daypass.identity.credential_secrets import CredentialSecret, parse_source
 from daypass.identity.model import Account, IdentityName
-from daypass.identity.tokens import CredentialSecret, parse_source
 
 if TYPE_CHECKING:
     from daypass.config import Config, Domain

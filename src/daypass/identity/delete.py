@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
+from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
 from daypass.identity.grants import allows_anything
 from daypass.identity.model import (
     Account,
@@ -33,7 +34,6 @@ from daypass.identity.model import (
     role_name,
 )
 from daypass.identity.namespaces import release_namespace
-from daypass.identity.tokens import CredentialSecret, our_secrets, secrets_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (

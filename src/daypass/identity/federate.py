@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from daypass._core import labels
 from daypass.identity.create import dry_run, reusable_secret
+from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, Room
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     RBAC_GROUP,
@@ -25,7 +26,6 @@ from daypass.identity.model import (
     refuse_foreign,
 )
 from daypass.identity.namespaces import prepare_namespace
-from daypass.identity.tokens import CredentialSecret, FilledSecret, Room
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, name_of, uid_of
 from daypass.render.authentication_config import TrustedIssuer

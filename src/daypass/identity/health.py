@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from daypass._core import labels
 from daypass._core.clock import Clock, parse_rfc3339
 from daypass._core.hints import command
+from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.grants import admits_only
 from daypass.identity.inventory import (
     EVERYWHERE,
@@ -22,7 +23,6 @@ from daypass.identity.inventory import (
 from daypass.identity.model import age_seconds, identity_objects, is_past
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.role_risks import find_risks, rules_of
-from daypass.identity.tokens import CredentialSecret, is_rotation_unfinished
 from daypass.kube.published_objects import read_part
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 from daypass.render.objects import GATE_WATCH

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from daypass._core import labels
 from daypass._core.parallel import in_parallel
+from daypass.identity.credential_secrets import CredentialSecret, read_secrets
 from daypass.identity.grants import Grant, display_role
 from daypass.identity.model import (
     Account,
@@ -23,7 +24,6 @@ from daypass.identity.model import (
     owner_of,
     role_name,
 )
-from daypass.identity.tokens import CredentialSecret, read_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES

@@ -11,8 +11,8 @@ from collections.abc import Container, Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
+from daypass.identity.credential_secrets import our_secrets
 from daypass.identity.model import IdentityName, Warn, list_identities
-from daypass.identity.tokens import our_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import gate_namespaces

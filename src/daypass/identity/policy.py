@@ -19,13 +19,13 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass.config.models import Policy
+from daypass.identity.credential_secrets import CredentialSecret
 from daypass.identity.model import (
     IdentityName,
     check_object_name,
     federated_binding_name,
     owner_of,
 )
-from daypass.identity.tokens import CredentialSecret
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (

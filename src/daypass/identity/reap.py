@@ -16,6 +16,7 @@ from daypass._core import labels
 from daypass._core.clock import parse_rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.text import printable
+from daypass.identity.credential_secrets import our_secrets
 from daypass.identity.delete import (
     OwnedObject,
     find_owned_objects,
@@ -23,7 +24,6 @@ from daypass.identity.delete import (
     warn_of_open_namespaces,
 )
 from daypass.identity.model import IdentityName, Warn, is_past, list_identities
-from daypass.identity.tokens import our_secrets
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import (

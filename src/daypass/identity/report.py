@@ -7,10 +7,10 @@ from typing import Annotated, TypedDict
 
 from daypass._core import labels
 from daypass._core.clock import Clock
+from daypass.identity.credential_secrets import CredentialSecret
 from daypass.identity.health import IdentityHealth
 from daypass.identity.inventory import EVERYWHERE, BoundRole
 from daypass.identity.model import age_seconds
-from daypass.identity.tokens import CredentialSecret
 
 _SHOWN_GRANTS = 2
 _NOTHING = "-"

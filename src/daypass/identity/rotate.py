@@ -18,6 +18,16 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.parallel import in_parallel
+from daypass.identity.credential_secrets import (
+    CredentialSecret,
+    FilledSecret,
+    Room,
+    current_secret,
+    is_rotation_unfinished,
+    live_secrets,
+    our_secrets,
+    wait_for_token,
+)
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
@@ -27,16 +37,6 @@ from daypass.identity.model import (
     is_past,
     list_identities,
     time_in,
-)
-from daypass.identity.tokens import (
-    CredentialSecret,
-    FilledSecret,
-    Room,
-    current_secret,
-    is_rotation_unfinished,
-    live_secrets,
-    our_secrets,
-    wait_for_token,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError

@@ -10,6 +10,7 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
+from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
 from daypass.identity.federate import Federation, federate
 from daypass.identity.health import IdentityHealth, examine
@@ -18,7 +19,6 @@ from daypass.identity.model import token_secret
 from daypass.identity.reap import reap
 from daypass.identity.report import json_document, table_rows
 from daypass.identity.rotate import find_rotations, rotate
-from daypass.identity.tokens import NoRoomError
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, uid_of
 from daypass.render.authentication_config import TrustedIssuer
@@ -116,7 +116,7 @@ def test_a_dry_run_creates_no_anchor(world: EmbeddedCluster) -> None:
 def test_an_anchor_takes_the_room_of_a_credential(
     world: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daypass.identity.tokens.find_room", lambda cluster: 1)
+    monkeypatch.setattr("daypass.identity.credential_secrets.find_room", lambda cluster: 1)
     anchor_of(world.cluster)
     anchor_of(world.cluster)  # the same
     with raises(NoRoomError, match="team"):

@@ -75,10 +75,10 @@ def run(args: Namespace) -> int:
     door = options.DoorOptions(args)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.credential_secrets import parse_source
         from daypass.identity.credentials_file import check_file, write_file
         from daypass.identity.federate import Federation, federate
         from daypass.identity.model import find_account
-        from daypass.identity.tokens import parse_source
         from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
         check_file(args.credentials_out, name, now_unix=cluster.clock.unix(), force=args.force)

@@ -23,9 +23,9 @@ add_arguments = options.add_deletion
 def run(args: Namespace) -> int:
     """Delete its Secrets."""
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.credential_secrets import secrets_of
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.model import get_identity
-        from daypass.identity.tokens import secrets_of
 
         has_tokens = any(secret.is_ours for secret in secrets_of(cluster, name))
         get_identity(cluster, name, has_tokens=has_tokens)

@@ -106,9 +106,9 @@ def _check(args: Namespace) -> None:
 
 
 def _find(cluster: Cluster, args: Namespace) -> list[Rotation]:
+    from daypass.identity.credential_secrets import secrets_of
     from daypass.identity.model import IdentityName, get_identity
     from daypass.identity.rotate import Rotation, find_rotations
-    from daypass.identity.tokens import secrets_of
 
     if args.all:
         namespace = None if args.all_namespaces else cluster.namespace

@@ -11,8 +11,8 @@ from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
+    from daypass.identity.credential_secrets import CredentialSecret
     from daypass.identity.health import IdentityHealth
-    from daypass.identity.tokens import CredentialSecret
 
 EXTRA = "admin"
 SUMMARY = "all about one identity: its grants, its tokens, its health"

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from daypass.identity.model import ForeignAccountError, token_secret
-from daypass.identity.tokens import (
+from daypass.identity.credential_secrets import (
     CredentialSecret,
     current_secret,
     is_rotation_unfinished,
     live_secrets,
     wait_for_token,
 )
+from daypass.identity.model import ForeignAccountError, token_secret
 from daypass.kube.resources import SECRETS
 from daypass.kube.waiting import NotReadyError
 from support.embedded import EmbeddedCluster
