@@ -10,10 +10,11 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jwt import PyJWK, PyJWKSet, PyJWS
+from jwt import PyJWKSet, PyJWS
 from jwt.exceptions import PyJWTError
 
 from daypass._core.clock import Clock
@@ -48,18 +49,19 @@ def is_signed(token: str, keys: str) -> bool:
     """Return whether one of the keys signed the token. Raises KeySetError."""
     usable = _usable(keys)
     try:
-        name = _key_of(token)
+        return _verifies(usable, token, _key_of(token))
     except MalformedTokenError:
         return False
-    return any(_has_signed(key, token) for key in usable if name in ("", key.key_id))
 
 
-def _has_signed(key: PyJWK, token: str) -> bool:
-    try:
-        _JWS.decode_complete(token, key, algorithms=[*ALGORITHMS])
-    except PyJWTError:
-        return False
-    return True
+def _verifies(keys: PyJWKSet, token: str, name: str) -> bool:
+    """Return whether one of the keys of this name signed the token; "": whether any did."""
+    for key in keys:
+        if name in ("", key.key_id):
+            with suppress(PyJWTError):
+                _JWS.decode_complete(token, key, algorithms=[*ALGORITHMS])
+                return True
+    return False
 
 
 def _key_of(token: str) -> str:
@@ -95,7 +97,7 @@ class FollowedKeys:
         self.last_error = "the API server's keys have not been read yet"
         self._read = read
         self._clock = clock
-        self._keys = ""
+        self._keys: PyJWKSet | None = None
         self._names = frozenset[str]()
         self._began_at = -math.inf
         self._reading: asyncio.Task[None] | None = None
@@ -103,7 +105,7 @@ class FollowedKeys:
     @property
     def are_known(self) -> bool:
         """Whether there are keys, even if they can't be read again."""
-        return bool(self._keys)
+        return self._keys is not None
 
     def refresh(self) -> None:
         """Read the keys in the background, unless that goes on already."""
@@ -117,8 +119,9 @@ class FollowedKeys:
         Raises UnknownKeyError to be called again within WAIT_SECONDS, and RefusedError if it is not
         known then either.
         """
-        if _key_of(token) in self._names:
-            return is_signed(token, self._keys)
+        name = _key_of(token)
+        if self._keys is not None and name in self._names:
+            return _verifies(self._keys, token, name)
         if self._clock.monotonic() - self._began_at >= AGAIN_SECONDS:
             self.refresh()
         if self._reading is not None and not self._reading.done():
@@ -132,13 +135,11 @@ class FollowedKeys:
     async def _fetch(self) -> None:
         try:
             # On another thread: it waits for the API server.
-            keys = await asyncio.get_running_loop().run_in_executor(None, self._read)
-            _usable(keys)
+            text = await asyncio.get_running_loop().run_in_executor(None, self._read)
+            self._keys, self._names = _usable(text), frozenset(("", *key_ids(text)))
+            self.last_error = ""
         except DaypassError as error:
             self.last_error = str(error)
-        else:
-            self._keys, self._names = keys, frozenset(("", *key_ids(keys)))
-            self.last_error = ""
 
 
 def keys_for(config: Config, cluster: Cluster) -> str:

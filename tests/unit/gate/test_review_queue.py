@@ -69,7 +69,7 @@ def test_a_slow_review_stops_no_other_source() -> None:
     queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=2)
     queue.submit(pending("slow", "slow"), "s", 0.0)
     slow = begun(queue, 0.0)
-    assert queue.given_up(slow) == ["s"]
+    assert queue.finished(slow) == ["s"]
     queue.submit(pending("one", "quiet"), "q", 5.0)
     assert started(queue, 5.0) == ["one"]
     assert queue.allowed_in_flight == 2
@@ -102,7 +102,7 @@ def test_after_a_failure_no_review_starts_for_a_while() -> None:
     queue.submit(pending("t"), "x", 0.0)
     first = begun(queue, 0.0)
     assert queue.failed(first, 1.0, retry_after_seconds=7.0) == ["x"]
-    assert queue.submit(pending("u"), "y", 1.5) == ["y"]
+    assert queue.submit(pending("u", "another source"), "y", 1.5) == ["y"]
     assert queue.retry_after_seconds(1.5) == 7
     assert queue.submit(pending("u"), "y", 8.0) == []
     assert started(queue, 8.0) == ["u"]

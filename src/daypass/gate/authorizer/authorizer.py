@@ -285,7 +285,7 @@ class Authorizer:
             waiters = self.queue.answered(pending)
             response = self._judge(pending, result)
         elif result.about_token:
-            waiters = self.queue.given_up(pending)
+            waiters = self.queue.finished(pending)
             response = self._unavailable(1)
         else:
             now = self._monotonic()

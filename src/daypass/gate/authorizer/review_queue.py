@@ -121,7 +121,7 @@ class ReviewQueue(Generic[Waiter]):
         return max(1, int(self._limit_now))
 
     def next(self, now: float) -> PendingReview | None:
-        """Return the review to send now; `answered`, `given_up` or `failed` has to follow."""
+        """Return the review to send now; `answered`, `finished` or `failed` has to follow."""
         if self.in_flight >= self.allowed_in_flight:
             return None
         source = next((each for each in self._lines if self._may_send(each, now)), None)
@@ -141,11 +141,15 @@ class ReviewQueue(Generic[Waiter]):
         """Finish a review that the API server answered; return its waiters."""
         self._failures = 0
         self._limit_now = min(self._limit_in_flight, self._limit_now + 1 / self._limit_now)
-        return self._finished(pending)
+        return self.finished(pending)
 
-    def given_up(self, pending: PendingReview) -> list[Waiter]:
-        """Finish a review that failed, or was slow, for this token; return its waiters."""
-        return self._finished(pending)
+    def finished(self, pending: PendingReview) -> list[Waiter]:
+        """Finish a review that says nothing about the API server; return its waiters."""
+        self.in_flight -= 1
+        self._in_flight_of[pending.source] -= 1
+        if not self._in_flight_of[pending.source]:
+            del self._in_flight_of[pending.source]
+        return [waiter for _, waiter in self._queued.pop(pending.key).waiters]
 
     def failed(
         self, pending: PendingReview, now: float, retry_after_seconds: float | None
@@ -164,7 +168,7 @@ class ReviewQueue(Generic[Waiter]):
             least = min(LEAST_IN_FLIGHT, self._limit_in_flight)
             self._limit_now = max(least, self._limit_now / 2)
         self._paused_until = max(self._paused_until, now + pause)
-        return self._finished(pending)
+        return self.finished(pending)
 
     def retry_after_seconds(self, now: float) -> int:
         """Return after how long a retry makes sense, in whole seconds."""
@@ -192,13 +196,6 @@ class ReviewQueue(Generic[Waiter]):
     def _may_send(self, source: str, now: float) -> bool:
         free = self.allowed_in_flight - self.in_flight
         return now >= self._paused_until and self._in_flight_of[source] < free
-
-    def _finished(self, pending: PendingReview) -> list[Waiter]:
-        self.in_flight -= 1
-        self._in_flight_of[pending.source] -= 1
-        if not self._in_flight_of[pending.source]:
-            del self._in_flight_of[pending.source]
-        return [waiter for _, waiter in self._queued.pop(pending.key).waiters]
 
     def _leave_line(self, queued: _QueuedReview[Waiter]) -> list[Waiter]:
         source = queued.pending.source
