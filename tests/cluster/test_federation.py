@@ -153,8 +153,8 @@ def test_the_client_exchanges_its_token_through_the_door(
     assert claims["kubernetes.io"]["secret"]["name"] == made.anchor
 
 
-def test_a_github_job_uses_the_action_at_the_door(
-    issuer: CiSystem, made: Made, tmp_path: Path
+def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
+    issuer: CiSystem, made: Made, desk: Desk, tmp_path: Path
 ) -> None:
     job = GitHubJob.in_folder(tmp_path)
     credentials = json.loads(made.credentials.read_text())
@@ -163,6 +163,9 @@ def test_a_github_job_uses_the_action_at_the_door(
     with oidc_of_the_runner(issuer, MAIN) as variables:
         job.environment |= variables
         assert job.uses(ROOT, credentials="ci.json") == 0, job.log
+        desk.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
+        assert job.run("daypass token --no-cache") == 1
+    assert "revoked or rotated: ask your administrator" in job.log
     claims = decode_unverified(Path(job.outputs["token-file"]).read_text().strip())[1]
     assert claims["sub"] == f"system:serviceaccount:{made.namespace}:ci"
     assert claims["aud"] == [GATE]
