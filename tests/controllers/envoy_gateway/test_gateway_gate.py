@@ -56,6 +56,18 @@ def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(stage: Sta
     assert "authorization" not in seen
 
 
+def test_a_token_is_forwarded_only_if_the_gate_says_so(stage: Stage) -> None:
+    with stage.authorizer("check: review\n  forwardToken: true"):
+
+        def forwarded() -> str | None:
+            answer = stage.send(bearer)
+            return headers_seen(answer).get("authorization") if answer.code == 200 else None
+
+        bearer = stage.bearer()
+        seen = eventually("it is forwarded", forwarded)
+        assert seen == bearer.removeprefix("Authorization: ")
+
+
 @pytest.mark.parametrize(
     "forged",
     [
