@@ -251,16 +251,6 @@ def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = 
 
     A file that exists is replaced if it is the same identity's, or with `force`.
     """
-    check_place(path)
-    if not force and os.path.lexists(path) and not _is_of(path, name, now_unix):
-        raise FileInUseError(
-            f"{path} exists already and holds no credentials of {name}",
-            "name another file, or replace it with --force",
-        )
-
-
-def check_place(path: str) -> None:
-    """Raise UsageError unless a regular file can be written to, or created at, this path."""
     if path == "-":
         raise UsageError("stdout is used for something else", "name a file")
     folder = os.path.dirname(path) or "."
@@ -271,22 +261,27 @@ def check_place(path: str) -> None:
         )
     if os.path.isdir(path):
         raise UsageError(f"{path} is a folder", f"name a file: {os.path.join(path, 'bot.json')}")
-    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+    if not os.path.lexists(path):
+        return
+    if os.path.islink(path) or not os.path.isfile(path):
         raise UsageError(f"{path} is not a regular file", "name another")
+    if not force and _identity_in(path, now_unix) != (name.namespace, name.name):
+        raise FileInUseError(
+            f"{path} exists already and holds no credentials of {name}",
+            "name another file, or replace it with --force",
+        )
 
 
-def _is_of(path: str, name: IdentityName, now_unix: float) -> bool:
+def _identity_in(path: str, now_unix: float) -> tuple[object, object] | None:
+    """Return namespace and ServiceAccount of a credentials file; None for another file."""
     try:
         document: Mapping[str, object] = json.loads(read_source({}, path).document)
         if "serviceAccount" in document:
-            return (document["namespace"], document["serviceAccount"]) == (
-                name.namespace,
-                name.name,
-            )
+            return document["namespace"], document["serviceAccount"]
         identity = read_identity(Secret(str(document["token"])), now_unix)
     except (ValueError, LookupError, TypeError, CredentialsError):
-        return False
-    return (identity.namespace, identity.service_account) == (name.namespace, name.name)
+        return None
+    return identity.namespace, identity.service_account
 
 
 def write_file(path: str, content: bytes) -> None:
