@@ -57,7 +57,7 @@ cluster: {{issuer: '{ISSUER}'}}
 domains:
   ekf: {{host: {HOST}, front: istio, tls: {{secret: ekf-tls}}}}
 policy: {{audiences: [{AUDIENCE}]}}
-gate: {{audience: {AUDIENCE}, check: both, image: 'registry.example.com/daypass:1'}}
+gate: {{audience: {AUDIENCE}, check: review, image: 'registry.example.com/daypass:1'}}
 """
 ONE_MACHINE = f"""\
 version: 1

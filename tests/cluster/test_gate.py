@@ -50,7 +50,7 @@ class Gate:
         return identity, line
 
 
-@pytest.fixture(scope="module", params=["jwt", "review", "both"])
+@pytest.fixture(scope="module", params=["jwt", "review"])
 def gate(
     request: pytest.FixtureRequest,
     control_plane: ControlPlane,
@@ -190,7 +190,7 @@ def test_the_logs_name_the_user_and_hold_no_token(gate: Gate) -> None:
     assert [log.stat().st_mode & 0o077 for log in logs[1:]] == [0] * len(logs[1:])
 
 
-@pytest.mark.parametrize("gate", ["review", "both"], indirect=True)
+@pytest.mark.parametrize("gate", ["review"], indirect=True)
 def test_a_cached_token_bound_to_a_deleted_secret_is_refused(gate: Gate) -> None:
     identity, line = gate.newcomer()
     assert headers_seen(gate.send(line))["kubeflow-userid"] == identity.user

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 
-from daypass._core.clock import SYSTEM_CLOCK
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.messages import check
@@ -18,7 +17,7 @@ from support.up import Up
 from support.up_gate import calling, gate_up
 
 CLOSE_AFTER_SECONDS = 6
-CHECKS = pytest.mark.parametrize("check", ["jwt", "review", "both"])
+CHECKS = pytest.mark.parametrize("check", ["jwt", "review"])
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def test_a_gate_whose_process_is_stopped_closes_and_opens_again(up: Up, callers:
     callers.become(401, 200)
 
 
-@pytest.mark.parametrize("check", ["jwt", "both"])
+@CHECKS
 def test_a_gate_without_room_to_write_closes_and_opens_again(up: Up, callers: Callers) -> None:
     before = len(up.words)
     limit_files(up.process.pid, 0)
@@ -110,17 +109,3 @@ def test_a_gate_whose_runtime_folder_is_gone_closes_and_reports_it_once(
     assert len(lines) == len(set(lines)), up.words
     away.rename(runtime)
     callers.become(401, 200)
-
-
-@pytest.mark.parametrize("check", ["review"])
-def test_review_needs_no_file_to_refuse_what_is_revoked(
-    up: Up, callers: Callers, control_plane: ControlPlane
-) -> None:
-    limit_files(up.process.pid, 0)
-    callers.revoke()
-    callers.revoked.becomes(401)
-    later = SYSTEM_CLOCK.monotonic() + CLOSE_AFTER_SECONDS + 1
-    eventually("it would be closed", lambda: SYSTEM_CLOCK.monotonic() > later)
-    callers.other.becomes(200)
-    with calling(up, control_plane, control_plane.make_identity()) as newcomer:
-        newcomer.becomes(200)

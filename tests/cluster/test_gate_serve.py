@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from daypass.config.gate import Check
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.render.objects import GATE, new_object
 from daypass.render.rbac import authorizer_rbac
@@ -229,7 +228,6 @@ def test_the_authorizer_answers_over_tls_as_the_token_review_decides(
 @contextmanager
 def gate_asking(
     serve: Serving, identity: Identity, plane: ControlPlane, folders: pytest.TempPathFactory,
-    check: Check,
 ) -> Iterator[RunningGate]:  # fmt: skip
     """An Envoy that knows the credential of `identity`, and asks this authorizer over TLS."""
 
@@ -238,7 +236,7 @@ def gate_asking(
 
     jwks = json.dumps(plane.admin.get("/openid/v1/jwks"))
     with running_gate(
-        folders.mktemp("g"), jwks, longest_lifetime_seconds=7200, check=check, change=ask_from,
+        folders.mktemp("g"), jwks, longest_lifetime_seconds=7200, check="review", change=ask_from,
         published=published([identity.secret_uid]),
     ) as gate:  # fmt: skip
         yield gate
@@ -248,7 +246,7 @@ def test_it_answers_envoy_over_tls(
     serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:  # fmt: skip
-    with gate_asking(serve, identity, control_plane, tmp_path_factory, "review") as gate:
+    with gate_asking(serve, identity, control_plane, tmp_path_factory) as gate:
         line = bearer(control_plane, identity)
         for _ in range(2):
             seen = gate.passed(gate.send([line, "kubeflow-userid: admin"]))
@@ -268,12 +266,11 @@ def test_it_answers_envoy_over_tls(
         assert closed.json["reason"] == "ServiceUnavailable"
 
 
-@pytest.mark.parametrize("check", ["review", "both"])
 def test_a_stopped_or_killed_authorizer_closes_the_gate(
     serve: Serving, control_plane: ControlPlane, identity: Identity,
-    tmp_path_factory: pytest.TempPathFactory, check: Check,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:  # fmt: skip
-    with gate_asking(serve, identity, control_plane, tmp_path_factory, check) as gate:
+    with gate_asking(serve, identity, control_plane, tmp_path_factory) as gate:
         line = bearer(control_plane, identity)
         eventually("it passes", lambda: gate.send([line]).code == 200)
         with serve.served.child.suspended():

@@ -27,7 +27,7 @@ from support.raw import Caller
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, calling, gate_up
 
-CHECKS = ("jwt", "review", "both")
+CHECKS = ("jwt", "review")
 CLOSE_AFTER_SECONDS = 6
 
 

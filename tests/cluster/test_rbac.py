@@ -49,7 +49,7 @@ CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 policy: {audiences: [gate]}
-gate: {audience: gate, check: both, image: 'registry.example.com/daypass:0.1.0'}
+gate: {audience: gate, check: review, image: 'registry.example.com/daypass:0.1.0'}
 """
 POLICY_BINDINGS = "validatingadmissionpolicybindings.admissionregistration.k8s.io"
 FOR_ROLES = ("create serviceaccounts/token", "watch secrets", "create events")
@@ -201,7 +201,7 @@ def test_up_sees_revocations_with_its_rules_and_reports_a_missing_one(
     config = up_config(
         plane,
         local=f"{{{local}, upstream: 'http://127.0.0.1:9'}}",
-        gate="{audience: gate, engine: envoy, hosts: [localhost], check: both}",
+        gate="{audience: gate, engine: envoy, hosts: [localhost], check: review}",
         door="{namespace: daypass}",
     )
     with running_up(tmp_path, config, arguments=("--kubeconfig", str(file))) as up:

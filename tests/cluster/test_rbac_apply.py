@@ -18,7 +18,7 @@ from support.rights import Case, assert_rights, forget_default_rights, omissions
 GATE = """\
 gate:
   audience: gate.example.com
-  check: both
+  check: review
   hosts: [serving.example.com]
   image: registry.example.com/daypass:1
 """

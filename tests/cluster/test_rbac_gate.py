@@ -24,10 +24,10 @@ CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 gate:
-  {audience: gate, check: both, credentialsPerNamespace: 1, image: 'example.com/daypass:0.1.0'}
+  {audience: gate, check: review, credentialsPerNamespace: 1, image: 'example.com/daypass:0.1.0'}
 """
 HOME, TEAM = "daypass", "TEAM"
-GATE = Gate(audience="gate", check="both")
+GATE = Gate(audience="gate", check="review")
 GATE_CONFIG = parse(CONFIG.encode(), name="daypass.yaml", folder=Path())
 REVIEWS = {
     "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]

@@ -54,7 +54,7 @@ cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
   ekf: {{host: {HOST}, front: istio, tls: {{secret: ekf-tls}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, check: both, image: 'registry.example.com/daypass:1'}}
+gate: {{audience: {AUDIENCE}, check: review, image: 'registry.example.com/daypass:1'}}
 """
 LOCAL = f"""\
 version: 1

@@ -36,7 +36,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OldCluster]:
 def old(cluster: OldCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OldCluster:
     """The cluster as the older one left it, for an administrator with its config."""
     cluster.load()
-    (tmp_path / "daypass.yaml").write_text((DATA / "cluster/daypass.yaml").read_text())
+    config = (DATA / "cluster/daypass.yaml").read_text()
+    # Its message says so.
+    (tmp_path / "daypass.yaml").write_text(config.replace("check: both", "check: review"))
     monkeypatch.setenv("KUBECONFIG", str(cluster.plane.kubeconfig))
     return cluster
 

@@ -73,7 +73,7 @@ def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> Non
 def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioGate) -> None:
     names = gate.filters()
     claims = f"{GATE}-claims"
-    first = [f"{GATE}-forget", GATE_KEYS, claims, f"{GATE}-decision", DENIALS, CREDENTIALS]
+    first = [f"{GATE}-forget", GATE_KEYS, claims, DENIALS, CREDENTIALS, f"{GATE}-decision"]
     assert names[: len(first)] == first
     assert names[-2:] == [f"{GATE}-identity", "envoy.filters.http.router"]
 

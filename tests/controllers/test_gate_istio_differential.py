@@ -70,7 +70,7 @@ def all_single_changes(gate: IstioGate, *, require_bound: bool = True) -> Found:
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: IstioGate) -> None:
-    assert_documented(all_single_changes(gate), "istio")
+    assert_documented(all_single_changes(gate), "envoy")
 
 
 def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
@@ -80,7 +80,7 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
     try:
         gate.configure("requireBound: false")
         in_force(gate, {"kubernetes.io": account}, Reason.ALLOWED)
-        assert_documented(all_single_changes(gate, require_bound=False), "istio")
+        assert_documented(all_single_changes(gate, require_bound=False), "envoy")
     finally:
         gate.configure("")
         in_force(gate, {"kubernetes.io": account}, Reason.UNBOUND)

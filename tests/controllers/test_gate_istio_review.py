@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, gate_host
+from daypass.render.objects import GATE, GATE_TRUST, gate_host
 from daypass.rules.reasons import Reason
 from support.authority import Authority
 from support.children import Child
@@ -31,7 +31,7 @@ from support.istio_gates import (
     signed,
 )
 from support.istio_gateway import NAMESPACE, service_at
-from support.istio_logins import LINE, by_policy, token_required
+from support.istio_logins import by_policy, token_required
 from support.lying_reviews import assert_no_review_opens
 from support.objects import kubeconfig, secret
 from support.raw import bearer
@@ -71,17 +71,12 @@ def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> 
         yield served.child
 
 
-@pytest.fixture(scope="module", params=["review", "both"])
-def gate(running: IstioGate, authorizer: Child, request: pytest.FixtureRequest) -> IstioGate:
-    running.configure(f"check: {request.param}")
+@pytest.fixture(scope="module")
+def gate(running: IstioGate, authorizer: Child) -> IstioGate:
+    running.configure("check: review")
     good = running.bearer()
-
-    def is_in_force() -> bool:
-        names = running.filters()
-        is_native = GATE_KEYS in names
-        return f"{GATE}-authorizer" in names and is_native is (request.param == "both")
-
-    eventually("the filters are those of the check", is_in_force, seconds=60)
+    name = f"{GATE}-authorizer"
+    eventually("its filters are there", lambda: name in running.filters(), seconds=60)
     eventually("the authorizer is asked", lambda: running.send(good).code == 200, seconds=60)
     return running
 
@@ -105,11 +100,8 @@ def test_other_tokens_of_the_api_server_are_refused(
     assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
 
 
-def test_what_nobody_has_signed_is_refused(gate: IstioGate) -> None:
-    assert_refused(
-        gate.send(signed(gate, STRANGER), *FORGED), Reason.SIGNATURE, Reason.REVIEW_REFUSED
-    )
-    # The native check trusts the tests' key as well; the API server does not.
+def test_what_the_api_server_has_not_signed_is_refused(gate: IstioGate) -> None:
+    # The gateway trusts the tests' key as well; the API server does not.
     assert_refused(gate.send(signed(gate, gate.signer), *FORGED), Reason.REVIEW_REFUSED)
 
 
@@ -121,6 +113,8 @@ def test_what_is_not_the_clusters_is_refused_without_asking(
     assert_refused(gate.send("Authorization: Bearer opaque"), Reason.UNREADABLE)
     foreign = signed(gate, STRANGER, iss="https://dex.example.com")
     assert_refused(gate.send(foreign), Reason.FOREIGN_ISSUER)
+    assert_refused(gate.send(signed(gate, STRANGER), *FORGED), Reason.SIGNATURE)
+    assert_refused(gate.send(gate.bearer(bound=False)), Reason.UNBOUND)
     assert_refused(gate.send(signed(gate, STRANGER, exp=1)), Reason.EXPIRED)
     long = f"Authorization: Bearer {gate.identity.token.reveal()}"
     assert_refused(gate.send(long), Reason.LONG_LIVED)
@@ -140,7 +134,7 @@ def test_a_deleted_secret_is_seen_by_the_review(gate: IstioGate) -> None:
     tokens = (gate.plane.make_token(identity, audiences=[AUDIENCE]) for _ in range(2))
     first, line = map(bearer, tokens)
     gate.know(gate.known(identity.secret_uid))
-    # With both checks, the gateway itself has to know it; the second token is new to all.
+    # The gateway has to know it; the second token is new to the authorizer.
     eventually("it is known", lambda: gate.send(first).code == 200)
     gate.plane.admin.delete(identity.secret_path)
     # The API server looks into a copy of its own, a moment old, and remembers what it saw for 10 s.
@@ -172,7 +166,7 @@ def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> No
         assert headers["kubeflow-userid"] == gate.identity.user
         assert_refused(gate.send(gate.bearer(bound=False), SESSION), Reason.UNBOUND)
         stranger = gate.send(signed(gate, STRANGER), SESSION)
-        assert_refused(stranger, Reason.SIGNATURE, Reason.REVIEW_REFUSED)
+        assert_refused(stranger, Reason.SIGNATURE)
     finally:
         gate.delete(f"{POLICIES}/login")
         gate.configure(text)
@@ -180,8 +174,7 @@ def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> No
 
 
 def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(gate: IstioGate) -> None:
-    # What the gateway itself has verified needs no line.
-    gate.apply(token_required(*([] if "both" in gate.gate_text else [LINE])))
+    gate.apply(token_required())
     try:
         eventually("it is in force", lambda: gate.send(host=OTHER).code == 403)
         assert seen(gate.send(gate.bearer()))["kubeflow-userid"] == gate.identity.user

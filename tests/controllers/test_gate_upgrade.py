@@ -275,7 +275,7 @@ def apply(stage: Stage) -> Child:
 
 @pytest.mark.parametrize(
     ("before", "check", "authorizer"),
-    [("jwt", "jwt", ""), ("both", "both", "last"), ("review", "both", "first")],
+    [("jwt", "jwt", ""), ("both", "review", "last"), ("review", "review", "first")],
 )
 def test_an_upgrade_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_pass(
     tmp_path: Path, before: str, check: str, authorizer: str

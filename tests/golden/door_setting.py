@@ -15,6 +15,7 @@ from daypass.render.envoy.settings import (
     Upstream,
 )
 from daypass.rules.credentials import LOCAL_PARTS
+from daypass.rules.decision import Rules
 
 FOLDER = "/etc/daypass"
 SETTINGS = DoorSettings(
@@ -52,7 +53,7 @@ SETTINGS = DoorSettings(
 
 GATE = GateSettings(
     gate=Gate(
-        audience="gate.example.com", engine="envoy", hosts=("ekf.example.com",), check="both"
+        audience="gate.example.com", engine="envoy", hosts=("ekf.example.com",), check="review"
     ),
     listen=Address(host="127.0.0.1", port=8444),
     certificates=SETTINGS.certificates[:1],
@@ -60,8 +61,12 @@ GATE = GateSettings(
         address=Address(host="service.example.com", port=8080),
         authority_file="/etc/ssl/certs/ca-certificates.crt",
     ),
-    issuer="https://kubernetes.default.svc",
-    longest_lifetime_seconds=86_400,
+    rules=Rules(
+        hosts=frozenset({"ekf.example.com"}),
+        issuer="https://kubernetes.default.svc",
+        audience="gate.example.com",
+        longest_lifetime_seconds=86_400,
+    ),
     parts=LOCAL_PARTS,
     authorizer_socket="/run/daypass/authorizer.sock",
 )

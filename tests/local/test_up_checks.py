@@ -25,7 +25,7 @@ from support.streaming import StreamingService
 from support.unlimited_reviews import unlimited_reviews
 from support.up_embedded import checked_by
 
-CHECKS = ("jwt", "review", "both")
+CHECKS = ("jwt", "review")
 UPGRADE = (
     "Connection: Upgrade",
     "Upgrade: websocket",
@@ -113,13 +113,12 @@ def remove_socket(authorizer: LocalAuthorizer) -> None:
 
 
 @pytest.mark.parametrize("end", [end_thread, end_work, remove_socket])
-@pytest.mark.parametrize("check", ["review", "both"])
 def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
-    tmp_path_factory: pytest.TempPathFactory, check: str, end: Callable[[LocalAuthorizer], None]
+    tmp_path_factory: pytest.TempPathFactory, end: Callable[[LocalAuthorizer], None]
 ) -> None:
     with (
         unlimited_reviews(envoy_seconds=TIMEOUT_SECONDS),  # a dead one never responds
-        LocalStack(tmp_path_factory.mktemp("s"), config=config(check)) as stack,
+        LocalStack(tmp_path_factory.mktemp("s"), config=config("review")) as stack,
     ):
         identities = [stack.make_identity(name=name) for name in ("one", "two", "other")]
         one, two, other = (stack.make_token(each) for each in identities)
@@ -157,7 +156,7 @@ def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactor
         identity = stack.make_identity()
         token = stack.make_token(identity)
         other = stack.make_token(identity, audiences=["other"])
-        for check in ("review", "both", "jwt", "both", "review"):
+        for check in ("review", "jwt", "review"):
             stack.config_file.write_text(config(check))
             stack.supervisor.check(threading.Event(), force=True)
             assert stack.said[-1].startswith("daypass.yaml "), stack.said

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.config.gate import Check
 from daypass.gate.authorizer.service import ReviewSettings
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.envoy.filters import AUTHORIZER
+from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.rules.decision import Rules
+from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
 from support.gates import RunningGate, running_gate
@@ -60,17 +61,35 @@ def running_authorizer(
 
 @contextmanager
 def reviewed_gate(
-    folder: Path, signer: Signer, reviews: FakeReviews, check: Check = "review", **changes: Any
+    folder: Path,
+    signer: Signer,
+    reviews: FakeReviews,
+    published: Published | None = None,
+    change: Callable[[dict[str, Json]], None] = lambda files: None,
+    **changes: Any,
 ) -> Iterator[ReviewedGate]:
+    """`published`, `change`: as for `running_gate`. `changes`: as for `running_authorizer`."""
     events: list[dict[str, Any]] = []
     with (
         running_authorizer(folder, reviews, events, **changes) as authorizer,
         running_gate(
-            folder, signer.jwks, longest_lifetime_seconds=7200, check=check,
-            authorizer_socket=str(authorizer.path),
+            folder, signer.jwks, longest_lifetime_seconds=7200, check="review",
+            published=published, authorizer_socket=str(authorizer.path), change=change,
         ) as gate,
     ):  # fmt: skip
         yield ReviewedGate(gate=gate, authorizer=authorizer, reviews=reviews, events=events)
+
+
+def authorizer_alone(files: dict[str, Json]) -> None:
+    """Take out all of the gate's Envoy but the authorizer, as Envoy Gateway has it."""
+    _, listener = files["listeners.json"]["resources"]
+    (manager,) = listener["filter_chains"][0]["filters"]
+    filters: list[Json] = manager["typed_config"]["http_filters"]
+    (asks,) = (n for n, each in enumerate(filters) if "ext_authz" in each["name"])
+    del filters[:asks]
+    (routes,) = files["routes-gate.json"]["resources"]
+    # Otherwise they come from the claims that Envoy has verified.
+    del routes["virtual_hosts"][0]["routes"][0]["request_headers_to_add"]
 
 
 def ask_over_tls(files: dict[str, Any], *, port: int, authority_pem: str, name: str) -> None:

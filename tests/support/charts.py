@@ -33,7 +33,7 @@ policy:
   exempt: ['{{ include (x) . }}', '{{- /a comment/ -}}', '$(echo) ${HOME} {{']
 gate:
   audience: '{{.Values.door.image}}'
-  check: both
+  check: review
   image: registry.example.com/daypass:1
 """
 # Every value differs from its default.

@@ -23,6 +23,7 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
+from daypass.rules.decision import Rules
 from daypass.rules.published import Published
 from support.authority import Authority
 from support.doors import EKF, door_settings, running_envoy, upstream_at
@@ -106,8 +107,13 @@ def running_gate(
             listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
-            issuer=ISSUER,
-            longest_lifetime_seconds=longest_lifetime_seconds,
+            rules=Rules(
+                hosts=frozenset({EKF}),
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                longest_lifetime_seconds=longest_lifetime_seconds,
+                require_bound=require_bound,
+            ),
             parts=len(published.parts),
             authorizer_socket=authorizer_socket,
             timeouts=timeouts,

@@ -84,12 +84,11 @@ def authentication(name: str, issuer: str, keys: str | None = None, **more: obje
     return make(_SECURITY, "RequestAuthentication", name, NAMESPACE, spec=spec)
 
 
-def token_required(*when: Object) -> Object:
+def token_required() -> Object:
     """Kubeflow's policy that refuses what carries no verified JSON Web Token."""
     rule: Object = {
         "from": [{"source": {"notRequestPrincipals": ["*"]}}],
         "to": [{"operation": {"notPaths": LOGIN_PATHS}}],
-        **({"when": list(when)} if when else {}),
     }
     spec = {"selector": {"matchLabels": LABELS}, "action": "DENY", "rules": [rule]}
     return make(_SECURITY, "AuthorizationPolicy", "require-jwt", NAMESPACE, spec=spec)

@@ -106,7 +106,7 @@ domains:
 gate:
   audience: gate.example.com
   others: login
-  check: both
+  check: review
   hosts: [ekf.example.com, serving.example.com]
   headers: {user: x-user, groups: x-groups}
   requireBound: false
@@ -124,7 +124,7 @@ domains:
 gate:
   audience: gate.example.com
   engine: envoy-gateway
-  check: both
+  check: review
   forwardToken: true
   gateway: infra/public
   image: registry.example.com/daypass:1

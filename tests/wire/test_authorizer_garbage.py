@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from daypass.config import Address
-from daypass.config.gate import Check
 from daypass.render.envoy.filters import AUTHORIZER, TIMEOUT_SECONDS
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
@@ -131,29 +130,22 @@ class Stage:
             return conversation.answer()
 
 
-CHECKS = ["review", "both"]
-
-
-@pytest.fixture(scope="module", params=CHECKS)
-def stage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """One that waits for each response, however busy the machine is."""
-    with running_stage(tmp_path_factory.mktemp("gate"), request.param, seconds=0.0) as running:
+    with running_stage(tmp_path_factory.mktemp("gate"), seconds=0.0) as running:
         yield running
 
 
-@pytest.fixture(scope="module", params=CHECKS)
-def limited(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_stage(folder, request.param, seconds=TIMEOUT_SECONDS) as running:
+    with running_stage(folder, seconds=TIMEOUT_SECONDS) as running:
         yield running
 
 
 @contextmanager
-def running_stage(folder: Path, check: Check, *, seconds: float) -> Iterator[Stage]:
+def running_stage(folder: Path, *, seconds: float) -> Iterator[Stage]:
     """`seconds`: how long Envoy waits for a response; 0: without a limit."""
     with Impostor() as impostor, Service() as service:
 
@@ -171,7 +163,7 @@ def running_stage(folder: Path, check: Check, *, seconds: float) -> Iterator[Sta
             running_gate(
                 folder, SIGNER.jwks, longest_lifetime_seconds=7200,
                 protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
-                check=check, authorizer_socket=AUTHORIZER, change=move,
+                check="review", authorizer_socket=AUTHORIZER, change=move,
             ) as gate,
         ):  # fmt: skip
             yield Stage(gate=gate, impostor=impostor, service=service)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from daypass._core.jwt import decode_unverified
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.authorizers import ReviewedGate, reviewed_gate
+from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
 from support.fake_reviews import fake_reviews
 from support.gate_differences import Expect, assert_documented, found, passes_knowingly
 from support.gates import RunningGate, running_gate
@@ -50,11 +50,19 @@ def gate_of(
 
 
 @pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedGate]:
+def authorizer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedGate]:
+    with reviewed(tmp_path_factory, change=authorizer_alone) as running:
+        yield running
+
+
+@contextmanager
+def reviewed(tmp_path_factory: pytest.TempPathFactory, **changes: Any) -> Iterator[ReviewedGate]:
     folder = tmp_path_factory.mktemp("reviewed")
     with (
         fake_reviews(lambda token: is_signed(token, OURS.jwks)) as reviews,
-        reviewed_gate(folder, OURS, reviews, longest_lifetime_seconds=LONGEST_SECONDS) as running,
+        reviewed_gate(
+            folder, OURS, reviews, known(), longest_lifetime_seconds=LONGEST_SECONDS, **changes
+        ) as running,
     ):
         running.authorizer.take_published(known())
         yield running
@@ -89,10 +97,18 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
 
 
 def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(
-    reviewed: ReviewedGate,
+    authorizer: ReviewedGate,
 ) -> None:
-    pairs = found(single_changes(KEYS), KEYS, reviewed.gate.connect, reviewed_decision)
+    pairs = found(single_changes(KEYS), KEYS, authorizer.gate.connect, reviewed_decision)
     assert_documented(pairs, "authorizer")
+
+
+def test_each_single_change_where_the_authorizer_is_asked_has_the_reason_of_one_of_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with reviewed(tmp_path_factory) as both:
+        pairs = found(single_changes(KEYS), KEYS, both.gate.connect, decided)
+    assert_documented(pairs, "review")
 
 
 def reviewed_decision(sent: Sent, now_unix: float) -> Decision:
@@ -151,9 +167,9 @@ def test_envoy_and_the_decision_agree_about_several_changes(
 @several
 @good
 def test_the_authorizer_and_the_decision_agree_about_several_changes(
-    reviewed: ReviewedGate, change: dict[str, Any], signer: str, form: str
+    authorizer: ReviewedGate, change: dict[str, Any], signer: str, form: str
 ) -> None:
-    decision, answer = both_answer(reviewed.gate, reviewed_decision, change, signer, form)
+    decision, answer = both_answer(authorizer.gate, reviewed_decision, change, signer, form)
     if decision.identity is None:
         assert answer.code == CODES.get(decision.reason, 401), (decision, change)
         assert MESSAGES[decision.reason] in answer.json["message"], change

@@ -18,7 +18,7 @@ CONFIG = Config.model_validate({"version": 1, "domains": {"kubeflow": _DOMAIN}})
 
 def gate_watch() -> str:
     """Return the objects of a watch, and those in a namespace of identities."""
-    gate = Gate(audience="gate.example.com", check="both")
+    gate = Gate(audience="gate.example.com", check="review")
     return _yaml([*watcher_rbac(CONFIG, gate), *namespace_rights("team", CONFIG.door.namespace)])
 
 

@@ -34,7 +34,7 @@ from daypass.config.types import (
 from daypass.rules.decision import EVERY_HOST
 
 Engine: TypeAlias = Literal["istio", "envoy-gateway", "envoy"]
-Check: TypeAlias = Literal["jwt", "review", "both"]
+Check: TypeAlias = Literal["jwt", "review"]
 Others: TypeAlias = Literal["refuse", "login"]
 
 _ENGINES_WITH: dict[str, tuple[str, ...]] = {
@@ -97,8 +97,8 @@ class _Gate(Section):
     """The proxy that checks: istio, envoy-gateway, or envoy (one machine)."""
 
     check: Check = "jwt"
-    """jwt: signature, issuer, audience and lifetime, in the proxy. review: a TokenReview of the API
-    server, cached. both: one after the other."""
+    """jwt: signature, claims, and whether the credential exists, in the proxy. review: the same,
+    then a TokenReview of the API server, cached."""
 
     require_bound: bool = True
     """Refuse tokens that are not bound to a Secret: they can't be revoked."""
@@ -171,19 +171,9 @@ class _Gate(Section):
     adds more, up to four times as many."""
 
     @property
-    def is_native(self) -> bool:
-        """Whether the proxy itself verifies tokens."""
-        return self.check != "review"
-
-    @property
-    def is_checked_by_istio(self) -> bool:
-        """Whether Istio's gateway verifies tokens itself, and so needs the list and the keys."""
-        return self.engine == "istio" and self.is_native
-
-    @property
     def is_reviewed(self) -> bool:
         """Whether the authorizer is asked."""
-        return self.check != "jwt"
+        return self.check == "review"
 
     @property
     def guards_every_host(self) -> bool:
@@ -194,6 +184,13 @@ class _Gate(Section):
     def named_hosts(self) -> tuple[str, ...]:
         """The hosts with a name."""
         return tuple(host for host in self.hosts if host != EVERY_HOST)
+
+    @field_validator("check", mode="before")
+    @classmethod
+    def _both_is_review(cls, check: object) -> object:
+        if check == "both":
+            raise fault("both is now what review does", "write review")
+        return check
 
     @field_validator("hosts")
     @classmethod

@@ -37,6 +37,7 @@ from daypass.config.types import (
     is_public_name,
     unique,
 )
+from daypass.rules.decision import Rules
 
 IN_CLUSTER = "https://kubernetes.default.svc"
 
@@ -280,6 +281,16 @@ class Config(Section):
         if self.policy is None:
             return DEFAULT_LONGEST_LIFETIME_SECONDS
         return self.policy.longest_lifetime_seconds
+
+    def rules_of(self, gate: Gate, issuer: str) -> Rules:
+        """Return what its gate requires of a token. `issuer`: the `iss` of the cluster's tokens."""
+        return Rules(
+            hosts=frozenset(gate.hosts),
+            issuer=issuer,
+            audience=gate.audience,
+            longest_lifetime_seconds=self.longest_lifetime_seconds,
+            require_bound=gate.require_bound,
+        )
 
     @field_validator("domains")
     @classmethod

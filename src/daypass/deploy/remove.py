@@ -113,7 +113,7 @@ def published_refs(config: Config) -> set[ObjectRef]:
     if gate is None or not config.has_gate_in_cluster:
         return set()
     refs = {ObjectRef.core("ConfigMap", config.door.namespace, name) for name in NAMES}
-    if gate.is_checked_by_istio:
+    if gate.engine == "istio":
         group, front = group_of(ENVOY_FILTERS.api_version), gateway_namespace(gate)
         refs |= {
             ObjectRef(group=group, kind="EnvoyFilter", namespace=front, name=name)

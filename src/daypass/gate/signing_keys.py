@@ -77,7 +77,7 @@ def _usable(keys: str) -> PyJWKSet:
         raise KeySetError("the key set has no key of a known kind") from None
 
 
-class UnknownKeyError(Exception):
+class UnreadKeyError(Exception):
     """A token names a key that may be among those that are being read: `reading` ends then."""
 
     def __init__(self, reading: asyncio.Task[None]) -> None:
@@ -116,7 +116,7 @@ class FollowedKeys:
     def is_signed(self, token: str) -> bool:
         """Return whether one of the keys signed the token.
 
-        Raises UnknownKeyError to be called again within WAIT_SECONDS, and RefusedError if it is not
+        Raises UnreadKeyError to be called again within WAIT_SECONDS, and RefusedError if it is not
         known then either.
         """
         name = _key_of(token)
@@ -126,7 +126,7 @@ class FollowedKeys:
             self.refresh()
         if self._reading is not None and not self._reading.done():
             if self._clock.monotonic() - self._began_at < WAIT_SECONDS:
-                raise UnknownKeyError(self._reading)
+                raise UnreadKeyError(self._reading)
             raise RefusedError(Reason.UNKNOWN)
         if self.last_error:
             raise RefusedError(Reason.UNKNOWN)

@@ -25,7 +25,6 @@ from daypass.render.envoy.bootstrap import (
     static_files,
     to_json,
 )
-from daypass.render.envoy.gate_listener import NO_KEYS
 from daypass.render.envoy.settings import DoorSettings, GateSettings
 from daypass.rules.credentials import part_of
 from daypass.rules.published import Published, part_name
@@ -83,7 +82,7 @@ class EnvoyInstance:
         self.folder = folder
         self.settings = settings
         self._workers = workers
-        self._keys = keys or NO_KEYS
+        self._keys = keys
         self.published = published or Published.closed(settings.gate.parts if settings.gate else 1)
         self._known: Published | None = self.published  # what the files have
         self._publishing = threading.Lock()
@@ -145,7 +144,7 @@ class EnvoyInstance:
     def publish(self, published: Published) -> None:
         """Replace what is published, for open connections too. Safe from any thread."""
         with self._publishing:
-            if self._follows_credentials:
+            if self.settings.gate is not None:
                 # If one file cannot be written, nobody knows what the others have.
                 known, self._known = self._known, None
                 self._write_published(published, known)
@@ -155,12 +154,7 @@ class EnvoyInstance:
         """Return whether Envoy uses what was published last of a credential's part."""
         with self._publishing:
             file = published_file(part_name(part_of(uid, len(self.published.parts))))
-            return not self._follows_credentials or not self._unread({file: self._versions[file]})
-
-    @property
-    def _follows_credentials(self) -> bool:
-        gate = self.settings.gate
-        return gate is not None and gate.gate.is_native  # otherwise the authorizer alone does
+            return self.settings.gate is None or not self._unread({file: self._versions[file]})
 
     def stop(self) -> None:
         """Stop Envoy."""
@@ -205,7 +199,7 @@ class EnvoyInstance:
             write_private(str(self.folder / name), to_json(content).encode())
         return versions
 
-    def _write_keys(self, gate: GateSettings, keys: str) -> None:
+    def _write_keys(self, gate: GateSettings, keys: str | None) -> None:
         content = to_json(keys_file(gate, keys))
         write_private(str(self.folder / KEYS_FILE), content.encode())
 

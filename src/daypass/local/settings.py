@@ -88,8 +88,7 @@ def envoy_settings(
         listen=_listen(config.local.gate),
         certificates=shown,
         protected=_protected(config, echo),
-        issuer=issuer,
-        longest_lifetime_seconds=config.longest_lifetime_seconds,
+        rules=config.rules_of(config.gate, issuer),
         parts=parts,
         authorizer_socket="" if authorizer is None else str(authorizer),
     )

@@ -51,7 +51,7 @@ def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
         *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
         *_role(GATE_WATCH, home, home, at_home),
     ]
-    if gate.is_checked_by_istio:
+    if gate.engine == "istio":
         rule = _rule("networking.istio.io", ["envoyfilters"], _WRITE, [GATE_KEYS, *NAMES])
         objects += _role(GATE_WATCH, gateway_namespace(gate), home, [rule])
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))

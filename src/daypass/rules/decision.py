@@ -243,8 +243,9 @@ def _bearer(request: GateRequest) -> str:
 
 
 def _check_audience(claims: dict[str, Any], rules: Rules) -> None:
-    audiences = claims.get("aud")  # Kubernetes always writes a list
-    if not isinstance(audiences, list) or rules.audience not in audiences:
+    found = claims.get("aud")  # Kubernetes always writes a list; RFC 7519 allows a single string
+    audiences = found if isinstance(found, list) else [found]
+    if rules.audience not in audiences:
         raise RefusedError(Reason.AUDIENCE)
     if any(audience != rules.audience for audience in audiences):
         raise RefusedError(Reason.SEVERAL_AUDIENCES)

@@ -60,4 +60,4 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
         lambda: connect(stage.port, authority_pem=PUBLIC.pem, name=HOST),
         decided,
     )
-    assert_documented(pairs, "envoy gateway")
+    assert_documented(pairs, "authorizer")

@@ -53,7 +53,7 @@ GOOD = [
     gate("others: login"),
     gate("engine: istio, others: login, frontNamespace: edge, frontLabels: {app: gw}"),
     gate("frontLabels: {example.com/role: Edge_1}"),
-    gate("engine: envoy-gateway, gateway: infra/public, check: both, replicas: 3"),
+    gate("engine: envoy-gateway, gateway: infra/public, check: review, replicas: 3"),
     gate("engine: envoy-gateway, others: refuse"),
     gate("image: 'registry.example.com:5000/team/daypass:0.1.0'"),
     gate(f"image: 'daypass@sha256:{'0' * 64}'"),

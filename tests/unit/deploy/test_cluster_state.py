@@ -25,7 +25,7 @@ cluster: {issuer: "https://kubernetes.default.svc"}
 domains: {a: {host: a.example.com, front: FRONT, tls: {secret: a-tls}}}
 policy: {audiences: [gate]}
 """
-GATE = "gate: {audience: gate, check: both, image: 'r.example.com/daypass:1', engine: istio}\n"
+GATE = "gate: {audience: gate, check: review, image: 'r.example.com/daypass:1', engine: istio}\n"
 ISSUER = "door: {certificateIssuer: ca}\n"
 
 

@@ -19,7 +19,7 @@ from daypass.gate.signing_keys import (
     AGAIN_SECONDS,
     WAIT_SECONDS,
     FollowedKeys,
-    UnknownKeyError,
+    UnreadKeyError,
     find_issuer,
     is_signed,
     issuer_for,
@@ -135,7 +135,7 @@ class Followed:
         token = signer.sign({})
         try:
             return self.keys.is_signed(token)
-        except UnknownKeyError as unknown:
+        except UnreadKeyError as unknown:
             await unknown.reading
             return await self.says(signer)
         except RefusedError as refused:
@@ -204,7 +204,7 @@ def test_no_token_waits_long_for_keys_that_do_not_come() -> None:
         assert await it.says(OLD) is True
         it.clock.advance(AGAIN_SECONDS)
         it.may_go_on.clear()
-        with pytest.raises(UnknownKeyError):
+        with pytest.raises(UnreadKeyError):
             it.keys.is_signed(NEW.sign({}))
         for seconds in (WAIT_SECONDS, 3600):
             it.clock.advance(seconds)

@@ -16,6 +16,7 @@ from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, gate_clusters
 from daypass.rules.credentials import LOCAL_PARTS
+from daypass.rules.decision import Rules
 from daypass.rules.reasons import REASON_HEADER, Reason
 from golden.door_setting import FOLDER, SETTINGS
 
@@ -195,8 +196,12 @@ GATE_SETTINGS = GateSettings(
     listen=ADDRESS,
     certificates=(),
     protected=Protected(address=ADDRESS),
-    issuer="i",
-    longest_lifetime_seconds=3600,
+    rules=Rules(
+        hosts=frozenset({"ekf.example.com"}),
+        issuer="i",
+        audience="a",
+        longest_lifetime_seconds=3600,
+    ),
     parts=LOCAL_PARTS,
     timeouts=Timeouts(idle_seconds=7),
 )

@@ -81,7 +81,6 @@ def test_a_valid_token_is_allowed_with_its_identity() -> None:
         ({"iss": [ISSUER]}, Reason.MALFORMED),
         ({"aud": None}, Reason.AUDIENCE),
         ({"aud": []}, Reason.AUDIENCE),
-        ({"aud": GATE}, Reason.AUDIENCE),
         ({"aud": {GATE: 1}}, Reason.MALFORMED),
         ({"aud": [GATE + "x"]}, Reason.AUDIENCE),
         ({"aud": GATE.upper()}, Reason.AUDIENCE),
@@ -276,5 +275,6 @@ def test_whatever_the_claims_only_the_subject_is_admitted(name: str, value: Any)
     if decision.is_allowed:
         assert decision.identity is not None
         assert decision.identity.user == USER
-        once = sorted(set(value)) if name == "aud" else value  # a repeated audience counts once
-        assert name in ("jti", "iat", "nbf", "exp") or once == CLAIMS[name]
+        if name == "aud":  # a string, or a list with one value, which may be repeated
+            value = [value] if isinstance(value, str) else sorted(set(value))
+        assert name in ("jti", "iat", "nbf", "exp") or value == CLAIMS[name]

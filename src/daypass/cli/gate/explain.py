@@ -53,16 +53,9 @@ def run(args: Namespace) -> int:
     config, gate = load_gate(args.config)  # first: its errors take precedence
     from daypass.config.key_set import read_key_set
     from daypass.gate.explain import explain
-    from daypass.rules.decision import Rules
 
     token = read_token(args.token_file)
-    rules = Rules(
-        hosts=frozenset(gate.hosts),
-        issuer=config.cluster.issuer or "",
-        audience=gate.audience,
-        longest_lifetime_seconds=config.longest_lifetime_seconds,
-        require_bound=gate.require_bound,
-    )
+    rules = config.rules_of(gate, config.cluster.issuer or "")
     keys = None if config.cluster.keys is None else read_key_set(config.cluster.keys)
     keys = keys if args.keys is None else read_text(args.keys, "JSON Web Key Set")
     named = args.kubeconfig or args.context

@@ -140,5 +140,5 @@ def cluster_controller(
     )  # fmt: skip
     publisher = ClusterPublisher(cluster, config, gate, lease)
     read_keys = partial(signing_keys_for, config, cluster)
-    keys = Poller(read_keys, KEYS_EVERY_SECONDS) if gate.is_checked_by_istio else None
+    keys = Poller(read_keys, KEYS_EVERY_SECONDS) if gate.engine == "istio" else None
     return Controller(observer, publisher, lease, keys, clock, log_event, gate.close_after_seconds)

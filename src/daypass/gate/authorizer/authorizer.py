@@ -22,7 +22,7 @@ from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
 from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.metrics import AuthorizerMetrics
-from daypass.gate.signing_keys import WAIT_SECONDS, FollowedKeys, UnknownKeyError
+from daypass.gate.signing_keys import WAIT_SECONDS, FollowedKeys, UnreadKeyError
 from daypass.rules.claims import BoundClaims
 from daypass.rules.credentials import part_of
 from daypass.rules.decision import (
@@ -154,7 +154,7 @@ class Authorizer:
         signed = self._keys.is_signed if self._keys is not None else lambda _: None
         try:
             claims = check_claims(request, self._rules, self._clock.unix(), signed=signed)
-        except UnknownKeyError as unknown:
+        except UnreadKeyError as unknown:
             again = partial(self.check, host, authorizations, source, waiter)
             self._start(_check_after(unknown.reading, again, waiter))
             return None

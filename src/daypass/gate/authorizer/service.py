@@ -67,13 +67,7 @@ class ReviewSettings:
     def of(cls, config: Config, gate: Gate, *, issuer: str) -> ReviewSettings:
         """Return the settings of a config. `issuer`: the `iss` of the cluster's tokens."""
         return cls(
-            rules=Rules(
-                hosts=frozenset(gate.hosts),
-                issuer=issuer,
-                audience=gate.audience,
-                longest_lifetime_seconds=config.longest_lifetime_seconds,
-                require_bound=gate.require_bound,
-            ),
+            rules=config.rules_of(gate, issuer),
             audience=gate.audience,
             user_header=gate.headers.user,
             groups_header=gate.headers.groups,

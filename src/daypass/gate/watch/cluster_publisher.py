@@ -140,14 +140,14 @@ class ClusterPublisher:
             config_map = denials_config_map(published.denials, home)
         else:
             config_map = part_config_map(number, published.parts[number], home, room=room)
-        if not self._gate.is_checked_by_istio:
+        if self._gate.engine != "istio":
             return [config_map]
         if number is None:
             return [denials_object(self._config, published.denials), config_map]
         return [part_object(self._config, number, published.parts[number]), config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
-        is_istio = self._gate.is_checked_by_istio
+        is_istio = self._gate.engine == "istio"
         return [keys_object(self._config, keys.issuer, keys.key_set)] if is_istio else []
 
     def _read(self, config_map: Object | None, published: Published) -> Published:

@@ -5,7 +5,7 @@ import posixpath
 
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.door_listener import listener, probe_listener
-from daypass.render.envoy.gate_listener import authentication, gate_listener, gate_routes
+from daypass.render.envoy.gate_listener import gate_listener, gate_routes, keys_config
 from daypass.render.envoy.listener import followed_routes
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
@@ -37,7 +37,7 @@ def static_files(
     *,
     admin_socket: str,
     gate: GateSettings | None = None,
-    keys: str = "",
+    keys: str | None = None,
 ) -> dict[str, Json]:
     """Return the files, by name, of an Envoy with a fixed config.
 
@@ -50,7 +50,7 @@ def static_files(
     listeners = [listener(settings, routes, sources)]
     clusters = [api_server_cluster(settings, sources[AUTHORITY])]
     if gate is not None:
-        jwt = {"name": "keys", "typed_config": authentication(gate, keys)}
+        jwt = {"name": "keys", "typed_config": keys_config(gate, keys)}
         nothing = published_filters(None, parts=gate.parts)
         routes = {"route_config": gate_routes(gate)}
         listeners.append(gate_listener(gate, routes, jwt, nothing, sources))
@@ -110,12 +110,12 @@ def followed_files(
     }
 
 
-def keys_file(gate: GateSettings, keys: str) -> Json:
-    """Return the content of KEYS_FILE for the text of a JSON Web Key Set.
+def keys_file(gate: GateSettings, keys: str | None) -> Json:
+    """Return the content of KEYS_FILE for the text of a JSON Web Key Set; None before it is known.
 
     It applies to open connections, too.
     """
-    return _extension_config("keys", authentication(gate, keys))
+    return _extension_config("keys", keys_config(gate, keys))
 
 
 def published_file(name: str) -> str:

@@ -12,8 +12,8 @@ the default refuses.
 **Denials** are one more RBAC config that Envoy follows.
 
 Envoy keeps the last config that it accepted, so each contains the time from which it refuses all.
-These filters refuse nothing themselves. They leave marks, by which routes and later filters decide:
-a request passes only with both, and without one it is refused.
+These filters refuse nothing themselves. They leave marks for the decision: a request passes only
+with both, and without one it is refused.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from daypass.render.envoy.matching import (
     all_of,
     any_of,
     claim_text,
+    composite,
+    execute,
     first_of,
     has_claim,
     has_state,
@@ -45,7 +47,7 @@ from daypass.render.envoy.matching import (
     only_where,
     state_input,
 )
-from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter, extension, protobuf_any
+from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter
 from daypass.render.envoy.replies import refuse
 from daypass.rules.credentials import CLOSED_PART, CredentialPart, part_of
 from daypass.rules.denials import Denials, DeniedKind
@@ -115,21 +117,11 @@ def _composite(source: Source | None, parts: int) -> Json:
     Envoy has a copy of a part for each first digit that refers to it: with 8 parts, two.
     """
     tree = {digit: _by_second_digit(source, parts, digit) for digit in hexdigits[:16]}
-    return {
-        "name": CREDENTIALS,
-        "typed_config": protobuf_any(
-            "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher={
-                "matcher_tree": {
-                    "input": state_input(_CREDENTIAL_STATE),
-                    "prefix_match_map": {"map": tree},
-                }
-            },
-            extension_config=extension(
-                "composite", "extensions.filters.http.composite.v3.Composite"
-            ),
-        ),
+    by_first_digit = {
+        "input": state_input(_CREDENTIAL_STATE),
+        "prefix_match_map": {"map": tree},
     }
+    return composite(CREDENTIALS, {"matcher_tree": by_first_digit})
 
 
 def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
@@ -147,15 +139,8 @@ def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
 def _evaluate(source: Source | None, number: int) -> Json:
     name, default = part_name(number), part_config(CLOSED_PART)
     if source is None:
-        which: Json = {"typed_config": {"name": name, "typed_config": default}}
-    else:
-        found = discovered_filter(name, source(name), RBAC, default_config=default)
-        which = {"dynamic_config": found}
-    return {
-        "action": extension(
-            "composite-action", "extensions.filters.http.composite.v3.ExecuteFilterAction", **which
-        )
-    }
+        return execute({"name": name, "typed_config": default})
+    return execute(discovered_filter(name, source(name), RBAC, default_config=default))
 
 
 def part_config(part: CredentialPart) -> Json:

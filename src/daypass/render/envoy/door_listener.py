@@ -21,7 +21,6 @@ from daypass.render.envoy.matching import (
     has_header,
     has_metadata,
     is_not,
-    metadata,
     only_where,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -182,7 +181,7 @@ def _late_refusals() -> Json:
     """
     refused = [
         (_IS_LIMITED, action(_LIMITED, "DENY")),
-        (has_metadata(metadata(METADATA, [TRUNCATED])), action(_TOO_LARGE, "DENY")),
+        (has_metadata(METADATA, [TRUNCATED]), action(_TOO_LARGE, "DENY")),
     ]
     matcher = first_of(refused, action("daypass-fits", "ALLOW"))["matcher"]
     return {"name": "daypass.late_refusals", "typed_config": protobuf_any(RBAC, matcher=matcher)}

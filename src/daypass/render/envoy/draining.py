@@ -8,7 +8,7 @@ What is read of a body is limited in bytes and time, and the number of requests 
 time is, too. Beyond that Lua leaves the body to the buffer filter, which is full at once.
 """
 
-from daypass.render.envoy.matching import all_of, has_header, is_not, only_where, skipped
+from daypass.render.envoy.matching import all_of, has_header, is_not, only_on_route, only_where
 from daypass.render.envoy.protobuf_any import Json, extension
 
 _LUA = "daypass.drain"
@@ -49,8 +49,6 @@ function envoy_on_request(handle)
   ended()
 end
 """
-NOT_DRAINED = {name: skipped() for name in (_LUA, _BUFFER["name"])}
-"""`typed_per_filter_config` of a route that forwards."""
 _READ = all_of(
     is_not(has_header("content-length", _TOO_LONG)),
     # Such a client may wait for the answer before it ends its request.
@@ -66,10 +64,14 @@ def drain(where: Json, *, kept_bytes: int) -> Json:
     return only_where(all_of(where, readable), _lua(default_source_code=_script(kept_bytes)))
 
 
-def draining_filters(*where: Json) -> list[Json]:
-    """Return the filters for requests that will be refused, by predicates or by `NOT_DRAINED`."""
+DRAINED = {name: only_on_route(_READ) for name in (_LUA, _BUFFER["name"])}
+"""`typed_per_filter_config` of a route that refuses."""
+
+
+def draining_filters(refused: Json) -> list[Json]:
+    """Return the filters that read a body to its end. `refused`: a predicate for the requests."""
     lua = _lua(default_source_code=_script(0))
-    return [only_where(all_of(*where, _READ), each) for each in (lua, _BUFFER)]
+    return [only_where(all_of(refused, _READ), each) for each in (lua, _BUFFER)]
 
 
 def _lua(**fields: Json) -> Json:

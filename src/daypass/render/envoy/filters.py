@@ -1,9 +1,8 @@
-"""The gate's HTTP filters for the authorizer (`check: review` and `both`), and for filter state.
+"""The gate's HTTP filters for the authorizer (`check: review`), and for filter state.
 
-With `review` the authorizer alone decides. With `both` the native check comes first, and the
-authorizer gets only what that allows. Its own refusals are passed on unchanged. Without a response
-from it, the gate refuses with 503. A response that names neither a user to pass nor a reason to
-refuse is none: something else responds at its address.
+The authorizer gets only what `token_rules` accepts. Its own refusals are passed on unchanged.
+Without a response from it, the gate refuses with 503. A response that names neither a user to pass
+nor a reason to refuse is none: something else responds at its address.
 """
 
 from __future__ import annotations
@@ -109,10 +108,8 @@ def _exactly(names: Iterable[str]) -> Json:
     return {"patterns": [{"exact": name} for name in names]}
 
 
-def set_filter_state(
-    name: str, formats: Mapping[str, str], *, skip_if_empty: bool = False, reroutes: bool = False
-) -> Json:
-    """Return a filter that sets filter states, and may have the route chosen again.
+def set_filter_state(name: str, formats: Mapping[str, str], *, skip_if_empty: bool = False) -> Json:
+    """Return a filter that sets filter states.
 
     `formats`: their values, by name. `skip_if_empty`: leave out those that have none.
     """
@@ -131,5 +128,4 @@ def set_filter_state(
             }
             for state, text in formats.items()
         ],
-        **({"clear_route_cache": True} if reroutes else {}),
     )

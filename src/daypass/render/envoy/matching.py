@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 
 from daypass.render.envoy.protobuf_any import RBAC, Json, extension, full_match, protobuf_any
-from daypass.rules.claims import SERVICE_ACCOUNT_USER
 from daypass.rules.credentials import UID
 
 _JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -45,14 +44,6 @@ def one_of(texts: Sequence[str]) -> Json:
     return {"or_match": {"value_matchers": [exactly(text) for text in texts]}}
 
 
-def has_item(text: str) -> Json:
-    """Return a matcher's value: a list with this string.
-
-    Kubernetes writes a list of audiences, even of one; Envoy's own check also accepts a string.
-    """
-    return {"list_match": {"one_of": exactly(text)}}
-
-
 def has_other_item(text: str) -> Json:
     """Return a matcher's value: a list with a string other than this one."""
     return {"list_match": {"one_of": like(other_than(text))}}
@@ -63,23 +54,11 @@ SOME_TEXT = like("(?s).+")
 A_NAMESPACE = like("[a-z0-9-]+")
 A_UID = like(UID.pattern)
 """The form of Kubernetes' UIDs."""
-A_USER = like(SERVICE_ACCOUNT_USER)
 AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}}
 """Envoy's `max_lifetime` overflows with times beyond 2**63."""
 
 
 _PRESENT: Json = {"present_match": True}
-
-
-def metadata(namespace: str, keys: Iterable[str], value: Json = _PRESENT) -> Json:
-    """Return a MetadataMatcher; without `value` it matches any value."""
-    # A list of keys, so the dot in `kubernetes.io` is no separator.
-    return {"filter": namespace, "path": [{"key": key} for key in keys], "value": value}
-
-
-def claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD) -> Json:
-    """Return a MetadataMatcher for a claim; without `value` it matches any value."""
-    return metadata(_JWT_FILTER, (within, *keys), value)
 
 
 def claim_text(*keys: str) -> str:
@@ -127,21 +106,29 @@ def marking(name: str, matcher: Json) -> Json:
     return protobuf_any(RBAC, shadow_matcher=matcher, shadow_rules_stat_prefix=f"{name}_")
 
 
-def mark(name: str, policy: str = "") -> Json:
-    """Return a MetadataMatcher for a mark: the request passes, or has this policy."""
+def mark_entry(name: str, policy: str = "") -> tuple[str, str]:
+    """Return the key and the value of a mark, in the metadata of `envoy.filters.http.rbac`."""
     key, value = ("effective_policy_id", policy) if policy else ("engine_result", "allowed")
-    return metadata(_RBAC_FILTER, [f"{name}_shadow_{key}"], exactly(value))
+    return f"{name}_shadow_{key}", value
+
+
+def has_mark(name: str, policy: str = "") -> str:
+    """Return `is_marked` as a CEL condition."""
+    key, value = mark_entry(name, policy)
+    return f"metadata.filter_metadata['{_RBAC_FILTER}']['{key}'] == '{value}'"
 
 
 def is_marked(name: str, policy: str = "") -> Json:
-    """Return the same as a predicate."""
-    return has_metadata(mark(name, policy))
+    """Return a predicate: the request has a mark that lets it pass, or one with this policy."""
+    key, value = mark_entry(name, policy)
+    return has_metadata(_RBAC_FILTER, [key], exactly(value))
 
 
-def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json) -> Json:
+def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json | None = None) -> Json:
     """Return a matcher for the first case that applies; `cases`: predicates and their results."""
     matchers = [{"predicate": predicate, "on_match": then} for predicate, then in cases]
-    return {"matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": otherwise}}
+    last = {} if otherwise is None else {"on_no_match": otherwise}
+    return {"matcher": {"matcher_list": {"matchers": matchers}, **last}}
 
 
 def all_of(*predicates: Json) -> Json:
@@ -153,6 +140,8 @@ def all_of(*predicates: Json) -> Json:
 
 def any_of(*predicates: Json) -> Json:
     """Return a predicate that holds if at least one of these does."""
+    if len(predicates) == 1:
+        return predicates[0]
     return {"or_matcher": {"predicate": list(predicates)}}
 
 
@@ -163,21 +152,22 @@ def is_not(predicate: Json) -> Json:
 
 def has_claim(keys: Iterable[str], value: Json = _PRESENT, within: str = PAYLOAD) -> Json:
     """Return a predicate on a verified claim; without `value` any value matches."""
-    return has_metadata(claim(keys, value, within))
+    return has_metadata(_JWT_FILTER, (within, *keys), value)
 
 
-def has_metadata(matcher: Json) -> Json:
-    """Return a MetadataMatcher as a predicate."""
+def has_metadata(namespace: str, keys: Iterable[str], value: Json = _PRESENT) -> Json:
+    """Return a predicate on a value in the metadata of a filter."""
     source = extension(
         "envoy.matching.inputs.dynamic_metadata",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
-        filter=matcher["filter"],
-        path=matcher["path"],
+        filter=namespace,
+        # A list of keys, so the dot in `kubernetes.io` is no separator.
+        path=[{"key": key} for key in keys],
     )
     matcher = extension(
         "envoy.matching.matchers.metadata_matcher",
         "extensions.matching.input_matchers.metadata.v3.Metadata",
-        value=matcher["value"],
+        value=value,
     )
     return {"single_predicate": {"input": source, "custom_match": matcher}}
 
@@ -230,23 +220,45 @@ _SKIP: Json = {
 
 def only_where(predicate: Json, delegate: Json) -> Json:
     """Return an HTTP filter that is skipped unless the predicate holds."""
-    matchers = [{"predicate": is_not(predicate), "on_match": _SKIP}]
     return {
         "name": delegate["name"],
         "typed_config": protobuf_any(
             "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher={"matcher_list": {"matchers": matchers}},
+            xds_matcher=_skipped_unless(predicate),
             extension_config=delegate,
         ),
     }
 
 
-def skipped() -> Json:
-    """Return what a route sets for a filter of `only_where`, to skip it whatever the predicate."""
-    return protobuf_any(
-        "extensions.common.matching.v3.ExtensionWithMatcherPerRoute",
-        xds_matcher={"on_no_match": _SKIP},
-    )
+def only_on_route(predicate: Json) -> Json:
+    """Return what a route sets for a filter of `only_where`, to use another predicate."""
+    message = "extensions.common.matching.v3.ExtensionWithMatcherPerRoute"
+    return protobuf_any(message, xds_matcher=_skipped_unless(predicate))
+
+
+def _skipped_unless(predicate: Json) -> Json:
+    return {"matcher_list": {"matchers": [{"predicate": is_not(predicate), "on_match": _SKIP}]}}
+
+
+def composite(name: str, matcher: Json) -> Json:
+    """Return an HTTP filter that does what a matcher chooses by `execute`, or nothing."""
+    return {
+        "name": name,
+        "typed_config": protobuf_any(
+            "extensions.common.matching.v3.ExtensionWithMatcher",
+            xds_matcher=matcher,
+            extension_config=extension(
+                "composite", "extensions.filters.http.composite.v3.Composite"
+            ),
+        ),
+    }
+
+
+def execute(delegate: Json) -> Json:
+    """Return a matcher's result for `composite`: this HTTP filter, which may be discovered."""
+    key = "dynamic_config" if "config_discovery" in delegate else "typed_config"
+    message = "extensions.filters.http.composite.v3.ExecuteFilterAction"
+    return {"action": extension("composite-action", message, **{key: delegate})}
 
 
 def _whole(pattern: str) -> Json:

@@ -39,7 +39,11 @@ _DOOR_REASONS = {
     504: "api-server-timeout",
 }
 """None is a Reason: a client tells the gate from the door by that."""
-_STATUS_REASONS = {401: "Unauthorized", 403: "Forbidden", 503: "ServiceUnavailable"}
+_STATUS_REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    503: "ServiceUnavailable",
+}
 _OVER_PLAIN_HTTP = (
     "this came to the ingress or gateway over plain http, and a token in it was seen in the clear: "
     "use https, and replace the token"

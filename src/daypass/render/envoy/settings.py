@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from daypass.config.exposure import Exposure
 from daypass.config.gate import Gate
 from daypass.config.locations import Address
+from daypass.rules.decision import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +99,15 @@ class Protected:
 class GateSettings:
     """Everything that the config of a gate on one machine depends on, except the API server's keys.
 
-    `issuer`: the `iss` of short-lived tokens. `longest_lifetime_seconds`: tokens with a longer
-    lifetime are refused. `authorizer_socket`: where the authorizer listens, for the checks that
-    need it. `parts`: of the published set.
+    `authorizer_socket`: where the authorizer listens, for `check: review`. `parts`: of the
+    published set.
     """
 
     gate: Gate
     listen: Address
     certificates: tuple[Certificate, ...]
+    rules: Rules
     protected: Protected
-    issuer: str
-    longest_lifetime_seconds: int
     parts: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()

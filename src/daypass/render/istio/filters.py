@@ -1,13 +1,11 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
-from daypass.render.envoy.credentials import claims_filters, published_filters
-from daypass.render.envoy.draining import draining_filters
+from daypass.render.envoy.credentials import published_filters
 from daypass.render.envoy.filters import asking_filter, identified, set_filter_state
 from daypass.render.envoy.matching import (
     GROUPS,
     USER,
-    USER_STATE,
-    has_state,
+    is_marked,
     is_not,
     only_where,
     state_text,
@@ -20,71 +18,63 @@ from daypass.render.envoy.protobuf_any import (
     extension,
     set_header,
 )
-from daypass.render.istio.decision import (
-    authentication,
-    decision,
-    is_undecided,
-    passes,
-    refusal,
-    reviewed,
+from daypass.render.envoy.token_rules import DECISION, authentication, deciding_filters
+from daypass.render.istio.settings import (
+    IstioGate,
+    door_matches,
+    guarded_headers,
+    is_guarded,
+    is_on_guarded_host,
 )
-from daypass.render.istio.settings import IstioGate, is_guarded, is_on_guarded_host
 from daypass.render.objects import GATE, GATE_KEYS, SERVICE_PORT, gate_host
 from daypass.rules.credentials import CLUSTER_PARTS
 
 _CLUSTER_DOMAIN = "cluster.local"
 """Istio's default for the domain of the cluster's Services."""
 
-_GROUPS_STATE = "daypass.groups"
 _TOKEN_STATE = "daypass.token"  # noqa: S105 - a name
 _ISTIOD: Json = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
 """A starting gateway waits that long for what is published. Without it, the gate refuses."""
 
 
+def keys_config(settings: IstioGate, keys: str | None) -> Json:
+    """Return the config of the JWT filter. `keys`: the text of the API server's JSON Web Key Set;
+    None before it is published.
+    """
+    # The header is removed once it is verified, or once the authorizer has seen it: the gateway's
+    # own RequestAuthentications would reject a token of an unknown issuer.
+    return authentication(
+        settings.rules,
+        keys,
+        keeps_header=settings.gate.is_reviewed,
+        guarded=guarded_headers(settings),
+        exempt=door_matches(settings),
+    )
+
+
 def first_filters(settings: IstioGate) -> list[Json]:
     """Return the filters before all others of the gateway."""
-    decided = {"name": f"{GATE}-decision", "typed_config": decision(settings)}
-    begin = [_forget(settings)]
-    if settings.gate.forward_token:
-        begin.append(_keep_token(settings))
-    if not settings.gate.is_native:
-        # Even without keys it tells whose token it is, and whether the authorizer should be asked.
-        whose = {"name": f"{GATE}-issuer", "typed_config": authentication(settings, None)}
-        return [
-            *begin,
-            whose,
-            decided,
-            *_refuse(settings),
-            *_review(settings, is_undecided()),
-            *_save_reviewed(settings),
-        ]
     # Each applies its default until istiod configures it.
-    no_keys = authentication(settings, None)
-    discovered = [
-        discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
-        *claims_filters(f"{GATE}-claims", require_bound=settings.gate.require_bound),
-        decided,
-        *published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
-        *_refuse(settings),
-    ]
-    review = _review(settings, has_state(USER_STATE)) if settings.gate.is_reviewed else []
-    return [*begin, *discovered, *review]
+    no_keys = keys_config(settings, None)
+    decides = deciding_filters(
+        settings.rules,
+        verified=discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
+        published=published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
+        elsewhere=is_not(is_guarded(settings)),
+        has_login=settings.leaves_others,
+    )
+    keeps = [_keep_token(settings)] if settings.gate.forward_token else []
+    reviews = _review(settings) if settings.gate.is_reviewed else []
+    return [_forget(settings), *keeps, *decides, *reviews]
 
 
 def last_filter(settings: IstioGate) -> Json:
     """Return the filter right before the router, after which nothing changes identity headers."""
-    groups = GROUPS if settings.gate.is_native else state_text(_GROUPS_STATE)
-    set_headers = {settings.gate.headers.user: USER, settings.gate.headers.groups: groups}
+    set_headers = {settings.gate.headers.user: USER, settings.gate.headers.groups: GROUPS}
     if settings.gate.forward_token:
         set_headers["authorization"] = state_text(_TOKEN_STATE)
     appended = [{"append": set_header(name, value)} for name, value in set_headers.items()]
-    return only_where(has_state(USER_STATE), _mutation(f"{GATE}-identity", appended))
-
-
-def _refuse(settings: IstioGate) -> list[Json]:
-    """Read the bodies of what will be refused, then refuse it."""
-    refuses = {"name": f"{GATE}-refusal", "typed_config": refusal(settings)}
-    return [*draining_filters(is_not(passes(settings))), refuses]
+    return only_where(is_marked(DECISION), _mutation(f"{GATE}-identity", appended))
 
 
 def _forget(settings: IstioGate) -> Json:
@@ -99,8 +89,8 @@ def _keep_token(settings: IstioGate) -> Json:
     return only_where(is_guarded(settings), set_filter_state(f"{GATE}-token", saved))
 
 
-def _review(settings: IstioGate, where: Json) -> list[Json]:
-    """Ask the authorizer, require its user, then remove the token."""
+def _review(settings: IstioGate) -> list[Json]:
+    """Ask the authorizer about accepted tokens, require its user, then remove the token."""
     headers = (settings.gate.headers.user, settings.gate.headers.groups)
     host = gate_host(settings.config)
     asked = asking_filter(
@@ -112,17 +102,7 @@ def _review(settings: IstioGate, where: Json) -> list[Json]:
     )
     stripped = _mutation(f"{GATE}-strip", [{"remove": "authorization"}])
     named = extension(f"{GATE}-identified", RBAC, **identified(settings.gate.headers.user))
-    return [only_where(where, each) for each in (asked, named, stripped)]
-
-
-def _save_reviewed(settings: IstioGate) -> list[Json]:
-    """Save the authorizer's identity headers, and mark the request as reviewed."""
-    headers = settings.gate.headers
-    saved = {USER_STATE: f"%REQ({headers.user})%", _GROUPS_STATE: f"%REQ({headers.groups})%"}
-    return [
-        {"name": f"{GATE}-reviewed", "typed_config": reviewed(settings)},
-        only_where(is_undecided(), set_filter_state(f"{GATE}-claims", saved)),
-    ]
+    return [only_where(is_marked(DECISION), each) for each in (asked, named, stripped)]
 
 
 def _mutation(name: str, mutations: list[Json]) -> Json:

@@ -12,18 +12,17 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.credentials import denials_config, part_config
 from daypass.render.envoy.filters import authorizer_replies
+from daypass.render.envoy.matching import has_mark, mark_entry
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply
+from daypass.render.envoy.token_rules import DECISION, refusal_replies
 from daypass.render.fronts import destination_rule
-from daypass.render.istio.decision import ASKED, REASONS, VERIFIED, authentication, marks_of
-from daypass.render.istio.filters import first_filters, last_filter
+from daypass.render.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.istio.settings import IstioGate, policy_operations
 from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, Object, gate_host, new_object
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.credentials import CredentialPart
 from daypass.rules.denials import Denials
 from daypass.rules.published import DENIALS, part_name
-from daypass.rules.reasons import Reason
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _PRIORITY = 1000
@@ -96,7 +95,7 @@ def keys_object(config: Config, issuer: str, keys: str) -> Object:
     """
     settings = IstioGate.of(config, issuer)
     return _envoy_filter(
-        settings, GATE_KEYS, [_extension_config(GATE_KEYS, authentication(settings, keys))]
+        settings, GATE_KEYS, [_extension_config(GATE_KEYS, keys_config(settings, keys))]
     )
 
 
@@ -126,29 +125,15 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
 
 def _filters(settings: IstioGate) -> Object:
-    audience = settings.gate.audience
-    mappers = [refusal_reply(reason, audience, _is_refused(settings, reason)) for reason in REASONS]
+    mappers = refusal_replies(settings.gate.audience)
     if settings.gate.is_reviewed:
-        mark = VERIFIED if settings.gate.is_native else ASKED
-        found = f"metadata.filter_metadata['envoy.filters.http.rbac']['{mark}'] == 'allowed'"
-        mappers += authorizer_replies(found)
+        mappers += authorizer_replies(has_mark(DECISION))
     patches = [
         *_inserted_first(first_filters(settings)),
         _inserted_last(last_filter(settings)),
         _merged_manager(local_reply_config={"mappers": mappers}),
     ]
     return _envoy_filter(settings, GATE, patches)
-
-
-def _is_refused(settings: IstioGate, reason: Reason) -> str:
-    """Return a CEL condition; a body that was not read to its end changes the code of a refusal."""
-    policy, found = policy_of(reason), "metadata.filter_metadata['envoy.filters.http.rbac']"
-    marked = " || ".join(
-        f"{found}['{name}_shadow_effective_policy_id'] == '{policy}'"
-        for name, reasons in marks_of(settings).items()
-        if reason in reasons
-    )
-    return f"{has_details(denial(policy))} || response.code == 413 && ({marked})"
 
 
 def _backstop(settings: IstioGate, facts: ClusterFacts) -> Object:
@@ -174,8 +159,9 @@ def _backstop(settings: IstioGate, facts: ClusterFacts) -> Object:
 def _backstop_rules(settings: IstioGate) -> list[Object]:
     # A RequestAuthentication of others, or a login, may accept the cluster's tokens, too: of every
     # audience, and in forms that the filters ignore. Alone they must open nothing.
-    key = f"experimental.envoy.filters.http.rbac[{VERIFIED}]"
-    unverified: Object = {"key": key, "notValues": ["allowed"]}
+    key, value = mark_entry(DECISION)
+    marked = f"experimental.envoy.filters.http.rbac[{key}]"
+    unverified: Object = {"key": marked, "notValues": [value]}
     if settings.leaves_others:
         user = f"request.headers[{settings.gate.headers.user}]"
         issuers = [settings.issuer, LONG_LIVED_ISSUER]
@@ -183,8 +169,6 @@ def _backstop_rules(settings: IstioGate) -> list[Object]:
             {"when": [unverified, {"key": user, "values": ["system:serviceaccount:*"]}]},
             {"when": [unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
         ]
-    rules: list[Object] = [{"when": [unverified]}]
-    if settings.gate.is_native:
-        accounts = f"{settings.issuer}/system:serviceaccount:*"
-        rules.append({"from": [{"source": {"notRequestPrincipals": [accounts]}}]})
-    return rules
+    accounts = f"{settings.issuer}/system:serviceaccount:*"
+    not_an_account: Object = {"from": [{"source": {"notRequestPrincipals": [accounts]}}]}
+    return [{"when": [unverified]}, not_an_account]

@@ -15,6 +15,7 @@ from daypass.config.gate import Gate
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
 from daypass.render.objects import Object, RenderError, gateway_namespace
+from daypass.rules.decision import Rules
 from daypass.rules.reasons import REASON_HEADER
 
 _USUAL_LABELS = {"istio": "ingressgateway"}
@@ -39,6 +40,11 @@ class IstioGate:
         if config.gate is None:
             raise AssertionError("a config without a gate")
         return cls(config=config, gate=config.gate, issuer=issuer)
+
+    @property
+    def rules(self) -> Rules:
+        """What the gate requires of a token."""
+        return self.config.rules_of(self.gate, self.issuer)
 
     @property
     def namespace(self) -> str:

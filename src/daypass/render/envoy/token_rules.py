@@ -1,0 +1,284 @@
+"""The rules of tokens (`daypass.rules`), compiled for Envoy: on one machine and in Istio.
+
+Filters, in this order:
+
+1. `jwt_authn` verifies signature, issuer, audience and times. It refuses nothing: its result, the
+   claims or a status, is metadata.
+2. The claims are copied to filter state, and looked up in what is published (`credentials`).
+3. The decision is a matcher over all that. One case accepts a token, and requires everything at
+   once; after it come the reasons for a refusal. It refuses nothing either, and leaves a mark.
+4. A request without the mark of an accepted token is read to its end, and refused.
+
+With `check: review`, the authorizer is asked after that, so only about accepted tokens.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from daypass.render.envoy.credentials import MARKS, claims_filters, has_credential
+from daypass.render.envoy.draining import draining_filters
+from daypass.render.envoy.matching import (
+    A_NAMESPACE,
+    AN_EXACT_TIME,
+    PAYLOAD,
+    SECRET,
+    SOME_TEXT,
+    USER_STATE,
+    action,
+    all_of,
+    any_of,
+    exactly,
+    first_of,
+    has_claim,
+    has_header,
+    has_mark,
+    has_other_item,
+    has_state,
+    is_marked,
+    is_not,
+    marking,
+)
+from daypass.render.envoy.protobuf_any import (
+    JWT_AUTHENTICATION,
+    RBAC,
+    Json,
+    extension,
+    protobuf_any,
+)
+from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply, refuse
+from daypass.render.envoy.routes import header_match
+from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER, SERVICE_ACCOUNT_USER, SKEW_SECONDS
+from daypass.rules.decision import Rules
+from daypass.rules.reasons import Reason
+
+NO_KEYS = json.dumps(
+    {
+        "keys": [
+            {
+                "kty": "EC",
+                "crv": "P-256",
+                "alg": "ES256",
+                "kid": "nobody",
+                "x": "ervQaI2Y-7vUvT4RJpEZ3YBCEHCmfAL7dowBIJK4Df0",
+                "y": "ZtzefLvzOw2TUFyLDRTdOUoR0PvA5LhNLsB2XdIecj8",
+            }
+        ]
+    }
+)
+"""The key set before there are keys: every token is refused. Envoy rejects an empty set, so it has
+one key whose private half nobody knows: `x` is the SHA-256 of "daypass: nobody's key 0"."""
+
+_FAILED = "failed"
+"""Metadata key: why a token is no valid short-lived token of the cluster (`message`)."""
+_FAILED_WITHOUT_KEYS = "failed-without-keys"
+_LASTING = "lasting"
+"""Metadata key: the claims of a token that is valid except for its lifetime."""
+_LONG = "long"
+"""Metadata key: the claims of a long-lived token."""
+_FAILED_LONG = "failed-long"
+
+_STATUSES = {
+    "Jwt is expired": Reason.EXPIRED,
+    "Jwt not yet valid": Reason.NOT_YET_VALID,
+    "Audiences in Jwt are not allowed": Reason.AUDIENCE,
+    "Jwt verification fails": Reason.SIGNATURE,
+    "Jwks doesn't have key to match kid or alg from Jwt": Reason.SIGNATURE,
+    "Jwks doesn't have any valid public key": Reason.UNKNOWN,
+}
+"""The JWT filter's messages for a token whose issuer it knows (jwt_verify_lib's status.cc)."""
+_STATUSES_OF_OTHERS = {
+    "Jwt issuer is not configured": Reason.FOREIGN_ISSUER,
+    "Jwt header [alg] is not supported": Reason.ALGORITHM,
+}
+"""Its messages for all others; without one of these, a token is malformed."""
+
+DECISION = "daypass"
+"""The mark of the decision: it lets pass what has an accepted token."""
+_OTHERS_POLICY = "daypass-others"
+_ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(_OTHERS_POLICY, "DENY")
+"""Its results, next to the reasons for a refusal. `_OTHERS`: what a shared gateway leaves alone."""
+
+_NOT_OF_THE_DECISION = (
+    Reason.ALLOWED,
+    Reason.NOT_GUARDED,
+    Reason.REVIEW_REFUSED,
+    Reason.REVIEW_AUDIENCE,
+)
+_REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _NOT_OF_THE_DECISION]
+"""Why the decision can refuse, and its policies."""
+REFUSING = "daypass-gate-refusal"
+"""Name of the filter that refuses."""
+
+_Case = tuple[Json, Json]
+
+
+def authentication(
+    rules: Rules,
+    keys: str | None,
+    *,
+    keeps_header: bool,
+    guarded: Iterable[Json] = (),
+    exempt: Iterable[Json] = (),
+) -> Json:
+    """Return Envoy's JwtAuthentication.
+
+    `keys`: the text of the API server's JSON Web Key Set; None before it is known, when no token
+    passes. `keeps_header`: whether later filters see the token. `guarded`: HeaderMatchers, all of
+    which match the requests whose tokens are verified; `exempt`: RouteMatches of exceptions.
+    """
+    provider = partial(_provider, NO_KEYS if keys is None else keys, keeps_header=keeps_header)
+    ours, audience = partial(provider, rules.issuer), [rules.audience]
+    short = {
+        **ours(PAYLOAD, _FAILED_WITHOUT_KEYS if keys is None else _FAILED, audiences=audience),
+        "require_expiration": True,
+        "max_lifetime": f"{rules.longest_lifetime_seconds}s",
+        "jwt_cache_config": {"jwt_cache_size": 4096},
+    }
+    providers = {
+        "short": short,
+        # Without keys, the status of `short` alone has to say so.
+        **({} if keys is None else {"lasting": ours(_LASTING, audiences=audience)}),
+        "long": provider(LONG_LIVED_ISSUER, _LONG, _FAILED_LONG),
+    }
+    requirements: list[Json] = [{"provider_name": name} for name in providers]
+    requirements.append({"allow_missing_or_failed": {}})
+    # A header that parsers may read differently is not verified: it has no valid token.
+    readable = header_match("authorization", BEARER_JWT)
+    match = {"prefix": "/", "headers": [*guarded, readable]}
+    return protobuf_any(
+        JWT_AUTHENTICATION,
+        providers=providers,
+        rules=[
+            *({"match": each} for each in exempt),
+            {"match": match, "requires": {"requires_any": {"requirements": requirements}}},
+        ],
+    )
+
+
+def _provider(
+    keys: str, issuer: str, claims: str, failed: str = "", *, keeps_header: bool, **more: Json
+) -> Json:
+    """Return a JwtProvider. `claims`, `failed`: metadata keys for the claims, and for the status
+    of a token that is not verified.
+    """
+    return {
+        "issuer": issuer,
+        "local_jwks": {"inline_string": keys},
+        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        "forward": keeps_header,
+        "clock_skew_seconds": SKEW_SECONDS,
+        "payload_in_metadata": claims,
+        **({"failed_status_in_metadata": failed} if failed else {}),
+        **more,
+    }
+
+
+def deciding_filters(
+    rules: Rules,
+    *,
+    verified: Json,
+    published: Iterable[Json],
+    elsewhere: Json | None = None,
+    has_login: bool = False,
+) -> list[Json]:
+    """Return the filters that decide.
+
+    `verified`: the JWT filter. `published`: those that look up what is published. `elsewhere`: a
+    predicate for requests that a shared gateway leaves alone; None if it guards all that it serves.
+    `has_login`: it also leaves alone what has no token of the cluster.
+    """
+    decision = _decision(rules, elsewhere, has_login=has_login)
+    passes = is_marked(DECISION)
+    if elsewhere is not None:
+        passes = any_of(passes, is_marked(DECISION, _OTHERS_POLICY))
+    refusals = [(is_marked(DECISION, policy), refuse(reason)) for reason, policy in _REFUSALS]
+    refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))["matcher"]
+    return [
+        verified,
+        *claims_filters("daypass-gate-claims", require_bound=rules.require_bound),
+        *published,
+        {"name": "daypass-gate-decision", "typed_config": marking(DECISION, decision)},
+        *draining_filters(is_not(passes)),
+        extension(REFUSING, RBAC, matcher=refusal),
+    ]
+
+
+def _decision(rules: Rules, elsewhere: Json | None, *, has_login: bool) -> Json:
+    cases = [] if elsewhere is None else [(elsewhere, _OTHERS)]
+    cases += [(_is_accepted(rules), _ACCEPTED), *_refusals_of_the_cluster(rules)]
+    cases += [] if has_login else _refusals_of_others()
+    matcher: Json = first_of(cases, _OTHERS if has_login else refuse(Reason.MALFORMED))["matcher"]
+    return matcher
+
+
+def _is_accepted(rules: Rules) -> Json:
+    # The mark of its credential implies that its UID has Kubernetes' form.
+    return all_of(
+        has_claim(["iss"], exactly(rules.issuer)),
+        is_not(has_claim(["aud"], has_other_item(rules.audience))),
+        has_claim(["exp"], AN_EXACT_TIME),
+        *_OF_AN_ACCOUNT,
+        *map(is_marked, MARKS),
+    )
+
+
+_OF_AN_ACCOUNT = (
+    has_state(USER_STATE, SERVICE_ACCOUNT_USER),
+    has_claim(["kubernetes.io", "namespace"], A_NAMESPACE),
+)
+
+
+def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
+    """Yield refusals of tokens that are the cluster's, or claim to be."""
+    verified = has_claim(["iss"])
+
+    def lacks(*required: Json) -> Json:
+        return all_of(verified, is_not(all_of(*required)))
+
+    several = has_claim(["aud"], has_other_item(rules.audience))
+    yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
+    yield lacks(has_claim(["exp"], AN_EXACT_TIME)), refuse(Reason.LIVES_TOO_LONG)
+    yield lacks(*_OF_AN_ACCOUNT), refuse(Reason.SUBJECT)
+    if rules.require_bound:
+        yield lacks(has_claim((*SECRET, "uid"), SOME_TEXT)), refuse(Reason.UNBOUND)
+    has_uid = has_credential(require_bound=rules.require_bound)
+    yield lacks(has_uid), refuse(Reason.UNKNOWN_CREDENTIAL)
+    for name, reasons in MARKS.items():
+        for reason in reasons:
+            yield all_of(verified, is_marked(name, policy_of(reason))), refuse(reason)
+    yield verified, refuse(Reason.UNKNOWN)
+    of_long = [_has_status(status, _FAILED_LONG) for status in _STATUSES]
+    yield any_of(has_claim(["iss"], within=_LONG), *of_long), refuse(Reason.LONG_LIVED)
+    for status in _STATUSES:
+        yield _has_status(status, _FAILED_WITHOUT_KEYS), refuse(Reason.UNKNOWN)
+    endless = {"double_match": {"range": {"start": 1.0, "end": 2.0**64}}}
+    yield has_claim(["exp"], endless, within=_LASTING), refuse(Reason.LIVES_TOO_LONG)
+    yield has_claim(["iss"], within=_LASTING), refuse(Reason.NO_EXPIRY)
+    for status, reason in _STATUSES.items():
+        yield _has_status(status), refuse(reason)
+
+
+def _refusals_of_others() -> Iterator[_Case]:
+    yield is_not(has_header("authorization", ".+")), refuse(Reason.NO_TOKEN)
+    yield is_not(has_header("authorization", BEARER_JWT)), refuse(Reason.UNREADABLE)
+    for status, reason in _STATUSES_OF_OTHERS.items():
+        found = any_of(_has_status(status), _has_status(status, _FAILED_WITHOUT_KEYS))
+        yield found, refuse(reason)
+
+
+def _has_status(status: str, within: str = _FAILED) -> Json:
+    return has_claim(["message"], exactly(status), within=within)
+
+
+def refusal_replies(audience: str) -> list[Json]:
+    """Return mappers that give each refusal its Kubernetes Status, with what to do.
+
+    A body that was not read to its end changes the code of a refusal, but not its mark.
+    """
+    mappers = []
+    for reason, policy in _REFUSALS:
+        unread = f"response.code == 413 && {has_mark(DECISION, policy)}"
+        refused = f"{has_details(denial(policy))} || {unread}"
+        mappers.append(refusal_reply(reason, audience, refused))
+    return mappers
