@@ -18,6 +18,7 @@ OTHERS = {
     "NAME": "ServiceAccount of an identity.",
     f"NAME{labels.SECRET_INFIX}SUFFIX": f"Secret with a long-lived token; SUFFIX is"
     f" {labels.SECRET_SUFFIX_LENGTH} random letters and digits.",
+    f"NAME{labels.ANCHOR_INFIX}SUFFIX": "Secret without data: the anchor of a federated identity.",
     role_name("NAME"): "Role and RoleBinding: the identity may request its own tokens.",
     "NAME-daypass-federated": "RoleBinding: a user of another issuer may request them.",
     "daypass-reap": "CronJob and what it needs, of `daypass identity reap --render`.",
