@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from daypass.config.gate import Gate
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.render.objects import GATE, new_object
 from daypass.render.rbac import authorizer_rbac
@@ -111,7 +112,7 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
     """
     admin = plane.admin
     account = new_object("v1", "ServiceAccount", GATE, home)
-    for each in [account, *authorizer_rbac(home)]:
+    for each in [account, *authorizer_rbac(ENVOY_GATEWAY, home)]:
         if each["metadata"]["name"].endswith(without):
             continue
         kind = str(each["kind"])
@@ -127,6 +128,7 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
 
 
 CLOSE_AFTER_SECONDS = 600
+ENVOY_GATEWAY = Gate(audience=AUDIENCE, engine="envoy-gateway", check="review")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

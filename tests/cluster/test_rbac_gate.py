@@ -80,7 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 WATCH = granted([
     *watcher_rbac(GATE_CONFIG, GATE), *namespace_rights(TEAM, HOME)
 ])  # fmt: skip
-SERVE: list[Grant] = [*granted(authorizer_rbac(HOME)), ("", [REVIEWS])]
+SERVE: list[Grant] = [*granted(authorizer_rbac(GATE, HOME)), ("", [REVIEWS])]
 
 
 @pytest.mark.parametrize("omitted", omissions(WATCH), ids=str)

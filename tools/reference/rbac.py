@@ -23,8 +23,9 @@ def gate_watch() -> str:
 
 
 def gate_serve() -> str:
-    """Return the objects of an authorizer."""
-    return _yaml(authorizer_rbac(CONFIG.door.namespace))
+    """Return the objects of an authorizer, with those for Envoy Gateway alone."""
+    gate = Gate(audience="gate.example.com", engine="envoy-gateway", check="review")
+    return _yaml(authorizer_rbac(gate, CONFIG.door.namespace))
 
 
 def _yaml(objects: Iterable[Object]) -> str:

@@ -1,9 +1,9 @@
 """The RBAC of daypass's own ServiceAccounts: what authorizer, watch and reaper may do.
 
-The authorizer may create TokenReviews, read the API server's keys, and watch the ConfigMaps of its
-namespace: what is published is some of them. The watch may list namespaces and ServiceAccounts, and
-write what it publishes, by name. In namespaces of identities, by a Role that `identity create` adds
-there, it may list Secrets and create Events.
+The authorizer may create TokenReviews, and watch the ConfigMaps of its namespace: what is published
+is some of them. On Envoy Gateway it may read the API server's keys, too. The watch may list
+namespaces and ServiceAccounts, and write what it publishes, by name. In namespaces of identities,
+by a Role that `identity create` adds there, it may list Secrets and create Events.
 """
 
 from daypass.config import Config, Gate
@@ -30,13 +30,15 @@ _KEYS = "system:service-account-issuer-discovery"
 """Kubernetes' own ClusterRole: to read the API server's issuer and signing keys."""
 
 
-def authorizer_rbac(home: str) -> list[Object]:
+def authorizer_rbac(gate: Gate, home: str) -> list[Object]:
     """Return what the authorizer may do. `home`: its namespace, which has what is published."""
-    return [
+    objects = [
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
-        _binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home),
         *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
+    if gate.engine == "envoy-gateway":  # it verifies tokens itself
+        objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
+    return objects
 
 
 def watcher_rbac(config: Config, gate: Gate) -> list[Object]:

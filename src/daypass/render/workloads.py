@@ -181,7 +181,7 @@ def authorizer_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
     # Envoy Gateway reads the authority from a ConfigMap, which no issuer writes.
     trusting = {gateway_namespace(gate)} if gate.engine == "istio" else set()
     return [
-        *authorizer_rbac(namespace),
+        *authorizer_rbac(gate, namespace),
         *serving_certificates(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting),
         *authorizer.objects(config),
     ]
