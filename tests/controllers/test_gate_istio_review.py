@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -105,20 +106,36 @@ def test_what_the_api_server_has_not_signed_is_refused(gate: IstioGate) -> None:
     assert_refused(gate.send(signed(gate, gate.signer), *FORGED), Reason.REVIEW_REFUSED)
 
 
-def test_what_is_not_the_clusters_is_refused_without_asking(
+def test_what_the_gateway_itself_refuses_is_never_asked_about(
     gate: IstioGate, authorizer: Child
 ) -> None:
-    before = asked(authorizer)
+    before, since = asked(authorizer), gate.plane.audit_position()
     assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
     assert_refused(gate.send("Authorization: Bearer opaque"), Reason.UNREADABLE)
-    foreign = signed(gate, STRANGER, iss="https://dex.example.com")
-    assert_refused(gate.send(foreign), Reason.FOREIGN_ISSUER)
-    assert_refused(gate.send(signed(gate, STRANGER), *FORGED), Reason.SIGNATURE)
-    assert_refused(gate.send(gate.bearer(bound=False)), Reason.UNBOUND)
-    assert_refused(gate.send(signed(gate, STRANGER, exp=1)), Reason.EXPIRED)
     long = f"Authorization: Bearer {gate.identity.token.reveal()}"
     assert_refused(gate.send(long), Reason.LONG_LIVED)
+    for shape, reason in OTHER_TOKENS:
+        assert_refused(gate.send(gate.bearer(**shape)), reason)
+    # The gateway trusts the key of the first; the second forges its name, too.
+    for signer in (gate.signer, Signer(gate.signer.key_id)):
+        foreign = signed(gate, signer, iss="https://dex.example.com")
+        assert_refused(gate.send(foreign), Reason.FOREIGN_ISSUER)
+    assert_refused(gate.send(signed(gate, Signer(gate.signer.key_id)), *FORGED), Reason.SIGNATURE)
+    assert_refused(gate.send(signed(gate, STRANGER), *FORGED), Reason.SIGNATURE)
+    assert_refused(gate.send(signed(gate, gate.signer, exp=1)), Reason.EXPIRED)
+    unknown = {"namespace": "team", "secret": {"uid": str(uuid4())}}
+    ours = signed(gate, gate.signer, **{"kubernetes.io": unknown})
+    assert_refused(gate.send(ours), Reason.UNKNOWN_CREDENTIAL)
     assert asked(authorizer) == before
+    assert reviews(gate, since) == 0
+    assert gate.send(gate.bearer()).code == 200
+    assert reviews(gate, since) == 1
+
+
+def reviews(gate: IstioGate, since: int) -> int:
+    """How many TokenReviews the API server has answered."""
+    events = gate.plane.whole_audit_log(since=since)
+    return sum("tokenreviews" in event["requestURI"] for event in events)
 
 
 def test_another_host_is_untouched(gate: IstioGate, authorizer: Child) -> None:

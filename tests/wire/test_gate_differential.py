@@ -103,11 +103,22 @@ def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(
     assert_documented(pairs, "authorizer")
 
 
-def test_each_single_change_where_the_authorizer_is_asked_has_the_reason_of_one_of_them(
-    tmp_path_factory: pytest.TempPathFactory,
+def test_the_authorizer_is_asked_about_what_envoy_accepts_and_about_nothing_else(
+    gate: RunningGate, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """So no forged, foreign or expired token costs it, or the API server, anything."""
+    alone = found(single_changes(KEYS), KEYS, gate.connect, decided)
+    accepted = {name for name, (_, reason) in alone.items() if reason is Reason.ALLOWED}
+    asked, pairs = set[str](), dict[str, tuple[Reason, Reason]]()
     with reviewed(tmp_path_factory) as both:
-        pairs = found(single_changes(KEYS), KEYS, both.gate.connect, decided)
+        metrics = both.authorizer._service.metrics
+        for name, make in single_changes(KEYS).items():
+            before = sum(metrics.decisions.values()) + metrics.cache_hits
+            expect = reviewed_decision if name in accepted else decided
+            pairs |= found({name: make}, KEYS, both.gate.connect, expect)
+            if sum(metrics.decisions.values()) + metrics.cache_hits > before:
+                asked.add(name)
+    assert asked == accepted
     assert_documented(pairs, "review")
 
 
