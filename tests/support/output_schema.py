@@ -25,7 +25,7 @@ from typing import (
 from daypass import cli
 from daypass.cli.error_data import data_format
 
-FILE = Path(cli.__file__).with_name("output.schema.json")
+FILE = Path(__file__).parents[2] / "docs/reference/output.schema.json"
 OPEN = "KubernetesObject"
 """The type with fields that are not listed: Kubernetes describes them."""
 

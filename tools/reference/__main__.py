@@ -42,6 +42,7 @@ PARTS = {
 def files() -> dict[str, str]:
     """Return the text of each file with generated parts, by its path in the repository."""
     found = {f"man/{name}": text for name, text in man.pages().items()}
+    found["docs/reference/output.schema.json"] = output.schema()
     for page, parts in PARTS.items():
         name = f"docs/reference/{page}.md"
         found[name] = (ROOT / name).read_text()

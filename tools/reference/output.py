@@ -1,26 +1,29 @@
-"""docs/reference/output.md: what commands print with -o json, from output.schema.json."""
+"""docs/reference/output.md and output.schema.json: what commands print with -o json."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tools.reference.markdown import code, table
 
-import daypass
 from daypass.rules.reasons import Reason
+from support.output_schema import make_schema
 
 Schema = dict[str, Any]
-FILE = Path(daypass.__file__).with_name("cli") / "output.schema.json"
 
 ERROR = "With `-o json` or `-o yaml`, an error is data too: one document on stderr."
 
 
+def schema() -> str:
+    """Return the JSON Schema of all outputs."""
+    return json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def page() -> str:
     """Return what each command prints, and a section for each type."""
-    known = json.loads(FILE.read_text())["$defs"]
+    known = make_schema()["$defs"]
     commands = {name: each for name, each in known.items() if name[0].islower()}
     kinds = {name: each for name, each in known.items() if name not in commands}
     error = commands.pop("error")

@@ -1,7 +1,7 @@
 """What commands print with `-o json` and `-o yaml`, as types.
 
-`output.schema.json` in this folder is made from them: a test writes it. Commands import this module
-for type checkers only. The text in `Annotated` describes a field for users.
+`docs/reference/output.schema.json` is made from them. Commands import this module for type checkers
+only. The text in `Annotated` describes a field for users.
 """
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
