@@ -175,8 +175,7 @@ Lifetime: TypeAlias = Annotated[
 
 
 class Federated(Section):
-    """Rules for users of an issuer outside the cluster. They have no Secret that could be deleted,
-    so their tokens only expire."""
+    """Rules for users of an issuer outside the cluster, whose tokens are bound to anchors."""
 
     longest_lifetime_seconds: Lifetime = Field(default=3600, examples=["1h"])
     """Longest lifetime that they may request; a shorter one of a namespace applies to them, too."""
