@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.gate.authorizer.service import ReviewSettings
+from daypass.config import Gate
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.envoy.filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import Json
@@ -39,18 +39,14 @@ def running_authorizer(
     folder: Path, reviews: FakeReviews, events: list[dict[str, Any]], **changes: Any
 ) -> Iterator[LocalAuthorizer]:
     """One that guards EKF for AUDIENCE, and waits for every TokenReview, as does a gate that starts
-    inside the block. `changes`: of its Rules, or `remember_seconds`.
+    inside the block. `changes`: of its Rules.
     """
-    remember_seconds = changes.pop("remember_seconds", 60.0)
     given = {"longest_lifetime_seconds": 7200, **changes}
     rules = Rules(hosts=frozenset({EKF}), issuer=ISSUER, audience=AUDIENCE, **given)
-    settings = ReviewSettings(
-        rules=rules, audience=AUDIENCE, user_header="kubeflow-userid",
-        groups_header="kubeflow-groups", forward_token=False, remember_seconds=remember_seconds,
-    )  # fmt: skip
+    gate = Gate(audience=AUDIENCE, engine="envoy", check="review")
     with unlimited_reviews():
         authorizer = LocalAuthorizer(
-            settings, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
+            gate, rules, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
             lambda line: events.append(json.loads(line)), checks_credentials=False,
         )  # fmt: skip
         try:

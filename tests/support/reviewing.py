@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer, ResponseWaiter
 from daypass.gate.authorizer.decision_cache import DecisionCache
@@ -56,10 +57,7 @@ class Tried:
             hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE,
             longest_lifetime_seconds=7200,
         )  # fmt: skip
-        self.responses = AuthzResponses(
-            audience=AUDIENCE, user_header="kubeflow-userid", groups_header="kubeflow-groups",
-            forward_token=False,
-        )  # fmt: skip
+        self.responses = AuthzResponses(Gate(audience=AUDIENCE, check="review"))
         self.rules = rules
         self.authorizer = Authorizer(
             rules, self.responses, self._review, self.clock, remember_seconds=remember_seconds,

@@ -17,7 +17,7 @@ from daypass.cli.gate.watch import cluster_controller
 from daypass.config import Gate
 from daypass.config.models import Config
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
-from daypass.gate.authorizer.service import ReviewSettings, Service
+from daypass.gate.authorizer.service import Service
 from daypass.gate.watch.controller import State, WatchEvent
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
@@ -38,8 +38,8 @@ def gate_watch() -> str:
 
 def gate_serve() -> str:
     """Return what `daypass gate serve` reports."""
-    settings = ReviewSettings.of(CONFIG, GATE, issuer="")
-    service = Service(settings, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True)
+    rules = CONFIG.rules_of(GATE, "")
+    service = Service(GATE, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True)
     service.authorizer.heard_at = 0.0  # as if it had happened
     tables = _program(service.collect(), AuditEvent)
     return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."

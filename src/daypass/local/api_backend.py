@@ -41,7 +41,7 @@ RIGHTS = (
     "--kubeconfig FILE, of a user who may list and watch Namespaces and ServiceAccounts, the "
     "ConfigMap daypass-denied, and Secrets in the namespaces of identities; read the signing keys "
     "(ClusterRole system:service-account-issuer-discovery); and create tokenreviews, if gate.check "
-    "is review or both"
+    "is review"
 )
 
 

@@ -20,7 +20,7 @@ import uvloop
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.config import Config, Gate
-from daypass.gate.authorizer.service import Listen, ReviewSettings, Service
+from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.controller import Controller
 from daypass.gate.watch.observer import CredentialObserver
@@ -28,6 +28,7 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
 from daypass.rules.credentials import Presence
+from daypass.rules.decision import Rules
 from daypass.rules.published import Published
 
 START_SECONDS = 30.0
@@ -185,7 +186,8 @@ class LocalAuthorizer:
 
     def __init__(
         self,
-        settings: ReviewSettings,
+        gate: Gate,
+        rules: Rules,
         connection: ConnectionConfig,
         path: Path,
         clock: Clock,
@@ -193,11 +195,12 @@ class LocalAuthorizer:
         *,
         checks_credentials: bool,
     ) -> None:
-        self.settings = settings
+        self.gate = gate
+        self.rules = rules
         self.path = path
         self._loop = uvloop.new_event_loop()
         self._service = Service(
-            settings, connection, clock, write, checks_credentials=checks_credentials
+            gate, rules, connection, clock, write, checks_credentials=checks_credentials
         )
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -294,13 +297,13 @@ class Authorizers:
         if gate.check == "jwt":
             self._next = None
             return None
-        settings = ReviewSettings.of(config, gate, issuer=issuer)
-        if self._current is not None and self._current.settings == settings:
-            self._next = self._current
-            return self._next.path
+        rules, current = config.rules_of(gate, issuer), self._current
+        if current is not None and (current.gate, current.rules) == (gate, rules):
+            self._next = current
+            return current.path
         self._count += 1
         path = self._folder / f"authorizer-{self._count}.sock"
-        self._start(settings, path)
+        self._start(gate, rules, path)
         return path
 
     def keep_new(self) -> None:
@@ -332,7 +335,7 @@ class Authorizers:
         if not current.is_alive:
             current.stop()
             try:
-                current = self._start(current.settings, current.path, is_current=True)
+                current = self._start(current.gate, current.rules, current.path, is_current=True)
             except (OSError, DaypassError) as error:
                 return f"the authorizer has ended, and cannot be started again: {error}"
             self._log("the authorizer had ended; a new one is up")
@@ -344,11 +347,11 @@ class Authorizers:
             each.stop()
 
     def _start(
-        self, settings: ReviewSettings, path: Path, *, is_current: bool = False
+        self, gate: Gate, rules: Rules, path: Path, *, is_current: bool = False
     ) -> LocalAuthorizer:
         connection = self._backend.connection()
         started = LocalAuthorizer(
-            settings, connection, path, self._clock, self._write, checks_credentials=True
+            gate, rules, connection, path, self._clock, self._write, checks_credentials=True
         )
         with self._lock:
             self._next = started

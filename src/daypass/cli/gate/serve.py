@@ -73,7 +73,7 @@ def run(args: Namespace) -> int:
     """Serve until a signal; return 0 after an orderly end."""
     import uvloop
 
-    from daypass.gate.authorizer.service import ReviewSettings, Service
+    from daypass.gate.authorizer.service import Service
     from daypass.gate.signing_keys import FollowedKeys, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
 
@@ -82,13 +82,12 @@ def run(args: Namespace) -> int:
     listen = _listen(args)
     status = _address(args.status, "--status")
     cluster = options.connect(args)
-    issuer = issuer_for(config, cluster)
-    settings = ReviewSettings.of(config, gate, issuer=issuer)
+    rules = config.rules_of(gate, issuer_for(config, cluster))
     # The other engines ask about tokens that they have verified.
     is_verifier = gate.engine == "envoy-gateway"
     keys = FollowedKeys(partial(keys_for, config, cluster), SYSTEM_CLOCK) if is_verifier else None
     service = Service(
-        settings, cluster.connection, SYSTEM_CLOCK, write_stdout,
+        gate, rules, cluster.connection, SYSTEM_CLOCK, write_stdout,
         checks_credentials=not args.without_watch, keys=keys,
     )  # fmt: skip
     follower = None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from daypass.config import Gate
 from daypass.render.envoy.filters import UNAVAILABLE
 from daypass.render.envoy.replies import next_step
 from daypass.rules.claims import CallerIdentity
@@ -73,22 +74,18 @@ class AuthzResponse:
 
 
 class AuthzResponses:
-    """The responses of one gate. `audience`: named in the hints of refusals."""
+    """The responses of one gate."""
 
-    def __init__(
-        self, *, audience: str, user_header: str, groups_header: str, forward_token: bool
-    ) -> None:
-        self._user_header = user_header
-        self._groups_header = groups_header
-        self._removed = () if forward_token else ("authorization",)
-        self._audience = audience
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._removed = () if gate.forward_token else ("authorization",)
         self._refusals = {reason: self._refused(reason, 1) for reason in Reason}
 
     def allowed(self, identity: CallerIdentity) -> AuthzResponse:
         """Return the response that lets a request pass, with the identity of its caller."""
         headers = (
-            (self._user_header, identity.user),
-            (self._groups_header, ",".join(identity.groups)),
+            (self._gate.headers.user, identity.user),
+            (self._gate.headers.groups, ",".join(identity.groups)),
         )
         return AuthzResponse(
             Reason.ALLOWED, 200, headers, removed=self._removed, user=identity.user
@@ -104,7 +101,7 @@ class AuthzResponses:
         code = CODES.get(reason, 401)
         message = MESSAGES[reason]
         if code in _HINTED:
-            message = f"{message} ({next_step(reason, self._audience)})"
+            message = f"{message} ({next_step(reason, self._gate.audience)})"
         headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
         if code == 401:
             headers.append(("www-authenticate", "Bearer"))

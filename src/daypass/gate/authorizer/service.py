@@ -13,7 +13,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
 from daypass._core.status_server import Routes
-from daypass.config import Config, Gate
+from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
@@ -52,30 +52,6 @@ class Listen:
         return f"unix:{self.path}" if self.path else f"{bracketed(self.host or '*')}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewSettings:
-    """The settings of a gate that the authorizer needs."""
-
-    rules: Rules
-    audience: str
-    user_header: str
-    groups_header: str
-    forward_token: bool
-    remember_seconds: float
-
-    @classmethod
-    def of(cls, config: Config, gate: Gate, *, issuer: str) -> ReviewSettings:
-        """Return the settings of a config. `issuer`: the `iss` of the cluster's tokens."""
-        return cls(
-            rules=config.rules_of(gate, issuer),
-            audience=gate.audience,
-            user_header=gate.headers.user,
-            groups_header=gate.headers.groups,
-            forward_token=gate.forward_token,
-            remember_seconds=float(gate.remember_seconds),
-        )
-
-
 class Service:
     """Serves from `start` to `stop`, in one event loop.
 
@@ -86,7 +62,8 @@ class Service:
 
     def __init__(
         self,
-        settings: ReviewSettings,
+        gate: Gate,
+        rules: Rules,
         connection: ConnectionConfig,
         clock: Clock,
         write: Callable[[str], None],
@@ -97,22 +74,16 @@ class Service:
         self._clock = clock
         self._checks_credentials = checks_credentials
         self._keys = keys
-        self._ready_seconds = max(LEAST_READY_SECONDS, settings.remember_seconds)
+        self._ready_seconds = max(LEAST_READY_SECONDS, gate.remember_seconds)
         self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
-        self._api_server = ApiServerReviews(connection, settings.audience, clock)
-        responses = AuthzResponses(
-            audience=settings.audience,
-            user_header=settings.user_header,
-            groups_header=settings.groups_header,
-            forward_token=settings.forward_token,
-        )
+        self._api_server = ApiServerReviews(connection, gate.audience, clock)
         self.authorizer = Authorizer(
-            replace(settings.rules, published=Published.closed(1) if checks_credentials else None),
-            responses,
+            replace(rules, published=Published.closed(1) if checks_credentials else None),
+            AuthzResponses(gate),
             self._api_server.ask,
             clock,
-            remember_seconds=settings.remember_seconds,
+            remember_seconds=gate.remember_seconds,
             metrics=self.metrics,
             audit=self._audit,
             keys=keys,
