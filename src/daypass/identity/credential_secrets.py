@@ -57,9 +57,10 @@ class CredentialSecret:
     `is_ours`: it is part of the identity `account`, by its name or by label and annotation. Anybody
     who may write Secrets can change those two, and the annotations of Kubernetes, while tokens work
     on; the name is fixed. `account_uid` is empty until the cluster has filled the Secret.
-    `is_known`: a gate can know it, by its name and label. `is_anchor`: it has an anchor's name, and
-    no token; then `source` is where its client finds one. `last_used`: the date of the token's last
-    use, or None for never. `is_invalid`: the cluster no longer accepts it, as it was long unused.
+    `is_known`: a gate can know it, by its name and label. `has_token`: it is of Kubernetes' type.
+    `is_anchor`: it has an anchor's name, and no token; then `source` is where its client finds one.
+    `last_used`: the date of the token's last use, or None for never. `is_invalid`: the cluster no
+    longer accepts it, since it was unused for long.
     """
 
     account: IdentityName
@@ -69,6 +70,7 @@ class CredentialSecret:
     created: str
     is_ours: bool
     is_known: bool
+    has_token: bool
     is_anchor: bool
     replaces: str | None
     retire_after: str | None
@@ -78,7 +80,7 @@ class CredentialSecret:
 
     @classmethod
     def read(cls, document: Object, *, has_token: bool = False) -> CredentialSecret:
-        """Read the metadata of an object. `has_token`: it is of Kubernetes' type."""
+        """Read the metadata of an object."""
         metadata = document["metadata"]
         annotations, found = metadata.get("annotations") or {}, metadata.get("labels") or {}
         annotated = annotations.get(ACCOUNT_ANNOTATION, "")
@@ -93,6 +95,7 @@ class CredentialSecret:
             created=metadata.get("creationTimestamp") or "",
             is_ours=ours is not None or is_owned_by(document, account),
             is_known=ours is not None and labels.is_managed(document),
+            has_token=has_token,
             is_anchor=ours is not None and ours[2] is not None and not has_token,
             replaces=annotations.get(labels.REPLACES),
             retire_after=annotations.get(labels.RETIRE_AFTER),
@@ -176,11 +179,14 @@ def read_secrets(tokens: Iterable[Object], others: Iterable[Object]) -> list[Cre
 
 
 def live_secrets(secrets: Iterable[CredentialSecret], account_uid: str) -> list[CredentialSecret]:
-    """Return the managed Secrets of the ServiceAccount with this UID that are not retired."""
+    """Return the token Secrets and anchors of the ServiceAccount with this UID that are not
+    retired, and not what only has such a name.
+    """
     return [
         secret
         for secret in secrets
         if secret.is_ours
+        and (secret.has_token or secret.is_anchor)
         and secret.retire_after is None
         and secret.account_uid in ("", account_uid)
     ]

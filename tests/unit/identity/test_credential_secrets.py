@@ -32,6 +32,7 @@ def secret(name: str, created: int = 1, **fields: Any) -> CredentialSecret:
         "created": f"2026-11-24T16:00:0{created}Z",
         "is_ours": True,
         "is_known": True,
+        "has_token": True,
         "is_anchor": False,
         "replaces": None,
         "retire_after": None,
@@ -73,7 +74,7 @@ def test_a_secret_with_our_name_stays_its_account_s_whatever_it_is_annotated_wit
         "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": "o",
     }  # fmt: skip
     document["metadata"] |= {"uid": "u", "labels": {}, "annotations": annotations}
-    read = CredentialSecret.read(document)
+    read = CredentialSecret.read(document, has_token=True)
     assert (read.account, read.is_ours) == (BOT, True)
     assert live_secrets([read], "uid of bot") == [read]
 

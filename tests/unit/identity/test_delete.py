@@ -52,6 +52,18 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     assert len(own_secrets(world.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
+def test_a_secret_without_a_token_that_has_the_name_of_one_is_revoked_and_never_handed_out(
+    world: EmbeddedCluster,
+) -> None:
+    created = make(world.cluster)
+    world.clock.advance(1)
+    look_alike = f"bot-daypass-{'0' * 20}"
+    metadata = {"name": look_alike, "namespace": "team"}
+    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    assert make(world.cluster).secret_name == created.secret_name
+    assert look_alike in {each.name for each in revoke(world.cluster, BOT).deleted}
+
+
 @pytest.mark.parametrize("kind", DISGUISES)
 def test_a_disguised_secret_is_revoked_and_deleted_too(world: EmbeddedCluster, kind: str) -> None:
     created = make(world.cluster)
