@@ -14,10 +14,10 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass.config import Config
+from daypass.config.key_set import KeySetError
 from daypass.kube.certificates import Authority
 from daypass.kube.errors import (
     ClusterUnreachableError,
-    ForbiddenError,
     KubeconfigError,
     UnauthorizedError,
 )
@@ -89,7 +89,7 @@ def test_without_a_user_there_are_no_keys(world: World) -> None:
 
 
 def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(world: World) -> None:
-    with raises(ForbiddenError, match="nonResourceURLs"):
+    with raises(KeySetError, match="nonResourceURLs"):
         world.asking({}).keys(world.config)
 
 

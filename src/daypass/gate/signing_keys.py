@@ -23,7 +23,7 @@ from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass.config import Config
 from daypass.config.key_set import KeySetError, key_ids, key_set, read_key_set
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ApiError, BrokenResponseError
+from daypass.kube.errors import BrokenResponseError, ForbiddenError, NotFoundError
 from daypass.rules.claims import ALGORITHMS
 from daypass.rules.decision import RefusedError
 from daypass.rules.reasons import Reason
@@ -156,8 +156,8 @@ def keys_of(cluster: Cluster) -> str:
     path, what = "/openid/v1/jwks", "read the signing keys"
     try:
         return key_set(json.dumps(cluster.request("GET", path, what=what, headers=accept)))
-    except (KeySetError, ApiError) as error:
-        hint = f"{error.hint}\nor " if isinstance(error, ApiError) and error.hint else ""
+    except (KeySetError, ForbiddenError, NotFoundError) as error:
+        hint = f"{error.hint}\nor " if isinstance(error, ForbiddenError) else ""
         hint += "name a file with its JSON Web Key Set: cluster.keys"
         raise KeySetError(f"the gate needs the API server's keys: {error.fact}", hint) from None
 
