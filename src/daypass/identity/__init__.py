@@ -1,6 +1,6 @@
 """Identities in a cluster: ServiceAccounts that clients outside it use.
 
-- `model`, `tokens`: names, ServiceAccounts, token Secrets and the objects of an identity
+- `model`, `credential_secrets`: names, ServiceAccounts, Secrets and the objects of an identity
 - `create`, `federate`, `rotate`, `delete` (and revoke), `reap`: what changes identities
 - `credentials_file`: what a client gets
 - `grants`, `role_risks`: what an identity may do in namespaces

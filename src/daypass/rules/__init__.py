@@ -2,8 +2,15 @@
 
 `decision` has them in numbered steps. They are enforced, for each engine, by
 
-- one machine and Istio: Envoy, as `render.envoy.token_rules` configures it;
-- Envoy Gateway, and `check: review` of all three: the authorizer, `gate.authorizer`.
+- one machine and Istio: Envoy. `render.envoy.token_rules` has it verify signature, claims and
+  times; `render.envoy.credentials` whether the token's credential exists, and denials;
+- Envoy Gateway: the authorizer, `gate.authorizer.authorizer`. It runs `decision`, and verifies
+  signatures by `gate.signing_keys`;
+- all three, with `check: review`: that authorizer, by a TokenReview of what has passed so far.
+
+A revoked token is one whose credential no longer exists: its Secret or, of a federated identity,
+its anchor. The OIDC token of a federated user is for the door; at a gate its issuer is foreign.
+Which tokens the API server issues is for the admission policy, `render.policy`.
 
 `credentials` and `denials` are what `gate.watch` publishes, together as `published`; `claims` are
 those of a token, `reasons` the outcomes. Standard library and `_core` only.

@@ -1,9 +1,9 @@
 """The decision in numbered steps: from a request and what is known, to allowed or a reason.
 
-`decide` is what `gate explain` shows step by step, and the oracle that the native engines (Envoy's
-jwt_authn and routes, Istio) are tested against. The authorizer runs the same checks in two calls:
-`check_claims` when a token arrives, `check_current` and `check_review` after its TokenReview. All
-are pure: the caller passes the time, and whether the signature and the TokenReview are good.
+`decide` is what `gate explain` shows step by step, and the oracle that all engines are tested
+against. The authorizer runs the same checks in two calls: `check_claims` when a token arrives,
+`check_current` and `check_review` after its TokenReview. All are pure: the caller passes the time,
+and whether the signature and the TokenReview are good.
 
 Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (claims of a bound token),
 k8s.io/api/authentication/v1 TokenReview (its caller has to check status.audiences), RFC 7519.
