@@ -6,6 +6,7 @@ from pathlib import Path
 from daypass._core.errors import DaypassError
 from daypass._core.files import UnsafeFileError, read_ordinary
 from daypass._core.hints import kubectl
+from daypass.rules.claims import ALGORITHMS
 
 LIMIT_BYTES = 64 * 1024
 """An API server has a few keys, each below 1 KiB."""
@@ -25,7 +26,8 @@ def key_set(body: bytes | str, what: str = "the API server's response") -> str:
     try:
         # A symmetric key in a published set would let any reader sign, and so would a private one.
         keys = [key for key in json.loads(body)["keys"] if key["kty"] in ("RSA", "EC")]
-        public = [{name: key[name] for name in _PUBLIC if name in key} for key in keys]
+        keys = [key for key in keys if "alg" not in key or key["alg"] in ALGORITHMS]
+        public = [{name: _text(key[name]) for name in _PUBLIC if name in key} for key in keys]
         ordered = sorted(public, key=lambda key: json.dumps(key, sort_keys=True))
         text = json.dumps({"keys": ordered}, sort_keys=True)
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -33,6 +35,12 @@ def key_set(body: bytes | str, what: str = "the API server's response") -> str:
     if not ordered:
         raise KeySetError(f"{what} has no public key", hint)
     return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def read_key_set(file: Path) -> str:
@@ -48,4 +56,4 @@ def read_key_set(file: Path) -> str:
 
 def key_ids(keys: str) -> list[str]:
     """Return the `kid`s of a set that `key_set` returned."""
-    return [str(key.get("kid", "")) for key in json.loads(keys)["keys"]]
+    return [key.get("kid", "") for key in json.loads(keys)["keys"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.config.key_set import LIMIT_BYTES, KeySetError, key_ids, key_set, read_key_set
+from daypass.gate.signing_keys import is_signed
 from support.messages import raises
 from support.tokens import Signer
 
-JWKS = Signer("ours").jwks
+SIGNER = Signer("ours")
+JWKS = SIGNER.jwks
 (PUBLIC,) = json.loads(JWKS)["keys"]
 
 
@@ -23,6 +26,20 @@ def test_nothing_of_a_private_or_symmetric_key_is_in_a_key_set() -> None:
     found = key_set(json.dumps({"keys": keys}))
     assert "secret" not in found
     assert key_ids(found) == ["ours"]
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256", "PS256", "EdDSA", "", "x"])
+def test_a_key_of_an_algorithm_that_no_api_server_uses_hides_no_other(alg: str) -> None:
+    found = key_set(json.dumps({"keys": [{**PUBLIC, "alg": alg, "kid": "odd"}, PUBLIC]}))
+    assert key_ids(found) == ["ours"]
+    assert is_signed(SIGNER.sign({}), found)
+
+
+@pytest.mark.parametrize("field", PUBLIC)
+@pytest.mark.parametrize("value", [None, 5, float("nan"), [], {"a": 1}])
+def test_what_is_no_text_is_in_no_key_set(field: str, value: object) -> None:
+    with pytest.raises(KeySetError):
+        key_set(json.dumps({"keys": [{**PUBLIC, field: value}]}))
 
 
 def test_the_order_of_keys_makes_no_difference() -> None:
@@ -47,6 +64,8 @@ def test_arbitrary_content_is_a_key_set_or_refused(body: bytes) -> None:
     except KeySetError:
         return
     assert key_set(found) == found
+    with suppress(KeySetError):
+        assert not is_signed(SIGNER.sign({}), found)
 
 
 @given(several=st.lists(keys, max_size=4))
