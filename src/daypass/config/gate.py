@@ -171,11 +171,6 @@ class _Gate(Section):
     adds more, up to four times as many."""
 
     @property
-    def is_reviewed(self) -> bool:
-        """Whether the authorizer is asked."""
-        return self.check == "review"
-
-    @property
     def guards_every_host(self) -> bool:
         """Whether it guards every host, by any name."""
         return EVERY_HOST in self.hosts

@@ -55,7 +55,6 @@ class Rules:
     audience: str
     longest_lifetime_seconds: int
     require_bound: bool = True
-    skew_seconds: int = SKEW_SECONDS
     published: Published | None = None
 
 
@@ -195,7 +194,7 @@ def check_claims(
 
 def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
     """Check what can change during a review: expiry, and what is published. Raises RefusedError."""
-    if int(now_unix) > claims.expires_unix + rules.skew_seconds:
+    if int(now_unix) > claims.expires_unix + SKEW_SECONDS:
         raise RefusedError(Reason.EXPIRED)
     if rules.published is None:
         return
@@ -256,9 +255,9 @@ def _check_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:
     if not ends:
         raise RefusedError(Reason.NO_EXPIRY)
     # Whole seconds, as Envoy counts them.
-    if int(now_unix) > ends + rules.skew_seconds:
+    if int(now_unix) > ends + SKEW_SECONDS:
         raise RefusedError(Reason.EXPIRED)
-    if int(now_unix) < begins - rules.skew_seconds:
+    if int(now_unix) < begins - SKEW_SECONDS:
         raise RefusedError(Reason.NOT_YET_VALID)
     if ends - int(claims.get("iat", begins)) > rules.longest_lifetime_seconds:
         raise RefusedError(Reason.LIVES_TOO_LONG)

@@ -84,11 +84,12 @@ def gate_routes(settings: GateSettings) -> Json:
 def _forward(settings: GateSettings) -> Json:
     gate = settings.gate
     added = {gate.headers.user: USER, gate.headers.groups: GROUPS}
+    asked = with_authorizer(gate.headers.user) if gate.check == "review" else {}
     return {
         "name": "pass",
         "match": {"prefix": "/"},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
-        "typed_per_filter_config": with_authorizer(gate.headers.user) if gate.is_reviewed else {},
+        "typed_per_filter_config": asked,
         "request_headers_to_add": [set_header(name, value) for name, value in added.items()],
         "request_headers_to_remove": [] if gate.forward_token else ["authorization"],
         "response_headers_to_remove": [REASON_HEADER],
@@ -105,7 +106,7 @@ def _not_guarded(settings: GateSettings) -> Json:
         "typed_per_filter_config": {
             **DRAINED,
             REFUSING: no_refusal,
-            **(without_authorizer() if settings.gate.is_reviewed else {}),
+            **(without_authorizer() if settings.gate.check == "review" else {}),
         },
     }
 
@@ -119,7 +120,7 @@ def _gate_replies(settings: GateSettings) -> Json:
     audience = settings.gate.audience
     with_hint = f"%LOCAL_REPLY_BODY% ({literal(next_step(Reason.NO_TOKEN, audience))})"
     mappers = [
-        *(authorizer_replies() if settings.gate.is_reviewed else ()),
+        *(authorizer_replies() if settings.gate.check == "review" else ()),
         reply_where(has_details("upgrade_failed"), 403, "Forbidden", _UPGRADE, "upgrade"),
         *refusal_replies(audience),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
@@ -173,7 +174,7 @@ def _connection_manager(
             verified=keys,
             published=published,
         ),
-        *(asked if gate.is_reviewed else ()),
+        *(asked if gate.check == "review" else ()),
         extension(
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",

@@ -46,7 +46,7 @@ def keys_config(settings: IstioGate, keys: str | None) -> Json:
     return authentication(
         settings.rules,
         keys,
-        keeps_header=settings.gate.is_reviewed,
+        keeps_header=settings.gate.check == "review",
         guarded=guarded_headers(settings),
         exempt=door_matches(settings),
     )
@@ -64,7 +64,7 @@ def first_filters(settings: IstioGate) -> list[Json]:
         has_login=settings.leaves_others,
     )
     keeps = [_keep_token(settings)] if settings.gate.forward_token else []
-    reviews = _review(settings) if settings.gate.is_reviewed else []
+    reviews = _review(settings) if settings.gate.check == "review" else []
     return [_forget(settings), *keeps, *decides, *reviews]
 
 

@@ -118,7 +118,7 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return the objects that are applied once."""
     settings = IstioGate.of(config, facts.issuer_for(config))
     objects = [_filters(settings), _backstop(settings, facts)]
-    if settings.gate.is_reviewed:
+    if settings.gate.check == "review":
         namespace, host = config.door.namespace, gate_host(config)
         objects.append(destination_rule(facts, GATE, namespace, GATE_TRUST, host))
     return objects
@@ -126,7 +126,7 @@ def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
 def _filters(settings: IstioGate) -> Object:
     mappers = refusal_replies(settings.gate.audience)
-    if settings.gate.is_reviewed:
+    if settings.gate.check == "review":
         mappers += authorizer_replies(has_mark(DECISION))
     patches = [
         *_inserted_first(first_filters(settings)),
