@@ -23,11 +23,11 @@ from daypass.identity.inventory import (
 from daypass.identity.model import age_seconds, identity_objects, is_past
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.role_risks import find_risks, rules_of
-from daypass.kube.published_objects import read_part
+from daypass.kube.published_objects import UnreadablePartError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, Object, name_of
 from daypass.render.objects import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS, Presence
-from daypass.rules.published import CREDENTIALS, Published
+from daypass.rules.published import Published
 
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10
@@ -263,9 +263,9 @@ def _published(objects: ClusterObjects, gates: Set[str]) -> dict[str, Published]
     found = dict.fromkeys(sorted(gates), Published.closed(CLUSTER_PARTS))
     for document in objects.published or ():
         home = document["metadata"]["namespace"]
-        if home in found and name_of(document).startswith(CREDENTIALS):
-            with suppress(ValueError):  # it is no part
-                found[home] = found[home].with_part(*read_part(document, CLUSTER_PARTS))
+        if home in found:
+            with suppress(UnreadablePartError):
+                found[home] = read_object(document, found[home])
     return found
 
 

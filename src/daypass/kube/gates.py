@@ -16,6 +16,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.published_objects import (
     UnreadablePartError,
+    read_object,
     read_part,
     read_published_denials,
     read_room,
@@ -57,13 +58,11 @@ def read_published(cluster: Cluster, home: str, uid: str) -> Published:
     denials. What is missing or unreadable is closed.
     """
     published = Published.closed(CLUSTER_PARTS)
-    with suppress(UnreadablePartError):
-        if found := cluster.find(CONFIG_MAPS, DENIALS, home):
-            published = published.with_denials(read_published_denials(found))
-    with suppress(UnreadablePartError):
-        number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
-        if found := cluster.find(CONFIG_MAPS, part_name(number), home):
-            published = published.with_part(*read_part(found, CLUSTER_PARTS))
+    number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
+    for name in (DENIALS, part_name(number)):
+        with suppress(UnreadablePartError):
+            if found := cluster.find(CONFIG_MAPS, name, home):
+                published = read_object(found, published)
     return published
 
 

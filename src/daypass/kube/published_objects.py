@@ -14,7 +14,7 @@ from daypass._core.clock import utc
 from daypass._core.labels import OWNED, PUBLISHED
 from daypass.rules.credentials import UID, CredentialPart, part_of
 from daypass.rules.denials import KEY, LIMIT, Denials
-from daypass.rules.published import DENIALS, part_name
+from daypass.rules.published import DENIALS, NAMES, Published, part_name
 
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
@@ -60,12 +60,19 @@ def read_published_denials(document: Mapping[str, Any]) -> Denials:
     return Denials(keys=keys, closes_unix=closes_unix)
 
 
+def read_object(document: Mapping[str, Any], before: Published) -> Published:
+    """Return what is published with a part, or the denials. Raises UnreadablePartError."""
+    name = document["metadata"]["name"]
+    if name not in NAMES:
+        raise UnreadablePartError("it is neither a part nor the denials")
+    if name == DENIALS:
+        return before.with_denials(read_published_denials(document))
+    return before.with_part(*read_part(document, len(before.parts)))
+
+
 def closing_time(document: Mapping[str, Any]) -> int:
-    """Return from when on a part, or the denials, refuse every token; 0 if it is not readable."""
-    try:
-        return _read(document)[1]
-    except UnreadablePartError:
-        return 0
+    """Return from when on it refuses every token. Raises UnreadablePartError."""
+    return _read(document)[1]
 
 
 def read_room(document: Mapping[str, Any]) -> int:

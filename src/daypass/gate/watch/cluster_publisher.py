@@ -23,14 +23,13 @@ from daypass.kube.published_objects import (
     UnreadablePartError,
     denials_config_map,
     part_config_map,
-    read_part,
-    read_published_denials,
+    read_object,
 )
 from daypass.kube.resources import Object, name_of
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import DENIALS, Published
+from daypass.rules.published import Published
 
 LIMIT_TERM = 2**30
 """Beyond every term that a watch reaches; a Lease takes twice as much."""
@@ -84,11 +83,15 @@ class ClusterPublisher:
                 self._write(document, {})
         published = closed
         for number in numbers:
-            *_, config_map = (self._path(each) for each in self._documents(number, closed))
-            read = self._read(found[config_map], published)
-            # Its objects may differ from each other, or from what this config makes of it.
-            if all(_has(found[self._path(each)], each) for each in self._documents(number, read)):
-                published = read
+            *_, config_map = (found[self._path(each)] for each in self._documents(number, closed))
+            if config_map is None:
+                continue
+            with suppress(UnreadablePartError):
+                read = read_object(config_map, published)
+                wanted = self._documents(number, read)
+                # Its objects may differ from each other, or from what this config makes of it.
+                if all(_has(found[self._path(each)], each) for each in wanted):
+                    published = read
         return published
 
     def publish(self, number: int | None, wanted: Published) -> None:
@@ -149,15 +152,6 @@ class ClusterPublisher:
     def _keys(self, keys: SigningKeys) -> list[Object]:
         is_istio = self._gate.engine == "istio"
         return [keys_object(self._config, keys.issuer, keys.key_set)] if is_istio else []
-
-    def _read(self, config_map: Object | None, published: Published) -> Published:
-        """Return what is published with what a ConfigMap has, if it can be read."""
-        with suppress(UnreadablePartError):
-            if config_map is not None and name_of(config_map) == DENIALS:
-                return published.with_denials(read_published_denials(config_map))
-            if config_map is not None:
-                return published.with_part(*read_part(config_map, self.parts))
-        return published
 
     def _publish(self, documents: list[Object]) -> None:
         for document in documents:
