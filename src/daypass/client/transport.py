@@ -14,11 +14,7 @@ import time
 from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
-from daypass.client.http1 import (
-    MalformedResponseError,
-    TruncatedResponseError,
-    read_response,
-)
+from daypass.client.http1 import MalformedResponseError, TruncatedResponseError, read_response
 from daypass.client.proxy import find_proxy
 
 TYPE_CHECKING = False

@@ -26,14 +26,7 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from daypass._core.duration import format_duration, parse_duration
-from daypass._core.k8s_names import (
-    LABEL,
-    LABEL_HINT,
-    LABEL_KEY,
-    LABEL_VALUE,
-    SUBDOMAIN,
-    is_label,
-)
+from daypass._core.k8s_names import LABEL, LABEL_HINT, LABEL_KEY, LABEL_VALUE, SUBDOMAIN, is_label
 from daypass._core.net import is_address
 from daypass.config.errors import expected, fault, shown
 from daypass.rules.decision import EVERY_HOST

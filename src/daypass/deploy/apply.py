@@ -19,20 +19,9 @@ from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, Inventory, merged, write_inventory
-from daypass.deploy.object_ref import (
-    GATE_WAVE,
-    LAST_WAVE,
-    ObjectRef,
-    find_object,
-)
+from daypass.deploy.object_ref import GATE_WAVE, LAST_WAVE, ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
-from daypass.deploy.remove import (
-    ApplyResult,
-    PartialApplyError,
-    Removal,
-    published_refs,
-    remove,
-)
+from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
 from daypass.kube.cluster import Cluster
 from daypass.kube.published_objects import (
     UnreadablePartError,

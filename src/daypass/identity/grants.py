@@ -23,13 +23,7 @@ from dataclasses import dataclass, replace
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass.identity.model import (
-    RBAC_GROUP,
-    IdentityName,
-    Warn,
-    get_identity,
-    is_owned_by,
-)
+from daypass.identity.model import RBAC_GROUP, IdentityName, Warn, get_identity, is_owned_by
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError

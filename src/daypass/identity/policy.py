@@ -20,12 +20,7 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass.config.models import Policy
 from daypass.identity.credential_secrets import CredentialSecret
-from daypass.identity.model import (
-    IdentityName,
-    check_object_name,
-    federated_binding_name,
-    owner_of,
-)
+from daypass.identity.model import IdentityName, check_object_name, federated_binding_name, owner_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (

@@ -26,9 +26,7 @@ from daypass.identity.delete import (
 from daypass.identity.model import IdentityName, Warn, is_past, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
-from daypass.kube.resources import (
-    Object,
-)
+from daypass.kube.resources import Object
 from daypass.render.deployment import Workload
 from daypass.render.objects import new_object
 from daypass.render.rbac import reaper_rbac

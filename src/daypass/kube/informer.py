@@ -16,11 +16,7 @@ from typing import Any, Generic, TypeVar
 from daypass._core.clock import jitter, random_fraction
 from daypass._core.errors import DaypassError
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
-from daypass.kube.errors import (
-    BrokenResponseError,
-    ClusterUnreachableError,
-    ForbiddenError,
-)
+from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, ForbiddenError
 from daypass.kube.resources import Object, Resource, uid_of
 
 STEADY_SECONDS = 1.0

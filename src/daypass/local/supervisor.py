@@ -12,11 +12,7 @@ from daypass.kube.certificates import Authority
 from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
-from daypass.local.gate_services import (
-    Authorizers,
-    CredentialWatch,
-    ProblemLog,
-)
+from daypass.local.gate_services import Authorizers, CredentialWatch, ProblemLog
 from daypass.local.settings import certificate_generation, envoy_settings, files_of
 from daypass.rules.credentials import LOCAL_PARTS
 

@@ -2,12 +2,7 @@
 
 from daypass.config import Address, Config
 from daypass.config.exposure import Exposure
-from daypass.render.envoy.settings import (
-    Certificate,
-    DoorSettings,
-    RateLimits,
-    Upstream,
-)
+from daypass.render.envoy.settings import Certificate, DoorSettings, RateLimits, Upstream
 from daypass.render.published_domain import PublishedDomain
 
 DOOR_CONFIG_FOLDER = "/etc/daypass/config"

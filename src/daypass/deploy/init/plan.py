@@ -14,13 +14,7 @@ from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.config import parse
 from daypass.config.schema import EDITOR_LINE
-from daypass.deploy.ekf import (
-    BuildError,
-    Overlay,
-    adopt_hosts,
-    hand_over,
-    verify_built,
-)
+from daypass.deploy.ekf import BuildError, Overlay, adopt_hosts, hand_over, verify_built
 from daypass.deploy.git import Edit, read_text
 from daypass.render.cluster_facts import read_facts
 from daypass.render.manifests import render_tree

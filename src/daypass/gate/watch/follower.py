@@ -19,11 +19,7 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer
 from daypass.kube.published_objects import UnreadablePartError, read_part, read_published_denials
 from daypass.kube.resources import CONFIG_MAPS, Object, name_of
-from daypass.rules.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    CredentialPart,
-)
+from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
 from daypass.rules.published import DENIALS, NAMES, Published
 

@@ -19,13 +19,7 @@ from daypass.render.envoy.listener import (
     json_log,
     tls_listener,
 )
-from daypass.render.envoy.matching import (
-    GROUPS,
-    JTI_STATE,
-    USER,
-    USER_STATE,
-    state_text,
-)
+from daypass.render.envoy.matching import GROUPS, JTI_STATE, USER, USER_STATE, state_text
 from daypass.render.envoy.protobuf_any import (
     RBAC,
     Json,

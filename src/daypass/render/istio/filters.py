@@ -2,14 +2,7 @@
 
 from daypass.render.envoy.credentials import published_filters
 from daypass.render.envoy.filters import asking_filter, identified, set_filter_state
-from daypass.render.envoy.matching import (
-    GROUPS,
-    USER,
-    is_marked,
-    is_not,
-    only_where,
-    state_text,
-)
+from daypass.render.envoy.matching import GROUPS, USER, is_marked, is_not, only_where, state_text
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
     RBAC,
