@@ -14,8 +14,9 @@ from daypass.config.models import Policy
 from daypass.kube.cluster import Cluster
 from daypass.render.policy import Requester
 from support import policies
-from support.admin import Admin
+from support.admin import Admin, Answer
 from support.controlplane import ControlPlane
+from support.deadline import eventually
 from support.desk import Desk
 from support.identities import Identity, make_anchor, make_look_alike, make_pod
 from support.messages import check
@@ -136,6 +137,41 @@ def test_a_requester_may_bind_a_token_to_an_object(
         claims = decode_unverified(answer.json["status"]["token"])[1]["kubernetes.io"]
         made = claims.get((reference or {}).get("kind", "").lower(), {})
         assert made.get("uid") == (reference or {}).get("uid")
+
+
+@pytest.mark.parametrize("version", [{}, {"apiVersion": ""}, {"apiVersion": "v2"}])
+@pytest.mark.parametrize("bound", ["its token Secret", "another's token Secret"])
+def test_where_binding_is_optional_no_federated_user_outlives_its_anchor(
+    plane: ControlPlane,
+    own: Identity,
+    objects: dict[str, dict[str, str]],
+    bound: str,
+    version: dict[str, str],
+) -> None:
+    """A token that is bound to a Secret that exists would pass a gate."""
+    names = objects[bound]
+    spec: dict[str, Any] = {"audiences": [GATE], "expirationSeconds": 600}
+    override = {labels.POLICY_BINDING: "optional"}
+    path = f"/api/v1/namespaces/{own.namespace}"
+    plane.admin.patch(path, {"metadata": {"annotations": override}})
+
+    def ask() -> Answer:
+        headers = policies.speaking_as(FEDERATED)
+        return plane.admin.request("POST", own.token_path, {"spec": spec}, headers=headers)
+
+    try:
+        eventually("the annotation is read", lambda: ask().code == 201)
+        for reference in (names, {"kind": names["kind"], "name": names["name"], **version}):
+            spec["boundObjectRef"] = reference
+            refused = ask()
+            assert refused.code == 403
+            assert "binding: " in refused.message
+        spec["boundObjectRef"] = objects["an Opaque Secret, other name"]
+        assert ask().code == 201
+    finally:
+        plane.admin.patch(path, {"metadata": {"annotations": dict.fromkeys(override)}})
+        spec.pop("boundObjectRef", None)
+        eventually("it is read again", lambda: ask().code == 403)
 
 
 def test_the_table_has_every_object(objects: dict[str, dict[str, str]]) -> None:

@@ -199,7 +199,7 @@ class Policy(Section):
 
     binding: Binding = "required"
     """required: a short-lived token is bound to a Secret of its identity. optional: it may be
-    unbound, and then a deleted Secret does not revoke it."""
+    unbound, and then a deleted Secret does not revoke it; never to another identity's Secret."""
 
     successors: Successors = "forbidden"
     """forbidden: a short-lived token can't be used to request another. allowed: it can."""

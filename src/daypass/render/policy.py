@@ -38,6 +38,9 @@ from daypass.render.objects import Object
 _LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
 _AUDIENCES = "^[!-~]+( [!-~]+)*$"
 _BINDINGS, _SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")
+_OF_AN_IDENTITY = f"({labels.SECRET_INFIX}|{labels.ANCHOR_INFIX}){labels.SECRET_SUFFIX}"
+"""How the names end of Secrets that a gate may know: even where binding is optional, no token is
+bound to one of another identity, or of the other kind."""
 _MOST_AUDIENCES = 100
 """In one request. The API server's time for a list grows with the square of its length: half a
 minute for 100,000."""
@@ -131,12 +134,14 @@ def _request() -> dict[str, str]:
             f" ? {_literal(labels.ANCHOR_INFIX)} : {_literal(labels.SECRET_INFIX)})"
         ),
         "boundSecret": (
-            f"has({reference}.kind) && {reference}.kind == 'Secret' && has({reference}.apiVersion)"
-            f" && {reference}.apiVersion == 'v1' && has({reference}.name) ? {reference}.name : ''"
+            # The API server takes any version for v1.
+            f"has({reference}.kind) && {reference}.kind == 'Secret' && has({reference}.name)"
+            f" ? {reference}.name : ''"
         ),
         "isBoundToOwnSecret": (
+            f"has({reference}.apiVersion) && {reference}.apiVersion == 'v1'"
             # Three cheap conditions; in a pattern from the name, dots would match everything.
-            f"size({bound}) == size({prefix}) + {labels.SECRET_SUFFIX_LENGTH}"
+            f" && size({bound}) == size({prefix}) + {labels.SECRET_SUFFIX_LENGTH}"
             f" && {bound}.startsWith({prefix})"
             f" && {bound}.matches({_literal(labels.SECRET_SUFFIX + '$')})"
         ),
@@ -178,7 +183,8 @@ def _validations() -> list[dict[str, str]]:
         ),
         _validation(
             "binding",
-            "variables.binding != 'required' || variables.isBoundToOwnSecret",
+            "variables.isBoundToOwnSecret || (variables.binding != 'required'"
+            f" && !variables.boundSecret.matches({_literal(_OF_AN_IDENTITY + '$')}))",
             "the token is not bound to a Secret of the identity",
             "'bind the token (boundObjectRef) to the ' + (variables.isFederated ? 'anchor'"
             " : 'Secret v1 of the long-lived token') + ', called ' + variables.secretPrefix"
@@ -304,8 +310,11 @@ def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
         "lifetime": request.lifetime_seconds > _seconds(policy, longest, annotations, federated),
         "audiences": len(request.audiences) > _MOST_AUDIENCES
         or not set(request.audiences) <= set(audiences),
-        "binding": annotations.get(labels.POLICY_BINDING, policy.binding) == "required"
-        and not _is_bound_to_own_secret(request),
+        "binding": not _is_bound_to_own_secret(request)
+        and (
+            annotations.get(labels.POLICY_BINDING, policy.binding) == "required"
+            or _is_bound_to_identity(request.bound)
+        ),
         "successors": annotations.get(labels.POLICY_SUCCESSORS, policy.successors) == "forbidden"
         and requester.user.startswith(labels.SERVICE_ACCOUNT)
         and requester.has_credential_id,
@@ -348,6 +357,12 @@ def _is_bound_to_own_secret(request: TokenRequestAttributes) -> bool:
         return False
     prefix = secret_prefix(request.requester.user, request.service_account)
     return re.fullmatch(re.escape(prefix) + labels.SECRET_SUFFIX, bound.name) is not None
+
+
+def _is_bound_to_identity(bound: BoundObject | None) -> bool:
+    if bound is None or bound.kind != "Secret":
+        return False
+    return re.search(_OF_AN_IDENTITY + r"\Z", bound.name) is not None
 
 
 def secret_prefix(user: str, service_account: str) -> str:
