@@ -6,11 +6,14 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
 from daypass.config import Config, parse
@@ -109,6 +112,21 @@ def test_a_token_that_names_no_key_is_tried_with_each() -> None:
     assert is_signed(NEW.sign({}, {"kid": ""}), BOTH)
     assert not is_signed(NEW.sign({}, {"kid": "old"}), BOTH)
     assert not is_signed(STRANGER.sign({}, {"kid": ""}), BOTH)
+
+
+texts = st.sampled_from(["RSA", "EC", "P-256", "P-521", "secp256k1", "AQAB", "old"]) | st.text()
+keys = st.fixed_dictionaries(
+    {"kty": st.sampled_from(["RSA", "EC"])},
+    optional={name: texts for name in ("kid", "alg", "n", "e", "crv", "x", "y")},
+)
+
+
+@given(several=st.lists(keys, min_size=1, max_size=3))
+def test_arbitrary_keys_verify_nothing_and_break_nothing(several: list[dict[str, str]]) -> None:
+    own = json.loads(OLD.jwks)["keys"]
+    assert is_signed(OLD.sign({}), json.dumps({"keys": [*several, *own]}))
+    with suppress(KeySetError):
+        assert not is_signed(OLD.sign({}), json.dumps({"keys": several}))
 
 
 class Followed:
