@@ -140,6 +140,8 @@ class FollowedKeys:
             self.last_error = ""
         except DaypassError as error:
             self.last_error = str(error)
+        except Exception as error:  # whatever it is, it has to be reported
+            self.last_error = f"the keys cannot be read ({type(error).__name__})"
 
 
 def keys_for(config: Config, cluster: Cluster) -> str:

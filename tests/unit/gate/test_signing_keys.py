@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -213,6 +213,15 @@ def test_known_keys_go_on_while_they_cannot_be_read_and_others_are_unknown() -> 
         assert await it.says(NEW) == "unknown"
         assert await it.says(OLD) is True
         assert "it is down" in it.keys.last_error
+
+    follow(work)
+
+
+def test_an_error_that_nobody_expects_is_reported() -> None:
+    async def work(it: Followed) -> None:
+        it.may_go_on = cast("threading.Event", None)
+        assert await it.says(OLD) == "unknown"
+        assert "AttributeError" in it.keys.last_error
 
     follow(work)
 
