@@ -8,18 +8,10 @@ from http import HTTPStatus
 
 from daypass.config import Gate
 from daypass.render.envoy.filters import UNAVAILABLE
-from daypass.render.envoy.replies import next_step
+from daypass.render.envoy.replies import STATUS_REASONS, refusal_message, status
 from daypass.rules.claims import CallerIdentity
-from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
+from daypass.rules.reasons import CODES, REASON_HEADER, Reason
 
-_STATUS_REASONS = {
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    503: "ServiceUnavailable",
-}
-"""`reason` of a Kubernetes Status, by its code."""
-_HINTED = (401, 403)
 TO_REMOVE = "x-envoy-auth-headers-to-remove"
 """Tells Envoy which headers to remove from the request that goes on."""
 
@@ -99,21 +91,11 @@ class AuthzResponses:
 
     def _refused(self, reason: Reason, retry_after_seconds: int) -> AuthzResponse:
         code = CODES.get(reason, 401)
-        message = MESSAGES[reason]
-        if code in _HINTED:
-            message = f"{message} ({next_step(reason, self._gate.audience)})"
         headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
         if code == 401:
             headers.append(("www-authenticate", "Bearer"))
         if code == 503:
             headers.append(("retry-after", str(retry_after_seconds)))
-        status = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": _STATUS_REASONS.get(code, ""),
-            "code": code,
-        }
-        return AuthzResponse(reason, code, headers, json.dumps(status) + "\n")
+        message = refusal_message(reason, self._gate.audience)
+        body = status(code, STATUS_REASONS.get(code, ""), message)
+        return AuthzResponse(reason, code, headers, json.dumps(body) + "\n")

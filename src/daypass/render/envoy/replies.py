@@ -39,11 +39,8 @@ _DOOR_REASONS = {
     504: "api-server-timeout",
 }
 """None is a Reason: a client tells the gate from the door by that."""
-_STATUS_REASONS = {
-    401: "Unauthorized",
-    403: "Forbidden",
-    503: "ServiceUnavailable",
-}
+STATUS_REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 503: "ServiceUnavailable"}
+"""`reason` of the gate's Statuses, by their code."""
 _OVER_PLAIN_HTTP = (
     "this came to the ingress or gateway over plain http, and a token in it was seen in the clear: "
     "use https, and replace the token"
@@ -151,16 +148,19 @@ def literal(text: str) -> str:
 
 def status_format(code: int | str, reason: str, message: str) -> Json:
     """Return a Status as a SubstitutionFormatString; `message` is a format."""
+    return {"json_format": status(code, reason, message)}
+
+
+def status(code: int | str, reason: str, message: str) -> Json:
+    """Return a Status of Kubernetes that says why a request failed."""
     return {
-        "json_format": {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": reason,
-            "code": code,
-        },
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
     }
 
 
@@ -181,10 +181,15 @@ def policy_of(reason: Reason) -> str:
 
 def refusal_reply(reason: Reason, audience: str, condition: str) -> Json:
     """Return a mapper that gives local replies the message of a reason, by a CEL condition."""
-    code, message = CODES.get(reason, 401), MESSAGES[reason]
-    if reason is not Reason.UNKNOWN:
-        message = f"{message} ({next_step(reason, audience)})"
-    return reply_where(condition, code, _STATUS_REASONS[code], literal(message), reason)
+    code, message = CODES.get(reason, 401), literal(refusal_message(reason, audience))
+    return reply_where(condition, code, STATUS_REASONS[code], message, reason)
+
+
+def refusal_message(reason: Reason, audience: str) -> str:
+    """Return the message of a refusal, with what to do if another token helps."""
+    is_of_token = CODES.get(reason, 401) in (401, 403)
+    more = f" ({next_step(reason, audience)})" if is_of_token else ""
+    return MESSAGES[reason] + more
 
 
 def next_step(reason: Reason, audience: str) -> str:
