@@ -44,16 +44,6 @@ def _envoy_filter(settings: IstioGate, name: str, patches: list[Json]) -> Object
     )
 
 
-def _inserted_first(filters: list[Json]) -> list[Json]:
-    """Return patches that add HTTP filters before all others, in this order."""
-    return [_http_filter("INSERT_FIRST", each) for each in reversed(filters)]
-
-
-def _inserted_last(http_filter: Json) -> Json:
-    """Return a patch that adds an HTTP filter right before the router."""
-    return _http_filter("INSERT_BEFORE", http_filter, {"name": "envoy.filters.http.router"})
-
-
 def _merged_manager(**fields: object) -> Json:
     """Return a patch that merges fields into the connection manager."""
     message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -63,15 +53,6 @@ def _merged_manager(**fields: object) -> Json:
         "applyTo": "NETWORK_FILTER",
         "match": _match({"name": _MANAGER}),
         "patch": {"operation": "MERGE", "value": value},
-    }
-
-
-def _extension_config(name: str, typed_config: Json) -> Json:
-    """Return a patch that configures the filter of this name."""
-    return {
-        "applyTo": "EXTENSION_CONFIG",
-        "match": {"context": "GATEWAY"},
-        "patch": {"operation": "ADD", "value": {"name": name, "typed_config": typed_config}},
     }
 
 
@@ -94,24 +75,27 @@ def keys_object(config: Config, issuer: str, keys: str) -> Object:
     `issuer`: the `iss` of its short-lived tokens. `keys`: the text of the key set.
     """
     settings = IstioGate.of(config, issuer)
-    return _envoy_filter(
-        settings, GATE_KEYS, [_extension_config(GATE_KEYS, keys_config(settings, keys))]
-    )
+    return _published(settings, GATE_KEYS, keys_config(settings, keys))
 
 
 def part_object(config: Config, number: int, part: CredentialPart) -> Object:
     """Return the object with a part of the set of credentials."""
-    return _published(config, part_name(number), part_config(part))
+    return _published(IstioGate.of(config, issuer=""), part_name(number), part_config(part))
 
 
 def denials_object(config: Config, denials: Denials) -> Object:
     """Return the object with what is denied by hand."""
-    return _published(config, DENIALS, denials_config(denials))
+    return _published(IstioGate.of(config, issuer=""), DENIALS, denials_config(denials))
 
 
-def _published(config: Config, name: str, typed_config: Json) -> Object:
-    settings = IstioGate.of(config, issuer="")
-    return _envoy_filter(settings, name, [_extension_config(name, typed_config)])
+def _published(settings: IstioGate, name: str, typed_config: Json) -> Object:
+    """Return the object that configures the filter of this name."""
+    patch = {
+        "applyTo": "EXTENSION_CONFIG",
+        "match": {"context": "GATEWAY"},
+        "patch": {"operation": "ADD", "value": {"name": name, "typed_config": typed_config}},
+    }
+    return _envoy_filter(settings, name, [patch])
 
 
 def istio_objects(config: Config, facts: ClusterFacts) -> list[Object]:
@@ -128,9 +112,11 @@ def _filters(settings: IstioGate) -> Object:
     mappers = refusal_replies(settings.gate.audience)
     if settings.gate.check == "review":
         mappers += authorizer_replies(has_mark(DECISION))
+    router = {"name": "envoy.filters.http.router"}
     patches = [
-        *_inserted_first(first_filters(settings)),
-        _inserted_last(last_filter(settings)),
+        # The last one inserted is the first one in the chain.
+        *(_http_filter("INSERT_FIRST", each) for each in reversed(first_filters(settings))),
+        _http_filter("INSERT_BEFORE", last_filter(settings), router),
         _merged_manager(local_reply_config={"mappers": mappers}),
     ]
     return _envoy_filter(settings, GATE, patches)
