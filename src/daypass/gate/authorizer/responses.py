@@ -59,11 +59,6 @@ class AuthzResponse:
         self.http_head = "\r\n".join(lines).encode()
         self.http = self.http_head + body.encode()
 
-    @property
-    def is_allowed(self) -> bool:
-        """Whether the request passes."""
-        return self.reason is Reason.ALLOWED
-
 
 class AuthzResponses:
     """The responses of one gate."""

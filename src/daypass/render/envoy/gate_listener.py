@@ -145,29 +145,18 @@ def gate_listener(
     """
     manager = _connection_manager(settings, routes, keys, published)
     return tls_listener(
-        "gate",
-        settings.listen,
-        settings.certificates,
-        certificate_sources,
-        [manager],
+        "gate", settings.listen, settings.certificates, certificate_sources, [manager],
         settings.timeouts,
-    )
+    )  # fmt: skip
 
 
 def _connection_manager(
     settings: GateSettings, routes: Json, keys: Json, published: list[Json]
 ) -> Json:
     gate = settings.gate
-    asked = (
-        asking_filter((gate.headers.user, gate.headers.groups)),
-        extension(IDENTIFIED, RBAC),
-    )
+    asked = (asking_filter((gate.headers.user, gate.headers.groups)), extension(IDENTIFIED, RBAC))
     filters = [
-        *deciding_filters(
-            settings.rules,
-            verified=keys,
-            published=published,
-        ),
+        *deciding_filters(settings.rules, verified=keys, published=published),
         *(asked if gate.check == "review" else ()),
         extension(
             "envoy.filters.http.router",

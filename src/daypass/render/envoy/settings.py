@@ -111,8 +111,3 @@ class GateSettings:
     parts: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts that it answers to: on one machine, those with a name."""
-        return self.gate.named_hosts
