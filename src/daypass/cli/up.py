@@ -184,11 +184,8 @@ def _report(
     prefix = door.exposure.prefix
     ports = envoy.ports
     doors = [f"https://{bracketed(each)}:{ports['door']}{prefix}" for each in door.exposure.hosts]
-    gates = (
-        [f"https://{bracketed(each)}:{ports['gate']}" for each in gate.gate.named_hosts]
-        if gate
-        else []
-    )
+    guarded = gate.gate.named_hosts if gate else ()
+    gates = [f"https://{bracketed(each)}:{ports['gate']}" for each in guarded]
     listens = envoy.settings.listens.items()
     write_result(args, {
         "doors": doors,

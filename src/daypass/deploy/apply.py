@@ -145,9 +145,8 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
     def check() -> str | None:
         namespace = filters[0].namespace if filters else None
         there.update(_published(waiter.cluster, config, namespace))
-        missing = len(wanted - there)
-        total = len(wanted)
-        return f"it has published {total - missing} of {total} objects" if missing else None
+        count = f"{len(wanted & there)} of {len(wanted)}"
+        return None if wanted <= there else f"it has published {count} objects"
 
     hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", home)
     waiter.wait(f"the gate's watch in {home}", check, hint)

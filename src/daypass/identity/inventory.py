@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from daypass._core import labels
 from daypass._core.parallel import in_parallel
@@ -91,19 +92,12 @@ def list_queries(namespace: str | None) -> dict[str, ListQuery]:
     """Return the lists, by the fields of ClusterObjects. Grants are in all namespaces."""
     ours = labels.SELECTOR
     only = f"metadata.name={namespace}" if namespace else None
+    secrets = partial(ListQuery, resource=SECRETS, namespace=namespace, metadata_only=True)
     return {
         "accounts": ListQuery(resource=SERVICE_ACCOUNTS, namespace=namespace, required=True),
         "bindings": ListQuery(resource=ROLE_BINDINGS, required=True),
-        "secrets": ListQuery(
-            resource=SECRETS, namespace=namespace, fields=TOKEN_SECRETS, metadata_only=True
-        ),
-        "other_secrets": ListQuery(
-            resource=SECRETS,
-            namespace=namespace,
-            fields=OTHER_SECRETS,
-            metadata_only=True,
-            quiet=True,
-        ),
+        "secrets": secrets(fields=TOKEN_SECRETS),
+        "other_secrets": secrets(fields=OTHER_SECRETS, quiet=True),
         "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
         "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
         "namespaces": ListQuery(resource=NAMESPACES, fields=only, metadata_only=True),
