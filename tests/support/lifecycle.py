@@ -12,7 +12,7 @@ from daypass._core.secret import Secret
 from daypass.identity.create import CreatedIdentity, IdentitySpec, create
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.federate import Federation, federate
+from daypass.identity.federate import federate
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -80,10 +80,9 @@ def make_federated(
     cluster: Cluster, name: IdentityName = BOT, source: str = f"github:{ISSUER}"
 ) -> FilledSecret:
     """Federate an identity, and return its anchor."""
-    trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
-    federation = Federation(name=name, credentials=SETTINGS, trusted=trusted, source=source)
-    account = find_account(cluster, name)
-    anchor, _ = federate(cluster, federation, account, adopt=False, warn=silent)
+    users = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",)).users
+    spec, account = IdentitySpec(name=name, credentials=SETTINGS), find_account(cluster, name)
+    anchor, _ = federate(cluster, spec, account, users=users, source=source, warn=silent)
     assert anchor is not None
     return anchor
 

@@ -8,16 +8,14 @@ plane that no API can change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from daypass._core import labels
-from daypass.identity.create import dry_run, reusable_secret
+from daypass.identity.create import IdentitySpec, dry_run, reusable_secret
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, Room
-from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     RBAC_GROUP,
     Account,
-    IdentityName,
     Warn,
     anchor_secret,
     federated_binding_name,
@@ -28,60 +26,49 @@ from daypass.identity.model import (
 from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, name_of, uid_of
-from daypass.render.authentication_config import TrustedIssuer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Federation:
-    """An identity, the issuer's users, and where a client finds its own token (`source`, of the
-    form of `parse_source`).
-
-    `watcher_namespace`: where the gate's watcher runs, if the config names it.
-    """
-
-    name: IdentityName
-    credentials: CredentialsSettings
-    trusted: TrustedIssuer
-    source: str
-    watcher_namespace: str | None = None
 
 
 def federate(
-    cluster: Cluster, federation: Federation, account: Account | None, *, adopt: bool, warn: Warn
+    cluster: Cluster,
+    spec: IdentitySpec,
+    account: Account | None,
+    *,
+    users: Sequence[str],
+    source: str,
+    warn: Warn,
 ) -> tuple[FilledSecret | None, list[str]]:
     """Create it, or change its users; an anchor that it has is kept.
 
-    Return its anchor, or None in a dry run, and the earlier users. Raises ForeignAccountError,
-    NoRoomError, ApiError.
+    `users`: the issuer's, who may request its tokens. `source`: where a client finds its own token,
+    of the form of `parse_source`. Its deadline stays. Returns its anchor, or None in a dry run, and
+    the earlier users. Raises ForeignAccountError, NoRoomError, ApiError.
     """
-    name, watcher = federation.name, federation.watcher_namespace
-    refuse_foreign(account, adopt=adopt)
+    name, watcher = spec.name, spec.watcher_namespace
+    refuse_foreign(account, adopt=spec.adopt)
     reused = reusable_secret(cluster, account, warn, is_anchor=True)
     if reused is None:
         Room(cluster, name.namespace).take(name.namespace)
     secret_name = reused or new_secret_name(name.name, labels.ANCHOR_INFIX)
-    documents = identity_objects(name.namespace, name.name, "", _annotations(federation, account))
+    documents = identity_objects(name.namespace, name.name, "", _annotations(spec, account))
     documents.pop()  # the token Secret
     binding = documents[-1]
     binding["metadata"]["name"] = federated_binding_name(name.name)
-    binding["subjects"] = [
-        {"kind": "User", "apiGroup": RBAC_GROUP, "name": user} for user in federation.trusted.users
-    ]
-    dry_run(cluster, [*documents, anchor_secret(name, "", secret_name, federation.source)])
-    before = cluster.find(ROLE_BINDINGS, name_of(binding), name.namespace) or {}
-    users = [subject["name"] for subject in before.get("subjects") or ()]
+    binding["subjects"] = [{"kind": "User", "apiGroup": RBAC_GROUP, "name": user} for user in users]
+    dry_run(cluster, [*documents, anchor_secret(name, "", secret_name, source)])
+    earlier = cluster.find(ROLE_BINDINGS, name_of(binding), name.namespace) or {}
+    before = [subject["name"] for subject in earlier.get("subjects") or ()]
     prepare_namespace(cluster, name.namespace, warn, watcher_namespace=watcher)
     if cluster.dry_run:
-        return None, users
+        return None, before
     uid, *_ = [uid_of(cluster.apply(document)) for document in documents]
-    anchor = cluster.apply(anchor_secret(name, uid, secret_name, federation.source))
-    return FilledSecret(secret=CredentialSecret.read(anchor)), users
+    anchor = cluster.apply(anchor_secret(name, uid, secret_name, source))
+    return FilledSecret(secret=CredentialSecret.read(anchor)), before
 
 
-def _annotations(federation: Federation, account: Account | None) -> dict[str, str]:
+def _annotations(spec: IdentitySpec, account: Account | None) -> dict[str, str]:
     """Return those of the ServiceAccount; what it has of daypass is kept."""
     before = account.annotations if account is not None else {}
     annotations = {key: value for key, value in before.items() if key.startswith(labels.DOMAIN)}
     if account is not None and not account.is_ours:
         annotations[labels.ADOPTED] = "true"
-    return annotations | federation.credentials.annotations()
+    return annotations | spec.credentials.annotations()

@@ -10,9 +10,10 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
+from daypass.identity.create import IdentitySpec
 from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
-from daypass.identity.federate import Federation, federate
+from daypass.identity.federate import federate
 from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.inventory import list_objects
 from daypass.identity.model import token_secret
@@ -21,7 +22,6 @@ from daypass.identity.report import json_document, table_rows
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, uid_of
-from daypass.render.authentication_config import TrustedIssuer
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
@@ -105,10 +105,9 @@ def test_another_run_keeps_the_anchor_and_gives_one_to_an_identity_of_an_earlier
 
 
 def test_a_dry_run_creates_no_anchor(world: EmbeddedCluster) -> None:
-    trusted = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",))
-    federation = Federation(name=BOT, credentials=SETTINGS, trusted=trusted, source="file:x")
+    spec = IdentitySpec(name=BOT, credentials=SETTINGS)
     with dry_run(world.cluster) as cluster:
-        anchor, _ = federate(cluster, federation, None, adopt=False, warn=silent)
+        anchor, _ = federate(cluster, spec, None, users=["main"], source="file:x", warn=silent)
     assert anchor is None
     assert own_secrets(world.cluster) == []
 

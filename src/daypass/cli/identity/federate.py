@@ -75,9 +75,10 @@ def run(args: Namespace) -> int:
     door = options.DoorOptions(args)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.create import IdentitySpec
         from daypass.identity.credential_secrets import parse_source
         from daypass.identity.credentials_file import check_file, write_file
-        from daypass.identity.federate import Federation, federate
+        from daypass.identity.federate import federate
         from daypass.identity.model import find_account
         from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
@@ -90,14 +91,16 @@ def run(args: Namespace) -> int:
         )
         source = f"github:{audience}" if args.source == "github" else args.source
         parse_source(source)
-        federation = Federation(
-            name=name, credentials=settings, trusted=trusted, source=source,
+        spec = IdentitySpec(
+            name=name, credentials=settings, adopt=args.adopt,
             watcher_namespace=door.watcher_namespace,
         )  # fmt: skip
         authentication = authentication_configuration(trusted, existing)
         anchor, before = None, list[str]()
         if not options.create_namespace(args, cluster, name.namespace):
-            anchor, before = federate(cluster, federation, account, adopt=args.adopt, warn=warn)
+            anchor, before = federate(
+                cluster, spec, account, users=trusted.users, source=source, warn=warn
+            )
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
         if anchor is not None:
             gates.there([anchor.secret.uid])
