@@ -39,7 +39,9 @@ def gate_watch() -> str:
 def gate_serve() -> str:
     """Return what `daypass gate serve` reports."""
     rules = CONFIG.rules_of(GATE, "")
-    service = Service(GATE, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True)
+    service = Service(
+        GATE, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, keys=None
+    )
     service.authorizer.heard_at = 0.0  # as if it had happened
     tables = _program(service.collect(), AuditEvent)
     return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."

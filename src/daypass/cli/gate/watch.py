@@ -124,9 +124,9 @@ def cluster_controller(
 ) -> Controller:
     """Return the controller of a config's gate in a cluster."""
     from daypass._core.poller import Poller
-    from daypass.gate.signing_keys import signing_keys_for
+    from daypass.gate.signing_keys import EVERY_SECONDS, signing_keys_for
     from daypass.gate.watch.cluster_publisher import ClusterPublisher
-    from daypass.gate.watch.controller import KEYS_EVERY_SECONDS, Controller
+    from daypass.gate.watch.controller import Controller
     from daypass.gate.watch.observer import CredentialObserver
     from daypass.kube.lease import Lease
     from daypass.render.objects import GATE_WATCH
@@ -140,5 +140,5 @@ def cluster_controller(
     )  # fmt: skip
     publisher = ClusterPublisher(cluster, config, gate, lease)
     read_keys = partial(signing_keys_for, config, cluster)
-    keys = Poller(read_keys, KEYS_EVERY_SECONDS) if gate.engine == "istio" else None
+    keys = Poller(read_keys, EVERY_SECONDS) if gate.engine == "istio" else None
     return Controller(observer, publisher, lease, keys, clock, log_event, gate.close_after_seconds)

@@ -69,7 +69,7 @@ class Service:
         write: Callable[[str], None],
         *,
         checks_credentials: bool,
-        keys: FollowedKeys | None = None,
+        keys: FollowedKeys | None,
     ) -> None:
         self._clock = clock
         self._checks_credentials = checks_credentials

@@ -76,7 +76,6 @@ SETTLE_SECONDS = 15.0
 """How long a new leader waits for a further listing."""
 RETRY_SECONDS = 10.0
 """Between two attempts, at most."""
-KEYS_EVERY_SECONDS = 10.0
 CLOCK_SECONDS = 10.0
 """By how much the clock may differ from the API server's."""
 
