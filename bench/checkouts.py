@@ -42,7 +42,7 @@ from support.tokens import AUDIENCE  # noqa: E402
 from support.up import HOST, Up, up_config  # noqa: E402
 
 AT_MOST, AT_LEAST = (f"{limit}, or the interval holds 1" for limit in ("<= 1.03", ">= 0.97"))
-TOKENS, UNSEEN, COUNTED = 2_000, 400, 300
+TOKENS, UNSEEN, COUNTED = 2_000, 1_000, 300
 COUNTER = "callgrind"
 PATIENT = (
     "-c",
