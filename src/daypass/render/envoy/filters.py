@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from daypass.render.envoy.matching import action, first_of, has_header, is_not
-from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
+from daypass.render.envoy.protobuf_any import RBAC, Json, duration, extension, protobuf_any
 from daypass.render.envoy.replies import cel_filter, code_filter, refuse, reply
 from daypass.rules.claims import SERVICE_ACCOUNT_USER
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 AUTHORIZER = "authorizer"
-IDENTIFIED = "daypass.identified"
+IDENTIFIED = "daypass-gate-identified"
+NO_RBAC = protobuf_any("extensions.filters.http.rbac.v3.RBACPerRoute")
+"""What a route sets for an RBAC filter that refuses nothing there."""
 _FILTER = "envoy.filters.http.ext_authz"
 UNAVAILABLE = 429
 """The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
@@ -58,25 +60,17 @@ def asking_filter(
     )
 
 
-def identified(user_header: str) -> Json:
-    """Return what RBAC does after the authorizer: refuse what passed without a user's name."""
+def identified_filter(user_header: str) -> Json:
+    """Return the filter after the authorizer: it refuses what passed without a user's name."""
     nobody = is_not(has_header(user_header, SERVICE_ACCOUNT_USER))
-    return first_of([(nobody, refuse(Reason.UNKNOWN))], action("daypass-identified", "ALLOW"))
-
-
-def with_authorizer(user_header: str) -> Json:
-    """Return the `typed_per_filter_config` of a route that passes on what the authorizer allows.
-
-    The filter itself refuses nothing: a request without a route is refused for that.
-    """
-    message = "extensions.filters.http.rbac.v3.RBACPerRoute"
-    return {IDENTIFIED: protobuf_any(message, rbac=identified(user_header))}
+    passes = action("daypass-identified", "ALLOW")
+    return extension(IDENTIFIED, RBAC, **first_of([(nobody, refuse(Reason.UNKNOWN))], passes))
 
 
 def without_authorizer() -> Json:
     """Return the `typed_per_filter_config` of a route that does not ask the authorizer."""
     message = "extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
-    return {_FILTER: protobuf_any(message, disabled=True)}
+    return {_FILTER: protobuf_any(message, disabled=True), IDENTIFIED: NO_RBAC}
 
 
 def authorizer_replies(where: str = "true") -> list[Json]:

@@ -7,10 +7,10 @@ forwarded by the only route.
 from daypass._core.net import bracketed
 from daypass.render.envoy.draining import DRAINED
 from daypass.render.envoy.filters import (
-    IDENTIFIED,
+    NO_RBAC,
     asking_filter,
     authorizer_replies,
-    with_authorizer,
+    identified_filter,
     without_authorizer,
 )
 from daypass.render.envoy.listener import (
@@ -21,11 +21,9 @@ from daypass.render.envoy.listener import (
 )
 from daypass.render.envoy.matching import GROUPS, JTI_STATE, USER, USER_STATE, state_text
 from daypass.render.envoy.protobuf_any import (
-    RBAC,
     Json,
     duration,
     extension,
-    protobuf_any,
     set_header,
 )
 from daypass.render.envoy.replies import (
@@ -78,12 +76,10 @@ def gate_routes(settings: GateSettings) -> Json:
 def _forward(settings: GateSettings) -> Json:
     gate = settings.gate
     added = {gate.headers.user: USER, gate.headers.groups: GROUPS}
-    asked = with_authorizer(gate.headers.user) if gate.check == "review" else {}
     return {
         "name": "pass",
         "match": {"prefix": "/"},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
-        "typed_per_filter_config": asked,
         "request_headers_to_add": [set_header(name, value) for name, value in added.items()],
         "request_headers_to_remove": [] if gate.forward_token else ["authorization"],
         "response_headers_to_remove": [REASON_HEADER],
@@ -92,14 +88,13 @@ def _forward(settings: GateSettings) -> Json:
 
 def _not_guarded(settings: GateSettings) -> Json:
     """Return a route that refuses whatever its token is."""
-    no_refusal = protobuf_any("extensions.filters.http.rbac.v3.RBACPerRoute")
     return {
         "name": "not-guarded",
         "match": {"prefix": "/"},
         "direct_response": {"status": CODES[Reason.NOT_GUARDED]},
         "typed_per_filter_config": {
             **DRAINED,
-            REFUSING: no_refusal,
+            REFUSING: NO_RBAC,
             **(without_authorizer() if settings.gate.check == "review" else {}),
         },
     }
@@ -154,7 +149,8 @@ def _connection_manager(
     settings: GateSettings, routes: Json, keys: Json, published: list[Json]
 ) -> Json:
     gate = settings.gate
-    asked = (asking_filter((gate.headers.user, gate.headers.groups)), extension(IDENTIFIED, RBAC))
+    headers = gate.headers.user, gate.headers.groups
+    asked = asking_filter(headers), identified_filter(gate.headers.user)
     filters = [
         *deciding_filters(settings.rules, verified=keys, published=published),
         *(asked if gate.check == "review" else ()),

@@ -1,11 +1,10 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
 from daypass.render.envoy.credentials import published_filters
-from daypass.render.envoy.filters import asking_filter, identified, set_filter_state
+from daypass.render.envoy.filters import asking_filter, identified_filter, set_filter_state
 from daypass.render.envoy.matching import GROUPS, USER, is_marked, is_not, only_where, state_text
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
-    RBAC,
     Json,
     discovered_filter,
     extension,
@@ -94,7 +93,7 @@ def _review(settings: IstioGate) -> list[Json]:
         uri=f"https://{host}",
     )
     stripped = _mutation(f"{GATE}-strip", [{"remove": "authorization"}])
-    named = extension(f"{GATE}-identified", RBAC, **identified(settings.gate.headers.user))
+    named = identified_filter(settings.gate.headers.user)
     return [only_where(is_marked(DECISION), each) for each in (asked, named, stripped)]
 
 
