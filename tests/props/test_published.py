@@ -17,6 +17,7 @@ from daypass.kube.published_objects import (
     UnreadablePartError,
     denials_config_map,
     part_config_map,
+    read_object,
     read_part,
     read_published_denials,
     read_room,
@@ -134,6 +135,15 @@ def test_a_part_with_an_odd_field_is_unreadable_or_has_uids_of_its_range(
         number, part = read_part(document, CLUSTER_PARTS)
         assert number == 7
         assert all(part_of(uid, CLUSTER_PARTS) == 7 for uid in part.uids)
+
+
+@pytest.mark.parametrize("name", ["daypass-gate-credentials-64", "daypass-gate-credentials", ""])
+def test_a_config_map_of_another_name_is_no_part(name: str) -> None:
+    document = part_config_map(0, CredentialPart(closes_unix=NOW), "daypass", room=1)
+    assert read_object(document, Published.closed(2)).parts[0].closes_unix == NOW
+    document["metadata"]["name"] = name
+    with pytest.raises(UnreadablePartError):
+        read_object(document, Published.closed(2))
 
 
 def test_a_part_of_another_range_is_unreadable() -> None:
