@@ -86,8 +86,8 @@ DIFFERENCES = (
         envoy=(Reason.MALFORMED,),
     ),
     Difference(
-        what="more than 16,384 characters",
-        changes=("claims of 17,000 characters",),
+        what="more than 8,192 characters",
+        changes=("claims of 9,000 characters",),
         decision=(Reason.MALFORMED,),
         envoy=_PASSES,
     ),

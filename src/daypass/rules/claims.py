@@ -14,6 +14,10 @@ BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 what follows the token; two spaces or a tab make the request anonymous there. It and a proxy must
 never read the header differently, so only the form that all read alike passes."""
 
+LONGEST_TOKEN_CHARACTERS = 8 * 1024
+"""The API server's are shorter, since names have at most 253 characters. To verify a forged token
+takes longer, the longer it is."""
+
 SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
 """`sub` of a ServiceAccount's token. The API server has checked the lengths."""
 

@@ -21,6 +21,7 @@ from daypass.rules.claims import (
     ALGORITHMS,
     BEARER_JWT,
     LONG_LIVED_ISSUER,
+    LONGEST_TOKEN_CHARACTERS,
     SKEW_SECONDS,
     BoundClaims,
     CallerIdentity,
@@ -149,6 +150,8 @@ def check_claims(
     token = _bearer(request)
     passed("one Authorization header, with a bearer token and nothing else")
     # 3. A JSON Web Token.
+    if len(token) > LONGEST_TOKEN_CHARACTERS:
+        raise RefusedError(Reason.MALFORMED)
     try:
         header, claims = decode_unverified(token)
     except MalformedTokenError:
