@@ -116,6 +116,9 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "and number": [aud, 1], "and null": [aud, None], "and list": [aud, [aud]],
             "nested": [[aud]], "object": {aud: True}, "and huge": [aud, HUGE],
             "and NUL": [aud, aud + "\0"],
+            # Envoy's jwt_authn ignores a scheme and a slash at the end.
+            "string of a URL": f"https://{aud}", "string and slash": aud + "/",
+            "URL": [f"http://{aud}/"], "slash": [aud + "/"], "and slash": [aud, aud + "/"],
         },
         ("sub",): {
             "user": "admin", "node": "system:node:n", "anonymous": "system:anonymous",

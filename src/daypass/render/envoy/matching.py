@@ -44,6 +44,12 @@ def one_of(texts: Sequence[str]) -> Json:
     return {"or_match": {"value_matchers": [exactly(text) for text in texts]}}
 
 
+def is_or_has(text: str) -> Json:
+    """Return a matcher's value: this string, or a list with it."""
+    is_it = exactly(text)
+    return {"or_match": {"value_matchers": [is_it, {"list_match": {"one_of": is_it}}]}}
+
+
 def has_other_item(text: str) -> Json:
     """Return a matcher's value: a list with a string other than this one."""
     return {"list_match": {"one_of": like(other_than(text))}}

@@ -37,6 +37,7 @@ from daypass.render.envoy.matching import (
     has_state,
     is_marked,
     is_not,
+    is_or_has,
     marking,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -216,6 +217,8 @@ def _is_accepted(rules: Rules) -> Json:
     # The mark of its credential implies that its UID has Kubernetes' form.
     return all_of(
         has_claim(["iss"], exactly(rules.issuer)),
+        # The JWT filter ignores a scheme, and a slash at the end.
+        has_claim(["aud"], is_or_has(rules.audience)),
         is_not(has_claim(["aud"], has_other_item(rules.audience))),
         has_claim(["exp"], AN_EXACT_TIME),
         *_OF_AN_ACCOUNT,
@@ -236,6 +239,7 @@ def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
     def lacks(*required: Json) -> Json:
         return all_of(verified, is_not(all_of(*required)))
 
+    yield lacks(has_claim(["aud"], is_or_has(rules.audience))), refuse(Reason.AUDIENCE)
     several = has_claim(["aud"], has_other_item(rules.audience))
     yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
     yield lacks(has_claim(["exp"], AN_EXACT_TIME)), refuse(Reason.LIVES_TOO_LONG)
