@@ -13,6 +13,7 @@ from daypass.config import Address
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
 from daypass.rules.reasons import REASON_HEADER, Reason
+from support import gates
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.gate_differences import told
@@ -78,6 +79,21 @@ def test_each_refusal_has_its_own_reason(gate: RunningGate, case: str) -> None:
     assert told(answer) is reason
     check(answer.json["message"], reason=reason)
     assert AUDIENCE in answer.json["message"]
+
+
+@pytest.mark.parametrize("audience", ["https://" + "a" * 245, "!" + "^]-.*+?()[{|$%~" * 16 + "/"])
+def test_an_audience_may_be_as_long_as_a_config_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audience: str
+) -> None:
+    monkeypatch.setattr(gates, "AUDIENCE", audience)
+    with running_gate(tmp_path, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS) as gate:
+        for aud, reason in (
+            ([audience], Reason.ALLOWED),
+            ([audience, audience[:-1]], Reason.SEVERAL_AUDIENCES),
+            ([audience + "x", audience], Reason.SEVERAL_AUDIENCES),
+            ([audience[:-1]], Reason.AUDIENCE),
+        ):
+            assert told(gate.send([f"Authorization: Bearer {token(aud=aud)}"])) is reason
 
 
 def test_the_good_one_passes_by_the_claims_alone(gate: RunningGate) -> None:

@@ -157,9 +157,9 @@ def _process(admin_socket: str) -> Json:
                 {
                     "name": "daypass",
                     "static_layer": {
-                        # The default is 100. These patterns have a known size, compiled once.
-                        "re2.max_program_size.error_level": 1000,
-                        "re2.max_program_size.warn_level": 1000,
+                        # The default is 100. The pattern for the longest audience has 2,285.
+                        "re2.max_program_size.error_level": 3000,
+                        "re2.max_program_size.warn_level": 3000,
                     },
                 }
             ]
