@@ -1,6 +1,7 @@
 """`daypass config validate`: whether the config file is valid, and each mistake in it."""
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from daypass._core.hints import command
@@ -13,8 +14,8 @@ EPILOG = """examples:
   daypass config validate
   daypass config validate --config deployments/daypass.yaml -o json
 
-It reads this file and the certificate authority that it names, and contacts no cluster. Exit code
-2: the file is not valid.
+It reads this file, and the certificate authority and the keys that it names, and contacts no
+cluster. Exit code 2: it is not valid.
 """
 
 
@@ -45,23 +46,25 @@ def run(args: Namespace) -> int:
 def _judge(file: Path) -> str:
     """Return what of `daypass render` only a cluster can answer. Raises ConfigError."""
     from daypass.config import ConfigError, Problem
+    from daypass.config.key_set import KeySetError
     from daypass.render.cluster_facts import read_facts
     from daypass.render.manifests import render_objects
     from daypass.render.objects import RenderError
 
     config = options.load_config(file)
-    if all(domain.front == "envoy" for domain in config.domains.values()):
-        return ""  # there is nothing to render: it is for one machine
     try:
+        facts = read_facts(config)
+        if all(domain.front == "envoy" for domain in config.domains.values()):
+            return ""  # there is nothing to render: it is for one machine
         try:
-            render_objects(config, read_facts(config))
+            render_objects(config, facts)
         except RenderError:  # the same, unless the issuer is all that it lacks
-            render_objects(config, read_facts(config, issuer="https://issuer.invalid"))
+            render_objects(config, replace(facts, issuer="https://issuer.invalid"))
             return (
                 "the cluster knows the issuer of its tokens:\n"
                 f"`{command('apply')}` reads it there, `{command('render')}` needs cluster.issuer"
             )
-    except RenderError as error:
+    except (RenderError, KeySetError) as error:
         problem = Problem(file=str(file), line=0, column=0, message=error.fact, hint=error.hint)
         raise ConfigError([problem]) from None
     return ""
