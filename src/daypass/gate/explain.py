@@ -15,10 +15,10 @@ from daypass.rules.reasons import CODES, MESSAGES, Reason
 ISSUER_NOT_CHECKED = (
     "whether its issuer is the cluster (write cluster.issuer, or name the cluster: --kubeconfig)"
 )
-UNKNOWN = "nothing speaks against it; the signature was not checked"
+UNKNOWN = "nothing speaks against it, as far as it was checked"
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
-REVOCATION_NOT_CHECKED = "whether its credentials exist, and are not denied"
+REVOCATION_NOT_CHECKED = "whether its credential exists, and is not denied"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
     passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
     reason = Reason.ALLOWED if passes else decision.reason
     message = MESSAGES[reason] + _values(reason, token, rules)
-    message = UNKNOWN if passes and signed is None else message
+    message = UNKNOWN if passes and unknown else message
     return Explanation(
         decision=decision, message=message, passes=passes, not_checked=tuple(unknown)
     )

@@ -78,7 +78,7 @@ def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> Non
 def test_with_keys_the_signature_is_verified(run: Run) -> None:
     code, out, _ = run(token(), *EXPLAIN, "--keys", "KEYS", "--output", "json")
     assert (code, json.loads(out)["notChecked"]) == (0, [REVOCATION_NOT_CHECKED])
-    assert "\nallowed: " in run(token(), *EXPLAIN, "--keys", "KEYS")[1]
+    assert "allowed" not in run(token(), *EXPLAIN, "--keys", "KEYS")[1]  # it may be revoked
     forged = token()[:-8] + "AAAAAAAA"
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS", "--output", "json")
     explained = json.loads(out)
@@ -91,7 +91,7 @@ def test_with_keys_the_signature_is_verified(run: Run) -> None:
 
 def test_keys_that_the_config_names_are_used(run: Run) -> None:
     config = CONFIG.replace("cluster: {", "cluster: {keys: keys, ")
-    assert "\nallowed: " in run(token(), *EXPLAIN, config=config)[1]
+    assert run(token(), *EXPLAIN, config=config)[0] == 0
     assert run(token()[:-8] + "AAAAAAAA", *EXPLAIN, config=config)[0] == 3
 
 

@@ -101,7 +101,7 @@ def _text(explained: Explanation) -> str:
     found = explained.decision.found
     lines = [f"{number:>2}  {each}" for number, each in enumerate(found, 1)]
     refused = f"{len(found) + 1:>2}  refused ({explained.code}): "
-    allowed = "allowed: " if explained.decision.is_allowed else ""  # "": as far as checked
+    allowed = "" if explained.not_checked else "allowed: "
     lines.append((allowed if explained.passes else refused) + explained.message)
     lines += [f"not checked: {what}" for what in explained.not_checked]
     return "".join(mask_unprintable(line) + "\n" for line in lines)
