@@ -212,12 +212,12 @@ def parse_source(text: str) -> dict[str, Any]:
     if value and len(text) <= _LONGEST_SOURCE_CHARACTERS:
         if kind == "github":
             return {"github": {"audience": value}}
-        if kind in ("file", "variable"):
+        if kind == "file" or (kind == "variable" and "=" not in value):
             return {kind: value}
     raise UsageError(
         f"{text[:40]!r} is not a source of tokens",
         "use github, file:PATH or variable:NAME: where the client finds its own OIDC token\n"
-        f"(of an anchor, in its annotation {labels.SOURCE}: `federate` sets it)",
+        f"(an anchor has it in its annotation {labels.SOURCE}, which `federate` sets)",
     )
 
 

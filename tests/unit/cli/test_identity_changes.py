@@ -10,6 +10,7 @@ import pytest
 
 from daypass._core import labels
 from daypass.kube.resources import SECRETS
+from support.ekf import git_init
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make, own_secrets
 from support.messages import check, message_with
@@ -57,7 +58,10 @@ def test_the_credentials_file_of_a_federated_identity_is_replaced_by_its_own_com
     file = tmp_path / "ci.json"
     file.chmod(0o644)  # as git has it
     first = json.loads(file.read_text())
-    rotated = message_with(run("identity rotate ci")[1], "rotated identity")
+    git_init(tmp_path)
+    would, rotated = (run(f"identity rotate ci{option}")[1] for option in (" --dry-run", ""))
+    for each in (would, rotated):
+        assert ("no secret" in each, "git" in each, "delete it" in each) == (True, False, False)
     second = json.loads(file.read_text())
     assert first["secretName"] in rotated
     assert second["secretName"] in rotated

@@ -198,7 +198,9 @@ def test_anchors_stay_when_all_tokens_are_rotated(world: EmbeddedCluster) -> Non
     assert token not in left
 
 
-@pytest.mark.parametrize("source", ["", "exec:rm", "github:", "file:" + "x" * 5000, "{}"])
+@pytest.mark.parametrize(
+    "source", ["", "exec:rm", "github:", "file:" + "x" * 5000, "{}", "variable:A=B"]
+)
 def test_an_anchor_with_a_changed_source_is_not_rotated(
     world: EmbeddedCluster, source: str
 ) -> None:

@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
     else:
         log(
             f"identity {name} has no token from daypass: nothing to revoke",
-            "if it is federated, this revokes it: "
+            "a federated identity may request tokens where no policy forbids it; this ends that: "
             + command("identity", "delete", name.name, "-n", name.namespace),
         )
     for secret in revoked.left:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
@@ -162,8 +163,13 @@ def _report(args: Namespace, rotated: Rotation, server: str, gates: GateWait) ->
     log(f"its credentials are for the door {rotated.credentials.door}")
     if path != "-":
         written = did(args.dry_run, "write", "wrote")
-        log(f"{written} {path} (mode 0600)", "hand it over, then delete it")
-    warn_of_git(path)
+        is_public = rotated.secret_name.startswith(rotated.name.name + labels.ANCHOR_INFIX)
+        hint = (
+            "it has no secret: give it to the job" if is_public else "hand it over, then delete it"
+        )
+        log(f"{written} {path} (mode 0600)", hint)
+        if not is_public:
+            warn_of_git(path)
     write_result(args, _document(args, rotated))
     return gates.exit_code
 
