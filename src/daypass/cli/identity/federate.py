@@ -108,7 +108,7 @@ def run(args: Namespace) -> int:
     write_data(authentication, args.output)
     written = f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}"
     if anchor is not None:
-        written += f"; tokens are bound to the Secret {anchor.secret.name}"
+        written += f", which has no secret; tokens are bound to the Secret {anchor.secret.name}"
     works = "it works once the output is the API server's --authentication-config"
     log(
         _changed(args, name, before, trusted.users),
