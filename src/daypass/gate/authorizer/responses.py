@@ -19,8 +19,8 @@ TO_REMOVE = "x-envoy-auth-headers-to-remove"
 class AuthzResponse:
     """One response. `http` is all of its bytes; `http_head` is for HEAD, without the body.
 
-    `headers`: added to the request that goes on, or sent with the refusal. `removed`: removed from
-    the request that goes on. `user`: the caller that passes, or "".
+    `headers`: added to the request that goes on, or sent with the refusal. `user`: the caller that
+    passes, or "".
     """
 
     __slots__ = (
@@ -31,7 +31,6 @@ class AuthzResponse:
         "http",
         "http_head",
         "reason",
-        "removed",
         "user",
     )
 
@@ -41,20 +40,16 @@ class AuthzResponse:
         code: int,
         headers: Iterable[tuple[str, str]],
         body: str = "",
-        removed: tuple[str, ...] = (),
         user: str = "",
     ) -> None:
         self.reason = reason
         self.code = code
         self.headers = tuple(headers)
         self.body = body
-        self.removed = removed
         self.user = user
         sent = UNAVAILABLE if code == 503 else code
         lines = [f"HTTP/1.1 {sent} {HTTPStatus(sent).phrase}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
-        if removed:
-            lines.append(f"{TO_REMOVE}: {','.join(removed)}")
         lines += [f"content-length: {len(body.encode())}", "", ""]
         self.http_head = "\r\n".join(lines).encode()
         self.http = self.http_head + body.encode()
@@ -65,18 +60,17 @@ class AuthzResponses:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._removed = () if gate.forward_token else ("authorization",)
         self._refusals = {reason: self._refused(reason, 1) for reason in Reason}
 
     def allowed(self, identity: CallerIdentity) -> AuthzResponse:
         """Return the response that lets a request pass, with the identity of its caller."""
-        headers = (
+        headers = [
             (self._gate.headers.user, identity.user),
             (self._gate.headers.groups, ",".join(identity.groups)),
-        )
-        return AuthzResponse(
-            Reason.ALLOWED, 200, headers, removed=self._removed, user=identity.user
-        )
+        ]
+        if not self._gate.forward_token:
+            headers.append((TO_REMOVE, "authorization"))
+        return AuthzResponse(Reason.ALLOWED, 200, headers, user=identity.user)
 
     def refused(self, reason: Reason, retry_after_seconds: int = 1) -> AuthzResponse:
         """Return the refusal for a reason; the time is used with Reason.UNKNOWN only."""

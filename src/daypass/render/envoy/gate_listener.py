@@ -20,12 +20,7 @@ from daypass.render.envoy.listener import (
     tls_listener,
 )
 from daypass.render.envoy.matching import GROUPS, JTI_STATE, USER, USER_STATE, state_text
-from daypass.render.envoy.protobuf_any import (
-    Json,
-    duration,
-    extension,
-    set_header,
-)
+from daypass.render.envoy.protobuf_any import Json, duration, extension, set_header
 from daypass.render.envoy.replies import (
     has_details,
     literal,
@@ -138,22 +133,12 @@ def gate_listener(
     `routes`: where the route comes from, as a field of the connection manager. `keys`: the JWT
     filter. `published`: the filters that look up what is published.
     """
-    manager = _connection_manager(settings, routes, keys, published)
-    return tls_listener(
-        "gate", settings.listen, settings.certificates, certificate_sources, [manager],
-        settings.timeouts,
-    )  # fmt: skip
-
-
-def _connection_manager(
-    settings: GateSettings, routes: Json, keys: Json, published: list[Json]
-) -> Json:
-    gate = settings.gate
-    headers = gate.headers.user, gate.headers.groups
-    asked = asking_filter(headers), identified_filter(gate.headers.user)
+    headers = settings.gate.headers
+    identity = headers.user, headers.groups
+    asked = asking_filter(identity), identified_filter(headers.user)
     filters = [
         *deciding_filters(settings.rules, verified=keys, published=published),
-        *(asked if gate.check == "review" else ()),
+        *(asked if settings.gate.check == "review" else ()),
         extension(
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",
@@ -161,7 +146,7 @@ def _connection_manager(
             dynamic_stats=False,
         ),
     ]
-    return connection_manager(
+    manager = connection_manager(
         "gate",
         routes,
         filters,
@@ -176,10 +161,14 @@ def _connection_manager(
         local_reply_config=_gate_replies(settings),
         # Headers that only the gate sets are removed before any filter.
         early_header_mutation_extensions=early_mutations(
-            *({"remove": name} for name in (gate.headers.user, gate.headers.groups, REASON_HEADER))
+            *({"remove": name} for name in (*identity, REASON_HEADER))
         ),
         access_log=[_access_log()],
     )
+    return tls_listener(
+        "gate", settings.listen, settings.certificates, certificate_sources, [manager],
+        settings.timeouts,
+    )  # fmt: skip
 
 
 def _access_log() -> Json:
@@ -188,7 +177,7 @@ def _access_log() -> Json:
     The claims come from filter state: from metadata, a line would cost twice as much.
     The path is left out: the services behind may have secrets in URLs.
     """
-    line = {
+    return json_log({
         "time": "%START_TIME%",
         "reason": f"%RESP({REASON_HEADER})%",
         "client": CLIENT_ADDRESS,
@@ -200,5 +189,4 @@ def _access_log() -> Json:
         "user": state_text(USER_STATE),
         "jti": state_text(JTI_STATE),
         "request_id": "%REQ(X-REQUEST-ID):64%",
-    }
-    return json_log(line)
+    })  # fmt: skip
