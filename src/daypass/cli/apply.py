@@ -75,11 +75,11 @@ def run(args: Namespace) -> int:
             if not args.wait:
                 _execute(args, state, plan)
                 return 0
-            from daypass.deploy.apply import wait_for_publication
+            from daypass.deploy.apply import prepare_gate
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(state.cluster, args.timeout, status.wait)
-            _execute(args, state, plan, partial(wait_for_publication, waiter, config))
+            _execute(args, state, plan, partial(prepare_gate, waiter, config, plan))
             return _wait(args, state, config, plan, waiter, status)
 
 
@@ -174,8 +174,8 @@ def _wait(
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
-        published = partial(apply.wait_for_publication, waiter, config)
-        _execute(args, state, make_plan(state, config), published)
+        rest = make_plan(state, config)
+        _execute(args, state, rest, partial(apply.prepare_gate, waiter, config, rest))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

@@ -50,8 +50,7 @@ def execute(
 ) -> ApplyResult:
     """Apply what a plan contains, then remove what is no longer wanted.
 
-    `before_gate`: called before an existing gate is changed, to wait until all that the new one
-    reads is published.
+    `before_gate`: called before an existing gate is changed.
 
     The inventory is written twice: before, with all that may come to exist, so that nothing is
     applied that is not in it; and after, with UIDs, and without what was removed.
@@ -130,6 +129,12 @@ def _with_uids(
         ref: replace(entry, uid=str(applied[ref]["metadata"]["uid"])) if ref in applied else entry
         for ref, entry in entries.items()
     }
+
+
+def prepare_gate(waiter: Waiter, config: Config, plan: ApplyPlan) -> None:
+    """Do what has to be done before a gate in use is changed. Raises NotReadyError."""
+    wait_for_publication(waiter, config)
+    drop_rules_first(waiter, plan.to_apply)
 
 
 def wait_for_publication(waiter: Waiter, config: Config) -> None:
@@ -224,6 +229,25 @@ def _lacking(status: Mapping[str, int], wanted: int) -> str:
     return f"{available} of {wanted} ready" if available < updated else ""
 
 
+def drop_rules_first(waiter: Waiter, changes: Iterable[ObjectChange]) -> None:
+    """Change the rules of a SecurityPolicy before it loses the JWT filter that its old rules read.
+
+    Envoy gets filters and rules one after the other: between them, those rules would refuse all.
+    An earlier version had such rules. Raises NotReadyError.
+    """
+    for change in changes:
+        filters = {"jwt": (change.live or {}).get("spec", {}).get("jwt")}
+        if change.ref.kind == "SecurityPolicy" and filters["jwt"]:
+            document = change.document
+            waiter.cluster.apply({**document, "spec": {**document["spec"], **filters}})
+            _wait_for_policy(waiter, change.ref)
+
+
+def _wait_for_policy(waiter: Waiter, policy: ObjectRef) -> Object:
+    hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
+    return waiter.wait(str(policy), partial(_accepted, waiter.cluster, policy), hint)
+
+
 def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]:
     """Wait until Envoy Gateway accepts each SecurityPolicy; return what is wrong, a line each.
 
@@ -235,8 +259,7 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]
     problems = []
     for policy in policies:
         if policy.kind == "SecurityPolicy":
-            hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
-            document = waiter.wait(str(policy), partial(_accepted, waiter.cluster, policy), hint)
+            document = _wait_for_policy(waiter, policy)
             if others := [name for name in _overriding_policies(document) if name not in own]:
                 problems.append(
                     f"{policy}: other policies replace it for {', '.join(others)}, where the gate"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
 import pytest
 
+from daypass.deploy.apply import drop_rules_first
+from daypass.deploy.plan import ObjectChange
+from daypass.kube.waiting import Waiter
 from daypass.render.objects import GATE_KEYS, Object
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.envoy_gateway import apply, delete
+from support.envoy_gateway import apply, delete, find
 from support.gateway_stage import HOST, INFRA, PUBLIC, Stage, gate
 from support.objects import config_map
 from support.raw import connect
@@ -61,7 +66,13 @@ def test_an_upgrade_from_check_both_refuses_no_good_request(
                 eventually("it has the keys", lambda: traffic.last == 200)
                 traffic.codes.clear()
                 # As `apply` does it.
-                apply(plane, gate("SecurityPolicy"))
+                new = gate("SecurityPolicy")
+                change = ObjectChange(
+                    document=new, live=find(plane, new), result=new, action="change"
+                )
+                with closing(admin_cluster(plane)) as cluster:
+                    drop_rules_first(Waiter(cluster, 60), [change])
+                apply(plane, new)
                 delete(plane, others)
                 eventually("more has passed", lambda: traffic.codes.total() > 200)
             assert traffic.codes.keys() == {200}, traffic.codes
