@@ -78,13 +78,8 @@ def state_text(state: str) -> str:
 
 
 USER = state_text(USER_STATE)
-GROUPS = ",".join(
-    (
-        "system:serviceaccounts",
-        f"system:serviceaccounts:{state_text(NAMESPACE_STATE)}",
-        "system:authenticated",
-    )
-)
+_GROUP = "system:serviceaccounts"
+GROUPS = f"{_GROUP},{_GROUP}:{state_text(NAMESPACE_STATE)},system:authenticated"
 """The groups that TokenReview returns for a ServiceAccount; the namespace is a verified claim."""
 
 

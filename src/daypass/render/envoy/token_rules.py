@@ -53,20 +53,12 @@ from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER, SERVICE_ACCOUNT_
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
 
-NO_KEYS = json.dumps(
-    {
-        "keys": [
-            {
-                "kty": "EC",
-                "crv": "P-256",
-                "alg": "ES256",
-                "kid": "nobody",
-                "x": "ervQaI2Y-7vUvT4RJpEZ3YBCEHCmfAL7dowBIJK4Df0",
-                "y": "ZtzefLvzOw2TUFyLDRTdOUoR0PvA5LhNLsB2XdIecj8",
-            }
-        ]
-    }
-)
+_NOBODY = {
+    "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "nobody",
+    "x": "ervQaI2Y-7vUvT4RJpEZ3YBCEHCmfAL7dowBIJK4Df0",
+    "y": "ZtzefLvzOw2TUFyLDRTdOUoR0PvA5LhNLsB2XdIecj8",
+}  # fmt: skip
+NO_KEYS = json.dumps({"keys": [_NOBODY]})
 """The key set before there are keys: every token is refused. Envoy rejects an empty set, so it has
 one key whose private half nobody knows: `x` is the SHA-256 of "daypass: nobody's key 0"."""
 
@@ -100,13 +92,8 @@ _OTHERS_POLICY = "daypass-others"
 _ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(_OTHERS_POLICY, "DENY")
 """Its results, next to the reasons for a refusal. `_OTHERS`: what a shared gateway leaves alone."""
 
-_NOT_OF_THE_DECISION = (
-    Reason.ALLOWED,
-    Reason.NOT_GUARDED,
-    Reason.REVIEW_REFUSED,
-    Reason.REVIEW_AUDIENCE,
-)
-_REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _NOT_OF_THE_DECISION]
+_ELSEWHERE = (Reason.ALLOWED, Reason.NOT_GUARDED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE)
+_REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _ELSEWHERE]
 """Why the decision can refuse, and its policies."""
 REFUSING = "daypass-gate-refusal"
 """Name of the filter that refuses."""
