@@ -79,7 +79,8 @@ def run(args: Namespace) -> int:
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(state.cluster, args.timeout, status.wait)
-            _execute(args, state, plan, partial(prepare_gate, waiter, config, plan))
+            prepare = partial(prepare_gate, waiter, config, plan, force=args.force_conflicts)
+            _execute(args, state, plan, prepare)
             return _wait(args, state, config, plan, waiter, status)
 
 
@@ -175,7 +176,9 @@ def _wait(
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
         rest = make_plan(state, config)
-        _execute(args, state, rest, partial(apply.prepare_gate, waiter, config, rest))
+        force = args.force_conflicts
+        prepare = partial(apply.prepare_gate, waiter, config, rest, force=force)
+        _execute(args, state, rest, prepare)
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

@@ -131,10 +131,10 @@ def _with_uids(
     }
 
 
-def prepare_gate(waiter: Waiter, config: Config, plan: ApplyPlan) -> None:
+def prepare_gate(waiter: Waiter, config: Config, plan: ApplyPlan, *, force: bool = False) -> None:
     """Do what has to be done before a gate in use is changed. Raises NotReadyError."""
     wait_for_publication(waiter, config)
-    drop_rules_first(waiter, plan.to_apply)
+    drop_rules_first(waiter, plan.to_apply, force=force)
 
 
 def wait_for_publication(waiter: Waiter, config: Config) -> None:
@@ -229,7 +229,9 @@ def _lacking(status: Mapping[str, int], wanted: int) -> str:
     return f"{available} of {wanted} ready" if available < updated else ""
 
 
-def drop_rules_first(waiter: Waiter, changes: Iterable[ObjectChange]) -> None:
+def drop_rules_first(
+    waiter: Waiter, changes: Iterable[ObjectChange], *, force: bool = False
+) -> None:
     """Change the rules of a SecurityPolicy before it loses the JWT filter that its old rules read.
 
     Envoy gets filters and rules one after the other: between them, those rules would refuse all.
@@ -238,8 +240,8 @@ def drop_rules_first(waiter: Waiter, changes: Iterable[ObjectChange]) -> None:
     for change in changes:
         filters = {"jwt": (change.live or {}).get("spec", {}).get("jwt")}
         if change.ref.kind == "SecurityPolicy" and filters["jwt"]:
-            document = change.document
-            waiter.cluster.apply({**document, "spec": {**document["spec"], **filters}})
+            document = {**change.document, "spec": {**change.document["spec"], **filters}}
+            waiter.cluster.apply(document, force=force, strict=True)
             _wait_for_policy(waiter, change.ref)
 
 
