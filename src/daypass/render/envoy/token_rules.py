@@ -92,8 +92,8 @@ _OTHERS_POLICY = "daypass-others"
 _ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(_OTHERS_POLICY, "DENY")
 """Its results, next to the reasons for a refusal. `_OTHERS`: what a shared gateway leaves alone."""
 
-_ELSEWHERE = (Reason.ALLOWED, Reason.NOT_GUARDED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE)
-_REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _ELSEWHERE]
+_NOT_OURS = (Reason.ALLOWED, Reason.NOT_GUARDED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE)
+_REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _NOT_OURS]
 """Why the decision can refuse, and its policies."""
 REFUSING = "daypass-gate-refusal"
 """Name of the filter that refuses."""
