@@ -56,9 +56,7 @@ BOUND = sorted({bound for bound, _ in EXPECTED})
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Everybody may ask for tokens, as far as RBAC goes."""
-    with ControlPlane.start(tmp_path_factory.mktemp("pairs")) as running:
-        policies.let_everybody_ask(running)
+    with policies.plane_for_everybody(tmp_path_factory.mktemp("pairs")) as running:
         yield running
 
 

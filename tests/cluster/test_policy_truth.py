@@ -119,9 +119,7 @@ BOUND: tuple[BoundObject | None, ...] = (
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane where everybody may ask for tokens, as far as RBAC goes."""
-    with ControlPlane.start(tmp_path_factory.mktemp("policy")) as running:
-        policies.let_everybody_ask(running)
+    with policies.plane_for_everybody(tmp_path_factory.mktemp("policy")) as running:
         yield running
 
 

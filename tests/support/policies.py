@@ -6,7 +6,9 @@ of questions are cheap: the API server looks at it after the policy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from daypass._core import labels
 from daypass.config.models import Policy
@@ -38,7 +40,15 @@ def held_namespace(
     return name
 
 
-def let_everybody_ask(plane: ControlPlane) -> None:
+@contextmanager
+def plane_for_everybody(folder: Path) -> Iterator[ControlPlane]:
+    """A control plane where everybody may ask for tokens, as far as RBAC goes."""
+    with ControlPlane.start(folder) as plane:
+        _let_everybody_ask(plane)
+        yield plane
+
+
+def _let_everybody_ask(plane: ControlPlane) -> None:
     """RBAC that leaves all to the policy, in all namespaces."""
     rule = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
     metadata = {"metadata": {"name": "everybody-asks"}}
