@@ -16,8 +16,8 @@ from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_cer
 from daypass.deploy.apply import (
     drop_rules_first,
     execute,
+    prepare_gate,
     wait_for_policies,
-    wait_for_publication,
 )
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import PartialApplyError
@@ -116,7 +116,7 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
         return cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
 
     def execute_changed() -> None:
-        ready = partial(wait_for_publication, Waiter(cluster, 0), config)
+        ready = partial(prepare_gate, Waiter(cluster, 0), config)
         execute(cluster, plan(cluster, changed), before_gate=ready)
 
     before = rules()

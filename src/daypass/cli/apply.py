@@ -79,8 +79,7 @@ def run(args: Namespace) -> int:
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(state.cluster, args.timeout, status.wait)
-            prepare = partial(prepare_gate, waiter, config, plan, force=args.force_conflicts)
-            _execute(args, state, plan, prepare)
+            _execute(args, state, plan, partial(prepare_gate, waiter, config))
             return _wait(args, state, config, plan, waiter, status)
 
 
@@ -146,7 +145,7 @@ def _execute(
     args: Namespace,
     state: ClusterState,
     plan: ApplyPlan,
-    before_gate: Callable[[], object] = lambda: None,
+    before_gate: Callable[[ApplyPlan, bool], object] = lambda plan, force: None,
 ) -> None:
     from daypass.deploy.apply import execute
 
@@ -175,10 +174,7 @@ def _wait(
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
-        rest = make_plan(state, config)
-        force = args.force_conflicts
-        prepare = partial(apply.prepare_gate, waiter, config, rest, force=force)
-        _execute(args, state, rest, prepare)
+        _execute(args, state, make_plan(state, config), partial(apply.prepare_gate, waiter, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

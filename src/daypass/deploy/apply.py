@@ -46,11 +46,11 @@ def execute(
     plan: ApplyPlan,
     *,
     force: bool = False,
-    before_gate: Callable[[], object] = lambda: None,
+    before_gate: Callable[[ApplyPlan, bool], object] = lambda plan, force: None,
 ) -> ApplyResult:
     """Apply what a plan contains, then remove what is no longer wanted.
 
-    `before_gate`: called before an existing gate is changed.
+    `before_gate`: called with `plan` and `force` before an existing gate is changed.
 
     The inventory is written twice: before, with all that may come to exist, so that nothing is
     applied that is not in it; and after, with UIDs, and without what was removed.
@@ -75,7 +75,7 @@ def execute(
         for number, wave in enumerate(waves):
             # A new gate may be closed for a while: nothing has passed it before.
             if number == GATE_WAVE and any(change.live for change in wave):
-                before_gate()
+                before_gate(plan, force)
             _apply(cluster, wave, applied, force=force)
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
@@ -131,7 +131,7 @@ def _with_uids(
     }
 
 
-def prepare_gate(waiter: Waiter, config: Config, plan: ApplyPlan, *, force: bool = False) -> None:
+def prepare_gate(waiter: Waiter, config: Config, plan: ApplyPlan, force: bool) -> None:
     """Do what has to be done before a gate in use is changed. Raises NotReadyError."""
     wait_for_publication(waiter, config)
     drop_rules_first(waiter, plan.to_apply, force=force)
@@ -229,9 +229,7 @@ def _lacking(status: Mapping[str, int], wanted: int) -> str:
     return f"{available} of {wanted} ready" if available < updated else ""
 
 
-def drop_rules_first(
-    waiter: Waiter, changes: Iterable[ObjectChange], *, force: bool = False
-) -> None:
+def drop_rules_first(waiter: Waiter, changes: Iterable[ObjectChange], *, force: bool) -> None:
     """Change the rules of a SecurityPolicy before it loses the JWT filter that its old rules read.
 
     Envoy gets filters and rules one after the other: between them, those rules would refuse all.

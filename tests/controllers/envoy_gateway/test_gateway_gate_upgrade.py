@@ -71,7 +71,7 @@ def test_an_upgrade_from_check_both_refuses_no_good_request(
                     document=new, live=find(plane, new), result=new, action="change"
                 )
                 with closing(admin_cluster(plane)) as cluster:
-                    drop_rules_first(Waiter(cluster, 60), [change])
+                    drop_rules_first(Waiter(cluster, 60), [change], force=False)
                 apply(plane, new)
                 delete(plane, others)
                 eventually("more has passed", lambda: traffic.codes.total() > 200)
