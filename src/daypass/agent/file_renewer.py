@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from daypass._core.backoff import Backoff
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass.agent.atomic_write import write_atomically
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE_SECONDS = 1.0
 """A file is not renewed more often than this, however short its tokens live."""
-LONGEST_PERMANENT_PAUSE_SECONDS = 300.0
+PERMANENT_BACKOFF = Backoff(first_seconds=10.0, longest_seconds=300.0, jitter=0.5)
 """Between attempts after an error that only a person can fix, such as a 401."""
 LONGEST_SLEEP_SECONDS = 30.0
 """Check the clock this often: a machine does not report that it was asleep."""
@@ -221,8 +222,7 @@ class FileRenewer:
         failures, jitter = self._failures_in_a_row, self._timing.jitter()
         pause = backoff_seconds(failures, jitter)
         if isinstance(error, DaypassError) and not error.heals_by_itself:
-            permanent = min(LONGEST_PERMANENT_PAUSE_SECONDS, 5.0 * 2.0 ** min(failures, 10))
-            pause = max(pause, permanent * (0.5 + 0.5 * jitter))
+            pause = max(pause, PERMANENT_BACKOFF.seconds(failures, jitter))
         self._not_before = self._timing.clock.monotonic() + pause
         self._log.write(
             AgentEvent.RENEWAL_FAILED,

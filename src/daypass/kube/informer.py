@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
-from daypass._core.clock import jitter, random_fraction
+from daypass._core.backoff import Backoff
+from daypass._core.clock import random_fraction
 from daypass._core.errors import DaypassError
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, ForbiddenError
@@ -21,7 +22,7 @@ from daypass.kube.resources import Object, Resource, uid_of
 
 STEADY_SECONDS = 1.0
 """After a round that ends sooner, the informer waits."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 15.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, JITTER = 0.3, 15.0, 0.4
 SHORTEST_LIST_SECONDS = 1.0
 """A list has at least this long."""
 
@@ -81,18 +82,19 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch, until cancelled. Failures are reported, and tried again."""
-        clock, pause = self._cluster.clock, FIRST_PAUSE_SECONDS
-        longest_pause = min(LONGEST_PAUSE_SECONDS, max(self._valid_seconds / 10, pause))
+        clock, failures = self._cluster.clock, 0
+        longest = min(LONGEST_PAUSE_SECONDS, max(self._valid_seconds / 10, FIRST_PAUSE_SECONDS))
+        backoff = Backoff(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest, jitter=JITTER)
         while True:
             began = clock.monotonic()
             version = await self.sync()
             if version is not None:
                 await self._watch(version)
                 if clock.monotonic() - began >= STEADY_SECONDS:
-                    pause = FIRST_PAUSE_SECONDS
+                    failures = 0
                     continue
-            await asyncio.sleep(jitter(pause))
-            pause = min(2 * pause, longest_pause)
+            failures += 1
+            await asyncio.sleep(backoff.seconds(failures, random_fraction()))
 
     async def sync(self) -> str | None:
         """List once; return the version from which to watch, or None after a failure."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from daypass._core.backoff import Backoff
 from daypass._core.duration import format_duration
 from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 1.0
+POLL = Backoff(first_seconds=0.01, longest_seconds=1.0)
 
 T = TypeVar("T")
 
@@ -45,13 +46,13 @@ class Waiter:
 
         Shows each new string. Raises NotReadyError with the last one and `hint` after the deadline.
         """
-        shown, pause = "", FIRST_PAUSE_SECONDS
+        shown, polls = "", 0
         while isinstance(result := check(), str):
             if result != shown:
                 self.show(f"{what}: {result}")
                 shown = result
             if not self.left():
                 raise NotReadyError(timed_out(what, self._seconds, result), hint)
-            self.cluster.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+            polls += 1
+            self.cluster.sleep(POLL.seconds(polls))
         return result

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from daypass._core.backoff import Backoff
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
@@ -18,7 +19,7 @@ from daypass.rules.credentials import LOCAL_PARTS
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
-BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+BACKOFF = Backoff(first_seconds=0.5, longest_seconds=30.0)
 STABLE_AFTER_SECONDS = 60.0
 
 _FIXED: dict[str, Callable[[Config], object]] = {
@@ -174,8 +175,8 @@ class Supervisor:
     def _revive(self, stop: threading.Event) -> None:
         if self._clock.monotonic() - self._started_at > STABLE_AFTER_SECONDS:
             self._failures = 0
-        delay = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
         self._failures += 1
+        delay = BACKOFF.seconds(self._failures)
         self._log(
             f"Envoy {self.envoy.process.end_cause()}; a new one starts in {delay:g} s\n"
             f"{self.envoy.process.log_end()}"

@@ -12,7 +12,7 @@ import pytest
 from daypass._core.labels import PUBLISHED, TERM
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import CHECKED_AT_ONCE, term_of
-from daypass.gate.watch.controller import RETRY_SECONDS, SETTLE_SECONDS, State, WatchEvent
+from daypass.gate.watch.controller import BACKOFF, SETTLE_SECONDS, State, WatchEvent
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.render.objects import GATE_KEYS
 from daypass.rules.credentials import CLOSED_PART
@@ -472,7 +472,7 @@ def test_a_part_that_the_api_server_refuses_holds_up_no_other(world: WatchWorld)
         assert stays in world.passing(world.clock.unix())
     assert one not in world.passing(world.clock.unix())
     world.api.refuses.clear()
-    world.clock.advance(RETRY_SECONDS)
+    world.clock.advance(BACKOFF.longest_seconds)
     replica.work()
     assert world.uids() == {stays}
 

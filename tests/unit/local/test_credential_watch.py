@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from daypass.gate.watch.controller import RETRY_SECONDS
+from daypass.gate.watch.controller import BACKOFF
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.connection import ConnectionConfig
 from daypass.local import gate_services
@@ -142,7 +142,7 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
     machine.list()
     check(machine.reported(), "No space left", "refuses every token", reason="closed")
     machine.envoy.has_room = True
-    machine.clock.advance(RETRY_SECONDS)
+    machine.clock.advance(BACKOFF.longest_seconds)
     machine.list()
     assert machine.found(machine.envoy.published) is Presence.UNKNOWN
     check(machine.reported(), reason="open")

@@ -18,13 +18,14 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from daypass._core.backoff import Backoff
 from daypass.rules.claims import BoundClaims
 
 LIMIT_IN_FLIGHT = 64
 LIMIT_WAITING = 1024
 TIMEOUT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
-FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 2.0
+BACKOFF = Backoff(first_seconds=0.1, longest_seconds=2.0)
 LEAST_IN_FLIGHT = 4
 
 Waiter = TypeVar("Waiter")
@@ -159,11 +160,9 @@ class ReviewQueue(Generic[Waiter]):
         No review is sent for a while, or for as long as the API server asked for.
         """
         self._failures += 1
-        pause = min(
-            FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10), LONGEST_BACKOFF_SECONDS
-        )
+        pause = BACKOFF.seconds(self._failures)
         if retry_after_seconds is not None:
-            pause = min(max(retry_after_seconds, FIRST_BACKOFF_SECONDS), LONGEST_PAUSE_SECONDS)
+            pause = min(max(retry_after_seconds, BACKOFF.first_seconds), LONGEST_PAUSE_SECONDS)
         if now >= self._paused_until:  # several failures at once count once
             least = min(LEAST_IN_FLIGHT, self._limit_in_flight)
             self._limit_now = max(least, self._limit_now / 2)

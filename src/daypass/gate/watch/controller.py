@@ -14,6 +14,7 @@ from collections.abc import Callable
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
+from daypass._core.backoff import Backoff
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
@@ -74,8 +75,8 @@ LogEvent = Callable[..., None]
 TICK_SECONDS = 0.5
 SETTLE_SECONDS = 15.0
 """How long a new leader waits for a further listing."""
-RETRY_SECONDS = 10.0
-"""Between two attempts, at most."""
+BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
+"""Between two attempts."""
 CLOCK_SECONDS = 10.0
 """By how much the clock may differ from the API server's."""
 
@@ -111,7 +112,7 @@ class Controller:
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
         self._term = 0
         self._published_keys: SigningKeys | None = None
-        self._pause_seconds, self._retry_at = 0.0, -math.inf
+        self._failures, self._retry_at = 0, -math.inf
         self._round, self._round_of = 0, dict[int | None, int]()
         self._renewed_at = -math.inf
         self._logged_state: dict[str, object] = {}
@@ -209,9 +210,9 @@ class Controller:
         comes soon after another one, it takes longer until then.
         """
         now = self._clock.monotonic()
-        is_again = now < self._retry_at + RETRY_SECONDS
-        self._pause_seconds = min(2 * self._pause_seconds, RETRY_SECONDS) if is_again else 1.0
-        self._retry_at = now + self._pause_seconds
+        is_again = now < self._retry_at + BACKOFF.longest_seconds
+        self._failures = self._failures + 1 if is_again else 1
+        self._retry_at = now + BACKOFF.seconds(self._failures)
         self.last_error = f"the credentials could not be published: {error}"
         self.state = State.FOLLOWER
 
