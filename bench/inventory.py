@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.rounds import compare
 from daypass._core import labels
+from daypass._core.objects import Object
 from daypass.config.models import Policy
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
@@ -25,7 +26,7 @@ from daypass.identity.grants import (
 from daypass.identity.model import IdentityName, identity_objects, new_secret_name
 from daypass.identity.policy import apply_policy
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SECRETS, Object
+from daypass.kube.resources import SECRETS
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually

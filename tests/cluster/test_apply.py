@@ -15,13 +15,14 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.errors import DaypassError
 from daypass._core.labels import ANCHOR_TYPE, MANAGED_BY
+from daypass._core.objects import name_of
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import MissingError, read_cluster_state
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.plan import RejectedObjectsError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS, name_of
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
 from daypass.render.objects import GATE_KEYS
 from daypass.rules.published import DENIALS, part_name
 from support.authority import Authority

@@ -14,6 +14,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import MANAGED_BY
+from daypass._core.objects import uid_of
 from daypass.cli import main
 from daypass.gate.watch.cluster_publisher import term_of
 from daypass.kube.cluster import Cluster
@@ -27,7 +28,6 @@ from daypass.kube.resources import (
     ROLES,
     SECRETS,
     TOKEN_TYPE,
-    uid_of,
 )
 from daypass.render.objects import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text

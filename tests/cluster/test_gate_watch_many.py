@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.kube.resources import uid_of
+from daypass._core.objects import uid_of
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity

@@ -10,6 +10,7 @@ import yaml
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object, name_of
 from daypass.identity.grants import (
     GrantRequest,
     NoIstioError,
@@ -25,9 +26,7 @@ from daypass.kube.resources import (
     ROLE_BINDINGS,
     SECRETS,
     SERVICE_ACCOUNTS,
-    Object,
     Resource,
-    name_of,
 )
 from support import identities
 from support.clusters import account_token, cluster_as

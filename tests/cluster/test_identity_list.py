@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from daypass._core import labels
+from daypass._core.objects import name_of
 from daypass.identity.grants import GrantRequest, apply, plan
 from daypass.identity.health import examine
 from daypass.identity.inventory import list_objects, list_queries
@@ -24,7 +25,6 @@ from daypass.kube.resources import (
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
-    name_of,
 )
 from support import identities
 from support.clusters import admin_cluster, cluster_as

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from daypass._core.labels import OWNED
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.config import load
 from daypass.deploy.init.discover import DiscoveredCluster, discover
 from daypass.deploy.routes import INGRESS
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import Object
 from support.children import path_without
 from support.clusters import admin_access, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane

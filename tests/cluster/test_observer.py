@@ -11,11 +11,12 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import OWNED, SELECTOR
+from daypass._core.objects import name_of
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
 from daypass.kube.informer import Informer
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS, name_of
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually

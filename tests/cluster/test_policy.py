@@ -13,6 +13,7 @@ import yaml
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.objects import name_of
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
 from daypass.identity.policy import apply_policy, policy_state
@@ -24,7 +25,6 @@ from daypass.kube.resources import (
     SECRETS,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
-    name_of,
 )
 from support import identities, policies
 from support.admin import Answer

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.flow_control import NAME
-from daypass.render.objects import Object
 from daypass.render.yaml import stream
 from support.admin import APPLY_PATCH, Answer, Document
 from support.controlplane import ControlPlane

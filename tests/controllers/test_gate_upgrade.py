@@ -26,23 +26,16 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
 from daypass._core.files import write_private
 from daypass._core.labels import HOLDS_INVENTORY
+from daypass._core.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.deploy.exposure_diff import exposure
 from daypass.deploy.inventory import AppliedObject, Inventory, write_inventory
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.prerequisites import authority_in, authority_object, make_serving_certificate
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, SECRETS, name_of
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, SECRETS
 from daypass.local.echo import Echo
-from daypass.render.objects import (
-    GATE,
-    GATE_KEYS,
-    GATE_PAIR,
-    GATE_TRUST,
-    GATE_WATCH,
-    Object,
-    gate_host,
-)
+from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH, gate_host
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import NAMES
 from support import raw

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.objects import Object
 from daypass.deploy import routes
-from daypass.render.objects import Object
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

@@ -18,11 +18,11 @@ import yaml
 
 from daypass import cli
 from daypass._core import labels
+from daypass._core.objects import Object
 from daypass.config import load
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import identity_objects, token_secret
 from daypass.identity.reap import reaper_objects
-from daypass.kube.resources import Object
 from daypass.render.chart import render_chart
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.yaml import stream

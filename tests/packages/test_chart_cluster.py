@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
-from daypass.render.objects import DOOR, Object
+from daypass.render.objects import DOOR
 from daypass.render.output_tree import write
 from support.admin import APPLY_PATCH
 from support.charts import CHARTS, REPOSITORY, by_key, key, run_helm, write_chart

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from daypass._core import labels
+from daypass._core.objects import name_of
 from daypass._core.secret import Secret
 from daypass.identity import grants as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of
@@ -31,7 +32,6 @@ from daypass.kube.resources import (
     ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
-    name_of,
 )
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster

@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 from tools.gobuild import built
 
+from daypass._core.objects import Object
 from daypass.config import load
 from daypass.render.chart import render_chart
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.objects import Object
 from daypass.render.output_tree import write
 from support.manifest_cases import CASES, Case
 

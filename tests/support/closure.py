@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from daypass._core.objects import Object
 from daypass.config import Config
-from daypass.render.objects import CLUSTER_AUTHORITY, DOOR, Object
+from daypass.render.objects import CLUSTER_AUTHORITY, DOOR
 from daypass.render.prerequisites import prerequisites
 
 Identity = tuple[str, str, str]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import Object
 
 
 class Crash(Exception):

@@ -6,19 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from daypass._core.objects import name_of
 from daypass._core.parallel import in_parallel
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import ApplyPlan, make_plan
 from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import (
-    CONFIG_MAPS,
-    NAMESPACES,
-    SERVICE_ACCOUNTS,
-    Resource,
-    name_of,
-)
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS, Resource
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually

@@ -16,8 +16,8 @@ from typing import Any
 
 from tools.gobuild import built
 
+from daypass._core.objects import Object
 from daypass.local.envoy import find_envoy
-from daypass.render.objects import Object
 from support.admin import Document
 from support.children import Child
 from support.clusters import admin_cluster

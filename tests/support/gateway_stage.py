@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects, render_objects
-from daypass.render.objects import GATE, GATE_TRUST, Object
+from daypass.render.objects import GATE, GATE_TRUST
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support import raw
 from support.authority import Authority

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from daypass._core import labels
+from daypass._core.objects import Object
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -14,7 +15,6 @@ from daypass.identity.grants import (
 )
 from daypass.identity.inventory import ClusterObjects
 from daypass.identity.model import IdentityName, identity_objects
-from daypass.kube.resources import Object
 
 BOT = IdentityName(namespace="team", name="bot")
 SECRET = "bot-daypass-aaaaaaaaaaaaaaaaaaaa"

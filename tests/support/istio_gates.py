@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
@@ -20,7 +21,7 @@ from daypass.render.istio.objects import (
     keys_object,
     part_object,
 )
-from daypass.render.objects import GATE, Object
+from daypass.render.objects import GATE
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason

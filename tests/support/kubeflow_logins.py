@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from daypass.render.objects import Object
+from daypass._core.objects import Object
 from support.deadline import eventually
 from support.istio_gates import (
     AUTHENTICATIONS,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects, render_tree
-from daypass.render.objects import Object
 from support.rendered import config_of
 
 AUTHORITY_PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

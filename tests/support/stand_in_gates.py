@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daypass._core import labels
+from daypass._core.objects import name_of
 from daypass.identity.credential_secrets import list_secrets
 from daypass.kube.published_objects import denials_config_map, part_config_map
-from daypass.kube.resources import CONFIG_MAPS, name_of
+from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.objects import GATE_DENIED
 from daypass.rules.denials import Denials, read_denials
 from support.embedded import EmbeddedCluster

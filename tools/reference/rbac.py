@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import yaml
 
+from daypass._core.objects import Object
 from daypass.config import Gate
 from daypass.config.models import Config
-from daypass.render.objects import Object
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 
 LONGEST = 130

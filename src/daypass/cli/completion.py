@@ -208,10 +208,11 @@ def _ask_cluster(
     kind: str, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> list[str]:
     """Return the namespaces, or the identities of the namespace; none after CLUSTER_SECONDS."""
+    from daypass._core.objects import name_of
     from daypass.identity.model import list_identities
     from daypass.kube.cluster import Cluster
     from daypass.kube.kubeconfig import find_connection_config
-    from daypass.kube.resources import NAMESPACES, name_of
+    from daypass.kube.resources import NAMESPACES
 
     connection = find_connection_config(
         os.environ, kubeconfig=kubeconfig, context=context, namespace=namespace

@@ -11,7 +11,7 @@ from daypass.cli import deployment, log, options
 from daypass.cli.output import did, write_changes, write_data, write_objects
 
 if TYPE_CHECKING:
-    from daypass.render.objects import Object
+    from daypass._core.objects import Object
 
 EXTRA = "admin"
 SUMMARY = "write what would be applied, as YAML or a kustomize tree"

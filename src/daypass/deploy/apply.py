@@ -15,6 +15,7 @@ from typing import Any
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.labels import PUBLISHED
+from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
@@ -29,7 +30,7 @@ from daypass.kube.published_objects import (
     read_part,
     read_published_denials,
 )
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, Object, name_of
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.istio.objects import denials_object, part_object
 from daypass.render.objects import GATE_KEYS, GATE_WATCH

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.labels import HOLDS_INVENTORY
+from daypass._core.objects import Object, group_of, name_of
 from daypass.config import Config
 from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.inventory import AppliedObject, Inventory, merged, read_inventories
 from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import NAMESPACES, Object, group_of, name_of
+from daypass.kube.resources import NAMESPACES
 from daypass.render.cluster_facts import ClusterFacts, read_facts
 from daypass.render.objects import GATE
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
 from daypass._core.labels import is_ours
+from daypass._core.objects import Object
 from daypass.config import Config, Gate
 from daypass.deploy.routes import (
     GATEWAY,
@@ -28,7 +29,6 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import PODS
 from daypass.render.istio.settings import IstioGate
-from daypass.render.objects import Object
 from daypass.verification.report import Finding, ok, skipped, warning
 
 ANY = "*"

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.labels import EXPOSED, MANAGED_BY, MANAGER
+from daypass._core.labels import EXPOSED
+from daypass._core.objects import Object, name_of, new_object, uid_of
 from daypass._core.parallel import in_parallel
 from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
-from daypass.kube.resources import CONFIG_MAPS, Object, name_of, uid_of
+from daypass.kube.resources import CONFIG_MAPS
 
 NAME = "daypass-inventory"
 
@@ -110,25 +111,16 @@ def write_inventory(
             change = {"metadata": metadata, "data": data}
             written = cluster.patch(CONFIG_MAPS, NAME, change, inventory.namespace)
         else:
-            written = cluster.create(_document(inventory.namespace, annotations, data))
+            made = new_object(
+                "v1", "ConfigMap", NAME, inventory.namespace, annotations=annotations, data=data
+            )
+            written = cluster.create(made)
     except (AlreadyExistsError, ConflictError):
         raise DaypassError(
             "another apply is running, or has just finished",
             "see what is there now: " + command("diff"),
         ) from None
     return inventory if cluster.dry_run else _parse(written)
-
-
-def _document(
-    namespace: str, annotations: Mapping[str, str], data: Mapping[str, str | None]
-) -> Object:
-    metadata = {
-        "name": NAME,
-        "namespace": namespace,
-        "labels": {MANAGED_BY: MANAGER},
-        "annotations": annotations,
-    }
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def _parse(document: Object) -> Inventory:

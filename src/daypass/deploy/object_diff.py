@@ -14,10 +14,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from daypass._core.objects import Object, without_server_fields
 from daypass._core.text import unified_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import FIELD_MANAGER
-from daypass.kube.resources import Object, without_server_fields
 from daypass.render.yaml import document as as_yaml
 
 

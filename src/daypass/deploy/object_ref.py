@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daypass._core.objects import Object, group_of
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import Object, group_of
 from daypass.render.objects import GATE, WAVES
 
 _READS_PUBLISHED = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
 from daypass._core.labels import HOLDS_INVENTORY, is_ours
+from daypass._core.objects import Object, name_of, new_object
 from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
@@ -23,9 +24,8 @@ from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.identity.namespaces import refused_namespaces
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
-from daypass.kube.resources import Object, name_of
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR_PAIR, new_object
+from daypass.render.objects import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
 

@@ -13,13 +13,13 @@ from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.labels import RENEW_AFTER
+from daypass._core.objects import Object, new_object
 from daypass._core.parallel import in_parallel
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import Object
 from daypass.render.cluster_facts import certificates_in
-from daypass.render.objects import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY, annotated, new_object
+from daypass.render.objects import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY
 from daypass.render.prerequisites import Prerequisite
 
 LIFETIME = datetime.timedelta(days=5 * 365)
@@ -46,9 +46,14 @@ def make_serving_certificate(
         "tls.key": _base64(key),
     }
     due = utc(clock.unix()) + LIFETIME - RENEWED_BEFORE
-    return annotated(
-        new_object("v1", "Secret", name, namespace, type="kubernetes.io/tls", data=data),
-        {RENEW_AFTER: rfc3339(due)},
+    return new_object(
+        "v1",
+        "Secret",
+        name,
+        namespace,
+        annotations={RENEW_AFTER: rfc3339(due)},
+        type="kubernetes.io/tls",
+        data=data,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
+from daypass._core.objects import Object, group_of
 from daypass._core.parallel import in_parallel
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
@@ -17,14 +18,7 @@ from daypass.deploy.inventory import AppliedObject, write_inventory
 from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import (
-    CONFIG_MAPS,
-    ENVOY_FILTERS,
-    NAMESPACES,
-    Object,
-    Resource,
-    group_of,
-)
+from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, Resource
 from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
 from daypass.rules.published import NAMES
 

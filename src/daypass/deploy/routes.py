@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from daypass._core.labels import is_ours
+from daypass._core.objects import Object
 from daypass._core.parallel import in_parallel
 from daypass.config import Config
 from daypass.deploy.ekf import is_handed_over
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.render.objects import Object
 
 Kind = Literal["prefix", "exact", "text", "pattern"]
 GroupKind = tuple[str, str]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command
 from daypass._core.k8s_names import is_label
+from daypass._core.objects import Object
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
-from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.render.objects import GATE_DENIED
 from daypass.rules.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
 

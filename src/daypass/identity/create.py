@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.hints import command
+from daypass._core.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.identity.credential_secrets import (
     Room,
@@ -36,7 +37,6 @@ from daypass.identity.model import (
 from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import Object, name_of
 
 NEVER = "never"
 

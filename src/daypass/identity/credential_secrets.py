@@ -19,6 +19,7 @@ from typing import Any
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
+from daypass._core.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import (
@@ -39,8 +40,6 @@ from daypass.kube.resources import (
     SECRETS,
     TOKEN_SECRETS,
     TOKEN_TYPE,
-    Object,
-    name_of,
 )
 from daypass.kube.waiting import Waiter
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
+from daypass._core.objects import Object, name_of, uid_of
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
 from daypass.identity.grants import allows_anything
 from daypass.identity.model import (
@@ -42,10 +43,7 @@ from daypass.kube.resources import (
     ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
-    Object,
     Resource,
-    name_of,
-    uid_of,
 )
 
 REMEMBERED_SECONDS = 10

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daypass._core import labels
+from daypass._core.objects import name_of, uid_of
 from daypass.identity.create import IdentitySpec, dry_run, reusable_secret
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, Room
 from daypass.identity.model import (
@@ -25,7 +26,7 @@ from daypass.identity.model import (
 )
 from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import ROLE_BINDINGS, name_of, uid_of
+from daypass.kube.resources import ROLE_BINDINGS
 
 
 def federate(

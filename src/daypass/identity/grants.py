@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
+from daypass._core.objects import Object, name_of, new_object, uid_of
 from daypass.identity.model import RBAC_GROUP, IdentityName, Warn, get_identity, is_owned_by
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.cluster import Cluster
@@ -32,12 +33,8 @@ from daypass.kube.resources import (
     CLUSTER_ROLES,
     NAMESPACES,
     ROLE_BINDINGS,
-    Object,
     Resource,
-    name_of,
-    uid_of,
 )
-from daypass.render.objects import new_object
 
 INGRESS_GATEWAY = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
 """The principal of Kubeflow's ingress gateway, which sets the user header."""
@@ -253,11 +250,14 @@ def _new_object(resource: Resource, grant: Grant, name: str) -> Object:
     annotations = {labels.IDENTITY: grant.identity.key}
     if grant.role is not None:  # Kubeflow's UI knows no other roles
         annotations |= {"user": grant.identity.user, "role": grant.role}
-    document = new_object(
-        resource.api_version, resource.kind, name, grant.namespace, component="grant"
+    return new_object(
+        resource.api_version,
+        resource.kind,
+        name,
+        grant.namespace,
+        labels={labels.COMPONENT: "grant"},
+        annotations=annotations,
     )
-    document["metadata"]["annotations"] = annotations
-    return document
 
 
 def display_role(role: str, kind: str = "ClusterRole") -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daypass._core import labels
+from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
 from daypass.identity.grants import Grant, display_role
@@ -41,9 +42,7 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     TOKEN_SECRETS,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
-    Object,
     Resource,
-    name_of,
 )
 
 _BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"

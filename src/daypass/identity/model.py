@@ -17,6 +17,7 @@ from daypass._core.clock import Clock, parse_rfc3339, rfc3339, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
+from daypass._core.objects import Object, new_object
 from daypass._core.text import did_you_mean, printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
@@ -24,9 +25,7 @@ from daypass.kube.resources import (
     ACCOUNT_UID_ANNOTATION,
     SERVICE_ACCOUNTS,
     TOKEN_TYPE,
-    Object,
 )
-from daypass.render.objects import new_object
 
 Warn: TypeAlias = Callable[[str, str], None]
 """Shows a warning: the fact, and what to do about it (may be empty)."""
@@ -186,9 +185,14 @@ def anchor_secret(
 
 
 def _new_object(api_version: str, kind: str, namespace: str, name: str, identity: str) -> Object:
-    document = new_object(api_version, kind, name, namespace, component="identity")
-    document["metadata"]["annotations"] = {labels.IDENTITY: f"{namespace}/{identity}"}
-    return document
+    return new_object(
+        api_version,
+        kind,
+        name,
+        namespace,
+        labels={labels.COMPONENT: "identity"},
+        annotations={labels.IDENTITY: f"{namespace}/{identity}"},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

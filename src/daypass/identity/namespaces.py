@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
+from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import our_secrets
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
@@ -21,8 +22,6 @@ from daypass.kube.resources import (
     ROLE_BINDINGS,
     ROLES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
-    Object,
-    name_of,
 )
 from daypass.render.objects import GATE_WATCH
 from daypass.render.rbac import namespace_rights

@@ -18,6 +18,7 @@ from uuid import uuid4
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
+from daypass._core.objects import Object, name_of
 from daypass.config.models import Policy
 from daypass.identity.credential_secrets import CredentialSecret
 from daypass.identity.model import IdentityName, check_object_name, federated_binding_name, owner_of
@@ -30,8 +31,6 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
-    Object,
-    name_of,
 )
 from daypass.kube.waiting import Waiter
 from daypass.render.policy import (

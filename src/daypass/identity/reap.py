@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from daypass._core import labels
 from daypass._core.clock import parse_rfc3339
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object, new_object
 from daypass._core.text import printable
 from daypass.identity.credential_secrets import our_secrets
 from daypass.identity.delete import (
@@ -26,9 +27,7 @@ from daypass.identity.delete import (
 from daypass.identity.model import IdentityName, Warn, is_past, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
-from daypass.kube.resources import Object
 from daypass.render.deployment import Workload
-from daypass.render.objects import new_object
 from daypass.render.rbac import reaper_rbac
 
 _NAME = "daypass-reap"

@@ -17,6 +17,7 @@ from itertools import count
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
+from daypass._core.objects import name_of
 from daypass._core.parallel import in_parallel
 from daypass.identity.credential_secrets import (
     CredentialSecret,
@@ -40,7 +41,7 @@ from daypass.identity.model import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import SECRETS, name_of
+from daypass.kube.resources import SECRETS
 
 DEFAULT_OVERLAP_SECONDS = 86_400
 THREADS = 8

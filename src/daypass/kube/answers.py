@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import httpx2
 
 from daypass._core.clock import Clock
+from daypass._core.objects import Object
 from daypass._core.secret import redact_response
 from daypass._core.status import excerpt
 from daypass.kube.connection import ConnectionConfig, sent_secrets
 from daypass.kube.errors import BrokenResponseError, TooLargeError, explain
-
-Object = dict[str, Any]
 
 LIMIT_BYTES = 16 * 1024 * 1024
 """Of one answer, or one event, decoded. One object is always smaller: etcd takes 1.5 MiB, and JSON

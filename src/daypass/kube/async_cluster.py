@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.objects import Object
 from daypass.kube.answers import METADATA, Answer, Pages, selection
 from daypass.kube.connection import (
     CONNECT_SECONDS,
@@ -23,7 +24,7 @@ from daypass.kube.connection import (
     is_stale,
 )
 from daypass.kube.errors import BrokenResponseError, NoHttp2Error, TooLargeError
-from daypass.kube.resources import Object, Resource
+from daypass.kube.resources import Resource
 
 if TYPE_CHECKING:
     from daypass.kube.http2 import Http2Transport

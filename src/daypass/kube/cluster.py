@@ -14,6 +14,7 @@ import httpx2
 from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
+from daypass._core.objects import Object, name_of
 from daypass._core.status import parse_retry_after
 from daypass.kube.answers import METADATA, Answer, Pages
 from daypass.kube.connection import (
@@ -25,7 +26,7 @@ from daypass.kube.connection import (
 )
 from daypass.kube.errors import ApiError, NotFoundError, TooLargeError, missing_namespace
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import EMBEDDED, Discovery, Object, Resource, ServedKinds, name_of
+from daypass.kube.resources import EMBEDDED, Discovery, Resource, ServedKinds
 
 FIELD_MANAGER = "daypass"
 CONNECTIONS = 16

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from daypass._core import labels
 from daypass._core.hints import command
+from daypass._core.objects import Object, name_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.published_objects import (
@@ -21,7 +22,7 @@ from daypass.kube.published_objects import (
     read_published_denials,
     read_room,
 )
-from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Object, name_of
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of, split_uids
 from daypass.rules.denials import Denial

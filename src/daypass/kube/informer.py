@@ -16,9 +16,10 @@ from typing import Any, Generic, TypeVar
 from daypass._core.backoff import Backoff
 from daypass._core.clock import random_fraction
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object, uid_of
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, ForbiddenError
-from daypass.kube.resources import Object, Resource, uid_of
+from daypass.kube.resources import Resource
 
 STEADY_SECONDS = 1.0
 """After a round that ends sooner, the informer waits."""

@@ -16,9 +16,10 @@ import threading
 
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
-from daypass.kube.resources import LEASES, Object
+from daypass.kube.resources import LEASES
 
 DURATION_SECONDS = 10
 RENEW_WITHIN_SECONDS = 7.0

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daypass._core.clock import utc
-from daypass._core.labels import OWNED, PUBLISHED
+from daypass._core.labels import PUBLISHED
+from daypass._core.objects import Object, new_object
 from daypass.rules.credentials import UID, CredentialPart, part_of
 from daypass.rules.denials import KEY, LIMIT, Denials
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
@@ -20,8 +21,6 @@ LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
 _CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "perNamespace"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-Object = dict[str, Any]
 
 
 class UnreadablePartError(ValueError):
@@ -84,10 +83,8 @@ def read_room(document: Mapping[str, Any]) -> int:
 
 
 def _config_map(name: str, namespace: str, entries: Set[str], closes_unix: int) -> Object:
-    labels = {**OWNED, PUBLISHED: "true"}
-    metadata = {"name": name, "namespace": namespace, "labels": labels}
     data = {_CLOSES: utc(closes_unix).strftime(_TIME), _ENTRIES: "\n".join(sorted(entries))}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    return new_object("v1", "ConfigMap", name, namespace, labels={PUBLISHED: "true"}, data=data)
 
 
 def _read(document: Mapping[str, Any]) -> tuple[frozenset[str], int]:

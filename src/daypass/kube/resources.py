@@ -9,18 +9,14 @@ from typing import Any
 from urllib.parse import quote
 
 from daypass._core import labels
+from daypass._core.objects import Object, group_of
 from daypass._core.status import Status
 from daypass.kube.errors import NotFoundError
-
-Object = dict[str, Any]
 
 EMBEDDED = "daypass-embedded"
 """The build metadata in the version of the embedded API server, and a header of its responses."""
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Kubernetes 1.30 and later (KEP-3352)."""
-_SERVER_FIELDS = (
-    "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,27 +97,6 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = resource(
 _KNOWN = {
     (each.api_version, each.kind): each for each in globals().values() if isinstance(each, Resource)
 }
-
-
-def group_of(api_version: str) -> str:
-    """Return the group of an apiVersion; empty for the core."""
-    return api_version.rpartition("/")[0]
-
-
-def name_of(document: Object) -> str:
-    """Return an object's name."""
-    return str(document["metadata"]["name"])
-
-
-def uid_of(document: Object) -> str:
-    """Return an object's UID."""
-    return str(document["metadata"]["uid"])
-
-
-def without_server_fields(document: Object) -> Object:
-    """Return an object without the metadata that the API server sets."""
-    metadata = {k: v for k, v in document["metadata"].items() if k not in _SERVER_FIELDS}
-    return {**document, "metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

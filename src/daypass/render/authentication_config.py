@@ -14,7 +14,7 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.errors import UsageError
-from daypass.render.objects import Object
+from daypass._core.objects import Object
 
 API_VERSION = "apiserver.config.k8s.io/v1"
 KIND = "AuthenticationConfiguration"

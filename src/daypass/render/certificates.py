@@ -1,7 +1,7 @@
 """Certificates that cert-manager issues and renews: of public names, door and authorizer."""
 
+from daypass._core.objects import Object, new_object
 from daypass.config import Config, TlsIssuer
-from daypass.render.objects import Object, new_object
 from daypass.render.published_domain import PublishedDomain
 
 

@@ -13,12 +13,13 @@ import json
 from typing import Any
 
 from daypass._core import VERSION
+from daypass._core.objects import Object
 from daypass.config import Config, json_schema
 from daypass.config.pods import PodSettings
 from daypass.config.types import key_of
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, file_names, render_objects
-from daypass.render.objects import DOOR, GATE, GATE_WATCH, Object
+from daypass.render.objects import DOOR, GATE, GATE_WATCH
 from daypass.render.yaml import document
 
 _WORKLOADS = {DOOR: "door", GATE: "gateServe", GATE_WATCH: "gateWatch"}

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from daypass._core.labels import APP_NAME, CONFIG_HASH
 from daypass._core.net import is_address
+from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.config.pods import PodSettings, amount, amounts
-from daypass.render.objects import SERVICE_PORT, Object, annotated, new_object
+from daypass.render.objects import SERVICE_PORT
 
 _USER = 65532
 """`nonroot` of a distroless image."""
@@ -232,8 +233,10 @@ class Deployment(Workload):
         # Traefik and others speak TLS to a port of this name.
         port = {"name": "https", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": "https"}
         spec = {"type": "ClusterIP", "selector": self._selector, "ports": [port]}
-        document = new_object("v1", "Service", self.name, self.namespace, spec=spec)
-        return annotated(document, dict(self.service_annotations))
+        annotations = dict(self.service_annotations)
+        return new_object(
+            "v1", "Service", self.name, self.namespace, annotations=annotations, spec=spec
+        )
 
     def _network_policy(self, config: Config) -> Object:
         spec = {

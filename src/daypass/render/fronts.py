@@ -18,6 +18,7 @@ that the front received over plain http.
 import base64
 from collections.abc import Callable
 
+from daypass._core.objects import Object, new_object
 from daypass.config.models import IN_CLUSTER
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.objects import (
@@ -25,11 +26,8 @@ from daypass.render.objects import (
     DOOR,
     DOOR_PAIR,
     SERVICE_PORT,
-    Object,
     RenderError,
-    annotated,
     door_host,
-    new_object,
 )
 from daypass.render.published_domain import PublishedDomain
 
@@ -81,14 +79,14 @@ def _istio_gateway(domain: PublishedDomain) -> Object:
             "minProtocolVersion": "TLSV1_2",
         },
     }
-    document = new_object(
+    return new_object(
         domain.facts.api_version("Gateway", *_ISTIO_VERSIONS),
         "Gateway",
         domain.object_name,
         domain.front_namespace or "",
+        annotations=domain.dns_annotations,
         spec={"selector": dict(_USUAL_SELECTOR), "servers": [server]},
     )
-    return annotated(document, domain.dns_annotations)
 
 
 def _virtual_service(domain: PublishedDomain, gateway: str) -> Object:
@@ -103,14 +101,14 @@ def _virtual_service(domain: PublishedDomain, gateway: str) -> Object:
         "retries": {"attempts": 2, "retryOn": "connect-failure,refused-stream"},
         "timeout": _TIMEOUT,
     }
-    document = new_object(
+    return new_object(
         domain.facts.api_version("VirtualService", *_ISTIO_VERSIONS),
         "VirtualService",
         domain.object_name,
         domain.namespace,
+        annotations=domain.dns_annotations if domain.domain.gateway else {},
         spec={"gateways": [gateway], "hosts": [domain.domain.host], "http": [route]},
     )
-    return annotated(document, domain.dns_annotations if domain.domain.gateway else {})
 
 
 GATEWAY_API = "gateway.networking.k8s.io"
@@ -188,10 +186,14 @@ def _route(domain: PublishedDomain) -> Object:
         "hostnames": [domain.domain.host],
         "rules": [rule],
     }
-    document = new_object(
-        f"{GATEWAY_API}/v1", "HTTPRoute", domain.object_name, domain.namespace, spec=spec
+    return new_object(
+        f"{GATEWAY_API}/v1",
+        "HTTPRoute",
+        domain.object_name,
+        domain.namespace,
+        annotations=domain.dns_annotations,
+        spec=spec,
     )
-    return annotated(document, domain.dns_annotations)
 
 
 def _ingress(domain: PublishedDomain) -> list[Object]:
@@ -200,10 +202,14 @@ def _ingress(domain: PublishedDomain) -> list[Object]:
 
 
 def _new_ingress(domain: PublishedDomain, spec: Object, annotations: dict[str, str]) -> Object:
-    document = new_object(
-        "networking.k8s.io/v1", "Ingress", domain.object_name, domain.namespace, spec=spec
+    return new_object(
+        "networking.k8s.io/v1",
+        "Ingress",
+        domain.object_name,
+        domain.namespace,
+        annotations={**annotations, **domain.dns_annotations},
+        spec=spec,
     )
-    return annotated(document, {**annotations, **domain.dns_annotations})
 
 
 def _ingress_spec(

@@ -11,6 +11,7 @@ left out. Raises RenderError if a config leaves something open that the manifest
 
 from daypass._core import labels
 from daypass._core.hints import command
+from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.render.certificates import public_certificate, serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
@@ -23,16 +24,7 @@ from daypass.render.fronts import (
     front_objects,
 )
 from daypass.render.istio.objects import istio_objects
-from daypass.render.objects import (
-    DOOR,
-    DOOR_PAIR,
-    DOOR_TRUST,
-    Object,
-    RenderError,
-    door_host,
-    in_order,
-    new_object,
-)
+from daypass.render.objects import DOOR, DOOR_PAIR, DOOR_TRUST, RenderError, door_host, in_order
 from daypass.render.policy import policy_objects
 from daypass.render.published_domain import PublishedDomain, published_domains
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects

@@ -1,13 +1,10 @@
-"""Kubernetes objects as plain dictionaries: how they are made, ordered and named."""
+"""The names of the objects that are rendered, and the order in which to apply them."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from daypass._core.errors import UsageError
-from daypass._core.labels import COMPONENT, OWNED
+from daypass._core.objects import Object
 from daypass.config import Config, Gate
-
-Object = dict[str, Any]
 
 DOOR = "daypass-door"
 """The door's Deployment, Service, ConfigMap and other objects."""
@@ -89,26 +86,6 @@ _ORDER = [kind for wave in WAVES for kind in wave]
 
 class RenderError(UsageError):
     """A config has no manifests: it leaves open something that they need."""
-
-
-def new_object(
-    api_version: str, kind: str, name: str, namespace: str = "", *, component: str = "",
-    **fields: Any,
-) -> Object:  # fmt: skip
-    """Return an object with daypass's labels; without a namespace if its kind has none."""
-    metadata: Object = {"name": name}
-    if namespace:
-        metadata["namespace"] = namespace
-    metadata["labels"] = {**OWNED, COMPONENT: component} if component else dict(OWNED)
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
-
-
-def annotated(document: Object, annotations: dict[str, str]) -> Object:
-    """Return the object with annotations; without any, the object itself."""
-    if not annotations:
-        return document
-    metadata = {**document["metadata"], "annotations": dict(sorted(annotations.items()))}
-    return {**document, "metadata": metadata}
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:

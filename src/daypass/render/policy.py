@@ -32,8 +32,8 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.duration import UNITS_SECONDS, parse_seconds
+from daypass._core.objects import Object, new_object
 from daypass.config.models import Policy
-from daypass.render.objects import Object
 
 _LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
 _AUDIENCES = "^[!-~]+( [!-~]+)*$"
@@ -247,8 +247,7 @@ def policy_objects(policy: Policy) -> list[Object]:
 
 
 def _object(kind: str, **spec: Any) -> Object:
-    metadata = {"name": labels.POLICY_NAME, "labels": {labels.MANAGED_BY: labels.MANAGER}}
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    return new_object(API_VERSION, kind, labels.POLICY_NAME, spec=spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

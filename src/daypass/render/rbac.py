@@ -6,16 +6,9 @@ namespaces and ServiceAccounts, and write what it publishes, by name. In namespa
 by a Role that `identity create` adds there, it may list Secrets and create Events.
 """
 
+from daypass._core.objects import Object, new_object
 from daypass.config import Config, Gate
-from daypass.render.objects import (
-    GATE,
-    GATE_DENIED,
-    GATE_KEYS,
-    GATE_WATCH,
-    Object,
-    gateway_namespace,
-    new_object,
-)
+from daypass.render.objects import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH, gateway_namespace
 from daypass.rules.published import NAMES
 
 _GROUP = "rbac.authorization.k8s.io"

@@ -13,6 +13,7 @@ An attacker who controls a pod gets:
 import hashlib
 import json
 
+from daypass._core.objects import Object, new_object
 from daypass.config import Config, Gate
 from daypass.config.pods import PodSettings
 from daypass.render.certificates import serving_certificates
@@ -29,11 +30,9 @@ from daypass.render.objects import (
     GATE_TRUST,
     GATE_WATCH,
     SERVICE_PORT,
-    Object,
     RenderError,
     gate_host,
     gateway_namespace,
-    new_object,
 )
 from daypass.render.published_domain import PublishedDomain
 from daypass.render.rbac import authorizer_rbac, watcher_rbac

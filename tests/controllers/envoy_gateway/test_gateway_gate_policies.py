@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.objects import Object
 from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.waiting import Waiter
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR, DOOR_TRUST, GATE, Object
+from daypass.render.objects import DOOR, DOOR_TRUST, GATE
 from daypass.rules.reasons import Reason
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

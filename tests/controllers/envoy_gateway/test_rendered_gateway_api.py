@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.objects import Object
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR, DOOR_TRUST, Object
+from daypass.render.objects import DOOR, DOOR_TRUST
 from support.authority import Authority
 from support.children import Child
 from support.controlplane import ControlPlane

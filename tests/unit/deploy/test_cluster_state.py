@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from daypass._core.objects import group_of
 from daypass._core.status import Status
 from daypass.config.key_set import KeySetError
 from daypass.deploy.cluster_state import ClusterState, MissingError
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import group_of, resource
+from daypass.kube.resources import resource
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from support.messages import raises

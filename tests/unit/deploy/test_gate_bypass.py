@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from daypass._core.labels import OWNED
+from daypass._core.objects import Object
 from daypass.deploy.gate_bypass import (
     Pods,
     by_another_listener,
@@ -26,7 +27,6 @@ from daypass.deploy.routes import (
     VIRTUAL_SERVICE,
     ListedObjects,
 )
-from daypass.render.objects import Object
 from support.messages import check
 from support.rendered import config_of
 

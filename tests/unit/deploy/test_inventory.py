@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object
 from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
 from daypass.deploy.object_ref import LAST_WAVE, ObjectRef
 from daypass.deploy.remove import is_applied_object
-from daypass.render.objects import GATE, Object
+from daypass.render.objects import GATE
 from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES
 from support.messages import raises

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import pytest
 
 from daypass._core.errors import UsageError
+from daypass._core.objects import Object
 from daypass.gate.denials import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
-from daypass.kube.resources import CONFIG_MAPS, Object, Resource
+from daypass.kube.resources import CONFIG_MAPS, Resource
 from daypass.render.objects import GATE_DENIED
 from daypass.rules.denials import LIMIT, Denial, DeniedKind
 from support.embedded import EmbeddedCluster

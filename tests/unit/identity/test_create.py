@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from daypass._core import labels
+from daypass._core.objects import Object
 from daypass.identity.create import NEVER
 from daypass.identity.model import (
     ForeignAccountError,
@@ -14,7 +15,7 @@ from daypass.identity.model import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.resources import ROLES, SERVICE_ACCOUNTS, Object
+from daypass.kube.resources import ROLES, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, exchange, foreign_account, make, own_secrets
 from support.messages import raises

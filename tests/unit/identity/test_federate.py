@@ -10,6 +10,7 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.objects import uid_of
 from daypass.identity.create import IdentitySpec
 from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
@@ -21,7 +22,7 @@ from daypass.identity.reap import reap
 from daypass.identity.report import json_document, table_rows
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS, uid_of
+from daypass.kube.resources import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,

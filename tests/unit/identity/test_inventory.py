@@ -8,13 +8,13 @@ import httpx2
 import pytest
 
 from daypass._core import labels
+from daypass._core.objects import Object
 from daypass.identity.inventory import (
     identity_records,
     list_objects,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.resources import Object
 from support.authority import ANY_AUTHORITY
 from support.inventories import BOT, World, binding, grant
 from support.lifecycle import Warnings

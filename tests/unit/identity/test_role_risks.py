@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from daypass._core.objects import Object
 from daypass.identity.role_risks import RISKS, find_risks, rules_of
-from daypass.kube.resources import Object
 from support.messages import check
 
 RBAC = "rbac.authorization.k8s.io"

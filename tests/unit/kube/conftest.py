@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from daypass._core.objects import Object
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import Object, Resource
+from daypass.kube.resources import Resource
 from support.fake_door import Behaviour, FakeDoor, Signer, answer
 from support.watched_api import whole
 

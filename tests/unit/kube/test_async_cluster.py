@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object
 from daypass.kube import answers
 from daypass.kube.answers import METADATA, PAGE
 from daypass.kube.async_cluster import AsyncCluster
@@ -24,7 +25,7 @@ from daypass.kube.errors import (
     ClusterUnreachableError,
     KubeconfigError,
 )
-from daypass.kube.resources import NAMESPACES, SECRETS, Object
+from daypass.kube.resources import NAMESPACES, SECRETS
 from support.fake_door import FakeProxy, answer, status_answer
 from support.messages import raises
 from support.watched_api import ACCESS, WatchedApi, line, whole

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
+from daypass._core.objects import Object
 from daypass.kube import informer as informer_module
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.informer import Informer, InformerThread
-from daypass.kube.resources import SECRETS, Object
+from daypass.kube.resources import SECRETS
 from support.deadline import eventually
 from support.messages import check
 from support.timing import FakeClock

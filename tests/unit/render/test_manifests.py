@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from daypass._core.objects import Object
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.objects import DOOR_PAIR, Object, RenderError
+from daypass.render.objects import DOOR_PAIR, RenderError
 from daypass.render.prerequisites import prerequisite_notes, prerequisites
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case

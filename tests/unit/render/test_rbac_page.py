@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 from tools.docs.pages import ROOT
 
+from daypass._core.objects import group_of
 from daypass.config.domain import Front
-from daypass.kube.resources import group_of
 from support.commands import command_parsers
 from support.manifest_cases import CASES
 from support.rights import PAGE, rights

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
+from daypass._core.objects import Object, name_of
 from daypass.deploy.routes import (
     GATEWAY,
     HTTP_ROUTE,
@@ -23,7 +24,7 @@ from daypass.deploy.routes import (
 from daypass.gate.signing_keys import find_issuer
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
-from daypass.kube.resources import PODS, Object, Resource, name_of, resource
+from daypass.kube.resources import PODS, Resource, resource
 
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
 _INGRESSES = resource("networking.k8s.io/v1", "Ingress", "ingresses")

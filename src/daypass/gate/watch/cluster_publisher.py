@@ -13,6 +13,7 @@ from itertools import islice
 from daypass._core.clock import rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.labels import TERM
+from daypass._core.objects import Object, name_of
 from daypass.config import Config, Gate
 from daypass.gate.signing_keys import SigningKeys
 from daypass.kube.answers import METADATA
@@ -25,7 +26,6 @@ from daypass.kube.published_objects import (
     part_config_map,
     read_object,
 )
-from daypass.kube.resources import Object, name_of
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.objects import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS

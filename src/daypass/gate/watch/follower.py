@@ -14,11 +14,12 @@ import httpx2
 from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.labels import PUBLISHED
+from daypass._core.objects import Object, name_of
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer
 from daypass.kube.published_objects import UnreadablePartError, read_part, read_published_denials
-from daypass.kube.resources import CONFIG_MAPS, Object, name_of
+from daypass.kube.resources import CONFIG_MAPS
 from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
 from daypass.rules.published import DENIALS, NAMES, Published

@@ -22,6 +22,7 @@ import httpx2
 
 from daypass._core import labels
 from daypass._core.clock import Clock
+from daypass._core.objects import Object, name_of, uid_of
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
@@ -33,9 +34,6 @@ from daypass.kube.resources import (
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
-    Object,
-    name_of,
-    uid_of,
 )
 from daypass.render.objects import GATE_DENIED
 from daypass.rules.credentials import UID

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from daypass._core.jwt import decode_unverified
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.errors import StatusError
-from daypass.local.apiserver.kinds import STORED, Kind, Object
+from daypass.local.apiserver.kinds import STORED, Kind
 from daypass.local.apiserver.objects import APPLY_PATCH, Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.schema import JSON

@@ -13,6 +13,7 @@ import base64
 from collections import deque
 from typing import Any
 
+from daypass._core.objects import Object
 from daypass.local.apiserver.kinds import (
     AUTHENTICATION,
     AUTHORIZATION,
@@ -24,7 +25,6 @@ from daypass.local.apiserver.kinds import (
     SECRET,
     SERVICE_ACCOUNT,
     STORED,
-    Object,
 )
 from daypass.local.apiserver.rbac import AUTHENTICATED, MASTERS, UNAUTHENTICATED
 from daypass.local.apiserver.schema import ACCOUNT_ANNOTATION, TOKEN_TYPE, with_defaults

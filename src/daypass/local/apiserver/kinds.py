@@ -52,7 +52,6 @@ class MapOf:
 
 Shape: TypeAlias = "type | list[Any] | MapOf | dict[str, Any]"
 """A scalar's type, ANY, `[item]`, a MapOf, or an object's fields by name."""
-Object: TypeAlias = dict[str, Any]
 """An object of any kind."""
 
 _STRINGS = MapOf(str)

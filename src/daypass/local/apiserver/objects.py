@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import quote
-from daypass.local.apiserver.kinds import DELETE_OPTIONS, NAMESPACE, Kind, Object
+from daypass.local.apiserver.kinds import DELETE_OPTIONS, NAMESPACE, Kind
 from daypass.local.apiserver.requests import ApiCall, ApiResponse, to_json
 from daypass.local.apiserver.schema import check, with_defaults
 from daypass.local.apiserver.state import ServerState

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import quote
-from daypass.local.apiserver.kinds import Kind, Object
+from daypass.local.apiserver.kinds import Kind
 from daypass.local.apiserver.rbac import Attributes, User
 from daypass.local.apiserver.schema import ShapeError, check_media_type, parse, read
 from daypass.local.apiserver.state import ServerState

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
+from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote
 from daypass.local.apiserver.kinds import (
@@ -14,7 +15,6 @@ from daypass.local.apiserver.kinds import (
     SUBJECT_ACCESS_REVIEW,
     TOKEN_REQUEST,
     TOKEN_REVIEW,
-    Object,
 )
 from daypass.local.apiserver.objects import require_namespace
 from daypass.local.apiserver.rbac import Attributes, User, is_allowed

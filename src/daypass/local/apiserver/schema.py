@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from daypass._core.k8s_names import LABEL_VALUE, is_label, is_subdomain
+from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote, required, unsupported
 from daypass.local.apiserver.kinds import (
@@ -28,7 +29,6 @@ from daypass.local.apiserver.kinds import (
     SECRET,
     Kind,
     MapOf,
-    Object,
     Shape,
 )
 

@@ -16,8 +16,9 @@ from typing import Any
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.files import read_private, write_private
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
-from daypass.local.apiserver.kinds import STORED, Object
+from daypass.local.apiserver.kinds import STORED
 from daypass.local.apiserver.schema import ShapeError, read
 from daypass.local.apiserver.store import Store
 from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAuthenticator

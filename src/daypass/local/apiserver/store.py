@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daypass.local.apiserver.kinds import STORED, Kind, Object
+from daypass._core.objects import Object
+from daypass.local.apiserver.kinds import STORED, Kind
 
 REMEMBERED_EVENTS = 1024
 """A watch that starts before the oldest of them gets a 410."""
