@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
+from daypass._core.backoff import Backoff
 from daypass._core.objects import Object
 from daypass.kube import informer as informer_module
 from daypass.kube.async_cluster import AsyncCluster
@@ -232,18 +233,19 @@ def test_what_is_unexpected_is_a_failure_and_no_end(api: WatchedApi) -> None:
 
 @pytest.mark.parametrize(
     ("valid_seconds", "expected"),
-    [(600.0, [0.25, 0.5, 1, 2, 4, 8, 15, 15]), (10.0, [0.25, 0.5, 1, 1, 1, 1, 1, 1])],
+    [(600.0, [0.3, 0.6, 1.2, 2.4, 4.8, 9.6, 15, 15]), (10.0, [0.3, 0.6, 1, 1, 1, 1, 1, 1])],
 )
 def test_requests_to_an_unreachable_api_server_back_off(
     api: WatchedApi, valid_seconds: float, expected: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
 
-    def jitter(pause: float) -> float:
-        pauses.append(pause)
-        return 0.0
+    class Immediate(Backoff):
+        def seconds(self, failures: int, random: float = 1.0) -> float:
+            pauses.append(super().seconds(failures))
+            return 0.0
 
-    monkeypatch.setattr(informer_module, "jitter", jitter)
+    monkeypatch.setattr(informer_module, "Backoff", Immediate)
     running = Running(api, valid_seconds)
     api.fails = UNREACHABLE
     with running.started():
