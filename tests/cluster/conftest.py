@@ -11,10 +11,10 @@ import pytest
 
 from daypass.cli import main
 from daypass.kube.cluster import Cluster
+from support.admin_shell import AdminShell, admin_shell
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deploying import BOTH, clear, write
-from support.desk import Desk, desk_at
 from support.identities import Identity
 from support.up import Up, running_up, up_config
 
@@ -90,15 +90,15 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def door() -> Up | None:
-    """The door that identities made at `desk` use; None is one that does not exist."""
+    """The door that identities made at `shell` use; None is one that does not exist."""
     return None
 
 
 @pytest.fixture
-def desk(
+def shell(
     plane: ControlPlane, door: Up | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:  # fmt: skip
+) -> Iterator[AdminShell]:  # fmt: skip
     """Where an administrator types commands, against the module's own plane."""
-    with desk_at(plane, door, tmp_path, monkeypatch, capsys) as desk:
-        yield desk
+    with admin_shell(plane, door, tmp_path, monkeypatch, capsys) as shell:
+        yield shell

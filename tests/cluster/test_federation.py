@@ -24,10 +24,10 @@ from daypass.render.yaml import stream
 from daypass.rules.reasons import Reason
 from support import identities, policies
 from support.admin import Answer
+from support.admin_shell import AdminShell
 from support.ci_jobs import GitHubJob, oidc_of_the_runner
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.desk import Desk
 from support.gate_differences import told
 from support.issuer import CiSystem, running_issuer
 from support.lifecycle import accepts
@@ -108,12 +108,20 @@ FEDERATE = (
 
 
 @pytest.fixture
-def made(cluster: Cluster, issuer: CiSystem, desk: Desk) -> Made:
+def made(cluster: Cluster, issuer: CiSystem, shell: AdminShell) -> Made:
     """An identity `ci` for the branch main alone."""
-    namespace = desk.namespace
-    (desk.folder / "issuer.crt").write_text(issuer.authority.pem)
-    out, err = desk.run(
-        "identity", "federate", "ci", "-n", namespace, "--issuer", issuer.url, *FEDERATE, *desk.door
+    namespace = shell.namespace
+    (shell.folder / "issuer.crt").write_text(issuer.authority.pem)
+    out, err = shell.run(
+        "identity",
+        "federate",
+        "ci",
+        "-n",
+        namespace,
+        "--issuer",
+        issuer.url,
+        *FEDERATE,
+        *shell.door,
     )
     user = f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
     made = message_with(err, user)
@@ -123,8 +131,8 @@ def made(cluster: Cluster, issuer: CiSystem, desk: Desk) -> Made:
         "namespace": namespace, "verb": "create", "resource": "serviceaccounts",
         "subresource": "token", "name": "ci",
     }  # fmt: skip
-    identities.wait_until_allowed(desk.plane.admin, user, attributes)
-    return Made(namespace, yaml.safe_load(out), desk.folder / "ci.json")
+    identities.wait_until_allowed(shell.plane.admin, user, attributes)
+    return Made(namespace, yaml.safe_load(out), shell.folder / "ci.json")
 
 
 def who(plane: ControlPlane, token: Secret) -> Answer:
@@ -154,7 +162,7 @@ def test_the_client_exchanges_its_token_through_the_door(
 
 
 def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
-    issuer: CiSystem, made: Made, desk: Desk, tmp_path: Path
+    issuer: CiSystem, made: Made, shell: AdminShell, tmp_path: Path
 ) -> None:
     job = GitHubJob.in_folder(tmp_path)
     credentials = json.loads(made.credentials.read_text())
@@ -163,7 +171,7 @@ def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
     with oidc_of_the_runner(issuer, MAIN) as variables:
         job.environment |= variables
         assert job.uses(ROOT, credentials="ci.json") == 0, job.log
-        desk.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
+        shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
         assert job.run("daypass token --no-cache") == 1
     assert "revoked or rotated: ask your administrator" in job.log
     claims = decode_unverified(Path(job.outputs["token-file"]).read_text().strip())[1]
@@ -172,82 +180,82 @@ def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
     assert claims["kubernetes.io"]["secret"]["name"] == made.anchor
 
 
-def test_no_controller_touches_an_anchor(cluster: Cluster, made: Made, desk: Desk) -> None:
+def test_no_controller_touches_an_anchor(cluster: Cluster, made: Made, shell: AdminShell) -> None:
     before = cluster.get(SECRETS, made.anchor, made.namespace)
     assert before["type"] == labels.ANCHOR_TYPE
     assert "data" not in before
-    desk.create()  # the token controller, which fills this one's Secret, has seen the anchor, too
+    shell.create()  # the token controller, which fills this one's Secret, has seen the anchor, too
     assert cluster.get(SECRETS, made.anchor, made.namespace) == before
 
 
 def test_a_revocation_ends_a_federated_identity_until_it_is_federated_again(
-    issuer: CiSystem, made: Made, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    issuer: CiSystem, made: Made, shell: AdminShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
-    credentials = desk.credentials("ci.json")
+    credentials = shell.credentials("ci.json")
     token = credentials.token().value
-    assert accepts(desk.cluster, token, GATE)
-    _, err = desk.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
+    assert accepts(shell.cluster, token, GATE)
+    _, err = shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
     assert made.anchor in message_with(err, "revoked identity")
     with raises(ExchangeRefusedError, match=made.anchor) as raised:
-        desk.credentials("ci.json").token()
+        shell.credentials("ci.json").token()
     assert "revoked" in raised.value.hint
     assert "administrator" in raised.value.hint
     eventually(
         "the API server refuses its token",
-        lambda: not accepts(desk.cluster, token, GATE),
+        lambda: not accepts(shell.cluster, token, GATE),
         seconds=20,
     )
     old = made.anchor
-    desk.run(
+    shell.run(
         "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,
-        *desk.door,
+        *shell.door,
     )  # fmt: skip
     assert made.anchor != old
-    again = desk.credentials("ci.json").token().value
-    assert accepts(desk.cluster, again, GATE)
+    again = shell.credentials("ci.json").token().value
+    assert accepts(shell.cluster, again, GATE)
 
 
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_a_revocation_ends_a_job_at_the_gate_on_its_open_connection(
-    plane: ControlPlane, issuer: CiSystem, made: Made, desk: Desk, tmp_path: Path,
+    plane: ControlPlane, issuer: CiSystem, made: Made, shell: AdminShell, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, check: str,
 ) -> None:  # fmt: skip
     """From the job's own token to a service, with a gate that takes bound tokens only."""
     monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
-    token = desk.credentials("ci.json").token().value
-    desk.run(
-        "identity", "create", "neighbour", "-n", made.namespace, *desk.door, "--audience", GATE
+    token = shell.credentials("ci.json").token().value
+    shell.run(
+        "identity", "create", "neighbour", "-n", made.namespace, *shell.door, "--audience", GATE
     )
-    neighbour = desk.credentials("neighbour.json").token().value
+    neighbour = shell.credentials("neighbour.json").token().value
     with gate_up(tmp_path, plane, check=check) as up, calling_with(up, token) as job:
         job.becomes(200)
-        desk.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
+        shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
         assert told(job.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         assert job.ask(neighbour).code == 200
-        desk.run(
+        shell.run(
             "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,
-            *desk.door,
+            *shell.door,
         )  # fmt: skip
-        again = desk.credentials("ci.json").token().value
+        again = shell.credentials("ci.json").token().value
         eventually("a new token passes", lambda: job.ask(again).code == 200)
         assert job.ask().code == 401
 
 
 def test_a_rotation_ends_the_old_anchor_and_its_tokens(
-    issuer: CiSystem, made: Made, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    issuer: CiSystem, made: Made, shell: AdminShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
-    token, old = desk.credentials("ci.json").token().value, made.anchor
-    desk.run("identity", "rotate", "ci", "-n", made.namespace, "--overlap", "0")
+    token, old = shell.credentials("ci.json").token().value, made.anchor
+    shell.run("identity", "rotate", "ci", "-n", made.namespace, "--overlap", "0")
     assert made.anchor != old
-    new = desk.credentials("ci.json").token().value
+    new = shell.credentials("ci.json").token().value
     eventually(
         "the API server refuses the old token",
-        lambda: not accepts(desk.cluster, token, GATE),
+        lambda: not accepts(shell.cluster, token, GATE),
         seconds=20,
     )
-    assert accepts(desk.cluster, new, GATE)
+    assert accepts(shell.cluster, new, GATE)
 
 
 def test_federate_makes_a_marked_identity_credentials_without_a_secret_and_a_configuration(
@@ -376,28 +384,30 @@ policy: {audiences: [gate.example.com], federated: {longestLifetime: 20m}}
 """
 
 
-def federate(desk: Desk, *words: str, code: int = 0) -> tuple[str, str]:
+def federate(shell: AdminShell, *words: str, code: int = 0) -> tuple[str, str]:
     """`identity federate` for the door of CONFIG."""
-    (desk.folder / "daypass.yaml").write_text(CONFIG)
-    return desk.run(
-        "identity", "federate", "ci", "-n", desk.namespace, "--config", "daypass.yaml",
+    (shell.folder / "daypass.yaml").write_text(CONFIG)
+    return shell.run(
+        "identity", "federate", "ci", "-n", shell.namespace, "--config", "daypass.yaml",
         "--issuer", "https://issuer.example", "--subject", MAIN, "--source", "github",
         "--credentials-out", "ci.json", *words, code=code,
     )  # fmt: skip
 
 
-def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(desk: Desk) -> None:
-    printed, _ = federate(desk)
-    again, _ = federate(desk, "-o", "json")
+def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(
+    shell: AdminShell,
+) -> None:
+    printed, _ = federate(shell)
+    again, _ = federate(shell, "-o", "json")
     assert json.loads(again) == yaml.safe_load(printed)
-    credentials = json.loads((desk.folder / "ci.json").read_text())
+    credentials = json.loads((shell.folder / "ci.json").read_text())
     assert credentials["token"] == {"github": {"audience": credentials["door"]}}
     assert (credentials["door"], credentials["audience"]) == (AUDIENCE, GATE)
     assert credentials["lifetimeSeconds"] == 1200
 
 
-def test_invalid_federate_options_are_refused_and_create_nothing(desk: Desk) -> None:
-    other, absent = desk.folder / "other.json", desk.folder / "absent"
+def test_invalid_federate_options_are_refused_and_create_nothing(shell: AdminShell) -> None:
+    other, absent = shell.folder / "other.json", shell.folder / "absent"
     other.write_text('{"precious": true}')
     wrong = (
         (["--lifetime", "21m"], " 1200 seconds", 2),
@@ -406,35 +416,35 @@ def test_invalid_federate_options_are_refused_and_create_nothing(desk: Desk) -> 
         (["--credentials-out", str(other)], str(other), 1),
         (["--credentials-out", str(absent / "ci.json")], str(absent), 2),
         (["--credentials-out", "-"], "stdout", 2),
-        (["--merge", str(desk.folder / "daypass.yaml")], "AuthenticationConfiguration", 2),
+        (["--merge", str(shell.folder / "daypass.yaml")], "AuthenticationConfiguration", 2),
         (["--issuer-authority", str(absent)], str(absent), 2),
     )
     for words, value, code in wrong:
-        out, err = federate(desk, *words, code=code)
+        out, err = federate(shell, *words, code=code)
         assert (out, value in err) == ("", True), err
         check(err, reason="refused")
-    assert desk.cluster.find(SERVICE_ACCOUNTS, "ci", desk.namespace) is None
-    assert not (desk.folder / "ci.json").exists()
+    assert shell.cluster.find(SERVICE_ACCOUNTS, "ci", shell.namespace) is None
+    assert not (shell.folder / "ci.json").exists()
     assert other.read_text() == '{"precious": true}'
 
 
 def test_merging_lets_another_subject_in_without_a_restart(
-    desk: Desk, issuer: CiSystem, configuration: Path
+    shell: AdminShell, issuer: CiSystem, configuration: Path
 ) -> None:
     added, audience = "repo:org/app:environment:production", "another-door"
-    assert who(desk.plane, issuer.token(added, audience)).code == 401
-    out, _ = desk.run(
-        "identity", "federate", "deploy", "-n", desk.namespace, "--issuer", issuer.url,
+    assert who(shell.plane, issuer.token(added, audience)).code == 401
+    out, _ = shell.run(
+        "identity", "federate", "deploy", "-n", shell.namespace, "--issuer", issuer.url,
         "--subject", added, "--token-audience", audience, "--source", "github",
-        "--credentials-out", "deploy.json", "--merge", str(configuration), *desk.door,
+        "--credentials-out", "deploy.json", "--merge", str(configuration), *shell.door,
         "--audience", GATE,
     )  # fmt: skip
-    merged = desk.folder / "merged.yaml"
+    merged = shell.folder / "merged.yaml"
     merged.write_text(out)
     merged.replace(configuration)
     eventually(
         "the API server has read the file again",
-        lambda: who(desk.plane, issuer.token(added, audience)).code == 201,
+        lambda: who(shell.plane, issuer.token(added, audience)).code == 201,
         seconds=90,
     )
-    assert who(desk.plane, issuer.token(MAIN, AUDIENCE)).code == 201
+    assert who(shell.plane, issuer.token(MAIN, AUDIENCE)).code == 201

@@ -17,9 +17,9 @@ from daypass.identity.policy import policy_state
 from daypass.kube.resources import NAMESPACES, SECRETS
 from daypass.local.api_backend import upstream_of
 from support import identities
+from support.admin_shell import AdminShell
 from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
-from support.desk import Desk
 from support.hints import Recorder
 from support.lifecycle import GATE, Warnings
 from support.up import Up, running_up, up_config
@@ -57,59 +57,61 @@ def kubectl(named_commands: Recorder) -> Kubectl:
     return run
 
 
-def test_a_missing_namespace_is_created_by_the_named_command(desk: Desk, kubectl: Kubectl) -> None:
-    missing = f"{desk.namespace}-other"
+def test_a_missing_namespace_is_created_by_the_named_command(
+    shell: AdminShell, kubectl: Kubectl
+) -> None:
+    missing = f"{shell.namespace}-other"
     check = (
         "policy", "check", "-n", missing, "--service-account", "default", "--audience", "x",
     )  # fmt: skip
-    kubectl("create namespace", *desk.run(*check, code=1))
-    desk.run(*check, code=3)  # the namespace is not held to a policy
+    kubectl("create namespace", *shell.run(*check, code=1))
+    shell.run(*check, code=3)  # the namespace is not held to a policy
 
 
 def test_a_namespace_gets_the_label_and_loses_it_by_the_named_commands(
-    desk: Desk, kubectl: Kubectl
+    shell: AdminShell, kubectl: Kubectl
 ) -> None:
     def label() -> str | None:
-        found = desk.cluster.get(NAMESPACES, desk.namespace)["metadata"].get("labels") or {}
+        found = shell.cluster.get(NAMESPACES, shell.namespace)["metadata"].get("labels") or {}
         return found.get(labels.POLICY)
 
-    kubectl("label namespace", *desk.create("--dry-run=client", "-o", "yaml"))
+    kubectl("label namespace", *shell.create("--dry-run=client", "-o", "yaml"))
     assert label() == labels.POLICY_ENFORCED
 
-    desk.create()
-    kubectl("label namespace", *desk.identity("delete", "--yes"))
+    shell.create()
+    kubectl("label namespace", *shell.identity("delete", "--yes"))
     assert label() is None
 
-    identities.bind(desk.plane.admin, desk.namespace, "default", role="admin")
-    person = cluster_as(desk.plane, account_token(desk.plane, desk.namespace, "default"))
+    identities.bind(shell.plane.admin, shell.namespace, "default", role="admin")
+    person = cluster_as(shell.plane, account_token(shell.plane, shell.namespace, "default"))
     warnings = Warnings()
-    enforce_policy(person, desk.namespace, warnings)
+    enforce_policy(person, shell.namespace, warnings)
     person.close()
     kubectl("label namespace", *warnings)
     assert label() == labels.POLICY_ENFORCED
 
 
 def test_a_secret_of_another_owner_is_deleted_by_the_named_command(
-    desk: Desk, kubectl: Kubectl
+    shell: AdminShell, kubectl: Kubectl
 ) -> None:
-    desk.create()
-    identities.make_token_secret(desk.plane.admin, desk.namespace, "bot", name="by-hand")
-    kubectl("delete secret", *desk.identity("revoke", code=3))
-    assert desk.cluster.find(SECRETS, "by-hand", desk.namespace) is None
+    shell.create()
+    identities.make_token_secret(shell.plane.admin, shell.namespace, "bot", name="by-hand")
+    kubectl("delete secret", *shell.identity("revoke", code=3))
+    assert shell.cluster.find(SECRETS, "by-hand", shell.namespace) is None
 
 
 def test_an_unknown_cluster_role_is_looked_up_by_the_named_command(
-    desk: Desk, kubectl: Kubectl
+    shell: AdminShell, kubectl: Kubectl
 ) -> None:
-    desk.create()
-    role = ("--in", desk.namespace, "--cluster-role", "nope", "--no-istio")
-    assert "view" in kubectl("get clusterroles", *desk.identity("authorize", *role, code=1))
+    shell.create()
+    role = ("--in", shell.namespace, "--cluster-role", "nope", "--no-istio")
+    assert "view" in kubectl("get clusterroles", *shell.identity("authorize", *role, code=1))
 
 
 def test_the_authority_of_the_api_server_is_shown_by_the_named_command(
-    desk: Desk, kubectl: Kubectl, tmp_path: Path
+    shell: AdminShell, kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    lines = up_config(desk.plane, cluster=f"{{server: {desk.plane.url}}}")
+    lines = up_config(shell.plane, cluster=f"{{server: {shell.plane.url}}}")
     (tmp_path / "daypass.yaml").write_text(lines)
     with pytest.raises(UsageError) as caught:
         upstream_of(load(tmp_path / "daypass.yaml"))
@@ -117,26 +119,26 @@ def test_the_authority_of_the_api_server_is_shown_by_the_named_command(
 
 
 def test_a_missing_policy_is_applied_by_the_command_that_create_verify_and_show_name(
-    desk: Desk, kubectl: Kubectl, up: Up, tmp_path: Path, named_commands: Recorder
+    shell: AdminShell, kubectl: Kubectl, up: Up, tmp_path: Path, named_commands: Recorder
 ) -> None:
     (tmp_path / "daypass.yaml").write_text(up.config_file.read_text())
     authority = ("--certificate-authority", str(up.authority_file))
     verify = ("verify", up.door, "--credentials", "bot.json", *authority)
-    bot = ("bot", "-n", desk.namespace)
+    bot = ("bot", "-n", shell.namespace)
     for line in (
         ("identity", "create", *bot, "--door", up.door, "--audience", GATE, *authority),
         verify,
         ("identity", "show", *bot),
     ):
-        named = named_commands.named("daypass policy apply", "".join(desk.run(*line)))
+        named = named_commands.named("daypass policy apply", "".join(shell.run(*line)))
         assert named.words == ("policy", "apply")
-    desk.run("policy", "apply")
-    assert policy_state(desk.cluster, None, desk.namespace).is_in_force
-    assert "✓ policy " in desk.run(*verify)[0]
+    shell.run("policy", "apply")
+    assert policy_state(shell.cluster, None, shell.namespace).is_in_force
+    assert "✓ policy " in shell.run(*verify)[0]
 
     path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"
-    there = desk.plane.admin.get(path)["spec"]["matchConditions"]
+    there = shell.plane.admin.get(path)["spec"]["matchConditions"]
     hole = {"name": "hole", "expression": "false"}
-    desk.plane.admin.patch(path, {"spec": {"matchConditions": [*there, hole]}})
-    kubectl("delete", *desk.run("policy", "apply", code=1))
-    desk.run("policy", "apply")
+    shell.plane.admin.patch(path, {"spec": {"matchConditions": [*there, hole]}})
+    kubectl("delete", *shell.run("policy", "apply", code=1))
+    shell.run("policy", "apply")

@@ -12,8 +12,8 @@ import pytest
 from daypass.identity.credential_secrets import our_secrets
 from daypass.kube.resources import ROLES
 from daypass.render.objects import GATE_WATCH
+from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
-from support.desk import Desk
 from support.lifecycle import GATE, make
 from support.messages import check, message_with
 from support.watching import Watch, prepare, published, watched_config, watching
@@ -37,72 +37,72 @@ def watch(plane: ControlPlane, tmp_path: Path) -> Iterator[Watch]:
         yield running
 
 
-def uids(desk: Desk) -> set[str]:
-    """Those of the Secrets in the desk's namespace."""
-    return {each.uid for each in our_secrets(desk.cluster, desk.namespace)}
+def uids(shell: AdminShell) -> set[str]:
+    """Those of the Secrets in the shell's namespace."""
+    return {each.uid for each in our_secrets(shell.cluster, shell.namespace)}
 
 
 def test_what_commands_create_and_delete_is_published_when_they_end(
-    desk: Desk, plane: ControlPlane, watch: Watch
+    shell: AdminShell, plane: ControlPlane, watch: Watch
 ) -> None:
-    assert "published after" in desk.identity("create", *DOOR)[1]
-    first = uids(desk)
+    assert "published after" in shell.identity("create", *DOOR)[1]
+    first = uids(shell)
     assert first <= published(plane)
-    assert "published after" in desk.identity("rotate", "--overlap", "0", "--force")[1]
-    second = uids(desk)
+    assert "published after" in shell.identity("rotate", "--overlap", "0", "--force")[1]
+    second = uids(shell)
     assert second <= published(plane)
     assert not first & published(plane)
-    message = message_with(desk.identity("revoke", "--yes")[1], "revoked identity")
+    message = message_with(shell.identity("revoke", "--yes")[1], "revoked identity")
     assert not second & published(plane)
     check(message, reason="revoked", hide=r"(?<=published after )[\d.]+")
-    desk.identity("create", *DOOR, "--force")
-    third = uids(desk)
-    desk.identity("delete", "--yes")
+    shell.identity("create", *DOOR, "--force")
+    third = uids(shell)
+    shell.identity("delete", "--yes")
     assert not third & published(plane)
-    assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is None
+    assert shell.cluster.find(ROLES, GATE_WATCH, shell.namespace) is None
 
 
 def test_a_fleet_is_handed_over_once_all_of_it_is_published(
-    desk: Desk, plane: ControlPlane, watch: Watch
+    shell: AdminShell, plane: ControlPlane, watch: Watch
 ) -> None:
-    desk.identity("create", *DOOR)
-    names = [type(desk.bot)(namespace=desk.namespace, name=f"bot-{n}") for n in range(10)]
+    shell.identity("create", *DOOR)
+    names = [type(shell.bot)(namespace=shell.namespace, name=f"bot-{n}") for n in range(10)]
     for name in names:
-        make(desk.cluster, name)
-    out, err = desk.run(
-        "identity", "rotate", "--all", "-n", desk.namespace, "--credentials-out", "all",
+        make(shell.cluster, name)
+    out, err = shell.run(
+        "identity", "rotate", "--all", "-n", shell.namespace, "--credentials-out", "all",
         "--overlap", "0", "-o", "json",
     )  # fmt: skip
     assert "published after" in err
-    assert len(json.loads(out)) == len(list((desk.folder / "all").rglob("*.json"))) == 11
-    assert uids(desk) <= published(plane)
-    assert len(uids(desk)) == 11
+    assert len(json.loads(out)) == len(list((shell.folder / "all").rglob("*.json"))) == 11
+    assert uids(shell) <= published(plane)
+    assert len(uids(shell)) == 11
 
 
 def test_without_a_watch_the_hint_leads_to_what_publishes(
-    desk: Desk, plane: ControlPlane, tmp_path: Path
+    shell: AdminShell, plane: ControlPlane, tmp_path: Path
 ) -> None:
-    desk.run("identity", "list", "-n", desk.namespace)
+    shell.run("identity", "list", "-n", shell.namespace)
     with watching(tmp_path / "watch", plane, watched_config()) as watch:
         watch.wait_leading()
-    err = desk.identity("create", *DOOR, "--timeout", "1s", code=3)[1]
+    err = shell.identity("create", *DOOR, "--timeout", "1s", code=3)[1]
     assert "a gate of daypass may refuse them at first" in err
-    assert (desk.folder / "bot.json").exists()
-    assert not uids(desk) & published(plane)
+    assert (shell.folder / "bot.json").exists()
+    assert not uids(shell) & published(plane)
     assert "daypass gate watch --once" in err
-    desk.run("gate", "watch", "--once", "--config", str(tmp_path / "watch" / "daypass.yaml"))
-    assert uids(desk) <= published(plane)
-    assert re.search(r"published after \d+\.\d s", desk.identity("create", *DOOR, "--force")[1])
+    shell.run("gate", "watch", "--once", "--config", str(tmp_path / "watch" / "daypass.yaml"))
+    assert uids(shell) <= published(plane)
+    assert re.search(r"published after \d+\.\d s", shell.identity("create", *DOOR, "--force")[1])
 
 
 def test_a_namespace_has_room_for_as_many_credentials_as_the_gate_publishes(
-    desk: Desk, plane: ControlPlane, tmp_path: Path
+    shell: AdminShell, plane: ControlPlane, tmp_path: Path
 ) -> None:
     config = watched_config(credentialsPerNamespace="1")
     with watching(tmp_path / "watch", plane, config) as watch:
         watch.wait_leading()
-        desk.identity("create", *DOOR)
-        before = uids(desk)
-        err = desk.identity("rotate", "--force", code=1)[1]
+        shell.identity("create", *DOOR)
+        before = uids(shell)
+        err = shell.identity("rotate", "--force", code=1)[1]
         check(message_with(err, "gate.credentialsPerNamespace"), reason="no-room")
-    assert uids(desk) == before
+    assert uids(shell) == before

@@ -29,9 +29,9 @@ from daypass.kube.resources import (
     Resource,
 )
 from support import identities
+from support.admin_shell import AdminShell
 from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
-from support.desk import Desk
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import Warnings, silent
 from support.messages import check, line_with, message_with, raises
@@ -46,10 +46,10 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
 
 
 @pytest.fixture
-def desk(desk: Desk) -> Desk:
-    for document in identity_objects(desk.namespace, "bot", new_secret_name("bot")):
-        desk.cluster.apply(document)
-    return desk
+def shell(shell: AdminShell) -> AdminShell:
+    for document in identity_objects(shell.namespace, "bot", new_secret_name("bot")):
+        shell.cluster.apply(document)
+    return shell
 
 
 @pytest.fixture
@@ -62,29 +62,31 @@ def bob(plane: ControlPlane) -> str:
     return make_profile(plane)
 
 
-def planned(desk: Desk, *namespaces: str, warn: Warn = silent, **changes: Any) -> list[Object]:
+def planned(
+    shell: AdminShell, *namespaces: str, warn: Warn = silent, **changes: Any
+) -> list[Object]:
     """The objects of a grant of Kubeflow's view; `changes`: to the request."""
-    wish = {"identity": desk.bot, "cluster_role": "kubeflow-view", **changes}
-    return plan(desk.cluster, GrantRequest(namespaces=namespaces, **wish), warn=warn)
+    wish = {"identity": shell.bot, "cluster_role": "kubeflow-view", **changes}
+    return plan(shell.cluster, GrantRequest(namespaces=namespaces, **wish), warn=warn)
 
 
-def grant(desk: Desk, *namespaces: str, **changes: Any) -> list[Object]:
-    return apply(desk.cluster, planned(desk, *namespaces, **changes))
+def grant(shell: AdminShell, *namespaces: str, **changes: Any) -> list[Object]:
+    return apply(shell.cluster, planned(shell, *namespaces, **changes))
 
 
-def made(desk: Desk, namespace: str) -> list[tuple[str, str]]:
+def made(shell: AdminShell, namespace: str) -> list[tuple[str, str]]:
     return [
         (resource.kind, name_of(each))
         for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES)
-        for each in desk.cluster.list(resource, namespace, labels=labels.SELECTOR)
+        for each in shell.cluster.list(resource, namespace, labels=labels.SELECTOR)
     ]
 
 
 def test_the_identity_may_do_in_each_profile_what_the_role_allows_and_nothing_elsewhere(
-    desk: Desk, alice: str, bob: str
+    shell: AdminShell, alice: str, bob: str
 ) -> None:
-    carol = make_profile(desk.plane)
-    out, err = desk.identity("authorize", "--in", f"{alice},{bob}", "--role", "view")
+    carol = make_profile(shell.plane)
+    out, err = shell.identity("authorize", "--in", f"{alice},{bob}", "--role", "view")
     assert out == ""
     for namespace in (alice, bob):
         assert "view" in line_with(err, namespace)
@@ -92,76 +94,78 @@ def test_the_identity_may_do_in_each_profile_what_the_role_allows_and_nothing_el
     check(line_with(err, alice), reason="granted")
     assert "warning" not in err
     attributes = {"namespace": bob, "verb": "list", "resource": "pods"}
-    identities.wait_until_allowed(desk.plane.admin, desk.bot.user, attributes)
-    itself = cluster_as(desk.plane, account_token(desk.plane, desk.namespace, "bot"))
+    identities.wait_until_allowed(shell.plane.admin, shell.bot.user, attributes)
+    itself = cluster_as(shell.plane, account_token(shell.plane, shell.namespace, "bot"))
     pods = Resource(api_version="v1", kind="Pod", plural="pods")
     assert itself.list(pods, alice) == itself.list(pods, bob) == []
-    for namespace in (carol, desk.namespace):
+    for namespace in (carol, shell.namespace):
         with pytest.raises(ForbiddenError):
             itself.list(pods, namespace)
     itself.close()
-    name = VIEW.format(desk.namespace)
+    name = VIEW.format(shell.namespace)
     for namespace in (alice, bob):
-        assert made(desk, namespace) == [("RoleBinding", name), ("AuthorizationPolicy", name)]
-    assert made(desk, carol) == []
+        assert made(shell, namespace) == [("RoleBinding", name), ("AuthorizationPolicy", name)]
+    assert made(shell, carol) == []
 
 
 def test_authorize_completes_a_partial_grant_and_restores_a_widened_policy(
-    desk: Desk, alice: str
+    shell: AdminShell, alice: str
 ) -> None:
-    documents = planned(desk, alice)
-    desk.cluster.apply(documents[0])  # and there it broke off
-    once, again = (grant(desk, alice) for _ in range(2))
+    documents = planned(shell, alice)
+    shell.cluster.apply(documents[0])  # and there it broke off
+    once, again = (grant(shell, alice) for _ in range(2))
     assert [each["kind"] for each in once] == ["RoleBinding", "AuthorizationPolicy"]
     assert once == again
     name = name_of(documents[1])
-    desk.cluster.patch(AUTHORIZATION_POLICIES, name, {"spec": {"rules": [{}]}}, alice)
-    grant(desk, alice)
-    found = desk.cluster.get(AUTHORIZATION_POLICIES, name, alice)
+    shell.cluster.patch(AUTHORIZATION_POLICIES, name, {"spec": {"rules": [{}]}}, alice)
+    grant(shell, alice)
+    found = shell.cluster.get(AUTHORIZATION_POLICIES, name, alice)
     assert found["spec"] == documents[1]["spec"]
 
 
-def test_where_one_namespace_is_not_there_nothing_is_made_in_any(desk: Desk, alice: str) -> None:
-    _, error = desk.identity("authorize", "--in", f"{alice},nowhere", "--role", "view", code=1)
+def test_where_one_namespace_is_not_there_nothing_is_made_in_any(
+    shell: AdminShell, alice: str
+) -> None:
+    _, error = shell.identity("authorize", "--in", f"{alice},nowhere", "--role", "view", code=1)
     assert 'namespaces "nowhere" not found' in error
     check(error, "kubectl create namespace nowhere", reason="not-found")
-    assert made(desk, alice) == []
+    assert made(shell, alice) == []
 
 
 def test_where_the_api_server_refuses_one_object_none_is_made(
-    desk: Desk, alice: str, bob: str
+    shell: AdminShell, alice: str, bob: str
 ) -> None:
-    documents = planned(desk, alice, bob)
+    documents = planned(shell, alice, bob)
     documents[-1]["spec"]["action"] = "NONSENSE"
     with pytest.raises(ApiError, match="NONSENSE"):
-        apply(desk.cluster, documents)
-    assert made(desk, alice) == made(desk, bob) == []
+        apply(shell.cluster, documents)
+    assert made(shell, alice) == made(shell, bob) == []
 
 
-def test_a_risky_role_asks_for_confirmation(desk: Desk, alice: str) -> None:
+def test_a_risky_role_asks_for_confirmation(shell: AdminShell, alice: str) -> None:
     words = ("authorize", "--in", alice, "--role", "edit")
-    _, refused = desk.identity(*words, code=1)
+    _, refused = shell.identity(*words, code=1)
     risks = ("Secrets", "impersonate", "Pods")
     check(refused, "kubeflow-edit", *risks, "--yes", reason="risky-role")
-    assert made(desk, alice) == []
-    warning = message_with(desk.identity(*words, "--yes")[1], "impersonate")
+    assert made(shell, alice) == []
+    warning = message_with(shell.identity(*words, "--yes")[1], "impersonate")
     assert warning.startswith("warning: ")
     assert "Secrets" in warning
-    assert len(made(desk, alice)) == 2
+    assert len(made(shell, alice)) == 2
 
 
 @pytest.mark.parametrize("role", ["edit", "admin", "cluster-admin", "kubeflow-edit"])
 def test_built_in_roles_that_mint_tokens_ask_for_confirmation(
-    desk: Desk, alice: str, role: str
+    shell: AdminShell, alice: str, role: str
 ) -> None:
     with raises(RiskyRoleError, match=f"ClusterRole {role} .*\n(.*\n)*.*Secrets"):
-        planned(desk, alice, cluster_role=role)
+        planned(shell, alice, cluster_role=role)
 
 
-def test_the_built_in_view_role_needs_no_confirmation(desk: Desk, alice: str) -> None:
-    binding, policy = planned(desk, alice, cluster_role="view")
+def test_the_built_in_view_role_needs_no_confirmation(shell: AdminShell, alice: str) -> None:
+    binding, policy = planned(shell, alice, cluster_role="view")
     assert binding["roleRef"]["name"] == "view"
-    assert name_of(binding) == name_of(policy) != VIEW.format(desk.namespace)
+    assert name_of(binding) == name_of(policy) != VIEW.format(shell.namespace)
 
 
 def test_to_patch_secrets_or_to_delete_many_is_to_read_them(plane: ControlPlane) -> None:
@@ -178,116 +182,120 @@ def test_to_patch_secrets_or_to_delete_many_is_to_read_them(plane: ControlPlane)
 
 
 def test_two_identities_with_the_same_kubeflow_name_keep_separate_grants(
-    desk: Desk, alice: str
+    shell: AdminShell, alice: str
 ) -> None:
-    base, other = desk.namespace, f"{desk.namespace}-x"
-    identities.ensure_namespace(desk.plane.admin, other)
+    base, other = shell.namespace, f"{shell.namespace}-x"
+    identities.ensure_namespace(shell.plane.admin, other)
     names = [IdentityName(namespace=base, name="x-y"), IdentityName(namespace=other, name="y")]
     for each in names:
         for document in identity_objects(each.namespace, each.name, new_secret_name(each.name)):
-            desk.cluster.apply(document)
+            shell.cluster.apply(document)
         for _ in range(2):
-            grant(desk, alice, identity=each)
-    assert len(made(desk, alice)) == 4
+            grant(shell, alice, identity=each)
+    assert len(made(shell, alice)) == 4
     bound = [
         (each["subjects"][0]["namespace"], each["subjects"][0]["name"])
-        for each in desk.cluster.list(ROLE_BINDINGS, alice)
+        for each in shell.cluster.list(ROLE_BINDINGS, alice)
     ]
     assert sorted(bound) == [(base, "x-y"), (other, "y")]
-    unauthorize(desk.cluster, names[0], [alice])
-    assert len(made(desk, alice)) == 2
+    unauthorize(shell.cluster, names[0], [alice])
+    assert len(made(shell, alice)) == 2
 
 
-def test_an_object_that_kubeflow_made_under_the_same_name_is_kept(desk: Desk, alice: str) -> None:
-    name, group = VIEW.format(desk.namespace), "rbac.authorization.k8s.io"
+def test_an_object_that_kubeflow_made_under_the_same_name_is_kept(
+    shell: AdminShell, alice: str
+) -> None:
+    name, group = VIEW.format(shell.namespace), "rbac.authorization.k8s.io"
     theirs: Object = {
         "apiVersion": f"{group}/v1",
         "kind": "RoleBinding",
         "metadata": {"name": name, "namespace": alice},
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "kubeflow-view"},
-        "subjects": [{"kind": "User", "name": desk.bot.user, "apiGroup": group}],
+        "subjects": [{"kind": "User", "name": shell.bot.user, "apiGroup": group}],
     }
-    before = desk.plane.admin.create(ROLE_BINDINGS.path(alice), theirs)
-    grant(desk, alice)
-    assert len(unauthorize(desk.cluster, desk.bot, None)) == 2
-    assert desk.cluster.get(ROLE_BINDINGS, name, alice)["metadata"] == before["metadata"]
+    before = shell.plane.admin.create(ROLE_BINDINGS.path(alice), theirs)
+    grant(shell, alice)
+    assert len(unauthorize(shell.cluster, shell.bot, None)) == 2
+    assert shell.cluster.get(ROLE_BINDINGS, name, alice)["metadata"] == before["metadata"]
 
 
-def test_unauthorize_removes_only_the_named_grants(desk: Desk, alice: str, bob: str) -> None:
-    carol = make_profile(desk.plane)
-    grant(desk, alice, bob, carol)
-    grant(desk, alice, cluster_role="kubeflow-edit", accept_risks=True)
-    own = len(made(desk, desk.namespace))
+def test_unauthorize_removes_only_the_named_grants(shell: AdminShell, alice: str, bob: str) -> None:
+    carol = make_profile(shell.plane)
+    grant(shell, alice, bob, carol)
+    grant(shell, alice, cluster_role="kubeflow-edit", accept_risks=True)
+    own = len(made(shell, shell.namespace))
 
-    planned, _ = desk.identity("unauthorize", "--in", bob, "--dry-run", "-o", "json")
-    assert len(made(desk, bob)) == 2
-    done, _ = desk.identity("unauthorize", "--in", bob, "-o", "json")
+    planned, _ = shell.identity("unauthorize", "--in", bob, "--dry-run", "-o", "json")
+    assert len(made(shell, bob)) == 2
+    done, _ = shell.identity("unauthorize", "--in", bob, "-o", "json")
     assert json.loads(done) == {**json.loads(planned), "dryRun": None}
     assert len(json.loads(done)["removed"]) == 2
-    assert (made(desk, bob), len(made(desk, alice))) == ([], 4)
-    desk.identity("unauthorize", "--in", alice, "--role", "edit")
-    assert [name for _, name in made(desk, alice)] == [VIEW.format(desk.namespace)] * 2
-    _, message = desk.identity("unauthorize", "--in", bob)
+    assert (made(shell, bob), len(made(shell, alice))) == ([], 4)
+    shell.identity("unauthorize", "--in", alice, "--role", "edit")
+    assert [name for _, name in made(shell, alice)] == [VIEW.format(shell.namespace)] * 2
+    _, message = shell.identity("unauthorize", "--in", bob)
     check(message, bob, reason="no-grant")
-    desk.identity("unauthorize", "--everywhere")
-    assert made(desk, alice) == made(desk, carol) == []
-    assert len(made(desk, desk.namespace)) == own > 0
-    assert desk.cluster.find(AUTHORIZATION_POLICIES, "ns-owner-access-istio", alice) is not None
+    shell.identity("unauthorize", "--everywhere")
+    assert made(shell, alice) == made(shell, carol) == []
+    assert len(made(shell, shell.namespace)) == own > 0
+    assert shell.cluster.find(AUTHORIZATION_POLICIES, "ns-owner-access-istio", alice) is not None
 
 
 def test_unauthorize_removes_partial_grants_of_a_deleted_identity(
-    desk: Desk, alice: str, bob: str
+    shell: AdminShell, alice: str, bob: str
 ) -> None:
-    documents = planned(desk, alice, bob)
-    desk.cluster.delete(SERVICE_ACCOUNTS, "bot", desk.namespace)
+    documents = planned(shell, alice, bob)
+    shell.cluster.delete(SERVICE_ACCOUNTS, "bot", shell.namespace)
     for half in (documents[0], documents[3]):
-        desk.cluster.apply(half)
-    assert len(unauthorize(desk.cluster, desk.bot, None, cluster_role="kubeflow-view")) == 2
-    assert made(desk, alice) == made(desk, bob) == []
+        shell.cluster.apply(half)
+    assert len(unauthorize(shell.cluster, shell.bot, None, cluster_role="kubeflow-view")) == 2
+    assert made(shell, alice) == made(shell, bob) == []
 
 
 @pytest.mark.parametrize("output", ["yaml", "json"])
 @pytest.mark.parametrize("dry_run", ["client", "server"])
 def test_authorize_prints_manifests_that_others_can_apply(
-    desk: Desk, alice: str, output: str, dry_run: str
+    shell: AdminShell, alice: str, output: str, dry_run: str
 ) -> None:
     words = ("--in", alice, "--role", "view", "-o", output, f"--dry-run={dry_run}")
-    printed, _ = desk.identity("authorize", *words)
+    printed, _ = shell.identity("authorize", *words)
     is_json = output == "json"
     documents = json.loads(printed)["items"] if is_json else list(yaml.safe_load_all(printed))
-    assert made(desk, alice) == []
+    assert made(shell, alice) == []
     assert [each["kind"] for each in documents] == ["RoleBinding", "AuthorizationPolicy"]
     assert all("managedFields" not in each["metadata"] for each in documents)
     for document in documents:
-        desk.cluster.apply(document)
+        shell.cluster.apply(document)
 
 
-def test_the_first_policy_of_a_namespace_is_warned_about(desk: Desk) -> None:
-    warnings, bare = Warnings(), desk.plane.make_namespace()
-    documents = planned(desk, bare, warn=warnings)
+def test_the_first_policy_of_a_namespace_is_warned_about(shell: AdminShell) -> None:
+    warnings, bare = Warnings(), shell.plane.make_namespace()
+    documents = planned(shell, bare, warn=warnings)
     (warning,) = warnings
     fact = warning.split("\n")[0]
     assert fact.startswith(f"{bare} ")
     check(fact, "AuthorizationPolicy", reason="first-policy")
-    apply(desk.cluster, documents)
-    planned(desk, bare, warn=warnings)
+    apply(shell.cluster, documents)
+    planned(shell, bare, warn=warnings)
     assert len(warnings) == 1
 
 
-def test_a_role_that_remains_next_to_a_lesser_one_is_reported(desk: Desk, alice: str) -> None:
-    grant(desk, alice, cluster_role="kubeflow-edit", accept_risks=True)
+def test_a_role_that_remains_next_to_a_lesser_one_is_reported(
+    shell: AdminShell, alice: str
+) -> None:
+    grant(shell, alice, cluster_role="kubeflow-edit", accept_risks=True)
     warnings = Warnings()
-    planned(desk, alice, warn=warnings)
+    planned(shell, alice, warn=warnings)
     fact, hint = warnings[0].split("\n")
-    check(fact, str(desk.bot), "edit", alice, reason="keeps-role")
-    assert hint.endswith(f"unauthorize bot -n {desk.namespace} --in {alice} --role edit")
+    check(fact, str(shell.bot), "edit", alice, reason="keeps-role")
+    assert hint.endswith(f"unauthorize bot -n {shell.namespace} --in {alice} --role edit")
 
 
-def test_another_gateway_and_another_header_may_be_named(desk: Desk, alice: str) -> None:
+def test_another_gateway_and_another_header_may_be_named(shell: AdminShell, alice: str) -> None:
     gateway = "cluster.local/ns/gateways/sa/gateway"
     proof = ("--principal", gateway, "--user-header", "x-user")
-    desk.identity("authorize", "--in", alice, "--role", "view", *proof)
-    policy = desk.cluster.get(AUTHORIZATION_POLICIES, VIEW.format(desk.namespace), alice)
+    shell.identity("authorize", "--in", alice, "--role", "view", *proof)
+    policy = shell.cluster.get(AUTHORIZATION_POLICIES, VIEW.format(shell.namespace), alice)
     (rule,) = policy["spec"]["rules"]
     assert rule["from"] == [{"source": {"principals": [gateway]}}]
     assert rule["when"][0]["key"] == "request.headers[x-user]"
@@ -303,22 +311,22 @@ def test_another_gateway_and_another_header_may_be_named(desk: Desk, alice: str)
     ids=["unknown", "no name", "without Istio in a cluster with Istio"],
 )
 def test_an_impossible_grant_is_refused(
-    desk: Desk, alice: str, change: dict[str, Any], error: type[Exception], value: str
+    shell: AdminShell, alice: str, change: dict[str, Any], error: type[Exception], value: str
 ) -> None:
     with raises(error, match=value):
-        planned(desk, alice, **change)
-    assert made(desk, alice) == []
+        planned(shell, alice, **change)
+    assert made(shell, alice) == []
 
 
-def test_a_role_that_the_user_cannot_read_counts_as_risky(desk: Desk, alice: str) -> None:
-    admin, group = desk.plane.admin, "rbac.authorization.k8s.io"
-    owner = desk.plane.make_identity(alice, "owner")
+def test_a_role_that_the_user_cannot_read_counts_as_risky(shell: AdminShell, alice: str) -> None:
+    admin, group = shell.plane.admin, "rbac.authorization.k8s.io"
+    owner = shell.plane.make_identity(alice, "owner")
     until = {"verb": "get", "resource": "rolebindings", "group": group}
     identities.bind(admin, alice, "owner", role="admin", until=until)
     rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
-    identities.allow(admin, desk.namespace, "owner", rule, home=alice)
-    asked = cluster_as(desk.plane, owner.token)
-    request = GrantRequest(identity=desk.bot, namespaces=(alice,), cluster_role="kubeflow-view")
+    identities.allow(admin, shell.namespace, "owner", rule, home=alice)
+    asked = cluster_as(shell.plane, owner.token)
+    request = GrantRequest(identity=shell.bot, namespaces=(alice,), cluster_role="kubeflow-view")
     with raises(RiskyRoleError, match="kubeflow-view"):
         plan(asked, request, warn=silent)
     asked.close()

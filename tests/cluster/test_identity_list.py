@@ -27,10 +27,10 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
 from support import identities
+from support.admin_shell import AdminShell
 from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
-from support.desk import Desk
 from support.identities import Identity
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import SETTINGS, Warnings, make, silent
@@ -54,75 +54,77 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def desk(desk: Desk) -> Desk:
+def shell(shell: AdminShell) -> AdminShell:
     """With the identity `bot`, in a namespace that is held to the policy."""
-    make(desk.cluster, desk.bot)
-    return desk
+    make(shell.cluster, shell.bot)
+    return shell
 
 
 @pytest.fixture
-def alice(desk: Desk) -> str:
-    return granted_profile(desk)
+def alice(shell: AdminShell) -> str:
+    return granted_profile(shell)
 
 
-def granted_profile(desk: Desk, identity: IdentityName | None = None) -> str:
-    name = make_profile(desk.plane)
+def granted_profile(shell: AdminShell, identity: IdentityName | None = None) -> str:
+    name = make_profile(shell.plane)
     wish = GrantRequest(
-        identity=identity or desk.bot, namespaces=(name,), cluster_role="kubeflow-view"
+        identity=identity or shell.bot, namespaces=(name,), cluster_role="kubeflow-view"
     )
-    apply(desk.cluster, plan(desk.cluster, wish, warn=silent))
+    apply(shell.cluster, plan(shell.cluster, wish, warn=silent))
     return name
 
 
-def listed(desk: Desk, *words: str) -> dict[str, dict[str, Any]]:
-    out, _ = desk.run("identity", "list", *words, "--output", "json")
+def listed(shell: AdminShell, *words: str) -> dict[str, dict[str, Any]]:
+    out, _ = shell.run("identity", "list", *words, "--output", "json")
     return {each["namespace"]: each for each in json.loads(out)["identities"]}
 
 
-def test_list_shows_each_identity_with_its_grants_and_health(desk: Desk) -> None:
-    alice, bob = sorted(granted_profile(desk) for _ in range(2))
-    other = replace(desk.bot, namespace=desk.plane.make_namespace())
-    make(desk.cluster, other)
-    out, _ = desk.run("identity", "list", "-n", desk.namespace, "--check")
+def test_list_shows_each_identity_with_its_grants_and_health(shell: AdminShell) -> None:
+    alice, bob = sorted(granted_profile(shell) for _ in range(2))
+    other = replace(shell.bot, namespace=shell.plane.make_namespace())
+    make(shell.cluster, other)
+    out, _ = shell.run("identity", "list", "-n", shell.namespace, "--check")
     heading, row = out.splitlines()
     assert heading.split()[0] == "NAMESPACE"
-    assert row.split()[:2] == [desk.namespace, "bot"]
+    assert row.split()[:2] == [shell.namespace, "bot"]
     assert f"  {alice}=view, {bob}=view  " in row
     assert row.endswith("  ok")
-    assert str(SETTINGS.door) in desk.run("identity", "list", "-n", desk.namespace, "-o", "wide")[0]
-    everything = listed(desk, "-A")
-    assert {desk.namespace, other.namespace} <= everything.keys()
+    assert (
+        str(SETTINGS.door) in shell.run("identity", "list", "-n", shell.namespace, "-o", "wide")[0]
+    )
+    everything = listed(shell, "-A")
+    assert {shell.namespace, other.namespace} <= everything.keys()
     assert everything[other.namespace]["grants"] == []
-    shown, _ = desk.identity("show", "--check")
+    shown, _ = shell.identity("show", "--check")
     assert f"  {bob}=view  by daypass: " in shown
     assert "health: ok" in shown
-    desk.run("identity", "show", "nobody", "-n", desk.namespace, code=1)
+    shell.run("identity", "show", "nobody", "-n", shell.namespace, code=1)
 
 
-def test_list_shows_the_day_of_the_last_use(desk: Desk) -> None:
+def test_list_shows_the_day_of_the_last_use(shell: AdminShell) -> None:
     def last_used() -> str | None:
-        used: str | None = listed(desk, "-n", desk.namespace)[desk.namespace]["lastUsed"]
+        used: str | None = listed(shell, "-n", shell.namespace)[shell.namespace]["lastUsed"]
         return used
 
     assert last_used() is None
-    token = make(desk.cluster, desk.bot).token
-    path = identities.token_path(desk.namespace, "bot")
-    desk.plane.client(token).request("POST", path, {})
+    token = make(shell.cluster, shell.bot).token
+    path = identities.token_path(shell.namespace, "bot")
+    shell.plane.client(token).request("POST", path, {})
     assert eventually("the API server has noted the use", last_used).startswith("20")
 
 
-def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(desk: Desk) -> None:
-    names = [replace(desk.bot, namespace=desk.plane.make_namespace()) for _ in range(5)]
-    tokens = [make(desk.cluster, name).token.reveal() for name in names]
+def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(shell: AdminShell) -> None:
+    names = [replace(shell.bot, namespace=shell.plane.make_namespace()) for _ in range(5)]
+    tokens = [make(shell.cluster, name).token.reveal() for name in names]
     for name in names:
-        granted_profile(desk, name)
-    since = desk.plane.audit_position()
-    output, _ = desk.run("identity", "list", "-A", "--output", "json")
+        granted_profile(shell, name)
+    since = shell.plane.audit_position()
+    output, _ = shell.run("identity", "list", "-A", "--output", "json")
     assert all(name.namespace in output for name in names)
     assert not any(token in output for token in tokens)
     events = [
         event
-        for event in desk.plane.whole_audit_log(since=since)
+        for event in shell.plane.whole_audit_log(since=since)
         if event["user"]["username"] == ADMIN_USER
         and event.get("userAgent", "").startswith("daypass/")
     ]
@@ -132,56 +134,56 @@ def test_list_reads_no_token_and_makes_a_fixed_number_of_requests(desk: Desk) ->
     assert {event["verb"] for event in events} == {"list"}
 
 
-def test_problems_are_named_and_a_check_exits_with_3(desk: Desk, alice: str) -> None:
-    cluster, admin, bob = desk.cluster, desk.plane.admin, granted_profile(desk)
+def test_problems_are_named_and_a_check_exits_with_3(shell: AdminShell, alice: str) -> None:
+    cluster, admin, bob = shell.cluster, shell.plane.admin, granted_profile(shell)
     (policy,) = cluster.list(AUTHORIZATION_POLICIES, alice, labels=labels.SELECTOR)
     cluster.delete(AUTHORIZATION_POLICIES, name_of(policy), alice)
     (binding,) = cluster.list(ROLE_BINDINGS, bob, labels=labels.SELECTOR)
     cluster.delete(ROLE_BINDINGS, name_of(binding), bob)
-    identities.bind(admin, desk.namespace, "bot", role="edit")
-    foreign = identities.make_token_secret(admin, desk.namespace, "bot", name="by-hand")
+    identities.bind(admin, shell.namespace, "bot", role="edit")
+    foreign = identities.make_token_secret(admin, shell.namespace, "bot", name="by-hand")
     change = {"secrets": [{"name": name_of(foreign)}]}
-    cluster.patch(SERVICE_ACCOUNTS, "bot", change, desk.namespace)
+    cluster.patch(SERVICE_ACCOUNTS, "bot", change, shell.namespace)
     unlabel = {"metadata": {"labels": {labels.POLICY: None}}}
-    cluster.patch(NAMESPACES, desk.namespace, unlabel)
-    check_now = ("-n", desk.namespace, "--check", "--unused-after", "0s")
-    out, _ = desk.run("identity", "list", *check_now, code=3)
+    cluster.patch(NAMESPACES, shell.namespace, unlabel)
+    check_now = ("-n", shell.namespace, "--check", "--unused-after", "0s")
+    out, _ = shell.run("identity", "list", *check_now, code=3)
     for code in (
         "half-grant", "more-rights", "foreign-token", "listed-token", "no-policy", "unused",
     ):  # fmt: skip
         assert code in out.splitlines()[1]
-    shown, _ = desk.identity("show")
+    shown, _ = shell.identity("show")
     for code in ("half-grant: profile-", "foreign-token", "listed-token", "no-policy"):
         check(line_with(shown, f" {code}"), reason=code.partition(":")[0])
     rights = line_with(shown, " more-rights: ")
-    names = (f"{desk.namespace}=clusterrole/edit", "tokens of other ServiceAccounts")
+    names = (f"{shell.namespace}=clusterrole/edit", "tokens of other ServiceAccounts")
     check(rights, *names, reason="more-rights", hide=r"(?<=rolebindings/bot-)[a-z0-9]+")
 
 
-def test_a_missing_namespace_is_not_reported_as_healthy(desk: Desk) -> None:
-    _, error = desk.run("identity", "list", "-n", "nowhere", "--check", code=1)
+def test_a_missing_namespace_is_not_reported_as_healthy(shell: AdminShell) -> None:
+    _, error = shell.run("identity", "list", "-n", "nowhere", "--check", code=1)
     check(error, "namespace nowhere", "daypass identity list -A", reason="not-found")
-    desk.run("identity", "list", "-n", desk.plane.make_namespace(), "--check")
+    shell.run("identity", "list", "-n", shell.plane.make_namespace(), "--check")
 
 
-def test_orphaned_grants_are_listed_until_they_are_removed(desk: Desk, alice: str) -> None:
-    desk.cluster.delete(SERVICE_ACCOUNTS, "bot", desk.namespace)
-    orphan = listed(desk, "-n", desk.namespace)[desk.namespace]
+def test_orphaned_grants_are_listed_until_they_are_removed(shell: AdminShell, alice: str) -> None:
+    shell.cluster.delete(SERVICE_ACCOUNTS, "bot", shell.namespace)
+    orphan = listed(shell, "-n", shell.namespace)[shell.namespace]
     assert orphan["exists"] is False
     assert [each["code"] for each in orphan["findings"]] == ["orphan"]
     assert alice in orphan["findings"][0]["text"]
-    desk.identity("unauthorize", "--everywhere")
-    left = listed(desk, "-n", desk.namespace)[desk.namespace]
+    shell.identity("unauthorize", "--everywhere")
+    left = listed(shell, "-n", shell.namespace)[shell.namespace]
     assert alice not in left["findings"][0]["text"]
 
 
 @pytest.fixture
-def reader(desk: Desk) -> Identity:
+def reader(shell: AdminShell) -> Identity:
     """A ServiceAccount with the role `admin` in the namespace of the identity."""
-    made = desk.plane.make_identity(name="reader", authorize=False)
+    made = shell.plane.make_identity(name="reader", authorize=False)
     until, home = {"verb": "list", "resource": "secrets"}, made.namespace
     identities.bind(
-        desk.plane.admin, desk.namespace, "reader", role="admin", home=home, until=until
+        shell.plane.admin, shell.namespace, "reader", role="admin", home=home, until=until
     )
     return made
 
@@ -189,27 +191,29 @@ def reader(desk: Desk) -> Identity:
 @pytest.mark.usefixtures("alice")
 @pytest.mark.parametrize("seen_of_both", ["rolebindings", "authorizationpolicies"])
 def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(
-    desk: Desk, reader: Identity, seen_of_both: str
+    shell: AdminShell, reader: Identity, seen_of_both: str
 ) -> None:
-    admin, role = desk.plane.admin, identities.unique("reader")
+    admin, role = shell.plane.admin, identities.unique("reader")
     rule = {"apiGroups": ["*"], "resources": [seen_of_both], "verbs": ["list"]}
     admin.create(f"{identities.RBAC}/clusterroles", {"metadata": {"name": role}, "rules": [rule]})
     with identities.bound_cluster_wide(admin, role, reader):
         attributes = {"verb": "list", "resource": seen_of_both, "group": "*"}
         identities.wait_until_allowed(admin, reader.user, attributes)
-        with closing(cluster_as(desk.plane, reader.token)) as asked:
-            objects = list_objects(asked, desk.namespace, warn=silent)
-    (seen,) = examine(objects, asked.clock, namespace=desk.namespace, unused_seconds=10**9)
+        with closing(cluster_as(shell.plane, reader.token)) as asked:
+            objects = list_objects(asked, shell.namespace, warn=silent)
+    (seen,) = examine(objects, asked.clock, namespace=shell.namespace, unused_seconds=10**9)
     assert len(seen.record.roles) == (1 if seen_of_both == "rolebindings" else 0)
     assert seen.findings == ()
 
 
 @pytest.mark.usefixtures("alice")
-def test_a_user_with_limited_rights_sees_a_part_and_a_note(desk: Desk, reader: Identity) -> None:
-    asked, warnings = cluster_as(desk.plane, reader.token), Warnings()
-    objects = list_objects(asked, desk.namespace, warn=warnings)
+def test_a_user_with_limited_rights_sees_a_part_and_a_note(
+    shell: AdminShell, reader: Identity
+) -> None:
+    asked, warnings = cluster_as(shell.plane, reader.token), Warnings()
+    objects = list_objects(asked, shell.namespace, warn=warnings)
     asked.close()
-    (seen,) = examine(objects, asked.clock, namespace=desk.namespace, unused_seconds=10**9)
+    (seen,) = examine(objects, asked.clock, namespace=shell.namespace, unused_seconds=10**9)
     assert seen.record.roles == []
     assert seen.findings == ()
     facts = [warning.partition("\n")[0] for warning in warnings]
@@ -219,9 +223,9 @@ def test_a_user_with_limited_rights_sees_a_part_and_a_note(desk: Desk, reader: I
     assert any('resources: ["rolebindings"]' in warning for warning in warnings)
 
 
-def test_list_with_watch_shows_changes_as_they_happen(desk: Desk) -> None:
+def test_list_with_watch_shows_changes_as_they_happen(shell: AdminShell) -> None:
     command = [
-        sys.executable, "-m", "daypass", "identity", "list", "-n", desk.namespace, "--watch",
+        sys.executable, "-m", "daypass", "identity", "list", "-n", shell.namespace, "--watch",
         "--output", "json",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
@@ -231,13 +235,13 @@ def test_list_with_watch_shows_changes_as_they_happen(desk: Desk) -> None:
             assert mistakes_in(command[3:], None, line.decode()) == ""
             first = json.loads(line)
             assert [each["name"] for each in first["identities"]] == ["bot"]
-            alice = granted_profile(desk)
+            alice = granted_profile(shell)
             while True:  # the binding and its policy may come one after the other
                 (seen,) = json.loads(watching.stdout.readline())["identities"]
                 if seen["grants"] and not seen["findings"]:
                     break
             assert [each["namespace"] for each in seen["grants"]] == [alice]
-            desk.cluster.delete(SERVICE_ACCOUNTS, "bot", desk.namespace)
+            shell.cluster.delete(SERVICE_ACCOUNTS, "bot", shell.namespace)
             while not any(each["code"] == "orphan" for each in seen["findings"]):
                 (seen,) = json.loads(watching.stdout.readline())["identities"]
             assert seen["exists"] is False

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
-from support.desk import Desk
 from support.lifecycle import make
 
 
@@ -27,12 +27,12 @@ def kubectl(*words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_kubectl_runs_daypass_and_completes_identities_and_namespaces(desk: Desk) -> None:
-    make(desk.cluster, desk.bot)
+def test_kubectl_runs_daypass_and_completes_identities_and_namespaces(shell: AdminShell) -> None:
+    make(shell.cluster, shell.bot)
     assert any(
         line.split()[1:2] == ["bot"] for line in kubectl("daypass", "identity", "list", "-A")
     )
     complete = ("__complete", "daypass", "identity", "show")
-    assert kubectl(*complete, "-n", desk.namespace, "b") == ["bot", ":4"]
-    assert kubectl(*complete, "-n", desk.namespace[:-1]) == [desk.namespace, ":4"]
+    assert kubectl(*complete, "-n", shell.namespace, "b") == ["bot", ":4"]
+    assert kubectl(*complete, "-n", shell.namespace[:-1]) == [shell.namespace, ":4"]
     assert kubectl(*complete, "-n", "kube-system", "b") == [":4"]

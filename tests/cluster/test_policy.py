@@ -28,10 +28,10 @@ from daypass.kube.resources import (
 )
 from support import identities, policies
 from support.admin import Answer
+from support.admin_shell import AdminShell
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.desk import Desk
 from support.identities import Identity
 from support.messages import check, line_with, message_with, raises
 from support.policies import held_namespace
@@ -65,14 +65,14 @@ def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bot:
-    """An identity in a namespace that is held to the policy, at a desk with CONFIG."""
+    """An identity in a namespace that is held to the policy, at a shell with CONFIG."""
 
-    desk: Desk
+    shell: AdminShell
     identity: Identity
 
     @property
     def plane(self) -> ControlPlane:
-        return self.desk.plane
+        return self.shell.plane
 
     @property
     def namespace(self) -> str:
@@ -87,7 +87,7 @@ class Bot:
     def run_check(self, *words: str, code: int = 0) -> str:
         """Run `daypass policy check` for it; return stdout."""
         whose = ("-n", self.namespace, "--service-account", "bot")
-        return self.desk.run("policy", "check", *whose, *words, code=code)[0]
+        return self.shell.run("policy", "check", *whose, *words, code=code)[0]
 
     def check(self, *words: str, code: int = 0) -> dict[str, Any]:
         """The same with `--output json`; return what it prints."""
@@ -96,14 +96,14 @@ class Bot:
 
 
 @pytest.fixture
-def bot(cluster: Cluster, desk: Desk) -> Bot:
-    (desk.folder / "daypass.yaml").write_text(CONFIG)
-    return Bot(desk=desk, identity=desk.plane.make_identity(held_namespace(desk.plane)))
+def bot(cluster: Cluster, shell: AdminShell) -> Bot:
+    (shell.folder / "daypass.yaml").write_text(CONFIG)
+    return Bot(shell=shell, identity=shell.plane.make_identity(held_namespace(shell.plane)))
 
 
 def in_mode(bot: Bot, mode: Mode) -> None:
     """Another mode in force, seen by what becomes of an unbound request."""
-    apply_policy(bot.desk.cluster, POLICY.model_copy(update={"mode": mode}))
+    apply_policy(bot.shell.cluster, POLICY.model_copy(update={"mode": mode}))
     eventually(
         f"mode {mode}",
         lambda: bool(bot.ask().warnings) == (mode == "warn") and bot.ask().code == 201,
@@ -335,7 +335,7 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
     unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
     free = replace(bot, identity=bot.plane.make_identity(unlabelled))
     changed = CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn")
-    (bot.desk.folder / "daypass.yaml").write_text(changed)
+    (bot.shell.folder / "daypass.yaml").write_text(changed)
     said = free.check("--audience", GATE, code=3)
     assert (said["verdict"], said["labelled"]) == ("allowed", False)
     assert said["drift"] == [
@@ -347,7 +347,7 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
         check(finding, reason="finding")
     for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
         before = said["findings"]
-        bot.desk.cluster.delete(resource, labels.POLICY_NAME)
+        bot.shell.cluster.delete(resource, labels.POLICY_NAME)
         said = free.check(code=3)
         finding = next(each for each in said["findings"] if each not in before)
         check(finding, reason="finding")
@@ -357,18 +357,18 @@ def test_check_names_the_commands_that_mend_its_findings(bot: Bot) -> None:
     unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
     bot.plane.make_identity(unlabelled)
     changed = CONFIG.replace("12h", "11h")
-    (bot.desk.folder / "other.yaml").write_text(changed)
+    (bot.shell.folder / "other.yaml").write_text(changed)
     words = ("policy", "check", "-n", unlabelled, "--service-account", "bot")
-    _, err = bot.desk.run(*words, "--config", "other.yaml", code=3)
+    _, err = bot.shell.run(*words, "--config", "other.yaml", code=3)
     check(err, reason="finding")
     apply, label, annotate = (line.strip() for line in err.splitlines()[1:])
     assert apply == "daypass policy apply --config other.yaml"
-    assert bot.desk.run(*apply.split()[1:])[1]
+    assert bot.shell.run(*apply.split()[1:])[1]
     for line in (label, annotate):
         program, *arguments = line.split()
         subprocess.run([program, *arguments], check=True, capture_output=True)
-    assert bot.desk.run(*words, "--config", "other.yaml")[1] == ""
-    bot.desk.run("policy", "apply")  # what the other tests need, once it is in force
+    assert bot.shell.run(*words, "--config", "other.yaml")[1] == ""
+    bot.shell.run("policy", "apply")  # what the other tests need, once it is in force
 
 
 def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:
@@ -391,7 +391,7 @@ def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:
 
 
 def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:
-    out, err = bot.desk.run("policy", "apply", "-o", "json")
+    out, err = bot.shell.run("policy", "apply", "-o", "json")
     applied = json.loads(out)
     assert (applied["mode"], applied["dryRun"]) == ("deny", None)
     assert applied["seenIn"] in err
@@ -405,33 +405,33 @@ def test_policy_apply_lists_federated_identities_without_an_anchor(
     bot: Bot, dry_run: tuple[str, ...]
 ) -> None:
     def lacking() -> tuple[list[str], str]:
-        out, err = bot.desk.run("policy", "apply", "--no-wait", "-o", "json", *dry_run)
+        out, err = bot.shell.run("policy", "apply", "--no-wait", "-o", "json", *dry_run)
         return json.loads(out)["withoutAnchor"], err
 
     federate = (
         "identity", "federate", "ci", "-n", bot.namespace, "--issuer", "https://issuer.example",
-        "--subject", "main", "--source", "github", "--credentials-out", "ci.json", *bot.desk.door,
+        "--subject", "main", "--source", "github", "--credentials-out", "ci.json", *bot.shell.door,
         "--audience", GATE,
     )  # fmt: skip
-    bot.desk.run(*federate)
+    bot.shell.run(*federate)
     name = f"{bot.namespace}/ci"
     assert name not in lacking()[0]
-    anchors = bot.desk.cluster.list(SECRETS, bot.namespace, fields=f"type={labels.ANCHOR_TYPE}")
-    bot.desk.cluster.delete(SECRETS, name_of(anchors[0]), bot.namespace)
+    anchors = bot.shell.cluster.list(SECRETS, bot.namespace, fields=f"type={labels.ANCHOR_TYPE}")
+    bot.shell.cluster.delete(SECRETS, name_of(anchors[0]), bot.namespace)
     found, err = lacking()
     assert name in found
     check(message_with(err, name), reason="without-anchor")
-    bot.desk.run(*federate)
+    bot.shell.run(*federate)
     assert name not in lacking()[0]
 
 
 def test_a_dry_run_of_apply_changes_nothing(bot: Bot) -> None:
-    before = bot.desk.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    (bot.desk.folder / "daypass.yaml").write_text(CONFIG.replace("12h", "1h"))
-    out, err = bot.desk.run("policy", "apply", "--dry-run", "-o", "yaml")
+    before = bot.shell.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
+    (bot.shell.folder / "daypass.yaml").write_text(CONFIG.replace("12h", "1h"))
+    out, err = bot.shell.run("policy", "apply", "--dry-run", "-o", "yaml")
     assert yaml.safe_load(out)["dryRun"] == "client"
     check(line_with(err, "validatingadmissionpolicies/daypass"), reason="dry-run")
-    assert bot.desk.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
+    assert bot.shell.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
 
 
 def test_policy_apply_restores_changed_fields_and_refuses_an_added_match_condition(

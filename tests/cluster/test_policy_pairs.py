@@ -15,9 +15,9 @@ from daypass.kube.cluster import Cluster
 from daypass.render.policy import Requester
 from support import policies
 from support.admin import Admin, Answer
+from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.desk import Desk
 from support.identities import Identity, make_anchor, make_look_alike, make_pod
 from support.messages import check
 
@@ -187,14 +187,16 @@ def test_the_policy_names_what_a_requester_may_bind_to(
         check(answer.message.partition(" denied request: ")[2], reason="binding")
 
 
-def test_policy_check_asks_for_a_federated_user_with_an_anchor(own: Identity, desk: Desk) -> None:
+def test_policy_check_asks_for_a_federated_user_with_an_anchor(
+    own: Identity, shell: AdminShell
+) -> None:
     words = (
         "policy", "check", "-n", own.namespace, "--service-account", own.service_account,
         "--audience", GATE, "--as", FEDERATED.user, "-o", "json",
     )  # fmt: skip
-    answer = json.loads(desk.run(*words)[0])
+    answer = json.loads(shell.run(*words)[0])
     assert answer["verdict"] == "allowed"
     assert answer["secret"] == f"bot-daypass-anchor-{'0' * 20}"
-    answer = json.loads(desk.run(*words, "--secret", own.secret_name, code=3)[0])
+    answer = json.loads(shell.run(*words, "--secret", own.secret_name, code=3)[0])
     assert answer["verdict"] == "denied"
     check(answer["message"], reason="binding")

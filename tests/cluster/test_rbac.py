@@ -20,11 +20,11 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
 from daypass.render.objects import GATE_WATCH
+from support.admin_shell import AdminShell
 from support.clerks import kubeconfig_with
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.desk import Desk
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make
 from support.rendered import config_of
@@ -107,25 +107,25 @@ CASES = {
 }
 
 
-def expired(desk: Desk) -> None:
-    make(desk.cluster, desk.bot, deadline="2020-01-01T00:00:00Z")
+def expired(shell: AdminShell) -> None:
+    make(shell.cluster, shell.bot, deadline="2020-01-01T00:00:00Z")
 
 
-def without_policy(desk: Desk) -> None:
+def without_policy(shell: AdminShell) -> None:
     for each in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
-        desk.cluster.delete(each, labels.POLICY_NAME)
+        shell.cluster.delete(each, labels.POLICY_NAME)
 
 
-def without_denials(desk: Desk) -> None:
-    desk.cluster.delete(CONFIG_MAPS, "daypass-denied", "daypass")
+def without_denials(shell: AdminShell) -> None:
+    shell.cluster.delete(CONFIG_MAPS, "daypass-denied", "daypass")
 
 
-def with_a_token(desk: Desk) -> None:
-    token = desk.plane.make_token(desk.plane.make_identity(desk.namespace), audiences=["gate"])
-    (desk.folder / "t").write_text(token.reveal())
+def with_a_token(shell: AdminShell) -> None:
+    token = shell.plane.make_token(shell.plane.make_identity(shell.namespace), audiences=["gate"])
+    (shell.folder / "t").write_text(token.reveal())
 
 
-BEFORE: dict[str, Callable[[Desk], None]] = {
+BEFORE: dict[str, Callable[[AdminShell], None]] = {
     "identity reap": expired,
     "policy apply": without_policy,
     "gate deny": without_denials,
@@ -152,42 +152,42 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.mark.parametrize(("command", "omitted"), omissions(CASES))
 def test_a_command_works_with_its_rules_and_reports_a_missing_one(
-    desk: Desk, plane: ControlPlane, command: str, omitted: int | None
+    shell: AdminShell, plane: ControlPlane, command: str, omitted: int | None
 ) -> None:
     is_identity = command.startswith("identity")
-    (desk.folder / ("gate.yaml" if is_identity else "daypass.yaml")).write_text(CONFIG)
+    (shell.folder / ("gate.yaml" if is_identity else "daypass.yaml")).write_text(CONFIG)
     if command in BEFORE:
-        BEFORE[command](desk)
+        BEFORE[command](shell)
     places = {
-        "namespace": [desk.namespace],
+        "namespace": [shell.namespace],
         "grants": [make_profile(plane)],
         "gate": ["daypass"],
     }
-    assert_rights(desk, command, omitted, CASES[command], places)
+    assert_rights(shell, command, omitted, CASES[command], places)
 
 
 @pytest.mark.parametrize("command", ["identity create", "identity federate"])
 def test_a_user_who_may_not_list_namespaces_lets_the_gate_watch_by_naming_its_config(
-    desk: Desk, plane: ControlPlane, command: str
+    shell: AdminShell, plane: ControlPlane, command: str
 ) -> None:
-    (desk.folder / "gate.yaml").write_text(CONFIG)
-    rules = grants(rights(command), {"namespace": [desk.namespace], "gate": ["daypass"]})
+    (shell.folder / "gate.yaml").write_text(CONFIG)
+    rules = grants(rights(command), {"namespace": [shell.namespace], "gate": ["daypass"]})
     without_list = [
         (place, [{**rule, "verbs": [verb for verb in rule["verbs"] if place or verb != "list"]}
                  for rule in found])
         for place, found in rules
     ]  # fmt: skip
     look = {"apiGroups": [RBAC_GROUP], "resources": ["rolebindings"], "verbs": ["get"]}
-    file = kubeconfig_with(plane, desk.folder, [*without_list, (desk.namespace, [look])])
+    file = kubeconfig_with(plane, shell.folder, [*without_list, (shell.namespace, [look])])
 
     def create(*words: str, code: int = 0) -> str:
-        line = CASES[command].lines[0].format(namespace=desk.namespace).split()
-        return desk.run(*line, "--kubeconfig", str(file), *words, code=code)[1]
+        line = CASES[command].lines[0].format(namespace=shell.namespace).split()
+        return shell.run(*line, "--kubeconfig", str(file), *words, code=code)[1]
 
     assert "may not list Namespaces" in create(code=3)
-    assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is None
+    assert shell.cluster.find(ROLES, GATE_WATCH, shell.namespace) is None
     assert "may not list Namespaces" not in create("--config", "gate.yaml")
-    assert desk.cluster.find(ROLES, GATE_WATCH, desk.namespace) is not None
+    assert shell.cluster.find(ROLES, GATE_WATCH, shell.namespace) is not None
     assert "may not list Namespaces" not in create(code=3)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_envoy_gateway, install_istio
 from support.deploying import prepared_plane
-from support.desk import Desk
 from support.manifest_cases import DIRECT, ENVOY_GATEWAY, FRONTS
 from support.rights import Case, assert_rights, forget_default_rights, omissions
 
@@ -78,9 +78,9 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.mark.parametrize(("command", "omitted"), omissions(CASES))
 def test_a_command_works_with_its_rules_and_reports_a_missing_one(
-    desk: Desk, plane: ControlPlane, command: str, omitted: int | None
+    shell: AdminShell, plane: ControlPlane, command: str, omitted: int | None
 ) -> None:
     for name, text in CONFIGS.items():
-        (desk.folder / name).write_text(text)
-    (desk.folder / "ca.crt").write_text(plane.ca_pem)
-    assert_rights(desk, command, omitted, CASES[command], {})
+        (shell.folder / name).write_text(text)
+    (shell.folder / "ca.crt").write_text(plane.ca_pem)
+    assert_rights(shell, command, omitted, CASES[command], {})

@@ -10,9 +10,9 @@ from tools.docs.pages import all_pages
 from daypass.cli import main
 from support import identities
 from support.admin import Document
+from support.admin_shell import AdminShell
 from support.clerks import kubeconfig_with
 from support.controlplane import ControlPlane
-from support.desk import Desk
 from support.doc_data import documents_in
 
 PAGE = next(page for page in all_pages() if page.path.name == "rbac.md")
@@ -86,29 +86,33 @@ def omissions(commands: Iterable[str]) -> list[tuple[str, int | None]]:
 
 
 def assert_rights(
-    desk: Desk, command: str, omitted: int | None, case: Case, places: Mapping[str, Sequence[str]]
+    shell: AdminShell,
+    command: str,
+    omitted: int | None,
+    case: Case,
+    places: Mapping[str, Sequence[str]],
 ) -> None:
     """Fail unless the command reports the right that is left out. With all: unless it does its
     work, is refused only what is optional, and uses each verb. `places`: namespaces by scope.
     """
     granted = [each for number, each in enumerate(rights(command)) if number != omitted]
-    file = kubeconfig_with(desk.plane, desk.folder, grants(granted, places))
-    since = desk.plane.audit_position()
+    file = kubeconfig_with(shell.plane, shell.folder, grants(granted, places))
+    since = shell.plane.audit_position()
     said = ""
     for line in case.lines:
         whole = line.format_map({scope: names[0] for scope, names in places.items()})
         if whole.startswith("# "):
-            code, output = _run(desk, whole.removeprefix("# "))
+            code, output = _run(shell, whole.removeprefix("# "))
             assert code in (0, 3), output
             continue
-        code, output = _run(desk, f"{whole} --kubeconfig {file}")
+        code, output = _run(shell, f"{whole} --kubeconfig {file}")
         said += output
         if omitted is None:
             assert (code, _reported(output)) == (case.code, []), output
         elif _reported(output):
             return
     assert omitted is None, said
-    used, refused = _requests(desk, f"system:serviceaccount:default:{file.stem}", since)
+    used, refused = _requests(shell, f"system:serviceaccount:default:{file.stem}", since)
     assert refused <= {*case.optional}, refused
     unused = {use for right in granted for use in uses_of(right.rule)} - used
     unused = {use for use in unused if not {use, use.split()[0]} & {*HELD, *case.held}}
@@ -126,20 +130,20 @@ def grants(
     return list(rules.items())
 
 
-def _run(desk: Desk, line: str) -> tuple[int, str]:
-    desk.output.readouterr()
+def _run(shell: AdminShell, line: str) -> tuple[int, str]:
+    shell.output.readouterr()
     code = main(line.split())
-    return code, "".join(desk.output.readouterr())
+    return code, "".join(shell.output.readouterr())
 
 
 def _reported(output: str) -> list[str]:
     return [words for words in REPORTS if words in output]
 
 
-def _requests(desk: Desk, user: str, since: int) -> tuple[set[str], set[str]]:
+def _requests(shell: AdminShell, user: str, since: int) -> tuple[set[str], set[str]]:
     """What a user has used, and what was refused."""
     used, refused = set[str](), set[str]()
-    for event in desk.plane.whole_audit_log(since=since):
+    for event in shell.plane.whole_audit_log(since=since):
         if event["user"]["username"] == user and "impersonatedUser" not in event:
             (refused if _code(event) == 403 else used).update(_uses(event))
     return used, refused

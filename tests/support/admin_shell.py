@@ -22,7 +22,7 @@ from support.up import Up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class AdminShell:
     """Commands run in `folder`, against `plane`; identities are made in `namespace`."""
 
     plane: ControlPlane
@@ -58,14 +58,14 @@ class Desk:
 
 
 @contextmanager
-def desk_at(
+def admin_shell(
     plane: ControlPlane,
     up: Up | None,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     output: pytest.CaptureFixture[str],
-) -> Iterator[Desk]:
-    """A desk in a new namespace; its door is that of `up`, or (None) one that does not exist."""
+) -> Iterator[AdminShell]:
+    """A shell in a new namespace; its door is that of `up`, or (None) one that does not exist."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
@@ -74,7 +74,7 @@ def desk_at(
         door = ("--door", up.door, "--certificate-authority", str(up.authority_file))
     cluster = admin_cluster(plane)
     try:
-        yield Desk(
+        yield AdminShell(
             plane=plane, cluster=cluster, namespace=plane.make_namespace(), folder=folder,
             output=output, door=door,
         )  # fmt: skip
