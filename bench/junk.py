@@ -20,10 +20,10 @@ from typing import Any
 from bench.loads import Target, build, fire
 from bench.report import figure
 from support.authority import Authority
-from support.crowds import resident_bytes
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gates import running_gate
+from support.many_connections import resident_bytes
 from support.objects import kubeconfig
 from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE, ISSUER, Signer

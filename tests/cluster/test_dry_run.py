@@ -65,7 +65,7 @@ LINES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Environment:
     """A cluster with all that the lines change, and a repository."""
 
     plane: ControlPlane
@@ -93,7 +93,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     folder = tmp_path_factory.mktemp("dry-run-plane")
     with (
         prepared_plane(folder, (install_kubeflow,), "istio-system") as plane,
@@ -124,15 +124,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         changed = ONLY_EKF.replace("ekf.example.com", "other.example.com")
         Path("daypass.yaml").write_text(changed + GATE)
         settle(cluster)
-        yield World(plane=plane, cluster=cluster, folder=repository, profile=profile)
+        yield Environment(plane=plane, cluster=cluster, folder=repository, profile=profile)
 
 
 @pytest.fixture
-def here(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.chdir(world.folder)
-    monkeypatch.setenv("KUBECONFIG", str(world.plane.kubeconfig))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
-    return world
+def here(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.chdir(env.folder)
+    monkeypatch.setenv("KUBECONFIG", str(env.plane.kubeconfig))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(env.folder / "cache"))
+    return env
 
 
 def name_in(line: str) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ def test_every_command_that_writes_has_a_line() -> None:
 @pytest.mark.parametrize("mode", ["client", "server"])
 @pytest.mark.parametrize("line", LINES)
 def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
-    here: World, line: str, mode: str, capsys: pytest.CaptureFixture[str]
+    here: Environment, line: str, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line.replace("PROFILE", here.profile))
     before, since = here.state(), here.plane.audit_position()
@@ -176,7 +176,7 @@ def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
 @pytest.mark.parametrize("output", ["json", "yaml"])
 @pytest.mark.parametrize("mode", ["client", "server"])
 def test_the_objects_of_an_identity_that_exists_have_no_token(
-    here: World, mode: str, output: str, capsys: pytest.CaptureFixture[str]
+    here: Environment, mode: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     line = f"identity create bot -n team {DOOR} --dry-run={mode} -o {output}"
@@ -189,7 +189,7 @@ def test_the_objects_of_an_identity_that_exists_have_no_token(
 
 
 @pytest.fixture
-def limited(here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def limited(here: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The rights to read everything, and to change ServiceAccounts in one namespace."""
     admin = here.plane.admin
     here.cluster.apply(
@@ -231,7 +231,7 @@ LIMITED = {
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("line", LIMITED)
 def test_a_dry_run_by_the_server_is_refused_without_the_right(
-    here: World, line: str, capsys: pytest.CaptureFixture[str]
+    here: Environment, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line.replace("PROFILE", here.profile))
     before = here.state()
@@ -246,7 +246,7 @@ def test_a_dry_run_by_the_server_is_refused_without_the_right(
 
 
 @pytest.fixture
-def no_secrets(here: World) -> Iterator[None]:
+def no_secrets(here: Environment) -> Iterator[None]:
     """An admission policy that lets nobody create or delete a Secret in `team`."""
     group, name = "/apis/admissionregistration.k8s.io/v1", "no-secrets"
     rule = {
@@ -280,7 +280,7 @@ def no_secrets(here: World) -> Iterator[None]:
      "identity revoke bot -n team", "identity delete bot -n team"],
 )  # fmt: skip
 def test_a_dry_run_by_the_server_is_refused_by_admission(
-    here: World, line: str, capsys: pytest.CaptureFixture[str]
+    here: Environment, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = here.state()
     capsys.readouterr()

@@ -88,7 +88,7 @@ def url_in(kubeconfig: Path) -> str:
     return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
 
 
-class Crowd:
+class Callers:
     """Traffic with one token at each gate."""
 
     def __init__(self, gates: Mapping[str, Gate], token: Secret) -> None:
@@ -140,7 +140,7 @@ def test_a_rotation_of_signing_keys_refuses_nothing(
         gates["authorizer"] = stack.enter_context(of_envoy_gateway(kubeconfig, folders("serve")))
         identity = plane.make_identity()
         tokens = {"old": plane.make_token(identity, audiences=[AUDIENCE])}
-        old = Crowd(gates, tokens["old"])
+        old = Callers(gates, tokens["old"])
         with old.flowing(), ExitStack() as watching:
             old.becomes(200)
             watch = istios_watch(plane, balancer.url, folders("watch"))
@@ -157,7 +157,7 @@ def test_a_rotation_of_signing_keys_refuses_nothing(
                 server.sign_with("next", verified=["sa", "next"])
                 for name, made_by in (("new", plane), ("other", other)):
                     tokens[name] = make_token(made_by.admin, identity, audiences=[AUDIENCE])
-                    one = Crowd(gates, tokens[name])
+                    one = Callers(gates, tokens[name])
                     with one.flowing():
                         one.passes()
             old.passes()
@@ -165,7 +165,7 @@ def test_a_rotation_of_signing_keys_refuses_nothing(
             assert keys["old"] != keys["new"] == keys["other"]
             assert {*published()[-1]["kids"]} == {*keys.values()}
             assert all(keys["old"] in each["kids"] for each in published())
-        new = Crowd(gates, tokens["new"])
+        new = Callers(gates, tokens["new"])
         with new.flowing():
             for server in (plane, other):
                 server.sign_with("next", verified=["next"])

@@ -21,13 +21,13 @@ from daypass.kube.resources import (
 )
 from daypass.render.objects import GATE_WATCH
 from support.admin_shell import AdminShell
-from support.clerks import kubeconfig_with
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make
 from support.rendered import config_of
+from support.restricted_users import kubeconfig_with
 from support.rights import (
     OBJECTS,
     PAGE,

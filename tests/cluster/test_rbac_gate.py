@@ -13,10 +13,10 @@ from daypass.cli import main
 from daypass.config import Gate, parse
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 from support.admin import Document
-from support.clerks import kubeconfig_with
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
+from support.restricted_users import kubeconfig_with
 from support.serving import gate_serve
 from support.watching import identity_namespace
 

@@ -84,7 +84,7 @@ def placeholders(uid: str) -> tuple[str, str]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class Environment:
     """A cluster with a guarded service, and a gateway before it."""
 
     folder: Path
@@ -150,7 +150,7 @@ class AuthorizerBefore(Heads):
 
 
 @contextmanager
-def staged(folder: Path, config: str) -> Iterator[Stage]:
+def running_environment(folder: Path, config: str) -> Iterator[Environment]:
     (folder / "gateway").mkdir()
     public = Authority()
     with (
@@ -167,33 +167,33 @@ def staged(folder: Path, config: str) -> Iterator[Stage]:
         ):
             cluster.apply(each)
         with running_gateway(folder / "gateway", plane) as gateway:
-            yield Stage(
+            yield Environment(
                 folder=folder, config=config, plane=plane, cluster=cluster, gateway=gateway,
                 public=public,
             )  # fmt: skip
 
 
 @contextmanager
-def authorizer_before(stage: Stage, users: Mapping[Secret, str]) -> Iterator[None]:
+def authorizer_before(env: Environment, users: Mapping[Secret, str]) -> Iterator[None]:
     """That of BEFORE serves the gateway, with a certificate that `apply` keeps."""
-    host = gate_host(config_of(stage.config))
+    host = gate_host(config_of(env.config))
     made = make_serving_certificate(HOME, GATE_PAIR, host, SYSTEM_CLOCK)
-    stage.cluster.apply(made, force=True)
+    env.cluster.apply(made, force=True)
     trusted = authority_object("Secret", NAMESPACE, GATE_TRUST, authority_in(made))
-    stage.cluster.apply(trusted, force=True)
+    env.cluster.apply(trusted, force=True)
     files = {name: b64decode(text) for name, text in made["data"].items()}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     for name in ("tls.crt", "tls.key"):
-        write_private(str(stage.folder / name), files[name])
-    context.load_cert_chain(stage.folder / "tls.crt", stage.folder / "tls.key")
+        write_private(str(env.folder / name), files[name])
+    context.load_cert_chain(env.folder / "tls.crt", env.folder / "tls.key")
     with AuthorizerBefore(context, users) as before:
-        stage.cluster.apply(service_at(GATE, before.port), force=True)
+        env.cluster.apply(service_at(GATE, before.port), force=True)
         yield
 
 
-def install_before(stage: Stage, check: str, *known: Identity) -> None:
+def install_before(env: Environment, check: str, *known: Identity) -> None:
     """Apply the other version as it was, with its inventory; its set has the `known` ones."""
-    keys = stage.plane.admin.request("GET", "/openid/v1/jwks").body.decode()
+    keys = env.plane.admin.request("GET", "/openid/v1/jwks").body.decode()
     text = json.dumps(json.loads(lzma.decompress(BEFORE.read_bytes()))[check])
     text = text.replace('"KEYS"', json.dumps(keys))
     text = text.replace(NEVER, rfc3339(utc(SYSTEM_CLOCK.unix() + CLOSE_AFTER_SECONDS)))
@@ -204,26 +204,26 @@ def install_before(stage: Stage, check: str, *known: Identity) -> None:
     for document in documents["applied"]:
         if document["kind"] == "Namespace":
             document["metadata"]["labels"].update(HOLDS_INVENTORY)
-        made = stage.cluster.apply(document, force=True)
+        made = env.cluster.apply(document, force=True)
         uid = str(made["metadata"]["uid"])
         entries[ObjectRef.of(document)] = AppliedObject(api_version=document["apiVersion"], uid=uid)
-    exposed = exposure(config_of(stage.config))
-    write_inventory(stage.cluster, Inventory(namespace=HOME), entries, exposed)
+    exposed = exposure(config_of(env.config))
+    write_inventory(env.cluster, Inventory(namespace=HOME), entries, exposed)
     for document in documents["published"]:
-        stage.cluster.apply(document, force=True)
+        env.cluster.apply(document, force=True)
 
 
 class Kubelet:
     """Runs what Deployments ask for: a changed watch, once its image is there."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, env: Environment) -> None:
         self.watch: Watch | None = None
         self._pulled = 0.0
-        self._stage = stage
+        self._env = env
         self._before = self._deployment(GATE_WATCH)["metadata"]["generation"]
 
     def look(self) -> None:
-        stage = self._stage
+        env = self._env
         if self.watch is None:
             if self._deployment(GATE_WATCH)["metadata"]["generation"] == self._before:
                 return
@@ -231,8 +231,8 @@ class Kubelet:
             self._pulled = self._pulled or now + PULL_SECONDS
             if now < self._pulled:
                 return
-            self.watch = Watch(stage.folder / "watch", stage.plane, config_of(stage.config))
-        for document in stage.plane.admin.get(self._path())["items"]:
+            self.watch = Watch(env.folder / "watch", env.plane, config_of(env.config))
+        for document in env.plane.admin.get(self._path())["items"]:
             count = document["spec"].get("replicas", 1)
             status = {
                 "observedGeneration": document["metadata"]["generation"], "replicas": count,
@@ -240,28 +240,28 @@ class Kubelet:
             }  # fmt: skip
             if not status.items() <= document.get("status", {}).items():
                 path = f"{self._path()}/{name_of(document)}/status"
-                stage.plane.admin.patch(path, {"status": status})
+                env.plane.admin.patch(path, {"status": status})
 
     def stop(self) -> None:
         if self.watch is not None:
             self.watch.end()
 
     def _deployment(self, name: str) -> Object:
-        return self._stage.plane.admin.get(f"{self._path()}/{name}")
+        return self._env.plane.admin.get(f"{self._path()}/{name}")
 
     @staticmethod
     def _path() -> str:
         return f"/apis/apps/v1/namespaces/{HOME}/deployments"
 
 
-def apply(stage: Stage) -> Child:
+def apply(env: Environment) -> Child:
     """`daypass apply`, as an administrator runs it."""
-    folder = stage.folder / "apply"
+    folder = env.folder / "apply"
     folder.mkdir()
-    (folder / "daypass.yaml").write_text(stage.config)
+    (folder / "daypass.yaml").write_text(env.config)
     return Child(
         [sys.executable, "-m", "daypass", "apply", "--yes", "--no-commit", "--no-verify",
-         "--timeout", "2m", "--kubeconfig", str(stage.plane.kubeconfig)],
+         "--timeout", "2m", "--kubeconfig", str(env.plane.kubeconfig)],
         log=folder / "apply.log", folder=folder,
     )  # fmt: skip
 
@@ -274,29 +274,29 @@ def test_an_upgrade_under_traffic_refuses_no_good_request_and_lets_no_revoked_on
     tmp_path: Path, before: str, check: str, authorizer: str
 ) -> None:
     """`authorizer`: whether the new one serves the old filters, or the old one the new filters."""
-    with staged(tmp_path, config_text(check)) as stage, ExitStack() as stack:
-        plane = stage.plane
+    with running_environment(tmp_path, config_text(check)) as env, ExitStack() as stack:
+        plane = env.plane
         namespace = identity_namespace(plane)
-        revoked, revoked_token = stage.token(namespace, "revoked")
-        late, late_token = stage.token(namespace, "late")
-        kept, kept_token = stage.token(namespace, "good")
-        good, bad, meanwhile = map(stage.traffic, (kept_token, revoked_token, late_token))
+        revoked, revoked_token = env.token(namespace, "revoked")
+        late, late_token = env.token(namespace, "late")
+        kept, kept_token = env.token(namespace, "good")
+        good, bad, meanwhile = map(env.traffic, (kept_token, revoked_token, late_token))
         plane.admin.delete(revoked.secret_path)
-        install_before(stage, before, kept, late)
+        install_before(env, before, kept, late)
         if authorizer:
             users = {kept_token: kept.user, late_token: late.user}
-            stack.enter_context(authorizer_before(stage, users))
+            stack.enter_context(authorizer_before(env, users))
         for traffic, code in ((good, 200), (bad, 401), (meanwhile, 200)):
             with traffic.flowing():
                 eventually("the old gate is in force", lambda t=traffic, c=code: t.last == c)  # type: ignore[misc]
             traffic.codes.clear()
-        kubelet = Kubelet(stage)
+        kubelet = Kubelet(env)
         stack.callback(kubelet.stop)
         for traffic in (good, bad, meanwhile):
             stack.enter_context(traffic.flowing())
         if authorizer == "first":
-            stack.enter_context(stage.authorizer())
-        applying = apply(stage)
+            stack.enter_context(env.authorizer())
+        applying = apply(env)
 
         def is_done() -> bool:
             kubelet.look()
@@ -307,13 +307,13 @@ def test_an_upgrade_under_traffic_refuses_no_good_request_and_lets_no_revoked_on
         eventually("it is applied", is_done)
         assert applying.exit_code() == 0, applying.tail(40)
         if authorizer == "last":
-            stack.enter_context(stage.authorizer())
+            stack.enter_context(env.authorizer())
         eventually("what was revoked meanwhile is refused", lambda: meanwhile.last == 401)
         counted = good.codes.total()
         eventually("more has passed", lambda: good.codes.total() > counted + 100)
         assert good.codes.keys() == {200}, good.codes
         assert bad.codes.keys() == {401}, bad.codes
-        assert left_of_before(stage.cluster) == set()
+        assert left_of_before(env.cluster) == set()
 
 
 def left_of_before(cluster: Cluster) -> set[str]:

@@ -27,7 +27,7 @@ from support.rendered import config_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Environment:
     """An API server that the config names, and a folder for kubeconfigs."""
 
     server: EmbeddedApiServer
@@ -61,7 +61,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def env(tmp_path: Path) -> Iterator[Environment]:
     authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
     with ExitStack() as end:
         server = EmbeddedApiServer(authority, tmp_path, SYSTEM_CLOCK)
@@ -73,41 +73,43 @@ def world(tmp_path: Path) -> Iterator[World]:
             f"version: 1\ncluster: {{{cluster}, serverName: {SERVER_NAME}}}\n"
             "domains: {x: {host: localhost, front: envoy}}\n"
         )
-        yield World(server=server, config=config, folder=tmp_path, end=end)
+        yield Environment(server=server, config=config, folder=tmp_path, end=end)
 
 
-def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(world: World) -> None:
-    keys = world.server.keys(world.config)
-    asking = world.asking({"token": world.admin})
-    assert asking.keys(world.config) == keys
-    assert asking.issuer(world.config) == world.server.issuer(world.config)
+def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(
+    env: Environment,
+) -> None:
+    keys = env.server.keys(env.config)
+    asking = env.asking({"token": env.admin})
+    assert asking.keys(env.config) == keys
+    assert asking.issuer(env.config) == env.server.issuer(env.config)
 
 
-def test_without_a_user_there_are_no_keys(world: World) -> None:
+def test_without_a_user_there_are_no_keys(env: Environment) -> None:
     with raises(UsageError, match="--kubeconfig FILE"):
-        ExternalApiServer("").keys(world.config)
+        ExternalApiServer("").keys(env.config)
 
 
-def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(world: World) -> None:
+def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(env: Environment) -> None:
     with raises(KeySetError, match="nonResourceURLs"):
-        world.asking({}).keys(world.config)
+        env.asking({}).keys(env.config)
 
 
-def test_a_changed_kubeconfig_is_reloaded(world: World) -> None:
-    asking = world.asking({"token": "old"})
+def test_a_changed_kubeconfig_is_reloaded(env: Environment) -> None:
+    asking = env.asking({"token": "old"})
     with raises(UnauthorizedError):
-        asking.keys(world.config)
-    world.kubeconfig({"token": world.admin})
-    assert asking.keys(world.config)
-    world.kubeconfig({"client-certificate-data": "bm9uZQ==", "client-key-data": "bm9uZQ=="})
+        asking.keys(env.config)
+    env.kubeconfig({"token": env.admin})
+    assert asking.keys(env.config)
+    env.kubeconfig({"client-certificate-data": "bm9uZQ==", "client-key-data": "bm9uZQ=="})
     with pytest.raises(KubeconfigError):
-        asking.keys(world.config)
-    world.kubeconfig({"token": world.admin})
-    assert asking.keys(world.config)
+        asking.keys(env.config)
+    env.kubeconfig({"token": env.admin})
+    assert asking.keys(env.config)
 
 
-def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(world: World) -> None:
-    plugin, told = world.folder / "plugin", world.folder / "told"
+def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(env: Environment) -> None:
+    plugin, told = env.folder / "plugin", env.folder / "told"
     version = "client.authentication.k8s.io/v1"
 
     def gives(token: str) -> None:
@@ -116,26 +118,26 @@ def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(world: World) ->
         plugin.chmod(0o700)
 
     run = {"apiVersion": version, "command": str(plugin), "interactiveMode": "Never"}
-    asking = world.asking({"exec": run})
-    gives(world.admin)
-    assert asking.keys(world.config) == asking.keys(world.config)
+    asking = env.asking({"exec": run})
+    gives(env.admin)
+    assert asking.keys(env.config) == asking.keys(env.config)
     assert told.read_text() == "\n"
     gives("ended")
-    other = world.asking({"exec": run})
+    other = env.asking({"exec": run})
     with raises(UnauthorizedError):
-        other.keys(world.config)
-    gives(world.admin)
-    assert other.keys(world.config)
+        other.keys(env.config)
+    gives(env.admin)
+    assert other.keys(env.config)
 
 
-def test_the_configs_certificate_authority_replaces_the_kubeconfigs(world: World) -> None:
-    other = world.folder / "other.crt"
-    stranger = world.folder / "stranger"
+def test_the_configs_certificate_authority_replaces_the_kubeconfigs(env: Environment) -> None:
+    other = env.folder / "other.crt"
+    stranger = env.folder / "stranger"
     stranger.mkdir()
     other.write_text(Authority.load_or_create(stranger, "others", SYSTEM_CLOCK).pem)
     trusting = {"certificate-authority": str(other)}
-    asking = world.asking({"token": world.admin}, **trusting)
-    assert asking.keys(world.config)
-    (world.folder / "ca.crt").write_text(other.read_text())
+    asking = env.asking({"token": env.admin}, **trusting)
+    assert asking.keys(env.config)
+    (env.folder / "ca.crt").write_text(other.read_text())
     with raises(ClusterUnreachableError, match="cannot be verified"):
-        asking.keys(world.config)
+        asking.keys(env.config)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from daypass.render.envoy.settings import DoorSettings
-from support.doors import EKF, JWT, PATH, running_stage
+from support.doors import EKF, JWT, PATH, running_door_environment
 from support.gates import running_gate
 from support.tokens import Signer, good_claims
 
@@ -43,8 +43,8 @@ class Target:
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
     with ExitStack() as running:
-        stage = running.enter_context(
-            running_stage(tmp_path_factory.mktemp("door"), change=_with_time_to_read)
+        env = running.enter_context(
+            running_door_environment(tmp_path_factory.mktemp("door"), change=_with_time_to_read)
         )
         gate = running.enter_context(
             running_gate(
@@ -55,11 +55,11 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Targ
             tmp_path_factory.mktemp("ca") / "door",
             tmp_path_factory.mktemp("ca") / "gate",
         )
-        door_ca.write_text(stage.door.authority.pem)
+        door_ca.write_text(env.door.authority.pem)
         gate_ca.write_text(gate.authority.pem)
         yield {
             "door": Target(
-                url=f"https://{EKF}:{stage.door.port}{PATH}x", authority=str(door_ca), token=JWT,
+                url=f"https://{EKF}:{env.door.port}{PATH}x", authority=str(door_ca), token=JWT,
                 small="404 not-published 1", large="413 too-large 1",
             ),
             "gate": Target(

@@ -30,7 +30,7 @@ from support.watch_replicas import (
     LEASE,
     FewParts,
     Replica,
-    WatchWorld,
+    WatchEnvironment,
     plain_filters,
 )
 
@@ -76,8 +76,8 @@ class WatchModel(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         self.stack.enter_context(plain_filters())
-        self.world = WatchWorld()
-        self.replicas = {name: self.world.replica(name) for name in NAMES}
+        self.env = WatchEnvironment()
+        self.replicas = {name: self.env.replica(name) for name in NAMES}
         self.ahead = 0.0
         self.saved: dict[str, Any] = {}
         self.terms: dict[str, int] = {}
@@ -91,17 +91,17 @@ class WatchModel(RuleBasedStateMachine):
 
     @rule(namespace=WHERE)
     def create(self, namespace: str) -> None:
-        self.world.create(namespace)
+        self.env.create(namespace)
 
     @rule(number=ANY)
     def delete(self, number: int) -> None:
-        found = sorted(uid for uids in self.world.cluster.namespaces.values() for uid in uids)
+        found = sorted(uid for uids in self.env.cluster.namespaces.values() for uid in uids)
         if found:
-            self.world.delete(found[number % len(found)])
+            self.env.delete(found[number % len(found)])
 
     @rule(namespace=WHERE, is_role=st.booleans())
     def lose_or_get_label_or_role(self, namespace: str, is_role: bool) -> None:
-        cluster = self.world.cluster
+        cluster = self.env.cluster
         (cluster.forbidden if is_role else cluster.labelled).symmetric_difference_update(
             {namespace}
         )
@@ -117,7 +117,7 @@ class WatchModel(RuleBasedStateMachine):
     ) -> None:
         """A replica works for a while, and may list, or get events of, only some namespaces."""
         replica = self.replicas[name]
-        fault(self.world.api)
+        fault(self.env.api)
         for _ in range(1 + round(seconds / STEP_SECONDS)):
             replica.observer.list_cluster()
             for namespace in ("red", "blue"):
@@ -128,18 +128,18 @@ class WatchModel(RuleBasedStateMachine):
             replica.turn()
             self.nothing_passes_for_too_long()
             if seconds:
-                self.world.clock.advance(STEP_SECONDS)
-        heal(self.world.api)
+                self.env.clock.advance(STEP_SECONDS)
+        heal(self.env.api)
 
     @rule(seconds=st.sampled_from([0.5, 11.0, 31.0, 250.0, 601.0]))
     def wait(self, seconds: float) -> None:
-        self.world.clock.advance(seconds)
+        self.env.clock.advance(seconds)
 
     @rule(name=WHO, is_clean=st.booleans())
     def restart(self, name: str, is_clean: bool) -> None:
         if is_clean:
             self.replicas[name].lease.stop()
-        self.replicas[name] = self.world.replica(name)
+        self.replicas[name] = self.env.replica(name)
 
     @rule(name=WHO, writes=st.integers(0, 4), number=ANY)
     def pause_in_a_write(self, name: str, writes: int, number: int) -> None:
@@ -148,22 +148,22 @@ class WatchModel(RuleBasedStateMachine):
 
         def before(count: int) -> None:
             if count:
-                self.world.api.meanwhile.append(lambda: before(count - 1))
+                self.env.api.meanwhile.append(lambda: before(count - 1))
                 return
             self.delete(number)
             other.lease.attempt()
-            self.world.clock.advance(11)
+            self.env.clock.advance(11)
             for _ in range(2):
                 other.work()
-                self.world.clock.advance(1)
+                self.env.clock.advance(1)
             self.no_earlier_leader_writes_after_a_later_one()
 
-        self.world.create("red")
+        self.env.create("red")
         self.replicas[name].lease.attempt()
         self.replicas[name].observer.list_all()
-        self.world.api.meanwhile.append(lambda: before(writes))
+        self.env.api.meanwhile.append(lambda: before(writes))
         self.replicas[name].controller.step()
-        self.world.api.meanwhile.clear()
+        self.env.api.meanwhile.clear()
 
     @rule(name=WHO, number=ANY, seconds=st.sampled_from([150.0, 250.0, 450.0]))
     def miss_a_deletion(self, name: str, number: int, seconds: float) -> None:
@@ -171,7 +171,7 @@ class WatchModel(RuleBasedStateMachine):
         self.delete(number)
         self.work(name, seconds, set(), gets_events=False, fault=heal)
         for _ in range(3):
-            self.world.clock.advance(100)
+            self.env.clock.advance(100)
             self.nothing_passes_for_too_long()
 
     @precondition(lambda self: self.may_shift_clocks)
@@ -187,60 +187,60 @@ class WatchModel(RuleBasedStateMachine):
         """One that is published, or the lease."""
         if paths := [*self._published_paths(), LEASE]:
             path = paths[number % len(paths)]
-            self.world.api.objects.pop(path, None)
+            self.env.api.objects.pop(path, None)
             self.terms.pop(path, None)
 
     @rule()
     def save(self) -> None:
-        self.saved = copy.deepcopy(self.world.api.objects)
+        self.saved = copy.deepcopy(self.env.api.objects)
 
     @precondition(lambda self: self.saved)
     @rule(number=ANY, everything=st.booleans())
     def restore(self, number: int, everything: bool) -> None:
         paths = sorted(self.saved)
         if everything:
-            self.world.api.objects.clear()
+            self.env.api.objects.clear()
         for path in paths if everything else [paths[number % len(paths)]]:
-            self.world.api.put(path, self.saved[path])
+            self.env.api.put(path, self.saved[path])
             self.terms.pop(path, None)
 
     # What holds.
 
     @invariant()
     def nothing_passes_for_too_long(self) -> None:
-        world = self.world
+        env = self.env
         late = ROUNDING_SECONDS + self.ahead
-        for uid in world.passing(world.clock.unix()) - world.cluster.admitted:
-            age = world.clock.monotonic() - world.cluster.seen_at[uid]
+        for uid in env.passing(env.clock.unix()) - env.cluster.admitted:
+            age = env.clock.monotonic() - env.cluster.seen_at[uid]
             assert age <= CLOSE_AFTER + late, f"{uid} passes {age} s after it was seen"
 
     @invariant()
     def no_earlier_leader_writes_after_a_later_one(self) -> None:
         for path in self._published_paths():
-            term = term_of(self.world.api.objects[path])
+            term = term_of(self.env.api.objects[path])
             assert term >= self.terms.get(path, 0), path
             self.terms[path] = term
 
     @rule()
     def recover(self) -> None:
         """Nothing fails any more, for as long as a lost lease and a lost listing take."""
-        world = self.world
-        heal(world.api)
-        world.cluster.labelled = set(world.cluster.namespaces)
-        world.cluster.forbidden.clear()
+        env = self.env
+        heal(env.api)
+        env.cluster.labelled = set(env.cluster.namespaces)
+        env.cluster.forbidden.clear()
         for replica in self.replicas.values():
             replica.clock.ahead = 0.0
         for _ in range(14):
-            world.clock.advance(3.0)
+            env.clock.advance(3.0)
             for replica in self.replicas.values():
                 replica.work()
         self.ahead = 0.0
-        now = world.clock.unix()
-        filtered = list(world.filtered())
-        assert world.uids() == world.cluster.admitted
-        assert [part.uids for part in filtered] == [p.uids for p in world.published().parts]
-        assert world.passing(now) == world.cluster.admitted
-        parts = [*world.published().parts, *filtered]
+        now = env.clock.unix()
+        filtered = list(env.filtered())
+        assert env.uids() == env.cluster.admitted
+        assert [part.uids for part in filtered] == [p.uids for p in env.published().parts]
+        assert env.passing(now) == env.cluster.admitted
+        parts = [*env.published().parts, *filtered]
         assert len(parts) == 2 * FewParts.parts
         assert all(now < part.closes_unix <= now + CLOSE_AFTER + 1 for part in parts)
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1
@@ -252,7 +252,7 @@ class WatchModel(RuleBasedStateMachine):
             self.stack.close()
 
     def _published_paths(self) -> list[str]:
-        return [p for p in self.world.api.objects if p.startswith((CONFIG_MAPS, FILTERS))]
+        return [p for p in self.env.api.objects if p.startswith((CONFIG_MAPS, FILTERS))]
 
 
 def _leads(replica: Replica) -> bool:

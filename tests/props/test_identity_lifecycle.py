@@ -77,10 +77,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = EmbeddedCluster()
-        self.cluster = self.world.cluster
+        self.embedded = EmbeddedCluster()
+        self.cluster = self.embedded.cluster
         for namespace in ("team", "other", "far"):
-            self.world.make_namespace(namespace)
+            self.embedded.make_namespace(namespace)
         self.known = {name: Known() for name in NAMES}
 
     def interrupted(
@@ -168,7 +168,7 @@ class Lifecycle(RuleBasedStateMachine):
             return
         self.known[name].state = "revoked"
         self.interrupted(crash, lambda: revoke(self.cluster, name))
-        self.world.clock.advance(REMEMBERED_SECONDS)
+        self.embedded.clock.advance(REMEMBERED_SECONDS)
         for token in self.known[name].long_lived:
             assert isinstance(self.ask(token, name), ApiError)
         for token in self.known[name].bound:
@@ -186,7 +186,7 @@ class Lifecycle(RuleBasedStateMachine):
         # None of its long-lived tokens gets a new token, at once, in spite of caches.
         for token in known.long_lived:
             assert isinstance(self.ask(token, name), ApiError)
-        self.world.clock.advance(REMEMBERED_SECONDS)
+        self.embedded.clock.advance(REMEMBERED_SECONDS)
         for token in (*known.bound, *known.unbound):
             assert not accepts(self.cluster, token, GATE)
         for token in known.long_lived:
@@ -195,7 +195,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(crash=crashes)
     def reap(self, crash: tuple[int, bool] | None) -> None:
         """Delete retired Secrets once their time has come."""
-        self.world.clock.advance(61)
+        self.embedded.clock.advance(61)
         self.interrupted(crash, lambda: reap(self.cluster, None, warn=silent))
         secrets = [each for name in NAMES for each in secrets_of(self.cluster, name)]
         assert [each.name for each in secrets if each.retire_after] == []
@@ -219,13 +219,13 @@ class Lifecycle(RuleBasedStateMachine):
 
     def ask(self, token: Secret, name: IdentityName) -> Secret | ApiError:
         """Request an unbound short-lived token with a long-lived one."""
-        return exchange(self.world.as_holder_of(token), name, bound_to=None)
+        return exchange(self.embedded.as_holder_of(token), name, bound_to=None)
 
     def use(self, name: IdentityName) -> None:
         """The credentials file works. Record its tokens, which must stop working later."""
         (secret,) = self.alive(name)
         token = token_in(self.known[name].file)
-        holder = self.world.as_holder_of(token)
+        holder = self.embedded.as_holder_of(token)
         bound, unbound = exchange(holder, name, bound_to=secret), self.ask(token, name)
         assert isinstance(bound, Secret)
         assert isinstance(unbound, Secret)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from support.doors import Door, Stage, post
+from support.doors import Door, DoorEnvironment, post
 from support.hostile_requests import Attempt, hostile_requests, token_of
 from support.raw import Answer, parse_answer
 from support.recorder import Recorded, Recorder
@@ -54,8 +54,8 @@ def run_hostile(door: Door, recorder: Recorder, count: int, seed: int) -> Report
     same seed, the same requests.
     """
     report = Report()
-    stage = Stage(door=door, recorder=recorder)
-    stage.arrived()
+    env = DoorEnvironment(door=door, recorder=recorder)
+    env.arrived()
     started = time.perf_counter()
     attempts = islice(hostile_requests(seed), count)
     with contextlib.ExitStack() as stack:
@@ -64,7 +64,7 @@ def run_hostile(door: Door, recorder: Recorder, count: int, seed: int) -> Report
         while batch := [*islice(attempts, BATCH)]:
             parts = [batch[i::CONNECTIONS] for i in range(CONNECTIONS)]
             answers = Counter(chain.from_iterable(threads.map(_Wire.send_all, wires, parts)))
-            arrived = stage.settled()
+            arrived = env.settled()
             if len(arrived) != answers[201]:
                 report.faults.append(f"{len(arrived)} arrived, {answers[201]} were answered 201")
             report.faults.extend(_faults(batch, arrived))

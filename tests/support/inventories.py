@@ -22,7 +22,7 @@ MADE = "2027-01-10T08:00:00Z"
 """Five days before the fake clock's noon."""
 
 
-class World:
+class ListedObjects:
     """Lists of objects, by the fields of `ClusterObjects`; a test changes what it likes."""
 
     def __init__(self) -> None:

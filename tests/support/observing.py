@@ -74,7 +74,7 @@ def observing(plane: ControlPlane, close_after_seconds: float) -> Iterator[Obser
 
 def make_namespaces(plane: ControlPlane, count: int, *, secrets: int) -> list[str]:
     """Namespaces with an identity each, which has so many Secrets; their names."""
-    names = [f"crowd-{number:04}" for number in range(count)]
+    names = [f"many-{number:04}" for number in range(count)]
 
     def make(name: str) -> None:
         ensure_namespace(plane.admin, name, labels=WATCHED)

@@ -11,9 +11,9 @@ from daypass.cli import main
 from support import identities
 from support.admin import Document
 from support.admin_shell import AdminShell
-from support.clerks import kubeconfig_with
 from support.controlplane import ControlPlane
 from support.doc_data import documents_in
+from support.restricted_users import kubeconfig_with
 
 PAGE = next(page for page in all_pages() if page.path.name == "rbac.md")
 _ENDS = {"namespace": "", "grants": "-grants", "gate": "-gate", "cluster": "-cluster"}

@@ -24,7 +24,7 @@ class StandInGate:
     `look` returned at each publication.
     """
 
-    world: EmbeddedCluster
+    embedded: EmbeddedCluster
     home: str = "daypass"
     delay_seconds: float = 0.3
     room: int = 2000
@@ -36,14 +36,16 @@ class StandInGate:
 
     def __post_init__(self) -> None:
         metadata = {"name": self.home, "labels": {labels.GATE: "true"}}
-        self.world.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self.embedded.cluster.create(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        )
         self.publish()
-        self._others, self.world.sleep = self.world.sleep, self._sleep
+        self._others, self.embedded.sleep = self.embedded.sleep, self._sleep
 
     @property
     def uids(self) -> set[str]:
         """What it has to publish."""
-        known = {each.uid for each in list_secrets(self.world.cluster, None) if each.is_known}
+        known = {each.uid for each in list_secrets(self.embedded.cluster, None) if each.is_known}
         return known | self.accounts
 
     def publish(self) -> None:
@@ -51,22 +53,22 @@ class StandInGate:
         self.seen.append(self.look())
         closes_unix = 2**32
         parts = parts_of(self.uids, closes_unix)
-        written = self.world.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
+        written = self.embedded.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
         entries = read_denials(written.get("data") or {})
-        denials = Denials.of(entries, self.world.clock.unix(), closes_unix)
+        denials = Denials.of(entries, self.embedded.clock.unix(), closes_unix)
         documents = [
             part_config_map(number, part, self.home, room=self.room)
             for number, part in enumerate(parts)
         ]
         for each in (*documents, denials_config_map(denials, self.home)):
             if self._written.get(name_of(each)) != each["data"]:
-                self.world.cluster.apply(each, force=True)
+                self.embedded.cluster.apply(each, force=True)
                 self._written[name_of(each)] = each["data"]
 
     def _sleep(self, seconds: float) -> None:
         """What happens while a command waits."""
         self._others(seconds)
-        now = self.world.clock.monotonic()
+        now = self.embedded.clock.monotonic()
         self._due = now + self.delay_seconds - seconds if self._due is None else self._due
         if now >= self._due:
             self._due = None

@@ -144,14 +144,14 @@ class SteppedObserver:
 class Replica:
     """A watch. `events`: what it has logged, with their fields."""
 
-    def __init__(self, world: WatchWorld, name: str) -> None:
+    def __init__(self, env: WatchEnvironment, name: str) -> None:
         gate = CONFIG.gate
         assert gate is not None
-        self.clock = ReplicaClock(world.clock)
+        self.clock = ReplicaClock(env.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
         self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
-        self.observer = SteppedObserver(world.cluster)
-        self.cluster = cluster = world.api.cluster(self.clock)
+        self.observer = SteppedObserver(env.cluster)
+        self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, self.clock, namespace=HOME, name="watch", me=name)
         self.publisher = FewParts(cluster, CONFIG, gate, self.lease)
         self.controller = Controller(
@@ -192,7 +192,7 @@ class Replica:
         return [each["why"] for each in self.logged(WatchEvent.PROBLEM) if each["kind"] == kind]
 
 
-class WatchWorld:
+class WatchEnvironment:
     """A cluster, its API server with what is published, and replicas."""
 
     def __init__(self) -> None:

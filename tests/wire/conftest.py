@@ -8,21 +8,21 @@ from dataclasses import replace
 import pytest
 
 from daypass.render.envoy.settings import Timeouts
-from support.doors import Stage, running_stage
+from support.doors import DoorEnvironment, running_door_environment
 
 
 @pytest.fixture(scope="session")
-def shared_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def shared_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
     """Without rate limits, with the timeouts of everyday except for clients that are broken off."""
-    with running_stage(
+    with running_door_environment(
         tmp_path_factory.mktemp("door"),
         change=lambda settings: replace(settings, timeouts=Timeouts(close_seconds=0.05)),
-    ) as stage:
-        yield stage
+    ) as env:
+        yield env
 
 
 @pytest.fixture
-def stage(shared_stage: Stage) -> Iterator[Stage]:
+def env(shared_env: DoorEnvironment) -> Iterator[DoorEnvironment]:
     """The shared door, with nothing left over from the test before; nothing arrives late."""
-    yield shared_stage
-    assert shared_stage.arrived() == ()
+    yield shared_env
+    assert shared_env.arrived() == ()

@@ -114,7 +114,7 @@ class Service(Heads):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Environment:
     gate: RunningGate
     impostor: Impostor
     service: Service
@@ -131,21 +131,21 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     """One that waits for each response, however busy the machine is."""
-    with running_stage(tmp_path_factory.mktemp("gate"), seconds=0.0) as running:
+    with running_environment(tmp_path_factory.mktemp("gate"), seconds=0.0) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_stage(folder, seconds=TIMEOUT_SECONDS) as running:
+    with running_environment(folder, seconds=TIMEOUT_SECONDS) as running:
         yield running
 
 
 @contextmanager
-def running_stage(folder: Path, *, seconds: float) -> Iterator[Stage]:
+def running_environment(folder: Path, *, seconds: float) -> Iterator[Environment]:
     """`seconds`: how long Envoy waits for a response; 0: without a limit."""
     with Impostor() as impostor, Service() as service:
 
@@ -166,15 +166,15 @@ def running_stage(folder: Path, *, seconds: float) -> Iterator[Stage]:
                 check="review", authorizer_socket=AUTHORIZER, change=move,
             ) as gate,
         ):  # fmt: skip
-            yield Stage(gate=gate, impostor=impostor, service=service)
+            yield Environment(gate=gate, impostor=impostor, service=service)
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_of_an_authorizer_s_response_only_the_user_passes(stage: Stage, name: str) -> None:
-    answer = stage.ask(PASSING[name])
+def test_of_an_authorizer_s_response_only_the_user_passes(env: Environment, name: str) -> None:
+    answer = env.ask(PASSING[name])
     assert (answer.code, answer.body) == (200, b"ok")
     assert "evil" not in repr(answer)
-    (arrived,) = stage.service.arrived
+    (arrived,) = env.service.arrived
     assert arrived.header("kubeflow-userid") == USER
     assert arrived.header("host") == EKF
     assert arrived.header("cookie") == "mine"
@@ -185,13 +185,13 @@ def test_of_an_authorizer_s_response_only_the_user_passes(stage: Stage, name: st
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_any_other_response_is_none(stage: Stage, name: str) -> None:
-    assert_is_none(stage, FAILING[name])
-    assert asked_anew(stage) == 401
+def test_any_other_response_is_none(env: Environment, name: str) -> None:
+    assert_is_none(env, FAILING[name])
+    assert asked_anew(env) == 401
 
 
 @pytest.mark.parametrize("name", UNENDING)
-def test_a_response_that_does_not_end_in_time_is_none(limited: Stage, name: str) -> None:
+def test_a_response_that_does_not_end_in_time_is_none(limited: Environment, name: str) -> None:
     assert_is_none(limited, UNENDING[name])
 
     def in_time() -> int | None:
@@ -201,19 +201,19 @@ def test_a_response_that_does_not_end_in_time_is_none(limited: Stage, name: str)
     assert eventually("a response in time", in_time) == 401
 
 
-def assert_is_none(stage: Stage, behaviour: Behaviour) -> None:
-    answer = stage.ask(behaviour)
+def assert_is_none(env: Environment, behaviour: Behaviour) -> None:
+    answer = env.ask(behaviour)
     assert told(answer) is Reason.UNKNOWN
     assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
     assert not answer.cookies
     assert b"evil" not in answer.body
     assert "x-evil" not in answer.headers
-    assert stage.service.arrived == []
+    assert env.service.arrived == []
 
 
-def asked_anew(stage: Stage) -> int:
+def asked_anew(env: Environment) -> int:
     """The code of a refusal: what is left over on a connection decides about no other request."""
-    stage.impostor.behaviour = response(b"daypass-reason: expired\r\n", code=b"401", body=b"{}")
-    code = stage.gate.send(["Authorization: Bearer x.y.z"]).code
-    assert stage.service.arrived == []
+    env.impostor.behaviour = response(b"daypass-reason: expired\r\n", code=b"401", body=b"{}")
+    code = env.gate.send(["Authorization: Bearer x.y.z"]).code
+    assert env.service.arrived == []
     return code

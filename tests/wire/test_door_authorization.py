@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.doors import BODY, JWT, Stage, post
+from support.doors import BODY, JWT, DoorEnvironment, post
 
 JSON = "Content-Type: application/json"
 HEADER, PAYLOAD, SIGNATURE = JWT.split(".")
@@ -41,9 +41,9 @@ def with_headers(method: str, *headers: str) -> bytes:
 @pytest.mark.parametrize("method", ["POST", "GET"])
 @pytest.mark.parametrize("authorization", REFUSED)
 def test_another_form_of_authorization_is_answered_401_and_goes_nowhere(
-    stage: Stage, method: str, authorization: str
+    env: DoorEnvironment, method: str, authorization: str
 ) -> None:
-    stage.assert_refuses(with_headers(method, f"Authorization: {authorization}", JSON), 401)
+    env.assert_refuses(with_headers(method, f"Authorization: {authorization}", JSON), 401)
 
 
 @pytest.mark.parametrize("more", [
@@ -51,9 +51,11 @@ def test_another_form_of_authorization_is_answered_401_and_goes_nowhere(
     "Authorization: ,",
 ])  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_two_authorizations_are_none_in_either_order(stage: Stage, method: str, more: str) -> None:
-    stage.assert_refuses(with_headers(method, ONE, JSON, more), 401)
-    stage.assert_refuses(with_headers(method, more, JSON, ONE), 401)
+def test_two_authorizations_are_none_in_either_order(
+    env: DoorEnvironment, method: str, more: str
+) -> None:
+    env.assert_refuses(with_headers(method, ONE, JSON, more), 401)
+    env.assert_refuses(with_headers(method, more, JSON, ONE), 401)
 
 
 @pytest.mark.parametrize(
@@ -65,35 +67,37 @@ def test_two_authorizations_are_none_in_either_order(stage: Stage, method: str, 
         f"Authorization:\r\n Bearer {JWT}", f"Authorization: Bearer\r\n {JWT}",
     ],
 )  # fmt: skip
-def test_white_space_around_the_value_is_not_part_of_what_arrives(stage: Stage, line: str) -> None:
+def test_white_space_around_the_value_is_not_part_of_what_arrives(
+    env: DoorEnvironment, line: str
+) -> None:
     """A folded line is one space (RFC 9112, 5.2); what arrives is what was judged."""
-    (arrived,) = stage.send(post(headers=(line, JSON))).arrived
+    (arrived,) = env.send(post(headers=(line, JSON))).arrived
     assert arrived.header("authorization") == f"Bearer {JWT}"
     assert f"\r\nauthorization: Bearer {JWT}\r\n".encode() in arrived.raw
 
 
 @pytest.mark.parametrize("empty", ["Authorization:", "Authorization: ", "Content-Type:"])
 def test_an_empty_header_beside_another_is_gone_before_the_request_is_judged(
-    stage: Stage, empty: str
+    env: DoorEnvironment, empty: str
 ) -> None:
     for headers in ((ONE, JSON, empty), (empty, JSON, ONE)):
-        (arrived,) = stage.send(post(headers=headers)).arrived
+        (arrived,) = env.send(post(headers=headers)).arrived
         assert arrived.header("authorization") == f"Bearer {JWT}"
         assert arrived.header("content-type") == "application/json"
 
 
-def test_a_long_token_arrives_whole(stage: Stage) -> None:
+def test_a_long_token_arrives_whole(env: DoorEnvironment) -> None:
     token = f"{HEADER}.{'x' * 8000}.{SIGNATURE}"
-    (arrived,) = stage.send(post(headers=(f"Authorization: Bearer {token}", JSON))).arrived
+    (arrived,) = env.send(post(headers=(f"Authorization: Bearer {token}", JSON))).arrived
     assert arrived.header("authorization") == f"Bearer {token}"
 
 
 @pytest.mark.parametrize("headers", [(), (ONE,)])
 def test_a_get_arrives_with_the_authorization_that_it_has_or_has_not(
-    stage: Stage, headers: tuple[str, ...]
+    env: DoorEnvironment, headers: tuple[str, ...]
 ) -> None:
     """The API server's own 403 is how people check that the way is open."""
-    (arrived,) = stage.send(post(method="GET", body=b"", headers=headers)).arrived
+    (arrived,) = env.send(post(method="GET", body=b"", headers=headers)).arrived
     assert arrived.header("authorization") == (f"Bearer {JWT}" if headers else None)
     assert arrived.body == b""
 
@@ -103,13 +107,13 @@ def test_a_get_arrives_with_the_authorization_that_it_has_or_has_not(
     (f"Cookie: token={JWT}",), (f"Authorization-: Bearer {JWT}",),
 ])  # fmt: skip
 def test_a_post_without_authorization_is_refused_wherever_else_a_token_is(
-    stage: Stage, elsewhere: tuple[str, ...]
+    env: DoorEnvironment, elsewhere: tuple[str, ...]
 ) -> None:
-    stage.assert_refuses(with_headers("POST", JSON, *elsewhere), 401)
+    env.assert_refuses(with_headers("POST", JSON, *elsewhere), 401)
 
 
-def test_an_authorization_in_a_trailer_is_none(stage: Stage) -> None:
+def test_an_authorization_in_a_trailer_is_none(env: DoorEnvironment) -> None:
     request = post(headers=(JSON, "Transfer-Encoding: chunked", "Trailer: Authorization"))
     head = request.partition(b"Content-Length")[0]
     trailer = f"{ONE}\r\nImpersonate-User: admin\r\n\r\n".encode()
-    stage.assert_refuses(head + b"\r\n2\r\n{}\r\n0\r\n" + trailer, 401)
+    env.assert_refuses(head + b"\r\n2\r\n{}\r\n0\r\n" + trailer, 401)

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from support.doors import BODY, JWT, Stage, assert_refused, post
+from support.doors import BODY, JWT, DoorEnvironment, assert_refused, post
 
 BEARER = f"Authorization: Bearer {JWT}"
 LIMIT_BYTES = 8192
@@ -29,10 +29,10 @@ def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
     ],
 )  # fmt: skip
 def test_json_and_protobuf_arrive_with_the_type_they_came_with_or_none(
-    stage: Stage, media_type: str | None
+    env: DoorEnvironment, media_type: str | None
 ) -> None:
     more = () if media_type is None else (f"Content-Type: {media_type}",)
-    (arrived,) = stage.send(post(headers=(BEARER, *more))).arrived
+    (arrived,) = env.send(post(headers=(BEARER, *more))).arrived
     assert arrived.header("content-type") == (media_type and media_type.strip())
     assert arrived.body == BODY
 
@@ -56,11 +56,11 @@ def test_json_and_protobuf_arrive_with_the_type_they_came_with_or_none(
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "GET"])
 def test_another_media_type_is_answered_415_and_goes_nowhere(
-    stage: Stage, method: str, media_type: str
+    env: DoorEnvironment, method: str, media_type: str
 ) -> None:
     body = BODY if method == "POST" else b""
     headers = (BEARER, f"Content-Type: {media_type}")
-    stage.assert_refuses(post(method=method, body=body, headers=headers), 415)
+    env.assert_refuses(post(method=method, body=body, headers=headers), 415)
 
 
 @pytest.mark.parametrize(
@@ -73,37 +73,39 @@ def test_another_media_type_is_answered_415_and_goes_nowhere(
         ("application/yaml", ""),
     ],
 )
-def test_two_media_types_are_none_of_ours(stage: Stage, types: tuple[str, str]) -> None:
+def test_two_media_types_are_none_of_ours(env: DoorEnvironment, types: tuple[str, str]) -> None:
     headers = (BEARER, *(f"Content-Type: {media_type}" for media_type in types))
-    stage.assert_refuses(post(headers=headers), 415)
+    env.assert_refuses(post(headers=headers), 415)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 2, LIMIT_BYTES - 1, LIMIT_BYTES])
-def test_a_body_of_at_most_8_kib_arrives_whole(stage: Stage, size_bytes: int) -> None:
+def test_a_body_of_at_most_8_kib_arrives_whole(env: DoorEnvironment, size_bytes: int) -> None:
     body = bytes(i % 256 for i in range(size_bytes))
     pieces = [body[i : i + 1000] for i in range(0, size_bytes, 1000)]
     for request in (post(body=body), chunked(*pieces)):
-        (arrived,) = stage.send(request).arrived
+        (arrived,) = env.send(request).arrived
         assert arrived.body == body
         assert arrived.header("content-length") == (str(size_bytes))
         assert arrived.header("transfer-encoding") is None
 
 
 @pytest.mark.parametrize("size_bytes", [LIMIT_BYTES + 1, 2 * LIMIT_BYTES, 100_000])
-def test_a_larger_body_is_answered_413_and_goes_nowhere(stage: Stage, size_bytes: int) -> None:
+def test_a_larger_body_is_answered_413_and_goes_nowhere(
+    env: DoorEnvironment, size_bytes: int
+) -> None:
     body = b"x" * size_bytes
     for request in (post(body=body), chunked(body), chunked(*[b"x" * 100] * (size_bytes // 99))):
-        assert not stage.assert_refuses(request, 413).closes
+        assert not env.assert_refuses(request, 413).closes
 
 
 def test_a_length_that_is_announced_and_never_sent_costs_the_api_server_nothing(
-    stage: Stage,
+    env: DoorEnvironment,
 ) -> None:
     request = post().replace(b"Content-Length: %d" % len(BODY), b"Content-Length: 1000000000000")
-    assert_refused(stage.send(request + b"x" * LIMIT_BYTES).answer, 413)
+    assert_refused(env.send(request + b"x" * LIMIT_BYTES).answer, 413)
 
 
-def test_a_large_body_is_answered_alike_whatever_it_is_for(stage: Stage) -> None:
+def test_a_large_body_is_answered_alike_whatever_it_is_for(env: DoorEnvironment) -> None:
     """So a scanner learns nothing by it."""
     body = b"x" * (LIMIT_BYTES + 1)
     for request in (
@@ -112,27 +114,29 @@ def test_a_large_body_is_answered_alike_whatever_it_is_for(stage: Stage) -> None
         post(headers=(), body=body),
         post(method="PUT", body=body),
     ):
-        stage.assert_refuses(request, 413)
+        env.assert_refuses(request, 413)
 
 
 @pytest.mark.parametrize("size_bytes", [2, 100, LIMIT_BYTES, LIMIT_BYTES + 1])
 @pytest.mark.parametrize("headers", [(), (BEARER,)])
-def test_a_get_has_no_body(stage: Stage, headers: tuple[str, ...], size_bytes: int) -> None:
-    stage.assert_refuses(post(method="GET", headers=headers, body=b"x" * size_bytes), 413)
+def test_a_get_has_no_body(env: DoorEnvironment, headers: tuple[str, ...], size_bytes: int) -> None:
+    env.assert_refuses(post(method="GET", headers=headers, body=b"x" * size_bytes), 413)
 
 
-def test_a_get_of_one_byte_is_framed_by_its_length(stage: Stage) -> None:
+def test_a_get_of_one_byte_is_framed_by_its_length(env: DoorEnvironment) -> None:
     """One byte is the least that Envoy takes as a limit; it cannot begin a request of its own."""
     for request in (post(method="GET", body=b"x"), chunked(b"x").replace(b"POST", b"GET", 1)):
-        (arrived,) = stage.send(request).arrived
+        (arrived,) = env.send(request).arrived
         assert (arrived.body, arrived.header("content-length")) == (b"x", "1")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity", "gzip, gzip", "x"])
-def test_a_coded_body_arrives_as_it_is_and_is_not_called_coded(stage: Stage, coding: str) -> None:
+def test_a_coded_body_arrives_as_it_is_and_is_not_called_coded(
+    env: DoorEnvironment, coding: str
+) -> None:
     """The door unpacks nothing, so that nothing small becomes large; nor does the API server."""
     body = gzip.compress(b"{" + b" " * 1_000_000 + b"}")
-    (arrived,) = stage.send(post(body=body, extra=(f"Content-Encoding: {coding}",))).arrived
+    (arrived,) = env.send(post(body=body, extra=(f"Content-Encoding: {coding}",))).arrived
     assert arrived.body == body
 
 
@@ -151,15 +155,15 @@ def test_a_coded_body_arrives_as_it_is_and_is_not_called_coded(stage: Stage, cod
         b"",
     ],
 )
-def test_what_is_in_a_body_is_the_api_servers_to_judge(stage: Stage, body: bytes) -> None:
+def test_what_is_in_a_body_is_the_api_servers_to_judge(env: DoorEnvironment, body: bytes) -> None:
     for request in (post(body=body), chunked(*([body] if body else []))):
-        (arrived,) = stage.send(request).arrived
+        (arrived,) = env.send(request).arrived
         assert arrived.body == body
 
 
 @pytest.mark.parametrize("expect", ["100-continue", "100-Continue", "200-ok", "x"])
-def test_an_expectation_ends_at_the_door(stage: Stage, expect: str) -> None:
-    outcome = stage.send(post(extra=(f"Expect: {expect}",)))
+def test_an_expectation_ends_at_the_door(env: DoorEnvironment, expect: str) -> None:
+    outcome = env.send(post(extra=(f"Expect: {expect}",)))
     assert outcome.codes == [201]
     assert len(outcome.arrived) == 1
 
@@ -176,8 +180,8 @@ def test_an_expectation_ends_at_the_door(stage: Stage, expect: str) -> None:
         b"X: y\r\n" * 50,
     ],
 )
-def test_trailers_end_at_the_door(stage: Stage, trailers: bytes) -> None:
-    outcome = stage.send(chunked(BODY, trailers=trailers))
+def test_trailers_end_at_the_door(env: DoorEnvironment, trailers: bytes) -> None:
+    outcome = env.send(chunked(BODY, trailers=trailers))
     assert outcome.answer.code in (201, 400, 431)
     for arrived in outcome.arrived:
         assert arrived.header("authorization") == f"Bearer {JWT}"

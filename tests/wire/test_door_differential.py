@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from daypass.config.exposure import Verdict
 from support.door_decision import DoorRequest, judge
-from support.doors import EKF, JWT, PATH, SERVING, Stage, assert_refused
+from support.doors import EKF, JWT, PATH, SERVING, DoorEnvironment, assert_refused
 
 START = "/kubernetes/api/v1/namespaces/"
 
@@ -79,7 +79,7 @@ def wire_form(request: DoorRequest, *, chunked: bool) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def test_the_door_does_what_the_predicate_says(stage: Stage) -> None:
+def test_the_door_does_what_the_predicate_says(env: DoorEnvironment) -> None:
     verdicts: set[Verdict] = set()
 
     @settings(
@@ -91,14 +91,14 @@ def test_the_door_does_what_the_predicate_says(stage: Stage) -> None:
     )
     @given(st.lists(st.tuples(requests(), st.booleans()), min_size=1, max_size=25))
     def agree(drawn: list[tuple[DoorRequest, bool]]) -> None:
-        expected = [judge(stage.door.settings.exposure, request) for request, _ in drawn]
+        expected = [judge(env.door.settings.exposure, request) for request, _ in drawn]
         sent = [wire_form(request, chunked=chunked) for request, chunked in drawn]
-        for raw, verdict, answer in zip(sent, expected, stage.send_each(sent), strict=True):
+        for raw, verdict, answer in zip(sent, expected, env.send_each(sent), strict=True):
             code = 201 if verdict is Verdict.PASS else verdict.value
             assert answer.code == code, (raw, verdict)
             if verdict is not Verdict.PASS:
                 assert_refused(answer, code)
-        assert len(stage.arrived()) == expected.count(Verdict.PASS)
+        assert len(env.arrived()) == expected.count(Verdict.PASS)
         verdicts.update(expected)
 
     agree()

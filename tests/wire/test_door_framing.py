@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.doors import BODY, EKF, JWT, PATH, Stage, assert_refused, post
+from support.doors import BODY, EKF, JWT, PATH, DoorEnvironment, assert_refused, post
 from support.raw import Conversation
 
 LINES = (f"POST {PATH} HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {JWT}")
@@ -32,14 +32,16 @@ REFUSED_LENGTHS = [
 
 @pytest.mark.parametrize("length", REFUSED_LENGTHS)
 def test_a_length_that_two_parsers_could_read_differently_is_refused(
-    stage: Stage, length: str
+    env: DoorEnvironment, length: str
 ) -> None:
-    assert stage.assert_refuses(framed(f"Content-Length: {length}"), 400).closes
+    assert env.assert_refuses(framed(f"Content-Length: {length}"), 400).closes
 
 
 @pytest.mark.parametrize("length", ["31", "031", "0000000000000000000031", " 31 ", "\t31\t"])
-def test_a_length_that_everybody_reads_alike_is_the_bodys(stage: Stage, length: str) -> None:
-    (arrived,) = stage.send(framed(f"Content-Length: {length}")).arrived
+def test_a_length_that_everybody_reads_alike_is_the_bodys(
+    env: DoorEnvironment, length: str
+) -> None:
+    (arrived,) = env.send(framed(f"Content-Length: {length}")).arrived
     assert arrived.body == BODY
 
 
@@ -67,10 +69,10 @@ def test_a_length_that_everybody_reads_alike_is_the_bodys(stage: Stage, length: 
         (LENGTH, "Transfer_Encoding: chunked"),
     ],
 )
-def test_two_lengths_are_none(stage: Stage, headers: tuple[str, ...]) -> None:
+def test_two_lengths_are_none(env: DoorEnvironment, headers: tuple[str, ...]) -> None:
     """CL.CL, CL.TE, TE.CL and what hides one of the two."""
     for body in (BODY, CHUNKED, b"0\r\n\r\n" + SMUGGLED):
-        assert stage.assert_refuses(framed(*headers, body=body), 400, 501).closes
+        assert env.assert_refuses(framed(*headers, body=body), 400, 501).closes
 
 
 @pytest.mark.parametrize(
@@ -81,17 +83,19 @@ def test_two_lengths_are_none(stage: Stage, headers: tuple[str, ...]) -> None:
         "'chunked'", "chunked chunked", "cow", "", "\xe9chunked", "chunked\xa0",
     ],
 )  # fmt: skip
-def test_another_transfer_coding_than_chunked_is_answered_501(stage: Stage, coding: str) -> None:
+def test_another_transfer_coding_than_chunked_is_answered_501(
+    env: DoorEnvironment, coding: str
+) -> None:
     header = f"Transfer-Encoding: {coding}"
-    assert stage.assert_refuses(framed(header, body=CHUNKED), 501).closes
-    assert stage.assert_refuses(framed(header, LENGTH, body=CHUNKED), 400, 501).closes
+    assert env.assert_refuses(framed(header, body=CHUNKED), 501).closes
+    assert env.assert_refuses(framed(header, LENGTH, body=CHUNKED), 400, 501).closes
 
 
-def test_transfer_encoding_twice_is_answered_501(stage: Stage) -> None:
+def test_transfer_encoding_twice_is_answered_501(env: DoorEnvironment) -> None:
     for other in ("chunked", "identity", "x"):
         codings = (f"Transfer-Encoding: {other}", "Transfer-Encoding: chunked")
         for headers in (codings, codings[::-1]):
-            stage.assert_refuses(framed(*headers, body=CHUNKED), 501)
+            env.assert_refuses(framed(*headers, body=CHUNKED), 501)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +106,8 @@ def test_transfer_encoding_twice_is_answered_501(stage: Stage) -> None:
         b"2 \r\n{}\r\n0\r\n\r\n", b"2\r\n{}\n0\r\n\r\n", b"2\r\n{}\r\n0\r\nX: y\r\n\r\n",
     ],
 )  # fmt: skip
-def test_chunks_arrive_as_one_body_with_a_length(stage: Stage, body: bytes) -> None:
-    (arrived,) = stage.send(chunked(body)).arrived
+def test_chunks_arrive_as_one_body_with_a_length(env: DoorEnvironment, body: bytes) -> None:
+    (arrived,) = env.send(chunked(body)).arrived
     assert (arrived.body, arrived.header("content-length")) == (b"{}", "2")
 
 
@@ -132,15 +136,15 @@ def test_chunks_arrive_as_one_body_with_a_length(stage: Stage, body: bytes) -> N
     ],
 )
 def test_a_chunk_that_two_parsers_could_read_differently_is_refused(
-    stage: Stage, body: bytes
+    env: DoorEnvironment, body: bytes
 ) -> None:
     # 408: it is read as the beginning of a chunk that does not fit, and waited for.
-    stage.assert_refuses(chunked(body) + b"x" * 9000, 400, 408, 413)
+    env.assert_refuses(chunked(body) + b"x" * 9000, 400, 408, 413)
 
 
-def test_endless_chunk_extensions_are_bounded(stage: Stage) -> None:
+def test_endless_chunk_extensions_are_bounded(env: DoorEnvironment) -> None:
     """CVE-2023-44487's poor relation: bytes that are no body and count against no limit."""
-    outcome = stage.send(chunked(b"2;" + b"x" * 1_000_000 + b"\r\n{}\r\n0\r\n\r\n"))
+    outcome = env.send(chunked(b"2;" + b"x" * 1_000_000 + b"\r\n{}\r\n0\r\n\r\n"))
     assert outcome.answer.code in (201, 400, 413)
     for arrived in outcome.arrived:
         assert arrived.body == b"{}"
@@ -155,8 +159,8 @@ def bodies_that_are_requests() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("request_", [*bodies_that_are_requests()])
-def test_a_request_in_a_body_is_a_body(stage: Stage, request_: bytes) -> None:
-    outcome = stage.send(request_)
+def test_a_request_in_a_body_is_a_body(env: DoorEnvironment, request_: bytes) -> None:
+    outcome = env.send(request_)
     assert outcome.codes == [201]
     (arrived,) = outcome.arrived
     assert arrived.body == SMUGGLED
@@ -164,9 +168,9 @@ def test_a_request_in_a_body_is_a_body(stage: Stage, request_: bytes) -> None:
 
 @pytest.mark.parametrize("headers", [(), ("Content-Length: 0",), ("Content-Length: 3",)])
 def test_what_follows_a_request_is_judged_as_the_next_one(
-    stage: Stage, headers: tuple[str, ...]
+    env: DoorEnvironment, headers: tuple[str, ...]
 ) -> None:
-    outcome = stage.send(framed(*headers, body=b"{ }" * ("3" in "".join(headers)) + SMUGGLED))
+    outcome = env.send(framed(*headers, body=b"{ }" * ("3" in "".join(headers)) + SMUGGLED))
     assert outcome.codes == [201, 404]
     assert len(outcome.arrived) == 1
     assert_refused(outcome.answers[1], 404)
@@ -183,43 +187,43 @@ def test_what_follows_a_request_is_judged_as_the_next_one(
     ],
 )
 def test_the_body_of_a_refused_request_is_not_read_as_the_next_one(
-    stage: Stage, refused: bytes
+    env: DoorEnvironment, refused: bytes
 ) -> None:
-    outcome = stage.send(refused + post())
+    outcome = env.send(refused + post())
     assert outcome.answer.code in (401, 404, 405, 415)
     assert outcome.codes[1:] == [201]
     assert len(outcome.arrived) == 1
 
 
-def test_requests_in_one_go_arrive_one_by_one_in_order(stage: Stage) -> None:
+def test_requests_in_one_go_arrive_one_by_one_in_order(env: DoorEnvironment) -> None:
     names = [f"bot-{i}" for i in range(20)]
     paths = [PATH.replace("bot", name) for name in names]
-    with stage.door.connect() as connection:
+    with env.door.connect() as connection:
         conversation = Conversation(connection)
         conversation.send(b"".join(post(path, body=path.encode()) for path in paths))
         assert {conversation.answer().code for _ in paths} == {201}
-    assert [arrived.body.decode() for arrived in stage.arrived()] == paths
+    assert [arrived.body.decode() for arrived in env.arrived()] == paths
 
 
-def test_nothing_behind_an_error_is_read(stage: Stage) -> None:
+def test_nothing_behind_an_error_is_read(env: DoorEnvironment) -> None:
     for error in (post("/a b"), framed("Content-Length: x"), post(extra=("a_b: c",))):
-        outcome = stage.send(error + post() + post())
+        outcome = env.send(error + post() + post())
         assert outcome.codes == [400]
         assert outcome.arrived == ()
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"])
-def test_another_version_of_http_is_answered_426(stage: Stage, version: str) -> None:
-    assert stage.assert_refuses(post().replace(b"HTTP/1.1", version.encode()), 426).closes
+def test_another_version_of_http_is_answered_426(env: DoorEnvironment, version: str) -> None:
+    assert env.assert_refuses(post().replace(b"HTTP/1.1", version.encode()), 426).closes
 
 
 @pytest.mark.parametrize("version", ["http/1.1", "HTTP/1,1", "HTTP /1.1", "HTTPS/1.1", "X/1.1"])
-def test_what_is_no_version_of_http_is_answered_400(stage: Stage, version: str) -> None:
-    stage.assert_refuses(post().replace(b"HTTP/1.1", version.encode()), 400)
+def test_what_is_no_version_of_http_is_answered_400(env: DoorEnvironment, version: str) -> None:
+    env.assert_refuses(post().replace(b"HTTP/1.1", version.encode()), 400)
 
 
-def test_http_0_9_gets_nowhere(stage: Stage) -> None:
-    outcome = stage.send(f"GET {PATH}\r\n\r\n".encode())
+def test_http_0_9_gets_nowhere(env: DoorEnvironment) -> None:
+    outcome = env.send(f"GET {PATH}\r\n\r\n".encode())
     assert outcome.answer.code in (400, 426)
     assert outcome.arrived == ()
 
@@ -235,10 +239,10 @@ def test_http_0_9_gets_nowhere(stage: Stage) -> None:
     ],
 )
 def test_ends_of_lines_that_envoy_tolerates_arrive_as_they_should_be(
-    stage: Stage, request_: bytes
+    env: DoorEnvironment, request_: bytes
 ) -> None:
     """A bare LF may be taken for the end of a line (RFC 9112, 2.2); none is passed on."""
-    outcome = stage.send(request_)
+    outcome = env.send(request_)
     assert outcome.answer.code in (201, 400, 415)
     assert len(outcome.arrived) == (outcome.answer.code == 201)
 
@@ -255,8 +259,8 @@ def test_ends_of_lines_that_envoy_tolerates_arrive_as_they_should_be(
         b"\r\n\r\n\r\n\r\nx\r\n\r\n",
     ],
 )
-def test_garbage_ends_the_connection_and_goes_nowhere(stage: Stage, garbage: bytes) -> None:
-    outcome = stage.send(garbage)
+def test_garbage_ends_the_connection_and_goes_nowhere(env: DoorEnvironment, garbage: bytes) -> None:
+    outcome = env.send(garbage)
     assert outcome.answer.closes
     assert outcome.arrived == ()
 
@@ -274,10 +278,10 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_large_and_many_headers_are_answered_431(stage: Stage, flood: str) -> None:
-    assert stage.assert_refuses(FLOODS[flood], 431).closes
+def test_large_and_many_headers_are_answered_431(env: DoorEnvironment, flood: str) -> None:
+    assert env.assert_refuses(FLOODS[flood], 431).closes
 
 
-def test_a_client_with_its_usual_headers_is_far_from_the_limits(stage: Stage) -> None:
+def test_a_client_with_its_usual_headers_is_far_from_the_limits(env: DoorEnvironment) -> None:
     extra = (*(f"X{i}: y" for i in range(50)), "X: " + "y" * 10_000)
-    assert len(stage.send(post(extra=extra)).arrived) == 1
+    assert len(env.send(post(extra=extra)).arrived) == 1

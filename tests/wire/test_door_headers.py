@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config.exposure import REQUEST_HEADERS
-from support.doors import BODY, JWT, Stage, assert_refused, post, running_stage
+from support.doors import BODY, JWT, DoorEnvironment, assert_refused, post, running_door_environment
 from support.recorder import hang_up
 
 SPEAKS_FOR_SOMEBODY = (
@@ -63,8 +63,10 @@ OBEYED_BY_ENVOY = (
 
 
 @pytest.mark.parametrize("header", [*SPEAKS_FOR_SOMEBODY, *OF_A_CONNECTION, *OBEYED_BY_ENVOY])
-def test_a_header_that_is_not_on_the_list_does_not_travel_on(stage: Stage, header: str) -> None:
-    outcome = stage.send(post(extra=(header,)))
+def test_a_header_that_is_not_on_the_list_does_not_travel_on(
+    env: DoorEnvironment, header: str
+) -> None:
+    outcome = env.send(post(extra=(header,)))
     (arrived,) = outcome.arrived  # and only headers of the list with it: `arrived` sees to that
     assert outcome.answer.code == 201
     assert arrived.body == BODY
@@ -87,18 +89,16 @@ def names_near_the_list() -> list[str]:
     return sorted(near - {"", *REQUEST_HEADERS, "host", "te"})
 
 
-def test_envoy_keeps_exactly_the_names_of_the_list(stage: Stage) -> None:
+def test_envoy_keeps_exactly_the_names_of_the_list(env: DoorEnvironment) -> None:
     names = names_near_the_list()
     assert len(names) > 300
     batches = [names[i : i + 40] for i in range(0, len(names), 40)]
-    answers = stage.send_each(
-        post(extra=tuple(f"{name}: x" for name in batch)) for batch in batches
-    )
+    answers = env.send_each(post(extra=tuple(f"{name}: x" for name in batch)) for batch in batches)
     assert {answer.code for answer in answers} == {201}
-    assert len(stage.arrived()) == len(batches)
+    assert len(env.arrived()) == len(batches)
 
 
-def test_the_headers_of_the_list_travel_on_as_they_are(stage: Stage) -> None:
+def test_the_headers_of_the_list_travel_on_as_they_are(env: DoorEnvironment) -> None:
     travelling = {
         "accept": "application/json, */*;q=0.1",
         "user-agent": "kubectl/v1.37.2 (linux/amd64)",
@@ -106,34 +106,34 @@ def test_the_headers_of_the_list_travel_on_as_they_are(stage: Stage) -> None:
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }
     extra = tuple(f"{name}: {value}" for name, value in travelling.items())
-    (arrived,) = stage.send(post(extra=extra)).arrived
+    (arrived,) = env.send(post(extra=extra)).arrived
     assert {name: arrived.header(name) for name in travelling} == travelling
     assert arrived.header("content-type") == "application/json"
     assert arrived.header("content-length") == str(len(BODY))
 
 
 def test_nothing_is_sent_that_the_client_did_not_send_but_an_id_and_an_address(
-    stage: Stage,
+    env: DoorEnvironment,
 ) -> None:
-    (arrived,) = stage.send(post(method="GET", headers=(), body=b"")).arrived
+    (arrived,) = env.send(post(method="GET", headers=(), body=b"")).arrived
     assert [name for name, _ in arrived.headers] == ["host", "x-request-id", "x-forwarded-for"]
 
 
 @pytest.mark.parametrize("request_id", ["of-the-client", "a,b", "00000000-0000-0000-0000-0"])
-def test_a_request_id_is_passed_on_and_given_back(stage: Stage, request_id: str) -> None:
+def test_a_request_id_is_passed_on_and_given_back(env: DoorEnvironment, request_id: str) -> None:
     for request in (post, lambda **more: post("/nothing", **more)):
-        answer = stage.send(request(extra=(f"X-Request-Id: {request_id}",))).answer
+        answer = env.send(request(extra=(f"X-Request-Id: {request_id}",))).answer
         assert answer.headers["x-request-id"] == request_id
 
 
-def test_a_request_without_an_id_gets_one_that_the_client_sees_too(stage: Stage) -> None:
-    outcome = stage.send(post())
+def test_a_request_without_an_id_gets_one_that_the_client_sees_too(env: DoorEnvironment) -> None:
+    outcome = env.send(post())
     (arrived,) = outcome.arrived
     assert outcome.answer.headers["x-request-id"] == arrived.header("x-request-id") != ""
 
 
-def test_answers_of_the_api_server_come_back_whole(stage: Stage) -> None:
-    answer = stage.send(post()).answer
+def test_answers_of_the_api_server_come_back_whole(env: DoorEnvironment) -> None:
+    answer = env.send(post()).answer
     assert answer.headers["warning"] == '299 - "seen"'
     assert answer.headers["content-type"] == "application/json"
     assert answer.json["kind"] == "TokenRequest"
@@ -146,9 +146,9 @@ def test_answers_of_the_api_server_come_back_whole(stage: Stage) -> None:
         "Authorization_: x", "_: x", "content_length: 0", "transfer_encoding: chunked",
     ],
 )  # fmt: skip
-def test_a_header_with_an_underscore_is_refused(stage: Stage, header: str) -> None:
+def test_a_header_with_an_underscore_is_refused(env: DoorEnvironment, header: str) -> None:
     """CGI and some proxies read it as the one with a dash."""
-    stage.assert_refuses(post(extra=(header,)), 400)
+    env.assert_refuses(post(extra=(header,)), 400)
 
 
 @pytest.mark.parametrize(
@@ -161,28 +161,28 @@ def test_a_header_with_an_underscore_is_refused(stage: Stage, header: str) -> No
         "User-Agent: a\x00b",
     ],
 )  # fmt: skip
-def test_a_header_that_is_not_http_is_answered_400(stage: Stage, header: str) -> None:
-    assert stage.assert_refuses(post(extra=(header,)), 400).closes
+def test_a_header_that_is_not_http_is_answered_400(env: DoorEnvironment, header: str) -> None:
+    assert env.assert_refuses(post(extra=(header,)), 400).closes
 
 
 @pytest.mark.parametrize("end", ["\r\n ", "\r\n\t", "\n ", "\r\r\n ", "\r", "\n", "\r\n"])
 @pytest.mark.parametrize("name", ["User-Agent", "Accept", "X-Request-Id", "traceparent", "X"])
 def test_a_value_that_is_folded_or_cut_arrives_as_one_line_or_not_at_all(
-    stage: Stage, name: str, end: str
+    env: DoorEnvironment, name: str, end: str
 ) -> None:
     """`arrived` refuses any control character and any header beyond the list."""
-    stage.send(post(extra=(f"{name}: a{end}Impersonate-User: admin",)))
+    env.send(post(extra=(f"{name}: a{end}Impersonate-User: admin",)))
 
 
 def test_the_proxys_headers_are_not_obeyed_when_the_api_server_fails(tmp_path: Path) -> None:
     """A request is sent once, whatever the client says about retries."""
-    with running_stage(tmp_path) as stage:
-        stage.recorder.behave = lambda connection, _: connection.sendall(
+    with running_door_environment(tmp_path) as env:
+        env.recorder.behave = lambda connection, _: connection.sendall(
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
         )
-        answer = stage.door.send(post(extra=OBEYED_BY_ENVOY))
+        answer = env.door.send(post(extra=OBEYED_BY_ENVOY))
         assert (answer.code, answer.body) == (503, b"")
-        assert [request.faults() for request in stage.recorder.take()] == [[]]
-        stage.recorder.behave = hang_up
-        assert_refused(stage.door.send(post(extra=OBEYED_BY_ENVOY)), 503)
-        assert [request.faults() for request in stage.recorder.take()] == [[]]
+        assert [request.faults() for request in env.recorder.take()] == [[]]
+        env.recorder.behave = hang_up
+        assert_refused(env.door.send(post(extra=OBEYED_BY_ENVOY)), 503)
+        assert [request.faults() for request in env.recorder.take()] == [[]]

@@ -14,7 +14,7 @@ from support.doors import (
     PATH,
     SERVING,
     UPSTREAM_PATH,
-    Stage,
+    DoorEnvironment,
     assert_refused,
     http2,
     http2_fields,
@@ -25,8 +25,8 @@ from support.h2c import Fields
 REFUSED_HEADERS = 2
 
 
-def test_a_token_request_over_http2_arrives_exactly(stage: Stage) -> None:
-    reply, (arrived,) = send_http2(stage, http2_fields())
+def test_a_token_request_over_http2_arrives_exactly(env: DoorEnvironment) -> None:
+    reply, (arrived,) = send_http2(env, http2_fields())
     assert (reply.code, reply.json["kind"]) == (201, "TokenRequest")
     assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
     assert (arrived.body, arrived.header("content-length")) == (BODY, str(len(BODY)))
@@ -63,9 +63,9 @@ def test_a_token_request_over_http2_arrives_exactly(stage: Stage) -> None:
     ],
 )
 def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
-    stage: Stage, block: Fields, code: int
+    env: DoorEnvironment, block: Fields, code: int
 ) -> None:
-    reply, arrived = send_http2(stage, block)
+    reply, arrived = send_http2(env, block)
     assert_refused(reply, code)
     assert arrived == ()
 
@@ -92,8 +92,8 @@ def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
         http2_fields(("user-agent", " a ")),
     ],
 )
-def test_headers_of_http2_end_at_the_door(stage: Stage, block: Fields) -> None:
-    reply, (arrived,) = send_http2(stage, block)
+def test_headers_of_http2_end_at_the_door(env: DoorEnvironment, block: Fields) -> None:
+    reply, (arrived,) = send_http2(env, block)
     assert reply.code == 201
     assert arrived.header("host") == "kubernetes.default.svc"
     assert arrived.header("x-forwarded-for") == "127.0.0.1"
@@ -164,21 +164,21 @@ def blocks_that_are_no_http() -> Iterator[Fields]:
 
 @pytest.mark.parametrize("part", range(4))
 def test_what_is_no_http_ends_the_stream_or_the_connection_and_goes_nowhere(
-    stage: Stage, part: int
+    env: DoorEnvironment, part: int
 ) -> None:
     blocks = [*blocks_that_are_no_http()][part::4]
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(http2(stage)) for _ in blocks]
+        clients = [stack.enter_context(http2(env)) for _ in blocks]
         sent = [c.send(block, BODY) for c, block in zip(clients, blocks, strict=True)]
         replies = [c.wait(stream) for c, stream in zip(clients, sent, strict=True)]
     for block, reply in zip(blocks, replies, strict=True):
         assert reply.ended_by_door, (block, reply)
-    assert stage.arrived() == ()
+    assert env.arrived() == ()
 
 
 @pytest.mark.parametrize("target", ["", f"{EKF}:443", "kubernetes.default.svc:443", EKF])
-def test_connect_opens_no_tunnel(stage: Stage, target: str) -> None:
-    reply, arrived = send_http2(stage, [(":method", "CONNECT"), (":authority", target)], b"")
+def test_connect_opens_no_tunnel(env: DoorEnvironment, target: str) -> None:
+    reply, arrived = send_http2(env, [(":method", "CONNECT"), (":authority", target)], b"")
     assert reply.ended_by_door or reply.code in (403, 404)
     assert arrived == ()
 
@@ -191,27 +191,27 @@ LENGTHS = [
 
 @pytest.mark.parametrize("lengths", [*((each,) for each in LENGTHS), ("31", "31"), ("31", "0")])
 def test_a_length_that_is_not_the_bodys_or_comes_twice_ends_the_stream(
-    stage: Stage, lengths: tuple[str, ...]
+    env: DoorEnvironment, lengths: tuple[str, ...]
 ) -> None:
     """HTTP/2 frames are the length; behind the door the header would be (RFC 9113, 8.1.1)."""
     assert len(BODY) == 31
     block = http2_fields(*(("content-length", length) for length in lengths))
     for body in (BODY, b"") if lengths == ("5",) else (BODY,):
-        reply, arrived = send_http2(stage, block, body)
+        reply, arrived = send_http2(env, block, body)
         assert reply.ended_by_door
         assert arrived == ()
 
 
 @pytest.mark.parametrize(("size_bytes", "code"), [(8192, 201), (8193, 413), (60_000, 413)])
-def test_the_limit_of_a_body_is_the_same(stage: Stage, size_bytes: int, code: int) -> None:
-    reply, arrived = send_http2(stage, http2_fields(), b"x" * size_bytes)
+def test_the_limit_of_a_body_is_the_same(env: DoorEnvironment, size_bytes: int, code: int) -> None:
+    reply, arrived = send_http2(env, http2_fields(), b"x" * size_bytes)
     assert reply.code == code
     assert [len(recorded.body) for recorded in arrived] == [size_bytes] * (code == 201)
 
 
 @pytest.mark.parametrize(("body", "code"), [(b"", 201), (b"x", 201), (b"xx", 413)])
-def test_a_get_has_no_body(stage: Stage, body: bytes, code: int) -> None:
-    reply, arrived = send_http2(stage, http2_fields(method="GET"), body)
+def test_a_get_has_no_body(env: DoorEnvironment, body: bytes, code: int) -> None:
+    reply, arrived = send_http2(env, http2_fields(method="GET"), body)
     assert reply.code == code
     assert [recorded.body for recorded in arrived] == [body] * (code == 201)
 
@@ -226,8 +226,8 @@ def test_a_get_has_no_body(stage: Stage, body: bytes, code: int) -> None:
     ],
 )
 @pytest.mark.parametrize("body", [BODY, b""])
-def test_trailers_end_at_the_door(stage: Stage, trailers: Fields, body: bytes) -> None:
-    reply, (arrived,) = send_http2(stage, http2_fields(), body, trailers=trailers)
+def test_trailers_end_at_the_door(env: DoorEnvironment, trailers: Fields, body: bytes) -> None:
+    reply, (arrived,) = send_http2(env, http2_fields(), body, trailers=trailers)
     assert reply.code == 201
     assert (arrived.body, arrived.header("content-length")) == (body, str(len(body)))
 
@@ -235,8 +235,8 @@ def test_trailers_end_at_the_door(stage: Stage, trailers: Fields, body: bytes) -
 @pytest.mark.parametrize(
     "trailers", [[(":path", "/api")], [("content-length", "3")], [("X", "y")], [("x", "a\r\nb: c")]]
 )
-def test_trailers_that_are_no_http_end_the_stream(stage: Stage, trailers: Fields) -> None:
-    reply, arrived = send_http2(stage, http2_fields(), BODY, trailers=trailers)
+def test_trailers_that_are_no_http_end_the_stream(env: DoorEnvironment, trailers: Fields) -> None:
+    reply, arrived = send_http2(env, http2_fields(), BODY, trailers=trailers)
     assert reply.ended_by_door
     assert arrived == ()
 
@@ -251,18 +251,18 @@ def test_trailers_that_are_no_http_end_the_stream(stage: Stage, trailers: Fields
     ],
 )
 def test_headers_beyond_the_limits_end_the_stream_alone(
-    stage: Stage, more: list[tuple[str, str]]
+    env: DoorEnvironment, more: list[tuple[str, str]]
 ) -> None:
-    with http2(stage) as client:
+    with http2(env) as client:
         assert client.request(http2_fields(*more), BODY).reset == REFUSED_HEADERS
         assert client.request(http2_fields(), BODY).code == 201
-    assert len(stage.arrived()) == 1
+    assert len(env.arrived()) == 1
 
 
-def test_many_streams_at_once_arrive_each_exactly_once(stage: Stage) -> None:
-    with http2(stage) as client:
+def test_many_streams_at_once_arrive_each_exactly_once(env: DoorEnvironment) -> None:
+    with http2(env) as client:
         streams = [
             client.send(http2_fields(path=PATH.replace("bot", f"bot-{i}"))) for i in range(100)
         ]
         assert {client.wait(stream).code for stream in streams} == {201}
-    assert len({recorded.request_line for recorded in stage.arrived()}) == 100
+    assert len({recorded.request_line for recorded in env.arrived()}) == 100

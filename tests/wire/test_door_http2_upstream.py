@@ -11,7 +11,15 @@ import h2.events
 import h2.exceptions
 import pytest
 
-from support.doors import BODY, UPSTREAM_PATH, Stage, http2_fields, post, running_stage, send_http2
+from support.doors import (
+    BODY,
+    UPSTREAM_PATH,
+    DoorEnvironment,
+    http2_fields,
+    post,
+    running_door_environment,
+    send_http2,
+)
 from support.h2c import Fields
 from support.recorder import ANSWER_BODY, Recorded, Recorder
 
@@ -77,9 +85,9 @@ class _Arriving:
 
 
 @pytest.fixture(scope="module")
-def h2_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_stage(tmp_path_factory.mktemp("h2"), kind=Http2Recorder) as stage:
-        yield stage
+def h2_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
+    with running_door_environment(tmp_path_factory.mktemp("h2"), kind=Http2Recorder) as env:
+        yield env
 
 
 @pytest.mark.parametrize(
@@ -94,8 +102,8 @@ def h2_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         http2_fields(("cookie", "a=b")),
     ],
 )
-def test_an_http2_request_arrives_exactly(h2_stage: Stage, block: Fields) -> None:
-    reply, (arrived,) = send_http2(h2_stage, block, trailers=[("impersonate-user", "admin")])
+def test_an_http2_request_arrives_exactly(h2_env: DoorEnvironment, block: Fields) -> None:
+    reply, (arrived,) = send_http2(h2_env, block, trailers=[("impersonate-user", "admin")])
     assert reply.code == 201
     assert arrived.body == BODY
 
@@ -103,16 +111,16 @@ def test_an_http2_request_arrives_exactly(h2_stage: Stage, block: Fields) -> Non
 @pytest.mark.parametrize(
     "extra", [(), ("TE: trailers",), ("X-Forwarded-Proto: http",), ("Connection: close",)]
 )
-def test_an_http_1_request_arrives_exactly(h2_stage: Stage, extra: tuple[str, ...]) -> None:
-    outcome = h2_stage.send(post(extra=extra))
+def test_an_http_1_request_arrives_exactly(h2_env: DoorEnvironment, extra: tuple[str, ...]) -> None:
+    outcome = h2_env.send(post(extra=extra))
     assert outcome.answer.code == 201
     (arrived,) = outcome.arrived
     assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
 
 
-def test_requests_share_a_connection(h2_stage: Stage) -> None:
-    before = h2_stage.door.stat("cluster.api-server.upstream_cx_total")
-    assert {answer.code for answer in h2_stage.send_each([post()] * 50)} == {201}
-    assert len(h2_stage.arrived()) == 50
-    after = h2_stage.door.stat("cluster.api-server.upstream_cx_total")
+def test_requests_share_a_connection(h2_env: DoorEnvironment) -> None:
+    before = h2_env.door.stat("cluster.api-server.upstream_cx_total")
+    assert {answer.code for answer in h2_env.send_each([post()] * 50)} == {201}
+    assert len(h2_env.arrived()) == 50
+    after = h2_env.door.stat("cluster.api-server.upstream_cx_total")
     assert after - before <= 1

@@ -14,7 +14,15 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.render.envoy.settings import DoorSettings, RateLimits, Timeouts
 from support.deadline import eventually
-from support.doors import BODY, Stage, assert_refused, http2, http2_fields, post, running_stage
+from support.doors import (
+    BODY,
+    DoorEnvironment,
+    assert_refused,
+    http2,
+    http2_fields,
+    post,
+    running_door_environment,
+)
 from support.raw import Conversation
 
 
@@ -29,9 +37,9 @@ def limited(
 
 
 def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path) -> None:
-    with running_stage(tmp_path, change=limited(5, 1000)) as stage:
+    with running_door_environment(tmp_path, change=limited(5, 1000)) as env:
         started = SYSTEM_CLOCK.monotonic()
-        answers = stage.send_each([post()] * 40)
+        answers = env.send_each([post()] * 40)
         refilled = int((SYSTEM_CLOCK.monotonic() - started) * 5) + 1
         codes = [answer.code for answer in answers]
         assert codes[:5] == [201] * 5
@@ -40,10 +48,8 @@ def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path)
         for answer in answers:
             if answer.code != 201:
                 assert_refused(answer, 429)
-        assert [recorded.faults() for recorded in stage.recorder.take()] == (
-            [[]] * codes.count(201)
-        )
-        eventually("it is served again", lambda: stage.door.send(post()).code == 201)
+        assert [recorded.faults() for recorded in env.recorder.take()] == ([[]] * codes.count(201))
+        eventually("it is served again", lambda: env.door.send(post()).code == 201)
 
 
 @pytest.mark.parametrize(
@@ -52,11 +58,11 @@ def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path)
 )
 def test_every_request_counts_whatever_its_answer_would_be(tmp_path: Path, request_: bytes) -> None:
     """What is no HTTP counts as none, and costs its sender the connection."""
-    with running_stage(tmp_path, change=limited(3, 1000)) as stage:
+    with running_door_environment(tmp_path, change=limited(3, 1000)) as env:
 
         def is_refused_after_twenty() -> bool:
-            stage.send_each([request_] * 20)
-            answer = stage.door.send(post())
+            env.send_each([request_] * 20)
+            answer = env.door.send(post())
             if answer.code == 201:  # so slow a machine that the rate has been granted anew
                 return False
             assert_refused(answer, 429)
@@ -67,18 +73,18 @@ def test_every_request_counts_whatever_its_answer_would_be(tmp_path: Path, reque
 
 def test_sources_do_not_pay_for_one_another(tmp_path: Path) -> None:
     """The greedy source's refused requests take nothing out of what all share."""
-    with running_stage(tmp_path, change=limited(5, 100, hops=1)) as stage:
+    with running_door_environment(tmp_path, change=limited(5, 100, hops=1)) as env:
         greedy = post(extra=("X-Forwarded-For: 203.0.113.1",))
-        assert 429 in {answer.code for answer in stage.send_each([greedy] * 300)}
+        assert 429 in {answer.code for answer in env.send_each([greedy] * 300)}
         others = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(2, 42)]
-        assert {answer.code for answer in stage.send_each(others)} == {201}
+        assert {answer.code for answer in env.send_each(others)} == {201}
 
 
 def test_all_sources_together_have_a_rate_too(tmp_path: Path) -> None:
-    with running_stage(tmp_path, change=limited(5, 10, hops=1)) as stage:
+    with running_door_environment(tmp_path, change=limited(5, 10, hops=1)) as env:
         sources = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(250)]
         started = SYSTEM_CLOCK.monotonic()
-        answers = stage.send_each(sources)
+        answers = env.send_each(sources)
         refilled = int((SYSTEM_CLOCK.monotonic() - started) * 10) + 1
         passed = [answer.code for answer in answers].count(201)
         assert 10 <= passed <= 10 + refilled
@@ -87,17 +93,17 @@ def test_all_sources_together_have_a_rate_too(tmp_path: Path) -> None:
 
 def test_addresses_of_one_ipv6_network_are_one_source(tmp_path: Path) -> None:
     """A /64 is what one customer has."""
-    with running_stage(tmp_path, change=limited(3, 1000, hops=1)) as stage:
+    with running_door_environment(tmp_path, change=limited(3, 1000, hops=1)) as env:
         near = [post(extra=(f"X-Forwarded-For: 2001:db8::{i:x}",)) for i in range(1, 30)]
         far = [post(extra=(f"X-Forwarded-For: 2001:db8:0:{i:x}::1",)) for i in range(1, 30)]
-        assert 429 in {answer.code for answer in stage.send_each(near)}
-        assert {answer.code for answer in stage.send_each(far)} == {201}
+        assert 429 in {answer.code for answer in env.send_each(near)}
+        assert {answer.code for answer in env.send_each(far)} == {201}
 
 
 def test_a_forged_address_is_no_other_source(tmp_path: Path) -> None:
-    with running_stage(tmp_path, change=limited(3, 1000)) as stage:
+    with running_door_environment(tmp_path, change=limited(3, 1000)) as env:
         forged = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(40)]
-        assert 429 in {answer.code for answer in stage.send_each(forged)}
+        assert 429 in {answer.code for answer in env.send_each(forged)}
 
 
 SHORT = Timeouts(
@@ -110,13 +116,13 @@ SHORT = Timeouts(
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
     """A door that waits a fraction of a second where it usually waits some."""
-    with running_stage(
+    with running_door_environment(
         tmp_path_factory.mktemp("impatient"),
         change=lambda settings: replace(settings, timeouts=SHORT),
-    ) as stage:
-        yield stage
+    ) as env:
+        yield env
 
 
 def drip(connection: socket.socket, data: bytes) -> bytes:
@@ -152,35 +158,35 @@ IN_DROPS = {
 # A client that takes its time is let go; the API server never hears of it.
 
 
-def test_a_connection_without_a_handshake_ends(impatient: Stage) -> None:
+def test_a_connection_without_a_handshake_ends(impatient: DoorEnvironment) -> None:
     with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=60) as plain:
         assert plain.recv(1) == b""
 
 
-def test_a_handshake_in_drops_ends(impatient: Stage) -> None:
+def test_a_handshake_in_drops_ends(impatient: DoorEnvironment) -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500
     with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=60) as plain:
         assert b"HTTP" not in drip(plain, hello)
 
 
-def test_a_connection_without_a_request_ends(impatient: Stage) -> None:
+def test_a_connection_without_a_request_ends(impatient: DoorEnvironment) -> None:
     with impatient.door.connect() as connection:
         assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize("sent", [b"P", b"POST ", post()[:50]])
-def test_half_of_the_headers_is_answered_408(impatient: Stage, sent: bytes) -> None:
+def test_half_of_the_headers_is_answered_408(impatient: DoorEnvironment, sent: bytes) -> None:
     answer = impatient.send(sent).answer
     assert_refused(answer, 408)
     assert answer.closes
 
 
-def test_half_of_a_body_is_answered_408(impatient: Stage) -> None:
+def test_half_of_a_body_is_answered_408(impatient: DoorEnvironment) -> None:
     impatient.assert_refuses(post()[:-1], 408)
 
 
 @pytest.mark.parametrize("what", IN_DROPS)
-def test_a_request_in_drops_is_answered_408(impatient: Stage, what: str) -> None:
+def test_a_request_in_drops_is_answered_408(impatient: DoorEnvironment, what: str) -> None:
     at_once, dripped = IN_DROPS[what]
     with impatient.door.connect() as connection:
         connection.sendall(at_once)
@@ -188,31 +194,31 @@ def test_a_request_in_drops_is_answered_408(impatient: Stage, what: str) -> None
     assert impatient.arrived() == ()
 
 
-def test_a_stream_that_never_ends_is_ended(impatient: Stage) -> None:
+def test_a_stream_that_never_ends_is_ended(impatient: DoorEnvironment) -> None:
     with http2(impatient) as client:
         reply = client.wait(client.send(http2_fields(), b"{", end=False))
         assert reply.code == 408
     assert impatient.arrived() == ()
 
 
-def test_a_client_in_time_is_served_as_ever(impatient: Stage) -> None:
+def test_a_client_in_time_is_served_as_ever(impatient: DoorEnvironment) -> None:
     assert len(impatient.send(post()).arrived) == 1
 
 
 def test_connections_beyond_the_limit_are_closed_and_others_go_on(tmp_path: Path) -> None:
-    with running_stage(tmp_path, change=lambda s: replace(s, connections=3)) as stage:
-        held = [stage.door.connect() for _ in range(3)]
+    with running_door_environment(tmp_path, change=lambda s: replace(s, connections=3)) as env:
+        held = [env.door.connect() for _ in range(3)]
         with pytest.raises(OSError, match=r"EOF|reset"):
-            stage.door.connect()
+            env.door.connect()
         conversation = Conversation(held[0])
         conversation.send(post())
         assert conversation.answer().code == 201
         held.pop().close()
-        eventually("there is room again", lambda: stage.door.send(post()).code == 201)
+        eventually("there is room again", lambda: env.door.send(post()).code == 201)
         for connection in held:
             connection.close()
 
 
-def test_a_connection_serves_a_bounded_number_of_requests_and_says_so(stage: Stage) -> None:
-    answers = stage.send_each([post("/nothing", method="GET", body=b"")] * 10_001)
+def test_a_connection_serves_a_bounded_number_of_requests_and_says_so(env: DoorEnvironment) -> None:
+    answers = env.send_each([post("/nothing", method="GET", body=b"")] * 10_001)
     assert [i for i, answer in enumerate(answers, 1) if answer.closes] == [10_000]

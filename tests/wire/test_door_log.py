@@ -12,7 +12,15 @@ import pytest
 from hyperframe.frame import HeadersFrame, RstStreamFrame
 
 from support.deadline import eventually
-from support.doors import EKF, JWT, PATH, UPSTREAM_PATH, Stage, post, running_stage
+from support.doors import (
+    EKF,
+    JWT,
+    PATH,
+    UPSTREAM_PATH,
+    DoorEnvironment,
+    post,
+    running_door_environment,
+)
 from support.h2c import Http2
 
 SENTINEL = "SeNtInElOfAsEcReT"
@@ -71,9 +79,9 @@ def leaky() -> Iterator[bytes]:
     yield post(body=f'{{"spec":{{"audiences":["{SENTINEL}"]}}}}'.encode(), headers=())
 
 
-def broken_off(stage: Stage, path: str) -> None:
+def broken_off(env: DoorEnvironment, path: str) -> None:
     """A request over HTTP/2 that its client takes back before there is an answer."""
-    door = stage.door
+    door = env.door
     with Http2(door.port, authority_pem=door.authority.pem, name=EKF) as client:
         names = ((":method", "POST"), (":scheme", "https"), (":authority", EKF), (":path", path))
         block = client.encode(names)
@@ -94,15 +102,15 @@ class Log:
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     """The log of a door that was sent every leaky request and a few others."""
     folder = tmp_path_factory.mktemp("log")
-    with running_stage(folder) as stage:
-        stage.send_each(leaky())
-        broken_off(stage, f"/{SENTINEL}")
-        stage.door.send(post(extra=("X-Request-Id: good", "User-Agent: agent")))
-        stage.door.send(post("/nothing", extra=("X-Request-Id: bad",)))
-        stage.door.send(post(PATH + "/", extra=("X-Request-Id: slash",)))
-        stage.door.send(post(method="PUT", extra=("X-Request-Id: method",)))
-        stage.door.send(post(extra=("X-Request-Id: id", 'User-Agent: a"b\\c\td')))
-        stage.door.envoy.stop()  # which writes what it still holds
+    with running_door_environment(folder) as env:
+        env.send_each(leaky())
+        broken_off(env, f"/{SENTINEL}")
+        env.door.send(post(extra=("X-Request-Id: good", "User-Agent: agent")))
+        env.door.send(post("/nothing", extra=("X-Request-Id: bad",)))
+        env.door.send(post(PATH + "/", extra=("X-Request-Id: slash",)))
+        env.door.send(post(method="PUT", extra=("X-Request-Id: method",)))
+        env.door.send(post(extra=("X-Request-Id: id", 'User-Agent: a"b\\c\td')))
+        env.door.envoy.stop()  # which writes what it still holds
     text = (folder / "envoy.log").read_text()
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return Log(text=text, lines=lines)
@@ -119,10 +127,10 @@ def test_no_secret_is_in_the_log(log: Log) -> None:
 
 
 def test_no_secret_is_in_the_statistics_or_the_config(tmp_path: Path) -> None:
-    with running_stage(tmp_path) as stage:
-        stage.send_each(leaky())
+    with running_door_environment(tmp_path) as env:
+        env.send_each(leaky())
         for page in ("/stats", "/clusters", "/config_dump", "/listeners", "/certs"):
-            assert SENTINEL.encode() not in stage.door.envoy.admin(page)
+            assert SENTINEL.encode() not in env.door.envoy.admin(page)
 
 
 def test_each_request_is_a_line(log: Log) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.doors import EKF, PATH, UPSTREAM_PATH, Stage, assert_refused, post
+from support.doors import EKF, PATH, UPSTREAM_PATH, DoorEnvironment, assert_refused, post
 
 START = "/kubernetes/api/v1/namespaces"
 
@@ -109,14 +109,14 @@ OTHER_PATHS = (
     ids=lambda paths: paths.__name__.strip("<>"),
 )
 def test_a_path_that_is_not_published_is_answered_404_and_goes_nowhere(
-    stage: Stage, paths: Callable[[], Iterator[str]]
+    env: DoorEnvironment, paths: Callable[[], Iterator[str]]
 ) -> None:
     targets = list(paths())
-    answers = stage.send_each(post(target) for target in targets)
+    answers = env.send_each(post(target) for target in targets)
     for target, answer in zip(targets, answers, strict=True):
         assert answer.code == 404, target
         assert_refused(answer, 404)
-    assert stage.arrived() == ()
+    assert env.arrived() == ()
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_a_path_that_is_not_published_is_answered_404_and_goes_nowhere(
     ],
 )
 def test_a_published_path_arrives_without_its_prefix(
-    stage: Stage, namespace: str, account: str
+    env: DoorEnvironment, namespace: str, account: str
 ) -> None:
     target = path(namespace, account)
-    (arrived,) = stage.send(post(target)).arrived
+    (arrived,) = env.send(post(target)).arrived
     assert arrived.request_line == f"POST {target.removeprefix('/kubernetes')} HTTP/1.1"
 
 
@@ -164,18 +164,18 @@ def test_a_published_path_arrives_without_its_prefix(
     ],
 )
 def test_a_request_line_that_is_not_http_is_answered_400_and_ends_the_connection(
-    stage: Stage, target: str
+    env: DoorEnvironment, target: str
 ) -> None:
-    assert stage.assert_refuses(post(target), 400).closes
+    assert env.assert_refuses(post(target), 400).closes
 
 
 @pytest.mark.parametrize("white", [" ", "  ", "\t", "\r", " \t "])
 def test_white_space_around_the_target_is_not_part_of_what_arrives(
-    stage: Stage, white: str
+    env: DoorEnvironment, white: str
 ) -> None:
     """Envoy's parser skips it (RFC 9112, 3); what arrives is what was judged."""
     for target in (PATH + white, white + PATH):
-        outcome = stage.send(post(target))
+        outcome = env.send(post(target))
         assert outcome.answer.code in (201, 400)
         assert [r.request_line for r in outcome.arrived] in ([f"POST {UPSTREAM_PATH} HTTP/1.1"], [])
 
@@ -188,18 +188,18 @@ def test_white_space_around_the_target_is_not_part_of_what_arrives(
         f"https://user@{EKF}{PATH}", f"file://{PATH}", "*",
     ],
 )  # fmt: skip
-def test_a_target_that_is_no_path_is_not_read_as_one(stage: Stage, target: str) -> None:
-    stage.assert_refuses(post(target), 404)
+def test_a_target_that_is_no_path_is_not_read_as_one(env: DoorEnvironment, target: str) -> None:
+    env.assert_refuses(post(target), 404)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-def test_another_method_is_answered_405_and_goes_nowhere(stage: Stage, method: str) -> None:
-    stage.assert_refuses(post(method=method), 405)
-    assert_refused(stage.send(post("/kubernetes", method=method)).answer, 404)
+def test_another_method_is_answered_405_and_goes_nowhere(env: DoorEnvironment, method: str) -> None:
+    env.assert_refuses(post(method=method), 405)
+    assert_refused(env.send(post("/kubernetes", method=method)).answer, 404)
 
 
-def test_head_is_answered_405_without_a_body(stage: Stage) -> None:
-    outcome = stage.send(post(method="HEAD", body=b""))
+def test_head_is_answered_405_without_a_body(env: DoorEnvironment) -> None:
+    outcome = env.send(post(method="HEAD", body=b""))
     assert (outcome.answer.code, outcome.answer.headers["allow"]) == (405, "GET, POST")
     assert outcome.answer.body == b""
     assert outcome.arrived == ()
@@ -208,25 +208,27 @@ def test_head_is_answered_405_without_a_body(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "method", ["post", "Post", "get", "BREW", "P OST", "PRI", "POST\x00", "POST,GET", "\xe9", ""]
 )
-def test_a_method_that_http_does_not_have_is_answered_400(stage: Stage, method: str) -> None:
-    stage.assert_refuses(post(method=method), 400)
+def test_a_method_that_http_does_not_have_is_answered_400(
+    env: DoorEnvironment, method: str
+) -> None:
+    env.assert_refuses(post(method=method), 400)
 
 
 @pytest.mark.parametrize("target", [f"{EKF}:443", "kubernetes.default.svc:443", "127.0.0.1:22"])
-def test_connect_opens_no_tunnel_and_is_answered_at_once(stage: Stage, target: str) -> None:
-    assert stage.assert_refuses(
+def test_connect_opens_no_tunnel_and_is_answered_at_once(env: DoorEnvironment, target: str) -> None:
+    assert env.assert_refuses(
         f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode(), 403
     ).closes
 
 
 @pytest.mark.parametrize("method", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
-def test_a_header_does_not_change_the_method(stage: Stage, method: str) -> None:
-    (arrived,) = stage.send(post(extra=(f"{method}: DELETE",))).arrived
+def test_a_header_does_not_change_the_method(env: DoorEnvironment, method: str) -> None:
+    (arrived,) = env.send(post(extra=(f"{method}: DELETE",))).arrived
     assert arrived.request_line.startswith("POST ")
 
 
-def test_what_was_refused_leaves_the_connection_usable(stage: Stage) -> None:
-    answers = stage.send_each([post("/nothing"), post(method="PUT"), post(headers=()), post()])
+def test_what_was_refused_leaves_the_connection_usable(env: DoorEnvironment) -> None:
+    answers = env.send_each([post("/nothing"), post(method="PUT"), post(headers=()), post()])
     assert [answer.code for answer in answers] == [404, 405, 401, 201]
     assert not any(answer.closes for answer in answers)
-    assert len(stage.arrived()) == 1
+    assert len(env.arrived()) == 1

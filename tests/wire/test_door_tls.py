@@ -22,11 +22,11 @@ from support.doors import (
     EKF,
     SERVING,
     Door,
-    Stage,
+    DoorEnvironment,
     assert_refused,
     post,
     running_door,
-    running_stage,
+    running_door_environment,
 )
 from support.recorder import UPSTREAM_NAME, Recorder
 
@@ -118,13 +118,13 @@ def test_the_door_shows_no_certificate_though_it_is_asked_for_one(
 
 def test_every_connection_is_verified_afresh(tmp_path: Path) -> None:
     """A resumed session would be as good as the certificate of the first."""
-    with running_stage(tmp_path) as stage:
-        assert len(stage.send(post()).arrived) == 1
-        stage.recorder.show(Authority().server(UPSTREAM_NAME))
-        stage.recorder.drop_connections()
-        assert_refused(stage.door.send(post()), 503)
-        assert stage.door.stat("cluster.api-server.ssl.session_reused") == 0
-        assert stage.door.stat("cluster.api-server.ssl.versions.TLSv1.3") > 0
+    with running_door_environment(tmp_path) as env:
+        assert len(env.send(post()).arrived) == 1
+        env.recorder.show(Authority().server(UPSTREAM_NAME))
+        env.recorder.drop_connections()
+        assert_refused(env.door.send(post()), 503)
+        assert env.door.stat("cluster.api-server.ssl.session_reused") == 0
+        assert env.door.stat("cluster.api-server.ssl.versions.TLSv1.3") > 0
 
 
 def test_an_upstream_that_is_not_there_is_answered_503(tmp_path: Path) -> None:
@@ -158,46 +158,46 @@ def test_a_replaced_authority_is_followed_without_a_restart(
 
 
 def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_path: Path) -> None:
-    with running_stage(tmp_path) as stage:
+    with running_door_environment(tmp_path) as env:
         replace_file(tmp_path / "upstream-ca.crt", "no certificate")
         failed = "sds.api-server.authority.key_rotation_failed"
-        eventually("it is refused", lambda: stage.door.stat(failed))
-        stage.recorder.drop_connections()
-        assert len(stage.send(post()).arrived) == 1
-        stage.recorder.show(Authority().server(UPSTREAM_NAME))
-        stage.recorder.drop_connections()
-        assert_refused(stage.door.send(post()), 503)
+        eventually("it is refused", lambda: env.door.stat(failed))
+        env.recorder.drop_connections()
+        assert len(env.send(post()).arrived) == 1
+        env.recorder.show(Authority().server(UPSTREAM_NAME))
+        env.recorder.drop_connections()
+        assert_refused(env.door.send(post()), 503)
 
 
 # Each domain has its own certificate; there is no other way in.
 
 
 @pytest.mark.parametrize("name", [EKF, SERVING, EKF.upper()])
-def test_each_domain_shows_its_own_certificate(stage: Stage, name: str) -> None:
-    assert shown_names(stage.door, name) == [name.lower()]
+def test_each_domain_shows_its_own_certificate(env: DoorEnvironment, name: str) -> None:
+    assert shown_names(env.door, name) == [name.lower()]
 
 
 @pytest.mark.parametrize("name", [EKF, SERVING])
-def test_each_domain_takes_token_requests(stage: Stage, name: str) -> None:
-    assert len(stage.send(post(host=name), name=name).arrived) == 1
+def test_each_domain_takes_token_requests(env: DoorEnvironment, name: str) -> None:
+    assert len(env.send(post(host=name), name=name).arrived) == 1
 
 
 @pytest.mark.parametrize(
     "name", ["evil.example.com", "example.com", f"x.{EKF}", "kubernetes.default.svc", None]
 )
-def test_an_unknown_name_or_none_gets_no_handshake(stage: Stage, name: str | None) -> None:
-    with plain_to(stage.door) as plain, pytest.raises(OSError, match=r"EOF|reset"):
+def test_an_unknown_name_or_none_gets_no_handshake(env: DoorEnvironment, name: str | None) -> None:
+    with plain_to(env.door) as plain, pytest.raises(OSError, match=r"EOF|reset"):
         unverified().wrap_socket(plain, server_hostname=name)
-    assert stage.arrived() == ()
+    assert env.arrived() == ()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_tls_below_1_2_is_not_spoken(stage: Stage, version: ssl.TLSVersion) -> None:
+def test_tls_below_1_2_is_not_spoken(env: DoorEnvironment, version: ssl.TLSVersion) -> None:
     context = unverified()
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
-    with plain_to(stage.door) as plain, pytest.raises(ssl.SSLError):
+    with plain_to(env.door) as plain, pytest.raises(ssl.SSLError):
         context.wrap_socket(plain, server_hostname=EKF)
 
 
@@ -211,46 +211,46 @@ def test_tls_below_1_2_is_not_spoken(stage: Stage, version: ssl.TLSVersion) -> N
         b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + post(),  # inside the handshake
     ],
 )
-def test_plain_http_is_not_answered(stage: Stage, plain: bytes) -> None:
-    with plain_to(stage.door) as connection:
+def test_plain_http_is_not_answered(env: DoorEnvironment, plain: bytes) -> None:
+    with plain_to(env.door) as connection:
         connection.sendall(plain)
         answer = read_to_end(connection)
     assert answer == b"" or (plain[0] == 0x16 and b"HTTP" not in answer)
-    assert stage.arrived() == ()
+    assert env.arrived() == ()
 
 
-def test_a_host_of_the_other_domain_is_one_of_ours(stage: Stage) -> None:
+def test_a_host_of_the_other_domain_is_one_of_ours(env: DoorEnvironment) -> None:
     """Both domains publish the same; what was asked for in the handshake opens nothing more."""
-    assert len(stage.send(post(host=SERVING), name=EKF).arrived) == 1
-    assert_refused(stage.send(post("/api", host=SERVING), name=EKF).answer, 404)
+    assert len(env.send(post(host=SERVING), name=EKF).arrived) == 1
+    assert_refused(env.send(post("/api", host=SERVING), name=EKF).answer, 404)
 
 
 def test_a_renewed_certificate_is_followed_without_a_restart(tmp_path: Path) -> None:
-    with running_stage(tmp_path) as stage:
-        pid, old = stage.door.envoy.pid, shown(stage.door, EKF)
-        renewed = stage.door.authority.server(EKF)
+    with running_door_environment(tmp_path) as env:
+        pid, old = env.door.envoy.pid, shown(env.door, EKF)
+        renewed = env.door.authority.server(EKF)
         replace_file(tmp_path / "ekf.key", renewed.key_pem)
         replace_file(tmp_path / "ekf.crt", renewed.certificate_pem)
         wanted = x509.load_pem_x509_certificate(renewed.certificate_pem.encode())
-        with stage.door.connect() as open_connection:
-            eventually("it is shown", lambda: shown(stage.door, EKF) == wanted)
+        with env.door.connect() as open_connection:
+            eventually("it is shown", lambda: shown(env.door, EKF) == wanted)
             assert wanted != old
             assert open_connection.getpeercert(binary_form=True) is not None
-        assert shown_names(stage.door, SERVING) == [SERVING]
-        assert stage.door.envoy.pid == pid
+        assert shown_names(env.door, SERVING) == [SERVING]
+        assert env.door.envoy.pid == pid
         # A key that is not the certificate's leaves the last pair in force.
-        replace_file(tmp_path / "ekf.key", stage.door.authority.server(EKF).key_pem)
+        replace_file(tmp_path / "ekf.key", env.door.authority.server(EKF).key_pem)
         failed = "sds.ekf.key_rotation_failed"
-        eventually("it is refused", lambda: stage.door.stat(failed))
-        assert len(stage.send(post()).arrived) == 1
-        assert shown(stage.door, EKF) == wanted
+        eventually("it is refused", lambda: env.door.stat(failed))
+        assert len(env.send(post()).arrived) == 1
+        assert shown(env.door, EKF) == wanted
 
 
 def test_a_door_on_ipv6_takes_token_requests(tmp_path: Path) -> None:
-    with running_stage(
+    with running_door_environment(
         tmp_path, change=lambda settings: replace(settings, listen=Address(host="::1", port=0))
-    ) as stage:
-        (arrived,) = stage.send(post()).arrived
+    ) as env:
+        (arrived,) = env.send(post()).arrived
         assert arrived.header("x-forwarded-for") == "::1"
 
 

@@ -12,11 +12,11 @@ import pytest
 from daypass.render.envoy.settings import RateLimits
 from support.deadline import eventually
 from support.doors import (
-    Stage,
+    DoorEnvironment,
     assert_refused,
     http2_fields,
     post,
-    running_stage,
+    running_door_environment,
     send_http2,
 )
 
@@ -58,12 +58,12 @@ LISTS = {
 @pytest.fixture(scope="module", params=(0, *HOPS))
 def behind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, Stage]]:
+) -> Iterator[tuple[int, DoorEnvironment]]:
     folder: Path = tmp_path_factory.mktemp("hops")
-    with running_stage(
+    with running_door_environment(
         folder, change=lambda settings: replace(settings, trusted_hops=request.param)
-    ) as stage:
-        yield request.param, stage
+    ) as env:
+        yield request.param, env
 
 
 def client(lines: tuple[str, ...], hops: int) -> str:
@@ -83,18 +83,18 @@ def sent(lines: tuple[str, ...], name: str = "x") -> bytes:
 
 
 def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
-    behind: tuple[int, Stage],
+    behind: tuple[int, DoorEnvironment],
 ) -> None:
-    hops, stage = behind
+    hops, env = behind
     expected = {name.replace(" ", "-"): client(lines, hops) for name, lines in LISTS.items()}
     upstream = {}
     for name, lines in LISTS.items():
-        (arrived,) = stage.send(sent(lines, name.replace(" ", "-"))).arrived
+        (arrived,) = env.send(sent(lines, name.replace(" ", "-"))).arrived
         upstream[name.replace(" ", "-")] = arrived.header("x-forwarded-for")
     assert upstream == expected
 
     def logged() -> dict[str, object] | None:
-        lines = {str(line["request_id"]): line["client"] for line in stage.door.log()}
+        lines = {str(line["request_id"]): line["client"] for line in env.door.log()}
         found = {name: lines[name] for name in expected if name in lines}
         return found if len(found) == len(expected) else None
 
@@ -104,64 +104,68 @@ def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
 @pytest.fixture(scope="module", params=HOPS)
 def limited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, Stage]]:
+) -> Iterator[tuple[int, DoorEnvironment]]:
     rates = RateLimits(per_source_per_second=3, requests_per_second=1000)
-    with running_stage(
+    with running_door_environment(
         tmp_path_factory.mktemp("limited"),
         change=lambda s: replace(s, rate_limits=rates, trusted_hops=request.param),
-    ) as stage:
-        yield request.param, stage
+    ) as env:
+        yield request.param, env
 
 
-def test_what_a_client_claims_makes_it_no_other_source(limited: tuple[int, Stage]) -> None:
+def test_what_a_client_claims_makes_it_no_other_source(
+    limited: tuple[int, DoorEnvironment],
+) -> None:
     """The proxies append what they saw; all before that is the client's to invent."""
-    hops, stage = limited
+    hops, env = limited
     seen = ", ".join(["203.0.113.7", "10.0.0.1", "10.0.0.2"][:hops])
     invented = [
         *(f"198.51.100.{number}" for number in range(30)),
         *(", ".join(["198.51.100.1"] * number) for number in range(1, 10)),
     ]
-    answers = stage.send_each(sent((f"{each}, {seen}",)) for each in invented)
+    answers = env.send_each(sent((f"{each}, {seen}",)) for each in invented)
     refused = [answer for answer in answers if answer.code != 201]
     assert len(refused) > len(invented) // 2
     assert_refused(refused[0], 429)
     # Another client of the same proxies still has its own rate.
     other = seen.replace("203.0.113.7", "203.0.113.8")
-    assert stage.door.send(sent((other,))).code == 201
+    assert env.door.send(sent((other,))).code == 201
 
 
-def test_whatever_is_no_address_is_one_source_together(limited: tuple[int, Stage]) -> None:
+def test_whatever_is_no_address_is_one_source_together(
+    limited: tuple[int, DoorEnvironment],
+) -> None:
     """The door's peer is the client then, and has one rate."""
-    hops, stage = limited
+    hops, env = limited
     lists = [", ".join([f"junk{number}", *["x"] * (hops - 1)]) for number in range(30)]
-    answers = stage.send_each(sent((each,)) for each in lists)
+    answers = env.send_each(sent((each,)) for each in lists)
     assert [answer.code for answer in answers].count(429) > 15
 
 
-def test_lists_of_http_2_are_read_alike(behind: tuple[int, Stage]) -> None:
-    hops, stage = behind
+def test_lists_of_http_2_are_read_alike(behind: tuple[int, DoorEnvironment]) -> None:
+    hops, env = behind
     for lines in (LISTS["on three lines"], LISTS["on lines of several"], LISTS["two of IPv6"]):
         fields = http2_fields(*(("x-forwarded-for", line) for line in lines))
         trailers = (("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "6.6.6.6"))
         for more in ((), trailers):
-            reply, arrived = send_http2(stage, fields, trailers=more)
+            reply, arrived = send_http2(env, fields, trailers=more)
             assert [each.header("x-forwarded-for") for each in arrived] == (
                 [client(lines, hops)] if reply.code == 201 else []
             )
             assert reply.code == 201 or more
 
 
-def test_a_list_beyond_the_headers_limit_is_refused(behind: tuple[int, Stage]) -> None:
-    _, stage = behind
-    stage.assert_refuses(sent((", ".join(["203.0.113.1"] * 2000),)), 431)
+def test_a_list_beyond_the_headers_limit_is_refused(behind: tuple[int, DoorEnvironment]) -> None:
+    _, env = behind
+    env.assert_refuses(sent((", ".join(["203.0.113.1"] * 2000),)), 431)
 
 
-def test_no_other_header_says_who_the_client_is(behind: tuple[int, Stage]) -> None:
-    _, stage = behind
+def test_no_other_header_says_who_the_client_is(behind: tuple[int, DoorEnvironment]) -> None:
+    _, env = behind
     claims = ("Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "True-Client-IP: 6.6.6.6",
               "X-Envoy-External-Address: 6.6.6.6", "X-Forwarded-For : 6.6.6.6")  # fmt: skip
     for claim in claims[:-1]:
-        (arrived,) = stage.send(post(extra=(claim,))).arrived
+        (arrived,) = env.send(post(extra=(claim,))).arrived
         assert arrived.header("x-forwarded-for") == PEER
         assert b"6.6.6.6" not in arrived.raw
-    assert stage.send(post(extra=claims[-1:])).arrived == ()
+    assert env.send(post(extra=claims[-1:])).arrived == ()

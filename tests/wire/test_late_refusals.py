@@ -15,7 +15,15 @@ from daypass.render.envoy import door_listener, draining
 from daypass.render.envoy.settings import RateLimits
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
-from support.doors import EKF, PATH, Stage, assert_refused, http2, http2_fields, running_stage
+from support.doors import (
+    EKF,
+    PATH,
+    DoorEnvironment,
+    assert_refused,
+    http2,
+    http2_fields,
+    running_door_environment,
+)
 from support.gates import RunningGate, running_gate
 from support.h2c import Fields, Http2, Reply
 from support.publishing import published
@@ -114,9 +122,9 @@ def test_a_request_without_a_token_is_read_to_its_end_too(gate: RunningGate) -> 
     ],
 )
 def test_the_doors_refusal_follows_the_body(
-    stage: Stage, block: Fields, size: int, code: int
+    env: DoorEnvironment, block: Fields, size: int, code: int
 ) -> None:
-    with http2(stage) as client:
+    with http2(env) as client:
         for _ in range(3):
             assert_refused(sent_in_two(client, block, bytes(size)), code)
 
@@ -124,8 +132,8 @@ def test_the_doors_refusal_follows_the_body(
 def test_beyond_the_rate_the_doors_429_follows_the_body(tmp_path: Path) -> None:
     rates = RateLimits(per_source_per_second=1, requests_per_second=1)
     with (
-        running_stage(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as stage,
-        http2(stage) as client,
+        running_door_environment(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
+        http2(env) as client,
     ):
 
         def is_limited(size: int) -> bool:
@@ -145,8 +153,8 @@ def test_only_so_many_are_read_beyond_the_rate(
     monkeypatch.setattr(door_listener, "_LATE_PER_SECOND", 1)
     rates = RateLimits(per_source_per_second=1, requests_per_second=1)
     with (
-        running_stage(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as stage,
-        http2(stage) as client,
+        running_door_environment(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
+        http2(env) as client,
     ):
 
         def is_answered_at_once() -> bool:

@@ -10,7 +10,7 @@ from daypass.local.echo import Echo
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.envoy_gateway import prepare, running_envoy_gateway
-from support.gateway_stage import Stage, running_stage
+from support.gateway_environment import GatewayEnvironment, running_gateway_environment
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +29,14 @@ def envoy_gateway(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def stage(
+def env(
     plane: ControlPlane, envoy_gateway: Child, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stage]:
+) -> Iterator[GatewayEnvironment]:
     """A Gateway that the gate guards, all of it."""
     with (
         Echo() as echo,
-        running_stage(tmp_path_factory.mktemp("authorizer"), plane, echo.address.port) as running,
+        running_gateway_environment(
+            tmp_path_factory.mktemp("authorizer"), plane, echo.address.port
+        ) as running,
     ):
         yield running

@@ -23,7 +23,15 @@ from support.doors import post
 from support.envoy_gateway import apply, delete, endpoints
 from support.fake_reviews import fake_reviews
 from support.gate_differences import assert_refused
-from support.gateway_stage import DOORS, FACTS, HOST, Stage, config, gate, headers_seen
+from support.gateway_environment import (
+    DOORS,
+    FACTS,
+    HOST,
+    GatewayEnvironment,
+    config,
+    gate,
+    headers_seen,
+)
 from support.lying_reviews import assert_no_review_opens
 from support.objects import kubeconfig
 from support.ports import free_ports
@@ -39,31 +47,33 @@ SLACK_SECONDS = 3.0
 """For processes that are waited for, on a machine that is busy."""
 
 
-def test_the_rendered_policies_are_accepted(stage: Stage) -> None:
+def test_the_rendered_policies_are_accepted(env: GatewayEnvironment) -> None:
     for value in gate_objects(config(), FACTS):
         if value["kind"] in ("SecurityPolicy", "ClientTrafficPolicy", "BackendTLSPolicy"):
-            status, message = stage.said(value, "Accepted")
+            status, message = env.said(value, "Accepted")
             assert status == "True", (value["metadata"], message)
 
 
-def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(stage: Stage) -> None:
-    seen = headers_seen(stage.send(stage.bearer()))
-    namespace = stage.identity.namespace
-    assert seen["kubeflow-userid"] == stage.identity.user
+def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(
+    env: GatewayEnvironment,
+) -> None:
+    seen = headers_seen(env.send(env.bearer()))
+    namespace = env.identity.namespace
+    assert seen["kubeflow-userid"] == env.identity.user
     assert seen["kubeflow-groups"] == (
         f"system:serviceaccounts,system:serviceaccounts:{namespace},system:authenticated"
     )
     assert "authorization" not in seen
 
 
-def test_a_token_is_forwarded_only_if_the_gate_says_so(stage: Stage) -> None:
-    with stage.authorizer("check: review\n  forwardToken: true"):
+def test_a_token_is_forwarded_only_if_the_gate_says_so(env: GatewayEnvironment) -> None:
+    with env.authorizer("check: review\n  forwardToken: true"):
 
         def forwarded() -> str | None:
-            answer = stage.send(bearer)
+            answer = env.send(bearer)
             return headers_seen(answer).get("authorization") if answer.code == 200 else None
 
-        bearer = stage.bearer()
+        bearer = env.bearer()
         seen = eventually("it is forwarded", forwarded)
         assert seen == bearer.removeprefix("Authorization: ")
 
@@ -79,65 +89,69 @@ def test_a_token_is_forwarded_only_if_the_gate_says_so(stage: Stage) -> None:
         ["Connection: close, authorization"],
     ],
 )
-def test_identity_headers_of_a_client_never_survive(stage: Stage, forged: list[str]) -> None:
-    answer = stage.send(stage.bearer(), *forged)
+def test_identity_headers_of_a_client_never_survive(
+    env: GatewayEnvironment, forged: list[str]
+) -> None:
+    answer = env.send(env.bearer(), *forged)
     if answer.code == 200:
         seen = {name.replace("_", "-"): value for name, value in headers_seen(answer).items()}
-        assert seen["kubeflow-userid"] == stage.identity.user
+        assert seen["kubeflow-userid"] == env.identity.user
         assert "masters" not in seen["kubeflow-groups"]
     else:
         assert answer.code in (400, 401)
-    assert stage.send(*forged).code in (400, 401)
+    assert env.send(*forged).code in (400, 401)
 
 
 @pytest.mark.parametrize("path", ["/", "/pipeline?x=y", "/kubernetesx", "/kubernetes/../pipeline"])
-def test_without_a_token_nothing_of_the_host_is_reached(stage: Stage, path: str) -> None:
-    assert_refused(stage.send(path=path), Reason.NO_TOKEN)
+def test_without_a_token_nothing_of_the_host_is_reached(env: GatewayEnvironment, path: str) -> None:
+    assert_refused(env.send(path=path), Reason.NO_TOKEN)
 
 
-def test_tokens_that_are_not_for_the_gate_are_refused(stage: Stage) -> None:
+def test_tokens_that_are_not_for_the_gate_are_refused(env: GatewayEnvironment) -> None:
     """Those that the API server makes; the differential asks about all others."""
     for line, reason in (
-        (f"Authorization: Bearer {stage.identity.token.reveal()}", Reason.LONG_LIVED),
-        (stage.bearer(audiences=["elsewhere"]), Reason.AUDIENCE),
-        (stage.bearer(audiences=[AUDIENCE, "elsewhere"]), Reason.SEVERAL_AUDIENCES),
-        (stage.bearer(bound=False), Reason.UNBOUND),
+        (f"Authorization: Bearer {env.identity.token.reveal()}", Reason.LONG_LIVED),
+        (env.bearer(audiences=["elsewhere"]), Reason.AUDIENCE),
+        (env.bearer(audiences=[AUDIENCE, "elsewhere"]), Reason.SEVERAL_AUDIENCES),
+        (env.bearer(bound=False), Reason.UNBOUND),
     ):
-        assert_refused(stage.send(line), reason)
+        assert_refused(env.send(line), reason)
 
 
 def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
-    stage: Stage, plane: ControlPlane, tmp_path: Path
+    env: GatewayEnvironment, plane: ControlPlane, tmp_path: Path
 ) -> None:
     with fake_reviews(lambda token: True) as reviews:
         reviews.keys = plane.admin.request("GET", "/openid/v1/jwks").body.decode()
         file = tmp_path / "kubeconfig"
         file.write_text(json.dumps(kubeconfig(reviews.access.server, {})))
-        with stage.authorizer(kubeconfig=file):
+        with env.authorizer(kubeconfig=file):
 
             def is_asked() -> bool:
-                return stage.send(stage.bearer()).code == 200 and bool(reviews.asked)
+                return env.send(env.bearer()).code == 200 and bool(reviews.asked)
 
             eventually("it is asked", is_asked)
             # Envoy Gateway has no mapper that turns the authorizer's 429 into a 503.
-            assert_no_review_opens(reviews, lambda: stage.send(stage.bearer()), unknown=429)
+            assert_no_review_opens(reviews, lambda: env.send(env.bearer()), unknown=429)
 
 
-def test_a_token_of_a_deleted_secret_is_refused(stage: Stage, plane: ControlPlane) -> None:
+def test_a_token_of_a_deleted_secret_is_refused(
+    env: GatewayEnvironment, plane: ControlPlane
+) -> None:
     identity = plane.make_identity()
     token = plane.make_token(identity, audiences=[AUDIENCE])
     bearer = f"Authorization: Bearer {token.reveal()}"
-    assert stage.send(bearer).code == 200
+    assert env.send(bearer).code == 200
     plane.admin.delete(identity.secret_path)
     began = SYSTEM_CLOCK.monotonic()
-    eventually("it is refused", lambda: stage.send(bearer).code == 401, seconds=60)
+    eventually("it is refused", lambda: env.send(bearer).code == 401, seconds=60)
     # The API server remembers its good word for 10 s, and this authorizer for one.
     assert SYSTEM_CLOCK.monotonic() - began < 10 + 1 + 20
-    assert_refused(stage.send(bearer), Reason.REVIEW_REFUSED)
+    assert_refused(env.send(bearer), Reason.REVIEW_REFUSED)
 
 
 def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_failures(
-    stage: Stage, plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    env: GatewayEnvironment, plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the API server still says: it remembers its good word for 10 s."""
     text = f"check: review\n  closeAfter: {CLOSE_AFTER_SECONDS}s"
@@ -146,7 +160,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     gone, there = (raw.bearer(plane.make_token(bot, audiences=[AUDIENCE])) for bot in (one, other))
 
     def reason(line: str) -> Reason | None:
-        answer = stage.send(line)
+        answer = env.send(line)
         if answer.code == 200:
             return Reason.ALLOWED
         told = answer.headers.get("daypass-reason")  # Envoy's own, if it has no authorizer yet
@@ -170,12 +184,12 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
         """Come back once the gateway asks this authorizer, and no longer the usual one."""
         eventually(
             "it is asked",
-            lambda: stage.send().code == 401 and authorizer.metric(REFUSALS) > 0,
+            lambda: env.send().code == 401 and authorizer.metric(REFUSALS) > 0,
         )
 
     with watching(tmp_path / "watch", plane, config(text)) as watch:
         watch.wait_leading()
-        with stage.authorizer(text, is_watched=True) as authorizer:
+        with env.authorizer(text, is_watched=True) as authorizer:
             is_asked(authorizer)
             for line in (gone, there):
                 becomes(line, Reason.ALLOWED)
@@ -183,7 +197,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
             assert becomes(gone, Reason.UNKNOWN_CREDENTIAL) <= 1 + SLACK_SECONDS
             assert reason(there) is Reason.ALLOWED
         watch.kill()
-    with stage.authorizer(text, is_watched=True) as authorizer:
+    with env.authorizer(text, is_watched=True) as authorizer:
         is_asked(authorizer)
         with watching(tmp_path / "next", plane, config(text)) as watch:
             watch.wait_leading()
@@ -201,88 +215,92 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
 
 
 def test_an_expired_token_is_refused_after_it_was_accepted(
-    stage: Stage, plane: ControlPlane
+    env: GatewayEnvironment, plane: ControlPlane
 ) -> None:
-    _, claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))
+    _, claims = decode_unverified(env.bearer().removeprefix("Authorization: Bearer "))
 
     def ending_in(seconds: int) -> str:
         ends = int(SYSTEM_CLOCK.unix()) + seconds
         return f"Authorization: Bearer {plane.sign({**claims, 'exp': ends}).reveal()}"
 
-    assert_refused(stage.send(ending_in(-60)), Reason.EXPIRED)
+    assert_refused(env.send(ending_in(-60)), Reason.EXPIRED)
     bearer = ending_in(5)
-    assert stage.send(bearer).code == 200
-    eventually("it is refused", lambda: stage.send(bearer).code == 401, seconds=60)
-    assert_refused(stage.send(bearer), Reason.EXPIRED)
+    assert env.send(bearer).code == 200
+    eventually("it is refused", lambda: env.send(bearer).code == 401, seconds=60)
+    assert_refused(env.send(bearer), Reason.EXPIRED)
 
 
-def test_plain_http_is_guarded_too(stage: Stage) -> None:
+def test_plain_http_is_guarded_too(env: GatewayEnvironment) -> None:
     request = post("/pipeline", host=HOST, method="GET", headers=(), body=b"")
-    with socket.create_connection(("127.0.0.1", stage.plain_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", env.plain_port), timeout=20) as connection:
         connection.sendall(request)
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
-def test_while_the_authorizer_is_down_nobody_gets_in(stage: Stage) -> None:
-    bearer = stage.bearer()
+def test_while_the_authorizer_is_down_nobody_gets_in(env: GatewayEnvironment) -> None:
+    bearer = env.bearer()
     (closed,) = free_ports(1)
-    with stage.changed(endpoints(GATE, DOORS, closed)):
-        assert stage.closed(bearer).code == 503
-        assert stage.send().code == 503
+    with env.changed(endpoints(GATE, DOORS, closed)):
+        assert env.closed(bearer).code == 503
+        assert env.send().code == 503
 
 
-def test_while_the_authorizer_hangs_nobody_gets_in(stage: Stage) -> None:
-    bearer = stage.bearer()
-    assert stage.usual is not None
-    assert stage.send(bearer).code == 200
-    with stage.usual.child.suspended():
-        assert stage.send(bearer).code == 503
-        assert stage.send().code == 503
-    stage.wait()
+def test_while_the_authorizer_hangs_nobody_gets_in(env: GatewayEnvironment) -> None:
+    bearer = env.bearer()
+    assert env.usual is not None
+    assert env.send(bearer).code == 200
+    with env.usual.child.suspended():
+        assert env.send(bearer).code == 503
+        assert env.send().code == 503
+    env.wait()
 
 
 def test_without_envoy_gateway_the_gate_goes_on(
-    stage: Stage, plane: ControlPlane, envoy_gateway: Child
+    env: GatewayEnvironment, plane: ControlPlane, envoy_gateway: Child
 ) -> None:
     identity = plane.make_identity()
     token = plane.make_token(identity, audiences=[AUDIENCE])
-    one, other = f"Authorization: Bearer {token.reveal()}", stage.bearer()
+    one, other = f"Authorization: Bearer {token.reveal()}", env.bearer()
     with envoy_gateway.suspended():
-        assert (stage.send(one).code, stage.send(other).code) == (200, 200)
+        assert (env.send(one).code, env.send(other).code) == (200, 200)
         plane.admin.delete(identity.secret_path)
-        eventually("it is refused", lambda: stage.send(one).code == 401, seconds=60)
-        assert stage.send(other).code == 200
-    stage.wait()
+        eventually("it is refused", lambda: env.send(one).code == 401, seconds=60)
+        assert env.send(other).code == 200
+    env.wait()
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
-def test_an_authorizer_of_another_authority_or_name_is_not_asked(stage: Stage, wrong: str) -> None:
-    bearer = stage.bearer()
+def test_an_authorizer_of_another_authority_or_name_is_not_asked(
+    env: GatewayEnvironment, wrong: str
+) -> None:
+    bearer = env.bearer()
     authority = Authority() if wrong == "authority" else None
     shown = "daypass-gate.elsewhere.svc" if wrong == "name" else ""
-    with stage.authorizer(authority=authority, shown=shown) as other:
-        assert stage.closed(bearer).code == 503
+    with env.authorizer(authority=authority, shown=shown) as other:
+        assert env.closed(bearer).code == 503
         assert other.events == []
 
 
 @pytest.mark.parametrize("kind", ["ReferenceGrant", "BackendTLSPolicy"])
-def test_without_the_way_to_the_authorizer_nobody_gets_in(stage: Stage, kind: str) -> None:
-    bearer = stage.bearer()
-    with stage.without(gate(kind)):
-        assert stage.closed(bearer).code in (403, 503)
-        assert stage.send().code in (403, 503)
+def test_without_the_way_to_the_authorizer_nobody_gets_in(
+    env: GatewayEnvironment, kind: str
+) -> None:
+    bearer = env.bearer()
+    with env.without(gate(kind)):
+        assert env.closed(bearer).code in (403, 503)
+        assert env.send().code in (403, 503)
 
 
 @pytest.mark.parametrize("forged", [(), ("kubeflow-userid: system:serviceaccount:kube-system:x",)])
 def test_nobody_slips_in_while_a_refused_policy_comes_back(
-    stage: Stage, forged: tuple[str, ...]
+    env: GatewayEnvironment, forged: tuple[str, ...]
 ) -> None:
-    bearer = stage.bearer()
+    bearer = env.bearer()
     grant = gate("ReferenceGrant")
     for _ in range(3):
-        delete(stage.plane, grant)
-        eventually("it is refused", lambda: stage.send(bearer).code == 403, seconds=60)
-        apply(stage.plane, grant)
-        codes = {stage.send(*forged).code for _ in iter(lambda: stage.send(bearer).code, 200)}
+        delete(env.plane, grant)
+        eventually("it is refused", lambda: env.send(bearer).code == 403, seconds=60)
+        apply(env.plane, grant)
+        codes = {env.send(*forged).code for _ in iter(lambda: env.send(bearer).code, 200)}
         assert codes <= {401, 403, 503}
-    stage.wait()
+    env.wait()

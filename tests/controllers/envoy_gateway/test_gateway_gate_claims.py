@@ -12,7 +12,7 @@ from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import assert_refused
-from support.gateway_stage import APPS, Stage
+from support.gateway_environment import APPS, GatewayEnvironment
 from support.objects import make
 from support.tokens import AUDIENCE, ISSUER, Signer
 
@@ -51,35 +51,35 @@ def claims_of(bearer: str) -> dict[str, Any]:
 
 
 def test_a_rule_on_the_secret_of_a_token_is_accepted_and_never_matches(
-    stage: Stage, plane: ControlPlane
+    env: GatewayEnvironment, plane: ControlPlane
 ) -> None:
-    bearer = stage.bearer()
+    bearer = env.bearer()
     claims = claims_of(bearer)
     for claim, value, code in (
         ("kubernetes.io.secret.uid", claims["kubernetes.io"]["secret"]["uid"], 200),
         ("jti", claims["jti"], 403),
     ):
         theirs = denying(plane, claim, value)
-        with stage.added(theirs):
-            eventually("it is accepted", lambda: stage.said(theirs, "Accepted")[0] == "True")  # noqa: B023 - at once
-            eventually("it is in force", lambda: stage.send().body == b"Jwt is missing", seconds=60)
-            eventually(claim, lambda: stage.send(bearer).code == code, seconds=60)  # noqa: B023
+        with env.added(theirs):
+            eventually("it is accepted", lambda: env.said(theirs, "Accepted")[0] == "True")  # noqa: B023 - at once
+            eventually("it is in force", lambda: env.send().body == b"Jwt is missing", seconds=60)
+            eventually(claim, lambda: env.send(bearer).code == code, seconds=60)  # noqa: B023
 
 
 def test_forged_foreign_and_expired_tokens_reach_no_api_server(
-    stage: Stage, plane: ControlPlane
+    env: GatewayEnvironment, plane: ControlPlane
 ) -> None:
-    assert stage.usual is not None
-    claims = claims_of(stage.bearer())
+    assert env.usual is not None
+    claims = claims_of(env.bearer())
     stranger = Signer()
-    before = stage.usual.metric(REVIEWED)
+    before = env.usual.metric(REVIEWED)
     for token, reason in (
         (stranger.sign(claims), Reason.SIGNATURE),
         (stranger.sign(claims, {"kid": plane.signer.key_id}), Reason.SIGNATURE),
         (plane.sign({**claims, "iss": "https://elsewhere"}).reveal(), Reason.FOREIGN_ISSUER),
         (plane.sign({**claims, "exp": claims["iat"] - 60}).reveal(), Reason.EXPIRED),
     ):
-        assert_refused(stage.send(f"Authorization: Bearer {token}"), reason)
-    assert stage.usual.metric(REVIEWED) == before
-    assert stage.send(stage.bearer()).code == 200
-    assert stage.usual.metric(REVIEWED) == before + 1
+        assert_refused(env.send(f"Authorization: Bearer {token}"), reason)
+    assert env.usual.metric(REVIEWED) == before
+    assert env.send(env.bearer()).code == 200
+    assert env.usual.metric(REVIEWED) == before + 1

@@ -11,7 +11,7 @@ from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, decide
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, found
-from support.gateway_stage import HOST, PUBLIC, Stage, config
+from support.gateway_environment import HOST, PUBLIC, GatewayEnvironment, config
 from support.raw import connect
 from support.single_changes import RULES, Keys, Sent, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
@@ -32,13 +32,13 @@ def reviewed(plane: ControlPlane, token: str) -> Review:
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
-    stage: Stage, plane: ControlPlane
+    env: GatewayEnvironment, plane: ControlPlane
 ) -> None:
     rules = replace(
         RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, published=None,
         longest_lifetime_seconds=config().longest_lifetime_seconds,
     )  # fmt: skip
-    claims = decode_unverified(stage.bearer().removeprefix("Authorization: Bearer "))[1]
+    claims = decode_unverified(env.bearer().removeprefix("Authorization: Bearer "))[1]
     named = {name: claims[name] for name in ("sub", "kubernetes.io")}
     keys = Keys(ours=plane.signer, stranger=Signer(), issuer=ISSUER, audience=AUDIENCE, other=named)
 
@@ -57,7 +57,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
     pairs = found(
         single_changes(keys),
         keys,
-        lambda: connect(stage.port, authority_pem=PUBLIC.pem, name=HOST),
+        lambda: connect(env.port, authority_pem=PUBLIC.pem, name=HOST),
         decided,
     )
     assert_documented(pairs, "authorizer")

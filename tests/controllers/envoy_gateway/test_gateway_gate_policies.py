@@ -21,7 +21,7 @@ from support.deadline import eventually
 from support.doors import post
 from support.envoy_gateway import apply, endpoints, gateway, listener, namespace, route
 from support.gate_differences import assert_refused
-from support.gateway_stage import (
+from support.gateway_environment import (
     APPS,
     DOORS,
     FACTS,
@@ -29,7 +29,7 @@ from support.gateway_stage import (
     INFRA,
     OTHER,
     PUBLIC,
-    Stage,
+    GatewayEnvironment,
     config,
     gate,
     headers_seen,
@@ -58,65 +58,71 @@ def on_route(spec: Object, name: str = "echo") -> Object:
 
 
 def test_a_policy_for_a_route_takes_it_out_of_the_gate_but_no_identity_can_be_claimed(
-    stage: Stage,
+    env: GatewayEnvironment,
 ) -> None:
-    with stage.added(on_route(CORS)):
-        eventually("the route is out of the gate", lambda: stage.send().code == 200, seconds=60)
-        seen = headers_seen(stage.send("kubeflow-userid: admin", "KUBEFLOW-GROUPS: system:masters"))
+    with env.added(on_route(CORS)):
+        eventually("the route is out of the gate", lambda: env.send().code == 200, seconds=60)
+        seen = headers_seen(env.send("kubeflow-userid: admin", "KUBEFLOW-GROUPS: system:masters"))
         assert not [name for name in seen if name.startswith("kubeflow")]
-        assert stage.send("kubeflow_userid: admin").code == 400
+        assert env.send("kubeflow_userid: admin").code == 400
 
         def told() -> bool:
-            status, message = stage.said(gate("SecurityPolicy"), "Overridden")
+            status, message = env.said(gate("SecurityPolicy"), "Overridden")
             return status == "True" and f"{APPS}/echo" in message
 
         eventually("the status says so", told)
 
 
 @pytest.mark.parametrize("way", ["StrategicMerge", "JSONMerge"])
-def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(stage: Stage, way: str) -> None:
-    with stage.added(on_route({**CORS, "mergeType": way})):
-        origin, bearer = "Origin: https://a.example", stage.bearer()
+def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(
+    env: GatewayEnvironment, way: str
+) -> None:
+    with env.added(on_route({**CORS, "mergeType": way})):
+        origin, bearer = "Origin: https://a.example", env.bearer()
 
         def in_force() -> bool:
-            return "access-control-allow-origin" in stage.send(origin, bearer).headers
+            return "access-control-allow-origin" in env.send(origin, bearer).headers
 
         eventually("theirs is in force", in_force, seconds=60)
-        assert_refused(stage.send(), Reason.NO_TOKEN)
-        assert headers_seen(stage.send(bearer))["kubeflow-userid"] == stage.identity.user
+        assert_refused(env.send(), Reason.NO_TOKEN)
+        assert headers_seen(env.send(bearer))["kubeflow-userid"] == env.identity.user
 
 
-def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(stage: Stage) -> None:
+def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(
+    env: GatewayEnvironment,
+) -> None:
     theirs = policy(CORS, on={"kind": "Gateway", "name": "public"}, where=INFRA)
-    with stage.added(theirs):
-        answer = eventually("it is refused", lambda: _no(stage, theirs), seconds=60)
+    with env.added(theirs):
+        answer = eventually("it is refused", lambda: _no(env, theirs), seconds=60)
         assert "another SecurityPolicy has already attached" in answer
-        assert_refused(stage.send(), Reason.NO_TOKEN)
+        assert_refused(env.send(), Reason.NO_TOKEN)
 
 
-def _no(stage: Stage, document: Object) -> str:
-    status, message = stage.said(document, "Accepted")
+def _no(env: GatewayEnvironment, document: Object) -> str:
+    status, message = env.said(document, "Accepted")
     return message if status == "False" else ""
 
 
-def test_another_host_of_a_gateway_that_is_guarded_whole_is_refused(stage: Stage) -> None:
+def test_another_host_of_a_gateway_that_is_guarded_whole_is_refused(
+    env: GatewayEnvironment,
+) -> None:
     other = route("other", APPS, gateway=f"{INFRA}/public", host=OTHER, service="echo")
-    with stage.added(other):
-        answer = eventually("it is known", lambda: _other(stage, 404, "application/json"))
+    with env.added(other):
+        answer = eventually("it is known", lambda: _other(env, 404, "application/json"))
         assert_refused(answer, Reason.NOT_GUARDED)
         opened = on_route({"authorization": {"defaultAction": "Allow"}}, name="other")
-        with stage.added(opened):
-            eventually("it is open", lambda: stage.send(host=OTHER).code == 200, seconds=60)
+        with env.added(opened):
+            eventually("it is open", lambda: env.send(host=OTHER).code == 200, seconds=60)
 
 
-def _other(stage: Stage, code: int, content_type: str):  # type: ignore[no-untyped-def]
-    answer = stage.send(stage.bearer(), host=OTHER)
+def _other(env: GatewayEnvironment, code: int, content_type: str):  # type: ignore[no-untyped-def]
+    answer = env.send(env.bearer(), host=OTHER)
     found = (answer.code, answer.headers.get("content-type"))
     return answer if found == (code, content_type) else None
 
 
 def test_where_one_listener_is_guarded_another_is_not_touched(
-    stage: Stage, plane: ControlPlane
+    env: GatewayEnvironment, plane: ControlPlane
 ) -> None:
     of = config(on="shared/public/api")
     guarded, other = free_ports(2)
@@ -135,7 +141,7 @@ def test_where_one_listener_is_guarded_another_is_not_touched(
     ]
     grant = gate("ReferenceGrant")
     grant["spec"]["from"] += gate("ReferenceGrant", of)["spec"]["from"]
-    with stage.changed(grant):
+    with env.changed(grant):
         apply(plane, *objects)
 
         def send(port: int, host: str, *headers: str):  # type: ignore[no-untyped-def]
@@ -147,17 +153,17 @@ def test_where_one_listener_is_guarded_another_is_not_touched(
             return (send(guarded, HOST).code, send(other, OTHER).code) == (401, 200)
 
         eventually("both are served", as_it_should_be, seconds=120)
-        assert headers_seen(send(guarded, HOST, stage.bearer()))["kubeflow-userid"]
+        assert headers_seen(send(guarded, HOST, env.bearer()))["kubeflow-userid"]
         seen = headers_seen(send(other, OTHER, "kubeflow-userid: theirs", "Authorization: x"))
         assert (seen["kubeflow-userid"], seen["authorization"]) == ("theirs", "x")
         (closed,) = free_ports(1)
-        with stage.changed(endpoints(GATE, DOORS, closed)):
+        with env.changed(endpoints(GATE, DOORS, closed)):
             eventually("the gate is closed", lambda: send(guarded, HOST).code == 503, seconds=60)
             assert send(other, OTHER).code == 200
 
 
 def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
-    stage: Stage, plane: ControlPlane, tmp_path: Path
+    env: GatewayEnvironment, plane: ControlPlane, tmp_path: Path
 ) -> None:
     objects = render_objects(config(), FACTS)
     with running_pod(
@@ -169,23 +175,25 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
             endpoints(DOOR, DOORS, door.envoy.port("door")),
         )
         check = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
-        eventually("the door is reached", lambda: stage.send(path=check).code == 403, seconds=60)
+        eventually("the door is reached", lambda: env.send(path=check).code == 403, seconds=60)
         body = json.dumps({"spec": {"audiences": [AUDIENCE]}}).encode()
-        token = f"Authorization: Bearer {stage.identity.token.reveal()}"
-        path = f"/kubernetes{stage.identity.token_path}"
+        token = f"Authorization: Bearer {env.identity.token.reveal()}"
+        path = f"/kubernetes{env.identity.token_path}"
         headers = (token, "Content-Type: application/json")
-        assert stage.exchange(post(path, host=HOST, headers=headers, body=body)).code == 201
-        assert_refused(stage.send(token, path="/kubernetes/../pipeline"), Reason.LONG_LIVED)
+        assert env.exchange(post(path, host=HOST, headers=headers, body=body)).code == 201
+        assert_refused(env.send(token, path="/kubernetes/../pipeline"), Reason.LONG_LIVED)
 
 
-def test_apply_reports_only_the_routes_that_other_policies_take_out(stage: Stage) -> None:
+def test_apply_reports_only_the_routes_that_other_policies_take_out(
+    env: GatewayEnvironment,
+) -> None:
     def problems() -> list[str]:
-        with closing(admin_cluster(stage.plane)) as cluster:
+        with closing(admin_cluster(env.plane)) as cluster:
             rendered = [ObjectRef.of(value) for value in policies(config())]
             return wait_for_policies(Waiter(cluster, 60, print), rendered)
 
     eventually("all is well", lambda: problems() == [])
-    with stage.added(on_route(CORS)):
+    with env.added(on_route(CORS)):
         (line,) = eventually("it is reported", problems)
         assert f" {APPS}/echo," in line
         assert "mergeType: StrategicMerge" in line

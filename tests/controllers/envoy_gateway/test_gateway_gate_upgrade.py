@@ -16,7 +16,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import apply, delete, find
-from support.gateway_stage import HOST, INFRA, PUBLIC, Stage, gate
+from support.gateway_environment import HOST, INFRA, PUBLIC, GatewayEnvironment, gate
 from support.objects import config_map
 from support.raw import connect
 from support.tokens import AUDIENCE, ISSUER, Signer
@@ -51,17 +51,17 @@ def policy_before() -> Object:
 
 
 def test_an_upgrade_from_check_both_refuses_no_good_request(
-    stage: Stage, plane: ControlPlane
+    env: GatewayEnvironment, plane: ControlPlane
 ) -> None:
     ours = plane.admin.request("GET", "/openid/v1/jwks").body.decode()
     others = config_map(GATE_KEYS, INFRA, {"jwks": Signer().jwks})
-    with stage.authorizer("check: review\n  forwardToken: true"):
-        token = plane.make_token(stage.identity, audiences=[AUDIENCE])
-        opened = partial(connect, stage.port, authority_pem=PUBLIC.pem, name=HOST)
+    with env.authorizer("check: review\n  forwardToken: true"):
+        token = plane.make_token(env.identity, audiences=[AUDIENCE])
+        opened = partial(connect, env.port, authority_pem=PUBLIC.pem, name=HOST)
         traffic = Traffic(connect=opened, host=HOST, token=token)
         apply(plane, others)
-        with stage.changed(policy_before()):
-            eventually("it is in force", lambda: stage.send(stage.bearer()).code == 401)
+        with env.changed(policy_before()):
+            eventually("it is in force", lambda: env.send(env.bearer()).code == 401)
             apply(plane, config_map(GATE_KEYS, INFRA, {"jwks": ours}))
             with traffic.flowing():
                 eventually("it has the keys", lambda: traffic.last == 200)

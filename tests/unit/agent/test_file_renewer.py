@@ -32,7 +32,7 @@ REFUSED = status_answer(403, "because")
 BUSY = status_answer(429, "slow down", "Retry-After: 120")
 
 
-class Scene:
+class Environment:
     """A renewer with a door that answers from a list, in a time that a test moves."""
 
     def __init__(self, folder: Path) -> None:
@@ -89,8 +89,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def env(tmp_path: Path) -> Environment:
+    return Environment(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -106,25 +106,25 @@ def scene(tmp_path: Path) -> Scene:
     ],
 )
 def test_the_file_holds_the_token_in_the_configured_format(
-    scene: Scene, form: str, content: str
+    env: Environment, form: str, content: str
 ) -> None:
-    assert scene.renewer(format=form).renew()
-    assert scene.content() == content.encode()
+    assert env.renewer(format=form).renew()
+    assert env.content() == content.encode()
 
 
-def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None:
-    renewer = scene.renewer()
+def test_a_renewal_is_counted_and_logged_without_the_token(env: Environment) -> None:
+    renewer = env.renewer()
     assert renewer.status().left_seconds is None
     assert not renewer.status().is_good
     assert renewer.renew()
     status = renewer.status()
     assert (status.is_good, status.left_seconds, status.renewals) == (True, 3590, 1)
-    assert scene.renewed == 1
-    (event,) = scene.events()
+    assert env.renewed == 1
+    (event,) = env.events()
     assert event["event"] == "renewed"
     assert event["expires_at"] == "2027-01-15T09:00:00Z"
     assert "shortened" in str(event["message"])
-    assert VALUE not in scene.lines[0]
+    assert VALUE not in env.lines[0]
 
 
 @pytest.mark.parametrize(
@@ -133,45 +133,47 @@ def test_a_renewal_is_counted_and_logged_without_the_token(scene: Scene) -> None
     ids=["refused", "unexpected"],
 )
 def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
-    scene: Scene, answer: bytes | Exception, reason: str
+    env: Environment, answer: bytes | Exception, reason: str
 ) -> None:
-    renewer = scene.renewed_once()
-    before = scene.content()
-    scene.answers = [answer]
-    scene.pass_time(renewer.wait_seconds())
+    renewer = env.renewed_once()
+    before = env.content()
+    env.answers = [answer]
+    env.pass_time(renewer.wait_seconds())
     assert not renewer.renew()
-    assert scene.content() == before
+    assert env.content() == before
     status = renewer.status()
     assert (status.is_good, status.renewals, status.failures) == (True, 1, 1)
-    event = scene.events()[-1]
+    event = env.events()[-1]
     assert (event["event"], event["level"]) == ("renewal_failed", "warning")
     assert reason in str(event["message"])
-    assert str(event["message"]).startswith(f"{scene.file.path} ")
-    assert VALUE not in scene.lines[-1]
+    assert str(event["message"]).startswith(f"{env.file.path} ")
+    assert VALUE not in env.lines[-1]
     check(str(event["message"]), reason="renewal_failed")
 
 
 def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
-    scene: Scene, tmp_path: Path
+    env: Environment, tmp_path: Path
 ) -> None:
-    renewer = scene.renewer()
+    renewer = env.renewer()
     (tmp_path / "out").rename(tmp_path / "moved")
     assert not renewer.renew()
     assert not renewer.status().is_good
     assert renewer.wait_seconds() > 0
-    assert str(tmp_path / "out") in str(scene.events()[-1]["message"])
+    assert str(tmp_path / "out") in str(env.events()[-1]["message"])
     (tmp_path / "moved").rename(tmp_path / "out")
     assert renewer.renew()
-    assert scene.content() == VALUE.encode()
-    assert scene.asked == 1
+    assert env.content() == VALUE.encode()
+    assert env.asked == 1
 
 
-def test_no_token_is_renewed_once_the_credentials_are_removed(scene: Scene, tmp_path: Path) -> None:
-    renewer = scene.renewed_once()
+def test_no_token_is_renewed_once_the_credentials_are_removed(
+    env: Environment, tmp_path: Path
+) -> None:
+    renewer = env.renewed_once()
     (tmp_path / "bot.json").unlink()
-    scene.pass_time(renewer.wait_seconds())
+    env.pass_time(renewer.wait_seconds())
     assert not renewer.renew()
-    assert scene.asked == 1
+    assert env.asked == 1
     assert renewer.status().is_good
 
 
@@ -183,118 +185,118 @@ def test_an_error_of_the_system_is_explained_in_one_line() -> None:
 # -- when
 
 
-def test_a_new_file_is_due_at_once_unless_staggered(scene: Scene) -> None:
-    assert scene.renewer().wait_seconds() == 0
-    scene.timing.jitter_value = 0.5
-    renewer = scene.renewer(stagger_seconds=60)
+def test_a_new_file_is_due_at_once_unless_staggered(env: Environment) -> None:
+    assert env.renewer().wait_seconds() == 0
+    env.timing.jitter_value = 0.5
+    renewer = env.renewer(stagger_seconds=60)
     assert renewer.wait_seconds() == 30
-    scene.pass_time(31)
+    env.pass_time(31)
     assert renewer.wait_seconds() == 0
 
 
 @pytest.mark.parametrize("granted", [86400, 3600, 600, 90, 4])
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
 def test_a_file_is_renewed_well_before_its_token_expires(
-    scene: Scene, granted: int, jitter: float
+    env: Environment, granted: int, jitter: float
 ) -> None:
-    scene.timing.jitter_value, scene.granted_seconds = jitter, granted
-    renewer = scene.renewer()
+    env.timing.jitter_value, env.granted_seconds = jitter, granted
+    renewer = env.renewer()
     for count in (1, 2):
         assert renewer.renew()
         usable = renewer.status().left_seconds or 0
         assert 0.2 * usable <= renewer.wait_seconds() <= max(1, 0.76 * usable)
-        scene.pass_time(renewer.wait_seconds() + 0.001)
-        assert scene.asked == count
+        env.pass_time(renewer.wait_seconds() + 0.001)
+        assert env.asked == count
 
 
-def test_a_server_that_grants_short_tokens_is_not_flooded(scene: Scene) -> None:
-    scene.granted_seconds = 1
-    renewer = scene.renewed_once()
+def test_a_server_that_grants_short_tokens_is_not_flooded(env: Environment) -> None:
+    env.granted_seconds = 1
+    renewer = env.renewed_once()
     assert renewer.wait_seconds() >= 1
 
 
-def test_the_larger_of_two_elapsed_times_is_used(scene: Scene) -> None:
+def test_the_larger_of_two_elapsed_times_is_used(env: Environment) -> None:
     """A machine may sleep, while its monotonic clock stops."""
-    renewer = scene.renewed_once()
-    scene.pass_time(1)
-    scene.timing.fake_clock.now_unix += 4000
+    renewer = env.renewed_once()
+    env.pass_time(1)
+    env.timing.fake_clock.now_unix += 4000
     assert renewer.wait_seconds() == 0
     assert not renewer.status().is_good
 
 
-def test_pauses_after_permanent_failures_grow_to_a_limit(scene: Scene) -> None:
-    scene.timing.jitter_value = 1.0
-    renewer, pauses = scene.renewer(), []
+def test_pauses_after_permanent_failures_grow_to_a_limit(env: Environment) -> None:
+    env.timing.jitter_value = 1.0
+    renewer, pauses = env.renewer(), []
     for _ in range(8):
-        scene.answers = [REFUSED]
-        scene.pass_time(renewer.wait_seconds())
+        env.answers = [REFUSED]
+        env.pass_time(renewer.wait_seconds())
         assert not renewer.renew()
         pauses.append(renewer.wait_seconds())
     assert pauses == pytest.approx([10, 20, 40, 80, 160, 300, 300, 300])
-    assert [event["failures"] for event in scene.events()] == list(range(1, 9))
-    scene.pass_time(300)
+    assert [event["failures"] for event in env.events()] == list(range(1, 9))
+    env.pass_time(300)
     assert renewer.renew()
     assert renewer.wait_seconds() > 1000
 
 
-def test_the_retry_after_of_a_busy_door_is_waited(scene: Scene) -> None:
-    scene.answers = [BUSY]
-    renewer = scene.renewer()
+def test_the_retry_after_of_a_busy_door_is_waited(env: Environment) -> None:
+    env.answers = [BUSY]
+    renewer = env.renewer()
     renewer.renew()
-    assert scene.events()[-1]["again_in_seconds"] == 120
+    assert env.events()[-1]["again_in_seconds"] == 120
     assert renewer.wait_seconds() == 120
 
 
-def test_an_expired_token_stays_in_its_file_and_is_reported_once(scene: Scene) -> None:
-    renewer = scene.renewed_once()
+def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Environment) -> None:
+    renewer = env.renewed_once()
 
     def fail_after(seconds: float) -> None:
-        scene.answers = [REFUSED]
-        scene.pass_time(seconds)
+        env.answers = [REFUSED]
+        env.pass_time(seconds)
         renewer.renew()
         renewer.report_expiry()
         renewer.report_expiry()
 
     fail_after(3589)
-    assert [event["event"] for event in scene.events()] == ["renewed", "renewal_failed"]
+    assert [event["event"] for event in env.events()] == ["renewed", "renewal_failed"]
     fail_after(1)
-    assert scene.content() == VALUE.encode()
+    assert env.content() == VALUE.encode()
     assert not renewer.status().is_good
-    ended = [event for event in scene.events() if event["event"] == "token_ended"]
+    ended = [event for event in env.events() if event["event"] == "token_ended"]
     assert [event["level"] for event in ended] == ["error"]
     check(str(ended[0]["message"]), reason="token_ended")
-    scene.answers = []
-    scene.pass_time(300)
+    env.answers = []
+    env.pass_time(300)
     renewer.renew()
     assert renewer.status().is_good
-    scene.pass_time(3600)
+    env.pass_time(3600)
     renewer.report_expiry()
-    assert [event["event"] for event in scene.events()].count("token_ended") == 2
+    assert [event["event"] for event in env.events()].count("token_ended") == 2
 
 
-def test_a_file_that_was_never_written_is_not_reported_as_expired(scene: Scene) -> None:
-    scene.renewer().report_expiry()
-    assert scene.lines == []
+def test_a_file_that_was_never_written_is_not_reported_as_expired(env: Environment) -> None:
+    env.renewer().report_expiry()
+    assert env.lines == []
 
 
 # -- hooks
 
 
 def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
-    scene: Scene, tmp_path: Path
+    env: Environment, tmp_path: Path
 ) -> None:
     hooks = (
         SignalHook(number=1, pid_file=str(tmp_path / "no.pid")),
         CommandHook(command=("touch", str(tmp_path / "second")), timeout_seconds=30),
     )
-    renewer = scene.renewer(hooks=hooks)
+    renewer = env.renewer(hooks=hooks)
     assert not renewer.renew()
     assert (tmp_path / "second").exists()
     status = renewer.status()
     assert (status.is_good, status.renewals, status.failures, status.hook_failures) == (
         True, 1, 0, 1,
     )  # fmt: skip
-    (event,) = (event for event in scene.events() if event["event"] == "hook_failed")
+    (event,) = (event for event in env.events() if event["event"] == "hook_failed")
     assert event["hook"] == 1
     check(str(event["message"]), reason="hook_failed")
 
@@ -308,43 +310,43 @@ def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
     ids=["a proxy that cannot be used", "a pid file that is a pipe"],
 )
 def test_a_hook_that_cannot_run_fails_without_blocking_or_ending_the_agent(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     hook: Callable[[Path], PostHook | SignalHook], offending: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.delenv("https_proxy", raising=False)
     os.mkfifo(tmp_path / "pipe.pid")
-    assert not scene.renewer(hooks=(hook(tmp_path),)).renew()
-    event = scene.events()[-1]
+    assert not env.renewer(hooks=(hook(tmp_path),)).renew()
+    event = env.events()[-1]
     assert event["event"] == "hook_failed"
     assert offending in str(event["message"])
     check(str(event["message"]), reason="hook_failed")
 
 
-def test_hooks_do_not_run_after_a_failed_renewal(scene: Scene, tmp_path: Path) -> None:
-    scene.answers = [REFUSED]
+def test_hooks_do_not_run_after_a_failed_renewal(env: Environment, tmp_path: Path) -> None:
+    env.answers = [REFUSED]
     hook = CommandHook(command=("touch", str(tmp_path / "told")), timeout_seconds=30)
-    scene.renewer(hooks=(hook,)).renew()
+    env.renewer(hooks=(hook,)).renew()
     assert not (tmp_path / "told").exists()
 
 
 # -- the thread
 
 
-def test_a_renewal_requested_during_another_runs_afterwards(scene: Scene) -> None:
+def test_a_renewal_requested_during_another_runs_afterwards(env: Environment) -> None:
     """Credentials may be replaced during an exchange with the old ones."""
     turns: list[Callable[[], None]] = []
-    scene._count = lambda: turns.pop()()  # type: ignore[method-assign]
-    renewer = scene.renewer()
+    env._count = lambda: turns.pop()()  # type: ignore[method-assign]
+    renewer = env.renewer()
     turns += [renewer.stop, renewer.renew_now]
     run(renewer, lambda: None)
-    assert scene.asked == 2
+    assert env.asked == 2
 
 
-def test_a_waiting_renewer_stops_when_asked(scene: Scene) -> None:
-    renewer = scene.renewed_once()
+def test_a_waiting_renewer_stops_when_asked(env: Environment) -> None:
+    renewer = env.renewed_once()
     run(renewer, renewer.stop)
-    assert scene.asked == 1
+    assert env.asked == 1
 
 
 def run(renewer: FileRenewer, then: Callable[[], None]) -> None:

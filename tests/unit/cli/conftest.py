@@ -78,22 +78,22 @@ def open_door(
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
     """The cluster of all commands, with the namespace `team`; they run in an empty folder."""
-    world = EmbeddedCluster()
-    world.make_namespace("team")
+    embedded = EmbeddedCluster()
+    embedded.make_namespace("team")
 
     def opened(**_: object) -> Cluster:
-        return world.open()
+        return embedded.open()
 
     monkeypatch.setattr(Cluster, "open", opened)
     monkeypatch.chdir(tmp_path)
-    return world
+    return embedded
 
 
 @pytest.fixture
 def run(
-    world: EmbeddedCluster, capsys: pytest.CaptureFixture[str]
+    embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[str, str]]:
     """Run a command line, and return what it prints to stdout and stderr."""
 

@@ -57,32 +57,32 @@ def config_map(**data: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def world() -> EmbeddedCluster:
-    world = EmbeddedCluster()
-    world.make_namespace("team")
-    world.cluster.create(config_map(a="1"))
-    return world
+def embedded() -> EmbeddedCluster:
+    embedded = EmbeddedCluster()
+    embedded.make_namespace("team")
+    embedded.cluster.create(config_map(a="1"))
+    return embedded
 
 
 @pytest.mark.parametrize("mode", ["client", "server"])
-def test_a_client_in_a_dry_run_changes_nothing(world: EmbeddedCluster, mode: DryRun) -> None:
-    before = world.cluster.get(CONFIG_MAPS, "settings", "team")
-    with dry_run(world.cluster, mode) as cluster:
+def test_a_client_in_a_dry_run_changes_nothing(embedded: EmbeddedCluster, mode: DryRun) -> None:
+    before = embedded.cluster.get(CONFIG_MAPS, "settings", "team")
+    with dry_run(embedded.cluster, mode) as cluster:
         cluster.apply(config_map(a="2"), force=True)
         cluster.patch(CONFIG_MAPS, "settings", {"data": {"a": "2"}}, "team")
         cluster.create({**config_map(), "metadata": {"name": "new", "namespace": "team"}})
         assert cluster.delete(CONFIG_MAPS, "settings", "team") is True
-    assert world.cluster.get(CONFIG_MAPS, "settings", "team") == before
-    assert world.cluster.find(CONFIG_MAPS, "new", "team") is None
+    assert embedded.cluster.get(CONFIG_MAPS, "settings", "team") == before
+    assert embedded.cluster.find(CONFIG_MAPS, "new", "team") is None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_change_that_a_command_forgot_in_its_dry_run_is_an_error(
-    world: EmbeddedCluster, method: str
+    embedded: EmbeddedCluster, method: str
 ) -> None:
     path = CONFIG_MAPS.path("team", "settings")
     with (
-        dry_run(world.cluster, "client") as cluster,
+        dry_run(embedded.cluster, "client") as cluster,
         pytest.raises(RuntimeError, match="change it"),
     ):
         cluster.request(method, path, {}, what="change it")

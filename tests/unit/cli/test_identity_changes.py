@@ -76,15 +76,15 @@ def test_the_credentials_file_of_a_federated_identity_is_replaced_by_its_own_com
 
 
 def test_a_retired_token_is_reported_to_work_until_something_deletes_it(
-    world: EmbeddedCluster, run: Run
+    embedded: EmbeddedCluster, run: Run
 ) -> None:
-    old = make(world.cluster).secret_name
+    old = make(embedded.cluster).secret_name
     message = message_with(run("identity rotate bot")[1], "rotated identity")
-    secret = world.cluster.get(SECRETS, old, "team")
+    secret = embedded.cluster.get(SECRETS, old, "team")
     time = secret["metadata"]["annotations"][labels.RETIRE_AFTER]
     check(message, old, f"from {time} on", "daypass identity reap -n team", reason="rotated")
     assert f"may be deleted from {time} on" in run("identity show bot")[0]
-    world.clock.advance(2 * 86_400)
-    assert old in {each.name for each in own_secrets(world.cluster)}
+    embedded.clock.advance(2 * 86_400)
+    assert old in {each.name for each in own_secrets(embedded.cluster)}
     run("identity reap -n team")
-    assert old not in {each.name for each in own_secrets(world.cluster)}
+    assert old not in {each.name for each in own_secrets(embedded.cluster)}

@@ -41,28 +41,32 @@ COMMANDS = {
 
 
 @pytest.fixture(autouse=True)
-def identities(world: EmbeddedCluster, tmp_path: Path) -> None:
+def identities(embedded: EmbeddedCluster, tmp_path: Path) -> None:
     """An identity, and one that has expired; a config with a gate."""
-    make(world.cluster)
-    make(world.cluster, IdentityName(namespace="team", name="old"), deadline="2027-01-16T00:00:00Z")
-    world.clock.advance(86_400)
+    make(embedded.cluster)
+    make(
+        embedded.cluster,
+        IdentityName(namespace="team", name="old"),
+        deadline="2027-01-16T00:00:00Z",
+    )
+    embedded.clock.advance(86_400)
     (tmp_path / "gate.yaml").write_text(CONFIG)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_reports_when_each_gate_has_published_its_change(
-    world: EmbeddedCluster, run: Run, command: str
+    embedded: EmbeddedCluster, run: Run, command: str
 ) -> None:
-    StandInGate(world=world, delay_seconds=0.1)
-    slow = StandInGate(world=world, home="slow", delay_seconds=0.6)
-    began = world.clock.monotonic()
+    StandInGate(embedded=embedded, delay_seconds=0.1)
+    slow = StandInGate(embedded=embedded, home="slow", delay_seconds=0.6)
+    began = embedded.clock.monotonic()
     err = run(COMMANDS[command])[1]
-    took = world.clock.monotonic() - began
+    took = embedded.clock.monotonic() - began
     if command == "deny":  # it names one gate
         assert 0.1 <= took < 0.3
     else:
         assert 0.6 <= took < 1.9
-        assert slow.uids == set(_published(world, "slow"))
+        assert slow.uids == set(_published(embedded, "slow"))
     message = message_with(err, "published after")
     check(message, reason="published", hide=r"(?<=published after )[\d.]+")
 
@@ -75,13 +79,13 @@ def test_a_command_reports_when_each_gate_has_published_its_change(
     ],
 )  # fmt: skip
 def test_a_command_waits_no_longer_than_its_options_say_if_no_watch_publishes(
-    world: EmbeddedCluster, run: Run, command: str, options: str
+    embedded: EmbeddedCluster, run: Run, command: str, options: str
 ) -> None:
-    StandInGate(world=world, delay_seconds=3600)
-    began = world.clock.monotonic()
+    StandInGate(embedded=embedded, delay_seconds=3600)
+    began = embedded.clock.monotonic()
     seconds = {"": 5, "--timeout 1s": 1}.get(options, 0)
     err = run(f"{COMMANDS[command]} {options}", code=3 if seconds else 0)[1]
-    assert seconds <= world.clock.monotonic() - began < seconds + 1
+    assert seconds <= embedded.clock.monotonic() - began < seconds + 1
     assert "published after" not in err
     assert (f"waited {seconds}s for the gate in daypass" in err) is bool(seconds)
     is_new = seconds and command in ("create", "rotate", "rotate all", "federate")
@@ -90,19 +94,19 @@ def test_a_command_waits_no_longer_than_its_options_say_if_no_watch_publishes(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_a_gate_a_command_does_not_wait(
-    world: EmbeddedCluster, run: Run, command: str
+    embedded: EmbeddedCluster, run: Run, command: str
 ) -> None:
-    began = world.clock.monotonic()
+    began = embedded.clock.monotonic()
     assert "published after" not in run(COMMANDS[command])[1]
-    assert world.clock.monotonic() == began
+    assert embedded.clock.monotonic() == began
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
 def test_who_may_not_read_the_set_gets_credentials_and_the_rule(
-    world: EmbeddedCluster, run: Run, tmp_path: Path, kind: str
+    embedded: EmbeddedCluster, run: Run, tmp_path: Path, kind: str
 ) -> None:
-    StandInGate(world=world)
-    world.forbidden.add(kind)
+    StandInGate(embedded=embedded)
+    embedded.forbidden.add(kind)
     err = run(f"identity create new {DOOR}", code=3)[1]
     check(message_with(err, "you may not see"), f'resources: ["{kind}"]', reason="warning")
     assert (tmp_path / "new.json").exists()
@@ -111,11 +115,11 @@ def test_who_may_not_read_the_set_gets_credentials_and_the_rule(
 @pytest.mark.parametrize("command", ["create", "rotate", "rotate all", "federate"])
 @pytest.mark.parametrize("delay_seconds", [0.3, 3600])
 def test_credentials_are_handed_over_once_they_are_published_or_the_time_is_over(
-    world: EmbeddedCluster, run: Run, tmp_path: Path, command: str, delay_seconds: float
+    embedded: EmbeddedCluster, run: Run, tmp_path: Path, command: str, delay_seconds: float
 ) -> None:
     for name in ("second", "third"):
-        make(world.cluster, IdentityName(namespace="team", name=name))
-    gate = StandInGate(world=world, delay_seconds=delay_seconds)
+        make(embedded.cluster, IdentityName(namespace="team", name=name))
+    gate = StandInGate(embedded=embedded, delay_seconds=delay_seconds)
     before, gate.seen[:] = set(tmp_path.rglob("*.json")), []
     gate.look = lambda: set(tmp_path.rglob("*.json")) - before
     run(COMMANDS[command], code=0 if delay_seconds < 5 else 3)
@@ -128,20 +132,20 @@ def test_credentials_are_handed_over_once_they_are_published_or_the_time_is_over
 
 
 def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
-    world: EmbeddedCluster, run: Run
+    embedded: EmbeddedCluster, run: Run
 ) -> None:
     run("identity delete old --yes")
-    gate = StandInGate(world=world)
+    gate = StandInGate(embedded=embedded)
     run(f"identity create bot {DOOR}")
-    gate.look = lambda: world.cluster.find(ROLES, GATE_WATCH, "team") is not None
+    gate.look = lambda: embedded.cluster.find(ROLES, GATE_WATCH, "team") is not None
     gate.seen.clear()
     run("identity delete bot --yes")
     assert gate.seen == [True]
     assert not gate.look()
 
 
-def test_a_denial_is_published_and_removed(world: EmbeddedCluster, run: Run) -> None:
-    StandInGate(world=world)
+def test_a_denial_is_published_and_removed(embedded: EmbeddedCluster, run: Run) -> None:
+    StandInGate(embedded=embedded)
     for option, key in (
         ("--jti", "jti.a"),
         ("--uid", "uid.a"),
@@ -149,38 +153,38 @@ def test_a_denial_is_published_and_removed(world: EmbeddedCluster, run: Run) -> 
     ):
         err = run(f"gate deny {option} a --config gate.yaml --until 2030-01-01T00:00:00Z")[1]
         check(message_with(err, "denied"), f"{option} a --undo", reason="denied", hide=r"20\S+Z")
-        published = world.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
+        published = embedded.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
         assert published["data"]["entries"] == key
         run(f"gate deny {option} a --undo --config gate.yaml")
-        published = world.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
+        published = embedded.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
         assert published["data"]["entries"] == ""
 
 
 @pytest.mark.parametrize("command", ["create", "rotate", "rotate all"])
 def test_a_full_namespace_gets_no_credential_that_the_gate_would_leave_out(
-    world: EmbeddedCluster, run: Run, command: str
+    embedded: EmbeddedCluster, run: Run, command: str
 ) -> None:
-    StandInGate(world=world, room=2)
-    before = {each.uid for each in own_secrets(world.cluster)}
+    StandInGate(embedded=embedded, room=2)
+    before = {each.uid for each in own_secrets(embedded.cluster)}
     err = run(COMMANDS[command], code=1)[1]
     check(
         message_with(err, "gate.credentialsPerNamespace"), "team has 2", "takes 2",
         "daypass identity reap -n team", reason="no-room",
     )  # fmt: skip
-    assert {each.uid for each in own_secrets(world.cluster)} == before
-    assert world.cluster.find(ROLES, "new-daypass-token", "team") is None
+    assert {each.uid for each in own_secrets(embedded.cluster)} == before
+    assert embedded.cluster.find(ROLES, "new-daypass-token", "team") is None
 
 
 def test_many_rotations_end_where_the_room_of_a_namespace_ends(
-    world: EmbeddedCluster, run: Run
+    embedded: EmbeddedCluster, run: Run
 ) -> None:
     for name in ("second", "third"):
-        make(world.cluster, IdentityName(namespace="team", name=name))
-    StandInGate(world=world, room=6)  # of four, one expired, and two more
+        make(embedded.cluster, IdentityName(namespace="team", name=name))
+    StandInGate(embedded=embedded, room=6)  # of four, one expired, and two more
     err = run(COMMANDS["rotate all"], code=1)[1]
     assert "rotated 2 of 3 identities" in err
 
 
-def _published(world: EmbeddedCluster, home: str) -> list[str]:
-    found = world.cluster.list(CONFIG_MAPS, home, labels=f"{labels.PUBLISHED}=true")
+def _published(embedded: EmbeddedCluster, home: str) -> list[str]:
+    found = embedded.cluster.list(CONFIG_MAPS, home, labels=f"{labels.PUBLISHED}=true")
     return [uid for each in found for uid in each["data"].get("entries", "").split()]

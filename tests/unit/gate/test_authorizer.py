@@ -19,7 +19,7 @@ from daypass.rules.decision import Review
 from daypass.rules.denials import Denials
 from daypass.rules.published import Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.crowds import resident_bytes
+from support.many_connections import resident_bytes
 from support.messages import check
 from support.publishing import parts_of
 from support.reviewing import GOOD, HOST, REFUSED, SIGNER, Tried, claims

@@ -22,19 +22,19 @@ HOUR, DAY = 3600, 86_400
 
 
 @pytest.fixture
-def world() -> EmbeddedCluster:
+def embedded() -> EmbeddedCluster:
     return EmbeddedCluster()
 
 
-def denial(world: EmbeddedCluster, name: str, **changes: object) -> Denial:
+def denial(embedded: EmbeddedCluster, name: str, **changes: object) -> Denial:
     kind = DeniedKind(str(changes.pop("kind", "jti")))
-    until_unix = world.clock.unix() + float(str(changes.pop("seconds", HOUR)))
+    until_unix = embedded.clock.unix() + float(str(changes.pop("seconds", HOUR)))
     return Denial(kind=kind, name=name, until_unix=until_unix)
 
 
-def deny(world: EmbeddedCluster, name: str, **changes: object) -> None:
+def deny(embedded: EmbeddedCluster, name: str, **changes: object) -> None:
     undo = bool(changes.pop("undo", False))
-    change_denial(world.cluster, "daypass", denial(world, name, **changes), undo=undo)
+    change_denial(embedded.cluster, "daypass", denial(embedded, name, **changes), undo=undo)
 
 
 def written(cluster: Cluster) -> Mapping[str, str]:
@@ -42,59 +42,59 @@ def written(cluster: Cluster) -> Mapping[str, str]:
     return {} if found is None else found.get("data") or {}
 
 
-def test_denials_of_every_kind_are_added_and_removed_one_by_one(world: EmbeddedCluster) -> None:
+def test_denials_of_every_kind_are_added_and_removed_one_by_one(embedded: EmbeddedCluster) -> None:
     for kind in DeniedKind:
-        deny(world, "a", kind=kind)
-    assert written(world.cluster) == dict.fromkeys(
-        ("jti.a", "uid.a", "namespace.a"), denial(world, "a").until
+        deny(embedded, "a", kind=kind)
+    assert written(embedded.cluster) == dict.fromkeys(
+        ("jti.a", "uid.a", "namespace.a"), denial(embedded, "a").until
     )
-    deny(world, "a", kind="uid", undo=True)
-    assert set(written(world.cluster)) == {"jti.a", "namespace.a"}
+    deny(embedded, "a", kind="uid", undo=True)
+    assert set(written(embedded.cluster)) == {"jti.a", "namespace.a"}
 
 
-def test_what_expired_a_day_ago_is_removed_by_the_next_write(world: EmbeddedCluster) -> None:
-    deny(world, "old")
-    world.clock.advance(HOUR + DAY - 1)
-    deny(world, "young")
-    assert set(written(world.cluster)) == {"jti.old", "jti.young"}
-    world.clock.advance(1)
-    deny(world, "young", undo=True)
-    assert written(world.cluster) == {}
+def test_what_expired_a_day_ago_is_removed_by_the_next_write(embedded: EmbeddedCluster) -> None:
+    deny(embedded, "old")
+    embedded.clock.advance(HOUR + DAY - 1)
+    deny(embedded, "young")
+    assert set(written(embedded.cluster)) == {"jti.old", "jti.young"}
+    embedded.clock.advance(1)
+    deny(embedded, "young", undo=True)
+    assert written(embedded.cluster) == {}
 
 
-def test_no_denial_closes_the_gate_by_being_one_too_many(world: EmbeddedCluster) -> None:
-    deny(world, "expired", seconds=1)
-    until = denial(world, "x").until
+def test_no_denial_closes_the_gate_by_being_one_too_many(embedded: EmbeddedCluster) -> None:
+    deny(embedded, "expired", seconds=1)
+    until = denial(embedded, "x").until
     data = {f"jti.{number}": until for number in range(LIMIT)}
-    world.cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, "daypass")
-    world.clock.advance(2)
+    embedded.cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, "daypass")
+    embedded.clock.advance(2)
     with raises(TooManyDenialsError, match=str(LIMIT)):
-        deny(world, "one-too-many")
-    deny(world, "7", seconds=DAY)  # one that is there already
-    deny(world, "8", undo=True)
-    deny(world, "one-too-many")
+        deny(embedded, "one-too-many")
+    deny(embedded, "7", seconds=DAY)  # one that is there already
+    deny(embedded, "8", undo=True)
+    deny(embedded, "one-too-many")
 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("jti", "a b"), ("uid", ""), ("uid", "x" * 201), ("namespace", "a.b"), ("namespace", "A")],
 )
-def test_an_invalid_name_is_a_usage_error(world: EmbeddedCluster, kind: str, name: str) -> None:
+def test_an_invalid_name_is_a_usage_error(embedded: EmbeddedCluster, kind: str, name: str) -> None:
     with raises(UsageError, match=repr(name[:40])):
-        deny(world, name, kind=kind)
-    assert written(world.cluster) == {}
+        deny(embedded, name, kind=kind)
+    assert written(embedded.cluster) == {}
 
 
-def test_a_denial_is_removed_only_where_there_are_some(world: EmbeddedCluster) -> None:
+def test_a_denial_is_removed_only_where_there_are_some(embedded: EmbeddedCluster) -> None:
     with raises(NotFoundError, match=GATE_DENIED):
-        deny(world, "a", undo=True)
+        deny(embedded, "a", undo=True)
 
 
-def test_a_dry_run_creates_neither_namespace_nor_denial(world: EmbeddedCluster) -> None:
-    with dry_run(world.cluster) as cluster:
-        change_denial(cluster, "daypass", denial(world, "a"), undo=False)
+def test_a_dry_run_creates_neither_namespace_nor_denial(embedded: EmbeddedCluster) -> None:
+    with dry_run(embedded.cluster) as cluster:
+        change_denial(cluster, "daypass", denial(embedded, "a"), undo=False)
     with raises(NotFoundError):
-        world.cluster.request("GET", "/api/v1/namespaces/daypass", what="look")
+        embedded.cluster.request("GET", "/api/v1/namespaces/daypass", what="look")
 
 
 class Overtaken(Cluster):
@@ -113,15 +113,15 @@ class Overtaken(Cluster):
 
 
 def test_a_write_that_another_one_overtakes_is_repeated_on_what_is_there(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    deny(world, "before")
-    cluster = world.open()
+    deny(embedded, "before")
+    cluster = embedded.open()
     overtaken = Overtaken(
-        cluster.connection, transport=world.transport, clock=world.clock, sleep=world.sleep
+        cluster.connection, transport=embedded.transport, clock=embedded.clock, sleep=embedded.sleep
     )
-    change_denial(overtaken, "daypass", denial(world, "mine"), undo=False)
-    assert set(written(world.cluster)) == {"jti.before", "jti.0", "jti.mine"}
+    change_denial(overtaken, "daypass", denial(embedded, "mine"), undo=False)
+    assert set(written(embedded.cluster)) == {"jti.before", "jti.0", "jti.mine"}
     overtaken.times = 9
     with raises(ConflictError):
-        change_denial(overtaken, "daypass", denial(world, "mine"), undo=False)
+        change_denial(overtaken, "daypass", denial(embedded, "mine"), undo=False)

@@ -221,13 +221,13 @@ SECRETS_UID = "11111111-1111-4111-8111-111111111111"
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
+def embedded(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
     """A cluster with the token's Secret, at the time of the tests."""
-    world = EmbeddedCluster()
-    world.clock.now_unix = SYSTEM_CLOCK.unix()
-    world.make_namespace("team")
-    monkeypatch.setattr(Cluster, "open", lambda **_: world.open())
-    return world
+    embedded = EmbeddedCluster()
+    embedded.clock.now_unix = SYSTEM_CLOCK.unix()
+    embedded.make_namespace("team")
+    monkeypatch.setattr(Cluster, "open", lambda **_: embedded.open())
+    return embedded
 
 
 def bound_to(created: CreatedIdentity, **changes: Any) -> str:
@@ -243,9 +243,9 @@ Explained = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture
-def explained(run: Run, world: EmbeddedCluster) -> Explained:
+def explained(run: Run, embedded: EmbeddedCluster) -> Explained:
     """Explain a token to the holder of an administrator's kubeconfig."""
-    gate = StandInGate(world=world, delay_seconds=0)
+    gate = StandInGate(embedded=embedded, delay_seconds=0)
 
     def explain_token(value: str) -> dict[str, Any]:
         gate.publish()
@@ -259,12 +259,12 @@ def explained(run: Run, world: EmbeddedCluster) -> Explained:
 
 
 def test_a_credential_that_exists_passes_until_it_is_deleted(
-    world: EmbeddedCluster, explained: Explained
+    embedded: EmbeddedCluster, explained: Explained
 ) -> None:
-    value = bound_to(make(world.cluster))
+    value = bound_to(make(embedded.cluster))
     assert explained(value)["notChecked"] == []
     assert explained(value)["allowed"] is True
-    revoke(world.cluster, BOT)
+    revoke(embedded.cluster, BOT)
     found = explained(value)
     assert (found["reason"], "Secret team/bot-daypass-" in found["message"]) == (
         "unknown-credential", True,
@@ -273,27 +273,27 @@ def test_a_credential_that_exists_passes_until_it_is_deleted(
 
 
 def test_a_credential_with_an_old_uid_or_without_the_label_is_unknown(
-    world: EmbeddedCluster, explained: Explained
+    embedded: EmbeddedCluster, explained: Explained
 ) -> None:
-    created = make(world.cluster)
+    created = make(embedded.cluster)
     assert explained(bound_to(created, uid=SECRETS_UID))["reason"] == "unknown-credential"
-    disguise(world.cluster, "Secret without label", BOT, created.secret_name)
+    disguise(embedded.cluster, "Secret without label", BOT, created.secret_name)
     assert explained(bound_to(created))["reason"] == "unknown-credential"
 
 
 @pytest.mark.parametrize("kind", DeniedKind)
 def test_what_an_administrator_has_denied_is_explained(
-    world: EmbeddedCluster, explained: Explained, kind: DeniedKind
+    embedded: EmbeddedCluster, explained: Explained, kind: DeniedKind
 ) -> None:
-    value = bound_to(make(world.cluster))
+    value = bound_to(make(embedded.cluster))
     name = {"jti": "j-1", "uid": SECRETS_UID, "namespace": "team"}[kind]
-    denial = Denial(kind=kind, name=name, until_unix=world.clock.unix() + 60)
-    change_denial(world.cluster, "daypass", denial, undo=False)
+    denial = Denial(kind=kind, name=name, until_unix=embedded.clock.unix() + 60)
+    change_denial(embedded.cluster, "daypass", denial, undo=False)
     assert explained(value)["reason"] == "denied"
 
 
-def test_a_gate_without_a_current_part_gives_503(run: Run, world: EmbeddedCluster) -> None:
-    value = bound_to(make(world.cluster))
+def test_a_gate_without_a_current_part_gives_503(run: Run, embedded: EmbeddedCluster) -> None:
+    value = bound_to(make(embedded.cluster))
     options = ("--keys", "KEYS", "--kubeconfig", "admin")
     code, out, _ = run(value, *EXPLAIN, *options, config=IN_A_CLUSTER)
     assert (code, "refused (503)" in out, "daypass gate watch" in out) == (3, True, True)
@@ -301,12 +301,12 @@ def test_a_gate_without_a_current_part_gives_503(run: Run, world: EmbeddedCluste
 
 
 def test_what_may_not_be_read_or_is_not_published_is_not_checked(
-    run: Run, world: EmbeddedCluster
+    run: Run, embedded: EmbeddedCluster
 ) -> None:
-    value = bound_to(make(world.cluster))
+    value = bound_to(make(embedded.cluster))
     code, out, err = run(value, *EXPLAIN, "--keys", "KEYS", "--kubeconfig", "admin")
     assert (code, REVOCATION_NOT_CHECKED in out, err) == (0, True, "")  # a gate on one machine
-    world.forbidden.add("configmaps")
+    embedded.forbidden.add("configmaps")
     options = ("--keys", "KEYS", "--kubeconfig", "admin")
     code, out, err = run(value, *EXPLAIN, *options, config=IN_A_CLUSTER)
     assert (code, REVOCATION_NOT_CHECKED in out) == (0, True)

@@ -403,20 +403,20 @@ def test_another_namespace_is_not_affected_by_a_full_one(cluster: Cluster) -> No
 
 def test_a_namespace_with_far_too_many_secrets_is_not_listed(cluster: Cluster) -> None:
     """They would take the memory of all others."""
-    cluster.namespace("crowd")
-    cluster.account(2, namespace="crowd")
+    cluster.namespace("large")
+    cluster.account(2, namespace="large")
     for number in range(11):
-        cluster.secret(20 + number, 2, namespace="crowd")
+        cluster.secret(20 + number, 2, namespace="large")
     now = once(cluster, per_namespace=1)
-    assert (numbers(now), list(now.unwatched)) == ({"team": {10}}, ["crowd"])
-    assert "more than 10 objects" in now.unwatched["crowd"]
+    assert (numbers(now), list(now.unwatched)) == ({"team": {10}}, ["large"])
+    assert "more than 10 objects" in now.unwatched["large"]
 
 
 @pytest.mark.parametrize("kind", ["secrets", "serviceaccounts"])
 def test_a_tenant_whose_lists_take_long_delays_no_other(cluster: Cluster, kind: str) -> None:
-    cluster.api.hangs.add(f"crowd/{kind}")
-    cluster.namespace("crowd")
-    cluster.account(2, namespace="crowd")
+    cluster.api.hangs.add(f"large/{kind}")
+    cluster.namespace("large")
+    cluster.account(2, namespace="large")
     made = Observed(cluster)
     with made.started():
         made.eventually_has(team={10})
@@ -474,14 +474,14 @@ def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
 
 
 def test_the_oldest_accounts_of_a_namespace_count_up_to_the_limit(cluster: Cluster) -> None:
-    cluster.namespace("crowd")
+    cluster.namespace("large")
     for number in range(3):
         shape = {"labels": {}, "creationTimestamp": f"2026-11-28T12:00:{30 - number}Z"}
-        cluster.account(20 + number, f"one-{number}", "crowd", **shape)
+        cluster.account(20 + number, f"one-{number}", "large", **shape)
     cluster.secret(11, 1)
     now = once(cluster, per_namespace=1, accounts_too=True)
-    assert accounts(now) == {"team": {1}, "crowd": {22}}
-    assert now.left_out == {"crowd": 2, "team": 1}
+    assert accounts(now) == {"team": {1}, "large": {22}}
+    assert now.left_out == {"large": 2, "team": 1}
 
 
 def test_no_account_counts_where_tokens_need_a_secret(observed: Observed) -> None:

@@ -11,7 +11,7 @@ from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller
 from daypass.gate.watch.plan import PartsPlanner, Urgency
 from daypass.kube.cluster import Cluster
-from support.watch_replicas import WatchWorld, plain_filters
+from support.watch_replicas import WatchEnvironment, plain_filters
 from unit.gate import test_watch_controller as replicas
 from unit.gate import test_watch_plan as plan
 
@@ -56,7 +56,7 @@ def write_the_config_map_first(patch: pytest.MonkeyPatch) -> None:
 def of_replicas(test: Callable[..., None], *arguments: object) -> Callable[[], None]:
     def run() -> None:
         with plain_filters():
-            test(WatchWorld(), *arguments)
+            test(WatchEnvironment(), *arguments)
 
     return run
 

@@ -10,13 +10,13 @@ import pytest
 
 from daypass.gate.watch.status import WatchStatus
 from daypass.rules.denials import LIMIT, Denial, DeniedKind
-from support.watch_replicas import CLOSE_AFTER, Replica, WatchWorld, plain_filters
+from support.watch_replicas import CLOSE_AFTER, Replica, WatchEnvironment, plain_filters
 
 
 @pytest.fixture
-def world() -> Iterator[WatchWorld]:
+def env() -> Iterator[WatchEnvironment]:
     with plain_filters():
-        yield WatchWorld()
+        yield WatchEnvironment()
 
 
 def ask(replica: Replica, path: str) -> tuple[int, str]:
@@ -34,25 +34,25 @@ def metrics(replica: Replica) -> dict[str, float]:
 
 
 def test_a_replica_is_ready_once_it_has_listed_everything_and_not_without_listings(
-    world: WatchWorld,
+    env: WatchEnvironment,
 ) -> None:
-    replica = world.replica("one")
+    replica = env.replica("one")
     assert ask(replica, "/readyz")[0] == 503
     replica.work()
     assert (ask(replica, "/readyz")[0], ask(replica, "/status")[0]) == (200, 200)
-    world.clock.advance(CLOSE_AFTER)
+    env.clock.advance(CLOSE_AFTER)
     assert ask(replica, "/readyz")[0] == 503
     assert problems(replica) == (503, {"closed"})
     assert ask(replica, "/healthz")[0] == 200
 
 
-def test_what_an_administrator_has_to_do_is_named(world: WatchWorld) -> None:
-    replica = world.leader()
-    world.cluster.forbidden.add("blue")
+def test_what_an_administrator_has_to_do_is_named(env: WatchEnvironment) -> None:
+    replica = env.leader()
+    env.cluster.forbidden.add("blue")
     replica.observer.left_out = {"red": 3}
     replica.observer.list_all()
-    world.create()
-    world.api.fails_after = 1  # the lease
+    env.create()
+    env.api.fails_after = 1  # the lease
     replica.work()
     assert problems(replica) == (503, {"namespaces", "leftOut", "publish"})
     assert ask(replica, "/readyz")[0] == 503
@@ -62,22 +62,22 @@ def test_what_an_administrator_has_to_do_is_named(world: WatchWorld) -> None:
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
 
 
-def test_a_gate_that_too_many_denials_close_is_a_problem(world: WatchWorld) -> None:
-    until = world.clock.unix() + 50
-    world.cluster.denials = tuple(
+def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnvironment) -> None:
+    until = env.clock.unix() + 50
+    env.cluster.denials = tuple(
         Denial(kind=DeniedKind.TOKEN, name=str(number), until_unix=until)
         for number in range(LIMIT + 1)
     )
-    replica = world.leader()
+    replica = env.leader()
     assert problems(replica) == (503, {"closed"})
-    world.cluster.denials = ()
+    env.cluster.denials = ()
     replica.work()
     assert problems(replica) == (200, set())
 
 
-def test_the_leader_alone_knows_what_is_published(world: WatchWorld) -> None:
-    world.create()
-    leader, other = world.leader(), world.replica("two")
+def test_the_leader_alone_knows_what_is_published(env: WatchEnvironment) -> None:
+    env.create()
+    leader, other = env.leader(), env.replica("two")
     other.work()
     found = metrics(leader)
     assert found["daypass_gate_watch_credentials"] == 1

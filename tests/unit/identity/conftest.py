@@ -8,9 +8,9 @@ from support.embedded import EmbeddedCluster
 
 
 @pytest.fixture
-def world() -> EmbeddedCluster:
+def embedded() -> EmbeddedCluster:
     """A cluster with the namespaces `team` and `far`."""
-    world = EmbeddedCluster(version="v1.37.2")
-    world.make_namespace("team")
-    world.make_namespace("far")
-    return world
+    embedded = EmbeddedCluster(version="v1.37.2")
+    embedded.make_namespace("team")
+    embedded.make_namespace("far")
+    return embedded

@@ -25,26 +25,26 @@ def account(cluster: Cluster) -> Object:
     return cluster.get(SERVICE_ACCOUNTS, "bot", "team")
 
 
-def test_a_new_identity_can_request_tokens_for_itself_only(world: EmbeddedCluster) -> None:
+def test_a_new_identity_can_request_tokens_for_itself_only(embedded: EmbeddedCluster) -> None:
     other = replace(BOT, name="other")
-    make(world.cluster, other)
-    created = make(world.cluster)
-    holder = world.as_holder_of(created.token)
+    make(embedded.cluster, other)
+    created = make(embedded.cluster)
+    holder = embedded.as_holder_of(created.token)
     assert not isinstance(exchange(holder, BOT, bound_to=created.secret_name), Exception)
     assert isinstance(exchange(holder, other, bound_to=None), ForbiddenError)
-    assert account(world.cluster).get("secrets") is None
+    assert account(embedded.cluster).get("secrets") is None
 
 
 def test_a_second_run_keeps_the_secret_and_its_token_and_restores_a_deleted_role(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    first = make(world.cluster)
-    world.cluster.delete(ROLES, "bot-daypass-token", "team")
-    second = make(world.cluster)
+    first = make(embedded.cluster)
+    embedded.cluster.delete(ROLES, "bot-daypass-token", "team")
+    second = make(embedded.cluster)
     assert (first.is_new, second.is_new) == (True, False)
     assert (first.secret_name, first.token) == (second.secret_name, second.token)
-    assert len(own_secrets(world.cluster)) == 1
-    holder = world.as_holder_of(first.token)
+    assert len(own_secrets(embedded.cluster)) == 1
+    holder = embedded.as_holder_of(first.token)
     assert not isinstance(exchange(holder, BOT, bound_to=first.secret_name), Exception)
 
 
@@ -52,37 +52,37 @@ def test_a_second_run_keeps_the_secret_and_its_token_and_restores_a_deleted_role
     "present", [{}, {labels.MANAGED_BY: labels.MANAGER}], ids=["unlabelled", "labelled"]
 )
 def test_a_foreign_account_is_refused_without_adopt(
-    world: EmbeddedCluster, present: dict[str, str]
+    embedded: EmbeddedCluster, present: dict[str, str]
 ) -> None:
-    foreign_account(world.cluster, **present)
-    before = account(world.cluster)
+    foreign_account(embedded.cluster, **present)
+    before = account(embedded.cluster)
     with raises(ForeignAccountError, match="(?s)team/bot.*--adopt"):
-        make(world.cluster)
-    assert account(world.cluster) == before
-    assert own_secrets(world.cluster) == []
-    make(world.cluster, adopt=True)
-    assert account(world.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
-    make(world.cluster)  # it is an identity by now
-    assert account(world.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
+        make(embedded.cluster)
+    assert account(embedded.cluster) == before
+    assert own_secrets(embedded.cluster) == []
+    make(embedded.cluster, adopt=True)
+    assert account(embedded.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
+    make(embedded.cluster)  # it is an identity by now
+    assert account(embedded.cluster)["metadata"]["annotations"][labels.ADOPTED] == "true"
 
 
-def test_an_account_managed_by_another_tool_is_not_adopted(world: EmbeddedCluster) -> None:
-    foreign_account(world.cluster, **{labels.MANAGED_BY: "Helm"})
+def test_an_account_managed_by_another_tool_is_not_adopted(embedded: EmbeddedCluster) -> None:
+    foreign_account(embedded.cluster, **{labels.MANAGED_BY: "Helm"})
     with raises(ForeignAccountError, match="team/bot.*Helm"):
-        make(world.cluster, adopt=True)
+        make(embedded.cluster, adopt=True)
 
 
-def test_a_deadline_stays_until_another_one_is_set(world: EmbeddedCluster) -> None:
+def test_a_deadline_stays_until_another_one_is_set(embedded: EmbeddedCluster) -> None:
     def deadline() -> object:
-        return account(world.cluster)["metadata"]["annotations"].get(labels.DEADLINE)
+        return account(embedded.cluster)["metadata"]["annotations"].get(labels.DEADLINE)
 
-    make(world.cluster, deadline="2027-02-01T00:00:00Z")
-    make(world.cluster)
+    make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
+    make(embedded.cluster)
     assert deadline() == "2027-02-01T00:00:00Z"
-    world.clock.advance(60 * 86_400)
+    embedded.clock.advance(60 * 86_400)
     with raises(InactiveIdentityError, match="2027-02-01T00:00:00Z"):
-        make(world.cluster)
-    make(world.cluster, deadline="2028-02-01T00:00:00Z")
+        make(embedded.cluster)
+    make(embedded.cluster, deadline="2028-02-01T00:00:00Z")
     assert deadline() == "2028-02-01T00:00:00Z"
-    make(world.cluster, deadline=NEVER)
+    make(embedded.cluster, deadline=NEVER)
     assert deadline() is None

@@ -100,32 +100,32 @@ def test_the_current_secret_is_the_one_that_no_other_replaces(
     assert (found.name, is_rotation_unfinished(found, secrets)) == (name, unfinished)
 
 
-def test_a_secret_without_a_token_is_an_error_after_30_seconds(world: EmbeddedCluster) -> None:
+def test_a_secret_without_a_token_is_an_error_after_30_seconds(embedded: EmbeddedCluster) -> None:
     metadata = {"name": "empty", "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-    began = world.clock.now_unix
+    embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    began = embedded.clock.now_unix
     with raises(NotReadyError, match="waited 30s for .*team/empty"):
-        wait_for_token(world.cluster, BOT, "empty")
-    assert 30 <= world.clock.now_unix - began < 32
+        wait_for_token(embedded.cluster, BOT, "empty")
+    assert 30 <= embedded.clock.now_unix - began < 32
 
 
-def test_a_late_token_is_waited_for(world: EmbeddedCluster) -> None:
+def test_a_late_token_is_waited_for(embedded: EmbeddedCluster) -> None:
     metadata = {"name": "late", "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
 
     def sleep(seconds: float) -> None:
         data = {"token": base64.b64encode(long_lived_token().encode()).decode()}
-        world.cluster.patch(SECRETS, "late", {"data": data}, "team")
+        embedded.cluster.patch(SECRETS, "late", {"data": data}, "team")
 
-    world.cluster.sleep = sleep
-    assert wait_for_token(world.cluster, BOT, "late").token.reveal() == long_lived_token()
+    embedded.cluster.sleep = sleep
+    assert wait_for_token(embedded.cluster, BOT, "late").token.reveal() == long_lived_token()
 
 
-def test_a_token_of_another_account_is_not_handed_out(world: EmbeddedCluster) -> None:
+def test_a_token_of_another_account_is_not_handed_out(embedded: EmbeddedCluster) -> None:
     other = base64.b64encode(long_lived_token(service_account="other").encode()).decode()
     metadata = {"name": "bot-daypass-01234567890123456789", "namespace": "team"}
-    world.cluster.create(
+    embedded.cluster.create(
         {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"token": other}}
     )
     with raises(ForeignAccountError, match="holds a token of other"):
-        wait_for_token(world.cluster, BOT, metadata["name"])
+        wait_for_token(embedded.cluster, BOT, metadata["name"])

@@ -149,12 +149,12 @@ def test_annotations_of_a_foreign_account_are_ignored() -> None:
         resolve(Options(), None, account)
 
 
-def test_the_client_reads_the_credentials_file(world: EmbeddedCluster, tmp_path: Path) -> None:
-    pem, token = Authority().pem, make(world.cluster).token
+def test_the_client_reads_the_credentials_file(embedded: EmbeddedCluster, tmp_path: Path) -> None:
+    pem, token = Authority().pem, make(embedded.cluster).token
     file = tmp_path / "bot.json"
     file.touch(0o600)
     file.write_bytes(replace(SETTINGS, authority=pem).file_content(token))
-    settings = parse_source(read_source({}, str(file)), world.clock.unix())
+    settings = parse_source(read_source({}, str(file)), embedded.clock.unix())
     assert (settings.door.url, settings.audience) == (SETTINGS.door, SETTINGS.audience)
     assert settings.certificate_authority == pem
     assert settings.lifetime_seconds == SETTINGS.lifetime_seconds
@@ -163,15 +163,15 @@ def test_the_client_reads_the_credentials_file(world: EmbeddedCluster, tmp_path:
 
 
 def test_only_credentials_of_the_same_identity_are_overwritten(
-    world: EmbeddedCluster, tmp_path: Path
+    embedded: EmbeddedCluster, tmp_path: Path
 ) -> None:
     path, other = tmp_path / "bot.json", replace(BOT, namespace="far")
-    now = world.clock.unix()
+    now = embedded.clock.unix()
     check_file(str(path), BOT, now_unix=now)
     path.touch(0o600)
     with raises(FileInUseError, match="(?s)bot.json.*team/bot.*--force"):
         check_file(str(path), BOT, now_unix=now)
-    path.write_bytes(SETTINGS.file_content(make(world.cluster).token))
+    path.write_bytes(SETTINGS.file_content(make(embedded.cluster).token))
     check_file(str(path), BOT, now_unix=now)
     with raises(FileInUseError, match="(?s)bot.json.*far/bot.*--force"):
         check_file(str(path), other, now_unix=now)

@@ -35,83 +35,89 @@ from support.messages import check, raises
 
 
 def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    tokens = [make(world.cluster).token]
-    renew(world.cluster)
+    tokens = [make(embedded.cluster).token]
+    renew(embedded.cluster)
     foreign = token_secret("team", "bot", "by-hand")
     account = {"kubernetes.io/service-account.name": "bot"}
     foreign["metadata"] |= {"labels": {}, "annotations": account}
-    world.cluster.create(foreign)
-    make(world.cluster, replace(BOT, name="bot-daypass"))
-    revoked = revoke(world.cluster, BOT)
+    embedded.cluster.create(foreign)
+    make(embedded.cluster, replace(BOT, name="bot-daypass"))
+    revoked = revoke(embedded.cluster, BOT)
     assert len(revoked.deleted) == 2
     assert revoked.left == ("by-hand",)
-    world.clock.advance(11)
-    assert not accepts(world.cluster, tokens[0])
-    assert len(own_secrets(world.cluster, replace(BOT, name="bot-daypass"))) == 1
+    embedded.clock.advance(11)
+    assert not accepts(embedded.cluster, tokens[0])
+    assert len(own_secrets(embedded.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
 def test_a_secret_without_a_token_that_has_the_name_of_one_is_revoked_and_never_handed_out(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    created = make(world.cluster)
-    world.clock.advance(1)
+    created = make(embedded.cluster)
+    embedded.clock.advance(1)
     look_alike = f"bot-daypass-{'0' * 20}"
     metadata = {"name": look_alike, "namespace": "team"}
-    world.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-    assert make(world.cluster).secret_name == created.secret_name
-    assert look_alike in {each.name for each in revoke(world.cluster, BOT).deleted}
+    embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    assert make(embedded.cluster).secret_name == created.secret_name
+    assert look_alike in {each.name for each in revoke(embedded.cluster, BOT).deleted}
 
 
 @pytest.mark.parametrize("kind", DISGUISES)
-def test_a_disguised_secret_is_revoked_and_deleted_too(world: EmbeddedCluster, kind: str) -> None:
-    created = make(world.cluster)
-    disguise(world.cluster, kind, BOT, created.secret_name)
-    with dry_run(world.cluster) as cluster:
+def test_a_disguised_secret_is_revoked_and_deleted_too(
+    embedded: EmbeddedCluster, kind: str
+) -> None:
+    created = make(embedded.cluster)
+    disguise(embedded.cluster, kind, BOT, created.secret_name)
+    with dry_run(embedded.cluster) as cluster:
         shown = delete(cluster, BOT, warn=silent).deleted
         assert f"secrets/{created.secret_name} in team" in shown
-    assert [each.name for each in revoke(world.cluster, BOT).deleted] == [created.secret_name]
-    world.clock.advance(11)
-    assert not accepts(world.cluster, created.token)
+    assert [each.name for each in revoke(embedded.cluster, BOT).deleted] == [created.secret_name]
+    embedded.clock.advance(11)
+    assert not accepts(embedded.cluster, created.token)
 
 
-def test_the_nearest_identity_of_the_namespace_is_named(world: EmbeddedCluster) -> None:
-    make(world.cluster)
+def test_the_nearest_identity_of_the_namespace_is_named(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
     typo, other = replace(BOT, name="bto"), replace(BOT, name="something")
     with raises(IdentityNotFoundError, match=r"(?s)team/bto.* bot\?"):
-        get_identity(world.cluster, typo)
+        get_identity(embedded.cluster, typo)
     with raises(IdentityNotFoundError, match=r"(?s)team/bto.* bot\?"):
-        delete(world.cluster, typo, warn=silent)
+        delete(embedded.cluster, typo, warn=silent)
     with raises(IdentityNotFoundError, match=r"team/something\n(?!.*\bbot\b)"):
-        get_identity(world.cluster, other)
+        get_identity(embedded.cluster, other)
 
 
-def test_after_a_revocation_the_secret_has_another_name_and_token(world: EmbeddedCluster) -> None:
-    old = make(world.cluster)
-    revoke(world.cluster, BOT)
-    new = make(world.cluster)
+def test_after_a_revocation_the_secret_has_another_name_and_token(
+    embedded: EmbeddedCluster,
+) -> None:
+    old = make(embedded.cluster)
+    revoke(embedded.cluster, BOT)
+    new = make(embedded.cluster)
     assert new.secret_name != old.secret_name
     assert new.token != old.token
     # Why names are never reused: a Secret of the same name gets the same token, byte for byte.
-    world.cluster.create(token_secret("team", "bot", old.secret_name))
-    again = world.cluster.get(SECRETS, old.secret_name, "team")
+    embedded.cluster.create(token_secret("team", "bot", old.secret_name))
+    again = embedded.cluster.get(SECRETS, old.secret_name, "team")
     assert again["data"]["token"]
-    assert accepts(world.cluster, old.token)
+    assert accepts(embedded.cluster, old.token)
 
 
-def test_a_deletion_removes_all_annotated_objects_and_nothing_else(world: EmbeddedCluster) -> None:
+def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
+    embedded: EmbeddedCluster,
+) -> None:
     other = replace(BOT, name="bot-daypass")
-    kept = make(world.cluster, other)
-    make(world.cluster)
-    grant(world.cluster)
+    kept = make(embedded.cluster, other)
+    make(embedded.cluster)
+    grant(embedded.cluster)
     metadata = {"name": "bot-daypass-token", "namespace": "far"}
-    world.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    embedded.cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     warnings = Warnings()
-    with dry_run(world.cluster) as cluster:
+    with dry_run(embedded.cluster) as cluster:
         planned = delete(cluster, BOT, warn=silent)
-    assert len(own_secrets(world.cluster)) == 1
-    deleted = delete(world.cluster, BOT, warn=warnings)
+    assert len(own_secrets(embedded.cluster)) == 1
+    deleted = delete(embedded.cluster, BOT, warn=warnings)
     assert planned == deleted
     assert deleted.left == ()
     assert [each.partition("/")[0] for each in deleted.deleted] == [
@@ -123,29 +129,31 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(world: Embedd
     assert warning.startswith("far ")
     check(warning, reason="warning")
     assert not isinstance(
-        exchange(world.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
+        exchange(embedded.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
     )
-    assert world.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
+    assert embedded.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
     with raises(IdentityNotFoundError, match="team/bot"):
-        delete(world.cluster, BOT, warn=silent)
+        delete(embedded.cluster, BOT, warn=silent)
 
 
 def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    foreign_account(world.cluster, app="x")
-    created = make(world.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
-    deleted = delete(world.cluster, BOT, warn=silent)
+    foreign_account(embedded.cluster, app="x")
+    created = make(embedded.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
+    deleted = delete(embedded.cluster, BOT, warn=silent)
     assert deleted.left == ("serviceaccounts/bot in team",)
-    left = world.cluster.get(SERVICE_ACCOUNTS, "bot", "team")["metadata"]
+    left = embedded.cluster.get(SERVICE_ACCOUNTS, "bot", "team")["metadata"]
     assert left["labels"] == {"app": "x"}
     assert left.get("annotations", {}) == {}
-    assert isinstance(exchange(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
+    assert isinstance(
+        exchange(embedded.as_holder_of(created.token), BOT, bound_to=None), DaypassError
+    )
 
 
-def test_a_foreign_account_is_neither_deleted_nor_revoked(world: EmbeddedCluster) -> None:
-    foreign_account(world.cluster)
+def test_a_foreign_account_is_neither_deleted_nor_revoked(embedded: EmbeddedCluster) -> None:
+    foreign_account(embedded.cluster)
     with raises(ForeignAccountError, match="team/bot"):
-        delete(world.cluster, BOT, warn=silent)
+        delete(embedded.cluster, BOT, warn=silent)
     with raises(ForeignAccountError, match="team/bot"):
-        get_identity(world.cluster, BOT)
+        get_identity(embedded.cluster, BOT)

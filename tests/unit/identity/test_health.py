@@ -13,7 +13,7 @@ from daypass.identity.health import HealthFinding, examine
 from daypass.kube.published_objects import part_config_map
 from daypass.render.rbac import namespace_rights
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
-from support.inventories import BOT, World, binding, grant
+from support.inventories import BOT, ListedObjects, binding, grant
 from support.messages import check
 from support.publishing import NEVER
 from support.timing import FakeClock
@@ -21,58 +21,58 @@ from support.timing import FakeClock
 DAY = 86_400
 PAST, FUTURE = "2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z"
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
-Spoil = Callable[[World], object]
+Spoil = Callable[[ListedObjects], object]
 
 
 def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[HealthFinding]:
-    world = World()
-    spoil(world)
-    (examined,) = examine(world.objects(), FakeClock(), unused_seconds=unused_seconds)
+    listed = ListedObjects()
+    spoil(listed)
+    (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=unused_seconds)
     return list(examined.findings)
 
 
-def annotate(world: World, which: str, mark: str, value: str) -> None:
-    getattr(world, which)["metadata"]["annotations"][mark] = value
+def annotate(listed: ListedObjects, which: str, mark: str, value: str) -> None:
+    getattr(listed, which)["metadata"]["annotations"][mark] = value
 
 
-def add_secret(world: World, name: str, **annotations: str) -> None:
-    secret = copy.deepcopy(world.secret)
+def add_secret(listed: ListedObjects, name: str, **annotations: str) -> None:
+    secret = copy.deepcopy(listed.secret)
     secret["metadata"] |= {"name": name, "uid": name}
     secret["metadata"]["annotations"] |= annotations
-    world.lists["secrets"].append(secret)
+    listed.lists["secrets"].append(secret)
 
 
-def foreign_secret(world: World) -> None:
-    add_secret(world, "by-hand")
-    world.lists["secrets"][-1]["metadata"]["labels"] = {}
+def foreign_secret(listed: ListedObjects) -> None:
+    add_secret(listed, "by-hand")
+    listed.lists["secrets"][-1]["metadata"]["labels"] = {}
 
 
-def lose(world: World, *names: str) -> None:
+def lose(listed: ListedObjects, *names: str) -> None:
     for name in names:
-        world.lists[name] = []
+        listed.lists[name] = []
 
 
-def only(world: World, name: str, *kept: object) -> None:
-    world.lists[name] = list(kept)
+def only(listed: ListedObjects, name: str, *kept: object) -> None:
+    listed.lists[name] = list(kept)
 
 
-def move_to_kube_system(world: World) -> None:
-    world.lists = json.loads(json.dumps(world.lists).replace("team", "kube-system"))
+def move_to_kube_system(listed: ListedObjects) -> None:
+    listed.lists = json.loads(json.dumps(listed.lists).replace("team", "kube-system"))
 
 
-def lack_policy_and_label(world: World) -> None:
-    world.namespace["metadata"].pop("labels")
-    lose(world, "policy_bindings")
+def lack_policy_and_label(listed: ListedObjects) -> None:
+    listed.namespace["metadata"].pop("labels")
+    lose(listed, "policy_bindings")
 
 
-def give_edit(world: World) -> None:
+def give_edit(listed: ListedObjects) -> None:
     both = grant(BOT, "bob", "kubeflow-edit")
-    world.lists["bindings"].append(both[0])
-    world.lists["policies"].append(both[1])
+    listed.lists["bindings"].append(both[0])
+    listed.lists["policies"].append(both[1])
 
 
-def label_unused(world: World, last: str | None) -> None:
-    labels = world.secret["metadata"]["labels"]
+def label_unused(listed: ListedObjects, last: str | None) -> None:
+    labels = listed.secret["metadata"]["labels"]
     del labels["kubernetes.io/legacy-token-last-used"]
     if last:
         labels["kubernetes.io/legacy-token-last-used"] = last
@@ -142,9 +142,9 @@ def test_each_problem_is_the_only_finding(code: str, spoil: Spoil, values: list[
     check(found.text, reason=code)
 
 
-def ended(world: World) -> None:
-    annotate(world, "account", labels.DEADLINE, PAST)
-    lose(world, "secrets", "bindings", "policies", "roles")
+def ended(listed: ListedObjects) -> None:
+    annotate(listed, "account", labels.DEADLINE, PAST)
+    lose(listed, "secrets", "bindings", "policies", "roles")
 
 
 @pytest.mark.parametrize(
@@ -164,18 +164,18 @@ def test_an_intended_state_is_a_note_and_no_problem(codes: list[str], spoil: Spo
         check(each.text, reason=each.code)
 
 
-def invalid(world: World) -> None:
-    add_secret(world, "second")
+def invalid(listed: ListedObjects) -> None:
+    add_secret(listed, "second")
     label = "kubernetes.io/legacy-token-invalid-since"
-    world.lists["secrets"][-1]["metadata"]["labels"][label] = "2027-01-01"
+    listed.lists["secrets"][-1]["metadata"]["labels"][label] = "2027-01-01"
 
 
-def federated(world: World) -> None:
-    lose(world, "secrets")
-    world.lists["other_secrets"] = [world.secret]
-    world.secret["metadata"]["name"] = f"bot-daypass-anchor-{'a' * 20}"
-    world.own_binding["metadata"]["name"] = "bot-daypass-federated"
-    world.own_binding["subjects"] = [{"kind": "User", "name": "github:x"}]
+def federated(listed: ListedObjects) -> None:
+    lose(listed, "secrets")
+    listed.lists["other_secrets"] = [listed.secret]
+    listed.secret["metadata"]["name"] = f"bot-daypass-anchor-{'a' * 20}"
+    listed.own_binding["metadata"]["name"] = "bot-daypass-federated"
+    listed.own_binding["subjects"] = [{"kind": "User", "name": "github:x"}]
 
 
 @pytest.mark.parametrize(
@@ -202,19 +202,19 @@ def test_a_healthy_or_unreadable_state_has_no_findings(spoil: Spoil) -> None:
 
 
 def test_an_annotated_binding_of_other_subjects_is_misplaced_and_grants_nothing() -> None:
-    def spoil(world: World) -> None:
-        world.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
+    def spoil(listed: ListedObjects) -> None:
+        listed.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
 
     assert [each.code for each in findings(spoil)] == ["half-grant", "misplaced"]
 
 
 def test_an_annotation_alone_makes_no_orphan() -> None:
-    world = World()
+    listed = ListedObjects()
     odd, _ = grant(BOT, "bob", "kubeflow-view")
     odd["metadata"]["annotations"][labels.IDENTITY] = "team/nobody"
-    world.lists["bindings"].append(odd)
+    listed.lists["bindings"].append(odd)
     nobody, bot = sorted(
-        examine(world.objects(), FakeClock(), unused_seconds=90 * DAY),
+        examine(listed.objects(), FakeClock(), unused_seconds=90 * DAY),
         key=lambda each: each.record.name.name, reverse=True,
     )  # fmt: skip
     assert [each.code for each in nobody.findings] == ["misplaced"]
@@ -224,11 +224,11 @@ def test_an_annotation_alone_makes_no_orphan() -> None:
 def test_a_forged_binding_is_not_attributed_to_daypass() -> None:
     """A user who can write RoleBindings can write annotations, too."""
 
-    def spoil(world: World) -> None:
+    def spoil(listed: ListedObjects) -> None:
         forged, policy = grant(BOT, "bob", "kubeflow-view")
         forged["metadata"]["name"] = policy["metadata"]["name"] = "another-name"
         forged["roleRef"]["name"] = "kubeflow-edit"
-        world.lists["bindings"].append(forged)
+        listed.lists["bindings"].append(forged)
 
     (found,) = findings(spoil)
     assert (found.code, found.is_problem) == ("more-rights", True)
@@ -244,42 +244,42 @@ def test_the_caller_sets_how_long_a_token_may_be_unused() -> None:
 UID = "0a000000-0000-4000-8000-000000000000"
 
 
-def forbidden(world: World) -> None:
+def forbidden(listed: ListedObjects) -> None:
     """The gate publishes, and the user may not see what."""
-    gated(world)
-    world.lists.update(published=None)
+    gated(listed)
+    listed.lists.update(published=None)
 
 
-def gated(world: World, *uids: str, home: str = "daypass") -> None:
+def gated(listed: ListedObjects, *uids: str, home: str = "daypass") -> None:
     """Let a gate watch the identity's namespace, and publish these UIDs in their part."""
-    world.secret["metadata"]["uid"] = UID
+    listed.secret["metadata"]["uid"] = UID
     rights = namespace_rights("team", "daypass")
-    world.lists["roles"].append(rights[0])
-    world.lists["bindings"].append(rights[1])
-    world.lists["gates"] = [{"metadata": {"name": "daypass"}}]
+    listed.lists["roles"].append(rights[0])
+    listed.lists["bindings"].append(rights[1])
+    listed.lists["gates"] = [{"metadata": {"name": "daypass"}}]
     number = part_of(UID, CLUSTER_PARTS)
     part = CredentialPart(uids=frozenset(uids), closes_unix=NEVER)
-    world.lists["published"] = [part_config_map(number, part, home, room=1)]
+    listed.lists["published"] = [part_config_map(number, part, home, room=1)]
 
 
-def unlabelled(world: World) -> None:
-    gated(world)
-    world.secret["metadata"]["labels"].pop(labels.MANAGED_BY)
+def unlabelled(listed: ListedObjects) -> None:
+    gated(listed)
+    listed.secret["metadata"]["labels"].pop(labels.MANAGED_BY)
 
 
-def unwatched(world: World) -> None:
-    gated(world, UID)
-    world.lists["roles"].pop()
+def unwatched(listed: ListedObjects) -> None:
+    gated(listed, UID)
+    listed.lists["roles"].pop()
 
 
-def young(world: World) -> None:
-    gated(world)
-    world.secret["metadata"]["creationTimestamp"] = "2027-01-15T07:59:55Z"
+def young(listed: ListedObjects) -> None:
+    gated(listed)
+    listed.secret["metadata"]["creationTimestamp"] = "2027-01-15T07:59:55Z"
 
 
-def unreadable(world: World) -> None:
-    gated(world)
-    world.lists["published"][0]["data"]["entries"] = "x"
+def unreadable(listed: ListedObjects) -> None:
+    gated(listed)
+    listed.lists["published"][0]["data"]["entries"] = "x"
 
 
 @pytest.mark.parametrize(

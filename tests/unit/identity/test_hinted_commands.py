@@ -1,7 +1,7 @@
 """Each command named in a message is run in the state that produces the message.
 
-The API server is the embedded one, which poses as a cluster unless the row is `embedded`. Commands
-that need a real one are in `tests/cluster/test_hints_lead_on.py`.
+The API server is the embedded one, which poses as a cluster unless the row is `as_embedded`.
+Commands that need a real one are in `tests/cluster/test_hints_lead_on.py`.
 """
 
 from __future__ import annotations
@@ -38,58 +38,58 @@ gate: {audience: gate, engine: envoy, hosts: [ekf.example.com]}
 """
 
 
-def nothing(world: EmbeddedCluster) -> None:
+def nothing(embedded: EmbeddedCluster) -> None:
     """A cluster with namespaces."""
 
 
-def an_identity(world: EmbeddedCluster) -> None:
-    make(world.cluster)
+def an_identity(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
 
 
-def an_expired_identity(world: EmbeddedCluster) -> None:
-    make(world.cluster, deadline="2020-01-01T00:00:00Z")
+def an_expired_identity(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster, deadline="2020-01-01T00:00:00Z")
 
 
-def a_revoked_identity(world: EmbeddedCluster) -> None:
-    make(world.cluster)
-    revoke(world.cluster, BOT)
+def a_revoked_identity(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
+    revoke(embedded.cluster, BOT)
 
 
-def an_identity_with_two_tokens(world: EmbeddedCluster) -> None:
-    created = make(world.cluster)
-    secret = world.cluster.get(SECRETS, created.secret_name, "team")
+def an_identity_with_two_tokens(embedded: EmbeddedCluster) -> None:
+    created = make(embedded.cluster)
+    secret = embedded.cluster.get(SECRETS, created.secret_name, "team")
     kept = {key: secret["metadata"][key] for key in ("labels", "annotations")}
     metadata = {**kept, "name": "bot-daypass-" + "2" * 20, "namespace": "team"}
-    world.cluster.create({key: secret[key] for key in ("apiVersion", "kind", "type")}
+    embedded.cluster.create({key: secret[key] for key in ("apiVersion", "kind", "type")}
                          | {"metadata": metadata})  # fmt: skip
 
 
-def an_identity_without_a_door(world: EmbeddedCluster) -> None:
-    make(world.cluster)
+def an_identity_without_a_door(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
     without = {"metadata": {"annotations": {labels.DOOR: None, labels.AUDIENCE: None}}}
-    world.cluster.patch(SERVICE_ACCOUNTS, "bot", without, "team")
+    embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", without, "team")
 
 
-def an_identity_without_an_account(world: EmbeddedCluster) -> None:
-    make(world.cluster)
-    world.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
+def an_identity_without_an_account(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
+    embedded.cluster.delete(SERVICE_ACCOUNTS, "bot", "team")
 
 
-def an_identity_without_its_role(world: EmbeddedCluster) -> None:
-    make(world.cluster)
-    world.cluster.delete(ROLES, "bot-daypass-token", "team")
+def an_identity_without_its_role(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
+    embedded.cluster.delete(ROLES, "bot-daypass-token", "team")
 
 
-def a_foreign_account(world: EmbeddedCluster) -> None:
-    foreign_account(world.cluster)
+def a_foreign_account(embedded: EmbeddedCluster) -> None:
+    foreign_account(embedded.cluster)
 
 
 def granted(role: str) -> Callable[[EmbeddedCluster], None]:
-    def state(world: EmbeddedCluster) -> None:
-        make(world.cluster)
+    def state(embedded: EmbeddedCluster) -> None:
+        make(embedded.cluster)
         for name in ("kubeflow-view", "kubeflow-edit", "other"):
             rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
-            world.cluster.create({
+            embedded.cluster.create({
                 "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
                 "metadata": {"name": name}, "rules": [rule],
             })  # fmt: skip
@@ -98,8 +98,8 @@ def granted(role: str) -> Callable[[EmbeddedCluster], None]:
     return state
 
 
-def long_lived_token(world: EmbeddedCluster) -> None:
-    Path("token").write_text(make(world.cluster).token.reveal())
+def long_lived_token(embedded: EmbeddedCluster) -> None:
+    Path("token").write_text(make(embedded.cluster).token.reveal())
 
 
 AUTHORIZE = ("identity", "authorize", "bot", "-n", "team")
@@ -116,7 +116,7 @@ class Row:
     named: str
     state: Callable[[EmbeddedCluster], None] = nothing
     fill: Mapping[str, str] = field(default_factory=dict)
-    embedded: bool = False
+    as_embedded: bool = False
     config: str = CONFIG
 
 
@@ -142,10 +142,10 @@ ROWS = [
     Row("identity show bot -n team", "identity reap -n team", an_expired_identity),
     Row("identity show bot -n team", CREATE, an_identity_without_its_role),
     Row(IN_NOPE, "identity create --create-namespace bot -n nope --expires 90d"),
-    Row(IN_NOPE, "identity create --create-namespace bot -n nope", embedded=True),
-    Row(f"{IN_NOPE} --dry-run", "identity create --create-namespace bot -n nope", embedded=True),
+    Row(IN_NOPE, "identity create --create-namespace bot -n nope", as_embedded=True),
+    Row(f"{IN_NOPE} --dry-run", "identity create --create-namespace bot -n nope", as_embedded=True),
     Row(FEDERATE_IN_NOPE, "identity federate --create-namespace ci -n nope --issuer"),
-    Row(FEDERATE_IN_NOPE, "identity federate --create-namespace ci -n nope", embedded=True),
+    Row(FEDERATE_IN_NOPE, "identity federate --create-namespace ci -n nope", as_embedded=True),
     Row(f"{FEDERATE_IN_NOPE} --dry-run", "identity federate --create-namespace ci -n nope"),
     Row("identity delete bot -n team", "identity delete --yes bot -n team", an_identity),
     Row(f"{CREATE} --expires 90d", "identity reap"),
@@ -162,17 +162,17 @@ ROWS = [
 ]  # fmt: skip
 
 
-def a_world(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, embedded: bool = False
+def prepared_cluster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, as_embedded: bool = False
 ) -> EmbeddedCluster:
     """The cluster that commands in `folder` use from now on."""
-    world = EmbeddedCluster(version=None if embedded else "v1.37.2")
+    embedded = EmbeddedCluster(version=None if as_embedded else "v1.37.2")
     for namespace in ("team", "far", "default"):
-        if world.cluster.find(NAMESPACES, namespace) is None:
-            world.make_namespace(namespace)
-    monkeypatch.setattr(Cluster, "open", lambda *, namespace=None, **_: world.open(namespace))
+        if embedded.cluster.find(NAMESPACES, namespace) is None:
+            embedded.make_namespace(namespace)
+    monkeypatch.setattr(Cluster, "open", lambda *, namespace=None, **_: embedded.open(namespace))
     monkeypatch.chdir(folder)
-    return world
+    return embedded
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.command}: {row.named}")
@@ -180,9 +180,9 @@ def test_a_command_named_in_a_message_works_in_that_state(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], named_commands: hints.Recorder,
 ) -> None:  # fmt: skip
-    world = a_world(tmp_path, monkeypatch, embedded=row.embedded)
+    embedded = prepared_cluster(tmp_path, monkeypatch, as_embedded=row.as_embedded)
     Path("daypass.yaml").write_text(row.config)
-    row.state(world)
+    row.state(embedded)
     capsys.readouterr()
     named_commands.hints.clear()
 
@@ -195,13 +195,13 @@ def test_a_command_named_in_a_message_works_in_that_state(
 
     main(shlex.split(row.command))
     again = "".join(capsys.readouterr())
-    assert "kubectl" not in (said + again if row.embedded else "")
+    assert "kubectl" not in (said + again if row.as_embedded else "")
 
 
 def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make(a_world(tmp_path, monkeypatch, embedded=True).cluster)
+    make(prepared_cluster(tmp_path, monkeypatch, as_embedded=True).cluster)
     assert main([*AUTHORIZE, "--in", "alice", "--role", "view"]) == 1
     said = capsys.readouterr().err
     assert "create" not in said
@@ -211,19 +211,19 @@ def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(
 def test_without_a_terminal_a_deletion_needs_yes_and_a_revocation_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = a_world(tmp_path, monkeypatch)
-    secret = make(world.cluster).secret_name
+    embedded = prepared_cluster(tmp_path, monkeypatch)
+    secret = make(embedded.cluster).secret_name
     capsys.readouterr()
     assert main(shlex.split("identity delete bot -n team --kubeconfig 'an admin.kubeconfig'")) == 2
     out, err = capsys.readouterr()
     assert out == ""
     check(err, "--kubeconfig 'an admin.kubeconfig'", reason="usage")
-    assert world.cluster.find(SECRETS, secret, "team") is not None
+    assert embedded.cluster.find(SECRETS, secret, "team") is not None
     assert main(shlex.split("identity delete bot -n team -o json")) == 2
     error = json.loads(capsys.readouterr().err)["error"]
     assert error["hint"].endswith("daypass identity delete --yes bot -n team -o json")
     assert main(shlex.split("identity delete bot -n team --dry-run")) == 0
     assert main(shlex.split("identity revoke bot -n team")) == 0
-    assert world.cluster.find(SECRETS, secret, "team") is None
+    assert embedded.cluster.find(SECRETS, secret, "team") is None
     assert main(shlex.split("identity delete bot -n team --yes")) == 0
-    assert world.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None
+    assert embedded.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None

@@ -16,7 +16,7 @@ from daypass.identity.inventory import (
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from support.authority import ANY_AUTHORITY
-from support.inventories import BOT, World, binding, grant
+from support.inventories import BOT, ListedObjects, binding, grant
 from support.lifecycle import Warnings
 
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
@@ -27,7 +27,7 @@ def group(name: str) -> Object:
 
 
 def test_an_identity_lists_its_grants_and_tokens() -> None:
-    (record,) = identity_records(World().objects())
+    (record,) = identity_records(ListedObjects().objects())
     assert record.name == BOT
     assert [role.display for role in record.roles] == ["alice=view"]
     assert record.roles[0].is_ours
@@ -55,10 +55,10 @@ def test_an_identity_lists_its_grants_and_tokens() -> None:
     ],
 )  # fmt: skip
 def test_foreign_bindings_are_found_by_every_kind_of_subject(foreign: Object, shown: str) -> None:
-    world = World()
+    listed = ListedObjects()
     where = "bindings" if "namespace" in foreign["metadata"] else "cluster_bindings"
-    world.lists[where].append(foreign)
-    (record,) = identity_records(world.objects())
+    listed.lists[where].append(foreign)
+    (record,) = identity_records(listed.objects())
     assert [role.display for role in record.roles if not role.is_ours] == [shown]
 
 
@@ -74,56 +74,56 @@ def test_foreign_bindings_are_found_by_every_kind_of_subject(foreign: Object, sh
     ],
 )
 def test_bindings_of_other_subjects_are_not_listed(subject: Object) -> None:
-    world = World()
-    world.lists["bindings"].append(binding("x", "bob", "edit", subject))
-    world.lists["bindings"].append({"metadata": {"name": "x", "namespace": "b"}, "roleRef": {}})
-    (record,) = identity_records(world.objects())
+    listed = ListedObjects()
+    listed.lists["bindings"].append(binding("x", "bob", "edit", subject))
+    listed.lists["bindings"].append({"metadata": {"name": "x", "namespace": "b"}, "roleRef": {}})
+    (record,) = identity_records(listed.objects())
     assert [role.display for role in record.roles] == ["alice=view"]
 
 
 def test_kubernetes_default_bindings_are_not_listed() -> None:
-    world = World()
+    listed = ListedObjects()
     default = binding("system:basic-user", None, "x", group("system:authenticated"))
     default["metadata"]["labels"] = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-    world.lists["cluster_bindings"].append(default)
-    (record,) = identity_records(world.objects())
+    listed.lists["cluster_bindings"].append(default)
+    (record,) = identity_records(listed.objects())
     assert len(record.roles) == 1
 
 
 @pytest.mark.parametrize("names", [(), ("secrets",), ("roles", "bindings", "policies")])
 def test_an_identity_is_listed_by_any_object_of_its_own(names: Sequence[str]) -> None:
-    world = World()
-    world.account["metadata"]["labels"] = {}
-    world.account["metadata"]["annotations"] = {labels.IDENTITY: "team/other"}
-    world.lists |= {key: [] for key in names}
-    (record,) = identity_records(world.objects())
+    listed = ListedObjects()
+    listed.account["metadata"]["labels"] = {}
+    listed.account["metadata"]["annotations"] = {labels.IDENTITY: "team/other"}
+    listed.lists |= {key: [] for key in names}
+    (record,) = identity_records(listed.objects())
     assert record.account is not None
     assert (record.name, record.account.is_ours) == (BOT, False)
 
 
 def test_a_foreign_service_account_is_no_identity() -> None:
-    world = World()
-    world.account["metadata"]["annotations"][labels.IDENTITY] = "team/other"
-    world.secret["metadata"] |= {"name": "by-hand", "labels": {}}
-    world.lists |= {"roles": [], "bindings": [], "policies": []}
-    assert identity_records(world.objects()) == []
+    listed = ListedObjects()
+    listed.account["metadata"]["annotations"][labels.IDENTITY] = "team/other"
+    listed.secret["metadata"] |= {"name": "by-hand", "labels": {}}
+    listed.lists |= {"roles": [], "bindings": [], "policies": []}
+    assert identity_records(listed.objects()) == []
 
 
 def test_a_namespace_lists_its_own_identities_and_their_leftovers() -> None:
-    world = World()
-    world.lists["accounts"] = []
-    assert [record.name for record in identity_records(world.objects(), "team")] == [BOT]
-    assert identity_records(world.objects(), "alice") == []
+    listed = ListedObjects()
+    listed.lists["accounts"] = []
+    assert [record.name for record in identity_records(listed.objects(), "team")] == [BOT]
+    assert identity_records(listed.objects(), "alice") == []
 
 
 def test_an_annotation_that_names_no_identity_is_ignored() -> None:
-    world = World()
+    listed = ListedObjects()
     for index, mark in enumerate(("", "x", "a/b/c", "../x", "team/BOT", "\x1b[2J/x")):
         odd, _ = grant(BOT, f"n{index}", "kubeflow-view")
         odd["metadata"]["annotations"][labels.IDENTITY] = mark
         odd["subjects"] = []
-        world.lists["bindings"].append(odd)
-    assert [record.name for record in identity_records(world.objects())] == [BOT]
+        listed.lists["bindings"].append(odd)
+    assert [record.name for record in identity_records(listed.objects())] == [BOT]
 
 
 class Api(httpx2.BaseTransport):

@@ -14,11 +14,11 @@ from support.messages import check
 
 
 def test_a_namespace_is_labelled_with_warnings_if_that_has_no_effect(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
     warnings = Warnings()
-    enforce_policy(world.cluster, "kube-system", warnings)
-    found = world.cluster.get(NAMESPACES, "kube-system")["metadata"]["labels"]
+    enforce_policy(embedded.cluster, "kube-system", warnings)
+    found = embedded.cluster.get(NAMESPACES, "kube-system")["metadata"]["labels"]
     assert found[labels.POLICY] == labels.POLICY_ENFORCED
     label, exempt, missing = warnings
     assert "kube-system" in label
@@ -29,35 +29,35 @@ def test_a_namespace_is_labelled_with_warnings_if_that_has_no_effect(
 
 
 def test_without_permission_to_label_a_namespace_the_command_is_named(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
     warnings = Warnings()
-    enforce_policy(world.as_holder_of(make(world.cluster).token), "team", warnings)
+    enforce_policy(embedded.as_holder_of(make(embedded.cluster).token), "team", warnings)
     (warning,) = warnings
     assert "kubectl label namespace team daypass.dev/policy=enforced" in warning
     check(warning, reason="warning")
 
 
 def test_a_user_who_may_not_list_namespaces_is_asked_for_the_config_of_the_gate(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
     warnings = Warnings()
-    prepare_namespace(world.as_holder_of(make(world.cluster).token), "team", warnings)
+    prepare_namespace(embedded.as_holder_of(make(embedded.cluster).token), "team", warnings)
     first, *_ = warnings
     assert "--config FILE" in first
     check(first, reason="warning")
 
 
 def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
     other = replace(BOT, name="other")
-    make(world.cluster, other)
-    make(world.cluster)
+    make(embedded.cluster, other)
+    make(embedded.cluster)
     warnings = Warnings()
-    delete(world.cluster, BOT, warn=warnings)
+    delete(embedded.cluster, BOT, warn=warnings)
     assert warnings == []
-    delete(world.cluster, other, warn=warnings)
+    delete(embedded.cluster, other, warn=warnings)
     (warning,) = warnings
     assert "kubectl label namespace team daypass.dev/policy-" in warning
     check(warning, reason="warning")

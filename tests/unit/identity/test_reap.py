@@ -28,56 +28,58 @@ DAY = 86_400
 
 
 def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    created = make(world.cluster, deadline="2027-02-01T00:00:00Z")
-    grant(world.cluster)
-    assert reap(world.cluster, None, warn=silent).expired == []
-    world.clock.advance(60 * DAY)
-    with dry_run(world.cluster) as cluster:
+    created = make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
+    grant(embedded.cluster)
+    assert reap(embedded.cluster, None, warn=silent).expired == []
+    embedded.clock.advance(60 * DAY)
+    with dry_run(embedded.cluster) as cluster:
         planned = reap(cluster, None, warn=silent)
-    assert len(own_secrets(world.cluster)) == 1
-    reaped = reap(world.cluster, None, warn=silent)
+    assert len(own_secrets(embedded.cluster)) == 1
+    reaped = reap(embedded.cluster, None, warn=silent)
     assert planned == reaped
     assert reaped.expired == ["team/bot"]
-    assert isinstance(exchange(world.as_holder_of(created.token), BOT, bound_to=None), DaypassError)
-    assert world.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []
-    assert world.cluster.list(AUTHORIZATION_POLICIES, labels=labels.SELECTOR) == []
-    account = find_account(world.cluster, BOT)
+    assert isinstance(
+        exchange(embedded.as_holder_of(created.token), BOT, bound_to=None), DaypassError
+    )
+    assert embedded.cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR) == []
+    assert embedded.cluster.list(AUTHORIZATION_POLICIES, labels=labels.SELECTOR) == []
+    account = find_account(embedded.cluster, BOT)
     assert account is not None
-    assert account.has_expired(world.clock)
-    assert reap(world.cluster, None, warn=silent).expired == []
+    assert account.has_expired(embedded.clock)
+    assert reap(embedded.cluster, None, warn=silent).expired == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DISGUISES if kind.startswith("Secret")])
-def test_a_disguised_secret_is_deleted_after_its_time(world: EmbeddedCluster, kind: str) -> None:
-    old = make(world.cluster)
-    renew(world.cluster, overlap_seconds=DAY)
-    disguise(world.cluster, kind, BOT, old.secret_name)
-    world.clock.advance(DAY)
-    deleted = reap(world.cluster, "team", warn=silent).deleted
+def test_a_disguised_secret_is_deleted_after_its_time(embedded: EmbeddedCluster, kind: str) -> None:
+    old = make(embedded.cluster)
+    renew(embedded.cluster, overlap_seconds=DAY)
+    disguise(embedded.cluster, kind, BOT, old.secret_name)
+    embedded.clock.advance(DAY)
+    deleted = reap(embedded.cluster, "team", warn=silent).deleted
     assert [each.name for each in deleted] == [old.secret_name]
 
 
-def test_an_expired_identity_of_another_namespace_is_not_reaped(world: EmbeddedCluster) -> None:
-    make(world.cluster, deadline="2027-02-01T00:00:00Z")
-    world.clock.advance(60 * DAY)
-    reaped = reap(world.cluster, "far", warn=silent)
+def test_an_expired_identity_of_another_namespace_is_not_reaped(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
+    embedded.clock.advance(60 * DAY)
+    reaped = reap(embedded.cluster, "far", warn=silent)
     assert (reaped.expired, reaped.deleted) == ([], [])
-    assert len(own_secrets(world.cluster)) == 1
+    assert len(own_secrets(embedded.cluster)) == 1
 
 
 @pytest.mark.parametrize(
     "mark", [labels.DEADLINE, labels.RETIRE_AFTER], ids=["deadline", "retire-after"]
 )
 def test_an_unreadable_time_is_an_error_and_deletes_nothing(
-    world: EmbeddedCluster, mark: str
+    embedded: EmbeddedCluster, mark: str
 ) -> None:
-    created = make(world.cluster)
+    created = make(embedded.cluster)
     change = {"metadata": {"annotations": {mark: "tomorrow"}}}
     place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret_name)
-    world.cluster.patch(*place, change, "team")
-    reaped = reap(world.cluster, None, warn=silent)
+    embedded.cluster.patch(*place, change, "team")
+    reaped = reap(embedded.cluster, None, warn=silent)
     (error,) = reaped.errors
     assert mark in error.fact
     assert "'tomorrow'" in error.fact

@@ -14,7 +14,7 @@ from daypass.identity.health import examine
 from daypass.identity.report import display_age, json_document, table_rows
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
-from support.inventories import BOT, World, grant
+from support.inventories import BOT, ListedObjects, grant
 from support.timing import FakeClock
 
 
@@ -23,13 +23,13 @@ def drawn(rows: list[dict[str, str]]) -> str:
 
 
 def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> None:
-    world = World()
-    annotations = world.account["metadata"]["annotations"]
+    listed = ListedObjects()
+    annotations = listed.account["metadata"]["annotations"]
     annotations[labels.DOOR] = "https://kubeflow.example.com/kubernetes"
     annotations[labels.DEADLINE] = "2027-06-30T12:00:00Z"
     for name in ("bob", "carol", "dave"):
-        world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
-    examined = examine(world.objects(), FakeClock(), unused_seconds=10**9)
+        listed.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
+    examined = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
     narrow = drawn(table_rows(examined, FakeClock()))
     assert max(map(len, narrow.splitlines())) <= 80
     assert "2027-06-30 " in narrow
@@ -39,12 +39,12 @@ def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> N
 
 
 def test_the_table_has_no_control_characters() -> None:
-    world = World()
-    world.account["metadata"]["annotations"][labels.DOOR] = "https://door\x1b[2J\n.test"
+    listed = ListedObjects()
+    listed.account["metadata"]["annotations"][labels.DOOR] = "https://door\x1b[2J\n.test"
     for name in ("a", "b", "c"):
-        world.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
+        listed.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     clock = FakeClock()
-    examined = examine(world.objects(), clock, unused_seconds=10**9)
+    examined = examine(listed.objects(), clock, unused_seconds=10**9)
     narrow = drawn(table_rows(examined, clock))
     heading, row = (re.split(" {2,}", line) for line in narrow.splitlines())
     assert dict(zip(heading, row, strict=True)) == {
@@ -59,8 +59,8 @@ def test_the_table_has_no_control_characters() -> None:
 
 
 def test_the_json_document_has_all_fields_and_no_secret() -> None:
-    world = World()
-    (examined,) = examine(world.objects(), FakeClock(), unused_seconds=10**9)
+    listed = ListedObjects()
+    (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
     whole = json.loads(json.dumps(json_document(examined)))
     assert whole["findings"] == []
     assert whole["grants"] == [
@@ -84,11 +84,11 @@ def test_ages_are_short(seconds: float, shown: str) -> None:
 def test_the_embedded_api_server_gives_no_note_and_no_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = EmbeddedCluster()
-    world.make_namespace("team")
-    token = world.cluster.connection.token
+    listed = EmbeddedCluster()
+    listed.make_namespace("team")
+    token = listed.cluster.connection.token
     assert token is not None
-    monkeypatch.setattr(Cluster, "open", lambda **_: world.as_holder_of(token))
+    monkeypatch.setattr(Cluster, "open", lambda **_: listed.as_holder_of(token))
     assert main(["identity", "create", "bot", "--door", "https://d.test/k", "--audience", "a",
                  "--credentials-out", "-"]) == 0  # fmt: skip
     capsys.readouterr()

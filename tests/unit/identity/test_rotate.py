@@ -42,151 +42,153 @@ from support.messages import check, raises
 DAY = 86_400
 
 
-def states(world: EmbeddedCluster) -> list[bool]:
+def states(embedded: EmbeddedCluster) -> list[bool]:
     """Whether each Secret is retired; live ones first."""
-    return sorted(secret.retire_after is not None for secret in own_secrets(world.cluster))
+    return sorted(secret.retire_after is not None for secret in own_secrets(embedded.cluster))
 
 
-def test_both_tokens_work_until_the_overlap_ends(world: EmbeddedCluster) -> None:
-    old = make(world.cluster)
-    rotated = renew(world.cluster, overlap_seconds=DAY)
+def test_both_tokens_work_until_the_overlap_ends(embedded: EmbeddedCluster) -> None:
+    old = make(embedded.cluster)
+    rotated = renew(embedded.cluster, overlap_seconds=DAY)
     assert [secret.name for secret in rotated.retired] == [old.secret_name]
     assert rotated.credentials.door == SETTINGS.door
-    assert accepts(world.cluster, old.token)
-    world.clock.advance(DAY - 1)
-    assert reap(world.cluster, None, warn=silent).deleted == []
-    assert accepts(world.cluster, old.token)
-    world.clock.advance(1)
-    reaped = reap(world.cluster, "team", warn=silent)
+    assert accepts(embedded.cluster, old.token)
+    embedded.clock.advance(DAY - 1)
+    assert reap(embedded.cluster, None, warn=silent).deleted == []
+    assert accepts(embedded.cluster, old.token)
+    embedded.clock.advance(1)
+    reaped = reap(embedded.cluster, "team", warn=silent)
     assert [each.name for each in reaped.deleted] == [old.secret_name]
-    world.clock.advance(11)
-    assert not accepts(world.cluster, old.token)
-    assert [secret.name for secret in own_secrets(world.cluster)] == [rotated.secret_name]
+    embedded.clock.advance(11)
+    assert not accepts(embedded.cluster, old.token)
+    assert [secret.name for secret in own_secrets(embedded.cluster)] == [rotated.secret_name]
 
 
-def test_a_rotation_deletes_only_expired_secrets(world: EmbeddedCluster) -> None:
-    first = make(world.cluster).secret_name
-    renew(world.cluster, overlap_seconds=DAY)
-    second = renew(world.cluster, overlap_seconds=DAY)
+def test_a_rotation_deletes_only_expired_secrets(embedded: EmbeddedCluster) -> None:
+    first = make(embedded.cluster).secret_name
+    renew(embedded.cluster, overlap_seconds=DAY)
+    second = renew(embedded.cluster, overlap_seconds=DAY)
     assert second.deleted == []
-    assert states(world) == [False, True, True]
-    world.clock.advance(DAY)
-    third = renew(world.cluster, overlap_seconds=DAY)
+    assert states(embedded) == [False, True, True]
+    embedded.clock.advance(DAY)
+    third = renew(embedded.cluster, overlap_seconds=DAY)
     assert first in [secret.name for secret in third.deleted]
-    assert states(world) == [False, True]
+    assert states(embedded) == [False, True]
 
 
 def test_without_an_overlap_the_old_tokens_and_those_bound_to_them_end(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    old = make(world.cluster)
-    renew(world.cluster, overlap_seconds=DAY)
-    holder = world.as_holder_of(old.token)
+    old = make(embedded.cluster)
+    renew(embedded.cluster, overlap_seconds=DAY)
+    holder = embedded.as_holder_of(old.token)
     bound = exchange(holder, BOT, bound_to=old.secret_name)
     unbound = exchange(holder, BOT, bound_to=None)
     assert not isinstance(bound, DaypassError)
     assert not isinstance(unbound, DaypassError)
-    new = renew(world.cluster, overlap_seconds=0)
-    assert [secret.name for secret in own_secrets(world.cluster)] == [new.secret_name]
-    world.clock.advance(11)
-    assert not accepts(world.cluster, old.token)
-    assert not accepts(world.cluster, bound, GATE)
-    assert accepts(world.cluster, unbound, GATE)  # why the policy requires binding
+    new = renew(embedded.cluster, overlap_seconds=0)
+    assert [secret.name for secret in own_secrets(embedded.cluster)] == [new.secret_name]
+    embedded.clock.advance(11)
+    assert not accepts(embedded.cluster, old.token)
+    assert not accepts(embedded.cluster, bound, GATE)
+    assert accepts(embedded.cluster, unbound, GATE)  # why the policy requires binding
 
 
 def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    old = make(world.cluster)
+    old = make(embedded.cluster)
     seen: list[bool] = []
 
     def hand_over(content: bytes) -> None:
-        seen.extend((accepts(world.cluster, old.token), accepts(world.cluster, token_in(content))))
+        seen.extend(
+            (accepts(embedded.cluster, old.token), accepts(embedded.cluster, token_in(content)))
+        )
         raise DaypassError("the disk is full")
 
-    account = get_identity(world.cluster, BOT)
+    account = get_identity(embedded.cluster, BOT)
     for _ in range(3):
         with pytest.raises(DaypassError, match="the disk is full"):
-            rotate_one(world.cluster, BOT, hand_over, overlap_seconds=0)
+            rotate_one(embedded.cluster, BOT, hand_over, overlap_seconds=0)
     assert all(seen)
-    assert len(own_secrets(world.cluster)) == 2  # the old one, and one new one for all three
-    assert accepts(world.cluster, old.token)
+    assert len(own_secrets(embedded.cluster)) == 2  # the old one, and one new one for all three
+    assert accepts(embedded.cluster, old.token)
     warnings = Warnings()
     spec = IdentitySpec(name=BOT, credentials=SETTINGS)
-    created = create(world.cluster, account, spec, warn=warnings)
+    created = create(embedded.cluster, account, spec, warn=warnings)
     assert warnings[0].endswith("daypass identity rotate bot -n team")
     check(warnings[0], reason="warning")
-    assert renew(world.cluster, overlap_seconds=0).secret_name == created.secret_name
-    assert len(own_secrets(world.cluster)) == 1
+    assert renew(embedded.cluster, overlap_seconds=0).secret_name == created.secret_name
+    assert len(own_secrets(embedded.cluster)) == 1
 
 
 @pytest.mark.parametrize("kind", DISGUISES)
-def test_a_disguised_secret_is_rotated_out(world: EmbeddedCluster, kind: str) -> None:
-    old = make(world.cluster)
-    disguise(world.cluster, kind, BOT, old.secret_name)
-    renew(world.cluster, overlap_seconds=0)
-    world.clock.advance(11)
-    assert not accepts(world.cluster, old.token)
-    assert len(own_secrets(world.cluster)) == 1
+def test_a_disguised_secret_is_rotated_out(embedded: EmbeddedCluster, kind: str) -> None:
+    old = make(embedded.cluster)
+    disguise(embedded.cluster, kind, BOT, old.secret_name)
+    renew(embedded.cluster, overlap_seconds=0)
+    embedded.clock.advance(11)
+    assert not accepts(embedded.cluster, old.token)
+    assert len(own_secrets(embedded.cluster)) == 1
 
 
-def test_a_revoked_or_expired_identity_is_not_rotated(world: EmbeddedCluster) -> None:
-    make(world.cluster, deadline="2027-02-01T00:00:00Z")
-    revoke(world.cluster, BOT)
+def test_a_revoked_or_expired_identity_is_not_rotated(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
+    revoke(embedded.cluster, BOT)
     with raises(
         InactiveIdentityError, match=r"(?s)team/bot.*daypass identity create bot -n team\n"
     ):
-        renew(world.cluster)
-    make(world.cluster)
-    world.clock.advance(60 * DAY)
+        renew(embedded.cluster)
+    make(embedded.cluster)
+    embedded.clock.advance(60 * DAY)
     with raises(InactiveIdentityError, match="2027-02-01T00:00:00Z"):
-        renew(world.cluster)
-    assert find_rotations(world.cluster, None) == []
-    assert len(own_secrets(world.cluster)) == 1
+        renew(embedded.cluster)
+    assert find_rotations(embedded.cluster, None) == []
+    assert len(own_secrets(embedded.cluster)) == 1
 
 
-def test_only_identities_with_old_tokens_are_rotated(world: EmbeddedCluster) -> None:
-    make(world.cluster)
-    world.clock.advance(90 * DAY)
-    make(world.cluster, replace(BOT, name="young"))
+def test_only_identities_with_old_tokens_are_rotated(embedded: EmbeddedCluster) -> None:
+    make(embedded.cluster)
+    embedded.clock.advance(90 * DAY)
+    make(embedded.cluster, replace(BOT, name="young"))
 
     def found(older_than_seconds: int) -> list[str]:
-        members = find_rotations(world.cluster, None, older_than_seconds=older_than_seconds)
+        members = find_rotations(embedded.cluster, None, older_than_seconds=older_than_seconds)
         return [member.name.name for member in members]
 
     assert found(0) == ["bot", "young"]
     assert found(90 * DAY) == ["bot"]
     assert found(91 * DAY) == []
-    renew(world.cluster)
+    renew(embedded.cluster)
     assert found(DAY) == []
 
 
 def test_an_unfinished_rotation_is_continued_whatever_the_age_of_its_tokens(
-    world: EmbeddedCluster,
+    embedded: EmbeddedCluster,
 ) -> None:
-    make(world.cluster)
-    world.clock.advance(90 * DAY)
+    make(embedded.cluster)
+    embedded.clock.advance(90 * DAY)
 
     def refuse(name: IdentityName, content: bytes) -> None:
         raise DaypassError("the disk is full")
 
     for _ in range(2):
-        rotations = find_rotations(world.cluster, None, older_than_seconds=DAY)
-        rotate(world.cluster, rotations, deliver=refuse)
+        rotations = find_rotations(embedded.cluster, None, older_than_seconds=DAY)
+        rotate(embedded.cluster, rotations, deliver=refuse)
         assert [str(each.error) for each in rotations] == ["the disk is full"]
-        world.clock.advance(1)
-    assert len(own_secrets(world.cluster)) == 2
+        embedded.clock.advance(1)
+    assert len(own_secrets(embedded.cluster)) == 2
 
 
-def test_a_secret_deleted_during_the_rotation_is_no_failure(world: EmbeddedCluster) -> None:
-    old = make(world.cluster)
+def test_a_secret_deleted_during_the_rotation_is_no_failure(embedded: EmbeddedCluster) -> None:
+    old = make(embedded.cluster)
 
     def hand_over(_: bytes) -> None:
-        world.cluster.delete(SECRETS, old.secret_name, "team")
+        embedded.cluster.delete(SECRETS, old.secret_name, "team")
 
-    rotate_one(world.cluster, BOT, hand_over)
+    rotate_one(embedded.cluster, BOT, hand_over)
     with raises(NotFoundError):
-        world.cluster.get(SECRETS, old.secret_name, "team")
+        embedded.cluster.get(SECRETS, old.secret_name, "team")
 
 
 UNFIT: dict[str, tuple[str, str | None]] = {
@@ -203,17 +205,17 @@ UNFIT: dict[str, tuple[str, str | None]] = {
 
 @pytest.mark.parametrize("unfit", UNFIT)
 def test_an_identity_with_invalid_annotations_is_not_rotated(
-    world: EmbeddedCluster, unfit: str
+    embedded: EmbeddedCluster, unfit: str
 ) -> None:
-    make(world.cluster)
+    make(embedded.cluster)
     mark, value = UNFIT[unfit]
     change = {"metadata": {"annotations": {mark: value}}}
-    world.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
+    embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
     with raises(IncompleteCredentialsError, match="team/bot"):
-        renew(world.cluster)
-    assert len(own_secrets(world.cluster)) == 1
+        renew(embedded.cluster)
+    assert len(own_secrets(embedded.cluster)) == 1
     if mark == labels.LIFETIME:
         with raises(IncompleteCredentialsError):
             resolve_settings(
-                CredentialsOptions(audience=GATE), None, None, get_identity(world.cluster, BOT)
+                CredentialsOptions(audience=GATE), None, None, get_identity(embedded.cluster, BOT)
             )

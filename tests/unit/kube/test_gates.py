@@ -21,19 +21,19 @@ AT_GATES = "at a gate of daypass: published after"
 
 
 @pytest.fixture
-def world() -> EmbeddedCluster:
-    world = EmbeddedCluster()
-    world.make_namespace("team")
-    return world
+def embedded() -> EmbeddedCluster:
+    embedded = EmbeddedCluster()
+    embedded.make_namespace("team")
+    return embedded
 
 
 class Waited:
     """What a command does that waits for gates."""
 
-    def __init__(self, world: EmbeddedCluster, *, home: str | None = None) -> None:
+    def __init__(self, embedded: EmbeddedCluster, *, home: str | None = None) -> None:
         self.warnings = Warnings()
-        self.gates = GateWait(world.cluster, 5, self.warnings, home=home)
-        self._clock, self._began = world.clock, world.clock.monotonic()
+        self.gates = GateWait(embedded.cluster, 5, self.warnings, home=home)
+        self._clock, self._began = embedded.clock, embedded.clock.monotonic()
 
     @property
     def took_seconds(self) -> float:
@@ -46,36 +46,36 @@ class Waited:
         return self.gates.failed
 
 
-def test_without_a_gate_nothing_is_waited_for(world: EmbeddedCluster) -> None:
-    waited = Waited(world)
+def test_without_a_gate_nothing_is_waited_for(embedded: EmbeddedCluster) -> None:
+    waited = Waited(embedded)
     waited.gates.there(UIDS)
     assert (waited.took_seconds, waited.gates.at_gates, waited.gates.exit_code) == (0, "", 0)
 
 
-def test_without_a_change_nothing_is_requested(world: EmbeddedCluster) -> None:
-    world.asked.clear()
-    Waited(world).gates.there([])
-    assert world.asked == []
+def test_without_a_change_nothing_is_requested(embedded: EmbeddedCluster) -> None:
+    embedded.asked.clear()
+    Waited(embedded).gates.there([])
+    assert embedded.asked == []
 
 
-def test_a_new_credential_is_waited_for_at_the_slowest_gate(world: EmbeddedCluster) -> None:
-    StandInGate(world=world, home="one", delay_seconds=0.1)
-    StandInGate(world=world, home="two", delay_seconds=1.0)
-    uid = make(world.cluster).secret_uid
-    waited = Waited(world)
+def test_a_new_credential_is_waited_for_at_the_slowest_gate(embedded: EmbeddedCluster) -> None:
+    StandInGate(embedded=embedded, home="one", delay_seconds=0.1)
+    StandInGate(embedded=embedded, home="two", delay_seconds=1.0)
+    uid = make(embedded.cluster).secret_uid
+    waited = Waited(embedded)
     waited.gates.there([uid])
     assert 1.0 <= waited.took_seconds < 1.6
     assert waited.gates.at_gates == f"{AT_GATES} {waited.took_seconds:.1f} s"
 
 
-def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(world: EmbeddedCluster) -> None:
-    created = make(world.cluster)
-    StandInGate(world=world, delay_seconds=0.4)
-    waited = Waited(world)
+def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(embedded: EmbeddedCluster) -> None:
+    created = make(embedded.cluster)
+    StandInGate(embedded=embedded, delay_seconds=0.4)
+    waited = Waited(embedded)
     waited.gates.there([created.secret_uid])
     assert waited.took_seconds == 0
     assert waited.gates.at_gates == f"{AT_GATES} 0.1 s"
-    world.cluster.request(
+    embedded.cluster.request(
         "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret_name}", what="delete"
     )
     waited.gates.gone([created.secret_uid])
@@ -83,11 +83,11 @@ def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(world: Embedded
     assert not waited.gates.failed
 
 
-def test_only_the_parts_that_a_change_concerns_are_read(world: EmbeddedCluster) -> None:
-    StandInGate(world=world, accounts=set(UIDS))
-    world.asked.clear()
-    Waited(world).gates.there(UIDS)
-    read = [each.url.path.rpartition("/")[2] for each in world.asked]
+def test_only_the_parts_that_a_change_concerns_are_read(embedded: EmbeddedCluster) -> None:
+    StandInGate(embedded=embedded, accounts=set(UIDS))
+    embedded.asked.clear()
+    Waited(embedded).gates.there(UIDS)
+    read = [each.url.path.rpartition("/")[2] for each in embedded.asked]
     assert read == ["namespaces", *(part_name(part_of(uid, CLUSTER_PARTS)) for uid in UIDS)]
 
 
@@ -95,10 +95,10 @@ def test_only_the_parts_that_a_change_concerns_are_read(world: EmbeddedCluster) 
     ("gone", "missing"), [(UIDS[:1], "deleted"), ([], "created")], ids=["gone", "there"]
 )
 def test_a_change_that_is_not_published_in_time_is_an_error(
-    world: EmbeddedCluster, gone: list[str], missing: str
+    embedded: EmbeddedCluster, gone: list[str], missing: str
 ) -> None:
-    StandInGate(world=world, delay_seconds=60, accounts=set(gone))
-    waited = Waited(world)
+    StandInGate(embedded=embedded, delay_seconds=60, accounts=set(gone))
+    waited = Waited(embedded)
     if gone:
         waited.gates.gone(gone)
     else:
@@ -111,26 +111,28 @@ def test_a_change_that_is_not_published_in_time_is_an_error(
 
 @pytest.mark.parametrize("data", [None, {"entries": ""}, {"entries": "x", "closesAt": "now"}])
 def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
-    world: EmbeddedCluster, data: dict[str, str] | None
+    embedded: EmbeddedCluster, data: dict[str, str] | None
 ) -> None:
-    gate = StandInGate(world=world, delay_seconds=60)
+    gate = StandInGate(embedded=embedded, delay_seconds=60)
     name = part_name(part_of(UIDS[0], CLUSTER_PARTS))
-    world.cluster.delete(CONFIG_MAPS, name, gate.home)
+    embedded.cluster.delete(CONFIG_MAPS, name, gate.home)
     if data is not None:
         metadata = {"name": name, "namespace": gate.home}
-        world.cluster.create(
+        embedded.cluster.create(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
         )
-    waited = Waited(world)
+    waited = Waited(embedded)
     waited.gates.gone(UIDS)
     assert waited.has_failed(name)
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
-def test_who_may_not_read_the_set_gets_the_rule_at_once(world: EmbeddedCluster, kind: str) -> None:
-    StandInGate(world=world)
-    world.forbidden.add(kind)
-    waited = Waited(world)
+def test_who_may_not_read_the_set_gets_the_rule_at_once(
+    embedded: EmbeddedCluster, kind: str
+) -> None:
+    StandInGate(embedded=embedded)
+    embedded.forbidden.add(kind)
+    waited = Waited(embedded)
     waited.gates.gone(UIDS)
     assert waited.has_failed("alice needs this rule", f'resources: ["{kind}"]')
     assert waited.took_seconds == 0
@@ -138,37 +140,37 @@ def test_who_may_not_read_the_set_gets_the_rule_at_once(world: EmbeddedCluster, 
 
 @pytest.mark.parametrize("kind", DeniedKind)
 def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
-    world: EmbeddedCluster, kind: DeniedKind
+    embedded: EmbeddedCluster, kind: DeniedKind
 ) -> None:
-    gate = StandInGate(world=world, delay_seconds=0.2)
-    StandInGate(world=world, home="other", delay_seconds=60)
-    denial = Denial(kind=kind, name="a", until_unix=world.clock.unix() + 60)
-    waited = Waited(world)
+    gate = StandInGate(embedded=embedded, delay_seconds=0.2)
+    StandInGate(embedded=embedded, home="other", delay_seconds=60)
+    denial = Denial(kind=kind, name="a", until_unix=embedded.clock.unix() + 60)
+    waited = Waited(embedded)
     for undo in (False, True):
-        change_denial(world.cluster, gate.home, denial, undo=undo)
-        waited = Waited(world, home=gate.home)
+        change_denial(embedded.cluster, gate.home, denial, undo=undo)
+        waited = Waited(embedded, home=gate.home)
         waited.gates.denied(denial, undo=undo)
         assert 0.2 <= waited.took_seconds < 0.5
         assert not waited.gates.failed
-    world.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
+    embedded.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
     waited.gates.denied(denial, undo=True)
     assert waited.has_failed(DENIALS)
 
 
-def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(world: EmbeddedCluster) -> None:
-    StandInGate(world=world, home="other", delay_seconds=60)
-    denial = Denial(kind=DeniedKind.TOKEN, name="a", until_unix=world.clock.unix() + 60)
-    waited = Waited(world, home="daypass")
+def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(embedded: EmbeddedCluster) -> None:
+    StandInGate(embedded=embedded, home="other", delay_seconds=60)
+    denial = Denial(kind=DeniedKind.TOKEN, name="a", until_unix=embedded.clock.unix() + 60)
+    waited = Waited(embedded, home="daypass")
     waited.gates.denied(denial, undo=False)
     assert (waited.took_seconds, waited.gates.at_gates) == (0, "")
 
 
-def test_the_room_of_a_namespace_is_that_of_the_smallest_gate(world: EmbeddedCluster) -> None:
-    assert find_room(world.cluster) is None
-    StandInGate(world=world, home="one", room=3)
-    gate = StandInGate(world=world, home="two", room=2)
-    assert find_room(world.cluster) == 2
-    world.cluster.patch(NAMESPACES, gate.home, {"metadata": {"labels": {labels.GATE: None}}})
-    assert find_room(world.cluster) == 3
-    world.forbidden.add("configmaps")
-    assert find_room(world.cluster) is None
+def test_the_room_of_a_namespace_is_that_of_the_smallest_gate(embedded: EmbeddedCluster) -> None:
+    assert find_room(embedded.cluster) is None
+    StandInGate(embedded=embedded, home="one", room=3)
+    gate = StandInGate(embedded=embedded, home="two", room=2)
+    assert find_room(embedded.cluster) == 2
+    embedded.cluster.patch(NAMESPACES, gate.home, {"metadata": {"labels": {labels.GATE: None}}})
+    assert find_room(embedded.cluster) == 3
+    embedded.forbidden.add("configmaps")
+    assert find_room(embedded.cluster) is None

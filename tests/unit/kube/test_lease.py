@@ -10,7 +10,7 @@ from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 
 
-class World:
+class Candidates:
     """An API server and its time, with three replicas that want one lease."""
 
     def __init__(self) -> None:
@@ -29,115 +29,119 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
+def candidates() -> Candidates:
     """The lease is held by `one`, as the others have seen."""
-    world = World()
-    for lease in (world.one, world.two, world.three):
+    candidates = Candidates()
+    for lease in (candidates.one, candidates.two, candidates.three):
         lease.attempt()
-    return world
+    return candidates
 
 
-def test_one_of_two_gets_the_lease_and_keeps_it(world: World) -> None:
+def test_one_of_two_gets_the_lease_and_keeps_it(candidates: Candidates) -> None:
     for _ in range(20):
-        world.one.attempt()
-        world.two.attempt()
-        assert (world.one.is_held, world.two.is_held, world.two.holder) == (True, False, "one")
-        world.clock.advance(RENEW_WITHIN_SECONDS / 2)
+        candidates.one.attempt()
+        candidates.two.attempt()
+        assert (candidates.one.is_held, candidates.two.is_held, candidates.two.holder) == (
+            True,
+            False,
+            "one",
+        )
+        candidates.clock.advance(RENEW_WITHIN_SECONDS / 2)
 
 
-def test_the_lease_of_a_lost_holder_is_taken_after_its_duration(world: World) -> None:
-    world.clock.advance(DURATION_SECONDS)
-    world.two.attempt()
-    assert not world.two.is_held
-    world.clock.advance(1)
-    assert not world.one.is_held
-    world.two.attempt()
-    assert world.two.is_held
-    world.one.attempt()
-    assert (world.one.is_held, world.one.holder) == (False, "two")
+def test_the_lease_of_a_lost_holder_is_taken_after_its_duration(candidates: Candidates) -> None:
+    candidates.clock.advance(DURATION_SECONDS)
+    candidates.two.attempt()
+    assert not candidates.two.is_held
+    candidates.clock.advance(1)
+    assert not candidates.one.is_held
+    candidates.two.attempt()
+    assert candidates.two.is_held
+    candidates.one.attempt()
+    assert (candidates.one.is_held, candidates.one.holder) == (False, "two")
 
 
-def test_a_holder_that_cannot_renew_stops_before_another_may_start(world: World) -> None:
-    one = world.one
-    world.api.fails = True
-    world.clock.advance(RENEW_WITHIN_SECONDS - 1)
+def test_a_holder_that_cannot_renew_stops_before_another_may_start(candidates: Candidates) -> None:
+    one = candidates.one
+    candidates.api.fails = True
+    candidates.clock.advance(RENEW_WITHIN_SECONDS - 1)
     one.attempt()
     assert one.is_held
     assert one.last_error
     check(one.last_error, reason="trouble")
-    world.clock.advance(1)
+    candidates.clock.advance(1)
     assert not one.is_held
     assert RENEW_WITHIN_SECONDS < DURATION_SECONDS
 
 
-def test_an_expired_lease_goes_to_exactly_one_of_two(world: World) -> None:
-    world.clock.advance(DURATION_SECONDS + 1)
-    world.api.meanwhile.append(world.three.attempt)
-    world.two.attempt()
-    assert (world.two.is_held, world.three.is_held) == (False, True)
+def test_an_expired_lease_goes_to_exactly_one_of_two(candidates: Candidates) -> None:
+    candidates.clock.advance(DURATION_SECONDS + 1)
+    candidates.api.meanwhile.append(candidates.three.attempt)
+    candidates.two.attempt()
+    assert (candidates.two.is_held, candidates.three.is_held) == (False, True)
 
 
 @pytest.mark.parametrize("held_seconds", [0, RENEW_WITHIN_SECONDS + 1])
 def test_a_released_lease_is_free_at_once_even_one_that_was_not_renewed(
-    world: World, held_seconds: float
+    candidates: Candidates, held_seconds: float
 ) -> None:
-    world.clock.advance(held_seconds)
-    world.one.stop()
-    world.two.attempt()
-    assert (world.one.is_held, world.two.is_held) == (False, True)
+    candidates.clock.advance(held_seconds)
+    candidates.one.stop()
+    candidates.two.attempt()
+    assert (candidates.one.is_held, candidates.two.is_held) == (False, True)
 
 
-def test_the_clock_of_the_holder_is_ignored(world: World) -> None:
-    (lease,) = world.api.objects.values()
+def test_the_clock_of_the_holder_is_ignored(candidates: Candidates) -> None:
+    (lease,) = candidates.api.objects.values()
     lease["spec"]["renewTime"] = "1970-01-01T00:00:00.000000Z"
-    world.two.attempt()
-    assert not world.two.is_held
+    candidates.two.attempt()
+    assert not candidates.two.is_held
 
 
-def test_each_acquisition_has_a_higher_term_and_a_renewal_the_same(world: World) -> None:
-    world.one.attempt()
-    assert world.one.term == world.term == 1
-    world.one.stop()
-    world.two.attempt()
-    world.two.attempt()
-    assert world.two.term == world.term == 2
-    world.clock.advance(DURATION_SECONDS + 1)
-    world.two.attempt()
-    assert (world.two.is_held, world.two.term) == (True, 2)
+def test_each_acquisition_has_a_higher_term_and_a_renewal_the_same(candidates: Candidates) -> None:
+    candidates.one.attempt()
+    assert candidates.one.term == candidates.term == 1
+    candidates.one.stop()
+    candidates.two.attempt()
+    candidates.two.attempt()
+    assert candidates.two.term == candidates.term == 2
+    candidates.clock.advance(DURATION_SECONDS + 1)
+    candidates.two.attempt()
+    assert (candidates.two.is_held, candidates.two.term) == (True, 2)
 
 
 def test_a_lease_that_was_deleted_or_restored_is_acquired_again_with_a_higher_term(
-    world: World,
+    candidates: Candidates,
 ) -> None:
-    (path,) = world.api.objects
-    world.one.attempt(above=6)
-    saved = world.api.objects.pop(path)
-    world.one.attempt()
-    assert (world.one.is_held, world.one.term) == (True, 8)
+    (path,) = candidates.api.objects
+    candidates.one.attempt(above=6)
+    saved = candidates.api.objects.pop(path)
+    candidates.one.attempt()
+    assert (candidates.one.is_held, candidates.one.term) == (True, 8)
     saved["spec"]["leaseTransitions"] = 3
-    world.api.put(path, saved)
-    world.one.attempt()
-    assert (world.one.is_held, world.one.term) == (True, 9)
+    candidates.api.put(path, saved)
+    candidates.one.attempt()
+    assert (candidates.one.is_held, candidates.one.term) == (True, 9)
 
 
-def test_a_term_is_raised_by_the_holder_alone(world: World) -> None:
-    world.one.attempt(above=5)
-    assert world.one.term == world.term == 6
-    world.one.attempt(above=2)
-    world.two.attempt(above=9)
-    assert world.one.term == world.term == 6
-    assert world.two.term == 0
+def test_a_term_is_raised_by_the_holder_alone(candidates: Candidates) -> None:
+    candidates.one.attempt(above=5)
+    assert candidates.one.term == candidates.term == 6
+    candidates.one.attempt(above=2)
+    candidates.two.attempt(above=9)
+    assert candidates.one.term == candidates.term == 6
+    assert candidates.two.term == 0
 
 
-def test_a_lease_is_left_to_a_holder_that_renews_it(world: World) -> None:
-    world.two._cluster.sleep = lambda seconds: world.one.attempt()
-    assert not world.two.acquire()
-    assert world.two.holder == "one"
+def test_a_lease_is_left_to_a_holder_that_renews_it(candidates: Candidates) -> None:
+    candidates.two._cluster.sleep = lambda seconds: candidates.one.attempt()
+    assert not candidates.two.acquire()
+    assert candidates.two.holder == "one"
 
 
-def test_the_lease_of_a_lost_holder_is_acquired_after_its_duration(world: World) -> None:
-    world.two._cluster.sleep = world.clock.advance
-    began = world.clock.monotonic()
-    assert world.two.acquire()
-    assert DURATION_SECONDS < world.clock.monotonic() - began < 2 * DURATION_SECONDS
-    world.two.stop()
+def test_the_lease_of_a_lost_holder_is_acquired_after_its_duration(candidates: Candidates) -> None:
+    candidates.two._cluster.sleep = candidates.clock.advance
+    began = candidates.clock.monotonic()
+    assert candidates.two.acquire()
+    assert DURATION_SECONDS < candidates.clock.monotonic() - began < 2 * DURATION_SECONDS
+    candidates.two.stop()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from unit.local.apiserver.world import World
+from unit.local.apiserver.environment import Environment
 
 
 @pytest.fixture
-def world() -> World:
+def env() -> Environment:
     """A furnished cluster."""
-    return World().furnish()
+    return Environment().prepare_bot()

@@ -11,75 +11,75 @@ from daypass.local.apiserver.errors import StatusError
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.store import REMEMBERED_EVENTS
-from unit.local.apiserver.world import TEAM, World, config_map, token_secret
+from unit.local.apiserver.environment import TEAM, Environment, config_map, token_secret
 
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 MAP = f"{TEAM}/configmaps/m"
 
 
-def apply(world: World, manager: str, query: str = "", **data: str) -> Any:
+def apply(env: Environment, manager: str, query: str = "", **data: str) -> Any:
     """Server-side apply of ConfigMap `m` by a manager."""
     target = f"{MAP}?fieldManager={manager}{query}"
-    return world.request("PATCH", target, config_map("m", **data), media=APPLY)
+    return env.request("PATCH", target, config_map("m", **data), media=APPLY)
 
 
-def test_applies_of_different_values_never_conflict(world: World) -> None:
-    apply(world, "one", a="1", b="1")
-    assert apply(world, "two", a="2").document["data"] == {"a": "2", "b": "1"}
-    world.request("PUT", f"{MAP}?fieldManager=three", config_map("m", a="3"))
-    assert apply(world, "one", a="1", b="1").document["data"] == {"a": "1", "b": "1"}
+def test_applies_of_different_values_never_conflict(env: Environment) -> None:
+    apply(env, "one", a="1", b="1")
+    assert apply(env, "two", a="2").document["data"] == {"a": "2", "b": "1"}
+    env.request("PUT", f"{MAP}?fieldManager=three", config_map("m", a="3"))
+    assert apply(env, "one", a="1", b="1").document["data"] == {"a": "1", "b": "1"}
 
 
-def test_apply_removes_fields_that_no_other_manager_owns(world: World) -> None:
-    apply(world, "one", a="1", b="1")
-    apply(world, "two", b="1", c="1")
-    assert apply(world, "one", a="1").document["data"] == {"a": "1", "b": "1", "c": "1"}
-    assert apply(world, "two", c="1").document["data"] == {"a": "1", "c": "1"}
+def test_apply_removes_fields_that_no_other_manager_owns(env: Environment) -> None:
+    apply(env, "one", a="1", b="1")
+    apply(env, "two", b="1", c="1")
+    assert apply(env, "one", a="1").document["data"] == {"a": "1", "b": "1", "c": "1"}
+    assert apply(env, "two", c="1").document["data"] == {"a": "1", "c": "1"}
 
 
-def test_the_same_apply_twice_changes_nothing(world: World) -> None:
-    first = apply(world, "one", a="1").document
-    world.clock.advance(100)
-    assert apply(world, "one", a="1").document == first
+def test_the_same_apply_twice_changes_nothing(env: Environment) -> None:
+    first = apply(env, "one", a="1").document
+    env.clock.advance(100)
+    assert apply(env, "one", a="1").document == first
 
 
-def test_an_update_of_another_version_conflicts(world: World) -> None:
-    made = world.create(config_map("m", a="1"))
-    world.admin.apply(config_map("m", a="2"))
+def test_an_update_of_another_version_conflicts(env: Environment) -> None:
+    made = env.create(config_map("m", a="1"))
+    env.admin.apply(config_map("m", a="2"))
     stale = {**made, "data": {"a": "3"}}
-    assert world.request("PUT", MAP, stale).code == 409
-    assert world.request("PUT", MAP, config_map("m", a="3")).code == 200
+    assert env.request("PUT", MAP, stale).code == 409
+    assert env.request("PUT", MAP, config_map("m", a="3")).code == 200
 
 
-def test_a_patch_cannot_make_another_kind_of_an_object(world: World) -> None:
-    world.create(config_map("m", a="1"))
-    reply = world.request("PATCH", MAP, {"kind": "Secret"}, media=MERGE)
+def test_a_patch_cannot_make_another_kind_of_an_object(env: Environment) -> None:
+    env.create(config_map("m", a="1"))
+    reply = env.request("PATCH", MAP, {"kind": "Secret"}, media=MERGE)
     assert reply.code == 400
-    assert world.admin.get("ConfigMap", "m", "team")["kind"] == "ConfigMap"
+    assert env.admin.get("ConfigMap", "m", "team")["kind"] == "ConfigMap"
 
 
-def test_a_dry_run_stores_nothing(world: World) -> None:
-    world.request("POST", f"{TEAM}/configmaps?dryRun=All", config_map("m", a="1"))
+def test_a_dry_run_stores_nothing(env: Environment) -> None:
+    env.request("POST", f"{TEAM}/configmaps?dryRun=All", config_map("m", a="1"))
     with pytest.raises(StatusError, match='configmaps "m" not found'):
-        world.admin.get("ConfigMap", "m", "team")
+        env.admin.get("ConfigMap", "m", "team")
 
 
-def test_an_invalid_name_is_a_422(world: World) -> None:
+def test_an_invalid_name_is_a_422(env: Environment) -> None:
     with pytest.raises(StatusError) as caught:
-        world.create(config_map("Bad_Name"))
+        env.create(config_map("Bad_Name"))
     assert caught.value.code == 422
     assert "a lowercase RFC 1123 subdomain must consist of" in caught.value.message
 
 
-def test_lists_are_selected(world: World) -> None:
+def test_lists_are_selected(env: Environment) -> None:
     for index in range(5):
         labels = {"parity": str(index % 2)}
         made = config_map(f"m{index}")
-        world.create({**made, "metadata": {**made["metadata"], "labels": labels}})
+        env.create({**made, "metadata": {**made["metadata"], "labels": labels}})
 
     def names(query: str) -> list[str]:
-        reply = world.request("GET", f"{TEAM}/configmaps?{query}")
+        reply = env.request("GET", f"{TEAM}/configmaps?{query}")
         assert reply.code == 200, reply.message
         found = [item["metadata"]["name"] for item in reply.document["items"]]
         return [name for name in found if name != "kube-root-ca.crt"]
@@ -91,83 +91,83 @@ def test_lists_are_selected(world: World) -> None:
     assert names("fieldSelector=metadata.name=m2") == ["m2"]
     assert names("fieldSelector=metadata.name!=m2&labelSelector=parity=0") == ["m0", "m4"]
     for other in ("labelSelector=parity%20in%20(0)", "labelSelector=!a", "fieldSelector=data.a=1"):
-        assert world.request("GET", f"{TEAM}/configmaps?{other}").code == 400
+        assert env.request("GET", f"{TEAM}/configmaps?{other}").code == 400
 
 
-def test_long_selectors_and_many_errors_take_linear_time(world: World) -> None:
-    reply = world.request("GET", f"{TEAM}/configmaps?labelSelector={'%20' * 40_000}!")
+def test_long_selectors_and_many_errors_take_linear_time(env: Environment) -> None:
+    reply = env.request("GET", f"{TEAM}/configmaps?labelSelector={'%20' * 40_000}!")
     assert reply.code == 400
     labels = {f"a b{index}": "b c" for index in range(5_000)}
     made = {"metadata": {"name": "m", "labels": labels}}
-    reply = world.request("POST", f"{TEAM}/configmaps", made)
+    reply = env.request("POST", f"{TEAM}/configmaps", made)
     assert (reply.code, len(reply.document["details"]["causes"])) == (422, 100)
 
 
-def _watch(world: World, query: str) -> Watch:
-    token = f"Bearer {world.admin_token.reveal()}"
+def _watch(env: Environment, query: str) -> Watch:
+    token = f"Bearer {env.admin_token.reveal()}"
     target = f"{TEAM}/configmaps?watch=1&{query}"
-    answer = world.api.handle(
+    answer = env.api.handle(
         ApiRequest(method="GET", target=target, headers=(("authorization", token),))
     )
     assert isinstance(answer, Watch)
     return answer
 
 
-def test_a_watch_sends_existing_objects_and_then_events(world: World) -> None:
-    version = world.create(config_map("m", a="1"))["metadata"]["resourceVersion"]
-    watch = _watch(world, "fieldSelector=metadata.name=m")
+def test_a_watch_sends_existing_objects_and_then_events(env: Environment) -> None:
+    version = env.create(config_map("m", a="1"))["metadata"]["resourceVersion"]
+    watch = _watch(env, "fieldSelector=metadata.name=m")
     assert [event["type"] for event in watch.first] == ["ADDED"]
     lines: list[bytes] = []
-    world.state.store.listeners.append(lambda event: lines.append(watch.line(event)))
-    world.admin.apply(config_map("m", a="2"))
-    world.admin.apply(config_map("other", a="2"))
-    world.admin.delete("ConfigMap", "m", "team")
+    env.state.store.listeners.append(lambda event: lines.append(watch.line(event)))
+    env.admin.apply(config_map("m", a="2"))
+    env.admin.apply(config_map("other", a="2"))
+    env.admin.delete("ConfigMap", "m", "team")
     told = [json.loads(line)["type"] for line in lines if line]
     assert told == ["MODIFIED", "DELETED"]
-    since = _watch(world, f"fieldSelector=metadata.name=m&resourceVersion={version}")
+    since = _watch(env, f"fieldSelector=metadata.name=m&resourceVersion={version}")
     assert [event["type"] for event in since.first] == told
 
 
-def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(world: World) -> None:
+def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(env: Environment) -> None:
     made = config_map("m")
     made["metadata"]["labels"] = {"a": "1"}
-    made = world.create(made)
+    made = env.create(made)
     version = made["metadata"]["resourceVersion"]
-    world.request("PATCH", MAP, {"metadata": {"labels": {"a": "2"}}}, media=MERGE)
+    env.request("PATCH", MAP, {"metadata": {"labels": {"a": "2"}}}, media=MERGE)
     query = f"resourceVersion={version}&labelSelector=a%3D"
-    assert [event["type"] for event in _watch(world, f"{query}1").first] == ["DELETED"]
-    assert [event["type"] for event in _watch(world, f"{query}2").first] == ["ADDED"]
+    assert [event["type"] for event in _watch(env, f"{query}1").first] == ["DELETED"]
+    assert [event["type"] for event in _watch(env, f"{query}2").first] == ["ADDED"]
 
 
-def test_a_watch_from_a_forgotten_version_gets_a_410(world: World) -> None:
+def test_a_watch_from_a_forgotten_version_gets_a_410(env: Environment) -> None:
     for index in range(REMEMBERED_EVENTS + 1):
-        world.admin.apply(config_map("m", a=str(index)))
-    (event,) = _watch(world, "resourceVersion=1").first
+        env.admin.apply(config_map("m", a=str(index)))
+    (event,) = _watch(env, "resourceVersion=1").first
     assert event["type"] == "ERROR"
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-def test_a_token_secret_without_a_service_account_is_never_filled(world: World) -> None:
-    made = world.create(token_secret("lost", "nobody"))
+def test_a_token_secret_without_a_service_account_is_never_filled(env: Environment) -> None:
+    made = env.create(token_secret("lost", "nobody"))
     assert "data" not in made
-    assert [s["metadata"]["name"] for s in world.list("Secret", "team")] == ["bot-token"]
+    assert [s["metadata"]["name"] for s in env.list("Secret", "team")] == ["bot-token"]
 
 
-def test_a_namespace_is_deleted_with_its_objects(world: World) -> None:
-    world.admin.delete("Namespace", "team")
-    assert world.list("ServiceAccount", "team") == []
+def test_a_namespace_is_deleted_with_its_objects(env: Environment) -> None:
+    env.admin.delete("Namespace", "team")
+    assert env.list("ServiceAccount", "team") == []
     with pytest.raises(StatusError, match='namespaces "team" not found'):
-        world.create(config_map("m"))
+        env.create(config_map("m"))
 
 
 @pytest.mark.parametrize(
     "media", ["application/json-patch+json", "application/strategic-merge-patch+json", "", "x"]
 )
-def test_other_patches_are_a_415_and_change_nothing(world: World, media: str) -> None:
-    made = world.create(config_map("m", a="1"))
+def test_other_patches_are_a_415_and_change_nothing(env: Environment, media: str) -> None:
+    made = env.create(config_map("m", a="1"))
     patch = [{"op": "remove", "path": "/data/a"}]
-    assert world.request("PATCH", MAP, patch, media=media).code == 415
-    assert world.admin.get("ConfigMap", "m", "team") == made
+    assert env.request("PATCH", MAP, patch, media=media).code == 415
+    assert env.admin.get("ConfigMap", "m", "team") == made
 
 
 @pytest.mark.parametrize(
@@ -181,5 +181,5 @@ def test_other_patches_are_a_415_and_change_nothing(world: World, media: str) ->
         "/metrics",
     ],
 )
-def test_apis_that_only_a_cluster_has_are_not_found(world: World, path: str) -> None:
-    assert world.request("GET", path).code == 404
+def test_apis_that_only_a_cluster_has_are_not_found(env: Environment, path: str) -> None:
+    assert env.request("GET", path).code == 404

@@ -21,7 +21,7 @@ from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
 from support.deadline import eventually
-from unit.local.apiserver.world import TEAM, config_map
+from unit.local.apiserver.environment import TEAM, config_map
 
 SOON_SECONDS = 60.0
 """Far less than a watch lasts, and more than a busy machine may take."""

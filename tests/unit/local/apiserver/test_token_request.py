@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unit.local.apiserver.world import TEAM, TOKEN_PATH, World
+from unit.local.apiserver.environment import TEAM, TOKEN_PATH, Environment
 
 
 @pytest.mark.parametrize(
@@ -18,9 +18,9 @@ from unit.local.apiserver.world import TEAM, TOKEN_PATH, World
     ids=["deep JSON", "YAML", "protobuf", "long number"],
 )
 def test_an_invalid_body_gets_a_status(
-    world: World, body: bytes, media: str, code: int, words: str
+    env: Environment, body: bytes, media: str, code: int, words: str
 ) -> None:
-    reply = world.request("POST", TOKEN_PATH, body, media=media)
+    reply = env.request("POST", TOKEN_PATH, body, media=media)
     assert reply.code == code
     assert words in reply.message
 
@@ -40,13 +40,15 @@ def test_an_invalid_body_gets_a_status(
         (f"{TOKEN_PATH}%0a", 404),
     ],
 )
-def test_dots_slashes_and_escapes_are_not_normalised(world: World, path: str, code: int) -> None:
-    assert world.request("POST", path, {}).code == code
+def test_dots_slashes_and_escapes_are_not_normalised(
+    env: Environment, path: str, code: int
+) -> None:
+    assert env.request("POST", path, {}).code == code
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Node", "ConfigMap", "ServiceAccount", "secret", ""])
-def test_a_token_can_be_bound_to_a_secret_only(world: World, kind: str) -> None:
+def test_a_token_can_be_bound_to_a_secret_only(env: Environment, kind: str) -> None:
     reference = {"kind": kind, "apiVersion": "v1", "name": "bot-token"}
-    reply = world.request("POST", TOKEN_PATH, {"spec": {"boundObjectRef": reference}})
+    reply = env.request("POST", TOKEN_PATH, {"spec": {"boundObjectRef": reference}})
     assert (reply.code, reply.document["reason"]) == (400, "BadRequest")
     assert f"Kind={kind}" in reply.message

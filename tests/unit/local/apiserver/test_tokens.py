@@ -9,7 +9,7 @@ import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, base64url, bearer
-from unit.local.apiserver.world import TEAM, World, claims, token_secret
+from unit.local.apiserver.environment import TEAM, Environment, claims, token_secret
 
 SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}
 
@@ -26,25 +26,25 @@ def test_the_authorization_header_is_parsed_as_in_go(header: str, token: str) ->
     assert bearer(header) == token
 
 
-def test_a_token_is_accepted_for_a_minute_after_its_expiry(world: World) -> None:
-    token = world.mint(expirationSeconds=600)
-    world.clock.advance(660)
-    assert world.review(token)["authenticated"] is True
-    world.clock.advance(11)
-    assert "service account token has expired" in world.review(token)["error"]
+def test_a_token_is_accepted_for_a_minute_after_its_expiry(env: Environment) -> None:
+    token = env.mint(expirationSeconds=600)
+    env.clock.advance(660)
+    assert env.review(token)["authenticated"] is True
+    env.clock.advance(11)
+    assert "service account token has expired" in env.review(token)["error"]
 
 
-def test_a_recreated_secret_revives_only_the_long_lived_token(world: World) -> None:
+def test_a_recreated_secret_revives_only_the_long_lived_token(env: Environment) -> None:
     """As in Kubernetes: nothing in a long-lived token changes with its Secret's UID, so the token
     is made again byte for byte. Hence a name is never used twice.
     """
-    token, legacy = world.mint(boundObjectRef=SECRET), world.legacy
-    world.admin.delete("Secret", "bot-token", "team")
-    world.create(token_secret("bot-token", "bot"))
-    world.clock.advance(11)
-    assert "does not match service account secret ref claim" in world.review(token)["error"]
-    assert world.legacy == legacy
-    assert world.review(legacy)["authenticated"] is True
+    token, legacy = env.mint(boundObjectRef=SECRET), env.legacy
+    env.admin.delete("Secret", "bot-token", "team")
+    env.create(token_secret("bot-token", "bot"))
+    env.clock.advance(11)
+    assert "does not match service account secret ref claim" in env.review(token)["error"]
+    assert env.legacy == legacy
+    assert env.review(legacy)["authenticated"] is True
 
 
 @pytest.mark.parametrize(
@@ -58,50 +58,50 @@ def test_a_recreated_secret_revives_only_the_long_lived_token(world: World) -> N
     ],
 )
 def test_other_algorithms_and_keys_are_refused(
-    world: World, changes: dict[str, Any], error: str
+    env: Environment, changes: dict[str, Any], error: str
 ) -> None:
-    token = world.mint()
+    token = env.mint()
     header = {**decode_unverified(token)[0], **changes}
     kept = {name: value for name, value in header.items() if value is not None}
     _, body, signature = token.split(".")
     tampered = f"{base64url(json.dumps(kept).encode())}.{body}.{signature}"
-    assert error in world.review(tampered)["error"]
+    assert error in env.review(tampered)["error"]
 
 
-def test_a_token_signed_by_another_key_is_refused(world: World) -> None:
-    said = claims(world.mint())
-    assert "error" in world.review(SigningKey.generate().sign(said))
-    assert world.review(world.state.keys.current.sign(said))["authenticated"] is True
+def test_a_token_signed_by_another_key_is_refused(env: Environment) -> None:
+    said = claims(env.mint())
+    assert "error" in env.review(SigningKey.generate().sign(said))
+    assert env.review(env.state.keys.current.sign(said))["authenticated"] is True
 
 
-def test_keys_are_rotated_and_retired(world: World) -> None:
-    ring = world.state.keys
-    old, token = ring.current.kid, world.mint()
+def test_keys_are_rotated_and_retired(env: Environment) -> None:
+    ring = env.state.keys
+    old, token = ring.current.kid, env.mint()
     new = ring.rotate()
-    jwks = world.request("GET", "/openid/v1/jwks").document["keys"]
+    jwks = env.request("GET", "/openid/v1/jwks").document["keys"]
     assert [key["kid"] for key in jwks] == [new, old]
-    assert world.review(token)["authenticated"] is True
-    assert world.review(world.mint())["authenticated"] is True
+    assert env.review(token)["authenticated"] is True
+    assert env.review(env.mint())["authenticated"] is True
     with pytest.raises(UnknownKeyError):
         ring.retire(new)
     ring.retire(old)
-    world.clock.advance(11)
-    assert "no keys found" in world.review(token)["error"]
+    env.clock.advance(11)
+    assert "no keys found" in env.review(token)["error"]
     with pytest.raises(UnknownKeyError):
         ring.retire(old)
 
 
 @pytest.mark.parametrize("name", ["impersonate-user", "impersonate-group", "impersonate-uid"])
-def test_impersonation_is_refused_even_for_the_administrator(world: World, name: str) -> None:
+def test_impersonation_is_refused_even_for_the_administrator(env: Environment, name: str) -> None:
     """To ignore the header would answer with the permissions of the wrong user."""
     headers = ((name, "system:serviceaccount:team:bot"),)
-    assert world.request("GET", f"{TEAM}/secrets", headers=headers).code == 400
-    refused = world.request("GET", f"{TEAM}/secrets", authorization="Bearer x", headers=headers)
+    assert env.request("GET", f"{TEAM}/secrets", headers=headers).code == 400
+    refused = env.request("GET", f"{TEAM}/secrets", authorization="Bearer x", headers=headers)
     assert refused.code == 401
 
 
-def test_a_pod_bound_token_of_an_older_version_is_refused(world: World) -> None:
-    said = claims(world.mint())
+def test_a_pod_bound_token_of_an_older_version_is_refused(env: Environment) -> None:
+    said = claims(env.mint())
     said["kubernetes.io"]["pod"] = {"name": "p", "uid": "u"}
-    token = world.state.keys.current.sign(said)
-    assert "service account token has been invalidated" in world.review(token)["error"]
+    token = env.state.keys.current.sign(said)
+    assert "service account token has been invalidated" in env.review(token)["error"]

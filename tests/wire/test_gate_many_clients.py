@@ -14,11 +14,11 @@ from daypass.config.gate import Check
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
 from daypass.render.envoy.settings import Protected, Timeouts
 from support.authorizers import running_authorizer
-from support.crowds import Holding, open_files, resident_bytes
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gates import EVERYDAY, RunningGate, running_gate
+from support.many_connections import PausingServer, open_files, resident_bytes
 from support.raw import Conversation, get
 from support.serving import SOCKET, serving
 from support.tokens import Signer, good_claims
@@ -39,10 +39,10 @@ def request() -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """A gate before a service that can be held."""
+    """A gate before a service that can be paused."""
 
     gate: RunningGate
-    service: Holding
+    service: PausingServer
 
     def conversation(self, stack: ExitStack) -> Conversation:
         return Conversation(stack.enter_context(self.gate.connect()))
@@ -55,7 +55,7 @@ class Guarded:
 @contextmanager
 def guarded(folder: Path, check: Check, timeouts: Timeouts = EVERYDAY) -> Iterator[Guarded]:
     with ExitStack() as stack:
-        service = stack.enter_context(Holding())
+        service = stack.enter_context(PausingServer())
         path = ""
         if check != "jwt":
             reviews = stack.enter_context(fake_reviews(lambda token: True))
@@ -90,7 +90,7 @@ def test_thousands_of_clients_are_served_at_once_and_then_they_are_gone(
 
 def serve_at_once(running: Guarded, clients: list[Conversation], line: bytes) -> None:
     """All of them wait for the service at the same time, and none of them for the others."""
-    running.service.hold()
+    running.service.pause()
     for start in range(0, len(clients), WAVE):
         for client in clients[start : start + WAVE]:
             client.send(line)
@@ -100,7 +100,7 @@ def serve_at_once(running: Guarded, clients: list[Conversation], line: bytes) ->
         newcomer = running.conversation(stack)
         newcomer.send(get(host=EKF))
         assert newcomer.answer().code == 401
-    running.service.release()
+    running.service.resume()
     assert [client.answer().code for client in clients] == [200] * len(clients)
 
 

@@ -83,7 +83,7 @@ def policies(of: Config) -> list[Object]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class GatewayEnvironment:
     plane: ControlPlane
     folder: Path
     authority: Authority
@@ -196,10 +196,12 @@ class Stage:
 
 
 @contextmanager
-def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator[Stage]:
+def running_gateway_environment(
+    folder: Path, plane: ControlPlane, echo_port: int
+) -> Iterator[GatewayEnvironment]:
     """The rendered gate on a Gateway; after Envoy Gateway was started on the cluster."""
     port, plain_port = free_ports(2)
-    stage = Stage(
+    env = GatewayEnvironment(
         plane=plane,
         folder=folder,
         authority=Authority(),
@@ -211,7 +213,7 @@ def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator
     apply(
         plane,
         *render_objects(config(), FACTS),
-        config_map(GATE_TRUST, DOORS, {"ca.crt": stage.authority.pem}),
+        config_map(GATE_TRUST, DOORS, {"ca.crt": env.authority.pem}),
         service("echo", APPS, 80),
         endpoints("echo", APPS, echo_port),
         tls_secret("public", INFRA, PUBLIC.server(HOST, OTHER)),
@@ -220,11 +222,11 @@ def running_stage(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator
         ),
         route("echo", APPS, gateway=f"{INFRA}/public", host=HOST, service="echo"),
     )
-    with stage.authorizer() as usual:
-        stage.wait()
-        stage.usual = usual
-        yield stage
-        stage.usual = None
+    with env.authorizer() as usual:
+        env.wait()
+        env.usual = usual
+        yield env
+        env.usual = None
 
 
 def headers_seen(answer: Answer) -> dict[str, str]:

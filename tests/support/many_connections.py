@@ -1,4 +1,4 @@
-"""Thousands at once: clients that all wait, and a service that keeps them waiting."""
+"""Thousands of connections: open files, memory, and a service that keeps its clients waiting."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def resident_bytes(pid: int | str = "self") -> int:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) * 1024
 
 
-class Holding:
-    """A service on loopback that answers nobody while it is held; ends with its context.
+class PausingServer:
+    """A service on loopback that answers nobody while it is paused; ends with its context.
 
     `waiting`: requests that have come and are not answered yet.
     """
 
     def __init__(self) -> None:
         self.waiting = 0
-        self._is_held = False
+        self._is_paused = False
         self._waiters: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -60,15 +60,15 @@ class Holding:
     def address(self) -> Address:
         return Address(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Let everybody wait who comes from now on."""
-        self._is_held = True
+        self._is_paused = True
 
-    def release(self) -> None:
-        self._is_held = False
+    def resume(self) -> None:
+        self._is_paused = False
         self._loop.call_soon_threadsafe(self._answer_all)
 
-    def __enter__(self) -> Holding:
+    def __enter__(self) -> PausingServer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +92,7 @@ class Holding:
             while await reader.readuntil(b"\r\n\r\n"):
                 self.waiting += 1
                 self._waiters.append(writer)
-                if not self._is_held:
+                if not self._is_paused:
                     self._answer_all()
 
     def _answer_all(self) -> None:

@@ -17,7 +17,7 @@ def kubeconfig_with(
     plane: ControlPlane, folder: Path, grants: Iterable[tuple[str, Sequence[Document]]]
 ) -> Path:
     """A kubeconfig of a new user with these rules, each in a namespace or, if it is "", in all."""
-    admin, name = plane.admin, unique("clerk")
+    admin, name = plane.admin, unique("user")
     admin.create("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": name}})
     subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
     for number, (namespace, rules) in enumerate(grants):

@@ -43,7 +43,7 @@ class Reply:
         return [value for name, value in self.headers if name == "Warning"]
 
 
-class World:
+class Environment:
     """A cluster with namespace `team`, ServiceAccount `bot` and its token Secret `bot-token`."""
 
     def __init__(self, *, state_file: Path | None = None) -> None:
@@ -63,7 +63,7 @@ class World:
     def list(self, kind: str, namespace: str = "") -> Any:
         return self.admin.request("GET", path_of(kind, namespace))["items"]
 
-    def furnish(self) -> World:
+    def prepare_bot(self) -> Environment:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""
         self.admin.apply(_named("Namespace", "team"))
         self.admin.apply(_named("ServiceAccount", "bot", "team"))
