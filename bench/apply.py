@@ -17,7 +17,7 @@ from daypass.config import load
 from daypass.deploy.prerequisites import authority_in, authority_object, make_serving_certificate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.names import DOOR_PAIR, DOOR_TRUST, door_host
 from daypass.render.yaml import stream
 from support.controlplane import ControlPlane
 from support.crds import install_istio

@@ -23,7 +23,7 @@ from daypass.deploy.plan import RejectedObjectsError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, SECRETS
-from daypass.render.objects import GATE_KEYS
+from daypass.render.names import GATE_KEYS
 from daypass.rules.published import DENIALS, part_name
 from support.authority import Authority
 from support.clusters import cluster_as

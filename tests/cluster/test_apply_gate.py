@@ -28,7 +28,7 @@ from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.istio.objects import denials_object, keys_object, part_object
-from daypass.render.objects import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
+from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane

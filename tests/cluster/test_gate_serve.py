@@ -20,7 +20,7 @@ import pytest
 from daypass._core.objects import new_object
 from daypass.config.gate import Gate
 from daypass.kube.published_objects import denials_config_map, part_config_map
-from daypass.render.objects import GATE
+from daypass.render.names import GATE
 from daypass.render.rbac import authorizer_rbac
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import DENIALS, NAMES, Published, part_name

@@ -29,7 +29,7 @@ from daypass.kube.resources import (
     SECRETS,
     TOKEN_TYPE,
 )
-from daypass.render.objects import GATE_KEYS, GATE_WATCH
+from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import DENIALS, NAMES, part_name

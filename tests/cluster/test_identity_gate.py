@@ -11,7 +11,7 @@ import pytest
 
 from daypass.identity.credential_secrets import our_secrets
 from daypass.kube.resources import ROLES
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.lifecycle import GATE, make

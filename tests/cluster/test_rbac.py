@@ -19,7 +19,7 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from support.admin_shell import AdminShell
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

@@ -11,7 +11,7 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass.render.istio.objects import denials_object, keys_object, part_object
-from daypass.render.objects import GATE, GATE_KEYS
+from daypass.render.names import GATE, GATE_KEYS
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from daypass.rules.published import CREDENTIALS, DENIALS, part_name
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daypass.render.objects import GATE_KEYS
+from daypass.render.names import GATE_KEYS
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published

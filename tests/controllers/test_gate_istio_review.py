@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from daypass.render.objects import GATE, GATE_TRUST, gate_host
+from daypass.render.names import GATE, GATE_TRUST, gate_host
 from daypass.rules.reasons import Reason
 from support.authority import Authority
 from support.children import Child

@@ -35,7 +35,7 @@ from daypass.deploy.prerequisites import authority_in, authority_object, make_se
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, SECRETS
 from daypass.local.echo import Echo
-from daypass.render.objects import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH, gate_host
+from daypass.render.names import GATE, GATE_KEYS, GATE_PAIR, GATE_TRUST, GATE_WATCH, gate_host
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import NAMES
 from support import raw

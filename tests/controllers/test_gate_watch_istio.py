@@ -16,7 +16,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.render.objects import GATE, GATE_TRUST, gate_host
+from daypass.render.names import GATE, GATE_TRUST, gate_host
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import part_name
 from daypass.rules.reasons import MESSAGES, Reason

@@ -11,7 +11,7 @@ import pytest
 from daypass._core.objects import Object
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR, DOOR_TRUST
+from daypass.render.names import DOOR, DOOR_TRUST
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

@@ -18,7 +18,7 @@ import yaml
 
 from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
-from daypass.render.objects import DOOR
+from daypass.render.names import DOOR
 from daypass.render.output_tree import write
 from support.admin import APPLY_PATCH
 from support.charts import CHARTS, REPOSITORY, by_key, key, run_helm, write_chart

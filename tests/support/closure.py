@@ -6,7 +6,7 @@ from typing import Any
 
 from daypass._core.objects import Object
 from daypass.config import Config
-from daypass.render.objects import CLUSTER_AUTHORITY, DOOR
+from daypass.render.names import CLUSTER_AUTHORITY, DOOR
 from daypass.render.prerequisites import prerequisites
 
 Identity = tuple[str, str, str]

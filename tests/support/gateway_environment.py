@@ -13,7 +13,7 @@ from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects, render_objects
-from daypass.render.objects import GATE, GATE_TRUST
+from daypass.render.names import GATE, GATE_TRUST
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support import raw
 from support.authority import Authority

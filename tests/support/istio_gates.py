@@ -21,7 +21,7 @@ from daypass.render.istio.objects import (
     keys_object,
     part_object,
 )
-from daypass.render.objects import GATE
+from daypass.render.names import GATE
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason

@@ -14,7 +14,7 @@ from typing import Any
 from daypass._core.objects import Object
 from daypass.config import Config, parse
 from daypass.local.envoy import Envoy, find_envoy, start_child
-from daypass.render.objects import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, door_host
+from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, door_host
 from daypass.render.settings import DOOR_CONFIG_FOLDER, RUN_FOLDER
 from daypass.render.workloads import BOOTSTRAP
 from support.authority import Authority

@@ -10,7 +10,7 @@ from daypass._core.objects import name_of
 from daypass.identity.credential_secrets import list_secrets
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.render.objects import GATE_DENIED
+from daypass.render.names import GATE_DENIED
 from daypass.rules.denials import Denials, read_denials
 from support.embedded import EmbeddedCluster
 from support.publishing import parts_of

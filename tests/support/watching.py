@@ -16,7 +16,7 @@ from daypass.kube.published_objects import read_part
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from daypass.render.rbac import namespace_rights
 from daypass.render.workloads import config_text
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart

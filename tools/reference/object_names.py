@@ -7,7 +7,8 @@ from tools.reference.markdown import code, documented, table
 from daypass._core import labels
 from daypass.deploy import inventory
 from daypass.identity.model import role_name
-from daypass.render import flow_control, objects
+from daypass.render import flow_control
+from daypass.render import names as rendered
 
 OTHERS = {
     labels.POLICY_NAME: "ValidatingAdmissionPolicy and its binding.",
@@ -41,6 +42,6 @@ def keys() -> str:
 
 def names() -> str:
     """Return the table of names."""
-    values = {str(getattr(objects, name)): text for name, text in documented(objects).items()}
+    values = {str(getattr(rendered, name)): text for name, text in documented(rendered).items()}
     found = {name: text for name, text in values.items() if name.startswith("daypass")} | OTHERS
     return table(("name", "object"), ((code(name), text) for name, text in found.items()))

@@ -61,7 +61,7 @@ def removals_overview(removals: Sequence[Removal], dry_run: str | None) -> str:
     """Return a line for each removal, with the reason if the object stays; one for what the gate's
     watch has published in a namespace.
     """
-    from daypass.render.objects import GATE
+    from daypass.render.names import GATE
 
     applied = [r for r in removals if not r.is_published]
     rows = [(r.action, f"{r.ref}: {r.why}" if r.why else str(r.ref)) for r in applied]
@@ -139,7 +139,7 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
             " a whole namespace, is not known"
         )
     if plan.refused:
-        from daypass.render.objects import GATE_WATCH
+        from daypass.render.names import GATE_WATCH
 
         warn(
             f"the gate refuses every token of {', '.join(plan.refused)}: these namespaces have"

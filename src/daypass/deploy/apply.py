@@ -33,7 +33,7 @@ from daypass.kube.published_objects import (
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.istio.objects import denials_object, part_object
-from daypass.render.objects import GATE_KEYS, GATE_WATCH
+from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import DENIALS, NAMES
 from daypass.verification.report import Finding

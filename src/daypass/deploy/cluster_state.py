@@ -17,7 +17,7 @@ from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES
 from daypass.render.cluster_facts import ClusterFacts, read_facts
-from daypass.render.objects import GATE
+from daypass.render.names import GATE
 
 _APPLY_WITH_KUBECTL = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
 DIFF_WITH_KUBECTL = f"{command('render')} | {kubectl('diff', '--server-side', '-f', '-')}"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from daypass._core.objects import Object, group_of
 from daypass.kube.cluster import Cluster
-from daypass.render.objects import GATE, WAVES
+from daypass.render.apply_order import WAVES
+from daypass.render.names import GATE
 
 _READS_PUBLISHED = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")
 """Kinds of the gate's own objects that decide by what its watch has published."""

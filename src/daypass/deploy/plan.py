@@ -25,7 +25,7 @@ from daypass.identity.namespaces import refused_namespaces
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR_PAIR
+from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
 

@@ -19,7 +19,7 @@ from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
 from daypass.render.cluster_facts import certificates_in
-from daypass.render.objects import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY
+from daypass.render.names import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY
 from daypass.render.prerequisites import Prerequisite
 
 LIFETIME = datetime.timedelta(days=5 * 365)

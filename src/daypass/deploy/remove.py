@@ -19,7 +19,7 @@ from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, Resource
-from daypass.render.objects import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
+from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
 from daypass.rules.published import NAMES
 
 _IN_EVERY_NAMESPACE = {

@@ -10,7 +10,7 @@ from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.render.objects import GATE_DENIED
+from daypass.render.names import GATE_DENIED
 from daypass.rules.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
 
 TRIES = 5

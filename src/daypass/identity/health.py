@@ -21,7 +21,7 @@ from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.published_objects import UnreadablePartError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS, Presence
 from daypass.rules.published import Published
 

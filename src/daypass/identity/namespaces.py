@@ -23,7 +23,7 @@ from daypass.kube.resources import (
     ROLES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from daypass.render.rbac import namespace_rights
 
 _VOLUNTARY = (

@@ -9,3 +9,9 @@ All of it is pure: the same input gives the same bytes, which golden tests hold.
 to a cluster, opens a socket or starts a process. Two modules touch files: `cluster_facts` reads the
 one that a config names, `output_tree` compares and writes a tree.
 """
+
+from daypass._core.errors import UsageError
+
+
+class RenderError(UsageError):
+    """A config has no manifests: it leaves open something that they need."""

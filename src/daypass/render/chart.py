@@ -19,7 +19,7 @@ from daypass.config.pods import PodSettings
 from daypass.config.types import key_of
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, file_names, render_objects
-from daypass.render.objects import DOOR, GATE, GATE_WATCH
+from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.render.yaml import document
 
 _WORKLOADS = {DOOR: "door", GATE: "gateServe", GATE_WATCH: "gateWatch"}

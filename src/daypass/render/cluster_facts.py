@@ -8,7 +8,7 @@ from pathlib import Path
 from daypass._core.hints import kubectl
 from daypass.config import Config
 from daypass.config.key_set import read_key_set
-from daypass.render.objects import RenderError
+from daypass.render import RenderError
 
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"

@@ -11,7 +11,7 @@ from daypass._core.net import is_address
 from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.config.pods import PodSettings, amount, amounts
-from daypass.render.objects import SERVICE_PORT
+from daypass.render.names import SERVICE_PORT
 
 _USER = 65532
 """`nonroot` of a distroless image."""

@@ -16,9 +16,10 @@ from daypass._core.hints import kubectl
 from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.config.gate import Gate
+from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts import GATEWAY_API, backend_tls_policy, gateway_of
-from daypass.render.objects import GATE, GATE_TRUST, SERVICE_PORT, RenderError, gate_host
+from daypass.render.names import GATE, GATE_TRUST, SERVICE_PORT, gate_host
 from daypass.render.published_domain import published_domains
 from daypass.rules.reasons import REASON_HEADER
 

@@ -20,15 +20,9 @@ from collections.abc import Callable
 
 from daypass._core.objects import Object, new_object
 from daypass.config.models import IN_CLUSTER
+from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.objects import (
-    API_SERVER_AUTHORITY,
-    DOOR,
-    DOOR_PAIR,
-    SERVICE_PORT,
-    RenderError,
-    door_host,
-)
+from daypass.render.names import API_SERVER_AUTHORITY, DOOR, DOOR_PAIR, SERVICE_PORT, door_host
 from daypass.render.published_domain import PublishedDomain
 
 _ISTIO_VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")

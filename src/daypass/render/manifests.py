@@ -13,6 +13,8 @@ from daypass._core import labels
 from daypass._core.hints import command
 from daypass._core.objects import Object, new_object
 from daypass.config import Config
+from daypass.render import RenderError
+from daypass.render.apply_order import in_order
 from daypass.render.certificates import public_certificate, serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy_gateway import envoy_gateway_gate
@@ -24,7 +26,7 @@ from daypass.render.fronts import (
     front_objects,
 )
 from daypass.render.istio.objects import istio_objects
-from daypass.render.objects import DOOR, DOOR_PAIR, DOOR_TRUST, RenderError, door_host, in_order
+from daypass.render.names import DOOR, DOOR_PAIR, DOOR_TRUST, door_host
 from daypass.render.policy import policy_objects
 from daypass.render.published_domain import PublishedDomain, published_domains
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects

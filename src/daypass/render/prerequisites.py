@@ -8,7 +8,7 @@ from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass.config import Config, TlsSecret
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.objects import (
+from daypass.render.names import (
     API_SERVER_AUTHORITY,
     DOOR_PAIR,
     DOOR_TRUST,

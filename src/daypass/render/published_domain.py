@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from daypass.config import Config, Domain, TlsIssuer, TlsSecret
 from daypass.config.domain import OUTSIDE
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.objects import API_SERVER_NAMESPACE
+from daypass.render.names import API_SERVER_NAMESPACE
 
 _USUAL_NAMESPACES = {"ingress-nginx": "ingress-nginx", "istio": "istio-system"}
 

@@ -8,7 +8,7 @@ by a Role that `identity create` adds there, it may list Secrets and create Even
 
 from daypass._core.objects import Object, new_object
 from daypass.config import Config, Gate
-from daypass.render.objects import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH, gateway_namespace
+from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH, gateway_namespace
 from daypass.rules.published import NAMES
 
 _GROUP = "rbac.authorization.k8s.io"

@@ -16,11 +16,12 @@ import json
 from daypass._core.objects import Object, new_object
 from daypass.config import Config, Gate
 from daypass.config.pods import PodSettings
+from daypass.render import RenderError
 from daypass.render.certificates import serving_certificates
 from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.envoy.bootstrap import static_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
-from daypass.render.objects import (
+from daypass.render.names import (
     API_SERVER_AUTHORITY,
     CLUSTER_AUTHORITY,
     DOOR,
@@ -30,7 +31,6 @@ from daypass.render.objects import (
     GATE_TRUST,
     GATE_WATCH,
     SERVICE_PORT,
-    RenderError,
     gate_host,
     gateway_namespace,
 )

@@ -12,7 +12,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.jwt import decode_unverified
 from daypass.cli import main
 from daypass.render.manifests import gate_objects
-from daypass.render.objects import GATE
+from daypass.render.names import GATE
 from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority

@@ -13,7 +13,7 @@ from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.waiting import Waiter
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR, DOOR_TRUST, GATE
+from daypass.render.names import DOOR, DOOR_TRUST, GATE
 from daypass.rules.reasons import Reason
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

@@ -11,7 +11,7 @@ from daypass._core.objects import Object
 from daypass.deploy.apply import drop_rules_first
 from daypass.deploy.plan import ObjectChange
 from daypass.kube.waiting import Waiter
-from daypass.render.objects import GATE_KEYS
+from daypass.render.names import GATE_KEYS
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually

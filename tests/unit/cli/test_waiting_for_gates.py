@@ -10,7 +10,7 @@ import pytest
 from daypass._core import labels
 from daypass.identity.model import IdentityName
 from daypass.kube.resources import CONFIG_MAPS, ROLES
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from daypass.rules.published import DENIALS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make, own_secrets

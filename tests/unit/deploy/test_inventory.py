@@ -12,7 +12,7 @@ from daypass._core.objects import Object
 from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
 from daypass.deploy.object_ref import LAST_WAVE, ObjectRef
 from daypass.deploy.remove import is_applied_object
-from daypass.render.objects import GATE
+from daypass.render.names import GATE
 from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES
 from support.messages import raises

@@ -12,7 +12,7 @@ from daypass.gate.denials import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Resource
-from daypass.render.objects import GATE_DENIED
+from daypass.render.names import GATE_DENIED
 from daypass.rules.denials import LIMIT, Denial, DeniedKind
 from support.embedded import EmbeddedCluster
 from support.lifecycle import dry_run

@@ -14,7 +14,7 @@ from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.controller import BACKOFF, SETTLE_SECONDS, State, WatchEvent
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
-from daypass.render.objects import GATE_KEYS
+from daypass.render.names import GATE_KEYS
 from daypass.rules.credentials import CLOSED_PART
 from daypass.rules.denials import Denial, DeniedKind
 from daypass.rules.published import DENIALS, part_name

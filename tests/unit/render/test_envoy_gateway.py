@@ -6,9 +6,9 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass.config import Config
+from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects
-from daypass.render.objects import RenderError
 from support.messages import raises
 from support.rendered import config_of, the
 

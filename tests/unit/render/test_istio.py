@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.kube.published_objects import part_config_map
+from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.token_rules import NO_KEYS
 from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.manifests import gate_objects
-from daypass.render.objects import RenderError
 from daypass.rules.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,

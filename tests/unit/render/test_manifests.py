@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from daypass._core.objects import Object
+from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.objects import DOOR_PAIR, RenderError
+from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import prerequisite_notes, prerequisites
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case

@@ -12,7 +12,7 @@ from daypass.config import Config
 from daypass.config.pods import amount
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import DOOR, GATE, GATE_WATCH
+from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.render.prerequisites import prerequisite_notes
 from support.rendered import config_of, the
 

@@ -11,9 +11,10 @@ import pytest
 from daypass._core.objects import Object
 from daypass.config import Config, Gate, load
 from daypass.config.key_set import key_ids, read_key_set
+from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.objects import GATE, GATE_PAIR, GATE_TRUST, RenderError, gate_host
+from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST, gate_host
 from daypass.render.prerequisites import prerequisites
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
 from support.manifest_cases import CASES, FRONTS

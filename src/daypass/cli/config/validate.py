@@ -47,9 +47,9 @@ def _judge(file: Path) -> str:
     """Return what of `daypass render` only a cluster can answer. Raises ConfigError."""
     from daypass.config import ConfigError, Problem
     from daypass.config.key_set import KeySetError
+    from daypass.render import RenderError
     from daypass.render.cluster_facts import read_facts
     from daypass.render.manifests import render_objects
-    from daypass.render.objects import RenderError
 
     config = options.load_config(file)
     try:

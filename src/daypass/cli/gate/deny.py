@@ -65,7 +65,7 @@ def run(args: Namespace) -> int:
     namespace = config.door.namespace
     with options.open_cluster(args) as cluster:
         from daypass.gate.denials import change_denial
-        from daypass.render.objects import GATE_DENIED
+        from daypass.render.names import GATE_DENIED
 
         change_denial(cluster, namespace, denial, undo=args.undo)
         gates = options.gate_wait(args, cluster, namespace)

@@ -129,7 +129,7 @@ def cluster_controller(
     from daypass.gate.watch.controller import Controller
     from daypass.gate.watch.observer import CredentialObserver
     from daypass.kube.lease import Lease
-    from daypass.render.objects import GATE_WATCH
+    from daypass.render.names import GATE_WATCH
 
     home = config.door.namespace
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -27,7 +27,7 @@ from daypass.kube.published_objects import (
     read_object,
 )
 from daypass.render.istio.objects import denials_object, keys_object, part_object
-from daypass.render.objects import GATE_WATCH
+from daypass.render.names import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
 

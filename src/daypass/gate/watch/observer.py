@@ -35,7 +35,7 @@ from daypass.kube.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
-from daypass.render.objects import GATE_DENIED
+from daypass.render.names import GATE_DENIED
 from daypass.rules.credentials import UID
 from daypass.rules.denials import Denial, read_denials
 

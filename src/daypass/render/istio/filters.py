@@ -18,7 +18,7 @@ from daypass.render.istio.settings import (
     is_guarded,
     is_on_guarded_host,
 )
-from daypass.render.objects import GATE, GATE_KEYS, SERVICE_PORT, gate_host
+from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT, gate_host
 from daypass.rules.credentials import CLUSTER_PARTS
 
 _CLUSTER_DOMAIN = "cluster.local"

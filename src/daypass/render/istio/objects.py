@@ -19,7 +19,7 @@ from daypass.render.envoy.token_rules import DECISION, refusal_replies
 from daypass.render.fronts import destination_rule
 from daypass.render.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.istio.settings import IstioGate, policy_operations
-from daypass.render.objects import GATE, GATE_KEYS, GATE_TRUST, gate_host
+from daypass.render.names import GATE, GATE_KEYS, GATE_TRUST, gate_host
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.credentials import CredentialPart
 from daypass.rules.denials import Denials

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.config.gate import Gate
+from daypass.render import RenderError
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
-from daypass.render.objects import RenderError, gateway_namespace
+from daypass.render.names import gateway_namespace
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import REASON_HEADER
 

@@ -1,9 +1,5 @@
-"""The names of the objects that are rendered, and the order in which to apply them."""
+"""The names of the objects that daypass renders or publishes, and those that it relies on."""
 
-from collections.abc import Iterable
-
-from daypass._core.errors import UsageError
-from daypass._core.objects import Object
 from daypass.config import Config, Gate
 
 DOOR = "daypass-door"
@@ -45,58 +41,6 @@ API_SERVER_NAMESPACE = "default"
 SERVICE_PORT = 443
 
 _GATEWAY_NAMESPACES = {"istio": "istio-system", "envoy-gateway": "envoy-gateway-system"}
-
-WAVES = (
-    ("Namespace",),
-    # What pods need, and what limits access before there is any.
-    (
-        "PriorityLevelConfiguration",
-        "FlowSchema",
-        "ServiceAccount",
-        "NetworkPolicy",
-        "Certificate",
-        "ConfigMap",
-        "Secret",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "Role",
-        "RoleBinding",
-        "AuthorizationPolicy",
-        "EnvoyFilter",
-        "SecurityPolicy",
-        "ClientTrafficPolicy",
-        "ReferenceGrant",
-    ),
-    # What an ingress or gateway has to find before a route leads to it.
-    (
-        "Service",
-        "DestinationRule",
-        "BackendTLSPolicy",
-        "Deployment",
-        "HorizontalPodAutoscaler",
-        "PodDisruptionBudget",
-    ),
-)
-"""Kinds in the order in which to apply them; `apply` applies a wave at once. What is in none opens
-access from outside and comes last."""
-_ORDER = [kind for wave in WAVES for kind in wave]
-
-
-class RenderError(UsageError):
-    """A config has no manifests: it leaves open something that they need."""
-
-
-def in_order(objects: Iterable[Object]) -> list[Object]:
-    """Return objects in the order in which to apply them; the same for the same objects."""
-
-    def key(document: Object) -> tuple[int, str, str, str]:
-        kind, metadata = str(document["kind"]), document["metadata"]
-        rank = _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
-        return rank, kind, str(metadata.get("namespace", "")), str(metadata["name"])
-
-    return sorted(objects, key=key)
 
 
 def door_host(config: Config) -> str:
