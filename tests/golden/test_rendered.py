@@ -19,12 +19,9 @@ import yaml
 from daypass import cli
 from daypass._core import labels
 from daypass._core.objects import Object
-from daypass.config import load
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import identity_objects, token_secret
 from daypass.identity.reap import reaper_objects
-from daypass.render.chart import render_chart
-from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.yaml import stream
 from golden import door_setting
 from support.manifest_cases import CASES
@@ -58,12 +55,6 @@ def test_the_rendered_door_matches_the_committed_files() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_rendered_tree_matches_the_committed_files(name: str) -> None:
     assert_committed(GOLDEN / "manifests" / name, CASES[name].tree())
-
-
-def test_the_committed_chart_is_that_of_the_example() -> None:
-    root = GOLDEN.parents[1]
-    chart = render_chart(load(root / "examples" / "cluster.yaml"), ClusterFacts())
-    assert_committed(root / "charts" / "daypass", chart)
 
 
 @pytest.mark.parametrize("seed", ["0", "4711"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 from tools.gobuild import built
@@ -20,7 +18,7 @@ from support.charts import (
     CHARTS,
     EXAMPLE,
     by_key,
-    example_chart,
+    chart_of,
     run_helm,
     templated,
     write_chart,
@@ -63,7 +61,7 @@ def test_the_command_writes_the_chart_and_sees_when_it_drifts(tmp_path: Path) ->
 
     assert render() == 0
     assert by_key(templated(folder)) == by_key(CHARTS["example"].objects())
-    assert [drift.path for drift in drifts(folder, example_chart())] == []
+    assert [drift.path for drift in drifts(folder, chart_of(CHARTS["example"]))] == []
     (folder / "values.yaml").write_text("# mine\n")
     assert render("--check") != 0
     for option in (("--domain", "ekf"), ("-o", "json"), ("--directory", "x"), ("--cluster",)):
@@ -228,23 +226,6 @@ def test_own_labels_take_precedence_even_without_the_schema(chart: Path) -> None
             found = value["spec"]["template"]["metadata"]["labels"]
             assert found["sidecar.istio.io/inject"] == "false"
             assert found["app.kubernetes.io/name"] == value["metadata"]["name"]
-
-
-def test_nothing_that_decides_what_is_reachable_is_a_value() -> None:
-    values = yaml.safe_load(example_chart()["values.yaml"])
-    assert values.keys() == set(WORKLOADS)
-    for workload in WORKLOADS:
-        assert values[workload].keys() == {
-            "image", "replicas", "resources", "nodeSelector", "tolerations", "labels",
-            "imagePullSecrets",
-        }  # fmt: skip
-
-
-def test_the_schema_is_valid_and_accepts_the_default_values() -> None:
-    files = example_chart()
-    schema = json.loads(files["values.schema.json"])
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load(files["values.yaml"]))
 
 
 def test_it_works_as_the_dependency_of_another_chart(chart: Path, tmp_path: Path) -> None:

@@ -13,9 +13,7 @@ import yaml
 from tools.gobuild import built
 
 from daypass._core.objects import Object
-from daypass.config import load
 from daypass.render.chart import render_chart
-from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.output_tree import write
 from support.manifest_cases import CASES, Case
 
@@ -69,13 +67,13 @@ CHARTS = {
 
 def write_chart(case: Case, folder: Path) -> Path:
     """The chart of a case, in a new folder."""
-    write(folder, render_chart(case.config, case.facts))
+    write(folder, chart_of(case))
     return folder
 
 
-def example_chart() -> dict[str, str]:
-    """The files of the chart of examples/cluster.yaml."""
-    return render_chart(load(EXAMPLE), ClusterFacts())
+def chart_of(case: Case) -> dict[str, str]:
+    """The files of the chart of a case."""
+    return render_chart(case.config, case.facts)
 
 
 def run_helm(*words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -46,7 +46,7 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "is it a folder that you can write to? name another with --directory DIR"
+        hint = "is it a folder that you can write to? name another"
         raise DaypassError(f"{error.filename}: {error.strerror}", hint) from error
 
 
@@ -132,5 +132,5 @@ def _verify_free(folder: Path, drift: Drift) -> None:
         if step.is_symlink() or (step.exists() and (part is name or not step.is_dir())):
             raise OccupiedError(
                 f"{step} exists and was not rendered by daypass",
-                "name another folder with --directory, or move it away",
+                "name another folder, or move it away",
             )
