@@ -10,12 +10,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from daypass._core.objects import Object, name_of, uid_of
 from daypass.kube import answers
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
@@ -144,15 +144,17 @@ def test_only_the_metadata_of_secrets_leaves_the_api_server(
     cluster: Cluster, control_plane: ControlPlane
 ) -> None:
     bot = control_plane.make_identity()
-    selection: Any = {"fields": TOKEN_SECRETS, "metadata_only": True}
+    selection = Selection(
+        resource=SECRETS, namespace=bot.namespace, fields=TOKEN_SECRETS, metadata_only=True
+    )
 
     async def check(opened: AsyncCluster) -> None:
-        found, since = await opened.list(SECRETS, bot.namespace, whole, **selection)
+        found, since = await opened.list(selection, whole)
         (secret,) = found
         assert secret["metadata"]["name"] == bot.secret_name
         assert secret.keys() <= {"kind", "apiVersion", "metadata"}
         cluster.patch(SECRETS, bot.secret_name, {"metadata": {"labels": {"a": "b"}}}, bot.namespace)
-        events = opened.watch(SECRETS, bot.namespace, since, timeout_seconds=20, **selection)
+        events = opened.watch(selection, since, timeout_seconds=20)
         async with aclosing(events):
             kind, seen = await anext(events)
         assert (kind, seen["metadata"]["labels"]["a"]) == ("MODIFIED", "b")
@@ -167,10 +169,11 @@ def test_a_watch_from_the_listed_version_sees_later_changes(
     namespace = control_plane.make_namespace()
 
     async def check(opened: AsyncCluster) -> None:
-        _, since = await opened.list(CONFIG_MAPS, namespace, whole, fields="metadata.name=settings")
-        events = opened.watch(
-            CONFIG_MAPS, namespace, since, fields="metadata.name=settings", timeout_seconds=30
+        selection = Selection(
+            resource=CONFIG_MAPS, namespace=namespace, fields="metadata.name=settings"
         )
+        _, since = await opened.list(selection, whole)
+        events = opened.watch(selection, since, timeout_seconds=30)
         async with aclosing(events):
             for number in "12":
                 cluster.apply(settings(namespace, a=number))
@@ -182,8 +185,9 @@ def test_a_watch_from_the_listed_version_sees_later_changes(
 
 def test_a_watch_ends_at_its_timeout(control_plane: ControlPlane) -> None:
     async def check(opened: AsyncCluster) -> None:
-        _, since = await opened.list(SERVICE_ACCOUNTS, "kube-system", whole)
-        events = opened.watch(SERVICE_ACCOUNTS, "kube-system", since, timeout_seconds=1)
+        selection = Selection(resource=SERVICE_ACCOUNTS, namespace="kube-system")
+        _, since = await opened.list(selection, whole)
+        events = opened.watch(selection, since, timeout_seconds=1)
         assert [event async for event in events] == []
 
     in_event_loop(control_plane, check)
@@ -210,7 +214,7 @@ def test_a_long_list_has_pages_of_one_revision(
         return seen[-1]
 
     async def check(opened: AsyncCluster) -> None:
-        found, _ = await opened.list(CONFIG_MAPS, namespace, read)
+        found, _ = await opened.list(Selection(resource=CONFIG_MAPS, namespace=namespace), read)
         assert [name for name in found if name != "kube-root-ca.crt"] == names
 
     in_event_loop(control_plane, check)

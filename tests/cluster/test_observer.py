@@ -11,10 +11,11 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import OWNED, SELECTOR
-from daypass._core.objects import name_of
+from daypass._core.objects import Object, name_of
 from daypass.gate.watch.observer import CredentialObserver
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
-from daypass.kube.informer import Informer
+from daypass.kube.informer import Informer, Listing
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from support.clusters import admin_cluster
@@ -38,16 +39,18 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield started
 
 
-def listed(plane: ControlPlane, namespace: str) -> tuple[str, float | None]:
-    """List as an informer does: what it reports, and when its list began."""
+def listed(plane: ControlPlane, namespace: str) -> tuple[str, Listing[Object] | None]:
+    """List as an informer does: what it reports, and its listing."""
 
-    async def ask() -> tuple[str, float | None]:
+    async def ask() -> tuple[str, Listing[Object] | None]:
         access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
         cluster = AsyncCluster(access)
-        informer = Informer(cluster, SECRETS, namespace, read=whole, valid_seconds=10.0)
+        informer = Informer(
+            cluster, Selection(resource=SECRETS, namespace=namespace), whole, valid_seconds=10.0
+        )
         await informer.sync()
         await cluster.close()
-        return informer.last_error, informer.listed_at
+        return informer.last_error, informer.listing
 
     return asyncio.run(ask())
 
@@ -55,15 +58,15 @@ def listed(plane: ControlPlane, namespace: str) -> tuple[str, float | None]:
 def test_an_api_server_that_is_cut_off_from_etcd_lists_nothing(plane: ControlPlane) -> None:
     """It still answers from its cache where it is asked for that, and ends watches cleanly."""
     bot = plane.make_identity()
-    error, listed_at = listed(plane, bot.namespace)
-    assert (error, listed_at is None) == ("", False)
+    error, listing = listed(plane, bot.namespace)
+    assert (error, listing is None) == ("", False)
     with plane.child("etcd").suspended():
         from_cache = plane.admin.get(
             f"/api/v1/namespaces/{bot.namespace}/secrets?resourceVersion=0"
         )
         assert [each["metadata"]["name"] for each in from_cache["items"]] == [bot.secret_name]
-        error, listed_at = listed(plane, bot.namespace)
-        assert ("in time" in error, listed_at) == (True, None)
+        error, listing = listed(plane, bot.namespace)
+        assert ("in time" in error, listing) == (True, None)
     eventually("it lists again", lambda: listed(plane, bot.namespace)[0] == "")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import httpx2
 
@@ -13,6 +14,7 @@ from daypass._core.secret import redact_response
 from daypass._core.status import excerpt
 from daypass.kube.connection import ConnectionConfig, sent_secrets
 from daypass.kube.errors import BrokenResponseError, TooLargeError, explain
+from daypass.kube.resources import Resource
 
 LIMIT_BYTES = 16 * 1024 * 1024
 """Of one answer, or one event, decoded. One object is always smaller: etcd takes 1.5 MiB, and JSON
@@ -26,6 +28,40 @@ LIMIT_SECONDS = 300.0
 
 METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 """The media type of objects without anything but metadata; for lists, with `List` in the braces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The objects of one kind that are listed or watched.
+
+    `namespace`: None for all namespaces. `labels`, `fields`: selectors. `metadata_only`: no
+    Secret's data leaves the API server.
+    """
+
+    resource: Resource
+    namespace: str | None = None
+    labels: str | None = None
+    fields: str | None = None
+    metadata_only: bool = False
+
+    def __str__(self) -> str:
+        return self.resource.named(self.namespace)
+
+    @property
+    def path(self) -> str:
+        """The URL path of the collection."""
+        return self.resource.path(self.namespace)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query parameters of the selectors."""
+        selectors = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {name: value for name, value in selectors.items() if value}
+
+    def accept(self, *, is_list: bool) -> Mapping[str, str]:
+        """Return the header that asks for metadata alone, if that is enough."""
+        suffix = "List" if is_list else ""
+        return {"Accept": METADATA.format(suffix)} if self.metadata_only else {}
 
 
 class Answer:
@@ -122,8 +158,8 @@ class Pages:
     too large, the next are smaller, down to single objects. `metadata`: of the last page.
     """
 
-    def __init__(self, labels: str | None, fields: str | None) -> None:
-        self.params = {**selection(labels, fields), "limit": str(PAGE)}
+    def __init__(self, selection: Selection) -> None:
+        self.params = {**selection.params, "limit": str(PAGE)}
         self.metadata: Object = {}
         self.is_complete = False
         self._limit = PAGE
@@ -148,9 +184,3 @@ class Pages:
     def _ask_for(self, limit: int) -> None:
         self._limit = limit
         self.params["limit"] = str(limit)
-
-
-def selection(labels: str | None, fields: str | None) -> dict[str, str]:
-    """Return the parameters of selectors."""
-    selectors = {"labelSelector": labels, "fieldSelector": fields}
-    return {name: value for name, value in selectors.items() if value}

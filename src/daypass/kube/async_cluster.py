@@ -15,7 +15,7 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.objects import Object
-from daypass.kube.answers import METADATA, Answer, Pages, selection
+from daypass.kube.answers import Answer, Pages, Selection
 from daypass.kube.connection import (
     CONNECT_SECONDS,
     Authenticator,
@@ -24,7 +24,6 @@ from daypass.kube.connection import (
     is_stale,
 )
 from daypass.kube.errors import BrokenResponseError, NoHttp2Error, TooLargeError
-from daypass.kube.resources import Resource
 
 if TYPE_CHECKING:
     from daypass.kube.http2 import Http2Transport
@@ -80,13 +79,9 @@ class AsyncCluster:
 
     async def list(
         self,
-        resource: Resource,
-        namespace: str | None,
+        selection: Selection,
         read: Callable[[Object], T],
         *,
-        labels: str | None = None,
-        fields: str | None = None,
-        metadata_only: bool = False,
         limit_objects: int = LIMIT_OBJECTS,
     ) -> tuple[list[T], str]:
         """Return what `read` makes of each object, and the resourceVersion from which to watch.
@@ -98,12 +93,11 @@ class AsyncCluster:
         recent (v0.31.0, cacher.go, GetList; v0.37.2, delegator.go, GetList, and watch_cache.go,
         waitAndListConsistent). The pages after the first are of the same revision.
         """
-        what = f"list {resource.named(namespace)}"
-        headers = {"Accept": METADATA.format("List")} if metadata_only else {}
-        pages, found = Pages(labels, fields), list[T]()
+        what, headers = f"list {selection}", selection.accept(is_list=True)
+        pages, found = Pages(selection), list[T]()
         while not pages.is_complete:
             try:
-                answer = await self._get(resource.path(namespace), what, pages.params, headers)
+                answer = await self._get(selection.path, what, pages.params, headers)
                 found += map(read, pages.take(answer))
             except TooLargeError as error:
                 pages.shrink(error)
@@ -113,36 +107,27 @@ class AsyncCluster:
         return found, str(pages.metadata["resourceVersion"])
 
     async def watch(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        since: str,
-        *,
-        labels: str | None = None,
-        fields: str | None = None,
-        metadata_only: bool = False,
-        timeout_seconds: int,
+        self, selection: Selection, since: str, *, timeout_seconds: int
     ) -> AsyncGenerator[tuple[str, Object], None]:
-        """Yield the changes of the objects of a kind from resourceVersion `since` on.
+        """Yield the changes of the selected objects from resourceVersion `since` on.
 
         Pairs of ADDED, MODIFIED or DELETED and the object, until the API server ends the watch
         after `timeout_seconds`. Raises ApiError, with code 410 if `since` is too old.
         """
-        what = f"watch {resource.named(namespace)}"
+        what = f"watch {selection}"
         params = {
             "watch": "true",
             "resourceVersion": since,
             "timeoutSeconds": str(timeout_seconds),
-            **selection(labels, fields),
+            **selection.params,
         }
         # With initial events, Kubernetes 1.37 sends each burst as a gzip member of its own;
         # decoders of one member would stop after the first.
-        headers = {"Accept-Encoding": "identity"}
-        if metadata_only:
-            headers["Accept"] = METADATA.format("")
-        path = resource.path(namespace)
+        headers = {"Accept-Encoding": "identity", **selection.accept(is_list=False)}
         try:
-            async with self._client.stream("GET", path, params=params, headers=headers) as response:
+            async with self._client.stream(
+                "GET", selection.path, params=params, headers=headers
+            ) as response:
                 if response.status_code >= 300:
                     (await self._read(response, what)).document()
                 answer = Answer(response, what, self.connection, self.clock)

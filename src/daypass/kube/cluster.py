@@ -16,7 +16,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass._core.status import parse_retry_after
-from daypass.kube.answers import METADATA, Answer, Pages
+from daypass.kube.answers import METADATA, Answer, Pages, Selection
 from daypass.kube.connection import (
     CONNECT_SECONDS,
     Authenticator,
@@ -148,14 +148,17 @@ class Cluster:
         `labels` and `fields` are selectors. `metadata_only`: no Secret's data leaves the API
         server.
         """
-        headers = {"Accept": METADATA.format("List")} if metadata_only else {}
-        pages, found = Pages(labels, fields), list[Object]()
+        selection = Selection(
+            resource=resource, namespace=namespace, labels=labels, fields=fields,
+            metadata_only=metadata_only,
+        )  # fmt: skip
+        headers = selection.accept(is_list=True)
+        pages, found = Pages(selection), list[Object]()
         while not pages.is_complete:
             try:
                 answer = self._send(
-                    "GET", resource.path(namespace), f"list {resource.named(namespace)}",
-                    params=pages.params, headers=headers,
-                )  # fmt: skip
+                    "GET", selection.path, f"list {selection}", params=pages.params, headers=headers
+                )
                 found += pages.take(answer)
             except TooLargeError as error:
                 pages.shrink(error)

@@ -11,15 +11,16 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from daypass._core.backoff import Backoff
 from daypass._core.clock import random_fraction
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, uid_of
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, ForbiddenError
-from daypass.kube.resources import Resource
 
 STEADY_SECONDS = 1.0
 """After a round that ends sooner, the informer waits."""
@@ -30,56 +31,74 @@ SHORTEST_LIST_SECONDS = 1.0
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Generic[T]):
+    """What exists. It is replaced as a whole, so that other threads never see a mixture.
+
+    `began_at`: when the last complete list began (monotonic). `objects`: by UID, as of then or
+    later, since events change them. While nothing changes, it is the same mapping.
+    """
+
+    objects: Mapping[str, T]
+    began_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What has failed since the last complete list. `lasts`: an administrator should know."""
+
+    error: DaypassError
+    lasts: bool
+
+
 class Informer(Generic[T]):
     """Lists and watches in an event loop, while `run` runs.
 
-    - `namespace` None: all namespaces. `labels`, `fields`: selectors.
     - `read`: makes of an object what is kept of it; None: nothing is.
-    - `notify`: is called when anything of the following has changed but `listed_at`, and after the
-      first list.
     - `valid_seconds`: how long a list is of use. It is repeated at least three times in that time.
+    - `notify`: is called after the first list, and when objects or `failure` have changed.
     - `slots`: is held while it lists. `limit_objects`: a longer list is a failure.
 
-    `objects`: what exists, by UID; replaced, and never changed, when it differs. `listed_at`: when
-    the last complete list began (monotonic). `error`: the failure since then. `last_error`: the
-    same in words, once the failure lasts. Of two that are read one after the other, `listed_at`
-    comes first: the objects are of that time, or later.
+    `listing`: None until the first list is complete. `failure`: None after a complete list. Both
+    are read from any thread. A failure leaves the listing as it is: its age shows what it is worth.
     """
 
     def __init__(
         self,
         cluster: AsyncCluster,
-        resource: Resource,
-        namespace: str | None,
-        *,
+        selection: Selection,
         read: Callable[[Object], T | None],
+        *,
         valid_seconds: float,
-        labels: str | None = None,
-        fields: str | None = None,
-        metadata_only: bool = False,
         notify: Callable[[], object] = lambda: None,
         slots: AbstractAsyncContextManager[object] | None = None,
         limit_objects: int = LIMIT_OBJECTS,
     ) -> None:
-        self.objects: Mapping[str, T] = {}
-        self.listed_at: float | None = None
-        self.error: Exception | None = None
-        self.last_error = ""
+        self.listing: Listing[T] | None = None
+        self.failure: Failure | None = None
         self._cluster = cluster
-        self._resource = resource
-        self._namespace = namespace
+        self._selection = selection
         self._read = read
         self._valid_seconds = valid_seconds
-        self._selection: dict[str, Any]
-        self._selection = {"labels": labels, "fields": fields, "metadata_only": metadata_only}
         self._notify = notify
         self._slots: AbstractAsyncContextManager[object] = slots or nullcontext()
         self._limit_objects = limit_objects
 
     @property
+    def objects(self) -> Mapping[str, T]:
+        """What exists, by UID; empty until the first list."""
+        return {} if self.listing is None else self.listing.objects
+
+    @property
     def is_forbidden(self) -> bool:
         """Whether the last request was refused for a missing permission."""
-        return isinstance(self.error, ForbiddenError)
+        return self.failure is not None and isinstance(self.failure.error, ForbiddenError)
+
+    @property
+    def last_error(self) -> str:
+        """Why it has failed, once that lasts; otherwise ""."""
+        failure = self.failure
+        return str(failure.error) if failure is not None and failure.lasts else ""
 
     async def run(self) -> None:
         """List and watch, until cancelled. Failures are reported, and tried again."""
@@ -101,32 +120,30 @@ class Informer(Generic[T]):
         """List once; return the version from which to watch, or None after a failure."""
         try:
             async with self._slots:
+                # Before the request: what happens while it is on its way may not be in the list.
                 began = self._cluster.clock.monotonic()
                 seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
                 async with asyncio.timeout(seconds):
                     found, version = await self._cluster.list(
-                        self._resource, self._namespace, self._read_with_uid,
-                        limit_objects=self._limit_objects, **self._selection,
-                    )  # fmt: skip
+                        self._selection, self._read_with_uid, limit_objects=self._limit_objects
+                    )
         except Exception as error:
             self._failed(error)
             return None
-        objects = {uid: each for uid, each in found if each is not None}
-        has_news = self.listed_at is None or self.error is not None
-        if objects != self.objects:
-            self.objects, has_news = objects, True
-        self.listed_at = began
-        self.error, self.last_error = None, ""
-        if has_news:
+        before, objects = self.listing, {uid: each for uid, each in found if each is not None}
+        is_same = before is not None and before.objects == objects
+        # Keeps the old mapping if it is equal: readers compare by identity.
+        kept = before.objects if before is not None and is_same else objects
+        self.listing = Listing(objects=kept, began_at=began)
+        failed, self.failure = self.failure, None
+        if failed is not None or not is_same:
             self._notify()
         return version
 
     async def _watch(self, version: str) -> None:
         """Handle events until the API server ends the watch, or it breaks."""
         seconds = max(1, int(self._valid_seconds * (1 + random_fraction()) / 6))
-        events = self._cluster.watch(
-            self._resource, self._namespace, version, timeout_seconds=seconds, **self._selection
-        )
+        events = self._cluster.watch(self._selection, version, timeout_seconds=seconds)
         try:
             # The API server may not end it: its time is over anyway.
             async with (
@@ -141,17 +158,21 @@ class Informer(Generic[T]):
             self._failed(error)
 
     def _take(self, event: str, document: Object) -> None:
+        """Apply an event. It never changes `began_at`: an event says nothing of other objects, and
+        an API server that is cut off from etcd still sends events.
+        """
+        assert self.listing is not None  # noqa: S101 - a watch begins at a list
         uid, found = self._read_with_uid(document)
         if event == "DELETED":
             found = None
-        if found == self.objects.get(uid):
+        if found == self.listing.objects.get(uid):
             return
-        objects = {**self.objects}
+        objects = {**self.listing.objects}  # a copy: other threads iterate over the old one
         if found is None:
             del objects[uid]
         else:
             objects[uid] = found
-        self.objects = objects
+        self.listing = replace(self.listing, objects=objects)
         self._notify()
 
     def _read_with_uid(self, document: Object) -> tuple[str, T | None]:
@@ -164,12 +185,11 @@ class Informer(Generic[T]):
         elif not isinstance(error, DaypassError):
             # Whatever it is: an informer that ended unnoticed would be worse.
             error = DaypassError(f"unexpected {type(error).__name__}")
-        before = self.error, self.last_error
-        self.error = error
+        before, shown = self.failure, self.last_error
         # Once is an interrupted connection, unless there was never another.
-        if self.is_forbidden or before[0] is not None or self.listed_at is None:
-            self.last_error = str(error)
-        if before[0] is None or before[1] != self.last_error:
+        is_first = before is None and self.listing is not None
+        self.failure = Failure(error=error, lasts=isinstance(error, ForbiddenError) or not is_first)
+        if before is None or shown != self.last_error:
             self._notify()
 
 

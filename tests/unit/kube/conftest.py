@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from daypass._core.objects import Object
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
@@ -39,7 +40,7 @@ def list_async(cluster: Cluster, resource: Resource) -> list[Object]:
     async def ask() -> list[Object]:
         watching = AsyncCluster(cluster.connection, clock=cluster.clock)
         try:
-            return (await watching.list(resource, None, whole))[0]
+            return (await watching.list(Selection(resource=resource), whole))[0]
         finally:
             await watching.close()
 
@@ -52,7 +53,7 @@ def watch_async(cluster: Cluster, resource: Resource) -> list[tuple[str, Object]
     async def ask() -> list[tuple[str, Object]]:
         watching = AsyncCluster(cluster.connection, clock=cluster.clock)
         try:
-            events = watching.watch(resource, None, "1", timeout_seconds=60)
+            events = watching.watch(Selection(resource=resource), "1", timeout_seconds=60)
             return [event async for event in events]
         finally:
             await watching.close()

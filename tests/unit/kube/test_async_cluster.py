@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object
 from daypass.kube import answers
-from daypass.kube.answers import METADATA, PAGE
-from daypass.kube.async_cluster import AsyncCluster
+from daypass.kube.answers import METADATA, PAGE, Selection
+from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import (
     ApiError,
@@ -33,11 +33,15 @@ from unit.kube.conftest import EMPTY, Open, Plugin, authorization, list_async, w
 from unit.kube.test_cluster import endless
 
 
-def listed(api: WatchedApi, **selection: Any) -> tuple[list[str], str]:
+def listed(
+    api: WatchedApi, limit_objects: int = LIMIT_OBJECTS, **selection: Any
+) -> tuple[list[str], str]:
     async def ask() -> tuple[list[str], str]:
         cluster = AsyncCluster(ACCESS, transport=api)
         return await cluster.list(
-            SECRETS, None, lambda each: str(each["metadata"]["uid"]), **selection
+            Selection(resource=SECRETS, **selection),
+            lambda each: str(each["metadata"]["uid"]),
+            limit_objects=limit_objects,
         )
 
     return asyncio.run(ask())
@@ -186,7 +190,7 @@ def watched(content: bytes | list[bytes]) -> list[tuple[str, Object]]:
 
     async def ask() -> list[tuple[str, Object]]:
         cluster = AsyncCluster(ACCESS, transport=httpx2.MockTransport(behave))
-        found = cluster.watch(SECRETS, None, "1", timeout_seconds=60)
+        found = cluster.watch(Selection(resource=SECRETS), "1", timeout_seconds=60)
         return [event async for event in found]
 
     return asyncio.run(ask())

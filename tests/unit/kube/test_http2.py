@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from daypass.kube import http2
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import (
     HTTP1_WATCHES_AT_MOST,
     STREAMS,
@@ -53,7 +54,9 @@ class Watches:
         await until("they are asked for", lambda: len(server.requests) == before + len(names))
 
     async def _watch(self, name: str) -> None:
-        events = self.cluster.watch(SECRETS, name, "1", timeout_seconds=60)
+        events = self.cluster.watch(
+            Selection(resource=SECRETS, namespace=name), "1", timeout_seconds=60
+        )
         try:
             async with aclosing(events):
                 async for _, found in events:
@@ -137,7 +140,7 @@ def test_a_list_does_not_wait_for_watches() -> None:
     async def scenario() -> None:
         async with serving(as_api_server, streams=1) as server, watching(server) as watches:
             await watches.start(server, *names(2))
-            assert await watches.cluster.list(SECRETS, None, whole) == ([], "1")
+            assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
 
     run(scenario())
 
@@ -311,7 +314,7 @@ def test_a_list_on_a_connection_that_the_server_has_just_closed_is_sent_again() 
     async def scenario() -> None:
         async with serving(closes_at_the_second) as server, watching(server) as watches:
             for _ in range(2):
-                assert await watches.cluster.list(SECRETS, None, whole) == ([], "1")
+                assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
         assert len(asked_for) == 3
 
     run(scenario())
@@ -344,7 +347,7 @@ def test_the_certificate_must_be_signed_by_the_kubeconfigs_authority() -> None:
             )  # fmt: skip
             cluster = AsyncCluster(access)
             with pytest.raises(ClusterUnreachableError, match="certificate"):
-                await cluster.list(SECRETS, None, whole)
+                await cluster.list(Selection(resource=SECRETS), whole)
             assert server.requests == []
 
     run(scenario())
@@ -360,10 +363,10 @@ def test_tls_server_name_is_what_the_certificate_must_name(named: str) -> None:
             )  # fmt: skip
             cluster = AsyncCluster(access)
             if named == "127.0.0.1":
-                assert await cluster.list(SECRETS, None, whole) == ([], "1")
+                assert await cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
             else:
                 with pytest.raises(ClusterUnreachableError, match=r"other\.test"):
-                    await cluster.list(SECRETS, None, whole)
+                    await cluster.list(Selection(resource=SECRETS), whole)
             await cluster.close()
 
     run(scenario())
@@ -382,7 +385,7 @@ def test_a_server_without_http2_gets_http1(is_tls: bool) -> None:
             )  # fmt: skip
             cluster = AsyncCluster(access)
             for _ in range(2):
-                assert await cluster.list(SECRETS, None, whole) == ([], "1")
+                assert await cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
             assert cluster.watches_at_most == HTTP1_WATCHES_AT_MOST
             await cluster.close()
 
@@ -396,6 +399,6 @@ def test_nobody_listening_is_an_error_that_names_the_server() -> None:
             pass
         cluster = AsyncCluster(server.access)
         with pytest.raises(ClusterUnreachableError, match=f"127.0.0.1:{server.port}"):
-            await cluster.list(SECRETS, None, whole)
+            await cluster.list(Selection(resource=SECRETS), whole)
 
     run(scenario())

@@ -12,6 +12,7 @@ import pytest
 from daypass._core.backoff import Backoff
 from daypass._core.objects import Object
 from daypass.kube import informer as informer_module
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.informer import Informer, InformerThread
 from daypass.kube.resources import SECRETS
@@ -34,9 +35,13 @@ class Running:
         self.notified: list[list[str]] = []
         self.cluster = AsyncCluster(ACCESS, clock=self.clock, transport=api)
         self.informer = Informer(
-            self.cluster, SECRETS, None, read=read, valid_seconds=valid_seconds,
+            self.cluster, Selection(resource=SECRETS), read, valid_seconds=valid_seconds,
             notify=lambda: self.notified.append(self.uids()),
         )  # fmt: skip
+
+    @property
+    def listed_at(self) -> float | None:
+        return None if self.informer.listing is None else self.informer.listing.began_at
 
     def sync(self, fails: int | None = None) -> str:
         """List once; the error that is reported afterwards."""
@@ -118,25 +123,25 @@ def test_a_list_is_valid_from_its_beginning(api: WatchedApi) -> None:
 
     running.api.handle_async_request = slowly  # type: ignore[method-assign]
     assert running.sync() == ""
-    assert running.informer.listed_at == began
+    assert running.listed_at == began
 
 
 def test_nothing_but_a_complete_list_renews_the_time(api: WatchedApi) -> None:
     running = Running(api)
     with running.started():
         running.eventually_has("s-1")
-        listed_at = running.informer.listed_at
+        listed_at = running.listed_at
         running.clock.advance(50)
         api.put("secrets", "s-2")  # an event
         running.eventually_has("s-1", "s-2")
-        assert running.informer.listed_at == listed_at
+        assert running.listed_at == listed_at
         api.fails = BROKEN
         api.end_watches()  # cleanly
-        eventually("it fails", lambda: running.informer.error)
-        assert running.informer.listed_at == listed_at
+        eventually("it fails", lambda: running.informer.failure)
+        assert running.listed_at == listed_at
         api.fails = None
-        eventually("it lists", lambda: running.informer.listed_at == running.clock.now_monotonic)
-        assert running.informer.error is None
+        eventually("it lists", lambda: running.listed_at == running.clock.now_monotonic)
+        assert running.informer.failure is None
 
 
 def test_a_list_without_a_version_is_what_is_asked_for(api: WatchedApi) -> None:
@@ -208,7 +213,7 @@ def test_a_list_that_is_not_answered_ends(api: WatchedApi, monkeypatch: pytest.M
     api.hangs.add("secrets")
     running = Running(api, 0.1)
     assert "in time" in running.sync()
-    assert running.informer.listed_at is None
+    assert running.listed_at is None
 
 
 def test_a_watch_that_the_api_server_does_not_end_ends(api: WatchedApi) -> None:
@@ -272,13 +277,13 @@ def test_slots_bound_how_many_lists_run_at_a_time(api: WatchedApi) -> None:
         cluster = AsyncCluster(ACCESS, transport=api)
         informers = [
             Informer(
-                cluster, SECRETS, f"n-{number}",
-                read=whole, valid_seconds=VALID_SECONDS, slots=slots,
+                cluster, Selection(resource=SECRETS, namespace=f"n-{number}"), whole,
+                valid_seconds=VALID_SECONDS, slots=slots,
             )
             for number in range(10)
         ]  # fmt: skip
         await asyncio.gather(*(each.sync() for each in informers))
-        assert all(each.listed_at is not None for each in informers)
+        assert all(each.listing is not None for each in informers)
         return most
 
     assert asyncio.run(scenario()) == 2
@@ -317,7 +322,7 @@ def test_what_has_not_changed_is_the_same_and_is_no_news(api: WatchedApi) -> Non
     api.put("secrets", "s-1", labels={"new": "x"})
     running.sync()
     assert running.informer.objects is before
-    assert running.informer.listed_at == running.clock.now_monotonic
+    assert running.listed_at == running.clock.now_monotonic
     assert len(running.notified) == 1
 
 

@@ -15,6 +15,7 @@ from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, name_of
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer
@@ -52,15 +53,15 @@ class PublishedFollower:
         self._close_after_seconds = close_after_seconds
         self._taken: Published | None = None
         self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
+        published = Selection(resource=CONFIG_MAPS, namespace=namespace, labels=f"{PUBLISHED}=true")
         self._informer = Informer(
-            self._cluster, CONFIG_MAPS, namespace, read=_read, notify=self.check,
-            valid_seconds=close_after_seconds, labels=f"{PUBLISHED}=true",
-        )  # fmt: skip
+            self._cluster, published, _read, valid_seconds=close_after_seconds, notify=self.check
+        )
 
     @property
     def last_error(self) -> str:
         """What does not work right now, or ""."""
-        if self._informer.last_error or self._informer.listed_at is None:
+        if self._informer.last_error or self._informer.listing is None:
             return self._informer.last_error
         known = zip(NAMES, self._known(), strict=True)
         wrong = [(name, why) for name, why in known if isinstance(why, str)]

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from heapq import nsmallest
 from itertools import chain
 from sys import intern
@@ -24,6 +23,7 @@ from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.objects import Object, name_of, uid_of
 from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer, InformerThread
@@ -34,6 +34,7 @@ from daypass.kube.resources import (
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    Resource,
 )
 from daypass.render.names import GATE_DENIED
 from daypass.rules.credentials import UID
@@ -103,7 +104,7 @@ class _Namespace:
     @property
     def is_awaited(self) -> bool:
         """Whether something was never listed, but may be."""
-        never = (each for each in (self.secrets, self.accounts) if each.listed_at is None)
+        never = (each for each in (self.secrets, self.accounts) if each.listing is None)
         return not self.no_room and not all(each.is_forbidden for each in never)
 
     @property
@@ -169,14 +170,20 @@ class CredentialObserver:
         self._close_after_seconds = close_after_seconds
         self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
         self._slots = asyncio.Semaphore(LISTS_AT_ONCE)
-        self._labelled: Informer[str] = Informer(
-            self._cluster, NAMESPACES, None, read=_name, notify=self._follow_namespaces,
-            valid_seconds=close_after_seconds, labels=labels.POLICY_SELECTOR, metadata_only=True,
-        )  # fmt: skip
-        self._denied: Informer[tuple[Denial, ...]] = Informer(
-            self._cluster, CONFIG_MAPS, home, read=_denials, notify=self.changed.set,
-            valid_seconds=close_after_seconds, fields=f"metadata.name={GATE_DENIED}",
-        )  # fmt: skip
+        self._labelled = Informer(
+            self._cluster,
+            Selection(resource=NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True),
+            _name,
+            valid_seconds=close_after_seconds,
+            notify=self._follow_namespaces,
+        )
+        self._denied = Informer(
+            self._cluster,
+            Selection(resource=CONFIG_MAPS, namespace=home, fields=f"metadata.name={GATE_DENIED}"),
+            _denials,
+            valid_seconds=close_after_seconds,
+            notify=self.changed.set,
+        )
         self._for_all: tuple[Informer[Any], ...] = (self._labelled, self._denied)
         self._thread = InformerThread("daypass-watch", self._cluster, self._for_all)
         self._namespaces: dict[str, _Namespace] = {}
@@ -211,8 +218,8 @@ class CredentialObserver:
         try:
             await asyncio.gather(*(informer.sync() for informer in self._for_all))
             for informer in self._for_all:
-                if informer.error is not None:
-                    raise informer.error
+                if informer.failure is not None:
+                    raise informer.failure.error
             both = [(each.secrets, each.accounts) for each in self._namespaces.values()]
             await asyncio.gather(*(informer.sync() for informer in chain(*both)))
         finally:
@@ -228,9 +235,9 @@ class CredentialObserver:
             return self._observation
 
     def _observe(self, before: Observation) -> Observation:
-        times = [each.listed_at for each in self._for_all]
-        listed = [at for at in times if at is not None]
-        listed_at = min(listed) if len(listed) == len(times) else None
+        listings = [each.listing for each in self._for_all]
+        listed = [each.began_at for each in listings if each is not None]
+        listed_at = min(listed) if len(listed) == len(listings) else None
         # Namespaces are known a moment before there are informers for them.
         names = set(self._labelled.objects.values())
         is_complete = listed_at is not None and names == self._namespaces.keys()
@@ -238,15 +245,16 @@ class CredentialObserver:
         for name, each in self._namespaces.items():
             if name not in names:
                 continue
-            # Times come first: what is found is at least as recent.
-            secrets_at, accounts_at = each.secrets.listed_at, each.accounts.listed_at
+            # Times come first: what is counted is at least as recent.
+            of_secrets, of_accounts = each.secrets.listing, each.accounts.listing
             each.count(self._per_namespace, accounts_too=self._accounts_too)
-            of_secrets, of_accounts = each.counting
-            if accounts_at is not None and self._accounts_too:
-                accounts[name] = ObservedNamespace(uids=of_accounts, listed_at=accounts_at)
-            if accounts_at is not None and secrets_at is not None:
-                at = min(secrets_at, accounts_at)
-                secrets[name] = ObservedNamespace(uids=of_secrets, listed_at=at)
+            secret_uids, account_uids = each.counting
+            if of_accounts is not None and self._accounts_too:
+                at = of_accounts.began_at
+                accounts[name] = ObservedNamespace(uids=account_uids, listed_at=at)
+            if of_accounts is not None and of_secrets is not None:
+                at = min(of_secrets.began_at, of_accounts.began_at)
+                secrets[name] = ObservedNamespace(uids=secret_uids, listed_at=at)
             elif each.is_awaited:
                 is_complete = False
             if why := each.why_unwatched:
@@ -289,15 +297,20 @@ class CredentialObserver:
         self.changed.set()
 
     def _namespace(self, name: str) -> _Namespace:
-        informer: Callable[..., Informer[_Found]] = partial(
-            Informer, self._cluster, namespace=name, read=_Found.read, notify=self.changed.set,
-            valid_seconds=self._close_after_seconds, metadata_only=True, slots=self._slots,
-            limit_objects=HELD_AT_MOST * self._per_namespace,
-        )  # fmt: skip
+        def informer(resource: Resource, selector: str | None) -> Informer[_Found]:
+            selection = Selection(
+                resource=resource, namespace=name, labels=selector, metadata_only=True
+            )
+            return Informer(
+                self._cluster, selection, _Found.read,
+                valid_seconds=self._close_after_seconds, notify=self.changed.set,
+                slots=self._slots, limit_objects=HELD_AT_MOST * self._per_namespace,
+            )  # fmt: skip
+
         return _Namespace(
             # Of any type: whatever a token is bound to, its deletion revokes the token.
-            informer(SECRETS, labels=labels.SELECTOR),
-            informer(SERVICE_ACCOUNTS, labels=None if self._accounts_too else labels.SELECTOR),
+            informer(SECRETS, labels.SELECTOR),
+            informer(SERVICE_ACCOUNTS, None if self._accounts_too else labels.SELECTOR),
         )
 
 
