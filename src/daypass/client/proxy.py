@@ -1,9 +1,10 @@
-"""The HTTP proxy that HTTPS_PROXY names, and the hosts that NO_PROXY excludes."""
+"""The HTTP proxy through which a door is reached."""
 
 from __future__ import annotations
 
 from daypass._core.errors import UsageError
 from daypass._core.net import HostPort
+from daypass._core.proxy import proxy_for
 from daypass.client.http1 import USER_AGENT, HttpRequest
 
 TYPE_CHECKING = False
@@ -33,36 +34,17 @@ class Proxy:
 
 
 def find_proxy(target: HostPort, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for a host, or None if NO_PROXY excludes it or it is loopback.
+    """Return the proxy for a host, or None for a direct connection.
 
-    The variables are read as urllib.request reads them, whose import would take longer than the
-    exchange: the one in lower case takes precedence, and an empty one disables the proxy. Raises
-    UsageError for a proxy that can't be used.
+    Raises UsageError for a proxy that can't be used.
     """
-    url = environ.get("https_proxy", environ.get("HTTPS_PROXY", ""))
-    excluded = environ.get("no_proxy", environ.get("NO_PROXY", ""))
-    if not url or target.is_loopback or is_excluded(target, excluded):
-        return None
-    return parse_proxy(url)
-
-
-def is_excluded(target: HostPort, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists a host: its name, its domain or its `host:port`, or all with `*`."""
-    if no_proxy == "*":
-        return True
-    forms = (target.host, f"{target.host}:{target.port}", str(target))
-    for entry in no_proxy.split(","):
-        name = entry.strip().lstrip(".").lower()
-        if name and any(form == name or form.endswith(f".{name}") for form in forms):
-            return True
-    return False
+    url = proxy_for(target, environ)
+    return None if url is None else parse_proxy(url)
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Return the proxy of a URL or a `host:port`; raises UsageError, which contains no login."""
-    scheme, separator, rest = url.strip().partition("://")
-    if not separator:
-        scheme, rest = "http", url.strip()
+    """Return the proxy of a URL; raises UsageError, which contains no login."""
+    scheme, _, rest = url.partition("://")
     if scheme.lower() != "http":
         kind = scheme.lower() if scheme.lower() in _OTHER_SCHEMES else "another protocol than http"
         raise UsageError(

@@ -1,27 +1,20 @@
-"""An HTTP client for one API server: TLS, proxy, credentials, and errors of the connection.
-
-The proxy is chosen as kubectl does (golang.org/x/net/http/httpproxy). httpx2 reads the environment
-as urllib does, which knows no address ranges in NO_PROXY and sends even loopback through a proxy.
-"""
+"""An HTTP client for one API server: TLS, proxy, credentials, and errors of the connection."""
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 
 from daypass._core import VERSION
 from daypass._core.clock import SYSTEM_CLOCK, Clock
-from daypass._core.net import is_loopback
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
@@ -112,45 +105,6 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
 def _words(error: Exception, secrets: tuple[Secret, ...]) -> str:
     said = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
     return printable(redact(said, *secrets)) or type(error).__name__
-
-
-def proxy_of(server: str, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for an API server, or None for a direct connection."""
-    address = urlsplit(server)
-    host, port = (address.hostname or "").rstrip("."), address.port or 443
-    url = _either(environ, f"{address.scheme}_proxy")
-    if not url or is_loopback(host) or _excluded(host, port, _either(environ, "no_proxy")):
-        return None
-    return url if "://" in url else f"http://{url}"
-
-
-def _either(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name.upper()) or environ.get(name) or ""
-
-
-def _excluded(host: str, port: int, no_proxy: str) -> bool:
-    return any(
-        _matches(entry.strip().lower(), host, port)
-        for entry in no_proxy.split(",")
-        if entry.strip()
-    )
-
-
-def _matches(entry: str, host: str, port: int) -> bool:
-    """Match `*`, an address, an address range, `.domain` or `domain`; a port may follow."""
-    if entry == "*":
-        return True
-    try:
-        return ip_address(host) in ip_network(entry, strict=False)
-    except ValueError:
-        pass  # not both are addresses
-    name, colon, wanted = entry.rpartition(":")
-    if colon and wanted.isdigit():
-        return int(wanted) == port and _matches(name.strip("[]"), host, port)
-    if entry.startswith("."):
-        return host.endswith(entry)
-    entry = entry.removeprefix("*.")
-    return host == entry or host.endswith(f".{entry}")
 
 
 class Authenticator(httpx2.Auth):

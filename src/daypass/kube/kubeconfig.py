@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import yaml
 
 from daypass._core.k8s_names import LABEL_HINT, is_label
-from daypass._core.net import bracketed, is_loopback
+from daypass._core.net import HostPort, bracketed, is_loopback
+from daypass._core.proxy import proxy_for
 from daypass._core.secret import Secret
 from daypass._core.text import printable
-from daypass.kube.connection import ConnectionConfig, proxy_of
+from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin
 
@@ -211,7 +212,7 @@ def _from_files(
         origin=f"context {name} of {origin}",
         authority=authority,
         tls_server_name=text_of(cluster, "tls-server-name", cluster_file),
-        proxy=proxy or proxy_of(server, environ),
+        proxy=proxy or _proxy(server, environ),
         **_credentials(user, user_file, {k: v for k, v in info.items() if v is not None}),
     )
 
@@ -267,6 +268,11 @@ def _server(cluster: Fields, path: Path) -> str:
     if url.scheme not in ("http", "https"):
         raise wrong
     return server.rstrip("/")
+
+
+def _proxy(server: str, environ: Mapping[str, str]) -> str | None:
+    url = urlsplit(server)
+    return proxy_for(HostPort(url.hostname or "", url.port or 443), environ)
 
 
 def _credentials(user: Fields, path: Path, info: Fields) -> dict[str, Any]:
@@ -353,7 +359,7 @@ def _in_cluster(
         namespace=namespace or own,
         origin="this Pod's ServiceAccount",
         authority=authority,
-        proxy=proxy_of(server, environ),
+        proxy=_proxy(server, environ),
         token_file=str(folder / "token"),
     )
 

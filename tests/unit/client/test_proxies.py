@@ -1,18 +1,14 @@
-"""HTTPS_PROXY and NO_PROXY."""
+"""Doors behind a proxy. `unit/core/test_proxy.py` tests which hosts are."""
 
 from __future__ import annotations
 
 import base64
-import urllib.request
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from daypass._core.errors import UsageError
-from daypass._core.net import HostPort
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
-from daypass.client.proxy import find_proxy, is_excluded, parse_proxy
+from daypass.client.proxy import parse_proxy
 from support.fake_door import (
     FakeDoor,
     FakeProxy,
@@ -107,19 +103,6 @@ def test_loopback_is_never_reached_through_a_proxy(
     assert len(door.requests) == 1
 
 
-def test_an_empty_variable_in_lower_case_switches_the_proxy_off() -> None:
-    environ = {"HTTPS_PROXY": "http://proxy:3128", "https_proxy": ""}
-    assert find_proxy(HostPort(HOST, 443), environ) is None
-
-
-def test_no_proxy_excludes_a_host() -> None:
-    environ = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "localhost, .example.com"}
-    assert find_proxy(HostPort(HOST, 443), environ) is None
-    found = find_proxy(HostPort("ekf.example.org", 443), environ)
-    assert found is not None
-    assert str(found.address) == "proxy:3128"
-
-
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -140,25 +123,3 @@ def test_an_unusable_proxy_is_reported_without_its_password(url: str, expected: 
 def test_a_proxys_password_is_not_in_its_repr() -> None:
     assert "c2VjcmV0" not in repr(parse_proxy("http://me:secret@proxy:3128"))
     assert "me" not in repr(parse_proxy("http://me:secret@proxy:3128"))
-
-
-NAMES = st.sampled_from(
-    ["ekf.example.com", "example.com", "com", "ple.com", "10.0.0.1", "*", "ekf", ".example.com"]
-)
-
-
-@given(
-    host=st.sampled_from(["ekf.example.com", "example.com", "xexample.com", "10.0.0.1"]),
-    port=st.sampled_from([443, 8443]),
-    entries=st.lists(
-        st.tuples(NAMES, st.sampled_from(["", ":443", ":8443"]), st.sampled_from(["", " "])),
-        max_size=3,
-    ),
-)
-def test_no_proxy_is_read_as_urllib_reads_it(
-    host: str, port: int, entries: list[tuple[str, str, str]]
-) -> None:
-    no_proxy = ",".join(space + name + suffix + space for name, suffix, space in entries)
-    bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
-    expected = bool(bypass(f"{host}:{port}", {"no": no_proxy}))
-    assert is_excluded(HostPort(host, port), no_proxy) is expected
