@@ -96,14 +96,14 @@ def test_revoked_tokens_are_refused_and_stay_refused_after_envoy_is_killed(lab: 
 
 
 def end_thread(authorizer: LocalAuthorizer) -> None:
-    authorizer._loop.call_soon_threadsafe(authorizer._loop.stop)
-    eventually("its thread has ended", lambda: not authorizer._thread.is_alive())
+    authorizer._thread.call(authorizer._thread.loop.stop)
+    eventually("its thread has ended", lambda: not authorizer._thread.is_alive)
 
 
 def end_work(authorizer: LocalAuthorizer) -> None:
     ticker = authorizer._service.authorizer._ticker
     assert ticker is not None
-    authorizer._loop.call_soon_threadsafe(ticker.cancel)
+    authorizer._thread.call(ticker.cancel)
     eventually("its work has ended", ticker.done)
 
 

@@ -8,11 +8,10 @@ is also the only sign of life (`AsyncCluster.list` says why it is one).
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from daypass._core.backoff import Backoff
 from daypass._core.clock import random_fraction
@@ -191,53 +190,3 @@ class Informer(Generic[T]):
         self.failure = Failure(error=error, lasts=isinstance(error, ForbiddenError) or not is_first)
         if before is None or shown != self.last_error:
             self._notify()
-
-
-class InformerThread:
-    """Runs informers in an event loop on a thread of its own, from `start` to `stop`.
-
-    `tasks`: runs them; in the event loop, others can be added. `error`: why the thread has ended,
-    if `stop` did not end it.
-    """
-
-    def __init__(
-        self, name: str, cluster: AsyncCluster, informers: Iterable[Informer[Any]]
-    ) -> None:
-        self.tasks: asyncio.TaskGroup | None = None
-        self.error: Exception | None = None
-        self._cluster = cluster
-        self._informers = informers
-        self._name = name
-        self._running: tuple[asyncio.Task[None], threading.Thread] | None = None
-
-    def start(self) -> None:
-        """Run them in the background."""
-        main = asyncio.new_event_loop().create_task(self._run_all())
-        thread = threading.Thread(target=self._run, args=[main], name=self._name, daemon=True)
-        self._running = main, thread
-        thread.start()
-
-    def stop(self) -> None:
-        """Cancel them, and wait for the end. A second call does nothing."""
-        if self._running is not None:
-            main, thread = self._running
-            with suppress(RuntimeError):  # its loop has ended
-                main.get_loop().call_soon_threadsafe(main.cancel)
-            thread.join()
-
-    def _run(self, main: asyncio.Task[None]) -> None:
-        with asyncio.Runner(loop_factory=main.get_loop) as runner:
-            try:
-                runner.get_loop().run_until_complete(main)
-            except asyncio.CancelledError:
-                pass
-            except Exception as error:
-                self.error = error
-
-    async def _run_all(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as self.tasks:
-                for informer in self._informers:
-                    self.tasks.create_task(informer.run())
-        finally:
-            await self._cluster.close()

@@ -7,18 +7,18 @@ change or it ends.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import uvloop
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.loop_thread import LoopThread
 from daypass.config import Config, Gate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.signing_keys import SigningKeys
@@ -198,24 +198,22 @@ class LocalAuthorizer:
         self.gate = gate
         self.rules = rules
         self.path = path
-        self._loop = uvloop.new_event_loop()
         self._service = Service(
             gate, rules, connection, clock, write, checks_credentials=checks_credentials,
             keys=None,  # Envoy has verified what it asks about
         )  # fmt: skip
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("daypass-authorizer", self._serving(), uvloop.new_event_loop)
         try:
-            self._run(self._start(), START_SECONDS)
+            self._thread.start(START_SECONDS)
         except BaseException:
-            self.stop()
+            self.path.unlink(missing_ok=True)
             raise
 
     @property
     def is_alive(self) -> bool:
         """Whether it works and can be reached; otherwise only a new one helps."""
         return (
-            self._thread.is_alive()
+            self._thread.is_alive
             and self._service.is_alive()
             # Without the folder a new one could not be reached either.
             and (self.path.exists() or not self.path.parent.exists())
@@ -228,8 +226,7 @@ class LocalAuthorizer:
 
     def take_published(self, published: Published) -> None:
         """Replace what is published. Safe from any thread."""
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._service.authorizer.take_published, published)
+        self._thread.call(self._service.authorizer.take_published, published)
 
     def retire(self) -> None:
         """Stop it in the background, after the requests in progress."""
@@ -237,38 +234,19 @@ class LocalAuthorizer:
 
     def stop(self) -> None:
         """Stop it."""
-        if self._loop.is_closed():
-            return
-        if self._thread.is_alive():
-            with suppress(TimeoutError):
-                self._run(self._service.stop(), STOP_SECONDS)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(STOP_SECONDS)
-        else:
-            with suppress(TimeoutError):
-                work = asyncio.wait_for(self._stop_dead(), STOP_SECONDS)
-                self._loop.run_until_complete(work)
-        if not self._thread.is_alive():
-            self._loop.close()
+        self._thread.stop(STOP_SECONDS)
         self.path.unlink(missing_ok=True)
 
     def _retire(self) -> None:
         with suppress(TimeoutError, RuntimeError):
-            self._run(self._service.drain(DRAIN_SECONDS), STOP_SECONDS)
+            self._thread.run(self._service.drain(DRAIN_SECONDS), STOP_SECONDS)
         self.stop()
 
-    async def _stop_dead(self) -> None:
-        """Close the sockets of a thread that died, where requests are waiting."""
-        await self._service.stop()
-        await self._service.stop()  # again, for requests that began meanwhile
-        await asyncio.sleep(0)
-
-    async def _start(self) -> None:
-        await self._service.start(Listen(path=str(self.path)))
-        self.path.chmod(0o600)
-
-    def _run(self, work: Coroutine[None, None, None], seconds: float) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        async with self._service.serving(Listen(path=str(self.path))):
+            self.path.chmod(0o600)
+            yield
 
 
 class Authorizers:

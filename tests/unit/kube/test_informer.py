@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 import pytest
 
 from daypass._core.backoff import Backoff
+from daypass._core.loop_thread import LoopThread
 from daypass._core.objects import Object
 from daypass.kube import informer as informer_module
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
-from daypass.kube.informer import Informer, InformerThread
+from daypass.kube.informer import Informer
 from daypass.kube.resources import SECRETS
 from support.deadline import eventually
 from support.messages import check
@@ -51,12 +52,21 @@ class Running:
 
     @contextmanager
     def started(self) -> Iterator[None]:
-        thread = InformerThread("test", self.cluster, [self.informer])
+        thread = LoopThread("test", self._watching())
         thread.start()
         try:
             yield
         finally:
             thread.stop()
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.informer.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await self.cluster.close()
 
     def eventually_watches(self, times: int) -> httpx2.QueryParams:
         """Wait for so many watches; what the last one was asked with."""
@@ -340,12 +350,3 @@ def test_the_first_list_is_news_even_of_nothing(api: WatchedApi) -> None:
     running = Running(api)
     running.sync()
     assert running.notified == [[]]
-
-
-def test_an_informer_that_ends_unexpectedly_ends_all_and_is_reported(api: WatchedApi) -> None:
-    running = Running(api)
-    thread = InformerThread("test", running.cluster, [running.informer, None])  # type: ignore[list-item]
-    thread.start()
-    eventually("it has ended", lambda: thread.error)
-    thread.stop()
-    thread.stop()

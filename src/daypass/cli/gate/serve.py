@@ -120,15 +120,15 @@ async def _serve(
         with StatusServer(status, service.routes, hint) as status_server:
             if follower is not None:
                 background.append(asyncio.create_task(follower.run()))
-            where = replace(listen, port=await service.start(listen))
-            health = Listen(host=status[0], port=status_server.address[1])
-            log(f"the authorizer listens at {where}, its health at {health}")
-            background.append(asyncio.create_task(_report_problems(service, follower)))
-            await ended.wait()
-            log("the authorizer stops after the requests in progress")
-            await service.drain(drain_seconds)
+            async with service.serving(listen) as port:
+                health = Listen(host=status[0], port=status_server.address[1])
+                where = replace(listen, port=port)
+                log(f"the authorizer listens at {where}, its health at {health}")
+                background.append(asyncio.create_task(_report_problems(service, follower)))
+                await ended.wait()
+                log("the authorizer stops after the requests in progress")
+                await service.drain(drain_seconds)
     finally:
-        await service.stop()
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)

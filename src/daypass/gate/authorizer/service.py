@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,7 +54,7 @@ class Listen:
 
 
 class Service:
-    """Serves from `start` to `stop`, in one event loop.
+    """Serves inside `serving`, in one event loop.
 
     `write` gets audit events, one line each. `checks_credentials`: a token passes only if its
     credential is published; not ready until the first call of `authorizer.take_published`. `keys`:
@@ -91,12 +92,37 @@ class Service:
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._certificate: ReloadingCertificate | None = None
-        self._background: list[asyncio.Task[None]] = []
         self._is_draining = False
 
-    async def start(self, listen: Listen) -> int:
-        """Listen; the port, or 0 for a Unix socket. Raises ListenError, CertificateFilesError."""
-        await self.authorizer.start()
+    @asynccontextmanager
+    async def serving(self, listen: Listen) -> AsyncIterator[int]:
+        """Serve inside the block, at this port; 0 for a Unix socket.
+
+        Raises ListenError, CertificateFilesError.
+        """
+        background: list[asyncio.Task[None]] = []
+        try:
+            await self.authorizer.start()
+            self._server = await self._listen(listen)
+            if self._keys is not None:
+                self._keys.refresh()
+                background.append(asyncio.create_task(_every(EVERY_SECONDS, self._keys.refresh)))
+            background += [
+                asyncio.create_task(_every(STALLED_SECONDS, self.http.close_stalled)),
+                asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._reload_certificate)),
+            ]
+            yield 0 if listen.path else int(self._server.sockets[0].getsockname()[1])
+        finally:
+            for task in background:
+                task.cancel()
+            if self._server is not None:
+                self._server.close()
+            self.authorizer.reject_waiting()
+            self.http.close()  # so that no request begins a review any more
+            await self.authorizer.stop()
+            self._api_server.close()
+
+    async def _listen(self, listen: Listen) -> asyncio.Server:
         if listen.files is not None:
             self._certificate = ReloadingCertificate(listen.files)
         context = None if self._certificate is None else self._certificate.context
@@ -107,7 +133,7 @@ class Service:
             else partial(loop.create_server, host=listen.host, port=listen.port)
         )
         try:
-            self._server = await create(
+            return await create(
                 self.http.factory,
                 ssl=context,
                 backlog=BACKLOG,
@@ -120,15 +146,6 @@ class Service:
                 if listen.path
                 else "",
             ) from None
-        if self._keys is not None:
-            self._keys.refresh()
-            self._background.append(asyncio.create_task(_every(EVERY_SECONDS, self._keys.refresh)))
-        self._background += [
-            asyncio.create_task(_every(STALLED_SECONDS, self.http.close_stalled)),
-            asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._reload_certificate)),
-        ]
-        address = self._server.sockets[0].getsockname()
-        return 0 if listen.path else int(address[1])
 
     @property
     def last_error(self) -> str:
@@ -201,17 +218,6 @@ class Service:
         self._is_draining = True
         self.http.drain()
         await asyncio.sleep(seconds)
-
-    async def stop(self) -> None:
-        """Stop serving."""
-        for task in self._background:
-            task.cancel()
-        if self._server is not None:
-            self._server.close()
-        self.authorizer.reject_waiting()
-        self.http.close()  # so that no request begins a review any more
-        await self.authorizer.stop()
-        self._api_server.close()
 
     def _reload_certificate(self) -> None:
         if self._certificate is not None:

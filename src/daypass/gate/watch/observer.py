@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
@@ -21,12 +22,13 @@ import httpx2
 
 from daypass._core import labels
 from daypass._core.clock import Clock
+from daypass._core.loop_thread import LoopThread
 from daypass._core.objects import Object, name_of, uid_of
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import Informer, InformerThread
+from daypass.kube.informer import Informer
 from daypass.kube.resources import (
     ACCOUNT_UID_ANNOTATION,
     CONFIG_MAPS,
@@ -185,7 +187,8 @@ class CredentialObserver:
             notify=self.changed.set,
         )
         self._for_all: tuple[Informer[Any], ...] = (self._labelled, self._denied)
-        self._thread = InformerThread("daypass-watch", self._cluster, self._for_all)
+        self._thread = LoopThread("daypass-watch", self._watching())
+        self._tasks: asyncio.TaskGroup | None = None
         self._namespaces: dict[str, _Namespace] = {}
         self._lock = threading.Lock()
         self._observation = Observation()
@@ -205,6 +208,16 @@ class CredentialObserver:
     def stop(self) -> None:
         """Stop, and wait for the end. The observation does not change any more."""
         self._thread.stop()
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                for informer in self._for_all:
+                    self._tasks.create_task(informer.run())
+                yield
+        finally:
+            await self._cluster.close()
 
     def sync(self) -> None:
         """List everything once, on this thread, without watching.
@@ -287,12 +300,12 @@ class CredentialObserver:
                 task.cancel()
         room = (self._cluster.watches_at_most - len(self._for_all)) // 2
         for number, each in enumerate(namespaces.values()):
-            if self._thread.tasks is None or each.tasks:
+            if self._tasks is None or each.tasks:
                 continue
             each.no_room = "" if number < room else f"there is room for {room} namespaces"
             if number < room:
                 informers = each.secrets, each.accounts
-                each.tasks = [self._thread.tasks.create_task(it.run()) for it in informers]
+                each.tasks = [self._tasks.create_task(it.run()) for it in informers]
         self._namespaces = namespaces  # another dict: other threads read it
         self.changed.set()
 

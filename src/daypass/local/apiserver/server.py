@@ -12,7 +12,7 @@ import http
 import logging
 import socket
 import ssl
-import threading
+from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Any, cast
 import h11
 
 from daypass._core.clock import Clock
+from daypass._core.loop_thread import LoopThread
 from daypass._core.secret import Secret
 from daypass._core.tls import server_context
 from daypass.kube.resources import EMBEDDED
@@ -205,11 +206,8 @@ class ApiServer:
         self.admin = Admin(in_process(api, self.admin_token), self.unsafe_sign)
         self._listening = listening
         self._tls = tls
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping = asyncio.Event()
-        self._ready = threading.Event()
         self._connections: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._run, name="daypass-api", daemon=True)
+        self._thread = LoopThread("daypass-api", self._accepting())
 
     @classmethod
     def start(
@@ -245,7 +243,6 @@ class ApiServer:
             listening.close()
             raise
         server._thread.start()
-        server._ready.wait()
         return server
 
     @property
@@ -283,9 +280,7 @@ class ApiServer:
 
     def stop(self) -> None:
         """Close every connection and end the thread. Safe to call twice."""
-        if self._loop is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
+        self._thread.stop()
 
     def __enter__(self) -> ApiServer:
         return self
@@ -298,27 +293,23 @@ class ApiServer:
     ) -> None:
         self.stop()
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._main())
-        finally:
-            self._ready.set()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_quiet)
+    @contextlib.asynccontextmanager
+    async def _accepting(self) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_quiet)
         # TLS begins in the connection's own task: asyncio may forget to close a connection that it
         # has accepted with TLS and not yet handed over.
         server = await asyncio.start_server(self._connected, sock=self._listening, backlog=BACKLOG)
-        self._ready.set()
-        await self._stopping.wait()
-        # Accept no more, but take over what has been accepted: a closed server would forget it.
-        self._loop.remove_reader(self._listening)
-        while asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in self._connections:
-                task.cancel()
-            await asyncio.sleep(0)
-        server.close()
+        try:
+            yield
+        finally:
+            # Accept no more, but take over what has been accepted: a closed server would forget it.
+            loop.remove_reader(self._listening)
+            while asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in self._connections:
+                    task.cancel()
+                await asyncio.sleep(0)
+            server.close()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         cast("asyncio.Transport", writer.transport).pause_reading()  # what comes next is for TLS
