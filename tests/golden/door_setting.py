@@ -75,9 +75,9 @@ GATE = GateSettings(
 def rendered() -> dict[str, str]:
     """Both forms of the door, and the fixed form with a gate, as text, by `form/file`."""
     forms = {
-        "gate": static_files(SETTINGS, FOLDER, admin_socket="admin.sock", gate=GATE, keys="{}"),
         "static": static_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
         "followed": followed_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
+        "gate": static_files(SETTINGS, FOLDER, admin_socket="admin.sock", gate=GATE, keys="{}"),
     }
     return {
         f"{form}/{name}": to_json(content)

@@ -1,7 +1,7 @@
-"""Everything that daypass renders, byte for byte as it is committed in this folder.
+"""Everything that daypass renders, value for value and byte for byte.
 
 A change of the door, of the manifests, of the policy or of an identity's objects shows itself as a
-change of these files, to be read in review. To accept one: `DAYPASS_GOLDEN=update pytest
+change of `rendered.yaml`, to be read in review. To accept one: `DAYPASS_GOLDEN=update pytest
 tests/golden`, then read the diff.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from difflib import unified_diff
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,37 +25,43 @@ from daypass.identity.model import identity_objects, token_secret
 from daypass.identity.reap import reaper_objects
 from daypass.render.yaml import stream
 from golden import door_setting
+from golden.shared_subtrees import shared
 from support.manifest_cases import CASES
 
-GOLDEN = Path(__file__).parent
+GOLDEN = Path(__file__).with_name("rendered.yaml")
+POLICIES = {
+    "smallest": "policy: {audiences: [gate.example.com]}\n",
+    "everything": """\
+policy:
+  longestLifetime: 12h
+  audiences: [kfp, gate.example.com]
+  binding: optional
+  successors: allowed
+  federated: {longestLifetime: 20m}
+  exempt: ["system:serviceaccount:vault:vault", jane@example.com]
+  mode: warn
+""",
+}
 
 
-def assert_committed(folder: Path, files: Mapping[str, str]) -> None:
-    """Fail unless the folder has exactly these files. Inputs (*.daypass.yaml) are left out."""
-
-    def found() -> dict[str, Path]:
-        rendered = [f for f in folder.rglob("*.*") if not f.name.endswith(".daypass.yaml")]
-        return {str(file.relative_to(folder)): file for file in rendered}
-
+def test_everything_rendered_matches_the_golden_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {f"door/{name}": text for name, text in door_setting.rendered().items()}
+    for case, rendered in CASES.items():
+        files |= {f"manifests/{case}/{name}": text for name, text in rendered.tree().items()}
+    for name, policy in POLICIES.items():
+        files[f"policy/{name}.yaml"] = text = policy_of(policy, tmp_path, capsys)
+        kinds = [document["kind"] for document in yaml.safe_load_all(text)]
+        assert kinds == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+    for name, objects in identities().items():
+        files[f"identity/{name}.yaml"] = stream(objects)
+    text = shared(files)
     if os.environ.get("DAYPASS_GOLDEN") == "update":
-        for old in found().values():
-            old.unlink()
-        for name, text in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-    committed = {name: file.read_text() for name, file in found().items()}
-    assert sorted(files) == sorted(committed)
-    for name, text in files.items():
-        assert text == committed[name], f"{folder.name}/{name} differs; see this module's docstring"
-
-
-def test_the_rendered_door_matches_the_committed_files() -> None:
-    assert_committed(GOLDEN / "door", door_setting.rendered())
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_the_rendered_tree_matches_the_committed_files(name: str) -> None:
-    assert_committed(GOLDEN / "manifests" / name, CASES[name].tree())
+        GOLDEN.write_text(text)
+    committed = GOLDEN.read_text().splitlines()
+    differences = unified_diff(committed, text.splitlines(), "committed", "rendered", lineterm="")
+    assert "\n".join(islice(differences, 50)) == ""
 
 
 @pytest.mark.parametrize("seed", ["0", "4711"])
@@ -68,7 +75,7 @@ def test_the_same_settings_give_the_same_bytes_in_any_process(seed: str) -> None
     )
     rendering = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(GOLDEN.parent)},
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(GOLDEN.parents[1])},
         capture_output=True,
         text=True,
         check=True,
@@ -78,35 +85,26 @@ def test_the_same_settings_give_the_same_bytes_in_any_process(seed: str) -> None
     assert rendering.stdout.splitlines() == "\n".join(expected).splitlines()
 
 
-def test_the_rendered_policy_matches_the_committed_files(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder, files = GOLDEN / "policy", {}
-    for name in ("smallest", "everything"):
-        config = str(folder / f"{name}.daypass.yaml")
-        assert cli.main(["policy", "render", "--config", config]) == 0
-        files[f"{name}.yaml"] = text = capsys.readouterr().out
-        kinds = [document["kind"] for document in yaml.safe_load_all(text)]
-        assert kinds == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
-    assert_committed(folder, files)
-
-
 def test_the_order_of_values_in_a_policy_does_not_matter(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outputs = set()
-    for audiences, exempt in (("a, b", "x, y"), ("b, a", "y, x")):
-        config = tmp_path / "daypass.yaml"
-        config.write_text(
-            "version: 1\ndomains: {here: {host: localhost, front: envoy}}\n"
-            f"policy: {{audiences: [{audiences}], exempt: [{exempt}]}}\n"
-        )
-        assert cli.main(["policy", "render", "--config", str(config)]) == 0
-        outputs.add(capsys.readouterr().out)
-    assert len(outputs) == 1
+    one, other = (
+        policy_of(f"policy: {{audiences: [{audiences}], exempt: [{exempt}]}}\n", tmp_path, capsys)
+        for audiences, exempt in (("a, b", "x, y"), ("b, a", "y, x"))
+    )
+    assert one == other
 
 
-def test_the_objects_of_an_identity_and_of_the_reaper_match_the_committed_files() -> None:
+def policy_of(policy: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `daypass policy render` prints for a policy."""
+    config = folder / "daypass.yaml"
+    config.write_text(f"version: 1\ndomains: {{here: {{host: localhost, front: envoy}}}}\n{policy}")
+    assert cli.main(["policy", "render", "--config", str(config)]) == 0
+    return capsys.readouterr().out
+
+
+def identities() -> dict[str, list[Object]]:
+    """The objects of identities and of the reaper."""
     secret = "bot-daypass-" + "0123456789" * 2
     image = "registry.example.com/daypass:0.1.0"
     annotations = CredentialsSettings(
@@ -117,12 +115,10 @@ def test_the_objects_of_an_identity_and_of_the_reaper_match_the_committed_files(
     ).annotations()
     expiring = {**annotations, labels.DEADLINE: "2027-02-22T16:00:00Z"}
     adopted = {**annotations, labels.ADOPTED: "true"}
-    cases: dict[str, list[Object]] = {
+    return {
         "identity": identity_objects("team", "bot", secret, expiring),
         "adopted": identity_objects("team", "bot", secret, adopted),
         "rotation": [token_secret("team", "bot", secret, replaces=f"{secret[:-1]}x")],
         "reap-everywhere": reaper_objects(home="daypass", namespace=None, image=image),
         "reap-one-namespace": reaper_objects(home="team", namespace="team", image=image),
     }
-    files = {f"{name}.yaml": stream(objects) for name, objects in cases.items()}
-    assert_committed(GOLDEN / "identity", files)
