@@ -52,8 +52,7 @@ def diffs(plan: ApplyPlan, *, whole: bool) -> str:
 
 def overview(plan: ApplyPlan, dry_run: str | None = None) -> str:
     """Return a line for each object that is changed or removed, in that order."""
-    changes = sorted(plan.to_apply, key=lambda change: change.ref.wave)
-    lines = _lines(((change.action, str(change.ref)) for change in changes), dry_run)
+    lines = _lines(((change.action, str(change.ref)) for change in plan.to_apply), dry_run)
     return lines + removals_overview(plan.removals, dry_run)
 
 

@@ -20,7 +20,7 @@ from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, Inventory, merged, write_inventory
-from daypass.deploy.object_ref import GATE_WAVE, LAST_WAVE, ObjectRef, find_object
+from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
 from daypass.kube.cluster import Cluster
@@ -32,6 +32,7 @@ from daypass.kube.published_objects import (
 )
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS
 from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.render.apply_order import Wave
 from daypass.render.istio.objects import denials_object, part_object
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
@@ -57,27 +58,25 @@ def execute(
     applied that is not in it; and after, with UIDs, and without what was removed.
     Raises PartialApplyError if it fails halfway.
     """
-    waves: list[list[ObjectChange]] = [[] for _ in range(LAST_WAVE + 1)]
-    for change in plan.to_apply:
-        waves[change.ref.wave].append(change)
+    waves = {wave: [c for c in plan.to_apply if c.ref.wave == wave] for wave in Wave}
     total, applied = len(plan.to_apply), dict[ObjectRef, Object]()
     known = merged(plan.inventories)
     try:
         current = next((i for i in plan.inventories if i.namespace == plan.namespace), None)
-        if any(change.action == "create" for change in waves[0]):
-            _apply(cluster, waves[0], applied, force=force)  # the inventory needs its namespace
-            waves[0] = []
+        if any(change.action == "create" for change in waves[Wave.NAMESPACES]):
+            # The inventory needs its namespace.
+            _apply(cluster, waves.pop(Wave.NAMESPACES), applied, force=force)
         current = write_inventory(
             cluster,
             current or Inventory(namespace=plan.namespace),
             {**known, **plan.entries},
             plan.exposed,
         )
-        for number, wave in enumerate(waves):
+        for wave, changes in waves.items():
             # A new gate may be closed for a while: nothing has passed it before.
-            if number == GATE_WAVE and any(change.live for change in wave):
+            if wave == Wave.GATE and any(change.live for change in changes):
                 before_gate(plan, force)
-            _apply(cluster, wave, applied, force=force)
+            _apply(cluster, changes, applied, force=force)
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
         write_inventory(cluster, current, entries, plan.exposed)

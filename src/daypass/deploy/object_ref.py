@@ -1,4 +1,4 @@
-"""A reference to an object by group, kind, namespace and name, and the order of applying."""
+"""A reference to an object by group, kind, namespace and name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from dataclasses import dataclass
 
 from daypass._core.objects import Object, group_of
 from daypass.kube.cluster import Cluster
-from daypass.render.apply_order import WAVES
-from daypass.render.names import GATE
-
-_READS_PUBLISHED = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")
-"""Kinds of the gate's own objects that decide by what its watch has published."""
-
-GATE_WAVE = len(WAVES)
-"""The gate itself: after its watch, before what it guards is open."""
-LAST_WAVE = GATE_WAVE + 1
+from daypass.render.apply_order import Wave, wave_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -62,14 +54,9 @@ class ObjectRef:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
-    def wave(self) -> int:
-        """When it is applied, from 0 to LAST_WAVE; removals go in reverse."""
-        if self.name == GATE and self.kind in _READS_PUBLISHED:
-            return GATE_WAVE
-        for number, kinds in enumerate(WAVES):
-            if self.kind in kinds:
-                return number
-        return LAST_WAVE
+    def wave(self) -> Wave:
+        """When it is applied; removals go in reverse."""
+        return wave_of(self.kind, self.name)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.where}"

@@ -17,13 +17,14 @@ from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
 from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
-from daypass.deploy.object_ref import GATE_WAVE, ObjectRef
+from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import KINDS, collisions, list_all
 from daypass.identity.namespaces import refused_namespaces
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
+from daypass.render.apply_order import Wave, in_order
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
@@ -92,7 +93,9 @@ class ObjectChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyPlan:
-    """What an apply would do. `entries`: the inventory after it, without the UIDs of new objects.
+    """What an apply would do. `changes` and `removals` are in the order in which they are made.
+
+    `entries`: the inventory after it, without the UIDs of new objects.
 
     `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate;
     `refused`: the namespaces of identities whose tokens a gate that changes refuses; `unseen`: the
@@ -154,9 +157,8 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     once, for missing permissions and whatever else the API server refuses.
     """
     cluster, namespace = state.cluster, config.door.namespace
-    documents = _documents(state, config)
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
-    documents += provided.objects
+    documents = in_order([*_documents(state, config), *provided.objects])
     state.require(documents)
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
@@ -185,7 +187,7 @@ def _refused(
     cluster: Cluster, changes: Sequence[ObjectChange], home: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the namespaces that a gate which changes refuses, and the kinds that are unseen."""
-    if all(change.action == "same" for change in changes if change.ref.wave == GATE_WAVE):
+    if all(change.action == "same" for change in changes if change.ref.wave == Wave.GATE):
         return (), ()
     try:
         return tuple(refused_namespaces(cluster, home)), ()
@@ -198,7 +200,7 @@ def _documents(state: ClusterState, config: Config) -> list[Object]:
     documents = render_objects(config, state.facts(config))
     name = config.door.namespace
     if not any(d["kind"] == "Namespace" for d in documents):
-        documents = [new_object("v1", "Namespace", name), *documents]
+        documents.append(new_object("v1", "Namespace", name))
     for document in documents:
         if document["kind"] == "Namespace":
             document["metadata"]["labels"].update(HOLDS_INVENTORY)

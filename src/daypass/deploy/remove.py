@@ -19,6 +19,7 @@ from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, Resource
+from daypass.render.apply_order import Wave
 from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
 from daypass.rules.published import NAMES
 
@@ -53,6 +54,11 @@ class Removal:
     uid: str
     why: str = ""
     is_published: bool = False
+
+    @property
+    def wave(self) -> Wave:
+        """When it is removed, in reverse."""
+        return Wave.PUBLISHED if self.is_published else self.ref.wave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +102,9 @@ def find_removals(
 
     todo = [item for item in entries.items() if item[0] not in wanted]
     found = [removal for removal in in_parallel(find, todo) if removal is not None]
-    found.sort(key=lambda removal: (-removal.ref.wave, removal.ref))
     going = {it.ref.name for it in found if (it.ref.kind, it.action) == ("Namespace", "remove")}
-    return [*_find_published(cluster, entries, wanted, going), *found]
+    found += _find_published(cluster, entries, wanted, going)
+    return sorted(found, key=lambda removal: (-removal.wave, removal.ref))
 
 
 def published_refs(config: Config) -> set[ObjectRef]:
@@ -199,61 +205,38 @@ def _is_foreign(kind: str, document: Object) -> bool:
     )
 
 
-def remove(cluster: Cluster, removals: Iterable[Removal]) -> ApplyResult:
-    """Remove in reverse waves, and then what was published, since a watch that still runs restores
-    it; a namespace last, and only if it still holds nothing foreign.
-    """
-    namespaces: list[Removal] = []
-    others: list[Removal] = []
-    left: list[Removal] = []
-    for removal in removals:
-        if removal.action in ("keep", "leave"):
-            left.append(removal)
-        else:
-            (namespaces if removal.ref.kind == "Namespace" else others).append(removal)
-    for step in _in_steps(others):
-        in_parallel(lambda removal: _remove(cluster, removal), step)
-    for removal in namespaces:
-        now = removal
-        if removal.action == "remove" and not cluster.dry_run:
-            now = _keep_if_shared(cluster, removal, ())
-        if now.action == "keep":
-            left.append(now)
-        else:
-            _remove(cluster, now)
-            others.append(now)
-    for removal in left:
-        if removal.action == "keep":
-            # Commands wait for the gate of every namespace with this label.
-            change = {"metadata": {"labels": {labels.GATE: None}}}
-            cluster.patch(NAMESPACES, removal.ref.name, change)
-    return ApplyResult(removed=len(others), left=tuple(left))
+def remove(cluster: Cluster, removals: Sequence[Removal]) -> ApplyResult:
+    """Remove in reverse waves; a namespace only if it still holds nothing foreign."""
+    done: list[Removal] = []
+    for wave in reversed(Wave):
+        step = [removal for removal in removals if removal.wave == wave]
+        done += in_parallel(lambda removal: _remove(cluster, removal), step)
+    left = [removal for removal in done if removal.action in ("keep", "leave")]
+    return ApplyResult(removed=len(done) - len(left), left=tuple(left))
 
 
-def _in_steps(removals: list[Removal]) -> Iterable[list[Removal]]:
-    """Group what can be removed at once: a wave, and in it certificates before the rest."""
-    steps: dict[tuple[int, bool], list[Removal]] = {}
-    for removal in removals:
-        wave = -1 if removal.is_published else removal.ref.wave
-        key = wave, removal.ref.kind == "Certificate"
-        steps.setdefault(key, []).append(removal)
-    return [steps[key] for key in sorted(steps, reverse=True)]
-
-
-def _remove(cluster: Cluster, removal: Removal) -> None:
+def _remove(cluster: Cluster, removal: Removal) -> Removal:
+    """Carry out a removal, and return it; for a namespace that has become shared, that it stays."""
+    if removal.action == "remove" and not cluster.dry_run:
+        removal = _keep_if_shared(cluster, removal, ())
     ref = removal.ref
+    if removal.action == "keep":
+        # Commands wait for the gate of every namespace with this label.
+        cluster.patch(NAMESPACES, ref.name, {"metadata": {"labels": {labels.GATE: None}}})
+        return removal
     resource = cluster.find_kind(ref.group, ref.kind)
-    if resource is None:
-        return
-    if removal.action != "release":
+    if removal.action == "leave" or resource is None:
+        return removal
+    if removal.action == "remove":
         cluster.delete(resource, ref.name, ref.namespace or None, uid=removal.uid)
-        return
+        return removal
     # Applying no fields gives up those that only daypass has set; the object stays.
     metadata: Object = {"name": ref.name, "uid": removal.uid}
     if ref.namespace:
         metadata["namespace"] = ref.namespace
     nothing = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
     cluster.apply(nothing, strict=True)
+    return removal
 
 
 def remove_all(state: ClusterState, removals: Sequence[Removal]) -> ApplyResult:

@@ -1,18 +1,42 @@
-"""The order in which to apply objects."""
+"""The order in which objects are written: of manifests, of `apply`, and in reverse of `remove`.
+
+One wave after the other is written, and the objects of one at the same time.
+"""
 
 from collections.abc import Iterable
+from enum import IntEnum
 
-from daypass._core.objects import Object
+from daypass._core.objects import Object, name_of
+from daypass.render.names import GATE
 
-WAVES = (
-    ("Namespace",),
-    # What pods need, and what limits access before there is any.
-    (
+
+class Wave(IntEnum):
+    """When an object is written."""
+
+    NAMESPACES = 0
+    PUBLISHED = 1
+    """What the gate's watch writes. A removal comes to it once the watch has no rights: until then
+    the watch would restore it."""
+    CONFIGURATION = 2
+    """What pods need, and what limits access before there is any."""
+    CERTIFICATES = 3
+    """A removal comes to them before it comes to their Secrets: cert-manager would make those
+    again."""
+    BACKENDS = 4
+    """What an ingress or gateway has to find before a route leads to it."""
+    GATE = 5
+    """What decides by what the watch publishes: after the watch, before what it guards is open."""
+    ROUTES = 6
+    """Every other kind: it may open access from outside."""
+
+
+_KINDS = {
+    Wave.NAMESPACES: ("Namespace",),
+    Wave.CONFIGURATION: (
         "PriorityLevelConfiguration",
         "FlowSchema",
         "ServiceAccount",
         "NetworkPolicy",
-        "Certificate",
         "ConfigMap",
         "Secret",
         "ValidatingAdmissionPolicy",
@@ -27,8 +51,8 @@ WAVES = (
         "ClientTrafficPolicy",
         "ReferenceGrant",
     ),
-    # What an ingress or gateway has to find before a route leads to it.
-    (
+    Wave.CERTIFICATES: ("Certificate",),
+    Wave.BACKENDS: (
         "Service",
         "DestinationRule",
         "BackendTLSPolicy",
@@ -36,18 +60,26 @@ WAVES = (
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
     ),
-)
-"""Kinds in the order in which to apply them; `apply` applies a wave at once. What is in none opens
-access from outside and comes last."""
-_ORDER = [kind for wave in WAVES for kind in wave]
+}
+_GATE_KINDS = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")
+"""Those of the objects called GATE that are in the gate's wave."""
+_WAVES = {kind: wave for wave, kinds in _KINDS.items() for kind in kinds}
+_ORDER = {kind: number for number, kind in enumerate(_WAVES)}
+
+
+def wave_of(kind: str, name: str) -> Wave:
+    """Return when an object is applied."""
+    if name == GATE and kind in _GATE_KINDS:
+        return Wave.GATE
+    return _WAVES.get(kind, Wave.ROUTES)
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:
     """Return objects in the order in which to apply them; the same for the same objects."""
 
-    def key(document: Object) -> tuple[int, str, str, str]:
-        kind, metadata = str(document["kind"]), document["metadata"]
-        rank = _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
-        return rank, kind, str(metadata.get("namespace", "")), str(metadata["name"])
+    def key(document: Object) -> tuple[Wave, int, str, str, str]:
+        kind, name = str(document["kind"]), name_of(document)
+        namespace = str(document["metadata"].get("namespace", ""))
+        return wave_of(kind, name), _ORDER.get(kind, len(_ORDER)), kind, namespace, name
 
     return sorted(objects, key=key)

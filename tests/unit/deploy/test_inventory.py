@@ -10,9 +10,8 @@ import pytest
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object
 from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
-from daypass.deploy.object_ref import LAST_WAVE, ObjectRef
+from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import is_applied_object
-from daypass.render.names import GATE
 from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES
 from support.messages import raises
@@ -33,13 +32,6 @@ def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(value: Obje
     assert ObjectRef.parse(identifier.key) == identifier
     assert len(identifier.key) <= 253
     assert re.fullmatch("[-._a-zA-Z0-9]+", identifier.key)
-
-
-def test_routes_are_in_the_last_wave_after_the_objects_of_a_gate() -> None:
-    last = {value["kind"] for value in OBJECTS if ObjectRef.of(value).wave == LAST_WAVE}
-    assert last == {"Gateway", "HTTPRoute", "Ingress", "VirtualService"}
-    for kind in ("AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy"):
-        assert ObjectRef(group="g", kind=kind, namespace="n", name=GATE).wave < LAST_WAVE
 
 
 @pytest.mark.parametrize(
