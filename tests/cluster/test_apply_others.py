@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from cluster.conftest import Run
+from daypass._core.findings import Level
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.deploy.routes import INGRESS, list_all
 from daypass.kube.cluster import Cluster
-from daypass.verification.report import Level
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio

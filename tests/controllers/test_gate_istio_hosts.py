@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from daypass._core.findings import Finding, Level
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.rules.reasons import MESSAGES, Reason
-from daypass.verification.report import Finding, Level
 from support.deadline import eventually
 from support.h2c import Http2
 from support.istio_gates import (

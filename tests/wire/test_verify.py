@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.findings import Finding, Level
 from daypass.local.stack import LocalStack
 from daypass.testing.running import stack as running_stack
 from daypass.verification.certificate import FAKE
-from daypass.verification.report import Finding, Level
 from daypass.verification.target import VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
 from support.fake_door import FakeDoor, Signer

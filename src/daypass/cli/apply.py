@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from daypass._core.findings import exit_code
 from daypass._core.hints import command, kubectl
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, deployment, log, options
@@ -192,4 +193,4 @@ def _wait(
     findings = apply.verify_published(waiter, config, status.show)
     log_timeouts(args, findings)
     log("seen from outside:", report.text(findings))
-    return 3 if problems or report.has_failures(findings) else 0
+    return 3 if problems else exit_code(*findings.values())

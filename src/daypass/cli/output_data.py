@@ -6,13 +6,13 @@ only. The text in `Annotated` describes a field for users.
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from daypass._core.findings import Finding
 from daypass.config import Problem
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.policy import Verdict
 from daypass.identity.report import IdentityData, Named
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
-from daypass.verification.report import Finding
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
 Diff = Annotated[str, "what changes, as a unified diff"]

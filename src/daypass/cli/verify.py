@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.findings import exit_code
 from daypass.cli import log, options, warn, write
 from daypass.cli.colour import paint
 from daypass.cli.output import write_result
@@ -87,7 +88,7 @@ def run(args: Namespace) -> int:
         write(report.junit(findings))
     else:
         write_result(args, {"domains": {name: list(each) for name, each in findings.items()}})
-    return 3 if report.has_failures(findings) else 0
+    return exit_code(*findings.values())
 
 
 def _report_keys(config: Config | None, cluster: Cluster) -> None:
@@ -103,8 +104,8 @@ def _report_keys(config: Config | None, cluster: Cluster) -> None:
 
 def log_timeouts(args: Namespace, findings: Findings) -> None:
     """Log which targets still fail after the wait."""
+    from daypass._core.findings import Level
     from daypass.kube.waiting import timed_out
-    from daypass.verification.report import Level
 
     for name, found in findings.items() if args.wait else ():
         if failed := [each for each in found if each.level is Level.FAILURE]:

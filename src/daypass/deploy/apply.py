@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding
 from daypass._core.hints import command, kubectl
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, name_of
@@ -37,7 +38,6 @@ from daypass.render.istio.objects import denials_object, part_object
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import DENIALS, NAMES
-from daypass.verification.report import Finding
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
 _LISTED = re.compile(r"\[([^\]]*)\]")

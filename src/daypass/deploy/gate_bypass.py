@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, ok, skipped, warning
 from daypass._core.labels import is_ours
 from daypass._core.objects import Object
 from daypass.config import Config, Gate
@@ -29,7 +30,6 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import PODS
 from daypass.render.istio.settings import IstioGate
-from daypass.verification.report import Finding, ok, skipped, warning
 
 ANY = "*"
 _WEB = ("HTTP", "HTTPS")

@@ -7,12 +7,12 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from daypass._core.findings import Finding, failure, ok, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.text import printable
 from daypass.client.error_mapping import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
 from daypass.client.transport import Route
-from daypass.verification.report import Finding, failure, ok, warning
 from daypass.verification.target import VerificationTarget
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS, rfc3339
 from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.status import Status
 from daypass._core.text import printable
@@ -27,7 +28,6 @@ from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token
 from daypass.identity.model import new_secret_name
 from daypass.kube.resources import EMBEDDED
-from daypass.verification.report import Finding, Level, failure, ok, skipped, warning
 from daypass.verification.target import VerificationTarget
 
 ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'

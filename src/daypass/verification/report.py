@@ -1,63 +1,16 @@
-"""Findings of checks, and their output as text, JSON and JUnit XML."""
+"""The findings of `verify` as text and as JUnit XML."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated
 from xml.etree import ElementTree
 
+from daypass._core.findings import Finding, Level
 from daypass._core.text import mask_unprintable
-
-
-class Level(StrEnum):
-    """The severity of a finding. `skipped`: the check was not possible, or had nothing to check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILURE = "failure"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """The outcome of a check."""
-
-    check: Annotated[str, "the check, such as `certificate`"]
-    level: Annotated[Level, "its severity; skipped: the check was not possible, or not needed"]
-    fact: Annotated[str, "what was found"]
-    hint: Annotated[str, "what to do next; empty: nothing"] = ""
-
-
-def ok(check: str, fact: str) -> Finding:
-    """Return a finding that all is well."""
-    return Finding(check=check, level=Level.OK, fact=fact)
-
-
-def warning(check: str, fact: str, hint: str = "") -> Finding:
-    """Return a finding about something that works, but should be looked at."""
-    return Finding(check=check, level=Level.WARNING, fact=fact, hint=hint)
-
-
-def failure(check: str, fact: str, hint: str = "") -> Finding:
-    """Return a finding about something that does not work, or is not safe."""
-    return Finding(check=check, level=Level.FAILURE, fact=fact, hint=hint)
-
-
-def skipped(check: str, fact: str) -> Finding:
-    """Return a finding that a check was skipped."""
-    return Finding(check=check, level=Level.SKIPPED, fact=fact)
-
 
 _MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
 Findings = Mapping[str, Sequence[Finding]]
 """By the name of the domain."""
-
-
-def has_failures(findings: Findings) -> bool:
-    """Return whether anything does not work, or is not safe."""
-    return any(each.level is Level.FAILURE for found in findings.values() for each in found)
 
 
 def text(findings: Findings, paint: Callable[[str, str], str] = lambda level, mark: mark) -> str:

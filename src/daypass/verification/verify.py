@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.findings import Finding, Level, failure, ok, skipped
 from daypass._core.hints import command
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
@@ -37,7 +38,6 @@ from daypass.verification.checks import (
     policy_request,
     worst_of_blocked,
 )
-from daypass.verification.report import Finding, Level, failure, ok, skipped
 from daypass.verification.target import VerificationTarget
 
 PLAIN_HTTP_SECONDS = 3.0

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from daypass._core import labels
+from daypass._core.findings import Finding, Level
 from daypass.cli import log, main
 from daypass.cli.output import as_text, write_changes
 from daypass.deploy.object_diff import object_diff
@@ -17,7 +18,6 @@ from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.verification import report
-from daypass.verification.report import Finding, Level
 from support.authority import ANY_AUTHORITY
 
 CONTROL_CHARACTERS = (

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from daypass._core.findings import Finding, Level
 from daypass.client.door import DoorUrl
 from daypass.client.http1 import HttpResponse
 from daypass.rules.decision import GateRequest, Rules, decide
@@ -22,7 +23,6 @@ from daypass.verification.checks import (
     judge_policy,
     judge_tokenless,
 )
-from daypass.verification.report import Finding, Level
 from daypass.verification.target import VerificationTarget
 from support.messages import check
 

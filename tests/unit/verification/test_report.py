@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
+from daypass._core.findings import failure, ok, skipped, warning
 from daypass.cli.output import as_text
 from daypass.verification import report
-from daypass.verification.report import failure, ok, skipped, warning
 
 FOUND = {
     "ekf": [
