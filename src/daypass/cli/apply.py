@@ -76,11 +76,11 @@ def run(args: Namespace) -> int:
             if not args.wait:
                 _execute(args, state, plan)
                 return 0
-            from daypass.deploy.apply import prepare_gate
+            from daypass.deploy.apply import wait_for_publication
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(state.cluster, args.timeout, status.wait)
-            _execute(args, state, plan, partial(prepare_gate, waiter, config))
+            _execute(args, state, plan, partial(wait_for_publication, waiter, config))
             return _wait(args, state, config, plan, waiter, status)
 
 
@@ -146,7 +146,7 @@ def _execute(
     args: Namespace,
     state: ClusterState,
     plan: ApplyPlan,
-    before_gate: Callable[[ApplyPlan, bool], object] = lambda plan, force: None,
+    before_gate: Callable[[], object] = lambda: None,
 ) -> None:
     from daypass.deploy.apply import execute
 
@@ -175,7 +175,12 @@ def _wait(
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
-        _execute(args, state, make_plan(state, config), partial(apply.prepare_gate, waiter, config))
+        _execute(
+            args,
+            state,
+            make_plan(state, config),
+            partial(apply.wait_for_publication, waiter, config),
+        )
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

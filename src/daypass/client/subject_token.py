@@ -54,8 +54,8 @@ _FEDERATE = (
 class TokenIdentity:
     """A ServiceAccount, and the Secret that its short-lived tokens are bound to.
 
-    `is_federated`: the subject token is another issuer's. Then the credentials file names the
-    Secret, and one of an earlier version names none. Otherwise it is that of the long-lived token.
+    `is_federated`: the subject token is another issuer's. Then the credentials file may name the
+    Secret. Otherwise it is that of the long-lived token.
     """
 
     __slots__ = ("is_federated", "namespace", "secret_name", "service_account")

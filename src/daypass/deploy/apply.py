@@ -48,11 +48,11 @@ def execute(
     plan: ApplyPlan,
     *,
     force: bool = False,
-    before_gate: Callable[[ApplyPlan, bool], object] = lambda plan, force: None,
+    before_gate: Callable[[], object] = lambda: None,
 ) -> ApplyResult:
     """Apply what a plan contains, then remove what is no longer wanted.
 
-    `before_gate`: called with `plan` and `force` before an existing gate is changed.
+    `before_gate`: called before an existing gate is changed.
 
     The inventory is written twice: before, with all that may come to exist, so that nothing is
     applied that is not in it; and after, with UIDs, and without what was removed.
@@ -75,7 +75,7 @@ def execute(
         for wave, changes in waves.items():
             # A new gate may be closed for a while: nothing has passed it before.
             if wave == Wave.GATE and any(change.live for change in changes):
-                before_gate(plan, force)
+                before_gate()
             _apply(cluster, changes, applied, force=force)
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
@@ -129,12 +129,6 @@ def _with_uids(
         ref: replace(entry, uid=str(applied[ref]["metadata"]["uid"])) if ref in applied else entry
         for ref, entry in entries.items()
     }
-
-
-def prepare_gate(waiter: Waiter, config: Config, plan: ApplyPlan, force: bool) -> None:
-    """Do what has to be done before a gate in use is changed. Raises NotReadyError."""
-    wait_for_publication(waiter, config)
-    drop_rules_first(waiter, plan.to_apply, force=force)
 
 
 def wait_for_publication(waiter: Waiter, config: Config) -> None:
@@ -227,20 +221,6 @@ def _lacking(status: Mapping[str, int], wanted: int) -> str:
     if status.get("replicas", 0) > updated:
         return f"{status['replicas'] - updated} old replicas are leaving"
     return f"{available} of {wanted} ready" if available < updated else ""
-
-
-def drop_rules_first(waiter: Waiter, changes: Iterable[ObjectChange], *, force: bool) -> None:
-    """Change the rules of a SecurityPolicy before it loses the JWT filter that its old rules read.
-
-    Envoy gets filters and rules one after the other: between them, those rules would refuse all.
-    An earlier version had such rules. Raises NotReadyError.
-    """
-    for change in changes:
-        filters = {"jwt": (change.live or {}).get("spec", {}).get("jwt")}
-        if change.ref.kind == "SecurityPolicy" and filters["jwt"]:
-            document = {**change.document, "spec": {**change.document["spec"], **filters}}
-            waiter.cluster.apply(document, force=force, strict=True)
-            _wait_for_policy(waiter, change.ref)
 
 
 def _wait_for_policy(waiter: Waiter, policy: ObjectRef) -> Object:

@@ -12,7 +12,7 @@ from daypass.render.published_domain import published_domains
 from daypass.rules.decision import EVERY_HOST
 
 Exposure = Mapping[str, Any]
-"""JSON. What is absent (an older daypass wrote it) counts as not allowed before."""
+"""JSON. A value that is absent or of another type counts as not allowed before."""
 
 _MODES = ("deny", "warn", "audit")  # from strict to lax
 _BINDINGS = ("required", "optional")
@@ -42,20 +42,23 @@ def exposure(config: Config) -> Exposure:
 
 
 def widened(before: Exposure | None, after: Exposure) -> list[str]:
-    """Return what `after` opens and `before` did not, a line each. None: nothing was open."""
-    if before is None:
+    """Return what `after` opens and `before` did not, a line each.
+
+    `before`: None, or what lacks a key, means that nothing was open.
+    """
+    if before is None or before.keys() != after.keys():
         return list(_hosts({}, after))
     return [
         *_hosts(before, after),
         *_places(before, after),
-        *_higher("door.trustedHops", before.get("trustedHops"), after["trustedHops"]),
+        *_higher("door.trustedHops", before["trustedHops"], after["trustedHops"]),
         *(
             line
             for name, value in after["limits"].items()
-            for line in _higher(f"limits.{name}", before.get("limits", {}).get(name), value)
+            for line in _higher(f"limits.{name}", before["limits"].get(name), value)
         ),
-        *_looser(before.get("policy"), after["policy"]),
-        *_less_guarded(before.get("gate"), after["gate"]),
+        *_looser(before["policy"], after["policy"]),
+        *_less_guarded(before["gate"], after["gate"]),
     ]
 
 
@@ -91,7 +94,7 @@ def _gate(config: Config) -> Exposure | None:
 
 def _hosts(before: Exposure, after: Exposure) -> Iterator[str]:
     known = before.get("hosts", {})
-    moved = bool(before) and before.get("prefix") != after["prefix"]
+    moved = bool(before) and before["prefix"] != after["prefix"]
     for host, now in after["hosts"].items():
         then = known.get(host)
         url = f"https://{host}{after['prefix']}"
@@ -115,9 +118,9 @@ def _named(place: str) -> str:
 
 
 def _places(before: Exposure, after: Exposure) -> Iterator[str]:
-    if after["server"] != before.get("server"):
+    if after["server"] != before["server"]:
         yield f"cluster.server: another API server is published, {after['server']}"
-    known = before.get("addresses", [])
+    known = before["addresses"]
     if _ANYWHERE not in known and (more := _more(known, after["addresses"])):
         yield f"cluster.addresses: the door may connect to {', '.join(more)}"
 

@@ -192,9 +192,9 @@ def _check_tokens(
         return
     if record.is_federated:
         if not any(secret.is_anchor for secret in ours):
-            text = "it has no anchor that tokens are bound to: it was revoked, or federated by an"
+            text = "it has no anchor that tokens are bound to: it was revoked"
             federate = command("identity", "federate", "--help")
-            yield _note("no-anchor", f"{text} earlier version; to give it one: {federate}")
+            yield _note("no-anchor", f"{text}; to give it one: {federate}")
     elif not live:
         yield _note("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):

@@ -50,7 +50,7 @@ def exchanged(wired: Wired) -> str:
 # -- federation
 
 
-@pytest.mark.parametrize("named", [{}, {"secretName": ANCHOR}], ids=["an earlier file", "anchor"])
+@pytest.mark.parametrize("named", [{}, {"secretName": ANCHOR}], ids=["no anchor", "anchor"])
 def test_a_federated_token_is_exchanged_for_the_named_account_and_bound_to_the_named_secret(
     wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
 ) -> None:

@@ -93,7 +93,7 @@ def test_an_anchor_is_empty_and_marked_and_names_its_account(embedded: EmbeddedC
     }
 
 
-def test_another_run_keeps_the_anchor_and_gives_one_to_an_identity_of_an_earlier_version(
+def test_another_run_keeps_the_anchor_or_gives_one_to_an_identity_without(
     embedded: EmbeddedCluster,
 ) -> None:
     first = anchor_of(embedded.cluster)

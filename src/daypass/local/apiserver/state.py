@@ -26,8 +26,6 @@ from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAut
 FORMAT = 1
 LIMIT_BYTES = 256 * 1024 * 1024
 _KINDS = {(kind.api_version, kind.kind): kind for kind in STORED}
-_FORMER_KINDS = (("v1", "Pod"), ("v1", "Node"))
-"""Kinds that older versions stored."""
 
 
 class StateFileError(DaypassError):
@@ -124,10 +122,7 @@ def _load(file: Path) -> dict[str, Any] | None:
 def _checked(document: dict[str, Any]) -> dict[str, Any]:
     if document["format"] != FORMAT or not document["keys"]:
         raise ValueError("format")
-    known = [
-        obj for obj in document["objects"] if (obj["apiVersion"], obj["kind"]) not in _FORMER_KINDS
-    ]
-    for obj in known:
+    for obj in document["objects"]:
         metadata = obj["metadata"]
         if not all(isinstance(metadata[key], str) for key in ("name", "uid", "resourceVersion")):
             raise ValueError("metadata")
@@ -136,5 +131,5 @@ def _checked(document: dict[str, Any]) -> dict[str, Any]:
         "adminToken": document["adminToken"],
         "keys": [SigningKey.load(pem) for pem in document["keys"]],
         "resourceVersion": int(document["resourceVersion"]),
-        "objects": known,
+        "objects": document["objects"],
     }

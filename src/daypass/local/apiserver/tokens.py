@@ -252,8 +252,6 @@ class Issuer:
                 f"service account UID ({live['metadata']['uid']}) does not match claim "
                 f"({account['uid']})"
             )
-        if "pod" in private or "node" in private:  # an older version issued such tokens
-            raise _RevokedError("service account token has been invalidated")
         if (reference := private.get("secret")) is not None:
             secret = self.store.get(SECRET, namespace, reference["name"])
             if secret is None:

@@ -98,10 +98,3 @@ def test_impersonation_is_refused_even_for_the_administrator(env: Environment, n
     assert env.request("GET", f"{TEAM}/secrets", headers=headers).code == 400
     refused = env.request("GET", f"{TEAM}/secrets", authorization="Bearer x", headers=headers)
     assert refused.code == 401
-
-
-def test_a_pod_bound_token_of_an_older_version_is_refused(env: Environment) -> None:
-    said = claims(env.mint())
-    said["kubernetes.io"]["pod"] = {"name": "p", "uid": "u"}
-    token = env.state.keys.current.sign(said)
-    assert "service account token has been invalidated" in env.review(token)["error"]
