@@ -111,6 +111,7 @@ def in_process(api: Api, token: Secret) -> Callable[[str, str, Any, str], Object
 def path_of(name: str, namespace: str, *rest: str) -> str:
     """Return the path of a kind's objects, or of one of them."""
     kind: Kind = _KINDS[name]
-    root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}"
     place = ["namespaces", namespace] if kind.namespaced and namespace else []
-    return "/".join([root, *(quote(part, safe="") for part in (*place, kind.plural, *rest))])
+    return "/".join(
+        ["", kind.root, *(quote(part, safe="") for part in (*place, kind.plural, *rest))]
+    )

@@ -42,6 +42,7 @@ _log = logging.getLogger("daypass.local.apiserver")
 _Handler = Callable[[ApiCall], ApiResponse | Watch]
 
 CONFIGURATION, JWKS = "/.well-known/openid-configuration", "/openid/v1/jwks"
+OPENAPI = "/openapi/v3"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _VERSION = {
     "major": "1", "minor": "37", "gitVersion": f"v1.37.2+{EMBEDDED}", "gitCommit": "",
@@ -201,12 +202,37 @@ def _document(state: ServerState, path: str) -> Any:
     if path == "/apis":
         groups = [_group(group) for group in GROUPS if group]
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    if path.startswith(OPENAPI):
+        return _openapi(path.removeprefix(OPENAPI))
     for group in GROUPS:
         if group and path == f"/apis/{group}":
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
         if path == (f"/apis/{group}/v1" if group else "/api/v1"):
             return _resources(group)
     return None
+
+
+def _openapi(root: str) -> Any:
+    """Return what OpenAPI 3 has below `root`: which PATCH takes `fieldValidation`.
+
+    kubectl asks for it before it leaves validation to the API server. The schemas are missing.
+    """
+    kinds = [kind for kind in STORED if f"/{kind.root}" == root]
+    if not root:
+        served = dict.fromkeys(kind.root for kind in STORED)
+        return {"paths": {each: {"serverRelativeURL": f"{OPENAPI}/{each}"} for each in served}}
+    if not kinds:
+        return None
+    validation = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
+    paths = {}
+    for kind in kinds:
+        name = {"group": kind.group, "version": "v1", "kind": kind.kind}
+        operation = {"parameters": [validation], "x-kubernetes-group-version-kind": name}
+        place = "namespaces/{namespace}/" if kind.namespaced else ""
+        paths[f"{root}/{place}{kind.plural}/{{name}}"] = {"patch": operation}
+    info = {"title": "Kubernetes", "version": _VERSION["gitVersion"]}
+    components: dict[str, Any] = {"schemas": {}}
+    return {"openapi": "3.0.0", "info": info, "paths": paths, "components": components}
 
 
 def _group(group: str) -> dict[str, Any]:

@@ -8,19 +8,22 @@ from typing import Any, TypeAlias
 ONLY_IN_A_CLUSTER = {
     "kinds that are not in KINDS, such as Pods, Nodes, custom resources and policies": "404",
     "tokens bound to Pods and Nodes": "400",
-    "bodies that are not JSON: YAML, protobuf (what kubectl create sends), CBOR": "415",
+    "bodies in YAML or CBOR": "415",
+    "answers in protobuf, which kubectl asks for": "JSON, which it accepts, too",
     "bodies deeper than 200 levels": "400",
     "metadata of a TokenRequest": "not compared with the path",
     "duplicate fields": "the last one is read, without a warning",
-    "tables and other formats in Accept than JSON and metadata": "JSON",
-    "OpenAPI, aggregated discovery, metrics": "404; kubectl apply needs --validate=false",
+    "tables and other formats in Accept than JSON and metadata": "JSON: kubectl shows names, ages",
+    "OpenAPI schemas, such as for kubectl explain": "only the parameters of a PATCH",
+    "aggregated discovery, metrics": "the discovery of one version at a time, 404",
     "SelfSubjectRulesReview, LocalSubjectAccessReview, /watch/ paths, proxies": "404",
     "reasons of access reviews": "none",
     "impersonation": "400",
     "client certificates, OIDC, X-Remote-* headers": "ignored; only bearer tokens are read",
     "HTTP/2": "not offered by ALPN",
     "HEAD": "405",
-    "JSON patches, strategic merge patches": "415; merge patches and apply are read",
+    "JSON patches": "415; other patches and apply are read",
+    "lists in strategic merge patches that are merged, directives": "415",
     "field ownership": "an apply never conflicts; it removes what its manager no longer sends",
     "list merging in an apply": "lists are replaced",
     "pages (limit, continue)": "the whole list",
@@ -51,24 +54,41 @@ class MapOf:
 
 
 Shape: TypeAlias = "type | list[Any] | MapOf | dict[str, Any]"
-"""A scalar's type, ANY, `[item]`, a MapOf, or an object's fields by name."""
+"""A scalar's type, ANY, `[item]`, a MapOf, or an object's fields by name.
+
+The fields are in the order of their numbers in protobuf, after `kind` and `apiVersion` of an
+object; "" stands for a number that has no field.
+"""
 """An object of any kind."""
 
 _STRINGS = MapOf(str)
-_METADATA: dict[str, Shape] = {
-    "name": str, "namespace": str, "uid": str, "resourceVersion": str, "generation": int,
-    "creationTimestamp": str, "deletionTimestamp": str, "labels": _STRINGS,
-    "annotations": _STRINGS, "managedFields": ANY, "generateName": str, "selfLink": str,
-    "deletionGracePeriodSeconds": int, "ownerReferences": ANY, "finalizers": [str],
-}  # fmt: skip
-
-
-def _object(**fields: Shape) -> dict[str, Shape]:
-    return {"kind": str, "apiVersion": str, "metadata": _METADATA, **fields}
 
 
 def _strings(*names: str) -> dict[str, Shape]:
     return dict.fromkeys(names, str)
+
+
+_OWNER: dict[str, Any] = {
+    "kind": str, "": None, **_strings("name", "uid", "apiVersion"), "controller": bool,
+    "blockOwnerDeletion": bool,
+}  # fmt: skip
+_METADATA: dict[str, Shape] = {
+    **_strings("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion"),
+    "generation": ANY, "creationTimestamp": ANY, "deletionTimestamp": ANY,
+    "deletionGracePeriodSeconds": int, "labels": _STRINGS, "annotations": _STRINGS,
+    "ownerReferences": [_OWNER], "finalizers": [str], "managedFields": ANY,
+}  # fmt: skip
+_REFERENCE = _strings(
+    "kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"
+)
+_SELECTOR: dict[str, Shape] = {
+    "matchLabels": _STRINGS,
+    "matchExpressions": [{"key": str, "operator": str, "values": [str]}],
+}
+
+
+def _object(**fields: Shape) -> dict[str, Shape]:
+    return {"kind": str, "apiVersion": str, "metadata": _METADATA, **fields}
 
 
 _RULES: Shape = [{
@@ -87,7 +107,7 @@ _ACCESS: dict[str, Shape] = {
     "nonResourceAttributes": _strings("path", "verb"),
 }  # fmt: skip
 _SUBJECT: dict[str, Shape] = {
-    **_ACCESS, "user": str, "groups": [str], "extra": MapOf([str]), "uid": str,
+    **_ACCESS, "user": str, "groups": [str], "extra": ANY, "uid": str,
 }  # fmt: skip
 
 
@@ -112,6 +132,11 @@ class Kind:
         """The `apiVersion` of its objects."""
         return f"{self.group}/v1" if self.group else "v1"
 
+    @property
+    def root(self) -> str:
+        """Where its API version is: `api/v1` or `apis/GROUP/v1`."""
+        return f"apis/{self.api_version}" if self.group else f"api/{self.api_version}"
+
 
 RBAC, AUTHENTICATION, AUTHORIZATION = (
     "rbac.authorization.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
@@ -119,24 +144,32 @@ RBAC, AUTHENTICATION, AUTHORIZATION = (
 
 NAMESPACE = Kind(
     kind="Namespace", plural="namespaces", namespaced=False, short_names=("ns",),
-    shape=_object(spec=ANY, status=ANY),
+    shape=_object(spec={"finalizers": [str]}, status=ANY),
 )  # fmt: skip
 SERVICE_ACCOUNT = Kind(
     kind="ServiceAccount", plural="serviceaccounts", short_names=("sa",),
-    shape=_object(secrets=ANY, automountServiceAccountToken=bool, imagePullSecrets=ANY),
+    shape=_object(
+        secrets=[_REFERENCE], imagePullSecrets=[_strings("name")],
+        automountServiceAccountToken=bool,
+    ),
 )  # fmt: skip
 SECRET = Kind(
     kind="Secret", plural="secrets", selectable=("type",),
-    shape=_object(immutable=bool, data=MapOf(BYTES), stringData=_STRINGS, type=str),
+    shape=_object(data=MapOf(BYTES), type=str, stringData=_STRINGS, immutable=bool),
 )  # fmt: skip
 CONFIG_MAP = Kind(
     kind="ConfigMap", plural="configmaps", short_names=("cm",),
-    shape=_object(immutable=bool, data=_STRINGS, binaryData=MapOf(BYTES)),
+    shape=_object(data=_STRINGS, binaryData=MapOf(BYTES), immutable=bool),
+)  # fmt: skip
+EVENT = Kind(  # `kubectl describe` lists them
+    kind="Event", plural="events", short_names=("ev",),
+    selectable=tuple(f"involvedObject.{key}" for key in ("kind", "name", "namespace", "uid")),
+    shape=_object(involvedObject=_REFERENCE, reason=str, message=str),
 )  # fmt: skip
 ROLE = Kind(kind="Role", plural="roles", group=RBAC, shape=_object(rules=_RULES))
 CLUSTER_ROLE = Kind(
     kind="ClusterRole", plural="clusterroles", group=RBAC, namespaced=False,
-    shape=_object(rules=_RULES, aggregationRule=ANY),
+    shape=_object(rules=_RULES, aggregationRule={"clusterRoleSelectors": [_SELECTOR]}),
 )  # fmt: skip
 ROLE_BINDING = Kind(
     kind="RoleBinding", plural="rolebindings", group=RBAC, shape=_object(**_BINDING)
@@ -153,8 +186,9 @@ TOKEN_REQUEST = Kind(
     kind="TokenRequest", plural="serviceaccounts/token", group=AUTHENTICATION, verbs=("create",),
     shape=_object(
         spec={
-            "audiences": [str], "expirationSeconds": int,
+            "audiences": [str], "": None,
             "boundObjectRef": _strings("kind", "apiVersion", "name", "uid"),
+            "expirationSeconds": int,
         },
         status=ANY,
     ),
@@ -169,19 +203,23 @@ def _review(kind: str, group: str, spec: Shape) -> Kind:
 
 
 TOKEN_REVIEW = _review("TokenReview", AUTHENTICATION, {"token": str, "audiences": [str]})
-SELF_SUBJECT_REVIEW = _review("SelfSubjectReview", AUTHENTICATION, ANY)
+SELF_SUBJECT_REVIEW = Kind(
+    kind="SelfSubjectReview", plural="selfsubjectreviews", group=AUTHENTICATION, namespaced=False,
+    verbs=("create",), shape=_object(status=ANY),
+)  # fmt: skip
 SUBJECT_ACCESS_REVIEW = _review("SubjectAccessReview", AUTHORIZATION, _SUBJECT)
 SELF_SUBJECT_ACCESS_REVIEW = _review("SelfSubjectAccessReview", AUTHORIZATION, _ACCESS)
 
 DELETE_OPTIONS = Kind(
-    kind="DeleteOptions", plural="", shape=_object(
-        gracePeriodSeconds=int, preconditions=_strings("uid", "resourceVersion"),
-        propagationPolicy=str, orphanDependents=bool, dryRun=[str],
-    ),
+    kind="DeleteOptions", plural="", shape={
+        "kind": str, "apiVersion": str, "gracePeriodSeconds": int,
+        "preconditions": _strings("uid", "resourceVersion"), "orphanDependents": bool,
+        "propagationPolicy": str, "dryRun": [str],
+    },
 )  # fmt: skip
 
 STORED = (
-    NAMESPACE, SERVICE_ACCOUNT, SECRET, CONFIG_MAP, ROLE, CLUSTER_ROLE, ROLE_BINDING,
+    NAMESPACE, SERVICE_ACCOUNT, SECRET, CONFIG_MAP, EVENT, ROLE, CLUSTER_ROLE, ROLE_BINDING,
     CLUSTER_ROLE_BINDING, AUTHORIZATION_POLICY,
 )  # fmt: skip
 KINDS = (

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from daypass._core.hints import Placeholder, kubectl
 from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import quote
@@ -22,6 +23,10 @@ from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import Store, StoreEvent
 
 MERGE_PATCH, APPLY_PATCH = "application/merge-patch+json", "application/apply-patch+yaml"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+_PATCHES = (MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+_MERGED_LISTS = ("finalizers", "imagePullSecrets", "ownerReferences", "secrets")
+"""The lists of these kinds to which a strategic merge patch adds."""
 WATCH_SECONDS = 1800.0
 """The longest watch, and the default."""
 _PARTIAL = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
@@ -224,17 +229,39 @@ def _check_name(call: ApiCall, obj: Object) -> None:
 
 
 def patch(call: ApiCall) -> ApiResponse:
-    """Change an object by a merge patch (RFC 7396) or by server-side apply."""
-    media = call.request.header("content-type").partition(";")[0].strip().lower()
-    if media not in (MERGE_PATCH, APPLY_PATCH):
-        raise errors.unsupported_media_type("415: Unsupported Media Type")
+    """Change an object by a merge patch (RFC 7396) or by server-side apply.
+
+    A strategic merge patch is read as a merge patch, if it means the same.
+    """
+    media = call.request.media_type
+    if media not in _PATCHES:
+        accepted = ", ".join(_PATCHES)
+        raise errors.unsupported_media_type(f"the embedded API server reads patches as {accepted}")
     change = call.parse(call.kind)
     if media == APPLY_PATCH:
         return _apply(call, call.convert(change, call.kind))
     live = call.live()
     if not isinstance(change, dict):
         raise errors.bad_request("error decoding patch: a merge patch is an object")
+    if media == STRATEGIC_PATCH and (key := _strategic_key(change)):
+        raise errors.unsupported_media_type(
+            f"the embedded API server does not merge lists such as {quote(key)}; this works: "
+            + kubectl("apply", "--server-side", "-f", Placeholder("FILE"))
+        )
     return _replace(call, live, call.convert(merge(live, change), call.kind))
+
+
+def _strategic_key(change: dict[str, Any]) -> str:
+    """Return a key of a strategic merge patch that another merge patch has not, or an empty string.
+
+    These are directives, and lists that are merged.
+    """
+    for key, value in change.items():
+        if key.startswith("$") or (key in _MERGED_LISTS and isinstance(value, list)):
+            return key
+        if isinstance(value, dict) and (below := _strategic_key(value)):
+            return below
+    return ""
 
 
 def merge(target: Any, change: Any) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from daypass._core.objects import Object
-from daypass.local.apiserver import errors
+from daypass.local.apiserver import errors, protobuf
 from daypass.local.apiserver.errors import quote
-from daypass.local.apiserver.kinds import Kind
+from daypass.local.apiserver.kinds import AUTHORIZATION_POLICY, Kind
 from daypass.local.apiserver.rbac import Attributes, User
-from daypass.local.apiserver.schema import ShapeError, check_media_type, parse, read
+from daypass.local.apiserver.schema import JSON, ShapeError, parse, read
 from daypass.local.apiserver.state import ServerState
 
 _VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -33,6 +33,11 @@ class ApiRequest:
     def header(self, name: str) -> str:
         """Return a header's first value, or an empty string."""
         return next((value for key, value in self.headers if key == name), "")
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the body, or an empty string."""
+        return self.header("content-type").partition(";")[0].strip().lower()
 
     @property
     def is_well_formed(self) -> bool:
@@ -177,15 +182,22 @@ class ApiCall:
 
     def decode(self, kind: Kind | None = None) -> Object:
         """Return the body as an object of a kind, by default the call's. Raises the 4xx."""
-        kind = kind or self.kind
-        check_media_type(self.request.header("content-type"))
+        kind, media = kind or self.kind, self.request.media_type
+        is_built_in = kind is not AUTHORIZATION_POLICY
+        if media not in ("", JSON) and not (is_built_in and media == protobuf.MEDIA_TYPE):
+            raise errors.unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: "
+                + ", ".join((JSON, protobuf.MEDIA_TYPE)[: 1 + is_built_in])
+            )
         return self.convert(self.parse(kind), kind)
 
     def parse(self, kind: Kind) -> Any:
-        """Return the body as JSON. Raises the 400."""
+        """Return the body as JSON has it. Raises the 400."""
         try:
+            if self.request.media_type == protobuf.MEDIA_TYPE:
+                return protobuf.parse(self.request.body, kind.shape)
             return parse(self.request.body)
-        except ShapeError as error:
+        except (ShapeError, protobuf.ProtobufError) as error:
             what = f"the object provided is unrecognized (must be of type {kind.kind})"
             raise errors.bad_request(f"{what}: {error}") from None
 

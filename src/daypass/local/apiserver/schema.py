@@ -45,16 +45,6 @@ class ShapeError(Exception):
     """A body that cannot be read, or a value of the wrong type."""
 
 
-def check_media_type(content_type: str) -> None:
-    """Raise the 415 unless a body is JSON, which it is by default."""
-    name = content_type.partition(";")[0].strip().lower()
-    if content_type and name != JSON:
-        raise errors.unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: "
-            f"{JSON} (the embedded API server reads nothing else: send JSON)"
-        )
-
-
 def parse(body: bytes) -> Any:
     """Return a JSON document. Raises ShapeError."""
     try:

@@ -14,6 +14,7 @@ from daypass.local.apiserver.store import REMEMBERED_EVENTS
 from unit.local.apiserver.environment import TEAM, Environment, config_map, token_secret
 
 MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 MAP = f"{TEAM}/configmaps/m"
 
@@ -160,9 +161,40 @@ def test_a_namespace_is_deleted_with_its_objects(env: Environment) -> None:
         env.create(config_map("m"))
 
 
-@pytest.mark.parametrize(
-    "media", ["application/json-patch+json", "application/strategic-merge-patch+json", "", "x"]
-)
+def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: Environment) -> None:
+    env.create(config_map("m", a="1", b="1"))
+    change: dict[str, Any] = {"data": {"a": None, "c": "1"}, "metadata": {"labels": {"x": "y"}}}
+    patched = env.request("PATCH", MAP, change, media=STRATEGIC).document
+    assert (patched["data"], patched["metadata"]["labels"]) == ({"b": "1", "c": "1"}, {"x": "y"})
+    for change in (
+        {"metadata": {"finalizers": ["a.com/b"]}},
+        {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a.com/b"]}},
+        {"$patch": "replace", "data": {}},
+        {"data": {"$patch": "delete"}},
+    ):
+        reply = env.request("PATCH", MAP, change, media=STRATEGIC)
+        assert (reply.code, "kubectl apply --server-side" in reply.message) == (415, True)
+    assert env.admin.get("ConfigMap", "m", "team") == patched
+
+
+def test_a_custom_resource_is_not_read_from_protobuf(env: Environment) -> None:
+    path = "/apis/security.istio.io/v1/namespaces/team/authorizationpolicies"
+    reply = env.request("POST", path, b"k8s\0", media="application/vnd.kubernetes.protobuf")
+    assert reply.code == 415
+
+
+def test_openapi_says_that_the_api_server_validates_fields(env: Environment) -> None:
+    paths = env.request("GET", "/openapi/v3").document["paths"]
+    assert "api/v1" in paths
+    validating = set()
+    for each in paths.values():
+        for served in env.request("GET", each["serverRelativeURL"]).document["paths"].values():
+            assert [each["name"] for each in served["patch"]["parameters"]] == ["fieldValidation"]
+            validating.add(served["patch"]["x-kubernetes-group-version-kind"]["kind"])
+    assert {"Namespace", "Secret", "RoleBinding"} <= validating
+
+
+@pytest.mark.parametrize("media", ["application/json-patch+json", "", "x"])
 def test_other_patches_are_a_415_and_change_nothing(env: Environment, media: str) -> None:
     made = env.create(config_map("m", a="1"))
     patch = [{"op": "remove", "path": "/data/a"}]
@@ -177,7 +209,8 @@ def test_other_patches_are_a_415_and_change_nothing(env: Environment, media: str
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
         "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
         "/api/v1/pods",
-        "/openapi/v3",
+        "/openapi/v2",
+        "/openapi/v3/apis/apps/v1",
         "/metrics",
     ],
 )
