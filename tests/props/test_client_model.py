@@ -24,9 +24,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from daypass._core.errors import DaypassError
 from daypass.client.config import CredentialsConfig, CredentialsSource, ReloadingConfig
 from daypass.client.http1 import HttpRequest, HttpResponse
+from daypass.client.key_state import InFlight
 from daypass.client.shared_cache import SharedTokenCache
-from daypass.client.token import CachedToken, Token, renewal_delay_seconds
-from daypass.client.token_source import InFlight, KeyState, TokenSource
+from daypass.client.token import CachedToken, Token
+from daypass.client.token_source import TokenSource
 from daypass.client.transport import ANSWER, CONNECT, Deadline, Route, TransportError
 from support.exchanges import response
 from support.fake_door import (
@@ -141,12 +142,8 @@ class SteppedTokenSource(TokenSource):
         is_finished: bool = Caller.wait_for(Joining(in_flight))
         return is_finished
 
-    def _start(
-        self, thread: str, state: KeyState, key: tuple[str, int], in_flight: InFlight,
-        rejected: Token | None, *, tries: int | None = None,
-    ) -> bool:  # fmt: skip
-        work = partial(self._exchange_into, state, key, in_flight, rejected, tries)
-        self.background.append((key, work))
+    def _start(self, thread: str, in_flight: InFlight) -> bool:
+        self.background.append((in_flight.state.key, partial(self._carry_out, in_flight)))
         return True
 
 
@@ -241,8 +238,8 @@ class ClientModel(RuleBasedStateMachine):
         if caller.refused is not None and cached.token.value == caller.refused.value:
             process = self.sources[caller.process]._process()
             state = process.states[QUESTIONS[caller.question]]
-            spacing = renewal_delay_seconds(state.renewals)
-            assert spacing > cached.age_seconds(self.clock), "a refused token comes back"
+            age = cached.age_seconds(self.clock)
+            assert age < state.least_age_seconds(), "a refused token comes back"
         self.got.append(cached)
 
     # -- what the world does

@@ -9,6 +9,7 @@ from daypass.client.credentials import Credentials
 from daypass.client.door import TokenRequest
 from daypass.client.exchange import request_token
 from daypass.client.http1 import HttpRequest, HttpResponse, read_response
+from daypass.client.retry import TRIES, repeat
 from daypass.client.token import CachedToken
 from daypass.client.transport import Deadline, Route
 from support.fake_door import AUDIENCE, credentials_document
@@ -45,7 +46,8 @@ def run_exchange(
     asks = asks or order()
     door = FakeSend(lambda _: script.pop(0) if len(script) > 1 else script[0])
     deadline = Deadline(timing.clock, timing.exchange_seconds)
-    return request_token(asks, Route(target=asks.door.address), timing, deadline, send=door)
+    route = Route(target=asks.door.address)
+    return repeat(lambda: request_token(asks, route, deadline, send=door), deadline, timing, TRIES)
 
 
 class FakeSend:

@@ -21,7 +21,8 @@ from daypass.agent.config import TokenFile
 from daypass.agent.hooks import run_hook
 from daypass.agent.log import AgentEvent, AgentLog
 from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source, read_source
-from daypass.client.token import CachedToken, Token, backoff_seconds
+from daypass.client.retry import Failures
+from daypass.client.token import CachedToken, Token
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import Timing, send
 
@@ -115,7 +116,8 @@ class FileRenewer:
         self._renewed = renewed
         self._wake = threading.Event()
         self._stopped = self._hurry = self._expiry_reported = False
-        self._renewals = self._failures = self._hook_failures = self._failures_in_a_row = 0
+        self._renewals = self._failures = self._hook_failures = 0
+        self._in_a_row = Failures(PERMANENT_BACKOFF)
         self._source: TokenSource | None = None
         self._key: tuple[str, int] | None = None
         self._held: CachedToken | None = None
@@ -128,6 +130,7 @@ class FileRenewer:
             if self._hurry:
                 self._hurry = False  # before renewing, so that a request meanwhile counts
                 self._source, self._key, self._not_before = None, None, 0.0
+                self._in_a_row.clear()
             wait = self.wait_seconds()
             if wait > 0:
                 self._wake.wait(min(wait, LONGEST_SLEEP_SECONDS))
@@ -137,7 +140,8 @@ class FileRenewer:
 
     def wait_seconds(self) -> float:
         """Return how long to wait before the next attempt; 0 if it is due."""
-        wait = max(0.0, self._not_before - self._timing.clock.monotonic())
+        clock = self._timing.clock
+        wait = max(self._not_before - clock.monotonic(), self._in_a_row.due_seconds(clock))
         if self._source is None or self._key is None:
             return wait
         return max(wait, self._source.due_seconds(self._key))
@@ -203,7 +207,7 @@ class FileRenewer:
     def _note_renewal(self, cached: CachedToken) -> None:
         self._held = copy(cached)
         self._not_before = self._timing.clock.monotonic() + SHORTEST_PAUSE_SECONDS
-        self._failures_in_a_row = 0
+        self._in_a_row.clear()
         self._renewals += 1
         self._expiry_reported = False
         self._renewed()
@@ -218,18 +222,13 @@ class FileRenewer:
 
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
-        self._failures_in_a_row += 1
-        failures, jitter = self._failures_in_a_row, self._timing.jitter()
-        pause = backoff_seconds(failures, jitter)
-        if isinstance(error, DaypassError) and not error.heals_by_itself:
-            pause = max(pause, PERMANENT_BACKOFF.seconds(failures, jitter))
-        self._not_before = self._timing.clock.monotonic() + pause
+        self._in_a_row.add(error, self._timing)
         self._log.write(
             AgentEvent.RENEWAL_FAILED,
             f"{self.target.path} was not renewed: {explain(error)}",
             path=self.target.path,
             error=type(error).__name__,
-            failures=failures,
+            failures=self._in_a_row.count,
             again_in_seconds=round(self.wait_seconds()),
         )
 

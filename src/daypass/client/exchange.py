@@ -1,7 +1,7 @@
 """The exchange: a subject token for a short-lived one, by a TokenRequest to the door.
 
-It is blocking code under one deadline. `exchange` gets the subject token, sends the request, and
-retries; `read_token_response` decides what a good response is.
+It is blocking code under one deadline. `exchange` gets the subject token and sends the request;
+`read_token_response` decides what a good response is.
 """
 
 from __future__ import annotations
@@ -15,24 +15,20 @@ from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
-from daypass.client.errors import NotADoorError, TemporaryError
+from daypass.client.errors import NotADoorError
+from daypass.client.retry import repeat
 from daypass.client.token import CachedToken, usable_seconds
-from daypass.client.transport import Deadline, TransportError, route_to, send
+from daypass.client.transport import TransportError, route_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from daypass._core.errors import DaypassError
     from daypass.client.config import CredentialsConfig
     from daypass.client.http1 import HttpResponse
-    from daypass.client.transport import Route, Send, Timing
+    from daypass.client.transport import Deadline, Route, Send, Timing
 
 
-TRIES = 4
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 10.0
-"""The longest Retry-After that an exchange waits for. A longer one is an error."""
 _WARNING = r'(\d{3}) \S+ "((?:[^"\\]|\\.)*)(?:"(?: "[^"]*")?)?'
 """Code, text, and a date, which is left out."""
 _TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -41,17 +37,18 @@ _TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 def exchange(
     config: CredentialsConfig,
     key: tuple[str, int],
+    deadline: Deadline,
     timing: Timing,
     *,
-    send: Send = send,
-    tries: int = TRIES,
+    send: Send,
+    tries: int,
 ) -> CachedToken:
     """Exchange the subject token of this config for a short-lived token.
 
-    `key`: audience and lifetime in seconds. Raises the errors of `daypass.client.errors`.
+    `key`: audience and lifetime in seconds. `tries`: how often each request is sent at most. Raises
+    the errors of `daypass.client.errors`.
     """
-    deadline = Deadline(timing.clock, timing.exchange_seconds)
-    token = config.subject_token.get(deadline, send)
+    token = repeat(lambda: config.subject_token.get(deadline, send), deadline, timing, tries)
     request = TokenRequest(
         door=config.door,
         identity=config.identity_of(token, timing.clock.unix()),
@@ -60,54 +57,26 @@ def exchange(
         lifetime_seconds=key[1],
     )
     route = route_to(config.door.address, config.certificate_authority, tls=config.door.tls)
-    return request_token(request, route, timing, deadline, send=send, tries=tries)
+    return repeat(
+        lambda: request_token(request, route, deadline, send=send), deadline, timing, tries
+    )
 
 
 def request_token(
-    request: TokenRequest,
-    route: Route,
-    timing: Timing,
-    deadline: Deadline,
-    *,
-    send: Send,
-    tries: int = TRIES,
+    request: TokenRequest, route: Route, deadline: Deadline, *, send: Send
 ) -> CachedToken:
-    """Send a TokenRequest and return the token.
-
-    Retries after connection errors, 429 and 5xx while the deadline allows it, and after nothing
-    else. Raises the error of the last attempt.
-    """
-    clock = timing.clock
-    attempt = 0
-    while True:
-        attempt += 1
-        requested = (clock.unix(), clock.monotonic())
-        cause: BaseException | None = None
-        try:
-            response = send(route, request.encode(), deadline)
-        except TransportError as error:
-            cause = error.__cause__
-            problem = explain_transport(error, request, requested[0])
-        else:
-            if response.status in (200, 201):
-                return read_token_response(response, request, requested)
-            problem = explain_refusal(response, request, requested[0])
-        pause = _pause(problem, timing.jitter(), attempt) if attempt < tries else None
-        if pause is None or pause >= deadline.seconds_left():
-            raise problem from cause
-        timing.sleep(pause)
-
-
-def _pause(problem: DaypassError, jitter: float, attempt: int) -> float | None:
-    if not isinstance(problem, TemporaryError) or not problem.is_retried:
-        return None
-    after = problem.retry_after_seconds
-    if after is None:
-        return FIRST_PAUSE_SECONDS * (1 << (attempt - 1)) * (1 + jitter)
-    if after > LONGEST_PAUSE_SECONDS:
-        return None
-    # All clients receive the same Retry-After: spread them a little beyond it.
-    return after + FIRST_PAUSE_SECONDS * jitter
+    """Send a TokenRequest and return the token; raises the error of the attempt."""
+    requested = (deadline.clock.unix(), deadline.clock.monotonic())
+    cause: BaseException | None = None
+    try:
+        response = send(route, request.encode(), deadline)
+    except TransportError as error:
+        problem, cause = explain_transport(error, request, requested[0]), error.__cause__
+    else:
+        if response.status in (200, 201):
+            return read_token_response(response, request, requested)
+        problem = explain_refusal(response, request, requested[0])
+    raise problem from cause  # not inside `except`: the route must not be its context
 
 
 # -- the response

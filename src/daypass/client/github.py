@@ -36,25 +36,21 @@ class GitHubToken:
         self._environ = environ
 
     def get(self, deadline: Deadline, send: Send) -> Secret:
-        """Request the token, twice if the first attempt fails.
+        """Request the token.
 
         Raises CredentialsError, and DoorUnreachableError if GitHub does not answer.
         """
         request, route = _request(self._audience, self._environ)
         try:
             response = send(route, request, deadline)
-        except TransportError:
-            response = None
-        if response is None or response.status >= 500:
-            try:
-                response = send(route, request, deadline)
-            except TransportError as error:
-                raise DoorUnreachableError(
-                    f"{route.target}, which issues GitHub's OIDC tokens, does not answer"
-                    f" ({error.stage})",
-                    "is GitHub up? If only a proxy has access, set HTTPS_PROXY",
-                    reason="github-unreachable",
-                ) from error.__cause__
+        except TransportError as error:
+            raise DoorUnreachableError(
+                f"{route.target}, which issues GitHub's OIDC tokens, does not answer"
+                f" ({error.stage})",
+                "is GitHub up? If only a proxy has access, set HTTPS_PROXY",
+                reason="github-unreachable",
+                is_retried=True,
+            ) from error.__cause__
         return _read_token(response, self._environ)
 
 
@@ -94,6 +90,7 @@ def _read_token(response: HttpResponse, environ: Mapping[str, str]) -> Secret:
             f"GitHub issues no OIDC token at the moment (it answers {response.status})",
             "try again later",
             reason="github-unavailable",
+            is_retried=response.status >= 500,
         )
     if response.status != 200:
         raise CredentialsError(

@@ -47,7 +47,6 @@ LIMIT_BYTES = 64 * 1024
 _ABANDONED_AFTER_SECONDS = 7 * 86400
 _WAIT_SHARE = 0.5
 """The part of an exchange's deadline for which a process waits for the exchange of another one."""
-_FIRST_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.3
 
 
 class CacheWarning(DaypassError):
@@ -119,8 +118,10 @@ class SharedTokenCache:
         Returns None if the caller has to exchange: it has the lock, or has waited long enough for
         the process that has it. A token equal to `rejected` is not returned.
         """
+        from daypass.client.retry import POLL
+
         ends = timing.clock.monotonic() + timing.exchange_seconds * _WAIT_SHARE
-        pause, has_warned = _FIRST_POLL_SECONDS, False
+        polls, has_warned = 0, False
         try:  # noqa: SIM105 - no import of contextlib
             make_private_folder(self._folder)
         except (OSError, UnsafeFileError):
@@ -136,8 +137,8 @@ class SharedTokenCache:
                     self._warn(problem.fact, problem.hint)
             if cached is not None or is_locked or timing.clock.monotonic() >= ends:
                 return cached
-            timing.sleep(pause * (0.5 + timing.jitter()))
-            pause = min(2 * pause, _LONGEST_POLL_SECONDS)
+            polls += 1
+            timing.sleep(POLL.seconds(polls, timing.jitter()))
 
     def put(self, name: str, cached: CachedToken, inputs: Inputs) -> None:
         """Store an entry; a failure is only a warning."""

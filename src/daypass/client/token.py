@@ -1,8 +1,7 @@
 """A short-lived token, the record of it in a cache, and when it is replaced.
 
-The decisions are pure functions of seconds. All of them are spread at random: ten thousand clients
-that started in the same second, or that met the same broken door, do not come back in the same
-second. `python -m bench fleet` runs these decisions over a day.
+The decisions are pure functions of seconds, and spread at random, as those of `retry` are.
+`python -m bench fleet` runs them over a day.
 
 This module is on the cached path of `daypass token` and imports next to nothing.
 """
@@ -165,12 +164,6 @@ SHARE_LATER = (0.45, 0.75)
 END_MARGIN_SECONDS = 10.0
 """A token is not used this shortly before its expiry: requests take time, and the gate's clock may
 be ahead of the door's."""
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 30.0
-LONGEST_RETRY_AFTER_SECONDS = 600.0
-"""A longer Retry-After is limited to this: a misconfigured one must not last for years."""
-RENEWAL_DELAY_SECONDS = 10.0
-LONGEST_RENEWAL_DELAY_SECONDS = 600.0
 
 
 def usable_seconds(lifetime_seconds: float) -> float:
@@ -184,30 +177,9 @@ def fresh_seconds(usable: float, jitter: float, *, is_first: bool) -> float:
     return usable * (low + (high - low) * jitter)
 
 
-def backoff_seconds(failures: int, jitter: float) -> float:
-    """Return how long no request is sent to the door after this many failures in a row: 1, 2, 4...
-    30 s, of which at least half."""
-    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16))
-    return longest * (0.5 + 0.5 * jitter)
-
-
-def requested_delay_seconds(retry_after: float, jitter: float) -> float:
-    """Return how long no request is sent to a door that sent Retry-After: up to a quarter longer,
-    since all clients receive the same value."""
-    return min(retry_after, LONGEST_RETRY_AFTER_SECONDS) * (1.0 + jitter / 4)
-
-
-def retry_delay_seconds(left: float, jitter: float) -> float:
+def deferred_seconds(left: float, jitter: float) -> float:
     """Return how long a failed refresh is deferred while the token is usable for `left` seconds.
 
     It is not urgent then. The delay is a share of what is left, so another attempt always fits in.
     """
     return left * (0.1 + 0.8 * jitter)
-
-
-def renewal_delay_seconds(renewals: int) -> float:
-    """Return the minimum age of a token that is renewed because a server rejects it, after this
-    many renewals in a row: 0 for the first, then 10, 20, 40... 600 s."""
-    if not renewals:
-        return 0.0
-    return min(LONGEST_RENEWAL_DELAY_SECONDS, RENEWAL_DELAY_SECONDS * 2.0 ** min(renewals - 1, 16))

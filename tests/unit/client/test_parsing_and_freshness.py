@@ -7,11 +7,10 @@ import pytest
 from daypass._core.secret import Secret, redact
 from daypass.client.errors import NotADoorError
 from daypass.client.exchange import parse_warnings
+from daypass.client.key_state import KeyState
 from daypass.client.token import (
-    backoff_seconds,
+    deferred_seconds,
     fresh_seconds,
-    renewal_delay_seconds,
-    retry_delay_seconds,
     usable_seconds,
 )
 from support.exchanges import run_exchange
@@ -67,18 +66,15 @@ def test_the_first_refresh_is_spread_wider_than_the_later_ones(
     assert fresh_seconds(1000, jitter, is_first=is_first) == pytest.approx(quiet)
 
 
-def test_the_backoff_grows_to_half_a_minute() -> None:
-    assert [backoff_seconds(n, 1.0) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
-    assert backoff_seconds(10_000, 0.0) == 15
-
-
 def test_a_failed_refresh_is_delayed_by_a_share_of_the_remaining_lifetime() -> None:
-    assert retry_delay_seconds(1000, 0.0) == 100
-    assert retry_delay_seconds(1000, 1.0) == 900
+    assert deferred_seconds(1000, 0.0) == 100
+    assert deferred_seconds(1000, 1.0) == 900
 
 
 def test_renewals_that_do_not_help_back_off() -> None:
-    got = [renewal_delay_seconds(n) for n in (0, 1, 2, 3, 7, 8, 10_000)]
+    state, got = KeyState((AUDIENCE, 3600)), []
+    for state.renewals in (0, 1, 2, 3, 7, 8, 10_000):
+        got.append(state.least_age_seconds())
     assert got == [0, 10, 20, 40, 600, 600, 600]
 
 

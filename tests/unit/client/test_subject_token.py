@@ -18,6 +18,7 @@ from daypass._core.process import ProgramError, run_program
 from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
+from daypass.client.retry import TRIES
 from daypass.client.subject_token import ALLOW_EXEC
 from daypass.client.transport import CONNECT, Route, TransportError
 from support.deadline import eventually
@@ -242,12 +243,12 @@ def test_an_error_answer_of_github_is_reported(
 
 
 @pytest.mark.usefixtures("job")
-def test_github_is_requested_twice(wired: Wired, ask: Ask) -> None:
+def test_github_is_requested_again_until_the_tries_are_over(wired: Wired, ask: Ask) -> None:
     refused = TransportError(CONNECT, Route(target=HostPort("127.0.0.1", 9)))
     refused.__cause__ = ConnectionRefusedError()
     with raises(DoorUnreachableError, match=r"127\.0\.0\.1:9\b.*GitHub"):
         ask(wired(github_first(refused), token=GITHUB, **NAMES))
-    assert len(wired.wire.requests) == 2
+    assert len(wired.wire.requests) == TRIES
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorUnreachableError
 from daypass.client.http1 import HttpRequest
+from daypass.client.key_state import InFlight, KeyState
 from daypass.client.token import Token
-from daypass.client.token_source import InFlight
 from support.deadline import eventually
 from support.exchanges import Wired
 from support.fake_door import (
@@ -302,7 +302,7 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
 
 
 def test_waiting_for_an_exchange_times_out() -> None:
-    elsewhere = InFlight()
+    elsewhere = InFlight(KeyState((AUDIENCE, 3600)), None, tries=1)
     elsewhere.thread_id = 0
     assert elsewhere.wait(0.0) is False
     assert asyncio.run(elsewhere.wait_async(0.0)) is False
