@@ -7,8 +7,8 @@ import string
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from daypass.config.exposure import Exposure, Verdict
-from support.door_decision import DoorRequest, judge, publishes
+from daypass.config.exposure import Exposure
+from support.door_decision import DoorRequest, Verdict, judge, publishes
 
 EDGE = string.ascii_lowercase + string.digits
 labels = st.builds(

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from dataclasses import dataclass
 
 from daypass._core.net import bracketed
-from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure, Verdict
+from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure
 from daypass.rules.claims import BEARER_JWT
+
+
+class Verdict(enum.Enum):
+    """What the door does with a request: forward it, or answer with this code."""
+
+    PASS = 200
+    NOT_PUBLISHED = 404
+    METHOD_NOT_ALLOWED = 405
+    UNAUTHORIZED = 401
+    TOO_LARGE = 413
+    UNSUPPORTED_MEDIA_TYPE = 415
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daypass.config.exposure import Verdict
-from support.door_decision import DoorRequest, judge
+from support.door_decision import DoorRequest, Verdict, judge
 from support.doors import EKF, JWT, PATH, SERVING, DoorEnvironment, assert_refused
 
 START = "/kubernetes/api/v1/namespaces/"

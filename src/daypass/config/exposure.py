@@ -1,12 +1,11 @@
-"""The one definition of what passes the door.
+"""What passes the door: the patterns of paths and media types, headers and limits; and refusals.
 
-Envoy decides, by the routes that `render` makes of these patterns; tests compare it with the same
-decision in Python (tests/support/door_decision.py). Python and RE2 read the patterns alike. They
-match the whole text of the request target as it came over the wire. Nothing is decoded, merged or
-resolved first: Go's router decodes the path, so `bot%2ftoken` would reach TokenRequest, too.
+Envoy decides, by the routes that `render/envoy/routes.py` makes of them. The patterns match the
+whole text of the request target as it came over the wire. Nothing is decoded, merged or resolved
+first: Go's router decodes the path, so `bot%2ftoken` would reach TokenRequest, too. Python and RE2
+read them alike: tests compare Envoy with the same decision in Python (`tests/support`).
 """
 
-import enum
 import re
 from dataclasses import dataclass
 
@@ -38,17 +37,6 @@ REQUEST_HEADERS = (
 BODY_LIMIT_BYTES = 8 * 1024
 CHECK_BODY_LIMIT_BYTES = 1
 """A GET has no body; one byte is the smallest limit that Envoy accepts."""
-
-
-class Verdict(enum.Enum):
-    """What the door does with a request: forward it, or answer with this code."""
-
-    PASS = 200
-    NOT_PUBLISHED = 404
-    METHOD_NOT_ALLOWED = 405
-    UNAUTHORIZED = 401
-    TOO_LARGE = 413
-    UNSUPPORTED_MEDIA_TYPE = 415
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

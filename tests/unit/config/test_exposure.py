@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.config.exposure import REQUEST_HEADERS, Exposure, Verdict, refusals
+from daypass.config.exposure import REQUEST_HEADERS, Exposure, refusals
 from support import door_decision
-from support.door_decision import DoorRequest, publishes
+from support.door_decision import DoorRequest, Verdict, publishes
 from support.messages import check
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from daypass._core.net import bracketed
-from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure, Verdict
+from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure
 from daypass.render.envoy.protobuf_any import (
     Json,
     duration,
@@ -93,22 +93,22 @@ def _routes(exposure: Exposure, action: Json) -> list[Json]:
             **_pass("check-bearer", exposure, [*path, get, bearer, media_type], action),
             **_buffer(buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}),
         },
-        _refuse(Verdict.UNSUPPORTED_MEDIA_TYPE, [*path, post, bearer]),
-        _refuse(Verdict.UNSUPPORTED_MEDIA_TYPE, [*path, get, bearer]),
-        _refuse(Verdict.UNSUPPORTED_MEDIA_TYPE, [*path, get, anonymous]),
-        _refuse(Verdict.UNAUTHORIZED, [*path, post]),
-        _refuse(Verdict.UNAUTHORIZED, [*path, get]),
-        _refuse(Verdict.METHOD_NOT_ALLOWED, path),
+        _refuse("unsupported-media-type", 415, [*path, post, bearer]),
+        _refuse("unsupported-media-type", 415, [*path, get, bearer]),
+        _refuse("unsupported-media-type", 415, [*path, get, anonymous]),
+        _refuse("unauthorized", 401, [*path, post]),
+        _refuse("unauthorized", 401, [*path, get]),
+        _refuse("method-not-allowed", 405, path),
         *_nothing_published(),
     ]
 
 
 def _nothing_published() -> list[Json]:
     # A request with a path has one below "/". CONNECT has no path, and its body may never end.
-    connect = _refuse(Verdict.NOT_PUBLISHED, [])
+    connect = _refuse("not-published", 404, [])
     return [
         {**connect, "match": {"connect_matcher": {}}, **_buffer(disabled=True)},
-        _refuse(Verdict.NOT_PUBLISHED, []),
+        _refuse("not-published", 404, []),
     ]
 
 
@@ -150,12 +150,11 @@ def _buffer(**fields: object) -> Json:
     return {"typed_per_filter_config": {"envoy.filters.http.buffer": per_route}}
 
 
-def _refuse(verdict: Verdict, headers: list[Json]) -> Json:
+def _refuse(name: str, code: int, headers: list[Json]) -> Json:
     match: Json = {"prefix": "/"}
     if headers:
         match["headers"] = headers
-    name = "refuse-" + verdict.name.lower().replace("_", "-")
-    return {"name": name, "match": match, "direct_response": {"status": verdict.value}}
+    return {"name": f"refuse-{name}", "match": match, "direct_response": {"status": code}}
 
 
 def keep_only(names: Iterable[str]) -> Json:
