@@ -8,11 +8,10 @@ from daypass._core.installation import docs_page
 SUMMARY = "keep token files fresh, as a daemon or once"
 EPILOG = f"""examples:
   daypass agent --config /etc/daypass/agent.toml
-  daypass agent --config agent.toml --once            renew all files, then exit
-  daypass agent --config agent.toml --log json        one event per line
+  daypass agent --config agent.toml --once
+  daypass agent --config agent.toml --log json
 
-SIGHUP reads the config again; an invalid one changes nothing. SIGTERM stops it and leaves the
-files. --once exits with 1 if a renewal or a hook failed.
+SIGHUP reads the config again. SIGTERM stops the agent and leaves the files.
 {docs_page("how-to/token-files.md")} describes the config.
 """
 
@@ -24,13 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--once", action="store_true", help="renew every file once, and exit")
     parser.add_argument(
-        "--credentials", metavar="FILE", help="instead of what the config or the environment names"
+        "--credentials", metavar="FILE", help="instead of what config or environment name"
     )
     parser.add_argument(
         "--log",
         choices=("text", "json"),
         default="text",
-        help="events on stderr, for people (default) or for machines",
+        help="events on stderr (default: text)",
     )
 
 

@@ -26,17 +26,14 @@ EXTRA = "admin"
 SUMMARY = "show what would change, commit, apply, wait and verify"
 EPILOG = f"""\
 examples:
-  daypass apply                                the tree in deploy/, a commit of it, the cluster
-  daypass apply --dry-run                      only show what would change
-  daypass apply --dry-run=server               and let the API server check removals, too
-  daypass render                               what would be applied, without a cluster
-  daypass apply --yes                          without a terminal; even if it opens more
-  daypass apply --no-commit --no-wait          no git; returns once the API server has the objects
+  daypass apply                        the tree in deploy/, a commit of it, the cluster
+  daypass apply --dry-run
+  daypass apply --yes                  without a terminal; even if it opens more
+  daypass apply --no-commit --no-wait
 
-Every plan asks the API server to check the objects, even with --dry-run=client: it stores nothing.
-It can be interrupted at any time: run the same command again to continue. Everything that opens
-more than is open now, including the first apply, is listed and needs confirmation. What was applied
-and is no longer in the config is removed. See
+The API server checks the objects first, even with --dry-run=client. Whatever opens more than is
+open now needs confirmation. What is no longer in the config is removed. If it was interrupted, run
+it again. See
 {docs_page("how-to/apply.md")}
 """
 _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}

@@ -23,9 +23,9 @@ SUMMARY = "show API server, door and gate, and what they refuse"
 EPILOG = """\
 examples:
   daypass demo                    runs all steps, then stays up until Ctrl-C
-  daypass demo --once             exits after the steps: 0 if all went as expected, 1 if not
+  daypass demo --once             exits with 0 if all went as expected
 
-Everything listens on loopback, on free ports, and is removed afterwards. It needs no cluster.
+It needs no cluster. Everything listens on loopback, and is removed afterwards.
 """
 
 

@@ -18,11 +18,10 @@ SUMMARY = "compare the config with the files, git and the cluster"
 EPILOG = """\
 examples:
   daypass diff                     exit code 3 if anything differs
-  daypass diff -o json
-  daypass render --directory deploy --check   the files alone, without a cluster
+  daypass render --directory deploy --check   the files alone
 
-Nothing is changed. A dry run asks the API server what it would make of each object, so defaults and
-fields of other controllers are not differences. Secrets are never shown.
+The API server shows in a dry run what it would make of each object: defaults and fields of other
+controllers are no differences. Secrets are never shown.
 """
 
 

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "a credential plugin for kubectl and other clients"
 EPILOG = """examples:
-  daypass kubeconfig --server https://k8s.example.com:6443     an entry that runs this command
-  daypass exec-credential --credentials bot.json               what kubectl gets
+  daypass exec-credential --credentials bot.json
 
-It reads nothing from the terminal. kubectl shows its messages on stderr.
+`daypass kubeconfig` writes an entry that runs it.
 """
 _VALUED = ("--audience", "--lifetime", "--credentials")
 

@@ -6,7 +6,6 @@ from daypass import cli
 
 SUMMARY = "describe the commands, or one of them"
 EPILOG = """examples:
-  daypass help
   daypass help token
   daypass help identity create
 """

@@ -37,8 +37,7 @@ EPILOG = """examples:
   daypass init --adopt hosts --ekf-host ekf.example.com     as EKF's guide does
   daypass init --adopt door --ekf-host ekf.example.com      EKF's host, through the door
 
-It changes all of its files or none, replaces daypass.yaml only with --force, and changes the
-cluster only with --apply.
+It changes all of its files or none, and the cluster only with --apply.
 """
 
 
@@ -50,25 +49,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     options.add_dry_run(parser, server=False)
     parser.add_argument("--force", action="store_true", help="replace an existing daypass.yaml")
-    parser.add_argument(
-        "--commit", action="store_true", help="commit the changes, and nothing else, with git"
-    )
-    parser.add_argument(
-        "--no-cluster", action="store_true", help="look nothing up in a cluster: options only"
-    )
+    parser.add_argument("--commit", action="store_true", help="commit the changes with git")
+    parser.add_argument("--no-cluster", action="store_true", help="look nothing up in a cluster")
     _add_config_options(parser.add_argument_group("daypass.yaml"))
     ekf = parser.add_argument_group("an EKF repository")
     ekf.add_argument(
         "--adopt", choices=("hosts", "door"),
-        help="hosts: only the edit from EKF's guide; door: hand the hosts over to the door",
+        help="hosts: the edit from EKF's guide; door: hand the hosts over to the door",
     )  # fmt: skip
     ekf.add_argument("--ekf-host", metavar="HOST", help="the EKF domain")
     ekf.add_argument("--serving-host", metavar="HOST", help="the Serving domain")
     ekf.add_argument(
         "--apply", action="store_true",
-        help="apply the adopted overlays, with rok-deploy if it is installed, else kubectl",
+        help="apply the adopted overlays with rok-deploy, or else kubectl",
     )  # fmt: skip
-    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_output(parser)
     options.add_cluster(parser)
 
 
@@ -85,7 +80,7 @@ def _add_config_options(group: _ArgumentGroup) -> None:
     group.add_argument("--class-name", metavar="NAME", help="IngressClass or GatewayClass")
     group.add_argument("--gateway", metavar="NS/NAME", help="an existing Gateway")
     group.add_argument(
-        "--front-namespace", metavar="NS", help="where the pods of the ingress or gateway are"
+        "--front-namespace", metavar="NS", help="of the pods of the ingress or gateway"
     )
     group.add_argument("--dns", metavar="DNS", help="external-dns or none")
     group.add_argument("--prefix", metavar="PATH", help="default: /kubernetes")

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
   daypass kubeconfig --server https://k8s.example.com:6443 \\
-    --certificate-authority ca.crt --kubeconfig-out ~/.kube/bot \\
-    --audience https://kubernetes.default.svc.cluster.local
+    --certificate-authority ca.crt --kubeconfig-out ~/.kube/bot
   KUBECONFIG=~/.kube/config:~/.kube/bot \\
     kubectl --context bot@k8s.example.com get pods
 
-The server must be reachable from here. It is never the door, which exposes TokenRequest only.
-The audience is the API server's own (its --api-audiences). Without --audience it is the issuer of
-the door's tokens, which is the API server's audience by default.
+The server is never the door, which exposes TokenRequest only. The audience is one of the API
+server's --api-audiences: its issuer, if it has no others.
 """
 
 
@@ -38,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
         "--certificate-authority", metavar="FILE",
-        help="PEM, to be included in the entry (default: the machine's certificate authorities)",
+        help="PEM to include (default: the machine's certificate authorities)",
     )  # fmt: skip
     parser.add_argument(
         "--audience",
@@ -46,12 +44,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the API server's (default: the issuer of the door's tokens)",
     )
     parser.add_argument("--name", help="of cluster, user and context (default: ACCOUNT@HOST)")
-    parser.add_argument(
-        "--kubeconfig-out", metavar="FILE", help="a new file to write it to (default: stdout)"
-    )
-    options.add_output(
-        parser, "the format of the kubeconfig (default: json)", choices=("json", "yaml")
-    )
+    parser.add_argument("--kubeconfig-out", metavar="FILE", help="a new file (default: stdout)")
+    options.add_output(parser, "default: json", choices=("json", "yaml"))
     options.add_credentials(parser)
     options.add_dry_run(parser, server=False)
 

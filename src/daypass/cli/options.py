@@ -35,7 +35,7 @@ def add_cluster(parser: ArgumentParser) -> None:
     group.add_argument("--kubeconfig", metavar="FILE", help="instead of what KUBECONFIG names")
     group.add_argument("--context", metavar="CONTEXT", help="a context of the kubeconfig")
     group.add_argument(
-        "-n", "--namespace", metavar="NS", help="by default the namespace of the context"
+        "-n", "--namespace", metavar="NS", help="default: the namespace of the context"
     )
 
 
@@ -88,7 +88,7 @@ def add_deletion(parser: ArgumentParser) -> None:
     add_dry_run(parser)
     add_yes(parser)
     add_gate_wait(parser)
-    add_output(parser, "the format of the summary (default: text)")
+    add_output(parser)
     add_cluster(parser)
 
 
@@ -123,7 +123,7 @@ def check_output(args: Namespace) -> None:
 def add_create_namespace(parser: ArgumentParser) -> None:
     """Add --create-namespace."""
     parser.add_argument(
-        "--create-namespace", action="store_true", help="create the namespace too, if it is missing"
+        "--create-namespace", action="store_true", help="create a missing namespace too"
     )
 
 
@@ -156,7 +156,7 @@ def add_config(parser: ArgumentParser) -> None:
     """Add --config."""
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
-        help="the config file (default: daypass.yaml)",
+        help="default: daypass.yaml",
     )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def add_directory(parser: ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
         "--directory", type=Path, metavar="DIR",
-        help="where the rendered files are (default: deploy/ next to the config)",
+        help="the rendered files (default: deploy/ next to the config)",
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def tree_folder(args: Namespace) -> Path:
 
 def add_output(
     parser: ArgumentParser,
-    summary: str = "the format of the output (default: text)",
+    summary: str = "default: text",
     *,
     choices: Sequence[str] = ("text", "json", "yaml"),
     has_default: bool = True,
@@ -208,11 +208,11 @@ def add_dry_run(parser: ArgumentParser, *, server: bool = True) -> None:
     `server`: whether the API server can check what the command changes.
     """
     choices = ("client", "server") if server else ("client",)
-    summary = "show what would be written, and write nothing"
+    summary = "show what would be written"
     if server:
         summary = (
-            "show what would be done, and do nothing; server: the API server checks each change,"
-            " and stores none (default: client)"
+            "show what would change, and change nothing; server: the API server checks it too"
+            " (default: client)"
         )
     parser.add_argument(
         "--dry-run", nargs="?", const="client", choices=choices, metavar="|".join(choices),
@@ -237,14 +237,14 @@ def add_wait(
         )  # fmt: skip
     parser.add_argument(
         "--timeout", type=parse_seconds, default=timeout, metavar="TIME",
-        help=f"how long to wait in total (default: {timeout})",
+        help=f"wait no longer (default: {timeout})",
     )  # fmt: skip
 
 
 def add_gate_wait(parser: ArgumentParser) -> None:
     """Add --wait, --no-wait and --timeout for what gates have to publish."""
     add_wait(
-        parser, "wait until each gate of the cluster has published it", "don't wait for gates",
+        parser, "wait until each gate has published it", "don't wait for gates",
         timeout="5s",
     )  # fmt: skip
 
@@ -264,12 +264,10 @@ def wait_seconds(args: Namespace) -> int:
 
 def add_health(parser: ArgumentParser) -> None:
     """Add --check and --unused-after."""
-    parser.add_argument(
-        "--check", action="store_true", help="exit with 3 if there is a problem (not for notes)"
-    )
+    parser.add_argument("--check", action="store_true", help="exit with 3 if there is a problem")
     parser.add_argument(
         "--unused-after", type=parse_seconds, metavar="TIME", default="90d",
-        help="a token that is unused for this long is a problem (default: 90d)",
+        help="a token unused for this long is a problem (default: 90d)",
     )  # fmt: skip
 
 
@@ -280,7 +278,7 @@ def add_token_request(parser: ArgumentParser, *, audience: str = "the token's au
     """Add --audience, --lifetime and --credentials."""
     parser.add_argument("--audience", metavar="A", help=audience)
     parser.add_argument(
-        "--lifetime", metavar="TIME", help="3600, 90m, 1h30m, 1d; the API server may grant less"
+        "--lifetime", metavar="TIME", help="such as 3600, 90m, 1h30m; it may be granted less"
     )
     add_credentials(parser)
 
@@ -294,7 +292,7 @@ def add_credentials(parser: ArgumentParser) -> None:
 
 def add_credentials_out(
     parser: ArgumentParser,
-    summary: str = "the credentials file to write (default: NAME.json); - for stdout",
+    summary: str = "default: NAME.json; - for stdout",
     *,
     required: bool = False,
 ) -> None:
@@ -309,14 +307,12 @@ def add_credentials_out(
 def add_door(parser: ArgumentParser) -> None:
     """Add --config, --domain, --door, --certificate-authority, --audience and --lifetime."""
     group = parser.add_argument_group("the door and its tokens")
-    group.add_argument(
-        "--config", metavar="FILE", help="the config file (default: daypass.yaml, if it exists)"
-    )
+    group.add_argument("--config", metavar="FILE", help="default: daypass.yaml, if it exists")
     group.add_argument("--domain", metavar="DOMAIN", help="a domain of the config")
-    group.add_argument("--door", metavar="URL", help="the door's URL, instead of a domain's")
+    group.add_argument("--door", metavar="URL", help="instead of a domain's URL")
     group.add_argument(
         "--certificate-authority", metavar="FILE",
-        help="PEM of the door's certificate authority, if it is a private one",
+        help="PEM of the door's private certificate authority",
     )  # fmt: skip
     group.add_argument("--audience", metavar="A", help="the audience of the tokens")
     group.add_argument("--lifetime", metavar="TIME", help="of the tokens (default: 1h)")

@@ -18,12 +18,11 @@ SUMMARY = "remove what `daypass apply` created, and nothing else"
 EPILOG = """\
 examples:
   daypass remove                 lists it, and asks for confirmation
-  daypass remove --dry-run=server        lists it; the API server checks each deletion
+  daypass remove --dry-run=server
   daypass remove --yes --no-wait         without a terminal
 
-It uses the record in the cluster, not the config. An object that somebody else has recreated
-stays, and so does a namespace that holds other objects; both are reported. Identities, their tokens
-and the files in git are left as they are.
+It uses the record in the cluster, not the config. Identities, their tokens and the files in git
+stay. So does an object that somebody else has recreated, and a namespace that holds other objects.
 """
 
 

@@ -21,12 +21,10 @@ examples:
   daypass render | kubectl apply --server-side -f -
   daypass render --directory deploy            a kustomize tree: base/ and domains/NAME/
   daypass render --directory deploy --check    exit code 3 if config, deploy/ and git differ
-  daypass render --directory deploy --check --cluster    or the cluster differs
-  daypass render --domain kubeflow             only what publishes this domain
+  daypass render --domain kubeflow
   daypass render --chart charts/daypass        a Helm chart, with values for the pods alone
 
-The same config gives the same bytes, without any secret. stderr lists what must exist in addition,
-and who provides it.
+The same config gives the same bytes, without any secret. stderr lists what must exist in addition.
 """
 ONE_FILE = "manifests.yaml"
 
@@ -37,28 +35,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
         "--directory", type=Path, metavar="DIR",
-        help="write into this folder; files that are no longer rendered are removed",
+        help="write a kustomize tree into this folder; remove what is no longer rendered",
     )  # fmt: skip
     folder.add_argument(
-        "--chart", type=Path, metavar="DIR", help="write a Helm chart into this folder instead"
+        "--chart", type=Path, metavar="DIR", help="write a Helm chart into this folder"
     )
     options.add_dry_run(parser, server=False)
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; show what --directory or --chart would change and what git lacks; exit"
-        " code 3 if there is anything",
+        help="write nothing; exit code 3 if the folder or git differs",
     )  # fmt: skip
-    parser.add_argument(
-        "--cluster", action="store_true", help="with --check: compare with the cluster too"
-    )
-    parser.add_argument(
-        "--domain", metavar="DOMAIN", help="only the objects of this domain's ingress or gateway"
-    )
+    parser.add_argument("--cluster", action="store_true", help="with --check: or the cluster")
+    parser.add_argument("--domain", metavar="DOMAIN", help="only this domain's ingress or gateway")
     options.add_cluster(parser)
     options.add_output(
         parser,
-        f"tree: kustomize (default with --directory); yaml: one stream, or DIR/{ONE_FILE}; json: a"
-        " List on stdout, or what --check finds",
+        f"with --directory: tree (default), or yaml for DIR/{ONE_FILE}; json: a List, or what"
+        " --check finds",
         choices=("tree", "yaml", "json"), has_default=False,
     )  # fmt: skip
 

@@ -20,12 +20,11 @@ EPILOG = f"""examples:
   daypass run -- ./nightly-job               reads DAYPASS_ACCESS_TOKEN
   daypass run --env SERVICE_TOKEN --lifetime 2h -- ./nightly-job
   daypass run --file -- ./long-running       reads the file that {FILE_VARIABLE} names
-  daypass run --file --env KF_PIPELINES_SA_TOKEN_PATH -- python train.py    the client of kfp
+  daypass run --file --env KF_PIPELINES_SA_TOKEN_PATH -- python train.py    kfp
 
-Everything after -- belongs to the command. The command replaces daypass, so signals, terminal and
-exit code are its own. A variable keeps its token for as long as the command runs; a file gets new
-ones. The DAYPASS_* variables of the credentials, and variables that the credentials read, are
-removed from the command's environment.
+The command replaces daypass: signals, terminal and exit code are its own. A variable keeps its
+token for as long as the command runs; a file gets new ones. Variables of the credentials are
+removed from its environment.
 """
 _VALUED = ("--audience", "--lifetime", "--env", "--credentials")
 _FLAGS = ("--file", "--pass-credentials")
@@ -45,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--pass-credentials",
         action="store_true",
-        help="leave DAYPASS_CREDENTIALS and the like in the command's environment",
+        help="leave the variables of the credentials in its environment",
     )
     parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
-  daypass token                                   with the audience of the credentials
+  daypass token
   daypass token --audience gate --lifetime 30m
   daypass token -o header | curl -H @- https://ekf.example.com/api/health
 
@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_token_request(parser)
     add_output(
         parser,
-        "the token (default), JSON or YAML with its expiry, or a header for curl -H @-",
+        "default: text; header: for curl -H @-; json, yaml: with its expiry",
         choices=_OUTPUTS,
     )
     parser.add_argument(

@@ -35,12 +35,10 @@ EXTRA = "local"
 SUMMARY = "run the door, and the gate, in front of an API server"
 EPILOG = """\
 examples:
-  daypass up                                  ./daypass.yaml, or else the defaults
-  daypass up --config doors/lab.yaml          of another file
+  daypass up                            ./daypass.yaml, or else the defaults
   daypass up -o json | read -r line     where it listens, as soon as it listens
 
-It watches the file: a change takes effect a moment later and drops no connection; an invalid one
-is refused, and everything continues as before. Ctrl-C stops it.
+A change of the file takes effect a moment later and drops no connection; an invalid one is refused.
 """
 
 
@@ -50,23 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(config=None)  # without daypass.yaml, only a named file is an error
     parser.add_argument(
         "--kubeconfig", default="", metavar="FILE",
-        help="required with a gate for an external API server: a user who may list and watch "
-        "Namespaces, ServiceAccounts, Secrets and ConfigMaps, so that the gate sees which "
-        "credentials exist, and read the signing keys",
+        help="required with a gate for an external API server: a user who may read the signing "
+        "keys, and list and watch Namespaces, ServiceAccounts, Secrets and ConfigMaps",
     )  # fmt: skip
     parser.add_argument(
         "--close-after", type=_close_after_seconds, metavar="T",
-        help="how long the gate accepts tokens without seeing which credentials exist "
-        "(default: gate.closeAfter, which is 10m)",
+        help="how long the gate stays open without seeing which credentials exist "
+        "(default: gate.closeAfter)",
     )  # fmt: skip
     parser.add_argument(
         "--state", type=Path, metavar="DIR",
-        help="where the certificate authority is stored "
-        "(default: a folder of $XDG_STATE_HOME/daypass for each config file)",
+        help="of the certificate authority (default: in $XDG_STATE_HOME/daypass)",
     )  # fmt: skip
-    options.add_output(
-        parser, "json (one line), yaml: where it listens, once everything accepts connections"
-    )
+    options.add_output(parser, "default: text; json, yaml: where it listens, once it does")
 
 
 def _close_after_seconds(text: str) -> int:

@@ -25,30 +25,27 @@ EXTRA = "admin"
 SUMMARY = "check a published door, and that it exposes nothing else"
 EPILOG = """examples:
   daypass verify                                     every domain of daypass.yaml
-  daypass verify kubeflow --wait --timeout 10m       one; waits for DNS and certificates
+  daypass verify kubeflow --wait --timeout 10m       waits for DNS and certificates
   daypass verify https://kubeflow.example.com/kubernetes    without a config
   daypass verify kubeflow --credentials bot.json     with a real exchange; looks at the gate
   daypass verify --kubeconfig admin.kubeconfig       and whether other hosts bypass the gate
 
-Exit code 3 if a check fails. A token is sent only with --credentials: the long-lived one, and only
-to its own door. A cluster is read only with --kubeconfig or --context.
+Exit code 3 if a check fails. Only --credentials sends a token: the long-lived one, to its own door.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("domain", nargs="?", metavar="DOMAIN|URL", help="default: every domain")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the config file (default: daypass.yaml)"
-    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="default: daypass.yaml")
     parser.add_argument(
         "--certificate-authority", metavar="FILE", help="PEM to trust instead of the machine's own"
     )
     parser.add_argument(
-        "--credentials", metavar="FILE", help="also exchange its token once, and check the gate"
+        "--credentials", metavar="FILE", help="exchange its token once, and check the gate"
     )
     parser.add_argument(
-        "--kubeconfig", metavar="FILE", help="also read which hosts this cluster's gateway serves"
+        "--kubeconfig", metavar="FILE", help="read which hosts this cluster's gateway serves"
     )
     parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)

@@ -10,7 +10,6 @@ from daypass.cli.output import write_data
 
 SUMMARY = "print the version"
 EPILOG = """examples:
-  daypass version
   daypass version -o json
 """
 

@@ -9,7 +9,7 @@ SUMMARY = "print the JSON Schema of daypass.yaml, for editors"
 EPILOG = """examples:
   daypass config schema > daypass.schema.json
 
-Editors with a YAML language server read it for a file that begins with this line:
+Editors with a YAML language server read it for a file that begins with:
   # yaml-language-server: $schema=daypass.schema.json
 """
 

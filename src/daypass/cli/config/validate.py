@@ -14,8 +14,7 @@ EPILOG = """examples:
   daypass config validate
   daypass config validate --config deployments/daypass.yaml -o json
 
-It reads this file, and the certificate authority and the keys that it names, and contacts no
-cluster. Exit code 2: it is not valid.
+It contacts no cluster. Exit code 2: the file is not valid.
 """
 
 

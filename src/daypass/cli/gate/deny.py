@@ -24,9 +24,9 @@ EPILOG = """examples:
   daypass gate deny --uid 7d3f... --until 2027-01-31T12:00:00Z
   daypass gate deny --of-namespace team
 
-It is written to ConfigMap daypass-denied in the door's namespace, which the gate's watch reads. A
-denied token still works at the API server: to revoke it everywhere, delete its Secret (`daypass
-identity revoke`). Exit code 3: the gate has not published it in time.
+ConfigMap daypass-denied in the door's namespace holds it. A denied token still works at the API
+server: `daypass identity revoke` revokes it everywhere. Exit code 3: the gate has not published it
+in time.
 """
 DENIED = {
     "jti": "token {}",
@@ -40,12 +40,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--token-file", metavar="FILE", help="this short-lived token; - for stdin")
-    what.add_argument("--jti", metavar="JTI", help="the token with this `jti`, as shown in logs")
-    what.add_argument("--uid", metavar="UID", help="all tokens bound to the object with this UID")
+    what.add_argument("--jti", metavar="JTI", help="the token with this ID, as in logs")
+    what.add_argument("--uid", metavar="UID", help="all tokens bound to this object")
     what.add_argument("--of-namespace", metavar="NS", help="all tokens of this namespace")
     parser.add_argument(
         "--until", type=_time, metavar="TIME",
-        help="such as 2027-01-31T12:00:00Z (default: when the last of these tokens expires)",
+        help="such as 2027-01-31T12:00:00Z (default: when these tokens expire)",
     )  # fmt: skip
     parser.add_argument("--undo", action="store_true", help="remove an earlier denial")
     options.add_dry_run(parser)

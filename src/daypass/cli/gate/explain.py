@@ -28,10 +28,9 @@ EPILOG = """examples:
   daypass gate explain --token-file token --host ekf.example.com \\
     --kubeconfig admin.kubeconfig
 
-With --kubeconfig, or KUBECONFIG in the environment, it reads from the cluster its keys, and what a
-gate there has published: the credentials that exist, and denials. The token is sent nowhere. With
---keys it reads the cluster only if --kubeconfig or --context is given. Exit code 3: it would be
-refused.
+With --kubeconfig, --context or KUBECONFIG it reads the cluster's keys, and what its gate has
+published; with --keys it ignores KUBECONFIG. The token is sent nowhere. Exit code 3: it would
+be refused.
 """
 
 
@@ -41,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--host", required=True, help="the host of the request")
     parser.add_argument(
         "--keys", metavar="FILE",
-        help="the API server's JSON Web Key Set (default: cluster.keys)",
+        help="the API server's keys (JWKS; default: cluster.keys)",
     )  # fmt: skip
     options.add_output(parser)
     options.add_config(parser)

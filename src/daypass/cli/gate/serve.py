@@ -30,10 +30,9 @@ EPILOG = """examples:
   daypass gate serve --kubeconfig gate.kubeconfig --without-watch \\
     --listen unix:/run/gate.sock
 
-Its user must be allowed to create tokenreviews (ClusterRole system:auth-delegator), and to read the
-API server's issuer and keys (ClusterRole system:service-account-issuer-discovery). It listens with
-a certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on stdout. SIGTERM
-stops it after the requests in progress.
+Its user needs the ClusterRoles system:auth-delegator and system:service-account-issuer-discovery.
+It listens with a certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on
+stdout.
 """
 DEFAULT_LISTEN = "127.0.0.1:9002"
 DEFAULT_STATUS = "127.0.0.1:9003"
@@ -44,12 +43,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
-        help=f"where the gateway connects; *:PORT: on all addresses (default: {DEFAULT_LISTEN})",
+        help=f"where the gateway connects; *: all addresses (default: {DEFAULT_LISTEN})",
     )  # fmt: skip
     parser.add_argument(
         "--certificate",
         metavar="FILE",
-        help="the server certificate (PEM); reloaded when it changes",
+        help="the server's certificate (PEM), which may change",
     )
     parser.add_argument("--key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
@@ -58,12 +57,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--without-watch", action="store_true",
-        help="do not check that a token's credential is published by `daypass gate watch`: "
-        "revocations then take effect when a cached answer expires",
+        help="without `daypass gate watch`: revocations take effect when a cached answer expires",
     )  # fmt: skip
     parser.add_argument(
         "--drain", type=parse_seconds, default=5, metavar="T",
-        help="how long to serve after SIGTERM, while the gateway moves on (default: 5s)",
+        help="serve this long after SIGTERM (default: 5s)",
     )  # fmt: skip
     options.add_config(parser)
     options.add_cluster(parser)

@@ -30,12 +30,11 @@ EXTRA = "gate"
 SUMMARY = "watch which credentials exist, and publish them at the gate"
 EPILOG = """examples:
   daypass gate watch                                   in a Pod, by its ServiceAccount
-  daypass gate watch --once                            list and publish once, for cron and CI
+  daypass gate watch --once                            for cron and CI
   daypass gate watch --listen '*:9004'                 for probes and Prometheus
 
 Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
-on stdout. `daypass render` includes its Deployment and RBAC objects. What is published with --once
-is valid for gate.closeAfter: repeat it before.
+on stdout. What is published with --once is valid for gate.closeAfter: repeat it before.
 """
 DEFAULT_LISTEN = "127.0.0.1:9004"
 

@@ -13,11 +13,9 @@ EPILOG = """examples:
   daypass identity authorize bot -n team --in alice --role edit --yes
   daypass identity authorize bot -n team --in alice \\
     --cluster-role kubeflow-pipelines-edit
-  daypass identity authorize bot -n team --in alice --role view \\
-    --dry-run=client -o yaml > grant.yaml
 
-In each namespace it creates a RoleBinding and an AuthorizationPolicy of Istio, always both, like
-Kubeflow's own access management. Kubeflow's UI lists them.
+In each namespace it creates a RoleBinding and an AuthorizationPolicy of Istio, like Kubeflow's own
+access management. Kubeflow's UI lists them.
 """
 ROLES = ("view", "edit", "admin")
 
@@ -27,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser)
     parser.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
-        help="the namespaces (profiles) that it may work in",
+        help="the namespaces (profiles)",
     )  # fmt: skip
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
@@ -38,14 +36,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--principal", metavar="P", action="append",
-        help="the workload in the mesh that may set the user header, instead of Kubeflow's ingress"
-        " gateway; may be repeated",
+        help="the workload that may set the user header, instead of Kubeflow's ingress gateway; may"
+        " be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--user-header", metavar="H", help="the user header (default: kubeflow-userid)"
     )
     parser.add_argument(
-        "--no-istio", action="store_true", help="the cluster has no Istio: the RoleBinding alone"
+        "--no-istio", action="store_true", help="the RoleBinding alone: there is no Istio"
     )
     options.add_dry_run(parser)
     options.add_output(parser, "with --dry-run: print the objects")

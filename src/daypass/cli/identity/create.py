@@ -29,8 +29,8 @@ EPILOG = """examples:
     --door https://kubeflow.example.com/kubernetes
   daypass identity create bot -n team --dry-run=client -o yaml > bot.yaml        for GitOps
 
-It can be run again at any time: it creates what is missing and keeps what exists. Exit code 3: a
-gate of the cluster has not published the new credentials in time, and may refuse them at first.
+Run again, it creates what is missing and keeps what exists. Exit code 3: a gate has not published
+the credentials in time, and may refuse them at first.
 """
 
 
@@ -40,17 +40,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_credentials_out(parser)
     parser.add_argument(
         "--expires", metavar="TIME",
-        help="expire after this time, such as 90d (see `daypass identity reap`); or never",
+        help="when it expires, such as 90d (`daypass identity reap`); or never",
     )  # fmt: skip
     parser.add_argument(
         "--show-exchange", action="store_true",
-        help="show how a client without daypass gets a token: with curl, with kubectl",
+        help="show how to get a token with curl or kubectl",
     )  # fmt: skip
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     options.add_create_namespace(parser)
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
-    options.add_output(parser, "with --dry-run: print the objects, without any token")
+    options.add_output(parser, "with --dry-run: print the objects, without a token")
     options.add_door(parser)
     options.add_cluster(parser)
 

@@ -11,12 +11,10 @@ EXTRA = "admin"
 SUMMARY = "delete an identity, with its tokens and grants everywhere"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
-  daypass identity delete bot -n team
   daypass identity delete bot -n team --yes            without a terminal
 
-Only what daypass created is deleted: an adopted ServiceAccount stays. If it was interrupted, run it
-again. Exit code 3: a gate of the cluster has not published the deletion in time, or a
-ServiceAccount without daypass's label stays.
+An adopted ServiceAccount stays. If it was interrupted, run it again. Exit code 3: a gate has not
+published the deletion in time, or a ServiceAccount without daypass's label stays.
 """
 add_arguments = options.add_deletion
 

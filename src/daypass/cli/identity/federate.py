@@ -24,8 +24,8 @@ EPILOG = """examples:
     --subject repo:org/app:ref:refs/heads/main --source github \\
     > authentication.yaml
 
-stdout gets the configuration for the API server's --authentication-config, which an administrator
-of the control plane has to install. With --merge it keeps what an existing one contains.
+stdout gets the API server's --authentication-config, which an administrator of the control plane
+has to install.
 """
 
 
@@ -36,8 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
     trust.add_argument(
         "--subject", required=True, action="append", metavar="S",
-        help="the whole claim `sub`; may be repeated. Subjects of an earlier run that are not "
-        "named again lose access",
+        help="the claim `sub`; may be repeated. Earlier subjects that are not named lose access",
     )  # fmt: skip
     trust.add_argument(
         "--token-audience", metavar="A", help="the claim `aud` (default: the door's URL)"
@@ -45,11 +44,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     trust.add_argument(
         "--issuer-authority",
         metavar="FILE",
-        help="PEM, if the issuer's certificate authority is a private one",
+        help="PEM of the issuer's private certificate authority",
     )
     trust.add_argument(
         "--source", required=True, metavar="SOURCE",
-        help="where the client finds its OIDC token: github, file:PATH or variable:NAME",
+        help="where the OIDC token is: github, file:PATH or variable:NAME",
     )  # fmt: skip
     options.add_credentials_out(parser, "the credentials file to write", required=True)
     parser.add_argument(
@@ -59,9 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_create_namespace(parser)
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
-    options.add_output(
-        parser, "the configuration's format (default: yaml)", choices=("yaml", "json")
-    )
+    options.add_output(parser, "default: yaml", choices=("yaml", "json"))
     options.add_door(parser)
     options.add_cluster(parser)
 

@@ -24,10 +24,9 @@ EPILOG = """examples:
   daypass identity list -n team
   daypass identity list -A -o wide
   daypass identity list -A --check --unused-after 30d     exit code 3 if there is a problem
-  daypass identity list -A --watch
 
-GRANTS come from all RoleBindings, no matter who created them: alice=edit is Kubeflow's edit in the
-namespace alice, *=clusterrole/x a ClusterRoleBinding. No token is read for this.
+GRANTS are of all RoleBindings: alice=edit is Kubeflow's edit in the namespace alice,
+*=clusterrole/x a ClusterRoleBinding. No token is read.
 """
 WATCH_SECONDS = 2.0
 """Between two lists; longer, if a list takes long."""
@@ -40,14 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
     options.add_output(
-        parser, "wide: also doors, all grants, and health in sentences (default: table)",
+        parser, "default: table; wide: doors, all grants, health in sentences",
         choices=("table", "wide", "json", "yaml"),
     )  # fmt: skip
     parser.add_argument(
         "-w",
         "--watch",
         action="store_true",
-        help="print it again after each change; json: one line each time",
+        help="print again after each change; json: one line each time",
     )
     options.add_health(parser)
     options.add_cluster(parser)

@@ -16,12 +16,8 @@ EPILOG = """examples:
     --image registry.example.com/daypass:0.1.0 |
     kubectl apply --server-side -f -
 
-An identity after its deadline loses its tokens and all its grants; its ServiceAccount stays, so
-that it is still listed.
-
---render prints a CronJob that does this every ten minutes, with its RBAC objects. With -A it is for
-the namespace daypass, which must exist. No image of daypass is published; the Containerfile of
-daypass's repository builds one.
+An identity after its deadline loses its tokens and grants, and is still listed. --render prints a
+CronJob that does this every ten minutes, with its RBAC objects.
 """
 HOME = "daypass"
 
@@ -31,11 +27,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
-    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_output(parser)
     render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
         "--render", action="store_true",
-        help="print it: for one namespace and in it (-n), or for all (-A) in namespace daypass",
+        help="for one namespace (-n), in it; or for all (-A), in namespace daypass",
     )  # fmt: skip
     render.add_argument("--image", metavar="IMAGE", help="the image of the Containerfile")
     options.add_cluster(parser)

@@ -10,12 +10,11 @@ EXTRA = "admin"
 SUMMARY = "revoke an identity's long-lived and short-lived tokens"
 EPILOG = """examples:
   daypass identity revoke bot -n team
-  daypass identity revoke bot -n team --yes            asks for no confirmation on a terminal
-  daypass identity create bot -n team --credentials-out bot.json     give it a new token
+  daypass identity create bot -n team --credentials-out bot.json     a new token
 
-A federated identity gets no more tokens either, until `federate` is run again.
-The identity and its grants stay; `delete` removes them. Exit code 3: another Secret holds a token
-of it too, or a gate of the cluster has not published the revocation in time.
+A federated identity gets no more tokens until `federate` is run again. The identity and its grants
+stay; `delete` removes them. Exit code 3: another Secret holds a token of it, or a gate has not
+published the revocation in time.
 """
 add_arguments = options.add_deletion
 

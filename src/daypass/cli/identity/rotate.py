@@ -27,13 +27,12 @@ EXTRA = "admin"
 SUMMARY = "give an identity new credentials, and retire the old ones"
 EPILOG = """examples:
   daypass identity rotate bot -n team --credentials-out bot.json
-  daypass identity rotate bot -n team --overlap 0                   revokes the old one now
+  daypass identity rotate bot -n team --overlap 0
   daypass identity rotate --all -A --older-than 90d --credentials-out files
 
-If a token may have leaked, use `daypass identity revoke`, then `create`. The old token is deleted
-by `daypass identity reap`, or by the next rotation after its time. A federated identity gets a new
-anchor in its credentials file. Exit code 3: a gate of the cluster has not published the change in
-time.
+If a token may have leaked, use `daypass identity revoke`, then `create`. `daypass identity reap`
+deletes the old token after its time, and so does the next rotation. Exit code 3: a gate has not
+published the change in time.
 """
 
 
@@ -42,23 +41,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
     options.add_credentials_out(
         parser,
-        "the credentials file to write (default: NAME.json); - for stdout; with --all a folder, for"
-        " NAMESPACE/NAME.json",
+        "default: NAME.json; - for stdout; with --all a folder, for NAMESPACE/NAME.json",
     )
     parser.add_argument(
         "--overlap", metavar="TIME", default="1d",
-        help="how long the old one is not deleted (default: 1d); 0: it is deleted now",
+        help="delete the old one after this time (default: 1d); 0: now",
     )  # fmt: skip
     many = parser.add_argument_group("many at once")
     many.add_argument("--all", action="store_true", help="all long-lived tokens of the namespace")
     many.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
     many.add_argument(
         "--older-than", type=parse_seconds, metavar="TIME",
-        help="only those that are older, such as 90d",
+        help="only older ones, such as 90d",
     )  # fmt: skip
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
-    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_output(parser)
     options.add_cluster(parser)
 
 

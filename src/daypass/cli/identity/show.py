@@ -18,7 +18,6 @@ EXTRA = "admin"
 SUMMARY = "all about one identity: its grants, its tokens, its health"
 EPILOG = """examples:
   daypass identity show bot -n team
-  daypass identity show bot -n team -o json
 """
 
 

@@ -13,8 +13,7 @@ EPILOG = """examples:
   daypass identity unauthorize bot -n team --in alice --role edit
   daypass identity unauthorize bot -n team --everywhere
 
-Grants by others stay; `daypass identity show` shows them. It can be run again, even after the
-identity was deleted.
+Grants by others stay; `daypass identity show` shows them.
 """
 
 
@@ -30,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     role.add_argument("--role", choices=ROLES, help="only this role")
     role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
     options.add_dry_run(parser)
-    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_output(parser)
     options.add_cluster(parser)
 
 

@@ -20,11 +20,10 @@ EXTRA = "admin"
 SUMMARY = "apply the policy to the cluster, and wait until it is in force"
 EPILOG = """examples:
   daypass policy apply
-  daypass policy apply --dry-run=server        the API server checks it
-  daypass policy apply --no-wait               returns before it is in force
+  daypass policy apply --dry-run=server
 
-It applies to namespaces with the label daypass.dev/policy=enforced, which `daypass identity create`
-sets.
+It is enforced in namespaces with the label daypass.dev/policy=enforced, which `daypass identity
+create` sets.
 """
 
 
@@ -33,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_config(parser)
     options.add_dry_run(parser)
     options.add_wait(parser, "wait until it is in force", timeout="1m")
-    options.add_output(parser, "the format of the summary (default: text)")
+    options.add_output(parser)
     options.add_cluster(parser)
 
 

@@ -27,8 +27,8 @@ EPILOG = """examples:
     --lifetime 48h
   daypass policy check -n team --service-account bot --unbound -o json
 
-It impersonates the ServiceAccount, or the user of --as, so it needs the right to impersonate. Exit
-code 3: the request is not allowed, or the policy is not in force as written.
+It needs the right to impersonate who requests. Exit code 3: the request is not allowed, or the
+policy is not in force as written.
 """
 
 
@@ -40,21 +40,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--audience", action="append", metavar="A",
-        help="the token's audience; may be repeated (default: the config's first)",
+        help="may be repeated (default: the config's first)",
     )  # fmt: skip
     parser.add_argument(
         "--lifetime", type=parse_seconds, default=3600, metavar="T", help="such as 1h (the default)"
     )
     bound = parser.add_mutually_exclusive_group()
     bound.add_argument(
-        "--secret", metavar="NAME", help="bound to this Secret (default: one with a right name)"
+        "--secret", metavar="NAME", help="bound to this Secret (default: a right name)"
     )
     bound.add_argument("--unbound", action="store_true", help="bound to nothing")
     parser.add_argument(
         "--as",
         dest="user",
         metavar="USER",
-        help="the requesting user (default: the ServiceAccount itself)",
+        help="who requests it (default: the ServiceAccount)",
     )
     options.add_output(parser)
     options.add_cluster(parser)

@@ -17,9 +17,7 @@ EPILOG = """examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     options.add_config(parser)
-    options.add_output(
-        parser, "the format of the objects (default: yaml)", choices=("yaml", "json")
-    )
+    options.add_output(parser, "default: yaml", choices=("yaml", "json"))
 
 
 def run(args: Namespace) -> int:
