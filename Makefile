@@ -85,7 +85,7 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 	$(PYTEST) tests/controllers
 
 .PHONY: release test-packages
-release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
+release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
 test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced controlplane ## what is published: packages, images, workflows, charts, completion
@@ -102,14 +102,15 @@ fuzz: .venv/.synced ## property tests with random seeds, for SECONDS=300 in all;
 bench: .venv/.synced controlplane ## measure, side by side, and write the tables of docs/performance.md
 	$(BIN)/python -m bench
 
-docs: .venv-docs/.synced ## build the documentation's site in site/; see it with `python3 -m http.server -d site`
+docs: .venv/.synced .venv-docs/.synced ## build the documentation's site in site/; see it with `python3 -m http.server -d site`
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
+	@$(BIN)/python -m tools.reference.output > site/reference/output.schema.json
 
 picture: .venv/.synced ## draw the pictures: the components, and what a real run of the demo prints
 	$(BIN)/python tools/components.py docs/components.svg
 	$(BIN)/python tools/picture.py docs/demo.svg
 
-reference: .venv/.synced ## write docs/reference/ and the man pages from the code
+reference: .venv/.synced ## write the generated parts of docs/reference/ from the code
 	$(BIN)/python -m tools.reference
 
 clean: ## remove what make made here (the cache in your home folder stays)

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tools.reference.commands import command_parsers
 
 from daypass.cli import main
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
 from support.clusters import account_token, admin_cluster, write_kubeconfig
-from support.commands import command_parsers, writing_commands
+from support.commands import writing_commands
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.deadline import eventually
 from support.deploying import BOTH, ONLY_EKF, QUICK_APPLY, everything, prepared_plane, settle

@@ -1,4 +1,4 @@
-"""docs/reference/ and the man pages are as the code: `make reference` writes what is generated."""
+"""docs/reference/ is as the code: `make reference` writes what is generated."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ def test_every_part_that_is_marked_as_generated_is_generated() -> None:
         for name in re.findall(rf"<!-- {KIND}: (.*?) -->", page.read_text())
     }
     assert marked == {(page, name) for page, parts in PARTS.items() for name in parts}
-
-
-def test_no_man_page_is_left_of_a_command_that_is_gone() -> None:
-    committed = {f"man/{file.name}" for file in (ROOT / "man").iterdir()}
-    assert committed == {name for name in files() if name.startswith("man/")}
 
 
 def test_every_variable_that_the_source_reads_is_documented() -> None:

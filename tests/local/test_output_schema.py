@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tools.reference.output import make_schema
 
 from daypass.cli import main
 from support.deploying import BOTH
-from support.output_schema import make_schema, schema_name
+from support.output_schema import schema_name
 from support.up import Up, running_up
 from support.up_embedded import fixed_config
 

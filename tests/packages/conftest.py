@@ -11,9 +11,9 @@ from tools.bootstrap import ROOT, ensure_uv
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of this checkout."""
+    """A wheel of this checkout, built from its sdist, as `uv build` and `pip` do."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [str(ensure_uv()), "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT)]
+    build = [str(ensure_uv()), "build", "--quiet", "--out-dir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, timeout=600)
     (wheel,) = folder.glob("*.whl")
     return wheel

@@ -157,5 +157,5 @@ def test_the_base_is_pinned_and_there_is_no_second_recipe() -> None:
     assert bases[1:] == ["base"] * (len(bases) - 1)
     recipe = re.compile(r"^\s*FROM \S+|python:3\.\d+-slim", re.MULTILINE)
     places = [*(ROOT / "src").rglob("*.py"), *ROOT.glob("*.md")]
-    places += [it for folder in ("docs", "examples", "man") for it in (ROOT / folder).rglob("*.*")]
+    places += [it for folder in ("docs", "examples") for it in (ROOT / folder).rglob("*.*")]
     assert [it for it in places if recipe.search(it.read_text())] == []

@@ -11,9 +11,9 @@ from textwrap import dedent
 
 import pytest
 from tools.docs.pages import ROOT, Block, Page
+from tools.reference.commands import command_parsers
 
 from daypass._core.errors import MissingExtraError
-from support.commands import command_parsers
 from support.doc_data import DATA, data_mistakes, kinds_in
 from support.doc_shell import SHELL, ShellError, commands_in, lines_of, synopsis_words
 from support.hints import mistake_in

@@ -1,91 +1,18 @@
-"""The JSON Schema of what commands print with `-o json` and `-o yaml`, and outputs held to it."""
+"""What commands print with `-o json` and `-o yaml`, held to its JSON Schema."""
 
 from __future__ import annotations
 
 import json
 import sys
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
-from enum import StrEnum
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NotRequired,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any
 
 from daypass import cli
 from daypass.cli.error_data import data_format
 
-FILE = Path(__file__).parents[2] / "docs/reference/output.schema.json"
-OPEN = "KubernetesObject"
-"""The type with fields that are not listed: Kubernetes describes them."""
-
 FILES = {"render": "--directory", "kubeconfig": "--kubeconfig-out"}
 """Options next to which -o names the format of files. Nothing goes to stdout, or a diff."""
-
-SIMPLE = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
-
-
-def make_schema() -> dict[str, Any]:
-    """The schema, made from the types of `daypass.cli.output_data`."""
-    from daypass.cli.output_data import OUTPUTS
-
-    types_: dict[str, Any] = {}
-    commands = {name: _schema(kind, types_) for name, kind in OUTPUTS.items()}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What the commands of daypass print with -o json and -o yaml",
-        "description": "$defs has the output of each command by its name, such as `identity show`,"
-        " and the types that these refer to, which begin with a capital letter.",
-        "$defs": {**commands, **dict(sorted(types_.items()))},
-    }
-
-
-def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a type; those of classes that it refers to are added to `found`."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return {"description": arguments[1], **_schema(arguments[0], found)}
-    if origin is NotRequired:
-        return _schema(arguments[0], found)
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema(each, found) for each in arguments]}
-    if origin in (list, tuple):
-        return {"type": "array", "items": _schema(arguments[0], found)}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _schema(arguments[1], found)}
-    if kind in SIMPLE:
-        return {"type": SIMPLE[kind]}
-    if issubclass(kind, StrEnum):
-        return {"enum": [str(each) for each in kind]}
-    assert is_typeddict(kind) or is_dataclass(kind), kind
-    if kind.__name__ not in found:
-        found[kind.__name__] = {}  # it may refer to itself
-        found[kind.__name__] = _object(kind, found)
-    return {"$ref": f"#/$defs/{kind.__name__}"}
-
-
-def _object(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind, include_extras=True)
-    described = {"description": " ".join(kind.__doc__.split())} if kind.__doc__ else {}
-    return {
-        **described,
-        "type": "object",
-        "additionalProperties": kind.__name__ == OPEN,
-        "required": [name for name, hint in hints.items() if get_origin(hint) is not NotRequired],
-        "properties": {name: _schema(hint, found) for name, hint in hints.items()},
-    }
 
 
 def mistakes_in(words: Sequence[str], code: int | None, out: str) -> str:
@@ -112,7 +39,7 @@ def error_mistakes_in(words: Sequence[str], err: str) -> str:
 def schema_name(words: Sequence[str]) -> str | None:
     """The name of the output of a command line in the schema, if it has one."""
     names = (" ".join(words[:2]), *words[:1])
-    return next((name for name in names if name in _committed()["$defs"]), None)
+    return next((name for name in names if name in _schema()["$defs"]), None)
 
 
 def line_mistakes_in(name: str, lines: str) -> str:
@@ -124,7 +51,7 @@ def _mistake(name: str, output: str, text: str, *, many: bool) -> str:
     import jsonschema
     import yaml
 
-    schema = {**_committed(), "$ref": f"#/$defs/{name.replace(' ', '%20')}"}
+    schema = {**_schema(), "$ref": f"#/$defs/{name.replace(' ', '%20')}"}
     try:
         documents = (
             list(yaml.safe_load_all(text))
@@ -142,9 +69,10 @@ def _mistake(name: str, output: str, text: str, *, many: bool) -> str:
 
 
 @cache
-def _committed() -> Mapping[str, Any]:
-    schema: dict[str, Any] = json.loads(FILE.read_text())
-    return schema
+def _schema() -> dict[str, Any]:
+    from tools.reference.output import make_schema  # it imports most of daypass
+
+    return make_schema()
 
 
 class OutputRecorder:

@@ -1,4 +1,4 @@
-"""`python -m tools.reference`: write the generated parts of pages, and the man pages."""
+"""`python -m tools.reference`: write the generated parts of pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 from tools.reference import (  # noqa: E402 - they need that path
     commands,
     daypass_yaml,
-    man,
     messages,
     object_names,
     output,
@@ -40,9 +39,8 @@ PARTS = {
 
 
 def files() -> dict[str, str]:
-    """Return the text of each file with generated parts, by its path in the repository."""
-    found = {f"man/{name}": text for name, text in man.pages().items()}
-    found["docs/reference/output.schema.json"] = output.schema()
+    """Return the text of each page with generated parts, by its path in the repository."""
+    found = {}
     for page, parts in PARTS.items():
         name = f"docs/reference/{page}.md"
         found[name] = (ROOT / name).read_text()
@@ -53,5 +51,4 @@ def files() -> dict[str, str]:
 
 if __name__ == "__main__":
     for name, text in files().items():
-        (ROOT / name).parent.mkdir(exist_ok=True)
         (ROOT / name).write_text(text)

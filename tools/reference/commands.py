@@ -1,18 +1,24 @@
-"""docs/reference/commands.md: every command with its options and examples, from its parser."""
+"""docs/reference/commands.md: every command as its --help describes it, from its parser."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import textwrap
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
-from tools.reference.markdown import code, table
+from tools.reference.markdown import code
 
 from daypass._core.installation import docs_page
-from daypass.cli.parser import GROUPS, Parser
-from support.commands import command_parsers
+from daypass.cli import COMMANDS
+from daypass.cli.parser import GROUPS, Parser, fold, make_parser
+
+WIDTH = 80
+SHARED_BY = 3
+"""How many commands have an option that is described once, above all commands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +28,32 @@ class Option:
     names: tuple[str, ...]
     value: str
     text: str
-    is_required: bool
+
+    @property
+    def head(self) -> str:
+        return f"{', '.join(self.names)}{self.value}".strip()
+
+
+def command_parsers(
+    commands: Mapping[str, str] = COMMANDS, above: tuple[str, ...] = ()
+) -> dict[tuple[str, ...], Parser]:
+    """Return the parsers of commands, groups and their commands, by the words that lead to them."""
+    found: dict[tuple[str, ...], Parser] = {}
+    for name, home in commands.items():
+        path, module = (*above, name), import_module(home)
+        found[path] = make_parser(" ".join(path), module)
+        below = {each: f"{home}.{each}" for each in getattr(module, "COMMANDS", ())}
+        found |= command_parsers(below, path)
+    return found
 
 
 def parsers() -> dict[str, Parser]:
     """Return the parser of each command and group, by its name: `identity create`."""
     return {" ".join(path): parser for path, parser in command_parsers().items()}
+
+
+def is_group(parser: Parser) -> bool:
+    return "\n" in str(parser.description)
 
 
 def summary(parser: Parser) -> str:
@@ -61,14 +87,9 @@ def _option(action: argparse.Action) -> Option:
         else:
             value = f" {value}"
     text = str(action.help or "")
-    if action.choices is not None and action.metavar and "|" not in str(action.metavar):
+    if action.choices is not None and not action.option_strings:
         text += f": {', '.join(map(str, action.choices))}"
-    return Option(
-        names=tuple(action.option_strings),
-        value=value,
-        text=text,
-        is_required=action.required and bool(action.option_strings),
-    )
+    return Option(names=tuple(action.option_strings), value=value, text=text)
 
 
 def synopsis(name: str, parser: Parser) -> list[str]:
@@ -96,18 +117,9 @@ def _rank(word: str) -> int:
     return 2 if is_option else 3 if is_optional else 1
 
 
-def examples(parser: Parser) -> list[tuple[str, str]]:
-    """Return the examples of a command: command lines, each with a note, or an empty one."""
-    found: list[tuple[str, str]] = []
-    block = str(parser.epilog).partition("\n\n")[0]
-    for line in re.sub(r"\s*\\\n\s*|(?<=\|)\n\s*", " ", block).splitlines()[1:]:
-        if line.startswith(" " * 20):  # a note that continues
-            command, note = found.pop()
-            found.append((command, f"{note} {line.strip()}".strip()))
-        else:
-            command, _, note = line.strip().partition("  ")
-            found.append((command, note.strip()))
-    return found
+def examples(parser: Parser) -> str:
+    """Return the examples of a command as --help has them, below the line `examples:`."""
+    return fold(str(parser.epilog).partition("\n\n")[0].strip("\n"), WIDTH)
 
 
 def notes(parser: Parser) -> list[str]:
@@ -117,39 +129,54 @@ def notes(parser: Parser) -> list[str]:
 
 
 def page() -> str:
-    """Return the contents of the page, and a section for each command."""
+    """Return the contents of the page, the options of many commands, and each command."""
     found = parsers()
+    counts = Counter(option for parser in found.values() for option in options(parser))
+    often = [it for it, count in counts.most_common() if count >= SHARED_BY and it.names]
+    shared = sorted({each.head: each for each in reversed(often)}.values(), key=_order)
     contents, sections = [], []
     for heading, groups in GROUPS.items():
-        names = [name for name in found if name.split()[0] in groups]
-        links = [f"[{code(name)}](#daypass-{name.replace(' ', '-')})" for name in names]
-        summaries = [summary(found[name]) for name in names]
-        contents.append(table((heading, ""), zip(links, summaries, strict=True)))
-        sections += [_section(name, found[name]) for name in names]
-    return "\n\n".join((*contents, *sections))
+        names = [name for group in groups for name in found if name.split()[0] == group]
+        links = (f"[{code(name)}](#daypass-{name.replace(' ', '-')})" for name in names)
+        contents.append(f"{heading[0].upper()}{heading[1:]}: {', '.join(links)}.")
+        sections += [_section(name, found[name], shared) for name in names]
+    above = "The same in several commands, whose options below are their own:"
+    return "\n\n".join((*contents, above, _block(map(_entry, shared)), *sections))
 
 
-def _section(name: str, parser: Parser) -> str:
-    lines = [f"{command}   # {note}" if note else command for command, note in examples(parser)]
-    shown = "```sh\n" + "\n".join(lines) + "\n```"
-    if "\n" in str(parser.description):  # a group
-        return "\n\n".join((f"## daypass {name}", sentence(parser), shown))
+def _section(name: str, parser: Parser, shared: list[Option]) -> str:
+    head = f"## daypass {name}\n\n{sentence(parser)}"
+    if is_group(parser):
+        return head
     usage = textwrap.fill(
         " ".join(word.replace(" ", "\0") for word in synopsis(name, parser)),
-        width=100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
+        width=WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
     ).replace("\0", " ")  # fmt: skip
-    parts = [f"## daypass {name}", sentence(parser), f"```text\n{usage}\n```"]
-    if found := options(parser):
-        parts.append(table(("option", "meaning"), map(_row, found)))
-    return "\n\n".join([*parts, shown, *map(_paragraph, notes(parser))])
+    own = [_entry(each) for each in options(parser) if each not in shared]
+    shown = [usage, *(["", *own] if own else []), "", examples(parser)]
+    return "\n\n".join([head, _block(shown), *map(_paragraph, notes(parser))])
 
 
-def _row(option: Option) -> tuple[str, str]:
-    names = ", ".join(option.names)
-    return code(f"{names}{option.value}".strip()), option.text + " (required)" * option.is_required
+def _order(option: Option) -> str:
+    return option.names[-1]
+
+
+def _block(lines: Iterable[str]) -> str:
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _entry(option: Option) -> str:
+    """Return the lines of an option, as --help has them."""
+    head = f"  {option.head}"
+    start, first = ("", head.ljust(24)) if len(head) < 23 else (f"{head}\n", " " * 24)
+    text = textwrap.fill(
+        option.text, WIDTH, initial_indent=first, subsequent_indent=" " * 24,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return start + text
 
 
 def _paragraph(text: str) -> str:
     if text.startswith("  "):
-        return f"```text\n{textwrap.dedent(text)}\n```"
+        return _block([textwrap.dedent(text)])
     return re.sub(r"docs/([\w/-]+\.md)", r"[\1](../\1)", text)

@@ -1,23 +1,79 @@
-"""docs/reference/output.md and output.schema.json: what commands print with -o json."""
+"""docs/reference/output.md, and the JSON Schema of what commands print with -o json."""
 
 from __future__ import annotations
 
 import json
+import types
 from collections.abc import Iterator
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 
 from tools.reference.markdown import code, table
 
+from daypass.cli.output_data import OUTPUTS
 from daypass.rules.reasons import Reason
-from support.output_schema import make_schema
 
 Schema = dict[str, Any]
+
+OPEN = "KubernetesObject"
+"""The type with fields that are not listed: Kubernetes describes them."""
+SIMPLE = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
 
 ERROR = "With `-o json` or `-o yaml`, an error is data too: one document on stderr."
 
 
+def make_schema() -> dict[str, Any]:
+    """Return the schema, made from the types of `daypass.cli.output_data`."""
+    types_: dict[str, Any] = {}
+    commands = {name: _schema(kind, types_) for name, kind in OUTPUTS.items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What the commands of daypass print with -o json and -o yaml",
+        "description": "$defs has the output of each command by its name, such as `identity show`,"
+        " and the types that these refer to, which begin with a capital letter.",
+        "$defs": {**commands, **dict(sorted(types_.items()))},
+    }
+
+
+def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a type; those of classes that it refers to are added to `found`."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return {"description": arguments[1], **_schema(arguments[0], found)}
+    if origin is NotRequired:
+        return _schema(arguments[0], found)
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType):
+        return {"anyOf": [_schema(each, found) for each in arguments]}
+    if origin in (list, tuple):
+        return {"type": "array", "items": _schema(arguments[0], found)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(arguments[1], found)}
+    if kind in SIMPLE:
+        return {"type": SIMPLE[kind]}
+    if issubclass(kind, StrEnum):
+        return {"enum": [str(each) for each in kind]}
+    if kind.__name__ not in found:
+        found[kind.__name__] = {}  # it may refer to itself
+        found[kind.__name__] = _object(kind, found)
+    return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+def _object(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    described = {"description": " ".join(kind.__doc__.split())} if kind.__doc__ else {}
+    return {
+        **described,
+        "type": "object",
+        "additionalProperties": kind.__name__ == OPEN,
+        "required": [name for name, hint in hints.items() if get_origin(hint) is not NotRequired],
+        "properties": {name: _schema(hint, found) for name, hint in hints.items()},
+    }
+
+
 def schema() -> str:
-    """Return the JSON Schema of all outputs."""
+    """Return the text of `output.schema.json`, which a release and the site have."""
     return json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -77,3 +133,7 @@ def _type(field: Schema) -> str:
         return f"mapping to {_type(field['additionalProperties'])}"
     kinds = field.get("type", "any")
     return kinds if isinstance(kinds, str) else " or ".join(kinds)
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

@@ -1,4 +1,4 @@
-"""What sdist and wheel may hold: the tracked files of a few folders, and nothing else."""
+"""What sdist and wheel may hold: files of a few folders, tracked or generated, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from tools.release.distributions import tracked
+from tools.release.distributions import generated, tracked
 
 from daypass._core import VERSION
 
@@ -20,7 +20,7 @@ SUFFIXES = {".py", ".md", ".json", ".yaml", ".tpl", ".svg", ".1"}
 NAMES = {"py.typed"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
-INTO_SDIST = ("src", "tests", "tools", "bench", "docs", "man", "examples")
+INTO_SDIST = ("src", "tests", "tools", "bench", "docs", "examples")
 TOP_OF_SDIST = {
     "CHANGELOG.md", "CONTRIBUTING.md", "Containerfile", "LICENSE", "Makefile", "README.md",
     "SECURITY.md", "pyproject.toml", "uv.lock",
@@ -35,8 +35,8 @@ def of_wheel(wheel: Path) -> list[str]:
     expected = {
         f"{target}{name.removeprefix(folder)}"
         for folder, target in INTO_WHEEL.items()
-        for name in tracked(folder)
-        if name not in NOT_IN_WHEEL
+        for name in (*tracked(folder), *generated())
+        if name.startswith(f"{folder}/") and name not in NOT_IN_WHEEL
     }
     info = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
     problems = _difference(wheel, held, expected | {f"{info}/{name}" for name in METADATA})
@@ -52,7 +52,7 @@ def of_sdist(sdist: Path) -> list[str]:
         members = archive.getmembers()
     odd = [it.name for it in members if not (it.isfile() or it.isdir())]
     held = {it.name.removeprefix(f"{top}/") for it in members if it.isfile()}
-    expected = {*tracked(*INTO_SDIST), *TOP_OF_SDIST, *ADDED_TO_SDIST}
+    expected = {*tracked(*INTO_SDIST), *generated(), *TOP_OF_SDIST, *ADDED_TO_SDIST}
     return _difference(sdist, held, expected) + [f"{sdist.name}: {it} is no file" for it in odd]
 
 

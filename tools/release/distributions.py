@@ -6,9 +6,20 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from tools.bootstrap import ROOT, ensure_uv
+from tools.reference import output
+from tools.release import man
+
+SHIPPED_MAN_PAGES = """
+[tool.hatch.build.targets.sdist.force-include]
+man = "man"
+[tool.hatch.build.targets.wheel.shared-data]
+man = "share/man/man1"
+"""
+"""What only a release's pyproject.toml has: a checkout has no man pages."""
 
 
 def tracked(*patterns: str) -> list[str]:
@@ -17,6 +28,13 @@ def tracked(*patterns: str) -> list[str]:
         ["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, check=True
     ).stdout.decode()
     return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def generated() -> dict[str, str]:
+    """Return what a release has in addition to the tracked files: texts by their names."""
+    pages = man.pages(date=time.strftime("%Y-%m-%d", time.gmtime(_commit_time())))
+    shown = {f"man/{name}": text for name, text in pages.items()}
+    return {**shown, "docs/reference/output.schema.json": output.schema()}
 
 
 def build_twice(folder: Path, version: str) -> tuple[Path, Path]:
@@ -40,12 +58,15 @@ def build_twice(folder: Path, version: str) -> tuple[Path, Path]:
 
 
 def _built(folder: Path, *, umask: int, seconds: int, zone: str) -> Path:
-    """Copy the tracked files into a folder, build there, and return where the result is."""
+    """Fill a folder with the files of a release, build there, and return where the result is."""
     source, out = folder / "source", folder / "out"
-    for name in tracked():
+    files = {name: (ROOT / name).read_bytes() for name in tracked()}
+    files |= {name: text.encode() for name, text in generated().items()}
+    files["pyproject.toml"] += SHIPPED_MAN_PAGES.encode()
+    for name, content in files.items():
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, target)
+        target.write_bytes(content)
         is_program = os.access(ROOT / name, os.X_OK)
         target.chmod((0o777 if is_program else 0o666) & ~umask)
         os.utime(target, (seconds, seconds))
@@ -55,13 +76,11 @@ def _built(folder: Path, *, umask: int, seconds: int, zone: str) -> Path:
     subprocess.run(locked, cwd=source, stdout=subprocess.DEVNULL, check=True)
     build = [uv, "build", "--quiet", "--out-dir", str(out), "--require-hashes"]
     build += ["--build-constraints", str(constraints)]
-    environment = {**os.environ, "TZ": zone, "SOURCE_DATE_EPOCH": _commit_time()}
+    environment = {**os.environ, "TZ": zone, "SOURCE_DATE_EPOCH": str(_commit_time())}
     subprocess.run(build, cwd=source, env=environment, umask=umask, check=True)
     return out
 
 
-def _commit_time() -> str:
+def _commit_time() -> int:
     command = ["git", "log", "-1", "--format=%ct"]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return int(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)

@@ -1,6 +1,6 @@
 """What commands print with `-o json` and `-o yaml`, as types.
 
-`docs/reference/output.schema.json` is made from them. Commands import this module for type checkers
+The JSON Schema of all outputs is made from them. Commands import this module for type checkers
 only. The text in `Annotated` describes a field for users.
 """
 

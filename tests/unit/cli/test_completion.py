@@ -11,11 +11,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+from tools.reference.commands import command_parsers
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.completion import COMMAND, FILES, NOTHING_ELSE
-from support.commands import command_parsers
 from support.fake_door import FakeDoor, answer, status_answer
 
 Offered = Callable[..., dict[str, str]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from tools.reference.commands import command_parsers
 
 from daypass.kube.cluster import DryRun
 from daypass.kube.resources import CONFIG_MAPS
-from support.commands import command_parsers, writing_commands
+from support.commands import writing_commands
 from support.embedded import EmbeddedCluster
 from support.lifecycle import dry_run
 

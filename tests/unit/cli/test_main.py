@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tools.reference.commands import command_parsers
 
 import daypass
 from daypass import cli
@@ -21,7 +22,6 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass.cli.options import add_output
 from daypass.client.door import check_audience
 from daypass.client.errors import CredentialsError
-from support.commands import command_parsers
 from support.messages import check, raises
 
 Capture = pytest.CaptureFixture[str]

@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 from tools.docs.pages import ROOT
+from tools.reference.commands import command_parsers
 
 from daypass._core.objects import group_of
 from daypass.config.domain import Front
-from support.commands import command_parsers
 from support.manifest_cases import CASES
 from support.rights import PAGE, rights
 
