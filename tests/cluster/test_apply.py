@@ -14,8 +14,7 @@ import pytest
 
 from cluster.conftest import Run
 from daypass._core.errors import DaypassError
-from daypass._core.labels import ANCHOR_TYPE, MANAGED_BY
-from daypass._core.objects import name_of
+from daypass._core.labels import MANAGED_BY
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import MissingError, read_cluster_state
 from daypass.deploy.inventory import NAME as INVENTORY
@@ -100,24 +99,6 @@ def test_apply_and_remove_leave_a_cluster_exactly_as_it_was(
     run("remove", "--yes")
     after = everything(cluster)
     assert {k: v[0] for k, v in after.items()} == {k: v[0] for k, v in before.items()}
-
-
-def test_a_changed_policy_is_applied_after_a_list_of_federated_identities_without_an_anchor(
-    plane: ControlPlane, cluster: Cluster, run: Run
-) -> None:
-    namespace = plane.make_namespace()
-    whose = ("ci", "-n", namespace)
-    run(
-        "identity", "federate", *whose, "--issuer", "https://issuer.example", "--subject", "main",
-        "--source", "github", "--credentials-out", "ci.json", "--door", "https://ekf.example.com/x",
-    )  # fmt: skip
-    for each in cluster.list(SECRETS, namespace, fields=f"type={ANCHOR_TYPE}"):
-        cluster.delete(SECRETS, name_of(each), namespace)
-    _, err = run(*QUICK_APPLY, "--yes")
-    assert f"{namespace}/ci" in message_with(err, "an anchor")
-    _, err = run(*QUICK_APPLY)
-    assert "an anchor" not in err
-    run("identity", "delete", *whose, "--yes")
 
 
 def test_a_second_apply_tries_and_writes_nothing_and_keeps_fields_of_others(

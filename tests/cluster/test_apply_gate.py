@@ -215,7 +215,7 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
             )
         ]
         problems = wait_for_policies(Waiter(opened, 20, told.append), policies)
-    return problems, told
+    return [each.sentence for each in problems], told
 
 
 def test_apply_waits_for_accepted_policies_and_reports_why_they_are_not(

@@ -13,7 +13,6 @@ import yaml
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass._core.objects import name_of
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
 from daypass.identity.policy import apply_policy, policy_state
@@ -22,7 +21,6 @@ from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
     CONFIG_MAPS,
     NAMESPACES,
-    SECRETS,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
@@ -398,31 +396,6 @@ def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:
     assert err.count("validatingadmissionpolicies/daypass") == 1
     check(line_with(err, "validatingadmissionpolicies/daypass"), reason="applied")
     check(message_with(err, "mode deny"), reason="in-force")
-
-
-@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)], ids=["apply", "dry run"])
-def test_policy_apply_lists_federated_identities_without_an_anchor(
-    bot: Bot, dry_run: tuple[str, ...]
-) -> None:
-    def lacking() -> tuple[list[str], str]:
-        out, err = bot.shell.run("policy", "apply", "--no-wait", "-o", "json", *dry_run)
-        return json.loads(out)["withoutAnchor"], err
-
-    federate = (
-        "identity", "federate", "ci", "-n", bot.namespace, "--issuer", "https://issuer.example",
-        "--subject", "main", "--source", "github", "--credentials-out", "ci.json", *bot.shell.door,
-        "--audience", GATE,
-    )  # fmt: skip
-    bot.shell.run(*federate)
-    name = f"{bot.namespace}/ci"
-    assert name not in lacking()[0]
-    anchors = bot.shell.cluster.list(SECRETS, bot.namespace, fields=f"type={labels.ANCHOR_TYPE}")
-    bot.shell.cluster.delete(SECRETS, name_of(anchors[0]), bot.namespace)
-    found, err = lacking()
-    assert name in found
-    check(message_with(err, name), reason="without-anchor")
-    bot.shell.run(*federate)
-    assert name not in lacking()[0]
 
 
 def test_a_dry_run_of_apply_changes_nothing(bot: Bot) -> None:

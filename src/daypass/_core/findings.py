@@ -26,6 +26,11 @@ class Finding:
     fact: Annotated[str, "what was found"]
     hint: Annotated[str, "what to do next; empty: nothing"] = ""
 
+    @property
+    def sentence(self) -> str:
+        """The fact, and what to do next, in one line."""
+        return f"{self.fact}: {self.hint}" if self.hint else self.fact
+
 
 def ok(check: str, fact: str) -> Finding:
     """Return a finding that all is well."""

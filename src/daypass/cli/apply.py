@@ -12,7 +12,7 @@ from daypass._core.hints import command, kubectl
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_changes, write_result
-from daypass.cli.policy.apply import list_without_anchor, wait_for_policy
+from daypass.cli.policy.apply import wait_for_policy
 from daypass.cli.progress import progress
 from daypass.cli.verify import log_timeouts
 
@@ -61,8 +61,6 @@ def run(args: Namespace) -> int:
     with deployment.open_plan(args) as (config, state, plan):
         state.require_keys(config)
         _show(args, state, plan)
-        if config.policy is not None and _changes_policy(plan):
-            list_without_anchor(state.cluster, config.policy)
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
@@ -172,12 +170,8 @@ def _wait(
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         state = read_cluster_state(state.cluster)
-        _execute(
-            args,
-            state,
-            make_plan(state, config),
-            partial(apply.wait_for_publication, waiter, config),
-        )
+        publication = partial(apply.wait_for_publication, waiter, config)
+        _execute(args, state, make_plan(state, config), publication)
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)
@@ -187,12 +181,12 @@ def _wait(
         wait_for_policy(waiter, config.policy)
     problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
-        log("the gate has problems:", "\n".join(problems))
+        log("the gate has problems:", "\n".join(problem.sentence for problem in problems))
     if args.no_verify:
-        return 3 if problems else 0
+        return exit_code(problems)
     from daypass.verification import report
 
     findings = apply.verify_published(waiter, config, status.show)
     log_timeouts(args, findings)
     log("seen from outside:", report.text(findings))
-    return 3 if problems else exit_code(*findings.values())
+    return exit_code(problems, *findings.values())

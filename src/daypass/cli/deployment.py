@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from daypass._core.hints import command
-from daypass._core.labels import POLICY_SELECTOR
 from daypass.cli import log, options, warn
 from daypass.cli.progress import progress
 
@@ -97,8 +96,8 @@ def plan_json(plan: ApplyPlan) -> Plan:
         + removals_json(plan.removals),
         "unchanged": len(plan.changes) - len(plan.to_apply),
         "widens": list(plan.widened),
-        "collisions": list(plan.collisions),
-        "unguarded": list(plan.unguarded.lines),
+        "collisions": [each.fact for each in plan.collisions],
+        "unguarded": [each.fact for each in plan.unguarded],
         "unseen": list(plan.unseen),
         "refused": list(plan.refused),
         "missing": [name_of_need(need) for need in plan.missing],
@@ -124,26 +123,8 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
     """Log what the plan opens, below the headline, and warn of what to know before applying."""
     if plan.widened:
         log(headline, "\n".join(plan.widened))
-    for line in plan.collisions:
-        warn(line, "your ingress or gateway chooses which of the two it serves")
-    *lines, last = plan.unguarded.lines or ("",)
-    for line in lines:
-        warn(line)
-    if last:
-        warn(last, plan.unguarded.hint)
-    if plan.unseen:
-        what = ", ".join(plan.unseen)
-        warn(
-            f"no right to list {what}: whether others' routes are in the way, or the gate refuses"
-            " a whole namespace, is not known"
-        )
-    if plan.refused:
-        from daypass.render.names import GATE_WATCH
-
-        warn(
-            f"the gate refuses every token of {', '.join(plan.refused)}: these namespaces have"
-            f" identities, but not both the label {POLICY_SELECTOR} and a RoleBinding {GATE_WATCH}"
-            f" for {plan.namespace}",
-            "label each of them, and let the gate watch it: "
-            + command("identity", "create", "NAME", "-n", "NAMESPACE"),
-        )
+    for hint, found in groupby(plan.findings, key=lambda finding: finding.hint):
+        *facts, last = (finding.fact for finding in found)
+        for fact in facts:
+            warn(fact)
+        warn(last, hint)

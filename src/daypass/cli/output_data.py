@@ -114,9 +114,6 @@ class PolicyApplied(MayBeDry):
     objects: Annotated[list[str], "the objects of the policy, as `resource/name`"]
     mode: Annotated[str, "deny, warn or audit"]
     seenIn: Annotated[str | None, "a namespace where it was seen to deny; null: none could show it"]
-    withoutAnchor: Annotated[
-        list[str] | None, "federated identities that can request no token by it; null: not known"
-    ]
 
 
 class PolicyChecked(TypedDict):

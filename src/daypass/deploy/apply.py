@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from daypass._core.errors import DaypassError
-from daypass._core.findings import Finding
+from daypass._core.findings import Finding, failure
 from daypass._core.hints import command, kubectl
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, name_of
@@ -40,6 +40,7 @@ from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import DENIALS, NAMES
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
+_GATE_POLICIES = "gate-policies"
 _LISTED = re.compile(r"\[([^\]]*)\]")
 
 
@@ -228,8 +229,8 @@ def _wait_for_policy(waiter: Waiter, policy: ObjectRef) -> Object:
     return waiter.wait(str(policy), partial(_accepted, waiter.cluster, policy), hint)
 
 
-def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]:
-    """Wait until Envoy Gateway accepts each SecurityPolicy; return what is wrong, a line each.
+def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[Finding]:
+    """Wait until Envoy Gateway accepts each SecurityPolicy; return what is wrong.
 
     Policies of other kinds are reported if they are not accepted. Raises NotReadyError: until a
     SecurityPolicy is accepted, the gate checks nothing.
@@ -241,12 +242,16 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[str]
         if policy.kind == "SecurityPolicy":
             document = _wait_for_policy(waiter, policy)
             if others := [name for name in _overriding_policies(document) if name not in own]:
+                fact = f"{policy}: other policies replace it for {', '.join(others)}"
                 problems.append(
-                    f"{policy}: other policies replace it for {', '.join(others)}, where the gate"
-                    " checks nothing: set mergeType: StrategicMerge in them"
+                    failure(
+                        _GATE_POLICIES,
+                        f"{fact}, where the gate checks nothing",
+                        "set mergeType: StrategicMerge in them",
+                    )
                 )
         elif reason := _rejection_reason(find_object(waiter.cluster, policy) or {}):
-            problems.append(f"{policy} is not in force: {reason}")
+            problems.append(failure(_GATE_POLICIES, f"{policy} is not in force: {reason}"))
     return problems
 
 

@@ -197,14 +197,6 @@ class Pods:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateBypass:
-    """A line for each host that bypasses the gate, and what to do about all of them."""
-
-    lines: tuple[str, ...] = ()
-    hint: str = ""
-
-
 def kinds_of(gate: Gate | None) -> tuple[GroupKind, ...]:
     """Return the kinds to list; none if nothing on that gateway can bypass the gate."""
     if gate is None or gate.guards_every_host:
@@ -215,23 +207,23 @@ def kinds_of(gate: Gate | None) -> tuple[GroupKind, ...]:
     return (HTTP_ROUTE, GRPC_ROUTE, GATEWAY) if in_part else ()
 
 
-def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> GateBypass:
-    """Return what bypasses the gate, by the listed objects of `kinds_of`."""
+def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> list[Finding]:
+    """Return the hosts that bypass the gate, by the listed objects of `kinds_of`."""
     gate = config.gate
     if gate is None or not kinds_of(gate):
-        return GateBypass()
+        return []
     if gate.engine == "istio":
         settings = IstioGate.of(config, issuer="")
         pods = _find_pods(cluster, settings.namespace, settings.labels)
         lines = by_another_name(on_istio(listed, settings.namespace, pods), gate.hosts)
-        return GateBypass(lines=lines, hint=NAME_THEM if lines else "")
+        return [warning(_GATE_HOSTS, line, NAME_THEM) for line in lines]
     namespace, name, listener = str(gate.gateway).split("/")
 
     def concerns(gateway: Object, other: Object) -> bool:
         return path_of(gateway) == f"{namespace}/{name}" and other["name"] != listener
 
     lines = by_another_listener(by_routes(listed, concerns), gate.hosts, listener)
-    return GateBypass(lines=lines, hint=_WHOLE_GATEWAY if lines else "")
+    return [warning(_GATE_HOSTS, line, _WHOLE_GATEWAY) for line in lines]
 
 
 def _find_pods(cluster: Cluster, namespace: str, labels: Labels) -> Pods:
@@ -321,8 +313,8 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
         found = find_gate_bypass(cluster, listed, config)
     except DaypassError as error:
         return [skipped(_GATE_HOSTS, f"{_QUESTION}: {error.fact}")]
-    if found.lines:
-        return [warning(_GATE_HOSTS, "\n".join(found.lines), found.hint)]
+    if found:
+        return [warning(_GATE_HOSTS, "\n".join(each.fact for each in found), found[0].hint)]
     if listed.unseen:
         return [skipped(_GATE_HOSTS, f"{_QUESTION}: no right to list {', '.join(listed.unseen)}")]
     return [ok(_GATE_HOSTS, "no other name on that gateway leads to what it guards")]

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.labels import HOLDS_INVENTORY, is_ours
+from daypass._core.findings import Finding, warning
+from daypass._core.hints import command
+from daypass._core.labels import HOLDS_INVENTORY, POLICY_SELECTOR, is_ours
 from daypass._core.objects import Object, name_of, new_object
 from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.exposure_diff import Exposure, exposure, widened
-from daypass.deploy.gate_bypass import GateBypass, find_gate_bypass, kinds_of
+from daypass.deploy.gate_bypass import find_gate_bypass, kinds_of
 from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
@@ -26,7 +28,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
 from daypass.render.apply_order import Wave, in_order
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR_PAIR
+from daypass.render.names import DOOR_PAIR, GATE_WATCH
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
 
@@ -108,8 +110,8 @@ class ApplyPlan:
     waiting: tuple[Prerequisite, ...]
     missing: tuple[Prerequisite, ...]
     widened: tuple[str, ...]
-    collisions: tuple[str, ...]
-    unguarded: GateBypass
+    collisions: tuple[Finding, ...]
+    unguarded: tuple[Finding, ...]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
     exposed: Exposure
@@ -135,6 +137,27 @@ class ApplyPlan:
         routes = [c for c in self.changes if (c.ref.group, c.ref.kind) in KINDS]
         is_new = any(change.action in ("create", "change") for change in routes)
         return bool(self.widened or (self.collisions and is_new))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What to know before it is applied; nothing of it prevents that."""
+        found = [*self.collisions, *self.unguarded]
+        if self.unseen:
+            fact = (
+                f"no right to list {', '.join(self.unseen)}: whether others' routes are in the way,"
+                " or the gate refuses a whole namespace, is not known"
+            )
+            found.append(warning("unseen", fact))
+        if self.refused:
+            fact = (
+                f"the gate refuses every token of {', '.join(self.refused)}: these namespaces have"
+                f" identities, but not both the label {POLICY_SELECTOR} and a RoleBinding"
+                f" {GATE_WATCH} for {self.namespace}"
+            )
+            create = command("identity", "create", "NAME", "-n", "NAMESPACE")
+            hint = f"label each of them, and let the gate watch it: {create}"
+            found.append(warning("refused", fact, hint))
+        return found
 
     def verify_unowned(self) -> None:
         """Raise OwnershipConflictError if another manager has set a field otherwise."""
@@ -174,7 +197,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         missing=tuple(provided.missing),
         widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
-        unguarded=find_gate_bypass(cluster, listed, config),
+        unguarded=tuple(find_gate_bypass(cluster, listed, config)),
         unseen=(*listed.unseen, *unseen),
         refused=refused,
         exposed=exposed,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from daypass._core.findings import Finding, warning
 from daypass._core.labels import is_ours
 from daypass._core.objects import Object
 from daypass._core.parallel import in_parallel
@@ -270,11 +271,16 @@ def published(
     )
 
 
-def collisions(listed: ListedObjects, config: Config) -> list[str]:
-    """Return a line for each route of others, in `listed`, that takes requests for the door."""
+def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
+    """Return the routes of others, in `listed`, that take requests for the door."""
     _, found = published(listed, {})
     return [
-        f"{config.prefix} on {domain.host} leads elsewhere already: {route.owner} has {route.path}"
+        warning(
+            "collisions",
+            f"{config.prefix} on {domain.host} leads elsewhere already:"
+            f" {route.owner} has {route.path}",
+            "your ingress or gateway chooses which of the two it serves",
+        )
         for domain in config.domains.values()
         if domain.front != "envoy"
         for route in found

@@ -1,6 +1,7 @@
-"""Problems of identities, as `identity list --check` counts them, and notes.
+"""What `identity list --check` finds about identities.
 
-A problem is a state that nobody intended. A note is an intended state that is worth showing.
+A failure is a state that nobody intended, a warning an intended one that is worth showing: messages
+call them problems and notes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from daypass._core import labels
 from daypass._core.clock import Clock, parse_rfc3339
+from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
@@ -30,26 +32,12 @@ _NEW_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HealthFinding:
-    """A problem or a note. `code` is stable, `text` is for people."""
-
-    code: str
-    text: str
-    is_problem: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityHealth:
     """An identity, its live tokens, and the findings about it."""
 
     record: IdentityRecord
     live: tuple[CredentialSecret, ...]
-    findings: tuple[HealthFinding, ...]
-
-    @property
-    def has_problems(self) -> bool:
-        """Whether any finding is a problem."""
-        return any(finding.is_problem for finding in self.findings)
+    findings: tuple[Finding, ...]
 
     @property
     def last_used(self) -> str | None:
@@ -96,15 +84,7 @@ def _live_tokens(record: IdentityRecord) -> tuple[CredentialSecret, ...]:
     )
 
 
-def _problem(code: str, text: str) -> HealthFinding:
-    return HealthFinding(code=code, text=text)
-
-
-def _note(code: str, text: str) -> HealthFinding:
-    return HealthFinding(code=code, text=text, is_problem=False)
-
-
-def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
+def _check_parts(record: IdentityRecord) -> Iterator[Finding]:
     bindings = [ROLE_BINDINGS.named(each.namespace, each.binding) for each in record.roles]
     policies = [
         AUTHORIZATION_POLICIES.named(each["metadata"]["namespace"], name_of(each))
@@ -113,77 +93,76 @@ def _check_parts(record: IdentityRecord) -> Iterator[HealthFinding]:
     left = ", ".join([*bindings, *policies, *record.parts])
     if record.account is None and left:
         remove = command("identity", "delete", record.name.name, "-n", record.name.namespace)
-        yield _problem("orphan", f"its ServiceAccount was deleted, but not {left}: {remove}")
+        yield failure("orphan", f"its ServiceAccount was deleted, but not {left}", remove)
     if record.account is not None and not record.account.is_ours:
         adopt = command("identity", "create", record.name.name, "-n", record.name.namespace)
-        text = f"its ServiceAccount has lost daypass's label or annotation: {adopt} --adopt"
-        yield _problem("unmarked", text)
+        fact = "its ServiceAccount has lost daypass's label or annotation"
+        yield failure("unmarked", fact, f"{adopt} --adopt")
     for role in record.roles:
         if role.has_policy is False:
-            text = f"{role.display} has no AuthorizationPolicy: authorize it again"
-            yield _problem("half-grant", text)
+            fact = f"{role.display} has no AuthorizationPolicy"
+            yield failure("half-grant", fact, "authorize it again")
     bound = {(each.namespace, each.binding) for each in record.roles if each.is_ours}
     for policy, shown in zip(record.policies, policies, strict=True):
         if (policy["metadata"]["namespace"], name_of(policy)) not in bound:
-            text = f"{shown} has no RoleBinding: authorize it again, or unauthorize it"
-            yield _problem("half-grant", text)
+            fact = f"{shown} has no RoleBinding"
+            yield failure("half-grant", fact, "authorize it again, or unauthorize it")
         if not admits_only(policy, record.name):
-            yield _problem(
+            yield failure(
                 "open-policy",
                 f"{shown} was changed: it admits other users, or lets anybody set the user header",
             )
     for binding in record.misplaced:
         shown = ROLE_BINDINGS.named(binding["metadata"]["namespace"], name_of(binding))
-        text = f"{shown} is annotated as its own, but has other subjects"
-        yield _problem("misplaced", text)
+        yield failure("misplaced", f"{shown} is annotated as its own, but has other subjects")
 
 
 def _check_times(
     record: IdentityRecord, live: tuple[CredentialSecret, ...], clock: Clock, unused_seconds: int
-) -> Iterator[HealthFinding]:
+) -> Iterator[Finding]:
     deadline = record.annotations.get(labels.DEADLINE)
     reap = command("identity", "reap", "-n", record.name.namespace)
     yield from _check_time("its deadline", deadline)
     if is_past(deadline, clock):
         if live or record.roles or record.can_request_tokens:
-            yield _problem("deadline-passed", f"its deadline was {deadline}: {reap}")
+            yield failure("deadline-passed", f"its deadline was {deadline}", reap)
         else:
-            yield _note("ended", f"it expired on {deadline}")
+            yield warning("ended", f"it expired on {deadline}")
     for secret in live:
         yield from _check_time(f"the end of Secret {secret.name}", secret.retire_after)
         if is_past(secret.retire_after, clock):
-            text = f"Secret {secret.name} should have been deleted at {secret.retire_after}: {reap}"
-            yield _problem("retirement-overdue", text)
+            fact = f"Secret {secret.name} should have been deleted at {secret.retire_after}"
+            yield failure("retirement-overdue", fact, reap)
         since = f"{secret.last_used}T23:59:59Z" if secret.last_used else secret.created
         unused = age_seconds(since, clock)
         is_current = secret.retire_after is None and not secret.is_anchor
         if is_current and unused >= unused_seconds:
             days = f"{unused // _DAY_SECONDS:.0f} days"
-            yield _problem("unused", f"the token of Secret {secret.name} is unused for {days}")
+            yield failure("unused", f"the token of Secret {secret.name} is unused for {days}")
 
 
-def _check_time(what: str, time: str | None) -> Iterator[HealthFinding]:
+def _check_time(what: str, time: str | None) -> Iterator[Finding]:
     if time and parse_rfc3339(time) is None:
-        text = f"{what} is {time[:40]!r}, which is not a valid time and so never comes"
-        yield _problem("unreadable-time", text)
+        fact = f"{what} is {time[:40]!r}, which is not a valid time and so never comes"
+        yield failure("unreadable-time", fact)
 
 
 def _check_tokens(
     record: IdentityRecord, live: tuple[CredentialSecret, ...], objects: ClusterObjects
-) -> Iterator[HealthFinding]:
+) -> Iterator[Finding]:
     current = [secret for secret in live if secret.retire_after is None]
     ours = [secret for secret in current if secret.is_ours]
     for secret in current:
         if not secret.is_ours:
-            text = f"Secret {secret.name} holds a token, and daypass did not create it"
-            yield _problem("foreign-token", text)
+            fact = f"Secret {secret.name} holds a token, and daypass did not create it"
+            yield failure("foreign-token", fact)
     if len(ours) > 1:
         unfinished = any(is_rotation_unfinished(secret, ours) for secret in ours)
         code = "rotation-unfinished" if unfinished else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
-        yield _problem(code, f"{len(ours)} of its Secrets are live: {names}")
+        yield failure(code, f"{len(ours)} of its Secrets are live: {names}")
     for name in sorted({secret.name for secret in live} & set(record.listed_secrets)):
-        yield _problem(
+        yield failure(
             "listed-token",
             f"Secret {name} is listed in ServiceAccount.secrets: the cluster's token cleaner"
             " deletes it once it is unused",
@@ -192,58 +171,54 @@ def _check_tokens(
         return
     if record.is_federated:
         if not any(secret.is_anchor for secret in ours):
-            text = "it has no anchor that tokens are bound to: it was revoked"
+            fact = "it has no anchor that tokens are bound to: it was revoked, or never completed"
             federate = command("identity", "federate", "--help")
-            yield _note("no-anchor", f"{text}; to give it one: {federate}")
+            yield warning("no-anchor", fact, federate)
     elif not live:
-        yield _note("no-token", "it has no long-lived token: it was revoked, or never completed")
+        yield warning("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):
         repair = command("identity", "create", record.name.name, "-n", record.name.namespace)
-        yield _problem(
-            "no-token-right", f"it may not request its own tokens; to repair it: {repair}"
-        )
+        yield failure("no-token-right", "it may not request its own tokens", repair)
 
 
-def _check_roles(
-    record: IdentityRecord, risks: Mapping[str, tuple[str, ...]]
-) -> Iterator[HealthFinding]:
+def _check_roles(record: IdentityRecord, risks: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
     expected = identity_objects(record.name.namespace, record.name.name, "")[1]["rules"]
     if record.own_role is not None and record.own_role.get("rules") != expected:
-        text = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
-        yield _problem("more-rights", text)
+        fact = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
+        yield failure("more-rights", fact)
     for role in sorted(record.roles):
         why = risks.get(role.role, ()) if role.role_kind == "ClusterRole" else ()
         suffix = f": it {', '.join(why)}" if why else ""
         if not role.is_ours and record.account is not None:
             kind = "clusterrolebindings" if role.namespace == EVERYWHERE else "rolebindings"
-            text = f"{role.display} by {kind}/{role.binding}, which daypass did not create{suffix}"
-            yield _problem("more-rights", text)
+            fact = f"{role.display} by {kind}/{role.binding}, which daypass did not create{suffix}"
+            yield failure("more-rights", fact)
         elif why:
-            yield _note("risky-role", f"{role.display}{suffix}")
+            yield warning("risky-role", f"{role.display}{suffix}")
 
 
 def _check_policy(
     record: IdentityRecord, labelled: set[str] | None, installed: Sequence[Object] | None
-) -> Iterator[HealthFinding]:
+) -> Iterator[Finding]:
     namespace = record.name.namespace
     if record.name.user.startswith(labels.KUBE_SYSTEM):
-        yield _problem("no-policy", "the policy does not apply to ServiceAccounts of kube-system")
+        yield failure("no-policy", "the policy does not apply to ServiceAccounts of kube-system")
     elif record.account is None:
         return
     elif installed is not None and not installed:
-        text = "no policy is installed in the cluster: " + command("policy", "apply")
-        yield _problem("no-policy", text)
+        apply = command("policy", "apply")
+        yield failure("no-policy", "no policy is installed in the cluster", apply)
     elif labelled is not None and namespace not in labelled:
-        text = f"the policy is not enforced in namespace {namespace}: label it "
-        yield _problem("no-policy", text + labels.POLICY_SELECTOR)
+        fact = f"the policy is not enforced in namespace {namespace}"
+        yield failure("no-policy", fact, f"label it {labels.POLICY_SELECTOR}")
 
 
-def _check_gate(record: IdentityRecord, watched: Set[str] | None) -> Iterator[HealthFinding]:
+def _check_gate(record: IdentityRecord, watched: Set[str] | None) -> Iterator[Finding]:
     namespace = record.name.namespace
     if record.account is not None and watched is not None and namespace not in watched:
         repair = command("identity", "create", record.name.name, "-n", namespace)
-        text = f"the gate may not watch {namespace}, and accepts no token of it: {repair}"
-        yield _problem("not-watched", text)
+        fact = f"the gate may not watch {namespace}, and accepts no token of it"
+        yield failure("not-watched", fact, repair)
 
 
 def _watched(objects: ClusterObjects, gates: Set[str]) -> Set[str] | None:
@@ -270,7 +245,7 @@ def _check_published(
     live: tuple[CredentialSecret, ...],
     published: Mapping[str, Published],
     clock: Clock,
-) -> Iterator[HealthFinding]:
+) -> Iterator[Finding]:
     """Find Secrets that a gate does not know; a new one may not be published yet."""
     rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
     for secret in live:
@@ -278,9 +253,11 @@ def _check_published(
             continue
         for home, known in published.items():
             if known.find(secret.uid, clock.unix()) is Presence.UNKNOWN:
-                text = f"the gate in {home} does not know Secret {secret.name}"
-                why = "" if secret.is_known else f": it lost daypass's label: {rotate}"
-                yield _problem("unknown-to-gate", text + why)
+                fact = f"the gate in {home} does not know Secret {secret.name}"
+                if secret.is_known:
+                    yield failure("unknown-to-gate", fact)
+                else:
+                    yield failure("unknown-to-gate", f"{fact}: it lost daypass's label", rotate)
 
 
 def _role_risks(

@@ -9,7 +9,7 @@ empty reference is none to policies, and the API server refuses it with 400, for
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
@@ -17,17 +17,15 @@ from uuid import uuid4
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.findings import Finding, failure
 from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of
 from daypass.config.models import Policy
-from daypass.identity.credential_secrets import CredentialSecret
-from daypass.identity.model import IdentityName, check_object_name, federated_binding_name, owner_of
+from daypass.identity.model import check_object_name
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     NAMESPACES,
-    ROLE_BINDINGS,
-    SECRETS,
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
@@ -85,24 +83,24 @@ class PolicyState:
         """Whether there is a policy and a binding, in any mode."""
         return self.is_installed and self.mode is not None
 
-    def findings(self, target: Sequence[str] = ()) -> dict[str, str]:
-        """Return what keeps the policy from being enforced here as the config describes it, and
+    def findings(self, target: Sequence[str] = ()) -> Iterator[Finding]:
+        """Yield what keeps the policy from being enforced here as the config describes it, with
         the commands that mend it. `target`: options of `policy apply`.
         """
-        apply, found = command("policy", "apply", *target), {}
+        apply = command("policy", "apply", *target)
         if not self.is_installed:
-            found["the policy is not installed"] = apply
+            yield failure("no-policy", "the policy is not installed", apply)
         if self.mode is None:
-            found["the policy has no binding"] = apply
+            yield failure("no-binding", "the policy has no binding", apply)
         for each in self.drift or ():
-            found[f"{each} differs from the config"] = apply
+            yield failure("drift", f"{each} differs from the config", apply)
         if not self.is_labelled:
             label = kubectl("label", "namespace", self.namespace, labels.POLICY_SELECTOR)
-            found[f"the Namespace lacks the label {labels.POLICY_SELECTOR}"] = label
+            fact = f"the Namespace lacks the label {labels.POLICY_SELECTOR}"
+            yield failure("no-label", fact, label)
         for each in mistakes(self.overrides):
             remove = kubectl("annotate", "namespace", self.namespace, f"{each}-")
-            found[f"annotation {each} is invalid"] = remove
-        return found
+            yield failure("bad-override", f"annotation {each} is invalid", remove)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,20 +128,6 @@ def apply_policy(cluster: Cluster, policy: Policy) -> list[str]:
     for document in documents:
         _refuse_additions(document, cluster.apply(document, force=True))
     return [cluster.resource(each).named(None, name_of(each)) for each in documents]
-
-
-def without_anchor(cluster: Cluster) -> list[IdentityName]:
-    """Return the federated identities whose users can bind no token. Raises ForbiddenError."""
-    bindings = cluster.list(ROLE_BINDINGS, labels=labels.SELECTOR)
-    owners = ((IdentityName.parse_key(owner_of(each) or ""), each) for each in bindings)
-    federated = {
-        name for name, each in owners if name and name_of(each) == federated_binding_name(name.name)
-    }
-    if not federated:
-        return []
-    secrets = cluster.list(SECRETS, labels=labels.SELECTOR, metadata_only=True)
-    anchored = {each.account for each in map(CredentialSecret.read, secrets) if each.is_anchor}
-    return sorted(federated - anchored)
 
 
 def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 
 from daypass._core import labels
 from daypass._core.clock import Clock
+from daypass._core.findings import Finding, Level
 from daypass.identity.credential_secrets import CredentialSecret
 from daypass.identity.health import IdentityHealth
 from daypass.identity.inventory import EVERYWHERE, BoundRole
@@ -33,8 +34,8 @@ def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
     grants = [role.display for role in sorted(record.roles)]
     if not wide and len(grants) > _SHOWN_GRANTS:
         grants[_SHOWN_GRANTS - 1 :] = [f"and {len(grants) - _SHOWN_GRANTS + 1} more"]
-    worst_first = sorted(health.findings, key=lambda finding: not finding.is_problem)
-    findings = [finding.text if wide else finding.code for finding in worst_first]
+    worst_first = sorted(health.findings, key=lambda finding: not is_problem(finding))
+    findings = [finding.sentence if wide else finding.check for finding in worst_first]
     age = display_age(age_seconds(record.created, clock)) if record.created else _NOTHING
     is_unknown = any(secret.is_anchor for secret in health.live)
     deadline = annotations.get(labels.DEADLINE, _NOTHING)
@@ -48,6 +49,11 @@ def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
         "DEADLINE": deadline if wide else deadline.partition("T")[0],
         "HEALTH": ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
     }
+
+
+def is_problem(finding: Finding) -> bool:
+    """Return whether a finding is a problem; else it is a note."""
+    return finding.level is Level.FAILURE
 
 
 def display_age(seconds: float) -> str:
@@ -126,7 +132,7 @@ def json_document(health: IdentityHealth) -> IdentityData:
         "grants": [_grant(role) for role in sorted(record.roles)],
         "tokens": [_token(secret, live=secret in health.live) for secret in record.secrets],
         "findings": [
-            {"code": each.code, "problem": each.is_problem, "text": each.text}
+            {"code": each.check, "problem": is_problem(each), "text": each.sentence}
             for each in health.findings
         ],
     }

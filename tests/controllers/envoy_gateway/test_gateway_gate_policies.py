@@ -190,7 +190,8 @@ def test_apply_reports_only_the_routes_that_other_policies_take_out(
     def problems() -> list[str]:
         with closing(admin_cluster(env.plane)) as cluster:
             rendered = [ObjectRef.of(value) for value in policies(config())]
-            return wait_for_policies(Waiter(cluster, 60, print), rendered)
+            found = wait_for_policies(Waiter(cluster, 60, print), rendered)
+            return [each.sentence for each in found]
 
     eventually("all is well", lambda: problems() == [])
     with env.added(on_route(CORS)):

@@ -9,7 +9,6 @@ import pytest
 from daypass._core.objects import Object, new_object
 from daypass.deploy.apply import execute
 from daypass.deploy.exposure_diff import exposure
-from daypass.deploy.gate_bypass import GateBypass
 from daypass.deploy.inventory import NAME, AppliedObject
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.plan import ApplyPlan, ObjectChange
@@ -81,7 +80,7 @@ def plan_of(case: str) -> ApplyPlan:
         missing=(),
         widened=(),
         collisions=(),
-        unguarded=GateBypass(),
+        unguarded=(),
         unseen=(),
         refused=(),
         exposed=exposure(config),

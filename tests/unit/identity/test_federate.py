@@ -99,8 +99,8 @@ def test_another_run_keeps_the_anchor_or_gives_one_to_an_identity_without(
     first = anchor_of(embedded.cluster)
     assert anchor_of(embedded.cluster) == first
     embedded.cluster.delete(SECRETS, first, "team")
-    assert [each.code for each in health(embedded).findings] == ["no-anchor"]
-    check(health(embedded).findings[0].text, reason="no-anchor")
+    assert [each.check for each in health(embedded).findings] == ["no-anchor"]
+    check(health(embedded).findings[0].sentence, reason="no-anchor")
     assert anchor_of(embedded.cluster) != first
     assert health(embedded).findings == ()
 
@@ -163,7 +163,7 @@ def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
     anchor_of(embedded.cluster)
     disguised = f"bot-daypass-anchor-{'0' * 20}"
     embedded.cluster.create(token_secret("team", "bot", disguised))
-    assert [each.code for each in health(embedded).findings] == ["several-tokens"]
+    assert [each.check for each in health(embedded).findings] == ["several-tokens"]
     shown = {each["secret"]: each["anchor"] for each in json_document(health(embedded))["tokens"]}
     assert shown[disguised] is False
     assert disguised in {each.name for each in revoke(embedded.cluster, BOT).deleted}
@@ -243,7 +243,7 @@ def test_an_identity_that_also_has_a_token_is_reported_until_a_rotation_leaves_o
     make(embedded.cluster)
     embedded.clock.advance(1)
     anchor = anchor_of(embedded.cluster)
-    assert [each.code for each in health(embedded).findings] == ["several-tokens"]
+    assert [each.check for each in health(embedded).findings] == ["several-tokens"]
     warnings = Warnings()
     assert make(embedded.cluster).is_new is False
     rotated = renew(embedded.cluster, overlap_seconds=0)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from daypass._core import labels
-from daypass.identity.health import HealthFinding, examine
+from daypass._core.findings import Finding, Level
+from daypass.identity.health import examine
 from daypass.kube.published_objects import part_config_map
 from daypass.render.rbac import namespace_rights
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
@@ -24,7 +25,7 @@ ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 Spoil = Callable[[ListedObjects], object]
 
 
-def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[HealthFinding]:
+def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[Finding]:
     listed = ListedObjects()
     spoil(listed)
     (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=unused_seconds)
@@ -136,10 +137,10 @@ PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
 )
 def test_each_problem_is_the_only_finding(code: str, spoil: Spoil, values: list[str]) -> None:
     (found,) = findings(spoil)
-    assert found.code == code
-    assert found.is_problem
-    assert all(value in found.text for value in values)
-    check(found.text, reason=code)
+    assert found.check == code
+    assert found.level is Level.FAILURE
+    assert all(value in found.sentence for value in values)
+    check(found.sentence, reason=code)
 
 
 def ended(listed: ListedObjects) -> None:
@@ -158,10 +159,10 @@ def ended(listed: ListedObjects) -> None:
 )
 def test_an_intended_state_is_a_note_and_no_problem(codes: list[str], spoil: Spoil) -> None:
     found = findings(spoil)
-    assert [each.code for each in found] == codes
-    assert not any(each.is_problem for each in found)
+    assert [each.check for each in found] == codes
+    assert {each.level for each in found} == {Level.WARNING}
     for each in found:
-        check(each.text, reason=each.code)
+        check(each.sentence, reason=each.check)
 
 
 def invalid(listed: ListedObjects) -> None:
@@ -205,7 +206,7 @@ def test_an_annotated_binding_of_other_subjects_is_misplaced_and_grants_nothing(
     def spoil(listed: ListedObjects) -> None:
         listed.binding["subjects"] = [{"kind": "User", "name": "somebody"}]
 
-    assert [each.code for each in findings(spoil)] == ["half-grant", "misplaced"]
+    assert [each.check for each in findings(spoil)] == ["half-grant", "misplaced"]
 
 
 def test_an_annotation_alone_makes_no_orphan() -> None:
@@ -217,8 +218,8 @@ def test_an_annotation_alone_makes_no_orphan() -> None:
         examine(listed.objects(), FakeClock(), unused_seconds=90 * DAY),
         key=lambda each: each.record.name.name, reverse=True,
     )  # fmt: skip
-    assert [each.code for each in nobody.findings] == ["misplaced"]
-    assert [each.code for each in bot.findings] == ["more-rights"]
+    assert [each.check for each in nobody.findings] == ["misplaced"]
+    assert [each.check for each in bot.findings] == ["more-rights"]
 
 
 def test_a_forged_binding_is_not_attributed_to_daypass() -> None:
@@ -231,13 +232,13 @@ def test_a_forged_binding_is_not_attributed_to_daypass() -> None:
         listed.lists["bindings"].append(forged)
 
     (found,) = findings(spoil)
-    assert (found.code, found.is_problem) == ("more-rights", True)
+    assert (found.check, found.level) == ("more-rights", Level.FAILURE)
 
 
 def test_the_caller_sets_how_long_a_token_may_be_unused() -> None:
-    assert [each.code for each in findings(lambda _: None, unused_seconds=0)] == ["unused"]
+    assert [each.check for each in findings(lambda _: None, unused_seconds=0)] == ["unused"]
     spoil: Spoil = lambda w: label_unused(w, None)  # noqa: E731
-    assert [each.code for each in findings(spoil, unused_seconds=5 * DAY)] == ["unused"]
+    assert [each.check for each in findings(spoil, unused_seconds=5 * DAY)] == ["unused"]
     assert findings(spoil, unused_seconds=6 * DAY) == []
 
 
@@ -295,8 +296,8 @@ def test_a_secret_that_a_gate_does_not_know_is_a_problem(
     spoil: Spoil, code: str, value: str
 ) -> None:
     (found,) = findings(spoil)
-    assert (found.code, found.is_problem) == (code, True)
-    check(found.text, value, reason=code)
+    assert (found.check, found.level) == (code, Level.FAILURE)
+    check(found.sentence, value, reason=code)
 
 
 @pytest.mark.parametrize(

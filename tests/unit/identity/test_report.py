@@ -55,7 +55,7 @@ def test_the_table_has_no_control_characters() -> None:
     assert "https://door [2J .test" in wide
     assert "a=view, alice=view, b=view, c=view" in wide
     assert len(examined[0].findings) == 3
-    assert all(finding.text in wide for finding in examined[0].findings)
+    assert all(finding.sentence in wide for finding in examined[0].findings)
 
 
 def test_the_json_document_has_all_fields_and_no_secret() -> None:

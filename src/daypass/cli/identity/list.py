@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.findings import exit_code
 from daypass._core.hints import command
 from daypass.cli import log, options, write
 from daypass.cli.output import as_text, table
@@ -72,7 +73,7 @@ def run(args: Namespace) -> int:
             log(f"no identity in {namespace}", see_all)
         elif not examined:
             log("no identity in any namespace")
-        return 3 if args.check and any(each.has_problems for each in examined) else 0
+        return exit_code(*(each.findings for each in examined)) if args.check else 0
 
 
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn:
@@ -124,7 +125,7 @@ def _text(
         return ""
     rows = table_rows(examined, cluster.clock, wide=output == "wide")
     styles = [
-        "failure" if each.has_problems else "warning" if each.findings else "ok"
+        "failure" if exit_code(each.findings) else "warning" if each.findings else "ok"
         for each in examined
     ]
     return table(list(rows[0]), [list(row.values()) for row in rows], styles)

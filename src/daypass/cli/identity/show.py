@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from daypass._core.findings import exit_code
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options
 from daypass.cli.output import write_result
@@ -45,11 +46,11 @@ def run(args: Namespace) -> int:
         if found is None:
             raise identity_not_found(cluster, name)
         write_result(args, json_document(found), _text(found, cluster.clock))
-        return 3 if args.check and found.has_problems else 0
+        return exit_code(found.findings) if args.check else 0
 
 
 def _text(found: IdentityHealth, clock: Clock) -> str:
-    from daypass.identity.report import json_document
+    from daypass.identity.report import is_problem, json_document
 
     whole = dict(json_document(found))
     facts = [
@@ -67,7 +68,7 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
         for role in sorted(found.record.roles)
     ]
     health = [
-        f"{'problem' if each.is_problem else 'note':<8} {each.code}: {each.text}"
+        f"{'problem' if is_problem(each) else 'note':<8} {each.check}: {each.sentence}"
         for each in found.findings
     ]
     return (

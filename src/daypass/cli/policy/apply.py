@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from daypass._core.hints import command
 from daypass.cli import log, options
 from daypass.cli.output import did, write_result
 from daypass.cli.policy import load_policy
@@ -13,7 +12,6 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.config import Policy
-    from daypass.kube.cluster import Cluster
     from daypass.kube.waiting import Waiter
 
 EXTRA = "admin"
@@ -43,7 +41,6 @@ def run(args: Namespace) -> int:
         from daypass.identity.policy import apply_policy
         from daypass.kube.waiting import Waiter
 
-        lacking = list_without_anchor(cluster, policy)
         names, seen_in = apply_policy(cluster, policy), None
         for name in names:
             log(f"{did(args.dry_run, 'apply', 'applied')} {name}")
@@ -52,31 +49,8 @@ def run(args: Namespace) -> int:
                 seen_in = wait_for_policy(Waiter(cluster, args.timeout, status.show), policy)
     write_result(args, {
         "dryRun": args.dry_run, "objects": names, "mode": policy.mode, "seenIn": seen_in,
-        "withoutAnchor": lacking,
     })  # fmt: skip
     return 0
-
-
-def list_without_anchor(cluster: Cluster, policy: Policy) -> list[str] | None:
-    """Log and return the federated identities that can request no token by this policy.
-
-    Returns None if they can't be listed.
-    """
-    from daypass.identity.policy import without_anchor
-    from daypass.kube.errors import ForbiddenError
-
-    try:
-        found = without_anchor(cluster) if policy.binding == "required" else []
-    except ForbiddenError as error:
-        log(f"whether federated identities have anchors is not known: {error.fact}")
-        return None
-    names = list(map(str, found))
-    if names:
-        log(
-            f"the policy requires an anchor, which these identities lack: {', '.join(names)}",
-            "to add one, federate each again: " + command("identity", "federate", "--help"),
-        )
-    return names
 
 
 def wait_for_policy(waiter: Waiter, policy: Policy) -> str | None:

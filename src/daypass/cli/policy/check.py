@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from daypass._core import labels
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
+from daypass._core.findings import exit_code
 from daypass._core.text import printable
 from daypass.cli import log, options
 from daypass.cli.output import write_result
@@ -68,10 +69,10 @@ def run(args: Namespace) -> int:
 
         checked = check(cluster, policy, cluster.namespace, _request(args, policy, cluster))
     write_result(args, _document(checked), _text(checked), indent=None)
-    findings = checked.state.findings(options.target_options(args))
-    if findings:
-        log("to put the policy in force as written:", "\n".join(dict.fromkeys(findings.values())))
-    return 0 if checked.answer.verdict == "allowed" and not findings else 3
+    findings = list(checked.state.findings(options.target_options(args)))
+    if mending := dict.fromkeys(each.hint for each in findings):
+        log("to put the policy in force as written:", "\n".join(mending))
+    return exit_code(findings) if checked.answer.verdict == "allowed" else 3
 
 
 def _request(args: Namespace, policy: Policy | None, cluster: Cluster) -> TokenRequestAttributes:
@@ -119,7 +120,7 @@ def _document(checked: PolicyCheck) -> PolicyChecked:
         "labelled": state.is_labelled,
         "overrides": dict(state.overrides),
         "drift": None if state.drift is None else list(state.drift),
-        "findings": list(state.findings()),
+        "findings": [each.fact for each in state.findings()],
     }
 
 
@@ -137,5 +138,5 @@ def _text(checked: PolicyCheck) -> str:
         "answer": answer.verdict + (f": {answer.message}" if answer.message else ""),
         "breaks": broken if answer.verdict != "denied" else "",
     }
-    shown = [*lines.items(), *(("finding", words) for words in state.findings())]
+    shown = [*lines.items(), *(("finding", each.fact) for each in state.findings())]
     return "".join(f"{name:<11}{printable(words, 4096)}\n" for name, words in shown if words)
