@@ -1,9 +1,9 @@
 """What daypass says to people, kept word for word in `tests/golden/messages.txt`.
 
-A test asserts the outcome: which error, on which line, with which value. The wording is compared
-with the file, so that a better sentence changes the file and no test. A line of the file holds the
-test case, the reason and the text, separated by tabs. To accept a change:
-`DAYPASS_GOLDEN=update pytest PATH`, then read the diff.
+A test asserts the outcome: which error, on which line, with which value. The wording is looked up
+in the file, so that a better sentence changes the file and no test. A line of the file holds a
+reason and a text, separated by a tab. To accept a change, delete the line that it replaces, run
+`DAYPASS_GOLDEN=update pytest PATH`, and read the diff.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ VOLATILE = (
 )
 """What differs between two runs, and what is written for it."""
 
-_count: tuple[str, int] = ("", 0)
+OPTION = re.compile(r"--(audience|lifetime|credentials|env|file|no-cache)\b")
+"""Of a command, which the library's messages do not name."""
 
 
 class Caught(Generic[E]):
@@ -69,24 +70,21 @@ def raises(
 def check(
     message: BaseException | str, *values: str, reason: str | None = None, hide: str | None = None
 ) -> None:
-    """Fail unless a message names these values, and the golden file has it for the running test.
+    """Fail unless a message names these values, and is in the golden file.
 
-    `reason`: of a message that is text; an error has its own. Call it once for each message, in
-    the same order each time.
+    `reason`: of a message that is text; an error has its own.
     """
     assert [value for value in values if value not in str(message)] == [], message
-    if reason is None:
-        reason = "" if isinstance(message, str) else reason_of(message)
-    case = _next_case()
-    text = _one_line(str(message), hide)
+    if not isinstance(message, str):
+        reason = reason_of(message)
+        of_library = type(message).__module__.startswith(("daypass.client", "daypass.integrations"))
+        assert not (of_library and OPTION.search(str(message))), message
+    entry = (reason or "", _one_line(str(message), hide))
     if UPDATE:
-        _write(case, reason, text)
-        return
-    expected = read().get(case)
-    assert expected is not None, (
-        f"{GOLDEN.name} has no entry for {case}; run this test with DAYPASS_GOLDEN=update"
+        _write(entry)
+    assert entry in read(), (
+        f"{GOLDEN.name} does not have it; if it is right, run this test with DAYPASS_GOLDEN=update"
     )
-    assert (reason, text) == expected
 
 
 def line_with(text: str, value: str) -> str:
@@ -112,20 +110,10 @@ def reason_of(error: BaseException) -> str:
     return error.reason if isinstance(error, DaypassError) else reason_code(type(error))
 
 
-def read() -> dict[str, tuple[str, str]]:
-    if not GOLDEN.exists():
-        return {}
-    parts = (line.split("\t") for line in GOLDEN.read_text().splitlines())
-    return {case: (reason, text) for case, reason, text in parts}
-
-
-def _next_case() -> str:
-    """The running test, and a number from its second message on."""
-    global _count
-    node = os.environ["PYTEST_CURRENT_TEST"].rpartition(" (")[0].removeprefix("tests/")
-    node = _one_line(node, None)
-    _count = (node, _count[1] + 1 if _count[0] == node else 1)
-    return node if _count[1] == 1 else f"{node} #{_count[1]}"
+def read() -> set[tuple[str, str]]:
+    """The entries of the file: reason and text."""
+    lines = GOLDEN.read_text().splitlines() if GOLDEN.exists() else ()
+    return {(reason, text) for reason, _, text in (line.partition("\t") for line in lines)}
 
 
 def _one_line(text: str, hide: str | None) -> str:
@@ -137,9 +125,8 @@ def _one_line(text: str, hide: str | None) -> str:
     return "".join(shown)
 
 
-def _write(case: str, reason: str, text: str) -> None:
+def _write(entry: tuple[str, str]) -> None:
     with GOLDEN.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several workers update at once
-        entries = {**read(), case: (reason, text)}
-        lines = ("\t".join((case, *entry)) for case, entry in sorted(entries.items()))
+        lines = sorted("\t".join(each) for each in {*read(), entry})
         GOLDEN.write_text("".join(f"{line}\n" for line in lines))

@@ -1,6 +1,6 @@
 """docs/reference/messages.md: what door, gate and client answer, and what to do.
 
-The client's messages are those of its unit tests, of which tests/golden/messages.txt has the text.
+The client's messages are in tests/golden/messages.txt, with the reasons that its source names.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ AT_THE_DOOR = {
 }
 """What to do after each answer of the door, by status."""
 
+NOT_ONLY_ITS = {"api", "error", "not-found", "refused", "unsafe-file"}
+ITS = ("nothing is published", "the TokenRequest", "the credentials file", "the token's file")
+"""Reasons that other parts of daypass have, too, and how the client's messages with them begin."""
+
 LONGEST = 400
 """Characters of a message; longer ones are tests of limits."""
 
@@ -65,10 +69,12 @@ def client() -> str:
     """Return the table of the client's messages: the shortest one of each reason and hint."""
     shortest: dict[tuple[str, str], str] = {}
     known = _reasons()
-    for case, (reason, text) in read().items():
+    for reason, text in sorted(read()):
         hint = text.partition(r"\n")[2]
         is_odd = "s ago" in hint or "REPO" in text or len(text) > LONGEST
-        if case.startswith("unit/client/") and hint and reason in known and not is_odd:
+        is_odd |= text.startswith("daypass: ")  # printed by a command
+        is_odd |= reason in NOT_ONLY_ITS and not text.startswith(ITS)
+        if hint and reason in known and not is_odd:
             key = reason, re.sub(r"\d+|'.*?'|mean \w+|\S*/\S*", "", hint.partition(r"\n")[0])
             shortest[key] = min(shortest.get(key, text), text, key=len)
     rows = []
