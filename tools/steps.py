@@ -75,7 +75,7 @@ gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}
 """
 
 Functions = frozenset[str]
-Entered = list[tuple[str, str]]
+Calls = list[tuple[str, str]]
 """Functions, each with the one of daypass that the interpreter or an event loop has called."""
 
 
@@ -100,7 +100,7 @@ class Counter:
         self._seen = set()
         self.is_on = True
 
-    def stop(self) -> Entered:
+    def stop(self) -> Calls:
         """What was entered, as MODULE:QUALNAME."""
         self.is_on = False
         return sorted(self._seen)
@@ -143,7 +143,7 @@ def measure(flow: str, arguments: Sequence[str]) -> int:
         return 0
     main: Callable[[list[str]], int] = importlib.import_module("daypass.cli").main
     if flow == "authorizer":
-        threading.Thread(target=_obey, args=(counter,), daemon=True).start()
+        threading.Thread(target=_serve_commands, args=(counter,), daemon=True).start()
         return main([*arguments])
     if flow == "up":
         sys.addaudithook(lambda event, given: _end_at_envoy(counter, event, given))
@@ -162,7 +162,7 @@ def _end_at_envoy(counter: Counter, event: str, given: tuple[object, ...]) -> No
             os._exit(0)
 
 
-def _obey(counter: Counter) -> None:
+def _serve_commands(counter: Counter) -> None:
     """Each line on stdin begins or ends a count."""
     sys.setprofile(None)
     for line in sys.stdin:
@@ -196,13 +196,13 @@ def token_flow(source: Path, folder: Path) -> Functions:
             "DAYPASS_AUDIENCE": AUDIENCE,
             "DAYPASS_CA_FILE": str(folder / "tls.crt"),
         }  # fmt: skip
-        return printed(source, folder, "token", environ=environ)
+        return functions_of_command(source, folder, "token", environ=environ)
 
 
 def render_flow(source: Path, folder: Path) -> Functions:
     """The config of a cluster."""
     (folder / "daypass.yaml").write_text(CLUSTER)
-    return printed(source, folder, "render", "render")
+    return functions_of_command(source, folder, "render", "render")
 
 
 def up_flow(source: Path, folder: Path) -> Functions:
@@ -214,7 +214,9 @@ def up_flow(source: Path, folder: Path) -> Functions:
     envoy.chmod(0o700)
     write_kubeconfig(folder, "https://127.0.0.1:9")
     arguments = ["up", "--state", str(folder / "state"), "--kubeconfig", "kubeconfig"]
-    return printed(source, folder, "up", *arguments, environ={"DAYPASS_ENVOY": str(envoy)})
+    return functions_of_command(
+        source, folder, "up", *arguments, environ={"DAYPASS_ENVOY": str(envoy)}
+    )
 
 
 def authorizer_flow(source: Path, folder: Path) -> Functions:
@@ -230,15 +232,19 @@ def authorizer_flow(source: Path, folder: Path) -> Functions:
         ]  # fmt: skip
         with (
             (folder / "stderr").open("w+") as stderr,
-            started(source, folder, "authorizer", *arguments, stderr=stderr.fileno()) as process,
+            measured_process(
+                source, folder, "authorizer", *arguments, stderr=stderr.fileno()
+            ) as process,
         ):
             try:
-                with connected(listen, process) as connection:
-                    asked(connection, 0)
-                    told(process, "start")
+                with connection_to(listen, process) as connection:
+                    request_decision(connection, 0)
+                    send_command(process, "start")
                     time.sleep(QUIET_SECONDS)
-                    by_the_clock = {first for first, _ in told(process, "stop")}
-                    rounds = [round_of(process, connection, n) for n in range(1, ROUNDS + 1)]
+                    periodic = {first for first, _ in send_command(process, "stop")}
+                    rounds = [
+                        functions_of_request(process, connection, n) for n in range(1, ROUNDS + 1)
+                    ]
             except (OSError, ValueError) as error:
                 stderr.seek(0)
                 raise SystemExit(f"the authorizer: {error}\n{stderr.read()}") from None
@@ -246,23 +252,22 @@ def authorizer_flow(source: Path, folder: Path) -> Functions:
                 process.terminate()
                 process.wait(PATIENCE_SECONDS)
     return frozenset.intersection(
-        *(
-            frozenset(name for first, name in entered if first not in by_the_clock)
-            for entered in rounds
-        )
+        *(frozenset(name for first, name in calls if first not in periodic) for calls in rounds)
     )
 
 
-def round_of(process: subprocess.Popen[str], connection: socket.socket, number: int) -> Entered:
+def functions_of_request(
+    process: subprocess.Popen[str], connection: socket.socket, number: int
+) -> Calls:
     """What one request enters."""
-    told(process, "start")
-    asked(connection, number)
+    send_command(process, "start")
+    request_decision(connection, number)
     time.sleep(SETTLE_SECONDS)
-    return told(process, "stop")
+    return send_command(process, "stop")
 
 
-def told(process: subprocess.Popen[str], word: str) -> Entered:
-    """What the process under measurement answers to a word."""
+def send_command(process: subprocess.Popen[str], word: str) -> Calls:
+    """What the process under measurement answers to `start` and `stop`."""
     assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
     process.stdin.write(f"{word}\n")
@@ -273,7 +278,7 @@ def told(process: subprocess.Popen[str], word: str) -> Entered:
     raise ValueError("it has ended")
 
 
-def asked(connection: socket.socket, number: int) -> None:
+def request_decision(connection: socket.socket, number: int) -> None:
     """Send a request with a token of its own; raises ValueError unless it may pass."""
     now = int(time.time())
     token = jwt({
@@ -298,7 +303,7 @@ def asked(connection: socket.socket, number: int) -> None:
 
 
 @contextmanager
-def connected(path: Path, process: subprocess.Popen[str]) -> Iterator[socket.socket]:
+def connection_to(path: Path, process: subprocess.Popen[str]) -> Iterator[socket.socket]:
     """A connection to where it listens, once it does."""
     until = time.monotonic() + PATIENCE_SECONDS
     with socket.socket(socket.AF_UNIX) as connection:
@@ -314,13 +319,13 @@ def connected(path: Path, process: subprocess.Popen[str]) -> Iterator[socket.soc
         yield connection
 
 
-def printed(
+def functions_of_command(
     source: Path, folder: Path, flow: str, *arguments: str, environ: Mapping[str, str] | None = None
 ) -> Functions:
     """What a flow that ends by itself enters."""
     with (
         (folder / "stderr").open("w+") as stderr,
-        started(
+        measured_process(
             source, folder, flow, *arguments, environ=environ, stderr=stderr.fileno()
         ) as process,
     ):
@@ -333,7 +338,7 @@ def printed(
 
 
 @contextmanager
-def started(
+def measured_process(
     source: Path,
     folder: Path,
     flow: str,
