@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LIMIT_TEXT_BYTES = 64 * 1024
+PARTIAL = ".{}.daypass-"
+"""The beginning of the name of a new file that is about to replace the file {}."""
 _COPY = "copy it to a file of your own: install -m 600 FILE YOURS"
 
 
@@ -149,34 +151,65 @@ def fingerprint(path: str) -> str:
     return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_size}.{status.st_ino}"
 
 
-def write_private(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """Replace a file atomically. Raises OSError, which leaves the old file in place.
+def write_private(
+    path: str,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] = (-1, -1),
+    durable: bool = True,
+    folder: int | None = None,
+) -> None:
+    """Replace a file atomically: a reader finds the old content or the new one, nothing else.
 
-    A new file in the same folder, never with a wider mode than `mode`, is synced and renamed.
-    `durable=False` skips the sync, for content that can be obtained again and is checked on read.
+    A new file in the same folder (see `create_private` for the arguments) is renamed over it. If
+    the process is killed, `PARTIAL` is the beginning of what it leaves. Raises OSError, which
+    leaves the old file in place.
     """
-    partial = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    head, name = os.path.split(path)
+    partial = os.path.join(head, PARTIAL.format(name) + os.urandom(4).hex())
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            os.fchmod(descriptor, mode)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(partial, path)
+        create_private(partial, content, mode=mode, owner=owner, durable=durable, folder=folder)
+        os.replace(partial, path, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException as error:
         try:  # noqa: SIM105 - no import of contextlib
-            os.unlink(partial)
+            os.unlink(partial, dir_fd=folder)
         except OSError:
             pass
         if isinstance(error, OSError):  # without the random name
             error.filename = path
             del error.filename2
         raise
+
+
+def create_private(
+    path: str,
+    content: bytes,
+    *,
+    mode: int,
+    owner: tuple[int, int],
+    durable: bool = True,
+    folder: int | None = None,
+) -> None:
+    """Write a file that does not exist yet, and then give it this mode.
+
+    `owner`: user and group, or -1 for those of this process. `durable=False` skips the sync, for
+    content that can be obtained again and is checked on read. `folder`: a descriptor of the folder
+    that `path` is relative to. Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600, dir_fd=folder)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if owner != (-1, -1):
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)  # last: until now, nobody else could open it
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_text(file: str, what: str) -> str:

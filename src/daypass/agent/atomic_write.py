@@ -1,7 +1,7 @@
-"""Atomic writes of token files: a reader finds the old token or the new one, nothing else.
+"""Writes of token files, into folders that belong to others.
 
-Layout `file`: the new file is written next to the old one and renamed over it. Layout `volume`: as
-the kubelet does for mounted volumes, so that all files of a folder change at once:
+Layout `file`: `write_private`. Layout `volume`: as the kubelet does for mounted volumes, so that
+all files of a folder change at once:
 
     gate   -> ..data/gate
     ..data -> ..daypass-1f0c22aa            replaced by a rename
@@ -11,9 +11,6 @@ the kubelet does for mounted volumes, so that all files of a folder change at on
 An agent may run as root in a folder of another user. So everything is done relative to the folder's
 descriptor, even if the folder is replaced meanwhile, and no link in it is followed. A lock keeps
 other agents out. If an agent is killed, the next write removes what it left.
-
-This is not `_core.files.write_private`: here the folder belongs to others, and owner and mode of
-the file are configured.
 """
 
 import errno
@@ -26,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from daypass._core.files import PARTIAL, create_private, write_private
 from daypass.agent.config import TokenFile
 
 _GENERATION = "..daypass-"
@@ -46,9 +44,16 @@ def write_atomically(target: TokenFile, content: bytes) -> None:
     # Token files of one volume share its generations.
     with _one_at_a_time, _opened(folder) as descriptor:
         if target.layout == "file":
-            _replace(descriptor, name, content, target)
+            _sweep(descriptor, PARTIAL.format(name), keep="")
+            write_private(name, content, mode=target.mode, owner=_owner(target), folder=descriptor)
         else:
             _swap(descriptor, name, content, target)
+
+
+def _owner(target: TokenFile) -> tuple[int, int]:
+    """Return user and group; -1 stands for the agent's own."""
+    user, group = target.user_id, target.group_id
+    return -1 if user is None else user, -1 if group is None else group
 
 
 @contextmanager
@@ -76,17 +81,6 @@ def _lock(descriptor: int, folder: str) -> None:
     raise BlockingIOError(errno.EAGAIN, "another agent is writing there", folder)
 
 
-def _replace(folder: int, name: str, content: bytes, target: TokenFile) -> None:
-    _sweep(folder, f".{name}.daypass-", keep="")
-    partial = f".{name}.daypass-{os.urandom(4).hex()}"
-    try:
-        _write_new(folder, partial, content, target)
-        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        _discard(folder, partial)
-        raise
-
-
 def _swap(folder: int, name: str, content: bytes, target: TokenFile) -> None:
     before = _generation(folder)
     _sweep(folder, _GENERATION, keep=before)
@@ -97,7 +91,7 @@ def _swap(folder: int, name: str, content: bytes, target: TokenFile) -> None:
         try:
             if before:
                 _link_others(folder, before, fresh, name)
-            _write_new(fresh, name, content, target)
+            create_private(name, content, mode=target.mode, owner=_owner(target), folder=fresh)
             os.fchmod(fresh, _FOLDER_MODE)  # whatever the umask
         finally:
             os.close(fresh)
@@ -145,22 +139,6 @@ def _link(folder: int, link_target: str, partial: str, name: str) -> None:
     _discard(folder, partial)
     os.symlink(link_target, partial, dir_fd=folder)
     os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def _write_new(folder: int, name: str, content: bytes, target: TokenFile) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if target.user_id is not None or target.group_id is not None:
-            user = -1 if target.user_id is None else target.user_id
-            os.fchown(descriptor, user, -1 if target.group_id is None else target.group_id)
-        os.fchmod(descriptor, target.mode)  # last: before, nobody else could open it
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(folder: int, prefix: str, *, keep: str) -> None:
