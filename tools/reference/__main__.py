@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from tools.reference import (  # noqa: E402 - they need that path
+from tools.bootstrap import ROOT
+from tools.reference import (
     commands,
     daypass_yaml,
     messages,
@@ -17,7 +12,7 @@ from tools.reference import (  # noqa: E402 - they need that path
     rbac,
     telemetry,
 )
-from tools.reference.markdown import filled  # noqa: E402
+from tools.reference.markdown import filled
 
 KIND = "make reference"
 PARTS = {

@@ -8,32 +8,31 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tools.bootstrap import ROOT
 from tools.reference.markdown import code, documented, table
 
 from daypass._core.errors import reason_code
 from daypass.client import errors
 from daypass.config.exposure import Exposure, refusals
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.messages import read
 
 AT_THE_DOOR = {
-    400: "Something that is not HTTP arrived. Is the port right, and the client a usual one?",
-    401: "Send the long-lived token, as exactly one bearer token.",
-    403: "The door publishes no WebSockets, and nothing needs them here.",
-    404: "Compare the URL with the one in the message: host, prefix, names, no query, no slash at"
-    " the end. Everything else of the API server is closed on purpose.",
-    405: "Send a POST. A GET shows whether the way to the API server is open.",
-    408: "The network is slow, or the client stopped in the middle. Try again.",
-    413: "A TokenRequest is small. `limits.requestBody` sets the limit.",
+    400: "Is the port right, and the client a usual one?",
+    401: "Send the long-lived token.",
+    403: "Nothing needs WebSockets here.",
+    404: "Compare the URL: host, prefix, names, no query, no slash at the end.",
+    405: "Send a POST.",
+    408: "Try again: the network is slow, or the client stopped.",
+    413: "`limits.requestBody` sets the limit.",
     415: "Send JSON with `Content-Type: application/json`.",
     426: "Use a client that speaks HTTP/1.1 or HTTP/2.",
-    429: "Wait. `limits` sets the rates; one client that exchanges often should cache its tokens.",
-    431: "A proxy on the way may add large headers or cookies.",
+    429: "`limits` sets the rates; clients should cache their tokens.",
+    431: "A proxy may add large headers or cookies.",
     500: "Look at the door's log.",
     501: "Use another HTTP client, or send the length of the body.",
     502: "Look at the API server, and at what is between it and the door.",
     503: "Are `cluster.server` and its certificate authority right? Is the way open for the door?",
-    504: "The API server is overloaded or unreachable. Try again.",
+    504: "Try again: the API server is overloaded or unreachable.",
 }
 """What to do after each answer of the door, by status."""
 
@@ -66,22 +65,20 @@ def door() -> str:
 
 
 def client() -> str:
-    """Return the table of the client's messages: the shortest one of each reason and hint."""
-    shortest: dict[tuple[str, str], str] = {}
+    """Return the table of the client's reasons, each with its shortest message."""
+    shortest: dict[str, str] = {}
     known = _reasons()
-    for reason, text in sorted(read()):
+    for line in (ROOT / "tests/golden/messages.txt").read_text().splitlines():
+        reason, _, text = line.partition("\t")
         hint = text.partition(r"\n")[2]
         is_odd = "s ago" in hint or "REPO" in text or len(text) > LONGEST
         is_odd |= text.startswith("daypass: ")  # printed by a command
         is_odd |= reason in NOT_ONLY_ITS and not text.startswith(ITS)
         if hint and reason in known and not is_odd:
-            key = reason, re.sub(r"\d+|'.*?'|mean \w+|\S*/\S*", "", hint.partition(r"\n")[0])
-            shortest[key] = min(shortest.get(key, text), text, key=len)
-    rows = []
-    for (reason, _), text in shortest.items():
-        fact, _, hint = text.partition(r"\n")
-        rows.append((_plain(fact), code(reason), _plain(hint)))
-    return table(("message", "reason", "what to do"), sorted(rows))
+            fact = _plain(text.partition(r"\n")[0])
+            shortest[reason] = min(shortest.get(reason, fact), fact, key=len)
+    rows = ((code(reason), fact) for reason, fact in sorted(shortest.items()))
+    return table(("reason", "message, for example"), rows)
 
 
 def _reasons() -> set[str]:

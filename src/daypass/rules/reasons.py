@@ -9,60 +9,52 @@ REASON_HEADER = "daypass-reason"
 
 
 class Reason(StrEnum):
-    """One word for each outcome of a decision; below it, what it means for the caller."""
+    """One word for each outcome of a decision; below it, what the caller can do."""
 
     ALLOWED = "allowed"
     """Not a refusal: the request passes."""
     NOT_GUARDED = "not-guarded"
-    """The request is for a host that is not in `gate.hosts`. Correct the URL, or add the host
-    there."""
+    """Correct the URL, or add the host to `gate.hosts`."""
     NO_TOKEN = "no-token"  # noqa: S105 - a reason
-    """The request has no Authorization header. Send the short-lived token in it."""
+    """Send the short-lived token in an Authorization header."""
     UNREADABLE = "unreadable"
-    """The Authorization header has another scheme, two spaces, two values, or text after the token.
-    Send exactly `Authorization: Bearer TOKEN`."""
+    """Send exactly `Authorization: Bearer TOKEN`."""
     MALFORMED = "malformed"
-    """The text after `Bearer` is not a JSON Web Token. Was it cut, or is it still in base64?"""
+    """Was it cut, or is it still in base64?"""
     LONG_LIVED = "long-lived"
-    """The client sends the token of its credentials file. It has to exchange it at the door
-    first."""
+    """Exchange the token of the credentials file at the door."""
     FOREIGN_ISSUER = "foreign-issuer"
-    """Another cluster or identity provider issued the token. Use a door of this cluster."""
+    """Use a door of this cluster."""
     ALGORITHM = "algorithm"
-    """The token is not one of an API server. Get one at the door."""
+    """Get one at the door."""
     SIGNATURE = "signature"
-    """The token was changed, or its signing key is gone. Get a new one at the door."""
+    """It was changed, or its key is gone. Get a new one at the door."""
     AUDIENCE = "audience"
-    """The token is for another service. Request one with the audience in `gate.audience`."""
+    """Request one with the audience in `gate.audience`."""
     SEVERAL_AUDIENCES = "several-audiences"
-    """A token for this gate alone is needed, so that no other service can use it here."""
+    """With others, another service could use it here."""
     NO_EXPIRY = "no-expiry"
-    """The token is not a short-lived one. Get one at the door."""
+    """Get a short-lived one at the door."""
     EXPIRED = "expired"
-    """The token is too old. Get a new one before it expires; daypass does this automatically."""
+    """Get a new one before it expires, as daypass does."""
     NOT_YET_VALID = "not-yet-valid"
     """The clock of the gateway or of the API server is wrong."""
     LIVES_TOO_LONG = "lives-too-long"
-    """Its lifetime exceeds `policy.longestLifetime`. Request one with a shorter lifetime."""
+    """`policy.longestLifetime` is the limit."""
     SUBJECT = "subject"
-    """The token is of a user or node. The gate takes those of ServiceAccounts only."""
+    """The gate takes no tokens of users and nodes."""
     UNBOUND = "unbound"
-    """The token is bound to no Secret, so nothing could revoke it. daypass binds tokens; other
-    clients have to send `boundObjectRef`."""
+    """daypass binds tokens; other clients have to send `boundObjectRef`."""
     DENIED = "denied"
-    """An administrator has denied the token, its Secret, its ServiceAccount or its namespace, by
-    `daypass gate deny`."""
+    """By `daypass gate deny`: it, its Secret, its ServiceAccount or its namespace."""
     UNKNOWN_CREDENTIAL = "unknown-credential"
-    """Its Secret or ServiceAccount was deleted, is less than a second old, or is in a namespace
-    that is not watched."""
+    """Or its namespace is not watched."""
     REVIEW_REFUSED = "review-refused"
-    """The API server knows the token no longer: its Secret or ServiceAccount was deleted. An
-    administrator issues new credentials."""
+    """Its Secret or ServiceAccount was deleted: ask an administrator."""
     REVIEW_AUDIENCE = "review-audience"
-    """The token is for another service. Request one with the audience in `gate.audience`."""
+    """Request one with the audience in `gate.audience`."""
     UNKNOWN = "unknown"
-    """The gate does not know at the moment which credentials exist, or has no keys, or no answer of
-    the API server. Try again; if it continues, look at the failures that close the gate."""
+    """Try again; if it continues, look at what closes the gate."""
 
 
 CODES = {
