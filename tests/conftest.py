@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,20 +73,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     scheduler = LoadFileScheduling(config, log)
     scheduler._split_scope = unit_of_work
     return scheduler
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Print what Hypothesis has found as a decorator to paste."""
-    from support.falsified import decorators
-
-    report = yield
-    if call.excinfo is not None:
-        for decorator in decorators(call.excinfo.value, getattr(item, "funcargs", ())):
-            report.sections.append((f"add to {item.name}", decorator))
-    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tools.fuzz SECONDS [PYTEST OPTION...]
 
-Ends at the first failure. Below it pytest prints the `@example(...)` that makes the case a test.
+Ends at the first failure, with the example that Hypothesis found: `@example(...)` makes it a test.
 """
 
 from __future__ import annotations

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,11 +20,11 @@ from daypass.kube.certificates import Authority
 from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer
 from daypass.local.echo import Echo
 from daypass.local.stack import AUDIENCE, stack_config
+from support import http_services
 from support.deadline import eventually
 from support.doors import post
 from support.fake_reviews import fake_reviews
 from support.identities import make_identity
-from support.loopback6 import LOOPBACK6, need_loopback6, who_calls
 from support.messages import check
 from support.raw import Answer, bearer, connect, exchange, get
 from support.serving import serving
@@ -35,6 +38,33 @@ CHECK = post(
     "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token",
     host=HOST, method="GET", headers=(), body=b"",
 )  # fmt: skip
+
+
+LOOPBACK6 = "::1"
+
+
+def need_loopback6() -> None:
+    """Raises RuntimeError where this machine has no ::1: nothing of it could be shown there."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind((LOOPBACK6, 0))
+    except OSError as error:
+        raise RuntimeError(
+            f"this machine has no {LOOPBACK6} ({error.strerror}), which this test needs: "
+            "sysctl -w net.ipv6.conf.lo.disable_ipv6=0"
+        ) from None
+
+
+class WhoCalls(http_services.Handler):
+    def do_GET(self) -> None:
+        self.answer(200, self.headers.get("kubeflow-userid", ""))
+
+
+@contextmanager
+def who_calls() -> Iterator[str]:
+    """A service on ::1 that answers with who calls; its URL."""
+    with http_services.serving(WhoCalls, host=LOOPBACK6) as port:
+        yield f"http://[{LOOPBACK6}]:{port}"
 
 
 def config(check: str, *, listen: str = LOOPBACK6, upstream: str = "") -> str:

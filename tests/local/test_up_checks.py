@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message
 from support.raw import Answer, Conversation, connect, exchange, get
-from support.streaming import StreamingService
+from support.tcp_server import TcpServer
 from support.unlimited_reviews import unlimited_reviews
 from support.up_embedded import checked_by
 
@@ -41,6 +42,39 @@ def config(check: str) -> str:
 def code(stack: LocalStack, token: Secret) -> int:
     """Of a request with this token."""
     return ask(stack, stack.gate, "/", token).code
+
+
+class StreamingService(TcpServer):
+    """Answers a head at once, and gives back each byte of a body in chunks as it comes.
+
+    `heads`: of the requests that arrived.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[str] = []
+
+    def serve(self, connection: socket.socket) -> None:
+        received = b""
+        while True:
+            while b"\r\n\r\n" not in received:
+                if not (data := connection.recv(65536)):
+                    return
+                received += data
+            head, _, received = received.partition(b"\r\n\r\n")
+            self.heads.append(head.decode("latin-1"))
+            if b"chunked" not in head.lower():
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                continue
+            # A chunked body, sent back as it stands, is a chunked body.
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            ended = False
+            while not ended:
+                connection.sendall(received)
+                ended = received.endswith(b"0\r\n\r\n")
+                if not ended and not (received := connection.recv(65536)):
+                    return
+            received = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,18 +43,6 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
     return make
 
 
-def test_definitions_are_downloaded_once_and_cached_as_a_list(
-    answer: Answer, tmp_path: Path
-) -> None:
-    (tmp_path / "module" / "crd.yaml").write_text(YAML)
-    calls = answer()
-    first, second = crds.istio_crds(), crds.istio_crds()
-    assert first == second == tmp_path / "cache/daypass/crds/example.com_istio@v1.json"
-    (document,) = json.loads(first.read_text())["items"]
-    assert document["metadata"]["name"] == "things.example.com"
-    assert calls.read_text().count("mod download -json example.com/istio@v1") == 1
-
-
 @pytest.mark.parametrize(
     ("said", "named"),
     [

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import re
-import threading
 from pathlib import Path
 
 import pytest
 from tools import gobuild
 
-from support.controlplane import control_plane_program
-from support.deadline import eventually
-from support.messages import check, raises
+from support.messages import raises
 
 GO_MOD = """module example
 
@@ -53,58 +48,12 @@ def script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def test_the_release_is_the_one_that_go_mod_requires() -> None:
-    assert gobuild.kubernetes_version(GO_MOD) == "v1.37.2"
-    with raises(gobuild.BuildError, match=r"k8s\.io/kubernetes"):
-        gobuild.kubernetes_version("module example\n")
-
-
-def test_a_program_is_in_the_users_cache_folder_by_its_sources(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = gobuild.binary_path("controlplane")
-    assert re.fullmatch(
-        r"daypass/controlplane/[0-9a-f]{12}/controlplane", str(path.relative_to(cache))
-    )
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert gobuild.binary_path("controlplane").is_relative_to("/home/somebody/.cache/daypass")
-
-
 @pytest.mark.parametrize("name", ["go.mod", "go.sum", "main.go"])
 def test_a_change_of_any_source_leads_to_another_place(cache: Path, name: str) -> None:
     before = gobuild.binary_path("controlplane")
     with (gobuild.TOOLS / "controlplane" / name).open("a") as source:
         source.write("// changed\n")
     assert gobuild.binary_path("controlplane") != before
-
-
-def test_an_unbuilt_control_plane_is_reported_with_the_command_that_builds_it(cache: Path) -> None:
-    with raises(gobuild.BuildError, match="make controlplane", hide="[0-9a-f]{12}"):
-        control_plane_program("etcd")
-
-
-def test_a_built_binary_is_all_three_programs(cache: Path) -> None:
-    binary = gobuild.binary_path("controlplane")
-    binary.parent.mkdir(parents=True)
-    binary.touch()
-    assert control_plane_program("etcd") == [str(binary), "etcd"]
-
-
-def test_ready_made_programs_are_used_and_a_missing_one_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script(tmp_path / "etcd", "exit 0")
-    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    assert control_plane_program("etcd") == [str(tmp_path / "etcd")]
-    with raises(gobuild.BuildError, match="no kube-controller-manager") as caught:
-        control_plane_program("kube-controller-manager")
-    assert "unset KUBEBUILDER_ASSETS" in str(caught.value)
-
-
-def test_every_program_has_its_sources_and_nothing_else_is_built() -> None:
-    folders = {file.parent.name for file in gobuild.TOOLS.glob("*/go.mod")}
-    assert folders == gobuild.PROGRAMS.keys()
 
 
 def test_settings_of_the_machine_change_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,39 +79,3 @@ def test_what_cannot_be_fetched_is_reported_with_what_to_set(cache: Path, answer
     ):
         gobuild.built("controlplane", io.StringIO())
     assert not gobuild.binary_path("controlplane").exists()
-
-
-def test_a_build_is_moved_into_its_place_and_reported(cache: Path, answer: Path) -> None:
-    script(answer, 'case $1 in list) echo a; echo b;; build) echo a; echo b; echo x >"$8";; esac')
-    stream = io.StringIO()
-    path = gobuild.built("controlplane", stream)
-    assert path.read_text() == "x\n"
-    assert "about 8 min" in stream.getvalue()
-    script(answer, "exit 1")
-    assert gobuild.built("controlplane") == path
-
-
-def test_silence_is_reported_so_that_the_time_can_be_shown(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    lines = gobuild.lines_of(["cat", str(tmp_path / "pipe")], tmp_path)
-    assert next(lines) is None
-    (tmp_path / "pipe").write_text("a\n\nb\n")
-    assert [line for line in lines if line is not None] == ["a", "b"]
-
-
-def test_a_second_build_waits_for_the_first_and_reports_it(tmp_path: Path) -> None:
-    stream = io.StringIO()
-    order: list[str] = []
-
-    def second() -> None:
-        with gobuild._locked(tmp_path, "istiod", stream):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    with gobuild._locked(tmp_path, "istiod", io.StringIO()):
-        thread.start()
-        eventually("the second one waits", lambda: stream.getvalue().endswith("\n"))
-        check(stream.getvalue(), reason="log")
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
