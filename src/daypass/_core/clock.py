@@ -45,9 +45,6 @@ class SystemClock:
 
 SYSTEM_CLOCK = SystemClock()
 
-SHORTEST_TOKEN_SECONDS, LONGEST_TOKEN_SECONDS = 600, 2**32
-"""What a TokenRequest can ask for (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
-
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 

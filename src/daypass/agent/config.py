@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.files import UnsafeFileError, read_ordinary
 from daypass._core.net import HostPort, parse_listen
 from daypass._core.text import did_you_mean, printable
+from daypass._core.token_request import (
+    AUDIENCE_HINT,
+    LONGEST_TOKEN_SECONDS,
+    SHORTEST_TOKEN_SECONDS,
+    is_audience,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,8 +338,8 @@ def _token(table: _Table) -> TokenFile:
     layout = table.choice("layout", LAYOUTS)
     _check_place(table, path, layout)
     audience = table.text("audience", "it takes the audience of the token, in quotes")
-    if audience is not None and audience != audience.strip():
-        raise table.problem("audience", "begins or ends with a space", "take the space out")
+    if audience is not None and not is_audience(audience):
+        raise table.problem("audience", "is not a valid audience", AUDIENCE_HINT)
     return TokenFile(
         path=path,
         audience=audience,

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.clock import LONGEST_TOKEN_SECONDS
 from daypass._core.net import HostPort
+from daypass._core.token_request import (
+    AUDIENCE_HINT,
+    LONGEST_TOKEN_SECONDS,
+    SHORTEST_TOKEN_SECONDS,
+    is_audience,
+    is_lifetime,
+)
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import USER_AGENT, HttpRequest
 
@@ -81,24 +87,26 @@ def _path(path: str, authority: str) -> str:
 
 def check_audience(audience: str) -> str:
     """Return the audience if it can be requested; raises CredentialsError."""
-    if audience and audience == audience.strip() and audience.isprintable():
-        return audience
-    raise CredentialsError(
-        "the audience contains spaces or control characters" if audience else "no audience is set",
-        "name one: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the credentials file",
-        reason="invalid-audience" if audience else "no-audience",
-    )
+    if not audience:
+        raise CredentialsError(
+            "no audience is set",
+            "name one: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the credentials file",
+            reason="no-audience",
+        )
+    if not is_audience(audience):
+        raise CredentialsError(
+            "the audience is not a valid one", AUDIENCE_HINT, reason="invalid-audience"
+        )
+    return audience
 
 
 def check_lifetime(seconds: object, hint: str = "try lifetime_seconds=3600") -> int:
-    """Return the lifetime if a TokenRequest can hold it; the API server decides what it grants.
-
-    Raises CredentialsError with this hint.
-    """
+    """Return the lifetime if an API server may grant it; raises CredentialsError with this hint."""
     if isinstance(seconds, bool) or not isinstance(seconds, int):
         fact = "the lifetime is not a whole number of seconds"
-    elif not 0 < seconds <= LONGEST_TOKEN_SECONDS:
-        fact = f"a lifetime of {seconds} seconds is not possible"
+    elif not is_lifetime(seconds):
+        bounds = f"{SHORTEST_TOKEN_SECONDS} to {LONGEST_TOKEN_SECONDS}"
+        fact = f"a lifetime of {seconds} seconds is not possible: Kubernetes allows {bounds}"
     else:
         return seconds
     raise CredentialsError(fact, hint, reason="invalid-lifetime")

@@ -86,7 +86,7 @@ def _refusal(code: int, message: str, request: TokenRequest) -> tuple[str, str, 
         if identity.is_federated and identity.secret_name is None and "binding: " in message:
             hint = f"these credentials name no Secret to bind it to: {_ask(request)}"
         return "policy", f"the cluster's policy refuses this token: {message}", hint
-    special = {401: _unauthorized, 403: _forbidden, 404: _not_found, 422: _invalid}.get(code)
+    special = {401: _unauthorized, 403: _forbidden, 404: _not_found}.get(code)
     found = special(message, request) if special else None
     return found or (
         "refused",
@@ -172,17 +172,6 @@ def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:
         "not-found",
         f"nothing is published at this path (404): {message}",
         f"is the door's URL right? It is {request.door.url}",
-    )
-
-
-def _invalid(message: str, request: TokenRequest) -> tuple[str, str, str] | None:
-    if "expirationSeconds" not in message:
-        return None
-    return (
-        "invalid-lifetime",
-        f"a lifetime of {request.lifetime_seconds} seconds is refused (422): {message}",
-        "Kubernetes allows 10 minutes or more: try lifetime_seconds=3600,"
-        " or `lifetimeSeconds` in the credentials file",
     )
 
 

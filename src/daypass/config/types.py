@@ -28,6 +28,7 @@ from pydantic_core.core_schema import no_info_before_validator_function
 from daypass._core.duration import format_duration, parse_duration
 from daypass._core.k8s_names import LABEL, LABEL_HINT, LABEL_KEY, LABEL_VALUE, SUBDOMAIN, is_label
 from daypass._core.net import is_address
+from daypass._core.token_request import AUDIENCE, AUDIENCE_HINT
 from daypass.config.errors import expected, fault, shown
 from daypass.rules.decision import EVERY_HOST
 
@@ -91,7 +92,6 @@ def unique(items: tuple[T, ...]) -> tuple[T, ...]:
 
 
 HEADER = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
-AUDIENCE = r"[!#-&(-\[\]-_a-~]+"
 USER = r"[^\"'`*\\\x00-\x1f\x7f]+"
 IMAGE = r"[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})"
 LIMIT_CHARACTERS = 253
@@ -138,7 +138,7 @@ subdomain = _matching(
 audience = _matching(
     AUDIENCE,
     "a valid audience",
-    "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes",
+    AUDIENCE_HINT,
 )
 """The audience of a token: visible ASCII without quotes or backslashes."""
 

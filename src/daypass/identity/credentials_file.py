@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from daypass._core import labels
-from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.hints import Placeholder, command, kubectl
@@ -24,6 +23,11 @@ from daypass._core.net import HostPort
 from daypass._core.secret import Secret
 from daypass._core.text import did_you_mean
 from daypass._core.tls import client_context
+from daypass._core.token_request import (
+    LONGEST_TOKEN_SECONDS,
+    SHORTEST_TOKEN_SECONDS,
+    is_lifetime,
+)
 from daypass.client.config import DEFAULT_LIFETIME_SECONDS, read_source
 from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
@@ -120,7 +124,7 @@ def _parse_lifetime(annotation: str) -> int:
         return DEFAULT_LIFETIME_SECONDS
     is_number = annotation.isascii() and annotation.isdigit() and len(annotation) <= 10
     seconds = int(annotation) if is_number else 0
-    if not SHORTEST_TOKEN_SECONDS <= seconds <= LONGEST_TOKEN_SECONDS:
+    if not is_lifetime(seconds):
         raise IncompleteCredentialsError(
             "the identity's annotation has an invalid lifetime",
             "set one: --lifetime 1h",
@@ -238,7 +242,7 @@ def _lifetime(options: CredentialsOptions, config: Config | None, before: str) -
     wanted = options.lifetime_seconds
     if wanted is None:
         return min(_parse_lifetime(before), longest)
-    if not SHORTEST_TOKEN_SECONDS <= wanted <= longest:
+    if not is_lifetime(wanted, longest):
         raise UsageError(
             f"a lifetime of {wanted} seconds is not possible",
             f"choose {SHORTEST_TOKEN_SECONDS} to {longest} seconds",

@@ -14,12 +14,13 @@ import json
 import re
 from dataclasses import dataclass
 
-from daypass._core.clock import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS, rfc3339
+from daypass._core.clock import rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.status import Status
 from daypass._core.text import printable
+from daypass._core.token_request import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door import TokenRequest

@@ -393,11 +393,13 @@ def test_what_a_file_is_takes_precedence_over_who_can_access_it(
         ({"audience": ""}, "audience", ""),
         ({"audience": " x"}, "audience", ""),
         ({"audience": "a\nb"}, "audience", ""),
+        ({"audience": "a" * 254}, "audience", ""),
         ({"certificateAuthority": 7}, "certificateAuthority", ""),
         ({"lifetimeSeconds": "1h"}, "lifetime", ""),
         ({"lifetimeSeconds": 1.5}, "lifetime", ""),
         ({"lifetimeSeconds": True}, "lifetime", ""),
         ({"lifetimeSeconds": 0}, "lifetime of 0 seconds", ""),
+        ({"lifetimeSeconds": 599}, "lifetime of 599 seconds", ""),
         ({"lifetimeSeconds": 2**32 + 1}, "lifetime of 4294967297 seconds", ""),
         # subject tokens that are none
         ({"token": ""}, "three parts", ""),
