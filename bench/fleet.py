@@ -1,7 +1,7 @@
 """When ten thousand clients ask the door, over a day of made-up time.
 
 Each client is a `daypass.Credentials` of its own, and what it decides is decided by the library
-itself: only the clock, the wire and the thread of a refresh are made up. A client asks for its
+itself: only the clock, the wire and the thread of a refresh are made up. A client request for its
 token all the time, so that whatever is due is done within ten seconds.
 """
 

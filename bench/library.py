@@ -4,7 +4,7 @@ No network: each library has a token that is fresh, and what is measured is what
 library's own adapter) does before each request from then on. That is, with the header in place,
 `Credentials.before_request` of google-auth, and `BearerTokenCredentialPolicy.on_request` of
 azure-core, which remembers the last token of an azure-identity credential. Who calls azure-identity
-itself asks `ClientSecretCredential.get_token`, answered from its cache, without a header.
+itself request `ClientSecretCredential.get_token`, answered from its cache, without a header.
 """
 
 from __future__ import annotations

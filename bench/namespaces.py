@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.report import figure, short
 from support.churn import churning
 from support.controlplane import ControlPlane
-from support.observing import make_namespaces, observing
+from support.observer_process import make_namespaces, running_observer
 
 NAMESPACES = 2_000
 SECRETS_EACH = 10
@@ -36,7 +36,7 @@ def run(*, quick: bool) -> None:
 
 
 def _observe(plane: ControlPlane, count: int, close_after: int) -> None:
-    with observing(plane, close_after) as observed:
+    with running_observer(plane, close_after) as observed:
         first = observed.report()
         time.sleep(min(close_after, 45))  # each watch ends and begins
         later = observed.report()

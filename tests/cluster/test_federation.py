@@ -28,7 +28,7 @@ from support.admin_shell import AdminShell
 from support.ci_jobs import GitHubJob, oidc_of_the_runner
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.issuer import CiSystem, running_issuer
 from support.lifecycle import accepts
 from support.messages import check, message_with, raises
@@ -231,7 +231,7 @@ def test_a_revocation_ends_a_job_at_the_gate_on_its_open_connection(
     with gate_up(tmp_path, plane, check=check) as up, calling_with(up, token) as job:
         job.becomes(200)
         shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
-        assert told(job.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+        assert reason_in(job.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         assert job.ask(neighbour).code == 200
         shell.run(
             "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,

@@ -15,7 +15,7 @@ from daypass._core.jwt import decode_unverified
 from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.identities import Identity
 from support.raw import Answer, bearer, connect, exchange
 from support.up import HOST, Up
@@ -76,7 +76,7 @@ def refused(answer: Answer, code: int, reason: Reason | None = None) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert "location" not in answer.headers
     assert (answer.json["kind"], answer.json["code"]) == ("Status", code)
-    assert reason is None or told(answer) is reason
+    assert reason is None or reason_in(answer) is reason
     assert AUDIENCE in answer.json["message"]
 
 

@@ -20,7 +20,7 @@ from daypass.rules.reasons import Reason
 from support.churn import churning
 from support.clocks import WrongClock
 from support.controlplane import ControlPlane
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.identities import Identity, make_look_alike, unique
 from support.raw import Caller
 from support.up import Up
@@ -77,7 +77,7 @@ def becomes_refused(caller: Caller, *, since: float, seconds: float) -> None:
     """It is refused so many seconds after `since` (monotonic) at the latest, for good reason."""
     answer = caller.becomes(401)
     took = SYSTEM_CLOCK.monotonic() - since
-    assert told(answer) is Reason.UNKNOWN_CREDENTIAL
+    assert reason_in(answer) is Reason.UNKNOWN_CREDENTIAL
     assert took <= seconds + SLACK_SECONDS, took
 
 
@@ -128,7 +128,7 @@ def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
             bystander.becomes(503)
         bystander.becomes(200)
         # Each is in a part of its own, which opens in its own time.
-        assert told(caller.becomes(401, never=200)) is Reason.UNKNOWN_CREDENTIAL
+        assert reason_in(caller.becomes(401, never=200)) is Reason.UNKNOWN_CREDENTIAL
 
 
 @pytest.mark.parametrize("wrong_seconds", [3 * HOURS, -3 * HOURS], ids=["ahead", "behind"])
@@ -153,7 +153,7 @@ def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
         bystander.becomes(200)
         _, newcomer = made.add()
         for caller in (before_caller, during_caller):
-            assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+            assert reason_in(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         began = SYSTEM_CLOCK.monotonic()
         up.process.send_signal(signal.SIGSTOP)
         try:
@@ -175,7 +175,7 @@ def test_a_token_bound_to_a_secret_without_the_label_is_refused(
         bound = make_look_alike(plane.admin, identity, labels={})
         with calling(up, plane, bound) as caller:
             made.add()  # what is newer than the Secret has been published
-            assert told(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
+            assert reason_in(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
 
 
 @pytest.mark.parametrize("type_", ["Opaque", ANCHOR_TYPE])
@@ -192,7 +192,7 @@ def test_whatever_the_type_of_the_secret_a_token_is_refused_once_that_is_deleted
         with calling(up, plane, bound) as caller:
             caller.becomes(200)
             plane.admin.delete(bound.secret_path)
-            assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+            assert reason_in(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         assert own.ask().code == 200
 
 

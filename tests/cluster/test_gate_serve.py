@@ -31,7 +31,7 @@ from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.gates import RunningGate, running_gate
 from support.identities import RBAC, Identity, unique
 from support.messages import check, message_with
@@ -258,7 +258,7 @@ def test_it_answers_envoy_over_tls(
             assert "authorization" not in seen
         refused = gate.send([])
         assert (refused.code, refused.json["code"]) == (401, 401)
-        assert told(refused) is Reason.NO_TOKEN
+        assert reason_in(refused) is Reason.NO_TOKEN
         assert gate.send([line, line]).code == 401
         assert gate.send([f"{line} x"]).code == 401
         publishing.change(part_with(identity), identity, seconds=-1)

@@ -19,7 +19,7 @@ from daypass.rules.reasons import Reason
 from support.clusters import write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.identities import Identity, make_pod
 from support.messages import check as check_message
 from support.messages import message_with
@@ -47,7 +47,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     tokens = [plane.make_token(each, audiences=[AUDIENCE]) for each in (gone, later, other)]
 
     def reasons(caller: Caller) -> list[Reason]:
-        return [told(caller.ask(token)) for token in tokens]
+        return [reason_in(caller.ask(token)) for token in tokens]
 
     refused, good, closed = Reason.UNKNOWN_CREDENTIAL, Reason.ALLOWED, Reason.UNKNOWN
     # 1. It exists, and passes; its Secret is deleted, and it is refused.
@@ -84,7 +84,7 @@ def test_a_recreated_service_account_is_another_one(
     with calling(watching, control_plane, identity) as caller:
         caller.becomes(200)
         control_plane.admin.delete(path)
-        assert told(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
+        assert reason_in(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         again = control_plane.make_identity(identity.namespace, identity.service_account)
         with calling(watching, control_plane, again) as newcomer:
             newcomer.becomes(200)
@@ -119,12 +119,12 @@ def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
         caller.becomes(200)
         tokens = [make(each) for each in (watched, unwatched) for make in (of_pod, unbound)]
         passed, refused = [Reason.ALLOWED] * 2, [Reason.UNKNOWN_CREDENTIAL] * 2
-        assert [told(caller.ask(token)) for token in tokens] == [*passed, *refused]
+        assert [reason_in(caller.ask(token)) for token in tokens] == [*passed, *refused]
         account = f"/api/v1/namespaces/{watched.namespace}/serviceaccounts"
         admin.delete(f"{account}/{watched.service_account}")
         eventually(
             "they are refused",
-            lambda: [told(caller.ask(token)) for token in tokens] == [*refused, *refused],
+            lambda: [reason_in(caller.ask(token)) for token in tokens] == [*refused, *refused],
         )
 
 

@@ -22,7 +22,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import WATCHED
-from support.observing import make_namespaces, observing
+from support.observer_process import make_namespaces, running_observer
 from support.watched_api import whole
 
 MANY = 2000
@@ -139,7 +139,7 @@ def test_two_thousand_namespaces_need_few_connections_threads_and_little_memory(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
     names = make_namespaces(plane, MANY, secrets=SECRETS_EACH)
-    with observing(plane, CLOSE_AFTER) as observed:
+    with running_observer(plane, CLOSE_AFTER) as observed:
         complete = observed.report()
         assert complete["credentials"] >= MANY * SECRETS_EACH
         with closing(admin_cluster(plane)) as cluster:

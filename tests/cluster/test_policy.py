@@ -32,7 +32,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
 from support.messages import check, line_with, message_with, raises
-from support.policies import held_namespace
+from support.policies import policy_namespace
 from support.protobuf import PROTOBUF, bound_to, field, wrapped
 
 GATE = "gate.example.com"
@@ -96,7 +96,7 @@ class Bot:
 @pytest.fixture
 def bot(cluster: Cluster, shell: AdminShell) -> Bot:
     (shell.folder / "daypass.yaml").write_text(CONFIG)
-    return Bot(shell=shell, identity=shell.plane.make_identity(held_namespace(shell.plane)))
+    return Bot(shell=shell, identity=shell.plane.make_identity(policy_namespace(shell.plane)))
 
 
 def in_mode(bot: Bot, mode: Mode) -> None:
@@ -330,7 +330,7 @@ def test_check_distinguishes_rbac_from_the_policy_and_needs_no_config(
 
 
 def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
-    unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
+    unlabelled = policy_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
     free = replace(bot, identity=bot.plane.make_identity(unlabelled))
     changed = CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn")
     (bot.shell.folder / "daypass.yaml").write_text(changed)
@@ -352,7 +352,7 @@ def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
 
 
 def test_check_names_the_commands_that_mend_its_findings(bot: Bot) -> None:
-    unlabelled = held_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
+    unlabelled = policy_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
     bot.plane.make_identity(unlabelled)
     changed = CONFIG.replace("12h", "11h")
     (bot.shell.folder / "other.yaml").write_text(changed)

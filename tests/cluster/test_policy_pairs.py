@@ -56,7 +56,7 @@ BOUND = sorted({bound for bound, _ in EXPECTED})
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with policies.plane_for_everybody(tmp_path_factory.mktemp("pairs")) as running:
+    with policies.plane_without_rbac(tmp_path_factory.mktemp("pairs")) as running:
         yield running
 
 
@@ -80,9 +80,9 @@ def requesters(plane: ControlPlane, own: Identity) -> dict[str, tuple[Admin, dic
     return {
         "long-lived": (plane.client(own.token), {}),
         "short-lived": (plane.client(short_lived), {}),
-        "federated": (plane.admin, policies.speaking_as(FEDERATED)),
+        "federated": (plane.admin, policies.impersonation_headers(FEDERATED)),
         "administrator": (plane.admin, {}),
-        "node": (plane.admin, policies.speaking_as(NODE)),
+        "node": (plane.admin, policies.impersonation_headers(NODE)),
     }
 
 
@@ -154,7 +154,7 @@ def test_where_binding_is_optional_no_federated_user_outlives_its_anchor(
     plane.admin.patch(path, {"metadata": {"annotations": override}})
 
     def ask() -> Answer:
-        headers = policies.speaking_as(FEDERATED)
+        headers = policies.impersonation_headers(FEDERATED)
         return plane.admin.request("POST", own.token_path, {"spec": spec}, headers=headers)
 
     try:

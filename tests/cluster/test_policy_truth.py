@@ -22,7 +22,7 @@ from daypass.render.policy import (
 )
 from support import policies
 from support.controlplane import ControlPlane
-from support.policies import broken_rule, held_namespace
+from support.policies import broken_rule, policy_namespace
 
 GATE, OTHER, FOREIGN = "gate.example.com", "kfp", "https://kubernetes.default.svc"
 OPERATOR = "system:serviceaccount:vault:vault"
@@ -119,7 +119,7 @@ BOUND: tuple[BoundObject | None, ...] = (
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with policies.plane_for_everybody(tmp_path_factory.mktemp("policy")) as running:
+    with policies.plane_without_rbac(tmp_path_factory.mktemp("policy")) as running:
         yield running
 
 
@@ -133,7 +133,7 @@ def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
 @pytest.fixture(scope="module")
 def namespaces(plane: ControlPlane, cluster: Cluster) -> dict[str, str]:
     return {
-        name: held_namespace(plane, annotations, accounts=ACCOUNTS)
+        name: policy_namespace(plane, annotations, accounts=ACCOUNTS)
         for name, annotations in OVERRIDES.items()
     }
 
@@ -256,7 +256,7 @@ def test_whatever_an_annotation_holds_is_read_as_described_or_refuses_every_toke
     seconds: int,
     bound: bool,
 ) -> None:
-    namespace = held_namespace(plane, annotations)
+    namespace = policy_namespace(plane, annotations)
     asked = request(who, "none", seconds=seconds, bound=BOUND[1] if bound else None)
     assert_as_described(cluster, namespace, replace(asked, annotations=annotations))
 
@@ -264,7 +264,7 @@ def test_whatever_an_annotation_holds_is_read_as_described_or_refuses_every_toke
 def test_a_namespace_without_the_label_is_not_held_to_it(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
-    namespace = held_namespace(plane, held=False)
+    namespace = policy_namespace(plane, held=False)
     for who, seconds in itertools.product(REQUESTERS, (600, 2**32)):
         asked = request(who, "none", seconds=seconds, audiences=(FOREIGN,), bound=None)
         assert broken_rule(cluster, namespace, asked) is None

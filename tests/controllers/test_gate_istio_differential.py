@@ -17,9 +17,15 @@ from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.decision import Decision, GateRequest, decide
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
-from support.gate_differences import Found, assert_documented, found, passes_knowingly, told
+from support.gate_differences import (
+    Reasons,
+    assert_documented,
+    compare,
+    is_known_difference,
+    reason_in,
+)
 from support.istio_gates import GUARDED, IstioGate, running_istio_gate, seen
-from support.odd_tokens import changes, forms, made_by, signers
+from support.odd_tokens import changes, forms, signed_token, signers
 from support.single_changes import FAR_UID, OTHER_UID, RULES, Keys, Sent, known, single_changes
 from support.tokens import ACCOUNT_UID, AUDIENCE, Signer
 
@@ -43,11 +49,11 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 
 def in_force(gate: IstioGate, change: dict[str, Any], reason: Reason) -> None:
     line = f"Authorization: Bearer {made({'iss': gate.issuer, **change}, 'ours')}"
-    eventually(f"the gate answers {reason}", lambda: told(gate.send(line)) is reason)
+    eventually(f"the gate answers {reason}", lambda: reason_in(gate.send(line)) is reason)
 
 
 def made(change: dict[str, Any], signer: str) -> str:
-    return made_by(OURS, STRANGER, change, signer)
+    return signed_token(OURS, STRANGER, change, signer)
 
 
 def decided(
@@ -59,9 +65,9 @@ def decided(
     return decide(GateRequest(host=sent.host, headers=headers), rules, now_unix, signed=signed)
 
 
-def all_single_changes(gate: IstioGate, *, require_bound: bool = True) -> Found:
+def all_single_changes(gate: IstioGate, *, require_bound: bool = True) -> Reasons:
     keys = Keys(ours=OURS, stranger=STRANGER, issuer=gate.issuer, audience=AUDIENCE)
-    return found(
+    return compare(
         single_changes(keys),
         keys,
         lambda: gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem),
@@ -104,12 +110,12 @@ def test_a_token_with_several_changes_passes_only_by_the_decision(
     answer = gate.send(f"Authorization: {line}", "kubeflow-userid: forged")
     if decision.identity is None:
         if answer.code == 200:
-            assert passes_knowingly(change, decision.reason), (decision, change)
+            assert is_known_difference(change, decision.reason), (decision, change)
             return
         # Of several faults it may name another one.
-        assert told(answer) in Reason
+        assert reason_in(answer) in Reason
         if decision.reason is Reason.DENIED:
-            assert told(answer) is Reason.DENIED
+            assert reason_in(answer) is Reason.DENIED
         return
     headers = seen(answer)
     assert headers["kubeflow-userid"] == decision.identity.user

@@ -14,10 +14,11 @@ import pytest
 from daypass.render.names import GATE, GATE_TRUST, gate_host
 from daypass.rules.reasons import Reason
 from support.authority import Authority
+from support.bad_reviews import assert_no_review_opens
 from support.children import Child
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews
-from support.gate_differences import assert_refused, told
+from support.gate_differences import assert_refused, reason_in
 from support.impostors import EVIL, NAMED, ODD_USERS, Impostor, response
 from support.istio_gates import (
     FORGED,
@@ -33,7 +34,6 @@ from support.istio_gates import (
 )
 from support.istio_gateway import NAMESPACE, service_at
 from support.istio_logins import by_policy, token_required
-from support.lying_reviews import assert_no_review_opens
 from support.objects import kubeconfig, secret
 from support.raw import bearer
 from support.serving import gate_serve_over_tls
@@ -242,7 +242,7 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
             for name, each in responses.items():
                 impostor.behaviour = each
                 answer = gate.send(line, *FORGED)
-                assert told(answer) is Reason.UNKNOWN, name
+                assert reason_in(answer) is Reason.UNKNOWN, name
                 assert b"evil" not in answer.body, name
                 assert not answer.cookies, name
 

@@ -22,7 +22,7 @@ from daypass.rules.published import part_name
 from daypass.rules.reasons import MESSAGES, Reason
 from support.authority import Authority
 from support.deadline import eventually
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.identities import Identity, make_anchor
 from support.istio_gates import FILTERS, GUARDED, IstioGate, config_text, running_istio_gate
 from support.istio_gateway import NAMESPACE, service_at
@@ -168,7 +168,7 @@ def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_g
             kubectl(gate, "delete", "secret", anchored.secret_name, "-n", namespace)
             # With a review, the API server may have seen it first.
             seen_by = {"jwt": [], "review": [Reason.REVIEW_REFUSED]}[check]
-            assert told(caller.becomes(401)) in [Reason.UNKNOWN_CREDENTIAL, *seen_by]
+            assert reason_in(caller.becomes(401)) in [Reason.UNKNOWN_CREDENTIAL, *seen_by]
             assert bystander.ask().code == 200
 
 

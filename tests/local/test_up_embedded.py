@@ -22,7 +22,7 @@ from support import network_of_its_own
 from support.admin import Admin
 from support.authority import Authority
 from support.deadline import eventually
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.identities import make_identity
 from support.messages import check as check_message
 from support.messages import line_with
@@ -190,7 +190,7 @@ def test_tokens_of_a_namespace_without_the_label_are_refused(
         eventually("it passes", lambda: at_the_gate(up, token).code == 200)
 
         def becomes(reason: Reason) -> None:
-            eventually(f"it is {reason}", lambda: told(at_the_gate(up, token)) is reason)
+            eventually(f"it is {reason}", lambda: reason_in(at_the_gate(up, token)) is reason)
 
         for label, reason in ((None, Reason.UNKNOWN_CREDENTIAL), (POLICY_ENFORCED, Reason.ALLOWED)):
             admin.patch("/api/v1/namespaces/team", {"metadata": {"labels": {POLICY: label}}})

@@ -16,7 +16,7 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.door import TokenRequest
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
-from support.exchanges import order, run_exchange
+from support.exchanges import run_exchange, token_request
 from support.fake_door import (
     answer,
     credentials_document,
@@ -26,7 +26,7 @@ from support.fake_door import (
 )
 from support.timing import FakeTiming
 
-ORDER: TokenRequest = order()
+REQUEST: TokenRequest = token_request()
 LEAVES = st.one_of(
     st.none(),
     st.booleans(),
@@ -58,7 +58,7 @@ ANSWERS = st.builds(
 
 
 def transport_error(stage: str, cause: BaseException) -> TransportError:
-    error = TransportError(stage, Route(target=ORDER.door.address))
+    error = TransportError(stage, Route(target=REQUEST.door.address))
     error.__cause__ = cause
     return error
 
@@ -102,7 +102,7 @@ def test_an_exchange_ends_in_time_with_a_token_or_an_error_without_one(
 ) -> None:
     timing = FakeTiming()
     before = timing.fake_clock.now_monotonic
-    outcome = outcome_of(lambda: run_exchange(script, timing=timing, asks=ORDER))
+    outcome = outcome_of(lambda: run_exchange(script, timing=timing, request=REQUEST))
     if isinstance(outcome, DaypassError):
         text = f"{outcome} {outcome!r} {vars(outcome)}"
         assert long_lived_token()[40:80] not in text

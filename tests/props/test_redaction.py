@@ -17,12 +17,12 @@ from daypass._core.secret import LIMIT_ANSWER_BYTES, RUN_CHARACTERS, Secret, red
 from daypass.client.http1 import HttpResponse
 from daypass.kube.errors import explain
 from daypass.verification.checks import judge_gate, judge_policy
-from support.exchanges import order, run_exchange
+from support.exchanges import run_exchange, token_request
 from support.fake_door import SENTINEL, answer, long_lived_token, token_answer
 
 TOKEN = long_lived_token() + "-Zm9vYmFyYmF6cXV4_c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
-ORDER = order()
-ORDER.token = Secret(TOKEN)
+REQUEST = token_request()
+REQUEST.token = Secret(TOKEN)
 RUNS = {TOKEN[at : at + RUN_CHARACTERS] for at in range(len(TOKEN) - RUN_CHARACTERS + 1)}
 
 PARTS = st.builds(
@@ -99,7 +99,9 @@ def test_no_exchange_error_contains_a_part_of_the_token(
 ) -> None:
     place = "".join(c for c in location if c.isprintable())
     try:
-        run_exchange([answer(code, body, f"Location: /{place}", content_type=kind)], asks=ORDER)
+        run_exchange(
+            [answer(code, body, f"Location: /{place}", content_type=kind)], request=REQUEST
+        )
     except DaypassError as error:
         assert_contains_no_part(text_of(error))
     else:
@@ -110,9 +112,9 @@ def test_no_exchange_error_contains_a_part_of_the_token(
 def test_no_warning_or_audience_of_a_response_contains_a_part_of_the_token(part: str) -> None:
     text = "".join(c for c in part if c.isprintable())
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    spec = {"audiences": [ORDER.audience, part], "expirationSeconds": 3600}
+    spec = {"audiences": [REQUEST.audience, part], "expirationSeconds": 3600}
     raw = token_answer(f'Warning: 299 - "{quoted}"', f'Warning: 299 - "{text}"', spec=spec)
-    token = run_exchange([raw], asks=ORDER).token
+    token = run_exchange([raw], request=REQUEST).token
     assert_contains_no_part(f"{token!r} {token.audiences} {token.warnings}")
 
 

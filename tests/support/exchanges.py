@@ -18,8 +18,8 @@ from support.timing import NOON, FakeTiming
 URL = "https://ekf.example.com/kubernetes"
 
 
-def order(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenRequest:
-    """What a client with good credentials asks for."""
+def token_request(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenRequest:
+    """What a client with good credentials request for."""
     settings = CredentialsConfig(credentials_document(URL), origin="credentials.json", now_unix=0)
     assert settings.token is not None
     return TokenRequest(
@@ -39,15 +39,17 @@ def run_exchange(
     answers: Iterable[bytes | Exception],
     *,
     timing: FakeTiming | None = None,
-    asks: TokenRequest | None = None,
+    request: TokenRequest | None = None,
 ) -> CachedToken:
     """Send one TokenRequest that gets these answers, in order; the last one repeats."""
     timing, script = timing or FakeTiming(), list(answers)
-    asks = asks or order()
+    request = request or token_request()
     door = FakeSend(lambda _: script.pop(0) if len(script) > 1 else script[0])
     deadline = Deadline(timing.clock, timing.exchange_seconds)
-    route = Route(target=asks.door.address)
-    return repeat(lambda: request_token(asks, route, deadline, send=door), deadline, timing, TRIES)
+    route = Route(target=request.door.address)
+    return repeat(
+        lambda: request_token(request, route, deadline, send=door), deadline, timing, TRIES
+    )
 
 
 class FakeSend:
@@ -68,7 +70,7 @@ class FakeSend:
         return answered if isinstance(answered, HttpResponse) else response(answered)
 
 
-class Wired:
+class CredentialsAtDoor:
     """Makes credentials for a door without a socket; `wire` is the last one's."""
 
     wire: FakeSend

@@ -22,7 +22,7 @@ from support.single_changes import Keys, Make, Sent
 
 Opened = Callable[[], ssl.SSLSocket]
 Expect = Callable[[Sent, float], Decision]
-Found = Mapping[str, tuple[Reason, Reason]]
+Reasons = Mapping[str, tuple[Reason, Reason]]
 Engine = Literal["envoy", "review", "authorizer"]
 """Envoy alone (one machine, Istio), the same with `check: review`, the authorizer alone."""
 
@@ -129,7 +129,7 @@ def _cell(reasons: tuple[Reason, ...]) -> str:
     return " or ".join("passes" if each is Reason.ALLOWED else f"`{each}`" for each in reasons)
 
 
-def found(
+def compare(
     changes: Mapping[str, Make], keys: Keys, opened: Opened, expect: Expect
 ) -> dict[str, tuple[Reason, Reason]]:
     """What the decision and the engine say to each change, over one connection where it lasts."""
@@ -143,7 +143,7 @@ def found(
                 after = expect(sent, time.time())  # noqa: TID251
                 if before.reason is after.reason:  # otherwise it expired or began on the way
                     break
-            pairs[name] = (before.reason, told(answer))
+            pairs[name] = (before.reason, reason_in(answer))
             if before.identity is not None and answer.code == 200:
                 seen = answer.json["headers"]
                 assert seen["kubeflow-userid"] == before.identity.user, name
@@ -151,7 +151,7 @@ def found(
     return pairs
 
 
-def assert_documented(pairs: Found, engine: Engine) -> None:
+def assert_documented(pairs: Reasons, engine: Engine) -> None:
     """Fails for a difference that is in no row, and for a row that is no difference any more."""
     differing = {name: pair for name, pair in pairs.items() if pair[0] is not pair[1]}
     rows = [row for row in DIFFERENCES if row.finds(engine)]
@@ -172,7 +172,7 @@ def assert_documented(pairs: Found, engine: Engine) -> None:
         assert {pair[1] for pair in covered.values()} == set(row.finds(engine)), row.what
 
 
-def passes_knowingly(change: Mapping[str, Any], reason: Reason) -> bool:
+def is_known_difference(change: Mapping[str, Any], reason: Reason) -> bool:
     """Whether Envoy lets a token with several changes through for what DIFFERENCES has."""
     if reason is Reason.SUBJECT:
         claim = change.get("kubernetes.io") or {}
@@ -183,7 +183,7 @@ def passes_knowingly(change: Mapping[str, Any], reason: Reason) -> bool:
     return reason is Reason.LIVES_TOO_LONG and change.get("exp", 3000) in (300, 3000)
 
 
-def told(answer: Answer) -> Reason:
+def reason_in(answer: Answer) -> Reason:
     """The reason in an answer. Fails where there is none, or its code is another one's."""
     if answer.code == 200:
         assert answer.json["headers"].get("kubeflow-userid") != "forged"
@@ -201,7 +201,7 @@ def told(answer: Answer) -> Reason:
 
 def assert_refused(answer: Answer, *reasons: Reason) -> None:
     """That an answer is the gate's own refusal for one of these reasons, whole and no redirect."""
-    assert told(answer) in reasons, answer
+    assert reason_in(answer) in reasons, answer
     assert answer.code != 200
     assert (answer.headers.get("www-authenticate") == "Bearer") is (answer.code == 401), answer
     assert "location" not in answer.headers

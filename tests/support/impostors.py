@@ -37,7 +37,7 @@ ODD_USERS = {
 }  # fmt: skip
 
 
-class Heads(TcpServer):
+class HeadServer(TcpServer):
     """Calls `respond` for each head of a request without a body."""
 
     def serve(self, connection: socket.socket) -> None:
@@ -52,7 +52,7 @@ class Heads(TcpServer):
         raise NotImplementedError
 
 
-class Impostor(Heads):
+class Impostor(HeadServer):
     """`behaviour`: what it sends to each request, or does. `asked`: the heads of these."""
 
     behaviour: Behaviour = b""

@@ -56,7 +56,7 @@ forms = st.sampled_from(
 )  # fmt: skip
 
 
-def made_by(ours: Signer, stranger: Signer, change: dict[str, Any], signer: str) -> str:
+def signed_token(ours: Signer, stranger: Signer, change: dict[str, Any], signer: str) -> str:
     """A token of changed claims; `signer`: who signs it, or what its header says."""
     claims = good_claims()
     now = claims["iat"] + 60

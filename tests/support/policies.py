@@ -23,7 +23,7 @@ from support.controlplane import ControlPlane
 NO_UID = "00000000-0000-0000-0000-000000000000"
 
 
-def held_namespace(
+def policy_namespace(
     plane: ControlPlane,
     annotations: Mapping[str, str] | None = None,
     *,
@@ -41,14 +41,14 @@ def held_namespace(
 
 
 @contextmanager
-def plane_for_everybody(folder: Path) -> Iterator[ControlPlane]:
+def plane_without_rbac(folder: Path) -> Iterator[ControlPlane]:
     """A control plane where everybody may ask for tokens, as far as RBAC goes."""
     with ControlPlane.start(folder) as plane:
-        _let_everybody_ask(plane)
+        _allow_all_token_requests(plane)
         yield plane
 
 
-def _let_everybody_ask(plane: ControlPlane) -> None:
+def _allow_all_token_requests(plane: ControlPlane) -> None:
     """RBAC that leaves all to the policy, in all namespaces."""
     rule = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
     metadata = {"metadata": {"name": "everybody-asks"}}
@@ -68,12 +68,12 @@ def _let_everybody_ask(plane: ControlPlane) -> None:
 
 def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
     """The policy in force, seen by a request in a namespace that it holds."""
-    held_namespace(plane, accounts=["default"])
+    policy_namespace(plane, accounts=["default"])
     apply_policy(cluster, policy)
     wait_until_enforced(Waiter(cluster, 60), policy)
 
 
-def speaking_as(requester: Requester) -> dict[str, str]:
+def impersonation_headers(requester: Requester) -> dict[str, str]:
     headers = {"Impersonate-User": requester.user}
     for group in requester.groups:
         headers["Impersonate-Group"] = group
@@ -97,7 +97,7 @@ def broken_rule(cluster: Cluster, namespace: str, request: TokenRequestAttribute
         "boundObjectRef": reference,
     }
     path = identities.token_path(namespace, request.service_account)
-    headers = speaking_as(request.requester)
+    headers = impersonation_headers(request.requester)
     try:
         cluster.request("POST", path, {"spec": spec}, what="ask", headers=headers)
     except ApiError as error:

@@ -34,7 +34,7 @@ def claims(clock: FakeClock, **changes: Any) -> dict[str, Any]:
     return good_claims(clock, **{"iat": now, "nbf": now, "exp": now + 3600, **changes})
 
 
-class Tried:
+class AskedAuthorizer:
     """An authorizer, what it is asked, and what it asks the API server."""
 
     def __init__(

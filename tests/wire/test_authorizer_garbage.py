@@ -20,9 +20,9 @@ from daypass.render.envoy.settings import Protected
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.doors import EKF
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.gates import RunningGate, running_gate
-from support.impostors import EVIL, NAMED, ODD_USERS, Behaviour, Heads, Impostor, response
+from support.impostors import EVIL, NAMED, ODD_USERS, Behaviour, HeadServer, Impostor, response
 from support.raw import Answer, Conversation, get
 from support.recorder import Recorded
 from support.tokens import USER, Signer, good_claims
@@ -101,7 +101,7 @@ UNENDING: dict[str, Behaviour] = {
 """What only Envoy's limit ends."""
 
 
-class Service(Heads):
+class Service(HeadServer):
     """What the gate protects; it keeps what arrives."""
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ def test_a_response_that_does_not_end_in_time_is_none(limited: Environment, name
 
 def assert_is_none(env: Environment, behaviour: Behaviour) -> None:
     answer = env.ask(behaviour)
-    assert told(answer) is Reason.UNKNOWN
+    assert reason_in(answer) is Reason.UNKNOWN
     assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
     assert not answer.cookies
     assert b"evil" not in answer.body

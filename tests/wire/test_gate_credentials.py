@@ -21,7 +21,7 @@ from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support import publishing
 from support.deadline import eventually
 from support.doors import EKF
-from support.gate_differences import assert_refused, told
+from support.gate_differences import assert_refused, reason_in
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
 from support.publishing import closing_in, denied_by_hand
@@ -455,4 +455,4 @@ def test_where_tokens_may_be_unbound_one_with_a_secret_never_passes_by_its_accou
     with started(tmp_path, published=exist, require_bound=False) as gate:
         for case, (bound, reason) in UNBOUND.items():
             claims = {"kubernetes.io": {"namespace": "team", **bound}}
-            assert told(gate.send([bearer(token(**claims))])) is reason, case
+            assert reason_in(gate.send([bearer(token(**claims))])) is reason, case

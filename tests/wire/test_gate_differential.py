@@ -23,9 +23,9 @@ from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
 from support.fake_reviews import fake_reviews
-from support.gate_differences import Expect, assert_documented, found, passes_knowingly
+from support.gate_differences import Expect, assert_documented, compare, is_known_difference
 from support.gates import RunningGate, running_gate
-from support.odd_tokens import changes, forms, made_by, signers
+from support.odd_tokens import changes, forms, signed_token, signers
 from support.raw import Answer
 from support.single_changes import LONGEST_SECONDS, RULES, Keys, Sent, known, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
@@ -69,7 +69,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory, **changes: Any) -> Iterat
 
 
 def made(change: dict[str, Any], signer: str) -> str:
-    return made_by(OURS, STRANGER, change, signer)
+    return signed_token(OURS, STRANGER, change, signer)
 
 
 def request(sent: Sent) -> GateRequest:
@@ -83,7 +83,7 @@ def decided(sent: Sent, now_unix: float, rules: Rules = RULES) -> Decision:
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: RunningGate) -> None:
-    assert_documented(found(single_changes(KEYS), KEYS, gate.connect, decided), "envoy")
+    assert_documented(compare(single_changes(KEYS), KEYS, gate.connect, decided), "envoy")
 
 
 def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
@@ -91,7 +91,7 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
 ) -> None:
     expect = partial(decided, rules=replace(RULES, require_bound=False))
     with gate_of(tmp_path_factory, require_bound=False) as gate:
-        pairs = found(single_changes(KEYS), KEYS, gate.connect, expect)
+        pairs = compare(single_changes(KEYS), KEYS, gate.connect, expect)
     assert_documented(pairs, "envoy")
     assert pairs["kubernetes.io=account"] == (Reason.ALLOWED, Reason.ALLOWED)
 
@@ -99,7 +99,7 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
 def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(
     authorizer: ReviewedGate,
 ) -> None:
-    pairs = found(single_changes(KEYS), KEYS, authorizer.gate.connect, reviewed_decision)
+    pairs = compare(single_changes(KEYS), KEYS, authorizer.gate.connect, reviewed_decision)
     assert_documented(pairs, "authorizer")
 
 
@@ -107,7 +107,7 @@ def test_the_authorizer_is_asked_about_what_envoy_accepts_and_about_nothing_else
     gate: RunningGate, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """So no forged, foreign or expired token costs it, or the API server, anything."""
-    alone = found(single_changes(KEYS), KEYS, gate.connect, decided)
+    alone = compare(single_changes(KEYS), KEYS, gate.connect, decided)
     accepted = {name for name, (_, reason) in alone.items() if reason is Reason.ALLOWED}
     asked, pairs = set[str](), dict[str, tuple[Reason, Reason]]()
     with reviewed(tmp_path_factory) as both:
@@ -115,7 +115,7 @@ def test_the_authorizer_is_asked_about_what_envoy_accepts_and_about_nothing_else
         for name, make in single_changes(KEYS).items():
             before = sum(metrics.decisions.values()) + metrics.cache_hits
             expect = reviewed_decision if name in accepted else decided
-            pairs |= found({name: make}, KEYS, both.gate.connect, expect)
+            pairs |= compare({name: make}, KEYS, both.gate.connect, expect)
             if sum(metrics.decisions.values()) + metrics.cache_hits > before:
                 asked.add(name)
     assert asked == accepted
@@ -171,7 +171,7 @@ def test_envoy_and_the_decision_agree_about_several_changes(
     if decision.reason is Reason.DENIED:
         assert MESSAGES[Reason.DENIED] in answer.json["message"]
     if decision.identity is None and answer.code == 200:
-        assert passes_knowingly(change, decision.reason), (decision, change)
+        assert is_known_difference(change, decision.reason), (decision, change)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=slow)

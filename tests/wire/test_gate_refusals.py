@@ -16,7 +16,7 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 from support import gates
 from support.deadline import eventually
 from support.doors import EKF, access_log
-from support.gate_differences import told
+from support.gate_differences import reason_in
 from support.gates import RunningGate, running_gate
 from support.http_services import Handler, serving
 from support.messages import check
@@ -76,7 +76,7 @@ def test_each_refusal_has_its_own_reason(gate: RunningGate, case: str) -> None:
     value, code, reason = REFUSED[case]
     answer = gate.send([f"Authorization: {value}", "kubeflow-userid: forged"])
     assert (answer.code, answer.json["code"]) == (code, code)
-    assert told(answer) is reason
+    assert reason_in(answer) is reason
     check(answer.json["message"], reason=reason)
     assert AUDIENCE in answer.json["message"]
 
@@ -93,7 +93,7 @@ def test_an_audience_may_be_as_long_as_a_config_allows(
             ([audience + "x", audience], Reason.SEVERAL_AUDIENCES),
             ([audience[:-1]], Reason.AUDIENCE),
         ):
-            assert told(gate.send([f"Authorization: Bearer {token(aud=aud)}"])) is reason
+            assert reason_in(gate.send([f"Authorization: Bearer {token(aud=aud)}"])) is reason
 
 
 def test_the_good_one_passes_by_the_claims_alone(gate: RunningGate) -> None:

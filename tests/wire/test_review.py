@@ -19,11 +19,11 @@ from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
 from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.rules.reasons import Reason
 from support.authorizers import ReviewedGate, reviewed_gate
+from support.bad_reviews import assert_no_review_opens
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
-from support.gate_differences import told
-from support.lying_reviews import assert_no_review_opens
+from support.gate_differences import reason_in
 from support.publishing import published
 from support.raw import Answer, Caller, Conversation, exchange, get
 from support.tokens import Signer, good_claims
@@ -62,7 +62,7 @@ def unavailable(answer: Answer) -> int:
     assert answer.headers["content-type"] == "application/json"
     status = json.loads(answer.body)
     assert (status["kind"], status["reason"]) == ("Status", "ServiceUnavailable")
-    assert told(answer) is Reason.UNKNOWN
+    assert reason_in(answer) is Reason.UNKNOWN
     assert answer.headers.get("daypass-reason", Reason.UNKNOWN) == Reason.UNKNOWN
     return int(answer.headers["retry-after"])
 
@@ -133,7 +133,7 @@ def test_a_credential_that_is_gone_is_refused_on_an_open_connection(gate: Review
         assert caller.ask().code == 200
         gate.authorizer.take_published(published([]))
         refused = caller.becomes(401)
-        assert told(refused) is Reason.UNKNOWN_CREDENTIAL
+        assert reason_in(refused) is Reason.UNKNOWN_CREDENTIAL
         assert refused.headers["daypass-reason"] == Reason.UNKNOWN_CREDENTIAL
         assert len(gate.reviews.asked) == 1
 

@@ -16,6 +16,7 @@ from daypass.render.names import GATE
 from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
+from support.bad_reviews import assert_no_review_opens
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -32,7 +33,6 @@ from support.gateway_environment import (
     gate,
     headers_seen,
 )
-from support.lying_reviews import assert_no_review_opens
 from support.objects import kubeconfig
 from support.ports import free_ports
 from support.serving import Served

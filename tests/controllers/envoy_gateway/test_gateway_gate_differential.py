@@ -10,7 +10,7 @@ from daypass._core.jwt import decode_unverified
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, decide
 from support.controlplane import ControlPlane
-from support.gate_differences import assert_documented, found
+from support.gate_differences import assert_documented, compare
 from support.gateway_environment import HOST, PUBLIC, GatewayEnvironment, config
 from support.raw import connect
 from support.single_changes import RULES, Keys, Sent, single_changes
@@ -54,7 +54,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
         review = reviewed(plane, sent.token)
         return decide(request, rules, now_unix, signed=signed, review=review)
 
-    pairs = found(
+    pairs = compare(
         single_changes(keys),
         keys,
         lambda: connect(env.port, authority_pem=PUBLIC.pem, name=HOST),

@@ -66,11 +66,11 @@ def test_a_policy_for_a_route_takes_it_out_of_the_gate_but_no_identity_can_be_cl
         assert not [name for name in seen if name.startswith("kubeflow")]
         assert env.send("kubeflow_userid: admin").code == 400
 
-        def told() -> bool:
+        def is_overridden() -> bool:
             status, message = env.said(gate("SecurityPolicy"), "Overridden")
             return status == "True" and f"{APPS}/echo" in message
 
-        eventually("the status says so", told)
+        eventually("the status says so", is_overridden)
 
 
 @pytest.mark.parametrize("way", ["StrategicMerge", "JSONMerge"])

@@ -14,7 +14,7 @@ import pytest
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
-from support.exchanges import Wired
+from support.exchanges import CredentialsAtDoor
 from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document
 from support.timing import FakeTiming
 
@@ -92,9 +92,9 @@ def serve(context: ssl.SSLContext, credentials_for: CredentialsFor) -> Iterator[
 
 
 @pytest.fixture
-def wired(timing: FakeTiming) -> Wired:
+def wired(timing: FakeTiming) -> CredentialsAtDoor:
     """Credentials for a door that is a function."""
-    return Wired(timing)
+    return CredentialsAtDoor(timing)
 
 
 @pytest.fixture(autouse=True)

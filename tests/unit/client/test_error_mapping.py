@@ -20,7 +20,7 @@ from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.proxy import parse_proxy
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.exchanges import order, run_exchange
+from support.exchanges import run_exchange, token_request
 from support.fake_door import (
     NAMESPACE,
     SECRET,
@@ -202,8 +202,8 @@ def test_a_servers_message_is_made_printable_and_cut() -> None:
 
 
 def test_the_repr_of_a_token_request_shows_no_token() -> None:
-    assert long_lived_token() not in repr(order())
-    assert long_lived_token() not in repr(order().encode())
+    assert long_lived_token() not in repr(token_request())
+    assert long_lived_token() not in repr(token_request().encode())
 
 
 @pytest.mark.parametrize(
@@ -228,20 +228,20 @@ def test_an_answer_without_a_reason_of_the_gate_is_a_refusal(header: str) -> Non
 
 # -- attempts without a response
 
-ORDER = order()
+REQUEST = token_request()
 
 
 def explained(
     stage: str, cause: BaseException, *, proxy: str | None = None, own: bool = True
 ) -> tuple[DaypassError, bool]:
     route = Route(
-        target=ORDER.door.address,
+        target=REQUEST.door.address,
         proxy=parse_proxy(proxy) if proxy else None,
         has_own_authority=own,
     )
     error = TransportError(stage, route)
     error.__cause__ = cause
-    problem = explain_transport(error, ORDER, NOON)
+    problem = explain_transport(error, REQUEST, NOON)
     return problem, isinstance(problem, TemporaryError) and problem.is_retried
 
 

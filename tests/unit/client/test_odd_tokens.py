@@ -12,7 +12,7 @@ import json
 import pytest
 
 from daypass.client.errors import CredentialsError, NotADoorError
-from support.exchanges import Wired
+from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     NAMESPACE,
     SECRET,
@@ -71,7 +71,9 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_a_token_that_parsers_read_differently_is_not_exchanged(wired: Wired, case: str) -> None:
+def test_a_token_that_parsers_read_differently_is_not_exchanged(
+    wired: CredentialsAtDoor, case: str
+) -> None:
     for names in ({}, NAMES):
         with raises(CredentialsError) as raised:
             wired(lambda _: token_answer(), token=signed(UNREADABLE[case]), **names)
@@ -79,14 +81,16 @@ def test_a_token_that_parsers_read_differently_is_not_exchanged(wired: Wired, ca
         assert SENTINEL not in str(raised.value)
 
 
-def test_a_header_with_alg_twice_is_refused_too(wired: Wired) -> None:
+def test_a_header_with_alg_twice_is_refused_too(wired: CredentialsAtDoor) -> None:
     header = '{"alg": "RS256", "alg": "none"}'
     with raises(CredentialsError, match="header"):
         wired(lambda _: token_answer(), token=signed(json.dumps(GOOD), header))
 
 
 @pytest.mark.parametrize("name", [r"te\u0061m\u0000", r"team\u200b", r"t\u0435am", r"team\/x"])
-def test_an_escaped_name_is_judged_by_what_it_stands_for(wired: Wired, name: str) -> None:
+def test_an_escaped_name_is_judged_by_what_it_stands_for(
+    wired: CredentialsAtDoor, name: str
+) -> None:
     claims = json.dumps(GOOD).replace(f'"{NAMESPACE}"', f'"{name}"')
     with raises(CredentialsError, match="namespace") as raised:
         wired(lambda _: token_answer(), token=signed(claims))
@@ -94,7 +98,7 @@ def test_an_escaped_name_is_judged_by_what_it_stands_for(wired: Wired, name: str
 
 
 def test_escaped_claims_of_a_good_token_are_read_as_what_they_stand_for(
-    wired: Wired, ask: Ask
+    wired: CredentialsAtDoor, ask: Ask
 ) -> None:
     claims = json.dumps(GOOD).replace("/", "\\/").replace('"team"', '"t\\u0065am"')
     assert claims != json.dumps(GOOD)
@@ -106,7 +110,7 @@ def test_escaped_claims_of_a_good_token_are_read_as_what_they_stand_for(
 
 @pytest.mark.parametrize("expires", ["1e400", "-1e400", "1.5", "true", "null", '"x"', "[]", "{}"])
 def test_an_odd_expiry_of_a_federated_token_is_for_the_api_server_to_judge(
-    wired: Wired, ask: Ask, expires: str
+    wired: CredentialsAtDoor, ask: Ask, expires: str
 ) -> None:
     token = signed(f'{{"iss": "https://ci.example.com", "exp": {expires}}}')
     ask(wired(lambda _: token_answer(), token=token, **NAMES))
@@ -123,7 +127,9 @@ ISSUED = {
 
 
 @pytest.mark.parametrize("case", ISSUED)
-def test_the_claims_of_an_issued_token_change_nothing(wired: Wired, ask: Ask, case: str) -> None:
+def test_the_claims_of_an_issued_token_change_nothing(
+    wired: CredentialsAtDoor, ask: Ask, case: str
+) -> None:
     issued = signed(ISSUED[case])
     grant = {"token": issued, "expirationTimestamp": "2027-01-15T09:00:00Z"}
     token = ask(wired(lambda _: token_answer(status=grant)))
@@ -132,7 +138,9 @@ def test_the_claims_of_an_issued_token_change_nothing(wired: Wired, ask: Ask, ca
 
 
 @pytest.mark.parametrize("last", ["issued", "sent"])
-def test_of_two_tokens_in_one_answer_the_last_counts(wired: Wired, ask: Ask, last: str) -> None:
+def test_of_two_tokens_in_one_answer_the_last_counts(
+    wired: CredentialsAtDoor, ask: Ask, last: str
+) -> None:
     tokens = {"issued": short_lived_token(), "sent": long_lived_token()}
     first = tokens["sent" if last == "issued" else "issued"]
     body = token_answer().partition(b"\r\n\r\n")[2].decode()

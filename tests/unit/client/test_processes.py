@@ -24,7 +24,7 @@ from daypass.client.credentials import Credentials
 from daypass.client.shared_cache import FileLock, SharedTokenCache
 from daypass.client.token import CachedToken
 from support.deadline import eventually
-from support.exchanges import Wired
+from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     Behaviour,
     FakeDoor,
@@ -332,7 +332,9 @@ def in_child(work: Callable[[], str]) -> str:
     return text
 
 
-def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: FakeTiming) -> None:
+def test_a_child_forked_during_an_exchange_makes_its_own(
+    wired: CredentialsAtDoor, timing: FakeTiming
+) -> None:
     timing.exchange_seconds = 1000  # so long it would wait for an exchange of its parent
     begun, may_end = threading.Event(), threading.Event()
     parent = os.getpid()
@@ -353,7 +355,9 @@ def test_a_child_forked_during_an_exchange_makes_its_own(wired: Wired, timing: F
         assert first.result().value.reveal() == short_lived_token(1)
 
 
-def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(wired: Wired) -> None:
+def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(
+    wired: CredentialsAtDoor,
+) -> None:
     credentials = wired(lambda _: token_answer())
     held, may_end = threading.Event(), threading.Event()
 
@@ -369,7 +373,9 @@ def test_a_child_forked_while_a_thread_held_the_lock_is_not_blocked(wired: Wired
         may_end.set()
 
 
-def test_forked_children_refresh_at_different_times(wired: Wired, timing: FakeTiming) -> None:
+def test_forked_children_refresh_at_different_times(
+    wired: CredentialsAtDoor, timing: FakeTiming
+) -> None:
     timing.jitter_value = 0.5
     credentials = wired(lambda _: token_answer())
     credentials.token()

@@ -19,7 +19,7 @@ from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorBusyError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
 from daypass.client.token import Token
-from support.exchanges import FakeSend, Wired
+from support.exchanges import CredentialsAtDoor, FakeSend
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
@@ -63,7 +63,7 @@ class Client:
     def __init__(self, timing: FakeTiming) -> None:
         self.timing, self.clock, self.door = timing, timing.fake_clock, Door(timing)
         timing.jitter_value = 0.5
-        wired = Wired(timing)
+        wired = CredentialsAtDoor(timing)
         self.credentials = wired(self.door)
         self.wire = wired.wire
         self.credentials.token()
@@ -99,7 +99,7 @@ def test_a_stale_token_is_served_while_it_refreshes(client: Client, ask: Ask) ->
 
 
 def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(client: Client) -> None:
-    assert Wired(client.timing)(client.door).cached_token() is None  # none was got yet
+    assert CredentialsAtDoor(client.timing)(client.door).cached_token() is None  # none was got yet
     token = client.credentials.token()
     asked = client.door.tokens
     assert client.credentials.cached_token() is token
@@ -218,7 +218,9 @@ def test_the_number_of_cached_tokens_is_bounded(client: Client) -> None:
 # -- a broken door
 
 
-def test_requests_to_a_broken_door_back_off(wired: Wired, ask: Ask, timing: FakeTiming) -> None:
+def test_requests_to_a_broken_door_back_off(
+    wired: CredentialsAtDoor, ask: Ask, timing: FakeTiming
+) -> None:
     credentials = wired(lambda _: answer(501))
     asked_at: list[int] = []
     for second in range(300):
@@ -234,7 +236,7 @@ def test_requests_to_a_broken_door_back_off(wired: Wired, ask: Ask, timing: Fake
 
 
 def test_a_remembered_error_reports_its_age_and_the_next_attempt(
-    wired: Wired, timing: FakeTiming
+    wired: CredentialsAtDoor, timing: FakeTiming
 ) -> None:
     timing.jitter_value = 0.9
     credentials = wired(lambda _: answer(501, "because"))
@@ -252,7 +254,7 @@ def test_a_remembered_error_reports_its_age_and_the_next_attempt(
 
 @pytest.mark.parametrize("refusal", [(401, "Unauthorized"), (403, "because"), (404, "secrets x")])
 def test_a_final_refusal_is_repeated_without_a_time_to_try_again(
-    wired: Wired, refusal: tuple[int, str]
+    wired: CredentialsAtDoor, refusal: tuple[int, str]
 ) -> None:
     credentials, seen = wired(lambda _: status_answer(*refusal)), []
     for _ in range(2):
@@ -275,7 +277,7 @@ def test_a_final_refusal_is_repeated_without_a_time_to_try_again(
     ids=["429", "503", "years, limited to ten minutes"],
 )
 def test_retry_after_applies_to_all_callers(
-    wired: Wired, ask: Ask, timing: FakeTiming, code: int, error: type[DaypassError],
+    wired: CredentialsAtDoor, ask: Ask, timing: FakeTiming, code: int, error: type[DaypassError],
     header: str, seconds: int,
 ) -> None:  # fmt: skip
     answers = [status_answer(code, "slow", f"Retry-After: {header}"), token_answer()]
@@ -290,7 +292,7 @@ def test_retry_after_applies_to_all_callers(
 
 
 def test_a_door_that_recovers_is_used_by_the_next_request(
-    wired: Wired, timing: FakeTiming, door: Door
+    wired: CredentialsAtDoor, timing: FakeTiming, door: Door
 ) -> None:
     credentials = wired(door)
     door.fault = answer(501)

@@ -22,7 +22,7 @@ from daypass.client.retry import TRIES
 from daypass.client.subject_token import ALLOW_EXEC
 from daypass.client.transport import CONNECT, Route, TransportError
 from support.deadline import eventually
-from support.exchanges import Wired
+from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     SECRET,
     SENTINEL,
@@ -43,7 +43,7 @@ OIDC = jwt({"iss": "https://ci.example.com", "sub": "repo:a/b", "exp": int(NOON)
 GITHUB = {"github": {"audience": "https://ekf.example.com/a&b"}}
 
 
-def exchanged(wired: Wired) -> str:
+def exchanged(wired: CredentialsAtDoor) -> str:
     [authorization] = [v for k, v in wired.wire.requests[-1].headers if k == "Authorization"]
     return authorization.removeprefix("Bearer ")
 
@@ -53,7 +53,7 @@ def exchanged(wired: Wired) -> str:
 
 @pytest.mark.parametrize("named", [{}, {"secretName": ANCHOR}], ids=["no anchor", "anchor"])
 def test_a_federated_token_is_exchanged_for_the_named_account_and_bound_to_the_named_secret(
-    wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
+    wired: CredentialsAtDoor, ask: Ask, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
     source = {"token": {"variable": "CI_TOKEN"}}
@@ -69,7 +69,7 @@ def test_a_federated_token_is_exchanged_for_the_named_account_and_bound_to_the_n
 
 
 def test_an_expired_federated_token_is_sent_nowhere_even_though_it_was_good_when_it_was_read(
-    wired: Wired, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
+    wired: CredentialsAtDoor, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
     names = {**NAMES, "secretName": ANCHOR}
@@ -110,7 +110,7 @@ def test_an_expired_federated_token_is_sent_nowhere_even_though_it_was_good_when
     ],
 )
 def test_an_invalid_federation_is_refused_before_any_request(
-    wired: Wired, changes: dict[str, object], expected: str
+    wired: CredentialsAtDoor, changes: dict[str, object], expected: str
 ) -> None:
     with raises(CredentialsError, match=expected) as raised:
         wired(lambda _: token_answer(), **changes)
@@ -126,7 +126,7 @@ def test_an_invalid_federation_is_refused_before_any_request(
     ids=["word", "part", "quotes", "JSON", "path"],
 )  # fmt: skip
 def test_advice_about_a_malformed_federated_token_fits_a_federated_identity(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, value: str, hint: str
+    wired: CredentialsAtDoor, monkeypatch: pytest.MonkeyPatch, value: str, hint: str
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", value)
     with raises(CredentialsError, match="team/deployer") as raised:
@@ -135,7 +135,7 @@ def test_advice_about_a_malformed_federated_token_fits_a_federated_identity(
     assert not re.search("long-lived|credentials file|DAYPASS_TOKEN_FILE", str(raised.value))
 
 
-def test_names_that_match_the_token_are_accepted(wired: Wired) -> None:
+def test_names_that_match_the_token_are_accepted(wired: CredentialsAtDoor) -> None:
     names = {"namespace": "team", "serviceAccount": "bot"}
     assert wired(lambda _: token_answer(), **names).secret_name == SECRET
 
@@ -156,7 +156,10 @@ def test_names_that_match_the_token_are_accepted(wired: Wired) -> None:
     ids=["401", "403"],
 )
 def test_a_refused_federation_names_the_missing_configuration(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, expected: tuple[str, ...]
+    wired: CredentialsAtDoor,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: bytes,
+    expected: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
     with raises(ExchangeRefusedError) as raised:
@@ -193,9 +196,12 @@ POLICY = (
     ids=["a deleted anchor", "an earlier file"],
 )
 def test_a_federation_without_its_anchor_names_whom_to_ask_and_is_tried_once(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, refusal: bytes, named: dict[str, str],
+    wired: CredentialsAtDoor,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: bytes,
+    named: dict[str, str],
     expected: str,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
     with raises(ExchangeRefusedError) as raised:
         wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES, **named).token()
@@ -206,7 +212,7 @@ def test_a_federation_without_its_anchor_names_whom_to_ask_and_is_tried_once(
 
 
 @pytest.mark.usefixtures("job")
-def test_the_request_to_github_is_that_of_its_toolkit(wired: Wired, ask: Ask) -> None:
+def test_the_request_to_github_is_that_of_its_toolkit(wired: CredentialsAtDoor, ask: Ask) -> None:
     given = answer(200, json.dumps({"count": 1, "value": OIDC}))
     ask(wired(github_first(given), token=GITHUB, **NAMES))
     get, post = wired.wire.requests
@@ -234,7 +240,7 @@ def test_the_request_to_github_is_that_of_its_toolkit(wired: Wired, ask: Ask) ->
     ids=["401", "302", "empty", "number", "nested", "echo", "one part", "503", "429"],
 )
 def test_an_error_answer_of_github_is_reported(
-    wired: Wired, given: bytes, kind: type[Exception], expected: str
+    wired: CredentialsAtDoor, given: bytes, kind: type[Exception], expected: str
 ) -> None:
     with raises(kind, match=expected) as raised:
         wired(github_first(given), token=GITHUB, **NAMES).token()
@@ -243,7 +249,9 @@ def test_an_error_answer_of_github_is_reported(
 
 
 @pytest.mark.usefixtures("job")
-def test_github_is_requested_again_until_the_tries_are_over(wired: Wired, ask: Ask) -> None:
+def test_github_is_requested_again_until_the_tries_are_over(
+    wired: CredentialsAtDoor, ask: Ask
+) -> None:
     refused = TransportError(CONNECT, Route(target=HostPort("127.0.0.1", 9)))
     refused.__cause__ = ConnectionRefusedError()
     with raises(DoorUnreachableError, match=r"127\.0\.0\.1:9\b.*GitHub"):
@@ -266,7 +274,7 @@ def test_github_is_requested_again_until_the_tries_are_over(wired: Wired, ask: A
     ids=["no url", "no token", "http", "ftp", "space", "line break", "user", "odd token"],
 )
 def test_a_job_without_permission_for_a_token_gets_the_permission_to_add(
-    wired: Wired, monkeypatch: pytest.MonkeyPatch, url: str, token: str, expected: str
+    wired: CredentialsAtDoor, monkeypatch: pytest.MonkeyPatch, url: str, token: str, expected: str
 ) -> None:
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", url)
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", token)
@@ -293,7 +301,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("allowed")
 def test_a_long_lived_token_of_a_program_is_exchanged_bound_to_its_secret(
-    wired: Wired, ask: Ask
+    wired: CredentialsAtDoor, ask: Ask
 ) -> None:
     code = f"import sys; print({long_lived_token()!r}); print('words', file=sys.stderr)"
     names = {"namespace": "team", "serviceAccount": "bot"}
@@ -305,7 +313,11 @@ def test_a_long_lived_token_of_a_program_is_exchanged_bound_to_its_secret(
 
 @pytest.mark.parametrize("value", [None, "", "0", "true", "yes"])
 def test_no_program_is_run_unless_it_is_allowed(
-    wired: Wired, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str | None
+    wired: CredentialsAtDoor,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    value: str | None,
 ) -> None:
     if value is not None:
         monkeypatch.setenv(ALLOW_EXEC, value)
@@ -328,7 +340,7 @@ def test_no_program_is_run_unless_it_is_allowed(
     ids=["exit code", "long output", "long error", "no output"],
 )
 def test_a_token_program_that_fails_is_reported_without_tokens(
-    wired: Wired, ask: Ask, code: str, expected: str
+    wired: CredentialsAtDoor, ask: Ask, code: str, expected: str
 ) -> None:
     with raises(CredentialsError, match=expected, hide=PROGRAM) as raised:
         ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
@@ -339,7 +351,7 @@ def test_a_token_program_that_fails_is_reported_without_tokens(
 
 
 @pytest.mark.usefixtures("allowed")
-def test_a_missing_token_program_is_reported(wired: Wired, ask: Ask) -> None:
+def test_a_missing_token_program_is_reported(wired: CredentialsAtDoor, ask: Ask) -> None:
     for name, why in (("/nowhere/x", "No such file"), ("a\0b", "a")):
         with raises(CredentialsError, match=why):
             ask(wired(lambda _: token_answer(), token={"exec": [name]}, **NAMES))
@@ -372,7 +384,9 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.mark.usefixtures("allowed")
-def test_a_token_program_does_not_block_the_event_loop(wired: Wired, tmp_path: Path) -> None:
+def test_a_token_program_does_not_block_the_event_loop(
+    wired: CredentialsAtDoor, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "gate")
     code = f"open({str(tmp_path / 'gate')!r}).read(); print({OIDC!r})"
 

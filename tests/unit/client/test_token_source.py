@@ -16,7 +16,7 @@ from daypass.client.http1 import HttpRequest
 from daypass.client.key_state import InFlight, KeyState
 from daypass.client.token import Token
 from support.deadline import eventually
-from support.exchanges import Wired
+from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     AUDIENCE,
     FakeDoor,
@@ -42,7 +42,7 @@ class HeldDoor:
 
 
 class InterruptingClock(FakeClock):
-    """While the first one who asks looks at the clock, `meanwhile` happens."""
+    """While the first one who request looks at the clock, `meanwhile` happens."""
 
     meanwhile: Callable[[], None] | None = None
 
@@ -55,7 +55,7 @@ class InterruptingClock(FakeClock):
 
 def test_only_one_thread_decides_at_a_time() -> None:
     clock, asked = InterruptingClock(), threading.Event()
-    wired = Wired(FakeTiming(clock))
+    wired = CredentialsAtDoor(FakeTiming(clock))
 
     def answer_it(_: HttpRequest) -> bytes:
         asked.set()
@@ -74,7 +74,7 @@ def test_only_one_thread_decides_at_a_time() -> None:
     assert len(wired.wire.requests) == 1
 
 
-def test_threads_and_tasks_of_several_loops_share_one_request(wired: Wired) -> None:
+def test_threads_and_tasks_of_several_loops_share_one_request(wired: CredentialsAtDoor) -> None:
     door, asked = HeldDoor(), threading.Barrier(9)
     credentials = wired(door)
 
@@ -103,7 +103,7 @@ def test_threads_and_tasks_of_several_loops_share_one_request(wired: Wired) -> N
     assert len(wired.wire.requests) == 1
 
 
-def test_tasks_share_a_failure_and_back_off(wired: Wired) -> None:
+def test_tasks_share_a_failure_and_back_off(wired: CredentialsAtDoor) -> None:
     credentials = wired(lambda _: answer(501))
 
     async def ask_all() -> list[object]:
@@ -116,7 +116,7 @@ def test_tasks_share_a_failure_and_back_off(wired: Wired) -> None:
     assert len(wired.wire.requests) == 1
 
 
-def test_cancelled_tasks_change_nothing_for_the_others(wired: Wired) -> None:
+def test_cancelled_tasks_change_nothing_for_the_others(wired: CredentialsAtDoor) -> None:
     door = HeldDoor()
 
     async def story() -> None:
@@ -163,7 +163,7 @@ class SystemTime(FakeClock):
 
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
-    wired: Wired, is_closed: bool
+    wired: CredentialsAtDoor, is_closed: bool
 ) -> None:
     """`run_until_complete` leaves a task where it stands; the exchange goes on."""
     door = HeldDoor()
@@ -189,7 +189,9 @@ def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
     assert len(wired.wire.requests) == 1
 
 
-def test_blocking_code_inside_a_task_shares_the_exchange_of_its_own_loop(wired: Wired) -> None:
+def test_blocking_code_inside_a_task_shares_the_exchange_of_its_own_loop(
+    wired: CredentialsAtDoor,
+) -> None:
     credentials = wired(lambda _: token_answer())
 
     async def story() -> str:
@@ -204,7 +206,7 @@ def test_blocking_code_inside_a_task_shares_the_exchange_of_its_own_loop(wired: 
 
 
 def test_a_task_exchanges_on_its_own_thread_if_no_other_can_start(
-    wired: Wired, timing: FakeTiming
+    wired: CredentialsAtDoor, timing: FakeTiming
 ) -> None:
     def refuse(_: str, __: Callable[[], None]) -> None:
         raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -217,7 +219,7 @@ def test_a_task_exchanges_on_its_own_thread_if_no_other_can_start(
 
 
 def test_an_unexpected_error_of_an_exchange_is_raised_in_the_task_that_began_it(
-    wired: Wired,
+    wired: CredentialsAtDoor,
 ) -> None:
     answers: list[bytes] = []
 
@@ -238,7 +240,9 @@ def test_an_unexpected_error_of_an_exchange_is_raised_in_the_task_that_began_it(
     assert {type(other) for other in others} == {Token}
 
 
-def test_a_handler_on_the_thread_that_exchanges_does_not_wait_for_itself(wired: Wired) -> None:
+def test_a_handler_on_the_thread_that_exchanges_does_not_wait_for_itself(
+    wired: CredentialsAtDoor,
+) -> None:
     """A signal handler, for example, that requests a token as well."""
     credentials = wired(lambda _: token_answer())
     got: list[Token] = []
@@ -255,7 +259,7 @@ def test_a_handler_on_the_thread_that_exchanges_does_not_wait_for_itself(wired: 
     assert len(got) >= 2
 
 
-def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Wired) -> None:
+def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: CredentialsAtDoor) -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def door(_: HttpRequest) -> bytes:
@@ -282,7 +286,7 @@ def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Wired) ->
 
 
 def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_referenced(
-    wired: Wired,
+    wired: CredentialsAtDoor,
 ) -> None:
     """A referenced error keeps the frames of its exchange alive."""
     referenced: list[BaseException] = []
@@ -309,7 +313,7 @@ def test_waiting_for_an_exchange_times_out() -> None:
 
 
 def test_the_next_caller_exchanges_anew_after_the_deadline(
-    wired: Wired, timing: FakeTiming
+    wired: CredentialsAtDoor, timing: FakeTiming
 ) -> None:
     timing.exchange_seconds = -4.9  # others wait for a tenth of a second
     hangs, may_end = threading.Event(), threading.Event()

@@ -22,7 +22,7 @@ from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.many_connections import resident_bytes
 from support.messages import check
 from support.publishing import parts_of
-from support.reviewing import GOOD, HOST, REFUSED, SIGNER, Tried, claims
+from support.reviewing import GOOD, HOST, REFUSED, SIGNER, AskedAuthorizer, claims
 from support.timing import FakeClock
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, Signer, encode
 
@@ -31,19 +31,21 @@ OTHER_UID = "0ddba11c-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
-def tried() -> Tried:
-    return Tried()
+def tried() -> AskedAuthorizer:
+    return AskedAuthorizer()
 
 
 @pytest.fixture
-def cached(tried: Tried) -> str:
+def cached(tried: AskedAuthorizer) -> str:
     """The Authorization header of a token that has passed, and is cached for a minute."""
     line = f"Bearer {tried.token()}"
     assert tried.ask(line).code == 200
     return line
 
 
-def test_a_token_accepted_by_the_api_server_passes_with_identity_headers(tried: Tried) -> None:
+def test_a_token_accepted_by_the_api_server_passes_with_identity_headers(
+    tried: AskedAuthorizer,
+) -> None:
     answer = tried.bearer()
     assert answer.reason is Reason.ALLOWED
     assert dict(answer.headers) == {
@@ -55,7 +57,7 @@ def test_a_token_accepted_by_the_api_server_passes_with_identity_headers(tried: 
     }
 
 
-def test_a_token_is_reviewed_once_and_then_cached(tried: Tried) -> None:
+def test_a_token_is_reviewed_once_and_then_cached(tried: AskedAuthorizer) -> None:
     line = f"Bearer {tried.token()}"
     answers = {tried.ask(line) for _ in range(5)}
     assert len(answers) == len(tried.asked) == 1
@@ -66,7 +68,7 @@ def test_a_token_is_reviewed_once_and_then_cached(tried: Tried) -> None:
 def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
     lifetime: int,
 ) -> None:
-    tried = Tried(remember_seconds=60)
+    tried = AskedAuthorizer(remember_seconds=60)
     line = f"Bearer {tried.token(exp=int(tried.clock.unix()) + lifetime)}"
     tried.ask(line)
     tried.says = lambda token: REFUSED
@@ -78,7 +80,7 @@ def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
     assert len(tried.asked) == 2
 
 
-def test_a_decision_is_forgotten_after_its_time(tried: Tried, cached: str) -> None:
+def test_a_decision_is_forgotten_after_its_time(tried: AskedAuthorizer, cached: str) -> None:
     tried.clock.advance(59)
     tried.authorizer.tick()
     assert len(tried.authorizer.cache) == 1
@@ -87,7 +89,9 @@ def test_a_decision_is_forgotten_after_its_time(tried: Tried, cached: str) -> No
     assert len(tried.authorizer.cache) == 0
 
 
-def test_a_clock_that_is_set_back_does_not_extend_the_cache(tried: Tried, cached: str) -> None:
+def test_a_clock_that_is_set_back_does_not_extend_the_cache(
+    tried: AskedAuthorizer, cached: str
+) -> None:
     tried.clock.advance(61)
     tried.clock.now_unix -= 10  # within the skew
     tried.ask(cached)
@@ -95,7 +99,7 @@ def test_a_clock_that_is_set_back_does_not_extend_the_cache(tried: Tried, cached
 
 
 def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires(
-    tried: Tried, cached: str
+    tried: AskedAuthorizer, cached: str
 ) -> None:
     tried.clock.advance(50)
     assert tried.ask(cached).code == 200, "no request waits for it"
@@ -105,7 +109,9 @@ def test_a_token_in_use_is_reviewed_again_before_its_cache_entry_expires(
     assert len(tried.asked) == 2, "cached again from the second review on"
 
 
-def test_a_token_refused_by_a_repeated_review_is_dropped_at_once(tried: Tried, cached: str) -> None:
+def test_a_token_refused_by_a_repeated_review_is_dropped_at_once(
+    tried: AskedAuthorizer, cached: str
+) -> None:
     tried.clock.advance(50)
     tried.says = lambda token: REFUSED
     tried.ask(cached)
@@ -113,7 +119,7 @@ def test_a_token_refused_by_a_repeated_review_is_dropped_at_once(tried: Tried, c
 
 
 def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires(
-    tried: Tried, cached: str
+    tried: AskedAuthorizer, cached: str
 ) -> None:
     tried.says = lambda token: None
     tried.clock.advance(50)
@@ -133,14 +139,14 @@ MALFORMED = [
     "malformed", [*MALFORMED, *(f"x{each}" for each in MALFORMED), "bearer", "Basic eDp5"]
 )
 def test_a_malformed_header_with_a_cached_token_is_refused(
-    tried: Tried, cached: str, malformed: str
+    tried: AskedAuthorizer, cached: str, malformed: str
 ) -> None:
     assert tried.ask(malformed.format(cached, cached)).reason is Reason.UNREADABLE
     assert len(tried.asked) == 1
 
 
 def test_two_authorization_headers_are_refused_even_if_one_is_cached(
-    tried: Tried, cached: str
+    tried: AskedAuthorizer, cached: str
 ) -> None:
     for pair in ((cached, cached), (cached, "Bearer x.y.z"), ("Bearer x.y.z", cached)):
         assert tried.ask(*pair).reason is Reason.UNREADABLE
@@ -148,13 +154,13 @@ def test_two_authorization_headers_are_refused_even_if_one_is_cached(
 
 @pytest.mark.parametrize("host", ["other.example.com", "", "ekf.example.com.", "x.ekf.example.com"])
 def test_a_cached_token_does_not_pass_on_an_unguarded_host(
-    tried: Tried, cached: str, host: str
+    tried: AskedAuthorizer, cached: str, host: str
 ) -> None:
     assert tried.ask(cached, host=host).reason is Reason.NOT_GUARDED
 
 
 def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded(
-    tried: Tried,
+    tried: AskedAuthorizer,
 ) -> None:
     line = f"Bearer {tried.token()}"
     for number in range(3000):
@@ -167,7 +173,7 @@ def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_boun
 
 @pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
 def test_without_a_watch_a_token_outlives_its_secret_by_the_cache_time_at_most(
-    tried: Tried, every: float
+    tried: AskedAuthorizer, every: float
 ) -> None:
     """The API server's own cache adds 10 s."""
     line = f"Bearer {tried.token()}"
@@ -187,7 +193,7 @@ def part(value: Any) -> str:
 
 
 def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
-    tried, host = Tried(), HOST.encode()
+    tried, host = AskedAuthorizer(), HOST.encode()
     authorizer = tried.authorizer
     others = {"iss": "https://other.example.com", "aud": [AUDIENCE], "sub": USER}
     codes: Counter[int] = Counter()
@@ -214,7 +220,7 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
     assert tried.audit.suppressed > 200_000
 
 
-def test_cached_refusals_of_forged_tokens_are_bounded(tried: Tried) -> None:
+def test_cached_refusals_of_forged_tokens_are_bounded(tried: AskedAuthorizer) -> None:
     tried.says = lambda token: REFUSED
     for number in range(LIMIT_REFUSALS + 1_000):
         forged = part(claims(tried.clock, jti=str(number)))
@@ -224,7 +230,7 @@ def test_cached_refusals_of_forged_tokens_are_bounded(tried: Tried) -> None:
     assert (len(authorizer.cache), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
 
 
-def test_a_refusal_by_the_api_server_is_cached_briefly(tried: Tried) -> None:
+def test_a_refusal_by_the_api_server_is_cached_briefly(tried: AskedAuthorizer) -> None:
     tried.says = lambda token: REFUSED
     line = f"Bearer {tried.token()}"
     for _ in range(3):
@@ -244,7 +250,7 @@ def test_a_refusal_by_the_api_server_is_cached_briefly(tried: Tried) -> None:
     ids=["user", "audience"],
 )
 def test_a_token_review_must_match_user_and_audience(
-    tried: Tried, review: Review, reason: Reason
+    tried: AskedAuthorizer, review: Review, reason: Reason
 ) -> None:
     tried.says = lambda token: review
     assert tried.bearer().reason is reason
@@ -252,7 +258,7 @@ def test_a_token_review_must_match_user_and_audience(
 
 
 def test_a_token_whose_credential_leaves_the_set_is_refused_at_once_even_if_cached(
-    tried: Tried,
+    tried: AskedAuthorizer,
 ) -> None:
     tried.publish(SECRET_UID, OTHER_UID)
     line = f"Bearer {tried.token()}"
@@ -278,7 +284,7 @@ def test_a_token_whose_credential_leaves_the_set_is_refused_at_once_even_if_cach
     ids=["secret", "account", "token", "namespace"],
 )
 def test_a_denied_token_is_refused_at_once_even_if_cached(
-    tried: Tried, denied: dict[str, Any]
+    tried: AskedAuthorizer, denied: dict[str, Any]
 ) -> None:
     tried.publish(SECRET_UID)
     line = f"Bearer {tried.token()}"
@@ -293,7 +299,7 @@ def test_a_denied_token_is_refused_at_once_even_if_cached(
     assert tried.ask(line).code == 200
 
 
-def test_other_decisions_stay_cached_when_the_set_changes(tried: Tried) -> None:
+def test_other_decisions_stay_cached_when_the_set_changes(tried: AskedAuthorizer) -> None:
     tried.publish(SECRET_UID, OTHER_UID)
     line = f"Bearer {tried.token()}"
     assert tried.ask(line).code == 200
@@ -303,7 +309,7 @@ def test_other_decisions_stay_cached_when_the_set_changes(tried: Tried) -> None:
     assert tried.authorizer.cached(HOST.encode(), line.encode()) is not None
 
 
-def test_a_change_of_the_set_applies_to_a_review_in_flight(tried: Tried) -> None:
+def test_a_change_of_the_set_applies_to_a_review_in_flight(tried: AskedAuthorizer) -> None:
     tried.publish(SECRET_UID)
 
     def revoke(token: str) -> Review:
@@ -315,7 +321,9 @@ def test_a_change_of_the_set_applies_to_a_review_in_flight(tried: Tried) -> None
     assert len(tried.authorizer.cache) == 0
 
 
-def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(tried: Tried) -> None:
+def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(
+    tried: AskedAuthorizer,
+) -> None:
     tried.publish(SECRET_UID, OTHER_UID)
     assert part_of(SECRET_UID, CLUSTER_PARTS) != part_of(OTHER_UID, CLUSTER_PARTS)
     other = {"namespace": "team", "secret": {"uid": OTHER_UID}}
@@ -345,7 +353,7 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(tried: T
 
 @pytest.mark.parametrize("what", ["parts", "denials", "a part"])
 def test_what_is_missing_or_out_of_date_closes_the_gate_even_for_cached_tokens(
-    tried: Tried, what: str
+    tried: AskedAuthorizer, what: str
 ) -> None:
     tried.publish(SECRET_UID)
     line = f"Bearer {tried.token()}"
@@ -367,7 +375,7 @@ def test_what_is_missing_or_out_of_date_closes_the_gate_even_for_cached_tokens(
     assert events == ["token-taken", "gate-closed", "gate-opened", "token-taken"]
 
 
-def test_a_token_that_expires_during_its_review_is_refused(tried: Tried) -> None:
+def test_a_token_that_expires_during_its_review_is_refused(tried: AskedAuthorizer) -> None:
     def expire(token: str) -> Review:
         tried.clock.advance(3600 + SKEW_SECONDS + 1)
         return GOOD
@@ -377,7 +385,9 @@ def test_a_token_that_expires_during_its_review_is_refused(tried: Tried) -> None
     assert len(tried.authorizer.cache) == 0
 
 
-def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(tried: Tried) -> None:
+def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(
+    tried: AskedAuthorizer,
+) -> None:
     for reason in Reason:
         answer = tried.responses.refused(reason)
         if reason is Reason.ALLOWED:
@@ -393,7 +403,7 @@ def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(tried: 
         assert b"\r\nlocation:" not in answer.http
 
 
-def test_events_contain_no_token_and_mark_unverified_claims(tried: Tried) -> None:
+def test_events_contain_no_token_and_mark_unverified_claims(tried: AskedAuthorizer) -> None:
     tried.bearer()
     tried.bearer(aud=["other"], jti="mine")
     tried.bearer(aud=["other"], jti="x\n{}")
@@ -408,7 +418,9 @@ def test_events_contain_no_token_and_mark_unverified_claims(tried: Tried) -> Non
     assert "eyJ" not in json.dumps(tried.lines)
 
 
-def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(tried: Tried) -> None:
+def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(
+    tried: AskedAuthorizer,
+) -> None:
     tried.says = lambda token: ReviewFailure(why="no", about_token=True)
     assert tried.bearer().code == 503
     assert tried.authorizer.heard_at == tried.clock.monotonic()
@@ -418,7 +430,7 @@ def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(tried: 
 
 
 @pytest.mark.parametrize("error", [DaypassError("no"), KeyError("no")])
-def test_an_error_of_a_review_is_a_failure(tried: Tried, error: Exception) -> None:
+def test_an_error_of_a_review_is_a_failure(tried: AskedAuthorizer, error: Exception) -> None:
     def fail(token: str) -> Review:
         raise error
 
@@ -463,7 +475,7 @@ WITHOUT_REVIEW = {
 
 @pytest.mark.parametrize(("token", "reason"), WITHOUT_REVIEW.values(), ids=WITHOUT_REVIEW)
 def test_an_invalid_token_is_refused_without_review_and_not_cached(
-    tried: Tried, token: str, reason: Reason
+    tried: AskedAuthorizer, token: str, reason: Reason
 ) -> None:
     assert tried.ask(f"Bearer {token}").reason is reason
     assert tried.asked == []
@@ -474,18 +486,18 @@ STRANGER = Signer("stranger")
 
 
 @pytest.fixture
-def verifying() -> Tried:
+def verifying() -> AskedAuthorizer:
     """One that verifies tokens itself, by the key of SIGNER."""
-    return Tried(read_keys=lambda: SIGNER.jwks)
+    return AskedAuthorizer(read_keys=lambda: SIGNER.jwks)
 
 
-def test_a_token_is_verified_before_it_is_reviewed(verifying: Tried) -> None:
+def test_a_token_is_verified_before_it_is_reviewed(verifying: AskedAuthorizer) -> None:
     assert verifying.bearer().code == 200
     assert len(verifying.asked) == 1
 
 
 @pytest.mark.parametrize("name", ["ours", "stranger", ""], ids=["known", "unknown", "unnamed"])
-def test_a_forged_token_reaches_no_api_server(verifying: Tried, name: str) -> None:
+def test_a_forged_token_reaches_no_api_server(verifying: AskedAuthorizer, name: str) -> None:
     assert verifying.bearer().code == 200
     forged = STRANGER.named(name).sign(claims(verifying.clock))
     verifying.clock.advance(60)
@@ -493,7 +505,9 @@ def test_a_forged_token_reaches_no_api_server(verifying: Tried, name: str) -> No
     assert len(verifying.asked) == 1
 
 
-def test_the_signature_is_checked_before_anything_that_the_gate_knows(verifying: Tried) -> None:
+def test_the_signature_is_checked_before_anything_that_the_gate_knows(
+    verifying: AskedAuthorizer,
+) -> None:
     """Otherwise a forged token would find out what exists, and what is denied."""
     verifying.publish()
     forged = STRANGER.named("ours").sign(claims(verifying.clock))
@@ -505,6 +519,6 @@ def test_without_keys_nothing_is_asked_and_the_token_is_unknown() -> None:
     def fail() -> str:
         raise DaypassError("it is down")
 
-    tried = Tried(read_keys=fail)
+    tried = AskedAuthorizer(read_keys=fail)
     assert tried.bearer().reason is Reason.UNKNOWN
     assert tried.asked == []

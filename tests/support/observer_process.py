@@ -31,7 +31,7 @@ from support.identities import (
 CREATORS = 6
 
 
-class Observing:
+class ObserverProcess:
     """Talks to the process. `complete_seconds`: from its start to the first complete set."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -57,17 +57,17 @@ class Observing:
 
 
 @contextmanager
-def observing(plane: ControlPlane, close_after_seconds: float) -> Iterator[Observing]:
+def running_observer(plane: ControlPlane, close_after_seconds: float) -> Iterator[ObserverProcess]:
     """An observer that is complete."""
     tests = str(Path(__file__).parent.parent)
     arguments = [str(plane.kubeconfig), str(close_after_seconds)]
     with subprocess.Popen(
-        [sys.executable, "-m", "support.observing", *arguments],
+        [sys.executable, "-m", "support.observer_process", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": tests},
     ) as process:  # fmt: skip
         try:
-            yield Observing(process)
+            yield ObserverProcess(process)
         finally:
             process.kill()
 
