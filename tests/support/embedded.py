@@ -14,6 +14,10 @@ from daypass._core.clock import Clock
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
+from daypass.kube.resources import (
+    VALIDATING_ADMISSION_POLICIES,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
+)
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest
@@ -24,6 +28,14 @@ from support.crashes import CrashingCluster
 from support.timing import FakeClock
 
 C = TypeVar("C", bound=Cluster)
+ADMISSION = VALIDATING_ADMISSION_POLICIES.api_version
+POLICY_KINDS = {
+    "kind": "APIResourceList",
+    "resources": [
+        {"kind": each.kind, "name": each.plural, "namespaced": False}
+        for each in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS)
+    ],
+}
 _signing_key = functools.cache(SigningKey.generate)
 """One for all servers of a run: to generate one takes a tenth of a second."""
 
@@ -39,14 +51,15 @@ def new_api(clock: Clock, file: Path | None = None) -> Api:
 
 
 class InProcess(httpx2.BaseTransport):
-    """Hands requests to an Api, and its answers back. `version`: instead of its own /version.
+    """Hands requests to an Api, and its answers back.
 
+    `has_policies`: as if the API server had admission policies, of which there are none.
     `forbidden`: kinds, in the plural, that nobody may read. `asked`: the requests.
     """
 
-    def __init__(self, api: Api, version: str | None) -> None:
+    def __init__(self, api: Api, *, has_policies: bool) -> None:
         self._api = api
-        self._version = version
+        self._has_policies = has_policies
         self.forbidden: set[str] = set()
         self.asked: list[httpx2.Request] = []
 
@@ -54,8 +67,10 @@ class InProcess(httpx2.BaseTransport):
         self.asked.append(request)
         if request.method == "GET" and (refusal := self._refusal(request.url.path)):
             return httpx2.Response(403, json=refusal)
-        if self._version and request.url.path == "/version":
-            return httpx2.Response(200, json={"gitVersion": self._version})
+        if self._has_policies and request.url.path == f"/apis/{ADMISSION}":
+            return httpx2.Response(200, json=POLICY_KINDS)
+        if self._has_policies and request.url.path.endswith("policybindings"):
+            return httpx2.Response(200, json={"items": []})
         headers = tuple((name.lower(), value) for name, value in request.headers.multi_items())
         answer = self._api.handle(
             ApiRequest(
@@ -83,14 +98,13 @@ class InProcess(httpx2.BaseTransport):
 class EmbeddedCluster:
     """An API server with a clock of its own. `cluster` is its administrator's, and can crash.
 
-    `version`: the version that it reports, for tests of how daypass meets a cluster. `sleep`: what
-    happens while a command waits. `forbidden`, `asked`: as InProcess has them.
+    `sleep`: what happens while a command waits. The rest is as InProcess has it.
     """
 
-    def __init__(self, *, version: str | None = None) -> None:
+    def __init__(self, *, has_policies: bool = False) -> None:
         self.clock = FakeClock()
         api = new_api(self.clock)
-        self.transport = InProcess(api, version)
+        self.transport = InProcess(api, has_policies=has_policies)
         self.forbidden, self.asked = self.transport.forbidden, self.transport.asked
         self._admin_token = api.state.authenticator.admin_token
         self.sleep: Callable[[float], None] = self.clock.advance

@@ -19,10 +19,7 @@ def command(*words: str) -> str:
 
 
 def kubectl(*words: str) -> str:
-    """Return the line that runs `kubectl` with these arguments.
-
-    The embedded API server of `daypass up` has few of its commands.
-    """
+    """Return the line that runs `kubectl` with these arguments."""
     return _line("kubectl", words)
 
 

@@ -352,16 +352,16 @@ class DoorOptions:
     ) -> CredentialsSettings:
         """Return all fields of the credentials except the token.
 
-        What no option says comes from the config, then from the annotations of `account`. At the
-        embedded API server, the door's certificate authority is the API server's own: it is the one
-        of `daypass up`. Raises UsageError, CredentialsError.
+        What no option says comes from the config, then from the annotations of `account`. The
+        door's certificate authority may also be in the kubeconfig. Raises UsageError,
+        CredentialsError.
         """
         from daypass.identity.credentials_file import find_domain, resolve_settings
 
         options, config = self._options, self.config
         domain = find_domain(options, config, account) if config is not None else None
-        if options.authority is None and cluster is not None and cluster.is_embedded():
-            options = replace(options, authority=cluster.connection.authority)
+        if options.authority is None and cluster is not None:
+            options = replace(options, authority=cluster.connection.door_authority)
         settings = resolve_settings(options, config, domain, account)
         if settings.authority is None and domain is not None and domain.tls is None:
             settings = replace(settings, authority=_authority_of_this_machine(self._args))

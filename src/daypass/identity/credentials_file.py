@@ -312,13 +312,10 @@ def exchange_instructions(
     secret_name: str,
     settings: CredentialsSettings,
     file: str,
-    *,
-    by_kubectl: bool = True,
 ) -> str:
     """Return shell commands that use the credentials file `file`: with curl, and with kubectl.
 
-    `by_kubectl=False` leaves the second out: the embedded API server does not support it. No token
-    is in a command line, where other users of the machine could read it.
+    No token is in a command line, where other users of the machine could read it.
     """
     quoted = shlex.quote(file)
     trust, curl = [], "curl -sS"
@@ -340,8 +337,6 @@ def exchange_instructions(
         f"    {curl} -H @- -H 'Content-Type: application/json' -d {body} \\",
         f"    {settings.door}{path}",
     ]
-    if not by_kubectl:
-        return "\n".join(lines)
     line = kubectl(
         "--kubeconfig", "door.kubeconfig", "--server", settings.door,
         *(("--certificate-authority", "door.crt") if trust else ()),

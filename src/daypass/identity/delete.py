@@ -131,7 +131,7 @@ def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
     show = kubectl("get", "secrets", "-n", name.namespace, "-o", "yaml", "--show-managed-fields")
     raise NotRevokedError(
         f"identity {name} gets new Secrets as fast as they are deleted",
-        "find out who creates them" + ("" if cluster.is_embedded() else f": {show}"),
+        f"find out who creates them: {show}",
     )
 
 

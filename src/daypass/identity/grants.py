@@ -295,7 +295,7 @@ def _check_risks(cluster: Cluster, request: GrantRequest, warn: Warn) -> None:
         others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
         why = "\n".join(f"it {risk}" for risk in find_risks(rules_of(role, others)))
     except NotFoundError as error:
-        hint = "" if cluster.is_embedded() else kubectl("get", "clusterroles")
+        hint = kubectl("get", "clusterroles")
         if request.cluster_role in KUBEFLOW_ROLES:
             hint = "is Kubeflow installed? --cluster-role names another role"
         raise NotFoundError(error.status, error.fact, hint) from None

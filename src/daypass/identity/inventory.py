@@ -140,11 +140,7 @@ def _try_list(
     try:
         return _list(cluster, query), None
     except NotFoundError:
-        if query.resource is not VALIDATING_ADMISSION_POLICY_BINDINGS:
-            return None, None  # no Istio
-        if cluster.is_embedded():
-            return None, None  # it enforces no policy
-        return [], None
+        return None, None  # the API server does not serve the kind
     except ForbiddenError as error:
         if query.quiet:
             return None, None

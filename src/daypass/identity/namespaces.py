@@ -21,6 +21,7 @@ from daypass.kube.resources import (
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
+    VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
 from daypass.render.names import GATE_WATCH
@@ -55,7 +56,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
 
     Raises NotFoundError if the namespace is missing and may be read.
     """
-    if cluster.is_embedded():  # it enforces no policy, so no warning would be true
+    if not _can_enforce(cluster):  # no warning would be true
         warn = _ignore
     try:
         if not enforces_policy(cluster, namespace):
@@ -82,6 +83,14 @@ def enforces_policy(cluster: Cluster, namespace: str) -> bool:
     return labels.has_policy_label(cluster.get(NAMESPACES, namespace))
 
 
+def _can_enforce(cluster: Cluster) -> bool:
+    """Return whether the API server has admission policies; True if this is hidden."""
+    try:
+        return cluster.serves(VALIDATING_ADMISSION_POLICIES)
+    except ForbiddenError:
+        return True
+
+
 def _ignore(fact: str, hint: str) -> None:
     """Show no warning."""
 
@@ -99,7 +108,7 @@ def _warn_without_policy(cluster: Cluster, warn: Warn) -> None:
 
 def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
     try:
-        if not enforces_policy(cluster, namespace) or cluster.is_embedded():
+        if not enforces_policy(cluster, namespace) or not _can_enforce(cluster):
             return
     except (ForbiddenError, NotFoundError):
         return
@@ -144,7 +153,7 @@ def _grant_watch(
     try:
         found = [watcher_namespace] if watcher_namespace else gate_namespaces(cluster)
     except ForbiddenError:
-        if not (cluster.is_embedded() or _may_be_watched(cluster, namespace)):
+        if not _may_be_watched(cluster, namespace):
             warn(
                 f"you may not list Namespaces: whether a gate has to watch {namespace} is unknown",
                 "if the cluster has a gate, it refuses all tokens of this namespace until it may"

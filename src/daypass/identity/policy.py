@@ -250,12 +250,12 @@ def _read_refusal(error: ApiError, secret: str) -> PolicyResponse:
 
 
 def require_policies(cluster: Cluster) -> None:
-    """Raise DaypassError if the cluster has no ValidatingAdmissionPolicy v1."""
+    """Raise DaypassError if the API server has no ValidatingAdmissionPolicy v1."""
     if not cluster.serves(VALIDATING_ADMISSION_POLICIES):
-        cluster.refuse_embedded()
         raise DaypassError(
-            "the cluster has no ValidatingAdmissionPolicy v1 that could enforce the policy",
-            "use Kubernetes 1.30 or later",
+            f"the API server {cluster.connection.server} cannot enforce the policy: it has no"
+            " ValidatingAdmissionPolicy v1",
+            "name the kubeconfig of a cluster with Kubernetes 1.30 or later: --kubeconfig FILE",
         )
 
 

@@ -33,7 +33,7 @@ CONNECTIONS_AT_MOST, WATCH_CONNECTIONS = 50, 47
 STREAMS = 90
 """kube-apiserver allows 100 streams on a connection (`--http2-max-streams-per-connection`)."""
 HTTP1_CONNECTIONS_AT_MOST, HTTP1_WATCHES_AT_MOST = 500, 490
-"""With the embedded API server of `daypass up`, and behind some proxies."""
+"""Where there is no HTTP/2: behind some proxies, and on one machine."""
 LIMIT_OBJECTS = 200_000
 """Of one list."""
 

@@ -13,7 +13,6 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
-from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass._core.status import parse_retry_after
 from daypass.kube.answers import METADATA, Answer, Pages, Selection
@@ -24,9 +23,9 @@ from daypass.kube.connection import (
     explain_transport,
     is_stale,
 )
-from daypass.kube.errors import ApiError, NotFoundError, TooLargeError, missing_namespace
+from daypass.kube.errors import NotFoundError, TooLargeError
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import EMBEDDED, Discovery, Resource, ServedKinds
+from daypass.kube.resources import Discovery, Resource, ServedKinds
 
 FIELD_MANAGER = "daypass"
 CONNECTIONS = 16
@@ -249,36 +248,20 @@ class Cluster:
     def kinds(self, *, refresh: bool = False, hint: str = "") -> ServedKinds:
         """Return all kinds that the API server serves, cached unless `refresh`.
 
-        Raises DaypassError if it is the embedded one; or too old, with `hint`.
+        Raises DaypassError, with `hint`, if it cannot list them at once.
         """
         kinds = self._discovery.all(refresh=refresh)
         if kinds is None:
-            self.refuse_embedded()
-            fact = f"the API server {self.connection.server} is older than Kubernetes 1.30"
-            raise DaypassError(fact, hint)
+            raise DaypassError(
+                f"the API server {self.connection.server} does not list all its kinds at once,"
+                " as Kubernetes 1.30 and later do",
+                f"{hint}\nor name another cluster: --kubeconfig FILE",
+            )
         return kinds
 
     def find_kind(self, group: str, kind: str) -> Resource | None:
         """Return a kind in its preferred version, or None. Raises as `kinds`."""
         return self.kinds().find(group, kind)
-
-    def is_embedded(self) -> bool:
-        """Return whether this is the embedded API server of `daypass up`, by its /version."""
-        try:
-            version = self.request("GET", "/version", what="get the version")
-        except ApiError:
-            return False
-        return str(version.get("gitVersion")).endswith(f"+{EMBEDDED}")
-
-    def refuse_embedded(self) -> None:
-        """Raise DaypassError if this is the embedded API server."""
-        if self.is_embedded():
-            raise DaypassError(
-                f"{self.connection.server} is the embedded API server of `daypass up`: "
-                "nothing can be deployed to it, and it enforces no policy",
-                "name the kubeconfig of a cluster: --kubeconfig FILE; "
-                f"`{command('render')}` shows the manifests without one",
-            )
 
     def _change(self, method: str, path: str, body: Object, *, what: str, **more: Any) -> Object:
         if self.dry_run == "client" and not more.get("dry_run"):
@@ -317,9 +300,7 @@ class Cluster:
         )  # fmt: skip
         try:
             return answer.document()
-        except NotFoundError as error:
-            if missing_namespace(error) and self.is_embedded():  # `kubectl create` fails there
-                raise NotFoundError(error.status, error.fact, "check its name") from None
+        except NotFoundError:
             raise
 
     def _send(self, method: str, path: str, what: str, **request: Any) -> Answer:

@@ -35,12 +35,14 @@ class ConnectionConfig:
 
     `authority`: PEM, or None for the system's own. `certificate` and `key`: PEM. `token_file` is
     read for each request, since the kubelet replaces it. `proxy`: a URL. `impersonate`: headers.
+    `door_authority`: PEM of the authority of the cluster's door, if the kubeconfig has it.
     """
 
     server: str
     namespace: str
     origin: str
     authority: str | None = field(default=None, repr=False)
+    door_authority: str | None = field(default=None, repr=False)
     tls_server_name: str | None = None
     proxy: str | None = field(default=None, repr=False)
     token: Secret | None = None

@@ -28,8 +28,10 @@ LIMIT_BYTES = 4 * 1024 * 1024
 LIMIT_NUMBER_CHARACTERS = 100
 _SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _NAME_ANOTHER = "name an administrator's kubeconfig: --kubeconfig FILE"
-_EXTENSION = "client.authentication.k8s.io/exec"
+_EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 """The extension of a cluster entry that a credential plugin gets."""
+DOOR_EXTENSION = "daypass.dev/door"
+"""The extension of a cluster entry with the door's `certificate-authority-data`."""
 
 Fields = dict[str, Any]
 Named = dict[str, tuple[Path, Fields]]
@@ -198,19 +200,23 @@ def _from_files(
     namespace = namespace or text_of(chosen, "namespace", place) or "default"
     server = _server(cluster, cluster_file)
     authority = _material_of(cluster, "certificate-authority", cluster_file)
+    door = _extension(cluster, DOOR_EXTENSION, cluster_file)
     proxy = text_of(cluster, "proxy-url", cluster_file)
     info: Fields = {
         "server": text_of(cluster, "server", cluster_file),
         "tls-server-name": text_of(cluster, "tls-server-name", cluster_file),
         "certificate-authority-data": _base64(authority),
         "proxy-url": proxy,
-        "config": _extension(cluster, cluster_file),
+        "config": _extension(cluster, _EXEC_EXTENSION, cluster_file),
     }
     return ConnectionConfig(
         server=server,
         namespace=namespace,
         origin=f"context {name} of {origin}",
         authority=authority,
+        door_authority=_material_of(
+            door if isinstance(door, dict) else {}, "certificate-authority", cluster_file
+        ),
         tls_server_name=text_of(cluster, "tls-server-name", cluster_file),
         proxy=proxy or _proxy(server, environ),
         **_credentials(user, user_file, {k: v for k, v in info.items() if v is not None}),
@@ -333,9 +339,9 @@ def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
     )
 
 
-def _extension(cluster: Fields, path: Path) -> object:
+def _extension(cluster: Fields, name: str, path: Path) -> object:
     for each in _entries_of(cluster, "extensions", path):
-        if each.get("name") == _EXTENSION:
+        if each.get("name") == name:
             return each.get("extension")
     return None
 

@@ -13,8 +13,6 @@ from daypass._core.objects import Object, group_of
 from daypass._core.status import Status
 from daypass.kube.errors import NotFoundError
 
-EMBEDDED = "daypass-embedded"
-"""The build metadata in the version of the embedded API server, and a header of its responses."""
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Kubernetes 1.30 and later (KEP-3352)."""
 

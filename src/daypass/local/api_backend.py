@@ -27,7 +27,7 @@ from daypass.gate.signing_keys import issuer_for, keys_for, keys_of
 from daypass.kube.certificates import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.kubeconfig import find_connection_config
+from daypass.kube.kubeconfig import DOOR_EXTENSION, find_connection_config
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HOST
 from daypass.render.envoy.settings import Upstream
@@ -171,10 +171,11 @@ class EmbeddedApiServer:
 
     def write_kubeconfig(self, file: Path) -> None:
         """Write its administrator's kubeconfig (mode 0600)."""
-        cluster = {
-            "server": self.server.url,
-            "certificate-authority-data": base64.b64encode(self._authority.pem.encode()).decode(),
+        trust = {
+            "certificate-authority-data": base64.b64encode(self._authority.pem.encode()).decode()
         }
+        door = {"name": DOOR_EXTENSION, "extension": trust}  # it has issued the door's certificate
+        cluster = {"server": self.server.url, **trust, "extensions": [door]}
         document = {
             "apiVersion": "v1",
             "kind": "Config",

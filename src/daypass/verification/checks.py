@@ -28,7 +28,6 @@ from daypass.client.http1 import HttpResponse
 from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token
 from daypass.identity.model import new_secret_name
-from daypass.kube.resources import EMBEDDED
 from daypass.verification.target import VerificationTarget
 
 ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
@@ -275,21 +274,19 @@ def policy_request(config: CredentialsConfig) -> TokenRequest | None:
 
 
 def judge_policy(response: HttpResponse, *, expected: bool) -> Finding:
-    """Judge the response to `policy_request`. `expected`: the config has a policy."""
+    """Judge the response to `policy_request`. `expected`: the config has a policy for a cluster."""
     check = "policy"
-    if response.header(EMBEDDED):
-        return skipped(check, "the embedded API server enforces no policy; a cluster does")
     status = Status.parse(response.body)
     message = printable(status.message, 400) if status is not None else ""
     if "ValidatingAdmissionPolicy" in message:
         return ok(check, "a policy restricts which tokens can be requested")
     if response.status == 404 and "secrets" in message:
-        return (failure if expected else warning)(
-            check,
-            "no policy restricts tokens in this namespace",
-            "a client can get unbound tokens for any audience:\n"
-            f"`{command('policy', 'apply')}`, and the namespace's label",
-        )
+        fact = "no policy restricts tokens in this namespace"
+        risk = "a client can get unbound tokens for any audience"
+        if not expected:
+            return warning(check, fact, risk)
+        remedy = f"`{command('policy', 'apply')}`, and the namespace's label"
+        return failure(check, fact, f"{risk}:\n{remedy}")
     return skipped(check, f"the answer is unexpected: {response.status} {message}".rstrip())
 
 

@@ -17,7 +17,8 @@ class VerificationTarget:
 
     `has_issuer`: cert-manager issues its certificate. `certificate_authority`: PEM to trust instead
     of the system's authorities. `gate`: where the gate answers, None if that is not known.
-    `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy.
+    `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy
+    for its cluster.
     """
 
     name: str
@@ -92,7 +93,7 @@ def _target(
         gate=gate,
         gate_audience="" if config.gate is None else config.gate.audience,
         issuer=config.cluster.issuer,
-        has_policy=config.policy is not None,
+        has_policy=config.policy is not None and not is_local,
     )
 
 

@@ -10,7 +10,7 @@ from support.embedded import EmbeddedCluster
 @pytest.fixture
 def embedded() -> EmbeddedCluster:
     """A cluster with the namespaces `team` and `far`."""
-    embedded = EmbeddedCluster(version="v1.37.2")
+    embedded = EmbeddedCluster(has_policies=True)
     embedded.make_namespace("team")
     embedded.make_namespace("far")
     return embedded

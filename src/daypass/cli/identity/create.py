@@ -78,10 +78,10 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         created = create(cluster, account, spec, warn=warn)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
         gates.there([created.secret_uid])
-        embedded, server = cluster.is_embedded(), cluster.connection.server
+        server = cluster.connection.server
     write_credentials(path, spec.credentials.file_content(created.token))
     warn_of_git(path)
-    _report(created, spec, path, server, gates, embedded=embedded, show_exchange=args.show_exchange)
+    _report(created, spec, path, server, gates, show_exchange=args.show_exchange)
     return gates.exit_code
 
 
@@ -132,7 +132,6 @@ def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> in
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
         documents = plan(spec, account, secret_name, clock=clock)
         last = documents[-1]["metadata"]["name"]
-        embedded = cluster is not None and cluster.is_embedded()
         if cluster and not options.create_namespace(args, cluster, name.namespace):
             documents = dry_run(cluster, documents)
             watcher = spec.watcher_namespace
@@ -151,11 +150,10 @@ def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> in
             "once it is in the cluster, the same command prints the same objects",
         )
     write_objects(documents, args.output)
-    if not embedded:
-        log(
-            "the objects do not include the label for the policy",
-            kubectl("label", "namespace", name.namespace, labels.POLICY_SELECTOR),
-        )
+    log(
+        "the objects do not include the label for the policy",
+        kubectl("label", "namespace", name.namespace, labels.POLICY_SELECTOR),
+    )
     return 0
 
 
@@ -185,7 +183,7 @@ def _existing(
 
 def _report(
     created: CreatedIdentity, spec: IdentitySpec, path: str, server: str, gates: GateWait,
-    *, embedded: bool, show_exchange: bool,
+    *, show_exchange: bool,
 ) -> None:  # fmt: skip
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
@@ -209,7 +207,5 @@ def _report(
     if show_exchange:
         log(
             "without daypass, next to the file:",
-            exchange_instructions(
-                created.name, created.secret_name, spec.credentials, file, by_kubectl=not embedded
-            ),
+            exchange_instructions(created.name, created.secret_name, spec.credentials, file),
         )

@@ -31,7 +31,6 @@ def run(args: Namespace) -> int:
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"revoke all tokens of identity {there} now?", ends_access=True)
         revoked = revoke(cluster, name)
-        by_hand = bool(revoked.left) and not cluster.is_embedded()
         gates = options.gate_wait(args, cluster)
         gates.gone(secret.uid for secret in revoked.deleted)
     deleted = [secret.name for secret in revoked.deleted]
@@ -59,7 +58,6 @@ def run(args: Namespace) -> int:
     for secret in revoked.left:
         log(
             f"Secret {secret} holds a token of it too, and daypass did not create it",
-            "delete it too"
-            + (": " + kubectl("delete", "secret", secret, "-n", name.namespace) if by_hand else ""),
+            "delete it too: " + kubectl("delete", "secret", secret, "-n", name.namespace),
         )
     return 3 if revoked.left else gates.exit_code

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from daypass.kube.resources import EMBEDDED
 from daypass.local.apiserver import controllers, errors, objects, reviews
 from daypass.local.apiserver.errors import StatusError, quote
 from daypass.local.apiserver.kinds import (
@@ -45,7 +44,7 @@ CONFIGURATION, JWKS = "/.well-known/openid-configuration", "/openid/v1/jwks"
 OPENAPI = "/openapi/v3"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _VERSION = {
-    "major": "1", "minor": "37", "gitVersion": f"v1.37.2+{EMBEDDED}", "gitCommit": "",
+    "major": "1", "minor": "37", "gitVersion": "v1.37.2+daypass-embedded", "gitCommit": "",
     "gitTreeState": "", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "",
     "platform": "python/embedded",
 }  # fmt: skip

@@ -24,7 +24,6 @@ from daypass._core.clock import Clock
 from daypass._core.loop_thread import LoopThread
 from daypass._core.secret import Secret
 from daypass._core.tls import server_context
-from daypass.kube.resources import EMBEDDED
 from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch
@@ -114,8 +113,7 @@ class _ClientConnection:
 
     def _head(self, status: int, headers: list[tuple[str, str]]) -> bytes:
         date = formatdate(self._api.state.clock.unix(), usegmt=True)
-        fields = [*headers, ("Date", date), (EMBEDDED, "true")]
-        fields.append(("Cache-Control", "no-cache, private"))
+        fields = [*headers, ("Date", date), ("Cache-Control", "no-cache, private")]
         encoded = [(name.encode(), value.encode()) for name, value in fields]
         reason = http.HTTPStatus(status).phrase.encode()
         head = h11.Response(status_code=status, headers=encoded, reason=reason)
