@@ -15,7 +15,7 @@ from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
 from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.metrics import AuthorizerMetrics
-from daypass.gate.signing_keys import FollowedKeys
+from daypass.gate.signing_keys import TokenVerifier
 from daypass.rules.decision import Review, Rules
 from daypass.rules.published import Published
 from support.publishing import denied_by_hand, parts_of
@@ -43,10 +43,10 @@ class AskedAuthorizer:
         remember_seconds: float = 60.0,
         cache: DecisionCache | None = None,
         queue: ReviewQueue[ResponseWaiter] | None = None,
-        read_keys: Callable[[], str] | None = None,
+        verifier: TokenVerifier | None = None,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock()
-        keys = None if read_keys is None else FollowedKeys(read_keys, self.clock)
+        self.clock = clock or FakeClock()
         self.lines: list[dict[str, Any]] = []
         self.metrics = AuthorizerMetrics()
         self.audit = AuditLog(lambda line: self.lines.append(json.loads(line)), self.clock)
@@ -61,7 +61,7 @@ class AskedAuthorizer:
         self.rules = rules
         self.authorizer = Authorizer(
             rules, self.responses, self._review, self.clock, remember_seconds=remember_seconds,
-            metrics=self.metrics, audit=self.audit, keys=keys, cache=cache, queue=queue,
+            metrics=self.metrics, audit=self.audit, verifier=verifier, cache=cache, queue=queue,
         )  # fmt: skip
 
     def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:

@@ -40,7 +40,7 @@ def gate_serve() -> str:
     """Return what `daypass gate serve` reports."""
     rules = CONFIG.rules_of(GATE, "")
     service = Service(
-        GATE, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, keys=None
+        GATE, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, verifier=None
     )
     service.authorizer.heard_at = 0.0  # as if it had happened
     tables = _program(service.collect(), AuditEvent)

@@ -2,46 +2,94 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 
 T = TypeVar("T")
 
 
 class Poller(Generic[T]):
-    """Calls `fetch` every `every_seconds` on a thread of its own, from `start` to `stop`.
+    """Calls `fetch` on a thread of its own: every `every_seconds` from `start` to `stop`, and when
+    `refresh` asks for it.
 
-    `latest`: the last value. `last_error`: why the last call failed, or "".
+    `latest`: the last value; None before the first. `last_error`: why the last call failed, or "".
+    `began_at`: when the last call was asked for (monotonic).
     """
 
-    def __init__(self, fetch: Callable[[], T], every_seconds: float) -> None:
+    def __init__(
+        self, fetch: Callable[[], T], every_seconds: float, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.latest: T | None = None
         self.last_error = ""
+        self.began_at = -math.inf
         self._fetch = fetch
         self._every_seconds = every_seconds
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._fetching: Future[None] | None = None
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="daypass-poller", daemon=True)
+
+    @property
+    def fetching(self) -> Future[None] | None:
+        """What is done after the call that is in progress or asked for; None if none is."""
+        return self._fetching
 
     def start(self) -> None:
-        """Fetch once on this thread, and then in the background."""
-        self.fetch()
+        """Fetch in the background; at once, unless `fetch` was called before."""
+        if self.began_at == -math.inf:
+            self.refresh()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop without waiting for a fetch in progress."""
-        self._stopped.set()
+        """Stop without waiting for a call in progress."""
+        self._is_stopped = True
+        self._wanted.set()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(self._every_seconds):
-            self.fetch()
+    def refresh(self) -> Future[None]:
+        """Fetch at once in the background; return what is done after that. While it fetches, that
+        is all: no second call follows.
+        """
+        with self._lock:
+            fetching = self._fetching
+            if fetching is None:
+                fetching = self._begin()
+                self._wanted.set()
+            return fetching
 
     def fetch(self) -> None:
         """Fetch once on this thread. An error is kept in `last_error`."""
+        with self._lock:
+            self._wanted.clear()
+            done = self._fetching or self._begin()
         try:
             self.latest = self._fetch()
             self.last_error = ""
         except DaypassError as error:
             self.last_error = str(error)
+        except Exception as error:  # whatever it is, it has to be reported, and tried again
+            self.last_error = f"unexpected {type(error).__name__}"
+        finally:
+            # Before `done`: who waits for that finds nothing in progress, and the new value.
+            self._fetching = None
+            done.set_result(None)
+
+    def _begin(self) -> Future[None]:
+        self.began_at = self._clock.monotonic()
+        self._fetching = done = Future[None]()
+        done.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
+        return done
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait(self._every_seconds)
+            if self._is_stopped:
+                return
+            self.fetch()

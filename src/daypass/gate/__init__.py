@@ -1,7 +1,7 @@
 """The gate's programs and commands. `daypass.rules` says which requests pass, and who decides it.
 
 - `explain`: what would happen to a token, for `daypass gate explain`.
-- `signing_keys`: verifies tokens, for explanations and for the authorizer on Envoy Gateway.
+- `signing_keys`: reads issuer and keys; verifies tokens for explanations and on Envoy Gateway.
 - `denials`: what an administrator refuses by hand, for `daypass gate deny`.
 - `authorizer`: `check: review`, an ext_authz server that sends TokenReviews.
 - `watch`: watches which credentials exist, and publishes them.

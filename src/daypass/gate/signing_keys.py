@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from jwt import PyJWKSet, PyJWS
-from jwt.exceptions import PyJWTError
-
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.poller import Poller
 from daypass.config import Config
 from daypass.config.key_set import KeySetError, key_ids, key_set, read_key_set
 from daypass.kube.cluster import Cluster
@@ -34,7 +30,6 @@ AGAIN_SECONDS = 1.0
 """For so long after a reading, unknown keys do not cause another."""
 WAIT_SECONDS = 0.5
 """How long a token waits for that reading."""
-_JWS = PyJWS(options={"enforce_minimum_key_length": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +40,42 @@ class SigningKeys:
     key_set: str
 
 
+class _UsableKeys:
+    """Keys as PyJWT has them. It is imported here: it takes 6 MB, and at most gates Envoy verifies.
+
+    `names`: their `kid`s, and "" for a token that names none. Raises KeySetError.
+    """
+
+    def __init__(self, keys: str) -> None:
+        from jwt import PyJWKSet, PyJWS
+        from jwt.exceptions import PyJWTError
+
+        self._refused = PyJWTError
+        self._jws = PyJWS(options={"enforce_minimum_key_length": True})
+        public = key_set(keys, "the key set")
+        self.names = frozenset(("", *key_ids(public)))
+        try:
+            self._keys = PyJWKSet.from_json(public)
+        except PyJWTError:
+            raise KeySetError("the key set has no key of a known kind") from None
+
+    def have_signed(self, token: str, name: str) -> bool:
+        """Return whether one of the keys of this name signed the token; "": whether any did."""
+        for key in self._keys:
+            if name in ("", key.key_id):
+                with suppress(self._refused):
+                    self._jws.decode_complete(token, key, algorithms=[*ALGORITHMS])
+                    return True
+        return False
+
+
 def is_signed(token: str, keys: str) -> bool:
     """Return whether one of the keys signed the token. Raises KeySetError."""
     usable = _usable(keys)
     try:
-        return _verifies(usable, token, _key_of(token))
+        return usable.have_signed(token, _key_of(token))
     except MalformedTokenError:
         return False
-
-
-def _verifies(keys: PyJWKSet, token: str, name: str) -> bool:
-    """Return whether one of the keys of this name signed the token; "": whether any did."""
-    for key in keys:
-        if name in ("", key.key_id):
-            with suppress(PyJWTError):
-                _JWS.decode_complete(token, key, algorithms=[*ALGORITHMS])
-                return True
-    return False
 
 
 def _key_of(token: str) -> str:
@@ -70,48 +84,48 @@ def _key_of(token: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _usable(keys: str) -> PyJWKSet:
-    try:
-        return PyJWKSet.from_json(key_set(keys, "the key set"))
-    except PyJWTError:
-        raise KeySetError("the key set has no key of a known kind") from None
+def _usable(keys: str) -> _UsableKeys:
+    return _UsableKeys(keys)
 
 
 class UnreadKeyError(Exception):
     """A token names a key that may be among those that are being read: `reading` ends then."""
 
-    def __init__(self, reading: asyncio.Task[None]) -> None:
+    def __init__(self, reading: asyncio.Future[None]) -> None:
         super().__init__()
         self.reading = reading
 
 
-class FollowedKeys:
-    """The keys that `read` returns, read again and again in one event loop.
+class TokenVerifier:
+    """Verifies tokens in an event loop, with the keys that `read` returns, from `start` to `stop`.
 
     A token that names no known key causes a reading, too, at most once in AGAIN_SECONDS: tokens of
-    a new key pass, and forged names do not flood the API server. `last_error`: why the keys are not
-    known, or "".
+    a new key pass, and forged names do not flood the API server.
     """
 
     def __init__(self, read: Callable[[], str], clock: Clock) -> None:
-        self.last_error = "the API server's keys have not been read yet"
-        self._read = read
         self._clock = clock
-        self._keys: PyJWKSet | None = None
-        self._names = frozenset[str]()
-        self._began_at = -math.inf
-        self._reading: asyncio.Task[None] | None = None
+        self._keys = Poller(lambda: _usable(read()), EVERY_SECONDS, clock)
 
     @property
     def are_known(self) -> bool:
         """Whether there are keys, even if they can't be read again."""
-        return self._keys is not None
+        return self._keys.latest is not None
 
-    def refresh(self) -> None:
-        """Read the keys in the background, unless that goes on already."""
-        if self._reading is None or self._reading.done():
-            self._began_at = self._clock.monotonic()
-            self._reading = asyncio.create_task(self._fetch())
+    @property
+    def last_error(self) -> str:
+        """Why the keys are not known, or can't be read again; "" if neither is so."""
+        if self.are_known or self._keys.last_error:
+            return self._keys.last_error
+        return "the API server's keys have not been read yet"
+
+    def start(self) -> None:
+        """Read the keys in the background."""
+        self._keys.start()
+
+    def stop(self) -> None:
+        """Stop without waiting for a reading."""
+        self._keys.stop()
 
     def is_signed(self, token: str) -> bool:
         """Return whether one of the keys signed the token.
@@ -120,28 +134,20 @@ class FollowedKeys:
         known then either.
         """
         name = _key_of(token)
-        if self._keys is not None and name in self._names:
-            return _verifies(self._keys, token, name)
-        if self._clock.monotonic() - self._began_at >= AGAIN_SECONDS:
-            self.refresh()
-        if self._reading is not None and not self._reading.done():
-            if self._clock.monotonic() - self._began_at < WAIT_SECONDS:
-                raise UnreadKeyError(self._reading)
+        reading = self._keys.fetching  # before `latest`: what has been read since is in there
+        keys = self._keys.latest
+        if keys is not None and name in keys.names:
+            return keys.have_signed(token, name)
+        age = self._clock.monotonic() - self._keys.began_at
+        if reading is None and age >= AGAIN_SECONDS:
+            reading, age = self._keys.refresh(), 0.0
+        if reading is not None:
+            if age < WAIT_SECONDS:
+                raise UnreadKeyError(asyncio.wrap_future(reading))
             raise RefusedError(Reason.UNKNOWN)
-        if self.last_error:
+        if self._keys.last_error:
             raise RefusedError(Reason.UNKNOWN)
         return False
-
-    async def _fetch(self) -> None:
-        try:
-            # On another thread: it waits for the API server.
-            text = await asyncio.get_running_loop().run_in_executor(None, self._read)
-            self._keys, self._names = _usable(text), frozenset(("", *key_ids(text)))
-            self.last_error = ""
-        except DaypassError as error:
-            self.last_error = str(error)
-        except Exception as error:  # whatever it is, it has to be reported
-            self.last_error = f"the keys cannot be read ({type(error).__name__})"
 
 
 def keys_for(config: Config, cluster: Cluster) -> str:

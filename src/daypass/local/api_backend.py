@@ -11,7 +11,6 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +22,8 @@ from daypass._core.net import bracketed
 from daypass._core.status import Status, excerpt
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Address, Config
-from daypass.gate.signing_keys import issuer_for, keys_for, keys_of
+from daypass.config.key_set import key_set
+from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.certificates import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -34,7 +34,6 @@ from daypass.render.envoy.settings import Upstream
 
 SERVER_NAME = "kubernetes.default.svc"
 CHECK_TIMEOUT_SECONDS = 5.0
-CLOSE_SECONDS = 1.0
 LIMIT_BYTES = 1024 * 1024
 _PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 RIGHTS = (
@@ -77,7 +76,8 @@ class ExternalApiServer:
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
-        self._reader = _IssuerReader()
+        self._cluster: Cluster | None = None
+        self._lock = threading.Lock()
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
@@ -85,11 +85,11 @@ class ExternalApiServer:
 
     def issuer(self, config: Config) -> str:
         """Return the config's issuer, or else the API server's own. Raises DaypassError."""
-        return self._reader.read(self._to(config), partial(issuer_for, config))
+        return self._ask(config, issuer_for)
 
     def keys(self, config: Config) -> str:
         """Return its JSON Web Key Set. Raises DaypassError."""
-        return self._reader.read(self._to(config), partial(keys_for, config))
+        return self._ask(config, keys_for)
 
     def connection(self) -> ConnectionConfig:
         """Return the kubeconfig's connection. Raises UsageError, KubeconfigError."""
@@ -97,19 +97,30 @@ class ExternalApiServer:
             raise UsageError("the gate needs a user of the API server, and none is named", RIGHTS)
         return find_connection_config(os.environ, kubeconfig=self._kubeconfig)
 
-    def _to(self, config: Config) -> ConnectionConfig:
-        """Return the gate's user at the config's API server, whatever the kubeconfig names."""
+    def _ask(self, config: Config, ask: Callable[[Config, Cluster], str]) -> str:
+        """Ask the config's API server, whatever the kubeconfig names, one request at a time.
+
+        The client stays the same while nothing changes, so that a credential plugin is not started
+        for each request.
+        """
         upstream = upstream_of(config)
-        return replace(
+        connection = replace(
             self.connection(),
             server=f"https://{upstream.address}",
             authority=read_authority(upstream.authority_file),
             tls_server_name=upstream.server_name,
         )
+        with self._lock:
+            if self._cluster is None or self._cluster.connection != connection:
+                cluster = Cluster(connection)
+                self.stop()
+                self._cluster = cluster
+            return ask(config, self._cluster)
 
     def stop(self) -> None:
-        """Close the connection."""
-        self._reader.close()
+        """Close the connections to it."""
+        if self._cluster is not None:
+            self._cluster.close()
 
 
 class EmbeddedApiServer:
@@ -141,7 +152,6 @@ class EmbeddedApiServer:
             clock=server_clock or clock,
             state_file=state_file,
         )
-        self._reader = _IssuerReader()
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
@@ -156,8 +166,8 @@ class EmbeddedApiServer:
         return self.server.issuer
 
     def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set. Raises DaypassError."""
-        return self._reader.read(self.connection(), keys_of)
+        """Return its JSON Web Key Set."""
+        return key_set(json.dumps(self.server.key_set))
 
     def connection(self) -> ConnectionConfig:
         """Return its administrator's connection."""
@@ -188,38 +198,7 @@ class EmbeddedApiServer:
 
     def stop(self) -> None:
         """Stop it."""
-        self._reader.close()
         self.server.stop()
-
-
-class _IssuerReader:
-    """Reads issuer and keys, one request at a time. Safe to share between threads.
-
-    The client is reused while nothing changes, so that a credential plugin is not started for each
-    request.
-    """
-
-    def __init__(self) -> None:
-        self._cluster: Cluster | None = None
-        self._lock = threading.Lock()
-
-    def read(self, connection: ConnectionConfig, read: Callable[[Cluster], str]) -> str:
-        """Return the result of `read`, for a client of this connection. Raises DaypassError."""
-        with self._lock:
-            if self._cluster is None or self._cluster.connection != connection:
-                cluster, old = Cluster(connection), self._cluster
-                self._cluster = cluster
-                if old is not None:
-                    old.close()
-            return read(self._cluster)
-
-    def close(self) -> None:
-        """Close the client, unless a request hangs: that ends with the process."""
-        if self._lock.acquire(timeout=CLOSE_SECONDS):
-            if self._cluster is not None:
-                self._cluster.close()
-                self._cluster = None
-            self._lock.release()
 
 
 def upstream_of(config: Config) -> Upstream:

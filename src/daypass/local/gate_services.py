@@ -200,7 +200,7 @@ class LocalAuthorizer:
         self.path = path
         self._service = Service(
             gate, rules, connection, clock, write, checks_credentials=checks_credentials,
-            keys=None,  # Envoy has verified what it asks about
+            verifier=None,  # Envoy has verified what it asks about
         )  # fmt: skip
         self._thread = LoopThread("daypass-authorizer", self._serving(), uvloop.new_event_loop)
         try:

@@ -80,6 +80,7 @@ class Supervisor:
             settings = self._settings(self.config)
             if (gate := self.config.gate) is not None:
                 # Before Envoy starts, so that it has both at its first request.
+                self._keys.fetch()
                 self._keys.start()
                 self._watch = CredentialWatch(
                     self.config, gate, backend.connection(), self._authorizers, clock,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from daypass._core.errors import DaypassError
 from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.token_reviews import ReviewFailure
+from daypass.gate.signing_keys import TokenVerifier
 from daypass.rules.claims import SKEW_SECONDS
 from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, part_of
 from daypass.rules.decision import Review
@@ -486,9 +489,20 @@ STRANGER = Signer("stranger")
 
 
 @pytest.fixture
-def verifying() -> AskedAuthorizer:
+def verifying() -> Iterator[AskedAuthorizer]:
     """One that verifies tokens itself, by the key of SIGNER."""
-    return AskedAuthorizer(read_keys=lambda: SIGNER.jwks)
+    with reading(lambda: SIGNER.jwks) as tried:
+        yield tried
+
+
+@contextmanager
+def reading(read_keys: Callable[[], str]) -> Iterator[AskedAuthorizer]:
+    verifier = TokenVerifier(read_keys, clock := FakeClock())
+    verifier.start()
+    try:
+        yield AskedAuthorizer(verifier=verifier, clock=clock)
+    finally:
+        verifier.stop()
 
 
 def test_a_token_is_verified_before_it_is_reviewed(verifying: AskedAuthorizer) -> None:
@@ -519,6 +533,6 @@ def test_without_keys_nothing_is_asked_and_the_token_is_unknown() -> None:
     def fail() -> str:
         raise DaypassError("it is down")
 
-    tried = AskedAuthorizer(read_keys=fail)
-    assert tried.bearer().reason is Reason.UNKNOWN
-    assert tried.asked == []
+    with reading(fail) as tried:
+        assert tried.bearer().reason is Reason.UNKNOWN
+        assert tried.asked == []

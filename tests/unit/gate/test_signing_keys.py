@@ -21,7 +21,7 @@ from daypass.config.key_set import KeySetError, key_ids, key_set
 from daypass.gate.signing_keys import (
     AGAIN_SECONDS,
     WAIT_SECONDS,
-    FollowedKeys,
+    TokenVerifier,
     UnreadKeyError,
     find_issuer,
     is_signed,
@@ -129,17 +129,18 @@ def test_arbitrary_keys_verify_nothing_and_break_nothing(several: list[dict[str,
         assert not is_signed(OLD.sign({}), json.dumps({"keys": several}))
 
 
-class Followed:
-    """Followed keys, and the API server that they are read from."""
+class Verifying:
+    """A verifier, and the API server that its keys are read from."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.served = OLD.jwks
         self.error = ""
         self.reads = 0
+        self.is_started = False
         self.may_go_on = threading.Event()
         self.may_go_on.set()
-        self.keys = FollowedKeys(self._read, self.clock)
+        self.verifier = TokenVerifier(self._read, self.clock)
 
     def _read(self) -> str:
         self.reads += 1
@@ -151,8 +152,11 @@ class Followed:
     async def says(self, signer: Signer) -> bool | str:
         """What is said about a token by this signer, in the end."""
         token = signer.sign({})
+        if not self.is_started:
+            self.is_started = True
+            self.verifier.start()
         try:
-            return self.keys.is_signed(token)
+            return self.verifier.is_signed(token)
         except UnreadKeyError as unknown:
             await unknown.reading
             return await self.says(signer)
@@ -160,15 +164,19 @@ class Followed:
             return refused.reason
 
 
-def follow(work: Callable[[Followed], Awaitable[None]]) -> None:
+def verify(work: Callable[[Verifying], Awaitable[None]]) -> None:
     async def run() -> None:
-        await work(Followed())
+        it = Verifying()
+        try:
+            await work(it)
+        finally:
+            it.verifier.stop()
 
     asyncio.run(run())
 
 
 def test_a_token_of_a_new_key_passes_at_once() -> None:
-    async def work(it: Followed) -> None:
+    async def work(it: Verifying) -> None:
         assert await it.says(OLD) is True
         it.clock.advance(AGAIN_SECONDS)
         it.served = BOTH
@@ -176,35 +184,35 @@ def test_a_token_of_a_new_key_passes_at_once() -> None:
         assert await it.says(OLD) is True
         assert it.reads == 2
 
-    follow(work)
+    verify(work)
 
 
 def test_forged_key_names_cause_one_reading_a_second() -> None:
-    async def work(it: Followed) -> None:
+    async def work(it: Verifying) -> None:
         for _ in range(3):
             for number in range(100):
                 assert await it.says(STRANGER.named(f"forged-{number}")) is False
             it.clock.advance(AGAIN_SECONDS)
         assert it.reads == 3
 
-    follow(work)
+    verify(work)
 
 
 def test_a_forged_token_with_a_known_key_name_causes_no_reading() -> None:
-    async def work(it: Followed) -> None:
+    async def work(it: Verifying) -> None:
         assert await it.says(OLD) is True
         it.clock.advance(3600)
         assert await it.says(STRANGER.named("old")) is False
         assert it.reads == 1
 
-    follow(work)
+    verify(work)
 
 
 def test_known_keys_go_on_while_they_cannot_be_read_and_others_are_unknown() -> None:
-    async def work(it: Followed) -> None:
+    async def work(it: Verifying) -> None:
         it.error = "it is down"
         assert await it.says(OLD) == "unknown"
-        assert not it.keys.are_known
+        assert not it.verifier.are_known
         it.error = ""
         it.clock.advance(AGAIN_SECONDS)
         assert await it.says(OLD) is True
@@ -212,31 +220,31 @@ def test_known_keys_go_on_while_they_cannot_be_read_and_others_are_unknown() -> 
         it.clock.advance(AGAIN_SECONDS)
         assert await it.says(NEW) == "unknown"
         assert await it.says(OLD) is True
-        assert "it is down" in it.keys.last_error
+        assert "it is down" in it.verifier.last_error
 
-    follow(work)
+    verify(work)
 
 
 def test_an_error_that_nobody_expects_is_reported() -> None:
-    async def work(it: Followed) -> None:
+    async def work(it: Verifying) -> None:
         it.may_go_on = cast("threading.Event", None)
         assert await it.says(OLD) == "unknown"
-        assert "AttributeError" in it.keys.last_error
+        assert "AttributeError" in it.verifier.last_error
 
-    follow(work)
+    verify(work)
 
 
 def test_no_token_waits_long_for_keys_that_do_not_come() -> None:
-    async def work(it: Followed) -> None:
+    async def work(it: Verifying) -> None:
         assert await it.says(OLD) is True
         it.clock.advance(AGAIN_SECONDS)
         it.may_go_on.clear()
         with pytest.raises(UnreadKeyError):
-            it.keys.is_signed(NEW.sign({}))
+            it.verifier.is_signed(NEW.sign({}))
         for seconds in (WAIT_SECONDS, 3600):
             it.clock.advance(seconds)
             assert await it.says(NEW) == "unknown"
             assert await it.says(OLD) is True
         it.may_go_on.set()
 
-    follow(work)
+    verify(work)

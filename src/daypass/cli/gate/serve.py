@@ -72,7 +72,7 @@ def run(args: Namespace) -> int:
     import uvloop
 
     from daypass.gate.authorizer.service import Service
-    from daypass.gate.signing_keys import FollowedKeys, issuer_for, keys_for
+    from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
 
     allow_many_files()
@@ -83,10 +83,11 @@ def run(args: Namespace) -> int:
     rules = config.rules_of(gate, issuer_for(config, cluster))
     # The other engines ask about tokens that they have verified.
     is_verifier = gate.engine == "envoy-gateway"
-    keys = FollowedKeys(partial(keys_for, config, cluster), SYSTEM_CLOCK) if is_verifier else None
+    read_keys = partial(keys_for, config, cluster)
+    verifier = TokenVerifier(read_keys, SYSTEM_CLOCK) if is_verifier else None
     service = Service(
         gate, rules, cluster.connection, SYSTEM_CLOCK, write_stdout,
-        checks_credentials=not args.without_watch, keys=keys,
+        checks_credentials=not args.without_watch, verifier=verifier,
     )  # fmt: skip
     follower = None
     if not args.without_watch:

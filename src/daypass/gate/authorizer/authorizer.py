@@ -22,7 +22,7 @@ from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
 from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.metrics import AuthorizerMetrics
-from daypass.gate.signing_keys import WAIT_SECONDS, FollowedKeys, UnreadKeyError
+from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
 from daypass.rules.claims import BoundClaims
 from daypass.rules.credentials import part_of
 from daypass.rules.decision import (
@@ -64,7 +64,7 @@ class Authorizer:
     `remember_seconds`: how long a token accepted by the API server is cached, at most. From `start`
     to `stop` it also sends a probe when there has been no review for a while. `heard_at`: when the
     API server last answered, on the monotonic clock. `last_error`: why it can't be asked, or "".
-    `keys`: to verify tokens with; None if the proxy has verified them.
+    `verifier`: None if the proxy has verified the tokens.
     `closed_parts`: the numbers of the published parts that refuse every token.
     """
 
@@ -78,7 +78,7 @@ class Authorizer:
         remember_seconds: float,
         metrics: AuthorizerMetrics,
         audit: AuditLog,
-        keys: FollowedKeys | None,
+        verifier: TokenVerifier | None,
         cache: DecisionCache | None = None,
         queue: ReviewQueue[ResponseWaiter] | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class Authorizer:
         self._responses = responses
         self._ask = ask
         self._audit = audit
-        self._keys = keys
+        self._verifier = verifier
         self._clock = clock
         self._monotonic = clock.monotonic
         self._remember_seconds = remember_seconds
@@ -151,7 +151,7 @@ class Authorizer:
         `authorizations`: the values of all Authorization headers. `source`: the client's address.
         """
         request = _request(host, authorizations)
-        signed = self._keys.is_signed if self._keys is not None else lambda _: None
+        signed = self._verifier.is_signed if self._verifier is not None else lambda _: None
         try:
             claims = check_claims(request, self._rules, self._clock.unix(), signed=signed)
         except UnreadKeyError as unknown:
@@ -385,7 +385,7 @@ class Authorizer:
 
 
 async def _check_after(
-    reading: asyncio.Task[None], check: Callable[[], AuthzResponse | None], waiter: ResponseWaiter
+    reading: asyncio.Future[None], check: Callable[[], AuthzResponse | None], waiter: ResponseWaiter
 ) -> None:
     await asyncio.wait([reading], timeout=WAIT_SECONDS)
     if (response := check()) is not None:

@@ -22,7 +22,7 @@ from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
-from daypass.gate.signing_keys import EVERY_SECONDS, FollowedKeys
+from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.decision import Rules
 from daypass.rules.published import Published
@@ -57,8 +57,8 @@ class Service:
     """Serves inside `serving`, in one event loop.
 
     `write` gets audit events, one line each. `checks_credentials`: a token passes only if its
-    credential is published; not ready until the first call of `authorizer.take_published`. `keys`:
-    to verify tokens with; None if the proxy has verified them. Raises KubeconfigError.
+    credential is published; not ready until the first call of `authorizer.take_published`.
+    `verifier`: None if the proxy has verified the tokens. Raises KubeconfigError.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Service:
         write: Callable[[str], None],
         *,
         checks_credentials: bool,
-        keys: FollowedKeys | None,
+        verifier: TokenVerifier | None,
     ) -> None:
         self._clock = clock
         self._checks_credentials = checks_credentials
-        self._keys = keys
+        self._verifier = verifier
         self._ready_seconds = max(LEAST_READY_SECONDS, gate.remember_seconds)
         self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
@@ -87,7 +87,7 @@ class Service:
             remember_seconds=gate.remember_seconds,
             metrics=self.metrics,
             audit=self._audit,
-            keys=keys,
+            verifier=verifier,
         )
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
@@ -104,10 +104,9 @@ class Service:
         try:
             await self.authorizer.start()
             self._server = await self._listen(listen)
-            if self._keys is not None:
-                self._keys.refresh()
-                background.append(asyncio.create_task(_every(EVERY_SECONDS, self._keys.refresh)))
-            background += [
+            if self._verifier is not None:
+                self._verifier.start()
+            background = [
                 asyncio.create_task(_every(STALLED_SECONDS, self.http.close_stalled)),
                 asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._reload_certificate)),
             ]
@@ -115,6 +114,8 @@ class Service:
         finally:
             for task in background:
                 task.cancel()
+            if self._verifier is not None:
+                self._verifier.stop()
             if self._server is not None:
                 self._server.close()
             self.authorizer.reject_waiting()
@@ -151,7 +152,7 @@ class Service:
     def last_error(self) -> str:
         """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.last_error
-        keys = "" if self._keys is None else self._keys.last_error
+        keys = "" if self._verifier is None else self._verifier.last_error
         return "\n".join(line for line in (self.authorizer.last_error, keys, own) if line)
 
     def is_alive(self) -> bool:
@@ -164,8 +165,8 @@ class Service:
             return "it is shutting down"
         if self._checks_credentials and self.metrics.published_at is None:
             return "what the watch publishes has not been read yet"
-        if self._keys is not None and not self._keys.are_known:
-            return self._keys.last_error
+        if self._verifier is not None and not self._verifier.are_known:
+            return self._verifier.last_error
         heard = self.authorizer.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
             return self.authorizer.last_error or "the API server has not answered yet"

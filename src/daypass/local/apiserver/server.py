@@ -258,6 +258,12 @@ class ApiServer:
         """The IDs of the keys that tokens are verified with; the first one signs."""
         return tuple(key.kid for key in self.api.state.keys.keys)
 
+    @property
+    def key_set(self) -> dict[str, Any]:
+        """The JSON Web Key Set that it serves."""
+        with self.api.lock:
+            return self.api.state.keys.jwks()
+
     def rotate_signing_key(self) -> str:
         """Sign with a new key from now on and return its ID; older tokens stay valid."""
         with self.api.lock:
