@@ -189,8 +189,10 @@ class ClientModel(RuleBasedStateMachine):
         refused = data.draw(st.sampled_from(self.got[-3:])).token
         caller = Caller(
             partial(self.sources[process].get, QUESTIONS[question], refused),
-            process, question, self.truth,
-        )  # fmt: skip
+            process,
+            question,
+            self.truth,
+        )
         caller.refused = refused
         self.start(caller)
 

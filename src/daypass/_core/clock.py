@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Protocol
 else:
-    Protocol = object  # `typing` costs as much as all of the cached path of `daypass token`
+    Protocol = object
 
 
 class Clock(Protocol):
@@ -84,9 +84,14 @@ def parse_http_date(text: str) -> float | None:
     hour, minute, second = (int(x[:3]) for x in clock)
     try:
         moment = datetime(
-            int(year[:5]), _MONTHS.index(parts[2]) + 1, int(day[:3]), hour, minute, min(second, 59),
+            int(year[:5]),
+            _MONTHS.index(parts[2]) + 1,
+            int(day[:3]),
+            hour,
+            minute,
+            min(second, 59),
             tzinfo=UTC,
-        )  # fmt: skip
+        )
     except (ValueError, OverflowError):
         return None
     return moment.timestamp()

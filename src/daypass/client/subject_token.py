@@ -78,9 +78,11 @@ def named_identity(namespace: str, service_account: str, secret_name: str | None
     )
     _check_names(checks, "credentials", "is it the name that Kubernetes shows?")
     return TokenIdentity(
-        namespace=namespace, service_account=service_account, secret_name=secret_name,
+        namespace=namespace,
+        service_account=service_account,
+        secret_name=secret_name,
         is_federated=True,
-    )  # fmt: skip
+    )
 
 
 def _check_names(
@@ -180,9 +182,11 @@ def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
     )
     _check_names(checks, "token", _CREATE)
     return TokenIdentity(
-        namespace=namespace, service_account=service_account, secret_name=secret_name,
+        namespace=namespace,
+        service_account=service_account,
+        secret_name=secret_name,
         is_federated=False,
-    )  # fmt: skip
+    )
 
 
 def _names(identity: TokenIdentity) -> tuple[str, str]:

@@ -63,9 +63,13 @@ def test_a_proxy_cannot_present_its_own_certificate(
     [(407, "USER:PASSWORD", False), (403, "NO_PROXY", False), (503, "NO_PROXY", True)],
 )
 def test_a_proxy_that_refuses_the_tunnel_is_named(
-    credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch, code: int,
-    hint: str, heals: bool,
-) -> None:  # fmt: skip
+    credentials_for: CredentialsFor,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    hint: str,
+    heals: bool,
+) -> None:
     reply = f"HTTP/1.1 {code} No\r\nContent-Length: 0\r\n\r\n".encode()
     with FakeProxy(1, reply) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}/")
