@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig, CredentialsSource, ReloadingConfig
+from daypass.client.config import CredentialsConfig, ReloadingConfig
+from daypass.client.credentials_source import CredentialsSource
 from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.key_state import InFlight
 from daypass.client.shared_cache import SharedTokenCache

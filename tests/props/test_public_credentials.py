@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import UsageError
-from daypass.client.config import read_source
+from daypass.client.credentials_source import read_source
 from daypass.client.errors import CredentialsError
 from daypass.identity.credential_secrets import parse_source
 from support.fake_door import credentials_document, long_lived_token

@@ -19,7 +19,8 @@ from tools.docs.pages import Block
 from daypass import DaypassError
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent.config import load_config
-from daypass.client.config import CredentialsSource, parse_source
+from daypass.client.config import parse_source
+from daypass.client.credentials_source import CredentialsSource
 from daypass.config import parse
 from daypass.config.models import Config
 from daypass.config.types import key_of

@@ -20,7 +20,8 @@ from daypass.agent.atomic_write import write_atomically
 from daypass.agent.config import TokenFile
 from daypass.agent.hooks import run_hook
 from daypass.agent.log import AgentEvent, AgentLog
-from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source, read_source
+from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
+from daypass.client.credentials_source import read_source
 from daypass.client.retry import Failures
 from daypass.client.token import CachedToken, Token
 from daypass.client.token_source import TokenSource

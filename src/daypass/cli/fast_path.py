@@ -14,7 +14,7 @@ from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_fo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass.client.config import CredentialsSource
+    from daypass.client.credentials_source import CredentialsSource
     from daypass.client.token import CachedToken
 
 MIN_LEFT_SECONDS = 60

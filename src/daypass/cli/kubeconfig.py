@@ -17,7 +17,7 @@ from daypass.cli.output import as_text, did
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass.client.config import CredentialsSource
+    from daypass.client.credentials_source import CredentialsSource
 
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
@@ -52,7 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print or write the entry."""
-    from daypass.client.config import FILE_VARIABLE, parse_source, read_source
+    from daypass.client.config import parse_source
+    from daypass.client.credentials_source import FILE_VARIABLE, read_source
     from daypass.integrations import kubeconfig
 
     source = read_source(os.environ, args.credentials)

@@ -95,7 +95,8 @@ def _start(
     options: dict[str, str], lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.config import parse_source, read_source
+    from daypass.client.config import parse_source
+    from daypass.client.credentials_source import read_source
     from daypass.integrations import run_with_token
 
     source = read_source(os.environ, options.get("--credentials"))

@@ -10,7 +10,7 @@ import os
 
 from daypass.cli import write
 from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
-from daypass.client.config import read_source
+from daypass.client.credentials_source import read_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

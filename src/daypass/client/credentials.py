@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 
-from daypass.client.config import (
-    FILE_VARIABLES,
-    CredentialsConfig,
-    ReloadingConfig,
-    parse_source,
-    read_source,
-)
+from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
+from daypass.client.credentials_source import FILE_VARIABLES, read_source
 from daypass.client.errors import CredentialsError, log_warning
 from daypass.client.token import authorization
 from daypass.client.token_source import TokenSource

@@ -28,7 +28,8 @@ from daypass._core.token_request import (
     SHORTEST_TOKEN_SECONDS,
     is_lifetime,
 )
-from daypass.client.config import DEFAULT_LIFETIME_SECONDS, read_source
+from daypass.client.config import DEFAULT_LIFETIME_SECONDS
+from daypass.client.credentials_source import read_source
 from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity

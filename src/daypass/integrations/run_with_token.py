@@ -23,7 +23,7 @@ from typing import NoReturn
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.text import printable
 from daypass.agent.file_renewer import FileRenewer
-from daypass.client.config import FIELD_VARIABLES, FILE_VARIABLE
+from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE
 
 _LOOK_SECONDS = 1.0
 _HAS_PIDFD = hasattr(os, "pidfd_open")

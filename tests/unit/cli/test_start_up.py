@@ -23,7 +23,7 @@ ALWAYS = {
     "__future__", "_blake2", "atexit", "errno", "gc",
     "daypass", "daypass._core", "daypass._core.clock",
     "daypass._core.errors", "daypass._core.files", "daypass.cli", "daypass.cli.fast_path",
-    "daypass.client", "daypass.client.config", "daypass.client.errors",
+    "daypass.client", "daypass.client.credentials_source", "daypass.client.errors",
     "daypass.client.shared_cache", "daypass.client.token",
 }  # fmt: skip
 PLUGIN = {

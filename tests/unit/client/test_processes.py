@@ -157,7 +157,7 @@ def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machi
 
 KILLED_AT = """
 import fcntl, os, sys
-from daypass.client.config import read_source
+from daypass.client.credentials_source import read_source
 from daypass.cli.fast_path import cached_token
 
 point = int(sys.argv[2])

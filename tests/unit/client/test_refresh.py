@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source, read_source
+from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
 from daypass.client.credentials import Credentials
+from daypass.client.credentials_source import read_source
 from daypass.client.errors import DoorBusyError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
 from daypass.client.token import Token

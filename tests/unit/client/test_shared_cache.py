@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import rfc3339
-from daypass.client.config import CredentialsSource, read_source
+from daypass.client.credentials_source import CredentialsSource, read_source
 from daypass.client.shared_cache import (
     CacheWarning,
     SharedTokenCache,

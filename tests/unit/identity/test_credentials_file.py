@@ -14,7 +14,8 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.secret import Secret
 from daypass._core.tls import BadCertificateAuthorityError
-from daypass.client.config import parse_source, read_source
+from daypass.client.config import parse_source
+from daypass.client.credentials_source import read_source
 from daypass.client.errors import CredentialsError
 from daypass.config import Config, parse
 from daypass.identity.credentials_file import CredentialsOptions as Options
