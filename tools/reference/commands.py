@@ -140,7 +140,7 @@ def page() -> str:
         links = (f"[{code(name)}](#daypass-{name.replace(' ', '-')})" for name in names)
         contents.append(f"{heading[0].upper()}{heading[1:]}: {', '.join(links)}.")
         sections += [_section(name, found[name], shared) for name in names]
-    above = "The same in several commands, whose options below are their own:"
+    above = "Options that several commands share, described here alone:"
     return "\n\n".join((*contents, above, _block(map(_entry, shared)), *sections))
 
 
