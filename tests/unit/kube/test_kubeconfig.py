@@ -85,10 +85,6 @@ def test_a_relative_path_is_relative_to_its_kubeconfig(
     same_as_kubectl({}, "--kubeconfig", "config", kubeconfig="config")
 
 
-@pytest.mark.parametrize(
-    ("chosen", "asked", "expected"),
-    [(None, None, "default"), ("team", None, "team"), ("team", "other", "other")],
-)
 def test_a_cluster_entry_may_name_the_authority_of_its_door(write: Write, tmp_path: Path) -> None:
     (tmp_path / "door.crt").write_text("pem")
     door = {"name": "daypass.dev/door", "extension": {"certificate-authority": "door.crt"}}
@@ -99,6 +95,10 @@ def test_a_cluster_entry_may_name_the_authority_of_its_door(write: Write, tmp_pa
     assert same_as_kubectl({"KUBECONFIG": str(tmp_path / "config")}).door_authority is None
 
 
+@pytest.mark.parametrize(
+    ("chosen", "asked", "expected"),
+    [(None, None, "default"), ("team", None, "team"), ("team", "other", "other")],
+)
 def test_the_namespace_is_that_of_the_option_the_context_or_default(
     write: Write, chosen: str | None, asked: str | None, expected: str
 ) -> None:
