@@ -2,7 +2,7 @@
 
 - `explain`: what would happen to a token, for `daypass gate explain`.
 - `signing_keys`: reads issuer and keys; verifies tokens for explanations and on Envoy Gateway.
-- `denials`: what an administrator refuses by hand, for `daypass gate deny`.
+- `deny`: what an administrator refuses by hand, for `daypass gate deny`.
 - `authorizer`: `check: review`, an ext_authz server that sends TokenReviews.
 - `watch`: watches which credentials exist, and publishes them.
 - `metrics`: Prometheus's text format for both programs.

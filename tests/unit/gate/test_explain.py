@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.config.key_set import KeySetError
-from daypass.gate.denials import change_denial
+from daypass.gate.deny import change_denial
 from daypass.gate.explain import ISSUER_NOT_CHECKED, REVOCATION_NOT_CHECKED
 from daypass.gate.signing_keys import is_signed
 from daypass.identity.create import CreatedIdentity

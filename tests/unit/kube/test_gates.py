@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daypass._core import labels
-from daypass.gate.denials import change_denial
+from daypass.gate.deny import change_denial
 from daypass.kube.gates import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.rules.credentials import CLUSTER_PARTS, part_of

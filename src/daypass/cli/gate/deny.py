@@ -64,7 +64,7 @@ def run(args: Namespace) -> int:
         raise UsageError(f"{denial.until} is in the past", "there is nothing left to deny")
     namespace = config.door.namespace
     with options.open_cluster(args) as cluster:
-        from daypass.gate.denials import change_denial
+        from daypass.gate.deny import change_denial
         from daypass.render.names import GATE_DENIED
 
         change_denial(cluster, namespace, denial, undo=args.undo)

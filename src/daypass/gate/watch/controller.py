@@ -21,8 +21,8 @@ from daypass._core.poller import Poller
 from daypass.config.key_set import key_ids
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.plan import PartsPlanner, Urgency, steps_between
 from daypass.gate.watch.publisher import Publisher
+from daypass.gate.watch.schedule import PartsPlanner, Urgency, steps_between
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
 from daypass.rules.denials import LIMIT

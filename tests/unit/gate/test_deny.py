@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.errors import UsageError
 from daypass._core.objects import Object
-from daypass.gate.denials import TooManyDenialsError, change_denial
+from daypass.gate.deny import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Resource
