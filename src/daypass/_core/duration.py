@@ -4,6 +4,8 @@ from daypass._core.errors import UsageError
 
 UNITS_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LIMIT_DIGITS = 10
+DURATION = "".join(f"([0-9]{{1,{_LIMIT_DIGITS}}}{unit})?" for unit in UNITS_SECONDS)
+"""The syntax as a pattern, for other programs. It matches the empty text, too."""
 
 
 def parse_duration(text: str) -> int | None:

@@ -25,7 +25,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
-from daypass._core.duration import format_duration, parse_duration
+from daypass._core.duration import DURATION, format_duration, parse_duration
 from daypass._core.k8s_names import LABEL, LABEL_HINT, LABEL_KEY, LABEL_VALUE, SUBDOMAIN, is_label
 from daypass._core.net import is_address
 from daypass._core.token_request import AUDIENCE, AUDIENCE_HINT
@@ -325,7 +325,6 @@ Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
 GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(rf"\*|{_HOST}")]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
 
-DURATION = r"(?=[0-9])(?:([0-9]{1,10})d)?(?:([0-9]{1,10})h)?(?:([0-9]{1,10})m)?(?:([0-9]{1,10})s)?"
 SIZE = r"([0-9]{1,10})(Ki|Mi)?"
 _SIZE = re.compile(SIZE)
 _FACTORS_BYTES = {None: 1, "Ki": 1024, "Mi": 1024 * 1024}
@@ -378,7 +377,7 @@ class Duration(Spelled):
         return seconds
 
     def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
-        return _spelled_or_integer(DURATION, self.lowest, self.highest)
+        return _spelled_or_integer(f"(?=[0-9]){DURATION}", self.lowest, self.highest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,11 +31,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daypass._core import labels
-from daypass._core.duration import UNITS_SECONDS, parse_seconds
+from daypass._core.duration import DURATION, UNITS_SECONDS, parse_seconds
 from daypass._core.objects import Object, new_object
 from daypass.config.models import Policy
 
-_LIFETIME = r"^([0-9]{1,10}|(([0-9]{1,10})d)?(([0-9]{1,10})h)?(([0-9]{1,10})m)?(([0-9]{1,10})s)?)$"
+_LIFETIME = f"^([0-9]{{1,10}}|{DURATION})$"
 _AUDIENCES = "^[!-~]+( [!-~]+)*$"
 _BINDINGS, _SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")
 _OF_AN_IDENTITY = f"({labels.SECRET_INFIX}|{labels.ANCHOR_INFIX}){labels.SECRET_SUFFIX}"

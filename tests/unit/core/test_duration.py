@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from daypass._core.duration import format_duration, parse_duration, parse_seconds
+from daypass._core.duration import DURATION, format_duration, parse_duration, parse_seconds
 from daypass._core.errors import UsageError
 from support.messages import raises
 
@@ -34,3 +36,8 @@ def test_a_duration_in_a_config_has_a_unit(text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (5400, "1h30m"), (90_061, "1d1h1m1s")])
 def test_a_duration_is_written_with_the_largest_units(seconds: int, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@given(st.text(alphabet="0123456789dhms", max_size=12) | st.text(max_size=5))
+def test_the_pattern_matches_what_is_parsed(text: str) -> None:
+    assert bool(text and re.fullmatch(DURATION, text)) is (parse_duration(text) is not None)
