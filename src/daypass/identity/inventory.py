@@ -56,8 +56,8 @@ class ClusterObjects:
     `accounts`: all ServiceAccounts. `roles`: those with daypass's label. `secrets`: the metadata of
     all that hold tokens, `other_secrets`: that of all others. `policies`: daypass's
     AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `published`: what
-    may be the set of a gate. `policy_bindings`: the binding of the admission policy, None at the
-    embedded API server, which enforces none.
+    may be the set of a gate. `policy_bindings`: the binding of the admission policy, None if
+    the API server can enforce none.
     """
 
     accounts: Sequence[Object]
@@ -142,8 +142,8 @@ def _try_list(
     except NotFoundError:
         return None, None  # the API server does not serve the kind
     except ForbiddenError as error:
-        if query.quiet:
-            return None, None
+        if query.quiet or not cluster.serves(query.resource):
+            return None, None  # RBAC forbids what the API server does not serve, too
         if not query.required:
             return None, (f"you may not list {plural}", error.hint)
         if namespace is None or query.namespace is not None:

@@ -56,7 +56,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
 
     Raises NotFoundError if the namespace is missing and may be read.
     """
-    if not _can_enforce(cluster):  # no warning would be true
+    if not cluster.serves(VALIDATING_ADMISSION_POLICIES):  # no warning would be true
         warn = _ignore
     try:
         if not enforces_policy(cluster, namespace):
@@ -83,14 +83,6 @@ def enforces_policy(cluster: Cluster, namespace: str) -> bool:
     return labels.has_policy_label(cluster.get(NAMESPACES, namespace))
 
 
-def _can_enforce(cluster: Cluster) -> bool:
-    """Return whether the API server has admission policies; True if this is hidden."""
-    try:
-        return cluster.serves(VALIDATING_ADMISSION_POLICIES)
-    except ForbiddenError:
-        return True
-
-
 def _ignore(fact: str, hint: str) -> None:
     """Show no warning."""
 
@@ -108,7 +100,9 @@ def _warn_without_policy(cluster: Cluster, warn: Warn) -> None:
 
 def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
     try:
-        if not enforces_policy(cluster, namespace) or not _can_enforce(cluster):
+        if not enforces_policy(cluster, namespace) or not cluster.serves(
+            VALIDATING_ADMISSION_POLICIES
+        ):
             return
     except (ForbiddenError, NotFoundError):
         return

@@ -23,7 +23,7 @@ from daypass.kube.connection import (
     explain_transport,
     is_stale,
 )
-from daypass.kube.errors import NotFoundError, TooLargeError
+from daypass.kube.errors import ForbiddenError, NotFoundError, TooLargeError
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import Discovery, Resource, ServedKinds
 
@@ -238,11 +238,13 @@ class Cluster:
         return self._discovery.resource(str(document["apiVersion"]), str(document["kind"]))
 
     def serves(self, resource: Resource) -> bool:
-        """Return whether the API server serves this kind in this version."""
+        """Return whether the API server serves this kind in this version, or hides that."""
         try:
             self._discovery.served(resource.api_version, resource.kind)
         except NotFoundError:
             return False
+        except ForbiddenError:
+            return True  # the request that needs it finds out
         return True
 
     def kinds(self, *, refresh: bool = False, hint: str = "") -> ServedKinds:

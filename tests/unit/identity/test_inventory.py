@@ -127,13 +127,23 @@ def test_an_annotation_that_names_no_identity_is_ignored() -> None:
 
 
 class Api(httpx2.BaseTransport):
-    """Answers with `lists` by plural: of objects, or a status code. Other lists are empty."""
+    """Answers with `lists` by plural: of objects, or a status code. Other lists are empty.
 
-    def __init__(self, lists: Mapping[str, list[Object] | int]) -> None:
-        self.lists = lists
+    `kinds`: what it serves, by group.
+    """
+
+    def __init__(
+        self,
+        lists: Mapping[str, list[Object] | int],
+        kinds: Mapping[str, list[Object]] | None = None,
+    ) -> None:
+        self.lists, self.kinds = lists, kinds or {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        found = self.lists.get(request.url.path.rpartition("/")[2], [])
+        path, _, last = request.url.path.rpartition("/")
+        if last == "v1":
+            return httpx2.Response(200, json={"resources": self.kinds.get(path.rpartition("/")[2])})
+        found = self.lists.get(last, [])
         if isinstance(found, int):
             status = {"kind": "Status", "code": found, "message": "no"}
             return httpx2.Response(found, json=status)
@@ -183,3 +193,14 @@ def test_a_user_without_permission_to_read_policy_and_published_set_gets_the_res
     warnings = Warnings()
     assert getattr(list_objects(api.cluster(), "team", warn=warnings), field) is None
     assert warnings == []
+
+
+@pytest.mark.parametrize("has_istio", [True, False])
+def test_a_forbidden_list_is_reported_only_if_the_api_server_serves_the_kind(
+    has_istio: bool,
+) -> None:
+    kind = {"kind": "AuthorizationPolicy", "name": "authorizationpolicies", "namespaced": True}
+    api = Api({"authorizationpolicies": 403}, {"security.istio.io": [kind] if has_istio else []})
+    warnings = Warnings()
+    assert list_objects(api.cluster(), "team", warn=warnings).policies is None
+    assert ["authorizationpolicies" in str(each) for each in warnings] == [True] * has_istio
