@@ -95,7 +95,7 @@ def _ends(plane: ControlPlane, cluster: Cluster, name: IdentityName) -> dict[str
     holder = cluster_as(plane, made.token)
 
     def born() -> Secret | None:
-        child = exchange(holder, name, bound_to=made.secret_name)
+        child = exchange(holder, name, bound_to=made.secret.name)
         return child if isinstance(child, Secret) else None
 
     child = eventually("its right to ask is known to the API server", born)

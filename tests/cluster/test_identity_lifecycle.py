@@ -393,7 +393,7 @@ def test_an_invalid_output_folder_is_refused_before_any_rotation(shell: AdminShe
     rotate = ("identity", "rotate", "--all", "-n", shell.namespace)
     _, words = shell.run(*rotate, "--credentials-out", "file", code=2)
     check(words, "file ", reason="usage")
-    assert [each.name for each in own_secrets(shell.cluster, shell.bot)] == [created.secret_name]
+    assert [each.name for each in own_secrets(shell.cluster, shell.bot)] == [created.secret.name]
 
 
 def test_a_fleet_is_rotated_with_a_summary(shell: AdminShell) -> None:

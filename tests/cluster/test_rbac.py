@@ -90,10 +90,7 @@ CASES = {
     "identity reap": Case(lines=(f"# {GRANT}", "identity reap -n {namespace}")),
     "policy apply": Case(
         lines=("policy apply",),
-        optional=(
-            "create serviceaccounts/token",
-            "list rolebindings.rbac.authorization.k8s.io",
-        ),
+        optional=("create serviceaccounts/token",),
     ),
     "policy check": Case(
         lines=(

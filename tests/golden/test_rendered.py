@@ -21,7 +21,7 @@ from daypass import cli
 from daypass._core import labels
 from daypass._core.objects import Object
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import identity_objects, token_secret
+from daypass.identity.model import IdentityName, identity_objects, token_secret
 from daypass.identity.reap import reaper_objects
 from daypass.render.yaml import stream
 from golden import door_setting
@@ -105,7 +105,7 @@ def policy_of(policy: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def identities() -> dict[str, list[Object]]:
     """The objects of identities and of the reaper."""
-    secret = "bot-daypass-" + "0123456789" * 2
+    bot, secret = IdentityName(namespace="team", name="bot"), "bot-daypass-" + "0123456789" * 2
     image = "registry.example.com/daypass:0.1.0"
     annotations = CredentialsSettings(
         door="https://ekf.example.com/kubernetes",
@@ -118,7 +118,7 @@ def identities() -> dict[str, list[Object]]:
     return {
         "identity": identity_objects("team", "bot", secret, expiring),
         "adopted": identity_objects("team", "bot", secret, adopted),
-        "rotation": [token_secret("team", "bot", secret, replaces=f"{secret[:-1]}x")],
+        "rotation": [token_secret(bot, secret, replaces=f"{secret[:-1]}x")],
         "reap-everywhere": reaper_objects(home="daypass", namespace=None, image=image),
         "reap-one-namespace": reaper_objects(home="team", namespace="team", image=image),
     }

@@ -9,10 +9,9 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.secret import Secret
-from daypass.identity.create import CreatedIdentity, IdentitySpec, create
+from daypass.identity.create import Federation, IdentitySpec, create
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.federate import federate
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -71,20 +70,17 @@ class Warnings(list[str]):
         self.append(f"{fact}\n{hint}" if hint else fact)
 
 
-def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> CreatedIdentity:
+def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> FilledSecret:
     wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
     return create(cluster, find_account(cluster, name), wished, warn=silent)
 
 
 def make_federated(
-    cluster: Cluster, name: IdentityName = BOT, source: str = f"github:{ISSUER}"
+    cluster: Cluster, name: IdentityName = BOT, source: str = f"github:{ISSUER}", **spec: Any
 ) -> FilledSecret:
     """Federate an identity, and return its anchor."""
     users = TrustedIssuer(url=ISSUER, audience="door", subjects=("main",)).users
-    spec, account = IdentitySpec(name=name, credentials=SETTINGS), find_account(cluster, name)
-    anchor, _ = federate(cluster, spec, account, users=users, source=source, warn=silent)
-    assert anchor is not None
-    return anchor
+    return make(cluster, name, federation=Federation(users=tuple(users), source=source), **spec)
 
 
 def foreign_account(cluster: Cluster, **labels: str) -> None:

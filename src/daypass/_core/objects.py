@@ -7,7 +7,6 @@ from daypass._core.labels import OWNED
 
 Object = dict[str, Any]
 
-_NONE: Mapping[str, str] = {}
 _SERVER_FIELDS = (
     "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
@@ -19,8 +18,8 @@ def new_object(
     name: str,
     namespace: str = "",
     *,
-    labels: Mapping[str, str] = _NONE,
-    annotations: Mapping[str, str] = _NONE,
+    labels: Mapping[str, str] = {},
+    annotations: Mapping[str, str] = {},
     **fields: Any,
 ) -> Object:
     """Return an object with daypass's labels and these; without a namespace if its kind has none.

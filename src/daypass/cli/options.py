@@ -17,6 +17,7 @@ from daypass.cli import log, warn
 from daypass.cli.fast_path import parse_lifetime
 
 if TYPE_CHECKING:
+    from daypass._core.clock import Clock
     from daypass.config import Config
     from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.model import Account, IdentityName
@@ -260,6 +261,36 @@ def wait_seconds(args: Namespace) -> int:
     """Return how long to wait: 0 with --no-wait."""
     seconds: int = args.timeout if args.wait else 0
     return seconds
+
+
+def add_expires(parser: ArgumentParser) -> None:
+    """Add --expires."""
+    parser.add_argument(
+        "--expires", type=_seconds_until_expiry, metavar="TIME",
+        help="when it expires, such as 90d (`daypass identity reap`); or never",
+    )  # fmt: skip
+
+
+def _seconds_until_expiry(text: str) -> int:
+    """Return the seconds until an identity expires; 0 for never. Raises UsageError."""
+    if text == "never":
+        return 0
+    from daypass.identity.model import LONGEST_SECONDS
+
+    seconds = parse_seconds(text)
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise UsageError(f"an identity cannot expire after {text}", "try 90d, or never")
+    return seconds
+
+
+def deadline(args: Namespace, clock: Clock) -> str | None:
+    """Return the deadline of --expires as an IdentitySpec has it."""
+    from daypass.identity.create import NEVER
+    from daypass.identity.model import time_in
+
+    if args.expires is None:
+        return None
+    return time_in(clock, args.expires) if args.expires else NEVER
 
 
 def add_health(parser: ArgumentParser) -> None:

@@ -1,4 +1,9 @@
-"""Creating an identity, or repairing one.
+"""Creating an identity, or repairing one: with a long-lived token, or federated.
+
+A federated identity is for users whose tokens another issuer signs. It has an anchor in place of
+the token Secret, and its RoleBinding names those users instead of the ServiceAccount. The API
+server accepts their tokens by its own configuration (`daypass.render.authentication_config`), a
+file on the control plane that no API can change.
 
 The API server first checks all objects (`dryRun=All`), so that a refusal leaves nothing behind.
 Everything is applied as desired state, and the Secret comes last. After an interruption, the same
@@ -8,14 +13,16 @@ command completes the identity, with the Secret that it has already created, if 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from daypass._core import labels
 from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.objects import Object, name_of
-from daypass._core.secret import Secret
+from daypass._core.objects import Object, name_of, uid_of
 from daypass.identity.credential_secrets import (
+    CredentialSecret,
+    FilledSecret,
     Room,
     current_secret,
     is_rotation_unfinished,
@@ -29,23 +36,44 @@ from daypass.identity.model import (
     IdentityName,
     InactiveIdentityError,
     Warn,
-    identity_objects,
+    account_objects,
+    anchor_secret,
+    federated_binding_name,
     is_past,
     new_secret_name,
     refuse_foreign,
+    token_secret,
+    users_of,
 )
 from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
+from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, ROLE_BINDINGS
 
 NEVER = "never"
+
+
+class FederatedIdentityError(DaypassError):
+    """The identity is federated: a long-lived token would give it a second way in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """Who may request the tokens of a federated identity: `users` of another issuer.
+
+    `source`: where a client finds its own token, of the form of `parse_source`.
+    """
+
+    users: tuple[str, ...]
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySpec:
     """The desired identity. `deadline`: RFC 3339, NEVER, or None to leave it unchanged.
 
-    `watcher_namespace`: where the gate's watcher runs, if the config names it.
+    `watcher_namespace`: where the gate's watcher runs, if the config names it. `federation`: None
+    for an identity with a long-lived token.
     """
 
     name: IdentityName
@@ -53,51 +81,45 @@ class IdentitySpec:
     deadline: str | None = None
     adopt: bool = False
     watcher_namespace: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatedIdentity:
-    """An identity and its current token. `is_new`: whether this run created the Secret."""
-
-    name: IdentityName
-    secret_name: str
-    secret_uid: str
-    is_new: bool
-    token: Secret = field(repr=False)
+    federation: Federation | None = None
 
 
 def create(
-    cluster: Cluster,
-    account: Account | None,
-    spec: IdentitySpec,
-    *,
-    warn: Warn,
-) -> CreatedIdentity:
+    cluster: Cluster, account: Account | None, spec: IdentitySpec, *, warn: Warn
+) -> FilledSecret:
     """Create an identity, or repair the one that exists. `account`: what has its name now.
 
-    Raises ForeignAccountError, InactiveIdentityError, NoRoomError, NotFoundError (the namespace),
-    NotReadyError (no token in time), ApiError.
+    Raises ForeignAccountError, FederatedIdentityError, InactiveIdentityError, NoRoomError,
+    NotFoundError (the namespace), NotReadyError (no token in time), ApiError.
     """
-    name = spec.name
-    reused = reusable_secret(cluster, account, warn, is_anchor=False)
-    documents = plan(spec, account, reused, clock=cluster.clock)
-    secret_name = name_of(documents[-1])
-    if reused:
-        documents.pop()
-    else:
-        Room(cluster, name.namespace).take(name.namespace)
-    dry_run(cluster, documents)
-    prepare_namespace(cluster, name.namespace, warn, watcher_namespace=spec.watcher_namespace)
-    for document in documents:
-        cluster.apply(document)
-    filled = wait_for_token(cluster, name, secret_name)
-    return CreatedIdentity(
-        name=name,
-        secret_name=secret_name,
-        secret_uid=filled.secret.uid,
-        is_new=reused is None,
-        token=filled.token,
-    )
+    federated = spec.federation is not None
+    reused = reusable_secret(cluster, account, warn, federated=federated)
+    *documents, secret = plan(spec, account, reused, clock=cluster.clock)
+    # What others have changed in a token Secret stays: it is found by its name.
+    secrets = [secret] if reused is None or federated else []
+    check(cluster, spec, [*documents, *secrets], is_new=reused is None, warn=warn)
+    uid, *_ = [uid_of(cluster.apply(document)) for document in documents]
+    for each in secrets:
+        if federated:
+            each["metadata"]["annotations"][ACCOUNT_UID_ANNOTATION] = uid
+        cluster.apply(each)
+    filled = wait_for_token(cluster, spec.name, name_of(secret))
+    return replace(filled, is_new=reused is None)
+
+
+def check(
+    cluster: Cluster, spec: IdentitySpec, documents: Sequence[Object], *, is_new: bool, warn: Warn
+) -> list[Object]:
+    """Let the API server check an identity's objects, and prepare its namespace for them.
+
+    Returns them as they would be stored. `is_new`: the Secret is. Raises NoRoomError, ApiError,
+    NotFoundError (the namespace).
+    """
+    if is_new:
+        Room(cluster, spec.name.namespace).take(spec.name.namespace)
+    checked = dry_run(cluster, documents)
+    prepare_namespace(cluster, spec.name.namespace, warn, watcher_namespace=spec.watcher_namespace)
+    return checked
 
 
 def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
@@ -125,13 +147,23 @@ def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
 
 
 def plan(
-    spec: IdentitySpec, account: Account | None, secret_name: str | None, *, clock: Clock
+    spec: IdentitySpec, account: Account | None, reused: CredentialSecret | None, *, clock: Clock
 ) -> list[Object]:
-    """Return an identity's objects, the Secret last: with this name, or (None) a new one."""
-    name = spec.name
+    """Return an identity's objects, the Secret last: `reused`, or (None) a new one.
+
+    Raises ForeignAccountError, InactiveIdentityError.
+    """
+    name, federation = spec.name, spec.federation
     annotations = _account_annotations(spec, account, clock)
-    secret_name = secret_name or new_secret_name(name.name)
-    return identity_objects(name.namespace, name.name, secret_name, annotations)
+    if federation is None:
+        secret_name = reused.name if reused else new_secret_name(name.name)
+        return [*account_objects(name, annotations), token_secret(name, secret_name)]
+    secret_name = reused.name if reused else new_secret_name(name.name, labels.ANCHOR_INFIX)
+    replaces = reused.replaces if reused else None
+    return [
+        *account_objects(name, annotations, federation.users),
+        anchor_secret(name, "", secret_name, federation.source, replaces=replaces),
+    ]
 
 
 def _account_annotations(
@@ -155,23 +187,41 @@ def _account_annotations(
 
 
 def reusable_secret(
-    cluster: Cluster, account: Account | None, warn: Warn, *, is_anchor: bool
-) -> str | None:
-    """Return the name of an identity's live token Secret or anchor, or None.
+    cluster: Cluster, account: Account | None, warn: Warn, *, federated: bool
+) -> CredentialSecret | None:
+    """Return an identity's live token Secret or (`federated`) anchor, or None.
 
-    Warns if it has several live Secrets.
+    Warns if it has several live Secrets. Raises FederatedIdentityError if it is federated and is to
+    have a long-lived token.
     """
     if account is None:
         return None
+    if not federated and federated_users(cluster, account.name) is not None:
+        raise _federated(account.name)
     live = live_secrets(secrets_of(cluster, account.name), account.uid)
-    current = current_secret([each for each in live if each.is_anchor is is_anchor])
-    if current is not None and len(live) > 1:
-        others = ", ".join(sorted(each.name for each in live if each is not current))
-        unfinished = is_rotation_unfinished(current, live)
+    current = current_secret([each for each in live if each.is_anchor is federated])
+    others = ", ".join(sorted(each.name for each in live if each is not current))
+    if others:
+        unfinished = current is not None and is_rotation_unfinished(current, live)
         what = "its rotation is unfinished" if unfinished else "it has several tokens"
         name = account.name
         warn(
             f"{what}: {others} is live, too",
             command("identity", "rotate", name.name, "-n", name.namespace),
         )
-    return None if current is None else current.name
+    return current
+
+
+def federated_users(cluster: Cluster, name: IdentityName) -> tuple[str, ...] | None:
+    """Return the users who may request a federated identity's tokens; None if it is not one."""
+    binding = cluster.find(ROLE_BINDINGS, federated_binding_name(name.name), name.namespace)
+    return None if binding is None else users_of(binding)
+
+
+def _federated(name: IdentityName) -> FederatedIdentityError:
+    delete = command("identity", "delete", name.name, "-n", name.namespace)
+    return FederatedIdentityError(
+        f"identity {name} is federated: it has no long-lived token",
+        f"to change it: {command('identity', 'federate', '--help')}\n"
+        f"for a long-lived token, choose another name, or begin with: {delete}",
+    )

@@ -108,7 +108,7 @@ class CredentialSecret:
         name = self.account
         if not self.is_anchor:
             new = new_secret_name(name.name)
-            return token_secret(name.namespace, name.name, new, replaces=self.name)
+            return token_secret(name, new, replaces=self.name)
         parse_source(self.source)  # anybody who may write Secrets can change it
         new = new_secret_name(name.name, labels.ANCHOR_INFIX)
         return anchor_secret(name, account_uid, new, self.source, replaces=self.name)
@@ -222,10 +222,14 @@ def parse_source(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilledSecret:
-    """A Secret, and the token that the cluster has put into it; an anchor's is empty."""
+    """A Secret, and the token that the cluster has put into it; an anchor's is empty.
+
+    `is_new`: the command that returns it has created it.
+    """
 
     secret: CredentialSecret
     token: Secret = field(default=Secret(""), repr=False)
+    is_new: bool = False
 
 
 def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> FilledSecret:

@@ -25,6 +25,7 @@ from daypass.identity.model import (
     is_owned_by,
     owner_of,
     role_name,
+    users_of,
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -189,7 +190,8 @@ class IdentityRecord:
 
     `policies`: its AuthorizationPolicies. `misplaced`: bindings that are annotated as its own but
     have other subjects. `parts`: its other objects, as shown to users. `can_request_tokens`: a
-    binding gives it the Role for its own TokenRequests.
+    binding gives it the Role for its own TokenRequests. `users`: those of another issuer who may
+    send them; None unless it is federated.
     """
 
     name: IdentityName
@@ -203,7 +205,12 @@ class IdentityRecord:
     parts: list[str] = field(default_factory=list)
     own_role: Object | None = None
     can_request_tokens: bool = False
-    is_federated: bool = False
+    users: tuple[str, ...] | None = None
+
+    @property
+    def is_federated(self) -> bool:
+        """Whether it is for users with tokens of another issuer."""
+        return self.users is not None
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -248,8 +255,9 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.policies.append(document)
     elif document["roleRef"]["kind"] == "Role":
         record.parts.append(f"rolebindings/{name} in {namespace}")
-        is_own = namespace == record.name.namespace
-        record.is_federated |= is_own and name == federated_binding_name(record.name.name)
+        own = (record.name.namespace, federated_binding_name(record.name.name))
+        if (namespace, name) == own:
+            record.users = users_of(document)
     elif list(_accounts_in(document)) != [record.name]:
         record.misplaced.append(document)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -126,50 +126,56 @@ def federated_binding_name(service_account: str) -> str:
     return f"{service_account}-daypass-federated"
 
 
-def identity_objects(
-    namespace: str, name: str, secret_name: str, annotations: Mapping[str, str] | None = None
+def account_objects(
+    name: IdentityName, annotations: Mapping[str, str] = {}, users: Sequence[str] | None = None
 ) -> list[Object]:
-    """Return ServiceAccount, Role, RoleBinding and token Secret, in the order to create them.
+    """Return ServiceAccount, Role and RoleBinding, in the order to create them.
 
-    The Secret comes last: its token is of no use without the Role. It is not listed in
-    `ServiceAccount.secrets`, where the cluster's token cleaner would find it. An adopted
-    ServiceAccount (annotation ADOPTED) keeps its own labels.
+    `users`: those of another issuer that may request its tokens; None: the identity itself. An
+    adopted ServiceAccount (annotation ADOPTED) keeps its own labels.
     """
-    role = role_name(name)
-    account = _new_object("v1", "ServiceAccount", namespace, name, name)
-    account["metadata"]["annotations"] |= annotations or {}
-    if labels.ADOPTED in account["metadata"]["annotations"]:
+    role = role_name(name.name)
+    account = _new_object("v1", "ServiceAccount", name, name.name, annotations)
+    if labels.ADOPTED in annotations:
         account["metadata"]["labels"] = {labels.MANAGED_BY: labels.MANAGER}
     rule = {
         "apiGroups": [""],
         "resources": ["serviceaccounts/token"],
-        "resourceNames": [name],
+        "resourceNames": [name.name],
         "verbs": ["create"],
     }
+    itself = {"kind": "ServiceAccount", "name": name.name, "namespace": name.namespace}
+    others = [{"kind": "User", "apiGroup": RBAC_GROUP, "name": user} for user in users or ()]
+    binding = role if users is None else federated_binding_name(name.name)
     return [
         account,
-        {**_new_object(f"{RBAC_GROUP}/v1", "Role", namespace, role, name), "rules": [rule]},
+        {**_new_object(f"{RBAC_GROUP}/v1", "Role", name, role), "rules": [rule]},
         {
-            **_new_object(f"{RBAC_GROUP}/v1", "RoleBinding", namespace, role, name),
+            **_new_object(f"{RBAC_GROUP}/v1", "RoleBinding", name, binding),
             "roleRef": {"apiGroup": RBAC_GROUP, "kind": "Role", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            "subjects": [itself] if users is None else others,
         },
-        token_secret(namespace, name, secret_name),
     ]
 
 
-def token_secret(
-    namespace: str, name: str, secret_name: str, *, replaces: str | None = None
-) -> Object:
+def identity_objects(
+    namespace: str, name: str, secret_name: str, annotations: Mapping[str, str] = {}
+) -> list[Object]:
+    """Return the objects of an identity with a long-lived token, in the order to create them.
+
+    The Secret comes last: its token is of no use without the Role. It is not listed in
+    `ServiceAccount.secrets`, where the cluster's token cleaner would find it.
+    """
+    identity = IdentityName(namespace=namespace, name=name)
+    return [*account_objects(identity, annotations), token_secret(identity, secret_name)]
+
+
+def token_secret(name: IdentityName, secret_name: str, *, replaces: str | None = None) -> Object:
     """Return a Secret that the cluster fills with a long-lived token of the ServiceAccount.
 
     `replaces`: the name of the Secret that it replaces in a rotation.
     """
-    secret = _new_object("v1", "Secret", namespace, secret_name, name)
-    secret["metadata"]["annotations"][ACCOUNT_ANNOTATION] = name
-    if replaces is not None:
-        secret["metadata"]["annotations"][labels.REPLACES] = replaces
-    return {**secret, "type": TOKEN_TYPE}
+    return {**_secret(name, secret_name, replaces), "type": TOKEN_TYPE}
 
 
 def anchor_secret(
@@ -179,19 +185,36 @@ def anchor_secret(
 
     `uid`: of the ServiceAccount. `source`: where the client finds its own token.
     """
-    secret = token_secret(name.namespace, name.name, secret_name, replaces=replaces)
-    secret["metadata"]["annotations"] |= {ACCOUNT_UID_ANNOTATION: uid, labels.SOURCE: source}
-    return {**secret, "type": labels.ANCHOR_TYPE}
+    more = {ACCOUNT_UID_ANNOTATION: uid, labels.SOURCE: source}
+    return {**_secret(name, secret_name, replaces, more), "type": labels.ANCHOR_TYPE}
 
 
-def _new_object(api_version: str, kind: str, namespace: str, name: str, identity: str) -> Object:
+def _secret(
+    name: IdentityName, secret_name: str, replaces: str | None, more: Mapping[str, str] = {}
+) -> Object:
+    annotations = {ACCOUNT_ANNOTATION: name.name, **more}
+    if replaces is not None:
+        annotations[labels.REPLACES] = replaces
+    return _new_object("v1", "Secret", name, secret_name, annotations)
+
+
+def users_of(binding: Object) -> tuple[str, ...]:
+    """Return the subjects of a federated identity's RoleBinding."""
+    return tuple(str(subject["name"]) for subject in binding.get("subjects") or ())
+
+
+def _new_object(
+    api_version: str, kind: str, identity: IdentityName, name: str,
+    annotations: Mapping[str, str] = {},
+) -> Object:  # fmt: skip
+    """Return an object of an identity in its namespace."""
     return new_object(
         api_version,
         kind,
         name,
-        namespace,
+        identity.namespace,
         labels={labels.COMPONENT: "identity"},
-        annotations={labels.IDENTITY: f"{namespace}/{identity}"},
+        annotations={labels.IDENTITY: identity.key, **annotations},
     )
 
 

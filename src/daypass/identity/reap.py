@@ -2,14 +2,15 @@
 
 An identity whose deadline has passed loses its tokens and all its rights, in the order of a
 deletion. Its ServiceAccount stays, so that lists still show it. `create --expires` activates it
-again, `delete` removes the rest.
+again, `delete` removes the rest. An identity whose ServiceAccount has lost daypass's label or
+annotation still has its Secrets, and so its deadline.
 
 `reaper_objects` is a CronJob that runs `daypass identity reap`, with the rights that it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from daypass._core import labels
@@ -17,16 +18,17 @@ from daypass._core.clock import parse_rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, new_object
 from daypass._core.text import printable
-from daypass.identity.credential_secrets import our_secrets
+from daypass.identity.credential_secrets import CredentialSecret, our_secrets
 from daypass.identity.delete import (
     OwnedObject,
     find_owned_objects,
     owned_by,
     warn_of_open_namespaces,
 )
-from daypass.identity.model import IdentityName, Warn, is_past, list_identities
+from daypass.identity.model import Account, IdentityName, Warn, is_past, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
+from daypass.kube.resources import SERVICE_ACCOUNTS
 from daypass.render.deployment import Workload
 from daypass.render.rbac import reaper_rbac
 
@@ -61,12 +63,15 @@ def reap(
     Raises ApiError if objects can't be listed; a failed deletion is among the result's errors.
     """
     result = ReapResult()
-    for secret in our_secrets(cluster, namespace):
+    secrets = our_secrets(cluster, namespace)
+    for secret in secrets:
         retired = OwnedObject.secret(secret)
         _check_time(retired.display, labels.RETIRE_AFTER, secret.retire_after, result)
         if is_past(secret.retire_after, cluster.clock):
             _remove(cluster, retired, result, show)
-    expired = _expired_identities(cluster, namespace, result)
+    identities = list_identities(cluster, namespace)
+    identities += _unmarked(cluster, secrets, identities)
+    expired = _expired(cluster, identities, result)
     found = find_owned_objects(cluster, namespace, warn) if expired else []
     for name in expired:
         owned = owned_by(name, found)
@@ -77,10 +82,25 @@ def reap(
     return result
 
 
-def _expired_identities(
-    cluster: Cluster, namespace: str | None, result: ReapResult
+def _unmarked(
+    cluster: Cluster, secrets: Iterable[CredentialSecret], identities: Iterable[Account]
+) -> list[Account]:
+    """Return the ServiceAccounts that have Secrets of an identity, and are not marked as one."""
+    names = {secret.account for secret in secrets} - {account.name for account in identities}
+    found = [
+        cluster.list(
+            SERVICE_ACCOUNTS, name.namespace, fields=f"metadata.name={name.name}",
+            metadata_only=True,
+        )
+        for name in sorted(names)
+    ]  # fmt: skip
+    return [Account.read(document) for documents in found for document in documents]
+
+
+def _expired(
+    cluster: Cluster, identities: Sequence[Account], result: ReapResult
 ) -> list[IdentityName]:
-    identities = list_identities(cluster, namespace)
+    """Return which identities have expired, and report the times that are none."""
     for account in identities:
         deadline = account.annotations.get(labels.DEADLINE)
         _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)

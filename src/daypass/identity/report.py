@@ -79,7 +79,7 @@ class ReportedGrant(TypedDict):
     authorizationPolicy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
 
 
-class LongLivedToken(TypedDict):
+class ReportedSecret(TypedDict):
     secret: Annotated[str, "the name of its Secret"]
     anchor: Annotated[bool, "whether it is an anchor of a federated identity, without a token"]
     created: Annotated[str, "when it was created (RFC 3339)"]
@@ -104,6 +104,7 @@ class IdentityData(Named):
 
     exists: Annotated[bool, "whether its ServiceAccount exists"]
     federated: Annotated[bool, "whether it is for users with tokens of another issuer"]
+    users: Annotated[list[str], "the users of another issuer that may request its tokens"]
     door: Annotated[str | None, "the URL of its door; null: not known"]
     audience: Annotated[str | None, "the audience of its tokens; null: not known"]
     created: Annotated[str | None, "when its ServiceAccount was created (RFC 3339)"]
@@ -112,7 +113,7 @@ class IdentityData(Named):
         str | None, "the last date on which a token was used; null: never, or unknown"
     ]
     grants: Annotated[list[ReportedGrant], "its roles"]
-    tokens: Annotated[list[LongLivedToken], "its long-lived tokens and anchors"]
+    tokens: Annotated[list[ReportedSecret], "its long-lived tokens and anchors"]
     findings: Annotated[list[IdentityProblem], "its problems, and notes about it"]
 
 
@@ -124,6 +125,7 @@ def json_document(health: IdentityHealth) -> IdentityData:
         "name": record.name.name,
         "exists": record.account is not None,
         "federated": record.is_federated,
+        "users": list(record.users or ()),
         "door": annotations.get(labels.DOOR),
         "audience": annotations.get(labels.AUDIENCE),
         "created": record.created or None,
@@ -149,7 +151,7 @@ def _grant(role: BoundRole) -> ReportedGrant:
     }
 
 
-def _token(secret: CredentialSecret, *, live: bool) -> LongLivedToken:
+def _token(secret: CredentialSecret, *, live: bool) -> ReportedSecret:
     return {
         "secret": secret.name,
         "anchor": secret.is_anchor,

@@ -78,7 +78,7 @@ def test_the_credentials_file_of_a_federated_identity_is_replaced_by_its_own_com
 def test_a_retired_token_is_reported_to_work_until_something_deletes_it(
     embedded: EmbeddedCluster, run: Run
 ) -> None:
-    old = make(embedded.cluster).secret_name
+    old = make(embedded.cluster).secret.name
     message = message_with(run("identity rotate bot")[1], "rotated identity")
     secret = embedded.cluster.get(SECRETS, old, "team")
     time = secret["metadata"]["annotations"][labels.RETIRE_AFTER]

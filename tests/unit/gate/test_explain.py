@@ -18,7 +18,7 @@ from daypass.config.key_set import KeySetError
 from daypass.gate.deny import change_denial
 from daypass.gate.explain import ISSUER_NOT_CHECKED, REVOCATION_NOT_CHECKED
 from daypass.gate.signing_keys import is_signed
-from daypass.identity.create import CreatedIdentity
+from daypass.identity.credential_secrets import FilledSecret
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
 from daypass.rules.denials import Denial, DeniedKind
@@ -230,9 +230,9 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
     return embedded
 
 
-def bound_to(created: CreatedIdentity, **changes: Any) -> str:
+def bound_to(created: FilledSecret, **changes: Any) -> str:
     """A token that is bound to the Secret of an identity."""
-    secret = {"name": created.secret_name, "uid": created.secret_uid, **changes}
+    secret = {"name": created.secret.name, "uid": created.secret.uid, **changes}
     account = {"name": "bot", "uid": SECRETS_UID}
     return token(**{
         "kubernetes.io": {"namespace": "team", "secret": secret, "serviceaccount": account}
@@ -277,7 +277,7 @@ def test_a_credential_with_an_old_uid_or_without_the_label_is_unknown(
 ) -> None:
     created = make(embedded.cluster)
     assert explained(bound_to(created, uid=SECRETS_UID))["reason"] == "unknown-credential"
-    disguise(embedded.cluster, "Secret without label", BOT, created.secret_name)
+    disguise(embedded.cluster, "Secret without label", BOT, created.secret.name)
     assert explained(bound_to(created))["reason"] == "unknown-credential"
 
 

@@ -30,7 +30,7 @@ def test_a_new_identity_can_request_tokens_for_itself_only(embedded: EmbeddedClu
     make(embedded.cluster, other)
     created = make(embedded.cluster)
     holder = embedded.as_holder_of(created.token)
-    assert not isinstance(exchange(holder, BOT, bound_to=created.secret_name), Exception)
+    assert not isinstance(exchange(holder, BOT, bound_to=created.secret.name), Exception)
     assert isinstance(exchange(holder, other, bound_to=None), ForbiddenError)
     assert account(embedded.cluster).get("secrets") is None
 
@@ -42,10 +42,10 @@ def test_a_second_run_keeps_the_secret_and_its_token_and_restores_a_deleted_role
     embedded.cluster.delete(ROLES, "bot-daypass-token", "team")
     second = make(embedded.cluster)
     assert (first.is_new, second.is_new) == (True, False)
-    assert (first.secret_name, first.token) == (second.secret_name, second.token)
+    assert (first.secret.name, first.token) == (second.secret.name, second.token)
     assert len(own_secrets(embedded.cluster)) == 1
     holder = embedded.as_holder_of(first.token)
-    assert not isinstance(exchange(holder, BOT, bound_to=first.secret_name), Exception)
+    assert not isinstance(exchange(holder, BOT, bound_to=first.secret.name), Exception)
 
 
 @pytest.mark.parametrize(

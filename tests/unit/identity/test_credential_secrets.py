@@ -63,13 +63,13 @@ def test_live_secrets_are_managed_not_retired_and_of_this_account() -> None:
     ],
 )
 def test_a_token_secret_is_known_by_its_name_alone(name: str, is_ours: bool) -> None:
-    document = token_secret("team", "bot", name)
+    document = token_secret(BOT, name)
     document["metadata"] |= {"uid": "u", "labels": {}}
     assert CredentialSecret.read(document).is_ours is is_ours
 
 
 def test_a_secret_with_our_name_stays_its_account_s_whatever_it_is_annotated_with() -> None:
-    document = token_secret("team", "bot", "bot-daypass-0123456789abcdefghij")
+    document = token_secret(BOT, "bot-daypass-0123456789abcdefghij")
     annotations = {
         "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": "o",
     }  # fmt: skip

@@ -39,7 +39,7 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
 ) -> None:
     tokens = [make(embedded.cluster).token]
     renew(embedded.cluster)
-    foreign = token_secret("team", "bot", "by-hand")
+    foreign = token_secret(BOT, "by-hand")
     account = {"kubernetes.io/service-account.name": "bot"}
     foreign["metadata"] |= {"labels": {}, "annotations": account}
     embedded.cluster.create(foreign)
@@ -60,7 +60,7 @@ def test_a_secret_without_a_token_that_has_the_name_of_one_is_revoked_and_never_
     look_alike = f"bot-daypass-{'0' * 20}"
     metadata = {"name": look_alike, "namespace": "team"}
     embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
-    assert make(embedded.cluster).secret_name == created.secret_name
+    assert make(embedded.cluster).secret.name == created.secret.name
     assert look_alike in {each.name for each in revoke(embedded.cluster, BOT).deleted}
 
 
@@ -69,11 +69,11 @@ def test_a_disguised_secret_is_revoked_and_deleted_too(
     embedded: EmbeddedCluster, kind: str
 ) -> None:
     created = make(embedded.cluster)
-    disguise(embedded.cluster, kind, BOT, created.secret_name)
+    disguise(embedded.cluster, kind, BOT, created.secret.name)
     with dry_run(embedded.cluster) as cluster:
         shown = delete(cluster, BOT, warn=silent).deleted
-        assert f"secrets/{created.secret_name} in team" in shown
-    assert [each.name for each in revoke(embedded.cluster, BOT).deleted] == [created.secret_name]
+        assert f"secrets/{created.secret.name} in team" in shown
+    assert [each.name for each in revoke(embedded.cluster, BOT).deleted] == [created.secret.name]
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, created.token)
 
@@ -95,11 +95,11 @@ def test_after_a_revocation_the_secret_has_another_name_and_token(
     old = make(embedded.cluster)
     revoke(embedded.cluster, BOT)
     new = make(embedded.cluster)
-    assert new.secret_name != old.secret_name
+    assert new.secret.name != old.secret.name
     assert new.token != old.token
     # Why names are never reused: a Secret of the same name gets the same token, byte for byte.
-    embedded.cluster.create(token_secret("team", "bot", old.secret_name))
-    again = embedded.cluster.get(SECRETS, old.secret_name, "team")
+    embedded.cluster.create(token_secret(BOT, old.secret.name))
+    again = embedded.cluster.get(SECRETS, old.secret.name, "team")
     assert again["data"]["token"]
     assert accepts(embedded.cluster, old.token)
 
@@ -129,7 +129,7 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
     assert warning.startswith("far ")
     check(warning, reason="warning")
     assert not isinstance(
-        exchange(embedded.as_holder_of(kept.token), other, bound_to=kept.secret_name), DaypassError
+        exchange(embedded.as_holder_of(kept.token), other, bound_to=kept.secret.name), DaypassError
     )
     assert embedded.cluster.find(CONFIG_MAPS, "bot-daypass-token", "far") is not None
     with raises(IdentityNotFoundError, match="team/bot"):

@@ -11,13 +11,13 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.objects import uid_of
-from daypass.identity.create import IdentitySpec
+from daypass.identity.create import FederatedIdentityError, Federation, IdentitySpec, plan
+from daypass.identity.create import check as check_objects
 from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
-from daypass.identity.federate import federate
 from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.inventory import list_objects
-from daypass.identity.model import token_secret
+from daypass.identity.model import IdentityName, InactiveIdentityError, token_secret
 from daypass.identity.reap import reap
 from daypass.identity.report import json_document, table_rows
 from daypass.identity.rotate import find_rotations, rotate
@@ -30,7 +30,6 @@ from support.lifecycle import (
     GATE,
     ISSUER,
     SETTINGS,
-    Warnings,
     accepts,
     disguise,
     dry_run,
@@ -106,11 +105,49 @@ def test_another_run_keeps_the_anchor_or_gives_one_to_an_identity_without(
 
 
 def test_a_dry_run_creates_no_anchor(embedded: EmbeddedCluster) -> None:
-    spec = IdentitySpec(name=BOT, credentials=SETTINGS)
+    federation = Federation(users=("main",), source="file:x")
+    spec = IdentitySpec(name=BOT, credentials=SETTINGS, federation=federation)
     with dry_run(embedded.cluster) as cluster:
-        anchor, _ = federate(cluster, spec, None, users=["main"], source="file:x", warn=silent)
-    assert anchor is None
+        documents = plan(spec, None, None, clock=embedded.clock)
+        checked = check_objects(cluster, spec, documents, is_new=True, warn=silent)
+    assert [each["kind"] for each in checked] == ["ServiceAccount", "Role", "RoleBinding", "Secret"]
     assert own_secrets(embedded.cluster) == []
+
+
+@pytest.mark.parametrize("is_revoked", [False, True], ids=["live", "revoked"])
+def test_a_federated_identity_gets_no_long_lived_token(
+    embedded: EmbeddedCluster, is_revoked: bool
+) -> None:
+    anchor = anchor_of(embedded.cluster)
+    if is_revoked:
+        revoke(embedded.cluster, BOT)
+    with raises(FederatedIdentityError, match="(?s)federate --help.*delete bot -n team"):
+        make(embedded.cluster)
+    left = [each.name for each in own_secrets(embedded.cluster)]
+    assert left == ([] if is_revoked else [anchor])
+    names = {each["metadata"]["name"] for each in embedded.cluster.list(ROLE_BINDINGS, "team")}
+    assert "bot-daypass-token" not in names
+
+
+def test_an_expired_federated_identity_needs_another_deadline(embedded: EmbeddedCluster) -> None:
+    anchor_of(embedded.cluster)
+    change = {"metadata": {"annotations": {labels.DEADLINE: "2027-01-15T08:00:01Z"}}}
+    embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
+    embedded.clock.advance(2)
+    reap(embedded.cluster, None, warn=silent)
+    with raises(InactiveIdentityError, match="2027-01-15T08:00:01Z"):
+        make_federated(embedded.cluster)
+    make_federated(embedded.cluster, deadline="2027-02-15T08:00:00Z")
+    assert health(embedded).findings == ()
+
+
+def test_the_users_of_a_federated_identity_are_named(embedded: EmbeddedCluster) -> None:
+    anchor_of(embedded.cluster)
+    document = json_document(health(embedded))
+    assert document["federated"]
+    (user,) = document["users"]
+    assert user.startswith("federated:")
+    assert user.endswith("#main")
 
 
 def test_an_anchor_takes_the_room_of_a_credential(
@@ -120,7 +157,7 @@ def test_an_anchor_takes_the_room_of_a_credential(
     anchor_of(embedded.cluster)
     anchor_of(embedded.cluster)  # the same
     with raises(NoRoomError, match="team"):
-        make(embedded.cluster)
+        make(embedded.cluster, IdentityName(namespace="team", name="other"))
 
 
 @pytest.mark.parametrize("kind", [*DISGUISES, "none"])
@@ -162,7 +199,7 @@ def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
 ) -> None:
     anchor_of(embedded.cluster)
     disguised = f"bot-daypass-anchor-{'0' * 20}"
-    embedded.cluster.create(token_secret("team", "bot", disguised))
+    embedded.cluster.create(token_secret(BOT, disguised))
     assert [each.check for each in health(embedded).findings] == ["several-tokens"]
     shown = {each["secret"]: each["anchor"] for each in json_document(health(embedded))["tokens"]}
     assert shown[disguised] is False
@@ -191,7 +228,7 @@ def test_a_rotation_makes_a_new_anchor_and_ends_the_old_one_after_the_overlap(
 
 
 def test_anchors_stay_when_all_tokens_are_rotated(embedded: EmbeddedCluster) -> None:
-    token, anchor = make(embedded.cluster).secret_name, anchor_of(embedded.cluster)
+    token, anchor = make(embedded.cluster).secret.name, anchor_of(embedded.cluster)
     rotations = find_rotations(embedded.cluster, None)
     rotate(embedded.cluster, rotations, deliver=lambda name, content: None, overlap_seconds=0)
     left = {each.name for each in own_secrets(embedded.cluster)}
@@ -244,10 +281,7 @@ def test_an_identity_that_also_has_a_token_is_reported_until_a_rotation_leaves_o
     embedded.clock.advance(1)
     anchor = anchor_of(embedded.cluster)
     assert [each.check for each in health(embedded).findings] == ["several-tokens"]
-    warnings = Warnings()
-    assert make(embedded.cluster).is_new is False
     rotated = renew(embedded.cluster, overlap_seconds=0)
     assert rotated.secret_name.startswith("bot-daypass-anchor-")
     assert anchor not in {each.name for each in own_secrets(embedded.cluster)}
     assert len(own_secrets(embedded.cluster)) == 1
-    assert warnings == []

@@ -57,7 +57,7 @@ def a_revoked_identity(embedded: EmbeddedCluster) -> None:
 
 def an_identity_with_two_tokens(embedded: EmbeddedCluster) -> None:
     created = make(embedded.cluster)
-    secret = embedded.cluster.get(SECRETS, created.secret_name, "team")
+    secret = embedded.cluster.get(SECRETS, created.secret.name, "team")
     kept = {key: secret["metadata"][key] for key in ("labels", "annotations")}
     metadata = {**kept, "name": "bot-daypass-" + "2" * 20, "namespace": "team"}
     embedded.cluster.create({key: secret[key] for key in ("apiVersion", "kind", "type")}
@@ -203,7 +203,7 @@ def test_without_a_terminal_a_deletion_needs_yes_and_a_revocation_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     embedded = prepared_cluster(tmp_path, monkeypatch)
-    secret = make(embedded.cluster).secret_name
+    secret = make(embedded.cluster).secret.name
     capsys.readouterr()
     assert main(shlex.split("identity delete bot -n team --kubeconfig 'an admin.kubeconfig'")) == 2
     out, err = capsys.readouterr()

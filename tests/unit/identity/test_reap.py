@@ -55,10 +55,23 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
 def test_a_disguised_secret_is_deleted_after_its_time(embedded: EmbeddedCluster, kind: str) -> None:
     old = make(embedded.cluster)
     renew(embedded.cluster, overlap_seconds=DAY)
-    disguise(embedded.cluster, kind, BOT, old.secret_name)
+    disguise(embedded.cluster, kind, BOT, old.secret.name)
     embedded.clock.advance(DAY)
     deleted = reap(embedded.cluster, "team", warn=silent).deleted
-    assert [each.name for each in deleted] == [old.secret_name]
+    assert [each.name for each in deleted] == [old.secret.name]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DISGUISES if kind.startswith("account")])
+def test_an_identity_whose_account_lost_its_mark_still_expires(
+    embedded: EmbeddedCluster, kind: str
+) -> None:
+    created = make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
+    disguise(embedded.cluster, kind, BOT, created.secret.name)
+    assert reap(embedded.cluster, "team", warn=silent).expired == []
+    embedded.clock.advance(60 * DAY)
+    assert reap(embedded.cluster, "team", warn=silent).expired == ["team/bot"]
+    assert own_secrets(embedded.cluster) == []
+    assert embedded.cluster.list(ROLE_BINDINGS, "team", labels=labels.SELECTOR) == []
 
 
 def test_an_expired_identity_of_another_namespace_is_not_reaped(embedded: EmbeddedCluster) -> None:
@@ -77,7 +90,7 @@ def test_an_unreadable_time_is_an_error_and_deletes_nothing(
 ) -> None:
     created = make(embedded.cluster)
     change = {"metadata": {"annotations": {mark: "tomorrow"}}}
-    place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret_name)
+    place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret.name)
     embedded.cluster.patch(*place, change, "team")
     reaped = reap(embedded.cluster, None, warn=silent)
     (error,) = reaped.errors

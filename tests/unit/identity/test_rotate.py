@@ -50,7 +50,7 @@ def states(embedded: EmbeddedCluster) -> list[bool]:
 def test_both_tokens_work_until_the_overlap_ends(embedded: EmbeddedCluster) -> None:
     old = make(embedded.cluster)
     rotated = renew(embedded.cluster, overlap_seconds=DAY)
-    assert [secret.name for secret in rotated.retired] == [old.secret_name]
+    assert [secret.name for secret in rotated.retired] == [old.secret.name]
     assert rotated.credentials.door == SETTINGS.door
     assert accepts(embedded.cluster, old.token)
     embedded.clock.advance(DAY - 1)
@@ -58,14 +58,14 @@ def test_both_tokens_work_until_the_overlap_ends(embedded: EmbeddedCluster) -> N
     assert accepts(embedded.cluster, old.token)
     embedded.clock.advance(1)
     reaped = reap(embedded.cluster, "team", warn=silent)
-    assert [each.name for each in reaped.deleted] == [old.secret_name]
+    assert [each.name for each in reaped.deleted] == [old.secret.name]
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, old.token)
     assert [secret.name for secret in own_secrets(embedded.cluster)] == [rotated.secret_name]
 
 
 def test_a_rotation_deletes_only_expired_secrets(embedded: EmbeddedCluster) -> None:
-    first = make(embedded.cluster).secret_name
+    first = make(embedded.cluster).secret.name
     renew(embedded.cluster, overlap_seconds=DAY)
     second = renew(embedded.cluster, overlap_seconds=DAY)
     assert second.deleted == []
@@ -82,7 +82,7 @@ def test_without_an_overlap_the_old_tokens_and_those_bound_to_them_end(
     old = make(embedded.cluster)
     renew(embedded.cluster, overlap_seconds=DAY)
     holder = embedded.as_holder_of(old.token)
-    bound = exchange(holder, BOT, bound_to=old.secret_name)
+    bound = exchange(holder, BOT, bound_to=old.secret.name)
     unbound = exchange(holder, BOT, bound_to=None)
     assert not isinstance(bound, DaypassError)
     assert not isinstance(unbound, DaypassError)
@@ -118,14 +118,14 @@ def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
     created = create(embedded.cluster, account, spec, warn=warnings)
     assert warnings[0].endswith("daypass identity rotate bot -n team")
     check(warnings[0], reason="warning")
-    assert renew(embedded.cluster, overlap_seconds=0).secret_name == created.secret_name
+    assert renew(embedded.cluster, overlap_seconds=0).secret_name == created.secret.name
     assert len(own_secrets(embedded.cluster)) == 1
 
 
 @pytest.mark.parametrize("kind", DISGUISES)
 def test_a_disguised_secret_is_rotated_out(embedded: EmbeddedCluster, kind: str) -> None:
     old = make(embedded.cluster)
-    disguise(embedded.cluster, kind, BOT, old.secret_name)
+    disguise(embedded.cluster, kind, BOT, old.secret.name)
     renew(embedded.cluster, overlap_seconds=0)
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, old.token)
@@ -184,11 +184,11 @@ def test_a_secret_deleted_during_the_rotation_is_no_failure(embedded: EmbeddedCl
     old = make(embedded.cluster)
 
     def hand_over(_: bytes) -> None:
-        embedded.cluster.delete(SECRETS, old.secret_name, "team")
+        embedded.cluster.delete(SECRETS, old.secret.name, "team")
 
     rotate_one(embedded.cluster, BOT, hand_over)
     with raises(NotFoundError):
-        embedded.cluster.get(SECRETS, old.secret_name, "team")
+        embedded.cluster.get(SECRETS, old.secret.name, "team")
 
 
 UNFIT: dict[str, tuple[str, str | None]] = {

@@ -61,7 +61,7 @@ def test_without_a_change_nothing_is_requested(embedded: EmbeddedCluster) -> Non
 def test_a_new_credential_is_waited_for_at_the_slowest_gate(embedded: EmbeddedCluster) -> None:
     StandInGate(embedded=embedded, home="one", delay_seconds=0.1)
     StandInGate(embedded=embedded, home="two", delay_seconds=1.0)
-    uid = make(embedded.cluster).secret_uid
+    uid = make(embedded.cluster).secret.uid
     waited = Waited(embedded)
     waited.gates.there([uid])
     assert 1.0 <= waited.took_seconds < 1.6
@@ -72,13 +72,13 @@ def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(embedded: Embed
     created = make(embedded.cluster)
     StandInGate(embedded=embedded, delay_seconds=0.4)
     waited = Waited(embedded)
-    waited.gates.there([created.secret_uid])
+    waited.gates.there([created.secret.uid])
     assert waited.took_seconds == 0
     assert waited.gates.at_gates == f"{AT_GATES} 0.1 s"
     embedded.cluster.request(
-        "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret_name}", what="delete"
+        "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret.name}", what="delete"
     )
-    waited.gates.gone([created.secret_uid])
+    waited.gates.gone([created.secret.uid])
     assert 0.4 <= waited.took_seconds < 0.7
     assert not waited.gates.failed
 

@@ -8,14 +8,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
-from daypass._core.duration import parse_seconds
-from daypass._core.errors import UsageError
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options, warn
 from daypass.cli.output import warn_of_git, write_credentials, write_objects
 
 if TYPE_CHECKING:
-    from daypass.identity.create import CreatedIdentity, IdentitySpec
+    from daypass.identity.create import IdentitySpec
+    from daypass.identity.credential_secrets import CredentialSecret, FilledSecret
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
     from daypass.kube.gates import GateWait
@@ -38,10 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's options."""
     options.add_identity(parser, "the ServiceAccount's name")
     options.add_credentials_out(parser)
-    parser.add_argument(
-        "--expires", metavar="TIME",
-        help="when it expires, such as 90d (`daypass identity reap`); or never",
-    )  # fmt: skip
+    options.add_expires(parser)
     parser.add_argument(
         "--show-exchange", action="store_true",
         help="show how to get a token with curl or kubectl",
@@ -58,12 +54,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Create the identity, or print its objects."""
     options.check_output(args)
-    seconds = _seconds_until_expiry(args.expires)  # before any request
     door = options.DoorOptions(args)
-    return _show(args, door, seconds) if args.dry_run else _create(args, door, seconds)
+    return _show(args, door) if args.dry_run else _create(args, door)
 
 
-def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> int:
+def _create(args: Namespace, door: options.DoorOptions) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file
@@ -73,28 +68,16 @@ def _create(args: Namespace, door: options.DoorOptions, seconds: int | None) -> 
         if path != "-":
             check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
-        spec = _spec(args, name, door, account, cluster, seconds)
+        spec = _spec(args, name, door, account, cluster)
         options.create_namespace(args, cluster, name.namespace)
         created = create(cluster, account, spec, warn=warn)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
-        gates.there([created.secret_uid])
+        gates.there([created.secret.uid])
         server = cluster.connection.server
     write_credentials(path, spec.credentials.file_content(created.token))
     warn_of_git(path)
     _report(created, spec, path, server, gates, show_exchange=args.show_exchange)
     return gates.exit_code
-
-
-def _seconds_until_expiry(text: str | None) -> int | None:
-    """Return the seconds until it expires; 0 for never, None without --expires."""
-    if text is None or text == "never":
-        return None if text is None else 0
-    from daypass.identity.model import LONGEST_SECONDS
-
-    seconds = parse_seconds(text, "--expires")
-    if not 0 < seconds <= LONGEST_SECONDS:
-        raise UsageError(f"--expires: an identity cannot expire after {text}", "try 90d, or never")
-    return seconds
 
 
 def _spec(
@@ -103,39 +86,33 @@ def _spec(
     door: options.DoorOptions,
     account: Account | None,
     cluster: Cluster | None,
-    seconds: int | None,
 ) -> IdentitySpec:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.identity.create import NEVER, IdentitySpec
-    from daypass.identity.model import time_in
+    from daypass.identity.create import IdentitySpec
 
-    clock = SYSTEM_CLOCK if cluster is None else cluster.clock
     return IdentitySpec(
         name=name,
         credentials=door.settings(account, cluster),
-        deadline=time_in(clock, seconds) if seconds else NEVER if seconds == 0 else None,
+        deadline=options.deadline(args, cluster.clock if cluster else SYSTEM_CLOCK),
         adopt=args.adopt,
         watcher_namespace=door.watcher_namespace,
     )
 
 
-def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> int:
+def _show(args: Namespace, door: options.DoorOptions) -> int:
     """Print the objects, or log what would be created."""
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.identity.create import dry_run, plan
-    from daypass.identity.namespaces import prepare_namespace
+    from daypass.identity.create import check, plan
     from daypass.render.rbac import namespace_rights
 
     with ExitStack() as stack:
-        cluster, name, account, secret_name = _existing(args, stack)
-        spec = _spec(args, name, door, account, cluster, seconds)
+        cluster, name, account, reused = _existing(args, stack)
+        spec = _spec(args, name, door, account, cluster)
         clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-        documents = plan(spec, account, secret_name, clock=clock)
+        documents = plan(spec, account, reused, clock=clock)
         last = documents[-1]["metadata"]["name"]
         if cluster and not options.create_namespace(args, cluster, name.namespace):
-            documents = dry_run(cluster, documents)
-            watcher = spec.watcher_namespace
-            prepare_namespace(cluster, name.namespace, warn, watcher_namespace=watcher)
+            documents = check(cluster, spec, documents, is_new=reused is None, warn=warn)
         if spec.watcher_namespace is not None:
             documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
     if args.output == "text":
@@ -144,7 +121,7 @@ def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> in
             log(f"would apply {document['kind']} {metadata['namespace']}/{metadata['name']}")
         log(f"would write {args.credentials_out or f'{args.name}.json'}")
         return 0
-    if secret_name is None:
+    if reused is None:
         log(
             f"the Secret has a new name, {last}",
             "once it is in the cluster, the same command prints the same objects",
@@ -159,8 +136,8 @@ def _show(args: Namespace, door: options.DoorOptions, seconds: int | None) -> in
 
 def _existing(
     args: Namespace, stack: ExitStack
-) -> tuple[Cluster | None, IdentityName, Account | None, str | None]:
-    """Return the cluster, the name, its ServiceAccount, and the name of its live Secret.
+) -> tuple[Cluster | None, IdentityName, Account | None, CredentialSecret | None]:
+    """Return the cluster, the name, its ServiceAccount, and its live Secret.
 
     With -o json and yaml, an unreachable cluster is only warned about.
     """
@@ -172,7 +149,7 @@ def _existing(
     try:
         cluster, name = stack.enter_context(options.open_identity(args))
         account = find_account(cluster, name)
-        return cluster, name, account, reusable_secret(cluster, account, warn, is_anchor=False)
+        return cluster, name, account, reusable_secret(cluster, account, warn, federated=False)
     except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
         if args.dry_run == "server" or args.output == "text":
             raise
@@ -182,13 +159,14 @@ def _existing(
 
 
 def _report(
-    created: CreatedIdentity, spec: IdentitySpec, path: str, server: str, gates: GateWait,
+    created: FilledSecret, spec: IdentitySpec, path: str, server: str, gates: GateWait,
     *, show_exchange: bool,
 ) -> None:  # fmt: skip
     from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
-    file = f"{created.name.name}.json" if path == "-" else path
+    name, secret_name = spec.name, created.secret.name
+    file = f"{name.name}.json" if path == "-" else path
     origin = "a new Secret" if created.is_new else "the Secret that it had"
     use = (
         f"for its owner: export DAYPASS_CREDENTIALS={shlex.quote(file)}, then `{command('token')}`"
@@ -196,7 +174,7 @@ def _report(
     if path != "-":
         use = f"its credentials are in {path}: hand them over, then delete it\n{use}"
     log(
-        f"identity {created.name} is ready at {server}, with {origin}: {created.secret_name}",
+        f"identity {name} is ready at {server}, with {origin}: {secret_name}",
         f"{gates.at_gates}\n{use}",
     )
     if spec.deadline and spec.deadline != NEVER:
@@ -207,5 +185,5 @@ def _report(
     if show_exchange:
         log(
             "without daypass, next to the file:",
-            exchange_instructions(created.name, created.secret_name, spec.credentials, file),
+            exchange_instructions(name, secret_name, spec.credentials, file),
         )

@@ -55,6 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
+    options.add_expires(parser)
     options.add_create_namespace(parser)
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
@@ -72,10 +73,17 @@ def run(args: Namespace) -> int:
     door = options.DoorOptions(args)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
-        from daypass.identity.create import IdentitySpec
+        from daypass.identity.create import (
+            Federation,
+            IdentitySpec,
+            check,
+            create,
+            federated_users,
+            plan,
+            reusable_secret,
+        )
         from daypass.identity.credential_secrets import parse_source
         from daypass.identity.credentials_file import check_file, write_file
-        from daypass.identity.federate import federate
         from daypass.identity.model import find_account
         from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
@@ -90,18 +98,22 @@ def run(args: Namespace) -> int:
         parse_source(source)
         spec = IdentitySpec(
             name=name, credentials=settings, adopt=args.adopt,
+            deadline=options.deadline(args, cluster.clock),
             watcher_namespace=door.watcher_namespace,
+            federation=Federation(users=tuple(trusted.users), source=source),
         )  # fmt: skip
         authentication = authentication_configuration(trusted, existing)
-        anchor, before = None, list[str]()
-        if not options.create_namespace(args, cluster, name.namespace):
-            anchor, before = federate(
-                cluster, spec, account, users=trusted.users, source=source, warn=warn
-            )
+        before, anchor = federated_users(cluster, name) or (), None
+        is_missing = options.create_namespace(args, cluster, name.namespace)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
-        if anchor is not None:
+        if not args.dry_run:
+            anchor = create(cluster, account, spec, warn=warn)
             gates.there([anchor.secret.uid])
             write_file(args.credentials_out, settings.file_content(anchor.token, anchor.secret))
+        elif not is_missing:
+            reused = reusable_secret(cluster, account, warn, federated=True)
+            documents = plan(spec, account, reused, clock=cluster.clock)
+            check(cluster, spec, documents, is_new=reused is None, warn=warn)
     write_data(authentication, args.output)
     written = f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}"
     if anchor is not None:

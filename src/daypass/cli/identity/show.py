@@ -60,8 +60,8 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
             ("deadline", "deadline"), ("last used", "lastUsed"),
         )
     ]  # fmt: skip
-    if whole["federated"]:
-        facts.append("for users with tokens of another issuer")
+    if found.record.is_federated:
+        facts.append(f"{'users':<10} {', '.join(found.record.users or ()) or '-'}")
     width = max((len(role.display) for role in found.record.roles), default=0)
     grants = [
         f"{role.display:<{width}}  by {'daypass' if role.is_ours else 'others'}: {role.binding}"
