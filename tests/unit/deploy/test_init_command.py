@@ -100,10 +100,10 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(
 ) -> None:
     replace, count = os.replace, iter(range(100))
 
-    def full(source: str, target: str) -> None:
+    def full(source: str, target: str, **folders: int) -> None:
         if next(count) == 5:
             raise OSError(28, "No space left on device", target)
-        replace(source, target)
+        replace(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", full)
     assert init(tmp_path / "new/deep", *WORDS) == 1
