@@ -98,6 +98,7 @@ def test_a_github_job_exchanges_its_own_token(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert decode_unverified(file.read_text().strip())[1]["jti"] == "1"
     assert job.run('daypass token --lifetime 30m | cmp - "$DAYPASS_ACCESS_TOKEN_FILE"') == 0
+    assert len(door.requests) == 1
     assert job.run('command -v daypass; cat "$DAYPASS_ACCESS_TOKEN_FILE"') == 0
     assert file.read_text().strip() not in job.log
     assert "/daypass/bin/daypass" in job.log
@@ -246,15 +247,6 @@ def test_the_script_of_the_page_fails_without_a_token(
     assert done.returncode == 1
     assert "because" in done.stderr
     assert service.calls == []
-
-
-def test_daypass_token_prints_the_token_in_the_file_of_the_action(
-    job: GitHubJob, door: WatchedDoor, wheel: Path
-) -> None:
-    job.environment |= {"DAYPASS_DOOR": door.url, "DAYPASS_AUDIENCE": AUDIENCE}
-    assert job.uses(ROOT, token=long_lived_token(), package=str(wheel)) == 0, job.log
-    assert job.run('daypass token | cmp - "$DAYPASS_ACCESS_TOKEN_FILE"') == 0, job.log
-    assert len(door.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["credentials", "token"])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from tools.bootstrap import ROOT, ensure_uv
+from tools.bootstrap import ROOT
 from tools.reference.output import make_schema
 from tools.release import __main__ as release
 from tools.release import contents, inventory
@@ -65,13 +64,6 @@ def test_the_wheel_has_a_manual_page_for_each_command_and_the_schema_of_outputs(
         schema = json.loads(archive.read("daypass/docs/reference/output.schema.json"))
     assert pages == {"daypass.1", *(f"daypass-{name}.1" for name in COMMANDS)}
     assert schema == make_schema()
-
-
-def test_an_sdist_builds_the_same_wheel_without_the_repository(dist: Path, tmp_path: Path) -> None:
-    build = [str(ensure_uv()), "build", "--wheel", "--quiet", "--out-dir", str(tmp_path)]
-    subprocess.run([*build, str(dist / SDIST)], check=True, timeout=600)
-    with zipfile.ZipFile(tmp_path / WHEEL) as ours, zipfile.ZipFile(dist / WHEEL) as released:
-        assert sorted(ours.namelist()) == sorted(released.namelist())
 
 
 def test_a_stray_or_missing_file_in_the_wheel_is_reported(dist: Path, tmp_path: Path) -> None:
