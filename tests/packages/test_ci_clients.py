@@ -21,9 +21,10 @@ from tools.docs.pages import all_pages
 
 from agent.running import Door
 from daypass._core.jwt import decode_unverified
+from support.authority import Authority
 from support.ci_jobs import PATH, GitHubJob, gitlab_job, oidc_of_the_runner
 from support.doc_data import documents_in
-from support.fake_door import AUDIENCE, SENTINEL, Signer, credentials_document, long_lived_token
+from support.fake_door import AUDIENCE, SENTINEL, credentials_document, long_lived_token
 from support.http_services import Handler, serving
 from support.issuer import Issuer
 
@@ -283,7 +284,7 @@ def test_the_jobs_of_the_page_reach_the_service_by_a_private_door(
     job: GitHubJob, door: WatchedDoor, issuer: Issuer, service: type[Service], wheel: Path,
     tmp_path: Path, kind: str,
 ) -> None:  # fmt: skip
-    authority = Signer()
+    authority = Authority("fake door authority")
     door.context = authority.context("127.0.0.1")
     shutil.move(tmp_path / "report.sh", job.checkout)
     described = page_jobs()[kind]
@@ -318,7 +319,7 @@ def test_the_jobs_of_the_page_reach_the_service_by_a_private_door(
 def test_the_gitlab_job_of_the_page_uses_a_long_lived_token(
     door: WatchedDoor, service: type[Service], wheel: Path, tmp_path: Path
 ) -> None:
-    authority = Signer()
+    authority = Authority("fake door authority")
     door.context = authority.context("127.0.0.1")
     (block,) = [it for it in PAGE.blocks if "DAYPASS_DOOR:" in it.code and "uses:" not in it.code]
     (described,) = (job for document in documents_in(block) for job in document.values())
@@ -378,7 +379,7 @@ def test_a_gitlab_job_installs_from_a_private_project_as_the_job(
     door: WatchedDoor, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     federated(door, {"variable": "DAYPASS_ID_TOKEN"}, tmp_path)
-    served, authority = tmp_path / "served", Signer()
+    served, authority = tmp_path / "served", Authority("fake door authority")
     repository = served / "o" / "daypass.git"
     clone = ["git", "clone", "--quiet", "--bare", "--depth=1", f"file://{ROOT}", str(repository)]
     subprocess.run(clone, check=True)

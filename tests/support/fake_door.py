@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 from daypass._core.clock import utc
-from support.authority import Authority
 from support.tcp_server import TcpServer, hang_up
 from support.timing import NOON
 
@@ -104,13 +103,6 @@ def token_answer(
 
 def http_date(unix: float) -> str:
     return f"{utc(unix):%a, %d %b %Y %H:%M:%S GMT}"
-
-
-class Signer(Authority):
-    """What a client trusts a fake door by."""
-
-    def __init__(self) -> None:
-        super().__init__("fake door authority")
 
 
 Behaviour = Callable[[socket.socket], None]

@@ -19,7 +19,8 @@ from daypass.testing.running import stack as running_stack
 from daypass.verification.certificate import FAKE
 from daypass.verification.target import VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
-from support.fake_door import FakeDoor, Signer
+from support.authority import Authority
+from support.fake_door import FakeDoor
 from support.messages import check, line_with
 from support.output_schema import mistakes_in
 
@@ -146,7 +147,7 @@ def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalSta
 
 
 def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies() -> None:
-    with FakeDoor(b"", context=Signer().context(FAKE, "ingress.local")) as door:
+    with FakeDoor(b"", context=Authority().context(FAKE, "ingress.local")) as door:
         _, certificate, rest = looked_at(door)
     assert certificate.level is Level.FAILURE
     assert FAKE in certificate.fact
@@ -156,15 +157,15 @@ def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies() -> N
     assert rest.level is Level.SKIPPED
 
 
-SIGNER = Signer()
+AUTHORITY = Authority("fake door authority")
 
 
 @pytest.mark.parametrize(
     ("context", "authority_pem", "values"),
     [
-        (SIGNER.context("localhost"), None, ["fake door authority"]),
-        (SIGNER.context("other.example.com"), SIGNER.pem, ["other.example.com", "localhost"]),
-        (SIGNER.context("localhost", begins_in_days=-9, days=8), SIGNER.pem, ["localhost"]),
+        (AUTHORITY.context("localhost"), None, ["fake door authority"]),
+        (AUTHORITY.context("other.example.com"), AUTHORITY.pem, ["other.example.com", "localhost"]),
+        (AUTHORITY.context("localhost", begins_in_days=-9, days=8), AUTHORITY.pem, ["localhost"]),
         (None, None, ["localhost"]),
     ],
     ids=["unknown issuer", "another name", "expired", "no TLS"],

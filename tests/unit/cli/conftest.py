@@ -14,8 +14,9 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.kube.cluster import Cluster
+from support.authority import Authority
 from support.embedded import EmbeddedCluster
-from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document, token_answer
+from support.fake_door import Behaviour, FakeDoor, credentials_document, token_answer
 
 Opened = tuple[FakeDoor, Path]
 
@@ -27,9 +28,9 @@ def good_answer(number: int = 1) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def signer() -> Signer:
+def authority() -> Authority:
     """The certificate authority that the credentials of these tests trust."""
-    return Signer()
+    return Authority("fake door authority")
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +60,15 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def open_door(
-    signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Opened]]:
     """Start a door with this script, and set DAYPASS_CREDENTIALS for it."""
     with ExitStack() as stack:
 
         def make(*script: bytes | Behaviour, **changes: object) -> Opened:
-            context = signer.context("127.0.0.1")
+            context = authority.context("127.0.0.1")
             door = stack.enter_context(FakeDoor(*(script or (good_answer(),)), context=context))
-            changes.setdefault("certificateAuthority", signer.pem)
+            changes.setdefault("certificateAuthority", authority.pem)
             file = tmp_path / "credentials.json"
             file.write_text(json.dumps(credentials_document(door.url, **changes)))
             file.chmod(0o600)

@@ -130,11 +130,11 @@ def test_the_credentials_option_takes_precedence_over_the_environment(
 
 def test_environment_variables_can_replace_the_credentials_file(
     open_door: OpenDoor, run_token: RunToken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    signer: Any,
+    authority: Any,
 ) -> None:  # fmt: skip
     door, _ = open_door(good_answer(1), good_answer(2))
     monkeypatch.delenv("DAYPASS_CREDENTIALS")
-    (tmp_path / "ca.pem").write_text(signer.pem)
+    (tmp_path / "ca.pem").write_text(authority.pem)
     monkeypatch.setenv("DAYPASS_DOOR", door.url)
     monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token())
     monkeypatch.setenv("DAYPASS_AUDIENCE", AUDIENCE)

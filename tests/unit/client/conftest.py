@@ -14,8 +14,9 @@ import pytest
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
+from support.authority import Authority
 from support.exchanges import CredentialsAtDoor
-from support.fake_door import Behaviour, FakeDoor, Signer, credentials_document
+from support.fake_door import Behaviour, FakeDoor, credentials_document
 from support.timing import FakeTiming
 
 Ask = Callable[..., Token]
@@ -24,9 +25,9 @@ Serve = Callable[..., tuple[FakeDoor, Credentials]]
 
 
 @pytest.fixture(scope="session")
-def signer() -> Signer:
+def authority() -> Authority:
     """An authority that the credentials of these tests trust."""
-    return Signer()
+    return Authority("fake door authority")
 
 
 @pytest.fixture
@@ -49,11 +50,11 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 @pytest.fixture
-def credentials_for(signer: Signer, timing: FakeTiming) -> CredentialsFor:
-    """Credentials for a door's URL that trust the signer; keys of the file can be changed."""
+def credentials_for(authority: Authority, timing: FakeTiming) -> CredentialsFor:
+    """Credentials for a door's URL that trust the authority; keys of the file can be changed."""
 
     def make(url: str, *, time: FakeTiming = timing, **changes: object) -> Credentials:
-        changes.setdefault("certificateAuthority", signer.pem)
+        changes.setdefault("certificateAuthority", authority.pem)
         document = credentials_document(url, **changes)
         settings = CredentialsConfig(
             document, origin="credentials.json", now_unix=time.clock.unix()
@@ -64,9 +65,9 @@ def credentials_for(signer: Signer, timing: FakeTiming) -> CredentialsFor:
 
 
 @pytest.fixture(scope="session")
-def context(signer: Signer) -> ssl.SSLContext:
+def context(authority: Authority) -> ssl.SSLContext:
     """The TLS context of a door at 127.0.0.1 that the credentials trust."""
-    return signer.context("127.0.0.1")
+    return authority.context("127.0.0.1")
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.client.credentials import Credentials
+from support.authority import Authority
 from support.fake_door import (
     SENTINEL,
     Behaviour,
-    Signer,
     answer,
     credentials_document,
     cut,
@@ -111,7 +111,7 @@ def test_an_answer_of_a_door_exposes_no_token(
 def test_an_untrusted_door_exposes_no_token(
     serve: Serve, ask: Ask, exposes_no_token: Exposes
 ) -> None:
-    _, credentials = serve(token_answer(), tls=Signer().context("127.0.0.1"))
+    _, credentials = serve(token_answer(), tls=Authority().context("127.0.0.1"))
     with exposes_no_token():
         ask(credentials)
 

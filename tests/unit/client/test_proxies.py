@@ -9,10 +9,10 @@ import pytest
 from daypass._core.errors import UsageError
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
 from daypass.client.proxy import parse_proxy
+from support.authority import Authority
 from support.fake_door import (
     FakeDoor,
     FakeProxy,
-    Signer,
     say_nothing,
     short_lived_token,
     token_answer,
@@ -26,10 +26,10 @@ URL = f"https://{HOST}/kubernetes"
 
 
 def test_a_door_is_reached_through_a_tunnel_and_verified_by_its_own_name(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        FakeDoor(token_answer(), context=signer.context(HOST)) as door,
+        FakeDoor(token_answer(), context=authority.context(HOST)) as door,
         FakeProxy(door.port) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
@@ -49,7 +49,7 @@ def test_a_proxy_cannot_present_its_own_certificate(
     credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        FakeDoor(token_answer(), context=Signer().context(HOST)) as door,
+        FakeDoor(token_answer(), context=Authority().context(HOST)) as door,
         FakeProxy(door.port) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{proxy.port}")
@@ -99,10 +99,10 @@ def test_a_silent_proxy_times_out_at_the_deadline(
 
 
 def test_loopback_is_never_reached_through_a_proxy(
-    signer: Signer, credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, credentials_for: CredentialsFor, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    with FakeDoor(token_answer(), context=signer.context("127.0.0.1")) as door:
+    with FakeDoor(token_answer(), context=authority.context("127.0.0.1")) as door:
         ask(credentials_for(door.url))
     assert len(door.requests) == 1
 

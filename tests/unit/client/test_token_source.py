@@ -15,12 +15,12 @@ from daypass.client.errors import DoorUnreachableError
 from daypass.client.http1 import HttpRequest
 from daypass.client.key_state import InFlight, KeyState
 from daypass.client.token import Token
+from support.authority import Authority
 from support.deadline import eventually
 from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     AUDIENCE,
     FakeDoor,
-    Signer,
     answer,
     say_nothing,
     short_lived_token,
@@ -136,14 +136,14 @@ def test_cancelled_tasks_change_nothing_for_the_others(wired: CredentialsAtDoor)
 
 
 def test_a_cancelled_exchange_ends_at_its_deadline(
-    signer: Signer, credentials_for: CredentialsFor
+    authority: Authority, credentials_for: CredentialsFor
 ) -> None:
     async def story(credentials: Credentials) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await credentials.token_async()
 
-    with FakeDoor(say_nothing, context=signer.context("127.0.0.1")) as door:
+    with FakeDoor(say_nothing, context=authority.context("127.0.0.1")) as door:
         time = FakeTiming(SystemTime(), exchange_seconds=0.5)
         asyncio.run(story(credentials_for(door.url, time=time)))
         eventually(

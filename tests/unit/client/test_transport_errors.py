@@ -18,9 +18,9 @@ from daypass.client.errors import (
     DoorUnreachableError,
     NotADoorError,
 )
+from support.authority import Authority
 from support.fake_door import (
     Behaviour,
-    Signer,
     cut,
     drip,
     reset,
@@ -39,7 +39,7 @@ ADDRESS = r"127\.0\.0\.1:\d+"
 
 
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(serve: Serve, ask: Ask) -> None:
-    door, credentials = serve(token_answer(), tls=Signer().context("127.0.0.1"))
+    door, credentials = serve(token_answer(), tls=Authority().context("127.0.0.1"))
     with raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised:
         ask(credentials)
     assert "certificateAuthority" in raised.value.hint
@@ -48,9 +48,9 @@ def test_a_certificate_of_an_unknown_authority_is_not_trusted(serve: Serve, ask:
 
 
 def test_ssl_cert_file_is_used_if_the_credentials_name_no_authority(
-    signer: Signer, serve: Serve, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    authority: Authority, serve: Serve, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "ca.pem").write_text(signer.pem)
+    (tmp_path / "ca.pem").write_text(authority.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     door, credentials = serve(token_answer(), certificateAuthority=None)
     ask(credentials)
@@ -66,16 +66,18 @@ def test_an_invalid_authority_is_refused_before_anything_is_sent(
 
 
 def test_a_certificate_for_another_name_is_not_trusted(
-    signer: Signer, serve: Serve, ask: Ask
+    authority: Authority, serve: Serve, ask: Ask
 ) -> None:
-    _, credentials = serve(token_answer(), tls=signer.context("ekf.example.com"))
+    _, credentials = serve(token_answer(), tls=authority.context("ekf.example.com"))
     with raises(DoorNotTrustedError, match=r"127\.0\.0\.1"):
         ask(credentials)
 
 
-def test_sni_is_sent_and_checked_for_a_host_name(signer: Signer, serve: Serve, ask: Ask) -> None:
+def test_sni_is_sent_and_checked_for_a_host_name(
+    authority: Authority, serve: Serve, ask: Ask
+) -> None:
     names: list[str | None] = []
-    context = signer.context("localhost")
+    context = authority.context("localhost")
     context.sni_callback = lambda connection, name, context: names.append(name)
     _, credentials = serve(token_answer(), tls=context, url="https://LocalHost:{port}/kubernetes")
     ask(credentials)
@@ -86,9 +88,9 @@ def test_sni_is_sent_and_checked_for_a_host_name(signer: Signer, serve: Serve, a
     ("begins", "days"), [pytest.param(-30, 20, id="expired"), pytest.param(10, 5, id="early")]
 )
 def test_an_expired_or_early_certificate_is_reported_with_the_local_time(
-    signer: Signer, serve: Serve, ask: Ask, begins: int, days: int
+    authority: Authority, serve: Serve, ask: Ask, begins: int, days: int
 ) -> None:
-    context = signer.context("127.0.0.1", begins_in_days=begins, days=days)
+    context = authority.context("127.0.0.1", begins_in_days=begins, days=days)
     _, credentials = serve(token_answer(), tls=context)
     with raises(DoorNotTrustedError, match=r"127\.0\.0\.1") as raised:
         ask(credentials)
@@ -103,11 +105,11 @@ def test_a_port_with_plain_http_is_not_a_door(serve: Serve, ask: Ask) -> None:
 
 
 def test_a_failing_tls_handshake_is_not_retried(
-    signer: Signer, serve: Serve, ask: Ask, timing: FakeTiming
+    authority: Authority, serve: Serve, ask: Ask, timing: FakeTiming
 ) -> None:
-    context = signer.context("127.0.0.1")
+    context = authority.context("127.0.0.1")
     context.verify_mode = ssl.CERT_REQUIRED  # it wants a client's certificate, which no door does
-    context.load_verify_locations(cadata=signer.pem)
+    context.load_verify_locations(cadata=authority.pem)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     _, credentials = serve(token_answer(), tls=context)
     with raises(DoorUnreachableError, match="TLS", hide="(?<=fails: ).*") as raised:

@@ -18,7 +18,7 @@ from daypass.integrations.kubeconfig import (
     read_public_authority,
     write_new,
 )
-from support.fake_door import Signer
+from support.authority import Authority
 from support.messages import raises
 
 DOOR = DoorUrl.parse("https://ekf.example.com/kubernetes")
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_written_is_an_error(path: str) -> None:
 
 def test_an_authority_is_read_and_checked(tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
-    pem = Signer().pem
+    pem = Authority().pem
     file.write_text(pem)
     assert read_public_authority(str(file)) == pem
     file.write_text("nonsense")
@@ -118,7 +118,10 @@ def test_a_private_key_among_the_certificates_is_refused(tmp_path: Path) -> None
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     file = tmp_path / "ca.pem"
-    for content in (Signer().pem.encode() + key, key + Signer().pem.encode()):
+    for content in (
+        Authority().pem.encode() + key,
+        key + Authority().pem.encode(),
+    ):
         file.write_bytes(content)
         with raises(UsageError, match="private key"):
             read_public_authority(str(file))

@@ -19,7 +19,8 @@ from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import Resource
-from support.fake_door import Behaviour, FakeDoor, Signer, answer
+from support.authority import Authority
+from support.fake_door import Behaviour, FakeDoor, answer
 from support.watched_api import whole
 
 Write = Callable[..., Path]
@@ -62,9 +63,9 @@ def watch_async(cluster: Cluster, resource: Resource) -> list[tuple[str, Object]
 
 
 @pytest.fixture(scope="session")
-def signer() -> Signer:
+def authority() -> Authority:
     """An authority that the kubeconfigs of these tests trust."""
-    return Signer()
+    return Authority("fake door authority")
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def opened(write: Write, signer: Signer) -> Iterator[Open]:
+def opened(write: Write, authority: Authority) -> Iterator[Open]:
     """A cluster, by a kubeconfig, whose API server follows a script."""
     with ExitStack() as stack:
 
@@ -114,11 +115,11 @@ def opened(write: Write, signer: Signer) -> Iterator[Open]:
             environ: dict[str, str] | None = None, context: ssl.SSLContext | None = None,
             sleeps: list[float] | None = None, path: str = "", **cluster: object,
         ) -> tuple[Cluster, FakeDoor]:  # fmt: skip
-            server = FakeDoor(*script, context=context or signer.context(name))
+            server = FakeDoor(*script, context=context or authority.context(name))
             stack.enter_context(server)
             fields = {
                 "server": f"https://127.0.0.1:{server.port}{path}",
-                "certificate-authority-data": base64.b64encode(signer.pem.encode()).decode(),
+                "certificate-authority-data": base64.b64encode(authority.pem.encode()).decode(),
                 **cluster,
             }
             file = write(cluster=fields, user=user or {"token": "t"})

@@ -20,7 +20,7 @@ from daypass.kube.errors import ClusterUnreachableError, KubeconfigError, Unauth
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import NAMESPACES
 from support.authority import Authority
-from support.fake_door import FakeDoor, FakeProxy, Signer, status_answer
+from support.fake_door import FakeDoor, FakeProxy, status_answer
 from support.messages import raises
 from unit.kube.conftest import EMPTY, OBJECT, Open, Plugin, Write, authorization
 
@@ -34,7 +34,7 @@ def test_an_api_server_may_have_a_path_prefix(opened: Open) -> None:
 
 
 def test_the_certificate_must_be_signed_by_the_kubeconfigs_authority(opened: Open) -> None:
-    cluster, server = opened(EMPTY, context=Signer().context("127.0.0.1"))
+    cluster, server = opened(EMPTY, context=Authority().context("127.0.0.1"))
     hide = "(?<=should be: ).*"  # the words of OpenSSL
     with raises(ClusterUnreachableError, match=r"127\.0\.0\.1:\d+", hide=hide):
         cluster.list(NAMESPACES)
@@ -56,12 +56,12 @@ def test_tls_server_name_is_what_the_certificate_must_name(
 
 @pytest.mark.parametrize("by", ["data", "file", "plugin"])
 def test_a_client_certificate_is_presented(
-    opened: Open, signer: Signer, plugin: Plugin, tmp_path: Path, by: str
+    opened: Open, authority: Authority, plugin: Plugin, tmp_path: Path, by: str
 ) -> None:
-    authority = Authority()
-    pair = authority.client("me")
-    context = signer.context("127.0.0.1")
-    context.load_verify_locations(cadata=authority.pem)
+    of_users = Authority("an authority of users")
+    pair = of_users.client("me")
+    context = authority.context("127.0.0.1")
+    context.load_verify_locations(cadata=of_users.pem)
     context.verify_mode = ssl.CERT_REQUIRED
     shown: list[Any] = []
 
@@ -162,15 +162,17 @@ def test_a_token_invalid_in_a_header_is_refused_without_showing_it(
 
 
 @pytest.mark.parametrize("by", ["proxy-url", "HTTPS_PROXY"])
-def test_a_proxy_tunnels_and_sees_no_credentials(signer: Signer, by: str, write: Write) -> None:
+def test_a_proxy_tunnels_and_sees_no_credentials(
+    authority: Authority, by: str, write: Write
+) -> None:
     with (
-        FakeDoor(EMPTY, context=signer.context("api.test")) as server,
+        FakeDoor(EMPTY, context=authority.context("api.test")) as server,
         FakeProxy(server.port) as proxy,
     ):
         url = f"http://me:secret@127.0.0.1:{proxy.port}"
         fields = {
             "server": "https://api.test:6443",
-            "certificate-authority-data": base64.b64encode(signer.pem.encode()).decode(),
+            "certificate-authority-data": base64.b64encode(authority.pem.encode()).decode(),
         }
         file = write(cluster=fields | ({by: url} if by == "proxy-url" else {}), user={"token": "t"})
         environ = {"HTTPS_PROXY": url} if by == "HTTPS_PROXY" else {"NO_PROXY": "api.test"}
