@@ -12,11 +12,9 @@ from daypass._core.errors import DaypassError
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass._core.tls import client_context
 from daypass.agent.config import CommandHook, Hook, PostHook, SignalHook
 from daypass.client.http1 import USER_AGENT, HttpRequest
-from daypass.client.proxy import find_proxy
-from daypass.client.transport import Deadline, Route, TransportError, send
+from daypass.client.transport import Deadline, TransportError, route_to, send
 
 _PID_FILE_LIMIT_BYTES = 64
 _OUTPUT_LIMIT_BYTES = 4096
@@ -122,13 +120,10 @@ def _post(hook: PostHook, clock: Clock) -> None:
             ("Connection", "close"),
         ),
     )
-    route = Route(
-        target=target,
-        proxy=find_proxy(target, os.environ) if tls else None,
-        context=client_context(None) if tls else None,
-    )
     try:
-        status = send(route, request, Deadline(clock, hook.timeout_seconds)).status
+        status = send(
+            route_to(target, tls=tls), request, Deadline(clock, hook.timeout_seconds)
+        ).status
     except TransportError as error:
         reason = type(error.__cause__).__name__
         raise HookError(f"POST {target} got no answer ({error.stage}: {reason})") from None

@@ -1,8 +1,12 @@
 """Short-lived tokens on disk, shared by all processes of a user: one file a token, one lock a file.
 
-An entry is named by a hash of everything that decides the exchange, so changed credentials never
-get an old token. A file that is truncated, modified, someone else's or open to others is ignored
-and replaced. The cache is not needed to get a token: every failure is a warning.
+- An entry is named by a hash of the credentials, audience, lifetime and user, and holds digests of
+  what else decides the exchange, taken before it: changed credentials never get an old token.
+- It is replaced by a rename, so reading needs no lock. The lock only saves exchanges: two processes
+  that exchange at a time do no harm, and none waits for long.
+- Storing a token makes it neither younger nor usable for longer, whatever happens to the clocks.
+- A file that is truncated, modified, someone else's or open to others is ignored and replaced.
+- The cache is not needed to get a token: every failure is a warning.
 
 This module is on the cached path of `daypass token` and imports next to nothing.
 """

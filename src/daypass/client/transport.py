@@ -73,7 +73,8 @@ def route_to(
     *,
     tls: bool,
 ) -> Route:
-    """Return the route to a host. The caller allows `tls=False` for loopback only.
+    """Return the route to a host. `tls=False`: plain http, without a proxy and without secrets,
+    except over loopback.
 
     `certificate_authority` is PEM, or None for those of this machine. `environ` (os.environ) may
     name a proxy. Raises CredentialsError for an invalid certificate authority, UsageError for a
