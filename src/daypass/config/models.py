@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from daypass._core.errors import UsageError
+from daypass._core.text import did_you_mean
 from daypass._core.token_request import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.config.domain import EXAMPLE, Domain
 from daypass.config.errors import SAME_HOST, fault, one_of, shown
@@ -268,6 +270,15 @@ class Config(Section):
 
     local: Local = Field(default_factory=Local)
     """One machine: what `daypass up` does."""
+
+    def find_domain(self, name: str) -> Domain:
+        """Return the domain of this name. Raises UsageError if there is none."""
+        if name not in self.domains:
+            known = f"it has: {', '.join(sorted(self.domains))}"
+            raise UsageError(
+                f"the config has no domain {name[:80]!r}", did_you_mean(name, self.domains, known)
+            )
+        return self.domains[name]
 
     @property
     def has_gate_in_cluster(self) -> bool:

@@ -21,7 +21,6 @@ from daypass._core.files import write_private
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
-from daypass._core.text import did_you_mean
 from daypass._core.tls import client_context
 from daypass._core.token_request import (
     LONGEST_TOKEN_SECONDS,
@@ -164,20 +163,15 @@ def find_domain(
     """
     if options.door is not None:
         return None
-    known = ", ".join(sorted(config.domains))
     if options.domain is not None:
-        if options.domain not in config.domains:
-            raise UsageError(
-                f"the config has no domain {options.domain[:80]!r}",
-                did_you_mean(options.domain, config.domains, f"it has: {known}"),
-            )
-        return config.domains[options.domain]
+        return config.find_domain(options.domain)
     if len(config.domains) == 1:
         return next(iter(config.domains.values()))
     before = account.annotations.get(labels.DOOR) if account is not None else None
     for domain in config.domains.values():
         if before is not None and _door_url(domain, config) == before:
             return domain
+    known = ", ".join(sorted(config.domains))
     raise UsageError("the config has several domains", f"name one with --domain: {known}")
 
 

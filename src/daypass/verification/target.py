@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daypass._core.errors import UsageError
 from daypass._core.net import HostPort
-from daypass._core.text import did_you_mean
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, Gate, TlsIssuer
 
@@ -57,11 +55,8 @@ def targets_of(
 
     `machine_authority`: PEM of the authority of `daypass up`, for domains with its certificates.
     """
-    if name is not None and name not in config.domains:
-        known = f"it has: {', '.join(sorted(config.domains))}"
-        raise UsageError(
-            f"the config has no domain {name[:80]!r}", did_you_mean(name, config.domains, known)
-        )
+    if name is not None:
+        config.find_domain(name)
     return [
         _target(
             config,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.files import read_text
+from daypass._core.net import parse_listen
 from daypass.cli import options
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ def load_gate(path: Path) -> tuple[Config, Gate]:
     if config.gate is None:
         raise UsageError(f"{path} has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
     return config, config.gate
+
+
+def listen_address(option: str, text: str) -> tuple[str, int]:
+    """Return host and port of an option; the host is empty for all addresses. Raises UsageError."""
+    found = parse_listen(text)
+    if found is None:
+        raise UsageError(f"{option} {text[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9443")
+    host, port = found
+    return "" if host == "*" else host, port
 
 
 def read_token(file: str) -> str:

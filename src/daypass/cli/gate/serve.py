@@ -13,10 +13,9 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.duration import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.jsonlog import write_stdout
-from daypass._core.net import parse_listen
 from daypass._core.process import allow_many_files
 from daypass.cli import log, options
-from daypass.cli.gate import load_gate
+from daypass.cli.gate import listen_address, load_gate
 
 if TYPE_CHECKING:
     from daypass.gate.authorizer.service import Listen, Service
@@ -78,7 +77,7 @@ def run(args: Namespace) -> int:
     allow_many_files()
     config, gate = load_gate(args.config)
     listen = _listen(args)
-    status = _address(args.status, "--status")
+    status = listen_address("--status", args.status)
     cluster = options.connect(args)
     rules = config.rules_of(gate, issuer_for(config, cluster))
     # The other engines ask about tokens that they have verified.
@@ -156,17 +155,10 @@ def _listen(args: Namespace) -> Listen:
     where: str = args.listen
     if where.startswith("unix:"):
         return Listen(path=where.removeprefix("unix:"))  # needs no TLS
-    host, port = _address(where, "--listen")
+    host, port = listen_address("--listen", where)
     if files is None and host not in LOOPBACK:
         raise UsageError(
             f"tokens would be sent to {where} unencrypted",
             "name a certificate (--certificate, --key), or listen on loopback",
         )
     return Listen(host=host, port=port, files=files)
-
-
-def _address(text: str, option: str) -> tuple[str, int]:
-    host, port = parse_listen(text) or ("", 0)
-    if not host:
-        raise UsageError(f"{option} {text[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9443")
-    return "" if host == "*" else host, port

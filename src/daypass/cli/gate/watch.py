@@ -16,9 +16,9 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.jsonlog import JsonLog, write_stdout
-from daypass._core.net import HostPort, parse_listen
+from daypass._core.net import HostPort
 from daypass.cli import log, options
-from daypass.cli.gate import load_gate
+from daypass.cli.gate import listen_address, load_gate
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
@@ -60,9 +60,7 @@ def run(args: Namespace) -> int:
         raise UsageError(
             f"{args.config} has a gate on one machine", f"`{command('up')}` watches for it"
         )
-    listen = parse_listen(args.listen)
-    if listen is None:
-        raise UsageError(f"{args.listen[:60]!r} is not HOST:PORT", "such as 0.0.0.0:9004")
+    listen = listen_address("--listen", args.listen)
     from daypass.kube.cluster import Cluster
 
     cluster = Cluster.open(kubeconfig=args.kubeconfig, context=args.context)
