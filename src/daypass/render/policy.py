@@ -33,10 +33,11 @@ from typing import Any
 from daypass._core import labels
 from daypass._core.duration import DURATION, UNITS_SECONDS, parse_seconds
 from daypass._core.objects import Object, new_object
+from daypass._core.token_request import AUDIENCE
 from daypass.config.models import Policy
 
 _LIFETIME = f"^([0-9]{{1,10}}|{DURATION})$"
-_AUDIENCES = "^[!-~]+( [!-~]+)*$"
+_AUDIENCES = f"^{AUDIENCE}( {AUDIENCE})*$"
 _BINDINGS, _SUCCESSORS = ("required", "optional"), ("forbidden", "allowed")
 _OF_AN_IDENTITY = f"({labels.SECRET_INFIX}|{labels.ANCHOR_INFIX}){labels.SECRET_SUFFIX}"
 """How the names end of Secrets that a gate may know: even where binding is optional, no token is
