@@ -12,7 +12,7 @@ from tools.gobuild import built
 
 from daypass.render.yaml import stream
 from support.manifest_cases import CASES
-from support.rendered import the
+from support.rendered import only
 
 EXCEPTIONS = {
     "container-image-pull-policy": "the tag is a version; a door starts without the registry",
@@ -40,9 +40,9 @@ def test_every_exception_is_needed_and_mistakes_are_found(program: Path) -> None
     found = set().union(*(scored(program, stream(case.objects())) for case in CASES.values()))
     assert found == EXCEPTIONS.keys()
     bent = copy.deepcopy(CASES["fronts"].objects())
-    (container,) = the(bent, "Deployment")["spec"]["template"]["spec"]["containers"]
+    (container,) = only(bent, "Deployment")["spec"]["template"]["spec"]["containers"]
     del container["securityContext"]["readOnlyRootFilesystem"], container["resources"]["limits"]
-    del the(bent, "PodDisruptionBudget")["spec"]["maxUnavailable"]
+    del only(bent, "PodDisruptionBudget")["spec"]["maxUnavailable"]
     missed = {
         "container-security-context-readonlyrootfilesystem",
         "poddisruptionbudget-has-policy",

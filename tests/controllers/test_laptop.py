@@ -23,7 +23,7 @@ from support.deadline import eventually
 from support.istio_gateway import NAMESPACE, prepare, running_gateway, service_entry
 from support.objects import tls_secret
 from support.raw import Answer
-from support.rendered import config_of, the
+from support.rendered import config_of, only
 from support.watching import identity_namespace, install, watching
 
 pytestmark = pytest.mark.timeout(600)
@@ -57,7 +57,7 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
 
             config = config_of(laptop.config_text("https://kubernetes.default.svc"))
             install(plane, config)
-            route = the(render_objects(config, ClusterFacts()), "VirtualService")
+            route = only(render_objects(config, ClusterFacts()), "VirtualService")
             for each in (*istio_objects(config, ClusterFacts()), route):
                 cluster.apply(each)
             with watching(tmp_path / "watch", plane, config) as watch:

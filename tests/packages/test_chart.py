@@ -23,7 +23,7 @@ from support.charts import (
     templated,
     write_chart,
 )
-from support.rendered import the
+from support.rendered import only
 
 WORKLOADS = ("door", "gateServe", "gateWatch")
 
@@ -177,7 +177,7 @@ def test_a_user_can_take_away_what_the_config_has_chosen(tmp_path: Path) -> None
     folder = write_chart(CHARTS["chosen"], tmp_path / "chart")
     nothing = {"tolerations": [], "imagePullSecrets": [], "nodeSelector": {"disk": None},
                "labels": {"example.com/team": None, "cost": None}}  # fmt: skip
-    door = the(templated(folder, values={"door": nothing}), "Deployment", NAMES["door"])
+    door = only(templated(folder, values={"door": nothing}), "Deployment", NAMES["door"])
     pod = door["spec"]["template"]["spec"]
     assert not {"tolerations", "imagePullSecrets", "nodeSelector"} & pod.keys()
     assert "cost" not in door["metadata"]["labels"]
@@ -234,7 +234,7 @@ def test_it_works_as_the_dependency_of_another_chart(chart: Path, tmp_path: Path
     chart.rename(parent / "charts" / "daypass")
     (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 0.1.0\n")
     found = templated(parent, values={"daypass": {"door": {"replicas": 4}}})
-    assert the(found, "HorizontalPodAutoscaler", NAMES["door"])["spec"]["minReplicas"] == 4
+    assert only(found, "HorizontalPodAutoscaler", NAMES["door"])["spec"]["minReplicas"] == 4
     assert len(found) == len(CHARTS["example"].objects())
 
 

@@ -16,7 +16,7 @@ from tools.gobuild import TOOLS, built, downloaded
 from support import laptop
 from support.charts import templated
 from support.doc_shell import SHELL, commands_in
-from support.rendered import the
+from support.rendered import only
 
 DOCKER = """\
 #!/bin/sh
@@ -100,11 +100,11 @@ def test_istios_gateway_listens_on_the_port_that_kind_publishes(chart: Path) -> 
     (operator,) = laptop.objects("istio.yaml")
     gateways = json.dumps(operator["spec"]["values"]["gateways"])
     rendered = templated(chart, "--set-json", f"gateways={gateways}")
-    service = the(rendered, "Service", "istio-ingressgateway")
+    service = only(rendered, "Service", "istio-ingressgateway")
     assert service["spec"]["type"] == "NodePort"
     (port,) = service["spec"]["ports"]
     assert (port["port"], port["nodePort"]) == (443, node_port())
-    deployment = the(rendered, "Deployment", "istio-ingressgateway")
+    deployment = only(rendered, "Deployment", "istio-ingressgateway")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     (container,) = deployment["spec"]["template"]["spec"]["containers"]

@@ -37,7 +37,7 @@ from support.identities import Identity
 from support.objects import config_map, tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
-from support.rendered import config_of, the
+from support.rendered import config_of, only
 from support.serving import Served, gate_serve_over_tls
 from support.tokens import AUDIENCE, ISSUER
 
@@ -74,7 +74,7 @@ def config(gate: str = "check: review", *, on: str = f"{INFRA}/public") -> Confi
 
 
 def gate(kind: str, of: Config | None = None) -> Object:
-    return the(gate_objects(of or config(), FACTS), kind, GATE)
+    return only(gate_objects(of or config(), FACTS), kind, GATE)
 
 
 def policies(of: Config) -> list[Object]:
@@ -190,9 +190,9 @@ class GatewayEnvironment:
             delete(self.plane, document)
             self.wait()
 
-    def said(self, document: Object, condition: str) -> tuple[str, str]:
-        """Status and message of a condition of an object; empty where nobody has said it."""
-        return conditions(self.plane, document).get(condition, ("", ""))
+    def condition(self, document: Object, kind: str) -> tuple[str, str]:
+        """Status and message of a condition of an object; empty where there is none."""
+        return conditions(self.plane, document).get(kind, ("", ""))
 
 
 @contextmanager

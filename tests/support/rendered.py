@@ -33,8 +33,8 @@ def config_of(text: str) -> Config:
     return parse(text.encode(), name="daypass.yaml", folder=Path("/deployments"))
 
 
-def the(objects: list[Object], kind: str, name: str | None = None) -> Object:
-    """The one object of a kind, and of a name where that is said."""
+def only(objects: list[Object], kind: str, name: str | None = None) -> Object:
+    """The only object of a kind, or of a kind and a name."""
     found = [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
     assert len(found) == 1, [o["metadata"]["name"] for o in found]
     return found[0]
@@ -42,7 +42,7 @@ def the(objects: list[Object], kind: str, name: str | None = None) -> Object:
 
 def pod_of(objects: list[Object]) -> Object:
     """The pod that the door's Deployment would make."""
-    deployment = the(objects, "Deployment", DOOR)
+    deployment = only(objects, "Deployment", DOOR)
     template = deployment["spec"]["template"]
     metadata = {
         **template["metadata"], "namespace": deployment["metadata"]["namespace"], "name": "door-0",

@@ -50,7 +50,7 @@ SLACK_SECONDS = 3.0
 def test_the_rendered_policies_are_accepted(env: GatewayEnvironment) -> None:
     for value in gate_objects(config(), FACTS):
         if value["kind"] in ("SecurityPolicy", "ClientTrafficPolicy", "BackendTLSPolicy"):
-            status, message = env.said(value, "Accepted")
+            status, message = env.condition(value, "Accepted")
             assert status == "True", (value["metadata"], message)
 
 

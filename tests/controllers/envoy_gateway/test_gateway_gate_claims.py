@@ -61,7 +61,7 @@ def test_a_rule_on_the_secret_of_a_token_is_accepted_and_never_matches(
     ):
         theirs = denying(plane, claim, value)
         with env.added(theirs):
-            eventually("it is accepted", lambda: env.said(theirs, "Accepted")[0] == "True")  # noqa: B023 - at once
+            eventually("it is accepted", lambda: env.condition(theirs, "Accepted")[0] == "True")  # noqa: B023 - at once
             eventually("it is in force", lambda: env.send().body == b"Jwt is missing", seconds=60)
             eventually(claim, lambda: env.send(bearer).code == code, seconds=60)  # noqa: B023
 

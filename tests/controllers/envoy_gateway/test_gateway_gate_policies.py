@@ -67,7 +67,7 @@ def test_a_policy_for_a_route_takes_it_out_of_the_gate_but_no_identity_can_be_cl
         assert env.send("kubeflow_userid: admin").code == 400
 
         def is_overridden() -> bool:
-            status, message = env.said(gate("SecurityPolicy"), "Overridden")
+            status, message = env.condition(gate("SecurityPolicy"), "Overridden")
             return status == "True" and f"{APPS}/echo" in message
 
         eventually("the status says so", is_overridden)
@@ -99,7 +99,7 @@ def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(
 
 
 def _no(env: GatewayEnvironment, document: Object) -> str:
-    status, message = env.said(document, "Accepted")
+    status, message = env.condition(document, "Accepted")
     return message if status == "False" else ""
 
 

@@ -23,7 +23,7 @@ from support.envoy_gateway import apply, conditions, endpoints, gateway, listene
 from support.objects import config_map, tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
-from support.rendered import RenderedDoor, config_of, running_pod, the, token_request
+from support.rendered import RenderedDoor, config_of, only, running_pod, token_request
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -112,7 +112,7 @@ def test_a_token_is_exchanged_through_envoy_gateway(front: Front, plane: Control
 
 def test_the_rendered_route_and_policy_are_accepted(front: Front, plane: ControlPlane) -> None:
     for kind in ("HTTPRoute", "BackendTLSPolicy"):
-        said = conditions(plane, the(rendered(), kind))
+        said = conditions(plane, only(rendered(), kind))
         assert said["Accepted"][0] == "True", said
         assert said["ResolvedRefs"][0] == "True", said
 

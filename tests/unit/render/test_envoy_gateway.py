@@ -10,7 +10,7 @@ from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects
 from support.messages import raises
-from support.rendered import config_of, the
+from support.rendered import config_of, only
 
 FACTS = ClusterFacts(issuer="https://kubernetes.default.svc")
 
@@ -45,14 +45,14 @@ def test_unsupported_settings_are_rejected_with_an_alternative(gate: str, hint: 
 
 
 def test_it_never_fails_open() -> None:
-    policy = the(objects("gateway: infra/public, check: review"), "SecurityPolicy", "daypass-gate")
+    policy = only(objects("gateway: infra/public, check: review"), "SecurityPolicy", "daypass-gate")
     asking = policy["spec"]["extAuth"]
     assert (asking["failOpen"], asking["statusOnError"]) == (False, 503)
 
 
 def test_no_client_traffic_policy_is_set_on_a_single_listener() -> None:
     found = objects("gateway: infra/public/api, check: review")
-    policy = the(found, "SecurityPolicy", "daypass-gate")
+    policy = only(found, "SecurityPolicy", "daypass-gate")
     assert policy["spec"]["targetRefs"][0]["sectionName"] == "api"
     assert not [o for o in found if o["kind"] == "ClientTrafficPolicy"]
 

@@ -17,7 +17,7 @@ from daypass.render.prerequisites import prerequisite_notes, prerequisites
 from support.closure import assert_closed, identity
 from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case
 from support.messages import check, raises
-from support.rendered import config_of, the
+from support.rendered import config_of, only
 
 MINIMAL = """\
 version: 1
@@ -49,16 +49,16 @@ def test_a_tree_holds_each_object_once_and_no_secret_and_each_reference_resolves
 
 def test_no_front_serves_or_redirects_plain_http() -> None:
     objects = CASES["fronts"].objects()
-    (server,) = the([o for o in objects if "istio" in o["apiVersion"]], "Gateway")["spec"][
+    (server,) = only([o for o in objects if "istio" in o["apiVersion"]], "Gateway")["spec"][
         "servers"
     ]
     assert server["port"]["protocol"] == "HTTPS"
-    (listener,) = the([o for o in objects if "k8s" in o["apiVersion"]], "Gateway")["spec"][
+    (listener,) = only([o for o in objects if "k8s" in o["apiVersion"]], "Gateway")["spec"][
         "listeners"
     ]
-    (parent,) = the(objects, "HTTPRoute")["spec"]["parentRefs"]
+    (parent,) = only(objects, "HTTPRoute")["spec"]["parentRefs"]
     assert (listener["protocol"], parent["sectionName"]) == ("HTTPS", listener["name"])
-    annotations = the(objects, "Ingress", "daypass-domain-ekf")["metadata"]["annotations"]
+    annotations = only(objects, "Ingress", "daypass-domain-ekf")["metadata"]["annotations"]
     redirects = {k: v for k, v in annotations.items() if k.endswith("ssl-redirect")}
     assert set(redirects.values()) == {"false"}
     assert len(redirects) == 2
@@ -67,11 +67,11 @@ def test_no_front_serves_or_redirects_plain_http() -> None:
 def test_fronts_verify_the_door_by_ca_and_name() -> None:
     host = "daypass-door.daypass.svc"
     objects = CASES["fronts"].objects()
-    tls = the(objects, "DestinationRule")["spec"]["trafficPolicy"]["tls"]
+    tls = only(objects, "DestinationRule")["spec"]["trafficPolicy"]["tls"]
     assert (tls["mode"], tls["sni"], tls["subjectAltNames"]) == ("SIMPLE", host, [host])
     assert tls["credentialName"]
-    assert the(objects, "BackendTLSPolicy")["spec"]["validation"]["hostname"] == host
-    annotations = the(objects, "Ingress", "daypass-domain-ekf")["metadata"]["annotations"]
+    assert only(objects, "BackendTLSPolicy")["spec"]["validation"]["hostname"] == host
+    annotations = only(objects, "Ingress", "daypass-domain-ekf")["metadata"]["annotations"]
     nginx = "nginx.ingress.kubernetes.io/proxy-ssl-"
     assert {k: v for k, v in annotations.items() if k.startswith(nginx)} == {
         f"{nginx}verify": "on",
@@ -115,7 +115,7 @@ def test_api_versions_depend_on_what_the_cluster_serves() -> None:
 
 def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() -> None:
     objects = rendered(MINIMAL.replace("tls:", "direct: true, tls:") + "prefix: /a-b/c\n")
-    (rule,) = the(objects, "Ingress")["spec"]["rules"]
+    (rule,) = only(objects, "Ingress")["spec"]["rules"]
     (path,) = rule["http"]["paths"]
     assert path["pathType"] == "ImplementationSpecific"
     # ingress-nginx: internal/ingress/annotations/parser, IsValidRegex

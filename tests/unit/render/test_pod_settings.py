@@ -14,7 +14,7 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.render.prerequisites import prerequisite_notes
-from support.rendered import config_of, the
+from support.rendered import config_of, only
 
 CONFIG = """\
 version: 1
@@ -47,7 +47,7 @@ def key(value: Object) -> tuple[str, str, str]:
 
 
 def pod(objects: list[Object], name: str) -> dict[str, Any]:
-    spec: dict[str, Any] = the(objects, "Deployment", name)["spec"]["template"]["spec"]
+    spec: dict[str, Any] = only(objects, "Deployment", name)["spec"]["template"]["spec"]
     return spec
 
 
@@ -98,7 +98,7 @@ def test_own_labels_take_precedence_even_without_validation() -> None:
             "door": config().door.model_copy(update={"labels": {"sidecar.istio.io/inject": "true"}})
         }
     )
-    template = the(render_objects(forged, ClusterFacts()), "Deployment", DOOR)["spec"]["template"]
+    template = only(render_objects(forged, ClusterFacts()), "Deployment", DOOR)["spec"]["template"]
     assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
 
 
@@ -134,7 +134,7 @@ def test_the_image_of_the_door_can_be_another_copy() -> None:
 def test_settings_of_pods_change_no_config_inside_them() -> None:
     before, after = rendered(), rendered(SETTINGS, f"replicas: 5, {SETTINGS}")
     for name in (DOOR, GATE, GATE_WATCH):
-        configs = [the(objects, "ConfigMap", name)["data"] for objects in (before, after)]
+        configs = [only(objects, "ConfigMap", name)["data"] for objects in (before, after)]
         assert configs[0] == configs[1]
 
 

@@ -19,7 +19,7 @@ from daypass.render.prerequisites import prerequisites
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
 from support.manifest_cases import CASES, FRONTS
 from support.messages import raises
-from support.rendered import config_of, pod_of, the
+from support.rendered import config_of, only, pod_of
 from support.tokens import Signer
 
 TEXT = """\
@@ -64,11 +64,11 @@ def test_only_an_envoy_config_change_changes_the_pod_template() -> None:
 
 def test_the_probe_port_is_not_exposed_by_the_service() -> None:
     objects = rendered(FRONTS)
-    (port,) = the(objects, "Service")["spec"]["ports"]
+    (port,) = only(objects, "Service")["spec"]["ports"]
     assert port["targetPort"] == "https"
     (container,) = pod_of(objects)["spec"]["containers"]
     ports = {p["name"]: p["containerPort"] for p in container["ports"]}
-    (opened,) = the(objects, "NetworkPolicy")["spec"]["ingress"]
+    (opened,) = only(objects, "NetworkPolicy")["spec"]["ingress"]
     assert [p["port"] for p in opened["ports"]] == [ports["https"]]
     assert {container[f"{p}Probe"]["httpGet"]["port"] for p in ("liveness", "readiness")} == {
         "probe"
@@ -112,7 +112,7 @@ def test_the_door_has_no_token_and_no_permissions() -> None:
 )  # fmt: skip
 def test_only_the_fronts_reach_the_door(more: str, opened: list[str] | None) -> None:
     second = f"  b: {{host: b.example, tls: {{secret: b}}, {more}}}\n" if more else ""
-    (rule,) = the(rendered(DOOR_TEXT + second), "NetworkPolicy")["spec"]["ingress"]
+    (rule,) = only(rendered(DOOR_TEXT + second), "NetworkPolicy")["spec"]["ingress"]
     selectors = rule.get("from")
     found = selectors and [
         s["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for s in selectors
@@ -132,7 +132,7 @@ def test_only_the_fronts_reach_the_door(more: str, opened: list[str] | None) -> 
 def test_the_door_reaches_dns_and_the_api_server(
     cluster: str, to: list[str] | None, ports: list[int]
 ) -> None:
-    rules = the(rendered(f"{DOOR_TEXT}cluster: {cluster}\n"), "NetworkPolicy")["spec"]["egress"]
+    rules = only(rendered(f"{DOOR_TEXT}cluster: {cluster}\n"), "NetworkPolicy")["spec"]["egress"]
     assert [port["port"] for rule in rules for port in rule["ports"]] == ports
     blocks = rules[-1].get("to")
     assert (blocks and [block["ipBlock"]["cidr"] for block in blocks]) == to
@@ -150,18 +150,18 @@ def objects(text: str = TEXT, keys: str = "") -> list[Object]:
 
 def test_its_rbac_allows_reviews_keys_and_the_config_maps_of_its_namespace_only() -> None:
     found = objects()
-    binding = the(found, "ClusterRoleBinding", GATE)
+    binding = only(found, "ClusterRoleBinding", GATE)
     assert binding["roleRef"]["name"] == "system:auth-delegator"
-    keys = the(found, "ClusterRoleBinding", f"{GATE}-keys")
+    keys = only(found, "ClusterRoleBinding", f"{GATE}-keys")
     assert keys["roleRef"]["name"] == "system:service-account-issuer-discovery"
-    (rule,) = the(found, "Role")["rules"]
+    (rule,) = only(found, "Role")["rules"]
     assert rule == {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}
-    for each in (binding, keys, the(found, "RoleBinding")):
+    for each in (binding, keys, only(found, "RoleBinding")):
         assert each["subjects"] == [{"kind": "ServiceAccount", "name": GATE, "namespace": "edge"}]
 
 
 def test_only_the_gateway_namespace_reaches_its_port() -> None:
-    first, second = the(objects(), "NetworkPolicy")["spec"]["ingress"]
+    first, second = only(objects(), "NetworkPolicy")["spec"]["ingress"]
     (peer,) = first["from"]
     assert peer["namespaceSelector"]["matchLabels"] == {
         "kubernetes.io/metadata.name": "envoy-gateway-system"
@@ -172,7 +172,7 @@ def test_only_the_gateway_namespace_reaches_its_port() -> None:
 
 def test_a_config_change_changes_the_pod_template() -> None:
     def checksum(text: str) -> str:
-        return str(the(objects(text), "Deployment")["spec"]["template"]["metadata"]["annotations"])
+        return str(only(objects(text), "Deployment")["spec"]["template"]["metadata"]["annotations"])
 
     assert checksum(TEXT) != checksum(TEXT.replace("30s", "31s"))
     assert checksum(TEXT) == checksum(TEXT)
@@ -180,7 +180,7 @@ def test_a_config_change_changes_the_pod_template() -> None:
 
 def test_its_config_map_has_the_settings_of_the_gate_without_those_of_pods(tmp_path: Path) -> None:
     file = tmp_path / "daypass.yaml"
-    file.write_text(the(objects(), "ConfigMap")["data"]["daypass.yaml"])
+    file.write_text(only(objects(), "ConfigMap")["data"]["daypass.yaml"])
     gate = config().gate
     assert gate is not None
     assert load(file).gate == gate.model_copy(update={"image": None, "replicas": 2})
@@ -188,10 +188,10 @@ def test_its_config_map_has_the_settings_of_the_gate_without_those_of_pods(tmp_p
 
 def test_it_serves_its_certificate_with_the_configured_replicas() -> None:
     found = objects()
-    pod = the(found, "Deployment")["spec"]["template"]["spec"]
+    pod = only(found, "Deployment")["spec"]["template"]["spec"]
     (secret,) = [each["secret"] for each in pod["volumes"] if "secret" in each]
     assert secret["secretName"] == GATE_PAIR
-    scaler = the(found, "HorizontalPodAutoscaler")["spec"]
+    scaler = only(found, "HorizontalPodAutoscaler")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 12)
     assert gate_host(config()) == f"{GATE}.edge.svc"
 
@@ -219,12 +219,12 @@ def test_keys_of_a_file_are_mounted_next_to_the_config_that_names_them(
     gate = parsed.gate
     assert gate is not None
     found, other = (process(parsed, gate, Signer(name).jwks) for name in ("ours", "other"))
-    for name, text in the(found, "ConfigMap")["data"].items():
+    for name, text in only(found, "ConfigMap")["data"].items():
         (tmp_path / name).write_text(text)
     keys = load(tmp_path / "daypass.yaml").cluster.keys
     assert keys is not None
     assert key_ids(read_key_set(keys)) == ["ours"]
-    pods = [the(each, "Deployment")["spec"]["template"] for each in (found, other)]
+    pods = [only(each, "Deployment")["spec"]["template"] for each in (found, other)]
     assert pods[0] != pods[1], "other keys need new pods"
 
 
