@@ -17,8 +17,8 @@ from daypass._core import labels
 from daypass._core.objects import name_of
 from daypass.identity.grants import GrantRequest, apply, plan
 from daypass.identity.health import examine
-from daypass.identity.inventory import list_objects, list_queries
 from daypass.identity.model import IdentityName
+from daypass.identity.records import list_objects, list_queries
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     NAMESPACES,

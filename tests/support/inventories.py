@@ -13,8 +13,8 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.inventory import ClusterObjects
 from daypass.identity.model import IdentityName, identity_objects
+from daypass.identity.records import ClusterObjects
 
 BOT = IdentityName(namespace="team", name="bot")
 SECRET = "bot-daypass-aaaaaaaaaaaaaaaaaaaa"

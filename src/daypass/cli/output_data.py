@@ -10,7 +10,6 @@ from daypass._core.findings import Finding
 from daypass.config import Problem
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.policy import Verdict
-from daypass.identity.report import IdentityData, Named
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
 
@@ -31,6 +30,58 @@ class ObjectList(TypedDict):
     apiVersion: Annotated[Literal["v1"], "the version of the list"]
     kind: Annotated[Literal["List"], "the kind of the list"]
     items: Annotated[list[KubernetesObject], "the objects"]
+
+
+class Named(TypedDict):
+    namespace: Annotated[str, "the namespace of the identity"]
+    name: Annotated[str, "the name of the identity, and of its ServiceAccount"]
+
+
+class ReportedGrant(TypedDict):
+    namespace: Annotated[str | None, "where it holds; null: in every namespace"]
+    role: Annotated[str, "the name of the role"]
+    kind: Annotated[str, "Role or ClusterRole"]
+    binding: Annotated[str, "the name of the RoleBinding or ClusterRoleBinding"]
+    daypass: Annotated[bool, "whether daypass created it"]
+    authorizationPolicy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
+
+
+class ReportedSecret(TypedDict):
+    secret: Annotated[str, "the name of its Secret"]
+    anchor: Annotated[bool, "whether it is an anchor of a federated identity, without a token"]
+    created: Annotated[str, "when it was created (RFC 3339)"]
+    lastUsed: Annotated[
+        str | None, "the date of its last use; null: never, or of an anchor: unknown"
+    ]
+    retireAfter: Annotated[
+        str | None, "from when a replaced token may be deleted (RFC 3339); null: not replaced"
+    ]
+    daypass: Annotated[bool, "whether daypass created it"]
+    live: Annotated[bool, "whether the API server accepts it"]
+
+
+class IdentityProblem(TypedDict):
+    code: Annotated[str, "its stable code"]
+    problem: Annotated[bool, "whether it is a problem; false: a note"]
+    text: Annotated[str, "the finding as a sentence"]
+
+
+class IdentityData(Named):
+    """One identity for programs."""
+
+    exists: Annotated[bool, "whether its ServiceAccount exists"]
+    federated: Annotated[bool, "whether it is for users with tokens of another issuer"]
+    users: Annotated[list[str], "the users of another issuer that may request its tokens"]
+    door: Annotated[str | None, "the URL of its door; null: not known"]
+    audience: Annotated[str | None, "the audience of its tokens; null: not known"]
+    created: Annotated[str | None, "when its ServiceAccount was created (RFC 3339)"]
+    deadline: Annotated[str | None, "when it expires (RFC 3339); null: never"]
+    lastUsed: Annotated[
+        str | None, "the last date on which a token was used; null: never, or unknown"
+    ]
+    grants: Annotated[list[ReportedGrant], "its roles"]
+    tokens: Annotated[list[ReportedSecret], "its long-lived tokens and anchors"]
+    findings: Annotated[list[IdentityProblem], "its problems, and notes about it"]
 
 
 class Identities(TypedDict):

@@ -1,11 +1,11 @@
 """Identities in a cluster: ServiceAccounts that clients outside it use.
 
 - `model`, `credential_secrets`: names, ServiceAccounts, Secrets and the objects of an identity
-- `create`, `federate`, `rotate`, `delete` (and revoke), `reap`: what changes identities
+- `create`, `rotate`, `delete` (and revoke), `reap`: what changes identities
 - `credentials_file`: what a client gets
 - `grants`, `role_risks`: what an identity may do in namespaces
 - `namespaces`, `policy`: what the namespaces of identities need, and the admission policy
-- `inventory`, `health`, `report`: which identities there are, and their problems
+- `records`, `health`: which identities there are, and their problems
 
 No token is stored here: a credentials file is written once, to the path that the user names.
 """

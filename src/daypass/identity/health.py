@@ -17,9 +17,9 @@ from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.grants import admits_only
-from daypass.identity.inventory import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
 from daypass.identity.model import age_seconds, identity_objects, is_past
 from daypass.identity.namespaces import enforced_in, watched_by
+from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.published_objects import UnreadablePartError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS

@@ -2,8 +2,8 @@
 
 `manifests` puts the objects of a cluster together: `workloads` are the Deployments (`deployment` is
 the record of one), `fronts` the ingress or gateway of a domain, `istio` and `envoy_gateway` the
-gate there, `policy` the admission policy. `envoy` is the config of door and gate, in a pod or on
-one machine.
+gate there, `policy` the admission policy. `names` are those of the objects, `apply_order` the order
+in which they are written. `envoy` is the config of door and gate, in a pod or on one machine.
 
 All of it is pure: the same input gives the same bytes, which golden tests hold. Nothing here talks
 to a cluster, opens a socket or starts a process. Two modules touch files: `cluster_facts` reads the

@@ -11,15 +11,15 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.objects import uid_of
+from daypass.cli.identity.list import identity_json, table_rows
 from daypass.identity.create import FederatedIdentityError, Federation, IdentitySpec, plan
 from daypass.identity.create import check as check_objects
 from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
 from daypass.identity.health import IdentityHealth, examine
-from daypass.identity.inventory import list_objects
 from daypass.identity.model import IdentityName, InactiveIdentityError, token_secret
 from daypass.identity.reap import reap
-from daypass.identity.report import json_document, table_rows
+from daypass.identity.records import list_objects
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
@@ -143,7 +143,7 @@ def test_an_expired_federated_identity_needs_another_deadline(embedded: Embedded
 
 def test_the_users_of_a_federated_identity_are_named(embedded: EmbeddedCluster) -> None:
     anchor_of(embedded.cluster)
-    document = json_document(health(embedded))
+    document = identity_json(health(embedded))
     assert document["federated"]
     (user,) = document["users"]
     assert user.startswith("federated:")
@@ -201,7 +201,7 @@ def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
     disguised = f"bot-daypass-anchor-{'0' * 20}"
     embedded.cluster.create(token_secret(BOT, disguised))
     assert [each.check for each in health(embedded).findings] == ["several-tokens"]
-    shown = {each["secret"]: each["anchor"] for each in json_document(health(embedded))["tokens"]}
+    shown = {each["secret"]: each["anchor"] for each in identity_json(health(embedded))["tokens"]}
     assert shown[disguised] is False
     assert disguised in {each.name for each in revoke(embedded.cluster, BOT).deleted}
 
@@ -270,7 +270,7 @@ def test_the_last_use_of_an_anchor_is_unknown_and_no_finding(embedded: EmbeddedC
     assert examined.findings == ()
     (row,) = table_rows([examined], embedded.clock)
     assert row["LAST USED"] == "unknown"
-    (shown,) = json_document(examined)["tokens"]
+    (shown,) = identity_json(examined)["tokens"]
     assert (shown["secret"], shown["anchor"], shown["lastUsed"]) == (anchor, True, None)
 
 

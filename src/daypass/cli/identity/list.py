@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.findings import exit_code
+from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.hints import command
 from daypass.cli import log, options, write
 from daypass.cli.output import as_text, table
 
 if TYPE_CHECKING:
+    from daypass._core.clock import Clock
+    from daypass.cli.output_data import IdentityData, ReportedGrant, ReportedSecret
+    from daypass.identity.credential_secrets import CredentialSecret
     from daypass.identity.health import IdentityHealth
-    from daypass.identity.inventory import ClusterObjects
+    from daypass.identity.records import BoundRole, ClusterObjects
     from daypass.kube.cluster import Cluster
 
 EXTRA = "admin"
@@ -32,6 +36,10 @@ GRANTS are of all RoleBindings: alice=edit is Kubeflow's edit in the namespace a
 WATCH_SECONDS = 2.0
 """Between two lists; longer, if a list takes long."""
 CLEAR = "\x1b[H\x1b[2J"
+_SHOWN_GRANTS = 2
+_NOTHING = "-"
+_UNKNOWN = "unknown"
+"""The last use of an anchor: the API server notes none."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -58,7 +66,7 @@ def run(args: Namespace) -> int:
     if args.watch and args.check:
         raise UsageError("--watch never ends, so --check has no result", "leave one out")
     with options.open_cluster(args) as cluster:
-        from daypass.identity.inventory import list_objects
+        from daypass.identity.records import list_objects
 
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
@@ -78,7 +86,7 @@ def run(args: Namespace) -> int:
 
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn:
     """Print the inventory until Ctrl-C, after each change."""
-    from daypass.identity.inventory import list_objects
+    from daypass.identity.records import list_objects
     from daypass.kube.errors import is_transient
 
     last, warn_once = None, cache(log)
@@ -116,10 +124,8 @@ def _text(
     *,
     json_indent: int | None = 2,
 ) -> str:
-    from daypass.identity.report import json_document, table_rows
-
     if output in ("json", "yaml"):
-        whole = {"identities": [json_document(each) for each in examined]}
+        whole = {"identities": [identity_json(each) for each in examined]}
         return as_text(whole, output, indent=json_indent)
     if not examined:
         return ""
@@ -129,3 +135,99 @@ def _text(
         for each in examined
     ]
     return table(list(rows[0]), [list(row.values()) for row in rows], styles)
+
+
+def table_rows(
+    identities: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False
+) -> list[dict[str, str]]:
+    """Return a row per identity: its cells by their headings.
+
+    `wide`: with the door, all grants, the time of the deadline, and findings as sentences.
+    """
+    return [_row(each, clock, wide=wide) for each in identities]
+
+
+def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
+    from daypass.identity.model import age_seconds
+
+    record, annotations = health.record, health.record.annotations
+    grants = [role.display for role in sorted(record.roles)]
+    if not wide and len(grants) > _SHOWN_GRANTS:
+        grants[_SHOWN_GRANTS - 1 :] = [f"and {len(grants) - _SHOWN_GRANTS + 1} more"]
+    worst_first = sorted(health.findings, key=lambda finding: not is_problem(finding))
+    findings = [finding.sentence if wide else finding.check for finding in worst_first]
+    age = display_age(age_seconds(record.created, clock)) if record.created else _NOTHING
+    is_unknown = any(secret.is_anchor for secret in health.live)
+    deadline = annotations.get(labels.DEADLINE, _NOTHING)
+    return {
+        "NAMESPACE": record.name.namespace,
+        "NAME": record.name.name,
+        "GRANTS": ", ".join(grants) or _NOTHING,
+        **({"DOOR": annotations.get(labels.DOOR, _NOTHING)} if wide else {}),
+        "AGE": age,
+        "LAST USED": health.last_used or (_UNKNOWN if is_unknown else _NOTHING),
+        "DEADLINE": deadline if wide else deadline.partition("T")[0],
+        "HEALTH": ("; " if wide else ", ").join(dict.fromkeys(findings)) or "ok",
+    }
+
+
+def is_problem(finding: Finding) -> bool:
+    """Return whether a finding is a problem; else it is a note."""
+    return finding.level is Level.FAILURE
+
+
+def display_age(seconds: float) -> str:
+    """Return an age roughly as kubectl shows it: 12s, 5m, 3h, 12d, 2y."""
+    for unit, length, until in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < until:
+            return f"{max(seconds, 0) // length:.0f}{unit}"
+    days = seconds // 86_400
+    return f"{days:.0f}d" if days < 730 else f"{days // 365:.0f}y"
+
+
+def identity_json(health: IdentityHealth) -> IdentityData:
+    """Return one identity for programs."""
+    record, annotations = health.record, health.record.annotations
+    return {
+        "namespace": record.name.namespace,
+        "name": record.name.name,
+        "exists": record.account is not None,
+        "federated": record.is_federated,
+        "users": list(record.users or ()),
+        "door": annotations.get(labels.DOOR),
+        "audience": annotations.get(labels.AUDIENCE),
+        "created": record.created or None,
+        "deadline": annotations.get(labels.DEADLINE),
+        "lastUsed": health.last_used,
+        "grants": [_grant(role) for role in sorted(record.roles)],
+        "tokens": [_token(secret, live=secret in health.live) for secret in record.secrets],
+        "findings": [
+            {"code": each.check, "problem": is_problem(each), "text": each.sentence}
+            for each in health.findings
+        ],
+    }
+
+
+def _grant(role: BoundRole) -> ReportedGrant:
+    from daypass.identity.records import EVERYWHERE
+
+    return {
+        "namespace": None if role.namespace == EVERYWHERE else role.namespace,
+        "role": role.role,
+        "kind": role.role_kind,
+        "binding": role.binding,
+        "daypass": role.is_ours,
+        "authorizationPolicy": role.has_policy,
+    }
+
+
+def _token(secret: CredentialSecret, *, live: bool) -> ReportedSecret:
+    return {
+        "secret": secret.name,
+        "anchor": secret.is_anchor,
+        "created": secret.created,
+        "lastUsed": secret.last_used,
+        "retireAfter": secret.retire_after,
+        "daypass": secret.is_ours,
+        "live": live,
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from daypass._core.findings import exit_code
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options
+from daypass.cli.identity.list import display_age, identity_json, is_problem
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -34,9 +35,8 @@ def run(args: Namespace) -> int:
     """Print it; return 3 if --check finds a problem."""
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.health import examine
-        from daypass.identity.inventory import list_objects
         from daypass.identity.model import identity_not_found
-        from daypass.identity.report import json_document
+        from daypass.identity.records import list_objects
 
         objects = list_objects(cluster, name.namespace, warn=log)
         examined = examine(
@@ -45,14 +45,12 @@ def run(args: Namespace) -> int:
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
             raise identity_not_found(cluster, name)
-        write_result(args, json_document(found), _text(found, cluster.clock))
+        write_result(args, identity_json(found), _text(found, cluster.clock))
         return exit_code(found.findings) if args.check else 0
 
 
 def _text(found: IdentityHealth, clock: Clock) -> str:
-    from daypass.identity.report import is_problem, json_document
-
-    whole = dict(json_document(found))
+    whole = dict(identity_json(found))
     facts = [
         f"{label:<10} {whole[key] or '-'}"
         for label, key in (
@@ -83,7 +81,6 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
 
 def _token(secret: CredentialSecret, found: IdentityHealth, clock: Clock) -> str:
     from daypass.identity.model import age_seconds
-    from daypass.identity.report import display_age
 
     state = "live" if secret in found.live else "not live"
     if secret.retire_after:

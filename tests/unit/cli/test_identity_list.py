@@ -9,9 +9,9 @@ import pytest
 
 from daypass._core import labels
 from daypass.cli import main
+from daypass.cli.identity.list import display_age, identity_json, table_rows
 from daypass.cli.output import table
 from daypass.identity.health import examine
-from daypass.identity.report import display_age, json_document, table_rows
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
 from support.inventories import BOT, ListedObjects, grant
@@ -58,10 +58,10 @@ def test_the_table_has_no_control_characters() -> None:
     assert all(finding.sentence in wide for finding in examined[0].findings)
 
 
-def test_the_json_document_has_all_fields_and_no_secret() -> None:
+def test_the_identity_json_has_all_fields_and_no_secret() -> None:
     listed = ListedObjects()
     (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
-    whole = json.loads(json.dumps(json_document(examined)))
+    whole = json.loads(json.dumps(identity_json(examined)))
     assert whole["findings"] == []
     assert whole["grants"] == [
         {

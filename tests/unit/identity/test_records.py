@@ -9,7 +9,7 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.objects import Object
-from daypass.identity.inventory import (
+from daypass.identity.records import (
     identity_records,
     list_objects,
 )
