@@ -109,8 +109,3 @@ def random_fraction() -> float:
     the same seed do not wait equally long.
     """
     return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` would load hashlib
-
-
-def jitter(seconds: float) -> float:
-    """Return `seconds`, up to a fifth more or less."""
-    return seconds * (0.8 + 0.4 * random_fraction())

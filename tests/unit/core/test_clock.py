@@ -7,7 +7,6 @@ import pytest
 
 from daypass._core.clock import (
     SYSTEM_CLOCK,
-    jitter,
     parse_http_date,
     parse_rfc3339,
     random_fraction,
@@ -29,12 +28,6 @@ def test_a_random_delay_neither_uses_nor_changes_the_state_of_random() -> None:
     assert random.getstate() == of_the_user
     assert len(drawn) > 90  # of 2**32 values
     assert all(0 <= each < 1 for each in drawn)
-
-
-def test_jitter_stays_within_a_fifth() -> None:
-    drawn = [jitter(10) for _ in range(1000)]
-    assert all(8 <= each < 12 for each in drawn)
-    assert min(drawn) < 9 < 11 < max(drawn)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import cast
 import httptools
 
 from daypass._core import VERSION
-from daypass._core.clock import Clock, jitter
+from daypass._core.clock import Clock, random_fraction
 from daypass._core.secret import Secret, redact_response
 from daypass._core.status import Status, parse_retry_after
 from daypass.kube.connection import Authenticator, ConnectionConfig
@@ -213,7 +213,7 @@ class _Connection(asyncio.Protocol):
         self._received = 0
         self.is_closed = False
         self.is_reusable = False
-        self.lives_until = self._loop.time() + jitter(LIVES_SECONDS)
+        self.lives_until = self._loop.time() + LIVES_SECONDS * (0.8 + 0.4 * random_fraction())
         self._parser = httptools.HttpResponseParser(self)
         self._retry_after = b""
         self._body: deque[bytes] = deque()
