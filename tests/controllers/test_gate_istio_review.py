@@ -1,4 +1,4 @@
-"""`check: review` and `both` on a real istiod: the real authorizer, asked by Istio's gateway."""
+"""`check: review` on a real istiod: the real authorizer, asked by Istio's gateway."""
 
 from __future__ import annotations
 

@@ -114,7 +114,6 @@ MIXED_UP: dict[str, Row] = {
         2,
         "the config of door and gate",
     ),
-    "sed -i 's/engine:/check: both, engine:/' daypass.yaml; daypass up": (2, "write review"),
     "daypass render --config bot.json": (2, "bot.json"),
     "daypass agent --config bot.json": (2, "bot.json"),
     "chmod 644 bot.json; daypass token --credentials bot.json": (2, "chmod 600 bot.json"),

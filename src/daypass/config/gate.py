@@ -173,13 +173,6 @@ class _Gate(Section):
         """The hosts with a name."""
         return tuple(host for host in self.hosts if host != EVERY_HOST)
 
-    @field_validator("check", mode="before")
-    @classmethod
-    def _both_is_review(cls, check: object) -> object:
-        if check == "both":
-            raise fault("both is now what review does", "write review")
-        return check
-
     @field_validator("hosts")
     @classmethod
     def _the_engine_can_guard_them(

@@ -225,7 +225,6 @@ REFUSED: dict[str, list[Refused]] = {
                  "gate.image", "'registry.example.com/daypass'"),
         bad_gate("frontLabels: {a: 'b c'}", "7:38", "gate.frontLabels", "'b c'"),
         bad_gate("frontLabels: {}", "7:21", "gate.frontLabels"),
-        bad_gate("check: both", "7:28", "gate.check", "write review"),
         bad_gate("others: allow", "7:29", "gate.others", "'allow'"),
         bad_gate("engine: envoy, hosts: ['*']", "7:44", "gate.hosts", "envoy"),
         bad_gate("engine: envoy-gateway, hosts: [a.example.com, '*']", "7:67",
