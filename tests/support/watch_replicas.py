@@ -154,11 +154,10 @@ class Replica:
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, self.clock, namespace=HOME, name="watch", me=name)
         self.publisher = FewParts(cluster, CONFIG, gate, self.lease)
+        self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
             self.publisher,
-            self.lease,
-            Poller(lambda: self.keys, 3600),
             self.clock,
             lambda event, **fields: self.events.append((event, fields)),
             CLOSE_AFTER,
@@ -170,8 +169,8 @@ class Replica:
 
     def turn(self) -> None:
         """Renew or try to get the lease, and do what is to be done."""
-        assert self.controller.keys is not None
-        self.controller.keys.fetch()
+        assert self.publisher.keys is not None
+        self.publisher.keys.fetch()
         self.lease.attempt()
         self.controller.step()
 

@@ -18,10 +18,11 @@ from daypass.config import Gate
 from daypass.config.models import Config
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
 from daypass.gate.authorizer.service import Service
-from daypass.gate.watch.controller import State, WatchEvent
+from daypass.gate.watch.controller import Leader, WatchEvent
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
+from daypass.rules.published import Published
 
 _DOMAIN = {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}
 CONFIG = Config.model_validate({"version": 1, "domains": {"kubeflow": _DOMAIN}})
@@ -32,7 +33,8 @@ CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", o
 def gate_watch() -> str:
     """Return what `daypass gate watch` reports."""
     controller = cluster_controller(Cluster(CONNECTION), CONFIG, GATE, SYSTEM_CLOCK, print)
-    controller.state = State.PUBLISHING  # as if it had, so that there are all metrics
+    # As if it had, so that there are all metrics.
+    controller.leader = Leader(term=1, published=Published.closed(controller.publisher.parts))
     return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
 
 

@@ -62,6 +62,10 @@ class CredentialWatch:
     """
 
     clock_ahead_seconds = 0.0
+    lease = None
+    """It is the only one."""
+    keys = None
+    """The supervisor gives them to Envoy."""
 
     def __init__(
         self,
@@ -88,9 +92,8 @@ class CredentialWatch:
             close_after_seconds=close_after_seconds,
         )  # fmt: skip
         self._controller = Controller(
-            self._observer, self, None, None, clock, lambda event, **fields: None,
-            close_after_seconds,
-        )  # fmt: skip
+            self._observer, self, clock, lambda event, **fields: None, close_after_seconds
+        )
         run = self._controller.run
         self._thread = threading.Thread(target=run, args=[self._stopped], daemon=True)
 
@@ -158,7 +161,7 @@ class CredentialWatch:
                 self._envoy.publish(published)
 
     def publish_keys(self, keys: SigningKeys) -> None:
-        """Do nothing: the process that runs Envoy gives it the keys."""
+        """Do nothing: it has none."""
 
     def check(self) -> None:
         """Do nothing: the files are in a private folder."""

@@ -9,7 +9,6 @@ import socket
 import threading
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -89,7 +88,7 @@ def _keep(controller: Controller, listen: tuple[str, int]) -> int:
 
 
 def _once(controller: Controller, cluster: Cluster) -> int:
-    lease = controller.lease
+    lease = controller.publisher.lease
     assert lease is not None  # noqa: S101 - in a cluster
     try:
         if not lease.acquire():
@@ -120,8 +119,6 @@ def cluster_controller(
     cluster: Cluster, config: Config, gate: Gate, clock: Clock, log_event: LogEvent
 ) -> Controller:
     """Return the controller of a config's gate in a cluster."""
-    from daypass._core.poller import Poller
-    from daypass.gate.signing_keys import EVERY_SECONDS, signing_keys_for
     from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.controller import Controller
     from daypass.gate.watch.observer import CredentialObserver
@@ -136,6 +133,4 @@ def cluster_controller(
         accounts_too=not gate.require_bound, close_after_seconds=gate.close_after_seconds,
     )  # fmt: skip
     publisher = ClusterPublisher(cluster, config, gate, lease)
-    read_keys = partial(signing_keys_for, config, cluster)
-    keys = Poller(read_keys, EVERY_SECONDS) if gate.engine == "istio" else None
-    return Controller(observer, publisher, lease, keys, clock, log_event, gate.close_after_seconds)
+    return Controller(observer, publisher, clock, log_event, gate.close_after_seconds)

@@ -8,14 +8,16 @@ paused, or cut off, cannot write any more: the API server refuses it.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 
 from daypass._core.clock import rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.labels import TERM
 from daypass._core.objects import Object, name_of
+from daypass._core.poller import Poller
 from daypass.config import Config, Gate
-from daypass.gate.signing_keys import SigningKeys
+from daypass.gate.signing_keys import EVERY_SECONDS, SigningKeys, signing_keys_for
 from daypass.kube.answers import METADATA
 from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster
 from daypass.kube.errors import AlreadyExistsError, NotFoundError
@@ -41,7 +43,7 @@ _ONLY_METADATA = {"Accept": METADATA.format("")}
 
 
 class ClusterPublisher:
-    """Publishes what a config's gate knows, in terms of a lease.
+    """Publishes what a config's gate knows, in terms of a lease, and signing keys to Istio.
 
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
@@ -55,7 +57,10 @@ class ClusterPublisher:
         self._cluster = cluster
         self._config = config
         self._gate = gate
-        self._lease = lease
+        self._is_istio = gate.engine == "istio"
+        self.lease = lease
+        read_keys = partial(signing_keys_for, config, cluster)
+        self.keys = Poller(read_keys, EVERY_SECONDS) if self._is_istio else None
         self._versions: dict[str, str] = {}  # by path, the one first that was checked longest ago
 
     @property
@@ -72,9 +77,9 @@ class ClusterPublisher:
         keys = self._keys(SigningKeys(issuer="", key_set=""))
         found = {self._path(each): self._find(self._path(each)) for each in [*keys, *documents]}
         highest = max((term_of(each) for each in found.values() if each), default=0)
-        if self._lease.term <= highest:
-            self._lease.attempt(above=highest)
-        if self._lease.term <= highest:
+        if self.lease.term <= highest:
+            self.lease.attempt(above=highest)
+        if self.lease.term <= highest:
             raise DaypassError("another process holds the Lease")
         self._versions = {path: _version(each) for path, each in found.items() if each}
         for document in keys + documents:
@@ -143,15 +148,16 @@ class ClusterPublisher:
             config_map = denials_config_map(published.denials, home)
         else:
             config_map = part_config_map(number, published.parts[number], home, room=room)
-        if self._gate.engine != "istio":
+        if not self._is_istio:
             return [config_map]
         if number is None:
             return [denials_object(self._config, published.denials), config_map]
         return [part_object(self._config, number, published.parts[number]), config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
-        is_istio = self._gate.engine == "istio"
-        return [keys_object(self._config, keys.issuer, keys.key_set)] if is_istio else []
+        if not self._is_istio:
+            return []
+        return [keys_object(self._config, keys.issuer, keys.key_set)]
 
     def _publish(self, documents: list[Object]) -> None:
         for document in documents:
@@ -165,12 +171,12 @@ class ClusterPublisher:
         longer selects the gateway's pods, or what someone else has added. No two leaders create the
         same object: each has a field manager of its own, and does not take fields from another.
         """
-        path, term = self._path(document), {TERM: str(self._lease.term)}
+        path, term = self._path(document), {TERM: str(self.lease.term)}
         version = self._versions.pop(path, None)
         if version is None:
             metadata = {**document["metadata"], "annotations": term}
             change: object = {**document, "metadata": metadata}
-            content_type, manager = APPLY, f"daypass-watch-{self._lease.term}"
+            content_type, manager = APPLY, f"daypass-watch-{self.lease.term}"
             params = {"fieldManager": manager, "force": "false"}
         else:
             values = {"metadata/resourceVersion": version, "metadata/annotations": term, **content}

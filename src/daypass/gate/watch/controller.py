@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from daypass._core.backoff import Backoff
 from daypass._core.clock import Clock
@@ -21,8 +21,14 @@ from daypass._core.poller import Poller
 from daypass.config.key_set import key_ids
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.observation import Observation
-from daypass.gate.watch.publisher import Publisher
-from daypass.gate.watch.schedule import PartsPlanner, Urgency, steps_between
+from daypass.gate.watch.schedule import (
+    TICK_SECONDS,
+    Number,
+    PartsPlanner,
+    Turns,
+    Urgency,
+    steps_between,
+)
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.kube.lease import Lease
 from daypass.rules.denials import LIMIT
@@ -72,67 +78,157 @@ class WatchEvent(StrEnum):
 LogEvent = Callable[..., None]
 """Called with a WatchEvent and its fields by name."""
 
-TICK_SECONDS = 0.5
 SETTLE_SECONDS = 15.0
 """How long a new leader waits for a further listing."""
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
 """Between two attempts."""
 CLOCK_SECONDS = 10.0
 """By how much the clock may differ from the API server's."""
+LIMIT_WHY_CHARACTERS = 2000
+"""Of a problem in the log."""
+
+
+class Publisher(Protocol):
+    """Where a watch publishes: objects of a cluster, or Envoy's files on one machine.
+
+    A method raises OSError or DaypassError if it fails; then its caller has to take over again.
+    Used by one thread.
+
+    `parts`: how many parts the set has. `pace_seconds`: for how long a round of writing lasts, and
+    the pause after it. `lease`: who holds it may publish; None if there is no other controller.
+    `keys`: None if it publishes none. `clock_ahead_seconds`: how far this clock is ahead of the API
+    server's.
+    """
+
+    parts: int
+    pace_seconds: float
+
+    @property
+    def lease(self) -> Lease | None: ...
+
+    @property
+    def keys(self) -> Poller[SigningKeys] | None: ...
+
+    @property
+    def clock_ahead_seconds(self) -> float: ...
+
+    def take_over(self) -> Published:
+        """Become the only writer: after this, no earlier leader can write, nor can what an earlier
+        call has sent.
+
+        Returns what is in force. What is not known for sure counts as closed and empty.
+        """
+
+    def publish(self, number: Number, wanted: Published) -> None:
+        """Put a part of this in force or, without a number, its denials."""
+
+    def publish_keys(self, keys: SigningKeys) -> None:
+        """Put other signing keys in force."""
+
+    def check(self) -> None:
+        """Fail if others have changed what is in force: look at some of it, in turn."""
+
+    def warn(self, namespace: str) -> None:
+        """Report in a namespace that its newest credentials are left out."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Leader:
+    """What a controller knows while it leads, from taking over until a failure or another leader.
+
+    `published`: what is in force. It follows each write once that has succeeded; after one that
+    failed, nobody knows what is in force, and so the controller takes over again. `keys`: those
+    that this leader has published. `warned`: the namespaces that know of credentials left out.
+    """
+
+    term: int
+    published: Published
+    state: State = State.LISTING
+    keys: SigningKeys | None = None
+    warned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pause:
+    """After a failure, nothing is tried until `ends`. `failures`: how many there were in a row."""
+
+    ends: float = -math.inf
+    failures: int = 0
+
+    def after_failure(self, now: float) -> _Pause:
+        """Return the next pause."""
+        is_again = now < self.ends + BACKOFF.longest_seconds
+        failures = self.failures + 1 if is_again else 1
+        return _Pause(ends=now + BACKOFF.seconds(failures), failures=failures)
+
+
+class _ChangeLog:
+    """Logs a controller's state and problems where they differ from what was logged last."""
+
+    def __init__(self, log: LogEvent) -> None:
+        self._log = log
+        self._state: Mapping[str, object] = {}
+        self._problems: Mapping[str, str] = {}
+
+    def report(self, state: Mapping[str, object], problems: Mapping[str, str]) -> None:
+        """Log what has changed, and that a problem is over."""
+        if state != self._state:
+            self._state = state
+            self._log(WatchEvent.STATE, **state)
+        before, self._problems = self._problems, problems
+        for kind in sorted(before.keys() | problems.keys()):
+            why = problems.get(kind, "")
+            if why != before.get(kind, ""):
+                self._log(WatchEvent.PROBLEM, kind=kind, why=why[:LIMIT_WHY_CHARACTERS])
 
 
 class Controller:
     """Observes, and publishes while it is the leader: `run`, or `publish_once` after a `sync`.
 
-    `lease`: None if there is no other controller. `keys`: None if the publisher needs none.
-    `published`: what is in force, as far as a leader knows. `last_error`: why it could not publish,
-    or "".
+    One thread takes the steps; others read. `leader`: what it knows as the leader; None while it is
+    a follower. `last_error`: why it could not publish, or "".
     """
 
     def __init__(
         self,
         observer: CredentialObserver,
         publisher: Publisher,
-        lease: Lease | None,
-        keys: Poller[SigningKeys] | None,
         clock: Clock,
         log: LogEvent,
         close_after_seconds: float,
     ) -> None:
         self.observer = observer
-        self.lease = lease
-        self.keys = keys
-        self.state = State.FOLLOWER
-        self.published = Published.closed(publisher.parts)
+        self.publisher = publisher
+        self.leader: Leader | None = None
         self.last_error = ""
-        self._publisher = publisher
         self._clock = clock
         self._log = log
+        self._changes = _ChangeLog(log)
         self._close_after_seconds = close_after_seconds
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
-        self._term = 0
-        self._published_keys: SigningKeys | None = None
-        self._failures, self._retry_at = 0, -math.inf
-        self._round, self._round_of = 0, dict[int | None, int]()
-        self._renewed_at = -math.inf
-        self._logged_state: dict[str, object] = {}
-        self._logged_problems: dict[str, str] = {}
-        self._warned: frozenset[str] = frozenset()
+        self._turns = Turns(self._planner, publisher.parts, close_after_seconds)
+        self._pause = _Pause()
+
+    @property
+    def state(self) -> State:
+        """What it does."""
+        leader = self.leader
+        return State.FOLLOWER if leader is None else leader.state
 
     @property
     def is_leader(self) -> bool:
         """Whether this controller may publish."""
-        return self.lease is None or self.lease.is_held
+        return self.publisher.lease is None or self.publisher.lease.is_held
 
     def problems(self) -> dict[str, str]:
         """Return what does not work right now, by kind."""
-        observation = self.observer.observation()
-        listed_at, ahead = observation.listed_at, self._publisher.clock_ahead_seconds
+        observation, publisher = self.observer.observation(), self.publisher
+        listed_at, ahead = observation.listed_at, publisher.clock_ahead_seconds
         found = {
             "trouble": self.observer.last_error,
             "publish": self.last_error,
-            "lease": "" if self.lease is None else self.lease.last_error,
-            "keys": "" if self.keys is None else self.keys.last_error,
+            "lease": "" if publisher.lease is None else publisher.lease.last_error,
+            "keys": "" if publisher.keys is None else publisher.keys.last_error,
         }
         is_old = listed_at is not None and self._age(listed_at) >= self._close_after_seconds
         if is_old or self.state is State.CLOSED:
@@ -153,24 +249,25 @@ class Controller:
     def run(self, stop: threading.Event) -> None:
         """Publish until `stop` is set, and then release the lease."""
         self._log(WatchEvent.STARTED)
-        background = [each for each in (self.observer, self.keys, self.lease) if each is not None]
-        for each in background:
+        background = (self.observer, self.publisher.keys, self.publisher.lease)
+        running = [each for each in background if each is not None]
+        for each in running:
             each.start()
         try:
             while not stop.is_set():
                 if self.step():
-                    stop.wait(self._publisher.pace_seconds)
+                    stop.wait(self.publisher.pace_seconds)
                 else:
                     self.observer.changed.wait(TICK_SECONDS)
         finally:
-            for each in background:
+            for each in running:
                 each.stop()
             self._log(WatchEvent.STOPPED)
 
     def publish_once(self) -> bool:
         """Publish what was listed and the keys; return whether all of it is in force."""
-        if self.keys is not None:
-            self.keys.fetch()
+        if self.publisher.keys is not None:
+            self.publisher.keys.fetch()
         self.step(is_once=True)
         return self.state is State.PUBLISHING and not self.problems().keys() & {"publish", "keys"}
 
@@ -179,128 +276,115 @@ class Controller:
 
         `is_once`: there is no next step.
         """
+        # Before anything is read: what changes from here on causes another step.
         self.observer.changed.clear()
         is_changed = False
         if not self.is_leader:
-            self.state, self.last_error = State.FOLLOWER, ""
-        elif self._clock.monotonic() >= self._retry_at:
+            self.leader, self.last_error = None, ""
+        elif self._clock.monotonic() >= self._pause.ends:
             try:
-                self._lead()
-                if self._is_ready(self.observer.observation(), is_once=is_once):
-                    is_changed = self._publish(is_once=is_once)
-                self._publish_keys()
-                self._publisher.check()
+                is_changed = self._lead(is_once=is_once)
                 self.last_error = ""
             except (OSError, DaypassError) as error:
                 self._fail(error)
         self._report()
         return is_changed
 
-    def _lead(self) -> None:
-        """Take over, if another has written since, or the lease was lost in between."""
-        term = 0 if self.lease is None else self.lease.term
-        if self.state is State.FOLLOWER or term != self._term:
-            self._published_keys = None
-            self.published = self._publisher.take_over()
-            self._term = 0 if self.lease is None else self.lease.term
-            self.state = State.LISTING
+    def _lead(self, *, is_once: bool) -> bool:
+        """Publish as the leader. Returns and raises as `_publish`."""
+        leader, is_changed = self._take_over(), False
+        if self._is_ready(leader, self.observer.observation(), is_once=is_once):
+            is_changed = self._publish(leader, is_once=is_once)
+        self._publish_keys(leader)
+        self.publisher.check()
+        return is_changed
+
+    def _take_over(self) -> Leader:
+        """Return what is known as the leader. A follower takes over, and so does a leader if the
+        lease has another term: it was lost in between, and another may have written.
+        """
+        leader = self.leader
+        if leader is None or leader.term != self._term():
+            published = self.publisher.take_over()
+            # After that: a publisher raises the term above all that it finds.
+            self.leader = leader = Leader(term=self._term(), published=published)
+        return leader
+
+    def _term(self) -> int:
+        return 0 if self.publisher.lease is None else self.publisher.lease.term
 
     def _fail(self, error: OSError | DaypassError) -> None:
-        """Take over again: what was being written may be in force or not. After a failure that
-        comes soon after another one, it takes longer until then.
-        """
-        now = self._clock.monotonic()
-        is_again = now < self._retry_at + BACKOFF.longest_seconds
-        self._failures = self._failures + 1 if is_again else 1
-        self._retry_at = now + BACKOFF.seconds(self._failures)
+        """Take over again, after a pause: what was being written may be in force or not."""
+        self._pause = self._pause.after_failure(self._clock.monotonic())
         self.last_error = f"the credentials could not be published: {error}"
-        self.state = State.FOLLOWER
+        self.leader = None
 
-    def _is_ready(self, observation: Observation, *, is_once: bool) -> bool:
-        """Whether to replace what was in force before."""
+    def _is_ready(self, leader: Leader, observation: Observation, *, is_once: bool) -> bool:
+        """Whether to replace what was in force before.
+
+        A new leader leaves that in force until it has listed everything: what it has not listed yet
+        would be refused. It does not wait for ever: what was in force closes.
+        """
         if observation.listed_at is None or observation.progress_at is None:
             return False
         return (
             is_once
-            or self.state is not State.LISTING
+            or leader.state is not State.LISTING
             or observation.is_complete
             or self._age(observation.progress_at) >= SETTLE_SECONDS
         )
 
-    def _publish(self, *, is_once: bool) -> bool:
-        """Publish what has changed, each part at most once; return whether something has. After a
-        pace, the rest is left for the next round. Others do not wait for a part that the API server
-        refuses, nor for a namespace in which much changes.
+    def _publish(self, leader: Leader, *, is_once: bool) -> bool:
+        """Publish what has changed, each part at most once; return whether something has.
+
+        After a pace, the rest is left for the next round. Others do not wait for a part that the
+        API server refuses: its error is raised in the end.
         """
         began = self._clock.monotonic()
-        renewals = self._renewals(began)
-        written, refused, served = 0, None, Counter[object]()
-        self._round += 1
+        written, refused = 0, None
+        self._turns.begin(began, renews_all=is_once)
         while self.is_leader:
+            is_late = not is_once and self._age(began) >= self.publisher.pace_seconds
+            if is_late and (written or refused):
+                break
+            # Observed anew for each part: a round may last, and a removal must not wait for it.
             wanted = self._wanted()
             # Nobody is there later to renew what is not renewed now.
             lasts = math.inf if is_once else self._close_after_seconds
-            found = steps_between(
-                self.published, wanted, now_unix=self._unix(), close_after_seconds=lasts
+            steps = steps_between(
+                leader.published, wanted, now_unix=self._unix(), close_after_seconds=lasts
             )
-            steps = {n: found[n] for n in found if self._round_of.get(n) != self._round}
-            if not steps:
+            turn = self._turns.next(steps)
+            if turn is None:
                 break
-            number = min(steps, key=lambda n: self._turn(n, steps[n], served))
-            is_renewal = steps[number] is Urgency.RENEWAL
-            if not is_once:
-                is_late = self._age(began) >= self._publisher.pace_seconds
-                if is_late and (written or refused):
-                    break
-                if is_renewal and not renewals:
-                    break
-            self._round_of[number] = self._round
-            served.update(self._planner.waiting.pop(number, ()))
-            if is_renewal:
-                renewals, self._renewed_at = renewals - 1, began
+            number, urgency = turn
             try:
-                self._put(number, wanted)
-                written += not is_renewal
+                self._put(leader, number, wanted)
+                written += urgency is not Urgency.RENEWAL
             except ConflictError:
-                raise
+                raise  # another one has written
             except ApiError as error:
                 refused = error
-        if written or self.state is State.LISTING:
-            credentials, denials = self.published.count, len(self.published.denials)
+        if written or leader.state is State.LISTING:
+            credentials, denials = leader.published.count, len(leader.published.denials)
             self._log(
                 WatchEvent.PUBLISHED, credentials=credentials, denials=denials, written=written
             )
-        closed = self.published.closed_parts(self._unix())
-        is_closed = len(closed) == self._publisher.parts
-        self.state = State.CLOSED if is_closed else State.PUBLISHING
+        closed = leader.published.closed_parts(self._unix())
+        is_closed = len(closed) == self.publisher.parts
+        leader.state = State.CLOSED if is_closed else State.PUBLISHING
         if refused is not None:
             raise refused
         return written > 0
-
-    def _turn(
-        self, number: int | None, urgency: Urgency, served: Counter[object]
-    ) -> tuple[bool, int, Urgency, int]:
-        """Return what orders the steps of a round. Namespaces take turns, `served` says how often
-        each had one; of a namespace, the most urgent comes first, and then what waits longest.
-        """
-        turns = min((served[each] for each in self._planner.waiting.get(number, ())), default=0)
-        return urgency is Urgency.RENEWAL, turns, urgency, self._round_of.get(number, 0)
 
     def _wanted(self) -> Published:
         observation = self.observer.observation()
         now, now_unix = self._clock.monotonic(), self._unix()
         return self._planner.wanted(observation, now=now, now_unix=now_unix)
 
-    def _renewals(self, now: float) -> int:
-        """Return how many may be renewed in a round. All of them together take half of the time
-        that is left for them, so that none delays a removal.
-        """
-        interval = self._close_after_seconds / 6 / (self._publisher.parts + 1)
-        return int(min(now - self._renewed_at, max(interval, 2 * TICK_SECONDS)) / interval)
-
-    def _put(self, number: int | None, wanted: Published) -> None:
-        self._publisher.publish(number, wanted)
-        before, self.published = self.published, self.published.updated(number, wanted)
+    def _put(self, leader: Leader, number: Number, wanted: Published) -> None:
+        self.publisher.publish(number, wanted)
+        before, leader.published = leader.published, leader.published.updated(number, wanted)
         if number is None:
             for key in sorted(wanted.denials.keys - before.denials.keys):
                 self._log(WatchEvent.DENIED, key=key)
@@ -308,41 +392,35 @@ class Controller:
             for uid in sorted(before.parts[number].uids - wanted.parts[number].uids):
                 self._log(WatchEvent.REMOVED, uid=uid)
 
-    def _publish_keys(self) -> None:
-        keys = None if self.keys is None else self.keys.latest
-        if keys is None or keys == self._published_keys:
+    def _publish_keys(self, leader: Leader) -> None:
+        keys = None if self.publisher.keys is None else self.publisher.keys.latest
+        if keys is None or keys == leader.keys:
             return
-        self._publisher.publish_keys(keys)
-        self._published_keys = keys
+        self.publisher.publish_keys(keys)
+        leader.keys = keys
         self._log(WatchEvent.KEYS, issuer=keys.issuer, kids=key_ids(keys.key_set))
 
     def _report(self) -> None:
-        """Log what differs from what was logged last."""
+        """Log what has changed, and warn namespaces of which credentials are left out."""
         state: dict[str, object] = {"state": self.state.value}
-        if self.lease is not None:
-            state |= {"leader": self.lease.holder, "term": self.lease.term}
-        if state != self._logged_state:
-            self._logged_state = state
-            self._log(WatchEvent.STATE, **state)
-        before, self._logged_problems = self._logged_problems, self.problems()
-        for kind in sorted(before.keys() | self._logged_problems.keys()):
-            why = self._logged_problems.get(kind, "")
-            if why != before.get(kind, ""):
-                self._log(WatchEvent.PROBLEM, kind=kind, why=why[:2000])
-        if self.is_leader:
+        if (lease := self.publisher.lease) is not None:
+            state |= {"leader": lease.holder, "term": lease.term}
+        self._changes.report(state, self.problems())
+        if self.leader is not None:
             left_out = frozenset(self.observer.observation().left_out)
-            for namespace in sorted(left_out - self._warned):
+            for namespace in sorted(left_out - self.leader.warned):
                 try:
-                    self._publisher.warn(namespace)
+                    self.publisher.warn(namespace)
                 except DaypassError as error:
-                    self._log(WatchEvent.PROBLEM, kind="events", why=str(error)[:2000])
-            self._warned = left_out
+                    why = str(error)[:LIMIT_WHY_CHARACTERS]
+                    self._log(WatchEvent.PROBLEM, kind="events", why=why)
+            self.leader.warned = left_out
 
     def _unix(self) -> float:
         """Return the time by which parts close: the API server's, if this clock is far ahead of it.
         Otherwise all that is published would be valid for longer.
         """
-        ahead = self._publisher.clock_ahead_seconds
+        ahead = self.publisher.clock_ahead_seconds
         return self._clock.unix() - (ahead if ahead > CLOCK_SECONDS else 0.0)
 
     def _age(self, at: float) -> float:

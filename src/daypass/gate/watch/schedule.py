@@ -6,7 +6,9 @@ are dated, and `now_unix` of the wall clock, by which the parts close.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -24,6 +26,11 @@ addition."""
 TOLERATED_SECONDS = 1
 """Closing times are whole seconds."""
 
+TICK_SECONDS = 0.5
+"""At least as often, a leader looks for what has to be published."""
+
+Number: TypeAlias = int | None
+"""Of a part; None for the denials."""
 _Key: TypeAlias = tuple[str, str]
 """The kind of objects, and their namespace."""
 
@@ -33,11 +40,11 @@ class PartsPlanner:
 
     `parts`: how many parts the set has. A part closes `close_after_seconds` after the oldest of the
     listings that its content relies on. `waiting`: whose changes of a part are not published yet;
-    the publisher of a part removes it.
+    `Turns` removes it.
     """
 
     def __init__(self, parts: int, close_after_seconds: float) -> None:
-        self.waiting: defaultdict[int | None, set[_Key]] = defaultdict(set)
+        self.waiting: defaultdict[Number, set[_Key]] = defaultdict(set)
         self._parts = parts
         self._close_after_seconds = close_after_seconds
         self._uids: dict[_Key, frozenset[str]] = {}
@@ -123,11 +130,11 @@ Closing: TypeAlias = CredentialPart | Denials
 
 def steps_between(
     published: Published, wanted: Published, *, now_unix: float, close_after_seconds: float
-) -> dict[int | None, Urgency]:
+) -> dict[Number, Urgency]:
     """Return what to publish: numbers of parts, and None for the denials. What closes first, or
     has closed, comes first.
     """
-    pairs: list[tuple[int | None, Closing, Closing]] = [(None, published.denials, wanted.denials)]
+    pairs: list[tuple[Number, Closing, Closing]] = [(None, published.denials, wanted.denials)]
     pairs += zip(range(len(wanted.parts)), published.parts, wanted.parts, strict=True)
     steps = {}
     for number, before, after in sorted(pairs, key=lambda pair: pair[1].closes_unix):
@@ -158,3 +165,51 @@ def _passes_less(before: Closing, after: Closing) -> bool:
         case Denials(keys=old), Denials(keys=new):
             return not new <= old
     raise TypeError
+
+
+class Turns:
+    """Chooses what is published next, in rounds that have each part at most once.
+
+    Namespaces take turns, so that none waits for another in which much changes. Of a namespace, the
+    most urgent comes first, and then what has waited longest. Renewals come last, and only as many
+    as keep up: all parts together take half of the time that is left for them, so that no removal
+    has to wait for a round of renewals.
+    """
+
+    def __init__(self, planner: PartsPlanner, parts: int, close_after_seconds: float) -> None:
+        self._waiting = planner.waiting
+        self._renewal_seconds = close_after_seconds / 6 / (parts + 1)
+        self._round = 0
+        self._round_of: dict[Number, int] = {}
+        self._began = self._renewed_at = -math.inf
+        self._renewals = 0.0
+        self._served: Counter[_Key] = Counter()
+
+    def begin(self, now: float, *, renews_all: bool) -> None:
+        """Begin a round. `renews_all`: without regard to how many renewals are due by now."""
+        self._round += 1
+        self._began = now
+        self._served.clear()
+        # After a pause of any length, as many as in a tick: they do not add up.
+        since = min(now - self._renewed_at, max(self._renewal_seconds, 2 * TICK_SECONDS))
+        self._renewals = math.inf if renews_all else since // self._renewal_seconds
+
+    def next(self, steps: Mapping[Number, Urgency]) -> tuple[Number, Urgency] | None:
+        """Return which of these steps comes next, and count it as done, whether it succeeds or not;
+        None at the end of the round.
+        """
+        left = {n: each for n, each in steps.items() if self._round_of.get(n) != self._round}
+        if not left:
+            return None
+        number = min(left, key=lambda n: self._order(n, left[n]))
+        if left[number] is Urgency.RENEWAL:
+            if self._renewals < 1:
+                return None
+            self._renewals, self._renewed_at = self._renewals - 1, self._began
+        self._round_of[number] = self._round
+        self._served.update(self._waiting.pop(number, ()))
+        return number, left[number]
+
+    def _order(self, number: Number, urgency: Urgency) -> tuple[bool, int, Urgency, int]:
+        turns = min((self._served[each] for each in self._waiting.get(number, ())), default=0)
+        return urgency is Urgency.RENEWAL, turns, urgency, self._round_of.get(number, 0)

@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from daypass._core.clock import Clock
 from daypass._core.status_server import Routes
 from daypass.gate.metrics import exposition, gauge
-from daypass.gate.watch.controller import Controller, State
+from daypass.gate.watch.controller import Controller
 
 
 class WatchStatus:
@@ -37,8 +37,8 @@ class WatchStatus:
         controller, observation = self._controller, self._controller.observer.observation()
         yield _gauge("leader", "1 for the replica that publishes.", controller.is_leader)
         yield _gauge("healthy", "1 if no administrator has to act.", not controller.problems())
-        if controller.state is not State.FOLLOWER:
-            published = controller.published
+        if (leader := controller.leader) is not None:
+            published = leader.published
             closes = min(part.closes_unix for part in published.parts)
             left = round(closes - self._clock.unix())
             credentials = published.count
@@ -61,7 +61,8 @@ class WatchStatus:
 
     def _status(self) -> tuple[int, str]:
         controller, problems = self._controller, self._controller.problems()
-        holder = "" if controller.lease is None else controller.lease.holder
+        lease = controller.publisher.lease
+        holder = "" if lease is None else lease.holder
         document = {"state": controller.state.value, "holder": holder, "problems": problems}
         return 503 if problems else 200, json.dumps(document, indent=2) + "\n"
 
