@@ -68,6 +68,23 @@ def parse_rfc3339(text: str) -> "datetime | None":
         return None
 
 
+def time_in(clock: Clock, seconds: float) -> str:
+    """Return the time so many seconds from now (RFC 3339)."""
+    return rfc3339(utc(clock.unix() + seconds))
+
+
+def is_past(text: str | None, clock: Clock) -> bool:
+    """Return whether a time (RFC 3339) has passed; False for none, and for what is none."""
+    parsed = parse_rfc3339(text) if text else None
+    return parsed is not None and parsed.timestamp() <= clock.unix()
+
+
+def age_seconds(created: str, clock: Clock) -> float:
+    """Return the age of an object with this creationTimestamp; 0 if it has none."""
+    parsed = parse_rfc3339(created)
+    return clock.unix() - parsed.timestamp() if parsed else 0.0
+
+
 def parse_http_date(text: str) -> float | None:
     """Return a date such as `Tue, 24 Nov 2026 16:00:00 GMT` as seconds since the epoch, or None.
 

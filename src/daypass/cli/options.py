@@ -285,8 +285,8 @@ def _seconds_until_expiry(text: str) -> int:
 
 def deadline(args: Namespace, clock: Clock) -> str | None:
     """Return the deadline of --expires as an IdentitySpec has it."""
+    from daypass._core.clock import time_in
     from daypass.identity.create import NEVER
-    from daypass.identity.model import time_in
 
     if args.expires is None:
         return None

@@ -1,9 +1,10 @@
 """Bring rendered manifests into a repository and a cluster, and start a repository.
 
 `daypass apply`: cluster_state reads the cluster; plan compares it with the config by dry runs; the
-user confirms what exposure_diff lists; git commits; apply and remove change the cluster, and apply
-waits and verifies. The inventory in the cluster records what was applied, with UIDs: only that is
-ever removed, and only if the object's managed fields agree. Each step may fail; a retry continues.
+user confirms what exposure_diff lists; git commits; apply and remove change the cluster, in the
+order of `render.apply_order`, and apply waits and verifies. The inventory in the cluster records
+what was applied, with UIDs: only that is ever removed, and only if the object's managed fields
+agree. Each step may fail; a retry continues.
 
 prerequisites provides certificates. routes and gate_bypass find routes of others that collide with
 the door or bypass the gate. init is `daypass init`, git writes and commits its files, and ekf

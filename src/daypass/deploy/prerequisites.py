@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from daypass._core.clock import Clock, rfc3339, utc
+from daypass._core.clock import Clock, is_past, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.labels import RENEW_AFTER
 from daypass._core.objects import Object, new_object
 from daypass._core.parallel import in_parallel
 from daypass.deploy.object_ref import ObjectRef, find_object
-from daypass.identity.model import is_past
 from daypass.kube.cluster import Cluster
 from daypass.render.cluster_facts import certificates_in
 from daypass.render.names import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY

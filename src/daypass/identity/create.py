@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from daypass._core import labels
-from daypass._core.clock import Clock
+from daypass._core.clock import Clock, is_past
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of, uid_of
@@ -39,7 +39,6 @@ from daypass.identity.model import (
     account_objects,
     anchor_secret,
     federated_binding_name,
-    is_past,
     new_secret_name,
     refuse_foreign,
     token_secret,

@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from daypass._core import labels
-from daypass._core.clock import Clock, parse_rfc3339
+from daypass._core.clock import Clock, age_seconds, is_past, parse_rfc3339
 from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.grants import admits_only
-from daypass.identity.model import age_seconds, identity_objects, is_past
+from daypass.identity.model import identity_objects
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
 from daypass.identity.role_risks import find_risks, rules_of

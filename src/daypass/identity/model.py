@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from daypass._core import labels
-from daypass._core.clock import Clock, parse_rfc3339, rfc3339, utc
+from daypass._core.clock import Clock, is_past
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
@@ -320,20 +320,3 @@ def refuse_foreign(account: Account | None, *, adopt: bool) -> None:
             "choose another name; or, if clients outside the cluster may have all its rights,"
             " add --adopt",
         )
-
-
-def time_in(clock: Clock, seconds: float) -> str:
-    """Return the time so many seconds from now, for an annotation."""
-    return rfc3339(utc(clock.unix() + seconds))
-
-
-def is_past(time: str | None, clock: Clock) -> bool:
-    """Return whether an annotated time has passed; False if it cannot be parsed."""
-    parsed = parse_rfc3339(time) if time else None
-    return parsed is not None and parsed.timestamp() <= clock.unix()
-
-
-def age_seconds(created: str, clock: Clock) -> float:
-    """Return the age of an object with this creationTimestamp; 0 if it has none."""
-    parsed = parse_rfc3339(created)
-    return clock.unix() - parsed.timestamp() if parsed else 0.0

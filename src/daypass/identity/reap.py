@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from daypass._core import labels
-from daypass._core.clock import parse_rfc3339
+from daypass._core.clock import is_past, parse_rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, new_object
 from daypass._core.text import printable
@@ -25,7 +25,7 @@ from daypass.identity.delete import (
     owned_by,
     warn_of_open_namespaces,
 )
-from daypass.identity.model import Account, IdentityName, Warn, is_past, list_identities
+from daypass.identity.model import Account, IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import SERVICE_ACCOUNTS

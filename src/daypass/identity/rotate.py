@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 
 from daypass._core import labels
+from daypass._core.clock import age_seconds, is_past, time_in
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import name_of
@@ -30,15 +31,7 @@ from daypass.identity.credential_secrets import (
     wait_for_token,
 )
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import (
-    Account,
-    IdentityName,
-    InactiveIdentityError,
-    age_seconds,
-    is_past,
-    list_identities,
-    time_in,
-)
+from daypass.identity.model import Account, IdentityName, InactiveIdentityError, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS

@@ -148,7 +148,7 @@ def table_rows(
 
 
 def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
-    from daypass.identity.model import age_seconds
+    from daypass._core.clock import age_seconds
 
     record, annotations = health.record, health.record.annotations
     grants = [role.display for role in sorted(record.roles)]

@@ -80,7 +80,7 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
 
 
 def _token(secret: CredentialSecret, found: IdentityHealth, clock: Clock) -> str:
-    from daypass.identity.model import age_seconds
+    from daypass._core.clock import age_seconds
 
     state = "live" if secret in found.live else "not live"
     if secret.retire_after:
