@@ -16,6 +16,7 @@ from bench.rounds import compare
 from daypass._core import labels
 from daypass._core.objects import Object
 from daypass.config.models import Policy
+from daypass.identity.enforcement import apply_policy
 from daypass.identity.grants import (
     INGRESS_GATEWAY,
     USER_HEADER,
@@ -24,7 +25,6 @@ from daypass.identity.grants import (
     role_binding,
 )
 from daypass.identity.model import IdentityName, identity_objects, new_secret_name
-from daypass.identity.policy import apply_policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
 from support.clusters import admin_cluster

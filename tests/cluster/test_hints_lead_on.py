@@ -12,8 +12,8 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import UsageError
 from daypass.config import load
+from daypass.identity.enforcement import policy_state
 from daypass.identity.namespaces import enforce_policy
-from daypass.identity.policy import policy_state
 from daypass.kube.resources import NAMESPACES, SECRETS
 from daypass.local.api_backend import upstream_of
 from support import identities

@@ -15,7 +15,7 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
-from daypass.identity.policy import apply_policy, policy_state
+from daypass.identity.enforcement import apply_policy, policy_state
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (

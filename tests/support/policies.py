@@ -12,7 +12,7 @@ from pathlib import Path
 
 from daypass._core import labels
 from daypass.config.models import Policy
-from daypass.identity.policy import apply_policy, wait_until_enforced
+from daypass.identity.enforcement import apply_policy, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.waiting import Waiter

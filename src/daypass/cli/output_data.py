@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from daypass._core.findings import Finding
 from daypass.config import Problem
 from daypass.gate.authorizer.audit_log import AuditEvent
-from daypass.identity.policy import Verdict
+from daypass.identity.enforcement import Verdict
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
 

@@ -4,7 +4,7 @@
 - `create`, `rotate`, `delete` (and revoke), `reap`: what changes identities
 - `credentials_file`: what a client gets
 - `grants`, `role_risks`: what an identity may do in namespaces
-- `namespaces`, `policy`: what the namespaces of identities need, and the admission policy
+- `namespaces`, `enforcement`: what their namespaces need, and the admission policy in a cluster
 - `records`, `health`: which identities there are, and their problems
 
 No token is stored here: a credentials file is written once, to the path that the user names.

@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
     """Apply it."""
     policy = load_policy(args.config)
     with options.open_cluster(args) as cluster:
-        from daypass.identity.policy import apply_policy
+        from daypass.identity.enforcement import apply_policy
         from daypass.kube.waiting import Waiter
 
         names, seen_in = apply_policy(cluster, policy), None
@@ -55,7 +55,7 @@ def run(args: Namespace) -> int:
 
 def wait_for_policy(waiter: Waiter, policy: Policy) -> str | None:
     """Wait until a changed policy is in force, and log and return where. Raises NotReadyError."""
-    from daypass.identity.policy import wait_until_enforced
+    from daypass.identity.enforcement import wait_until_enforced
 
     seen_in = wait_until_enforced(waiter, policy)
     where = f"in force, as seen in {seen_in}" if seen_in else "installed"

@@ -16,7 +16,7 @@ from daypass.cli.output import write_result
 if TYPE_CHECKING:
     from daypass.cli.output_data import PolicyChecked
     from daypass.config import Policy
-    from daypass.identity.policy import PolicyCheck
+    from daypass.identity.enforcement import PolicyCheck
     from daypass.kube.cluster import Cluster
     from daypass.render.policy import TokenRequestAttributes
 
@@ -65,7 +65,7 @@ def run(args: Namespace) -> int:
     """Check; return 0 if the request is allowed and the policy is as written, else 3."""
     policy = _policy(args)
     with options.open_cluster(args) as cluster:
-        from daypass.identity.policy import check
+        from daypass.identity.enforcement import check
 
         checked = check(cluster, policy, cluster.namespace, _request(args, policy, cluster))
     write_result(args, _document(checked), _text(checked), indent=None)

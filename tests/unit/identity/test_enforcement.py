@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass.config.models import Policy
-from daypass.identity.policy import apply_policy, ask, check, wait_until_enforced
+from daypass.identity.enforcement import apply_policy, ask, check, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
