@@ -87,7 +87,7 @@ def test_the_old_file_stays_after_a_refusal_its_expiry_is_an_error_and_no_log_ha
         door.refuse()
         agent.wait_for("renewal_failed")
         before = (tmp_path / "token").read_text()
-        ended = agent.wait_for("token_ended")
+        ended = agent.wait_for("token_expired")
         assert ended["level"] == "error"
         assert (tmp_path / "token").read_text() == before
         code, text = get(agent.url("/readyz"))
@@ -95,7 +95,7 @@ def test_the_old_file_stays_after_a_refusal_its_expiry_is_an_error_and_no_log_ha
         check(text, reason="not ready")
         assert get(agent.url("/healthz"))[0] == 200
         metrics = get(agent.url("/metrics"))[1]
-        assert f'daypass_agent_good{{path="{tmp_path}/token"}} 0' in metrics
+        assert f'daypass_agent_valid{{path="{tmp_path}/token"}} 0' in metrics
         assert "eyJ" not in metrics
         assert get(agent.url("/token"))[0] == 404
         agent.end()

@@ -181,7 +181,7 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
         "daypass_gate_watch_leader 1",
         "daypass_gate_watch_credentials",
         "daypass_gate_watch_closes_seconds",
-        "daypass_gate_watch_left_out 0",
+        "daypass_gate_watch_credentials_left_out 0",
     ):
         assert line in text, text
 

@@ -178,7 +178,7 @@ class FileRenewer:
             return
         self._expiry_reported = True
         self._log.write(
-            AgentEvent.TOKEN_ENDED,
+            AgentEvent.TOKEN_EXPIRED,
             f"the token in {self.target.path} has expired and could not be renewed",
             path=self.target.path,
         )

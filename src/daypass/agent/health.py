@@ -9,7 +9,7 @@ _METRICS: tuple[tuple[str, str, str, Callable[[RenewerStatus], float | None]], .
     ("renewals_total", "counter", "Token files renewed.", lambda status: status.renewals),
     ("failures_total", "counter", "Renewals that failed.", lambda status: status.failures),
     ("hook_failures_total", "counter", "Hooks that failed.", lambda status: status.hook_failures),
-    ("good", "gauge", "1 while the file holds a valid token.", lambda status: status.is_good),
+    ("valid", "gauge", "1 while the file holds a valid token.", lambda status: status.is_good),
     (
         "expiry_seconds",
         "gauge",

@@ -24,7 +24,7 @@ class AgentEvent(Enum):
     """A file has a new token: `path`, `expires_at`."""
     RENEWAL_FAILED = ("renewal_failed", "warning")
     """A renewal failed: `path`, `error`, `failures` in a row, `again_in_seconds`."""
-    TOKEN_ENDED = ("token_ended", "error")
+    TOKEN_EXPIRED = ("token_expired", "error")
     """The token in a file has expired and could not be renewed: `path`."""
     HOOK_FAILED = ("hook_failed", "warning")
     """A file was renewed, and a hook failed: `path`, the number of the `hook`."""

@@ -107,16 +107,16 @@ class GateWait:
             return ""
         return f"at a gate of daypass: published after {max(self._took, 0.1):.1f} s"
 
-    def gone(self, uids: Iterable[str]) -> None:
+    def wait_removed(self, uids: Iterable[str]) -> None:
         """Wait until the set of no gate has any of these UIDs."""
         self._wait_for_parts(uids, are_new=False)
 
-    def there(self, uids: Iterable[str]) -> None:
+    def wait_added(self, uids: Iterable[str]) -> None:
         """Wait until the set of every gate has all of these UIDs."""
         self._is_new = True
         self._wait_for_parts(uids, are_new=True)
 
-    def denied(self, denial: Denial, *, undo: bool) -> None:
+    def wait_denied(self, denial: Denial, *, undo: bool) -> None:
         """Wait until the gate in `home` has published a denial or (`undo`) no longer has it."""
 
         def missing(document: Object) -> str:

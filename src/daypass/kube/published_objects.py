@@ -19,7 +19,7 @@ from daypass.rules.published import DENIALS, NAMES, Published, part_name
 
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
-_CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "perNamespace"
+_CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "credentialsPerNamespace"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 

@@ -77,7 +77,7 @@ def test_a_json_event_is_one_line() -> None:
 
 def test_a_text_event_is_one_line_without_control_characters() -> None:
     lines: list[str] = []
-    AgentLog(FakeClock(), lines.append).write(AgentEvent.TOKEN_ENDED, "a\n\x1b[2Jb")
+    AgentLog(FakeClock(), lines.append).write(AgentEvent.TOKEN_EXPIRED, "a\n\x1b[2Jb")
     assert lines == ["daypass: error: a??[2Jb\n"]
 
 

@@ -262,16 +262,16 @@ def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Environmen
     fail_after(1)
     assert env.content() == VALUE.encode()
     assert not renewer.status().is_good
-    ended = [event for event in env.events() if event["event"] == "token_ended"]
+    ended = [event for event in env.events() if event["event"] == "token_expired"]
     assert [event["level"] for event in ended] == ["error"]
-    check(str(ended[0]["message"]), reason="token_ended")
+    check(str(ended[0]["message"]), reason="token_expired")
     env.answers = []
     env.pass_time(300)
     renewer.renew()
     assert renewer.status().is_good
     env.pass_time(3600)
     renewer.report_expiry()
-    assert [event["event"] for event in env.events()].count("token_ended") == 2
+    assert [event["event"] for event in env.events()].count("token_expired") == 2
 
 
 def test_a_file_that_was_never_written_is_not_reported_as_expired(env: Environment) -> None:

@@ -351,7 +351,7 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(
     tried.authorizer.take_published(Published(parts=whole, denials=denials))
     assert tried.ask(lines[0]).code == 200
     events = [(line["event"], line.get("parts")) for line in tried.lines]
-    assert events[2:] == [("gate-closed", 1), ("gate-opened", None), ("token-taken", None)]
+    assert events[2:] == [("gate-closed", 1), ("gate-opened", None), ("token-accepted", None)]
 
 
 @pytest.mark.parametrize("what", ["parts", "denials", "a part"])
@@ -375,7 +375,7 @@ def test_what_is_missing_or_out_of_date_closes_the_gate_even_for_cached_tokens(
     tried.publish(SECRET_UID)
     assert tried.ask(line).code == 200
     events = [line["event"] for line in tried.lines]
-    assert events == ["token-taken", "gate-closed", "gate-opened", "token-taken"]
+    assert events == ["token-accepted", "gate-closed", "gate-opened", "token-accepted"]
 
 
 def test_a_token_that_expires_during_its_review_is_refused(tried: AskedAuthorizer) -> None:

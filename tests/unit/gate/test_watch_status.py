@@ -58,7 +58,7 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnvironment) -> None
     assert ask(replica, "/readyz")[0] == 503
     found = metrics(replica)
     assert found["daypass_gate_watch_healthy"] == 0
-    assert found["daypass_gate_watch_left_out"] == 3
+    assert found["daypass_gate_watch_credentials_left_out"] == 3
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
 
 

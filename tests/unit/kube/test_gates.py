@@ -48,13 +48,13 @@ class Waited:
 
 def test_without_a_gate_nothing_is_waited_for(embedded: EmbeddedCluster) -> None:
     waited = Waited(embedded)
-    waited.gates.there(UIDS)
+    waited.gates.wait_added(UIDS)
     assert (waited.took_seconds, waited.gates.at_gates, waited.gates.exit_code) == (0, "", 0)
 
 
 def test_without_a_change_nothing_is_requested(embedded: EmbeddedCluster) -> None:
     embedded.asked.clear()
-    Waited(embedded).gates.there([])
+    Waited(embedded).gates.wait_added([])
     assert embedded.asked == []
 
 
@@ -63,7 +63,7 @@ def test_a_new_credential_is_waited_for_at_the_slowest_gate(embedded: EmbeddedCl
     StandInGate(embedded=embedded, home="two", delay_seconds=1.0)
     uid = make(embedded.cluster).secret.uid
     waited = Waited(embedded)
-    waited.gates.there([uid])
+    waited.gates.wait_added([uid])
     assert 1.0 <= waited.took_seconds < 1.6
     assert waited.gates.at_gates == f"{AT_GATES} {waited.took_seconds:.1f} s"
 
@@ -72,13 +72,13 @@ def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(embedded: Embed
     created = make(embedded.cluster)
     StandInGate(embedded=embedded, delay_seconds=0.4)
     waited = Waited(embedded)
-    waited.gates.there([created.secret.uid])
+    waited.gates.wait_added([created.secret.uid])
     assert waited.took_seconds == 0
     assert waited.gates.at_gates == f"{AT_GATES} 0.1 s"
     embedded.cluster.request(
         "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret.name}", what="delete"
     )
-    waited.gates.gone([created.secret.uid])
+    waited.gates.wait_removed([created.secret.uid])
     assert 0.4 <= waited.took_seconds < 0.7
     assert not waited.gates.failed
 
@@ -86,7 +86,7 @@ def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(embedded: Embed
 def test_only_the_parts_that_a_change_concerns_are_read(embedded: EmbeddedCluster) -> None:
     StandInGate(embedded=embedded, accounts=set(UIDS))
     embedded.asked.clear()
-    Waited(embedded).gates.there(UIDS)
+    Waited(embedded).gates.wait_added(UIDS)
     read = [each.url.path.rpartition("/")[2] for each in embedded.asked]
     assert read == ["namespaces", *(part_name(part_of(uid, CLUSTER_PARTS)) for uid in UIDS)]
 
@@ -100,12 +100,12 @@ def test_a_change_that_is_not_published_in_time_is_an_error(
     StandInGate(embedded=embedded, delay_seconds=60, accounts=set(gone))
     waited = Waited(embedded)
     if gone:
-        waited.gates.gone(gone)
+        waited.gates.wait_removed(gone)
     else:
-        waited.gates.there(UIDS)
+        waited.gates.wait_added(UIDS)
     assert waited.has_failed("waited 5s", "daypass", missing, "watch --once")
     assert waited.gates.exit_code == 3
-    waited.gates.gone(UIDS)
+    waited.gates.wait_removed(UIDS)
     assert waited.took_seconds < 6
 
 
@@ -122,7 +122,7 @@ def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
         )
     waited = Waited(embedded)
-    waited.gates.gone(UIDS)
+    waited.gates.wait_removed(UIDS)
     assert waited.has_failed(name)
 
 
@@ -133,7 +133,7 @@ def test_who_may_not_read_the_set_gets_the_rule_at_once(
     StandInGate(embedded=embedded)
     embedded.forbidden.add(kind)
     waited = Waited(embedded)
-    waited.gates.gone(UIDS)
+    waited.gates.wait_removed(UIDS)
     assert waited.has_failed("alice needs this rule", f'resources: ["{kind}"]')
     assert waited.took_seconds == 0
 
@@ -149,11 +149,11 @@ def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
     for undo in (False, True):
         change_denial(embedded.cluster, gate.home, denial, undo=undo)
         waited = Waited(embedded, home=gate.home)
-        waited.gates.denied(denial, undo=undo)
+        waited.gates.wait_denied(denial, undo=undo)
         assert 0.2 <= waited.took_seconds < 0.5
         assert not waited.gates.failed
     embedded.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
-    waited.gates.denied(denial, undo=True)
+    waited.gates.wait_denied(denial, undo=True)
     assert waited.has_failed(DENIALS)
 
 
@@ -161,7 +161,7 @@ def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(embedded: Embedded
     StandInGate(embedded=embedded, home="other", delay_seconds=60)
     denial = Denial(kind=DeniedKind.TOKEN, name="a", until_unix=embedded.clock.unix() + 60)
     waited = Waited(embedded, home="daypass")
-    waited.gates.denied(denial, undo=False)
+    waited.gates.wait_denied(denial, undo=False)
     assert (waited.took_seconds, waited.gates.at_gates) == (0, "")
 
 

@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
 
         change_denial(cluster, namespace, denial, undo=args.undo)
         gates = options.gate_wait(args, cluster, namespace)
-        gates.denied(denial, undo=args.undo)
+        gates.wait_denied(denial, undo=args.undo)
     until = None if args.undo else denial.until
     write_result(args, {
         "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,

@@ -72,7 +72,7 @@ def _create(args: Namespace, door: options.DoorOptions) -> int:
         options.create_namespace(args, cluster, name.namespace)
         created = create(cluster, account, spec, warn=warn)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
-        gates.there([created.secret.uid])
+        gates.wait_added([created.secret.uid])
         server = cluster.connection.server
     write_credentials(path, spec.credentials.file_content(created.token))
     warn_of_git(path)

@@ -28,8 +28,8 @@ def run(args: Namespace) -> int:
         confirm(args, f"delete identity {there}, its tokens and its grants in every namespace?")
         with progress(args, f"reading what is part of {name}") as status:
             gates = options.gate_wait(args, cluster)
-            deleted = delete(cluster, name, warn=warn, wait=gates.gone, show=status.show)
-            gates.gone([deleted.account_uid] if deleted.account_uid else [])
+            deleted = delete(cluster, name, warn=warn, wait=gates.wait_removed, show=status.show)
+            gates.wait_removed([deleted.account_uid] if deleted.account_uid else [])
     done = did(args.dry_run, "delete", "deleted")
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,

@@ -108,7 +108,7 @@ def run(args: Namespace) -> int:
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
         if not args.dry_run:
             anchor = create(cluster, account, spec, warn=warn)
-            gates.there([anchor.secret.uid])
+            gates.wait_added([anchor.secret.uid])
             write_file(args.credentials_out, settings.file_content(anchor.token, anchor.secret))
         elif not is_missing:
             reused = reusable_secret(cluster, account, warn, federated=True)

@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
         with progress(args, "reading identities") as status:
             reaped = reap(cluster, namespace, warn=warn, show=status.show)
             gates = options.gate_wait(args, cluster)
-            gates.gone(each.uid for each in reaped.deleted if each.resource is SECRETS)
+            gates.wait_removed(each.uid for each in reaped.deleted if each.resource is SECRETS)
     done, deleted = did(args.dry_run, "delete", "deleted"), [it.display for it in reaped.deleted]
     write_result(args, {
         "dryRun": args.dry_run, "ended": reaped.expired, "deleted": deleted,

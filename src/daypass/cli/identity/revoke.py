@@ -32,7 +32,7 @@ def run(args: Namespace) -> int:
         confirm(args, f"revoke all tokens of identity {there} now?", ends_access=True)
         revoked = revoke(cluster, name)
         gates = options.gate_wait(args, cluster)
-        gates.gone(secret.uid for secret in revoked.deleted)
+        gates.wait_removed(secret.uid for secret in revoked.deleted)
     deleted = [secret.name for secret in revoked.deleted]
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,

@@ -78,9 +78,9 @@ def run(args: Namespace) -> int:
             rotate(
                 cluster, rotations, check=partial(_check_file, cluster, args),
                 deliver=lambda name, content: write_credentials(_file(args, name), content),
-                wait=gates.there, show=status.show, overlap_seconds=overlap_seconds,
+                wait=gates.wait_added, show=status.show, overlap_seconds=overlap_seconds,
             )  # fmt: skip
-            gates.gone(secret.uid for each in rotations for secret in each.deleted)
+            gates.wait_removed(secret.uid for each in rotations for secret in each.deleted)
         server = cluster.connection.server
     if args.all:
         return _report_all(args, rotations, server, gates)

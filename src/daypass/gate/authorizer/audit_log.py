@@ -21,12 +21,12 @@ _JTI = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class AuditEvent(StrEnum):
     """Every event that is ever logged."""
 
-    TAKEN = "token-taken"
+    ACCEPTED = "token-accepted"
     """A token is accepted for the first time: `user`, `jti`."""
     REFUSED = "token-refused"
     """A request is refused: `why`, and the `claimedJti` of its token, which is not verified."""
     REVOKED = "token-revoked"
-    """An accepted token is refused from now on, since its credential is gone or denied: `why`,
+    """An accepted token is refused from now on, since its credential was deleted or denied: `why`,
     `user`, `jti`."""
     CLOSED = "gate-closed"
     """Every token is refused that belongs to one of so many `parts` of the published set: they are

@@ -182,20 +182,20 @@ class Authorizer:
 
         A decision is cached only if its credential is in the set, so the difference is enough.
         """
-        gone: set[str] = set()
+        deleted: set[str] = set()
         for old, new in zip(before.parts, after.parts, strict=False):
             if new is not old:
-                gone |= old.uids - new.uids
-        gone &= self.cache.credentials
+                deleted |= old.uids - new.uids
+        deleted &= self.cache.credentials
         denied = after.denials
 
         def is_denied(entry: CachedDecision) -> bool:
             objects = (entry.secret, entry.account)
             return denied.denies(token=entry.jti, objects=objects, namespace=entry.namespace)
 
-        if not gone and denied.keys == before.denials.keys:
+        if not deleted and denied.keys == before.denials.keys:
             return  # nearly always
-        for entry in self.cache.remove_all(lambda e: e.credential in gone or is_denied(e)):
+        for entry in self.cache.remove_all(lambda e: e.credential in deleted or is_denied(e)):
             reason = Reason.DENIED if is_denied(entry) else Reason.UNKNOWN_CREDENTIAL
             user = entry.response.user
             self._audit.event(AuditEvent.REVOKED, reason, user=user, jti=entry.jti)
@@ -356,7 +356,7 @@ class Authorizer:
         left = claims.expires_unix - self._clock.unix()
         seconds = max(0.0, min(self._remember_seconds, left))
         if pending.key not in self._entries:
-            self._audit.event(AuditEvent.TAKEN, Reason.ALLOWED, user=user, jti=claims.jti)
+            self._audit.event(AuditEvent.ACCEPTED, Reason.ALLOWED, user=user, jti=claims.jti)
         entry = CachedDecision(
             response,
             fresh_until=monotonic + FRESH_SHARE * seconds,

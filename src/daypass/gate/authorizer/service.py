@@ -189,7 +189,7 @@ class Service:
         yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
         yield gauge("reviews_in_flight", "TokenReviews in flight.", queue.in_flight)
         yield gauge("reviews_waiting", "Tokens that wait for their review.", queue.waiting)
-        yield counter("shed", "Requests rejected without a review.", queue.rejected)
+        yield counter("requests_rejected", "Requests rejected without a review.", queue.rejected)
         yield gauge("connections", "Open connections.", len(self.http.connections))
         if (published := self.authorizer.published) is not None:
             count, denials = published.count, len(published.denials)

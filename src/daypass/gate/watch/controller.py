@@ -225,7 +225,7 @@ class Controller:
         observation, publisher = self.observer.observation(), self.publisher
         listed_at, ahead = observation.listed_at, publisher.clock_ahead_seconds
         found = {
-            "trouble": self.observer.last_error,
+            "listing": self.observer.last_error,
             "publish": self.last_error,
             "lease": "" if publisher.lease is None else publisher.lease.last_error,
             "keys": "" if publisher.keys is None else publisher.keys.last_error,

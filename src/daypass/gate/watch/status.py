@@ -50,7 +50,9 @@ class WatchStatus:
         yield _gauge("namespaces", "Watched identity namespaces.", watched)
         name, text = "namespaces_unwatched", "Identity namespaces that cannot be listed."
         yield _gauge(name, text, unwatched)
-        yield _gauge("left_out", "Credentials beyond the limit of their namespace.", left_out)
+        yield _gauge(
+            "credentials_left_out", "Credentials beyond the limit of their namespace.", left_out
+        )
 
     def _ready(self) -> tuple[int, str]:
         if not self._controller.observer.observation().is_complete:
