@@ -17,7 +17,8 @@ from daypass.config import load
 from daypass.deploy.prerequisites import authority_in, authority_object, make_serving_certificate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.names import DOOR_PAIR, DOOR_TRUST
+from daypass.render.tls_server import door_server
 from daypass.render.yaml import stream
 from support.controlplane import ControlPlane
 from support.crds import install_istio
@@ -116,7 +117,7 @@ def _manifests(file: Path) -> str:
     """What `daypass apply` applies, the Secrets as well."""
     config = load(file)
     namespace = config.door.namespace
-    pair = make_serving_certificate(namespace, DOOR_PAIR, door_host(config), SYSTEM_CLOCK)
+    pair = make_serving_certificate(namespace, DOOR_PAIR, door_server(config).host, SYSTEM_CLOCK)
     trust = authority_object("Secret", "istio-system", DOOR_TRUST, authority_in(pair))
     first, *rest = render_objects(config, ClusterFacts())
     return stream([first, pair, trust, *rest])

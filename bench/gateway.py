@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from bench.report import figure
 from support.deadline import eventually
-from support.istio_gates import IstioGate, running_istio_gate, served_apart, signed
+from support.istio_gates import IstioEnv, running_istio_gate, served_apart, signed
 
 IDENTITIES = 20_000
 SERVERS = (1, 10, 40)
@@ -30,7 +30,7 @@ def run(*, quick: bool) -> None:
             _measure(gate, servers)
 
 
-def _measure(gate: IstioGate, servers: int) -> None:
+def _measure(gate: IstioEnv, servers: int) -> None:
     gate.apply(served_apart(servers))
     eventually("it serves them", lambda: _chains(gate) == servers)
     few = _allocated_with(gate, 10)
@@ -42,7 +42,7 @@ def _measure(gate: IstioGate, servers: int) -> None:
     )
 
 
-def _allocated_with(gate: IstioGate, identities: int) -> float:
+def _allocated_with(gate: IstioEnv, identities: int) -> float:
     """What a new Envoy has allocated once it knows so many identities, in MiB."""
     uids = [str(uuid4()) for _ in range(identities)]
     gate.know(gate.known(*uids))
@@ -53,13 +53,13 @@ def _allocated_with(gate: IstioGate, identities: int) -> float:
     return float(json.loads(gate.gateway.admin("/memory"))["allocated"]) / 2**20
 
 
-def _line(gate: IstioGate, uid: str) -> str:
+def _line(gate: IstioEnv, uid: str) -> str:
     return signed(
         gate, gate.signer, **{"kubernetes.io": {"namespace": "team", "secret": {"uid": uid}}}
     )
 
 
-def _chains(gate: IstioGate) -> int:
+def _chains(gate: IstioEnv) -> int:
     dump = json.loads(gate.gateway.admin("/config_dump?resource=dynamic_listeners"))
     (listener,) = dump["configs"]
     return len(listener["active_state"]["listener"]["filter_chains"])

@@ -21,7 +21,7 @@ from support.churn import A_SECOND, churning
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity, ensure_service_account, make_credential
-from support.istio_gates import GUARDED, IstioGate, running_istio_gate
+from support.istio_gates import GUARDED, IstioEnv, running_istio_gate
 from support.raw import Caller
 from support.tokens import AUDIENCE
 from support.watching import identity_namespace, install, published, watching
@@ -112,7 +112,7 @@ def fill(plane: ControlPlane, count: int) -> None:
 
 
 @contextmanager
-def _calling(gate: IstioGate, identity: Identity) -> Iterator[Caller]:
+def _calling(gate: IstioEnv, identity: Identity) -> Iterator[Caller]:
     token = gate.plane.make_token(identity, audiences=[AUDIENCE])
     with gate.conversation() as conversation:
         yield Caller(conversation, GUARDED, token)

@@ -26,13 +26,13 @@ from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
 from support.deploying import apply, everything, named, plan, prepared_plane, remove, settle
+from support.engines import denials_object, keys_object, part_object
 from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
 from support.publishing import published

@@ -12,8 +12,9 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.findings import Level
 from daypass.deploy.gate_bypass import verify_gate_hosts
-from daypass.deploy.routes import INGRESS, list_all
+from daypass.deploy.routes import list_all
 from daypass.kube.cluster import Cluster
+from daypass.render.fronts.ingress import INGRESS
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
@@ -177,4 +178,4 @@ def test_routes_that_the_user_may_not_list_are_reported(plane: ControlPlane) -> 
     assert "VirtualServices of networking.istio.io" in finding.fact
     check(finding.fact, reason=finding.check)
     assert finding.level is Level.SKIPPED
-    assert listed.unseen == ("Ingresses of networking.k8s.io",)
+    assert listed.unseen_kinds == ["Ingresses of networking.k8s.io"]

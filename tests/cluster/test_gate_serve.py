@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from daypass._core.objects import new_object
-from daypass.config.gate import Gate
+from daypass.config import Config
 from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE
 from daypass.render.rbac import authorizer_rbac
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
@@ -31,6 +32,7 @@ from support.authorizers import ask_over_tls
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.engines import the_engine
 from support.gate_differences import reason_in
 from support.gates import RunningGate, running_gate
 from support.identities import RBAC, Identity, unique
@@ -113,7 +115,7 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
     """
     admin = plane.admin
     account = new_object("v1", "ServiceAccount", GATE, home)
-    for each in [account, *authorizer_rbac(ENVOY_GATEWAY, home)]:
+    for each in [account, *authorizer_rbac(envoy_gateway(home))]:
         if each["metadata"]["name"].endswith(without):
             continue
         kind = str(each["kind"])
@@ -129,7 +131,14 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
 
 
 CLOSE_AFTER_SECONDS = 600
-ENVOY_GATEWAY = Gate(audience=AUDIENCE, engine="envoy-gateway", check="review")
+
+
+def envoy_gateway(home: str) -> AnyEngine:
+    """A gate on Envoy Gateway, with its authorizer in a namespace."""
+    gate = {"audience": AUDIENCE, "engine": "envoy-gateway", "gateway": "infra/public"}
+    domains = {"a": {"host": "a.example.com", "front": "istio", "tls": "outside"}}
+    config = {"version": 1, "domains": domains, "door": {"namespace": home}, "gate": gate}
+    return the_engine(Config.model_validate(config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,14 @@ from daypass._core.labels import OWNED
 from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.cli import main
-from daypass.config import load
+from daypass.config import IngressNginxDomain, IstioDomain, load
 from daypass.deploy.init.discover import DiscoveredCluster, discover
-from daypass.deploy.routes import INGRESS
 from daypass.kube.cluster import Cluster
+from daypass.render.fronts.gateway_api import GatewayApiFront
+from daypass.render.fronts.ingress import INGRESS, INGRESS_CLASS, IngressFront
+from daypass.render.fronts.ingress_nginx import IngressNginxFront
+from daypass.render.fronts.istio import GATEWAY_SERVICE, VIRTUAL_SERVICE, IstioFront
+from daypass.render.fronts.routes import ListedObjects, path_of
 from support.children import path_without
 from support.clusters import admin_access, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
@@ -93,8 +97,6 @@ OBJECTS = [
 ]  # fmt: skip
 """A cluster in which all kinds of fronts publish hosts."""
 
-NGINX = "k8s.io/ingress-nginx"
-
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
@@ -115,10 +117,12 @@ def init(plane: ControlPlane, folder: Path, *words: str) -> int:
 def test_everything_that_is_looked_for_is_found(plane: ControlPlane) -> None:
     found = discover(lambda: admin_cluster(plane))
     assert found.notes == []
-    assert found.classes == {"public": NGINX, "alb": "ingress.k8s.aws/alb"}
+    assert IngressNginxFront.classes(found.listed) == ["public"]
+    assert IngressFront.classes(found.listed) == ["alb", "public"]
     assert found.issuers == ["letsencrypt"]
-    assert found.ingress_gateways == ["istio-ingress/gateway"]
-    assert found.gateway_classes == ["eg"]
+    assert list(map(path_of, found.listed.of(GATEWAY_SERVICE))) == ["istio-ingress/gateway"]
+    assert IstioFront.seen_namespace(found.listed) == "istio-ingress"
+    assert GatewayApiFront.classes(found.listed) == ["eg"]
     assert found.external_dns is True
     assert found.addresses == ["10.1.0.1", "10.1.0.2"]
     assert found.issuer == plane.admin.get("/.well-known/openid-configuration")["issuer"]
@@ -134,7 +138,8 @@ def test_init_needs_only_a_host_that_the_cluster_serves(
 
     config = load(tmp_path / "daypass.yaml")
     domain = config.domains["ekf"]
-    assert (domain.front, domain.class_name, domain.tls) == ("ingress-nginx", "public", "outside")
+    assert isinstance(domain, IngressNginxDomain)
+    assert (domain.class_name, domain.tls) == ("public", "outside")
     assert config.cluster.issuer is not None
     assert config.policy is not None
     assert config.policy.audiences == ("gateway.istio-ingress.svc.cluster.local",)
@@ -145,8 +150,8 @@ def test_a_gateway_of_the_cluster_is_used(plane: ControlPlane, tmp_path: Path) -
     assert init(plane, tmp_path, "--host", "ekf.serving.test", "--dry-run") == 0
     assert init(plane, tmp_path, "--host", "ekf.serving.test") == 0
     domain = load(tmp_path / "daypass.yaml").domains["ekf"]
-    assert (domain.front, domain.gateway) == ("istio", "serving/public")
-    assert domain.front_namespace == "istio-ingress"
+    assert isinstance(domain, IstioDomain)
+    assert (domain.gateway, domain.front_namespace) == ("serving/public", "istio-ingress")
 
 
 def test_init_warns_of_host_names_that_bypass_a_gate_and_suggests_a_config(
@@ -218,9 +223,9 @@ def test_without_rights_init_notes_each_query_that_it_skips_and_trusts_the_optio
     token = plane.make_token(plane.make_identity())
     found = discover(lambda: cluster_as(plane, token))
     assert found.asked
-    assert found.classes is None
+    assert IngressFront.classes(found.listed) is None
     assert found.external_dns is None
-    assert found.istio is True  # which kinds there are, everybody may ask
+    assert found.listed.serves(VIRTUAL_SERVICE)  # which kinds there are, everybody may ask
     (note,) = (each for each in found.notes if " ingresses " in each)
     check(note, reason="note")
     kubeconfig, folder = tmp_path / "kubeconfig", tmp_path / "new"
@@ -235,14 +240,11 @@ def test_an_empty_cluster_is_noted_as_lacking_each_component(tmp_path: Path) -> 
         found = discover(lambda: admin_cluster(bare))
     assert found == DiscoveredCluster(
         asked=True,
-        classes={},
+        listed=ListedObjects(objects={INGRESS: [], INGRESS_CLASS: []}),
         issuers=[],
-        istio=False,
-        gateway_api=False,
         external_dns=False,
         issuer=found.issuer,
         notes=found.notes,
-        objects={INGRESS: []},
     )
     for note, missing in zip(found.notes, ("cert-manager", "Istio", "Gateway API"), strict=True):
         check(note, missing, reason="note")
@@ -298,9 +300,8 @@ def test_kubectl_applies_where_there_is_no_rok_deploy(
         "handed-over-to-daypass"
     )
     (domain,) = load(repository / "daypass.yaml").domains.values()
-    assert (domain.host, domain.front, domain.class_name) == (
-        "proxy.test", "ingress-nginx", "public",
-    )  # fmt: skip
+    assert isinstance(domain, IngressNginxDomain)
+    assert (domain.host, domain.class_name) == ("proxy.test", "public")
     capsys.readouterr()
     assert init(plane, repository, "--adopt", "door", "--force", "--dry-run") == 0
     assert capsys.readouterr().out == ""  # what was adopted and applied gives the same again

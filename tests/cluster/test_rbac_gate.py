@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from daypass.cli import main
-from daypass.config import Gate, parse
+from daypass.config import parse
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 from support.admin import Document
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
+from support.engines import the_engine
 from support.restricted_users import kubeconfig_with
 from support.serving import gate_serve
 from support.watching import identity_namespace
@@ -27,8 +28,7 @@ gate:
   {audience: gate, check: review, credentialsPerNamespace: 1, image: 'example.com/daypass:0.1.0'}
 """
 HOME, TEAM = "daypass", "TEAM"
-GATE = Gate(audience="gate", check="review")
-GATE_CONFIG = parse(CONFIG.encode(), name="daypass.yaml", folder=Path())
+ENGINE = the_engine(parse(CONFIG.encode(), name="daypass.yaml", folder=Path()))
 REVIEWS = {
     "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]
 }  # fmt: skip
@@ -78,9 +78,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 WATCH = granted([
-    *watcher_rbac(GATE_CONFIG, GATE), *namespace_rights(TEAM, HOME)
+    *watcher_rbac(ENGINE), *namespace_rights(TEAM, HOME)
 ])  # fmt: skip
-SERVE: list[Grant] = [*granted(authorizer_rbac(GATE, HOME)), ("", [REVIEWS])]
+SERVE: list[Grant] = [*granted(authorizer_rbac(ENGINE)), ("", [REVIEWS])]
 
 
 @pytest.mark.parametrize("omitted", omissions(WATCH), ids=str)

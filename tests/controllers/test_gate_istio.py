@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from daypass._core.objects import Object
-from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.names import GATE, GATE_KEYS
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from daypass.rules.published import CREDENTIALS, DENIALS, part_name
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support.deadline import eventually
+from support.engines import denials_object, keys_object, part_object
 from support.gate_differences import assert_refused
 from support.h2c import Http2
 from support.istio_gates import (
@@ -25,7 +25,7 @@ from support.istio_gates import (
     OTHER,
     OTHER_TOKENS,
     POLICIES,
-    IstioGate,
+    IstioEnv,
     get,
     running_istio_gate,
     seen,
@@ -44,13 +44,13 @@ STRANGER = Signer("tests")
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was(gate: IstioGate) -> Iterator[None]:
+def _as_it_was(gate: IstioEnv) -> Iterator[None]:
     yield
     gate.publish()
     gate.configure("")
@@ -61,7 +61,7 @@ def _as_it_was(gate: IstioGate) -> Iterator[None]:
     )  # fmt: skip
 
 
-def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> None:
+def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioEnv) -> None:
     headers = seen(gate.send(gate.bearer(), *FORGED))
     assert headers["kubeflow-userid"] == gate.identity.user
     assert headers["kubeflow-groups"] == (
@@ -71,7 +71,7 @@ def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioGate) -> Non
     assert "authorization" not in headers
 
 
-def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioGate) -> None:
+def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioEnv) -> None:
     names = gate.filters()
     claims = f"{GATE}-claims"
     first = [f"{GATE}-forget", GATE_KEYS, claims, DENIALS, CREDENTIALS, f"{GATE}-decision"]
@@ -81,12 +81,14 @@ def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioGate) 
 
 @pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
 def test_other_tokens_of_the_api_server_are_refused(
-    gate: IstioGate, shape: dict[str, Any], reason: Reason
+    gate: IstioEnv, shape: dict[str, Any], reason: Reason
 ) -> None:
     assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
 
 
-def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(gate: IstioGate) -> None:
+def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(
+    gate: IstioEnv,
+) -> None:
     of_another_cluster = STRANGER.sign({"iss": "kubernetes/serviceaccount"})
     for token in (gate.identity.token.reveal(), of_another_cluster):
         assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.LONG_LIVED)
@@ -95,7 +97,7 @@ def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(gate: Isti
 @pytest.mark.parametrize(
     "host", ["EKF.Example.COM", *(GUARDED + end for end in (":443", ":8443", ":x", ".", ".:443"))]
 )
-def test_the_host_is_guarded_in_whatever_form_it_is_named(gate: IstioGate, host: str) -> None:
+def test_the_host_is_guarded_in_whatever_form_it_is_named(gate: IstioEnv, host: str) -> None:
     assert_refused(gate.send(*FORGED, host=host), Reason.NO_TOKEN)
     assert_refused(gate.send(*FORGED, host=host, sni=OTHER), Reason.NO_TOKEN)
 
@@ -111,7 +113,7 @@ def test_the_host_is_guarded_in_whatever_form_it_is_named(gate: IstioGate, host:
         ["TE: trailers", "Connection: TE, kubeflow-userid", "kubeflow-userid: admin"],
     ],
 )
-def test_identity_headers_of_a_client_never_survive(gate: IstioGate, forged: list[str]) -> None:
+def test_identity_headers_of_a_client_never_survive(gate: IstioEnv, forged: list[str]) -> None:
     answer = gate.send(gate.bearer(), *forged)
     headers = {name.replace("_", "-"): value for name, value in seen(answer).items()}
     assert headers["kubeflow-userid"] == gate.identity.user
@@ -119,12 +121,12 @@ def test_identity_headers_of_a_client_never_survive(gate: IstioGate, forged: lis
     assert not any("_" in name for name in seen(answer))
 
 
-def test_a_token_that_the_client_calls_hop_by_hop_is_none(gate: IstioGate) -> None:
+def test_a_token_that_the_client_calls_hop_by_hop_is_none(gate: IstioEnv) -> None:
     answer = gate.send(gate.bearer(), "Connection: close, authorization", *FORGED)
     assert_refused(answer, Reason.NO_TOKEN)
 
 
-def test_the_same_holds_over_http2(gate: IstioGate) -> None:
+def test_the_same_holds_over_http2(gate: IstioEnv) -> None:
     begin = [(":method", "GET"), (":scheme", "https"), (":authority", GUARDED), (":path", "/")]
     forged = [("kubeflow-userid", "admin"), ("kubeflow-userid", "x"), ("kubeflow_groups", "x")]
     good = [("authorization", gate.bearer().partition(": ")[2])]
@@ -138,7 +140,7 @@ def test_the_same_holds_over_http2(gate: IstioGate) -> None:
         assert reply.json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
 
 
-def test_a_refusal_follows_the_whole_body(gate: IstioGate) -> None:
+def test_a_refusal_follows_the_whole_body(gate: IstioEnv) -> None:
     """curl and others lose one that comes earlier. A gRPC client may wait for it, so it gets it."""
     begin = [(":method", "POST"), (":scheme", "https"), (":authority", GUARDED), (":path", "/")]
     wrong = gate.bearer(audiences=["elsewhere.example.com"])
@@ -164,7 +166,7 @@ DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 
 @pytest.mark.parametrize("path", [DOOR, "/kubernetes", "/kubernetes/", "/kubernetes?x=y"])
 def test_the_door_on_the_same_host_gets_what_was_sent_but_no_identity(
-    gate: IstioGate, path: str
+    gate: IstioEnv, path: str
 ) -> None:
     line = f"Authorization: Bearer {gate.identity.token.reveal()}"
     headers = seen(gate.send(line, *FORGED, path=path))
@@ -181,7 +183,7 @@ def test_the_door_on_the_same_host_gets_what_was_sent_but_no_identity(
         "/?/kubernetes/",
     ],
 )  # fmt: skip
-def test_nothing_else_is_taken_for_the_door(gate: IstioGate, path: str) -> None:
+def test_nothing_else_is_taken_for_the_door(gate: IstioEnv, path: str) -> None:
     answer = gate.send(*FORGED, path=path)
     if answer.code == 200:  # Istio's own normalisation made the door's prefix of it
         assert answer.json["path"].startswith("/kubernetes/")
@@ -190,7 +192,7 @@ def test_nothing_else_is_taken_for_the_door(gate: IstioGate, path: str) -> None:
         assert_refused(answer, Reason.NO_TOKEN)
 
 
-def test_another_host_on_the_same_gateway_is_untouched(gate: IstioGate) -> None:
+def test_another_host_on_the_same_gateway_is_untouched(gate: IstioEnv) -> None:
     for line in (
         signed(gate, gate.signer, iss="https://dex.example.com"),
         signed(gate, gate.signer, exp=1),
@@ -206,14 +208,14 @@ def test_another_host_on_the_same_gateway_is_untouched(gate: IstioGate) -> None:
     assert answer.code == 200
 
 
-def test_an_answer_that_is_no_refusal_of_the_gates_keeps_its_words(gate: IstioGate) -> None:
+def test_an_answer_that_is_no_refusal_of_the_gates_keeps_its_words(gate: IstioEnv) -> None:
     deny = authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/private"]}}]}])
     with gate.added(deny):
         for host in (OTHER, GUARDED):
             eventually("it is refused", lambda: refused_by(gate, host))  # noqa: B023 - called at once
 
 
-def refused_by(gate: IstioGate, host: str) -> bool:
+def refused_by(gate: IstioEnv, host: str) -> bool:
     answer = gate.send(gate.bearer(), host=host, path="/private")
     return (answer.code, answer.body) == (403, b"RBAC: access denied")
 
@@ -234,7 +236,7 @@ def authorization(name: str, action: str, rules: list[Object], **more: object) -
     ],
 )
 def test_istios_own_policies_read_who_calls(
-    gate: IstioGate, source: Object | None, when: list[Object]
+    gate: IstioEnv, source: Object | None, when: list[Object]
 ) -> None:
     text = json.dumps({"from": [{"source": source}] if source else [], "when": when})
     known = {"{issuer}": gate.issuer, "{user}": gate.identity.user}
@@ -247,7 +249,7 @@ def test_istios_own_policies_read_who_calls(
         assert gate.send(host=OTHER).code == 200
 
 
-def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) -> None:
+def test_where_the_filters_are_missing_everything_is_refused(gate: IstioEnv) -> None:
     good = gate.bearer()
     with gate.without_filters():
         for host in (GUARDED, "EKF.example.com", f"{GUARDED}:8443", f"{GUARDED}.", f"{GUARDED}.:1"):
@@ -258,7 +260,7 @@ def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) ->
 
 
 def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
-    gate: IstioGate,
+    gate: IstioEnv,
 ) -> None:
     """As with Kubeflow's own RequestAuthentication, which takes the cluster's tokens of all
     audiences, on a gateway that has lost or refused the filters.
@@ -272,14 +274,14 @@ def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
         assert gate.send(lines[0], host=OTHER).code == 200
 
 
-def test_where_the_backstop_is_missing_the_filters_still_refuse(gate: IstioGate) -> None:
+def test_where_the_backstop_is_missing_the_filters_still_refuse(gate: IstioEnv) -> None:
     gate.delete(f"{POLICIES}/{GATE}")
     eventually("it is gone", lambda: "envoy.filters.http.rbac" not in gate.filters())
     assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
     assert gate.send(gate.bearer()).code == 200
 
 
-def test_the_token_goes_on_where_it_is_asked_for(gate: IstioGate) -> None:
+def test_the_token_goes_on_where_it_is_asked_for(gate: IstioEnv) -> None:
     gate.configure("forwardToken: true")
     line = gate.bearer()
     headers = eventually(
@@ -291,7 +293,7 @@ def test_the_token_goes_on_where_it_is_asked_for(gate: IstioGate) -> None:
 
 
 def test_a_credential_that_is_gone_is_refused_on_an_open_connection_and_no_other(
-    gate: IstioGate,
+    gate: IstioEnv,
 ) -> None:
     good, other = get(gate.bearer()), get(signed(gate, gate.signer))
     with gate.conversation() as conversation:
@@ -307,7 +309,9 @@ def test_a_credential_that_is_gone_is_refused_on_an_open_connection_and_no_other
         assert answer.code == 200
 
 
-def test_a_credential_that_is_gone_is_refused_on_an_open_http2_connection(gate: IstioGate) -> None:
+def test_a_credential_that_is_gone_is_refused_on_an_open_http2_connection(
+    gate: IstioEnv,
+) -> None:
     fields = [(":method", "GET"), (":scheme", "https"), (":authority", GUARDED), (":path", "/"),
               ("authorization", gate.bearer().partition(": ")[2])]  # fmt: skip
     with Http2(gate.gateway.port, authority_pem=gate.public.pem, name=GUARDED) as client:
@@ -327,7 +331,7 @@ def asked(conversation: Any, request: bytes, code: int = 200) -> Answer | None:
     return None if answer.code == code else answer
 
 
-def bound_token(gate: IstioGate, **changed: Any) -> str:
+def bound_token(gate: IstioEnv, **changed: Any) -> str:
     """An Authorization line with a token that names a credential of its own."""
     bound = {
         "namespace": "team",
@@ -350,7 +354,7 @@ def bound_token(gate: IstioGate, **changed: Any) -> str:
     ids=["secret", "account", "token", "namespace", "many"],
 )
 def test_what_an_administrator_denies_is_refused_and_nothing_else(
-    gate: IstioGate, denied: dict[str, list[str]]
+    gate: IstioEnv, denied: dict[str, list[str]]
 ) -> None:
     line, good = bound_token(gate), gate.bearer()
     assert gate.send(line).code == 200
@@ -373,14 +377,16 @@ ODD_UIDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", ODD_UIDS)
-def test_a_uid_that_is_not_in_the_set_is_refused(gate: IstioGate, case: str) -> None:
+def test_a_uid_that_is_not_in_the_set_is_refused(gate: IstioEnv, case: str) -> None:
     assert gate.send(bound_token(gate)).code == 200
     for headers in ((), FORGED, (f"daypass.credential: {SECRET_UID}",)):
         answer = gate.send(bound_token(gate, secret={"uid": ODD_UIDS[case]}), *headers)
         assert_refused(answer, Reason.UNBOUND if case == "a list" else Reason.UNKNOWN_CREDENTIAL)
 
 
-def test_of_20_000_credentials_one_passes_and_one_that_is_gone_does_not(gate: IstioGate) -> None:
+def test_of_20_000_credentials_one_passes_and_one_that_is_gone_does_not(
+    gate: IstioEnv,
+) -> None:
     many = {str(uuid4()) for _ in range(20_000)}
     gone = next(iter(many))
     lines = {uid: bound_token(gate, secret={"uid": uid}) for uid in list(many)[:5]}
@@ -397,7 +403,7 @@ def test_of_20_000_credentials_one_passes_and_one_that_is_gone_does_not(gate: Is
         assert gate.send(lines[uid]).code == 200
 
 
-def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioGate) -> None:
+def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioEnv) -> None:
     old, new = get(signed(gate, gate.signer)), Signer("new")
     with gate.conversation() as conversation:
         conversation.send(old)
@@ -410,7 +416,7 @@ def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioGate) -> None:
 
 
 @pytest.mark.parametrize("keys", ["junk", '{"keys": []}', "[]"])
-def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioGate, keys: str) -> None:
+def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioEnv, keys: str) -> None:
     rejected = "daypass-gate-keys.update_rejected$"
     before = sum(gate.gateway.stats(rejected).values())
     gate.apply(keys_object(gate.config, gate.issuer, keys))
@@ -425,7 +431,7 @@ MINE, OTHERS = part_of(SECRET_UID, CLUSTER_PARTS), "00000000-0000-4000-8000-0000
 
 @pytest.mark.parametrize("missing", [GATE_KEYS, DENIALS])
 def test_a_gateway_that_starts_without_what_every_token_needs_refuses_all(
-    gate: IstioGate, missing: str
+    gate: IstioEnv, missing: str
 ) -> None:
     gate.start_without(missing)
     assert_refused(gate.send(gate.bearer()), Reason.UNKNOWN)
@@ -434,7 +440,7 @@ def test_a_gateway_that_starts_without_what_every_token_needs_refuses_all(
 
 
 def test_a_gateway_that_starts_without_a_part_refuses_its_tokens_and_no_others(
-    gate: IstioGate,
+    gate: IstioEnv,
 ) -> None:
     part = part_of(gate.identity.secret_uid, CLUSTER_PARTS)
     other = next(
@@ -446,7 +452,7 @@ def test_a_gateway_that_starts_without_a_part_refuses_its_tokens_and_no_others(
     assert gate.send(bound_token(gate, secret={"uid": other})).code == 200
 
 
-def test_a_gateway_that_starts_while_nothing_is_published_refuses(gate: IstioGate) -> None:
+def test_a_gateway_that_starts_while_nothing_is_published_refuses(gate: IstioEnv) -> None:
     """Nothing but a part of no token here: once that is delivered, istiod has seen the rest go."""
     other = (MINE + 1) % CLUSTER_PARTS
     for name in (*map(part_name, set(range(CLUSTER_PARTS)) - {other}), DENIALS):
@@ -466,7 +472,7 @@ def test_a_gateway_that_starts_while_nothing_is_published_refuses(gate: IstioGat
     eventually("it passes, without a restart", lambda: gate.send(good).code == 200)
 
 
-def rejected(gate: IstioGate, name: str) -> None:
+def rejected(gate: IstioEnv, name: str) -> None:
     """Publish what Envoy rejects in place of a part."""
     counter = f"{name}.update_rejected$"
     before = sum(gate.gateway.stats(counter).values())
@@ -479,7 +485,7 @@ def rejected(gate: IstioGate, name: str) -> None:
     eventually("Envoy has refused", lambda: sum(gate.gateway.stats(counter).values()) > before)
 
 
-def deleted(gate: IstioGate, name: str) -> None:
+def deleted(gate: IstioEnv, name: str) -> None:
     gate.delete(f"{FILTERS}/{name}")
     with gate.added(
         authorization("elsewhere", "DENY", [{"to": [{"operation": {"paths": ["/p"]}}]}])
@@ -487,14 +493,14 @@ def deleted(gate: IstioGate, name: str) -> None:
         eventually("istiod has pushed since", lambda: gate.send(host=OTHER, path="/p").code == 403)
 
 
-def undelivered(gate: IstioGate, name: str) -> None:
+def undelivered(gate: IstioEnv, name: str) -> None:
     gate.gateway.stop_istiod()
     gate.delete(f"{FILTERS}/{name}")
 
 
 @pytest.mark.parametrize("broken", [rejected, deleted, undelivered])
 def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_others_go_on(
-    gate: IstioGate, broken: Callable[[IstioGate, str], None]
+    gate: IstioEnv, broken: Callable[[IstioEnv, str], None]
 ) -> None:
     mine, other = bound_token(gate), bound_token(gate, secret={"uid": OTHERS})
     gate.know(gate.known(OTHERS))
@@ -514,13 +520,13 @@ def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_oth
             gate.gateway.start_istiod()
 
 
-def changed(gate: IstioGate, line: str, code: int) -> Answer | None:
+def changed(gate: IstioEnv, line: str, code: int) -> Answer | None:
     """The answer on a new connection, if it is another one than before."""
     answer = gate.send(line)
     return None if answer.code == code else answer
 
 
-def test_denials_that_are_not_renewed_close_the_gate(gate: IstioGate) -> None:
+def test_denials_that_are_not_renewed_close_the_gate(gate: IstioEnv) -> None:
     closes = closing_in(3)
     gate.apply(denials_object(gate.config, gate.known(closes_unix=closes).denials))
     gate.applied.pop(DENIALS)
@@ -532,7 +538,7 @@ def test_denials_that_are_not_renewed_close_the_gate(gate: IstioGate) -> None:
     assert gate.send(host=OTHER).code == 200
 
 
-def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioGate) -> None:
+def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioEnv) -> None:
     published, line = gate.known(), bound_token(gate)
     for each in (
         part_object(gate.config, MINE, published.parts[MINE]),
@@ -551,7 +557,7 @@ def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioGate) 
 
 
 @pytest.fixture
-def gone(gate: IstioGate) -> str:
+def gone(gate: IstioEnv) -> str:
     """A header line with a token whose credential is gone."""
     gate.know(gate.gone())
     line = gate.bearer()
@@ -559,13 +565,13 @@ def gone(gate: IstioGate) -> str:
     return line
 
 
-def test_a_gateway_that_is_killed_comes_back_with_the_set(gate: IstioGate, gone: str) -> None:
+def test_a_gateway_that_is_killed_comes_back_with_the_set(gate: IstioEnv, gone: str) -> None:
     gate.gateway.restart_envoy()  # killed, and another one
     assert_refused(gate.send(gone), Reason.UNKNOWN_CREDENTIAL)
     eventually("others pass", lambda: gate.send(signed(gate, gate.signer)).code == 200)
 
 
-def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioGate) -> None:
+def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioEnv) -> None:
     good = get(gate.bearer())
     with gate.conversation() as conversation:
         gate.gateway.stop_istiod()

@@ -24,7 +24,7 @@ from support.gate_differences import (
     is_known_difference,
     reason_in,
 )
-from support.istio_gates import GUARDED, IstioGate, running_istio_gate, seen
+from support.istio_gates import GUARDED, IstioEnv, running_istio_gate, seen
 from support.odd_tokens import changes, forms, signed_token, signers
 from support.single_changes import FAR_UID, OTHER_UID, RULES, Keys, Sent, known, single_changes
 from support.tokens import ACCOUNT_UID, AUDIENCE, Signer
@@ -35,7 +35,7 @@ OURS, STRANGER = Signer("ours"), Signer("ours")
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
         keys = json.loads(running.keys)["keys"] + json.loads(OURS.jwks)["keys"]
         running.keys = json.dumps({"keys": keys})
@@ -47,7 +47,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
         yield running
 
 
-def in_force(gate: IstioGate, change: dict[str, Any], reason: Reason) -> None:
+def in_force(gate: IstioEnv, change: dict[str, Any], reason: Reason) -> None:
     line = f"Authorization: Bearer {made({'iss': gate.issuer, **change}, 'ours')}"
     eventually(f"the gate answers {reason}", lambda: reason_in(gate.send(line)) is reason)
 
@@ -56,16 +56,14 @@ def made(change: dict[str, Any], signer: str) -> str:
     return signed_token(OURS, STRANGER, change, signer)
 
 
-def decided(
-    gate: IstioGate, sent: Sent, now_unix: float, *, require_bound: bool = True
-) -> Decision:
+def decided(gate: IstioEnv, sent: Sent, now_unix: float, *, require_bound: bool = True) -> Decision:
     rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE, require_bound=require_bound)
     headers = tuple(("authorization", value) for value in sent.authorization)
     signed = is_signed(sent.token, OURS.jwks)
     return decide(GateRequest(host=sent.host, headers=headers), rules, now_unix, signed=signed)
 
 
-def all_single_changes(gate: IstioGate, *, require_bound: bool = True) -> Reasons:
+def all_single_changes(gate: IstioEnv, *, require_bound: bool = True) -> Reasons:
     keys = Keys(ours=OURS, stranger=STRANGER, issuer=gate.issuer, audience=AUDIENCE)
     return compare(
         single_changes(keys),
@@ -75,12 +73,14 @@ def all_single_changes(gate: IstioGate, *, require_bound: bool = True) -> Reason
     )
 
 
-def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: IstioGate) -> None:
+def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
+    gate: IstioEnv,
+) -> None:
     assert_documented(all_single_changes(gate), "envoy")
 
 
 def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
-    gate: IstioGate,
+    gate: IstioEnv,
 ) -> None:
     account = {"namespace": "team", "serviceaccount": {"uid": ACCOUNT_UID}}
     try:
@@ -101,7 +101,7 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
 @example(change={}, signer="ours", form="Bearer {}")
 @example(change={"aud": AUDIENCE}, signer="ours", form="Bearer {}")
 def test_a_token_with_several_changes_passes_only_by_the_decision(
-    gate: IstioGate, change: dict[str, Any], signer: str, form: str
+    gate: IstioEnv, change: dict[str, Any], signer: str, form: str
 ) -> None:
     token = made(change, signer)
     line = form.format(token)

@@ -16,7 +16,7 @@ from support.istio_gates import (
     FORGED,
     GUARDED,
     OTHER,
-    IstioGate,
+    IstioEnv,
     route,
     running_istio_gate,
     seen,
@@ -34,7 +34,7 @@ DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     """A gateway with a VirtualService for any host, as Kubeflow has it."""
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
         running.apply(served("*"), route("*", "echo"))
@@ -43,20 +43,20 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 
 
 @pytest.fixture
-def closed(gate: IstioGate) -> IstioGate:
+def closed(gate: IstioEnv) -> IstioEnv:
     """The gate with every host guarded."""
     if gate.gate_text != EVERY:
         guard_every_host(gate)
     return gate
 
 
-def allowed(gate: IstioGate, header: str, host: str) -> Answer | None:
+def allowed(gate: IstioEnv, header: str, host: str) -> Answer | None:
     """The answer to a request that passes, or None."""
     answer = gate.send(header, host=host)
     return answer if answer.code == 200 else None
 
 
-def guard_every_host(gate: IstioGate, *more: str) -> None:
+def guard_every_host(gate: IstioEnv, *more: str) -> None:
     """Come back once the gate with these keys is in force."""
     gate.configure(", ".join((EVERY, *more)))
     wanted = 200 if more else 401
@@ -67,7 +67,7 @@ def guard_every_host(gate: IstioGate, *more: str) -> None:
     )
 
 
-def guard_one_host(gate: IstioGate) -> None:
+def guard_one_host(gate: IstioEnv) -> None:
     """Come back once the gate guards GUARDED alone, and no other name."""
     gate.configure("")
     eventually(
@@ -77,7 +77,7 @@ def guard_one_host(gate: IstioGate) -> None:
     )
 
 
-def test_requests_for_unguarded_host_names_are_not_checked(gate: IstioGate) -> None:
+def test_requests_for_unguarded_host_names_are_not_checked(gate: IstioEnv) -> None:
     guard_one_host(gate)
     for host in NAMES:
         headers = seen(gate.send(*FORGED, host=host))
@@ -96,13 +96,13 @@ def test_requests_for_unguarded_host_names_are_not_checked(gate: IstioGate) -> N
     check(finding.fact, reason=finding.check)
 
 
-def looked_at(gate: IstioGate) -> Finding:
+def looked_at(gate: IstioEnv) -> Finding:
     """What `daypass verify` says of names that lead past the gate."""
     (finding,) = verify_gate_hosts(gate.cluster, gate.config)
     return finding
 
 
-def test_a_service_for_any_host_serves_what_its_gateway_names_alone(gate: IstioGate) -> None:
+def test_a_service_for_any_host_serves_what_its_gateway_names_alone(gate: IstioEnv) -> None:
     guard_one_host(gate)
     gate.apply(served(GUARDED))
     try:
@@ -118,7 +118,7 @@ def test_a_service_for_any_host_serves_what_its_gateway_names_alone(gate: IstioG
 
 
 @pytest.mark.parametrize("host", [GUARDED, *NAMES])
-def test_every_host_is_guarded_where_the_gate_says_so(closed: IstioGate, host: str) -> None:
+def test_every_host_is_guarded_where_the_gate_says_so(closed: IstioEnv, host: str) -> None:
     assert looked_at(closed).level is Level.OK
     answer = closed.send(*FORGED, host=host)
     assert answer.code == 401
@@ -129,7 +129,7 @@ def test_every_host_is_guarded_where_the_gate_says_so(closed: IstioGate, host: s
     assert "authorization" not in headers
 
 
-def test_a_request_that_names_no_host_is_not_let_in(closed: IstioGate) -> None:
+def test_a_request_that_names_no_host_is_not_let_in(closed: IstioEnv) -> None:
     assert closed.send(*FORGED, host="").code in (400, 401)
     for request in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"):
         answer = closed.gateway.send(request, name=GUARDED, authority_pem=closed.public.pem)
@@ -140,7 +140,7 @@ def test_a_request_that_names_no_host_is_not_let_in(closed: IstioGate) -> None:
         assert client.request([*begin, ("host", MADE_UP)]).code == 401
 
 
-def test_the_door_is_left_open_on_its_own_host_alone(closed: IstioGate) -> None:
+def test_the_door_is_left_open_on_its_own_host_alone(closed: IstioEnv) -> None:
     for host in (GUARDED, f"{GUARDED}:443", GUARDED.upper()):
         headers = seen(closed.send(*FORGED, host=host, path=DOOR))
         assert not any(name.startswith("kubeflow") for name in headers)
@@ -148,7 +148,9 @@ def test_the_door_is_left_open_on_its_own_host_alone(closed: IstioGate) -> None:
         assert closed.send(*FORGED, host=host, path=DOOR).code == 401, host
 
 
-def test_with_a_login_every_host_is_left_to_it_but_no_forged_identity(gate: IstioGate) -> None:
+def test_with_a_login_every_host_is_left_to_it_but_no_forged_identity(
+    gate: IstioEnv,
+) -> None:
     guard_every_host(gate, "others: login")
     for host in (GUARDED, *NAMES):
         headers = seen(gate.send(*FORGED, host=host))
@@ -159,7 +161,7 @@ def test_with_a_login_every_host_is_left_to_it_but_no_forged_identity(gate: Isti
 
 @pytest.mark.parametrize("front", ["istio", "ingress-nginx"])
 def test_with_a_login_nobody_is_an_account_on_any_host_without_the_filters(
-    gate: IstioGate, front: str
+    gate: IstioEnv, front: str
 ) -> None:
     account = f"kubeflow-userid: {gate.identity.user}"
     gate.front = front
@@ -182,7 +184,7 @@ def test_with_a_login_nobody_is_an_account_on_any_host_without_the_filters(
 
 
 @pytest.mark.parametrize("front", ["istio", "ingress-nginx"])
-def test_where_the_filters_are_missing_every_host_is_refused(gate: IstioGate, front: str) -> None:
+def test_where_the_filters_are_missing_every_host_is_refused(gate: IstioEnv, front: str) -> None:
     """With the door on this gateway, and with the door elsewhere."""
     gate.front = front
     try:

@@ -21,7 +21,7 @@ from support.istio_gates import (
     LOGIN_PAGE,
     OTHER,
     OTHER_TOKENS,
-    IstioGate,
+    IstioEnv,
     running_istio_gate,
     seen,
     signed,
@@ -38,13 +38,13 @@ OPAQUE = "Authorization: Bearer opaque"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     with running_istio_gate(tmp_path_factory.mktemp("gate"), "others: login") as gate:
         yield gate
 
 
 @pytest.fixture(scope="module", params=["policy", "filter"])
-def gate(running: IstioGate, request: pytest.FixtureRequest) -> Iterator[IstioGate]:
+def gate(running: IstioEnv, request: pytest.FixtureRequest) -> Iterator[IstioEnv]:
     """The gate beside each kind of login."""
     running.apply(by_policy() if request.param == "policy" else by_filter())
     eventually("the login answers", lambda: running.send().code == 302)
@@ -52,7 +52,7 @@ def gate(running: IstioGate, request: pytest.FixtureRequest) -> Iterator[IstioGa
     without_login(running)
 
 
-def without_login(running: IstioGate) -> None:
+def without_login(running: IstioEnv) -> None:
     for collection in COLLECTIONS.values():
         running.delete(f"{collection}/login")
     eventually("the login is gone", lambda: running.send().code == 200)
@@ -61,25 +61,25 @@ def without_login(running: IstioGate) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_was_asked(running: IstioGate) -> None:
+def _nobody_was_asked(running: IstioEnv) -> None:
     running.login.asked.clear()
 
 
-def dex(gate: IstioGate) -> str:
+def dex(gate: IstioEnv) -> str:
     return signed(gate, DEX, iss=DEX_ISSUER)
 
 
-def assert_refused(gate: IstioGate, answer: Answer, reason: Reason) -> None:
+def assert_refused(gate: IstioEnv, answer: Answer, reason: Reason) -> None:
     gate_differences.assert_refused(answer, reason)
     assert not gate.login.asked
 
 
-def assert_redirected(gate: IstioGate, answer: Answer) -> None:
+def assert_redirected(gate: IstioEnv, answer: Answer) -> None:
     assert (answer.code, answer.headers["location"]) == (302, LOGIN_PAGE)
     assert len(gate.login.asked) == 1
 
 
-def test_a_token_skips_the_login_and_arrives_as_the_bot(gate: IstioGate) -> None:
+def test_a_token_skips_the_login_and_arrives_as_the_bot(gate: IstioEnv) -> None:
     for more in ((), (SESSION,), FORGED):
         headers = seen(gate.send(gate.bearer(), *more))
         assert headers["kubeflow-userid"] == gate.identity.user
@@ -89,25 +89,25 @@ def test_a_token_skips_the_login_and_arrives_as_the_bot(gate: IstioGate) -> None
     assert not gate.login.asked
 
 
-def test_a_session_keeps_who_it_is_and_nobody_elses_word_counts(gate: IstioGate) -> None:
+def test_a_session_keeps_who_it_is_and_nobody_elses_word_counts(gate: IstioEnv) -> None:
     headers = seen(gate.send(SESSION, *FORGED))
     assert headers["kubeflow-userid"] == "alice@example.com"
     assert not {"kubeflow_userid", "kubeflow-groups"} & headers.keys()
 
 
-def test_without_a_session_and_a_token_the_login_redirects(gate: IstioGate) -> None:
+def test_without_a_session_and_a_token_the_login_redirects(gate: IstioEnv) -> None:
     assert_redirected(gate, gate.send(*FORGED))
     assert "kubeflow-userid" not in gate.login.asked[0]
 
 
-def test_an_opaque_token_reaches_the_login_untouched(gate: IstioGate) -> None:
+def test_an_opaque_token_reaches_the_login_untouched(gate: IstioEnv) -> None:
     headers = seen(gate.send(OPAQUE, *FORGED))
     assert headers["kubeflow-userid"] == "robot@example.com"
     assert gate.login.asked[0]["authorization"] == "Bearer opaque"
 
 
 @pytest.mark.parametrize("form", ["{}", "authorization: bearer x.y.z", "Authorization: Basic eDp5"])
-def test_tokens_of_others_reach_the_login_untouched(gate: IstioGate, form: str) -> None:
+def test_tokens_of_others_reach_the_login_untouched(gate: IstioEnv, form: str) -> None:
     line = form.format(dex(gate))
     assert_redirected(gate, gate.send(line))
     assert gate.login.asked[0]["authorization"] == line.partition(": ")[2]
@@ -116,19 +116,19 @@ def test_tokens_of_others_reach_the_login_untouched(gate: IstioGate, form: str) 
 @pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
 @pytest.mark.parametrize("more", [(), (SESSION,)], ids=["alone", "with a session"])
 def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
-    gate: IstioGate, shape: dict[str, Any], reason: Reason, more: tuple[str, ...]
+    gate: IstioEnv, shape: dict[str, Any], reason: Reason, more: tuple[str, ...]
 ) -> None:
     assert_refused(gate, gate.send(gate.bearer(**shape), *more), reason)
 
 
-def test_so_are_expired_forged_and_long_lived_ones(gate: IstioGate) -> None:
+def test_so_are_expired_forged_and_long_lived_ones(gate: IstioEnv) -> None:
     assert_refused(gate, gate.send(signed(gate, gate.signer, exp=1)), Reason.EXPIRED)
     assert_refused(gate, gate.send(signed(gate, DEX)), Reason.SIGNATURE)
     long = f"Authorization: Bearer {gate.identity.token.reveal()}"
     assert_refused(gate, gate.send(long, SESSION), Reason.LONG_LIVED)
 
 
-def test_a_token_without_a_credential_is_refused_and_not_redirected(gate: IstioGate) -> None:
+def test_a_token_without_a_credential_is_refused_and_not_redirected(gate: IstioEnv) -> None:
     line = signed(gate, gate.signer)
     gate.know(gate.gone(SECRET_UID))
     eventually("it is gone", lambda: gate.send(line).code == 401)
@@ -142,7 +142,7 @@ def test_a_token_without_a_credential_is_refused_and_not_redirected(gate: IstioG
     eventually("it is open", lambda: all(gate.send(each).code == 200 for each in both))
 
 
-def test_another_host_has_its_login_as_ever(gate: IstioGate) -> None:
+def test_another_host_has_its_login_as_ever(gate: IstioEnv) -> None:
     assert_redirected(gate, gate.send(gate.bearer(), host=OTHER))
     assert gate.login.asked[0]["authorization"].startswith("Bearer ")
     headers = seen(gate.send(gate.bearer(), SESSION, "kubeflow_userid: x", host=OTHER))
@@ -150,13 +150,13 @@ def test_another_host_has_its_login_as_ever(gate: IstioGate) -> None:
     assert headers["kubeflow_userid"] == "x"
 
 
-def test_without_the_filters_everything_is_the_logins(gate: IstioGate) -> None:
+def test_without_the_filters_everything_is_the_logins(gate: IstioEnv) -> None:
     with gate.without_filters():
         assert gate.send(gate.bearer(), *FORGED).code == 302
         assert seen(gate.send(SESSION, *FORGED))["kubeflow-userid"] == "alice@example.com"
 
 
-def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:
+def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioEnv) -> None:
     gate.start_without(GATE_KEYS)
     try:
         assert_refused(gate, gate.send(gate.bearer()), Reason.UNKNOWN)
@@ -169,7 +169,7 @@ def test_without_keys_sessions_go_on_and_tokens_wait(gate: IstioGate) -> None:
         eventually("the keys are back", lambda: gate.send(good).code == 200)
 
 
-def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGate) -> None:
+def test_a_request_authentication_that_is_there_goes_on_working(running: IstioEnv) -> None:
     without_login(running)
     claim = [{"header": "kubeflow-userid", "claim": "email"}]
     with running.added(authentication("login", DEX_ISSUER, DEX.jwks, outputClaimToHeaders=claim)):
@@ -193,7 +193,9 @@ def test_a_request_authentication_that_is_there_goes_on_working(running: IstioGa
             assert headers["kubeflow-userid"] == running.identity.user
 
 
-def test_one_for_the_cluster_opens_nothing_that_the_gate_has_not_seen(running: IstioGate) -> None:
+def test_one_for_the_cluster_opens_nothing_that_the_gate_has_not_seen(
+    running: IstioEnv,
+) -> None:
     without_login(running)
     keys = json.dumps(running.plane.admin.get("/openid/v1/jwks"))
     short = running.bearer().removeprefix("Authorization: ")
@@ -209,7 +211,7 @@ def test_one_for_the_cluster_opens_nothing_that_the_gate_has_not_seen(running: I
 
 
 def test_a_request_authentication_of_the_gates_own_would_break_the_login(
-    running: IstioGate,
+    running: IstioEnv,
 ) -> None:
     """Why there is none: it refuses other issuers' tokens on every host of the gateway."""
     without_login(running)

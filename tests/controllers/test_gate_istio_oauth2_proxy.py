@@ -16,7 +16,7 @@ from support.gate_differences import assert_refused
 from support.istio_gates import (
     GUARDED,
     OTHER,
-    IstioGate,
+    IstioEnv,
     route,
     running_istio_gate,
     seen,
@@ -88,7 +88,7 @@ def provider() -> Iterator[IdentityProvider]:
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     folder = tmp_path_factory.mktemp("gate")
     with running_istio_gate(
         folder, "others: login", providers=PROVIDERS, issues_by_url=True
@@ -110,7 +110,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 
 @pytest.fixture(scope="module", params=["no-token", "everything", "filter"])
 def login(
-    gate: IstioGate,
+    gate: IstioEnv,
     provider: IdentityProvider,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
@@ -120,7 +120,7 @@ def login(
         yield running
 
 
-def browser(gate: IstioGate, host: str = GUARDED) -> Browser:
+def browser(gate: IstioEnv, host: str = GUARDED) -> Browser:
     return Browser(lambda path, lines: gate.send(*lines, path=path, host=host))
 
 
@@ -280,7 +280,7 @@ def test_without_the_gates_filters_sessions_go_on_and_tokens_of_the_cluster_open
         assert seen(signed_in(login).get("/", *FORGED))["kubeflow-userid"] == USER
 
 
-def _wait_for_the_door(gate: IstioGate, path: str, host: str) -> None:
+def _wait_for_the_door(gate: IstioEnv, path: str, host: str) -> None:
     eventually("the door is open", lambda: gate.send(path=path, host=host).code == 200)
 
 

@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from daypass.render.names import GATE, GATE_TRUST, gate_host
+from daypass.render.names import GATE, GATE_TRUST
+from daypass.render.tls_server import authorizer_server
 from daypass.rules.reasons import Reason
 from support.authority import Authority
 from support.bad_reviews import assert_no_review_opens
@@ -26,7 +27,7 @@ from support.istio_gates import (
     OTHER,
     OTHER_TOKENS,
     POLICIES,
-    IstioGate,
+    IstioEnv,
     config_text,
     running_istio_gate,
     seen,
@@ -52,17 +53,17 @@ FORGED_ADDRESSES = (
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as gate:
         gate.plane.admin.create("/api/v1/namespaces", {"metadata": {"name": "daypass"}})
         yield gate
 
 
 @pytest.fixture(scope="module")
-def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+def authorizer(running: IstioEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """`daypass gate serve`, as the gateway would find it in the cluster."""
     folder = tmp_path_factory.mktemp("authorizer")
-    pair = AUTHORITY.server(gate_host(running.config))
+    pair = AUTHORITY.server(authorizer_server(running.config).host)
     config = config_text(running.issuer, "check: review")
     arguments = ("--kubeconfig", str(running.plane.kubeconfig), "--without-watch")
     with gate_serve_over_tls(folder, config, pair, *arguments) as served:
@@ -73,7 +74,7 @@ def authorizer(running: IstioGate, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def gate(running: IstioGate, authorizer: Child) -> IstioGate:
+def gate(running: IstioEnv, authorizer: Child) -> IstioEnv:
     running.configure("check: review")
     good = running.bearer()
     name = f"{GATE}-authorizer"
@@ -87,7 +88,7 @@ def asked(child: Child) -> int:
     return child.log.read_text().count('"why"')
 
 
-def test_a_token_passes_and_arrives_as_the_bot(gate: IstioGate) -> None:
+def test_a_token_passes_and_arrives_as_the_bot(gate: IstioEnv) -> None:
     headers = seen(gate.send(gate.bearer(), *FORGED))
     assert headers["kubeflow-userid"] == gate.identity.user
     assert headers["kubeflow-groups"].startswith("system:serviceaccounts,")
@@ -96,18 +97,18 @@ def test_a_token_passes_and_arrives_as_the_bot(gate: IstioGate) -> None:
 
 @pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
 def test_other_tokens_of_the_api_server_are_refused(
-    gate: IstioGate, shape: dict[str, Any], reason: Reason
+    gate: IstioEnv, shape: dict[str, Any], reason: Reason
 ) -> None:
     assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
 
 
-def test_what_the_api_server_has_not_signed_is_refused(gate: IstioGate) -> None:
+def test_what_the_api_server_has_not_signed_is_refused(gate: IstioEnv) -> None:
     # The gateway trusts the tests' key as well; the API server does not.
     assert_refused(gate.send(signed(gate, gate.signer), *FORGED), Reason.REVIEW_REFUSED)
 
 
 def test_what_the_gateway_itself_refuses_is_never_asked_about(
-    gate: IstioGate, authorizer: Child
+    gate: IstioEnv, authorizer: Child
 ) -> None:
     before, since = asked(authorizer), gate.plane.audit_position()
     assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
@@ -132,13 +133,13 @@ def test_what_the_gateway_itself_refuses_is_never_asked_about(
     assert reviews(gate, since) == 1
 
 
-def reviews(gate: IstioGate, since: int) -> int:
+def reviews(gate: IstioEnv, since: int) -> int:
     """How many TokenReviews the API server has answered."""
     events = gate.plane.whole_audit_log(since=since)
     return sum("tokenreviews" in event["requestURI"] for event in events)
 
 
-def test_another_host_is_untouched(gate: IstioGate, authorizer: Child) -> None:
+def test_another_host_is_untouched(gate: IstioEnv, authorizer: Child) -> None:
     before = asked(authorizer)
     headers = seen(gate.send(gate.bearer(), *FORGED, host=OTHER))
     assert headers["kubeflow-userid"] == "admin"
@@ -146,7 +147,7 @@ def test_another_host_is_untouched(gate: IstioGate, authorizer: Child) -> None:
     assert asked(authorizer) == before
 
 
-def test_a_deleted_secret_is_seen_by_the_review(gate: IstioGate) -> None:
+def test_a_deleted_secret_is_seen_by_the_review(gate: IstioEnv) -> None:
     identity = gate.plane.make_identity()
     tokens = (gate.plane.make_token(identity, audiences=[AUDIENCE]) for _ in range(2))
     first, line = map(bearer, tokens)
@@ -160,14 +161,14 @@ def test_a_deleted_secret_is_seen_by_the_review(gate: IstioGate) -> None:
     assert_refused(answer, Reason.REVIEW_REFUSED)
 
 
-def test_where_the_filters_are_missing_everything_is_refused(gate: IstioGate) -> None:
+def test_where_the_filters_are_missing_everything_is_refused(gate: IstioEnv) -> None:
     with gate.without_filters():
         for lines in ([gate.bearer(), *FORGED], [*FORGED]):
             assert gate.send(*lines).code == 403
         assert gate.send(host=OTHER).code == 200
 
 
-def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> None:
+def test_a_login_keeps_what_is_its_own(gate: IstioEnv, authorizer: Child) -> None:
     text = gate.gate_text
     gate.configure(f"{text}, others: login")
     gate.apply(by_policy())
@@ -190,7 +191,9 @@ def test_a_login_keeps_what_is_its_own(gate: IstioGate, authorizer: Child) -> No
         eventually("as it was", lambda: gate.send(*FORGED).code == 401)
 
 
-def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(gate: IstioGate) -> None:
+def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(
+    gate: IstioEnv,
+) -> None:
     gate.apply(token_required())
     try:
         eventually("it is in force", lambda: gate.send(host=OTHER).code == 403)
@@ -202,7 +205,7 @@ def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(gate: Isti
 
 
 @contextmanager
-def authorizer_at(gate: IstioGate, port: int) -> Iterator[None]:
+def authorizer_at(gate: IstioEnv, port: int) -> Iterator[None]:
     """The gateway finds the authorizer at another port for one block."""
     entries = "/apis/networking.istio.io/v1/namespaces/daypass/serviceentries"
     (entry,) = gate.plane.admin.get(entries)["items"]
@@ -216,7 +219,7 @@ def authorizer_at(gate: IstioGate, port: int) -> Iterator[None]:
         eventually("it is back", lambda: gate.send(line).code == 200)
 
 
-def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
+def test_only_a_response_of_an_authorizer_decides(gate: IstioEnv) -> None:
     responses = {
         **{f"{name} user": response(each) for name, each in ODD_USERS.items()},
         **{
@@ -228,7 +231,7 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
         "a refusal and a pass": response(b"", code=b"401") + response(NAMED),
     }
     line = gate.bearer()
-    with Impostor(AUTHORITY.context(gate_host(gate.config))) as impostor:
+    with Impostor(AUTHORITY.context(authorizer_server(gate.config).host)) as impostor:
         impostor.behaviour = response(NAMED + EVIL)
         with authorizer_at(gate, impostor.port):
             eventually("it is asked", lambda: gate.send(line).code == 200 and impostor.asked)
@@ -248,9 +251,9 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioGate) -> None:
 
 
 def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
-    gate: IstioGate, tmp_path: Path
+    gate: IstioEnv, tmp_path: Path
 ) -> None:
-    pair = AUTHORITY.server(gate_host(gate.config))
+    pair = AUTHORITY.server(authorizer_server(gate.config).host)
     config = config_text(gate.issuer, "check: review")
     with fake_reviews(lambda token: True) as reviews:
         (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
@@ -265,7 +268,7 @@ def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
             assert_no_review_opens(reviews, lambda: gate.send(gate.bearer()))
 
 
-def test_without_an_authorizer_nothing_passes(gate: IstioGate) -> None:
+def test_without_an_authorizer_nothing_passes(gate: IstioEnv) -> None:
     line = gate.bearer()
     with authorizer_at(gate, 9):
         answer = eventually("it is gone", lambda: a if (a := gate.send(line)).code == 503 else None)
@@ -275,7 +278,7 @@ def test_without_an_authorizer_nothing_passes(gate: IstioGate) -> None:
         assert_refused(gate.send(*FORGED), Reason.NO_TOKEN)
 
 
-def test_while_the_authorizer_hangs_nothing_passes(gate: IstioGate, authorizer: Child) -> None:
+def test_while_the_authorizer_hangs_nothing_passes(gate: IstioEnv, authorizer: Child) -> None:
     line = gate.bearer()
     assert gate.send(line).code == 200
     with authorizer.suspended():
@@ -286,7 +289,7 @@ def test_while_the_authorizer_hangs_nothing_passes(gate: IstioGate, authorizer: 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
 def test_an_authorizer_that_proves_to_be_another_is_not_believed(
-    gate: IstioGate, wrong: str
+    gate: IstioEnv, wrong: str
 ) -> None:
     text = gate.gate_text
     rules = "/apis/networking.istio.io/v1/namespaces/daypass/destinationrules"

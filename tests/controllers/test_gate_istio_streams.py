@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.deadline import eventually
-from support.istio_gates import GUARDED, IstioGate, get, route, running_istio_gate, service
+from support.istio_gates import GUARDED, IstioEnv, get, route, running_istio_gate, service
 from support.tcp_server import TcpServer
 
 pytestmark = pytest.mark.timeout(600)
@@ -17,7 +17,7 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as running, Echoing() as echo:
         running.apply(service("socket", echo.port), route(GUARDED, "socket"))
         eventually("it is routed", lambda: upgraded(running, running.bearer()) == 101)
@@ -39,14 +39,14 @@ class Echoing(TcpServer):
             connection.sendall(data)
 
 
-def upgraded(gate: IstioGate, *lines: str) -> int:
+def upgraded(gate: IstioEnv, *lines: str) -> int:
     """The code that an upgrade is answered with."""
     with gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem) as connection:
         connection.sendall(get(*lines, *UPGRADE))
         return int(connection.recv(65536).split(b" ")[1])
 
 
-def test_an_upgrade_needs_a_token_as_any_request(gate: IstioGate) -> None:
+def test_an_upgrade_needs_a_token_as_any_request(gate: IstioEnv) -> None:
     assert upgraded(gate, gate.bearer()) == 101
     assert upgraded(gate) == 401
     assert upgraded(gate, "kubeflow-userid: admin") == 401
@@ -55,7 +55,9 @@ def test_an_upgrade_needs_a_token_as_any_request(gate: IstioGate) -> None:
     assert upgraded(gate, kubernetes) == 401
 
 
-def test_an_open_stream_outlives_its_token_and_a_new_one_does_not_begin(gate: IstioGate) -> None:
+def test_an_open_stream_outlives_its_token_and_a_new_one_does_not_begin(
+    gate: IstioEnv,
+) -> None:
     line = gate.bearer()
     with gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem) as connection:
         connection.sendall(get(line, *UPGRADE))

@@ -16,7 +16,8 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.render.names import GATE, GATE_TRUST, gate_host
+from daypass.render.names import GATE, GATE_TRUST
+from daypass.render.tls_server import authorizer_server
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import part_name
 from daypass.rules.reasons import MESSAGES, Reason
@@ -24,7 +25,7 @@ from support.authority import Authority
 from support.deadline import eventually
 from support.gate_differences import reason_in
 from support.identities import Identity, make_anchor
-from support.istio_gates import FILTERS, GUARDED, IstioGate, config_text, running_istio_gate
+from support.istio_gates import FILTERS, GUARDED, IstioEnv, config_text, running_istio_gate
 from support.istio_gateway import NAMESPACE, service_at
 from support.objects import secret
 from support.raw import Answer, Caller, bearer
@@ -40,7 +41,7 @@ SLACK_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     folder, text = tmp_path_factory.mktemp("gate"), f"closeAfter: {CLOSE_AFTER_SECONDS}s"
     with running_istio_gate(folder, text) as running:
         install(running.plane, running.config)
@@ -48,20 +49,20 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioGate]:
 
 
 @pytest.fixture
-def watch(gate: IstioGate, tmp_path: Path) -> Iterator[Watch]:
+def watch(gate: IstioEnv, tmp_path: Path) -> Iterator[Watch]:
     with watching(tmp_path / "watch", gate.plane, gate.config) as running:
         running.wait_leading()
         yield running
 
 
 @contextmanager
-def calling(gate: IstioGate, identity: Identity, **shape: Any) -> Iterator[Caller]:
+def calling(gate: IstioEnv, identity: Identity, **shape: Any) -> Iterator[Caller]:
     token = gate.plane.make_token(identity, **{"audiences": [AUDIENCE], **shape})
     with gate.conversation() as conversation:
         yield Caller(conversation, GUARDED, token)
 
 
-def kubectl(gate: IstioGate, *words: str) -> None:
+def kubectl(gate: IstioEnv, *words: str) -> None:
     program = Path(sys.executable).with_name("kubectl")
     command = [str(program), "--kubeconfig", str(gate.plane.kubeconfig), *words]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -76,7 +77,7 @@ def seconds_since(began: float) -> float:
 
 
 def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_failures(
-    gate: IstioGate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    gate: IstioEnv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace = identity_namespace(gate.plane)
     with watching(tmp_path / "watch", gate.plane, gate.config) as watch:
@@ -125,13 +126,13 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
 
 
 @contextmanager
-def checking(gate: IstioGate, folder: Path, check: str) -> Iterator[None]:
+def checking(gate: IstioEnv, folder: Path, check: str) -> Iterator[None]:
     """The gate with this check and, for `review`, an authorizer that it asks."""
     text = f"closeAfter: {CLOSE_AFTER_SECONDS}s, check: {check}"
     with ExitStack() as stack:
         if check == "review":
             authority = Authority()
-            pair = authority.server(gate_host(gate.config))
+            pair = authority.server(authorizer_server(gate.config).host)
             arguments = ("--kubeconfig", str(gate.plane.kubeconfig))
             folder.mkdir()
             config = config_text(gate.issuer, text)
@@ -152,7 +153,7 @@ def checking(gate: IstioGate, folder: Path, check: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_gone(
-    gate: IstioGate, tmp_path: Path, check: str
+    gate: IstioEnv, tmp_path: Path, check: str
 ) -> None:
     namespace = identity_namespace(gate.plane)
     with (
@@ -172,7 +173,7 @@ def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_g
             assert bystander.ask().code == 200
 
 
-def test_a_recreated_service_account_is_another_one(gate: IstioGate, watch: Watch) -> None:
+def test_a_recreated_service_account_is_another_one(gate: IstioEnv, watch: Watch) -> None:
     namespace = identity_namespace(gate.plane)
     identity = gate.plane.make_identity(namespace)
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/bot"
@@ -187,7 +188,7 @@ def test_a_recreated_service_account_is_another_one(gate: IstioGate, watch: Watc
 
 
 def test_tokens_of_a_namespace_that_nobody_watches_are_refused(
-    gate: IstioGate, watch: Watch
+    gate: IstioEnv, watch: Watch
 ) -> None:
     watched = gate.plane.make_identity(identity_namespace(gate.plane))
     unlabelled = gate.plane.make_identity()
@@ -197,7 +198,7 @@ def test_tokens_of_a_namespace_that_nobody_watches_are_refused(
         assert_reason(caller.becomes(401, never=200), Reason.UNKNOWN_CREDENTIAL)
 
 
-def test_keys_and_the_set_outlive_istiod(gate: IstioGate, watch: Watch) -> None:
+def test_keys_and_the_set_outlive_istiod(gate: IstioEnv, watch: Watch) -> None:
     namespace = identity_namespace(gate.plane)
     one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
     with calling(gate, one) as caller, calling(gate, other) as bystander:
@@ -213,7 +214,7 @@ def test_keys_and_the_set_outlive_istiod(gate: IstioGate, watch: Watch) -> None:
 
 
 def test_while_the_watch_hangs_the_gate_closes_and_opens_again(
-    gate: IstioGate, watch: Watch
+    gate: IstioEnv, watch: Watch
 ) -> None:
     identity = gate.plane.make_identity(identity_namespace(gate.plane))
     with calling(gate, identity) as caller:
@@ -223,7 +224,7 @@ def test_while_the_watch_hangs_the_gate_closes_and_opens_again(
         caller.becomes(200)
 
 
-def test_a_part_that_someone_deletes_is_written_again(gate: IstioGate, watch: Watch) -> None:
+def test_a_part_that_someone_deletes_is_written_again(gate: IstioEnv, watch: Watch) -> None:
     identity = gate.plane.make_identity(identity_namespace(gate.plane))
     with calling(gate, identity) as caller:
         caller.becomes(200)

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from daypass._core.objects import Object
-from daypass.deploy import routes
+from daypass.render.fronts import published
+from daypass.render.fronts.istio import IstioFront
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
 from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway
+from support.listed_objects import listed_of
 from support.objects import make, tls_secret
 
 pytestmark = pytest.mark.timeout(1800)
@@ -58,15 +60,14 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
             cluster.apply(door)
             eventually("the door has it", lambda: code(running, "/kubernetes") == 219)
             assert code(running, "/pipeline") == 404
-            assert routes.losing(*read(star, gateway("*")), HOST)
+            assert losing(star, gateway("*"))
 
             cluster.apply(gateway("*", HOST))
             eventually("both have it", lambda: code(running, "/pipeline") == 218)
             assert code(running, "/kubernetes") == 219
-            assert not routes.losing(*read(star, gateway("*", HOST)), HOST)
+            assert not losing(star, gateway("*", HOST))
 
 
-def read(
-    star: Object, its_gateway: Object
-) -> tuple[list[routes.PublishedRoute], list[routes.PublishedHost]]:
-    return [*routes.of_virtual_service(star)], [*routes.of_istio_gateway(its_gateway)]
+def losing(*documents: Object) -> list[str]:
+    hosts, routes = published(listed_of(*documents))
+    return IstioFront.losing(routes, hosts, HOST)

@@ -12,7 +12,6 @@ import pytest
 
 from daypass.local.echo import Echo
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.istio.objects import istio_objects
 from daypass.render.manifests import render_objects
 from daypass.rules.reasons import MESSAGES, Reason
 from support import laptop, raw
@@ -20,6 +19,7 @@ from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.engines import the_engine
 from support.istio_gateway import NAMESPACE, prepare, running_gateway, service_entry
 from support.objects import tls_secret
 from support.raw import Answer
@@ -58,7 +58,7 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
             config = config_of(laptop.config_text("https://kubernetes.default.svc"))
             install(plane, config)
             route = only(render_objects(config, ClusterFacts()), "VirtualService")
-            for each in (*istio_objects(config, ClusterFacts()), route):
+            for each in (*the_engine(config).objects(), route):
                 cluster.apply(each)
             with watching(tmp_path / "watch", plane, config) as watch:
                 watch.wait_leading()

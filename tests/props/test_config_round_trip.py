@@ -93,6 +93,14 @@ def domains(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+ENGINES: list[dict[str, str]] = [
+    {},
+    {"engine": "istio"},
+    {"engine": "envoy-gateway", "gateway": "infra/public"},
+    {"engine": "envoy"},
+]
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     allowed = draw(st.lists(audiences, min_size=1, max_size=5, unique=True))
@@ -117,7 +125,6 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             {"audience": st.sampled_from(allowed)},
             optional={
                 "hosts": st.lists(hosts, min_size=1, max_size=3, unique=True),
-                "engine": st.sampled_from(["istio", "envoy-gateway", "envoy"]),
                 "requireBound": st.booleans(),
                 "headers": st.fixed_dictionaries({"user": headers}),
             },
@@ -129,6 +136,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     for key, strategy in optional.items():
         if draw(st.booleans()):
             document[key] = draw(strategy)
+    if "gate" in document:
+        document["gate"] |= draw(st.sampled_from(ENGINES))
     return document
 
 

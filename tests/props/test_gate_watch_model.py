@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from hypothesis import settings
@@ -31,7 +30,6 @@ from support.watch_replicas import (
     FewParts,
     Replica,
     WatchEnvironment,
-    plain_filters,
 )
 
 NAMES = ("one", "two")
@@ -74,8 +72,6 @@ FAULTS = st.one_of(
 class WatchModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.stack = ExitStack()
-        self.stack.enter_context(plain_filters())
         self.env = WatchEnvironment()
         self.replicas = {name: self.env.replica(name) for name in NAMES}
         self.ahead = 0.0
@@ -246,10 +242,7 @@ class WatchModel(RuleBasedStateMachine):
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1
 
     def teardown(self) -> None:
-        try:
-            self.recover()
-        finally:
-            self.stack.close()
+        self.recover()
 
     def _published_paths(self) -> list[str]:
         return [p for p in self.env.api.objects if p.startswith((CONFIG_MAPS, FILTERS))]

@@ -14,13 +14,6 @@ from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
-from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.istio.objects import (
-    denials_object,
-    istio_objects,
-    keys_object,
-    part_object,
-)
 from daypass.render.names import GATE
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
@@ -30,6 +23,7 @@ from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.engines import denials_object, keys_object, part_object, the_engine
 from support.http_services import Handler, serving
 from support.identities import Identity
 from support.istio_gateway import (
@@ -88,7 +82,7 @@ class Login:
 
 
 @dataclass(slots=True, kw_only=True)
-class IstioGate:
+class IstioEnv:
     """A gateway that serves GUARDED and OTHER, and the gate before GUARDED.
 
     `signer`: a key of the tests' own, which is trusted beside the API server's.
@@ -119,7 +113,7 @@ class IstioGate:
         """
         self.gate_text, self.config = gate, gate_config(self.issuer, gate, self.front)
         self.apply(keys_object(self.config, self.issuer, self.keys))
-        objects = istio_objects(self.config, ClusterFacts())
+        objects = the_engine(self.config).objects()
         for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
             if not any(each["kind"] == kind for each in objects):
                 self.delete(f"{collection}/{GATE}")
@@ -241,7 +235,7 @@ def seen(answer: Answer) -> dict[str, str]:
     return dict(answer.json["headers"])
 
 
-def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
+def signed(gate: IstioEnv, signer: Signer, **changed: Any) -> str:
     """An Authorization line with a hand-made token, good but for what is changed."""
     return f"Authorization: Bearer {signer.sign(good_claims(**{'iss': gate.issuer, **changed}))}"
 
@@ -249,7 +243,7 @@ def signed(gate: IstioGate, signer: Signer, **changed: Any) -> str:
 @contextmanager
 def running_istio_gate(
     folder: Path, gate: str = "", *, providers: Sequence[Object] = (), issues_by_url: bool = False
-) -> Iterator[IstioGate]:
+) -> Iterator[IstioEnv]:
     """A control plane, istiod, an Envoy as its gateway, and the gate.
 
     `providers`: further extension providers of the mesh. `issues_by_url`: see ControlPlane.start.
@@ -277,7 +271,7 @@ def running_istio_gate(
         keys = plane.admin.request("GET", "/openid/v1/jwks").json
         issuer = plane.admin.get("/.well-known/openid-configuration")["issuer"]
         with running_gateway(folder / "gateway", plane, mesh=mesh) as gateway:
-            running = IstioGate(
+            running = IstioEnv(
                 plane=plane,
                 cluster=cluster,
                 gateway=gateway,

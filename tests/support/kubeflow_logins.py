@@ -17,7 +17,7 @@ from support.istio_gates import (
     GUARDED,
     OTHER,
     POLICIES,
-    IstioGate,
+    IstioEnv,
     route,
     seen,
     service,
@@ -78,7 +78,7 @@ _HEADERS = {"kubeflow-userid": "email", "kubeflow-groups": "groups"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeflowLogin:
     kind: Kind
-    gate: IstioGate
+    gate: IstioEnv
     provider: IdentityProvider
     proxy: Oauth2Proxy
 
@@ -96,7 +96,7 @@ class KubeflowLogin:
 
 @contextmanager
 def running_kubeflow_login(
-    kind: Kind, gate: IstioGate, provider: IdentityProvider, folder: Path
+    kind: Kind, gate: IstioEnv, provider: IdentityProvider, folder: Path
 ) -> Iterator[KubeflowLogin]:
     """A login of this kind, beside the gate; afterwards there is none."""
     alpha = header_settings(provider, gate.plane.ca_path) if kind == "filter" else None
@@ -115,7 +115,7 @@ def running_kubeflow_login(
             _remove(gate)
 
 
-def _settings(kind: Kind, gate: IstioGate, provider: IdentityProvider) -> dict[str, Setting]:
+def _settings(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> dict[str, Setting]:
     known: dict[str, Setting] = {"cookie_secure": True, "skip_jwt_bearer_tokens": True}
     if kind == "no-token":
         return {**token_settings(provider), **known}
@@ -127,7 +127,7 @@ def _settings(kind: Kind, gate: IstioGate, provider: IdentityProvider) -> dict[s
     return {**token_settings(provider), **known}
 
 
-def _objects(kind: Kind, gate: IstioGate, provider: IdentityProvider) -> list[Object]:
+def _objects(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> list[Object]:
     if kind == "filter":
         return [by_filter(kind, [*_HEADERS, "authorization"])]
     keys = json.dumps(gate.plane.admin.get("/openid/v1/jwks"))
@@ -187,7 +187,7 @@ def _wait(login: KubeflowLogin) -> None:
         eventually("a token is required", lambda: gate.send(basic, host=OTHER).code == 403)
 
 
-def _remove(gate: IstioGate) -> None:
+def _remove(gate: IstioEnv) -> None:
     for path in (
         f"{FILTERS}/login",
         f"{POLICIES}/login",

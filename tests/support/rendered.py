@@ -14,8 +14,9 @@ from typing import Any
 from daypass._core.objects import Object
 from daypass.config import Config, parse
 from daypass.local.envoy import Envoy, find_envoy, start_child
-from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, door_host
+from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR
 from daypass.render.settings import DOOR_CONFIG_FOLDER, RUN_FOLDER
+from daypass.render.tls_server import door_server
 from daypass.render.workloads import BOOTSTRAP
 from support.authority import Authority
 from support.deadline import eventually
@@ -135,7 +136,7 @@ def running_pod(
     and the API server on 127.0.0.1:`api_server`.
     """
     authority = Authority()
-    pair = authority.server(door_host(config))
+    pair = authority.server(door_server(config).host)
     sources: Sources = {
         ("secret", DOOR_PAIR): {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem},
         ("configMap", CLUSTER_AUTHORITY): {"ca.crt": authority_pem},
@@ -172,7 +173,11 @@ def running_pod(
     try:
         envoy.wait_ready()
         yield RenderedDoor(
-            envoy=envoy, authority=authority, host=door_host(config), volumes=volumes, log=log
+            envoy=envoy,
+            authority=authority,
+            host=door_server(config).host,
+            volumes=volumes,
+            log=log,
         )
     finally:
         envoy.stop()

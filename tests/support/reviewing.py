@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from daypass.config import Gate
+from daypass.config import IstioGate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer, ResponseWaiter
 from daypass.gate.authorizer.decision_cache import DecisionCache
@@ -57,7 +57,7 @@ class AskedAuthorizer:
             hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE,
             longest_lifetime_seconds=7200,
         )  # fmt: skip
-        self.responses = AuthzResponses(Gate(audience=AUDIENCE, check="review"))
+        self.responses = AuthzResponses(IstioGate(audience=AUDIENCE, check="review"))
         self.rules = rules
         self.authorizer = Authorizer(
             rules, self.responses, self._review, self.clock, remember_seconds=remember_seconds,

@@ -7,20 +7,22 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 from daypass._core.poller import Poller
+from daypass.config import IstioGate
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch import cluster_publisher
 from daypass.gate.watch.cluster_publisher import ClusterPublisher, term_of
 from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
 from daypass.kube.published_objects import read_part, read_published_denials
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.engines.istio.engine import IstioEngine
 from daypass.rules.credentials import CredentialPart
 from daypass.rules.denials import Denial, Denials
-from daypass.rules.published import DENIALS, Published, part_name
+from daypass.rules.published import DENIALS, NAMES, Published, part_name
 from support.objects_api import ObjectsApi
 from support.timing import FakeClock
 from support.tokens import Signer
@@ -31,6 +33,18 @@ CONFIG = watched_config(closeAfter=f"{CLOSE_AFTER:.0f}s")
 CONFIG_MAPS = f"/api/v1/namespaces/{HOME}/configmaps/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{FRONT}/envoyfilters/"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainEngine(IstioEngine):
+    """EnvoyFilters that a test can read, in place of Envoy's own config."""
+
+    def published_object(self, name: str, published: Published) -> dict[str, Any]:
+        if name == DENIALS:
+            denials = published.denials
+            return _filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)
+        part = published.parts[NAMES.index(name)]
+        return _filter(name, uids=sorted(part.uids), closes=part.closes_unix)
 
 
 class FewParts(ClusterPublisher):
@@ -146,14 +160,15 @@ class Replica:
 
     def __init__(self, env: WatchEnvironment, name: str) -> None:
         gate = CONFIG.gate
-        assert gate is not None
+        assert isinstance(gate, IstioGate)
+        engine = PlainEngine(gate=gate, config=CONFIG, facts=ClusterFacts())
         self.clock = ReplicaClock(env.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
         self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.observer = SteppedObserver(env.cluster)
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, self.clock, namespace=HOME, name="watch", me=name)
-        self.publisher = FewParts(cluster, CONFIG, gate, self.lease)
+        self.publisher = FewParts(cluster, engine, self.lease)
         self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
@@ -242,7 +257,7 @@ class WatchEnvironment:
         return {uid for part in self.published().parts for uid in part.uids}
 
     def filtered(self) -> Iterator[CredentialPart]:
-        """What is in the EnvoyFilters; see `plain_filters`."""
+        """What is in the EnvoyFilters."""
         for number in range(FewParts.parts):
             found = self.api.objects.get(f"{FILTERS}{part_name(number)}")
             if found is not None:
@@ -269,18 +284,6 @@ class WatchEnvironment:
         names = [name for name in self.api.written if name != "watch"]
         self.api.written.clear()
         return names
-
-
-def plain_filters() -> Any:
-    """EnvoyFilters that a test can read, in place of Envoy's own config."""
-
-    def part_object(config: object, number: int, part: CredentialPart) -> dict[str, Any]:
-        return _filter(part_name(number), uids=sorted(part.uids), closes=part.closes_unix)
-
-    def denials_object(config: object, denials: Any) -> dict[str, Any]:
-        return _filter(DENIALS, keys=sorted(denials.keys), closes=denials.closes_unix)
-
-    return patch.multiple(cluster_publisher, part_object=part_object, denials_object=denials_object)
 
 
 def _filter(name: str, **spec: object) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from tools.reference.markdown import code, table
@@ -19,13 +20,17 @@ from daypass.config.types import (
     SIZE,
     USER,
     GatewayName,
-    GuardedHost,
+    GatewayOrListener,
     Host,
     IpAddress,
+    PublicName,
+    PublicNameOrEvery,
     format_size,
 )
 
 Schema = dict[str, Any]
+
+REQUIRED = "required"
 
 
 def _pattern(annotated: Any) -> str:
@@ -45,9 +50,11 @@ TYPES = {
     f"^(?:{PREFIX})$": "path",
     f"^(?:{ADDRESS})$": "HOST:PORT",
     _pattern(Host): "host",
-    _pattern(GuardedHost): "host, or `*`",
+    _pattern(PublicName): "host",
+    _pattern(PublicNameOrEvery): "host, or `*`",
     _pattern(IpAddress): "IP address",
-    _pattern(GatewayName): "NAMESPACE/NAME[/LISTENER]",
+    _pattern(GatewayName): "NAMESPACE/NAME",
+    _pattern(GatewayOrListener): "NAMESPACE/NAME[/LISTENER]",
     _pattern(HttpsOrigin): "https URL without a path",
     _pattern(UpstreamOrigin): "http, https or h2c URL without a path",
     _pattern(Issuer): "issuer",
@@ -56,56 +63,111 @@ TYPES = {
 """What the pattern of a text stands for, as the page calls it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mapping:
+    """A mapping of the file, and each kind of section that it may be."""
+
+    path: str
+    description: str
+    kinds: list[Schema]
+
+    @property
+    def all_keys(self) -> list[str]:
+        """The keys of all kinds, each once."""
+        return list(dict.fromkeys(key for kind in self.kinds for key in kind["properties"]))
+
+    def fields(self, key: str) -> list[Schema]:
+        """Return what each kind that has a key says about it."""
+        return [kind["properties"][key] for kind in self.kinds if key in kind["properties"]]
+
+    @property
+    def selector(self) -> str:
+        """The key whose value selects one of several kinds; empty if there is none."""
+        for key in self.all_keys if len(self.kinds) > 1 else ():
+            if ["const" in field for field in self.fields(key)] == [True] * len(self.kinds):
+                return key
+        return ""
+
+    def by_kind(self, key: str, cell: Callable[[Schema], str]) -> dict[str, str]:
+        """Return the kinds that have a key, such as `istio, envoy:`, by what the cell is for it."""
+        selector = self.selector
+        names: dict[str, list[str]] = {}
+        for kind in self.kinds:
+            fields = kind["properties"]
+            if key in fields:
+                name = fields[selector]["const"] if selector else kind["description"]
+                names.setdefault(cell(kind), []).append(name)
+        return {
+            text: f"{', '.join(names)}:" if selector else names[0] for text, names in names.items()
+        }
+
+
 def page() -> str:
     """Return the sections of the page, one for each mapping of the file."""
     schema = json_schema()
     paths: dict[str, str] = {}
-    sections = list(_walk("", schema, schema["$defs"], paths))
-    return "\n\n".join(_section(path, section, paths) for path, section in sections)
+    top = _Mapping(path="", description="", kinds=[schema])
+    mappings = list(_walk(top, schema["$defs"], paths))
+    return "\n\n".join(_section(mapping, paths) for mapping in mappings)
 
 
-def _walk(
-    path: str, section: Schema, known: Schema, paths: dict[str, str]
-) -> Iterator[tuple[str, Schema]]:
-    """Yield each mapping of the file with its path, and those within it; each kind once.
+def _walk(mapping: _Mapping, known: Schema, paths: dict[str, str]) -> Iterator[_Mapping]:
+    """Yield each mapping of the file, and those within it; each kind once.
 
     `paths` gets the path of each kind.
     """
-    yield path, section
-    for key, field in section["properties"].items():
-        kinds = [kind for kind in _kinds(field) if kind not in paths]
-        below = f"{path}.{key}".lstrip(".") + (".NAME" if "patternProperties" in field else "")
-        paths |= dict.fromkeys(kinds, below)
-        inner = [known[kind] for kind in kinds]
-        if len(inner) > 1:  # one of several: their keys together
-            keys = {key: each for one in inner for key, each in _with_purpose(one).items()}
-            yield from _walk(below, {**field, "properties": keys}, known, paths)
-        elif inner:
-            yield from _walk(below, inner[0], known, paths)
-
-
-def _with_purpose(section: Schema) -> Schema:
-    """Return the keys of a section, each with what the section is."""
-    return {
-        key: {**field, "description": f"{section['description']} {field['description']}"}
-        for key, field in section["properties"].items()
-    }
+    yield mapping
+    for key in mapping.all_keys:
+        fields = mapping.fields(key)
+        found = dict.fromkeys(name for field in fields for name in _kinds(field))
+        names = [name for name in found if name not in paths]
+        any_name = ".NAME" if any("patternProperties" in field for field in fields) else ""
+        path = f"{mapping.path}.{key}".lstrip(".") + any_name
+        paths |= dict.fromkeys(names, path)
+        kinds = [known[name] for name in names]
+        if kinds:
+            about = kinds[0]["description"] if len(kinds) == 1 else _description(mapping, key)
+            yield from _walk(_Mapping(path=path, description=about, kinds=kinds), known, paths)
 
 
 def _kinds(field: Schema) -> list[str]:
     """Return the names of the sections that may be the value of a key."""
-    choices = [field, field.get("items", {}), *field.get("oneOf", ())]
-    choices += field.get("patternProperties", {}).values()
+    choices = [field, field.get("items", {}), *field.get("patternProperties", {}).values()]
+    choices += [one for choice in choices for one in choice.get("oneOf", ())]
     return [each["$ref"].rpartition("/")[2] for each in choices if "$ref" in each]
 
 
-def _section(path: str, section: Schema, paths: dict[str, str]) -> str:
-    rows = [
-        (code(key), _linked(field, paths), _default(key, field, section), field["description"])
-        for key, field in section["properties"].items()
-    ]
-    heading = f"## {code(path)}\n\n{section['description']}" if path else "## Top level"
+def _section(mapping: _Mapping, paths: dict[str, str]) -> str:
+    rows = [_row(mapping, key, paths) for key in mapping.all_keys]
+    heading = (
+        f"## {code(mapping.path)}\n\n{mapping.description}" if mapping.path else "## Top level"
+    )
     return f"{heading}\n\n{table(('key', 'value', 'default', 'description'), rows)}"
+
+
+def _row(mapping: _Mapping, key: str, paths: dict[str, str]) -> tuple[str, str, str, str]:
+    values = mapping.by_kind(key, lambda kind: _linked(kind["properties"][key], paths))
+    defaults = mapping.by_kind(key, lambda kind: _default(key, kind["properties"][key], kind))
+    value, default = _with_kinds(values), _with_kinds(defaults)
+    if key == mapping.selector:
+        value = ", ".join(values)
+        default = next((text for text in defaults if text != REQUIRED), REQUIRED)
+    elif len(mapping.kinds) > 1 and not mapping.selector:  # the keys select, so none is required
+        default = ""
+    return code(key), value, default, _description(mapping, key)
+
+
+def _with_kinds(found: dict[str, str]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{kinds} {text}" for text, kinds in found.items() if text)
+
+
+def _description(mapping: _Mapping, key: str) -> str:
+    found = mapping.by_kind(key, lambda kind: str(kind["properties"][key]["description"]))
+    if len(found) == 1 and len(mapping.fields(key)) == len(mapping.kinds):
+        return next(iter(found))
+    return " ".join(f"{kinds} {text}" for text, kinds in found.items())
 
 
 def _linked(field: Schema, paths: dict[str, str]) -> str:
@@ -119,7 +181,7 @@ def _linked(field: Schema, paths: dict[str, str]) -> str:
 
 def _default(key: str, field: Schema, section: Schema) -> str:
     if key in section.get("required", ()):
-        return "required"
+        return REQUIRED
     value = field.get("default")
     if value is None:
         return ""
@@ -139,7 +201,7 @@ def _value(field: Schema) -> str:
     if "anyOf" in field:
         return _spelled(*field["anyOf"])
     if "oneOf" in field:
-        return "mapping, or " + ", ".join(_value(one) for one in field["oneOf"] if "const" in one)
+        return ", or ".join(["mapping", *(_value(one) for one in field["oneOf"] if "const" in one)])
     kind = field.get("type", "object")
     if kind == "array":
         return f"list of: {_value(field['items'])}"

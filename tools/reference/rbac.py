@@ -7,25 +7,33 @@ from collections.abc import Iterable
 import yaml
 
 from daypass._core.objects import Object
-from daypass.config import Gate
 from daypass.config.models import Config
+from daypass.render.engines import AnyEngine, engine_of
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 
 LONGEST = 130
-_DOMAIN = {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}
-CONFIG = Config.model_validate({"version": 1, "domains": {"kubeflow": _DOMAIN}})
+_DOMAINS = {"kubeflow": {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}}
+
+
+def example_engine(**gate: str) -> AnyEngine:
+    """Return the engine of a gate with these keys."""
+    gate = {"audience": "gate.example.com", "check": "review", **gate}
+    config = Config.model_validate({"version": 1, "domains": _DOMAINS, "gate": gate})
+    engine = engine_of(config)
+    assert engine is not None  # noqa: S101 - in a cluster
+    return engine
 
 
 def gate_watch() -> str:
     """Return the objects of a watch, and those in a namespace of identities."""
-    gate = Gate(audience="gate.example.com", check="review")
-    return _yaml([*watcher_rbac(CONFIG, gate), *namespace_rights("team", CONFIG.door.namespace)])
+    engine = example_engine()
+    home = engine.config.door.namespace
+    return _yaml([*watcher_rbac(engine), *namespace_rights("team", home)])
 
 
 def gate_serve() -> str:
     """Return the objects of an authorizer, with those for Envoy Gateway alone."""
-    gate = Gate(audience="gate.example.com", engine="envoy-gateway", check="review")
-    return _yaml(authorizer_rbac(gate, CONFIG.door.namespace))
+    return _yaml(authorizer_rbac(example_engine(engine="envoy-gateway", gateway="team/public")))
 
 
 def _yaml(objects: Iterable[Object]) -> str:

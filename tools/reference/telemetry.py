@@ -8,14 +8,13 @@ from enum import Enum
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from tools.reference.markdown import code, documented, table
+from tools.reference.rbac import example_engine
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent import health
 from daypass.agent.file_renewer import RenewerStatus
 from daypass.agent.log import AgentEvent
 from daypass.cli.gate.watch import cluster_controller
-from daypass.config import Gate
-from daypass.config.models import Config
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
 from daypass.gate.authorizer.service import Service
 from daypass.gate.watch.controller import Leader, WatchEvent
@@ -24,15 +23,12 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.published import Published
 
-_DOMAIN = {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}
-CONFIG = Config.model_validate({"version": 1, "domains": {"kubeflow": _DOMAIN}})
-GATE = Gate(audience="gate.example.com")
 CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", origin="here")
 
 
 def gate_watch() -> str:
     """Return what `daypass gate watch` reports."""
-    controller = cluster_controller(Cluster(CONNECTION), CONFIG, GATE, SYSTEM_CLOCK, print)
+    controller = cluster_controller(Cluster(CONNECTION), example_engine(), SYSTEM_CLOCK, print)
     # As if it had, so that there are all metrics.
     controller.leader = Leader(term=1, published=Published.closed(controller.publisher.parts))
     return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
@@ -40,9 +36,10 @@ def gate_watch() -> str:
 
 def gate_serve() -> str:
     """Return what `daypass gate serve` reports."""
-    rules = CONFIG.rules_of(GATE, "")
+    engine = example_engine()
+    rules = engine.config.rules_of(engine.gate, "")
     service = Service(
-        GATE, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, verifier=None
+        engine.gate, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, verifier=None
     )
     service.authorizer.heard_at = 0.0  # as if it had happened
     tables = _program(service.collect(), AuditEvent)

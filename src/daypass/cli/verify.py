@@ -92,7 +92,7 @@ def _report_keys(config: Config | None, cluster: Cluster) -> None:
     """Warn if there is a gate, and no keys for it."""
     from daypass.gate.signing_keys import keys_for
 
-    if config is not None and config.has_gate_in_cluster:
+    if config is not None and config.cluster_gate is not None:
         try:
             keys_for(config, cluster)
         except DaypassError as error:

@@ -9,9 +9,30 @@ config names; the code that uses the config and `daypass verify` do, with `key_s
 `cluster.keys`.
 """
 
-from daypass.config.domain import Domain, Front, Tls, TlsFilePair, TlsFiles, TlsIssuer, TlsSecret
+from daypass.config.domain import (
+    ClassDomain,
+    ClusterDomain,
+    Domain,
+    EnvoyDomain,
+    GatewayApiDomain,
+    IngressDomain,
+    IngressNginxDomain,
+    IstioDomain,
+    Tls,
+    TlsFilePair,
+    TlsFiles,
+    TlsIssuer,
+    TlsSecret,
+)
 from daypass.config.errors import ConfigError, Problem
-from daypass.config.gate import Gate, IdentityHeaders
+from daypass.config.gate import (
+    ClusterGate,
+    EnvoyGate,
+    EnvoyGatewayGate,
+    Gate,
+    IdentityHeaders,
+    IstioGate,
+)
 from daypass.config.load import load, parse
 from daypass.config.locations import Address
 from daypass.config.models import ClusterConfig, Config, Door, Limits, Local, Policy
@@ -19,14 +40,24 @@ from daypass.config.schema import json_schema
 
 __all__ = [
     "Address",
+    "ClassDomain",
     "ClusterConfig",
+    "ClusterDomain",
+    "ClusterGate",
     "Config",
     "ConfigError",
     "Domain",
     "Door",
-    "Front",
+    "EnvoyDomain",
+    "EnvoyGate",
+    "EnvoyGatewayGate",
     "Gate",
+    "GatewayApiDomain",
     "IdentityHeaders",
+    "IngressDomain",
+    "IngressNginxDomain",
+    "IstioDomain",
+    "IstioGate",
     "Limits",
     "Local",
     "Policy",

@@ -1,28 +1,32 @@
-"""A public name of the door: what terminates it, and where its certificate comes from."""
+"""A public name of the door: what serves it, and where its certificate comes from.
 
-from typing import Annotated, Any, Literal, TypeAlias
+`front` selects one of the classes at the end. What a front allows follows from its fields.
+"""
+
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
     Tag,
-    ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from daypass.config.errors import expected, fault, shown, unknown_key
 from daypass.config.locations import FilePath
 from daypass.config.types import (
     GatewayName,
+    GatewayOrListener,
     Host,
     Label,
+    PublicName,
     Section,
+    SelectedBy,
     Subdomain,
-    is_public_name,
-    key_of,
+    tag,
 )
 
 
@@ -95,19 +99,17 @@ def _way(value: Any) -> str:
         if isinstance(value, Section)
         else ()
     )
-    return next((f"<{way}>" for way in WAYS if way in keys), "<outside>")
+    return tag(next((way for way in WAYS if way in keys), OUTSIDE))
 
 
 Tls: TypeAlias = Annotated[
-    Annotated[TlsSecret, Tag("<secret>")]
-    | Annotated[TlsIssuer, Tag("<issuer>")]
-    | Annotated[TlsFiles, Tag("<files>")]
-    | Annotated[Outside, Tag("<outside>")],
+    Annotated[TlsSecret, Tag(tag("secret"))]
+    | Annotated[TlsIssuer, Tag(tag("issuer"))]
+    | Annotated[Outside, Tag(tag(OUTSIDE))],
     Discriminator(_way),
     BeforeValidator(_known_way),
 ]
 
-Front: TypeAlias = Literal["ingress-nginx", "ingress", "istio", "gateway-api", "envoy"]
 Dns: TypeAlias = Literal["external-dns", "none"]
 
 EXAMPLE: dict[str, JsonValue] = {
@@ -115,167 +117,149 @@ EXAMPLE: dict[str, JsonValue] = {
     "front": "istio",
     "tls": {"secret": "kubeflow-tls"},
 }
-_FRONTS_WITH: dict[str, tuple[str, ...]] = {
-    "className": ("ingress-nginx", "ingress", "gateway-api"),
-    "gateway": ("istio", "gateway-api"),
-    "frontNamespace": ("ingress-nginx", "ingress", "istio", "gateway-api"),
-}
-
-
-def _only_with(key: str, fronts: tuple[str, ...]) -> JsonValue:
-    return {"if": {"required": [key]}, "then": {"properties": {"front": {"enum": [*fronts]}}}}
-
-
-_ENVOY: JsonValue = {"properties": {"front": {"const": "envoy"}}, "required": ["front"]}
-_ENVOY_RULES: dict[str, JsonValue] = {
-    "allOf": [
-        {
-            "if": _ENVOY,
-            "then": {
-                "properties": {
-                    "tls": {"type": "object", "required": ["files"]},
-                    "dns": {"const": "none"},
-                }
-            },
-            "else": {
-                "properties": {
-                    "tls": {"not": {"type": "object", "required": ["files"]}},
-                    "host": {
-                        "not": {"anyOf": [{"const": "localhost"}, {"pattern": ":|^[0-9.]+$"}]}
-                    },
-                },
-                "required": ["tls"],
-            },
-        },
-        {
-            "if": {"properties": {"direct": {"const": True}}, "required": ["direct"]},
-            "then": {"properties": {"front": {"const": "ingress-nginx"}}},
-        },
-        *(_only_with(key, fronts) for key, fronts in _FRONTS_WITH.items()),
-        {
-            "if": {"required": ["gateway"]},
-            "then": {"properties": {"tls": {"const": "outside"}, "className": False}},
-        },
-    ]
-}
 
 
 class Domain(Section):
     """A public name of the door, the ingress or gateway that serves it, and its certificate."""
 
-    model_config = ConfigDict(json_schema_extra=dict(_ENVOY_RULES))
-
-    # `front` comes first: the other fields are checked against it, each at its own place.
-    front: Front = Field(examples=["istio"])
+    front: str
     """The ingress or gateway that serves the name: ingress-nginx, ingress (any controller, plain
     Prefix), istio, gateway-api, or envoy (one machine)."""
 
     host: Host = Field(examples=["kubeflow.example.com"])
     """The DNS name, in lower case; an IP address or localhost only with `front: envoy`."""
 
-    tls: Tls | None = Field(default=None, validate_default=True)
-    """Where the certificate comes from: {secret: NAME}, {issuer: NAME}, {files: {certificate: FILE,
-    key: FILE}} or the word outside. `front: envoy` needs files, or makes its own certificate if
-    this is left out; all others accept the other three."""
+    tls: Tls | TlsFiles | None
+    """Where the certificate comes from."""
+
+
+class ClusterDomain(Domain):
+    """A domain that an ingress or gateway of a cluster serves."""
+
+    host: PublicName = Field(examples=["kubeflow.example.com"])
+
+    tls: Tls = Field(examples=[{"secret": "kubeflow-tls"}, {"issuer": "letsencrypt"}, OUTSIDE])
+    """Where the certificate comes from: {secret: NAME}, {issuer: NAME} or the word outside."""
 
     dns: Dns = "none"
     """What creates the DNS record: external-dns, or none (you do)."""
-
-    direct: bool = False
-    """ingress-nginx forwards to the API server without the door. It can't refuse all that the
-    door refuses."""
-
-    class_name: Subdomain | None = Field(default=None, examples=["nginx"])
-    """IngressClass of the Ingress, or GatewayClass of the new Gateway. Default: nginx for
-    ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
-
-    gateway: GatewayName | None = Field(default=None, examples=["istio-system/ingress"])
-    """istio and gateway-api: an existing Gateway, as NAMESPACE/NAME, or for gateway-api
-    NAMESPACE/NAME/LISTENER (https). It has the certificate, so tls is outside. Default: a new
-    Gateway for this host."""
 
     front_namespace: Label | None = Field(default=None, examples=["ingress-nginx"])
     """Namespace of the pods of the ingress or gateway; no others reach the door. Default:
     ingress-nginx and istio-system for these two, and any pod for the others."""
 
-    @field_validator("host")
-    @classmethod
-    def _only_envoy_has_addresses(cls, host: str, info: ValidationInfo) -> str:
-        front = info.data.get("front", "envoy")
-        if front != "envoy" and not is_public_name(host):
-            raise fault(
-                f"{shown(host)} is not a public name, which front: {front} needs",
-                "write the DNS name; only front: envoy (one machine) accepts addresses",
-            )
-        return host
+    @property
+    def ends_tls(self) -> bool:
+        """Whether TLS ends at the ingress or gateway, so that it knows what used plain http."""
+        return self.tls != OUTSIDE
 
-    @field_validator("tls")
+    @field_validator("tls", mode="before")
     @classmethod
-    def _the_front_can_get_the_certificate(cls, tls: Tls | None, info: ValidationInfo) -> Any:
-        front = info.data.get("front")
-        if front == "envoy" and tls == OUTSIDE:
+    def _a_cluster_reads_no_files(cls, tls: Any) -> Any:
+        if isinstance(tls, TlsFiles) or (isinstance(tls, dict) and "files" in tls):
             raise fault(
-                "front: envoy does not serve plain http, so its certificate cannot be outside",
-                "name its files, or leave tls out: a local authority makes one",
-            )
-        if front == "envoy" and not isinstance(tls, TlsFiles | None):
-            raise fault(
-                "front: envoy runs on one machine, without Secrets and Issuers",
-                "write {files: {certificate: FILE, key: FILE}}, or leave tls out:"
-                " a local authority makes one",
-            )
-        if front not in (None, "envoy") and isinstance(tls, TlsFiles):
-            raise fault(
-                f"front: {front} runs in a cluster and does not read files",
+                "an ingress or gateway runs in a cluster and does not read files",
                 "put them into a Secret, and write {secret: NAME}",
-            )
-        if front not in (None, "envoy") and tls is None:
-            raise fault(
-                f"is missing, and front: {front} needs a certificate",
-                "write tls: {secret: NAME}, tls: {issuer: NAME} or tls: outside",
             )
         return tls
 
-    @field_validator("dns")
-    @classmethod
-    def _envoy_has_no_dns_controller(cls, dns: Dns, info: ValidationInfo) -> Dns:
-        if dns != "none" and info.data.get("front") == "envoy":
-            raise fault("external-dns does not support front: envoy", "write none")
-        return dns
 
-    @field_validator("direct")
-    @classmethod
-    def _only_nginx_goes_direct(cls, direct: bool, info: ValidationInfo) -> bool:
-        front = info.data.get("front", "ingress-nginx")
-        if direct and front != "ingress-nginx":
-            raise fault(f"front: {front} always forwards to the door", "leave direct out")
-        return direct
+class ClassDomain(ClusterDomain):
+    """A domain whose ingress or gateway has a class."""
 
-    @field_validator("class_name", "gateway", "front_namespace")
-    @classmethod
-    def _the_front_knows_the_key(cls, value: str | None, info: ValidationInfo) -> str | None:
-        front, key = info.data.get("front"), key_of(str(info.field_name))
-        if value is not None and front is not None and front not in _FRONTS_WITH[key]:
+    class_name: Subdomain | None = Field(default=None, examples=["nginx"])
+    """IngressClass of the Ingress, or GatewayClass of the new Gateway. Default: nginx for
+    ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
+
+
+class IngressNginxDomain(ClassDomain):
+    """A domain that ingress-nginx serves."""
+
+    front: Literal["ingress-nginx"]
+
+    direct: bool = False
+    """The ingress forwards to the API server without the door. It can't refuse all that the door
+    refuses."""
+
+
+class IngressDomain(ClassDomain):
+    """A domain that any other ingress controller serves."""
+
+    front: Literal["ingress"]
+
+
+class GatewayDomain(ClusterDomain):
+    """A domain that a new Gateway serves, or an existing one."""
+
+    gateway: GatewayOrListener | None = Field(default=None, examples=["infra/public/https"])
+    """An existing Gateway, as NAMESPACE/NAME, or its https listener, as NAMESPACE/NAME/LISTENER. It
+    has the certificate, so tls is outside. Default: a new one for this host."""
+
+    @property
+    def ends_tls(self) -> bool:
+        """Whether TLS ends at the gateway: at an existing Gateway it does."""
+        return self.tls != OUTSIDE or self.gateway is not None
+
+    @model_validator(mode="after")
+    def _a_gateway_has_its_certificate(self) -> Self:
+        if self.gateway is not None and self.tls != OUTSIDE:
             raise fault(
-                f"front: {front} does not have it",
-                f"leave it out (it is for {', '.join(_FRONTS_WITH[key])})",
-            )
-        return value
-
-    @field_validator("gateway")
-    @classmethod
-    def _a_gateway_brings_its_certificate(
-        cls, gateway: str | None, info: ValidationInfo
-    ) -> str | None:
-        if gateway is None:
-            return gateway
-        if info.data.get("tls", OUTSIDE) != OUTSIDE:
-            raise fault(
-                f"the Gateway {gateway} already has its certificate",
+                f"the Gateway {self.gateway} already has its certificate",
                 "write tls: outside, or leave gateway out for a new one",
+                at=("gateway",),
             )
-        if info.data.get("class_name") is not None:
-            raise fault(f"the Gateway {gateway} already has its class", "leave className out")
-        if gateway.count("/") == 2 and info.data.get("front") == "istio":
-            raise fault("a Gateway of Istio has no named listeners", "write NAMESPACE/NAME")
-        return gateway
+        return self
+
+
+class IstioDomain(GatewayDomain):
+    """A domain that Istio's gateway serves."""
+
+    front: Literal["istio"]
+
+    gateway: GatewayName | None = Field(default=None, examples=["istio-system/ingress"])
+    """An existing Gateway, as NAMESPACE/NAME. It has the certificate, so tls is outside. Default: a
+    new one for this host."""
+
+
+class GatewayApiDomain(GatewayDomain, ClassDomain):
+    """A domain that an implementation of the Gateway API serves."""
+
+    front: Literal["gateway-api"]
+
+    @model_validator(mode="after")
+    def _a_gateway_has_its_class(self) -> Self:
+        if self.gateway is not None and self.class_name is not None:
+            raise fault(
+                f"the Gateway {self.gateway} already has its class", "leave className out",
+                at=("gateway",),
+            )  # fmt: skip
+        return self
+
+
+class EnvoyDomain(Domain):
+    """A domain that Envoy on one machine serves."""
+
+    front: Literal["envoy"]
+
+    tls: Annotated[TlsFiles, BeforeValidator(_known_way)] | None = None
+    """Files of the certificate: {files: {certificate: FILE, key: FILE}}. Default: a local authority
+    makes one."""
+
+    @field_validator("tls", mode="before")
+    @classmethod
+    def _one_machine_has_only_files(cls, tls: Any) -> Any:
+        hint = (
+            "write {files: {certificate: FILE, key: FILE}}, or leave tls out: a local authority"
+            " makes one"
+        )
+        if tls == OUTSIDE:
+            raise fault("envoy does not serve plain http, so its certificate is not outside", hint)
+        if isinstance(tls, dict) and tls.keys() & WAYS.keys() - {"files"}:
+            raise fault("envoy runs on one machine, without Secrets and Issuers", hint)
+        return tls
+
+
+AnyDomain: TypeAlias = Annotated[
+    IngressNginxDomain | IngressDomain | IstioDomain | GatewayApiDomain | EnvoyDomain,
+    SelectedBy(key="front"),
+]

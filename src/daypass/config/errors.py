@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn, TypeAlias
 from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import DaypassError
-from daypass._core.text import mask_unprintable
+from daypass._core.text import mask_unprintable, suggest
 
 Mark: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
@@ -57,6 +57,22 @@ def unknown_key(key: str) -> PydanticCustomError:
 def expected(what: str) -> PydanticCustomError:
     """Return the error for a value of the wrong type; the message adds what was found."""
     return PydanticCustomError(EXPECTED, "expected {what}", {"what": what})
+
+
+def misspelt_or_missing(key: str, found: Iterable[str]) -> PydanticCustomError:
+    """Return the error for a key that is missing: that one of those found is not known, if it was
+    probably meant; else with pydantic's own error type.
+    """
+    for other in found:
+        if suggest(str(other), (key,)):
+            return unknown_key(str(other))
+    return PydanticCustomError("missing", "{key} is missing", {"key": key, "at": (key,)})
+
+
+def not_among(values: Iterable[str], *, at: Iterable[str | int] = ()) -> PydanticCustomError:
+    """Return the error for a value that is none of these, with pydantic's own error type."""
+    words = one_of([f"'{value}'" for value in values])
+    return PydanticCustomError("literal_error", "{expected}", {"expected": words, "at": tuple(at)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

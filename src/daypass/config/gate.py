@@ -1,10 +1,14 @@
-"""The check in front of the APIs that short-lived tokens are for."""
+"""The check in front of the APIs that short-lived tokens are for.
+
+`engine` selects one of the classes at the end. What an engine allows follows from its fields.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from daypass.config.domain import Domain, IstioDomain
 from daypass.config.errors import fault, shown
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
@@ -12,57 +16,25 @@ from daypass.config.types import (
     READ_ONLY,
     Audience,
     Duration,
-    GatewayName,
-    GuardedHost,
+    GatewayOrListener,
     Header,
+    Host,
     Image,
     Label,
     LabelName,
     LabelValue,
+    PublicName,
+    PublicNameOrEvery,
     Section,
-    is_public_name,
-    key_of,
+    SelectedBy,
     unique,
 )
 from daypass.rules.decision import EVERY_HOST
 
-Engine: TypeAlias = Literal["istio", "envoy-gateway", "envoy"]
+T = TypeVar("T")
+Hosts: TypeAlias = Annotated[tuple[T, ...], AfterValidator(unique)]
 Check: TypeAlias = Literal["jwt", "review"]
 Others: TypeAlias = Literal["refuse", "login"]
-
-_ENGINES_WITH: dict[str, tuple[str, ...]] = {
-    "frontLabels": ("istio",),
-    "gateway": ("envoy-gateway",),
-    **{
-        key: ("istio", "envoy-gateway") for key in ("image", *map(key_of, PodSettings.model_fields))
-    },
-}
-_ISTIO: JsonValue = {"properties": {"engine": {"const": "istio"}}}
-
-
-def _only_with(key: str, engines: tuple[str, ...]) -> JsonValue:
-    # istio is the default engine.
-    named: list[JsonValue] = [] if "istio" in engines else ["engine"]
-    known: JsonValue = {"properties": {"engine": {"enum": [*engines]}}, "required": named}
-    return {"if": {"required": [key]}, "then": known}
-
-
-_ENGINE_RULES: dict[str, JsonValue] = {
-    "allOf": [
-        *(_only_with(key, engines) for key, engines in _ENGINES_WITH.items()),
-        {
-            "if": {"properties": {"others": {"const": "login"}}, "required": ["others"]},
-            "then": _ISTIO,
-        },
-        {
-            "if": {
-                "properties": {"hosts": {"contains": {"const": EVERY_HOST}}},
-                "required": ["hosts"],
-            },
-            "then": _ISTIO,
-        },
-    ]
-}
 
 
 class IdentityHeaders(Section):
@@ -82,36 +54,32 @@ class IdentityHeaders(Section):
         return groups
 
 
-class _Gate(Section):
+class Gate(Section):
+    """Which requests pass the gate, what it adds to them, and its pods in a cluster."""
+
     audience: Audience = Field(examples=["istio-ingressgateway.istio-system.svc.cluster.local"])
     """The audience that a token must have. No other service may accept tokens with it."""
 
-    engine: Engine = "istio"
+    engine: str
     """The proxy that checks: istio, envoy-gateway, or envoy (one machine)."""
 
     check: Check = "jwt"
-    """jwt: signature, claims, and whether the credential exists, in the proxy. review: the same,
-    then a TokenReview of the API server, cached."""
+    """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
+    review: the same, then a TokenReview of the API server, cached."""
 
     require_bound: bool = True
     """Refuse tokens that are not bound to a Secret: they can't be revoked."""
 
-    hosts: Annotated[tuple[GuardedHost, ...], AfterValidator(unique)] = Field(
+    hosts: Hosts[Host] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
     )
-    """Hosts that the gate guards. istio: * is every host of the gateway, by any name; other hosts
-    are those that `daypass verify` checks. Default: the hosts of all domains."""
+    """Hosts that the gate guards. Default: the hosts of all domains."""
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
 
     forward_token: bool = False
     """Whether the token is passed on to the APIs behind the gate."""
-
-    others: Others = "refuse"
-    """istio: what happens to requests without a token of this cluster. refuse: they are refused.
-    login: they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with
-    any other token they carry."""
 
     remember_seconds: Annotated[
         int,
@@ -141,27 +109,17 @@ class _Gate(Section):
     """How many credentials of one namespace the gate accepts: the oldest ones. So no tenant can
     fill it."""
 
-    front_namespace: Label | None = Field(default=None, examples=["istio-system"])
-    """Namespace of the gateway's pods. Default: istio-system, or envoy-gateway-system."""
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether the API server reviews each token, too."""
+        return self.check == "review"
 
-    front_labels: Annotated[
-        Mapping[LabelName, LabelValue] | None,
-        READ_ONLY,
-        AS_DICT,
-    ] = Field(default=None, min_length=1, max_length=10, examples=[{"istio": "ingressgateway"}])
-    """istio: labels of the gateway's pods. Default: istio: ingressgateway."""
+    def guards(self, domain: Domain) -> bool:
+        """Return whether the gate answers at the host of a domain.
 
-    gateway: GatewayName | None = Field(default=None, examples=["envoy-gateway-system/public"])
-    """envoy-gateway: the Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
-    NAMESPACE/NAME/LISTENER."""
-
-    image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
-    """In a cluster: the image for `daypass gate watch` and `daypass gate serve`, built from the
-    Containerfile. Required to render them."""
-
-    replicas: int = Field(default=2, ge=1, le=1000)
-    """In a cluster, check review: number of Pods of `daypass gate serve` at least; an autoscaler
-    adds more, up to four times as many."""
+        The host of another ingress need not lead to the gateway that has the gate.
+        """
+        return domain.host in self.hosts
 
     @property
     def guards_every_host(self) -> bool:
@@ -173,48 +131,92 @@ class _Gate(Section):
         """The hosts with a name."""
         return tuple(host for host in self.hosts if host != EVERY_HOST)
 
-    @field_validator("hosts")
+
+class ClusterGate(PodSettings, Gate):
+    """A gate at a gateway of a cluster, with pods next to it."""
+
+    hosts: Hosts[PublicName] = Field(
+        default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
+    )
+
+    front_namespace: Label | None = Field(default=None, examples=["istio-system"])
+    """Namespace of the gateway's pods. Default: istio-system, or envoy-gateway-system."""
+
+    image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
+    """The image for `daypass gate watch` and `daypass gate serve`, built from the Containerfile.
+    Required to render them."""
+
+    replicas: int = Field(default=2, ge=1, le=1000)
+    """With check review, the number of Pods of `daypass gate serve` at least; an autoscaler adds
+    more, up to four times as many."""
+
+
+class IstioGate(ClusterGate):
+    """A gate at Istio's gateway."""
+
+    engine: Literal["istio"] = "istio"
+
+    hosts: Hosts[PublicNameOrEvery] = Field(
+        default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
+    )
+    """Hosts that the gate guards. * is every host of the gateway, by any name; other hosts are
+    those that `daypass verify` checks. Default: the hosts of all domains."""
+
+    others: Others = "refuse"
+    """What happens to requests without a token of this cluster. refuse: they are refused. login:
+    they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with any
+    other token they carry."""
+
+    front_labels: Annotated[
+        Mapping[LabelName, LabelValue] | None,
+        READ_ONLY,
+        AS_DICT,
+    ] = Field(default=None, min_length=1, max_length=10, examples=[{"istio": "ingressgateway"}])
+    """Labels of the gateway's pods. Default: istio: ingressgateway."""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether requests without a token of the cluster go on to a login."""
+        return self.others == "login"
+
+    def guards(self, domain: Domain) -> bool:
+        """Return whether the gate answers at the host of a domain."""
+        return domain.host in self.hosts or (
+            self.guards_every_host and isinstance(domain, IstioDomain)
+        )
+
+
+class EnvoyGatewayGate(ClusterGate):
+    """A gate at a Gateway of Envoy Gateway."""
+
+    engine: Literal["envoy-gateway"]
+
+    check: Literal["review"] = "review"
+    """Only review: the authorizer checks signature, claims, and whether the credential exists, then
+    asks for a TokenReview of the API server, cached."""
+
+    gateway: GatewayOrListener = Field(examples=["envoy-gateway-system/public"])
+    """The Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
+    NAMESPACE/NAME/LISTENER."""
+
+    @field_validator("check", mode="before")
     @classmethod
-    def _the_engine_can_guard_them(
-        cls, hosts: tuple[str, ...], info: ValidationInfo
-    ) -> tuple[str, ...]:
-        engine = info.data.get("engine")
-        for index, host in enumerate(hosts):
-            if engine in ("envoy", "envoy-gateway") and host == EVERY_HOST:
-                raise fault(
-                    f"the engine {engine} cannot guard unnamed hosts",
-                    "list the hosts by name",
-                    at=(index,),
-                )
-            if engine in ("istio", "envoy-gateway") and not is_public_name(host):
-                raise fault(
-                    f"{shown(host)} is not a public name, which the engine {engine} needs",
-                    "write the DNS name",
-                    at=(index,),
-                )
-        return hosts
-
-    @field_validator("others")
-    @classmethod
-    def _only_istio_has_a_login(cls, others: Others, info: ValidationInfo) -> Others:
-        engine = info.data.get("engine", "istio")
-        if others == "login" and engine != "istio":
-            raise fault(f"the engine {engine} does not support a login", "write refuse")
-        return others
-
-
-class Gate(PodSettings, _Gate):
-    """Which requests pass the gate, what it adds to them, and its pods in a cluster."""
-
-    model_config = ConfigDict(json_schema_extra=dict(_ENGINE_RULES))
-
-    @field_validator("front_labels", "gateway", "image", *PodSettings.model_fields)
-    @classmethod
-    def _the_engine_knows_the_key(cls, value: Any, info: ValidationInfo) -> Any:
-        engine, key = info.data.get("engine"), key_of(str(info.field_name))
-        if value is not None and engine is not None and engine not in _ENGINES_WITH[key]:
+    def _its_jwt_filter_is_no_check(cls, check: object) -> object:
+        if check == "jwt":
             raise fault(
-                f"the engine {engine} does not have it",
-                f"leave it out (it is for {', '.join(_ENGINES_WITH[key])})",
+                "Envoy Gateway accepts a rule on the claim kubernetes.io.secret.uid, which never"
+                " matches, so revoked tokens would pass",
+                "write check: review",
             )
-        return value
+        return check
+
+
+class EnvoyGate(Gate):
+    """A gate of Envoy on one machine."""
+
+    engine: Literal["envoy"]
+
+
+AnyGate: TypeAlias = Annotated[
+    IstioGate | EnvoyGatewayGate | EnvoyGate, SelectedBy(key="engine", default="istio")
+]

@@ -8,12 +8,12 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import Discriminator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -32,7 +32,7 @@ from daypass.config.errors import (
     shown,
 )
 from daypass.config.models import VERSION, Config, repeated_hosts
-from daypass.config.types import Section
+from daypass.config.types import Section, SelectedBy
 from daypass.config.yaml_loader import (
     LIMIT_BYTES,
     MISSING,
@@ -137,26 +137,56 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or "its name is not valid"
 
 
-def _fields(section: type[Section], level: str) -> Iterator[tuple[str, str, FieldInfo]]:
-    """Yield level, key and field of all that a section may hold, however deep."""
-    for name, field in section.model_fields.items():
-        key = field.alias or name
-        yield level, key, field
-        named = ".NAME" if get_origin(field.annotation) is Mapping else ""
-        for inner in _sections_in(field.annotation):
-            yield from _fields(inner, f"{level}.{key}{named}".lstrip("."))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    """What a mapping of the file may hold: by key, the fields of each section that it may be.
+
+    `selected_by`: what selects one of several, those of `kinds`.
+    """
+
+    fields: dict[str, FieldInfo] = field(default_factory=dict)
+    is_union: bool = False
+    selected_by: SelectedBy | None = None
+    kinds: Mapping[str, type[Section]] = field(default_factory=dict)
 
 
-def _sections_in(annotation: Any) -> Iterable[type[Section]]:
+_LEVELS: dict[str, _Level] = {}
+"""By level of the file, such as `domains.NAME.tls`."""
+
+
+def _add_level(name: str, annotation: Any) -> None:
+    """Add the sections in a type, and all that they may hold, however deep."""
+    level = _LEVELS.get(name, _Level())
+    for note in getattr(annotation, "__metadata__", ()):
+        if isinstance(note, SelectedBy):
+            kinds = note.kinds(annotation.__origin__)
+            level = replace(level, is_union=True, selected_by=note, kinds=kinds)
+        elif isinstance(note, Discriminator):
+            level = replace(level, is_union=True)
+    if level.is_union:
+        _LEVELS[name] = level
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for part in get_args(annotation) for section in _sections_in(part)]
+        _LEVELS[name] = level
+        for key, info in _fields_of(annotation).items():
+            level.fields.setdefault(key, info)
+            named = ".NAME" if get_origin(info.annotation) is Mapping else ""
+            _add_level(f"{name}.{key}{named}".lstrip("."), _whole(info))
+    for part in get_args(annotation):
+        _add_level(name, part)
 
 
-_FIELDS: dict[str, dict[str, FieldInfo]] = {}
-"""By level of the file, such as `domains.NAME.tls`: its keys and their fields."""
-for _level, _key, _field in _fields(Config, ""):
-    _FIELDS.setdefault(_level, {})[_key] = _field
+def _fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return the fields of a section by the keys of the file."""
+    return {info.alias or name: info for name, info in section.model_fields.items()}
+
+
+def _whole(info: FieldInfo) -> Any:
+    """Return the type of a field with its metadata, which pydantic keeps apart."""
+    notes = tuple(info.metadata)
+    return Annotated[(info.annotation, *notes)] if notes else info.annotation
+
+
+_add_level("", Config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +197,8 @@ class _Finding:
     location: Location
     place: Place
     mark: Mark
+    selected: str
+    """What selects the section that the error is in, if there are several."""
 
     @property
     def is_unknown_key(self) -> bool:
@@ -179,7 +211,7 @@ def _explain(errors: Sequence[ErrorDetails], document: Document, problems: Probl
     unknown = {finding.location for finding in findings if finding.is_unknown_key}
     for location, mark in document.empty_values():
         if location not in unknown:
-            problems.add(mark, *_without_value(location))
+            problems.add(mark, *_without_value(location, _selected(location, document)))
     findings = [f for f in findings if f.is_unknown_key or not _is_silent(f)]
     findings.sort(key=lambda finding: finding.mark)
     misspelt = {
@@ -204,16 +236,31 @@ def _dotted(location: Location) -> str:
 
 
 def _finding(error: ErrorDetails, document: Document) -> _Finding:
-    location = error["loc"]
+    location = _location(error)
     is_chosen = _is_chosen_key(error)
-    if location[:1] == ("domains",) and location[2:3] == ("tls",):
-        location = location[:3] + location[4:]  # without the tag of the union's member
     location = location[:-1] if is_chosen else (*location, *error.get("ctx", {}).get("at", ()))
     place, is_exact = document.find(location)
     at_key = is_chosen or not is_exact or isinstance(place.value, dict)
     at_key = at_key or error["type"] == "extra_forbidden"
     mark = place.key_mark if at_key else place.mark
-    return _Finding(error=error, location=location, place=place, mark=mark)
+    selected = _selected(location, document)
+    return _Finding(error=error, location=location, place=place, mark=mark, selected=selected)
+
+
+def _location(error: ErrorDetails) -> Location:
+    """Return the location of an error without pydantic's tags of the sections that are selected."""
+    steps: list[str | int] = []
+    is_tag = False
+    last = len(error["loc"]) - 1
+    for index, step in enumerate(error["loc"]):
+        is_unknown_key = index == last and error["type"] == "extra_forbidden"
+        if not (is_tag and str(step).startswith("<")) or is_unknown_key:
+            steps.append(step)
+            level = _LEVELS.get(_level_of(tuple(steps)))
+            is_tag = level is not None and level.is_union
+        else:
+            is_tag = False
+    return tuple(steps)
 
 
 def _is_chosen_key(error: ErrorDetails) -> bool:
@@ -221,7 +268,7 @@ def _is_chosen_key(error: ErrorDetails) -> bool:
 
     pydantic adds `[key]` to its location. In a section, that is only an unknown key.
     """
-    location = error["loc"]
+    location = _location(error)
     depth = 3 if location[:1] == ("domains",) else 4
     chosen = len(location) == depth and location[-1] == "[key]"
     return chosen and error["type"] != "extra_forbidden"
@@ -238,7 +285,7 @@ def _is_silent(finding: _Finding) -> bool:
 
 
 def _level_of(location: Location) -> str:
-    """Return the level of the file that a location leads to, in the names of _FIELDS."""
+    """Return the level of the file that a location leads to, in the names of _LEVELS."""
     named = [
         "NAME" if index == 1 and location[0] == "domains" else str(step)
         for index, step in enumerate(location)
@@ -246,27 +293,27 @@ def _level_of(location: Location) -> str:
     return ".".join(named)
 
 
-def _field_of(location: Location) -> FieldInfo | None:
-    return _FIELDS.get(_level_of(location[:-1]), {}).get(str(location[-1]))
-
-
-def _example_of(location: Location) -> str | None:
-    """Return what can be written at a location: its choices or an example; None if unknown."""
+def _example_of(location: Location, selected: str) -> str | None:
+    """Return what can be written at a location: its choices or examples; None if unknown."""
     if _level_of(location) == "domains.NAME":
         return _flow(EXAMPLE)
-    field = _field_of(location)
+    field = _known(location, selected).get(str(location[-1]))
     if field is None:
         return None
+    level = _LEVELS[_level_of(location[:-1])]
+    if level.selected_by is not None and location[-1] == level.selected_by.key:
+        return " | ".join(level.kinds)
     if get_origin(field.annotation) is Literal:
         return " | ".join(map(str, get_args(field.annotation)))
-    return _flow(field.examples[0]) if field.examples else None
+    return " | ".join(map(_flow, field.examples)) if field.examples else None
 
 
-def _without_value(location: Location) -> tuple[str, str]:
+def _without_value(location: Location, selected: str) -> tuple[str, str]:
     """Message and hint for a key or list item without a value."""
     if isinstance(location[-1], int):
         return f"{_dotted(location)} is an empty list item", "remove it"
-    example, field = _example_of(location), _field_of(location)
+    example = _example_of(location, selected)
+    field = _known(location, selected).get(str(location[-1]))
     remedies = [] if example is None else [f"write {location[-1]}: {example}"]
     remedies += [] if field is not None and field.is_required() else ["leave the key out"]
     return f"{_dotted(location)} has no value", ", or ".join(remedies)
@@ -282,9 +329,11 @@ def _words(finding: _Finding) -> tuple[str, str]:
     if kind == FAULT:
         return f"{prefix}{context['message']}", context["hint"]
     if kind == "extra_forbidden":
-        return f"unknown key {shown(str(location[-1]))}", _remedy(location)
+        if foreign := _foreign_key(finding):
+            return foreign
+        return f"unknown key {shown(str(location[-1]))}", _remedy(finding)
     if kind == "missing":
-        return f"{name} is missing", _missing_hint(location)
+        return f"{name} is missing", _missing_hint(finding)
     if kind == EXPECTED:
         return f"{prefix}expected {context['what']}, found {found}", ""
     if kind in _EXPECTED_OF_TYPE:
@@ -303,23 +352,53 @@ def _words(finding: _Finding) -> tuple[str, str]:
 
 def _near_key(location: Location) -> str | None:
     """Return the key that was probably meant by the one that a location ends with."""
-    return suggest(str(location[-1]), _FIELDS.get(_level_of(location[:-1]), ()))
+    return suggest(str(location[-1]), _known(location))
 
 
-def _remedy(location: Location) -> str:
+def _remedy(finding: _Finding) -> str:
     """What to do about an unknown key: the nearest here, the level it belongs to, or all keys."""
-    key, level = str(location[-1]), _level_of(location[:-1])
-    known = _FIELDS.get(level, {})
+    location = finding.location
+    key, here = str(location[-1]), _level_of(location[:-1])
     if near := _near_key(location):
         return f"did you mean {shown(near)}?"
     elsewhere = [
-        other or "the top level"
-        for other, keys in _FIELDS.items()
-        if other != level and normalize_key(key) in map(normalize_key, keys)
+        name or "the top level"
+        for name, level in _LEVELS.items()
+        if name != here and normalize_key(key) in map(normalize_key, level.fields)
     ]
     if elsewhere:
         return f"it belongs to {one_of(elsewhere)}"
+    known = _known(location, finding.selected)
     return f"known here: {', '.join(known)}" if known else "remove it"
+
+
+def _selected(location: Location, document: Document) -> str:
+    """Return the value that selects the section that a location is in; empty if none does."""
+    level = _LEVELS.get(_level_of(location[:-1]), _Level())
+    section = document.find(location[:-1])[0].value
+    if level.selected_by is None or not isinstance(section, dict):
+        return ""
+    return str(level.selected_by.value_in(section))
+
+
+def _known(location: Location, selected: str = "") -> dict[str, FieldInfo]:
+    """Return the fields, by key, next to the one at a location: of the section that is selected, or
+    else of all that it may be.
+    """
+    level = _LEVELS.get(_level_of(location[:-1]), _Level())
+    return _fields_of(level.kinds[selected]) if selected in level.kinds else level.fields
+
+
+def _foreign_key(finding: _Finding) -> tuple[str, str] | None:
+    """Message and hint for a key that only sections have which are not selected."""
+    level = _LEVELS.get(_level_of(finding.location[:-1]))
+    key = finding.location[-1]
+    if level is None or level.selected_by is None or key not in level.fields:
+        return None
+    owners = [value for value, kind in level.kinds.items() if key in _fields_of(kind)]
+    selection = f"{level.selected_by.key}: {finding.selected}"
+    fact = f"{_dotted(finding.location)}: {selection} does not have it"
+    return fact, f"leave it out (it is for {', '.join(owners)})"
 
 
 def _choice(prefix: str, wanted: str, value: Any) -> tuple[str, str]:
@@ -332,11 +411,11 @@ def _choice(prefix: str, wanted: str, value: Any) -> tuple[str, str]:
     return f"{prefix}expected {one_of(words)}, found {found}", hint
 
 
-def _missing_hint(location: Location) -> str:
-    if location == ("version",):
+def _missing_hint(finding: _Finding) -> str:
+    if finding.location == ("version",):
         return "begin the file with: version: 1"
-    example = _example_of(location)
-    return "" if example is None else f"write {location[-1]}: {example}"
+    example = _example_of(finding.location, finding.selected)
+    return "" if example is None else f"write {finding.location[-1]}: {example}"
 
 
 def _type_hint(kind: str, value: Any) -> str:

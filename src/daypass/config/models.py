@@ -9,9 +9,9 @@ from pydantic_core import PydanticCustomError
 from daypass._core.errors import UsageError
 from daypass._core.text import did_you_mean
 from daypass._core.token_request import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
-from daypass.config.domain import EXAMPLE, Domain
+from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import SAME_HOST, fault, one_of, shown
-from daypass.config.gate import Gate
+from daypass.config.gate import AnyGate, ClusterGate, Gate
 from daypass.config.locations import (
     Address,
     FilePath,
@@ -248,7 +248,7 @@ class Config(Section):
     """Path under which the door is published on every domain. A door's URL is https://HOST and this
     path."""
 
-    domains: Annotated[Mapping[Label, Domain], READ_ONLY, AS_DICT] = Field(
+    domains: Annotated[Mapping[Label, AnyDomain], READ_ONLY, AS_DICT] = Field(
         min_length=1,
         max_length=100,
         examples=[{"kubeflow": EXAMPLE}],
@@ -262,7 +262,7 @@ class Config(Section):
     """Rules for short-lived tokens, enforced by the API server. Default: no rules; clients decide
     whether tokens are bound."""
 
-    gate: Gate | None = None
+    gate: AnyGate | None = None
     """The check in front of the APIs. Default: only the door is set up."""
 
     limits: Limits = Field(default_factory=Limits)
@@ -281,9 +281,22 @@ class Config(Section):
         return self.domains[name]
 
     @property
-    def has_gate_in_cluster(self) -> bool:
-        """Whether there is a gate, and not one on one machine."""
-        return self.gate is not None and self.gate.engine != "envoy"
+    def cluster_domains(self) -> Mapping[str, ClusterDomain]:
+        """The domains that a cluster serves, by name. The others are for one machine."""
+        return {
+            name: domain
+            for name, domain in sorted(self.domains.items())
+            if isinstance(domain, ClusterDomain)
+        }
+
+    @property
+    def cluster_gate(self) -> ClusterGate | None:
+        """The gate, if it is in a cluster, and not on one machine."""
+        return self.gate if isinstance(self.gate, ClusterGate) else None
+
+    def port_of(self, domain: Domain, listen: Address) -> int:
+        """Return the port of a domain's door or gate, which on one machine is that of `listen`."""
+        return 443 if isinstance(domain, ClusterDomain) else listen.port
 
     @property
     def longest_lifetime_seconds(self) -> int:
@@ -304,7 +317,7 @@ class Config(Section):
 
     @field_validator("domains")
     @classmethod
-    def _no_host_twice(cls, domains: Mapping[str, Domain]) -> Mapping[str, Domain]:
+    def _no_host_twice(cls, domains: Mapping[str, AnyDomain]) -> Mapping[str, AnyDomain]:
         hosts = {name: domain.host for name, domain in domains.items()}
         for later, earlier in repeated_hosts(hosts):
             raise PydanticCustomError(
@@ -350,7 +363,7 @@ class Config(Section):
         if gate is None or gate.hosts or domains is None:
             return gate
         hosts = [domain.host for domain in domains.values()]
-        if gate.engine != "envoy":
+        if isinstance(gate, ClusterGate):
             hosts = [host for host in hosts if is_public_name(host)]
         if not hosts:
             raise fault(

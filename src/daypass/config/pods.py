@@ -210,7 +210,7 @@ class PullSecret(Section):
 
 
 class PodSettings(Section):
-    """What may be chosen about pods. It is the first base of a section, so its keys come last."""
+    """What may be chosen about pods. Its keys follow those of the other base of a section."""
 
     resources: Resources | None = Field(default=None, examples=[{"limits": {"memory": "1Gi"}}])
     """Resources of each container."""

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -23,13 +23,13 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic_core.core_schema import no_info_before_validator_function, tagged_union_schema
 
 from daypass._core.duration import DURATION, format_duration, parse_duration
 from daypass._core.k8s_names import LABEL, LABEL_HINT, LABEL_KEY, LABEL_VALUE, SUBDOMAIN, is_label
 from daypass._core.net import is_address
 from daypass._core.token_request import AUDIENCE, AUDIENCE_HINT
-from daypass.config.errors import expected, fault, shown
+from daypass.config.errors import expected, fault, misspelt_or_missing, not_among, shown
 from daypass.rules.decision import EVERY_HOST
 
 T = TypeVar("T")
@@ -67,6 +67,53 @@ class Section(BaseModel):
         serialize_by_alias=True,
         field_title_generator=_title,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectedBy:
+    """Marks a union of sections: the value of `key` selects one of them, or else `default`.
+
+    Each of them has a field `key`, a Literal of the one value that selects it.
+    """
+
+    key: str
+    default: str | None = None
+
+    def kinds(self, union: Any) -> dict[str, type[Section]]:
+        """Return the sections of the union, by the value that selects each."""
+        return {
+            get_args(kind.model_fields[self.key].annotation)[0]: kind for kind in get_args(union)
+        }
+
+    def value_in(self, section: Any) -> Any:
+        """Return the value that selects a section, which is a mapping of the file or a Section."""
+        if isinstance(section, Section):
+            return getattr(section, self.key)
+        return section.get(self.key, self.default)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        kinds = self.kinds(source)
+
+        def check(section: Any) -> Any:
+            if not isinstance(section, dict | Section):
+                raise expected("a mapping")
+            value = self.value_in(section)
+            if value is None:
+                raise misspelt_or_missing(self.key, dict(section))
+            if not isinstance(value, str) or value not in kinds:
+                raise not_among(kinds, at=(self.key,))
+            return section
+
+        choices = {tag(value): handler.generate_schema(kind) for value, kind in kinds.items()}
+        union = tagged_union_schema(choices, lambda section: tag(self.value_in(section)))
+        return no_info_before_validator_function(check, union)
+
+
+def tag(value: str) -> str:
+    """Return what pydantic's locations have for the section of a union that is selected."""
+    return f"<{value}>"
 
 
 def _read_only(mapping: Mapping[str, T] | None) -> Mapping[str, T] | None:
@@ -166,12 +213,23 @@ image = _matching(
 
 
 def gateway(text: str) -> str:
-    """Return a Gateway in its namespace, with or without one of its listeners."""
+    """Return a Gateway in its namespace."""
     namespace, *names = text.split("/")
-    if not is_label(namespace) or len(names) not in (1, 2):
+    if len(names) == 2:
+        raise fault(f"{shown(text)} names a listener, not only a Gateway", "write NAMESPACE/NAME")
+    if not is_label(namespace) or len(names) != 1:
         raise fault(f"{shown(text)} does not name a Gateway", "write NAMESPACE/NAME")
-    for name in names:
-        subdomain(name)
+    subdomain(names[0])
+    return text
+
+
+def gateway_or_listener(text: str) -> str:
+    """Return a `gateway`, or one of its listeners."""
+    named, _, listener = text.rpartition("/")
+    if text.count("/") != 2:
+        return gateway(text)
+    subdomain(listener)
+    gateway(named)
     return text
 
 
@@ -217,8 +275,11 @@ def text_schema(pattern: str, length: int = LIMIT_CHARACTERS) -> WithJsonSchema:
 Label = Annotated[str, AfterValidator(label), text_schema(LABEL, 63)]
 Subdomain = Annotated[str, AfterValidator(subdomain), text_schema(SUBDOMAIN)]
 GatewayName = Annotated[
+    str, AfterValidator(gateway), text_schema(rf"{LABEL}/{SUBDOMAIN}", LIMIT_CHARACTERS + 64)
+]
+GatewayOrListener = Annotated[
     str,
-    AfterValidator(gateway),
+    AfterValidator(gateway_or_listener),
     text_schema(rf"{LABEL}/{SUBDOMAIN}(?:/{SUBDOMAIN})?", 2 * LIMIT_CHARACTERS + 65),
 ]
 Audience = Annotated[str, AfterValidator(audience), text_schema(AUDIENCE)]
@@ -244,14 +305,22 @@ def host(text: str) -> str:
     return text
 
 
-def guarded_host(text: str) -> str:
-    """Return a `host`, or EVERY_HOST."""
-    if text != EVERY_HOST and "*" in text:
+def public_name(text: str) -> str:
+    """Return a `host` that is a DNS name."""
+    if not is_public_name(host(text)):
         raise fault(
-            f"{shown(text)} is a wildcard",
-            f"write each host itself, or {shown(EVERY_HOST)} for every one (engine istio)",
+            f"{shown(text)} is not a public name",
+            "write the DNS name; only envoy (one machine) accepts addresses",
         )
-    return text if text == EVERY_HOST else host(text)
+    return text
+
+
+def public_name_or_every(text: str) -> str:
+    """Return a `public_name`, or EVERY_HOST."""
+    if text != EVERY_HOST and "*" in text:
+        hint = f"write each host itself, or {shown(EVERY_HOST)} for every one"
+        raise fault(f"{shown(text)} is a wildcard", hint)
+    return text if text == EVERY_HOST else public_name(text)
 
 
 def ip_address(text: str) -> str:
@@ -321,8 +390,12 @@ def _punycode_hint(text: str) -> str:
 
 
 _HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
+_PUBLIC_NAME = rf"(?!localhost$|[0-9.]+$){LABEL}(\.{LABEL})*"
 Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
-GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(rf"\*|{_HOST}")]
+PublicName = Annotated[str, AfterValidator(public_name), text_schema(_PUBLIC_NAME)]
+PublicNameOrEvery = Annotated[
+    str, AfterValidator(public_name_or_every), text_schema(rf"\*|{_PUBLIC_NAME}")
+]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
 
 SIZE = r"([0-9]{1,10})(Ki|Mi)?"

@@ -25,19 +25,14 @@ from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
 from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import (
-    UnreadablePartError,
-    closing_time,
-    read_part,
-    read_published_denials,
-)
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS
+from daypass.kube.published_objects import UnreadablePartError, closing_time, read_object
+from daypass.kube.resources import CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
-from daypass.render.istio.objects import denials_object, part_object
+from daypass.render.engines import AnyEngine, engine_of
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import DENIALS, NAMES
+from daypass.rules.published import Published
 
 _GATEWAY_POLICIES = "gateway.envoyproxy.io"
 _GATE_POLICIES = "gate-policies"
@@ -137,14 +132,12 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
 
     Raises NotReadyError.
     """
-    home = config.door.namespace
-    filters = [ref for ref in published_refs(config) if ref.kind == "EnvoyFilter"]
-    wanted = {*NAMES, *(ref.name for ref in filters)}
+    home, engine = config.door.namespace, engine_of(config)
+    wanted = {ref.name for ref in published_refs(config)}
     there = set[str]()  # what is renewed between two requests is not lost again
 
     def check() -> str | None:
-        namespace = filters[0].namespace if filters else None
-        there.update(_published(waiter.cluster, config, namespace))
+        there.update(_published(waiter.cluster, home, engine))
         count = f"{len(wanted & there)} of {len(wanted)}"
         return None if wanted <= there else f"it has published {count} objects"
 
@@ -152,27 +145,28 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
     waiter.wait(f"the gate's watch in {home}", check, hint)
 
 
-def _published(cluster: Cluster, config: Config, istio: str | None) -> Iterator[str]:
-    """Yield the names of what is published and open. `istio`: the namespace of its EnvoyFilters."""
-    specs: dict[str, Any] = {}
-    if istio is not None:
-        specs = {name_of(each): each.get("spec") for each in cluster.list(ENVOY_FILTERS, istio)}
+def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterator[str]:
+    """Yield the names of what is published and open: where the gateway reads objects of its own,
+    in both.
+    """
+    specs: dict[str, Any] | None = None
+    if engine is not None and (query := engine.published_as) is not None:
+        kind = cluster.find_kind(query.group, query.kind)
+        listed = [] if kind is None else cluster.list(kind, engine.namespace)
+        specs = {name_of(each): each.get("spec") for each in listed}
         yield from {GATE_KEYS} & specs.keys()  # never published without keys
-    for document in cluster.list(CONFIG_MAPS, config.door.namespace, labels=f"{PUBLISHED}=true"):
+    for document in cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true"):
         name = name_of(document)
         with suppress(UnreadablePartError):
             if closing_time(document) <= cluster.clock.unix():
                 continue
-            # The watch of another version may have published it for the authorizer alone.
-            if istio is None or specs.get(name) == _for_istio(config, document)["spec"]:
+            if engine is None or specs is None:
                 yield name
-
-
-def _for_istio(config: Config, document: Object) -> Object:
-    """Return the EnvoyFilter that belongs to a ConfigMap. Raises UnreadablePartError."""
-    if name_of(document) == DENIALS:
-        return denials_object(config, read_published_denials(document))
-    return part_object(config, *read_part(document, CLUSTER_PARTS))
+                continue
+            # The watch of another version may have published it for the authorizer alone.
+            published = read_object(document, Published.closed(CLUSTER_PARTS))
+            if specs.get(name) == engine.published_object(name, published)["spec"]:
+                yield name
 
 
 def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:
@@ -319,4 +313,4 @@ def verify_published(
 
     verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show, checking=checking)
     targets = targets_of(config, None, None)
-    return verify_all(verifier, [target for target in targets if target.front != "envoy"])
+    return verify_all(verifier, [target for target in targets if not target.is_local])

@@ -57,12 +57,12 @@ class ClusterState:
 
     def facts(self, config: Config) -> ClusterFacts:
         """Return the facts that rendering needs; the issuer is requested if needed."""
-        issuer = issuer_for(config, self.cluster) if config.has_gate_in_cluster else ""
+        issuer = issuer_for(config, self.cluster) if config.cluster_gate is not None else ""
         return read_facts(config, self.cluster.kinds().names, issuer)
 
     def require_keys(self, config: Config) -> None:
         """Raise KeySetError if there is a gate, and no keys for it."""
-        if config.has_gate_in_cluster:
+        if config.cluster_gate is not None:
             keys_for(config, self.cluster)
 
     def require(self, documents: Sequence[Object]) -> None:

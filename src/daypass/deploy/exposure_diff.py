@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daypass.config import Config, Policy
-from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.istio.settings import IstioGate
-from daypass.render.published_domain import published_domains
+from daypass.render.engines import engine_of
+from daypass.render.fronts import fronts_of
 from daypass.rules.decision import EVERY_HOST
 
 Exposure = Mapping[str, Any]
@@ -27,12 +26,12 @@ def exposure(config: Config) -> Exposure:
         "addresses": list(config.cluster.addresses) or [_ANYWHERE],
         "prefix": config.prefix,
         "hosts": {
-            each.domain.host: {
-                "direct": each.domain.direct,
-                "outside": not each.ends_tls,
-                "from": each.front_namespace or _ANYWHERE,
+            front.domain.host: {
+                "direct": front.is_direct,
+                "outside": not front.domain.ends_tls,
+                "from": front.pods_namespace or _ANYWHERE,
             }
-            for each in published_domains(config, ClusterFacts())
+            for front in fronts_of(config)
         },
         "trustedHops": config.door.trusted_hops,
         "limits": config.limits.model_dump(mode="json"),
@@ -75,18 +74,15 @@ def _policy(policy: Policy) -> Exposure:
 
 
 def _gate(config: Config) -> Exposure | None:
-    gate = config.gate
-    if gate is None or gate.engine == "envoy":
+    engine = engine_of(config)
+    if engine is None:
         return None
-    where: list[Any] = [gate.engine, gate.gateway]
-    if gate.engine == "istio":
-        settings = IstioGate.of(config, issuer="")
-        where = [gate.engine, settings.namespace, settings.labels]
+    gate = engine.gate
     return {
-        "where": where,
+        "where": engine.where(),
         "hosts": list(gate.hosts),
         "audience": gate.audience,
-        "others": gate.others,
+        "others": getattr(gate, "others", "refuse"),
         "requireBound": gate.require_bound,
         "forwardToken": gate.forward_token,
     }

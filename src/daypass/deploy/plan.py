@@ -16,17 +16,18 @@ from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.exposure_diff import Exposure, exposure, widened
-from daypass.deploy.gate_bypass import find_gate_bypass, kinds_of
+from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
 from daypass.deploy.inventory import AppliedObject, Inventory
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
-from daypass.deploy.routes import KINDS, collisions, list_all
+from daypass.deploy.routes import ROUTE_KINDS, collisions, list_all
 from daypass.identity.namespaces import refused_namespaces
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
 from daypass.render.apply_order import Wave, in_order
+from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR_PAIR, GATE_WATCH
 from daypass.render.prerequisites import Prerequisite, prerequisites
@@ -134,7 +135,7 @@ class ApplyPlan:
 
         Routes that have not changed need none.
         """
-        routes = [c for c in self.changes if (c.ref.group, c.ref.kind) in KINDS]
+        routes = [c for c in self.changes if ObjectQuery(c.ref.group, c.ref.kind) in ROUTE_KINDS]
         is_new = any(change.action in ("create", "change") for change in routes)
         return bool(self.widened or (self.collisions and is_new))
 
@@ -187,7 +188,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     entries = _entries(state, changes, provided)
     removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
     exposed = exposure(config)
-    listed = list_all(cluster, dict.fromkeys([*KINDS, *kinds_of(config.gate)]))
+    listed = list_all(cluster, [*ROUTE_KINDS, *bypass_queries(config)])
     refused, unseen = _refused(cluster, changes, namespace)
     return ApplyPlan(
         namespace=namespace,
@@ -198,7 +199,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
         unguarded=tuple(find_gate_bypass(cluster, listed, config)),
-        unseen=(*listed.unseen, *unseen),
+        unseen=(*listed.unseen_kinds, *unseen),
         refused=refused,
         exposed=exposed,
         entries=entries,

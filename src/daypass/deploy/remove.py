@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.objects import Object, group_of
+from daypass._core.objects import Object
 from daypass._core.parallel import in_parallel
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
@@ -18,9 +18,10 @@ from daypass.deploy.inventory import AppliedObject, write_inventory
 from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import CONFIG_MAPS, ENVOY_FILTERS, NAMESPACES, Resource
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
-from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH, gateway_namespace
+from daypass.render.engines import ENGINES, engine_of
+from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
 _IN_EVERY_NAMESPACE = {
@@ -109,14 +110,14 @@ def find_removals(
 
 def published_refs(config: Config) -> set[ObjectRef]:
     """Return what the gate's watch publishes in a cluster."""
-    gate = config.gate
-    if gate is None or not config.has_gate_in_cluster:
+    engine = engine_of(config)
+    if engine is None:
         return set()
     refs = {ObjectRef.core("ConfigMap", config.door.namespace, name) for name in NAMES}
-    if gate.engine == "istio":
-        group, front = group_of(ENVOY_FILTERS.api_version), gateway_namespace(gate)
+    if (published_as := engine.published_as) is not None:
+        group, kind = published_as.group, published_as.kind
         refs |= {
-            ObjectRef(group=group, kind="EnvoyFilter", namespace=front, name=name)
+            ObjectRef(group=group, kind=kind, namespace=engine.namespace, name=name)
             for name in (GATE_KEYS, *NAMES)
         }
     return refs
@@ -140,8 +141,9 @@ def _find_published(
             if _is_published(live) and ref not in entries and ref not in wanted:
                 yield Removal(ref=ref, action="remove", uid=uid, is_published=True)
 
-    served = cluster.kinds().resources.values()
-    kinds = [each for each in (CONFIG_MAPS, ENVOY_FILTERS) if each in served]
+    queries = [engine.published_as for engine in ENGINES if engine.published_as is not None]
+    found = [CONFIG_MAPS, *(cluster.find_kind(query.group, query.kind) for query in queries)]
+    kinds = [each for each in found if each is not None]
     return [it for kind in kinds for place in sorted(places) for it in look(kind, place)]
 
 

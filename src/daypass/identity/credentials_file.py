@@ -212,7 +212,7 @@ def resolve_settings(
 
 def _door_url(domain: Domain, config: Config) -> str:
     """Return the URL of a domain's door: on one machine, with the port of `daypass up`."""
-    port = config.local.door.port if domain.front == "envoy" else 443
+    port = config.port_of(domain, config.local.door)
     if port == 0:
         raise UsageError(
             "the door has no fixed port in the config (local.door)",

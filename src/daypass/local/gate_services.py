@@ -276,7 +276,7 @@ class Authorizers:
 
         Raises KubeconfigError, ListenError.
         """
-        if gate.check == "jwt":
+        if not gate.is_reviewed:
             self._next = None
             return None
         rules, current = config.rules_of(gate, issuer), self._current

@@ -1,44 +1,46 @@
 """Certificates that cert-manager issues and renews: of public names, door and authorizer."""
 
+from collections.abc import Iterable
+
 from daypass._core.objects import Object, new_object
 from daypass.config import Config, TlsIssuer
-from daypass.render.published_domain import PublishedDomain
+from daypass.render.fronts import AnyFront
+from daypass.render.tls_server import TlsServer, Trust
 
 
-def public_certificate(domain: PublishedDomain) -> list[Object]:
+def public_certificate(front: AnyFront) -> list[Object]:
     """Return the Certificate of a public name, if the config names an issuer for it."""
-    if not isinstance(domain.domain.tls, TlsIssuer) or domain.pair_secret is None:
+    tls, secret = front.domain.tls, front.pair_secret
+    if not isinstance(tls, TlsIssuer) or secret is None:
         return []
-    return [
-        _certificate(
-            domain.object_name,
-            domain.pair_namespace,
-            domain.pair_secret,
-            domain.domain.tls.issuer,
-            domain.domain.host,
-            "server auth",
-        )
-    ]
+    host, usage = front.domain.host, "server auth"
+    return [_certificate(front.object_name, front.pair_namespace, secret, tls.issuer, host, usage)]
 
 
 def serving_certificates(
-    config: Config, name: str, pair: str, trust: str, host: str, trusting: set[str]
+    config: Config, server: TlsServer, trusts: Iterable[Trust]
 ) -> list[Object]:
     """Return the Certificate of the door or the authorizer, if the config names an issuer for it.
 
-    `trusting`: namespaces that need the authority in a Secret. cert-manager writes it only together
-    with a certificate, so each namespace gets one, which no server presents.
+    `trusts`: where gateways look for the authority. cert-manager writes it only to a Secret, and
+    only together with a certificate, so each gets one, which no server presents.
     """
     issuer = config.door.certificate_issuer
     if issuer is None:
         return []
+    own = _certificate(
+        server.name, server.namespace, server.pair, issuer, server.host, "server auth"
+    )
     return [
-        _certificate(name, config.door.namespace, pair, issuer, host, "server auth"),
+        own,
         *(
-            _certificate(trust, namespace, trust, issuer, f"trusts.{host}", "client auth")
-            for namespace in sorted(trusting)
+            _certificate(
+                server.trust, namespace, server.trust, issuer, f"trusts.{server.host}",
+                "client auth",
+            )
+            for namespace in sorted({each.namespace for each in trusts if each.kind == "Secret"})
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _certificate(

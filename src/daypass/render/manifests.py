@@ -9,6 +9,8 @@ lists what must exist, and who creates it. Domains with the front `envoy` are fo
 left out. Raises RenderError if a config leaves something open that the manifests need.
 """
 
+import base64
+
 from daypass._core import labels
 from daypass._core.hints import command
 from daypass._core.objects import Object, new_object
@@ -17,18 +19,12 @@ from daypass.render import RenderError
 from daypass.render.apply_order import in_order
 from daypass.render.certificates import public_certificate, serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.envoy_gateway import envoy_gateway_gate
+from daypass.render.engines import engine_of
 from daypass.render.flow_control import flow_control
-from daypass.render.fronts import (
-    api_server_authority,
-    backend_tls_policy,
-    destination_rule,
-    front_objects,
-)
-from daypass.render.istio.objects import istio_objects
-from daypass.render.names import DOOR, DOOR_PAIR, DOOR_TRUST, door_host
+from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE
 from daypass.render.policy import policy_objects
-from daypass.render.published_domain import PublishedDomain, published_domains
+from daypass.render.tls_server import door_server
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects
 from daypass.render.yaml import document
 
@@ -38,16 +34,10 @@ def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
     Raises RenderError if the config leaves something open that they need.
     """
-    gate = config.gate
-    if gate is None or gate.engine == "envoy":
+    engine = engine_of(config, facts)
+    if engine is None:
         return []
-    objects = watcher_objects(config, gate, facts.keys)
-    objects += authorizer_objects(config, gate, facts.keys)
-    if gate.engine == "istio":
-        objects += istio_objects(config, facts)
-    else:
-        objects += envoy_gateway_gate(config, gate, facts)
-    return objects
+    return [*watcher_objects(engine), *authorizer_objects(engine), *engine.objects()]
 
 
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
@@ -60,8 +50,8 @@ _POD_SECURITY = {
 
 def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
     """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`."""
-    domains = published_domains(config, facts)
-    if not domains:
+    fronts = fronts_of(config, facts)
+    if not fronts:
         raise RenderError(
             "every domain of this config has front: envoy, which is for one machine",
             f"run it with `{command('up')}`, or add a domain with another front; "
@@ -69,11 +59,10 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
         )
     if config.cluster.certificate_authority is not None and not facts.authority_pem:
         raise AssertionError("facts of a config with certificateAuthority come from read_facts()")
-    _verify_namespace(config, domains)
-    parts = {"base": in_order(_base(config, facts, domains))}
-    for domain in domains:
-        objects = [*public_certificate(domain), *front_objects(domain)]
-        parts[f"domains/{domain.name}"] = in_order(objects)
+    _verify_namespace(config, fronts)
+    parts = {"base": in_order(_base(config, facts, fronts))}
+    for front in fronts:
+        parts[f"domains/{front.name}"] = in_order([*public_certificate(front), *front.objects()])
     if config.policy is not None:
         parts["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):
@@ -99,37 +88,42 @@ def render_tree(config: Config, facts: ClusterFacts) -> dict[str, str]:
     return dict(sorted(tree.items()))
 
 
-def _base(config: Config, facts: ClusterFacts, domains: list[PublishedDomain]) -> list[Object]:
-    behind_door = [domain for domain in domains if not domain.domain.direct]
+def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[Object]:
+    behind_door = [front for front in fronts if not front.is_direct]
     objects = flow_control()
-    direct = next((domain for domain in domains if domain.domain.direct), None)
-    if direct is not None:
-        objects += api_server_authority(direct)
-    if behind_door or config.has_gate_in_cluster:
+    if len(behind_door) < len(fronts):
+        objects += _api_server_authority(config, facts)
+    if behind_door or config.cluster_gate is not None:
         objects.append(_namespace(config))
     if not behind_door:
         return objects
-    objects += door_objects(config, behind_door, facts.authority_pem)
-    fronts = {domain.domain.front for domain in behind_door}
-    namespace, host = config.door.namespace, door_host(config)
-    for front, verified_service in (
-        ("istio", destination_rule),
-        ("gateway-api", backend_tls_policy),
-    ):
-        if front in fronts:
-            objects.append(verified_service(facts, DOOR, namespace, DOOR_TRUST, host))
-    trusting = {d.front_namespace or "" for d in behind_door if d.domain.front == "istio"}
+    server = door_server(config)
+    verified = {type(front): front.verification(server) for front in behind_door}
+    trusts = [trust for front in behind_door if (trust := front.trust()) is not None]
     return [
         *objects,
-        *serving_certificates(config, DOOR, DOOR_PAIR, DOOR_TRUST, host, trusting),
+        *door_objects(config, behind_door, facts.authority_pem),
+        *(document for document in verified.values() if document is not None),
+        *serving_certificates(config, server, trusts),
     ]
 
 
-def _verify_namespace(config: Config, domains: list[PublishedDomain]) -> None:
+def _api_server_authority(config: Config, facts: ClusterFacts) -> list[Object]:
+    """Return the API server's authority for fronts without a door, if the config names it.
+
+    It is no secret, but ingress-nginx reads it only from a Secret.
+    """
+    if config.cluster.certificate_authority is None:
+        return []
+    data = {"ca.crt": base64.b64encode(facts.authority_pem.encode()).decode()}
+    return [new_object("v1", "Secret", API_SERVER_AUTHORITY, API_SERVER_NAMESPACE, data=data)]
+
+
+def _verify_namespace(config: Config, fronts: list[AnyFront]) -> None:
     """Raise RenderError if others use the namespace: it is labelled and removed as a whole."""
     name = config.door.namespace
-    fronts = {domain.front_namespace for domain in domains}
-    if name == "default" or name.startswith("kube-") or name in fronts:
+    used = {front.pods_namespace for front in fronts}
+    if name == "default" or name.startswith("kube-") or name in used:
         raise RenderError(
             f"door.namespace is {name}, which others use",
             "write a namespace for the door alone, such as daypass",
@@ -139,7 +133,7 @@ def _verify_namespace(config: Config, domains: list[PublishedDomain]) -> None:
 def _namespace(config: Config) -> Object:
     namespace = new_object("v1", "Namespace", config.door.namespace)
     namespace["metadata"]["labels"].update(_POD_SECURITY)
-    if config.has_gate_in_cluster:
+    if config.cluster_gate is not None:
         namespace["metadata"]["labels"][labels.GATE] = "true"
     return namespace
 

@@ -1,7 +1,5 @@
 """The names of the objects that daypass renders or publishes, and those that it relies on."""
 
-from daypass.config import Config, Gate
-
 DOOR = "daypass-door"
 """The door's Deployment, Service, ConfigMap and other objects."""
 
@@ -39,23 +37,3 @@ API_SERVER_NAMESPACE = "default"
 """The namespace of the Service `kubernetes`."""
 
 SERVICE_PORT = 443
-
-_GATEWAY_NAMESPACES = {"istio": "istio-system", "envoy-gateway": "envoy-gateway-system"}
-
-
-def door_host(config: Config) -> str:
-    """Return the door's name for fronts and in its certificate.
-
-    Without the cluster's domain, so that it is the same in every cluster.
-    """
-    return f"{DOOR}.{config.door.namespace}.svc"
-
-
-def gate_host(config: Config) -> str:
-    """Return the authorizer's name for the gateway and in its certificate."""
-    return f"{GATE}.{config.door.namespace}.svc"
-
-
-def gateway_namespace(gate: Gate) -> str:
-    """Return the namespace of the guarded gateway's pods."""
-    return gate.front_namespace or _GATEWAY_NAMESPACES[gate.engine]

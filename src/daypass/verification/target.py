@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from daypass._core.net import HostPort
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, Gate, TlsIssuer
+from daypass.render.fronts import AnyFront, fronts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationTarget:
     """A published domain. `name`: the config's, or the host of the URL.
 
-    `has_issuer`: cert-manager issues its certificate. `certificate_authority`: PEM to trust instead
+    `is_local`: `daypass up` serves it, not a cluster. `has_issuer`: cert-manager issues its
+    certificate. `has_record`: ExternalDNS creates its record.
+    `certificate_authority`: PEM to trust instead
     of the system's authorities. `gate`: where the gate answers, None if that is not known.
     `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy
     for its cluster.
@@ -21,10 +24,10 @@ class VerificationTarget:
 
     name: str
     door: DoorUrl
-    front: str = ""
+    is_local: bool = False
     has_issuer: bool = False
-    dns: str = "none"
-    direct: bool = False
+    has_record: bool = False
+    is_direct: bool = False
     certificate_authority: str | None = None
     gate: HostPort | None = None
     gate_audience: str = ""
@@ -57,11 +60,13 @@ def targets_of(
     """
     if name is not None:
         config.find_domain(name)
+    fronts = {front.name: front for front in fronts_of(config)}
     return [
         _target(
             config,
             each,
             domain,
+            fronts.get(each),
             certificate_authority or (machine_authority if domain.tls is None else None),
         )
         for each, domain in config.domains.items()
@@ -70,31 +75,31 @@ def targets_of(
 
 
 def _target(
-    config: Config, name: str, domain: Domain, certificate_authority: str | None
+    config: Config,
+    name: str,
+    domain: Domain,
+    front: AnyFront | None,
+    certificate_authority: str | None,
 ) -> VerificationTarget:
-    is_local = domain.front == "envoy"
-    door = HostPort(domain.host, config.local.door.port if is_local else 443)
+    door = HostPort(domain.host, config.port_of(domain, config.local.door))
     gate = None
     if config.gate is not None and (host := _gate_host(config.gate, domain)) is not None:
-        gate = HostPort(host, config.local.gate.port if is_local else 443)
+        gate = HostPort(host, config.port_of(domain, config.local.gate))
     return VerificationTarget(
         name=name,
         door=DoorUrl.parse(f"https://{door}{config.prefix}"),
-        front=domain.front,
+        is_local=front is None,
         has_issuer=isinstance(domain.tls, TlsIssuer),
-        dns=domain.dns,
-        direct=domain.direct,
+        has_record=front is not None and bool(front.dns_annotations),
+        is_direct=front is not None and front.is_direct,
         certificate_authority=certificate_authority,
         gate=gate,
         gate_audience="" if config.gate is None else config.gate.audience,
         issuer=config.cluster.issuer,
-        has_policy=config.policy is not None and not is_local,
+        has_policy=config.policy is not None and front is not None,
     )
 
 
 def _gate_host(gate: Gate, domain: Domain) -> str | None:
     """Return a host at which the gate answers, or None if none is known."""
-    # The host of another ingress need not lead to the gateway that has the gate.
-    if domain.host in gate.hosts or (gate.guards_every_host and domain.front == "istio"):
-        return domain.host
-    return next(iter(gate.named_hosts), None)
+    return domain.host if gate.guards(domain) else next(iter(gate.named_hosts), None)

@@ -265,7 +265,7 @@ def _check_name(target: VerificationTarget) -> Finding:
         hint = (
             "create a DNS record that leads to the ingress or gateway, and check this machine's DNS"
         )
-        if target.dns == "external-dns":
+        if target.has_record:
             hint = (
                 f"ExternalDNS may need minutes after `{command('apply')}`: --wait waits for it"
                 ";\nthen check its log, and whether it manages this zone"

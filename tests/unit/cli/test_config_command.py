@@ -56,9 +56,8 @@ def test_every_mistake_is_an_error_with_its_place(
         VALID + "cluster: {certificateAuthority: no.pem}\n",
         VALID + "door: {namespace: istio-system}\n",
         GATE.replace(", image: registry.example.com/daypass:1", ""),
-        GATE.replace("engine: istio", "engine: envoy-gateway, check: jwt"),
     ],
-    ids=["no Gateway", "authority", "namespace", "image", "engine"],
+    ids=["no Gateway", "authority", "namespace", "image"],
 )
 def test_what_render_refuses_is_not_valid(
     config: Path, capsys: pytest.CaptureFixture[str], output: str, text: str

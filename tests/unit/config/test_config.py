@@ -11,8 +11,9 @@ from daypass.config import (
     Address,
     ClusterConfig,
     Config,
-    Domain,
-    Gate,
+    IngressNginxDomain,
+    IstioDomain,
+    IstioGate,
     Limits,
     Policy,
     TlsFilePair,
@@ -28,8 +29,10 @@ AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 
 def test_the_exports_are_these() -> None:
     assert sorted(daypass.config.__all__) == [
-        "Address", "ClusterConfig", "Config", "ConfigError", "Domain", "Door", "Front", "Gate",
-        "IdentityHeaders", "Limits", "Local", "Policy", "Problem", "Tls", "TlsFilePair", "TlsFiles",
+        "Address", "ClassDomain", "ClusterConfig", "ClusterDomain", "ClusterGate", "Config",
+        "ConfigError", "Domain", "Door", "EnvoyDomain", "EnvoyGate", "EnvoyGatewayGate", "Gate",
+        "GatewayApiDomain", "IdentityHeaders", "IngressDomain", "IngressNginxDomain", "IstioDomain",
+        "IstioGate", "Limits", "Local", "Policy", "Problem", "Tls", "TlsFilePair", "TlsFiles",
         "TlsIssuer", "TlsSecret", "json_schema", "load", "parse",
     ]  # fmt: skip
     assert all(hasattr(daypass.config, name) for name in daypass.config.__all__)
@@ -45,18 +48,18 @@ def test_every_field_of_the_example_config_is_read() -> None:
         keys=FOLDER / "keys.json",
     )
     assert dict(config.domains) == {
-        "ekf": Domain(
+        "ekf": IngressNginxDomain(
             host="ekf.example.com",
             front="ingress-nginx",
             tls=TlsSecret(secret="ekf-tls"),
             dns="external-dns",
         ),
-        "serving": Domain(
+        "serving": IstioDomain(
             host="serving.example.com", front="istio", tls=TlsSecret(secret="serving-tls")
         ),
     }
     assert config.policy == Policy(longest_lifetime_seconds=86_400, audiences=(AUDIENCE,))
-    assert config.gate == Gate(audience=AUDIENCE, hosts=("ekf.example.com",))
+    assert config.gate == IstioGate(audience=AUDIENCE, hosts=("ekf.example.com",))
     assert config.limits.request_body_bytes == 8192
     assert config.local.gate == Address("127.0.0.1", 8444)
     assert config.local.upstream == "http://127.0.0.1:8080"
@@ -70,7 +73,9 @@ def test_a_minimal_file_has_every_default() -> None:
     assert config.cluster.issuer is None
     assert config.cluster.keys is None
     assert config.prefix == "/kubernetes"
-    assert (config.domains["ekf"].dns, config.domains["ekf"].direct) == ("none", False)
+    ekf = config.domains["ekf"]
+    assert isinstance(ekf, IstioDomain)
+    assert (ekf.dns, ekf.gateway, ekf.front_namespace) == ("none", None, None)
     door = config.door.model_dump(exclude_none=True)
     assert door == {"namespace": "daypass", "replicas": 2, "trustedHops": 1}
     assert config.policy is None
@@ -94,7 +99,7 @@ def test_policy_and_gate_are_strict_by_default() -> None:
         mode="deny",
     )
     gate = config.gate
-    assert gate is not None
+    assert isinstance(gate, IstioGate)
     assert (gate.require_bound, gate.forward_token, gate.others) == (True, False, "refuse")
     assert (gate.remember_seconds, gate.close_after_seconds) == (60, 600)
     assert (gate.front_namespace, gate.front_labels, gate.image) == (None, None, None)
@@ -208,7 +213,7 @@ def test_a_config_is_immutable() -> None:
 
 
 def test_a_config_can_be_built_in_python_from_field_names() -> None:
-    domain = Domain(host="ekf.example.com", front="istio", tls=TlsSecret(secret="ekf-tls"))
+    domain = IstioDomain(host="ekf.example.com", front="istio", tls=TlsSecret(secret="ekf-tls"))
     assert Config(version=1, domains={"ekf": domain}) == read(MINIMAL)
     with pytest.raises(ValidationError) as caught:
         Config(version=1, domains={"a": domain, "b": domain})

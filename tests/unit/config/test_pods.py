@@ -106,8 +106,8 @@ def test_door_and_gate_have_the_same_keys_in_kubernetes_own_form(section: str) -
         door(f"tolerations: ^[{', '.join(['{operator: Exists}'] * 21)}]", "20"),
     ],
     "one machine has no pods": [
-        refused(gate("engine: envoy, labels: {a: b}"), "7:36", "gate.labels", "istio"),
-        refused(gate("engine: envoy, tolerations: []"), "7:49", "gate.tolerations", "istio"),
+        refused(gate("engine: envoy, labels: {a: b}"), "7:36",
+                "gate.labels", "envoy", "istio, envoy-gateway"),
     ],
 })  # fmt: skip
 def test_wrong_pod_settings_are_refused_with_the_place_and_the_values(case: Refused) -> None:

@@ -51,7 +51,7 @@ policy:
 gate:
   audience: istio-ingressgateway.istio-system.svc.cluster.local
   engine: istio                                 # | envoy-gateway | envoy
-  check: jwt                                    # | review | both
+  check: jwt                                    # | review
   requireBound: true
   hosts: [ekf.example.com]
   headers: {user: kubeflow-userid, groups: kubeflow-groups}

@@ -60,7 +60,7 @@ WIDER = {
     "a gate on one machine alone": ("hosts: [ekf", "engine: envoy, hosts: [ekf", "gate:"),
     "another gateway guarded": ("hosts: [ekf", "frontNamespace: edge, hosts: [ekf", "gate:"),
     "another kind of gateway guarded": (
-        "hosts: [ekf", "engine: envoy-gateway, hosts: [ekf", "gate:",
+        "hosts: [ekf", "engine: envoy-gateway, gateway: a/b, hosts: [ekf", "gate:",
     ),
     "a host less guarded": (", b.example.com]", "]", "gate.hosts: b.example.com"),
     "a login next to the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,20 @@ from typing import Any
 import pytest
 
 from daypass._core.errors import UsageError
-from daypass.config import Config, parse
+from daypass._core.objects import Object
+from daypass.config import Config, IngressDomain, IstioDomain, parse
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import NewConfig, config_text
 from daypass.deploy.init.wizard import InitOptions, Questions, resolve_options
-from daypass.deploy.routes import NGINX_CONTROLLER, PublishedHost, PublishedRoute
+from daypass.deploy.routes import published_by_others
+from daypass.render.fronts import AnyFront
+from daypass.render.fronts.gateway_api import GatewayApiFront
+from daypass.render.fronts.ingress import INGRESS_CLASS
+from daypass.render.fronts.istio import IstioFront
+from daypass.render.fronts.routes import ObjectQuery
+from support.listed_objects import listed_of
 from support.messages import check, raises
+from support.objects import make
 
 NOBODY = Questions(read=None, tell=lambda words: None)
 HOST = "ekf.example.com"
@@ -33,6 +41,37 @@ def person(*lines: str) -> Questions:
             raise EOFError from None
 
     return Questions(read=read, tell=lambda words: None)
+
+
+def found_of(
+    *documents: Object,
+    unseen: Collection[ObjectQuery] = (),
+    absent: Collection[ObjectQuery] = (),
+    **more: Any,
+) -> DiscoveredCluster:
+    """What is found in a cluster that has these objects alone."""
+    listed = listed_of(*documents, unseen=unseen, absent=absent)
+    hosts, routes = published_by_others(listed)
+    return DiscoveredCluster(asked=True, listed=listed, hosts=hosts, routes=routes, **more)
+
+
+def ingress_class(name: str, controller: str = "k8s.io/ingress-nginx") -> Object:
+    spec = {"controller": controller}
+    return make("networking.k8s.io/v1", "IngressClass", name, spec=spec)
+
+
+def ingress(name: str, host: str, path: str, *, tls: Sequence[Object] = ()) -> Object:
+    """An Ingress of the class nginx-2. `name`: NAMESPACE/NAME."""
+    namespace, _, own = name.partition("/")
+    paths = [{"path": path, "pathType": "Prefix"}]
+    rules = [{"host": host, "http": {"paths": paths}}]
+    spec = {"ingressClassName": "nginx-2", "tls": tls, "rules": rules}
+    return make("networking.k8s.io/v1", "Ingress", own, namespace, spec=spec)
+
+
+def istio_gateway(*hosts: str, tls: Object | None) -> Object:
+    servers = [{"hosts": hosts, **({} if tls is None else {"tls": tls})}]
+    return make("networking.istio.io/v1", "Gateway", "kf", "kf", spec={"servers": servers})
 
 
 def config_of(setup: NewConfig) -> Config:
@@ -60,9 +99,8 @@ def test_options_alone_are_enough_without_a_cluster() -> None:
     config = config_of(resolve_options(options, DiscoveredCluster(), NOBODY))
     assert list(config.domains) == ["ekf", "ekf-2"]
     for domain in config.domains.values():
-        assert (domain.front, domain.dns, domain.front_namespace) == (
-            "istio", "external-dns", "ingress",
-        )  # fmt: skip
+        assert isinstance(domain, IstioDomain)
+        assert (domain.dns, domain.front_namespace) == ("external-dns", "ingress")
     assert config.prefix == "/k8s"
     assert config.policy is not None
     assert config.policy.audiences == ("gate.example.com",)
@@ -100,49 +138,54 @@ def test_names_that_yaml_reads_as_something_else_are_quoted() -> None:
         "host": "1e3.example", "front": "ingress", "className": "true", "tls": {"secret": "123"},
     }  # fmt: skip
     config = config_of(NewConfig(domains={"null": domain}, issuer="0x10"))
-    assert config.domains["null"].class_name == "true"
+    named = config.domains["null"]
+    assert isinstance(named, IngressDomain)
+    assert named.class_name == "true"
     assert config.cluster.issuer == "0x10"
 
 
-SERVED = PublishedHost(host=HOST, front="ingress-nginx", ends_tls=True, class_name="nginx-2")
-CLASSES = {"nginx": NGINX_CONTROLLER, "nginx-2": NGINX_CONTROLLER, "alb": "ingress.k8s.aws/alb"}
-
-
-GATEWAY = PublishedHost(
-    host="*.example.com", front="istio", ends_tls=True,
-    gateway="istio-system/all",
-)  # fmt: skip
+CLASSES = [ingress_class("nginx"), ingress_class("nginx-2"),
+           ingress_class("alb", "ingress.k8s.aws/alb")]  # fmt: skip
+SERVED = ingress("other/served", HOST, "/", tls=[{"hosts": [HOST]}])
+TLS = {"mode": "SIMPLE"}
+ISTIO_SERVICE: Object = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"namespace": "ingress", "name": "gw", "labels": {"istio": "ingressgateway"}},
+}
 
 
 @pytest.mark.parametrize(
-    ("found", "tls", "expected"),
+    ("found", "tls", "expected", "audience"),
     [
         (
-            DiscoveredCluster(asked=True, hosts=[SERVED], classes=CLASSES, external_dns=True), None,
-            {"front": "ingress-nginx", "className": "nginx-2", "tls": "outside"},
+            found_of(SERVED, *CLASSES, external_dns=True), None,
+            {"front": "ingress-nginx", "className": "nginx-2", "tls": "outside"}, None,
         ),
         (
-            DiscoveredCluster(
-                asked=True, hosts=[GATEWAY], istio=True, ingress_gateways=["ingress/gw"]
-            ), None,
-            {"front": "istio", "gateway": "istio-system/all", "frontNamespace": "ingress",
-             "tls": "outside"},
+            found_of(istio_gateway("*.example.com", tls=TLS), ISTIO_SERVICE), None,
+            {"front": "istio", "gateway": "kf/kf", "frontNamespace": "ingress", "tls": "outside"},
+            "gw.ingress.svc.cluster.local",
         ),
         (
-            DiscoveredCluster(asked=True, classes={"public": NGINX_CONTROLLER}, external_dns=True),
-            "outside",
+            found_of(ingress_class("public"), external_dns=True), "outside",
             {"front": "ingress-nginx", "className": "public", "tls": "outside",
-             "dns": "external-dns"},
+             "dns": "external-dns"}, None,
+        ),
+        (
+            found_of(ingress_class("alb", "ingress.k8s.aws/alb")), "outside",
+            {"front": "ingress", "className": "alb", "tls": "outside"}, None,
         ),
     ],
-    ids=["the host is served", "a Gateway serves it", "one front is installed"],
+    ids=["the host is served", "a Gateway serves it", "one front is installed",
+         "another controller is installed"],
 )  # fmt: skip
 def test_what_the_cluster_has_needs_no_options(
-    found: DiscoveredCluster, tls: str | None, expected: dict[str, str]
+    found: DiscoveredCluster, tls: str | None, expected: dict[str, str], audience: str | None
 ) -> None:
     setup = resolve_options(InitOptions(hosts=[HOST], tls=tls), found, NOBODY)
     assert setup.domains == {"ekf": {"host": HOST, **expected}}
-    assert setup.audience == ("gw.ingress.svc.cluster.local" if found.ingress_gateways else None)
+    assert setup.audience == audience
     config_of(setup)
 
 
@@ -153,9 +196,7 @@ def test_a_class_that_is_called_none_is_a_class() -> None:
 
 
 def test_missing_answers_are_asked_for_and_can_be_numbers() -> None:
-    found = DiscoveredCluster(
-        asked=True, classes=CLASSES, istio=True, issuers=["ca", "letsencrypt"]
-    )
+    found = found_of(*CLASSES, issuers=["ca", "letsencrypt"])
     domain = the_domain(InitOptions(), found, person("EKF.example.com", HOST, "3", "2"))
     assert domain == {"host": HOST, "front": "istio", "tls": {"issuer": "letsencrypt"}}
 
@@ -178,18 +219,20 @@ def test_an_unanswered_question_is_an_error_that_names_the_option(
         resolve_options(options, DiscoveredCluster(), questions)
 
 
-def taken(kind: str, path: str) -> PublishedRoute:
-    return PublishedRoute(host=HOST, path=path, kind=kind, owner="Ingress other/theirs")  # type: ignore[arg-type]
-
-
 ANY = DiscoveredCluster()
+
+
+def without(front: type[AnyFront]) -> DiscoveredCluster:
+    return found_of(absent=(front.api, *front.queries))
+
+
 REFUSED: dict[str, tuple[DiscoveredCluster, dict[str, Any], list[str]]] = {
-    "no Istio": (DiscoveredCluster(istio=False), {"front": "istio"}, ["--front istio"]),
+    "no Istio": (without(IstioFront), {"front": "istio"}, ["--front istio"]),
     "no Gateway API": (
-        DiscoveredCluster(gateway_api=False), {"front": "gateway-api"}, ["--front gateway-api"],
+        without(GatewayApiFront), {"front": "gateway-api"}, ["--front gateway-api"],
     ),
     "class of another controller": (
-        DiscoveredCluster(classes=CLASSES),
+        found_of(*CLASSES),
         {"front": "ingress-nginx", "class_name": "alb", "tls": "outside"},
         ["--class-name", " alb ", "ingress-nginx", "nginx, nginx-2"],
     ),
@@ -198,7 +241,7 @@ REFUSED: dict[str, tuple[DiscoveredCluster, dict[str, Any], list[str]]] = {
         ["--tls", "ClusterIssuer letsencrypt", " ca"],
     ),
     "path taken": (
-        DiscoveredCluster(routes=[taken("prefix", "/kubernetes/api")]),
+        found_of(ingress("other/theirs", HOST, "/kubernetes/api")),
         {"front": "ingress-nginx", "tls": "secret:ekf-tls"},
         [HOST, "Ingress other/theirs", "/kubernetes/api", "--prefix", "hand-made-ingress"],
     ),
@@ -236,44 +279,16 @@ def test_options_that_contradict_the_cluster_or_each_other_are_refused(
     assert all(value in str(caught.value) for value in values)
 
 
-@pytest.mark.parametrize(
-    ("kind", "path", "takes"),
-    [
-        ("prefix", "/kubernetes", True),
-        ("exact", "/kubernetes", True),
-        ("prefix", "/kubernetes/api", True),
-        ("prefix", "/", False),
-        ("prefix", "/kube", False),
-        ("prefix", "/kubernetesx", False),
-        ("text", "/kube", True),
-        ("text", "/", False),
-        ("pattern", "/kubernetes/(api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token)", True),
-        ("pattern", "/KUBERNETES(/|$)(.*)", True),
-        ("pattern", "/rok(/.*)", False),
-        ("pattern", "/(", False),
-    ],
-)
-def test_a_route_takes_the_paths_its_engine_sends_to_it(kind: str, path: str, takes: bool) -> None:
-    assert taken(kind, path).takes("/kubernetes") is takes
-
-
 def test_a_route_of_another_host_takes_nothing() -> None:
-    other = PublishedRoute(
-        host="x.example.com", path="/kubernetes", kind="prefix", owner="Ingress a/b"
-    )
-    resolve_options(NGINX, DiscoveredCluster(routes=[other]), NOBODY)
+    resolve_options(NGINX, found_of(ingress("a/b", "x.example.com", "/kubernetes")), NOBODY)
 
 
-def in_istio(gateway_hosts: list[str]) -> DiscoveredCluster:
-    """Like Kubeflow: its VirtualServices are for every host of its Gateway."""
-    everything = PublishedRoute(
-        host="*", path="/pipeline", kind="text", owner="VirtualService kf/pipeline"
-    )
-    hosts = [
-        PublishedHost(host=each, front="istio", ends_tls=True, gateway="kf/kf")
-        for each in gateway_hosts
-    ]
-    return DiscoveredCluster(asked=True, istio=True, routes=[everything], hosts=hosts)
+def like_kubeflow(gateway_hosts: list[str]) -> DiscoveredCluster:
+    """Its VirtualServices are for every host of its Gateway."""
+    http = [{"match": [{"uri": {"prefix": "/pipeline"}}]}]
+    spec = {"hosts": ["*"], "gateways": ["kf"], "http": http}
+    pipeline = make("networking.istio.io/v1", "VirtualService", "pipeline", "kf", spec=spec)
+    return found_of(pipeline, istio_gateway(*gateway_hosts, tls=TLS))
 
 
 @pytest.mark.parametrize(("hosts", "warned"), [(["*"], True), (["*", HOST], False)])
@@ -282,7 +297,7 @@ def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
 ) -> None:
     warnings: list[str] = []
     questions = Questions(read=None, tell=warnings.append)
-    domain = the_domain(InitOptions(hosts=[HOST]), in_istio(hosts), questions)
+    domain = the_domain(InitOptions(hosts=[HOST]), like_kubeflow(hosts), questions)
     assert domain == {"host": HOST, "front": "istio", "gateway": "kf/kf", "tls": "outside"}
     assert ("VirtualService kf/pipeline" in "".join(warnings)) is warned
     if warned:
@@ -292,9 +307,8 @@ def test_a_route_for_every_host_gives_a_warning_before_it_loses_one(
 @pytest.mark.parametrize("ends_tls", [True, False])
 def test_a_gateway_without_a_certificate_gives_a_warning(*, ends_tls: bool) -> None:
     warnings: list[str] = []
-    host = PublishedHost(host="*", front="istio", ends_tls=ends_tls, gateway="kf/kf")
     options = InitOptions(hosts=[HOST], front="istio", gateway="kf/kf", tls="outside")
-    found = DiscoveredCluster(asked=True, istio=True, hosts=[host])
+    found = found_of(istio_gateway("*", tls=TLS if ends_tls else None))
     the_domain(options, found, Questions(read=None, tell=warnings.append))
     if ends_tls:
         assert not warnings
@@ -303,16 +317,20 @@ def test_a_gateway_without_a_certificate_gives_a_warning(*, ends_tls: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("classes", "class_name", "warned"),
-    [({}, None, True), ({}, "nginx", None), (None, None, False), (CLASSES, None, False)],
+    ("found", "class_name", "warned"),
+    [
+        (found_of(), None, True),
+        (found_of(), "nginx", None),
+        (found_of(unseen=[INGRESS_CLASS]), None, False),
+        (found_of(*CLASSES), None, False),
+    ],
     ids=["none", "none has that name", "not known", "there are some"],
 )
 def test_a_cluster_without_an_ingress_class_gives_a_warning_or_refuses_a_name(
-    classes: dict[str, str] | None, class_name: str | None, warned: bool | None
+    found: DiscoveredCluster, class_name: str | None, warned: bool | None
 ) -> None:
     warnings: list[str] = []
     options = replace(NGINX, class_name=class_name)
-    found = DiscoveredCluster(asked=True, classes=classes)
     questions = Questions(read=None, tell=warnings.append)
     if warned is None:
         with raises(UsageError, match="--class-name"):
@@ -325,10 +343,7 @@ def test_a_cluster_without_an_ingress_class_gives_a_warning_or_refuses_a_name(
 
 
 def test_handed_over_ingresses_do_not_block_the_path() -> None:
-    ekf = PublishedRoute(
-        host=HOST, path="/kubernetes/", kind="prefix", owner="Ingress rok/kubernetes-proxy"
-    )
-    found = DiscoveredCluster(asked=True, routes=[ekf], hosts=[SERVED], classes=CLASSES)
+    found = found_of(ingress("rok/kubernetes-proxy", HOST, "/kubernetes/"), SERVED, *CLASSES)
     with raises(UsageError, match="(?s)Ingress rok/kubernetes-proxy.*/kubernetes/.*--adopt door"):
         resolve_options(NGINX, found, NOBODY)
     options = InitOptions(named={"ekf": HOST}, handed_over=frozenset({"kubernetes-proxy"}))

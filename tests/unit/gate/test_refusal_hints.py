@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from daypass.config import Gate
+from daypass.config import IstioGate
 from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.render.envoy.replies import refusal_reply
 from daypass.rules.reasons import CODES, Reason
 from support.messages import check
 
 AUDIENCE = "gate.example.com"
-ANSWERS = AuthzResponses(Gate(audience=AUDIENCE))
+ANSWERS = AuthzResponses(IstioGate(audience=AUDIENCE))
 REFUSED = [each for each in Reason if CODES.get(each, 401) in (401, 403)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -27,16 +26,14 @@ from support.watch_replicas import (
     LEASE,
     Replica,
     WatchEnvironment,
-    plain_filters,
 )
 
 PARTS = [part_name(number) for number in range(4)]
 
 
 @pytest.fixture
-def env() -> Iterator[WatchEnvironment]:
-    with plain_filters():
-        yield WatchEnvironment()
+def env() -> WatchEnvironment:
+    return WatchEnvironment()
 
 
 def after_lease(env: WatchEnvironment, replica: Replica) -> None:

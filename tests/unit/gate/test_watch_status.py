@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from daypass.gate.watch.status import WatchStatus
 from daypass.rules.denials import LIMIT, Denial, DeniedKind
-from support.watch_replicas import CLOSE_AFTER, Replica, WatchEnvironment, plain_filters
+from support.watch_replicas import CLOSE_AFTER, Replica, WatchEnvironment
 
 
 @pytest.fixture
-def env() -> Iterator[WatchEnvironment]:
-    with plain_filters():
-        yield WatchEnvironment()
+def env() -> WatchEnvironment:
+    return WatchEnvironment()
 
 
 def ask(replica: Replica, path: str) -> tuple[int, str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daypass._core.objects import Object
-from daypass.config import Config
-from daypass.render import RenderError
+from daypass.config import Config, ConfigError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects
 from support.messages import raises
@@ -31,16 +30,16 @@ def objects(gate: str, **keys: str) -> list[Object]:
 @pytest.mark.parametrize(
     ("gate", "hint"),
     [
-        ("gateway: infra/public", "check: review"),
         ("gateway: infra/public, check: jwt", "check: review"),
-        ("check: review", "gateway: NAMESPACE/NAME"),
+        ("check: review", "gateway: "),
     ],
-    ids=["default", "jwt", "no gateway"],
+    ids=["jwt", "no gateway"],
 )
 def test_unsupported_settings_are_rejected_with_an_alternative(gate: str, hint: str) -> None:
-    with raises(RenderError) as refused:
-        objects(gate)
-    assert hint in refused.value.hint
+    with raises(ConfigError) as refused:
+        config(gate)
+    (problem,) = refused.value.problems
+    assert hint in problem.hint
     assert refused.value.exit_code == 2
 
 

@@ -15,7 +15,6 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.token_rules import NO_KEYS
-from daypass.render.istio.objects import denials_object, keys_object, part_object
 from daypass.render.manifests import gate_objects
 from daypass.rules.credentials import (
     CLOSED_PART,
@@ -24,6 +23,7 @@ from daypass.rules.credentials import (
 )
 from daypass.rules.denials import Denials
 from daypass.rules.published import part_name
+from support.engines import denials_object, keys_object, part_object
 from support.messages import raises
 from support.publishing import NEVER, parts_of
 from support.rendered import config_of

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from daypass._core.objects import Object
-from daypass.config import Config, Gate, load
+from daypass.config import Config, load
 from daypass.config.key_set import key_ids, read_key_set
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.engines import AnyEngine
 from daypass.render.manifests import render_objects
-from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST, gate_host
+from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
 from daypass.render.prerequisites import prerequisites
+from daypass.render.tls_server import authorizer_server
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
+from support.engines import the_engine
 from support.manifest_cases import CASES, FRONTS
 from support.messages import raises
 from support.rendered import config_of, only, pod_of
@@ -142,10 +145,16 @@ def config(text: str = TEXT) -> Config:
     return config_of(text)
 
 
+def on_engine(engine: str) -> str:
+    return (
+        TEXT.replace("envoy-gateway\n  gateway: infra/public", engine)
+        if engine == "istio"
+        else TEXT
+    )
+
+
 def objects(text: str = TEXT, keys: str = "") -> list[Object]:
-    parsed = config(text)
-    assert parsed.gate is not None
-    return authorizer_objects(parsed, parsed.gate, keys)
+    return authorizer_objects(the_engine(config(text), ClusterFacts(keys=keys)))
 
 
 def test_its_rbac_allows_reviews_keys_and_the_config_maps_of_its_namespace_only() -> None:
@@ -193,32 +202,31 @@ def test_it_serves_its_certificate_with_the_configured_replicas() -> None:
     assert secret["secretName"] == GATE_PAIR
     scaler = only(found, "HorizontalPodAutoscaler")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 12)
-    assert gate_host(config()) == f"{GATE}.edge.svc"
+    assert authorizer_server(config()).host == f"{GATE}.edge.svc"
 
 
 def test_the_jwt_check_needs_no_authorizer() -> None:
-    text = TEXT.replace("check: review", "check: jwt")
-    assert objects(text) == []
+    assert objects(on_engine("istio").replace("check: review", "check: jwt")) == []
 
 
 @pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
 def test_a_gate_without_an_image_is_rejected(
-    process: Callable[[Config, Gate, str], list[Object]],
+    process: Callable[[AnyEngine], list[Object]],
 ) -> None:
     parsed = config(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
-    assert parsed.gate is not None
     with raises(RenderError, match=r"gate\.image"):
-        process(parsed, parsed.gate, "")
+        process(the_engine(parsed))
 
 
 @pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
 def test_keys_of_a_file_are_mounted_next_to_the_config_that_names_them(
-    process: Callable[[Config, Gate, str], list[Object]], tmp_path: Path
+    process: Callable[[AnyEngine], list[Object]], tmp_path: Path
 ) -> None:
     parsed = config(TEXT.replace("version: 1\n", "version: 1\ncluster: {keys: own/k.json}\n"))
-    gate = parsed.gate
-    assert gate is not None
-    found, other = (process(parsed, gate, Signer(name).jwks) for name in ("ours", "other"))
+    found, other = (
+        process(the_engine(parsed, ClusterFacts(keys=Signer(name).jwks)))
+        for name in ("ours", "other")
+    )
     for name, text in only(found, "ConfigMap")["data"].items():
         (tmp_path / name).write_text(text)
     keys = load(tmp_path / "daypass.yaml").cluster.keys
@@ -230,8 +238,7 @@ def test_keys_of_a_file_are_mounted_next_to_the_config_that_names_them(
 
 @pytest.mark.parametrize("engine", ["istio", "envoy-gateway"])
 def test_a_cert_manager_issuer_provides_certificate_and_trust(engine: str) -> None:
-    text = TEXT.replace("edge}", "edge, certificateIssuer: internal}")
-    text = text.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
+    text = on_engine(engine).replace("edge}", "edge, certificateIssuer: internal}")
     found = [each for each in objects(text) if each["kind"] == "Certificate"]
     names = [(each["metadata"]["namespace"], each["spec"]["secretName"]) for each in found]
     trusted = [("istio-system", "daypass-gate-trust")] if engine == "istio" else []
@@ -245,7 +252,7 @@ def test_a_cert_manager_issuer_provides_certificate_and_trust(engine: str) -> No
     ("engine", "trust"), [("istio", "istio-system"), ("envoy-gateway", "edge")]
 )
 def test_without_an_issuer_apply_creates_certificate_and_trust(engine: str, trust: str) -> None:
-    text = TEXT.replace("engine: envoy-gateway\n  gateway: infra/public", f"engine: {engine}")
+    text = on_engine(engine)
     assert [each for each in objects(text) if each["kind"] == "Certificate"] == []
     assert gate_prerequisites(text) == [("edge", GATE_PAIR), (trust, "daypass-gate-trust")]
 

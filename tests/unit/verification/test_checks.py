@@ -28,7 +28,7 @@ from support.messages import check
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE
 DOOR = VerificationTarget(name="ekf", door=DoorUrl.parse("https://ekf.example.com/kubernetes"))
-DIRECT = VerificationTarget(name="ekf", door=DOOR.door, direct=True)
+DIRECT = VerificationTarget(name="ekf", door=DOOR.door, is_direct=True)
 CANNOT = 'serviceaccounts "default" is forbidden: User "{}" cannot get resource "serviceaccounts/token" in API group "" in the namespace "default"'  # noqa: E501
 SECRETS = (
     'secrets is forbidden: User "system:anonymous" cannot list resource "secrets" in API group ""'

@@ -53,7 +53,7 @@ def _judge(file: Path) -> str:
     config = options.load_config(file)
     try:
         facts = read_facts(config)
-        if all(domain.front == "envoy" for domain in config.domains.values()):
+        if not config.cluster_domains:
             return ""  # there is nothing to render: it is for one machine
         try:
             render_objects(config, facts)

@@ -76,7 +76,7 @@ def _read_cluster(
 
     published = None
     try:
-        if config.has_gate_in_cluster:
+        if config.cluster_gate is not None:
             published = read_published(cluster, config.door.namespace, credential_uid(token))
     except ForbiddenError as error:
         warn(error.fact, error.hint)

@@ -73,6 +73,7 @@ def run(args: Namespace) -> int:
     from daypass.gate.authorizer.service import Service
     from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
+    from daypass.render.engines import engine_of
 
     allow_many_files()
     config, gate = load_gate(args.config)
@@ -80,10 +81,10 @@ def run(args: Namespace) -> int:
     status = listen_address("--status", args.status)
     cluster = options.connect(args)
     rules = config.rules_of(gate, issuer_for(config, cluster))
-    # The other engines ask about tokens that they have verified.
-    is_verifier = gate.engine == "envoy-gateway"
-    read_keys = partial(keys_for, config, cluster)
-    verifier = TokenVerifier(read_keys, SYSTEM_CLOCK) if is_verifier else None
+    engine = engine_of(config)
+    verifier = None
+    if engine is not None and not engine.is_verified_before:
+        verifier = TokenVerifier(partial(keys_for, config, cluster), SYSTEM_CLOCK)
     service = Service(
         gate, rules, cluster.connection, SYSTEM_CLOCK, write_stdout,
         checks_credentials=not args.without_watch, verifier=verifier,

@@ -21,9 +21,9 @@ from daypass.cli.gate import listen_address, load_gate
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
-    from daypass.config import Config, Gate
     from daypass.gate.watch.controller import Controller, LogEvent
     from daypass.kube.cluster import Cluster
+    from daypass.render.engines import AnyEngine
 
 EXTRA = "gate"
 SUMMARY = "watch which credentials exist, and publish them at the gate"
@@ -54,8 +54,11 @@ def run(args: Namespace) -> int:
 
     With --once: 0 if all is published, or another watch publishes; 3 if namespaces are left out.
     """
-    config, gate = load_gate(args.config)
-    if gate.engine == "envoy":
+    from daypass.render.engines import engine_of
+
+    config, _ = load_gate(args.config)
+    engine = engine_of(config)
+    if engine is None:
         raise UsageError(
             f"{args.config} has a gate on one machine", f"`{command('up')}` watches for it"
         )
@@ -64,7 +67,7 @@ def run(args: Namespace) -> int:
 
     cluster = Cluster.open(kubeconfig=args.kubeconfig, context=args.context)
     log_event = JsonLog(write_stdout, SYSTEM_CLOCK).event
-    controller = cluster_controller(cluster, config, gate, SYSTEM_CLOCK, log_event)
+    controller = cluster_controller(cluster, engine, SYSTEM_CLOCK, log_event)
     if args.once:
         with closing(cluster):
             return _once(controller, cluster)
@@ -116,15 +119,16 @@ def _once(controller: Controller, cluster: Cluster) -> int:
 
 
 def cluster_controller(
-    cluster: Cluster, config: Config, gate: Gate, clock: Clock, log_event: LogEvent
+    cluster: Cluster, engine: AnyEngine, clock: Clock, log_event: LogEvent
 ) -> Controller:
-    """Return the controller of a config's gate in a cluster."""
+    """Return the controller of the gate in a cluster."""
     from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.controller import Controller
     from daypass.gate.watch.observer import CredentialObserver
     from daypass.kube.lease import Lease
     from daypass.render.names import GATE_WATCH
 
+    config, gate = engine.config, engine.gate
     home = config.door.namespace
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
     lease = Lease(cluster, clock, namespace=home, name=GATE_WATCH, me=me)
@@ -132,5 +136,5 @@ def cluster_controller(
         cluster.connection, clock, home=home, per_namespace=gate.credentials_per_namespace,
         accounts_too=not gate.require_bound, close_after_seconds=gate.close_after_seconds,
     )  # fmt: skip
-    publisher = ClusterPublisher(cluster, config, gate, lease)
+    publisher = ClusterPublisher(cluster, engine, lease)
     return Controller(observer, publisher, clock, log_event, gate.close_after_seconds)

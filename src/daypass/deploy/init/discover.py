@@ -9,63 +9,40 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, name_of
-from daypass.deploy.routes import (
-    GATEWAY,
-    HTTP_ROUTE,
-    INGRESS,
-    ISTIO_GATEWAY,
-    VIRTUAL_SERVICE,
-    GroupKind,
-    ListedObjects,
-    PublishedHost,
-    PublishedRoute,
-    published,
-)
+from daypass.deploy.routes import published_by_others
 from daypass.gate.signing_keys import find_issuer
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
-from daypass.kube.resources import PODS, Resource, resource
-
-_GATEWAY_API = "gateway.networking.k8s.io/v1"
-_INGRESSES = resource("networking.k8s.io/v1", "Ingress", "ingresses")
-_INGRESS_CLASSES = resource(
-    "networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False
+from daypass.kube.resources import Resource, resource
+from daypass.render.fronts import FRONTS
+from daypass.render.fronts.routes import (
+    ListedObjects,
+    ObjectQuery,
+    PublishedHost,
+    PublishedRoute,
 )
+
 _ISSUERS = resource("cert-manager.io/v1", "ClusterIssuer", "clusterissuers", namespaced=False)
-_GATEWAYS = resource(_GATEWAY_API, "Gateway", "gateways")
-_GATEWAY_CLASSES = resource(_GATEWAY_API, "GatewayClass", "gatewayclasses", namespaced=False)
-_HTTP_ROUTES = resource(_GATEWAY_API, "HTTPRoute", "httproutes")
 _DEPLOYMENTS = resource("apps/v1", "Deployment", "deployments")
-_SERVICES = resource("v1", "Service", "services")
 _ENDPOINT_SLICES = resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
-_INGRESS = "istio=ingressgateway"
-_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
 @dataclass(slots=True, kw_only=True)
 class DiscoveredCluster:
     """What was found; None where it could not be looked up. `asked`: whether a cluster answered.
 
-    `classes`: controller by IngressClass. `ingress_gateways`: Services of Istio, NAMESPACE/NAME.
-    `addresses`: of the API servers. `objects`: of Istio and the Gateway API that publish hosts.
-    `ingress_pods`: the labels of Istio's gateway pods. `notes`: what is not known, and why.
+    `listed`: what the fronts are recognised by, of others and of daypass. `hosts` and `routes`: of
+    others. `addresses`: of the API servers. `notes`: what is not known, and why.
     """
 
     asked: bool = False
-    classes: dict[str, str] | None = None
-    default_class: str | None = None
+    listed: ListedObjects = field(default_factory=ListedObjects)
     issuers: list[str] | None = None
-    istio: bool | None = None
-    ingress_gateways: list[str] = field(default_factory=list)
-    gateway_api: bool | None = None
-    gateway_classes: list[str] | None = None
     external_dns: bool | None = None
     issuer: str | None = None
     addresses: list[str] = field(default_factory=list)
     hosts: list[PublishedHost] = field(default_factory=list)
     routes: list[PublishedRoute] = field(default_factory=list)
-    objects: dict[GroupKind, list[Object]] = field(default_factory=dict)
-    ingress_pods: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -98,20 +75,13 @@ class _Lookup:
 
     def run(self) -> None:
         cluster, found = self._cluster, self._found
-        classes = self._list(_INGRESS_CLASSES)
-        if classes is not None:
-            found.classes = {name_of(each): each["spec"].get("controller", "") for each in classes}
-            found.default_class = next((name_of(c) for c in classes if _is_default(c)), None)
-        found.objects[INGRESS] = self._list(_INGRESSES) or []
         if cluster.serves(_ISSUERS):
             found.issuers = self._names(_ISSUERS)
         else:
             found.issuers = []
             found.notes.append("there is no cert-manager")
-        self._look_up_istio()
-        self._look_up_gateway_api()
-        listed = ListedObjects(objects=found.objects)
-        found.hosts, found.routes = published(listed, found.classes or {})
+        found.listed = self._list_fronts()
+        found.hosts, found.routes = published_by_others(found.listed)
         deployments = self._list(_DEPLOYMENTS, metadata_only=True)
         if deployments is not None:
             found.external_dns = any("external-dns" in name_of(each) for each in deployments)
@@ -125,43 +95,38 @@ class _Lookup:
                 {a for each in slices for e in each.get("endpoints") or () for a in e["addresses"]}
             )
 
-    def _look_up_istio(self) -> None:
-        group, found = "networking.istio.io", self._found
-        versions = [f"{group}/{version}" for version in ("v1", "v1beta1")]
-        services = [resource(v, "VirtualService", "virtualservices") for v in versions]
-        known = next((each for each in services if self._cluster.serves(each)), None)
-        found.istio = known is not None
-        if known is None:
-            found.notes.append("there is no Istio")
-            return
-        gateways = resource(known.api_version, "Gateway", "gateways")
-        found.objects[ISTIO_GATEWAY] = self._list(gateways) or []
-        found.objects[VIRTUAL_SERVICE] = self._list(known) or []
-        pods = self._list(PODS, labels=_INGRESS, metadata_only=True)
-        found.ingress_pods = [dict(each["metadata"].get("labels") or {}) for each in pods or ()]
-        found.ingress_gateways = sorted(
-            f"{each['metadata']['namespace']}/{name_of(each)}"
-            for each in self._list(_SERVICES, labels=_INGRESS) or ()
-        )
-
-    def _look_up_gateway_api(self) -> None:
-        self._found.gateway_api = self._cluster.serves(_HTTP_ROUTES)
-        if not self._found.gateway_api:
-            self._found.notes.append("there is no Gateway API")
-            return
-        self._found.gateway_classes = self._names(_GATEWAY_CLASSES)
-        self._found.objects[GATEWAY] = self._list(_GATEWAYS) or []
-        self._found.objects[HTTP_ROUTE] = self._list(_HTTP_ROUTES) or []
+    def _list_fronts(self) -> ListedObjects:
+        """List what every front is recognised by that a cluster may have, and note the others."""
+        wanted: dict[ObjectQuery, None] = {}
+        for front in FRONTS:
+            if self._cluster.find_kind(front.api.group, front.api.kind) is not None:
+                wanted.update(dict.fromkeys((front.api, *front.queries)))
+            elif front.provider:
+                self._found.notes.append(f"there is no {front.provider}")
+        objects: dict[ObjectQuery, list[Object]] = {}
+        unseen: set[ObjectQuery] = set()
+        for query in wanted:
+            kind = self._cluster.find_kind(query.group, query.kind)
+            if kind is None:
+                continue
+            found = self._list(kind, labels=query.labels, metadata_only=query.metadata_only)
+            if found is None:
+                unseen.add(query)
+            else:
+                objects[query] = found
+        return ListedObjects(objects=objects, unseen=frozenset(unseen))
 
     def _names(self, resource: Resource) -> list[str] | None:
         listed = self._list(resource)
         return None if listed is None else sorted(name_of(each) for each in listed)
 
     def _list(
-        self, resource: Resource, *, labels: str | None = None, metadata_only: bool = False
+        self, resource: Resource, *, labels: str = "", metadata_only: bool = False
     ) -> list[Object] | None:
         with self._optional(f"which {resource.plural} there are"):
-            listed = self._cluster.list(resource, labels=labels, metadata_only=metadata_only)
+            listed = self._cluster.list(
+                resource, labels=labels or None, metadata_only=metadata_only
+            )
             # The items of a list have no kind.
             return [{**each, "kind": resource.kind} for each in listed]
         return None
@@ -178,7 +143,3 @@ class _Lookup:
             self._found.notes.append(f"no right to ask {what}")
         except ApiError as error:
             self._found.notes.append(f"{what}: not known ({error.status.message})")
-
-
-def _is_default(document: Object) -> bool:
-    return (document["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"

@@ -19,20 +19,21 @@ from daypass._core.text import did_you_mean
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
 from daypass.config.locations import prefix as path_prefix
-from daypass.config.types import audience, gateway, is_public_name, label, subdomain
-from daypass.config.types import host as dns_name
+from daypass.config.types import audience, gateway_or_listener, label, public_name, subdomain
 from daypass.deploy.ekf import PLACEHOLDERS, Overlay, resulting_hosts
-from daypass.deploy.gate_bypass import NAME_THEM, Pods, by_another_name, on_istio
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig
-from daypass.deploy.routes import NGINX_CONTROLLER, ListedObjects, PublishedHost, losing, serving
+from daypass.render.engines.istio.bypass import NAME_THEM, unguarded_names
+from daypass.render.fronts import FRONTS, AnyFront
+from daypass.render.fronts.istio import GATEWAY_SERVICE
+from daypass.render.fronts.routes import PublishedHost, serving
 
 Check = Callable[[str], str]
-FRONTS = ("ingress-nginx", "ingress", "istio", "gateway-api")
+_KINDS = {front.kind(): front for front in FRONTS}
 _NOT_THIS = "-"
 _REQUIRED = {
     "--host": "--host HOST",
-    "--front": f"--front {'|'.join(FRONTS)}",
+    "--front": f"--front {'|'.join(_KINDS)}",
     "--tls": "--tls secret:NAME|issuer:NAME|outside",
 }
 """Options without a default, in the order of the questions."""
@@ -116,14 +117,6 @@ def _read(prompt: str) -> str:
     if not line:
         raise EOFError
     return line
-
-
-def public_name(text: str) -> str:
-    """Return a host that an ingress or gateway can have. Raises as the rules of the config."""
-    name = dns_name(text)
-    if not is_public_name(name):
-        raise fault(f"'{name}' is not a public name", "write the DNS name")
-    return name
 
 
 def _one_of(*words: str) -> Check:
@@ -222,7 +215,7 @@ def _resolve(setup: _Setup) -> NewConfig:
     for host in hosts.values():
         _verify_free(host, prefix, options.handed_over, found)
     domains = {name: _domain(setup, host) for name, host in hosts.items()}
-    unguarded = _unguarded(found, tuple(hosts.values()))
+    unguarded = unguarded_names(found.listed, tuple(hosts.values()))
     if unguarded:
         words = ("other names than these lead past a gate on Istio's gateway", *unguarded)
         questions.tell("\n".join((*words, NAME_THEM)))
@@ -262,13 +255,14 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
     found = setup.found
     served = serving(found.hosts, host)
     front = setup.resolve(
-        "--front", _one_of(*FRONTS), prompt=f"what serves {host}", choices=FRONTS,
+        "--front", _one_of(*_KINDS), prompt=f"what serves {host}", choices=tuple(_KINDS),
         default=_likely_front(setup, served),
     ) or ""  # fmt: skip
-    _verify_installed(front, found)
+    kind = _KINDS[front]
+    _verify_installed(kind, found)
     if served is not None and served.front != front:
         served = None
-    losers = losing(found.routes, found.hosts, host) if front == "istio" else []
+    losers = kind.losing(found.routes, found.hosts, host)
     if losers:
         setup.questions.tell(
             f"{host} would lead to the door alone: {', '.join(losers)} would no longer serve it\n"
@@ -276,19 +270,22 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
         )
     has_tls = served is not None and served.ends_tls
     chosen = setup.resolve(
-        "--gateway", gateway, found=served.gateway if served is not None and has_tls else None
+        "--gateway",
+        gateway_or_listener,
+        found=served.gateway if served is not None and has_tls else None,
     )
     _warn_without_certificate(setup, chosen)
-    namespace = _found_namespace(found) if front == "istio" else None
     # A name that is served already has its record.
     needs_record = found.external_dns and served is None and not setup.options.named
     record = "external-dns" if needs_record else "none"
     keys = {
         "host": host,
         "front": front,
-        "className": None if chosen else _class_name(setup, front, served),
+        "className": None if chosen else _class_name(setup, kind, served),
         "gateway": chosen,
-        "frontNamespace": setup.resolve("--front-namespace", label, found=namespace),
+        "frontNamespace": setup.resolve(
+            "--front-namespace", label, found=kind.seen_namespace(found.listed)
+        ),
         "tls": _tls(setup, host, chosen, has_tls=has_tls),
         "dns": setup.resolve("--dns", _one_of("external-dns", "none"), found=record),
     }
@@ -308,78 +305,52 @@ def _likely_front(setup: _Setup, served: PublishedHost | None) -> str | None:
     """Return the front that serves the host, or the only one that is installed, or that of EKF."""
     if served is not None:
         return served.front
-    found = setup.found
-    controllers = set((found.classes or {}).values())
-    installed = {
-        "ingress-nginx": NGINX_CONTROLLER in controllers,
-        "ingress": controllers - {NGINX_CONTROLLER},
-        "istio": found.ingress_gateways,
-        "gateway-api": found.gateway_classes,
-    }
-    fronts = [front for front, there in installed.items() if there]
+    fronts = [name for name, kind in _KINDS.items() if kind.is_running(setup.found.listed)]
     if len(fronts) == 1:
         return fronts[0]
-    return FRONTS[0] if setup.options.named else None
-
-
-def _found_namespace(found: DiscoveredCluster) -> str | None:
-    """Return the namespace of Istio's gateway pods, if there is one, and not the default."""
-    namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
-    return namespaces.pop() if len(namespaces) == 1 and namespaces != {"istio-system"} else None
+    return next(iter(_KINDS)) if setup.options.named else None
 
 
 def _found_audience(found: DiscoveredCluster) -> str | None:
-    if len(found.ingress_gateways) != 1:
+    services = found.listed.of(GATEWAY_SERVICE)
+    if len(services) != 1:
         return None
-    namespace, _, name = found.ingress_gateways[0].partition("/")
-    return f"{name}.{namespace}.svc.cluster.local"
+    metadata = services[0]["metadata"]
+    return f"{metadata['name']}.{metadata['namespace']}.svc.cluster.local"
 
 
-def _verify_installed(front: str, found: DiscoveredCluster) -> None:
-    missing = {
-        "istio": (found.istio, "no VirtualServices: is Istio installed?"),
-        "gateway-api": (found.gateway_api, "no HTTPRoutes: are the Gateway API's CRDs installed?"),
-    }
-    there, words = missing.get(front, (True, ""))
-    if there is False:
-        raise UsageError(f"--front {front}: the cluster has {words}", _ANYHOW)
+def _verify_installed(kind: type[AnyFront], found: DiscoveredCluster) -> None:
+    api = kind.api
+    if found.asked and kind.provider and not found.listed.serves(api):
+        raise UsageError(
+            f"--front {kind.kind()}: the cluster has no {api.kind}s: is {kind.provider} installed?",
+            _ANYHOW,
+        )
 
 
-def _class_name(setup: _Setup, front: str, served: PublishedHost | None) -> str | None:
-    """Return the class; None for istio, which has none, and for the default."""
-    found, given = setup.found, setup.options.class_name
-    if front == "istio":
+def _class_name(setup: _Setup, kind: type[AnyFront], served: PublishedHost | None) -> str | None:
+    """Return the class; None if the front has none, and for the default."""
+    listed, given = setup.found.listed, setup.options.class_name
+    if not kind.has_classes():
         if given:
-            raise UsageError("--class-name: istio has no classes", "leave it out")
+            raise UsageError(f"--class-name: {kind.kind()} has no classes", "leave it out")
         return None
-    known = _known_classes(front, found)
-    default = {"ingress-nginx": "nginx", "ingress": found.default_class}.get(front)
+    known, default = kind.classes(listed), kind.default_class(listed)
     name = setup.resolve(
         "--class-name", subdomain, found=_found_class(served, known, default),
-        prompt=f"the class of {front}" if known or front == "gateway-api" else "",
+        prompt=f"the class of {kind.kind()}" if known or kind.needs_class else "",
         choices=known or (),
     )  # fmt: skip
     if name is not None and known is not None and name not in known and (given or known):
         there = ", ".join(known) or "none"
         raise UsageError(
-            f"--class-name: the cluster has no {name} for {front}; it has {there}", _ANYHOW
+            f"--class-name: the cluster has no {name} for {kind.kind()}; it has {there}", _ANYHOW
         )
     if known == [] and not given:
-        setup.questions.tell(f"the cluster has no class for {front}: is its controller installed?")
+        setup.questions.tell(
+            f"the cluster has no class for {kind.kind()}: is its controller installed?"
+        )
     return None if name == default else name
-
-
-def _known_classes(front: str, found: DiscoveredCluster) -> list[str] | None:
-    """Return the classes of a front; None if not known."""
-    if front == "gateway-api":
-        return found.gateway_classes
-    if found.classes is None:
-        return None
-    return sorted(
-        name
-        for name, controller in found.classes.items()
-        if front == "ingress" or controller == NGINX_CONTROLLER
-    )
 
 
 def _found_class(
@@ -409,16 +380,6 @@ def _tls(
         there = ", ".join(issuers) or "none: is cert-manager installed?"
         raise UsageError(f"--tls: the cluster has no ClusterIssuer {name}; it has {there}", _ANYHOW)
     return OUTSIDE if way == OUTSIDE else {way: name}
-
-
-def _unguarded(found: DiscoveredCluster, hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what a gate for these hosts would not check, a line each."""
-    namespaces = {each.partition("/")[0] for each in found.ingress_gateways}
-    labels = found.ingress_pods or [{"istio": "ingressgateway"}]
-    pods = Pods(labels=labels, complete=bool(found.ingress_pods))
-    listed = ListedObjects(objects=found.objects)
-    served = {each for space in namespaces for each in on_istio(listed, space, pods)}
-    return by_another_name(served, hosts)
 
 
 def _verify_free(

@@ -1,4 +1,5 @@
-"""Publishes in a cluster: ConfigMaps for authorizers and commands, EnvoyFilters for Istio.
+"""Publishes in a cluster: ConfigMaps for authorizers and commands, and where the gateway
+reads what is published itself, objects of its own.
 
 Every object has the term of the leader that wrote it. A new leader first writes its term on all of
 them, and every later write names the version of the object that it replaces. So a leader that was
@@ -16,7 +17,6 @@ from daypass._core.errors import DaypassError
 from daypass._core.labels import TERM
 from daypass._core.objects import Object, name_of
 from daypass._core.poller import Poller
-from daypass.config import Config, Gate
 from daypass.gate.signing_keys import EVERY_SECONDS, SigningKeys, signing_keys_for
 from daypass.kube.answers import METADATA
 from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster
@@ -28,10 +28,10 @@ from daypass.kube.published_objects import (
     part_config_map,
     read_object,
 )
-from daypass.render.istio.objects import denials_object, keys_object, part_object
+from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import Published
+from daypass.rules.published import DENIALS, Published, part_name
 
 LIMIT_TERM = 2**30
 """Beyond every term that a watch reaches; a Lease takes twice as much."""
@@ -43,7 +43,8 @@ _ONLY_METADATA = {"Accept": METADATA.format("")}
 
 
 class ClusterPublisher:
-    """Publishes what a config's gate knows, in terms of a lease, and signing keys to Istio.
+    """Publishes what a config's gate knows, in terms of a lease, and signing keys if the gateway
+    reads them.
 
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
@@ -53,14 +54,12 @@ class ClusterPublisher:
     """istiod delivers a change once there was no other for 100 ms (PILOT_DEBOUNCE_AFTER), or after
     10 s: it needs a pause between two rounds."""
 
-    def __init__(self, cluster: Cluster, config: Config, gate: Gate, lease: Lease) -> None:
+    def __init__(self, cluster: Cluster, engine: AnyEngine, lease: Lease) -> None:
         self._cluster = cluster
-        self._config = config
-        self._gate = gate
-        self._is_istio = gate.engine == "istio"
+        self._engine = engine
         self.lease = lease
-        read_keys = partial(signing_keys_for, config, cluster)
-        self.keys = Poller(read_keys, EVERY_SECONDS) if self._is_istio else None
+        read_keys = partial(signing_keys_for, engine.config, cluster)
+        self.keys = None if engine.published_as is None else Poller(read_keys, EVERY_SECONDS)
         self._versions: dict[str, str] = {}  # by path, the one first that was checked longest ago
 
     @property
@@ -100,8 +99,8 @@ class ClusterPublisher:
         return published
 
     def publish(self, number: int | None, wanted: Published) -> None:
-        """Write a part, or the denials: for Istio first, so that what the ConfigMap says is there
-        already.
+        """Write a part, or the denials: for the gateway first, so that what the ConfigMap says is
+        there already.
         """
         self._publish(self._documents(number, wanted))
 
@@ -119,7 +118,10 @@ class ClusterPublisher:
 
     def warn(self, namespace: str) -> None:
         """Report it as an Event, unless there is one: the API server keeps each for an hour."""
-        at = rfc3339(utc(self._cluster.clock.unix()))
+        at, room = (
+            rfc3339(utc(self._cluster.clock.unix())),
+            self._engine.gate.credentials_per_namespace,
+        )
         with suppress(AlreadyExistsError):
             self._cluster.create({
                 "apiVersion": "v1",
@@ -132,7 +134,7 @@ class ClusterPublisher:
                 "type": "Warning",
                 "reason": "TooManyCredentials",
                 "message": "the gate refuses the newest credentials of this namespace: it takes "
-                f"{self._gate.credentials_per_namespace} of each (gate.credentialsPerNamespace)",
+                f"{room} of each (gate.credentialsPerNamespace)",
                 "source": {"component": GATE_WATCH},
                 "firstTimestamp": at,
                 "lastTimestamp": at,
@@ -143,21 +145,21 @@ class ClusterPublisher:
         """Return the objects of a part, or of the denials, in the order in which they are
         written.
         """
-        home, room = self._config.door.namespace, self._gate.credentials_per_namespace
+        engine, room = self._engine, self._engine.gate.credentials_per_namespace
+        home = engine.config.door.namespace
         if number is None:
-            config_map = denials_config_map(published.denials, home)
+            name, config_map = DENIALS, denials_config_map(published.denials, home)
         else:
-            config_map = part_config_map(number, published.parts[number], home, room=room)
-        if not self._is_istio:
+            part = published.parts[number]
+            name, config_map = part_name(number), part_config_map(number, part, home, room=room)
+        if engine.published_as is None:
             return [config_map]
-        if number is None:
-            return [denials_object(self._config, published.denials), config_map]
-        return [part_object(self._config, number, published.parts[number]), config_map]
+        return [engine.published_object(name, published), config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
-        if not self._is_istio:
+        if self._engine.published_as is None:
             return []
-        return [keys_object(self._config, keys.issuer, keys.key_set)]
+        return [self._engine.keys_object(keys.issuer, keys.key_set)]
 
     def _publish(self, documents: list[Object]) -> None:
         for document in documents:

@@ -90,7 +90,7 @@ def _not_guarded(settings: GateSettings) -> Json:
         "typed_per_filter_config": {
             **DRAINED,
             REFUSING: NO_RBAC,
-            **(without_authorizer() if settings.gate.check == "review" else {}),
+            **(without_authorizer() if settings.gate.is_reviewed else {}),
         },
     }
 
@@ -104,7 +104,7 @@ def _gate_replies(settings: GateSettings) -> Json:
     audience = settings.gate.audience
     with_hint = f"%LOCAL_REPLY_BODY% ({literal(next_step(Reason.NO_TOKEN, audience))})"
     mappers = [
-        *(authorizer_replies() if settings.gate.check == "review" else ()),
+        *(authorizer_replies() if settings.gate.is_reviewed else ()),
         reply_where(has_details("upgrade_failed"), 403, "Forbidden", _UPGRADE, "upgrade"),
         *refusal_replies(audience),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
@@ -138,7 +138,7 @@ def gate_listener(
     asked = asking_filter(identity), identified_filter(headers.user)
     filters = [
         *deciding_filters(settings.rules, verified=keys, published=published),
-        *(asked if settings.gate.check == "review" else ()),
+        *(asked if settings.gate.is_reviewed else ()),
         extension(
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",

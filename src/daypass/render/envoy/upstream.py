@@ -111,7 +111,7 @@ def _health_check(upstream: Upstream) -> Json:
 def gate_clusters(settings: GateSettings) -> list[Json]:
     """Return the clusters of the guarded service and of the authorizer at its Unix socket."""
     clusters = [_protected_cluster(settings)]
-    if settings.gate.check == "review":
+    if settings.gate.is_reviewed:
         where = {"pipe": {"path": settings.authorizer_socket}}
         clusters.append(_cluster(AUTHORIZER, "STATIC", where, MOST_CONNECTIONS, settings.timeouts))
     return clusters

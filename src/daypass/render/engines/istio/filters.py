@@ -1,5 +1,13 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
+from daypass.render.engines.istio.guarded import (
+    AnIstio,
+    door_matches,
+    guarded_headers,
+    is_guarded,
+    is_on_guarded_host,
+    own_headers,
+)
 from daypass.render.envoy.credentials import published_filters
 from daypass.render.envoy.filters import asking_filter, identified_filter, set_filter_state
 from daypass.render.envoy.matching import GROUPS, USER, is_marked, is_not, only_where, state_text
@@ -11,15 +19,10 @@ from daypass.render.envoy.protobuf_any import (
     set_header,
 )
 from daypass.render.envoy.token_rules import DECISION, authentication, deciding_filters
-from daypass.render.istio.settings import (
-    IstioGate,
-    door_matches,
-    guarded_headers,
-    is_guarded,
-    is_on_guarded_host,
-)
-from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT, gate_host
+from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT
+from daypass.render.tls_server import authorizer_server
 from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.decision import Rules
 
 _CLUSTER_DOMAIN = "cluster.local"
 """Istio's default for the domain of the cluster's Services."""
@@ -29,62 +32,62 @@ _ISTIOD: Json = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout
 """A starting gateway waits that long for what is published. Without it, the gate refuses."""
 
 
-def keys_config(settings: IstioGate, keys: str | None) -> Json:
+def keys_config(engine: AnIstio, rules: Rules, keys: str | None) -> Json:
     """Return the config of the JWT filter. `keys`: the text of the API server's JSON Web Key Set;
     None before it is published.
     """
     # The header is removed once it is verified, or once the authorizer has seen it: the gateway's
     # own RequestAuthentications would reject a token of an unknown issuer.
     return authentication(
-        settings.rules,
+        rules,
         keys,
-        keeps_header=settings.gate.check == "review",
-        guarded=guarded_headers(settings),
-        exempt=door_matches(settings),
+        keeps_header=engine.gate.is_reviewed,
+        guarded=guarded_headers(engine),
+        exempt=door_matches(engine),
     )
 
 
-def first_filters(settings: IstioGate) -> list[Json]:
+def first_filters(engine: AnIstio, rules: Rules) -> list[Json]:
     """Return the filters before all others of the gateway."""
     # Each applies its default until istiod configures it.
-    no_keys = keys_config(settings, None)
+    no_keys = keys_config(engine, rules, None)
     decides = deciding_filters(
-        settings.rules,
+        rules,
         verified=discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
         published=published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
-        elsewhere=is_not(is_guarded(settings)),
-        has_login=settings.leaves_others,
+        elsewhere=is_not(is_guarded(engine)),
+        has_login=engine.gate.has_login,
     )
-    keeps = [_keep_token(settings)] if settings.gate.forward_token else []
-    reviews = _review(settings) if settings.gate.check == "review" else []
-    return [_forget(settings), *keeps, *decides, *reviews]
+    keeps = [_keep_token(engine)] if engine.gate.forward_token else []
+    reviews = _review(engine) if engine.gate.is_reviewed else []
+    return [_forget(engine), *keeps, *decides, *reviews]
 
 
-def last_filter(settings: IstioGate) -> Json:
+def last_filter(engine: AnIstio) -> Json:
     """Return the filter right before the router, after which nothing changes identity headers."""
-    set_headers = {settings.gate.headers.user: USER, settings.gate.headers.groups: GROUPS}
-    if settings.gate.forward_token:
+    set_headers = {engine.gate.headers.user: USER, engine.gate.headers.groups: GROUPS}
+    if engine.gate.forward_token:
         set_headers["authorization"] = state_text(_TOKEN_STATE)
     appended = [{"append": set_header(name, value)} for name, value in set_headers.items()]
     return only_where(is_marked(DECISION), _mutation(f"{GATE}-identity", appended))
 
 
-def _forget(settings: IstioGate) -> Json:
+def _forget(engine: AnIstio) -> Json:
     """Remove the headers that only the gate sets."""
-    removed = [{"remove": name} for name in settings.own_headers]
-    return only_where(is_on_guarded_host(settings), _mutation(f"{GATE}-forget", removed))
+    removed = [{"remove": name} for name in own_headers(engine.gate)]
+    return only_where(is_on_guarded_host(engine), _mutation(f"{GATE}-forget", removed))
 
 
-def _keep_token(settings: IstioGate) -> Json:
+def _keep_token(engine: AnIstio) -> Json:
     """Save the Authorization header, which a filter removes, for the services behind."""
     saved = {_TOKEN_STATE: "%REQ(authorization)%"}
-    return only_where(is_guarded(settings), set_filter_state(f"{GATE}-token", saved))
+    return only_where(is_guarded(engine), set_filter_state(f"{GATE}-token", saved))
 
 
-def _review(settings: IstioGate) -> list[Json]:
+def _review(engine: AnIstio) -> list[Json]:
     """Ask the authorizer about accepted tokens, require its user, then remove the token."""
-    headers = (settings.gate.headers.user, settings.gate.headers.groups)
-    host = gate_host(settings.config)
+    headers = (engine.gate.headers.user, engine.gate.headers.groups)
+    host = authorizer_server(engine.config).host
     asked = asking_filter(
         headers,
         name=f"{GATE}-authorizer",
@@ -93,7 +96,7 @@ def _review(settings: IstioGate) -> list[Json]:
         uri=f"https://{host}",
     )
     stripped = _mutation(f"{GATE}-strip", [{"remove": "authorization"}])
-    named = identified_filter(settings.gate.headers.user)
+    named = identified_filter(engine.gate.headers.user)
     return [only_where(is_marked(DECISION), each) for each in (asked, named, stripped)]
 
 

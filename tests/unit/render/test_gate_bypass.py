@@ -10,35 +10,41 @@ import yaml
 
 from daypass._core.labels import OWNED
 from daypass._core.objects import Object
-from daypass.deploy.gate_bypass import (
-    Pods,
-    by_another_listener,
-    by_another_name,
-    by_routes,
-    in_common,
-    kinds_of,
-    on_istio,
-)
-from daypass.deploy.routes import (
-    GATEWAY,
-    GRPC_ROUTE,
-    HTTP_ROUTE,
-    ISTIO_GATEWAY,
-    VIRTUAL_SERVICE,
-    ListedObjects,
-)
+from daypass.render.engines import engine_of
+from daypass.render.engines.bypass import in_common
+from support.listed_objects import listed_of
 from support.messages import check
+from support.objects import make
 from support.rendered import config_of
 
 HOST = "ekf.example.com"
-SYSTEM = "istio-system"
-USUAL = Pods(labels=[{"istio": "ingressgateway", "app": "gw"}], complete=True)
+
+
+def gate_of(text: str) -> str:
+    return (
+        "version: 1\ndomains: {ekf: {host: ekf.example.com, front: istio, tls: outside}}\n"
+        f"gate: {{audience: gate.example.com, {text}}}\n"
+    )
+
+
+def bypasses(gate: str, documents: Sequence[Object], *pods: Object) -> tuple[str, ...]:
+    """The lines reported about objects. `pods`: of the gateway that has the gate."""
+    engine = engine_of(config_of(gate_of(gate)))
+    assert engine is not None
+    return engine.bypasses(listed_of(*documents), pods)
+
+
+def pod(**labels: str) -> Object:
+    return {"kind": "Pod", "metadata": {"labels": labels}}
+
+
+USUAL = pod(istio="ingressgateway", app="gw")
 
 
 def made(kind: str, name: str, **spec: object) -> Object:
-    """An object of NAMESPACE/NAME."""
+    """An object of Istio, NAMESPACE/NAME."""
     namespace, _, own = name.partition("/")
-    return {"kind": kind, "metadata": {"namespace": namespace, "name": own}, "spec": spec}
+    return make("networking.istio.io/v1", kind, own, namespace, spec=spec)
 
 
 def gateway(*hosts: str, name: str = "kubeflow/kubeflow-gateway", **more: object) -> Object:
@@ -51,11 +57,11 @@ def service(name: str, *hosts: str, to: str = "dashboard", at: str = "kubeflow-g
     return made("VirtualService", name, hosts=list(hosts), gateways=[at], http=http)
 
 
-def reported(*documents: Object, pods: Pods = USUAL, hosts: Sequence[str] = (HOST,)) -> list[str]:
+def reported(
+    *documents: Object, pods: Sequence[Object] = (USUAL,), hosts: Sequence[str] = (HOST,)
+) -> list[str]:
     """The lines reported about Istio's objects."""
-    kinds = {"Gateway": ISTIO_GATEWAY, "VirtualService": VIRTUAL_SERVICE}
-    objects = {group: [d for d in documents if d["kind"] == kind] for kind, group in kinds.items()}
-    return list(by_another_name(on_istio(ListedObjects(objects=objects), SYSTEM, pods), hosts))
+    return list(bypasses(f"hosts: [{', '.join(hosts)}]", documents, *pods))
 
 
 ANY = ("VirtualService kubeflow/dashboard ", "Gateway kubeflow/kubeflow-gateway;", f" {HOST}:")
@@ -166,12 +172,10 @@ def test_a_host_that_is_guarded_too_is_not_reported() -> None:
 
 def test_a_selector_matches_known_pods_and_possibly_unknown_ones() -> None:
     by_app = {**gateway("*"), "spec": {**gateway("*")["spec"], "selector": {"app": "gw"}}}
-    unseen = Pods(labels=[{"istio": "ingressgateway"}], complete=False)
-    others = Pods(labels=[{"istio": "ingressgateway", "app": "x"}], complete=True)
-    for pods in (USUAL, unseen):
+    for pods in ([USUAL], []):
         (line,) = reported(by_app, STAR, pods=pods)
         assert is_about(line, *ANY)
-    assert reported(by_app, STAR, pods=others) == []
+    assert reported(by_app, STAR, pods=[pod(istio="ingressgateway", app="x")]) == []
 
 
 GATEWAYS = """\
@@ -201,15 +205,12 @@ spec:
   rules: [{backendRefs: [{name: app, port: 80}]}]
 """
 PUBLIC = "Gateway istio-system/public,"
-MADE = Pods(labels=[{"gateway.networking.k8s.io/gateway-name": "public"}], complete=True)
+MADE = pod(**{"gateway.networking.k8s.io/gateway-name": "public"})
+VERSION = {"apiVersion": "gateway.networking.k8s.io/v1"}
 
 
-def listed(route: str) -> ListedObjects:
-    documents = [*yaml.safe_load_all(GATEWAYS), yaml.safe_load(route)]
-    kinds = {"Gateway": GATEWAY, "HTTPRoute": HTTP_ROUTE, "GRPCRoute": GRPC_ROUTE}
-    return ListedObjects(
-        objects={g: [d for d in documents if d["kind"] == kind] for kind, g in kinds.items()}
-    )
+def with_gateways(route: str) -> list[Object]:
+    return [{**VERSION, **each} for each in yaml.safe_load_all(f"{GATEWAYS}---\n{route}")]
 
 
 @pytest.mark.parametrize(
@@ -232,18 +233,11 @@ def listed(route: str) -> ListedObjects:
          "another Gateway", "TCP listener", "parent is a Service", "no backend"],
 )  # fmt: skip
 def test_routes_of_the_gateway_api_are_reported(route: str, names: list[list[str]]) -> None:
-    lines = by_another_name(on_istio(listed(route), SYSTEM, MADE), [HOST])
+    lines = bypasses(f"hosts: [{HOST}]", with_gateways(route), MADE)
     assert len(lines) == len(names)
     for line, each in zip(lines, names, strict=True):
         assert is_about(line, *each)
         check(line, reason="unguarded")
-
-
-def gate_of(text: str) -> str:
-    return (
-        "version: 1\ndomains: {ekf: {host: ekf.example.com, front: istio, tls: outside}}\n"
-        f"gate: {{audience: gate.example.com, {text}}}\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -257,19 +251,21 @@ def gate_of(text: str) -> str:
     ],
 )
 def test_kinds_are_listed_only_for_gates_that_can_be_bypassed(text: str, looks: bool) -> None:
-    assert bool(kinds_of(config_of(gate_of(text)).gate)) is looks
-    assert kinds_of(None) == ()
+    engine = engine_of(config_of(gate_of(text)))
+    assert bool(engine and engine.bypass_queries) is looks
+    without_gate, _, _ = gate_of(text).partition("gate:")
+    assert engine_of(config_of(without_gate)) is None
 
 
 def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
-    found = listed(ROUTE.replace(", sectionName: https", ""))
-    served = list(by_routes(found, lambda gateway, listener: listener["name"] == "web"))
-    (line,) = by_another_listener(served, [HOST], "https")
+    gate = f"engine: envoy-gateway, gateway: istio-system/public/https, hosts: [{HOST}]"
+    everywhere = ROUTE.replace(", sectionName: https", "")
+    (line,) = bypasses(gate, with_gateways(everywhere))
     assert is_about(line, "HTTPRoute istio-system/app ", PUBLIC, "listener web,", " https:")
     check(line, reason="unguarded")
-    elsewhere = listed(ROUTE.replace("spec:", "spec:\n  hostnames: [x.test]"))
-    served = list(by_routes(elsewhere, lambda gateway, listener: True))
-    assert by_another_listener(served, [HOST], "https") == ()
+    another_host = everywhere.replace("spec:", "spec:\n  hostnames: [x.test]")
+    for route in (ROUTE, another_host, everywhere.replace("public", "another")):
+        assert bypasses(gate, with_gateways(route)) == ()
 
 
 @pytest.mark.parametrize(

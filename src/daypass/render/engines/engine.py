@@ -1,0 +1,85 @@
+"""What the kinds of engines have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from daypass._core.objects import Object
+from daypass.config import ClusterGate, Config
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery
+from daypass.render.tls_server import Trust
+from daypass.rules.published import Published
+
+G = TypeVar("G", bound=ClusterGate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine(ABC, Generic[G]):
+    """The gateway of a cluster that has the gate.
+
+    A subclass is a kind: the gateway's objects, what they need, and what may bypass the gate.
+    """
+
+    gate_type: ClassVar[type[ClusterGate]]
+    """The section of the config that selects this kind."""
+
+    usual_namespace: ClassVar[str]
+    """Namespace of the gateway's pods, where the config names none."""
+
+    is_verified_before: ClassVar[bool]
+    """Whether the gateway verifies a token before it asks the authorizer about it."""
+
+    published_as: ClassVar[ObjectQuery | None] = None
+    """The kind of the objects in which the gateway reads what is published. None: the authorizer
+    reads it, in ConfigMaps."""
+
+    bypass_hint: ClassVar[str] = ""
+    """What to do about what bypasses the gate."""
+
+    gate: G
+    config: Config
+    facts: ClusterFacts
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the gateway's pods."""
+        return self.gate.front_namespace or self.usual_namespace
+
+    @abstractmethod
+    def objects(self) -> list[Object]:
+        """Return the gateway's objects. Raises RenderError if the config leaves that open."""
+
+    @abstractmethod
+    def trust(self) -> Trust:
+        """Return where the gateway looks for the authority of the authorizer."""
+
+    @abstractmethod
+    def where(self) -> list[Any]:
+        """Return which gateway is guarded, as JSON, to compare with another config's."""
+
+    def keys_object(self, issuer: str, key_set: str) -> Object:
+        """Return the object, of `published_as`, with the API server's JSON Web Key Set.
+
+        `issuer`: the `iss` of its short-lived tokens. `key_set`: its text.
+        """
+        raise NotImplementedError
+
+    def published_object(self, name: str, published: Published) -> Object:
+        """Return the object, of `published_as`, with what has this name: a part, or the denials."""
+        raise NotImplementedError
+
+    @property
+    def bypass_queries(self) -> Sequence[ObjectQuery]:
+        """What to list to find what bypasses the gate; nothing if nothing can."""
+        return ()
+
+    @property
+    def pods_query(self) -> ObjectQuery | None:
+        """The gateway's pods, if what bypasses the gate depends on them."""
+        return None
+
+    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
+        """Return a line for each host that bypasses the gate. `pods`: listed by `pods_query`."""
+        return ()

@@ -1,0 +1,180 @@
+"""The gate on Envoy Gateway: the authorizer gets every request to a Gateway first.
+
+Objects of Envoy Gateway's own API configure that (SecurityPolicy, ClientTrafficPolicy; 1.9 or
+later). Its JWT filter is no replacement: it runs after the authorizer, which verifies signatures
+itself, and a rule on a claim splits the name at dots, so tokens that are bound to a deleted Secret
+(`kubernetes.io`.secret.uid) would pass. So `check: jwt` is refused.
+
+The most specific policy replaces all others there: one for a route, which others may write, takes
+that route out of the gate. No object of daypass can forbid that; what remains is that clients'
+identity headers are removed, and that `daypass apply` reports such a policy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from daypass._core.objects import Object, new_object
+from daypass.config import EnvoyGatewayGate
+from daypass.render.engines.bypass import by_another_listener, by_routes
+from daypass.render.engines.engine import Engine
+from daypass.render.fronts import fronts_of
+from daypass.render.fronts.gateway_api import (
+    GATEWAY,
+    GROUP,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    GatewayApiFront,
+    backend_tls_policy,
+)
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
+from daypass.render.names import GATE, SERVICE_PORT
+from daypass.render.tls_server import Trust, authorizer_server
+from daypass.rules.reasons import REASON_HEADER
+
+_VERSION = "gateway.envoyproxy.io/v1alpha1"
+_TIMEOUT = "5s"
+"""For the authorizer's response. Its own deadline is shorter, and its response explains it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
+    """A Gateway of Envoy Gateway."""
+
+    gate_type: ClassVar = EnvoyGatewayGate
+    usual_namespace: ClassVar = "envoy-gateway-system"
+    is_verified_before: ClassVar = False
+    bypass_hint: ClassVar = "guard all of the Gateway: gate.gateway without a listener"
+
+    @property
+    def _gateway(self) -> tuple[str, str]:
+        """Namespace and name of the guarded Gateway."""
+        namespace, name, *_ = self.gate.gateway.split("/")
+        return namespace, name
+
+    @property
+    def _listener(self) -> str | None:
+        """The only listener that is guarded; None: all are."""
+        _, _, *listener = self.gate.gateway.split("/")
+        return listener[0] if listener else None
+
+    def objects(self) -> list[Object]:
+        """Return the policies that make the Gateway ask the authorizer."""
+        return [
+            self._policy(
+                "SecurityPolicy", extAuth=self._ext_auth(), authorization=self._backstop()
+            ),
+            *([] if self._listener else [self._without_identity()]),
+            *self._open_door_routes(),
+            *self._authorizer_access(),
+        ]
+
+    def trust(self) -> Trust:
+        """Return a ConfigMap next to the authorizer."""
+        return Trust(kind="ConfigMap", namespace=self.config.door.namespace)
+
+    def where(self) -> list[Any]:
+        """Return which gateway is guarded."""
+        return [self.gate.engine, self.gate.gateway]
+
+    @property
+    def bypass_queries(self) -> Sequence[ObjectQuery]:
+        """What routes requests on another listener, if only one is guarded."""
+        return () if self._listener is None else (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
+
+    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
+        """Return a line for each guarded host that other listeners serve, too."""
+        listener, gateway = self._listener or "", "/".join(self._gateway)
+
+        def concerns(other: Object, other_listener: Object) -> bool:
+            return path_of(other) == gateway and other_listener["name"] != listener
+
+        return by_another_listener(by_routes(listed, concerns), self.gate.hosts, listener)
+
+    def _policy(self, kind: str, **spec: Any) -> Object:
+        """Return a policy for the guarded Gateway or listener."""
+        namespace, name = self._gateway
+        section = {"sectionName": self._listener} if self._listener else {}
+        reference = {"group": GROUP, "kind": "Gateway", "name": name, **section}
+        return new_object(_VERSION, kind, GATE, namespace, spec={"targetRefs": [reference], **spec})
+
+    def _ext_auth(self) -> Object:
+        service = {"name": GATE, "namespace": self.config.door.namespace, "port": SERVICE_PORT}
+        return {
+            # The authorizer's response names the headers to remove, above all the token
+            # (x-envoy-auth-headers-to-remove).
+            "http": {
+                "backendRefs": [service],
+                "headersToBackend": [self.gate.headers.user, self.gate.headers.groups],
+            },
+            "headersToExtAuth": ["x-envoy-external-address"],
+            "failOpen": False,
+            "statusOnError": 503,
+            "timeout": _TIMEOUT,
+        }
+
+    def _without_identity(self) -> Object:
+        """Remove clients' identity headers, even if a more specific policy replaces the gate's.
+
+        Not for a single listener: there it would replace the Gateway's own policy with all its
+        settings, such as the authority of client certificates.
+        """
+        names = [self.gate.headers.user, self.gate.headers.groups, REASON_HEADER]
+        return self._policy(
+            "ClientTrafficPolicy",
+            headers={
+                "withUnderscoresAction": "RejectRequest",
+                "earlyRequestHeaders": {"remove": names},
+            },
+        )
+
+    def _open_door_routes(self) -> list[Object]:
+        """Return policies that exempt the door's routes: the door accepts other tokens."""
+        return [
+            new_object(
+                _VERSION,
+                "SecurityPolicy",
+                front.object_name,
+                front.namespace,
+                spec={
+                    "targetRefs": [
+                        {"group": GROUP, "kind": "HTTPRoute", "name": front.object_name}
+                    ],
+                    "authorization": {"defaultAction": "Allow"},
+                },
+            )
+            for front in fronts_of(self.config)
+            if isinstance(front, GatewayApiFront)
+            and front.gateway[:2] == self._gateway
+            and self._listener in (None, front.gateway[2])
+        ]
+
+    def _backstop(self) -> Object:
+        """Deny requests without the authorizer's identity header.
+
+        Envoy Gateway sends the routes that ask the authorizer before the listener that can: after a
+        rejected policy (without its ReferenceGrant, say) is accepted again, requests would pass
+        without it for a tenth of a second. This rule always applies.
+        """
+        header = f"request.headers['{self.gate.headers.user}']"
+        condition = f"{header}.startsWith('system:serviceaccount:')"
+        rule = {"name": GATE, "action": "Allow", "cel": condition}
+        return {"defaultAction": "Deny", "rules": [rule]}
+
+    def _authorizer_access(self) -> list[Object]:
+        """Return how the Gateway's Envoys verify the authorizer, and the grant to refer to it."""
+        here, (namespace, _) = self.config.door.namespace, self._gateway
+        tls = backend_tls_policy(self.facts, authorizer_server(self.config))
+        if namespace == here:
+            return [tls]
+        policies = {
+            "group": "gateway.envoyproxy.io", "kind": "SecurityPolicy", "namespace": namespace,
+        }  # fmt: skip
+        grant = new_object(
+            f"{GROUP}/v1beta1",
+            "ReferenceGrant",
+            GATE,
+            here,
+            spec={"from": [policies], "to": [{"group": "", "kind": "Service", "name": GATE}]},
+        )
+        return [tls, grant]

@@ -1,0 +1,150 @@
+"""What bypasses a gate on Istio's gateway: other names that lead to the services it guards."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from daypass._core.labels import is_ours
+from daypass._core.objects import Object
+from daypass.render.engines.bypass import (
+    ANY,
+    HostOwner,
+    by_routes,
+    hosts_in_common,
+    lines_of,
+    owners,
+    some_of,
+)
+from daypass.render.fronts.istio import (
+    GATEWAY_POD,
+    GATEWAY_SERVICE,
+    ISTIO_GATEWAY,
+    USUAL_LABELS,
+    VIRTUAL_SERVICE,
+)
+from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
+
+NAME_THEM = (
+    "guard every name with gate.hosts: ['*'], or name the hosts in that Gateway and in gate.hosts"
+)
+_GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+"""Label of the pods that Istio makes for a Gateway of the Gateway API."""
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods:
+    """The labels of the gateway's pods. `complete`: as listed; else only those of the config."""
+
+    labels: Sequence[Labels]
+    complete: bool
+
+    def selected_by(self, selector: Labels) -> bool:
+        """Return whether a selector may select one of them."""
+        return any(
+            all(
+                labels.get(name) == value or not (self.complete or name in labels)
+                for name, value in selector.items()
+            )
+            for labels in self.labels
+        )
+
+
+def unguarded_names(listed: ListedObjects, hosts: Collection[str]) -> tuple[str, ...]:
+    """Return a line for each name that would bypass a gate for these hosts, on any gateway."""
+    seen = [each["metadata"].get("labels") or {} for each in listed.of(GATEWAY_POD)]
+    pods = Pods(labels=seen or [USUAL_LABELS], complete=bool(seen))
+    namespaces = {each["metadata"]["namespace"] for each in listed.of(GATEWAY_SERVICE)}
+    served = {each for name in namespaces for each in on_istio(listed, name, pods)}
+    return by_another_name(served, hosts)
+
+
+def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwner]:
+    """Return what Istio's gateway in a namespace serves, by Istio and Gateway API kinds."""
+    names = {labels[_GATEWAY_NAME] for labels in pods.labels if _GATEWAY_NAME in labels}
+
+    def concerns(gateway: Object, listener: Object) -> bool:
+        metadata, spec = gateway["metadata"], gateway["spec"]
+        made = metadata["namespace"] == namespace and metadata["name"] in names
+        # A gateway that Istio did not make is named by its Service: NAME.NAMESPACE.svc...
+        services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
+        return made or any(service[1:2] == [namespace] for service in services)
+
+    return [*_by_virtual_services(listed, pods.selected_by), *by_routes(listed, concerns)]
+
+
+def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
+    """Return a line for each host outside `hosts` that is a wildcard or shares a service."""
+    everything = list(served)
+    guarded = {service for one in everything if one.host in hosts for service in one.leads_to}
+    past = [
+        one
+        for one in everything
+        if one.host not in hosts and ("*" in one.host or guarded & one.leads_to)
+    ]
+    only = f"gate.hosts names only {some_of(hosts)}"
+    return tuple(
+        f"{line}; {only}: requests for {'other names' if '*' in host else 'that name'}"
+        " aren't checked"
+        for host, line in lines_of(past)
+    )
+
+
+def _by_virtual_services(
+    listed: ListedObjects, selects: Callable[[Object], bool]
+) -> Iterator[HostOwner]:
+    """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
+    gateways = {
+        path_of(gateway): gateway
+        for gateway in listed.of(ISTIO_GATEWAY)
+        if selects((gateway.get("spec") or {}).get("selector") or {})
+    }
+    for service in listed.of(VIRTUAL_SERVICE):
+        leads_to = frozenset(_destinations(service))
+        if is_ours(service) or not leads_to:
+            continue
+        spec, here = service["spec"], service["metadata"]["namespace"]
+        for reference in spec.get("gateways") or ():
+            if gateway := gateways.get(_gateway_named(reference, here)):
+                hosts = hosts_in_common(spec.get("hosts") or (), _hosts_for(gateway, here))
+                yield from owners(service, owner_of(gateway), hosts, leads_to)
+
+
+def _gateway_named(reference: str, namespace: str) -> str:
+    """Return NAMESPACE/NAME for a VirtualService's reference to a Gateway: `NAME`, `./NAME`,
+    `NAMESPACE/NAME`, `NAME.NAMESPACE.svc.cluster.local` (resolveGatewayName in pilot/pkg/model).
+    """
+    whose, slash, name = reference.partition("/")
+    if slash:
+        return f"{namespace if whose == '.' else whose}/{name}"
+    name, dot, rest = reference.partition(".")
+    return f"{rest.partition('.')[0] if dot else namespace}/{name}"
+
+
+def _hosts_for(gateway: Object, namespace: str) -> list[str]:
+    """Return the hosts (`NAMESPACE/HOST`, `./HOST`, `HOST`) of a Gateway for a namespace."""
+    hosts = []
+    for server in (gateway.get("spec") or {}).get("servers") or ():
+        protocol = (server.get("port") or {}).get("protocol", "")
+        if (server.get("tls") or {}).get("httpsRedirect") or protocol in ("TCP", "TLS"):
+            continue
+        for name in server.get("hosts") or ():
+            whose, slash, host = name.rpartition("/")
+            whose = gateway["metadata"]["namespace"] if whose == "." else whose
+            if not slash or whose in (ANY, namespace):
+                hosts.append(host)
+    return hosts
+
+
+def _destinations(service: Object) -> Iterator[str]:
+    here = service["metadata"]["namespace"]
+    for http in (service.get("spec") or {}).get("http") or ():
+        if delegate := http.get("delegate"):
+            yield f"VirtualService {delegate.get('namespace', here)}/{delegate.get('name')}"
+        for route in http.get("route") or ():
+            host = str(route["destination"]["host"])
+            yield (
+                host.removesuffix(".cluster.local").removesuffix(".svc")
+                if "." in host
+                else (f"{host}.{here}")
+            )

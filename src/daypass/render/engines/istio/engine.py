@@ -1,0 +1,198 @@
+"""The gate's objects on Istio: EnvoyFilters, and an AuthorizationPolicy as a backstop.
+
+**Applied once**: the filters' chain and replies, the backstop, the authorizer's DestinationRule.
+
+**Published while the gate runs**: the API server's keys, the parts of the set of credentials, and
+denials, as EnvoyFilters with the config of one filter each. istiod sends it to the gateway by ECDS,
+so it applies to open connections, too. Empty parts are published, too: without its part, a token is
+refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from daypass._core.objects import Object, new_object
+from daypass.config import IstioGate
+from daypass.render.engines.engine import Engine
+from daypass.render.engines.istio.bypass import NAME_THEM, Pods, by_another_name, on_istio
+from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
+from daypass.render.engines.istio.guarded import labels_of, policy_operations
+from daypass.render.envoy.credentials import denials_config, part_config
+from daypass.render.envoy.filters import authorizer_replies
+from daypass.render.envoy.matching import has_mark, mark_entry
+from daypass.render.envoy.protobuf_any import Json
+from daypass.render.envoy.token_rules import DECISION, refusal_replies
+from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
+from daypass.render.fronts.istio import (
+    ISTIO_GATEWAY,
+    USUAL_NAMESPACE,
+    VIRTUAL_SERVICE,
+    destination_rule,
+)
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery
+from daypass.render.names import GATE, GATE_KEYS
+from daypass.render.tls_server import Trust, authorizer_server
+from daypass.rules.claims import LONG_LIVED_ISSUER
+from daypass.rules.decision import Rules
+from daypass.rules.published import DENIALS, NAMES, Published
+
+_MANAGER = "envoy.filters.network.http_connection_manager"
+_PRIORITY = 1000
+"""The later an EnvoyFilter applies, the farther in front it inserts; the default is 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IstioEngine(Engine[IstioGate]):
+    """Istio's gateway."""
+
+    gate_type: ClassVar = IstioGate
+    usual_namespace: ClassVar = USUAL_NAMESPACE
+    is_verified_before: ClassVar = True
+    bypass_hint: ClassVar = NAME_THEM
+    published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
+
+    def objects(self) -> list[Object]:
+        """Return the objects that are applied once."""
+        rules = self.config.rules_of(self.gate, self.facts.issuer_for(self.config))
+        objects = [self._filters(rules), self._backstop(rules)]
+        if self.gate.is_reviewed:
+            objects.append(destination_rule(self.facts, authorizer_server(self.config)))
+        return objects
+
+    def trust(self) -> Trust:
+        """Return a Secret next to the gateway's pods."""
+        return Trust(kind="Secret", namespace=self.namespace)
+
+    def where(self) -> list[Any]:
+        """Return which gateway is guarded."""
+        return [self.gate.engine, self.namespace, labels_of(self)]
+
+    def keys_object(self, issuer: str, key_set: str) -> Object:
+        """Return the EnvoyFilter with the API server's JSON Web Key Set."""
+        rules = self.config.rules_of(self.gate, issuer)
+        return self._published(GATE_KEYS, keys_config(self, rules, key_set))
+
+    def published_object(self, name: str, published: Published) -> Object:
+        """Return the EnvoyFilter with a part of the set, or the denials."""
+        if name == DENIALS:
+            return self._published(name, denials_config(published.denials))
+        return self._published(name, part_config(published.parts[NAMES.index(name)]))
+
+    @property
+    def bypass_queries(self) -> Sequence[ObjectQuery]:
+        """What routes requests on Istio; nothing if every host is guarded."""
+        if self.gate.guards_every_host:
+            return ()
+        return VIRTUAL_SERVICE, ISTIO_GATEWAY, HTTP_ROUTE, GRPC_ROUTE, GATEWAY
+
+    @property
+    def pods_query(self) -> ObjectQuery:
+        """The gateway's pods."""
+        labels = ",".join(f"{name}={value}" for name, value in sorted(labels_of(self).items()))
+        return ObjectQuery("", "Pod", self.namespace, labels, metadata_only=True)
+
+    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
+        """Return a line for each other name that leads to what is guarded."""
+        seen = [pod["metadata"].get("labels") or {} for pod in pods]
+        known = Pods(labels=seen or [labels_of(self)], complete=bool(seen))
+        return by_another_name(on_istio(listed, self.namespace, known), self.gate.hosts)
+
+    def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
+        """Return an EnvoyFilter for the gateway's pods."""
+        return new_object(
+            "networking.istio.io/v1alpha3",
+            "EnvoyFilter",
+            name,
+            self.namespace,
+            spec={
+                "workloadSelector": {"labels": labels_of(self)},
+                "priority": _PRIORITY,
+                "configPatches": patches,
+            },
+        )
+
+    def _published(self, name: str, typed_config: Json) -> Object:
+        """Return the object that configures the filter of this name."""
+        patch = {
+            "applyTo": "EXTENSION_CONFIG",
+            "match": {"context": "GATEWAY"},
+            "patch": {"operation": "ADD", "value": {"name": name, "typed_config": typed_config}},
+        }
+        return self._envoy_filter(name, [patch])
+
+    def _filters(self, rules: Rules) -> Object:
+        mappers = refusal_replies(self.gate.audience)
+        if self.gate.is_reviewed:
+            mappers += authorizer_replies(has_mark(DECISION))
+        router = {"name": "envoy.filters.http.router"}
+        first = first_filters(self, rules)
+        patches = [
+            # The last one inserted is the first one in the chain.
+            *(_http_filter("INSERT_FIRST", each) for each in reversed(first)),
+            _http_filter("INSERT_BEFORE", last_filter(self), router),
+            _merged_manager(local_reply_config={"mappers": mappers}),
+        ]
+        return self._envoy_filter(GATE, patches)
+
+    def _backstop(self, rules: Rules) -> Object:
+        """Refuse what the filters have not verified, even if they are missing."""
+        operations = policy_operations(self)
+        versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
+        return new_object(
+            self.facts.api_version("AuthorizationPolicy", *versions),
+            "AuthorizationPolicy",
+            GATE,
+            self.namespace,
+            spec={
+                "selector": {"matchLabels": labels_of(self)},
+                "action": "DENY",
+                "rules": [
+                    {**rule, "to": [{"operation": each} for each in operations]}
+                    for rule in _backstop_rules(self.gate, rules.issuer)
+                ],
+            },
+        )
+
+
+def _merged_manager(**fields: object) -> Json:
+    """Return a patch that merges fields into the connection manager."""
+    message = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    config = {"@type": f"type.googleapis.com/{message}", **fields}
+    value = {"name": _MANAGER, "typed_config": config}
+    return {
+        "applyTo": "NETWORK_FILTER",
+        "match": _match({"name": _MANAGER}),
+        "patch": {"operation": "MERGE", "value": value},
+    }
+
+
+def _http_filter(operation: str, value: Json, neighbour: Json | None = None) -> Json:
+    within = {"name": _MANAGER, **({"subFilter": neighbour} if neighbour else {})}
+    return {
+        "applyTo": "HTTP_FILTER",
+        "match": _match(within),
+        "patch": {"operation": operation, "value": value},
+    }
+
+
+def _match(within: Json) -> Json:
+    return {"context": "GATEWAY", "listener": {"filterChain": {"filter": within}}}
+
+
+def _backstop_rules(gate: IstioGate, issuer: str) -> list[Object]:
+    # A RequestAuthentication of others, or a login, may accept the cluster's tokens, too: of every
+    # audience, and in forms that the filters ignore. Alone they must open nothing.
+    key, value = mark_entry(DECISION)
+    marked = f"experimental.envoy.filters.http.rbac[{key}]"
+    unverified: Object = {"key": marked, "notValues": [value]}
+    if gate.has_login:
+        user = f"request.headers[{gate.headers.user}]"
+        issuers = [issuer, LONG_LIVED_ISSUER]
+        return [
+            {"when": [unverified, {"key": user, "values": ["system:serviceaccount:*"]}]},
+            {"when": [unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
+        ]
+    accounts = f"{issuer}/system:serviceaccount:*"
+    not_an_account: Object = {"from": [{"source": {"notRequestPrincipals": [accounts]}}]}
+    return [{"when": [unverified]}, not_an_account]

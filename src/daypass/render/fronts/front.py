@@ -1,0 +1,156 @@
+"""What the kinds of fronts have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar, get_args
+
+from daypass._core.objects import Object
+from daypass.config import ClusterDomain, Config, TlsIssuer, TlsSecret
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.fronts.routes import (
+    ListedObjects,
+    ObjectQuery,
+    PublishedHost,
+    PublishedRoute,
+)
+from daypass.render.tls_server import TlsServer, Trust
+
+D = TypeVar("D", bound=ClusterDomain)
+
+TIMEOUT = "30s"
+"""Longer than the door's own timeouts, whose responses say what was too slow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front(ABC, Generic[D]):
+    """The ingress or gateway of one domain of a config, in a cluster. `name`: the domain's.
+
+    A subclass is a kind: what it publishes, what it needs, and how it is recognised in a cluster.
+    """
+
+    domain_type: ClassVar[type[ClusterDomain]]
+    """The section of the config that selects this kind."""
+
+    usual_namespace: ClassVar[str | None] = None
+    """Namespace of its pods, where the config names none; None: unknown."""
+
+    api: ClassVar[ObjectQuery]
+    """The kind of the objects that route paths."""
+
+    queries: ClassVar[tuple[ObjectQuery, ...]]
+    """What else is listed in a cluster to recognise it."""
+
+    provider: ClassVar[str] = ""
+    """Who provides `api`, if a cluster may lack it."""
+
+    needs_class: ClassVar[bool] = False
+    """Whether a new one cannot do without the name of a class."""
+
+    service_annotations: ClassVar[dict[str, str]] = {}
+    """Annotations of the door's Service."""
+
+    notes: ClassVar[tuple[str, ...]] = ()
+    """What must be configured and is not rendered, in words."""
+
+    name: str
+    domain: D
+    config: Config
+    facts: ClusterFacts
+
+    @classmethod
+    def kind(cls) -> str:
+        """Return the value of `front` in the config."""
+        value: str = get_args(cls.domain_type.model_fields["front"].annotation)[0]
+        return value
+
+    @abstractmethod
+    def objects(self) -> list[Object]:
+        """Return what publishes the domain. Raises RenderError if its config leaves that open."""
+
+    def trust(self) -> Trust | None:
+        """Return where it looks for the authority of the door, if that has to be copied there."""
+        return None
+
+    def verification(self, server: TlsServer) -> Object | None:
+        """Return how it speaks TLS to a server, one object for all domains, if it has such one."""
+        return None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it forwards to the API server without the door."""
+        return False
+
+    @property
+    def object_name(self) -> str:
+        """Name of its objects for this domain."""
+        return f"daypass-domain-{self.name}"
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of its objects: that of the Service that they lead to."""
+        return self.config.door.namespace
+
+    @property
+    def pods_namespace(self) -> str | None:
+        """Namespace of the pods that terminate TLS; None if unknown."""
+        return self.domain.front_namespace or self.usual_namespace
+
+    @property
+    def pair_namespace(self) -> str:
+        """Namespace where it looks for the Secret of the public certificate."""
+        return self.namespace
+
+    @property
+    def pair_secret(self) -> str | None:
+        """Name of the Secret of the public certificate; None if it is outside the cluster."""
+        match self.domain.tls:
+            case TlsSecret(secret=name):
+                return name
+            case TlsIssuer():
+                return f"{self.object_name}-tls"
+        return None
+
+    @property
+    def dns_annotations(self) -> dict[str, str]:
+        """The annotation for external-dns, if it manages the record."""
+        if self.domain.dns == "none":
+            return {}
+        return {"external-dns.alpha.kubernetes.io/hostname": self.domain.host}
+
+    @classmethod
+    @abstractmethod
+    def published(cls, listed: ListedObjects) -> Iterator[PublishedHost | PublishedRoute]:
+        """Yield the hosts and routes that it serves in a cluster."""
+
+    @classmethod
+    @abstractmethod
+    def is_running(cls, listed: ListedObjects) -> bool:
+        """Return whether a cluster probably has it."""
+
+    @classmethod
+    def classes(cls, listed: ListedObjects) -> list[str] | None:
+        """Return the names of its classes in a cluster; None if they are unknown."""
+        return None
+
+    @classmethod
+    def default_class(cls, listed: ListedObjects) -> str | None:
+        """Return the class that it has if the config names none."""
+        return None
+
+    @classmethod
+    def has_classes(cls) -> bool:
+        """Return whether a config may name its class."""
+        return "class_name" in cls.domain_type.model_fields
+
+    @classmethod
+    def seen_namespace(cls, listed: ListedObjects) -> str | None:
+        """Return where its pods are in a cluster, if that is known and not the usual place."""
+        return None
+
+    @classmethod
+    def losing(
+        cls, routes: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name: str
+    ) -> list[str]:
+        """Return the owners of routes that would no longer serve a name once it is published."""
+        return []

@@ -1,0 +1,167 @@
+"""The Gateway API: an HTTPRoute on a listener with TLS, of a new Gateway or an existing one.
+
+A BackendTLSPolicy verifies the door, one for all domains.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from daypass._core.objects import Object, name_of, new_object
+from daypass.config import GatewayApiDomain
+from daypass.render import RenderError
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.fronts.front import Front
+from daypass.render.fronts.routes import (
+    ListedObjects,
+    ObjectQuery,
+    PublishedHost,
+    PublishedRoute,
+    RouteKind,
+    owner_of,
+    path_of,
+)
+from daypass.render.names import DOOR, SERVICE_PORT
+from daypass.render.tls_server import TlsServer, Trust
+
+GROUP = "gateway.networking.k8s.io"
+HTTP_ROUTE = ObjectQuery(GROUP, "HTTPRoute")
+GRPC_ROUTE = ObjectQuery(GROUP, "GRPCRoute")
+GATEWAY = ObjectQuery(GROUP, "Gateway")
+GATEWAY_CLASS = ObjectQuery(GROUP, "GatewayClass")
+_LISTENER = "https"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayApiFront(Front[GatewayApiDomain]):
+    """An implementation of the Gateway API."""
+
+    domain_type: ClassVar = GatewayApiDomain
+    api: ClassVar = HTTP_ROUTE
+    queries: ClassVar = (GATEWAY, GATEWAY_CLASS)
+    provider: ClassVar = "Gateway API"
+    needs_class: ClassVar = True
+
+    @property
+    def gateway(self) -> tuple[str, str, str]:
+        """Namespace, name and listener of the Gateway that publishes the domain."""
+        named = self.domain.gateway or f"{self.namespace}/{self.object_name}"
+        namespace, name, *listener = named.split("/")
+        return namespace, name, listener[0] if listener else _LISTENER
+
+    def objects(self) -> list[Object]:
+        """Return the Gateway, unless there is one, and the HTTPRoute."""
+        if self.domain.gateway is not None:
+            return [self._route()]
+        if self.domain.class_name is None or self.pair_secret is None:
+            raise RenderError(
+                f"domains.{self.name} names no Gateway, and lacks what a new one needs",
+                "write gateway: NAMESPACE/NAME, or className and tls: {secret: NAME}",
+            )
+        return [self._gateway(self.domain.class_name, self.pair_secret), self._route()]
+
+    def trust(self) -> Trust:
+        """Return a ConfigMap next to the door, which every implementation reads."""
+        return Trust(kind="ConfigMap", namespace=self.config.door.namespace)
+
+    def verification(self, server: TlsServer) -> Object:
+        """Return the BackendTLSPolicy of a server."""
+        return backend_tls_policy(self.facts, server)
+
+    def _gateway(self, class_name: str, secret: str) -> Object:
+        listener = {
+            "name": _LISTENER,
+            "port": 443,
+            "protocol": "HTTPS",
+            "hostname": self.domain.host,
+            "tls": {"mode": "Terminate", "certificateRefs": [{"name": secret}]},
+            "allowedRoutes": {"namespaces": {"from": "Same"}},
+        }
+        spec = {"gatewayClassName": class_name, "listeners": [listener]}
+        return new_object(f"{GROUP}/v1", "Gateway", self.object_name, self.namespace, spec=spec)
+
+    def _route(self) -> Object:
+        namespace, name, listener = self.gateway
+        rule = {
+            "matches": [{"path": {"type": "PathPrefix", "value": self.config.prefix}}],
+            "backendRefs": [{"name": DOOR, "port": SERVICE_PORT}],
+        }
+        spec = {
+            # One listener, by name: another one might serve the prefix over plain http.
+            "parentRefs": [{"namespace": namespace, "name": name, "sectionName": listener}],
+            "hostnames": [self.domain.host],
+            "rules": [rule],
+        }
+        return new_object(
+            f"{GROUP}/v1",
+            "HTTPRoute",
+            self.object_name,
+            self.namespace,
+            annotations=self.dns_annotations,
+            spec=spec,
+        )
+
+    @classmethod
+    def published(cls, listed: ListedObjects) -> Iterator[PublishedHost | PublishedRoute]:
+        """Yield the hosts of Gateways and the paths of HTTPRoutes."""
+        for gateway in listed.of(GATEWAY):
+            yield from cls._hosts(gateway)
+        for route in listed.of(HTTP_ROUTE):
+            yield from _routes(route)
+
+    @classmethod
+    def _hosts(cls, gateway: Object) -> Iterator[PublishedHost]:
+        """Yield the hosts of listeners that terminate TLS."""
+        for listener in (gateway.get("spec") or {}).get("listeners") or ():
+            if listener.get("hostname") and listener.get("protocol") == "HTTPS":
+                yield PublishedHost(
+                    host=listener["hostname"],
+                    front=cls.kind(),
+                    ends_tls=True,
+                    gateway=f"{path_of(gateway)}/{listener['name']}",
+                )
+
+    @classmethod
+    def is_running(cls, listed: ListedObjects) -> bool:
+        """Return whether a cluster has a class of it."""
+        return bool(cls.classes(listed))
+
+    @classmethod
+    def classes(cls, listed: ListedObjects) -> list[str] | None:
+        """Return the names of the GatewayClasses; None if they are unknown."""
+        if GATEWAY_CLASS not in listed.objects:
+            return None
+        return sorted(map(name_of, listed.of(GATEWAY_CLASS)))
+
+
+def _routes(route: Object) -> Iterator[PublishedRoute]:
+    """Yield the paths of an HTTPRoute."""
+    kinds: dict[str, RouteKind] = {"PathPrefix": "prefix", "RegularExpression": "pattern"}
+    spec = route.get("spec") or {}
+    for host in spec.get("hostnames") or ():
+        for rule in spec.get("rules") or ():
+            for match in rule.get("matches") or ():
+                path = match.get("path") or {}
+                yield PublishedRoute(
+                    host=host,
+                    path=path.get("value", "/"),
+                    kind=kinds.get(path.get("type", "PathPrefix"), "exact"),
+                    owner=owner_of(route),
+                )
+
+
+def backend_tls_policy(facts: ClusterFacts, server: TlsServer) -> Object:
+    """Return how implementations of Gateway API speak TLS to a server; one for all domains.
+
+    The authority is in the ConfigMap `trust`, which every implementation reads; Istio reads no
+    Secret here.
+    """
+    spec = {
+        "targetRefs": [{"group": "", "kind": "Service", "name": server.name}],
+        "validation": {
+            "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": server.trust}],
+            "hostname": server.host,
+        },
+    }
+    version = facts.api_version("BackendTLSPolicy", f"{GROUP}/v1", f"{GROUP}/v1alpha3")
+    return new_object(version, "BackendTLSPolicy", server.name, server.namespace, spec=spec)

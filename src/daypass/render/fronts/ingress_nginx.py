@@ -1,0 +1,119 @@
+"""ingress-nginx: an Ingress with annotations that verify the door.
+
+With `direct`, without a door: a regex and a rewrite that lead to the API server, and refuse much
+less than the door: see docs/how-to/ingresses/direct.md.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from daypass._core.objects import Object
+from daypass.config import IngressNginxDomain
+from daypass.config.models import IN_CLUSTER
+from daypass.render import RenderError
+from daypass.render.fronts.ingress import ControllerFront
+from daypass.render.fronts.routes import ListedObjects
+from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE, DOOR_PAIR
+from daypass.render.tls_server import door_server
+
+_CONTROLLER = "k8s.io/ingress-nginx"
+_USUAL_CLASS = "nginx"
+_TAIL = "/api/v1/namespaces/[a-z0-9-]+/serviceaccounts/[a-z0-9.-]+/token"
+"""In characters that the controller allows in a path. It ignores case, and `$` also matches before
+a line feed at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressNginxFront(ControllerFront[IngressNginxDomain]):
+    """ingress-nginx."""
+
+    domain_type: ClassVar = IngressNginxDomain
+    usual_namespace: ClassVar = "ingress-nginx"
+    notes: ClassVar = (
+        'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
+        " another Ingress opened to the same address is reused without verification",
+    )
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it forwards to the API server without the door."""
+        return self.domain.direct
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of its Ingress: that of the Service that it leads to."""
+        return API_SERVER_NAMESPACE if self.is_direct else self.config.door.namespace
+
+    def objects(self) -> list[Object]:
+        """Return the Ingress."""
+        class_name = self.domain.class_name or _USUAL_CLASS
+        if self.is_direct:
+            return [self._direct(class_name)]
+        secret, host = f"{self.namespace}/{DOOR_PAIR}", door_server(self.config).host
+        return [self.ingress(class_name=class_name, annotations=_verified_tls(secret, host))]
+
+    def _direct(self, class_name: str) -> Object:
+        # It is in `default`, the namespace of the Service `kubernetes`.
+        config = self.config
+        if config.cluster.server != IN_CLUSTER:
+            raise RenderError(
+                f"domains.{self.name}.direct leads to the Service of the API server, and"
+                f" cluster.server names {config.cluster.server}",
+                f"leave cluster.server out (it is {IN_CLUSTER}), or direct",
+            )
+        secret = f"{self.namespace}/{API_SERVER_AUTHORITY}"
+        annotations = {
+            **_verified_tls(secret, config.cluster.server_name),
+            **_annotations(
+                {
+                    "use-regex": "true",
+                    "rewrite-target": "/$1",
+                    "proxy-body-size": f"{config.limits.request_body_bytes}",
+                    "limit-rps": f"{config.limits.per_source_per_second}",
+                    # No door behind the front could refuse plain http.
+                    **({"force-ssl-redirect": "true"} if self.domain.ends_tls else {}),
+                }
+            ),
+        }
+        return self.ingress(
+            class_name=class_name,
+            annotations=annotations,
+            path=f"{config.prefix}({_TAIL})$",
+            path_type="ImplementationSpecific",
+            service="kubernetes",
+        )
+
+    @classmethod
+    def serves_class(cls, name: str | None, controller: str) -> bool:
+        """Return whether a class is its own, by its controller or else by its usual name."""
+        return controller == _CONTROLLER or (not controller and name == _USUAL_CLASS)
+
+    @classmethod
+    def default_class(cls, listed: ListedObjects) -> str | None:
+        """Return its usual class."""
+        return _USUAL_CLASS
+
+
+def _verified_tls(secret: str, name: str) -> dict[str, str]:
+    """Return annotations for TLS to a backend, verified by name and by the authority in a Secret.
+
+    The controller silently ignores a value that it does not know, and then verifies nothing: only
+    `"on"` turns verification on. `secret` includes its namespace.
+    """
+    return _annotations(
+        {
+            "backend-protocol": "HTTPS",
+            "proxy-ssl-verify": "on",
+            "proxy-ssl-verify-depth": "2",
+            "proxy-ssl-secret": secret,
+            "proxy-ssl-name": name,
+            "proxy-ssl-server-name": "on",
+            # Plain http is not redirected: the door refuses it and says why.
+            "ssl-redirect": "false",
+            "force-ssl-redirect": "false",
+        }
+    )
+
+
+def _annotations(values: dict[str, str]) -> dict[str, str]:
+    return {f"nginx.ingress.kubernetes.io/{key}": value for key, value in values.items()}

@@ -1,0 +1,40 @@
+"""What is listed in a cluster, as fronts and engines read it, made of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from daypass._core.objects import Object, group_of
+from daypass.render.fronts import FRONTS
+from daypass.render.fronts.gateway_api import GRPC_ROUTE
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery
+
+_QUERIES = tuple(
+    dict.fromkeys([*(each for front in FRONTS for each in (front.api, *front.queries)), GRPC_ROUTE])
+)
+
+
+def listed_of(
+    *documents: Object, unseen: Collection[ObjectQuery] = (), absent: Collection[ObjectQuery] = ()
+) -> ListedObjects:
+    """The objects of a cluster that has these alone. `absent`: what the API does not serve."""
+    assert all(any(_selects(query, each) for query in _QUERIES) for each in documents)
+    objects = {
+        query: [_seen(query, each) for each in documents if _selects(query, each)]
+        for query in _QUERIES
+        if query not in unseen and query not in absent
+    }
+    return ListedObjects(objects=objects, unseen=frozenset(unseen))
+
+
+def _selects(query: ObjectQuery, document: Object) -> bool:
+    kind = group_of(document["apiVersion"]), document["kind"]
+    labels = document["metadata"].get("labels") or {}
+    wanted = (each.split("=") for each in filter(None, query.labels.split(",")))
+    return kind == query[:2] and all(labels.get(name) == value for name, value in wanted)
+
+
+def _seen(query: ObjectQuery, document: Object) -> Object:
+    if not query.metadata_only:
+        return document
+    return {key: document[key] for key in ("apiVersion", "kind", "metadata")}
