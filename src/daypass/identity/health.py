@@ -84,6 +84,14 @@ def _live_tokens(record: IdentityRecord) -> tuple[CredentialSecret, ...]:
     )
 
 
+def _repair(record: IdentityRecord, *options: str) -> str:
+    """Return the command that creates what an identity lacks."""
+    if record.is_federated:
+        return command("identity", "federate", "--help")
+    name = record.name
+    return command("identity", "create", name.name, "-n", name.namespace, *options)
+
+
 def _check_parts(record: IdentityRecord) -> Iterator[Finding]:
     bindings = [ROLE_BINDINGS.named(each.namespace, each.binding) for each in record.roles]
     policies = [
@@ -95,9 +103,8 @@ def _check_parts(record: IdentityRecord) -> Iterator[Finding]:
         remove = command("identity", "delete", record.name.name, "-n", record.name.namespace)
         yield failure("orphan", f"its ServiceAccount was deleted, but not {left}", remove)
     if record.account is not None and not record.account.is_ours:
-        adopt = command("identity", "create", record.name.name, "-n", record.name.namespace)
         fact = "its ServiceAccount has lost daypass's label or annotation"
-        yield failure("unmarked", fact, f"{adopt} --adopt")
+        yield failure("unmarked", fact, _repair(record, "--adopt"))
     for role in record.roles:
         if role.has_policy is False:
             fact = f"{role.display} has no AuthorizationPolicy"
@@ -172,13 +179,11 @@ def _check_tokens(
     if record.is_federated:
         if not any(secret.is_anchor for secret in ours):
             fact = "it has no anchor that tokens are bound to: it was revoked, or never completed"
-            federate = command("identity", "federate", "--help")
-            yield warning("no-anchor", fact, federate)
+            yield warning("no-anchor", fact, _repair(record))
     elif not live:
         yield warning("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):
-        repair = command("identity", "create", record.name.name, "-n", record.name.namespace)
-        yield failure("no-token-right", "it may not request its own tokens", repair)
+        yield failure("no-token-right", "it may not request its own tokens", _repair(record))
 
 
 def _check_roles(record: IdentityRecord, risks: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
@@ -216,9 +221,8 @@ def _check_policy(
 def _check_gate(record: IdentityRecord, watched: Set[str] | None) -> Iterator[Finding]:
     namespace = record.name.namespace
     if record.account is not None and watched is not None and namespace not in watched:
-        repair = command("identity", "create", record.name.name, "-n", namespace)
         fact = f"the gate may not watch {namespace}, and accepts no token of it"
-        yield failure("not-watched", fact, repair)
+        yield failure("not-watched", fact, _repair(record))
 
 
 def _watched(objects: ClusterObjects, gates: Set[str]) -> Set[str] | None:

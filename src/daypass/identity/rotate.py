@@ -169,18 +169,18 @@ def _current(
 ) -> CredentialSecret:
     """Return the live Secret to replace. Raises InactiveIdentityError."""
     name = account.name
+    create = partial(command, "identity", "create", name.name, "-n", name.namespace)
+    federate = "or, if it is federated: " + command("identity", "federate", "--help")
     if account.has_expired(cluster.clock):
         raise InactiveIdentityError(
             f"identity {name} has expired: its deadline was {account.annotations[labels.DEADLINE]}",
-            command("identity", "create", name.name, "-n", name.namespace, "--expires", "90d"),
+            f"{create('--expires', '90d')}\n{federate}",
         )
     current = current_secret(live)
     if current is None:
         raise InactiveIdentityError(
             f"identity {name} has no live token: it was revoked",
-            command("identity", "create", name.name, "-n", name.namespace)
-            + "\nor, if it is federated: "
-            + command("identity", "federate", "--help"),
+            f"{create()}\n{federate}",
         )
     return current
 

@@ -141,6 +141,15 @@ def test_an_expired_federated_identity_needs_another_deadline(embedded: Embedded
     assert health(embedded).findings == ()
 
 
+def test_a_federated_identity_is_repaired_by_federate(embedded: EmbeddedCluster) -> None:
+    anchor = anchor_of(embedded.cluster)
+    disguise(embedded.cluster, "account without label", BOT, anchor)
+    (found,) = health(embedded).findings
+    assert (found.check, found.hint) == ("unmarked", "daypass identity federate --help")
+    federation = Federation(users=("federated:issuer#main",), source=f"github:{ISSUER}")
+    assert make(embedded.cluster, federation=federation, adopt=True).secret.name == anchor
+
+
 def test_the_users_of_a_federated_identity_are_named(embedded: EmbeddedCluster) -> None:
     anchor_of(embedded.cluster)
     document = identity_json(health(embedded))
