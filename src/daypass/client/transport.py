@@ -12,10 +12,18 @@ import threading
 import time
 
 from daypass._core.clock import SYSTEM_CLOCK, random_fraction
+from daypass._core.errors import UsageError
+from daypass._core.net import HostPort
+from daypass._core.proxy import proxy_for
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
-from daypass.client.http1 import MalformedResponseError, TruncatedResponseError, read_response
-from daypass.client.proxy import find_proxy
+from daypass.client.http1 import (
+    USER_AGENT,
+    HttpRequest,
+    MalformedResponseError,
+    TruncatedResponseError,
+    read_response,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +32,8 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from daypass._core.clock import Clock
-    from daypass._core.net import HostPort
-    from daypass.client.http1 import HttpRequest, HttpResponse
-    from daypass.client.proxy import Proxy
+    from daypass._core.secret import Secret
+    from daypass.client.http1 import HttpResponse
 
     Addresses: TypeAlias = list[tuple[Any, Any, int, str, Any]]
     Send: TypeAlias = Callable[["Route", HttpRequest, "Deadline"], HttpResponse]
@@ -35,8 +42,61 @@ if TYPE_CHECKING:
 
 RESOLVE, CONNECT, PROXY, TLS, ANSWER = "resolve", "connect", "proxy", "tls", "answer"
 _READ_BYTES = 64 * 1024
+_OTHER_SCHEMES = ("https", "socks4", "socks4a", "socks5", "socks5h")
+"""Of proxies, that are not supported."""
 EXCHANGE_SECONDS = 30.0
 """The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
+
+
+class Proxy:
+    """An http:// proxy. `login`: the value of Proxy-Authorization, or None."""
+
+    __slots__ = ("address", "login")
+
+    def __init__(self, address: HostPort, login: Secret | None) -> None:
+        self.address = address
+        self.login = login
+
+    def connect_request(self, target: HostPort) -> HttpRequest:
+        """Return the request for a tunnel to `target`."""
+        headers = [("Host", str(target)), ("User-Agent", USER_AGENT)]
+        if self.login is not None:
+            headers.append(("Proxy-Authorization", self.login.reveal()))
+        return HttpRequest(method="CONNECT", target=str(target), headers=tuple(headers))
+
+    @classmethod
+    def parse(cls, url: str) -> Proxy:
+        """Return the proxy of a URL; raises UsageError, which contains no login."""
+        scheme, _, rest = url.partition("://")
+        if scheme.lower() != "http":
+            kind = (
+                scheme.lower() if scheme.lower() in _OTHER_SCHEMES else "another protocol than http"
+            )
+            raise UsageError(
+                f"HTTPS_PROXY names a proxy that speaks {kind}",
+                "only http:// proxies are supported: they see a tunnel, not its content",
+                reason="unsupported-proxy",
+            )
+        userinfo, at, authority = rest.rstrip("/").rpartition("@")
+        address = HostPort.parse(authority, default_port=80)
+        if address is None:
+            raise UsageError(
+                "HTTPS_PROXY has no host and port",
+                "it looks like http://proxy:3128",
+                reason="invalid-proxy",
+            )
+        return cls(address, _basic(userinfo) if at else None)
+
+
+def _basic(userinfo: str) -> Secret:
+    import binascii
+    from urllib.parse import unquote_to_bytes
+
+    from daypass._core.secret import Secret
+
+    user, _, password = userinfo.partition(":")
+    login = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return Secret("Basic " + binascii.b2a_base64(login, newline=False).decode("ascii"))
 
 
 class Route:
@@ -88,10 +148,10 @@ def route_to(
         hint = "certificateAuthority takes the text of the file, DAYPASS_CA_FILE its path"
         raise CredentialsError(error.fact, hint, reason="invalid-certificate-authority") from None
     context.set_alpn_protocols(["http/1.1"])
-    proxy = find_proxy(address, os.environ if environ is None else environ)
+    proxy = proxy_for(address, os.environ if environ is None else environ)
     return Route(
         target=address,
-        proxy=proxy,
+        proxy=None if proxy is None else Proxy.parse(proxy),
         context=context,
         has_own_authority=certificate_authority is not None,
     )

@@ -17,8 +17,16 @@ from daypass.client.errors import (
     TemporaryError,
 )
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
-from daypass.client.proxy import parse_proxy
-from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
+from daypass.client.transport import (
+    ANSWER,
+    CONNECT,
+    PROXY,
+    RESOLVE,
+    TLS,
+    Proxy,
+    Route,
+    TransportError,
+)
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.exchanges import run_exchange, token_request
 from support.fake_door import (
@@ -236,7 +244,7 @@ def explained(
 ) -> tuple[DaypassError, bool]:
     route = Route(
         target=REQUEST.door.address,
-        proxy=parse_proxy(proxy) if proxy else None,
+        proxy=Proxy.parse(proxy) if proxy else None,
         has_own_authority=own,
     )
     error = TransportError(stage, route)

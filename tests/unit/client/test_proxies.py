@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.errors import UsageError
 from daypass.client.errors import DoorNotTrustedError, DoorUnreachableError, NotADoorError
-from daypass.client.proxy import parse_proxy
+from daypass.client.transport import Proxy
 from support.authority import Authority
 from support.fake_door import (
     FakeDoor,
@@ -120,10 +120,10 @@ def test_loopback_is_never_reached_through_a_proxy(
 )
 def test_an_unusable_proxy_is_reported_without_its_password(url: str, expected: str) -> None:
     with raises(UsageError, match=expected) as raised:
-        parse_proxy(url)
+        Proxy.parse(url)
     assert "secret" not in str(raised.value)
 
 
 def test_a_proxys_password_is_not_in_its_repr() -> None:
-    assert "c2VjcmV0" not in repr(parse_proxy("http://me:secret@proxy:3128"))
-    assert "me" not in repr(parse_proxy("http://me:secret@proxy:3128"))
+    assert "c2VjcmV0" not in repr(Proxy.parse("http://me:secret@proxy:3128"))
+    assert "me" not in repr(Proxy.parse("http://me:secret@proxy:3128"))
