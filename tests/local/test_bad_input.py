@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.kube.certificates import Authority
+from daypass.kube.certificate_authority import Authority
 from daypass.local.api_backend import EmbeddedApiServer
 from support.fake_door import credentials_document, long_lived_token
 from support.messages import check

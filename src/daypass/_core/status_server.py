@@ -1,7 +1,8 @@
 """Health, readiness and metrics over plain HTTP, for probes and Prometheus.
 
-The server runs on threads of its own, so that it answers while the process is busy. What it reads,
-how long it waits and how many connections it holds are bounded.
+The server runs on threads of its own, so that it answers while an event loop is busy. What it
+reads, how long it waits and how many connections it holds are bounded; http.server has a limit for
+the time of each read alone.
 """
 
 from __future__ import annotations

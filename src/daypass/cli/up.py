@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from daypass._core.files import write_private
     from daypass._core.process import allow_many_files
     from daypass.config import parse
-    from daypass.kube.certificates import Authority
+    from daypass.kube.certificate_authority import Authority
     from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
     from daypass.local.envoy import verify_free
     from daypass.local.settings import listens_of

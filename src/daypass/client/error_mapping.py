@@ -14,8 +14,8 @@ import ssl
 
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
+from daypass._core.k8s_status import Status, parse_retry_after
 from daypass._core.net import is_address
-from daypass._core.status import Status, parse_retry_after
 from daypass._core.text import printable
 from daypass.client.errors import (
     DoorBusyError,

@@ -13,8 +13,8 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
+from daypass._core.k8s_status import parse_retry_after
 from daypass._core.objects import Object, name_of
-from daypass._core.status import parse_retry_after
 from daypass.kube.answers import METADATA, Answer, Pages, Selection
 from daypass.kube.connection import (
     CONNECT_SECONDS,

@@ -6,8 +6,8 @@ import re
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
+from daypass._core.k8s_status import Status, excerpt
 from daypass._core.secret import Secret, redact_response
-from daypass._core.status import Status, excerpt
 
 _CANNOT = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+)'

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from daypass._core import labels
+from daypass._core.k8s_status import Status
 from daypass._core.objects import Object, group_of
-from daypass._core.status import Status
 from daypass.kube.errors import NotFoundError
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"

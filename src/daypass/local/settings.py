@@ -13,7 +13,7 @@ from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address, Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
-from daypass.kube.certificates import Authority
+from daypass.kube.certificate_authority import Authority
 from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
     Certificate,

@@ -14,7 +14,7 @@ from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import identity_objects, new_secret_name
-from daypass.kube.certificates import Authority
+from daypass.kube.certificate_authority import Authority
 from daypass.local.api_backend import ApiBackend, EmbeddedApiServer
 from daypass.local.apiserver import Admin, ApiServer
 from daypass.local.supervisor import Supervisor

@@ -9,7 +9,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.config import Config, load
-from daypass.kube.certificates import Authority
+from daypass.kube.certificate_authority import Authority
 from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings

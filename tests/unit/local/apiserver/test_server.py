@@ -16,7 +16,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.tls import client_context
-from daypass.kube.certificates import Authority
+from daypass.kube.certificate_authority import Authority
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
