@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass.kube import certificates
+from daypass.kube import certificate_authority
 from support.timing import FakeClock
 
 DAY = timedelta(days=1)
@@ -40,7 +40,9 @@ class Authority:
     """Signs with ECDSA P-256, for a day; `.pem` is what others trust it by."""
 
     def __init__(self, common_name: str = "daypass test authority") -> None:
-        self._authority = certificates.Authority.create(common_name, SYSTEM_CLOCK, lifetime=DAY)
+        self._authority = certificate_authority.Authority.create(
+            common_name, SYSTEM_CLOCK, lifetime=DAY
+        )
         self.pem = self._authority.pem
 
     def server(
