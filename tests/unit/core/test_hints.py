@@ -57,11 +57,10 @@ def test_the_library_names_an_option_only_with_its_argument_in_python() -> None:
 
 
 NOT_TYPED = {
-    "client/config.py::_fields": "says which command wrote the right file",
+    "client/credentials_source.py::fields_of": "says which command wrote the right file",
     "deploy/git.py::commit_message": "the message of a commit says who made it",
     "cli/completion.py::<module>": "comments of generated scripts",
     "local/apiserver/kinds.py::<module>": "a table of what the embedded API server leaves out",
-    "kube/cluster.py::refuse_embedded": "says what runs there, not what to type",
 }
 
 
