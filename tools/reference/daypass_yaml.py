@@ -13,6 +13,7 @@ from daypass._core.duration import format_duration
 from daypass._core.k8s_names import LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
 from daypass._core.token_request import AUDIENCE
 from daypass.config import json_schema
+from daypass.config.hosts import Host, IpAddress, PublicName, PublicNameOrEvery
 from daypass.config.locations import ADDRESS, PREFIX, FilePath, HttpsOrigin, Issuer, UpstreamOrigin
 from daypass.config.types import (
     HEADER,
@@ -21,10 +22,6 @@ from daypass.config.types import (
     USER,
     GatewayName,
     GatewayOrListener,
-    Host,
-    IpAddress,
-    PublicName,
-    PublicNameOrEvery,
     format_size,
 )
 

@@ -16,13 +16,12 @@ from pydantic import (
 )
 
 from daypass.config.errors import expected, fault, shown, unknown_key
+from daypass.config.hosts import Host, PublicName
 from daypass.config.locations import FilePath
 from daypass.config.types import (
     GatewayName,
     GatewayOrListener,
-    Host,
     Label,
-    PublicName,
     Section,
     SelectedBy,
     Subdomain,

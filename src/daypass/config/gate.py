@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from daypass.config.domain import Domain, IstioDomain
 from daypass.config.errors import fault, shown
+from daypass.config.hosts import Host, PublicName, PublicNameOrEvery
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -18,13 +19,10 @@ from daypass.config.types import (
     Duration,
     GatewayOrListener,
     Header,
-    Host,
     Image,
     Label,
     LabelName,
     LabelValue,
-    PublicName,
-    PublicNameOrEvery,
     Section,
     SelectedBy,
     unique,

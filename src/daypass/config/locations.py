@@ -13,7 +13,8 @@ from pydantic import AfterValidator, PlainSerializer, PlainValidator, Validation
 
 from daypass._core.net import bracketed
 from daypass.config.errors import expected, fault, shown
-from daypass.config.types import host, text_schema
+from daypass.config.hosts import host
+from daypass.config.types import text_schema
 
 LIMIT_CHARACTERS = 1024
 _AUTHORITY = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\\\s]+)(?::([1-9][0-9]{0,4}))?"

@@ -12,6 +12,7 @@ from daypass._core.token_request import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SE
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import SAME_HOST, fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate
+from daypass.config.hosts import Host, IpAddress, is_public_name
 from daypass.config.locations import (
     Address,
     FilePath,
@@ -28,15 +29,12 @@ from daypass.config.types import (
     READ_ONLY,
     Audience,
     Duration,
-    Host,
     Image,
-    IpAddress,
     Label,
     Section,
     Size,
     Subdomain,
     User,
-    is_public_name,
     unique,
 )
 from daypass.rules.decision import Rules

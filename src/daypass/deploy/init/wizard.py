@@ -18,8 +18,9 @@ from daypass._core.installation import docs_page
 from daypass._core.text import did_you_mean
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
+from daypass.config.hosts import public_name
 from daypass.config.locations import prefix as path_prefix
-from daypass.config.types import audience, gateway_or_listener, label, public_name, subdomain
+from daypass.config.types import audience, gateway_or_listener, label, subdomain
 from daypass.deploy.ekf import PLACEHOLDERS, Overlay, resulting_hosts
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig

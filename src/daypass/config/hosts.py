@@ -1,0 +1,126 @@
+"""The hosts that a config may name: DNS names, `localhost`, IP addresses, and `*` for every host.
+
+Each check returns the value, or raises a fault that names what to write instead.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from daypass._core.k8s_names import LABEL, is_label
+from daypass._core.net import is_address
+from daypass.config.errors import fault, shown
+from daypass.config.types import LIMIT_CHARACTERS, text_schema
+from daypass.rules.decision import EVERY_HOST
+
+
+def is_public_name(host: str) -> bool:
+    """Return whether a host is a DNS name, and neither an IP address nor `localhost`."""
+    return host != "localhost" and not is_address(host)
+
+
+def host(text: str) -> str:
+    """Return a lower-case DNS name, `localhost`, or an IP address (RFC 5952) without brackets."""
+    if "%" not in text and not is_public_name(text):
+        return _canonical(text)
+    for wrong, message, hint in _host_mistakes(text):
+        if wrong:
+            raise fault(f"{shown(text)} {message}", hint)
+    return text
+
+
+def public_name(text: str) -> str:
+    """Return a `host` that is a DNS name."""
+    if not is_public_name(host(text)):
+        raise fault(
+            f"{shown(text)} is not a public name",
+            "write the DNS name; only envoy (one machine) accepts addresses",
+        )
+    return text
+
+
+def public_name_or_every(text: str) -> str:
+    """Return a `public_name`, or EVERY_HOST."""
+    if text != EVERY_HOST and "*" in text:
+        hint = f"write each host itself, or {shown(EVERY_HOST)} for every one"
+        raise fault(f"{shown(text)} is a wildcard", hint)
+    return text if text == EVERY_HOST else public_name(text)
+
+
+def ip_address(text: str) -> str:
+    """Return an IP address (RFC 5952), without brackets and port."""
+    if "%" in text or not is_address(text):
+        raise fault(
+            f"{shown(text)} is not an IP address", "write only the address, such as 10.0.0.1"
+        )
+    return _canonical(text)
+
+
+def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
+    """Return the possible mistakes: whether the host has each one, its message and its hint."""
+    too_long = len(text) > LIMIT_CHARACTERS
+    labels = text.split(".")
+    no_label = next((part for part in labels if not is_label(part)), None)
+    return [
+        (not text, "is not a host name", "write a name such as kubeflow.example.com"),
+        (too_long, f"is longer than {LIMIT_CHARACTERS} characters", ""),
+        ("://" in text, "is a URL", "write only the host, such as kubeflow.example.com"),
+        (
+            "*" in text,
+            "is a wildcard",
+            "write each host by its name",
+        ),
+        (text.startswith("["), "has brackets", "write the address without them"),
+        ("/" in text, "has a path", "write only the host"),
+        (bool(re.search(r":[0-9]+$", text)), "has a port", "write only the host"),
+        (text.endswith("."), "ends with a dot", "leave the dot out"),
+        (not text.isascii(), "is not ASCII", "" if too_long else _punycode_hint(text)),
+        (
+            text != text.lower(),
+            "has capital letters",
+            f"write {shown(text.lower().replace('_', '-'))}",
+        ),
+        ("" in labels, "has an empty part", "write one dot between the parts"),
+        ("_" in text, "has an underscore, which host names cannot have", "use - instead"),
+        (
+            no_label is not None,
+            "is not a host name",
+            f"the part {shown(no_label or '')} must be 1 to 63 of a-z, 0-9 and -,"
+            " with no - at either end",
+        ),
+        (labels[-1].isdigit(), "is neither a host name nor an IP address", ""),
+    ]
+
+
+def _canonical(text: str) -> str:
+    canonical = str(ipaddress.ip_address(text)) if text != "localhost" else text
+    if text != canonical:
+        raise fault(
+            f"{shown(text)} is not the canonical form of that address", f"write {canonical}"
+        )
+    return text
+
+
+def _punycode_hint(text: str) -> str:
+    """Return how to write a name in Punycode (RFC 3492)."""
+    parts = unicodedata.normalize("NFKC", text).lower().split(".")
+    encoded = [
+        part if part.isascii() else "xn--" + part.encode("punycode").decode() for part in parts
+    ]
+    name = ".".join(encoded)
+    if all(map(is_label, encoded)):
+        return f"write it in Punycode: {name}"
+    return "write it in Punycode, with xn--"
+
+
+_HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
+_PUBLIC_NAME = rf"(?!localhost$|[0-9.]+$){LABEL}(\.{LABEL})*"
+Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
+PublicName = Annotated[str, AfterValidator(public_name), text_schema(_PUBLIC_NAME)]
+PublicNameOrEvery = Annotated[
+    str, AfterValidator(public_name_or_every), text_schema(rf"\*|{_PUBLIC_NAME}")
+]
+IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
