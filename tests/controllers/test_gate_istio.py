@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -382,25 +381,6 @@ def test_a_uid_that_is_not_in_the_set_is_refused(gate: IstioEnv, case: str) -> N
     for headers in ((), FORGED, (f"daypass.credential: {SECRET_UID}",)):
         answer = gate.send(bound_token(gate, secret={"uid": ODD_UIDS[case]}), *headers)
         assert_refused(answer, Reason.UNBOUND if case == "a list" else Reason.UNKNOWN_CREDENTIAL)
-
-
-def test_of_20_000_credentials_one_passes_and_one_that_is_gone_does_not(
-    gate: IstioEnv,
-) -> None:
-    many = {str(uuid4()) for _ in range(20_000)}
-    gone = next(iter(many))
-    lines = {uid: bound_token(gate, secret={"uid": uid}) for uid in list(many)[:5]}
-    gate.know(gate.known(*many))
-    eventually(
-        "they pass", lambda: all(gate.send(each).code == 200 for each in lines.values()), seconds=60
-    )
-    gate.know(gate.known(*(many - {gone})))
-    answer = eventually(
-        "it is gone", lambda: a if (a := gate.send(lines[gone])).code != 200 else None
-    )
-    assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
-    for uid in set(lines) - {gone}:
-        assert gate.send(lines[uid]).code == 200
 
 
 def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioEnv) -> None:

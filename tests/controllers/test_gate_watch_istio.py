@@ -18,14 +18,12 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.render.names import GATE, GATE_TRUST
 from daypass.render.tls_server import authorizer_server
-from daypass.rules.credentials import CLUSTER_PARTS, part_of
-from daypass.rules.published import part_name
 from daypass.rules.reasons import MESSAGES, Reason
 from support.authority import Authority
 from support.deadline import eventually
 from support.gate_differences import reason_in
 from support.identities import Identity, make_anchor
-from support.istio_gates import FILTERS, GUARDED, IstioEnv, config_text, running_istio_gate
+from support.istio_gates import GUARDED, IstioEnv, config_text, running_istio_gate
 from support.istio_gateway import NAMESPACE, service_at
 from support.objects import secret
 from support.raw import Answer, Caller, bearer
@@ -173,20 +171,6 @@ def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_g
             assert bystander.ask().code == 200
 
 
-def test_a_recreated_service_account_is_another_one(gate: IstioEnv, watch: Watch) -> None:
-    namespace = identity_namespace(gate.plane)
-    identity = gate.plane.make_identity(namespace)
-    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/bot"
-    with calling(gate, identity) as caller:
-        caller.becomes(200)
-        gate.plane.admin.delete(path)
-        assert_reason(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
-        again = gate.plane.make_identity(namespace)
-        with calling(gate, again) as newcomer:
-            newcomer.becomes(200)
-        assert caller.ask().code == 401
-
-
 def test_tokens_of_a_namespace_that_nobody_watches_are_refused(
     gate: IstioEnv, watch: Watch
 ) -> None:
@@ -221,14 +205,4 @@ def test_while_the_watch_hangs_the_gate_closes_and_opens_again(
         caller.becomes(200)
         with watch.child.suspended():
             assert_reason(caller.becomes(503), Reason.UNKNOWN)
-        caller.becomes(200)
-
-
-def test_a_part_that_someone_deletes_is_written_again(gate: IstioEnv, watch: Watch) -> None:
-    identity = gate.plane.make_identity(identity_namespace(gate.plane))
-    with calling(gate, identity) as caller:
-        caller.becomes(200)
-        path = f"{FILTERS}/{part_name(part_of(identity.secret_uid, CLUSTER_PARTS))}"
-        gate.plane.admin.delete(path)
-        eventually("it is there again", lambda: gate.plane.admin.find(path))
         caller.becomes(200)
