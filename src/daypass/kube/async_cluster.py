@@ -6,10 +6,10 @@ HTTP/1.1, each request has a connection of its own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
@@ -97,7 +97,7 @@ class AsyncCluster:
         pages, found = Pages(selection), list[T]()
         while not pages.is_complete:
             try:
-                answer = await self._get(selection.path, what, pages.params, headers)
+                answer = await self._get(selection.path, what, params=pages.params, headers=headers)
                 found += map(read, pages.take(answer))
             except TooLargeError as error:
                 pages.shrink(error)
@@ -140,16 +140,13 @@ class AsyncCluster:
         except httpx2.RequestError as error:
             raise explain_transport(error, self.connection) from None
 
-    async def _get(
-        self, path: str, what: str, params: Mapping[str, str], headers: Mapping[str, str],
-        *, again: bool = True,
-    ) -> Answer:  # fmt: skip
+    async def _get(self, path: str, what: str, *, again: bool = True, **request: Any) -> Answer:
         try:
-            async with self._client.stream("GET", path, params=params, headers=headers) as response:
+            async with self._client.stream("GET", path, **request) as response:
                 return await self._read(response, what)
         except httpx2.RequestError as error:
             if again and is_stale(error):
-                return await self._get(path, what, params, headers, again=False)
+                return await self._get(path, what, again=False, **request)
             raise explain_transport(error, self.connection) from None
 
     async def _read(self, response: httpx2.Response, what: str) -> Answer:
@@ -167,9 +164,11 @@ class _Transport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(
-        self, config: ConnectionConfig, authenticator: Authenticator,
+        self,
+        config: ConnectionConfig,
+        authenticator: Authenticator,
         other: httpx2.AsyncBaseTransport | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._http1 = other or authenticator.transport(
             httpx2.AsyncHTTPTransport, HTTP1_CONNECTIONS_AT_MOST
         )

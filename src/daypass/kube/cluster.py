@@ -148,9 +148,12 @@ class Cluster:
         server.
         """
         selection = Selection(
-            resource=resource, namespace=namespace, labels=labels, fields=fields,
+            resource=resource,
+            namespace=namespace,
+            labels=labels,
+            fields=fields,
             metadata_only=metadata_only,
-        )  # fmt: skip
+        )
         headers = selection.accept(is_list=True)
         pages, found = Pages(selection), list[Object]()
         while not pages.is_complete:
@@ -294,12 +297,10 @@ class Cluster:
                 body = {**(body or {}), "dryRun": ["All"]}
             else:
                 params = {**(params or {}), "dryRun": "All"}
-        answer = self._send(
-            method, path, what,
-            content=None if body is None else json.dumps(body).encode(),
-            headers={**({} if body is None else {"Content-Type": content_type}), **(headers or {})},
-            params=params,
-        )  # fmt: skip
+        headers, content = dict(headers or {}), None
+        if body is not None:
+            headers, content = {"Content-Type": content_type, **headers}, json.dumps(body).encode()
+        answer = self._send(method, path, what, content=content, headers=headers, params=params)
         try:
             return answer.document()
         except NotFoundError:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from daypass._core.backoff import Backoff
 from daypass._core.clock import random_fraction
@@ -28,6 +28,7 @@ SHORTEST_LIST_SECONDS = 1.0
 """A list has at least this long."""
 
 T = TypeVar("T")
+_NOTHING: Mapping[str, Any] = {}  # always the same one: readers compare by identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Informer(Generic[T]):
     @property
     def objects(self) -> Mapping[str, T]:
         """What exists, by UID; empty until the first list."""
-        return {} if self.listing is None else self.listing.objects
+        return _NOTHING if self.listing is None else self.listing.objects
 
     @property
     def is_forbidden(self) -> bool:
@@ -142,12 +143,10 @@ class Informer(Generic[T]):
     async def _watch(self, version: str) -> None:
         """Handle events until the API server ends the watch, or it breaks."""
         seconds = max(1, int(self._valid_seconds * (1 + random_fraction()) / 6))
+        longest = seconds + max(self._valid_seconds / 20, 1)  # if the API server does not end it
         events = self._cluster.watch(self._selection, version, timeout_seconds=seconds)
         try:
-            # The API server may not end it: its time is over anyway.
-            async with (
-                asyncio.timeout(seconds + max(self._valid_seconds / 20, 1)), aclosing(events),
-            ):  # fmt: skip
+            async with asyncio.timeout(longest), aclosing(events):
                 async for event, document in events:
                     if event != "BOOKMARK":
                         self._take(event, document)

@@ -28,7 +28,8 @@ LIMIT_BYTES = 4 * 1024 * 1024
 LIMIT_NUMBER_CHARACTERS = 100
 _SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _NAME_ANOTHER = "name an administrator's kubeconfig: --kubeconfig FILE"
-_EXEC_EXTENSION = "client.authentication.k8s.io/exec"
+_EXEC_GROUP = "client.authentication.k8s.io"
+_EXEC_EXTENSION = f"{_EXEC_GROUP}/exec"
 """The extension of a cluster entry that a credential plugin gets."""
 DOOR_EXTENSION = "daypass.dev/door"
 """The extension of a cluster entry with the door's `certificate-authority-data`."""
@@ -316,12 +317,10 @@ def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
     command, version = text_of(fields, "command", path), text_of(fields, "apiVersion", path)
     if not command:
         raise KubeconfigError(f"{path}: `exec` has no command")
-    if version not in (
-        "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1",
-    ):  # fmt: skip
+    if version not in (f"{_EXEC_GROUP}/v1", f"{_EXEC_GROUP}/v1beta1"):
         raise KubeconfigError(
             f"{path}: the credential plugin {command} has the apiVersion {version or '(none)'}",
-            "it must be client.authentication.k8s.io/v1 (or v1beta1)",
+            f"it must be {_EXEC_GROUP}/v1 (or v1beta1)",
         )
     if os.sep in command:
         command = str(path.parent / command)  # as client-go: only names are looked up in PATH

@@ -15,7 +15,7 @@ from itertools import islice
 from daypass._core.clock import rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.labels import TERM
-from daypass._core.objects import Object, name_of
+from daypass._core.objects import Object, name_of, new_object
 from daypass._core.poller import Poller
 from daypass.gate.signing_keys import EVERY_SECONDS, SigningKeys, signing_keys_for
 from daypass.kube.answers import METADATA
@@ -118,28 +118,32 @@ class ClusterPublisher:
 
     def warn(self, namespace: str) -> None:
         """Report it as an Event, unless there is one: the API server keeps each for an hour."""
-        at, room = (
-            rfc3339(utc(self._cluster.clock.unix())),
-            self._engine.gate.credentials_per_namespace,
-        )
         with suppress(AlreadyExistsError):
-            self._cluster.create({
+            self._cluster.create(self._warning(namespace))
+
+    def _warning(self, namespace: str) -> Object:
+        at, room = self._cluster.clock.unix(), self._engine.gate.credentials_per_namespace
+        return new_object(
+            "v1",
+            "Event",
+            f"{GATE_WATCH}.too-many",
+            namespace,
+            # An Event is only of objects in its own namespace: with `namespace`, this is one.
+            involvedObject={
                 "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"name": f"{GATE_WATCH}.too-many", "namespace": namespace},
-                "involvedObject": {
-                    "apiVersion": "v1", "kind": "Namespace", "name": namespace,
-                    "namespace": namespace,
-                },
-                "type": "Warning",
-                "reason": "TooManyCredentials",
-                "message": "the gate refuses the newest credentials of this namespace: it takes "
-                f"{room} of each (gate.credentialsPerNamespace)",
-                "source": {"component": GATE_WATCH},
-                "firstTimestamp": at,
-                "lastTimestamp": at,
-                "count": 1,
-            })  # fmt: skip
+                "kind": "Namespace",
+                "name": namespace,
+                "namespace": namespace,
+            },
+            type="Warning",
+            reason="TooManyCredentials",
+            message="the gate refuses the newest credentials of this namespace: it takes "
+            f"{room} of each (gate.credentialsPerNamespace)",
+            source={"component": GATE_WATCH},
+            firstTimestamp=rfc3339(utc(at)),
+            lastTimestamp=rfc3339(utc(at)),
+            count=1,
+        )
 
     def _documents(self, number: int | None, published: Published) -> list[Object]:
         """Return the objects of a part, or of the denials, in the order in which they are
@@ -187,9 +191,14 @@ class ClusterPublisher:
             ]
             content_type, params = JSON_PATCH, {"fieldManager": "daypass-watch"}
         written = self._cluster.request(
-            "PATCH", path, change, content_type=content_type, params=params,
-            headers=_ONLY_METADATA, what=f"publish {document['kind']} {name_of(document)}",
-        )  # fmt: skip
+            "PATCH",
+            path,
+            change,
+            content_type=content_type,
+            params=params,
+            headers=_ONLY_METADATA,
+            what=f"publish {document['kind']} {name_of(document)}",
+        )
         self._versions[path] = _version(written)
 
     def _find(self, path: str, headers: dict[str, str] | None = None) -> Object | None:

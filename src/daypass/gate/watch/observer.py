@@ -315,10 +315,14 @@ class CredentialObserver:
                 resource=resource, namespace=name, labels=selector, metadata_only=True
             )
             return Informer(
-                self._cluster, selection, _Found.read,
-                valid_seconds=self._close_after_seconds, notify=self.changed.set,
-                slots=self._slots, limit_objects=HELD_AT_MOST * self._per_namespace,
-            )  # fmt: skip
+                self._cluster,
+                selection,
+                _Found.read,
+                valid_seconds=self._close_after_seconds,
+                notify=self.changed.set,
+                slots=self._slots,
+                limit_objects=HELD_AT_MOST * self._per_namespace,
+            )
 
         return _Namespace(
             # Of any type: whatever a token is bound to, its deletion revokes the token.
