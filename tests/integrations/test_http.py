@@ -47,7 +47,7 @@ def test_an_expired_token_is_renewed_once_and_the_request_sent_again(
 ) -> None:
     def review(seen: Seen) -> Said:
         spec = {"token": seen.token, "audiences": [AUDIENCE]}
-        reviewed = daypass_stack.server.admin.request("POST", REVIEWS, {"spec": spec})
+        reviewed = daypass_stack.cluster.request("POST", REVIEWS, {"spec": spec}, what="review")
         return Said(code=200 if reviewed["status"].get("authenticated") else 401)
 
     service.answer = review

@@ -37,7 +37,7 @@ def code_at_the_gate(stack: LocalStack, token: Secret) -> int:
 
 def is_good_for_the_api_server(stack: LocalStack, token: Secret) -> bool:
     spec = {"token": token.reveal(), "audiences": [AUDIENCE]}
-    review = stack.server.admin.request("POST", REVIEWS, {"spec": spec})
+    review = stack.cluster.request("POST", REVIEWS, {"spec": spec}, what="review")
     return bool(review["status"].get("authenticated", False))
 
 

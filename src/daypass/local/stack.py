@@ -7,22 +7,25 @@ from pathlib import Path
 from types import TracebackType
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
-from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
-from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.jwt import decode_unverified
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
+from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import identity_objects, new_secret_name
+from daypass.identity.model import IdentityName
 from daypass.kube.certificate_authority import Authority
-from daypass.local.api_backend import ApiBackend, EmbeddedApiServer
-from daypass.local.apiserver import Admin, ApiServer
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
+from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.supervisor import Supervisor
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 HOST = "localhost"
 WORKERS = 2
 """Threads of Envoy: enough for one user's requests."""
+EXPIRED_FOR_SECONDS = 60
 PARTS = 1
 """Of the published set: enough for its few credentials. Many stacks may run at the same time, and
 each part takes one of a user's inotify instances."""
@@ -75,8 +78,8 @@ class LocalStack:
     """Door and gate in front of an API server. Use as a context manager, or call `stop`.
 
     `folder` holds everything; it is empty, private, and has a short name. `config`: a daypass.yaml.
-    `backend` and `administrator`: an external API server. `server_clock`: the embedded API
-    server's clock, `clock` by default; Envoy always uses the machine's.
+    `server_clock`: the API server's clock, `clock` by default; Envoy always uses the machine's.
+    `server`: the embedded API server. `cluster`: a client of it, as its administrator.
     """
 
     def __init__(
@@ -85,8 +88,6 @@ class LocalStack:
         *,
         config: str = "",
         clock: Clock = SYSTEM_CLOCK,
-        backend: ApiBackend | None = None,
-        administrator: Admin | None = None,
         server_clock: Clock | None = None,
     ) -> None:
         self.folder = folder
@@ -96,14 +97,9 @@ class LocalStack:
         self.config_file = folder / "daypass.yaml"
         self.config_file.write_text(config or stack_config())
         self.said: list[str] = []
-        if backend is None or administrator is None:
-            embedded = EmbeddedApiServer(self.authority, folder, clock, server_clock=server_clock)
-            backend, administrator = embedded, embedded.server.admin
-            self._server: ApiServer | None = embedded.server
-        else:
-            self._server = None
-        self._backend = backend
-        self.administrator = administrator
+        backend = EmbeddedApiServer(self.authority, folder, clock, server_clock=server_clock)
+        self.server = backend.server
+        self.cluster = Cluster(backend.connection())
         try:
             self.supervisor = Supervisor(
                 self.config_file,
@@ -116,7 +112,7 @@ class LocalStack:
                 parts=PARTS,
             )
         except BaseException:
-            backend.stop()
+            self._stop_server()
             raise
 
     @property
@@ -130,37 +126,27 @@ class LocalStack:
         """The gate's URL."""
         return f"https://{HOST}:{self.supervisor.envoy.ports['gate']}"
 
-    @property
-    def server(self) -> ApiServer:
-        """The embedded API server. Raises DaypassError if the API server is external."""
-        if self._server is None:
-            raise DaypassError("the API server of this stack is not embedded")
-        return self._server
-
     def make_identity(self, namespace: str = "team", name: str = "bot") -> MadeIdentity:
         """Make an identity that may request its own tokens, and its credentials file (0600).
 
         The gate knows it when this returns.
         """
-        secret_name = new_secret_name(name)
-        kind = {"apiVersion": "v1", "kind": "Namespace"}
-        labels = {POLICY: POLICY_ENFORCED}  # the gate watches only such namespaces
-        self.administrator.apply({**kind, "metadata": {"name": namespace, "labels": labels}})
-        for manifest in identity_objects(namespace, name, secret_name):
-            self.administrator.apply(manifest)
-        token = self.administrator.long_lived_token(namespace, secret_name)
-        secret = self.administrator.get("Secret", secret_name, namespace)
-        self.supervisor.wait_for_credential(secret["metadata"]["uid"])
-        file = self.folder / f"{secret_name}.json"
+        metadata = {"name": namespace}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         settings = CredentialsSettings(
             door=self.door, audience=AUDIENCE, lifetime_seconds=3600, authority=self.authority.pem
         )
-        write_private(str(file), settings.file_content(token))
+        spec = IdentitySpec(name=IdentityName.parse(namespace, name), credentials=settings)
+        created = create(self.cluster, None, spec, warn=lambda fact, hint: None)
+        secret = created.secret
+        self.supervisor.wait_for_credential(secret.uid)
+        file = self.folder / f"{secret.name}.json"
+        write_private(str(file), settings.file_content(created.token))
         return MadeIdentity(
             namespace=namespace,
             name=name,
-            secret_name=secret_name,
-            token=token,
+            secret_name=secret.name,
+            token=created.token,
             credentials_file=file,
         )
 
@@ -174,23 +160,32 @@ class LocalStack:
         expired: bool = False,
     ) -> Secret:
         """Return a short-lived token of any shape; `expired`: since a minute ago."""
-        return self.administrator.issue_token(
-            identity.namespace,
-            identity.name,
-            audiences=tuple(audiences),
-            lifetime_seconds=lifetime_seconds,
-            bound_to=identity.secret_name if bound else None,
-            expired=expired,
-        )
+        spec: Object = {"audiences": [*audiences], "expirationSeconds": lifetime_seconds}
+        if bound:
+            reference = {"apiVersion": "v1", "kind": "Secret", "name": identity.secret_name}
+            spec["boundObjectRef"] = reference
+        path = SERVICE_ACCOUNTS.path(identity.namespace, identity.name, "token")
+        answer = self.cluster.request("POST", path, {"spec": spec}, what="request a token")
+        token = Secret(answer["status"]["token"])
+        if not expired:
+            return token
+        claims = decode_unverified(token.reveal())[1]
+        back = claims["exp"] - claims["iat"] + EXPIRED_FOR_SECONDS
+        times = {key: claims[key] - back for key in ("iat", "nbf", "exp")}
+        return self.server.unsafe_sign({**claims, **times})
 
     def revoke(self, identity: MadeIdentity) -> None:
         """Delete the Secret of its long-lived token."""
-        self.administrator.delete("Secret", identity.secret_name, identity.namespace)
+        self.cluster.delete(SECRETS, identity.secret_name, identity.namespace)
 
     def stop(self) -> None:
         """Stop everything."""
         self.supervisor.stop()
-        self._backend.stop()
+        self._stop_server()
+
+    def _stop_server(self) -> None:
+        self.cluster.close()
+        self.server.stop()
 
     def __enter__(self) -> "LocalStack":
         return self

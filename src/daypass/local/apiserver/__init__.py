@@ -7,11 +7,9 @@ suite runs on both; if they differ, this one is wrong. It is not a cluster and n
 
 `server` (HTTP) hands whole requests to `api` (authentication, authorization, routing), which calls
 a handler in `objects` or `reviews`. Below them are `requests`, `state` (with the state file),
-`controllers`, and pure parts: `schema`, `kinds`, `rbac`, `tokens`, `store`, `errors`. `admin` is
-the administrator in this process.
+`controllers`, and pure parts: `schema`, `kinds`, `rbac`, `tokens`, `store`, `errors`.
 """
 
-from daypass.local.apiserver.admin import Admin
 from daypass.local.apiserver.server import ApiServer
 
-__all__ = ["Admin", "ApiServer"]
+__all__ = ["ApiServer"]

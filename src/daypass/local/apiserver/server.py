@@ -24,7 +24,6 @@ from daypass._core.clock import Clock
 from daypass._core.loop_thread import LoopThread
 from daypass._core.secret import Secret
 from daypass._core.tls import server_context
-from daypass.local.apiserver.admin import Admin, in_process
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse, to_json
@@ -193,7 +192,7 @@ class _WatchStream:
 class ApiServer:
     """A running API server. Use `start`, then `stop` or a `with` statement.
 
-    `admin` acts as the administrator in this process, whose token is `admin_token`.
+    `admin_token` is its administrator's.
     """
 
     def __init__(self, api: Api, listening: socket.socket, tls: ssl.SSLContext) -> None:
@@ -201,7 +200,6 @@ class ApiServer:
         self.address = api.state.address
         self.issuer = ISSUER
         self.admin_token = api.state.authenticator.admin_token
-        self.admin = Admin(in_process(api, self.admin_token), self.unsafe_sign)
         self._listening = listening
         self._tls = tls
         self._connections: set[asyncio.Task[None]] = set()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.secret import Secret
-from daypass.local.apiserver.admin import Admin, in_process, path_of
+from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
+from daypass.kube.resources import SECRETS
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
-from support.embedded import new_api
+from support.authority import ANY_AUTHORITY
+from support.embedded import InProcess, new_api
 from support.timing import FakeClock
 
 GATE = "gate.example.com"
@@ -51,38 +53,33 @@ class Environment:
         self.api = new_api(self.clock, state_file)
         self.state = self.api.state
         self.admin_token = self.state.authenticator.admin_token
-        self.admin = Admin(
-            in_process(self.api, self.admin_token),
-            lambda claims: Secret(self.state.keys.current.sign(claims)),
-        )
-
-    def create(self, obj: dict[str, Any]) -> dict[str, Any]:
-        path = path_of(obj["kind"], obj["metadata"].get("namespace", ""))
-        return self.admin.request("POST", path, obj)
-
-    def list(self, kind: str, namespace: str = "") -> Any:
-        return self.admin.request("GET", path_of(kind, namespace))["items"]
+        access = ConnectionConfig(
+            server="https://embedded.test", namespace="team", origin="tests",
+            token=self.admin_token, authority=ANY_AUTHORITY,
+        )  # fmt: skip
+        transport = InProcess(self.api, has_policies=False)
+        self.cluster = Cluster(access, transport=transport, clock=self.clock)
 
     def prepare_bot(self) -> Environment:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""
-        self.admin.apply(_named("Namespace", "team"))
-        self.admin.apply(_named("ServiceAccount", "bot", "team"))
-        self.create(token_secret("bot-token", "bot"))
+        self.cluster.apply(_named("Namespace", "team"))
+        self.cluster.apply(_named("ServiceAccount", "bot", "team"))
+        self.cluster.create(token_secret("bot-token", "bot"))
         self.grant({"resources": ["serviceaccounts/token"], "verbs": ["create"]})
         return self
 
     def grant(self, rule: dict[str, Any], name: str = "grant") -> None:
         version = "rbac.authorization.k8s.io/v1"
         role = {**_named("Role", name, "team"), "apiVersion": version}
-        self.admin.apply({**role, "rules": [{"apiGroups": [""], **rule}]})
+        self.cluster.apply({**role, "rules": [{"apiGroups": [""], **rule}]})
         binding = {**_named("RoleBinding", name, "team"), "apiVersion": version}
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
         subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
-        self.admin.apply({**binding, "roleRef": reference, "subjects": [subject]})
+        self.cluster.apply({**binding, "roleRef": reference, "subjects": [subject]})
 
     @property
     def legacy(self) -> str:
-        secret = self.admin.get("Secret", "bot-token", "team")
+        secret = self.cluster.get(SECRETS, "bot-token", "team")
         return base64.b64decode(secret["data"]["token"]).decode()
 
     def request(

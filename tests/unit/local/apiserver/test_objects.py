@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from daypass.local.apiserver.errors import StatusError
+from daypass.kube.errors import ApiError, NotFoundError
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.store import REMEMBERED_EVENTS
@@ -46,38 +47,38 @@ def test_the_same_apply_twice_changes_nothing(env: Environment) -> None:
 
 
 def test_an_update_of_another_version_conflicts(env: Environment) -> None:
-    made = env.create(config_map("m", a="1"))
-    env.admin.apply(config_map("m", a="2"))
+    made = env.cluster.create(config_map("m", a="1"))
+    env.cluster.apply(config_map("m", a="2"))
     stale = {**made, "data": {"a": "3"}}
     assert env.request("PUT", MAP, stale).code == 409
     assert env.request("PUT", MAP, config_map("m", a="3")).code == 200
 
 
 def test_a_patch_cannot_make_another_kind_of_an_object(env: Environment) -> None:
-    env.create(config_map("m", a="1"))
+    env.cluster.create(config_map("m", a="1"))
     reply = env.request("PATCH", MAP, {"kind": "Secret"}, media=MERGE)
     assert reply.code == 400
-    assert env.admin.get("ConfigMap", "m", "team")["kind"] == "ConfigMap"
+    assert env.cluster.get(CONFIG_MAPS, "m", "team")["kind"] == "ConfigMap"
 
 
 def test_a_dry_run_stores_nothing(env: Environment) -> None:
     env.request("POST", f"{TEAM}/configmaps?dryRun=All", config_map("m", a="1"))
-    with pytest.raises(StatusError, match='configmaps "m" not found'):
-        env.admin.get("ConfigMap", "m", "team")
+    with pytest.raises(NotFoundError, match='configmaps "m" not found'):
+        env.cluster.get(CONFIG_MAPS, "m", "team")
 
 
 def test_an_invalid_name_is_a_422(env: Environment) -> None:
-    with pytest.raises(StatusError) as caught:
-        env.create(config_map("Bad_Name"))
-    assert caught.value.code == 422
-    assert "a lowercase RFC 1123 subdomain must consist of" in caught.value.message
+    with pytest.raises(ApiError) as caught:
+        env.cluster.create(config_map("Bad_Name"))
+    assert caught.value.status.code == 422
+    assert "a lowercase RFC 1123 subdomain must consist of" in caught.value.status.message
 
 
 def test_lists_are_selected(env: Environment) -> None:
     for index in range(5):
         labels = {"parity": str(index % 2)}
         made = config_map(f"m{index}")
-        env.create({**made, "metadata": {**made["metadata"], "labels": labels}})
+        env.cluster.create({**made, "metadata": {**made["metadata"], "labels": labels}})
 
     def names(query: str) -> list[str]:
         reply = env.request("GET", f"{TEAM}/configmaps?{query}")
@@ -115,14 +116,14 @@ def _watch(env: Environment, query: str) -> Watch:
 
 
 def test_a_watch_sends_existing_objects_and_then_events(env: Environment) -> None:
-    version = env.create(config_map("m", a="1"))["metadata"]["resourceVersion"]
+    version = env.cluster.create(config_map("m", a="1"))["metadata"]["resourceVersion"]
     watch = _watch(env, "fieldSelector=metadata.name=m")
     assert [event["type"] for event in watch.first] == ["ADDED"]
     lines: list[bytes] = []
     env.state.store.listeners.append(lambda event: lines.append(watch.line(event)))
-    env.admin.apply(config_map("m", a="2"))
-    env.admin.apply(config_map("other", a="2"))
-    env.admin.delete("ConfigMap", "m", "team")
+    env.cluster.apply(config_map("m", a="2"))
+    env.cluster.apply(config_map("other", a="2"))
+    env.cluster.delete(CONFIG_MAPS, "m", "team")
     told = [json.loads(line)["type"] for line in lines if line]
     assert told == ["MODIFIED", "DELETED"]
     since = _watch(env, f"fieldSelector=metadata.name=m&resourceVersion={version}")
@@ -132,7 +133,7 @@ def test_a_watch_sends_existing_objects_and_then_events(env: Environment) -> Non
 def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(env: Environment) -> None:
     made = config_map("m")
     made["metadata"]["labels"] = {"a": "1"}
-    made = env.create(made)
+    made = env.cluster.create(made)
     version = made["metadata"]["resourceVersion"]
     env.request("PATCH", MAP, {"metadata": {"labels": {"a": "2"}}}, media=MERGE)
     query = f"resourceVersion={version}&labelSelector=a%3D"
@@ -142,27 +143,27 @@ def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(env: Environm
 
 def test_a_watch_from_a_forgotten_version_gets_a_410(env: Environment) -> None:
     for index in range(REMEMBERED_EVENTS + 1):
-        env.admin.apply(config_map("m", a=str(index)))
+        env.cluster.apply(config_map("m", a=str(index)))
     (event,) = _watch(env, "resourceVersion=1").first
     assert event["type"] == "ERROR"
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
 def test_a_token_secret_without_a_service_account_is_never_filled(env: Environment) -> None:
-    made = env.create(token_secret("lost", "nobody"))
+    made = env.cluster.create(token_secret("lost", "nobody"))
     assert "data" not in made
-    assert [s["metadata"]["name"] for s in env.list("Secret", "team")] == ["bot-token"]
+    assert [s["metadata"]["name"] for s in env.cluster.list(SECRETS, "team")] == ["bot-token"]
 
 
 def test_a_namespace_is_deleted_with_its_objects(env: Environment) -> None:
-    env.admin.delete("Namespace", "team")
-    assert env.list("ServiceAccount", "team") == []
-    with pytest.raises(StatusError, match='namespaces "team" not found'):
-        env.create(config_map("m"))
+    env.cluster.delete(NAMESPACES, "team")
+    assert env.cluster.list(SERVICE_ACCOUNTS, "team") == []
+    with pytest.raises(NotFoundError, match='namespaces "team" not found'):
+        env.cluster.create(config_map("m"))
 
 
 def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: Environment) -> None:
-    env.create(config_map("m", a="1", b="1"))
+    env.cluster.create(config_map("m", a="1", b="1"))
     change: dict[str, Any] = {"data": {"a": None, "c": "1"}, "metadata": {"labels": {"x": "y"}}}
     patched = env.request("PATCH", MAP, change, media=STRATEGIC).document
     assert (patched["data"], patched["metadata"]["labels"]) == ({"b": "1", "c": "1"}, {"x": "y"})
@@ -174,7 +175,7 @@ def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: En
     ):
         reply = env.request("PATCH", MAP, change, media=STRATEGIC)
         assert (reply.code, "kubectl apply --server-side" in reply.message) == (415, True)
-    assert env.admin.get("ConfigMap", "m", "team") == patched
+    assert env.cluster.get(CONFIG_MAPS, "m", "team") == patched
 
 
 def test_a_custom_resource_is_not_read_from_protobuf(env: Environment) -> None:
@@ -196,10 +197,10 @@ def test_openapi_says_that_the_api_server_validates_fields(env: Environment) -> 
 
 @pytest.mark.parametrize("media", ["application/json-patch+json", "", "x"])
 def test_other_patches_are_a_415_and_change_nothing(env: Environment, media: str) -> None:
-    made = env.create(config_map("m", a="1"))
+    made = env.cluster.create(config_map("m", a="1"))
     patch = [{"op": "remove", "path": "/data/a"}]
     assert env.request("PATCH", MAP, patch, media=media).code == 415
-    assert env.admin.get("ConfigMap", "m", "team") == made
+    assert env.cluster.get(CONFIG_MAPS, "m", "team") == made
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.tls import client_context
 from daypass.kube.certificate_authority import Authority
+from daypass.kube.cluster import Cluster
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
@@ -36,7 +38,12 @@ class Running:
         self.context = client_context(authority.pem)
         self.server = backend.server
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
-        self.server.admin.apply(namespace)
+        self.admin = backend.connection()
+        self.apply(namespace)
+
+    def apply(self, document: dict[str, Any]) -> None:
+        with closing(Cluster(self.admin)) as cluster:
+            cluster.apply(document)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -143,7 +150,7 @@ def test_a_watch_streams_until_its_timeout(running: Running) -> None:
         connection.request("GET", target, headers=running.headers)
         with connection.getresponse() as answer:
             assert json.loads(answer.readline())["type"] == "ADDED"
-            running.server.admin.apply(config_map("m", a="1"))
+            running.apply(config_map("m", a="1"))
             assert json.loads(answer.readline())["object"]["data"] == {"a": "1"}
             assert json.loads(answer.readline())["type"] == "BOOKMARK"
             assert answer.readline() == b""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from daypass._core.files import UnsafeFileError
-from daypass.local.apiserver.errors import StatusError
+from daypass.kube.errors import ApiError
+from daypass.kube.resources import CONFIG_MAPS
 from daypass.local.apiserver.state import StateFileError
 from support.messages import raises
 from unit.local.apiserver.environment import Environment, config_map
@@ -27,12 +28,12 @@ def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> N
     before = Environment(state_file=file).prepare_bot()
     legacy, token = before.legacy, before.mint()
     before.state.keys.rotate()
-    before.create(config_map("m", a="1"))
+    before.cluster.create(config_map("m", a="1"))
     after = Environment(state_file=file)
     assert after.admin_token == before.admin_token
     assert after.legacy == legacy
     assert after.review(token)["authenticated"] is True
-    assert after.list("ConfigMap") == before.list("ConfigMap")
+    assert after.cluster.list(CONFIG_MAPS) == before.cluster.list(CONFIG_MAPS)
 
 
 def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
@@ -97,6 +98,7 @@ def test_a_state_that_cannot_be_written_is_a_500_without_details(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("daypass.local.apiserver.state.write_private", full)
-    with pytest.raises(StatusError) as caught:
-        env.create(config_map("m"))
-    assert (caught.value.code, caught.value.message) == (500, "Internal error occurred")
+    with pytest.raises(ApiError) as caught:
+        env.cluster.create(config_map("m"))
+    status = caught.value.status
+    assert (status.code, status.message) == (500, "Internal error occurred")

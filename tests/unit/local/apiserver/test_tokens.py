@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from daypass._core.jwt import decode_unverified
+from daypass.kube.resources import SECRETS
 from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, base64url, bearer
 from unit.local.apiserver.environment import TEAM, Environment, claims, token_secret
 
@@ -39,8 +40,8 @@ def test_a_recreated_secret_revives_only_the_long_lived_token(env: Environment) 
     is made again byte for byte. Hence a name is never used twice.
     """
     token, legacy = env.mint(boundObjectRef=SECRET), env.legacy
-    env.admin.delete("Secret", "bot-token", "team")
-    env.create(token_secret("bot-token", "bot"))
+    env.cluster.delete(SECRETS, "bot-token", "team")
+    env.cluster.create(token_secret("bot-token", "bot"))
     env.clock.advance(11)
     assert "does not match service account secret ref claim" in env.review(token)["error"]
     assert env.legacy == legacy
