@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 import tempfile
@@ -134,23 +133,10 @@ def _remove_stale(path: str) -> None:
         if not stat.S_ISREG(os.fstat(lock).st_mode):
             return
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        while names := set(os.listdir(folder)) - {RUNTIME_LOCK}:
-            for name in names:
-                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                    _empty_into(folder, name)
-                    os.rmdir(name, dir_fd=folder)
-                else:
-                    os.unlink(name, dir_fd=folder)
+        for name in set(os.listdir(folder)) - {RUNTIME_LOCK}:
+            if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=folder)
+            else:
+                os.unlink(name, dir_fd=folder)
         os.unlink(RUNTIME_LOCK, dir_fd=folder)
         os.rmdir(path)
-
-
-def _empty_into(folder: int, name: str) -> None:
-    """Move the contents of a subfolder up into the folder, so that no depth needs recursion."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    inner = os.open(name, flags, dir_fd=folder)
-    try:
-        for each in os.listdir(inner):
-            os.rename(each, secrets.token_hex(16), src_dir_fd=inner, dst_dir_fd=folder)
-    finally:
-        os.close(inner)

@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any
 
 from daypass._core.objects import Object
+from daypass.kube.resources import ACCOUNT_ANNOTATION, ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
 from daypass.local.apiserver.kinds import (
     AUTHENTICATION,
     AUTHORIZATION,
@@ -27,11 +28,10 @@ from daypass.local.apiserver.kinds import (
     STORED,
 )
 from daypass.local.apiserver.rbac import AUTHENTICATED, MASTERS, UNAUTHENTICATED
-from daypass.local.apiserver.schema import ACCOUNT_ANNOTATION, TOKEN_TYPE, with_defaults
+from daypass.local.apiserver.schema import with_defaults
 from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import StoreEvent
 
-UID_ANNOTATION = "kubernetes.io/service-account.uid"
 ROOT_CA = "kube-root-ca.crt"
 
 
@@ -105,7 +105,7 @@ def _reconcile_token_secret(state: ServerState, secret: Object) -> None:
     """Fill a token Secret; delete it if its ServiceAccount is missing or another one."""
     metadata, store = secret["metadata"], state.store
     account = store.get(SERVICE_ACCOUNT, metadata["namespace"], _account_of(secret))
-    uid = metadata["annotations"].get(UID_ANNOTATION)
+    uid = metadata["annotations"].get(ACCOUNT_UID_ANNOTATION)
     if account is None or (uid is not None and uid != account["metadata"]["uid"]):
         store.remove(SECRET, secret)
         return
@@ -116,7 +116,7 @@ def _reconcile_token_secret(state: ServerState, secret: Object) -> None:
     }
     if not data.get("token"):
         data["token"] = _encoded(state.issuer.issue_legacy(account, secret))
-    annotations = {**metadata["annotations"], UID_ANNOTATION: account["metadata"]["uid"]}
+    annotations = {**metadata["annotations"], ACCOUNT_UID_ANNOTATION: account["metadata"]["uid"]}
     filled = {**secret, "metadata": {**metadata, "annotations": annotations}, "data": data}
     if filled != secret:
         store.put(SECRET, filled)

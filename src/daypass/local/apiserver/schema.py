@@ -14,6 +14,7 @@ from typing import Any
 
 from daypass._core.k8s_names import LABEL_VALUE, is_label, is_subdomain
 from daypass._core.objects import Object
+from daypass.kube.resources import ACCOUNT_ANNOTATION, TOKEN_TYPE
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote, required, unsupported
 from daypass.local.apiserver.kinds import (
@@ -36,8 +37,6 @@ BODY_LIMIT_BYTES = 3 * 1024 * 1024
 DEPTH_LIMIT = 200
 WARNINGS_LIMIT = 100
 JSON = "application/json"
-ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
-TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105
 _LABEL_NAME = re.compile(LABEL_VALUE)
 
 
