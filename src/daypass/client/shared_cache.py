@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daypass._core.clock import Clock
-    from daypass.client.token import Token
-    from daypass.client.transport import Timing
 
     Inputs = tuple[tuple[str, str, str], ...]
     """What decides the exchange in addition to the credentials themselves, as (kind, name, digest)
@@ -49,8 +47,6 @@ if TYPE_CHECKING:
 FORMAT = b"daypass token 2"
 LIMIT_BYTES = 64 * 1024
 _ABANDONED_AFTER_SECONDS = 7 * 86400
-_WAIT_SHARE = 0.5
-"""The part of an exchange's deadline for which a process waits for the exchange of another one."""
 
 
 class CacheWarning(DaypassError):
@@ -58,14 +54,17 @@ class CacheWarning(DaypassError):
 
 
 class SharedTokenCache:
-    """A folder of cached tokens. `only_entry`: the entry to use whatever the key is, or None."""
+    """A folder of cached tokens. `only_entry`: the entry to use whatever the key is, or None.
 
-    __slots__ = ("_environ", "_folder", "_warn", "only_entry")
+    `load` and `store` need no lock: `CacheEntry` has it while its process exchanges.
+    """
+
+    __slots__ = ("_environ", "_warn", "folder", "only_entry")
 
     def __init__(
         self, folder: str, environ: Mapping[str, str], warn: Warn, *, only_entry: str | None = None
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environ = environ
         self._warn = warn
         self.only_entry = only_entry
@@ -75,7 +74,7 @@ class SharedTokenCache:
 
         Raises CacheWarning for an entry that is not trusted.
         """
-        path = f"{self._folder}/{name}"
+        path = f"{self.folder}/{name}"
         try:
             content = read_private(path, limit_bytes=LIMIT_BYTES)
         except FileNotFoundError:
@@ -99,67 +98,20 @@ class SharedTokenCache:
 
     def store(self, name: str, cached: CachedToken, inputs: Inputs = ()) -> None:
         """Write an entry, and remove those that were abandoned long ago; raises CacheWarning."""
-        path = f"{self._folder}/{name}"
+        path = f"{self.folder}/{name}"
         try:
-            make_private_folder(self._folder)
+            make_private_folder(self.folder)
             write_private(path, _encode(cached, inputs, name), durable=False)
-            _remove_abandoned(self._folder, os.stat(path).st_mtime - _ABANDONED_AFTER_SECONDS)
+            _remove_abandoned(self.folder, os.stat(path).st_mtime - _ABANDONED_AFTER_SECONDS)
         except UnsafeFileError as error:
             raise CacheWarning(f"the token is not cached: {error.fact}", error.hint) from None
         except OSError as error:
-            cause = f"{error.filename or self._folder}: {error.strerror}"
+            cause = f"{error.filename or self.folder}: {error.strerror}"
             raise CacheWarning(f"the token is not cached: {cause}") from None
 
-    def lock(self, name: str) -> FileLock:
-        """Return the lock that a process holds while it exchanges for this entry."""
-        return FileLock(f"{self._folder}/{name}.lock")
-
-    def wait(
-        self, name: str, lock: FileLock, rejected: Token | None, timing: Timing
-    ) -> CachedToken | None:
-        """Acquire the lock, or return a fresh token that another process has stored meanwhile.
-
-        Returns None if the caller has to exchange: it has the lock, or has waited long enough for
-        the process that has it. A token equal to `rejected` is not returned.
-        """
-        from daypass.client.retry import POLL
-
-        ends = timing.clock.monotonic() + timing.exchange_seconds * _WAIT_SHARE
-        polls, has_warned = 0, False
-        try:  # noqa: SIM105 - no import of contextlib
-            make_private_folder(self._folder)
-        except (OSError, UnsafeFileError):
-            pass  # `store` warns
-        while True:
-            is_locked = lock.acquire()
-            try:
-                cached = self._fresh(name, rejected, timing.clock)
-            except CacheWarning as problem:
-                cached = None
-                if not has_warned:
-                    has_warned = True
-                    self._warn(problem.fact, problem.hint)
-            if cached is not None or is_locked or timing.clock.monotonic() >= ends:
-                return cached
-            polls += 1
-            timing.sleep(POLL.seconds(polls, timing.jitter()))
-
-    def put(self, name: str, cached: CachedToken, inputs: Inputs) -> None:
-        """Store an entry; a failure is only a warning."""
-        try:
-            self.store(name, cached, inputs)
-        except CacheWarning as problem:
-            self._warn(problem.fact, problem.hint)
-
-    def _fresh(self, name: str, rejected: Token | None, clock: Clock) -> CachedToken | None:
-        from daypass._core.clock import parse_rfc3339
-
-        cached = self.load(name, clock)
-        if cached is None or not cached.is_fresh(clock) or not parse_rfc3339(cached.expires_at):
-            return None
-        if rejected is not None and cached.token.value == rejected.value:
-            return None
-        return cached
+    def warn(self, problem: CacheWarning) -> None:
+        """Report a problem that does not prevent a token."""
+        self._warn(problem.fact, problem.hint)
 
 
 def open_shared_cache(
@@ -264,61 +216,3 @@ def _remove_abandoned(folder: str, before: float) -> None:
                     os.unlink(file.path)
             except FileNotFoundError:
                 pass  # another process has removed or replaced it
-
-
-class FileLock:
-    """A lock between processes, on a file of its own. The kernel releases it when a process dies.
-
-    `acquire` can be called again until it returns True; `release` can be called in any state.
-    """
-
-    __slots__ = ("_descriptor", "_path")
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def acquire(self) -> bool:
-        """Return False if another process has the lock. Does not wait.
-
-        Returns True too if there are no locks (a network file system, a full or a read-only one):
-        then no process waits for another.
-        """
-        import fcntl
-        from errno import EACCES, EAGAIN
-
-        try:
-            descriptor = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-        except OSError:
-            return True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_at(descriptor, self._path):  # removed since it was opened
-                os.close(descriptor)
-                return False
-            os.utime(descriptor)  # it is in use, not abandoned
-        except OSError as error:
-            os.close(descriptor)
-            return error.errno not in (EAGAIN, EACCES)
-        self._descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        """Release the lock, if it is held."""
-        import fcntl
-
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            # Explicitly: a child that was forked meanwhile has the descriptor open.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    try:
-        status = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return status.st_ino == os.fstat(descriptor).st_ino

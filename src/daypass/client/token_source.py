@@ -123,11 +123,11 @@ class TokenSource:
         cache, name = self._shared_cache, config.cache_entry(key)
         if cache is None or name is None:
             return self._exchange(config, key, in_flight.tries)
-        name = cache.only_entry or name
-        lock = cache.lock(name)
-        try:
+        from daypass.client.cache_entry import CacheEntry  # only where processes share tokens
+
+        with CacheEntry(cache, name) as entry:
             # 4. In the cache that processes share? One process exchanges for all.
-            found = cache.wait(name, lock, in_flight.rejected, self._timing)
+            found = entry.find(in_flight.rejected, self._timing)
             if found is not None:
                 return found
             # 5. By an exchange.
@@ -137,10 +137,8 @@ class TokenSource:
                 token.usable_seconds, self._timing.jitter(), is_first=True
             )
             if self._config.current is config and config.inputs is not None:
-                cache.put(name, token, config.inputs)
+                entry.put(token, config.inputs)
             return token
-        finally:
-            lock.release()
 
     def _exchange(self, config: CredentialsConfig, key: Key, tries: int) -> CachedToken:
         """Exchange; if the subject token is refused and its file has another one, once more."""
