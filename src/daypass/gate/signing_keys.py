@@ -151,15 +151,12 @@ class TokenVerifier:
 
 
 def keys_for(config: Config, cluster: Cluster) -> str:
-    """Return the keys in `cluster.keys`, or else the API server's. Raises as `keys_of`."""
-    file = config.cluster.keys
-    return keys_of(cluster) if file is None else read_key_set(file)
+    """Return the keys in `cluster.keys`, or else the API server's, as `key_set` does.
 
-
-def keys_of(cluster: Cluster) -> str:
-    """Return the API server's keys as `key_set` does. Raises KeySetError, and the errors of
-    `daypass.kube.errors` if it can't be reached.
+    Raises KeySetError, and the errors of `daypass.kube.errors` if the API server can't be reached.
     """
+    if config.cluster.keys is not None:
+        return read_key_set(config.cluster.keys)
     accept = {"Accept": "application/jwk-set+json"}  # the only type it serves
     path, what = "/openid/v1/jwks", "read the signing keys"
     try:
