@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from typing import Any, Self
+from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
+from daypass._core.server_thread import ServerThread
 
 REQUEST_SECONDS = 5.0
 LIMIT_BYTES = 8 * 1024
@@ -27,8 +28,8 @@ Routes = Mapping[str, Callable[[], tuple[int, str]]]
 """By path: returns the status code and the body."""
 
 
-class StatusServer:
-    """Listens from the beginning on, and answers until the block ends.
+class StatusServer(ServerThread):
+    """Listens from the beginning on.
 
     `listen`: host and port; the host `*`, or none, is all addresses. `address`: where it listens.
     `hint`: what to do if it can't listen there. Raises DaypassError.
@@ -39,25 +40,14 @@ class StatusServer:
         if host in ("", "*"):
             host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - as asked
         try:
-            self._server = _Server((host, port), routes)
+            server = _Server((host, port), routes)
         except OSError as error:
             shown = f"{bracketed(listen[0] or '*')}:{port}"
             raise DaypassError(
                 f"cannot listen on {shown}: {error.strerror or error}", hint
             ) from None
-        self.address: tuple[str, int] = self._server.socket.getsockname()[:2]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="daypass-status", daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(server, "daypass-status")
+        self.address: tuple[str, int] = server.socket.getsockname()[:2]
 
 
 class _Server(ThreadingTCPServer):

@@ -7,9 +7,8 @@ import http.server
 import json
 import signal
 import sys
-import threading
-from types import TracebackType
 
+from daypass._core.server_thread import ServerThread
 from daypass.config import Address
 
 _BODY_LIMIT_BYTES = 1024 * 1024
@@ -38,38 +37,14 @@ class _EchoHandler(http.server.BaseHTTPRequestHandler):
         """Log nothing: the gate has a log."""
 
 
-class Echo:
-    """The echo service, on a free port of loopback. Use as a context manager, or call `stop`."""
+class Echo(ServerThread):
+    """The echo service, by default on a free port of loopback. It listens from the beginning on."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = http.server.ThreadingHTTPServer((host, port), _EchoHandler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def address(self) -> Address:
-        """The address it listens on."""
-        return Address(host="127.0.0.1", port=self._server.server_address[1])
-
-    def stop(self) -> None:
-        """Stop it."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def __enter__(self) -> "Echo":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        server = http.server.ThreadingHTTPServer((host, port), _EchoHandler)
+        server.daemon_threads = True
+        super().__init__(server, "daypass-echo")
+        self.address = Address(host="127.0.0.1", port=server.server_address[1])
 
 
 if __name__ == "__main__":

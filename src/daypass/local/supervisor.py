@@ -197,7 +197,9 @@ class Supervisor:
         if config.gate is not None:
             issuer = self._backend.issuer(config)
             if config.local.upstream is None:
-                self._echo = self._echo or Echo()
+                if self._echo is None:
+                    self._echo = Echo()
+                    self._echo.start()
                 echo = self._echo.address
             authorizer = self._authorizers.socket_for(config, config.gate, issuer)
         return envoy_settings(
