@@ -66,7 +66,7 @@ LINES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Env:
     """A cluster with all that the lines change, and a repository."""
 
     plane: ControlPlane
@@ -94,7 +94,7 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
     folder = tmp_path_factory.mktemp("dry-run-plane")
     with (
         prepared_plane(folder, (install_kubeflow,), "istio-system") as plane,
@@ -125,11 +125,11 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
         changed = ONLY_EKF.replace("ekf.example.com", "other.example.com")
         Path("daypass.yaml").write_text(changed + GATE)
         settle(cluster)
-        yield Environment(plane=plane, cluster=cluster, folder=repository, profile=profile)
+        yield Env(plane=plane, cluster=cluster, folder=repository, profile=profile)
 
 
 @pytest.fixture
-def here(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def here(env: Env, monkeypatch: pytest.MonkeyPatch) -> Env:
     monkeypatch.chdir(env.folder)
     monkeypatch.setenv("KUBECONFIG", str(env.plane.kubeconfig))
     monkeypatch.setenv("XDG_CACHE_HOME", str(env.folder / "cache"))
@@ -149,7 +149,7 @@ def test_every_command_that_writes_has_a_line() -> None:
 @pytest.mark.parametrize("mode", ["client", "server"])
 @pytest.mark.parametrize("line", LINES)
 def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
-    here: Environment, line: str, mode: str, capsys: pytest.CaptureFixture[str]
+    here: Env, line: str, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line.replace("PROFILE", here.profile))
     before, since = here.state(), here.plane.audit_position()
@@ -177,7 +177,7 @@ def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
 @pytest.mark.parametrize("output", ["json", "yaml"])
 @pytest.mark.parametrize("mode", ["client", "server"])
 def test_the_objects_of_an_identity_that_exists_have_no_token(
-    here: Environment, mode: str, output: str, capsys: pytest.CaptureFixture[str]
+    here: Env, mode: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     line = f"identity create bot -n team {DOOR} --dry-run={mode} -o {output}"
@@ -190,7 +190,7 @@ def test_the_objects_of_an_identity_that_exists_have_no_token(
 
 
 @pytest.fixture
-def limited(here: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def limited(here: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The rights to read everything, and to change ServiceAccounts in one namespace."""
     admin = here.plane.admin
     here.cluster.apply(
@@ -232,7 +232,7 @@ LIMITED = {
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("line", LIMITED)
 def test_a_dry_run_by_the_server_is_refused_without_the_right(
-    here: Environment, line: str, capsys: pytest.CaptureFixture[str]
+    here: Env, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line.replace("PROFILE", here.profile))
     before = here.state()
@@ -247,7 +247,7 @@ def test_a_dry_run_by_the_server_is_refused_without_the_right(
 
 
 @pytest.fixture
-def no_secrets(here: Environment) -> Iterator[None]:
+def no_secrets(here: Env) -> Iterator[None]:
     """An admission policy that lets nobody create or delete a Secret in `team`."""
     group, name = "/apis/admissionregistration.k8s.io/v1", "no-secrets"
     rule = {
@@ -281,7 +281,7 @@ def no_secrets(here: Environment) -> Iterator[None]:
      "identity revoke bot -n team", "identity delete bot -n team"],
 )  # fmt: skip
 def test_a_dry_run_by_the_server_is_refused_by_admission(
-    here: Environment, line: str, capsys: pytest.CaptureFixture[str]
+    here: Env, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = here.state()
     capsys.readouterr()

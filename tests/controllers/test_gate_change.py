@@ -59,7 +59,7 @@ image: 'registry.example.com/daypass:{version}'}}
 
 
 @dataclass(slots=True, kw_only=True)
-class Environment:
+class Env:
     """A cluster with a guarded service, and a gateway before it."""
 
     folder: Path
@@ -104,7 +104,7 @@ def is_ready(status: str) -> bool:
 
 
 @contextmanager
-def running_environment(folder: Path, config: str) -> Iterator[Environment]:
+def running_env(folder: Path, config: str) -> Iterator[Env]:
     (folder / "gateway").mkdir()
     public = Authority()
     with (
@@ -121,7 +121,7 @@ def running_environment(folder: Path, config: str) -> Iterator[Environment]:
         ):
             cluster.apply(each)
         with running_gateway(folder / "gateway", plane) as gateway:
-            yield Environment(
+            yield Env(
                 folder=folder, config=config, plane=plane, cluster=cluster, gateway=gateway,
                 public=public,
             )  # fmt: skip
@@ -130,7 +130,7 @@ def running_environment(folder: Path, config: str) -> Iterator[Environment]:
 class Kubelet:
     """Runs what Deployments ask for: a changed watch, once its image is there."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Env) -> None:
         self._watch: Watch | None = None
         self._generation = 0
         self._pulled = 0.0
@@ -175,7 +175,7 @@ class Kubelet:
         return f"/apis/apps/v1/namespaces/{HOME}/deployments"
 
 
-def apply(env: Environment) -> Child:
+def apply(env: Env) -> Child:
     """`daypass apply`, as an administrator runs it."""
     folder = Path(tempfile.mkdtemp(dir=env.folder))
     (folder / "daypass.yaml").write_text(env.config)
@@ -190,7 +190,7 @@ def apply(env: Environment) -> Child:
 def test_a_change_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_pass(
     tmp_path: Path, check: str
 ) -> None:
-    with running_environment(tmp_path, config_text(check, 1)) as env, ExitStack() as stack:
+    with running_env(tmp_path, config_text(check, 1)) as env, ExitStack() as stack:
         plane, kubelet = env.plane, Kubelet(env)
         stack.callback(kubelet.stop)
 

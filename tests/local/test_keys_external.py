@@ -27,7 +27,7 @@ from support.rendered import config_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Env:
     """An API server that the config names, and a folder for kubeconfigs."""
 
     server: EmbeddedApiServer
@@ -61,7 +61,7 @@ class Environment:
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> Iterator[Environment]:
+def env(tmp_path: Path) -> Iterator[Env]:
     authority = Authority.load_or_create(tmp_path, "tests", SYSTEM_CLOCK)
     with ExitStack() as end:
         server = EmbeddedApiServer(authority, tmp_path, SYSTEM_CLOCK)
@@ -73,11 +73,11 @@ def env(tmp_path: Path) -> Iterator[Environment]:
             f"version: 1\ncluster: {{{cluster}, serverName: {SERVER_NAME}}}\n"
             "domains: {x: {host: localhost, front: envoy}}\n"
         )
-        yield Environment(server=server, config=config, folder=tmp_path, end=end)
+        yield Env(server=server, config=config, folder=tmp_path, end=end)
 
 
 def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(
-    env: Environment,
+    env: Env,
 ) -> None:
     keys = env.server.keys(env.config)
     asking = env.asking({"token": env.admin})
@@ -85,17 +85,17 @@ def test_keys_are_read_as_the_kubeconfigs_user_from_the_configs_api_server(
     assert asking.issuer(env.config) == env.server.issuer(env.config)
 
 
-def test_without_a_user_there_are_no_keys(env: Environment) -> None:
+def test_without_a_user_there_are_no_keys(env: Env) -> None:
     with raises(UsageError, match="--kubeconfig FILE"):
         ExternalApiServer("").keys(env.config)
 
 
-def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(env: Environment) -> None:
+def test_a_user_who_may_not_read_the_keys_is_named_as_the_cause(env: Env) -> None:
     with raises(KeySetError, match="nonResourceURLs"):
         env.asking({}).keys(env.config)
 
 
-def test_a_changed_kubeconfig_is_reloaded(env: Environment) -> None:
+def test_a_changed_kubeconfig_is_reloaded(env: Env) -> None:
     asking = env.asking({"token": "old"})
     with raises(UnauthorizedError):
         asking.keys(env.config)
@@ -108,7 +108,7 @@ def test_a_changed_kubeconfig_is_reloaded(env: Environment) -> None:
     assert asking.keys(env.config)
 
 
-def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(env: Environment) -> None:
+def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(env: Env) -> None:
     plugin, told = env.folder / "plugin", env.folder / "told"
     version = "client.authentication.k8s.io/v1"
 
@@ -130,7 +130,7 @@ def test_an_exec_plugin_runs_again_only_if_its_token_is_refused(env: Environment
     assert other.keys(env.config)
 
 
-def test_the_configs_certificate_authority_replaces_the_kubeconfigs(env: Environment) -> None:
+def test_the_configs_certificate_authority_replaces_the_kubeconfigs(env: Env) -> None:
     other = env.folder / "other.crt"
     stranger = env.folder / "stranger"
     stranger.mkdir()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from daypass.render.envoy.settings import DoorSettings
-from support.doors import EKF, JWT, PATH, running_door_environment
+from support.doors import EKF, JWT, PATH, running_door_env
 from support.gates import running_gate
 from support.tokens import Signer, good_claims
 
@@ -44,7 +44,7 @@ class Target:
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Target]]:
     with ExitStack() as running:
         env = running.enter_context(
-            running_door_environment(tmp_path_factory.mktemp("door"), change=_with_time_to_read)
+            running_door_env(tmp_path_factory.mktemp("door"), change=_with_time_to_read)
         )
         gate = running.enter_context(
             running_gate(

@@ -29,7 +29,7 @@ from support.watch_replicas import (
     LEASE,
     FewParts,
     Replica,
-    WatchEnvironment,
+    WatchEnv,
 )
 
 NAMES = ("one", "two")
@@ -72,7 +72,7 @@ FAULTS = st.one_of(
 class WatchModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.env = WatchEnvironment()
+        self.env = WatchEnv()
         self.replicas = {name: self.env.replica(name) for name in NAMES}
         self.ahead = 0.0
         self.saved: dict[str, Any] = {}

@@ -147,7 +147,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoorEnvironment:
+class DoorEnv:
     """A door and the recorder behind it."""
 
     door: Door
@@ -211,12 +211,12 @@ _BARRIER_LINE = f"POST {BARRIER_PATH.removeprefix('/kubernetes')} HTTP/1.1"
 
 
 @contextmanager
-def running_door_environment(
+def running_door_env(
     folder: Path,
     *,
     change: Callable[[DoorSettings], DoorSettings] = replace,
     kind: type[Recorder] = Recorder,
-) -> Iterator[DoorEnvironment]:
+) -> Iterator[DoorEnv]:
     """A recorder and a door in front of it, both of them all right; `change` alters the door's
     settings first.
     """
@@ -227,7 +227,7 @@ def running_door_environment(
             folder, recorder.port, upstream_authority_pem=authority.pem, change=change
         ) as door,
     ):
-        yield DoorEnvironment(door=door, recorder=recorder)
+        yield DoorEnv(door=door, recorder=recorder)
 
 
 REASONS = {
@@ -300,12 +300,12 @@ def http2_fields(*more: tuple[str, str], **pseudo: str | None) -> list[tuple[str
 
 
 def send_http2(
-    env: DoorEnvironment, block: Fields, body: bytes = BODY, *, trailers: Fields = ()
+    env: DoorEnv, block: Fields, body: bytes = BODY, *, trailers: Fields = ()
 ) -> tuple[Reply, tuple[Recorded, ...]]:
     with http2(env) as client:
         reply = client.request(block, body, trailers=trailers)
         return reply, env.arrived()
 
 
-def http2(env: DoorEnvironment) -> Http2:
+def http2(env: DoorEnv) -> Http2:
     return Http2(env.door.port, authority_pem=env.door.authority.pem, name=EKF)

@@ -83,7 +83,7 @@ def policies(of: Config) -> list[Object]:
 
 
 @dataclass(slots=True, kw_only=True)
-class GatewayEnvironment:
+class GatewayEnv:
     plane: ControlPlane
     folder: Path
     authority: Authority
@@ -196,12 +196,10 @@ class GatewayEnvironment:
 
 
 @contextmanager
-def running_gateway_environment(
-    folder: Path, plane: ControlPlane, echo_port: int
-) -> Iterator[GatewayEnvironment]:
+def running_gateway_env(folder: Path, plane: ControlPlane, echo_port: int) -> Iterator[GatewayEnv]:
     """The rendered gate on a Gateway; after Envoy Gateway was started on the cluster."""
     port, plain_port = free_ports(2)
-    env = GatewayEnvironment(
+    env = GatewayEnv(
         plane=plane,
         folder=folder,
         authority=Authority(),

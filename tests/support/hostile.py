@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from support.doors import Door, DoorEnvironment, post
+from support.doors import Door, DoorEnv, post
 from support.hostile_requests import Attempt, hostile_requests, token_of
 from support.raw import Answer, parse_answer
 from support.recorder import Recorded, Recorder
@@ -54,7 +54,7 @@ def run_hostile(door: Door, recorder: Recorder, count: int, seed: int) -> Report
     same seed, the same requests.
     """
     report = Report()
-    env = DoorEnvironment(door=door, recorder=recorder)
+    env = DoorEnv(door=door, recorder=recorder)
     env.arrived()
     started = time.perf_counter()
     attempts = islice(hostile_requests(seed), count)

@@ -158,7 +158,7 @@ class SteppedObserver:
 class Replica:
     """A watch. `events`: what it has logged, with their fields."""
 
-    def __init__(self, env: WatchEnvironment, name: str) -> None:
+    def __init__(self, env: WatchEnv, name: str) -> None:
         gate = CONFIG.gate
         assert isinstance(gate, IstioGate)
         engine = PlainEngine(gate=gate, config=CONFIG, facts=ClusterFacts())
@@ -206,7 +206,7 @@ class Replica:
         return [each["why"] for each in self.logged(WatchEvent.PROBLEM) if each["kind"] == kind]
 
 
-class WatchEnvironment:
+class WatchEnv:
     """A cluster, its API server with what is published, and replicas."""
 
     def __init__(self) -> None:

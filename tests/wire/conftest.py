@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from daypass.render.envoy.settings import Timeouts
-from support.doors import DoorEnvironment, running_door_environment
+from support.doors import DoorEnv, running_door_env
 
 
 @pytest.fixture(scope="session")
-def shared_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
+def shared_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnv]:
     """Without rate limits, with the timeouts of everyday except for clients that are broken off."""
-    with running_door_environment(
+    with running_door_env(
         tmp_path_factory.mktemp("door"),
         change=lambda settings: replace(settings, timeouts=Timeouts(close_seconds=0.05)),
     ) as env:
@@ -22,7 +22,7 @@ def shared_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnviron
 
 
 @pytest.fixture
-def env(shared_env: DoorEnvironment) -> Iterator[DoorEnvironment]:
+def env(shared_env: DoorEnv) -> Iterator[DoorEnv]:
     """The shared door, with nothing left over from the test before; nothing arrives late."""
     yield shared_env
     assert shared_env.arrived() == ()

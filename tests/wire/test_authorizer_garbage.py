@@ -114,7 +114,7 @@ class Service(HeadServer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Env:
     gate: RunningGate
     impostor: Impostor
     service: Service
@@ -131,21 +131,21 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
     """One that waits for each response, however busy the machine is."""
-    with running_environment(tmp_path_factory.mktemp("gate"), seconds=0.0) as running:
+    with running_env(tmp_path_factory.mktemp("gate"), seconds=0.0) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_environment(folder, seconds=TIMEOUT_SECONDS) as running:
+    with running_env(folder, seconds=TIMEOUT_SECONDS) as running:
         yield running
 
 
 @contextmanager
-def running_environment(folder: Path, *, seconds: float) -> Iterator[Environment]:
+def running_env(folder: Path, *, seconds: float) -> Iterator[Env]:
     """`seconds`: how long Envoy waits for a response; 0: without a limit."""
     with Impostor() as impostor, Service() as service:
 
@@ -166,11 +166,11 @@ def running_environment(folder: Path, *, seconds: float) -> Iterator[Environment
                 check="review", authorizer_socket=AUTHORIZER, change=move,
             ) as gate,
         ):  # fmt: skip
-            yield Environment(gate=gate, impostor=impostor, service=service)
+            yield Env(gate=gate, impostor=impostor, service=service)
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_of_an_authorizer_s_response_only_the_user_passes(env: Environment, name: str) -> None:
+def test_of_an_authorizer_s_response_only_the_user_passes(env: Env, name: str) -> None:
     answer = env.ask(PASSING[name])
     assert (answer.code, answer.body) == (200, b"ok")
     assert "evil" not in repr(answer)
@@ -185,13 +185,13 @@ def test_of_an_authorizer_s_response_only_the_user_passes(env: Environment, name
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_any_other_response_is_none(env: Environment, name: str) -> None:
+def test_any_other_response_is_none(env: Env, name: str) -> None:
     assert_is_none(env, FAILING[name])
     assert asked_anew(env) == 401
 
 
 @pytest.mark.parametrize("name", UNENDING)
-def test_a_response_that_does_not_end_in_time_is_none(limited: Environment, name: str) -> None:
+def test_a_response_that_does_not_end_in_time_is_none(limited: Env, name: str) -> None:
     assert_is_none(limited, UNENDING[name])
 
     def in_time() -> int | None:
@@ -201,7 +201,7 @@ def test_a_response_that_does_not_end_in_time_is_none(limited: Environment, name
     assert eventually("a response in time", in_time) == 401
 
 
-def assert_is_none(env: Environment, behaviour: Behaviour) -> None:
+def assert_is_none(env: Env, behaviour: Behaviour) -> None:
     answer = env.ask(behaviour)
     assert reason_in(answer) is Reason.UNKNOWN
     assert (answer.code, answer.headers["content-type"]) == (503, "application/json")
@@ -211,7 +211,7 @@ def assert_is_none(env: Environment, behaviour: Behaviour) -> None:
     assert env.service.arrived == []
 
 
-def asked_anew(env: Environment) -> int:
+def asked_anew(env: Env) -> int:
     """The code of a refusal: what is left over on a connection decides about no other request."""
     env.impostor.behaviour = response(b"daypass-reason: expired\r\n", code=b"401", body=b"{}")
     code = env.gate.send(["Authorization: Bearer x.y.z"]).code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.doors import BODY, JWT, DoorEnvironment, post
+from support.doors import BODY, JWT, DoorEnv, post
 
 JSON = "Content-Type: application/json"
 HEADER, PAYLOAD, SIGNATURE = JWT.split(".")
@@ -41,7 +41,7 @@ def with_headers(method: str, *headers: str) -> bytes:
 @pytest.mark.parametrize("method", ["POST", "GET"])
 @pytest.mark.parametrize("authorization", REFUSED)
 def test_another_form_of_authorization_is_answered_401_and_goes_nowhere(
-    env: DoorEnvironment, method: str, authorization: str
+    env: DoorEnv, method: str, authorization: str
 ) -> None:
     env.assert_refuses(with_headers(method, f"Authorization: {authorization}", JSON), 401)
 
@@ -51,9 +51,7 @@ def test_another_form_of_authorization_is_answered_401_and_goes_nowhere(
     "Authorization: ,",
 ])  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_two_authorizations_are_none_in_either_order(
-    env: DoorEnvironment, method: str, more: str
-) -> None:
+def test_two_authorizations_are_none_in_either_order(env: DoorEnv, method: str, more: str) -> None:
     env.assert_refuses(with_headers(method, ONE, JSON, more), 401)
     env.assert_refuses(with_headers(method, more, JSON, ONE), 401)
 
@@ -67,9 +65,7 @@ def test_two_authorizations_are_none_in_either_order(
         f"Authorization:\r\n Bearer {JWT}", f"Authorization: Bearer\r\n {JWT}",
     ],
 )  # fmt: skip
-def test_white_space_around_the_value_is_not_part_of_what_arrives(
-    env: DoorEnvironment, line: str
-) -> None:
+def test_white_space_around_the_value_is_not_part_of_what_arrives(env: DoorEnv, line: str) -> None:
     """A folded line is one space (RFC 9112, 5.2); what arrives is what was judged."""
     (arrived,) = env.send(post(headers=(line, JSON))).arrived
     assert arrived.header("authorization") == f"Bearer {JWT}"
@@ -78,7 +74,7 @@ def test_white_space_around_the_value_is_not_part_of_what_arrives(
 
 @pytest.mark.parametrize("empty", ["Authorization:", "Authorization: ", "Content-Type:"])
 def test_an_empty_header_beside_another_is_gone_before_the_request_is_judged(
-    env: DoorEnvironment, empty: str
+    env: DoorEnv, empty: str
 ) -> None:
     for headers in ((ONE, JSON, empty), (empty, JSON, ONE)):
         (arrived,) = env.send(post(headers=headers)).arrived
@@ -86,7 +82,7 @@ def test_an_empty_header_beside_another_is_gone_before_the_request_is_judged(
         assert arrived.header("content-type") == "application/json"
 
 
-def test_a_long_token_arrives_whole(env: DoorEnvironment) -> None:
+def test_a_long_token_arrives_whole(env: DoorEnv) -> None:
     token = f"{HEADER}.{'x' * 8000}.{SIGNATURE}"
     (arrived,) = env.send(post(headers=(f"Authorization: Bearer {token}", JSON))).arrived
     assert arrived.header("authorization") == f"Bearer {token}"
@@ -94,7 +90,7 @@ def test_a_long_token_arrives_whole(env: DoorEnvironment) -> None:
 
 @pytest.mark.parametrize("headers", [(), (ONE,)])
 def test_a_get_arrives_with_the_authorization_that_it_has_or_has_not(
-    env: DoorEnvironment, headers: tuple[str, ...]
+    env: DoorEnv, headers: tuple[str, ...]
 ) -> None:
     """The API server's own 403 is how people check that the way is open."""
     (arrived,) = env.send(post(method="GET", body=b"", headers=headers)).arrived
@@ -107,12 +103,12 @@ def test_a_get_arrives_with_the_authorization_that_it_has_or_has_not(
     (f"Cookie: token={JWT}",), (f"Authorization-: Bearer {JWT}",),
 ])  # fmt: skip
 def test_a_post_without_authorization_is_refused_wherever_else_a_token_is(
-    env: DoorEnvironment, elsewhere: tuple[str, ...]
+    env: DoorEnv, elsewhere: tuple[str, ...]
 ) -> None:
     env.assert_refuses(with_headers("POST", JSON, *elsewhere), 401)
 
 
-def test_an_authorization_in_a_trailer_is_none(env: DoorEnvironment) -> None:
+def test_an_authorization_in_a_trailer_is_none(env: DoorEnv) -> None:
     request = post(headers=(JSON, "Transfer-Encoding: chunked", "Trailer: Authorization"))
     head = request.partition(b"Content-Length")[0]
     trailer = f"{ONE}\r\nImpersonate-User: admin\r\n\r\n".encode()

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.door_decision import DoorRequest, Verdict, judge
-from support.doors import EKF, JWT, PATH, SERVING, DoorEnvironment, assert_refused
+from support.doors import EKF, JWT, PATH, SERVING, DoorEnv, assert_refused
 
 START = "/kubernetes/api/v1/namespaces/"
 
@@ -78,7 +78,7 @@ def wire_form(request: DoorRequest, *, chunked: bool) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def test_the_door_does_what_the_predicate_says(env: DoorEnvironment) -> None:
+def test_the_door_does_what_the_predicate_says(env: DoorEnv) -> None:
     verdicts: set[Verdict] = set()
 
     @settings(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.doors import BODY, EKF, JWT, PATH, DoorEnvironment, assert_refused, post
+from support.doors import BODY, EKF, JWT, PATH, DoorEnv, assert_refused, post
 from support.raw import Conversation
 
 LINES = (f"POST {PATH} HTTP/1.1", f"Host: {EKF}", f"Authorization: Bearer {JWT}")
@@ -32,15 +32,13 @@ REFUSED_LENGTHS = [
 
 @pytest.mark.parametrize("length", REFUSED_LENGTHS)
 def test_a_length_that_two_parsers_could_read_differently_is_refused(
-    env: DoorEnvironment, length: str
+    env: DoorEnv, length: str
 ) -> None:
     assert env.assert_refuses(framed(f"Content-Length: {length}"), 400).closes
 
 
 @pytest.mark.parametrize("length", ["31", "031", "0000000000000000000031", " 31 ", "\t31\t"])
-def test_a_length_that_everybody_reads_alike_is_the_bodys(
-    env: DoorEnvironment, length: str
-) -> None:
+def test_a_length_that_everybody_reads_alike_is_the_bodys(env: DoorEnv, length: str) -> None:
     (arrived,) = env.send(framed(f"Content-Length: {length}")).arrived
     assert arrived.body == BODY
 
@@ -69,7 +67,7 @@ def test_a_length_that_everybody_reads_alike_is_the_bodys(
         (LENGTH, "Transfer_Encoding: chunked"),
     ],
 )
-def test_two_lengths_are_none(env: DoorEnvironment, headers: tuple[str, ...]) -> None:
+def test_two_lengths_are_none(env: DoorEnv, headers: tuple[str, ...]) -> None:
     """CL.CL, CL.TE, TE.CL and what hides one of the two."""
     for body in (BODY, CHUNKED, b"0\r\n\r\n" + SMUGGLED):
         assert env.assert_refuses(framed(*headers, body=body), 400, 501).closes
@@ -83,15 +81,13 @@ def test_two_lengths_are_none(env: DoorEnvironment, headers: tuple[str, ...]) ->
         "'chunked'", "chunked chunked", "cow", "", "\xe9chunked", "chunked\xa0",
     ],
 )  # fmt: skip
-def test_another_transfer_coding_than_chunked_is_answered_501(
-    env: DoorEnvironment, coding: str
-) -> None:
+def test_another_transfer_coding_than_chunked_is_answered_501(env: DoorEnv, coding: str) -> None:
     header = f"Transfer-Encoding: {coding}"
     assert env.assert_refuses(framed(header, body=CHUNKED), 501).closes
     assert env.assert_refuses(framed(header, LENGTH, body=CHUNKED), 400, 501).closes
 
 
-def test_transfer_encoding_twice_is_answered_501(env: DoorEnvironment) -> None:
+def test_transfer_encoding_twice_is_answered_501(env: DoorEnv) -> None:
     for other in ("chunked", "identity", "x"):
         codings = (f"Transfer-Encoding: {other}", "Transfer-Encoding: chunked")
         for headers in (codings, codings[::-1]):
@@ -106,7 +102,7 @@ def test_transfer_encoding_twice_is_answered_501(env: DoorEnvironment) -> None:
         b"2 \r\n{}\r\n0\r\n\r\n", b"2\r\n{}\n0\r\n\r\n", b"2\r\n{}\r\n0\r\nX: y\r\n\r\n",
     ],
 )  # fmt: skip
-def test_chunks_arrive_as_one_body_with_a_length(env: DoorEnvironment, body: bytes) -> None:
+def test_chunks_arrive_as_one_body_with_a_length(env: DoorEnv, body: bytes) -> None:
     (arrived,) = env.send(chunked(body)).arrived
     assert (arrived.body, arrived.header("content-length")) == (b"{}", "2")
 
@@ -136,13 +132,13 @@ def test_chunks_arrive_as_one_body_with_a_length(env: DoorEnvironment, body: byt
     ],
 )
 def test_a_chunk_that_two_parsers_could_read_differently_is_refused(
-    env: DoorEnvironment, body: bytes
+    env: DoorEnv, body: bytes
 ) -> None:
     # 408: it is read as the beginning of a chunk that does not fit, and waited for.
     env.assert_refuses(chunked(body) + b"x" * 9000, 400, 408, 413)
 
 
-def test_endless_chunk_extensions_are_bounded(env: DoorEnvironment) -> None:
+def test_endless_chunk_extensions_are_bounded(env: DoorEnv) -> None:
     """CVE-2023-44487's poor relation: bytes that are no body and count against no limit."""
     outcome = env.send(chunked(b"2;" + b"x" * 1_000_000 + b"\r\n{}\r\n0\r\n\r\n"))
     assert outcome.answer.code in (201, 400, 413)
@@ -159,7 +155,7 @@ def bodies_that_are_requests() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("request_", [*bodies_that_are_requests()])
-def test_a_request_in_a_body_is_a_body(env: DoorEnvironment, request_: bytes) -> None:
+def test_a_request_in_a_body_is_a_body(env: DoorEnv, request_: bytes) -> None:
     outcome = env.send(request_)
     assert outcome.codes == [201]
     (arrived,) = outcome.arrived
@@ -168,7 +164,7 @@ def test_a_request_in_a_body_is_a_body(env: DoorEnvironment, request_: bytes) ->
 
 @pytest.mark.parametrize("headers", [(), ("Content-Length: 0",), ("Content-Length: 3",)])
 def test_what_follows_a_request_is_judged_as_the_next_one(
-    env: DoorEnvironment, headers: tuple[str, ...]
+    env: DoorEnv, headers: tuple[str, ...]
 ) -> None:
     outcome = env.send(framed(*headers, body=b"{ }" * ("3" in "".join(headers)) + SMUGGLED))
     assert outcome.codes == [201, 404]
@@ -187,7 +183,7 @@ def test_what_follows_a_request_is_judged_as_the_next_one(
     ],
 )
 def test_the_body_of_a_refused_request_is_not_read_as_the_next_one(
-    env: DoorEnvironment, refused: bytes
+    env: DoorEnv, refused: bytes
 ) -> None:
     outcome = env.send(refused + post())
     assert outcome.answer.code in (401, 404, 405, 415)
@@ -195,7 +191,7 @@ def test_the_body_of_a_refused_request_is_not_read_as_the_next_one(
     assert len(outcome.arrived) == 1
 
 
-def test_requests_in_one_go_arrive_one_by_one_in_order(env: DoorEnvironment) -> None:
+def test_requests_in_one_go_arrive_one_by_one_in_order(env: DoorEnv) -> None:
     names = [f"bot-{i}" for i in range(20)]
     paths = [PATH.replace("bot", name) for name in names]
     with env.door.connect() as connection:
@@ -205,7 +201,7 @@ def test_requests_in_one_go_arrive_one_by_one_in_order(env: DoorEnvironment) -> 
     assert [arrived.body.decode() for arrived in env.arrived()] == paths
 
 
-def test_nothing_behind_an_error_is_read(env: DoorEnvironment) -> None:
+def test_nothing_behind_an_error_is_read(env: DoorEnv) -> None:
     for error in (post("/a b"), framed("Content-Length: x"), post(extra=("a_b: c",))):
         outcome = env.send(error + post() + post())
         assert outcome.codes == [400]
@@ -213,16 +209,16 @@ def test_nothing_behind_an_error_is_read(env: DoorEnvironment) -> None:
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"])
-def test_another_version_of_http_is_answered_426(env: DoorEnvironment, version: str) -> None:
+def test_another_version_of_http_is_answered_426(env: DoorEnv, version: str) -> None:
     assert env.assert_refuses(post().replace(b"HTTP/1.1", version.encode()), 426).closes
 
 
 @pytest.mark.parametrize("version", ["http/1.1", "HTTP/1,1", "HTTP /1.1", "HTTPS/1.1", "X/1.1"])
-def test_what_is_no_version_of_http_is_answered_400(env: DoorEnvironment, version: str) -> None:
+def test_what_is_no_version_of_http_is_answered_400(env: DoorEnv, version: str) -> None:
     env.assert_refuses(post().replace(b"HTTP/1.1", version.encode()), 400)
 
 
-def test_http_0_9_gets_nowhere(env: DoorEnvironment) -> None:
+def test_http_0_9_gets_nowhere(env: DoorEnv) -> None:
     outcome = env.send(f"GET {PATH}\r\n\r\n".encode())
     assert outcome.answer.code in (400, 426)
     assert outcome.arrived == ()
@@ -239,7 +235,7 @@ def test_http_0_9_gets_nowhere(env: DoorEnvironment) -> None:
     ],
 )
 def test_ends_of_lines_that_envoy_tolerates_arrive_as_they_should_be(
-    env: DoorEnvironment, request_: bytes
+    env: DoorEnv, request_: bytes
 ) -> None:
     """A bare LF may be taken for the end of a line (RFC 9112, 2.2); none is passed on."""
     outcome = env.send(request_)
@@ -259,7 +255,7 @@ def test_ends_of_lines_that_envoy_tolerates_arrive_as_they_should_be(
         b"\r\n\r\n\r\n\r\nx\r\n\r\n",
     ],
 )
-def test_garbage_ends_the_connection_and_goes_nowhere(env: DoorEnvironment, garbage: bytes) -> None:
+def test_garbage_ends_the_connection_and_goes_nowhere(env: DoorEnv, garbage: bytes) -> None:
     outcome = env.send(garbage)
     assert outcome.answer.closes
     assert outcome.arrived == ()
@@ -278,10 +274,10 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_large_and_many_headers_are_answered_431(env: DoorEnvironment, flood: str) -> None:
+def test_large_and_many_headers_are_answered_431(env: DoorEnv, flood: str) -> None:
     assert env.assert_refuses(FLOODS[flood], 431).closes
 
 
-def test_a_client_with_its_usual_headers_is_far_from_the_limits(env: DoorEnvironment) -> None:
+def test_a_client_with_its_usual_headers_is_far_from_the_limits(env: DoorEnv) -> None:
     extra = (*(f"X{i}: y" for i in range(50)), "X: " + "y" * 10_000)
     assert len(env.send(post(extra=extra)).arrived) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config.exposure import REQUEST_HEADERS
-from support.doors import BODY, JWT, DoorEnvironment, assert_refused, post, running_door_environment
+from support.doors import BODY, JWT, DoorEnv, assert_refused, post, running_door_env
 from support.recorder import hang_up
 
 SPEAKS_FOR_SOMEBODY = (
@@ -63,9 +63,7 @@ OBEYED_BY_ENVOY = (
 
 
 @pytest.mark.parametrize("header", [*SPEAKS_FOR_SOMEBODY, *OF_A_CONNECTION, *OBEYED_BY_ENVOY])
-def test_a_header_that_is_not_on_the_list_does_not_travel_on(
-    env: DoorEnvironment, header: str
-) -> None:
+def test_a_header_that_is_not_on_the_list_does_not_travel_on(env: DoorEnv, header: str) -> None:
     outcome = env.send(post(extra=(header,)))
     (arrived,) = outcome.arrived  # and only headers of the list with it: `arrived` sees to that
     assert outcome.answer.code == 201
@@ -89,7 +87,7 @@ def names_near_the_list() -> list[str]:
     return sorted(near - {"", *REQUEST_HEADERS, "host", "te"})
 
 
-def test_envoy_keeps_exactly_the_names_of_the_list(env: DoorEnvironment) -> None:
+def test_envoy_keeps_exactly_the_names_of_the_list(env: DoorEnv) -> None:
     names = names_near_the_list()
     assert len(names) > 300
     batches = [names[i : i + 40] for i in range(0, len(names), 40)]
@@ -98,7 +96,7 @@ def test_envoy_keeps_exactly_the_names_of_the_list(env: DoorEnvironment) -> None
     assert len(env.arrived()) == len(batches)
 
 
-def test_the_headers_of_the_list_travel_on_as_they_are(env: DoorEnvironment) -> None:
+def test_the_headers_of_the_list_travel_on_as_they_are(env: DoorEnv) -> None:
     travelling = {
         "accept": "application/json, */*;q=0.1",
         "user-agent": "kubectl/v1.37.2 (linux/amd64)",
@@ -113,26 +111,26 @@ def test_the_headers_of_the_list_travel_on_as_they_are(env: DoorEnvironment) -> 
 
 
 def test_nothing_is_sent_that_the_client_did_not_send_but_an_id_and_an_address(
-    env: DoorEnvironment,
+    env: DoorEnv,
 ) -> None:
     (arrived,) = env.send(post(method="GET", headers=(), body=b"")).arrived
     assert [name for name, _ in arrived.headers] == ["host", "x-request-id", "x-forwarded-for"]
 
 
 @pytest.mark.parametrize("request_id", ["of-the-client", "a,b", "00000000-0000-0000-0000-0"])
-def test_a_request_id_is_passed_on_and_given_back(env: DoorEnvironment, request_id: str) -> None:
+def test_a_request_id_is_passed_on_and_given_back(env: DoorEnv, request_id: str) -> None:
     for request in (post, lambda **more: post("/nothing", **more)):
         answer = env.send(request(extra=(f"X-Request-Id: {request_id}",))).answer
         assert answer.headers["x-request-id"] == request_id
 
 
-def test_a_request_without_an_id_gets_one_that_the_client_sees_too(env: DoorEnvironment) -> None:
+def test_a_request_without_an_id_gets_one_that_the_client_sees_too(env: DoorEnv) -> None:
     outcome = env.send(post())
     (arrived,) = outcome.arrived
     assert outcome.answer.headers["x-request-id"] == arrived.header("x-request-id") != ""
 
 
-def test_answers_of_the_api_server_come_back_whole(env: DoorEnvironment) -> None:
+def test_answers_of_the_api_server_come_back_whole(env: DoorEnv) -> None:
     answer = env.send(post()).answer
     assert answer.headers["warning"] == '299 - "seen"'
     assert answer.headers["content-type"] == "application/json"
@@ -146,7 +144,7 @@ def test_answers_of_the_api_server_come_back_whole(env: DoorEnvironment) -> None
         "Authorization_: x", "_: x", "content_length: 0", "transfer_encoding: chunked",
     ],
 )  # fmt: skip
-def test_a_header_with_an_underscore_is_refused(env: DoorEnvironment, header: str) -> None:
+def test_a_header_with_an_underscore_is_refused(env: DoorEnv, header: str) -> None:
     """CGI and some proxies read it as the one with a dash."""
     env.assert_refuses(post(extra=(header,)), 400)
 
@@ -161,14 +159,14 @@ def test_a_header_with_an_underscore_is_refused(env: DoorEnvironment, header: st
         "User-Agent: a\x00b",
     ],
 )  # fmt: skip
-def test_a_header_that_is_not_http_is_answered_400(env: DoorEnvironment, header: str) -> None:
+def test_a_header_that_is_not_http_is_answered_400(env: DoorEnv, header: str) -> None:
     assert env.assert_refuses(post(extra=(header,)), 400).closes
 
 
 @pytest.mark.parametrize("end", ["\r\n ", "\r\n\t", "\n ", "\r\r\n ", "\r", "\n", "\r\n"])
 @pytest.mark.parametrize("name", ["User-Agent", "Accept", "X-Request-Id", "traceparent", "X"])
 def test_a_value_that_is_folded_or_cut_arrives_as_one_line_or_not_at_all(
-    env: DoorEnvironment, name: str, end: str
+    env: DoorEnv, name: str, end: str
 ) -> None:
     """`arrived` refuses any control character and any header beyond the list."""
     env.send(post(extra=(f"{name}: a{end}Impersonate-User: admin",)))
@@ -176,7 +174,7 @@ def test_a_value_that_is_folded_or_cut_arrives_as_one_line_or_not_at_all(
 
 def test_the_proxys_headers_are_not_obeyed_when_the_api_server_fails(tmp_path: Path) -> None:
     """A request is sent once, whatever the client says about retries."""
-    with running_door_environment(tmp_path) as env:
+    with running_door_env(tmp_path) as env:
         env.recorder.behave = lambda connection, _: connection.sendall(
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
         )

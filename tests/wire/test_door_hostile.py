@@ -9,12 +9,12 @@ import pytest
 
 from daypass.config.exposure import REQUEST_HEADERS
 from daypass.render.envoy.settings import Timeouts
-from support.doors import DoorEnvironment, running_door_environment
+from support.doors import DoorEnv, running_door_env
 from support.hostile import run_hostile
 from support.hostile_requests import hostile_requests
 
 
-def test_of_thousands_of_hostile_requests_only_exact_ones_arrive(env: DoorEnvironment) -> None:
+def test_of_thousands_of_hostile_requests_only_exact_ones_arrive(env: DoorEnv) -> None:
     report = run_hostile(env.door, env.recorder, 3_000, seed=20_210_629)
     assert report.faults == []
     assert report.sent == 3_000
@@ -44,5 +44,5 @@ def test_a_door_with_a_hole_is_told_from_one_without(
     """Otherwise a run without faults would say nothing."""
     monkeypatch.setattr(f"daypass.{hole}", value)
     soon = Timeouts(close_seconds=0.05)
-    with running_door_environment(tmp_path, change=lambda s: replace(s, timeouts=soon)) as env:
+    with running_door_env(tmp_path, change=lambda s: replace(s, timeouts=soon)) as env:
         assert run_hostile(env.door, env.recorder, 600, seed=1).faults != []

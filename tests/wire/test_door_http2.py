@@ -14,7 +14,7 @@ from support.doors import (
     PATH,
     SERVING,
     UPSTREAM_PATH,
-    DoorEnvironment,
+    DoorEnv,
     assert_refused,
     http2,
     http2_fields,
@@ -25,7 +25,7 @@ from support.h2c import Fields
 REFUSED_HEADERS = 2
 
 
-def test_a_token_request_over_http2_arrives_exactly(env: DoorEnvironment) -> None:
+def test_a_token_request_over_http2_arrives_exactly(env: DoorEnv) -> None:
     reply, (arrived,) = send_http2(env, http2_fields())
     assert (reply.code, reply.json["kind"]) == (201, "TokenRequest")
     assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
@@ -63,7 +63,7 @@ def test_a_token_request_over_http2_arrives_exactly(env: DoorEnvironment) -> Non
     ],
 )
 def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
-    env: DoorEnvironment, block: Fields, code: int
+    env: DoorEnv, block: Fields, code: int
 ) -> None:
     reply, arrived = send_http2(env, block)
     assert_refused(reply, code)
@@ -92,7 +92,7 @@ def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
         http2_fields(("user-agent", " a ")),
     ],
 )
-def test_headers_of_http2_end_at_the_door(env: DoorEnvironment, block: Fields) -> None:
+def test_headers_of_http2_end_at_the_door(env: DoorEnv, block: Fields) -> None:
     reply, (arrived,) = send_http2(env, block)
     assert reply.code == 201
     assert arrived.header("host") == "kubernetes.default.svc"
@@ -164,7 +164,7 @@ def blocks_that_are_no_http() -> Iterator[Fields]:
 
 @pytest.mark.parametrize("part", range(4))
 def test_what_is_no_http_ends_the_stream_or_the_connection_and_goes_nowhere(
-    env: DoorEnvironment, part: int
+    env: DoorEnv, part: int
 ) -> None:
     blocks = [*blocks_that_are_no_http()][part::4]
     with contextlib.ExitStack() as stack:
@@ -177,7 +177,7 @@ def test_what_is_no_http_ends_the_stream_or_the_connection_and_goes_nowhere(
 
 
 @pytest.mark.parametrize("target", ["", f"{EKF}:443", "kubernetes.default.svc:443", EKF])
-def test_connect_opens_no_tunnel(env: DoorEnvironment, target: str) -> None:
+def test_connect_opens_no_tunnel(env: DoorEnv, target: str) -> None:
     reply, arrived = send_http2(env, [(":method", "CONNECT"), (":authority", target)], b"")
     assert reply.ended_by_door or reply.code in (403, 404)
     assert arrived == ()
@@ -191,7 +191,7 @@ LENGTHS = [
 
 @pytest.mark.parametrize("lengths", [*((each,) for each in LENGTHS), ("31", "31"), ("31", "0")])
 def test_a_length_that_is_not_the_bodys_or_comes_twice_ends_the_stream(
-    env: DoorEnvironment, lengths: tuple[str, ...]
+    env: DoorEnv, lengths: tuple[str, ...]
 ) -> None:
     """HTTP/2 frames are the length; behind the door the header would be (RFC 9113, 8.1.1)."""
     assert len(BODY) == 31
@@ -203,14 +203,14 @@ def test_a_length_that_is_not_the_bodys_or_comes_twice_ends_the_stream(
 
 
 @pytest.mark.parametrize(("size_bytes", "code"), [(8192, 201), (8193, 413), (60_000, 413)])
-def test_the_limit_of_a_body_is_the_same(env: DoorEnvironment, size_bytes: int, code: int) -> None:
+def test_the_limit_of_a_body_is_the_same(env: DoorEnv, size_bytes: int, code: int) -> None:
     reply, arrived = send_http2(env, http2_fields(), b"x" * size_bytes)
     assert reply.code == code
     assert [len(recorded.body) for recorded in arrived] == [size_bytes] * (code == 201)
 
 
 @pytest.mark.parametrize(("body", "code"), [(b"", 201), (b"x", 201), (b"xx", 413)])
-def test_a_get_has_no_body(env: DoorEnvironment, body: bytes, code: int) -> None:
+def test_a_get_has_no_body(env: DoorEnv, body: bytes, code: int) -> None:
     reply, arrived = send_http2(env, http2_fields(method="GET"), body)
     assert reply.code == code
     assert [recorded.body for recorded in arrived] == [body] * (code == 201)
@@ -226,7 +226,7 @@ def test_a_get_has_no_body(env: DoorEnvironment, body: bytes, code: int) -> None
     ],
 )
 @pytest.mark.parametrize("body", [BODY, b""])
-def test_trailers_end_at_the_door(env: DoorEnvironment, trailers: Fields, body: bytes) -> None:
+def test_trailers_end_at_the_door(env: DoorEnv, trailers: Fields, body: bytes) -> None:
     reply, (arrived,) = send_http2(env, http2_fields(), body, trailers=trailers)
     assert reply.code == 201
     assert (arrived.body, arrived.header("content-length")) == (body, str(len(body)))
@@ -235,7 +235,7 @@ def test_trailers_end_at_the_door(env: DoorEnvironment, trailers: Fields, body: 
 @pytest.mark.parametrize(
     "trailers", [[(":path", "/api")], [("content-length", "3")], [("X", "y")], [("x", "a\r\nb: c")]]
 )
-def test_trailers_that_are_no_http_end_the_stream(env: DoorEnvironment, trailers: Fields) -> None:
+def test_trailers_that_are_no_http_end_the_stream(env: DoorEnv, trailers: Fields) -> None:
     reply, arrived = send_http2(env, http2_fields(), BODY, trailers=trailers)
     assert reply.ended_by_door
     assert arrived == ()
@@ -251,7 +251,7 @@ def test_trailers_that_are_no_http_end_the_stream(env: DoorEnvironment, trailers
     ],
 )
 def test_headers_beyond_the_limits_end_the_stream_alone(
-    env: DoorEnvironment, more: list[tuple[str, str]]
+    env: DoorEnv, more: list[tuple[str, str]]
 ) -> None:
     with http2(env) as client:
         assert client.request(http2_fields(*more), BODY).reset == REFUSED_HEADERS
@@ -259,7 +259,7 @@ def test_headers_beyond_the_limits_end_the_stream_alone(
     assert len(env.arrived()) == 1
 
 
-def test_many_streams_at_once_arrive_each_exactly_once(env: DoorEnvironment) -> None:
+def test_many_streams_at_once_arrive_each_exactly_once(env: DoorEnv) -> None:
     with http2(env) as client:
         streams = [
             client.send(http2_fields(path=PATH.replace("bot", f"bot-{i}"))) for i in range(100)

@@ -17,10 +17,10 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from support.doors import DoorEnvironment, http2, http2_fields
+from support.doors import DoorEnv, http2, http2_fields
 
 
-def flood(env: DoorEnvironment, frames: Iterator[Frame]) -> None:
+def flood(env: DoorEnv, frames: Iterator[Frame]) -> None:
     """Send frames until the door ends the connection, which it must before they are all out."""
     with http2(env) as client:
         while not client.closed:
@@ -30,7 +30,7 @@ def flood(env: DoorEnvironment, frames: Iterator[Frame]) -> None:
     assert env.arrived() == ()
 
 
-def test_endless_continuations(env: DoorEnvironment) -> None:
+def test_endless_continuations(env: DoorEnv) -> None:
     """CVE-2024-30255: a header block that never ends."""
     with http2(env) as client:
         block = client.encode(http2_fields(("x", "y" * 10_000)))
@@ -39,7 +39,7 @@ def test_endless_continuations(env: DoorEnvironment) -> None:
     flood(env, itertools.chain([start], itertools.repeat(more, 10_000)))
 
 
-def test_streams_reset_as_soon_as_they_are_open(env: DoorEnvironment) -> None:
+def test_streams_reset_as_soon_as_they_are_open(env: DoorEnv) -> None:
     """CVE-2023-44487: rapid reset."""
     with http2(env) as client:
         block = client.encode(http2_fields())
@@ -50,12 +50,12 @@ def test_streams_reset_as_soon_as_they_are_open(env: DoorEnvironment) -> None:
     flood(env, frames)
 
 
-def test_pings(env: DoorEnvironment) -> None:
+def test_pings(env: DoorEnv) -> None:
     """CVE-2019-9512: each asks for an answer that is not read."""
     flood(env, itertools.repeat(PingFrame(0, b"12345678"), 1_000_000))
 
 
-def test_empty_data(env: DoorEnvironment) -> None:
+def test_empty_data(env: DoorEnv) -> None:
     """CVE-2019-9518: frames that move nothing."""
     with http2(env) as client:
         block = client.encode(http2_fields())
@@ -63,6 +63,6 @@ def test_empty_data(env: DoorEnvironment) -> None:
     flood(env, itertools.chain([start], itertools.repeat(DataFrame(1), 100_000)))
 
 
-def test_settings(env: DoorEnvironment) -> None:
+def test_settings(env: DoorEnv) -> None:
     """CVE-2019-9515: each asks for an acknowledgement."""
     flood(env, itertools.repeat(SettingsFrame(0), 1_000_000))

@@ -14,10 +14,10 @@ import pytest
 from support.doors import (
     BODY,
     UPSTREAM_PATH,
-    DoorEnvironment,
+    DoorEnv,
     http2_fields,
     post,
-    running_door_environment,
+    running_door_env,
     send_http2,
 )
 from support.h2c import Fields
@@ -85,8 +85,8 @@ class _Arriving:
 
 
 @pytest.fixture(scope="module")
-def h2_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
-    with running_door_environment(tmp_path_factory.mktemp("h2"), kind=Http2Recorder) as env:
+def h2_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnv]:
+    with running_door_env(tmp_path_factory.mktemp("h2"), kind=Http2Recorder) as env:
         yield env
 
 
@@ -102,7 +102,7 @@ def h2_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment
         http2_fields(("cookie", "a=b")),
     ],
 )
-def test_an_http2_request_arrives_exactly(h2_env: DoorEnvironment, block: Fields) -> None:
+def test_an_http2_request_arrives_exactly(h2_env: DoorEnv, block: Fields) -> None:
     reply, (arrived,) = send_http2(h2_env, block, trailers=[("impersonate-user", "admin")])
     assert reply.code == 201
     assert arrived.body == BODY
@@ -111,14 +111,14 @@ def test_an_http2_request_arrives_exactly(h2_env: DoorEnvironment, block: Fields
 @pytest.mark.parametrize(
     "extra", [(), ("TE: trailers",), ("X-Forwarded-Proto: http",), ("Connection: close",)]
 )
-def test_an_http_1_request_arrives_exactly(h2_env: DoorEnvironment, extra: tuple[str, ...]) -> None:
+def test_an_http_1_request_arrives_exactly(h2_env: DoorEnv, extra: tuple[str, ...]) -> None:
     outcome = h2_env.send(post(extra=extra))
     assert outcome.answer.code == 201
     (arrived,) = outcome.arrived
     assert arrived.request_line == f"POST {UPSTREAM_PATH} HTTP/1.1"
 
 
-def test_requests_share_a_connection(h2_env: DoorEnvironment) -> None:
+def test_requests_share_a_connection(h2_env: DoorEnv) -> None:
     before = h2_env.door.stat("cluster.api-server.upstream_cx_total")
     assert {answer.code for answer in h2_env.send_each([post()] * 50)} == {201}
     assert len(h2_env.arrived()) == 50

@@ -16,12 +16,12 @@ from daypass.render.envoy.settings import DoorSettings, RateLimits, Timeouts
 from support.deadline import eventually
 from support.doors import (
     BODY,
-    DoorEnvironment,
+    DoorEnv,
     assert_refused,
     http2,
     http2_fields,
     post,
-    running_door_environment,
+    running_door_env,
 )
 from support.raw import Conversation
 
@@ -37,7 +37,7 @@ def limited(
 
 
 def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path, change=limited(5, 1000)) as env:
+    with running_door_env(tmp_path, change=limited(5, 1000)) as env:
         started = SYSTEM_CLOCK.monotonic()
         answers = env.send_each([post()] * 40)
         refilled = int((SYSTEM_CLOCK.monotonic() - started) * 5) + 1
@@ -58,7 +58,7 @@ def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path)
 )
 def test_every_request_counts_whatever_its_answer_would_be(tmp_path: Path, request_: bytes) -> None:
     """What is no HTTP counts as none, and costs its sender the connection."""
-    with running_door_environment(tmp_path, change=limited(3, 1000)) as env:
+    with running_door_env(tmp_path, change=limited(3, 1000)) as env:
 
         def is_refused_after_twenty() -> bool:
             env.send_each([request_] * 20)
@@ -73,7 +73,7 @@ def test_every_request_counts_whatever_its_answer_would_be(tmp_path: Path, reque
 
 def test_sources_do_not_pay_for_one_another(tmp_path: Path) -> None:
     """The greedy source's refused requests take nothing out of what all share."""
-    with running_door_environment(tmp_path, change=limited(5, 100, hops=1)) as env:
+    with running_door_env(tmp_path, change=limited(5, 100, hops=1)) as env:
         greedy = post(extra=("X-Forwarded-For: 203.0.113.1",))
         assert 429 in {answer.code for answer in env.send_each([greedy] * 300)}
         others = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(2, 42)]
@@ -81,7 +81,7 @@ def test_sources_do_not_pay_for_one_another(tmp_path: Path) -> None:
 
 
 def test_all_sources_together_have_a_rate_too(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path, change=limited(5, 10, hops=1)) as env:
+    with running_door_env(tmp_path, change=limited(5, 10, hops=1)) as env:
         sources = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(250)]
         started = SYSTEM_CLOCK.monotonic()
         answers = env.send_each(sources)
@@ -93,7 +93,7 @@ def test_all_sources_together_have_a_rate_too(tmp_path: Path) -> None:
 
 def test_addresses_of_one_ipv6_network_are_one_source(tmp_path: Path) -> None:
     """A /64 is what one customer has."""
-    with running_door_environment(tmp_path, change=limited(3, 1000, hops=1)) as env:
+    with running_door_env(tmp_path, change=limited(3, 1000, hops=1)) as env:
         near = [post(extra=(f"X-Forwarded-For: 2001:db8::{i:x}",)) for i in range(1, 30)]
         far = [post(extra=(f"X-Forwarded-For: 2001:db8:0:{i:x}::1",)) for i in range(1, 30)]
         assert 429 in {answer.code for answer in env.send_each(near)}
@@ -101,7 +101,7 @@ def test_addresses_of_one_ipv6_network_are_one_source(tmp_path: Path) -> None:
 
 
 def test_a_forged_address_is_no_other_source(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path, change=limited(3, 1000)) as env:
+    with running_door_env(tmp_path, change=limited(3, 1000)) as env:
         forged = [post(extra=(f"X-Forwarded-For: 203.0.113.{i}",)) for i in range(40)]
         assert 429 in {answer.code for answer in env.send_each(forged)}
 
@@ -116,9 +116,9 @@ SHORT = Timeouts(
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnv]:
     """A door that waits a fraction of a second where it usually waits some."""
-    with running_door_environment(
+    with running_door_env(
         tmp_path_factory.mktemp("impatient"),
         change=lambda settings: replace(settings, timeouts=SHORT),
     ) as env:
@@ -158,35 +158,35 @@ IN_DROPS = {
 # A client that takes its time is let go; the API server never hears of it.
 
 
-def test_a_connection_without_a_handshake_ends(impatient: DoorEnvironment) -> None:
+def test_a_connection_without_a_handshake_ends(impatient: DoorEnv) -> None:
     with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=60) as plain:
         assert plain.recv(1) == b""
 
 
-def test_a_handshake_in_drops_ends(impatient: DoorEnvironment) -> None:
+def test_a_handshake_in_drops_ends(impatient: DoorEnv) -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500
     with socket.create_connection(("127.0.0.1", impatient.door.port), timeout=60) as plain:
         assert b"HTTP" not in drip(plain, hello)
 
 
-def test_a_connection_without_a_request_ends(impatient: DoorEnvironment) -> None:
+def test_a_connection_without_a_request_ends(impatient: DoorEnv) -> None:
     with impatient.door.connect() as connection:
         assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize("sent", [b"P", b"POST ", post()[:50]])
-def test_half_of_the_headers_is_answered_408(impatient: DoorEnvironment, sent: bytes) -> None:
+def test_half_of_the_headers_is_answered_408(impatient: DoorEnv, sent: bytes) -> None:
     answer = impatient.send(sent).answer
     assert_refused(answer, 408)
     assert answer.closes
 
 
-def test_half_of_a_body_is_answered_408(impatient: DoorEnvironment) -> None:
+def test_half_of_a_body_is_answered_408(impatient: DoorEnv) -> None:
     impatient.assert_refuses(post()[:-1], 408)
 
 
 @pytest.mark.parametrize("what", IN_DROPS)
-def test_a_request_in_drops_is_answered_408(impatient: DoorEnvironment, what: str) -> None:
+def test_a_request_in_drops_is_answered_408(impatient: DoorEnv, what: str) -> None:
     at_once, dripped = IN_DROPS[what]
     with impatient.door.connect() as connection:
         connection.sendall(at_once)
@@ -194,19 +194,19 @@ def test_a_request_in_drops_is_answered_408(impatient: DoorEnvironment, what: st
     assert impatient.arrived() == ()
 
 
-def test_a_stream_that_never_ends_is_ended(impatient: DoorEnvironment) -> None:
+def test_a_stream_that_never_ends_is_ended(impatient: DoorEnv) -> None:
     with http2(impatient) as client:
         reply = client.wait(client.send(http2_fields(), b"{", end=False))
         assert reply.code == 408
     assert impatient.arrived() == ()
 
 
-def test_a_client_in_time_is_served_as_ever(impatient: DoorEnvironment) -> None:
+def test_a_client_in_time_is_served_as_ever(impatient: DoorEnv) -> None:
     assert len(impatient.send(post()).arrived) == 1
 
 
 def test_connections_beyond_the_limit_are_closed_and_others_go_on(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path, change=lambda s: replace(s, connections=3)) as env:
+    with running_door_env(tmp_path, change=lambda s: replace(s, connections=3)) as env:
         held = [env.door.connect() for _ in range(3)]
         with pytest.raises(OSError, match=r"EOF|reset"):
             env.door.connect()
@@ -219,6 +219,6 @@ def test_connections_beyond_the_limit_are_closed_and_others_go_on(tmp_path: Path
             connection.close()
 
 
-def test_a_connection_serves_a_bounded_number_of_requests_and_says_so(env: DoorEnvironment) -> None:
+def test_a_connection_serves_a_bounded_number_of_requests_and_says_so(env: DoorEnv) -> None:
     answers = env.send_each([post("/nothing", method="GET", body=b"")] * 10_001)
     assert [i for i, answer in enumerate(answers, 1) if answer.closes] == [10_000]

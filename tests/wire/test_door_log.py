@@ -17,9 +17,9 @@ from support.doors import (
     JWT,
     PATH,
     UPSTREAM_PATH,
-    DoorEnvironment,
+    DoorEnv,
     post,
-    running_door_environment,
+    running_door_env,
 )
 from support.h2c import Http2
 
@@ -79,7 +79,7 @@ def leaky() -> Iterator[bytes]:
     yield post(body=f'{{"spec":{{"audiences":["{SENTINEL}"]}}}}'.encode(), headers=())
 
 
-def broken_off(env: DoorEnvironment, path: str) -> None:
+def broken_off(env: DoorEnv, path: str) -> None:
     """A request over HTTP/2 that its client takes back before there is an answer."""
     door = env.door
     with Http2(door.port, authority_pem=door.authority.pem, name=EKF) as client:
@@ -102,7 +102,7 @@ class Log:
 def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     """The log of a door that was sent every leaky request and a few others."""
     folder = tmp_path_factory.mktemp("log")
-    with running_door_environment(folder) as env:
+    with running_door_env(folder) as env:
         env.send_each(leaky())
         broken_off(env, f"/{SENTINEL}")
         env.door.send(post(extra=("X-Request-Id: good", "User-Agent: agent")))
@@ -127,7 +127,7 @@ def test_no_secret_is_in_the_log(log: Log) -> None:
 
 
 def test_no_secret_is_in_the_statistics_or_the_config(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path) as env:
+    with running_door_env(tmp_path) as env:
         env.send_each(leaky())
         for page in ("/stats", "/clusters", "/config_dump", "/listeners", "/certs"):
             assert SENTINEL.encode() not in env.door.envoy.admin(page)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.doors import EKF, PATH, UPSTREAM_PATH, DoorEnvironment, assert_refused, post
+from support.doors import EKF, PATH, UPSTREAM_PATH, DoorEnv, assert_refused, post
 
 START = "/kubernetes/api/v1/namespaces"
 
@@ -109,7 +109,7 @@ OTHER_PATHS = (
     ids=lambda paths: paths.__name__.strip("<>"),
 )
 def test_a_path_that_is_not_published_is_answered_404_and_goes_nowhere(
-    env: DoorEnvironment, paths: Callable[[], Iterator[str]]
+    env: DoorEnv, paths: Callable[[], Iterator[str]]
 ) -> None:
     targets = list(paths())
     answers = env.send_each(post(target) for target in targets)
@@ -134,7 +134,7 @@ def test_a_path_that_is_not_published_is_answered_404_and_goes_nowhere(
     ],
 )
 def test_a_published_path_arrives_without_its_prefix(
-    env: DoorEnvironment, namespace: str, account: str
+    env: DoorEnv, namespace: str, account: str
 ) -> None:
     target = path(namespace, account)
     (arrived,) = env.send(post(target)).arrived
@@ -164,14 +164,14 @@ def test_a_published_path_arrives_without_its_prefix(
     ],
 )
 def test_a_request_line_that_is_not_http_is_answered_400_and_ends_the_connection(
-    env: DoorEnvironment, target: str
+    env: DoorEnv, target: str
 ) -> None:
     assert env.assert_refuses(post(target), 400).closes
 
 
 @pytest.mark.parametrize("white", [" ", "  ", "\t", "\r", " \t "])
 def test_white_space_around_the_target_is_not_part_of_what_arrives(
-    env: DoorEnvironment, white: str
+    env: DoorEnv, white: str
 ) -> None:
     """Envoy's parser skips it (RFC 9112, 3); what arrives is what was judged."""
     for target in (PATH + white, white + PATH):
@@ -188,17 +188,17 @@ def test_white_space_around_the_target_is_not_part_of_what_arrives(
         f"https://user@{EKF}{PATH}", f"file://{PATH}", "*",
     ],
 )  # fmt: skip
-def test_a_target_that_is_no_path_is_not_read_as_one(env: DoorEnvironment, target: str) -> None:
+def test_a_target_that_is_no_path_is_not_read_as_one(env: DoorEnv, target: str) -> None:
     env.assert_refuses(post(target), 404)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-def test_another_method_is_answered_405_and_goes_nowhere(env: DoorEnvironment, method: str) -> None:
+def test_another_method_is_answered_405_and_goes_nowhere(env: DoorEnv, method: str) -> None:
     env.assert_refuses(post(method=method), 405)
     assert_refused(env.send(post("/kubernetes", method=method)).answer, 404)
 
 
-def test_head_is_answered_405_without_a_body(env: DoorEnvironment) -> None:
+def test_head_is_answered_405_without_a_body(env: DoorEnv) -> None:
     outcome = env.send(post(method="HEAD", body=b""))
     assert (outcome.answer.code, outcome.answer.headers["allow"]) == (405, "GET, POST")
     assert outcome.answer.body == b""
@@ -208,26 +208,24 @@ def test_head_is_answered_405_without_a_body(env: DoorEnvironment) -> None:
 @pytest.mark.parametrize(
     "method", ["post", "Post", "get", "BREW", "P OST", "PRI", "POST\x00", "POST,GET", "\xe9", ""]
 )
-def test_a_method_that_http_does_not_have_is_answered_400(
-    env: DoorEnvironment, method: str
-) -> None:
+def test_a_method_that_http_does_not_have_is_answered_400(env: DoorEnv, method: str) -> None:
     env.assert_refuses(post(method=method), 400)
 
 
 @pytest.mark.parametrize("target", [f"{EKF}:443", "kubernetes.default.svc:443", "127.0.0.1:22"])
-def test_connect_opens_no_tunnel_and_is_answered_at_once(env: DoorEnvironment, target: str) -> None:
+def test_connect_opens_no_tunnel_and_is_answered_at_once(env: DoorEnv, target: str) -> None:
     assert env.assert_refuses(
         f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode(), 403
     ).closes
 
 
 @pytest.mark.parametrize("method", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
-def test_a_header_does_not_change_the_method(env: DoorEnvironment, method: str) -> None:
+def test_a_header_does_not_change_the_method(env: DoorEnv, method: str) -> None:
     (arrived,) = env.send(post(extra=(f"{method}: DELETE",))).arrived
     assert arrived.request_line.startswith("POST ")
 
 
-def test_what_was_refused_leaves_the_connection_usable(env: DoorEnvironment) -> None:
+def test_what_was_refused_leaves_the_connection_usable(env: DoorEnv) -> None:
     answers = env.send_each([post("/nothing"), post(method="PUT"), post(headers=()), post()])
     assert [answer.code for answer in answers] == [404, 405, 401, 201]
     assert not any(answer.closes for answer in answers)

@@ -22,11 +22,11 @@ from support.doors import (
     EKF,
     SERVING,
     Door,
-    DoorEnvironment,
+    DoorEnv,
     assert_refused,
     post,
     running_door,
-    running_door_environment,
+    running_door_env,
 )
 from support.recorder import UPSTREAM_NAME, Recorder
 
@@ -118,7 +118,7 @@ def test_the_door_shows_no_certificate_though_it_is_asked_for_one(
 
 def test_every_connection_is_verified_afresh(tmp_path: Path) -> None:
     """A resumed session would be as good as the certificate of the first."""
-    with running_door_environment(tmp_path) as env:
+    with running_door_env(tmp_path) as env:
         assert len(env.send(post()).arrived) == 1
         env.recorder.show(Authority().server(UPSTREAM_NAME))
         env.recorder.drop_connections()
@@ -158,7 +158,7 @@ def test_a_replaced_authority_is_followed_without_a_restart(
 
 
 def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path) as env:
+    with running_door_env(tmp_path) as env:
         replace_file(tmp_path / "upstream-ca.crt", "no certificate")
         failed = "sds.api-server.authority.key_rotation_failed"
         eventually("it is refused", lambda: env.door.stat(failed))
@@ -173,19 +173,19 @@ def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_pa
 
 
 @pytest.mark.parametrize("name", [EKF, SERVING, EKF.upper()])
-def test_each_domain_shows_its_own_certificate(env: DoorEnvironment, name: str) -> None:
+def test_each_domain_shows_its_own_certificate(env: DoorEnv, name: str) -> None:
     assert shown_names(env.door, name) == [name.lower()]
 
 
 @pytest.mark.parametrize("name", [EKF, SERVING])
-def test_each_domain_takes_token_requests(env: DoorEnvironment, name: str) -> None:
+def test_each_domain_takes_token_requests(env: DoorEnv, name: str) -> None:
     assert len(env.send(post(host=name), name=name).arrived) == 1
 
 
 @pytest.mark.parametrize(
     "name", ["evil.example.com", "example.com", f"x.{EKF}", "kubernetes.default.svc", None]
 )
-def test_an_unknown_name_or_none_gets_no_handshake(env: DoorEnvironment, name: str | None) -> None:
+def test_an_unknown_name_or_none_gets_no_handshake(env: DoorEnv, name: str | None) -> None:
     with plain_to(env.door) as plain, pytest.raises(OSError, match=r"EOF|reset"):
         unverified().wrap_socket(plain, server_hostname=name)
     assert env.arrived() == ()
@@ -193,7 +193,7 @@ def test_an_unknown_name_or_none_gets_no_handshake(env: DoorEnvironment, name: s
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_tls_below_1_2_is_not_spoken(env: DoorEnvironment, version: ssl.TLSVersion) -> None:
+def test_tls_below_1_2_is_not_spoken(env: DoorEnv, version: ssl.TLSVersion) -> None:
     context = unverified()
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
@@ -211,7 +211,7 @@ def test_tls_below_1_2_is_not_spoken(env: DoorEnvironment, version: ssl.TLSVersi
         b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + post(),  # inside the handshake
     ],
 )
-def test_plain_http_is_not_answered(env: DoorEnvironment, plain: bytes) -> None:
+def test_plain_http_is_not_answered(env: DoorEnv, plain: bytes) -> None:
     with plain_to(env.door) as connection:
         connection.sendall(plain)
         answer = read_to_end(connection)
@@ -219,14 +219,14 @@ def test_plain_http_is_not_answered(env: DoorEnvironment, plain: bytes) -> None:
     assert env.arrived() == ()
 
 
-def test_a_host_of_the_other_domain_is_one_of_ours(env: DoorEnvironment) -> None:
+def test_a_host_of_the_other_domain_is_one_of_ours(env: DoorEnv) -> None:
     """Both domains publish the same; what was asked for in the handshake opens nothing more."""
     assert len(env.send(post(host=SERVING), name=EKF).arrived) == 1
     assert_refused(env.send(post("/api", host=SERVING), name=EKF).answer, 404)
 
 
 def test_a_renewed_certificate_is_followed_without_a_restart(tmp_path: Path) -> None:
-    with running_door_environment(tmp_path) as env:
+    with running_door_env(tmp_path) as env:
         pid, old = env.door.envoy.pid, shown(env.door, EKF)
         renewed = env.door.authority.server(EKF)
         replace_file(tmp_path / "ekf.key", renewed.key_pem)
@@ -247,7 +247,7 @@ def test_a_renewed_certificate_is_followed_without_a_restart(tmp_path: Path) -> 
 
 
 def test_a_door_on_ipv6_takes_token_requests(tmp_path: Path) -> None:
-    with running_door_environment(
+    with running_door_env(
         tmp_path, change=lambda settings: replace(settings, listen=Address(host="::1", port=0))
     ) as env:
         (arrived,) = env.send(post()).arrived

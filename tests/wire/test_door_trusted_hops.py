@@ -12,11 +12,11 @@ import pytest
 from daypass.render.envoy.settings import RateLimits
 from support.deadline import eventually
 from support.doors import (
-    DoorEnvironment,
+    DoorEnv,
     assert_refused,
     http2_fields,
     post,
-    running_door_environment,
+    running_door_env,
     send_http2,
 )
 
@@ -58,9 +58,9 @@ LISTS = {
 @pytest.fixture(scope="module", params=(0, *HOPS))
 def behind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, DoorEnvironment]]:
+) -> Iterator[tuple[int, DoorEnv]]:
     folder: Path = tmp_path_factory.mktemp("hops")
-    with running_door_environment(
+    with running_door_env(
         folder, change=lambda settings: replace(settings, trusted_hops=request.param)
     ) as env:
         yield request.param, env
@@ -83,7 +83,7 @@ def sent(lines: tuple[str, ...], name: str = "x") -> bytes:
 
 
 def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
-    behind: tuple[int, DoorEnvironment],
+    behind: tuple[int, DoorEnv],
 ) -> None:
     hops, env = behind
     expected = {name.replace(" ", "-"): client(lines, hops) for name, lines in LISTS.items()}
@@ -104,9 +104,9 @@ def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
 @pytest.fixture(scope="module", params=HOPS)
 def limited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[int, DoorEnvironment]]:
+) -> Iterator[tuple[int, DoorEnv]]:
     rates = RateLimits(per_source_per_second=3, requests_per_second=1000)
-    with running_door_environment(
+    with running_door_env(
         tmp_path_factory.mktemp("limited"),
         change=lambda s: replace(s, rate_limits=rates, trusted_hops=request.param),
     ) as env:
@@ -114,7 +114,7 @@ def limited(
 
 
 def test_what_a_client_claims_makes_it_no_other_source(
-    limited: tuple[int, DoorEnvironment],
+    limited: tuple[int, DoorEnv],
 ) -> None:
     """The proxies append what they saw; all before that is the client's to invent."""
     hops, env = limited
@@ -133,7 +133,7 @@ def test_what_a_client_claims_makes_it_no_other_source(
 
 
 def test_whatever_is_no_address_is_one_source_together(
-    limited: tuple[int, DoorEnvironment],
+    limited: tuple[int, DoorEnv],
 ) -> None:
     """The door's peer is the client then, and has one rate."""
     hops, env = limited
@@ -142,7 +142,7 @@ def test_whatever_is_no_address_is_one_source_together(
     assert [answer.code for answer in answers].count(429) > 15
 
 
-def test_lists_of_http_2_are_read_alike(behind: tuple[int, DoorEnvironment]) -> None:
+def test_lists_of_http_2_are_read_alike(behind: tuple[int, DoorEnv]) -> None:
     hops, env = behind
     for lines in (LISTS["on three lines"], LISTS["on lines of several"], LISTS["two of IPv6"]):
         fields = http2_fields(*(("x-forwarded-for", line) for line in lines))
@@ -155,12 +155,12 @@ def test_lists_of_http_2_are_read_alike(behind: tuple[int, DoorEnvironment]) -> 
             assert reply.code == 201 or more
 
 
-def test_a_list_beyond_the_headers_limit_is_refused(behind: tuple[int, DoorEnvironment]) -> None:
+def test_a_list_beyond_the_headers_limit_is_refused(behind: tuple[int, DoorEnv]) -> None:
     _, env = behind
     env.assert_refuses(sent((", ".join(["203.0.113.1"] * 2000),)), 431)
 
 
-def test_no_other_header_says_who_the_client_is(behind: tuple[int, DoorEnvironment]) -> None:
+def test_no_other_header_says_who_the_client_is(behind: tuple[int, DoorEnv]) -> None:
     _, env = behind
     claims = ("Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "True-Client-IP: 6.6.6.6",
               "X-Envoy-External-Address: 6.6.6.6", "X-Forwarded-For : 6.6.6.6")  # fmt: skip

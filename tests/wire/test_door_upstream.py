@@ -14,12 +14,12 @@ from daypass.render.envoy.settings import Timeouts
 from support.deadline import eventually
 from support.doors import (
     BODY,
-    DoorEnvironment,
+    DoorEnv,
     assert_refused,
     http2,
     http2_fields,
     post,
-    running_door_environment,
+    running_door_env,
 )
 from support.raw import Conversation
 from support.recorder import ANSWER, ANSWER_BODY, Recorded, answer_with, hang_up
@@ -28,16 +28,16 @@ SHORT = Timeouts(connect_seconds=0.3, answer_seconds=0.4, close_seconds=0.05, re
 
 
 @pytest.fixture(scope="module")
-def impatient_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnvironment]:
+def impatient_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnv]:
     """A door that waits a fraction of a second for the API server."""
-    with running_door_environment(
+    with running_door_env(
         tmp_path_factory.mktemp("upstream"), change=lambda s: replace(s, timeouts=SHORT)
     ) as env:
         yield env
 
 
 @pytest.fixture
-def failing(impatient_env: DoorEnvironment) -> Iterator[DoorEnvironment]:
+def failing(impatient_env: DoorEnv) -> Iterator[DoorEnv]:
     """The same, whose recorder behaves again after each test."""
     yield impatient_env
     impatient_env.recorder.behave = answer_with(ANSWER)
@@ -46,20 +46,20 @@ def failing(impatient_env: DoorEnvironment) -> Iterator[DoorEnvironment]:
     impatient_env.recorder.take()
 
 
-def assert_one_exact(env: DoorEnvironment) -> None:
+def assert_one_exact(env: DoorEnv) -> None:
     assert [recorded.faults() for recorded in env.recorder.take()] == [[]]
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 def test_an_api_server_that_hangs_up_is_answered_503_and_not_asked_again(
-    failing: DoorEnvironment, method: str
+    failing: DoorEnv, method: str
 ) -> None:
     failing.recorder.behave = hang_up
     assert_refused(failing.door.send(post(method=method, body=b"")), 503)
     assert_one_exact(failing)
 
 
-def test_an_api_server_that_does_not_answer_is_answered_504(failing: DoorEnvironment) -> None:
+def test_an_api_server_that_does_not_answer_is_answered_504(failing: DoorEnv) -> None:
     failing.recorder.behave = lambda connection, recorded: None
     assert_refused(failing.door.send(post()), 504)
     assert_one_exact(failing)
@@ -78,13 +78,13 @@ def test_an_api_server_that_does_not_answer_is_answered_504(failing: DoorEnviron
         b"\x15\x03\x03\x00\x02\x02\x28",
     ],
 )
-def test_an_answer_that_is_no_http_is_answered_502(failing: DoorEnvironment, answer: bytes) -> None:
+def test_an_answer_that_is_no_http_is_answered_502(failing: DoorEnv, answer: bytes) -> None:
     failing.recorder.behave = answer_with(answer)
     assert_refused(failing.door.send(post()), 502)
     assert_one_exact(failing)
 
 
-def test_headers_without_an_end_are_cut(failing: DoorEnvironment) -> None:
+def test_headers_without_an_end_are_cut(failing: DoorEnv) -> None:
     failing.recorder.behave = answer_with(b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 1_000_000)
     answer = failing.door.send(post())
     assert answer.code in (502, 503)
@@ -99,7 +99,7 @@ def test_headers_without_an_end_are_cut(failing: DoorEnvironment) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n",
     ],
 )
-def test_an_answer_without_an_end_is_cut(failing: DoorEnvironment, head: bytes) -> None:
+def test_an_answer_without_an_end_is_cut(failing: DoorEnv, head: bytes) -> None:
     """Within the time for an answer, and with no more of it held than a buffer."""
     ended = threading.Event()
 
@@ -131,7 +131,7 @@ def test_an_answer_without_an_end_is_cut(failing: DoorEnvironment, head: bytes) 
     ],
 )  # fmt: skip
 def test_an_answer_of_the_api_servers_own_comes_back_as_it_is(
-    failing: DoorEnvironment, status: str
+    failing: DoorEnv, status: str
 ) -> None:
     code = int(status[:3])
     body = b'{"kind":"Status","message":"of the API server"}' if code != 204 else b""
@@ -145,7 +145,7 @@ def test_an_answer_of_the_api_servers_own_comes_back_as_it_is(
     assert_one_exact(failing)
 
 
-def test_a_change_of_protocol_by_the_api_server_opens_no_tunnel(failing: DoorEnvironment) -> None:
+def test_a_change_of_protocol_by_the_api_server_opens_no_tunnel(failing: DoorEnv) -> None:
     """What the client sends next is the next request, and judged."""
     head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
     failing.recorder.behave = answer_with(head + b"hello")
@@ -157,7 +157,7 @@ def test_a_change_of_protocol_by_the_api_server_opens_no_tunnel(failing: DoorEnv
     assert_one_exact(failing)
 
 
-def test_an_answer_split_in_two_is_one(failing: DoorEnvironment) -> None:
+def test_an_answer_split_in_two_is_one(failing: DoorEnv) -> None:
     """What follows an answer belongs to no client."""
     more = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nxyz"
     failing.recorder.behave = answer_with(ANSWER + more)
@@ -172,7 +172,7 @@ LARGE = b"HTTP/1.1 200 OK\r\ncontent-length: 16777216\r\n\r\n" + b"x" * 16_777_2
 
 @pytest.mark.parametrize("answer", [ANSWER, LARGE], ids=["small", "large"])
 def test_an_answer_that_its_client_does_not_take_is_not_kept(
-    failing: DoorEnvironment, answer: bytes
+    failing: DoorEnv, answer: bytes
 ) -> None:
     """A small one is whole at the door and waits for its reader, a large one at the API server."""
     failing.recorder.behave = answer_with(answer)
@@ -184,7 +184,7 @@ def test_an_answer_that_its_client_does_not_take_is_not_kept(
     assert_one_exact(failing)
 
 
-def test_an_answer_that_nobody_reads_ends_with_its_connection(failing: DoorEnvironment) -> None:
+def test_an_answer_that_nobody_reads_ends_with_its_connection(failing: DoorEnv) -> None:
     failing.recorder.behave = answer_with(LARGE)
     with failing.door.connect() as connection:
         connection.sendall(post())
@@ -193,7 +193,7 @@ def test_an_answer_that_nobody_reads_ends_with_its_connection(failing: DoorEnvir
         eventually("the door has ended it", lambda: failing.door.stat(ended) == 0)
 
 
-def test_a_client_that_goes_away_leaves_nothing_behind(failing: DoorEnvironment) -> None:
+def test_a_client_that_goes_away_leaves_nothing_behind(failing: DoorEnv) -> None:
     failing.recorder.behave = lambda connection, recorded: None
     with failing.door.connect() as connection:
         connection.sendall(post())

@@ -18,11 +18,11 @@ from support.deadline import eventually
 from support.doors import (
     EKF,
     PATH,
-    DoorEnvironment,
+    DoorEnv,
     assert_refused,
     http2,
     http2_fields,
-    running_door_environment,
+    running_door_env,
 )
 from support.gates import RunningGate, running_gate
 from support.h2c import Fields, Http2, Reply
@@ -122,7 +122,7 @@ def test_a_request_without_a_token_is_read_to_its_end_too(gate: RunningGate) -> 
     ],
 )
 def test_the_doors_refusal_follows_the_body(
-    env: DoorEnvironment, block: Fields, size: int, code: int
+    env: DoorEnv, block: Fields, size: int, code: int
 ) -> None:
     with http2(env) as client:
         for _ in range(3):
@@ -132,7 +132,7 @@ def test_the_doors_refusal_follows_the_body(
 def test_beyond_the_rate_the_doors_429_follows_the_body(tmp_path: Path) -> None:
     rates = RateLimits(per_source_per_second=1, requests_per_second=1)
     with (
-        running_door_environment(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
+        running_door_env(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
         http2(env) as client,
     ):
 
@@ -153,7 +153,7 @@ def test_only_so_many_are_read_beyond_the_rate(
     monkeypatch.setattr(door_listener, "_LATE_PER_SECOND", 1)
     rates = RateLimits(per_source_per_second=1, requests_per_second=1)
     with (
-        running_door_environment(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
+        running_door_env(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
         http2(env) as client,
     ):
 

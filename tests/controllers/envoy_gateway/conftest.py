@@ -10,7 +10,7 @@ from daypass.local.echo import Echo
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.envoy_gateway import prepare, running_envoy_gateway
-from support.gateway_environment import GatewayEnvironment, running_gateway_environment
+from support.gateway_environment import GatewayEnv, running_gateway_env
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +31,11 @@ def envoy_gateway(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def env(
     plane: ControlPlane, envoy_gateway: Child, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayEnvironment]:
+) -> Iterator[GatewayEnv]:
     """A Gateway that the gate guards, all of it."""
     with (
         Echo() as echo,
-        running_gateway_environment(
+        running_gateway_env(
             tmp_path_factory.mktemp("authorizer"), plane, echo.address.port
         ) as running,
     ):

@@ -28,7 +28,7 @@ from support.gateway_environment import (
     DOORS,
     FACTS,
     HOST,
-    GatewayEnvironment,
+    GatewayEnv,
     config,
     gate,
     headers_seen,
@@ -47,7 +47,7 @@ SLACK_SECONDS = 3.0
 """For processes that are waited for, on a machine that is busy."""
 
 
-def test_the_rendered_policies_are_accepted(env: GatewayEnvironment) -> None:
+def test_the_rendered_policies_are_accepted(env: GatewayEnv) -> None:
     for value in gate_objects(config(), FACTS):
         if value["kind"] in ("SecurityPolicy", "ClientTrafficPolicy", "BackendTLSPolicy"):
             status, message = env.condition(value, "Accepted")
@@ -55,7 +55,7 @@ def test_the_rendered_policies_are_accepted(env: GatewayEnvironment) -> None:
 
 
 def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(
-    env: GatewayEnvironment,
+    env: GatewayEnv,
 ) -> None:
     seen = headers_seen(env.send(env.bearer()))
     namespace = env.identity.namespace
@@ -66,7 +66,7 @@ def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(
     assert "authorization" not in seen
 
 
-def test_a_token_is_forwarded_only_if_the_gate_says_so(env: GatewayEnvironment) -> None:
+def test_a_token_is_forwarded_only_if_the_gate_says_so(env: GatewayEnv) -> None:
     with env.authorizer("check: review\n  forwardToken: true"):
 
         def forwarded() -> str | None:
@@ -89,9 +89,7 @@ def test_a_token_is_forwarded_only_if_the_gate_says_so(env: GatewayEnvironment) 
         ["Connection: close, authorization"],
     ],
 )
-def test_identity_headers_of_a_client_never_survive(
-    env: GatewayEnvironment, forged: list[str]
-) -> None:
+def test_identity_headers_of_a_client_never_survive(env: GatewayEnv, forged: list[str]) -> None:
     answer = env.send(env.bearer(), *forged)
     if answer.code == 200:
         seen = {name.replace("_", "-"): value for name, value in headers_seen(answer).items()}
@@ -103,11 +101,11 @@ def test_identity_headers_of_a_client_never_survive(
 
 
 @pytest.mark.parametrize("path", ["/", "/pipeline?x=y", "/kubernetesx", "/kubernetes/../pipeline"])
-def test_without_a_token_nothing_of_the_host_is_reached(env: GatewayEnvironment, path: str) -> None:
+def test_without_a_token_nothing_of_the_host_is_reached(env: GatewayEnv, path: str) -> None:
     assert_refused(env.send(path=path), Reason.NO_TOKEN)
 
 
-def test_tokens_that_are_not_for_the_gate_are_refused(env: GatewayEnvironment) -> None:
+def test_tokens_that_are_not_for_the_gate_are_refused(env: GatewayEnv) -> None:
     """Those that the API server makes; the differential asks about all others."""
     for line, reason in (
         (f"Authorization: Bearer {env.identity.token.reveal()}", Reason.LONG_LIVED),
@@ -119,7 +117,7 @@ def test_tokens_that_are_not_for_the_gate_are_refused(env: GatewayEnvironment) -
 
 
 def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
-    env: GatewayEnvironment, plane: ControlPlane, tmp_path: Path
+    env: GatewayEnv, plane: ControlPlane, tmp_path: Path
 ) -> None:
     with fake_reviews(lambda token: True) as reviews:
         reviews.keys = plane.admin.request("GET", "/openid/v1/jwks").body.decode()
@@ -135,9 +133,7 @@ def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
             assert_no_review_opens(reviews, lambda: env.send(env.bearer()), unknown=429)
 
 
-def test_a_token_of_a_deleted_secret_is_refused(
-    env: GatewayEnvironment, plane: ControlPlane
-) -> None:
+def test_a_token_of_a_deleted_secret_is_refused(env: GatewayEnv, plane: ControlPlane) -> None:
     identity = plane.make_identity()
     token = plane.make_token(identity, audiences=[AUDIENCE])
     bearer = f"Authorization: Bearer {token.reveal()}"
@@ -151,7 +147,7 @@ def test_a_token_of_a_deleted_secret_is_refused(
 
 
 def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_failures(
-    env: GatewayEnvironment, plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    env: GatewayEnv, plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the API server still says: it remembers its good word for 10 s."""
     text = f"check: review\n  closeAfter: {CLOSE_AFTER_SECONDS}s"
@@ -215,7 +211,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
 
 
 def test_an_expired_token_is_refused_after_it_was_accepted(
-    env: GatewayEnvironment, plane: ControlPlane
+    env: GatewayEnv, plane: ControlPlane
 ) -> None:
     _, claims = decode_unverified(env.bearer().removeprefix("Authorization: Bearer "))
 
@@ -230,14 +226,14 @@ def test_an_expired_token_is_refused_after_it_was_accepted(
     assert_refused(env.send(bearer), Reason.EXPIRED)
 
 
-def test_plain_http_is_guarded_too(env: GatewayEnvironment) -> None:
+def test_plain_http_is_guarded_too(env: GatewayEnv) -> None:
     request = post("/pipeline", host=HOST, method="GET", headers=(), body=b"")
     with socket.create_connection(("127.0.0.1", env.plain_port), timeout=20) as connection:
         connection.sendall(request)
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
-def test_while_the_authorizer_is_down_nobody_gets_in(env: GatewayEnvironment) -> None:
+def test_while_the_authorizer_is_down_nobody_gets_in(env: GatewayEnv) -> None:
     bearer = env.bearer()
     (closed,) = free_ports(1)
     with env.changed(endpoints(GATE, DOORS, closed)):
@@ -245,7 +241,7 @@ def test_while_the_authorizer_is_down_nobody_gets_in(env: GatewayEnvironment) ->
         assert env.send().code == 503
 
 
-def test_while_the_authorizer_hangs_nobody_gets_in(env: GatewayEnvironment) -> None:
+def test_while_the_authorizer_hangs_nobody_gets_in(env: GatewayEnv) -> None:
     bearer = env.bearer()
     assert env.usual is not None
     assert env.send(bearer).code == 200
@@ -256,7 +252,7 @@ def test_while_the_authorizer_hangs_nobody_gets_in(env: GatewayEnvironment) -> N
 
 
 def test_without_envoy_gateway_the_gate_goes_on(
-    env: GatewayEnvironment, plane: ControlPlane, envoy_gateway: Child
+    env: GatewayEnv, plane: ControlPlane, envoy_gateway: Child
 ) -> None:
     identity = plane.make_identity()
     token = plane.make_token(identity, audiences=[AUDIENCE])
@@ -271,7 +267,7 @@ def test_without_envoy_gateway_the_gate_goes_on(
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
 def test_an_authorizer_of_another_authority_or_name_is_not_asked(
-    env: GatewayEnvironment, wrong: str
+    env: GatewayEnv, wrong: str
 ) -> None:
     bearer = env.bearer()
     authority = Authority() if wrong == "authority" else None
@@ -282,9 +278,7 @@ def test_an_authorizer_of_another_authority_or_name_is_not_asked(
 
 
 @pytest.mark.parametrize("kind", ["ReferenceGrant", "BackendTLSPolicy"])
-def test_without_the_way_to_the_authorizer_nobody_gets_in(
-    env: GatewayEnvironment, kind: str
-) -> None:
+def test_without_the_way_to_the_authorizer_nobody_gets_in(env: GatewayEnv, kind: str) -> None:
     bearer = env.bearer()
     with env.without(gate(kind)):
         assert env.closed(bearer).code in (403, 503)
@@ -293,7 +287,7 @@ def test_without_the_way_to_the_authorizer_nobody_gets_in(
 
 @pytest.mark.parametrize("forged", [(), ("kubeflow-userid: system:serviceaccount:kube-system:x",)])
 def test_nobody_slips_in_while_a_refused_policy_comes_back(
-    env: GatewayEnvironment, forged: tuple[str, ...]
+    env: GatewayEnv, forged: tuple[str, ...]
 ) -> None:
     bearer = env.bearer()
     grant = gate("ReferenceGrant")

@@ -12,7 +12,7 @@ from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import assert_refused
-from support.gateway_environment import APPS, GatewayEnvironment
+from support.gateway_environment import APPS, GatewayEnv
 from support.objects import make
 from support.tokens import AUDIENCE, ISSUER, Signer
 
@@ -51,7 +51,7 @@ def claims_of(bearer: str) -> dict[str, Any]:
 
 
 def test_a_rule_on_the_secret_of_a_token_is_accepted_and_never_matches(
-    env: GatewayEnvironment, plane: ControlPlane
+    env: GatewayEnv, plane: ControlPlane
 ) -> None:
     bearer = env.bearer()
     claims = claims_of(bearer)
@@ -67,7 +67,7 @@ def test_a_rule_on_the_secret_of_a_token_is_accepted_and_never_matches(
 
 
 def test_forged_foreign_and_expired_tokens_reach_no_api_server(
-    env: GatewayEnvironment, plane: ControlPlane
+    env: GatewayEnv, plane: ControlPlane
 ) -> None:
     assert env.usual is not None
     claims = claims_of(env.bearer())

@@ -11,7 +11,7 @@ from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, decide
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, compare
-from support.gateway_environment import HOST, PUBLIC, GatewayEnvironment, config
+from support.gateway_environment import HOST, PUBLIC, GatewayEnv, config
 from support.raw import connect
 from support.single_changes import RULES, Keys, Sent, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
@@ -32,7 +32,7 @@ def reviewed(plane: ControlPlane, token: str) -> Review:
 
 
 def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
-    env: GatewayEnvironment, plane: ControlPlane
+    env: GatewayEnv, plane: ControlPlane
 ) -> None:
     rules = replace(
         RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, published=None,

@@ -29,7 +29,7 @@ from support.gateway_environment import (
     INFRA,
     OTHER,
     PUBLIC,
-    GatewayEnvironment,
+    GatewayEnv,
     config,
     gate,
     headers_seen,
@@ -58,7 +58,7 @@ def on_route(spec: Object, name: str = "echo") -> Object:
 
 
 def test_a_policy_for_a_route_takes_it_out_of_the_gate_but_no_identity_can_be_claimed(
-    env: GatewayEnvironment,
+    env: GatewayEnv,
 ) -> None:
     with env.added(on_route(CORS)):
         eventually("the route is out of the gate", lambda: env.send().code == 200, seconds=60)
@@ -75,7 +75,7 @@ def test_a_policy_for_a_route_takes_it_out_of_the_gate_but_no_identity_can_be_cl
 
 @pytest.mark.parametrize("way", ["StrategicMerge", "JSONMerge"])
 def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(
-    env: GatewayEnvironment, way: str
+    env: GatewayEnv, way: str
 ) -> None:
     with env.added(on_route({**CORS, "mergeType": way})):
         origin, bearer = "Origin: https://a.example", env.bearer()
@@ -89,7 +89,7 @@ def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(
 
 
 def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(
-    env: GatewayEnvironment,
+    env: GatewayEnv,
 ) -> None:
     theirs = policy(CORS, on={"kind": "Gateway", "name": "public"}, where=INFRA)
     with env.added(theirs):
@@ -98,13 +98,13 @@ def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(
         assert_refused(env.send(), Reason.NO_TOKEN)
 
 
-def _no(env: GatewayEnvironment, document: Object) -> str:
+def _no(env: GatewayEnv, document: Object) -> str:
     status, message = env.condition(document, "Accepted")
     return message if status == "False" else ""
 
 
 def test_another_host_of_a_gateway_that_is_guarded_whole_is_refused(
-    env: GatewayEnvironment,
+    env: GatewayEnv,
 ) -> None:
     other = route("other", APPS, gateway=f"{INFRA}/public", host=OTHER, service="echo")
     with env.added(other):
@@ -115,14 +115,14 @@ def test_another_host_of_a_gateway_that_is_guarded_whole_is_refused(
             eventually("it is open", lambda: env.send(host=OTHER).code == 200, seconds=60)
 
 
-def _other(env: GatewayEnvironment, code: int, content_type: str):  # type: ignore[no-untyped-def]
+def _other(env: GatewayEnv, code: int, content_type: str):  # type: ignore[no-untyped-def]
     answer = env.send(env.bearer(), host=OTHER)
     found = (answer.code, answer.headers.get("content-type"))
     return answer if found == (code, content_type) else None
 
 
 def test_where_one_listener_is_guarded_another_is_not_touched(
-    env: GatewayEnvironment, plane: ControlPlane
+    env: GatewayEnv, plane: ControlPlane
 ) -> None:
     of = config(on="shared/public/api")
     guarded, other = free_ports(2)
@@ -163,7 +163,7 @@ def test_where_one_listener_is_guarded_another_is_not_touched(
 
 
 def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
-    env: GatewayEnvironment, plane: ControlPlane, tmp_path: Path
+    env: GatewayEnv, plane: ControlPlane, tmp_path: Path
 ) -> None:
     objects = render_objects(config(), FACTS)
     with running_pod(
@@ -185,7 +185,7 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
 
 
 def test_apply_reports_only_the_routes_that_other_policies_take_out(
-    env: GatewayEnvironment,
+    env: GatewayEnv,
 ) -> None:
     def problems() -> list[str]:
         with closing(admin_cluster(env.plane)) as cluster:

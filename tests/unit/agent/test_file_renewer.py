@@ -32,7 +32,7 @@ REFUSED = status_answer(403, "because")
 BUSY = status_answer(429, "slow down", "Retry-After: 120")
 
 
-class Environment:
+class Env:
     """A renewer with a door that answers from a list, in a time that a test moves."""
 
     def __init__(self, folder: Path) -> None:
@@ -89,8 +89,8 @@ class Environment:
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> Environment:
-    return Environment(tmp_path)
+def env(tmp_path: Path) -> Env:
+    return Env(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def env(tmp_path: Path) -> Environment:
     ],
 )
 def test_the_file_holds_the_token_in_the_configured_format(
-    env: Environment, form: str, content: str
+    env: Env, form: str, content: str
 ) -> None:
     assert env.renewer(format=form).renew()
     assert env.content() == content.encode()
 
 
-def test_a_renewal_is_counted_and_logged_without_the_token(env: Environment) -> None:
+def test_a_renewal_is_counted_and_logged_without_the_token(env: Env) -> None:
     renewer = env.renewer()
     assert renewer.status().left_seconds is None
     assert not renewer.status().is_good
@@ -133,7 +133,7 @@ def test_a_renewal_is_counted_and_logged_without_the_token(env: Environment) -> 
     ids=["refused", "unexpected"],
 )
 def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
-    env: Environment, answer: bytes | Exception, reason: str
+    env: Env, answer: bytes | Exception, reason: str
 ) -> None:
     renewer = env.renewed_once()
     before = env.content()
@@ -152,7 +152,7 @@ def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
 
 
 def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
-    env: Environment, tmp_path: Path
+    env: Env, tmp_path: Path
 ) -> None:
     renewer = env.renewer()
     (tmp_path / "out").rename(tmp_path / "moved")
@@ -166,9 +166,7 @@ def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
     assert env.asked == 1
 
 
-def test_no_token_is_renewed_once_the_credentials_are_removed(
-    env: Environment, tmp_path: Path
-) -> None:
+def test_no_token_is_renewed_once_the_credentials_are_removed(env: Env, tmp_path: Path) -> None:
     renewer = env.renewed_once()
     (tmp_path / "bot.json").unlink()
     env.pass_time(renewer.wait_seconds())
@@ -185,7 +183,7 @@ def test_an_error_of_the_system_is_explained_in_one_line() -> None:
 # -- when
 
 
-def test_a_new_file_is_due_at_once_unless_staggered(env: Environment) -> None:
+def test_a_new_file_is_due_at_once_unless_staggered(env: Env) -> None:
     assert env.renewer().wait_seconds() == 0
     env.timing.jitter_value = 0.5
     renewer = env.renewer(stagger_seconds=60)
@@ -197,7 +195,7 @@ def test_a_new_file_is_due_at_once_unless_staggered(env: Environment) -> None:
 @pytest.mark.parametrize("granted", [86400, 3600, 600, 90, 4])
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
 def test_a_file_is_renewed_well_before_its_token_expires(
-    env: Environment, granted: int, jitter: float
+    env: Env, granted: int, jitter: float
 ) -> None:
     env.timing.jitter_value, env.granted_seconds = jitter, granted
     renewer = env.renewer()
@@ -209,13 +207,13 @@ def test_a_file_is_renewed_well_before_its_token_expires(
         assert env.asked == count
 
 
-def test_a_server_that_grants_short_tokens_is_not_flooded(env: Environment) -> None:
+def test_a_server_that_grants_short_tokens_is_not_flooded(env: Env) -> None:
     env.granted_seconds = 1
     renewer = env.renewed_once()
     assert renewer.wait_seconds() >= 1
 
 
-def test_the_larger_of_two_elapsed_times_is_used(env: Environment) -> None:
+def test_the_larger_of_two_elapsed_times_is_used(env: Env) -> None:
     """A machine may sleep, while its monotonic clock stops."""
     renewer = env.renewed_once()
     env.pass_time(1)
@@ -224,7 +222,7 @@ def test_the_larger_of_two_elapsed_times_is_used(env: Environment) -> None:
     assert not renewer.status().is_good
 
 
-def test_pauses_after_permanent_failures_grow_to_a_limit(env: Environment) -> None:
+def test_pauses_after_permanent_failures_grow_to_a_limit(env: Env) -> None:
     env.timing.jitter_value = 1.0
     renewer, pauses = env.renewer(), []
     for _ in range(8):
@@ -239,7 +237,7 @@ def test_pauses_after_permanent_failures_grow_to_a_limit(env: Environment) -> No
     assert renewer.wait_seconds() > 1000
 
 
-def test_the_retry_after_of_a_busy_door_is_waited(env: Environment) -> None:
+def test_the_retry_after_of_a_busy_door_is_waited(env: Env) -> None:
     env.answers = [BUSY]
     renewer = env.renewer()
     renewer.renew()
@@ -247,7 +245,7 @@ def test_the_retry_after_of_a_busy_door_is_waited(env: Environment) -> None:
     assert renewer.wait_seconds() == 120
 
 
-def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Environment) -> None:
+def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Env) -> None:
     renewer = env.renewed_once()
 
     def fail_after(seconds: float) -> None:
@@ -274,7 +272,7 @@ def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Environmen
     assert [event["event"] for event in env.events()].count("token_expired") == 2
 
 
-def test_a_file_that_was_never_written_is_not_reported_as_expired(env: Environment) -> None:
+def test_a_file_that_was_never_written_is_not_reported_as_expired(env: Env) -> None:
     env.renewer().report_expiry()
     assert env.lines == []
 
@@ -283,7 +281,7 @@ def test_a_file_that_was_never_written_is_not_reported_as_expired(env: Environme
 
 
 def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
-    env: Environment, tmp_path: Path
+    env: Env, tmp_path: Path
 ) -> None:
     hooks = (
         SignalHook(number=1, pid_file=str(tmp_path / "no.pid")),
@@ -310,7 +308,7 @@ def test_a_failing_hook_is_reported_and_stops_neither_other_hooks_nor_renewals(
     ids=["a proxy that cannot be used", "a pid file that is a pipe"],
 )
 def test_a_hook_that_cannot_run_fails_without_blocking_or_ending_the_agent(
-    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    env: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     hook: Callable[[Path], PostHook | SignalHook], offending: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
@@ -323,7 +321,7 @@ def test_a_hook_that_cannot_run_fails_without_blocking_or_ending_the_agent(
     check(str(event["message"]), reason="hook_failed")
 
 
-def test_hooks_do_not_run_after_a_failed_renewal(env: Environment, tmp_path: Path) -> None:
+def test_hooks_do_not_run_after_a_failed_renewal(env: Env, tmp_path: Path) -> None:
     env.answers = [REFUSED]
     hook = CommandHook(command=("touch", str(tmp_path / "told")), timeout_seconds=30)
     env.renewer(hooks=(hook,)).renew()
@@ -333,7 +331,7 @@ def test_hooks_do_not_run_after_a_failed_renewal(env: Environment, tmp_path: Pat
 # -- the thread
 
 
-def test_a_renewal_requested_during_another_runs_afterwards(env: Environment) -> None:
+def test_a_renewal_requested_during_another_runs_afterwards(env: Env) -> None:
     """Credentials may be replaced during an exchange with the old ones."""
     turns: list[Callable[[], None]] = []
     env._count = lambda: turns.pop()()  # type: ignore[method-assign]
@@ -343,7 +341,7 @@ def test_a_renewal_requested_during_another_runs_afterwards(env: Environment) ->
     assert env.asked == 2
 
 
-def test_a_waiting_renewer_stops_when_asked(env: Environment) -> None:
+def test_a_waiting_renewer_stops_when_asked(env: Env) -> None:
     renewer = env.renewed_once()
     run(renewer, renewer.stop)
     assert env.asked == 1

@@ -25,25 +25,25 @@ from support.watch_replicas import (
     FILTERS,
     LEASE,
     Replica,
-    WatchEnvironment,
+    WatchEnv,
 )
 
 PARTS = [part_name(number) for number in range(4)]
 
 
 @pytest.fixture
-def env() -> WatchEnvironment:
-    return WatchEnvironment()
+def env() -> WatchEnv:
+    return WatchEnv()
 
 
-def after_lease(env: WatchEnvironment, replica: Replica) -> None:
+def after_lease(env: WatchEnv, replica: Replica) -> None:
     """Let the lease of a lost leader expire, and the replica take over."""
     replica.work()
     env.clock.advance(DURATION_SECONDS + 1)
     replica.work()
 
 
-def half_listed(env: WatchEnvironment) -> Replica:
+def half_listed(env: WatchEnv) -> Replica:
     """A new leader that has listed one of two namespaces."""
     env.leader().lease.stop()
     new = env.replica("two")
@@ -53,7 +53,7 @@ def half_listed(env: WatchEnvironment) -> Replica:
     return new
 
 
-def test_what_exists_is_published_and_what_is_deleted_no_longer(env: WatchEnvironment) -> None:
+def test_what_exists_is_published_and_what_is_deleted_no_longer(env: WatchEnv) -> None:
     one, other = env.create(), env.create()
     replica = env.leader()
     assert env.uids() == {one, other}
@@ -66,7 +66,7 @@ def test_what_exists_is_published_and_what_is_deleted_no_longer(env: WatchEnviro
 
 
 def test_only_what_changes_is_written_first_for_istio_and_removals_before_additions(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     one = env.create()
     replica = env.leader()
@@ -80,7 +80,7 @@ def test_only_what_changes_is_written_first_for_istio_and_removals_before_additi
 
 
 def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     one = env.create()
     replica = env.leader()
@@ -97,7 +97,7 @@ def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
     assert env.uids() == set()
 
 
-def test_a_second_replica_waits_until_the_lease_of_the_first_expires(env: WatchEnvironment) -> None:
+def test_a_second_replica_waits_until_the_lease_of_the_first_expires(env: WatchEnv) -> None:
     env.create()
     env.leader()
     second = env.replica("two")
@@ -115,7 +115,7 @@ def test_a_second_replica_waits_until_the_lease_of_the_first_expires(env: WatchE
 
 
 def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     red, blue = env.create("red"), env.create("blue")
     new = half_listed(env)
@@ -130,7 +130,7 @@ def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
 
 
 def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     red, blue = env.create("red"), env.create("blue")
     new = half_listed(env)
@@ -144,7 +144,7 @@ def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
 
 
 def test_what_is_in_force_and_right_is_not_written_again_by_a_new_leader(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     env.create()
     env.leader().lease.stop()
@@ -156,7 +156,7 @@ def test_what_is_in_force_and_right_is_not_written_again_by_a_new_leader(
 
 
 def test_a_namespace_that_may_not_be_listed_leaves_in_time_and_the_others_stay(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     red, blue = env.create("red"), env.create("blue")
     replica = env.leader()
@@ -176,7 +176,7 @@ def test_a_namespace_that_may_not_be_listed_leaves_in_time_and_the_others_stay(
     assert over == ""
 
 
-def test_the_whole_set_is_renewed_in_time_one_part_at_a_time(env: WatchEnvironment) -> None:
+def test_the_whole_set_is_renewed_in_time_one_part_at_a_time(env: WatchEnv) -> None:
     uid = env.create()
     replica = env.leader()
     env.written()
@@ -190,7 +190,7 @@ def test_the_whole_set_is_renewed_in_time_one_part_at_a_time(env: WatchEnvironme
     assert most == 2
 
 
-def test_without_listings_nothing_is_renewed_and_the_gate_closes(env: WatchEnvironment) -> None:
+def test_without_listings_nothing_is_renewed_and_the_gate_closes(env: WatchEnv) -> None:
     uid = env.create()
     replica = env.leader()
     for _ in range(12):
@@ -206,7 +206,7 @@ def test_without_listings_nothing_is_renewed_and_the_gate_closes(env: WatchEnvir
 
 @pytest.mark.parametrize("back_seconds", [10, 3 * 3600])
 def test_after_a_clock_went_back_nothing_is_valid_for_too_long(
-    env: WatchEnvironment, back_seconds: int
+    env: WatchEnv, back_seconds: int
 ) -> None:
     env.create()
     replica = env.replica("one")
@@ -220,7 +220,7 @@ def test_after_a_clock_went_back_nothing_is_valid_for_too_long(
 
 
 def test_a_clock_that_is_ahead_of_the_api_servers_makes_nothing_valid_for_longer(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     uid = env.create()
     replica = env.replica("one")
@@ -233,7 +233,7 @@ def test_a_clock_that_is_ahead_of_the_api_servers_makes_nothing_valid_for_longer
     assert uid not in env.passing(env.clock.unix())
 
 
-def test_a_paused_leader_that_wakes_writes_nothing(env: WatchEnvironment) -> None:
+def test_a_paused_leader_that_wakes_writes_nothing(env: WatchEnv) -> None:
     """It has decided what to write, and holds the lease by all that it knows."""
     uid, other = env.create(), env.create()
     old = env.leader()
@@ -261,7 +261,7 @@ def test_a_paused_leader_that_wakes_writes_nothing(env: WatchEnvironment) -> Non
     assert old.lease.holder == "two"
 
 
-def test_a_paused_leader_creates_nothing_in_place_of_a_later_one(env: WatchEnvironment) -> None:
+def test_a_paused_leader_creates_nothing_in_place_of_a_later_one(env: WatchEnv) -> None:
     """An object was deleted by someone else: neither has a version of it to name."""
     old = env.leader()
     new = env.replica("two")
@@ -288,7 +288,7 @@ def test_a_paused_leader_creates_nothing_in_place_of_a_later_one(env: WatchEnvir
     assert term_of(env.api.objects[path]) == 3
 
 
-def test_a_clean_handover_loses_nothing_and_takes_no_time(env: WatchEnvironment) -> None:
+def test_a_clean_handover_loses_nothing_and_takes_no_time(env: WatchEnv) -> None:
     uid = env.create()
     old, new = env.leader(), env.replica("two")
     new.work()
@@ -302,7 +302,7 @@ def test_a_clean_handover_loses_nothing_and_takes_no_time(env: WatchEnvironment)
 
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_lease_that_is_deleted_or_restored_stops_nobody_for_good(
-    env: WatchEnvironment, restored: bool
+    env: WatchEnv, restored: bool
 ) -> None:
     first = env.leader()
     before = json.loads(json.dumps(env.api.objects[LEASE]))
@@ -327,7 +327,7 @@ def test_a_lease_that_is_deleted_or_restored_stops_nobody_for_good(
     assert uid in env.uids()
 
 
-def test_a_leader_whose_lease_was_deleted_takes_over_from_itself(env: WatchEnvironment) -> None:
+def test_a_leader_whose_lease_was_deleted_takes_over_from_itself(env: WatchEnv) -> None:
     replica = env.leader()
     del env.api.objects[LEASE]
     uid = env.create()
@@ -337,7 +337,7 @@ def test_a_leader_whose_lease_was_deleted_takes_over_from_itself(env: WatchEnvir
     assert env.terms() == {env.lease_term()} == {2}
 
 
-def test_a_leader_that_lost_its_lease_leaves_the_rest_of_a_round(env: WatchEnvironment) -> None:
+def test_a_leader_that_lost_its_lease_leaves_the_rest_of_a_round(env: WatchEnv) -> None:
     replica = env.leader()
     for _ in range(4):
         env.create()
@@ -348,7 +348,7 @@ def test_a_leader_that_lost_its_lease_leaves_the_rest_of_a_round(env: WatchEnvir
     assert env.written() == [PARTS[0], PARTS[0]]
 
 
-def check_everything(env: WatchEnvironment, replica: Replica) -> None:
+def check_everything(env: WatchEnv, replica: Replica) -> None:
     """Let a replica look at each object once, and heal what it finds."""
     for _ in range(len(env.api.objects) // CHECKED_AT_ONCE + 2):
         env.clock.advance(1)
@@ -356,7 +356,7 @@ def check_everything(env: WatchEnvironment, replica: Replica) -> None:
 
 
 @pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
-def test_what_others_delete_is_written_again(env: WatchEnvironment, where: str) -> None:
+def test_what_others_delete_is_written_again(env: WatchEnv, where: str) -> None:
     uid = env.create()
     replica = env.leader()
     del env.api.objects[f"{where}{PARTS[1]}"]
@@ -367,7 +367,7 @@ def test_what_others_delete_is_written_again(env: WatchEnvironment, where: str) 
     assert uid in {uid for part in env.filtered() for uid in part.uids}
 
 
-def test_what_others_change_is_written_again_with_its_labels(env: WatchEnvironment) -> None:
+def test_what_others_change_is_written_again_with_its_labels(env: WatchEnv) -> None:
     uid = env.create()
     replica = env.leader()
     path = f"{CONFIG_MAPS}{PARTS[1]}"
@@ -379,7 +379,7 @@ def test_what_others_change_is_written_again_with_its_labels(env: WatchEnvironme
 
 
 @pytest.mark.parametrize("term", [2**30 - 1, 2**31 - 1, 2**63])
-def test_a_term_that_another_has_written_stops_nobody(env: WatchEnvironment, term: int) -> None:
+def test_a_term_that_another_has_written_stops_nobody(env: WatchEnv, term: int) -> None:
     replica = env.leader()
     for where in (CONFIG_MAPS, FILTERS):
         env.api.touch(f"{where}{PARTS[1]}", annotations={TERM: str(term)})
@@ -395,7 +395,7 @@ def test_a_term_that_another_has_written_stops_nobody(env: WatchEnvironment, ter
 
 
 @pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
-def test_nothing_of_what_others_have_added_is_left(env: WatchEnvironment, where: str) -> None:
+def test_nothing_of_what_others_have_added_is_left(env: WatchEnv, where: str) -> None:
     """Such as a label of the gateway's pods in an earlier config."""
     replica = env.leader()
     path = f"{where}{PARTS[1]}"
@@ -407,7 +407,7 @@ def test_nothing_of_what_others_have_added_is_left(env: WatchEnvironment, where:
 
 
 def test_another_who_changes_everything_always_does_not_keep_the_leader_busy(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     uid = env.create()
     replica = env.leader()
@@ -421,7 +421,7 @@ def test_another_who_changes_everything_always_does_not_keep_the_leader_busy(
     assert uid in env.passing(env.clock.unix())
 
 
-def test_a_change_that_meets_one_of_another_takes_over_again(env: WatchEnvironment) -> None:
+def test_a_change_that_meets_one_of_another_takes_over_again(env: WatchEnv) -> None:
     replica = env.leader()
     env.api.touch(f"{FILTERS}{PARTS[1]}", annotations={"note": "x"})
     uid = env.create()
@@ -435,7 +435,7 @@ def test_a_change_that_meets_one_of_another_takes_over_again(env: WatchEnvironme
 
 @pytest.mark.parametrize("written", [0, 1, 2, 3])
 def test_after_a_write_that_failed_in_part_both_objects_are_right(
-    env: WatchEnvironment, written: int
+    env: WatchEnv, written: int
 ) -> None:
     """A credential that is deleted before the next attempt: what remains looks unchanged."""
     replica = env.leader()
@@ -451,7 +451,7 @@ def test_after_a_write_that_failed_in_part_both_objects_are_right(
     assert uid not in env.passing(env.clock.unix())
 
 
-def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnvironment) -> None:
+def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnv) -> None:
     one, other, stays = (env.create() for _ in range(3))
     replica = env.leader()
     env.api.refuses.add(PARTS[1])
@@ -472,7 +472,7 @@ def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnvironm
     assert env.uids() == {stays}
 
 
-def test_a_write_whose_answer_is_lost_is_repeated(env: WatchEnvironment) -> None:
+def test_a_write_whose_answer_is_lost_is_repeated(env: WatchEnv) -> None:
     replica = env.leader()
     replica.lease.attempt()
     uid = env.create()
@@ -485,7 +485,7 @@ def test_a_write_whose_answer_is_lost_is_repeated(env: WatchEnvironment) -> None
     assert uid not in env.passing(env.clock.unix())
 
 
-def test_a_failed_publication_is_reported_and_repeated(env: WatchEnvironment) -> None:
+def test_a_failed_publication_is_reported_and_repeated(env: WatchEnv) -> None:
     replica = env.leader()
     replica.lease.attempt()
     uid = env.create()
@@ -504,7 +504,7 @@ def test_a_failed_publication_is_reported_and_repeated(env: WatchEnvironment) ->
 
 
 def test_missing_objects_are_created_closed_before_anything_is_listed(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     replica = env.replica("one")
     replica.turn()
@@ -517,7 +517,7 @@ def test_missing_objects_are_created_closed_before_anything_is_listed(
     "changed", [{"entries": "x"}, {"closesAt": "9999-12-31T23:59:59-14:00"}, {"closesAt": "0001"}]
 )
 def test_an_unreadable_part_counts_as_closed_and_is_written(
-    env: WatchEnvironment, changed: dict[str, str]
+    env: WatchEnv, changed: dict[str, str]
 ) -> None:
     uid = env.create()
     env.leader().lease.stop()
@@ -530,7 +530,7 @@ def test_an_unreadable_part_counts_as_closed_and_is_written(
 
 
 def test_keys_are_published_again_when_they_change_and_by_a_new_leader(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     replica = env.leader()
     first, second = (json.loads(Signer(name).jwks)["keys"] for name in ("a", "b"))
@@ -547,7 +547,7 @@ def test_keys_are_published_again_when_they_change_and_by_a_new_leader(
     assert term_of(env.api.objects[f"{FILTERS}{GATE_KEYS}"]) == 2
 
 
-def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnvironment) -> None:
+def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnv) -> None:
     uid = env.create()
     replica = env.leader()
     until = env.clock.unix() + 50
@@ -564,7 +564,7 @@ def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnvironmen
     assert env.denied() == set()
 
 
-def test_what_is_left_out_is_reported_in_its_namespace(env: WatchEnvironment) -> None:
+def test_what_is_left_out_is_reported_in_its_namespace(env: WatchEnv) -> None:
     replica = env.leader()
     for count in (1, 2, 0, 3, 4):
         env.clock.advance(1)
@@ -577,9 +577,7 @@ def test_what_is_left_out_is_reported_in_its_namespace(env: WatchEnvironment) ->
 
 
 @pytest.mark.parametrize("ahead", [11.0, -11.0])
-def test_a_clock_that_differs_from_the_api_servers_is_reported(
-    env: WatchEnvironment, ahead: float
-) -> None:
+def test_a_clock_that_differs_from_the_api_servers_is_reported(env: WatchEnv, ahead: float) -> None:
     replica = env.leader()
     assert replica.controller.problems() == {}
     replica.cluster.clock_ahead_seconds = ahead
@@ -590,7 +588,7 @@ def test_a_clock_that_differs_from_the_api_servers_is_reported(
     assert replica.problems("clock")[1:] == [""]
 
 
-def test_publishing_once_takes_everything_and_all_parts_at_once(env: WatchEnvironment) -> None:
+def test_publishing_once_takes_everything_and_all_parts_at_once(env: WatchEnv) -> None:
     uids = {env.create() for _ in range(4)}
     replica = env.replica("one")
     replica.lease.attempt()
@@ -602,7 +600,7 @@ def test_publishing_once_takes_everything_and_all_parts_at_once(env: WatchEnviro
 
 @pytest.mark.parametrize("every", [CLOSE_AFTER / 10, CLOSE_AFTER / 2])
 def test_publishing_once_now_and_then_leaves_no_time_in_which_the_gate_is_closed(
-    env: WatchEnvironment, every: float
+    env: WatchEnv, every: float
 ) -> None:
     uid = env.create()
     for run in range(8):
@@ -617,14 +615,14 @@ def test_publishing_once_now_and_then_leaves_no_time_in_which_the_gate_is_closed
         env.clock.advance(every)
 
 
-def test_publishing_once_what_was_not_listed_publishes_nothing(env: WatchEnvironment) -> None:
+def test_publishing_once_what_was_not_listed_publishes_nothing(env: WatchEnv) -> None:
     replica = env.replica("one")
     replica.lease.attempt()
     assert not replica.controller.publish_once()
 
 
 @pytest.fixture
-def slow(env: WatchEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+def slow(env: WatchEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write takes 0.1 s: a part has two, and a round lasts until 0.25 s have passed."""
     handle = env.api.handle_request
 
@@ -637,7 +635,7 @@ def slow(env: WatchEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-def test_a_round_ends_in_time_so_that_istiod_delivers_it(env: WatchEnvironment) -> None:
+def test_a_round_ends_in_time_so_that_istiod_delivers_it(env: WatchEnv) -> None:
     gone = [env.create() for _ in range(4)]
     replica = env.leader()
     env.written()
@@ -651,7 +649,7 @@ def test_a_round_ends_in_time_so_that_istiod_delivers_it(env: WatchEnvironment) 
 
 
 @pytest.mark.usefixtures("slow")
-def test_a_namespace_in_which_much_changes_delays_no_other(env: WatchEnvironment) -> None:
+def test_a_namespace_in_which_much_changes_delays_no_other(env: WatchEnv) -> None:
     red = [env.create("red") for _ in range(4)]
     blue = env.create("blue")  # in part 1
     replica = env.leader()
@@ -675,7 +673,7 @@ def test_a_namespace_in_which_much_changes_delays_no_other(env: WatchEnvironment
 
 
 def test_after_each_failure_the_next_attempt_comes_later(
-    env: WatchEnvironment, monkeypatch: pytest.MonkeyPatch
+    env: WatchEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replica = env.leader()
     env.create()

@@ -9,12 +9,12 @@ import pytest
 
 from daypass.gate.watch.status import WatchStatus
 from daypass.rules.denials import LIMIT, Denial, DeniedKind
-from support.watch_replicas import CLOSE_AFTER, Replica, WatchEnvironment
+from support.watch_replicas import CLOSE_AFTER, Replica, WatchEnv
 
 
 @pytest.fixture
-def env() -> WatchEnvironment:
-    return WatchEnvironment()
+def env() -> WatchEnv:
+    return WatchEnv()
 
 
 def ask(replica: Replica, path: str) -> tuple[int, str]:
@@ -32,7 +32,7 @@ def metrics(replica: Replica) -> dict[str, float]:
 
 
 def test_a_replica_is_ready_once_it_has_listed_everything_and_not_without_listings(
-    env: WatchEnvironment,
+    env: WatchEnv,
 ) -> None:
     replica = env.replica("one")
     assert ask(replica, "/readyz")[0] == 503
@@ -44,7 +44,7 @@ def test_a_replica_is_ready_once_it_has_listed_everything_and_not_without_listin
     assert ask(replica, "/healthz")[0] == 200
 
 
-def test_what_an_administrator_has_to_do_is_named(env: WatchEnvironment) -> None:
+def test_what_an_administrator_has_to_do_is_named(env: WatchEnv) -> None:
     replica = env.leader()
     env.cluster.forbidden.add("blue")
     replica.observer.left_out = {"red": 3}
@@ -60,7 +60,7 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnvironment) -> None
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
 
 
-def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnvironment) -> None:
+def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnv) -> None:
     until = env.clock.unix() + 50
     env.cluster.denials = tuple(
         Denial(kind=DeniedKind.TOKEN, name=str(number), until_unix=until)
@@ -73,7 +73,7 @@ def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnvironment) 
     assert problems(replica) == (200, set())
 
 
-def test_the_leader_alone_knows_what_is_published(env: WatchEnvironment) -> None:
+def test_the_leader_alone_knows_what_is_published(env: WatchEnv) -> None:
     env.create()
     leader, other = env.leader(), env.replica("two")
     other.work()

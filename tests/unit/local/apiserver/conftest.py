@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from unit.local.apiserver.environment import Environment
+from unit.local.apiserver.environment import Env
 
 
 @pytest.fixture
-def env() -> Environment:
+def env() -> Env:
     """A furnished cluster."""
-    return Environment().prepare_bot()
+    return Env().prepare_bot()

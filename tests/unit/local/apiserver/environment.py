@@ -45,7 +45,7 @@ class Reply:
         return [value for name, value in self.headers if name == "Warning"]
 
 
-class Environment:
+class Env:
     """A cluster with namespace `team`, ServiceAccount `bot` and its token Secret `bot-token`."""
 
     def __init__(self, *, state_file: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class Environment:
         transport = InProcess(self.api, has_policies=False)
         self.cluster = Cluster(access, transport=transport, clock=self.clock)
 
-    def prepare_bot(self) -> Environment:
+    def prepare_bot(self) -> Env:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""
         self.cluster.apply(_named("Namespace", "team"))
         self.cluster.apply(_named("ServiceAccount", "bot", "team"))

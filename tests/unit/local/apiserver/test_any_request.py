@@ -17,7 +17,7 @@ from unit.local.apiserver.environment import (
     TEAM,
     TOKEN_PATH,
     TOKEN_REVIEWS,
-    Environment,
+    Env,
 )
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
@@ -97,9 +97,9 @@ TARGETS = st.sampled_from(PATHS) | st.text(
 
 
 @pytest.fixture(scope="module")
-def shared() -> Environment:
+def shared() -> Env:
     """One cluster that gets all requests."""
-    return Environment().prepare_bot()
+    return Env().prepare_bot()
 
 
 @settings(max_examples=600)
@@ -112,7 +112,7 @@ def shared() -> Environment:
     accept=st.sampled_from(["", "*/*", JSON, "text/html"]),
 )
 def test_any_request_of_the_admin_is_answered(
-    shared: Environment, method: str, target: str, query: str, media: str, body: bytes, accept: str
+    shared: Env, method: str, target: str, query: str, media: str, body: bytes, accept: str
 ) -> None:
     headers = (
         ("authorization", f"Bearer {shared.admin_token.reveal()}"),
@@ -132,14 +132,14 @@ def test_any_request_of_the_admin_is_answered(
 
 @settings(max_examples=300)
 @given(header=st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
-def test_any_authorization_is_anonymous_or_a_401(shared: Environment, header: str) -> None:
+def test_any_authorization_is_anonymous_or_a_401(shared: Env, header: str) -> None:
     reply = shared.request("GET", f"{TEAM}/secrets", authorization=header)
     assert reply.code in (401, 403)
 
 
 @settings(max_examples=300)
 @given(token=st.text(max_size=60) | st.text("ab.-_", max_size=20))
-def test_any_token_is_authenticated_only_as_anonymous(shared: Environment, token: str) -> None:
+def test_any_token_is_authenticated_only_as_anonymous(shared: Env, token: str) -> None:
     reply = shared.request("POST", TOKEN_REVIEWS, {"spec": {"token": token}})
     if reply.code == 201 and (status := reply.document["status"]).get("authenticated"):
         assert status["user"]["username"] == "system:anonymous"

@@ -12,7 +12,7 @@ from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICE_ACC
 from daypass.local.apiserver.objects import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.store import REMEMBERED_EVENTS
-from unit.local.apiserver.environment import TEAM, Environment, config_map, token_secret
+from unit.local.apiserver.environment import TEAM, Env, config_map, token_secret
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -20,33 +20,33 @@ APPLY = "application/apply-patch+yaml"
 MAP = f"{TEAM}/configmaps/m"
 
 
-def apply(env: Environment, manager: str, query: str = "", **data: str) -> Any:
+def apply(env: Env, manager: str, query: str = "", **data: str) -> Any:
     """Server-side apply of ConfigMap `m` by a manager."""
     target = f"{MAP}?fieldManager={manager}{query}"
     return env.request("PATCH", target, config_map("m", **data), media=APPLY)
 
 
-def test_applies_of_different_values_never_conflict(env: Environment) -> None:
+def test_applies_of_different_values_never_conflict(env: Env) -> None:
     apply(env, "one", a="1", b="1")
     assert apply(env, "two", a="2").document["data"] == {"a": "2", "b": "1"}
     env.request("PUT", f"{MAP}?fieldManager=three", config_map("m", a="3"))
     assert apply(env, "one", a="1", b="1").document["data"] == {"a": "1", "b": "1"}
 
 
-def test_apply_removes_fields_that_no_other_manager_owns(env: Environment) -> None:
+def test_apply_removes_fields_that_no_other_manager_owns(env: Env) -> None:
     apply(env, "one", a="1", b="1")
     apply(env, "two", b="1", c="1")
     assert apply(env, "one", a="1").document["data"] == {"a": "1", "b": "1", "c": "1"}
     assert apply(env, "two", c="1").document["data"] == {"a": "1", "c": "1"}
 
 
-def test_the_same_apply_twice_changes_nothing(env: Environment) -> None:
+def test_the_same_apply_twice_changes_nothing(env: Env) -> None:
     first = apply(env, "one", a="1").document
     env.clock.advance(100)
     assert apply(env, "one", a="1").document == first
 
 
-def test_an_update_of_another_version_conflicts(env: Environment) -> None:
+def test_an_update_of_another_version_conflicts(env: Env) -> None:
     made = env.cluster.create(config_map("m", a="1"))
     env.cluster.apply(config_map("m", a="2"))
     stale = {**made, "data": {"a": "3"}}
@@ -54,27 +54,27 @@ def test_an_update_of_another_version_conflicts(env: Environment) -> None:
     assert env.request("PUT", MAP, config_map("m", a="3")).code == 200
 
 
-def test_a_patch_cannot_make_another_kind_of_an_object(env: Environment) -> None:
+def test_a_patch_cannot_make_another_kind_of_an_object(env: Env) -> None:
     env.cluster.create(config_map("m", a="1"))
     reply = env.request("PATCH", MAP, {"kind": "Secret"}, media=MERGE)
     assert reply.code == 400
     assert env.cluster.get(CONFIG_MAPS, "m", "team")["kind"] == "ConfigMap"
 
 
-def test_a_dry_run_stores_nothing(env: Environment) -> None:
+def test_a_dry_run_stores_nothing(env: Env) -> None:
     env.request("POST", f"{TEAM}/configmaps?dryRun=All", config_map("m", a="1"))
     with pytest.raises(NotFoundError, match='configmaps "m" not found'):
         env.cluster.get(CONFIG_MAPS, "m", "team")
 
 
-def test_an_invalid_name_is_a_422(env: Environment) -> None:
+def test_an_invalid_name_is_a_422(env: Env) -> None:
     with pytest.raises(ApiError) as caught:
         env.cluster.create(config_map("Bad_Name"))
     assert caught.value.status.code == 422
     assert "a lowercase RFC 1123 subdomain must consist of" in caught.value.status.message
 
 
-def test_lists_are_selected(env: Environment) -> None:
+def test_lists_are_selected(env: Env) -> None:
     for index in range(5):
         labels = {"parity": str(index % 2)}
         made = config_map(f"m{index}")
@@ -96,7 +96,7 @@ def test_lists_are_selected(env: Environment) -> None:
         assert env.request("GET", f"{TEAM}/configmaps?{other}").code == 400
 
 
-def test_long_selectors_and_many_errors_take_linear_time(env: Environment) -> None:
+def test_long_selectors_and_many_errors_take_linear_time(env: Env) -> None:
     reply = env.request("GET", f"{TEAM}/configmaps?labelSelector={'%20' * 40_000}!")
     assert reply.code == 400
     labels = {f"a b{index}": "b c" for index in range(5_000)}
@@ -105,7 +105,7 @@ def test_long_selectors_and_many_errors_take_linear_time(env: Environment) -> No
     assert (reply.code, len(reply.document["details"]["causes"])) == (422, 100)
 
 
-def _watch(env: Environment, query: str) -> Watch:
+def _watch(env: Env, query: str) -> Watch:
     token = f"Bearer {env.admin_token.reveal()}"
     target = f"{TEAM}/configmaps?watch=1&{query}"
     answer = env.api.handle(
@@ -115,7 +115,7 @@ def _watch(env: Environment, query: str) -> Watch:
     return answer
 
 
-def test_a_watch_sends_existing_objects_and_then_events(env: Environment) -> None:
+def test_a_watch_sends_existing_objects_and_then_events(env: Env) -> None:
     version = env.cluster.create(config_map("m", a="1"))["metadata"]["resourceVersion"]
     watch = _watch(env, "fieldSelector=metadata.name=m")
     assert [event["type"] for event in watch.first] == ["ADDED"]
@@ -130,7 +130,7 @@ def test_a_watch_sends_existing_objects_and_then_events(env: Environment) -> Non
     assert [event["type"] for event in since.first] == told
 
 
-def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(env: Environment) -> None:
+def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(env: Env) -> None:
     made = config_map("m")
     made["metadata"]["labels"] = {"a": "1"}
     made = env.cluster.create(made)
@@ -141,7 +141,7 @@ def test_an_object_that_leaves_a_selector_is_deleted_for_its_watch(env: Environm
     assert [event["type"] for event in _watch(env, f"{query}2").first] == ["ADDED"]
 
 
-def test_a_watch_from_a_forgotten_version_gets_a_410(env: Environment) -> None:
+def test_a_watch_from_a_forgotten_version_gets_a_410(env: Env) -> None:
     for index in range(REMEMBERED_EVENTS + 1):
         env.cluster.apply(config_map("m", a=str(index)))
     (event,) = _watch(env, "resourceVersion=1").first
@@ -149,20 +149,20 @@ def test_a_watch_from_a_forgotten_version_gets_a_410(env: Environment) -> None:
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-def test_a_token_secret_without_a_service_account_is_never_filled(env: Environment) -> None:
+def test_a_token_secret_without_a_service_account_is_never_filled(env: Env) -> None:
     made = env.cluster.create(token_secret("lost", "nobody"))
     assert "data" not in made
     assert [s["metadata"]["name"] for s in env.cluster.list(SECRETS, "team")] == ["bot-token"]
 
 
-def test_a_namespace_is_deleted_with_its_objects(env: Environment) -> None:
+def test_a_namespace_is_deleted_with_its_objects(env: Env) -> None:
     env.cluster.delete(NAMESPACES, "team")
     assert env.cluster.list(SERVICE_ACCOUNTS, "team") == []
     with pytest.raises(NotFoundError, match='namespaces "team" not found'):
         env.cluster.create(config_map("m"))
 
 
-def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: Environment) -> None:
+def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: Env) -> None:
     env.cluster.create(config_map("m", a="1", b="1"))
     change: dict[str, Any] = {"data": {"a": None, "c": "1"}, "metadata": {"labels": {"x": "y"}}}
     patched = env.request("PATCH", MAP, change, media=STRATEGIC).document
@@ -178,13 +178,13 @@ def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: En
     assert env.cluster.get(CONFIG_MAPS, "m", "team") == patched
 
 
-def test_a_custom_resource_is_not_read_from_protobuf(env: Environment) -> None:
+def test_a_custom_resource_is_not_read_from_protobuf(env: Env) -> None:
     path = "/apis/security.istio.io/v1/namespaces/team/authorizationpolicies"
     reply = env.request("POST", path, b"k8s\0", media="application/vnd.kubernetes.protobuf")
     assert reply.code == 415
 
 
-def test_openapi_says_that_the_api_server_validates_fields(env: Environment) -> None:
+def test_openapi_says_that_the_api_server_validates_fields(env: Env) -> None:
     paths = env.request("GET", "/openapi/v3").document["paths"]
     assert "api/v1" in paths
     validating = set()
@@ -196,7 +196,7 @@ def test_openapi_says_that_the_api_server_validates_fields(env: Environment) -> 
 
 
 @pytest.mark.parametrize("media", ["application/json-patch+json", "", "x"])
-def test_other_patches_are_a_415_and_change_nothing(env: Environment, media: str) -> None:
+def test_other_patches_are_a_415_and_change_nothing(env: Env, media: str) -> None:
     made = env.cluster.create(config_map("m", a="1"))
     patch = [{"op": "remove", "path": "/data/a"}]
     assert env.request("PATCH", MAP, patch, media=media).code == 415
@@ -215,5 +215,5 @@ def test_other_patches_are_a_415_and_change_nothing(env: Environment, media: str
         "/metrics",
     ],
 )
-def test_apis_that_only_a_cluster_has_are_not_found(env: Environment, path: str) -> None:
+def test_apis_that_only_a_cluster_has_are_not_found(env: Env, path: str) -> None:
     assert env.request("GET", path).code == 404

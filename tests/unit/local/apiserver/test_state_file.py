@@ -13,23 +13,23 @@ from daypass.kube.errors import ApiError
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.local.apiserver.state import StateFileError
 from support.messages import raises
-from unit.local.apiserver.environment import Environment, config_map
+from unit.local.apiserver.environment import Env, config_map
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A state file."""
-    Environment(state_file=tmp_path / "state.json")
+    Env(state_file=tmp_path / "state.json")
     return tmp_path / "state.json"
 
 
 def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    before = Environment(state_file=file).prepare_bot()
+    before = Env(state_file=file).prepare_bot()
     legacy, token = before.legacy, before.mint()
     before.state.keys.rotate()
     before.cluster.create(config_map("m", a="1"))
-    after = Environment(state_file=file)
+    after = Env(state_file=file)
     assert after.admin_token == before.admin_token
     assert after.legacy == legacy
     assert after.review(token)["authenticated"] is True
@@ -38,7 +38,7 @@ def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> N
 
 def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    env = Environment(state_file=file)
+    env = Env(state_file=file)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     env.prepare_bot()
     names = {obj["metadata"]["name"] for obj in json.loads(file.read_text())["objects"]}
@@ -48,8 +48,8 @@ def test_the_file_is_private_and_written_at_once(tmp_path: Path) -> None:
 
 def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    version = Environment(state_file=file).prepare_bot().state.store.version
-    assert Environment(state_file=file).state.store.forgotten == version
+    version = Env(state_file=file).prepare_bot().state.store.version
+    assert Env(state_file=file).state.store.forgotten == version
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_watch_cannot_start_before_the_restart(tmp_path: Path) -> None:
 def test_a_file_that_is_no_state_is_refused_with_a_hint(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with raises(StateFileError, match=f"rm {file}"):
-        Environment(state_file=file)
+        Env(state_file=file)
     assert file.read_bytes() == content
 
 
@@ -80,19 +80,19 @@ def test_a_file_with_other_contents_is_refused(file: Path, change: str) -> None:
     document = json.loads(file.read_text())
     file.write_text(json.dumps({**document, **CHANGES[change]}))
     with raises(StateFileError, match=f"rm {file}"):
-        Environment(state_file=file)
+        Env(state_file=file)
 
 
 def test_a_file_that_others_can_read_is_refused(file: Path) -> None:
     file.chmod(0o644)
     with raises(UnsafeFileError, match=str(file)):
-        Environment(state_file=file)
+        Env(state_file=file)
 
 
 def test_a_state_that_cannot_be_written_is_a_500_without_details(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = Environment(state_file=tmp_path / "state.json").prepare_bot()
+    env = Env(state_file=tmp_path / "state.json").prepare_bot()
 
     def full(path: str, content: bytes) -> None:
         raise OSError(28, "No space left on device")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unit.local.apiserver.environment import TEAM, TOKEN_PATH, Environment
+from unit.local.apiserver.environment import TEAM, TOKEN_PATH, Env
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from unit.local.apiserver.environment import TEAM, TOKEN_PATH, Environment
     ids=["deep JSON", "YAML", "long number"],
 )
 def test_an_invalid_body_gets_a_status(
-    env: Environment, body: bytes, media: str, code: int, words: str
+    env: Env, body: bytes, media: str, code: int, words: str
 ) -> None:
     reply = env.request("POST", TOKEN_PATH, body, media=media)
     assert reply.code == code
@@ -39,14 +39,12 @@ def test_an_invalid_body_gets_a_status(
         (f"{TOKEN_PATH}%0a", 404),
     ],
 )
-def test_dots_slashes_and_escapes_are_not_normalised(
-    env: Environment, path: str, code: int
-) -> None:
+def test_dots_slashes_and_escapes_are_not_normalised(env: Env, path: str, code: int) -> None:
     assert env.request("POST", path, {}).code == code
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Node", "ConfigMap", "ServiceAccount", "secret", ""])
-def test_a_token_can_be_bound_to_a_secret_only(env: Environment, kind: str) -> None:
+def test_a_token_can_be_bound_to_a_secret_only(env: Env, kind: str) -> None:
     reference = {"kind": kind, "apiVersion": "v1", "name": "bot-token"}
     reply = env.request("POST", TOKEN_PATH, {"spec": {"boundObjectRef": reference}})
     assert (reply.code, reply.document["reason"]) == (400, "BadRequest")

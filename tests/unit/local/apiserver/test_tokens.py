@@ -10,7 +10,7 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass.kube.resources import SECRETS
 from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, base64url, bearer
-from unit.local.apiserver.environment import TEAM, Environment, claims, token_secret
+from unit.local.apiserver.environment import TEAM, Env, claims, token_secret
 
 SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}
 
@@ -27,7 +27,7 @@ def test_the_authorization_header_is_parsed_as_in_go(header: str, token: str) ->
     assert bearer(header) == token
 
 
-def test_a_token_is_accepted_for_a_minute_after_its_expiry(env: Environment) -> None:
+def test_a_token_is_accepted_for_a_minute_after_its_expiry(env: Env) -> None:
     token = env.mint(expirationSeconds=600)
     env.clock.advance(660)
     assert env.review(token)["authenticated"] is True
@@ -35,7 +35,7 @@ def test_a_token_is_accepted_for_a_minute_after_its_expiry(env: Environment) -> 
     assert "service account token has expired" in env.review(token)["error"]
 
 
-def test_a_recreated_secret_revives_only_the_long_lived_token(env: Environment) -> None:
+def test_a_recreated_secret_revives_only_the_long_lived_token(env: Env) -> None:
     """As in Kubernetes: nothing in a long-lived token changes with its Secret's UID, so the token
     is made again byte for byte. Hence a name is never used twice.
     """
@@ -59,7 +59,7 @@ def test_a_recreated_secret_revives_only_the_long_lived_token(env: Environment) 
     ],
 )
 def test_other_algorithms_and_keys_are_refused(
-    env: Environment, changes: dict[str, Any], error: str
+    env: Env, changes: dict[str, Any], error: str
 ) -> None:
     token = env.mint()
     header = {**decode_unverified(token)[0], **changes}
@@ -69,13 +69,13 @@ def test_other_algorithms_and_keys_are_refused(
     assert error in env.review(tampered)["error"]
 
 
-def test_a_token_signed_by_another_key_is_refused(env: Environment) -> None:
+def test_a_token_signed_by_another_key_is_refused(env: Env) -> None:
     said = claims(env.mint())
     assert "error" in env.review(SigningKey.generate().sign(said))
     assert env.review(env.state.keys.current.sign(said))["authenticated"] is True
 
 
-def test_keys_are_rotated_and_retired(env: Environment) -> None:
+def test_keys_are_rotated_and_retired(env: Env) -> None:
     ring = env.state.keys
     old, token = ring.current.kid, env.mint()
     new = ring.rotate()
@@ -93,7 +93,7 @@ def test_keys_are_rotated_and_retired(env: Environment) -> None:
 
 
 @pytest.mark.parametrize("name", ["impersonate-user", "impersonate-group", "impersonate-uid"])
-def test_impersonation_is_refused_even_for_the_administrator(env: Environment, name: str) -> None:
+def test_impersonation_is_refused_even_for_the_administrator(env: Env, name: str) -> None:
     """To ignore the header would answer with the permissions of the wrong user."""
     headers = ((name, "system:serviceaccount:team:bot"),)
     assert env.request("GET", f"{TEAM}/secrets", headers=headers).code == 400
