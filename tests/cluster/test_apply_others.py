@@ -14,7 +14,7 @@ from daypass._core.findings import Level
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.deploy.routes import list_all
 from daypass.kube.cluster import Cluster
-from daypass.render.fronts.ingress import INGRESS
+from daypass.render.fronts.ingress_controller import INGRESS
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio

@@ -18,7 +18,8 @@ from daypass.config import IngressNginxDomain, IstioDomain, load
 from daypass.deploy.init.discover import DiscoveredCluster, discover
 from daypass.kube.cluster import Cluster
 from daypass.render.fronts.gateway_api import GatewayApiFront
-from daypass.render.fronts.ingress import INGRESS, INGRESS_CLASS, IngressFront
+from daypass.render.fronts.ingress import IngressFront
+from daypass.render.fronts.ingress_controller import INGRESS, INGRESS_CLASS
 from daypass.render.fronts.ingress_nginx import IngressNginxFront
 from daypass.render.fronts.istio import GATEWAY_SERVICE, VIRTUAL_SERVICE, IstioFront
 from daypass.render.fronts.routes import ListedObjects, path_of

@@ -14,7 +14,7 @@ from daypass.deploy.ekf import is_handed_over
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.render.fronts import FRONTS, published
-from daypass.render.fronts.ingress import INGRESS
+from daypass.render.fronts.ingress_controller import INGRESS
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,

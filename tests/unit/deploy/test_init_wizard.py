@@ -18,7 +18,7 @@ from daypass.deploy.init.wizard import InitOptions, Questions, resolve_options
 from daypass.deploy.routes import published_by_others
 from daypass.render.fronts import AnyFront
 from daypass.render.fronts.gateway_api import GatewayApiFront
-from daypass.render.fronts.ingress import INGRESS_CLASS
+from daypass.render.fronts.ingress_controller import INGRESS_CLASS
 from daypass.render.fronts.istio import IstioFront
 from daypass.render.fronts.routes import ObjectQuery
 from support.listed_objects import listed_of

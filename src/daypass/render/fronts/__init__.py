@@ -1,8 +1,9 @@
 """The ingress or gateway that publishes a domain and routes the prefix to the door.
 
 One module is one kind: the objects that publish a domain, what they need, and how the kind is
-recognised in a cluster. `front` has what they share, `routes` what they read in a cluster. A new
-kind is a section of the config, a module here, and an entry in FRONTS.
+recognised in a cluster. `front` has what they share (`ingress_controller`: those with an Ingress),
+`routes` what they read in a cluster. A new kind is a section of the config, a module here, and an
+entry in FRONTS; or in OWN_KINDS, if it is an ingress controller.
 
 All of them speak TLS to the door; those that can verify it do so by authority and name. None serves
 or redirects the prefix over plain http: redirects are turned off, and the door refuses requests
@@ -15,20 +16,14 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.front import Front
 from daypass.render.fronts.gateway_api import GatewayApiFront
-from daypass.render.fronts.ingress import IngressFront
-from daypass.render.fronts.ingress_nginx import IngressNginxFront
+from daypass.render.fronts.ingress import OWN_KINDS, IngressFront
 from daypass.render.fronts.istio import IstioFront
 from daypass.render.fronts.routes import ListedObjects, PublishedHost, PublishedRoute
 
 AnyFront = Front[Any]
 _NO_FACTS = ClusterFacts()
 
-FRONTS: tuple[type[AnyFront], ...] = (
-    IngressNginxFront,
-    IngressFront,
-    IstioFront,
-    GatewayApiFront,
-)
+FRONTS: tuple[type[AnyFront], ...] = (*OWN_KINDS, IngressFront, IstioFront, GatewayApiFront)
 """In the order in which a user may choose one."""
 
 
@@ -46,8 +41,7 @@ def fronts_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> list[AnyFront]
 
 def published(listed: ListedObjects) -> tuple[list[PublishedHost], list[PublishedRoute]]:
     """Return the hosts and routes that the fronts of a cluster serve."""
-    parts = [part for front in FRONTS for part in front.published(listed)]
     return (
-        [part for part in parts if isinstance(part, PublishedHost)],
-        [part for part in parts if isinstance(part, PublishedRoute)],
+        [host for front in FRONTS for host in front.hosts(listed)],
+        [route for front in FRONTS for route in front.routes(listed)],
     )

@@ -120,8 +120,13 @@ class Front(ABC, Generic[D]):
 
     @classmethod
     @abstractmethod
-    def published(cls, listed: ListedObjects) -> Iterator[PublishedHost | PublishedRoute]:
-        """Yield the hosts and routes that it serves in a cluster."""
+    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+        """Yield the hosts that it serves in a cluster."""
+
+    @classmethod
+    @abstractmethod
+    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+        """Yield the routes that it serves in a cluster."""
 
     @classmethod
     @abstractmethod

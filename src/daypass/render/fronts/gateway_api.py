@@ -102,24 +102,23 @@ class GatewayApiFront(Front[GatewayApiDomain]):
         )
 
     @classmethod
-    def published(cls, listed: ListedObjects) -> Iterator[PublishedHost | PublishedRoute]:
-        """Yield the hosts of Gateways and the paths of HTTPRoutes."""
+    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+        """Yield the hosts of listeners that terminate TLS."""
         for gateway in listed.of(GATEWAY):
-            yield from cls._hosts(gateway)
-        for route in listed.of(HTTP_ROUTE):
-            yield from _routes(route)
+            for listener in (gateway.get("spec") or {}).get("listeners") or ():
+                if listener.get("hostname") and listener.get("protocol") == "HTTPS":
+                    yield PublishedHost(
+                        host=listener["hostname"],
+                        front=cls.kind(),
+                        ends_tls=True,
+                        gateway=f"{path_of(gateway)}/{listener['name']}",
+                    )
 
     @classmethod
-    def _hosts(cls, gateway: Object) -> Iterator[PublishedHost]:
-        """Yield the hosts of listeners that terminate TLS."""
-        for listener in (gateway.get("spec") or {}).get("listeners") or ():
-            if listener.get("hostname") and listener.get("protocol") == "HTTPS":
-                yield PublishedHost(
-                    host=listener["hostname"],
-                    front=cls.kind(),
-                    ends_tls=True,
-                    gateway=f"{path_of(gateway)}/{listener['name']}",
-                )
+    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+        """Yield the paths of HTTPRoutes."""
+        for route in listed.of(HTTP_ROUTE):
+            yield from _routes(route)
 
     @classmethod
     def is_running(cls, listed: ListedObjects) -> bool:

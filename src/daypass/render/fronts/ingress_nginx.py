@@ -11,13 +11,10 @@ from daypass._core.objects import Object
 from daypass.config import IngressNginxDomain
 from daypass.config.models import IN_CLUSTER
 from daypass.render import RenderError
-from daypass.render.fronts.ingress import ControllerFront
-from daypass.render.fronts.routes import ListedObjects
+from daypass.render.fronts.ingress_controller import ControllerFront
 from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE, DOOR_PAIR
 from daypass.render.tls_server import door_server
 
-_CONTROLLER = "k8s.io/ingress-nginx"
-_USUAL_CLASS = "nginx"
 _TAIL = "/api/v1/namespaces/[a-z0-9-]+/serviceaccounts/[a-z0-9.-]+/token"
 """In characters that the controller allows in a path. It ignores case, and `$` also matches before
 a line feed at the end."""
@@ -29,6 +26,8 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
 
     domain_type: ClassVar = IngressNginxDomain
     usual_namespace: ClassVar = "ingress-nginx"
+    controller: ClassVar = "k8s.io/ingress-nginx"
+    usual_class: ClassVar = "nginx"
     notes: ClassVar = (
         'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
         " another Ingress opened to the same address is reused without verification",
@@ -46,7 +45,7 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
 
     def objects(self) -> list[Object]:
         """Return the Ingress."""
-        class_name = self.domain.class_name or _USUAL_CLASS
+        class_name = self.domain.class_name or self.usual_class
         if self.is_direct:
             return [self._direct(class_name)]
         secret, host = f"{self.namespace}/{DOOR_PAIR}", door_server(self.config).host
@@ -82,16 +81,6 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
             path_type="ImplementationSpecific",
             service="kubernetes",
         )
-
-    @classmethod
-    def serves_class(cls, name: str | None, controller: str) -> bool:
-        """Return whether a class is its own, by its controller or else by its usual name."""
-        return controller == _CONTROLLER or (not controller and name == _USUAL_CLASS)
-
-    @classmethod
-    def default_class(cls, listed: ListedObjects) -> str | None:
-        """Return its usual class."""
-        return _USUAL_CLASS
 
 
 def _verified_tls(secret: str, name: str) -> dict[str, str]:

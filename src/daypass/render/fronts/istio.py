@@ -117,10 +117,14 @@ class IstioFront(Front[IstioDomain]):
         )
 
     @classmethod
-    def published(cls, listed: ListedObjects) -> Iterator[PublishedHost | PublishedRoute]:
-        """Yield the hosts of Gateways and the paths of VirtualServices."""
+    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+        """Yield the hosts of Gateways."""
         for gateway in listed.of(ISTIO_GATEWAY):
             yield from cls._hosts(gateway)
+
+    @classmethod
+    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+        """Yield the paths of VirtualServices."""
         for service in listed.of(VIRTUAL_SERVICE):
             yield from _routes(service)
 
