@@ -26,7 +26,7 @@ from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig
 from daypass.render.engines.istio.bypass import NAME_THEM, unguarded_names
 from daypass.render.fronts import FRONTS, AnyFront
-from daypass.render.fronts.istio import GATEWAY_SERVICE
+from daypass.render.fronts.istio import seen_service
 from daypass.render.fronts.routes import PublishedHost, serving
 
 Check = Callable[[str], str]
@@ -225,7 +225,7 @@ def _resolve(setup: _Setup) -> NewConfig:
         prefix=prefix,
         issuer=found.issuer,
         addresses=found.addresses,
-        audience=setup.resolve("--audience", audience, found=_found_audience(found)),
+        audience=setup.resolve("--audience", audience, found=seen_service(found.listed)),
         other_names=bool(unguarded),
     )
 
@@ -310,14 +310,6 @@ def _likely_front(setup: _Setup, served: PublishedHost | None) -> str | None:
     if len(fronts) == 1:
         return fronts[0]
     return next(iter(_KINDS)) if setup.options.named else None
-
-
-def _found_audience(found: DiscoveredCluster) -> str | None:
-    services = found.listed.of(GATEWAY_SERVICE)
-    if len(services) != 1:
-        return None
-    metadata = services[0]["metadata"]
-    return f"{metadata['name']}.{metadata['namespace']}.svc.cluster.local"
 
 
 def _verify_installed(kind: type[AnyFront], found: DiscoveredCluster) -> None:

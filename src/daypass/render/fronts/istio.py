@@ -186,6 +186,14 @@ def _routes(service: Object) -> Iterator[PublishedRoute]:
                     )
 
 
+def seen_service(listed: ListedObjects) -> str | None:
+    """Return the DNS name of the Service of a cluster's only gateway; None if it has not one."""
+    if len(services := listed.of(GATEWAY_SERVICE)) != 1:
+        return None
+    namespace, name = path_of(services[0]).split("/")
+    return f"{name}.{namespace}.svc.cluster.local"
+
+
 def destination_rule(facts: ClusterFacts, server: TlsServer) -> Object:
     """Return how Istio speaks TLS to a server; one for all domains.
 
