@@ -83,38 +83,6 @@ def test_a_mistake_is_found(text: str, words: str) -> None:
     assert mistake.startswith("docs/page.md")
 
 
-CORRECT = """# A page
-
-[a](../SECURITY.md#reporting), [b](#a-page), <https://kubernetes.io/docs/>, `daypass up`, `daypass`
-
-- In a list:
-
-  <!-- docs: not-run, it needs a cluster -->
-  ```sh
-  kubectl get pods   # and a comment
-  ```
-
-```console
-$ cat > a <<'END'
-daypass is a word here
-END
-$ daypass identity create NAME -n NS \\
-  --audience gate.example.com
-daypass: identity NS/NAME is ready
-```
-
-<!-- docs: inside, {version: 1, domains: {a: {host: a.example.com, front: envoy}}, HERE} -->
-```yaml
-limits: {requestsPerSecond: 5}
-```
-
-```json
-{"time": "2026-11-24T17:42:34.435Z", "code": 404}
-{"time": "2026-11-24T17:42:34.436Z", "code": 201}
-```
-"""
-
-
 PAGE_NOT_RUN = """<!-- docs: not-run, it needs a cluster -->
 # A page
 
@@ -127,10 +95,6 @@ ls
 something: else
 ```
 """
-
-
-def test_nothing_is_found_where_nothing_is_wrong() -> None:
-    assert not found(CORRECT)
 
 
 def test_a_page_that_is_not_run_has_no_hidden_command_and_no_unknown_data() -> None:
