@@ -28,6 +28,25 @@ Routes = Mapping[str, Callable[[], tuple[int, str]]]
 """By path: returns the status code and the body."""
 
 
+def health_routes(
+    *,
+    metrics: Callable[[], str],
+    why_not_ready: Callable[[], str],
+    why_not_alive: Callable[[], str] = lambda: "",
+) -> Routes:
+    """Return `/healthz`, `/readyz` and `/metrics`, from functions that return the reason, or ""."""
+
+    def probe(name: str, code: int, why_not: Callable[[], str]) -> tuple[int, str]:
+        why = why_not()
+        return (code, f"{why}\n") if why else (200, f"{name}\n")
+
+    return {
+        "/healthz": lambda: probe("alive", 500, why_not_alive),
+        "/readyz": lambda: probe("ready", 503, why_not_ready),
+        "/metrics": lambda: (200, metrics()),
+    }
+
+
 class StatusServer(ServerThread):
     """Listens from the beginning on.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from daypass._core.status_server import Routes
+from daypass._core.status_server import Routes, health_routes
 from daypass.agent.file_renewer import RenewerStatus
 
 _METRICS: tuple[tuple[str, str, str, Callable[[RenewerStatus], float | None]], ...] = (
@@ -19,14 +19,13 @@ _METRICS: tuple[tuple[str, str, str, Callable[[RenewerStatus], float | None]], .
 )
 
 
-def readiness(statuses: Sequence[RenewerStatus]) -> tuple[int, str]:
-    """Return 200 if every file holds a usable token, else 503 and the files that do not."""
-    bad = [
+def why_not_ready(statuses: Sequence[RenewerStatus]) -> str:
+    """Return the files that hold no usable token."""
+    return "\n".join(
         f"{status.path}: {'no token yet' if status.left_seconds is None else 'token expired'}"
         for status in statuses
         if not status.is_good
-    ]
-    return (503, "\n".join(bad) + "\n") if bad else (200, "every token is good\n")
+    )
 
 
 def metrics(statuses: Sequence[RenewerStatus]) -> str:
@@ -45,8 +44,6 @@ def metrics(statuses: Sequence[RenewerStatus]) -> str:
 
 def routes(statuses: Callable[[], Sequence[RenewerStatus]]) -> Routes:
     """Return the endpoints for a StatusServer."""
-    return {
-        "/healthz": lambda: (200, "alive\n"),
-        "/readyz": lambda: readiness(statuses()),
-        "/metrics": lambda: (200, metrics(statuses())),
-    }
+    return health_routes(
+        metrics=lambda: metrics(statuses()), why_not_ready=lambda: why_not_ready(statuses())
+    )

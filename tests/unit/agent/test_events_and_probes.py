@@ -12,7 +12,7 @@ import pytest
 from daypass._core.status_server import StatusServer
 from daypass.agent.daemon import ServiceManager
 from daypass.agent.file_renewer import RenewerStatus
-from daypass.agent.health import metrics, readiness, routes
+from daypass.agent.health import metrics, routes
 from daypass.agent.hooks import hook_environment
 from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
@@ -33,9 +33,13 @@ NEW = status(path="/run/new", is_good=False, left_seconds=None, renewals=0)
 ENDED = status(path="/run/ended", is_good=False, left_seconds=-5.0)
 
 
+def ready(statuses: list[RenewerStatus]) -> tuple[int, str]:
+    return routes(lambda: statuses)["/readyz"]()
+
+
 def test_ready_is_when_every_file_holds_a_good_token() -> None:
-    assert readiness([status(), status()])[0] == 200
-    code, text = readiness([status(), NEW, ENDED])
+    assert ready([status(), status()])[0] == 200
+    code, text = ready([status(), NEW, ENDED])
     assert code == 503
     assert [line.partition(": ")[0] for line in text.splitlines()] == ["/run/new", "/run/ended"]
     check(text, reason="not ready")

@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
-from daypass._core.status_server import Routes
+from daypass._core.status_server import Routes, health_routes
 from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
@@ -159,7 +159,7 @@ class Service:
         """Whether it works, or has not started yet; otherwise only a restart helps."""
         return self._server is None or self.authorizer.is_alive
 
-    def not_ready(self) -> str:
+    def why_not_ready(self) -> str:
         """Why it should get no requests, or ""."""
         if self._is_draining:
             return "it is shutting down"
@@ -175,11 +175,11 @@ class Service:
     @property
     def routes(self) -> Routes:
         """`/healthz`, `/readyz` and `/metrics`, for a StatusServer on another thread."""
-        return {
-            "/healthz": self._healthz,
-            "/readyz": self._readyz,
-            "/metrics": lambda: (200, exposition(self)),
-        }
+        return health_routes(
+            metrics=lambda: exposition(self),
+            why_not_ready=self.why_not_ready,
+            why_not_alive=self._why_not_alive,
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
@@ -206,13 +206,9 @@ class Service:
             age = now - self.authorizer.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
 
-    def _healthz(self) -> tuple[int, str]:
+    def _why_not_alive(self) -> str:
         is_stalled = self._server is not None and self.authorizer.is_stalled
-        return (200, "ok\n") if self.is_alive() and not is_stalled else (500, "\n")
-
-    def _readyz(self) -> tuple[int, str]:
-        why = self.not_ready()
-        return (503, f"{why}\n") if why else (200, "ready\n")
+        return "" if self.is_alive() and not is_stalled else "its event loop is stuck"
 
     async def drain(self, seconds: float) -> None:
         """Report not ready and serve for a while; each response closes its connection."""

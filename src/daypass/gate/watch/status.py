@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from daypass._core.clock import Clock
-from daypass._core.status_server import Routes
+from daypass._core.status_server import Routes, health_routes
 from daypass.gate.metrics import exposition, gauge
 from daypass.gate.watch.controller import Controller
 
@@ -25,12 +25,8 @@ class WatchStatus:
         """`/healthz`: it runs. `/readyz`: it has listed everything, lately. `/status`: whether an
         administrator has to act, and why. `/metrics`.
         """
-        return {
-            "/healthz": lambda: (200, "alive\n"),
-            "/readyz": self._ready,
-            "/status": self._status,
-            "/metrics": lambda: (200, exposition(self)),
-        }
+        health = health_routes(metrics=lambda: exposition(self), why_not_ready=self._why_not_ready)
+        return {**health, "/status": self._status}
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
@@ -54,12 +50,11 @@ class WatchStatus:
             "credentials_left_out", "Credentials beyond the limit of their namespace.", left_out
         )
 
-    def _ready(self) -> tuple[int, str]:
+    def _why_not_ready(self) -> str:
         if not self._controller.observer.observation().is_complete:
-            return 503, "not everything has been listed yet\n"
+            return "not everything has been listed yet"
         problems = self._controller.problems()
-        why = problems.get("closed") or problems.get("publish")
-        return (503, f"{why}\n") if why else (200, "ready\n")
+        return problems.get("closed") or problems.get("publish") or ""
 
     def _status(self) -> tuple[int, str]:
         controller, problems = self._controller, self._controller.problems()
