@@ -81,11 +81,14 @@ class Serving:
         return message_with("".join(line for line in lines if line[0] != "{"), value)
 
 
+VERIFYING = "envoy-gateway, gateway: infra/public"
+
+
 @contextmanager
 def serving(
     folder: Path, kubeconfig: Path, home: str, *, engine: str = "envoy", more: str = ""
 ) -> Iterator[Serving]:
-    """`engine`: `envoy-gateway` for one that verifies signatures. `more`: of the config."""
+    """`engine`: VERIFYING for one that verifies signatures. `more`: of the config."""
     authority = Authority()
     config = (
         f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n{more}"
@@ -402,7 +405,7 @@ def test_keys_of_a_file_serve_where_the_api_server_does_not_show_its_own(
         keyless, keyed = folder / "keyless", folder / "keyed"
         keyless.mkdir()
         more = f"cluster: {{issuer: '{ISSUER}'}}\n"
-        with serving(keyless, kubeconfig, home, engine="envoy-gateway", more=more) as running:
+        with serving(keyless, kubeconfig, home, engine=VERIFYING, more=more) as running:
             message = eventually("it says why", lambda: running.message("cluster.keys"))
             check(message, "/openid/v1/jwks", reason="key-set", hide=home)
             assert "cluster.keys" in running.get("/readyz")[1]
@@ -410,7 +413,7 @@ def test_keys_of_a_file_serve_where_the_api_server_does_not_show_its_own(
         keyed.mkdir()
         (keyed / "keys.json").write_bytes(jwks)
         more = f"cluster: {{issuer: '{ISSUER}', keys: keys.json}}\n"
-        with serving(keyed, kubeconfig, home, engine="envoy-gateway", more=more) as running:
+        with serving(keyed, kubeconfig, home, engine=VERIFYING, more=more) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
             assert running.ask(line).code == 200
             assert running.reason(f"{line[:-8]}AAAAAAAA") is Reason.SIGNATURE
