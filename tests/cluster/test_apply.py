@@ -388,7 +388,7 @@ def test_of_two_concurrent_applies_only_one_writes(cluster: Cluster) -> None:
     mine = plan(cluster, BOTH)
     apply(cluster, BOTH)
     with raises(DaypassError, match="daypass diff"):
-        execute(cluster, mine)
+        execute(mine)
 
 
 def test_the_gateway_api_gets_a_copy_of_the_authority(cluster: Cluster) -> None:

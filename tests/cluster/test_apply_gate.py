@@ -116,7 +116,7 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
 
     def execute_changed() -> None:
         ready = partial(wait_for_publication, Waiter(cluster, 0), config)
-        execute(cluster, plan(cluster, changed), before_gate=ready)
+        execute(plan(cluster, changed), before_gate=ready)
 
     before = rules()
     with raises(PartialApplyError, match="0 of 66"):

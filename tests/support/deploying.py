@@ -46,8 +46,7 @@ _WITH_LATE_STATUS = {"FlowSchema", "ValidatingAdmissionPolicy"}
 
 
 def apply(cluster: Cluster, text: str) -> ApplyResult:
-    state = read_cluster_state(cluster)
-    return execute(cluster, make_plan(state, config_of(text)))
+    return execute(plan(cluster, text))
 
 
 def write(folder: Path, text: str) -> None:

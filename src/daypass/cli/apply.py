@@ -17,8 +17,6 @@ from daypass.cli.progress import progress
 from daypass.cli.verify import log_timeouts
 
 if TYPE_CHECKING:
-    from daypass.config import Config
-    from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
     from daypass.kube.waiting import Waiter
 
@@ -58,34 +56,34 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Apply; return 0, or 3 if `verify` has findings."""
-    with deployment.open_plan(args) as (config, state, plan):
-        state.require_keys(config)
-        _show(args, state, plan)
+    with deployment.open_plan(args) as plan:
+        plan.state.require_keys(plan.config)
+        _show(args, plan)
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
-            _check(args, config, state, plan)
+            _check(args, plan)
             return 0
-        _confirm_and_commit(args, config, state, plan)
+        _confirm_and_commit(args, plan)
         with progress(args, "applying it") as status:
             if not args.wait:
-                _execute(args, state, plan)
+                _execute(args, plan)
                 return 0
             from daypass.deploy.apply import wait_for_publication
             from daypass.kube.waiting import Waiter
 
-            waiter = Waiter(state.cluster, args.timeout, status.wait)
-            _execute(args, state, plan, partial(wait_for_publication, waiter, config))
-            return _wait(args, state, config, plan, waiter, status)
+            waiter = Waiter(plan.state.cluster, args.timeout, status.wait)
+            _execute(args, plan, partial(wait_for_publication, waiter, plan.config))
+            return _wait(args, plan, waiter, status)
 
 
-def _show(args: Namespace, state: ClusterState, plan: ApplyPlan) -> None:
+def _show(args: Namespace, plan: ApplyPlan) -> None:
     if args.output == "text":
         shown = deployment.diffs(plan, whole=bool(args.dry_run))
         write_changes(shown + deployment.overview(plan, args.dry_run))
     else:  # has the diffs of new objects, too
         write_result(args, {**deployment.plan_json(plan), "dryRun": args.dry_run})
-    log(f"{state.cluster.connection.server}: {deployment.counts(plan)}")
+    log(f"{plan.state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)
         make = kubectl(
@@ -101,26 +99,24 @@ def _changes_policy(plan: ApplyPlan) -> bool:
     return not _POLICY_KINDS.isdisjoint(it.ref.kind for it in plan.to_apply)
 
 
-def _check(args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan) -> None:
+def _check(args: Namespace, plan: ApplyPlan) -> None:
     from daypass.deploy.apply import check
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import drifts
 
-    check(state.cluster, plan, force=args.force_conflicts)
+    check(plan, force=args.force_conflicts)
     folder = options.tree_folder(args)
-    if found := drifts(folder, render_tree(config, state.facts(config))):
+    if found := drifts(folder, render_tree(plan.config, plan.facts)):
         log(f"would change {len(found)} files in {folder}")
 
 
-def _confirm_and_commit(
-    args: Namespace, config: Config, state: ClusterState, plan: ApplyPlan
-) -> None:
+def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     """Ask for confirmation if it is needed, write the tree, and commit it."""
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import write
 
     folder, checkout = options.tree_folder(args), None
-    tree = render_tree(config, state.facts(config))
+    tree = render_tree(plan.config, plan.facts)
     if not args.no_commit:
         from daypass.deploy.git import Checkout
 
@@ -139,13 +135,12 @@ def _confirm_and_commit(
 
 def _execute(
     args: Namespace,
-    state: ClusterState,
     plan: ApplyPlan,
     before_gate: Callable[[], object] = lambda: None,
 ) -> None:
     from daypass.deploy.apply import execute
 
-    done = execute(state.cluster, plan, force=args.force_conflicts, before_gate=before_gate)
+    done = execute(plan, force=args.force_conflicts, before_gate=before_gate)
     if not args.wait:
         for need in plan.waiting:
             log(
@@ -158,20 +153,18 @@ def _execute(
         log(f"left {removal.ref}: {removal.why}")
 
 
-def _wait(
-    args: Namespace, state: ClusterState, config: Config, plan: ApplyPlan, waiter: Waiter,
-    status: Progress,
-) -> int:  # fmt: skip
+def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.deploy import apply
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
 
+    config = plan.config
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
-        state = read_cluster_state(state.cluster)
+        again = make_plan(read_cluster_state(plan.state.cluster), config)
         publication = partial(apply.wait_for_publication, waiter, config)
-        _execute(args, state, make_plan(state, config), publication)
+        _execute(args, again, publication)
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

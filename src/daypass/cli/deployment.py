@@ -15,8 +15,6 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import ChangedFile, FilesChecked, Plan
-    from daypass.config import Config
-    from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.remove import Removal
     from daypass.render.output_tree import Drift
@@ -24,9 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_plan(
-    args: Namespace, *, instead: str = ""
-) -> Iterator[tuple[Config, ClusterState, ApplyPlan]]:
+def open_plan(args: Namespace, *, instead: str = "") -> Iterator[ApplyPlan]:
     """Compare the config with the cluster, for one block. Nothing is changed.
 
     `instead`: the kubectl command to suggest if the cluster can't be used. Raises ConfigError,
@@ -38,9 +34,8 @@ def open_plan(
 
         config = options.load_config(args.config)
         with progress(args, "comparing the config with the cluster"):
-            state = read_cluster_state(cluster, instead=instead)
-            plan = make_plan(state, config)
-        yield config, state, plan
+            plan = make_plan(read_cluster_state(cluster, instead=instead), config)
+        yield plan
 
 
 def diffs(plan: ApplyPlan, *, whole: bool) -> str:

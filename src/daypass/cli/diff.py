@@ -39,8 +39,8 @@ def run(args: Namespace) -> int:
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import drifts
 
-    with deployment.open_plan(args, instead=DIFF_WITH_KUBECTL) as (config, state, plan):
-        folder, tree = options.tree_folder(args), render_tree(config, state.facts(config))
+    with deployment.open_plan(args, instead=DIFF_WITH_KUBECTL) as plan:
+        folder, tree = options.tree_folder(args), render_tree(plan.config, plan.facts)
         files, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
         _show(args, plan, files, uncommitted)
         return 3 if files or uncommitted or plan.differs else 0

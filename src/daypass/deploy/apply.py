@@ -20,7 +20,7 @@ from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
-from daypass.deploy.inventory import NAME, AppliedObject, Inventory, merged, write_inventory
+from daypass.deploy.inventory import NAME, AppliedObject, write_inventory
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
@@ -40,7 +40,6 @@ _LISTED = re.compile(r"\[([^\]]*)\]")
 
 
 def execute(
-    cluster: Cluster,
     plan: ApplyPlan,
     *,
     force: bool = False,
@@ -56,18 +55,14 @@ def execute(
     """
     waves = {wave: [c for c in plan.to_apply if c.ref.wave == wave] for wave in Wave}
     total, applied = len(plan.to_apply), dict[ObjectRef, Object]()
-    known = merged(plan.inventories)
+    cluster, known = plan.state.cluster, plan.state.entries
     try:
-        current = next((i for i in plan.inventories if i.namespace == plan.namespace), None)
+        current = plan.state.inventory_of(plan.namespace)
         if any(change.action == "create" for change in waves[Wave.NAMESPACES]):
             # The inventory needs its namespace.
             _apply(cluster, waves.pop(Wave.NAMESPACES), applied, force=force)
-        current = write_inventory(
-            cluster,
-            current or Inventory(namespace=plan.namespace),
-            {**known, **plan.entries},
-            plan.exposed,
-        )
+        everything = {**known, **plan.entries}
+        current = write_inventory(cluster, current, everything, plan.exposed)
         for wave, changes in waves.items():
             # A new gate may be closed for a while: nothing has passed it before.
             if wave == Wave.GATE and any(change.live for change in changes):
@@ -76,7 +71,7 @@ def execute(
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
         write_inventory(cluster, current, entries, plan.exposed)
-        for old in plan.inventories:
+        for old in plan.state.inventories:
             if old.namespace != plan.namespace:
                 cluster.delete(CONFIG_MAPS, NAME, old.namespace, uid=old.uid)
     except DaypassError as error:
@@ -88,19 +83,18 @@ def execute(
     return replace(done, applied=total)
 
 
-def check(cluster: Cluster, plan: ApplyPlan, *, force: bool = False) -> None:
+def check(plan: ApplyPlan, *, force: bool = False) -> None:
     """Carry out a plan in a cluster's dry run, except in namespaces that do not exist yet.
 
     Raises ApiError.
     """
+    cluster = plan.state.cluster
     new = {it.ref.name for it in plan.to_apply if it.ref.kind == "Namespace" and it.live is None}
     changes = [change for change in plan.to_apply if change.ref.namespace not in new]
     _apply(cluster, changes, {}, force=force)
     if plan.namespace not in new:
-        current = next((i for i in plan.inventories if i.namespace == plan.namespace), None)
-        write_inventory(
-            cluster, current or Inventory(namespace=plan.namespace), plan.entries, plan.exposed
-        )
+        current = plan.state.inventory_of(plan.namespace)
+        write_inventory(cluster, current, plan.entries, plan.exposed)
     remove(cluster, plan.removals)
 
 

@@ -11,7 +11,7 @@ from daypass._core.labels import HOLDS_INVENTORY
 from daypass._core.objects import Object, group_of, name_of
 from daypass.config import Config
 from daypass.deploy.exposure_diff import Exposure
-from daypass.deploy.inventory import AppliedObject, Inventory, merged, read_inventories
+from daypass.deploy.inventory import AppliedObject, Inventory, read_inventories
 from daypass.deploy.object_ref import ObjectRef
 from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
@@ -47,8 +47,14 @@ class ClusterState:
 
     @property
     def entries(self) -> dict[ObjectRef, AppliedObject]:
-        """What was applied or about to be, of all inventories."""
-        return merged(self.inventories)
+        """What was applied or about to be, of all inventories; the latest takes precedence."""
+        inventories = reversed(self.inventories)
+        return {ref: entry for one in inventories for ref, entry in one.entries.items()}
+
+    def inventory_of(self, namespace: str) -> Inventory:
+        """Return the inventory of a namespace, which may not exist yet."""
+        found = (each for each in self.inventories if each.namespace == namespace)
+        return next(found, Inventory(namespace=namespace))
 
     @property
     def exposed(self) -> Exposure | None:

@@ -11,7 +11,7 @@ administrator deletes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
@@ -75,11 +75,6 @@ class Inventory:
     uid: str = ""
     entries: Entries = field(default_factory=dict)
     exposed: Exposure | None = None
-
-
-def merged(inventories: Sequence[Inventory]) -> dict[ObjectRef, AppliedObject]:
-    """Return the entries of all inventories; the first one that has an entry takes precedence."""
-    return {ref: entry for one in reversed(inventories) for ref, entry in one.entries.items()}
 
 
 def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]:

@@ -17,7 +17,7 @@ from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
-from daypass.deploy.inventory import AppliedObject, Inventory
+from daypass.deploy.inventory import AppliedObject
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
@@ -27,6 +27,7 @@ from daypass.identity.namespaces import refused_namespaces
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
 from daypass.render.apply_order import Wave, in_order
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR_PAIR, GATE_WATCH
@@ -105,19 +106,33 @@ class ApplyPlan:
     kinds that the user may not list for these three.
     """
 
-    namespace: str
+    state: ClusterState
+    config: Config
+    facts: ClusterFacts
     changes: tuple[ObjectChange, ...]
     removals: tuple[Removal, ...]
     waiting: tuple[Prerequisite, ...]
     missing: tuple[Prerequisite, ...]
-    widened: tuple[str, ...]
     collisions: tuple[Finding, ...]
     unguarded: tuple[Finding, ...]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
-    exposed: Exposure
     entries: Mapping[ObjectRef, AppliedObject]
-    inventories: tuple[Inventory, ...]
+
+    @property
+    def namespace(self) -> str:
+        """The door's namespace."""
+        return self.config.door.namespace
+
+    @property
+    def exposed(self) -> Exposure:
+        """What is open after it."""
+        return exposure(self.config)
+
+    @property
+    def widened(self) -> tuple[str, ...]:
+        """What it opens more than is open now."""
+        return tuple(widened(self.state.exposed, self.exposed))
 
     @property
     def pair(self) -> ObjectRef:
@@ -182,28 +197,27 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     """
     cluster, namespace = state.cluster, config.door.namespace
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
-    documents = in_order([*_documents(state, config), *provided.objects])
+    facts = state.facts(config)
+    documents = in_order([*_documents(config, facts), *provided.objects])
     state.require(documents)
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
     removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
-    exposed = exposure(config)
     listed = list_all(cluster, [*ROUTE_KINDS, *bypass_queries(config)])
     refused, unseen = _refused(cluster, changes, namespace)
     return ApplyPlan(
-        namespace=namespace,
+        state=state,
+        config=config,
+        facts=facts,
         changes=tuple(changes),
         removals=tuple(removals),
         waiting=tuple(provided.waiting),
         missing=tuple(provided.missing),
-        widened=tuple(widened(state.exposed, exposed)),
         collisions=tuple(collisions(listed, config)),
         unguarded=tuple(find_gate_bypass(cluster, listed, config)),
         unseen=(*listed.unseen_kinds, *unseen),
         refused=refused,
-        exposed=exposed,
         entries=entries,
-        inventories=state.inventories,
     )
 
 
@@ -219,9 +233,9 @@ def _refused(
         return (), ("Secrets and RoleBindings",)
 
 
-def _documents(state: ClusterState, config: Config) -> list[Object]:
+def _documents(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return the rendered objects; the door's namespace always, for the inventory."""
-    documents = render_objects(config, state.facts(config))
+    documents = render_objects(config, facts)
     name = config.door.namespace
     if not any(d["kind"] == "Namespace" for d in documents):
         documents.append(new_object("v1", "Namespace", name))

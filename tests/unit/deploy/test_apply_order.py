@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.objects import Object, new_object
 from daypass.deploy.apply import execute
-from daypass.deploy.exposure_diff import exposure
+from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME, AppliedObject
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.plan import ApplyPlan, ObjectChange
@@ -65,27 +65,25 @@ class Writes:
         return Nothing
 
 
-def plan_of(case: str) -> ApplyPlan:
+def plan_of(case: str, cluster: Any) -> ApplyPlan:
     """The plan of the first apply of a case."""
-    config = CASES[case].config
     changes = [
         ObjectChange(document=each, live=None, result=each, action="create")
         for each in CASES[case].objects()
     ]
     return ApplyPlan(
-        namespace=config.door.namespace,
+        state=ClusterState(cluster=cluster, namespaces={}, inventories=()),
+        config=CASES[case].config,
+        facts=CASES[case].facts,
         changes=tuple(changes),
         removals=(),
         waiting=(),
         missing=(),
-        widened=(),
         collisions=(),
         unguarded=(),
         unseen=(),
         refused=(),
-        exposed=exposure(config),
         entries={change.ref: AppliedObject(api_version="v1") for change in changes},
-        inventories=(),
     )
 
 
@@ -99,7 +97,7 @@ def test_apply_writes_one_wave_after_the_other_and_remove_deletes_them_in_revers
     case: str,
 ) -> None:
     written: Any = Writes()
-    execute(written, plan_of(case))
+    execute(plan_of(case, written))
     assert is_in_waves(written.refs)
 
     deleted: Any = Writes()
