@@ -14,7 +14,7 @@ from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_changes, write_result
 from daypass.cli.policy.apply import wait_for_policy
 from daypass.cli.progress import progress
-from daypass.cli.verify import log_timeouts
+from daypass.cli.verify import findings_text, log_timeouts
 
 if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
@@ -177,9 +177,7 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
         log("the gate has problems:", "\n".join(problem.sentence for problem in problems))
     if args.no_verify:
         return exit_code(problems)
-    from daypass.verification import report
-
     findings = apply.verify_published(waiter, config, status.show)
     log_timeouts(args, findings)
-    log("seen from outside:", report.text(findings))
+    log("seen from outside:", findings_text(findings))
     return exit_code(problems, *findings.values())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.findings import exit_code
+from daypass._core.findings import Finding, Level, exit_code
+from daypass._core.text import mask_unprintable
 from daypass.cli import log, options, warn, write
 from daypass.cli.colour import paint
 from daypass.cli.output import write_result
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from daypass.client.config import CredentialsConfig
     from daypass.config import Config
     from daypass.kube.cluster import Cluster
-    from daypass.verification.report import Findings
     from daypass.verification.target import VerificationTarget
 
 EXTRA = "admin"
@@ -32,6 +33,9 @@ EPILOG = """examples:
 
 Exit code 3 if a check fails. Only --credentials sends a token: the long-lived one, to its own door.
 """
+_MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
+Findings = Mapping[str, Sequence[Finding]]
+"""By the name of the domain."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,7 +59,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Verify; return 0, or 3 if a check fails."""
-    from daypass.verification import report
     from daypass.verification.verify import Verifier, verify_all
 
     credentials = _credentials(args.credentials) if args.credentials else None
@@ -80,9 +83,9 @@ def run(args: Namespace) -> int:
             findings = {name: [*found, *bypasses] for name, found in findings.items()}
     log_timeouts(args, findings)
     if args.output == "text":
-        write(report.text(findings, paint))
+        write(findings_text(findings, paint))
     elif args.output == "junit":
-        write(report.junit(findings))
+        write(findings_junit(findings))
     else:
         write_result(args, {"domains": {name: list(each) for name, each in findings.items()}})
     return exit_code(*findings.values())
@@ -101,7 +104,6 @@ def _report_keys(config: Config | None, cluster: Cluster) -> None:
 
 def log_timeouts(args: Namespace, findings: Findings) -> None:
     """Log which targets still fail after the wait."""
-    from daypass._core.findings import Level
     from daypass.kube.waiting import timed_out
 
     for name, found in findings.items() if args.wait else ():
@@ -143,3 +145,54 @@ def _credentials(path: str) -> CredentialsConfig:
     from daypass.client.credentials_source import read_source
 
     return parse_source(read_source({}, path), SYSTEM_CLOCK.unix())
+
+
+def findings_text(
+    findings: Findings, paint: Callable[[str, str], str] = lambda level, mark: mark
+) -> str:
+    """Return a line per finding, with its hint below.
+
+    `paint` gets the level and the mark of each, and returns the mark in the level's colour.
+    """
+    lines: list[str] = []
+    width = max((len(f.check) for each in findings.values() for f in each), default=0)
+    indent = " " * (width + 6)
+    for name, each in findings.items():
+        lines.append(mask_unprintable(name, keep="\n"))
+        for finding in each:
+            mark = paint(finding.level, _MARKS[finding.level])
+            first, *more = mask_unprintable(finding.fact, keep="\n").split("\n")
+            hint = mask_unprintable(finding.hint, keep="\n").split("\n")
+            lines.append(f"  {mark} {finding.check:<{width}}  {first}")
+            lines += [f"{indent}{line}" for line in (*more, *filter(None, hint))]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def findings_junit(findings: Findings) -> str:
+    """Return JUnit XML: a suite per domain, a case per finding. Warnings pass, with their text."""
+    from xml.etree import ElementTree
+
+    root = ElementTree.Element("testsuites")
+    for name, each in findings.items():
+        counts = {
+            "tests": str(len(each)),
+            "failures": str(sum(f.level is Level.FAILURE for f in each)),
+            "skipped": str(sum(f.level is Level.SKIPPED for f in each)),
+        }
+        suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
+        for finding in each:
+            case = ElementTree.SubElement(
+                suite, "testcase", {"classname": f"daypass.{name}", "name": finding.check}
+            )
+            whole = f"{finding.fact}\n{finding.hint}".rstrip()
+            if finding.level is Level.FAILURE:
+                bad = ElementTree.SubElement(case, "failure", {"message": finding.fact})
+                bad.text = whole
+            elif finding.level is Level.SKIPPED:
+                ElementTree.SubElement(case, "skipped", {"message": finding.fact})
+            else:
+                ElementTree.SubElement(case, "system-out").text = whole
+    ElementTree.indent(root)
+    xml = ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+    # XML has no way to write most control characters, not even escaped.
+    return mask_unprintable(xml, keep="\n") + "\n"

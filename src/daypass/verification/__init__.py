@@ -3,7 +3,6 @@
 - `target`: what is verified; `verify`: the checks of a target, in order
 - `checks`: the requests, and what the responses mean, as pure functions; `certificate`: the same
   for the certificate that a door presents
-- `report`: findings, and their output as text, JSON and JUnit XML
 
 The checks need no cluster credential and change nothing. The long-lived token of `--credentials` is
 sent only to its door, a short-lived one only to the gate.

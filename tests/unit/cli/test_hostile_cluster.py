@@ -13,11 +13,11 @@ from daypass._core import labels
 from daypass._core.findings import Finding, Level
 from daypass.cli import log, main
 from daypass.cli.output import as_text, write_changes
+from daypass.cli.verify import Findings, findings_junit, findings_text
 from daypass.deploy.object_diff import object_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.verification import report
 from support.authority import ANY_AUTHORITY
 
 CONTROL_CHARACTERS = (
@@ -172,11 +172,11 @@ def test_messages_are_escaped_and_further_lines_indented(
     assert err.splitlines()[1] == "  what to do"
 
 
-def as_json(findings: report.Findings) -> str:
+def as_json(findings: Findings) -> str:
     return as_text({"domains": findings}, "json")
 
 
-@pytest.mark.parametrize("form", [report.text, as_json, report.junit])
+@pytest.mark.parametrize("form", [findings_text, as_json, findings_junit])
 def test_a_verify_report_is_escaped_in_every_format(form: Any) -> None:
     finding = Finding(check="tls", level=Level.FAILURE, fact=TEXT, hint=TEXT)
     assert_printable(form({TEXT: [finding]}))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from daypass._core.findings import failure, ok, skipped, warning
 from daypass.cli.output import as_text
-from daypass.verification import report
+from daypass.cli.verify import findings_junit, findings_text
 
 FOUND = {
     "ekf": [
@@ -20,7 +20,7 @@ FOUND = {
 
 
 def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
-    assert report.text(FOUND) == (
+    assert findings_text(FOUND) == (
         "ekf\n"
         "  ✓ name         ekf.example.com is 192.0.2.1\n"
         "  ! certificate  for 3 more days\n"
@@ -30,7 +30,7 @@ def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
         "                 second\n"
         "  - plain-http   not looked at\n"
     )
-    painted = report.text(FOUND, lambda level, mark: f"<{level}{mark}>")
+    painted = findings_text(FOUND, lambda level, mark: f"<{level}{mark}>")
     assert "  <failure✗> api-server   it redirects" in painted
 
 
@@ -44,7 +44,7 @@ def test_the_json_report_has_every_finding() -> None:
 
 
 def test_the_junit_report_fails_only_for_failures() -> None:
-    suite = ElementTree.fromstring(report.junit(FOUND)).find("testsuite")  # noqa: S314 - our own
+    suite = ElementTree.fromstring(findings_junit(FOUND)).find("testsuite")  # noqa: S314 - our own
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")
     assert [case.get("name") for case in suite if case.find("failure") is not None] == [
