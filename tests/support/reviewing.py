@@ -11,10 +11,9 @@ from daypass.config import IstioGate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer, ResponseWaiter
 from daypass.gate.authorizer.decision_cache import DecisionCache
-from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
+from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
-from daypass.gate.metrics import AuthorizerMetrics
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.rules.decision import Review, Rules
 from daypass.rules.published import Published
@@ -40,7 +39,6 @@ class AskedAuthorizer:
     def __init__(
         self,
         *,
-        remember_seconds: float = 60.0,
         cache: DecisionCache | None = None,
         queue: ReviewQueue[ResponseWaiter] | None = None,
         verifier: TokenVerifier | None = None,
@@ -48,7 +46,6 @@ class AskedAuthorizer:
     ) -> None:
         self.clock = clock or FakeClock()
         self.lines: list[dict[str, Any]] = []
-        self.metrics = AuthorizerMetrics()
         self.audit = AuditLog(lambda line: self.lines.append(json.loads(line)), self.clock)
         self.asked: list[str] = []
         self.says: Callable[[str], Review | ReviewFailure | float | None] = lambda token: GOOD
@@ -57,12 +54,12 @@ class AskedAuthorizer:
             hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE,
             longest_lifetime_seconds=7200,
         )  # fmt: skip
-        self.responses = AuthzResponses(IstioGate(audience=AUDIENCE, check="review"))
         self.rules = rules
         self.authorizer = Authorizer(
-            rules, self.responses, self._review, self.clock, remember_seconds=remember_seconds,
-            metrics=self.metrics, audit=self.audit, verifier=verifier, cache=cache, queue=queue,
+            IstioGate(audience=AUDIENCE, check="review"), rules, self._review, self.clock,
+            audit=self.audit, verifier=verifier, cache=cache, queue=queue,
         )  # fmt: skip
+        self.metrics, self.responses = self.authorizer.metrics, self.authorizer.responses
 
     def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
         """Let it take a set of these credentials, valid for so long; `denied`: what is."""

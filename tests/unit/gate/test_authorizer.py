@@ -71,7 +71,7 @@ def test_a_token_is_reviewed_once_and_then_cached(tried: AskedAuthorizer) -> Non
 def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
     lifetime: int,
 ) -> None:
-    tried = AskedAuthorizer(remember_seconds=60)
+    tried = AskedAuthorizer()
     line = f"Bearer {tried.token(exp=int(tried.clock.unix()) + lifetime)}"
     tried.ask(line)
     tried.says = lambda token: REFUSED

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
 from daypass.gate.authorizer.decision_cache import CachedDecision, DecisionCache, RefusalCache
 from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
@@ -61,28 +62,26 @@ Ask: TypeAlias = Callable[[str], Awaitable[Review | ReviewFailure]]
 class Authorizer:
     """Answers requests. `take_published` replaces `published` of the `rules`.
 
-    `remember_seconds`: how long a token accepted by the API server is cached, at most. From `start`
-    to `stop` it also sends a probe when there has been no review for a while. `heard_at`: when the
-    API server last answered, on the monotonic clock. `last_error`: why it can't be asked, or "".
-    `verifier`: None if the proxy has verified the tokens.
+    From `start` to `stop` it also sends a probe when there has been no review for a while.
+    `heard_at`: when the API server last answered, on the monotonic clock. `last_error`: why it
+    can't be asked, or "". `verifier`: None if the proxy has verified the tokens.
     `closed_parts`: the numbers of the published parts that refuse every token.
     """
 
     def __init__(
         self,
+        gate: Gate,
         rules: Rules,
-        responses: AuthzResponses,
         ask: Ask,
         clock: Clock,
         *,
-        remember_seconds: float,
-        metrics: AuthorizerMetrics,
         audit: AuditLog,
         verifier: TokenVerifier | None,
         cache: DecisionCache | None = None,
         queue: ReviewQueue[ResponseWaiter] | None = None,
     ) -> None:
-        self.metrics = metrics
+        self.metrics = AuthorizerMetrics()
+        self.responses = AuthzResponses(gate)
         self.cache = cache or DecisionCache()
         self.refusals = RefusalCache(limit_entries=LIMIT_REFUSALS)
         self.queue: ReviewQueue[ResponseWaiter] = queue or ReviewQueue()
@@ -92,13 +91,12 @@ class Authorizer:
         published = rules.published
         self.closed_parts = published.closed_parts(clock.unix()) if published else frozenset()
         self._rules = rules
-        self._responses = responses
         self._ask = ask
         self._audit = audit
         self._verifier = verifier
         self._clock = clock
         self._monotonic = clock.monotonic
-        self._remember_seconds = remember_seconds
+        self._remember_seconds = gate.remember_seconds
         self._entries = self.cache.entries
         self._known_hosts: set[bytes] = set()
         self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
@@ -161,7 +159,7 @@ class Authorizer:
         except RefusedError as refused:
             token = request.headers[0][1].removeprefix("Bearer ") if request.headers else ""
             self._note_refused(refused.reason, token)
-            return self._count(self._responses.refused(refused.reason))
+            return self._count(self.responses.refused(refused.reason))
         self._remember_host(host)
         return self._from_review(authorizations[0], claims, source, waiter)
 
@@ -334,7 +332,7 @@ class Authorizer:
             check_current(pending.claims, self._rules, self._clock.unix())
             check_review(pending.claims, self._rules, review)
         except RefusedError as refused:
-            response = self._responses.refused(refused.reason)
+            response = self.responses.refused(refused.reason)
             self.cache.remove(pending.key)
             if refused.reason in (Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE):
                 self.refusals.put(pending.key, self._monotonic() + REFUSED_SECONDS, response)
@@ -352,7 +350,7 @@ class Authorizer:
         user = claims.identity.user
         response = self._allowed.get(user)
         if response is None:
-            response = self._allowed[user] = self._responses.allowed(claims.identity)
+            response = self._allowed[user] = self.responses.allowed(claims.identity)
         left = claims.expires_unix - self._clock.unix()
         seconds = max(0.0, min(self._remember_seconds, left))
         if pending.key not in self._entries:
@@ -377,7 +375,7 @@ class Authorizer:
         self._known_hosts.add(host)
 
     def _unavailable(self, retry_after_seconds: int) -> AuthzResponse:
-        return self._responses.refused(Reason.UNKNOWN, retry_after_seconds)
+        return self.responses.refused(Reason.UNKNOWN, retry_after_seconds)
 
     def _count(self, response: AuthzResponse) -> AuthzResponse:
         self.metrics.decisions[response.reason] += 1

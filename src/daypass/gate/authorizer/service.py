@@ -18,10 +18,9 @@ from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
-from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
-from daypass.gate.metrics import AuthorizerMetrics, counter, exposition, gauge
+from daypass.gate.metrics import counter, exposition, gauge
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.decision import Rules
@@ -76,19 +75,17 @@ class Service:
         self._checks_credentials = checks_credentials
         self._verifier = verifier
         self._ready_seconds = max(LEAST_READY_SECONDS, gate.remember_seconds)
-        self.metrics = AuthorizerMetrics()
         self._audit = AuditLog(write, clock)
         self._api_server = ApiServerReviews(connection, gate.audience, clock)
         self.authorizer = Authorizer(
+            gate,
             replace(rules, published=Published.closed(1) if checks_credentials else None),
-            AuthzResponses(gate),
             self._api_server.ask,
             clock,
-            remember_seconds=gate.remember_seconds,
-            metrics=self.metrics,
             audit=self._audit,
             verifier=verifier,
         )
+        self.metrics = self.authorizer.metrics
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._certificate: ReloadingCertificate | None = None
