@@ -12,7 +12,7 @@ from tools.docs.pages import ROOT
 
 from cluster.test_rbac_apply import CASES as DEPLOYING
 from daypass._core import labels
-from daypass.identity.model import RBAC_GROUP
+from daypass._core.k8s_names import RBAC_GROUP
 from daypass.kube.resources import (
     CONFIG_MAPS,
     ROLES,

@@ -4,6 +4,9 @@ The functions check a name before it enters a URL, without the cost of importing
 are for configs of other programs: Python and RE2 read them alike, and they match a whole text.
 """
 
+RBAC_GROUP = "rbac.authorization.k8s.io"
+"""The API group of roles and their bindings."""
+
 LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """RFC 1123 label: a namespace."""
 LABEL_HINT = "use up to 63 of a-z, 0-9 and -, with no - at either end"

@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
+from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, name_of, new_object, uid_of
-from daypass.identity.model import RBAC_GROUP, IdentityName, Warn, get_identity, is_owned_by
+from daypass.identity.model import IdentityName, Warn, get_identity, is_owned_by
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError

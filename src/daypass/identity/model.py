@@ -16,7 +16,7 @@ from daypass._core import labels
 from daypass._core.clock import Clock, is_past
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
-from daypass._core.k8s_names import LABEL_HINT, is_label, is_subdomain
+from daypass._core.k8s_names import LABEL_HINT, RBAC_GROUP, is_label, is_subdomain
 from daypass._core.objects import Object, new_object
 from daypass._core.text import did_you_mean, printable
 from daypass.kube.cluster import Cluster
@@ -30,7 +30,6 @@ from daypass.kube.resources import (
 Warn: TypeAlias = Callable[[str, str], None]
 """Shows a warning: the fact, and what to do about it (may be empty)."""
 
-RBAC_GROUP = "rbac.authorization.k8s.io"
 LONGEST_NAME_CHARACTERS = 253 - len(labels.SECRET_INFIX) - labels.SECRET_SUFFIX_LENGTH
 """The names of an identity's token Secrets are longer than its own, and may have 253."""
 LONGEST_SECONDS = 100 * 366 * 86_400

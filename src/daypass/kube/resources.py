@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from daypass._core import labels
+from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.k8s_status import Status
 from daypass._core.objects import Object, group_of
 from daypass.kube.errors import NotFoundError
@@ -48,7 +49,7 @@ def resource(api_version: str, kind: str, plural: str, *, namespaced: bool = Tru
     return Resource(api_version=api_version, kind=kind, plural=plural, namespaced=namespaced)
 
 
-_RBAC = "rbac.authorization.k8s.io/v1"
+_RBAC = f"{RBAC_GROUP}/v1"
 _ADMISSION = "admissionregistration.k8s.io/v1"
 
 TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secrets

@@ -6,13 +6,13 @@ namespaces and ServiceAccounts, and write what it publishes, by name. In namespa
 by a Role that `identity create` adds there, it may list Secrets and create Events.
 """
 
+from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, new_object
 from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
-_GROUP = "rbac.authorization.k8s.io"
-_VERSION = f"{_GROUP}/v1"
+_VERSION = f"{RBAC_GROUP}/v1"
 _WRITE = ["get", "create", "patch"]
 """`create` is restricted to names, too: server-side apply has the name in the URL."""
 _WATCH = ["list", "watch"]
@@ -73,7 +73,7 @@ def reaper_rbac(name: str, home: str, namespace: str) -> list[Object]:
     rules = [
         _rule("", ["serviceaccounts"], ["list"]),
         _rule("", ["secrets"], _DELETE),
-        _rule(_GROUP, ["roles", "rolebindings"], _DELETE),
+        _rule(RBAC_GROUP, ["roles", "rolebindings"], _DELETE),
         _rule("security.istio.io", ["authorizationpolicies"], _DELETE),
     ]
     return _role(name, namespace, home, rules)
@@ -98,7 +98,7 @@ def _role(account: str, namespace: str, home: str, rules: list[Object]) -> list[
 def _binding(
     name: str, kind: str, role: str, account: str, home: str, namespace: str = ""
 ) -> Object:
-    reference = {"apiGroup": _GROUP, "kind": kind, "name": role}
+    reference = {"apiGroup": RBAC_GROUP, "kind": kind, "name": role}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
     return new_object(
         _VERSION, f"{kind}Binding", name, namespace, roleRef=reference, subjects=[subject]
