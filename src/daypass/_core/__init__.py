@@ -1,7 +1,8 @@
 """What every other package uses: secrets, time, files, TLS, JWTs, names, messages and errors.
 
-Small modules without decisions. This file imports nothing, and no module imports anything heavy:
-`daypass token` answers from its cache in twice the time that a bare interpreter takes to start.
+Small modules without decisions. This file imports nothing, and what the client uses imports nothing
+heavy: `daypass token` answers from its cache in twice the time that a bare interpreter takes to
+start.
 """
 
 VERSION = "0.1.0"
