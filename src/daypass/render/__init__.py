@@ -1,9 +1,9 @@
 """From a config to what runs: Kubernetes manifests, Envoy's config, and the admission policy.
 
 `manifests` puts the objects of a cluster together: `workloads` are the Deployments (`deployment` is
-the record of one), `fronts` the ingress or gateway of a domain, `istio` and `envoy_gateway` the
-gate there, `policy` the admission policy. `names` are those of the objects, `apply_order` the order
-in which they are written. `envoy` is the config of door and gate, in a pod or on one machine.
+the record of one), `fronts` the ingress or gateway of a domain, `engines` the gateway that has the
+gate, each kind in a module of its own, `policy` the admission policy. `apply_order` is the order in
+which they are written. `envoy` is the config of door and gate, in a pod or on one machine.
 
 All of it is pure: the same input gives the same bytes, which golden tests hold. Nothing here talks
 to a cluster, opens a socket or starts a process. Two modules touch files: `cluster_facts` reads the
