@@ -284,7 +284,9 @@ def judge_policy(response: HttpResponse, *, expected: bool) -> Finding:
         fact = "no policy restricts tokens in this namespace"
         risk = "a client can get unbound tokens for any audience"
         if not expected:
-            return warning(check, fact, risk)
+            return warning(
+                check, fact, f"{risk}; in a cluster, `policy` in daypass.yaml forbids that"
+            )
         remedy = f"`{command('policy', 'apply')}`, and the namespace's label"
         return failure(check, fact, f"{risk}:\n{remedy}")
     return skipped(check, f"the answer is unexpected: {response.status} {message}".rstrip())
