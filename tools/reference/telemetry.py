@@ -41,7 +41,8 @@ def gate_serve() -> str:
     service = Service(
         engine.gate, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, verifier=None
     )
-    service.authorizer.heard_at = 0.0  # as if it had happened
+    # As if it had happened.
+    service.authorizer.heard_at = service.metrics.published_at = 0.0
     tables = _program(service.collect(), AuditEvent)
     return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."
 
