@@ -26,30 +26,36 @@ ROUTE_KINDS = tuple(dict.fromkeys(front.api for front in FRONTS))
 """The kinds that route paths, of all fronts."""
 
 
+def is_served(cluster: Cluster, query: ObjectQuery) -> bool:
+    """Return whether the API serves the kind."""
+    return cluster.find_kind(query.group, query.kind) is not None
+
+
+def list_objects(cluster: Cluster, query: ObjectQuery) -> list[Object]:
+    """Return the objects of a kind that is served, each with its `kind`. Raises ApiError."""
+    resource = cluster.find_kind(query.group, query.kind)
+    assert resource is not None, query  # noqa: S101 - only kinds that are served are listed
+    listed = cluster.list(
+        resource,
+        query.namespace or None,
+        labels=query.labels or None,
+        metadata_only=query.metadata_only,
+    )
+    # The items of a list have no kind.
+    return [{**document, "kind": resource.kind} for document in listed]
+
+
 def list_all(cluster: Cluster, wanted: Iterable[ObjectQuery]) -> ListedObjects:
     """List all of these that the API serves and the user may list."""
 
-    def look(wanted: ObjectQuery) -> tuple[ObjectQuery, list[Object] | None] | None:
-        resource = cluster.find_kind(wanted.group, wanted.kind)
-        if resource is None:
-            return None
+    def look(query: ObjectQuery) -> list[Object] | None:
         try:
-            listed = cluster.list(
-                resource,
-                wanted.namespace or None,
-                labels=wanted.labels or None,
-                metadata_only=wanted.metadata_only,
-            )
+            return list_objects(cluster, query)
         except ForbiddenError:
-            return wanted, None
-        # The items of a list have no kind.
-        return wanted, [{**document, "kind": resource.kind} for document in listed]
+            return None
 
-    found = dict(filter(None, in_parallel(look, dict.fromkeys(wanted))))
-    return ListedObjects(
-        objects={query: documents for query, documents in found.items() if documents is not None},
-        unseen=frozenset(query for query, documents in found.items() if documents is None),
-    )
+    served = [query for query in dict.fromkeys(wanted) if is_served(cluster, query)]
+    return ListedObjects.seen(dict(zip(served, in_parallel(look, served), strict=True)))
 
 
 def published_by_others(

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, name_of
-from daypass.deploy.routes import published_by_others
+from daypass.deploy.routes import is_served, list_objects, published_by_others
 from daypass.gate.signing_keys import find_issuer
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
-from daypass.kube.resources import Resource, resource
 from daypass.render.fronts import FRONTS
 from daypass.render.fronts.routes import (
     ListedObjects,
@@ -22,9 +21,11 @@ from daypass.render.fronts.routes import (
     PublishedRoute,
 )
 
-_ISSUERS = resource("cert-manager.io/v1", "ClusterIssuer", "clusterissuers", namespaced=False)
-_DEPLOYMENTS = resource("apps/v1", "Deployment", "deployments")
-_ENDPOINT_SLICES = resource("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+_ISSUERS = ObjectQuery("cert-manager.io", "ClusterIssuer")
+_DEPLOYMENTS = ObjectQuery("apps", "Deployment", metadata_only=True)
+_ENDPOINT_SLICES = ObjectQuery(
+    "discovery.k8s.io", "EndpointSlice", "default", "kubernetes.io/service-name=kubernetes"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,22 +76,21 @@ class _Lookup:
 
     def run(self) -> None:
         cluster, found = self._cluster, self._found
-        if cluster.serves(_ISSUERS):
-            found.issuers = self._names(_ISSUERS)
+        if is_served(cluster, _ISSUERS):
+            issuers = self._list(_ISSUERS)
+            found.issuers = None if issuers is None else sorted(map(name_of, issuers))
         else:
             found.issuers = []
             found.notes.append("there is no cert-manager")
         found.listed = self._list_fronts()
         found.hosts, found.routes = published_by_others(found.listed)
-        deployments = self._list(_DEPLOYMENTS, metadata_only=True)
+        deployments = self._list(_DEPLOYMENTS)
         if deployments is not None:
             found.external_dns = any("external-dns" in name_of(each) for each in deployments)
         with self._optional("the issuer of tokens"):
             found.issuer = find_issuer(cluster)
         with self._optional("the addresses of the API servers"):
-            slices = cluster.list(
-                _ENDPOINT_SLICES, "default", labels="kubernetes.io/service-name=kubernetes"
-            )
+            slices = list_objects(cluster, _ENDPOINT_SLICES)
             found.addresses = sorted(
                 {a for each in slices for e in each.get("endpoints") or () for a in e["addresses"]}
             )
@@ -99,36 +99,16 @@ class _Lookup:
         """List what every front is recognised by that a cluster may have, and note the others."""
         wanted: dict[ObjectQuery, None] = {}
         for front in FRONTS:
-            if self._cluster.find_kind(front.api.group, front.api.kind) is not None:
+            if is_served(self._cluster, front.api):
                 wanted.update(dict.fromkeys((front.api, *front.queries)))
             elif front.provider:
                 self._found.notes.append(f"there is no {front.provider}")
-        objects: dict[ObjectQuery, list[Object]] = {}
-        unseen: set[ObjectQuery] = set()
-        for query in wanted:
-            kind = self._cluster.find_kind(query.group, query.kind)
-            if kind is None:
-                continue
-            found = self._list(kind, labels=query.labels, metadata_only=query.metadata_only)
-            if found is None:
-                unseen.add(query)
-            else:
-                objects[query] = found
-        return ListedObjects(objects=objects, unseen=frozenset(unseen))
+        served = (query for query in wanted if is_served(self._cluster, query))
+        return ListedObjects.seen({query: self._list(query) for query in served})
 
-    def _names(self, resource: Resource) -> list[str] | None:
-        listed = self._list(resource)
-        return None if listed is None else sorted(name_of(each) for each in listed)
-
-    def _list(
-        self, resource: Resource, *, labels: str = "", metadata_only: bool = False
-    ) -> list[Object] | None:
-        with self._optional(f"which {resource.plural} there are"):
-            listed = self._cluster.list(
-                resource, labels=labels or None, metadata_only=metadata_only
-            )
-            # The items of a list have no kind.
-            return [{**each, "kind": resource.kind} for each in listed]
+    def _list(self, query: ObjectQuery) -> list[Object] | None:
+        with self._optional(f"which {query.plural.lower()} there are"):
+            return list_objects(self._cluster, query)
         return None
 
     @contextmanager

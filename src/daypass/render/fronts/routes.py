@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 from daypass._core.objects import Object
 
@@ -25,6 +25,11 @@ class ObjectQuery(NamedTuple):
     labels: str = ""
     metadata_only: bool = False
 
+    @property
+    def plural(self) -> str:
+        """The kind in words, such as Ingresses."""
+        return f"{self.kind}es" if self.kind.endswith("s") else f"{self.kind}s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedObjects:
@@ -35,6 +40,14 @@ class ListedObjects:
 
     objects: Mapping[ObjectQuery, Sequence[Object]] = field(default_factory=dict)
     unseen: frozenset[ObjectQuery] = frozenset()
+
+    @classmethod
+    def seen(cls, found: Mapping[ObjectQuery, Sequence[Object] | None]) -> Self:
+        """Return what was found of the kinds that are served; None: the user may not list it."""
+        return cls(
+            objects={query: objects for query, objects in found.items() if objects is not None},
+            unseen=frozenset(query for query, objects in found.items() if objects is None),
+        )
 
     def of(self, kind: ObjectQuery) -> Sequence[Object]:
         """Return the objects of a kind."""
@@ -47,11 +60,7 @@ class ListedObjects:
     @property
     def unseen_kinds(self) -> list[str]:
         """What the user may not list, in words."""
-        return [f"{_plural(each.kind)} of {each.group}" for each in sorted(self.unseen)]
-
-
-def _plural(kind: str) -> str:
-    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+        return [f"{each.plural} of {each.group}" for each in sorted(self.unseen)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
