@@ -1,8 +1,9 @@
 """`daypass.yaml`: its sections, how it is read, and which requests the door lets through.
 
 `load` reads the file into immutable values; the mistakes in it become one error, each with file,
-line and column. `models`, `domain` and `gate` are its sections, `types`, `hosts` and `locations`
-their values. `exposure` holds what passes the door: Envoy's config is compiled from it.
+line and column. `models`, `domain` and `gate` are its sections, `levels` the keys that are known in
+each, `types`, `hosts` and `locations` their values. `exposure` holds what passes the door: Envoy's
+config is compiled from it.
 
 `load` only reads the file it is given. It does not look at the files, DNS names and Secrets that a
 config names; the code that uses the config and `daypass verify` do, with `key_set` for the file of

@@ -8,12 +8,12 @@
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import Discriminator, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -31,8 +31,8 @@ from daypass.config.errors import (
     one_of,
     shown,
 )
+from daypass.config.levels import LEVELS, level_at, name_of
 from daypass.config.models import VERSION, Config, repeated_hosts
-from daypass.config.types import Section, SelectedBy
 from daypass.config.yaml_loader import (
     LIMIT_BYTES,
     MISSING,
@@ -138,58 +138,6 @@ def _reason(error: Exception) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Level:
-    """What a mapping of the file may hold: by key, the fields of each section that it may be.
-
-    `selected_by`: what selects one of several, those of `kinds`.
-    """
-
-    fields: dict[str, FieldInfo] = field(default_factory=dict)
-    is_union: bool = False
-    selected_by: SelectedBy | None = None
-    kinds: Mapping[str, type[Section]] = field(default_factory=dict)
-
-
-_LEVELS: dict[str, _Level] = {}
-"""By level of the file, such as `domains.NAME.tls`."""
-
-
-def _add_level(name: str, annotation: Any) -> None:
-    """Add the sections in a type, and all that they may hold, however deep."""
-    level = _LEVELS.get(name, _Level())
-    for note in getattr(annotation, "__metadata__", ()):
-        if isinstance(note, SelectedBy):
-            kinds = note.kinds(annotation.__origin__)
-            level = replace(level, is_union=True, selected_by=note, kinds=kinds)
-        elif isinstance(note, Discriminator):
-            level = replace(level, is_union=True)
-    if level.is_union:
-        _LEVELS[name] = level
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        _LEVELS[name] = level
-        for key, info in _fields_of(annotation).items():
-            level.fields.setdefault(key, info)
-            named = ".NAME" if get_origin(info.annotation) is Mapping else ""
-            _add_level(f"{name}.{key}{named}".lstrip("."), _whole(info))
-    for part in get_args(annotation):
-        _add_level(name, part)
-
-
-def _fields_of(section: type[Section]) -> dict[str, FieldInfo]:
-    """Return the fields of a section by the keys of the file."""
-    return {info.alias or name: info for name, info in section.model_fields.items()}
-
-
-def _whole(info: FieldInfo) -> Any:
-    """Return the type of a field with its metadata, which pydantic keeps apart."""
-    notes = tuple(info.metadata)
-    return Annotated[(info.annotation, *notes)] if notes else info.annotation
-
-
-_add_level("", Config)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
     """An error of pydantic's, and what is at its place in the document."""
 
@@ -256,8 +204,7 @@ def _location(error: ErrorDetails) -> Location:
         is_unknown_key = index == last and error["type"] == "extra_forbidden"
         if not (is_tag and str(step).startswith("<")) or is_unknown_key:
             steps.append(step)
-            level = _LEVELS.get(_level_of(tuple(steps)))
-            is_tag = level is not None and level.is_union
+            is_tag = level_at(tuple(steps)).is_union
         else:
             is_tag = False
     return tuple(steps)
@@ -284,23 +231,14 @@ def _is_silent(finding: _Finding) -> bool:
     return value is MISSING and not _is_chosen_key(error)
 
 
-def _level_of(location: Location) -> str:
-    """Return the level of the file that a location leads to, in the names of _LEVELS."""
-    named = [
-        "NAME" if index == 1 and location[0] == "domains" else str(step)
-        for index, step in enumerate(location)
-    ]
-    return ".".join(named)
-
-
 def _example_of(location: Location, selected: str) -> str | None:
     """Return what can be written at a location: its choices or examples; None if unknown."""
-    if _level_of(location) == "domains.NAME":
+    if name_of(location) == "domains.NAME":
         return _flow(EXAMPLE)
     field = _known(location, selected).get(str(location[-1]))
     if field is None:
         return None
-    level = _LEVELS[_level_of(location[:-1])]
+    level = level_at(location[:-1])
     if level.selected_by is not None and location[-1] == level.selected_by.key:
         return " | ".join(level.kinds)
     if get_origin(field.annotation) is Literal:
@@ -358,12 +296,12 @@ def _near_key(location: Location) -> str | None:
 def _remedy(finding: _Finding) -> str:
     """What to do about an unknown key: the nearest here, the level it belongs to, or all keys."""
     location = finding.location
-    key, here = str(location[-1]), _level_of(location[:-1])
+    key, here = str(location[-1]), name_of(location[:-1])
     if near := _near_key(location):
         return f"did you mean {shown(near)}?"
     elsewhere = [
         name or "the top level"
-        for name, level in _LEVELS.items()
+        for name, level in LEVELS.items()
         if name != here and normalize_key(key) in map(normalize_key, level.fields)
     ]
     if elsewhere:
@@ -374,28 +312,23 @@ def _remedy(finding: _Finding) -> str:
 
 def _selected(location: Location, document: Document) -> str:
     """Return the value that selects the section that a location is in; empty if none does."""
-    level = _LEVELS.get(_level_of(location[:-1]), _Level())
-    section = document.find(location[:-1])[0].value
-    if level.selected_by is None or not isinstance(section, dict):
-        return ""
-    return str(level.selected_by.value_in(section))
+    around = location[:-1]
+    return level_at(around).selected_in(document.find(around)[0].value)
 
 
 def _known(location: Location, selected: str = "") -> dict[str, FieldInfo]:
     """Return the fields, by key, next to the one at a location: of the section that is selected, or
     else of all that it may be.
     """
-    level = _LEVELS.get(_level_of(location[:-1]), _Level())
-    return _fields_of(level.kinds[selected]) if selected in level.kinds else level.fields
+    return level_at(location[:-1]).known(selected)
 
 
 def _foreign_key(finding: _Finding) -> tuple[str, str] | None:
     """Message and hint for a key that only sections have which are not selected."""
-    level = _LEVELS.get(_level_of(finding.location[:-1]))
-    key = finding.location[-1]
-    if level is None or level.selected_by is None or key not in level.fields:
+    level = level_at(finding.location[:-1])
+    owners = level.owners(str(finding.location[-1]))
+    if level.selected_by is None or not owners:
         return None
-    owners = [value for value, kind in level.kinds.items() if key in _fields_of(kind)]
     selection = f"{level.selected_by.key}: {finding.selected}"
     fact = f"{_dotted(finding.location)}: {selection} does not have it"
     return fact, f"leave it out (it is for {', '.join(owners)})"

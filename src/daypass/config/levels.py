@@ -1,0 +1,98 @@
+"""The keys that each mapping of the file may have, by its level, such as `domains.NAME.tls`.
+
+They are read from the types of the sections. A level may become one of several sections; pydantic's
+locations then have a tag after it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import Discriminator
+from pydantic.fields import FieldInfo
+
+from daypass.config.models import Config
+from daypass.config.types import Section, SelectedBy
+from daypass.config.yaml_loader import Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What a mapping of the file may hold: by key, the field of the first section that has it.
+
+    `selected_by`: what selects one of several sections, those of `kinds`.
+    """
+
+    fields: dict[str, FieldInfo] = field(default_factory=dict)
+    is_union: bool = False
+    selected_by: SelectedBy | None = None
+    kinds: Mapping[str, type[Section]] = field(default_factory=dict)
+
+    def selected_in(self, section: object) -> str:
+        """Return what selects the section that a mapping becomes; empty if nothing does."""
+        if self.selected_by is None or not isinstance(section, dict):
+            return ""
+        return str(self.selected_by.value_in(section))
+
+    def known(self, selected: str) -> dict[str, FieldInfo]:
+        """Return the fields by key: of the section that is selected, or else of all."""
+        return _fields_of(self.kinds[selected]) if selected in self.kinds else self.fields
+
+    def owners(self, key: str) -> list[str]:
+        """Return what selects the sections that have a key."""
+        return [value for value, kind in self.kinds.items() if key in _fields_of(kind)]
+
+
+LEVELS: dict[str, Level] = {}
+"""By name; the top level has the empty one."""
+
+_NOTHING = Level()
+
+
+def name_of(location: Location) -> str:
+    """Return the name of the level that a location leads to."""
+    named = [
+        "NAME" if index == 1 and location[0] == "domains" else str(step)
+        for index, step in enumerate(location)
+    ]
+    return ".".join(named)
+
+
+def level_at(location: Location) -> Level:
+    """Return the level that a location leads to; one without keys, if it leads to a value."""
+    return LEVELS.get(name_of(location), _NOTHING)
+
+
+def _add(name: str, annotation: Any) -> None:
+    """Add the sections in a type, and all that they may hold, however deep."""
+    level = LEVELS.get(name, Level())
+    for note in getattr(annotation, "__metadata__", ()):
+        if isinstance(note, SelectedBy):
+            kinds = note.kinds(annotation.__origin__)
+            level = replace(level, is_union=True, selected_by=note, kinds=kinds)
+        elif isinstance(note, Discriminator):
+            level = replace(level, is_union=True)
+    if level.is_union:
+        LEVELS[name] = level
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        LEVELS[name] = level
+        for key, info in _fields_of(annotation).items():
+            level.fields.setdefault(key, info)
+            named = ".NAME" if get_origin(info.annotation) is Mapping else ""
+            _add(f"{name}.{key}{named}".lstrip("."), _whole(info))
+    for part in get_args(annotation):
+        _add(name, part)
+
+
+def _fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return the fields of a section by the keys of the file."""
+    return {info.alias or name: info for name, info in section.model_fields.items()}
+
+
+def _whole(info: FieldInfo) -> Any:
+    """Return the type of a field with its metadata, which pydantic keeps apart."""
+    notes = tuple(info.metadata)
+    return Annotated[(info.annotation, *notes)] if notes else info.annotation
+
+
+_add("", Config)
