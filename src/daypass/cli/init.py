@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass._core.installation import docs_page
 from daypass.cli import log, options, warn
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
@@ -161,6 +160,7 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     from daypass.deploy.init import plan
     from daypass.deploy.init.discover import DiscoveredCluster, discover
     from daypass.deploy.init.wizard import InitOptions, resolve_options
+    from daypass.render.fronts import FRONTS
 
     overlays = ekf.overlays(args.folder) if args.adopt else []
     named = _hosts(args, overlays, questions, keep=True) if args.adopt else {}
@@ -179,12 +179,10 @@ def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
     )
     setup = resolve_options(chosen, found, questions)
     planned = plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
-    if any(domain["front"] == "ingress-nginx" for domain in setup.domains.values()):
-        warn(
-            "ingress-nginx was retired in March 2026, and gets no security fixes",
-            "to move the door to another ingress or gateway, see "
-            + docs_page("how-to/leave-ingress-nginx.md"),
-        )
+    used = {domain["front"] for domain in setup.domains.values()}
+    for front in FRONTS:
+        if front.kind() in used and front.warning is not None:
+            warn(*front.warning)
     return planned
 
 

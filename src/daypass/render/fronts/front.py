@@ -53,6 +53,9 @@ class Front(ABC, Generic[D]):
     notes: ClassVar[tuple[str, ...]] = ()
     """What must be configured and is not rendered, in words."""
 
+    warning: ClassVar[tuple[str, str] | None] = None
+    """What speaks against a new one, and what to do instead."""
+
     name: str
     domain: D
     config: Config

@@ -7,6 +7,7 @@ less than the door: see docs/how-to/ingresses/direct.md.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from daypass._core.installation import docs_page
 from daypass._core.objects import Object
 from daypass.config import IngressNginxDomain
 from daypass.config.models import IN_CLUSTER
@@ -31,6 +32,11 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
     notes: ClassVar = (
         'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
         " another Ingress opened to the same address is reused without verification",
+    )
+    warning: ClassVar = (
+        "ingress-nginx was retired in March 2026, and gets no security fixes",
+        "to move the door to another ingress or gateway, see "
+        + docs_page("how-to/leave-ingress-nginx.md"),
     )
 
     @property
