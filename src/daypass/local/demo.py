@@ -16,12 +16,11 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
 from daypass.client.token import Token
+from daypass.identity.delete import REMEMBERED_SECONDS
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 from daypass.rules.reasons import MESSAGES, Reason
 
 ANONYMOUS_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
-CACHED_SECONDS = 10
-"""How long kube-apiserver caches a success (apiserver/pkg/authentication/token/cache)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,14 +197,14 @@ def _revoked(
         bound = str(identity.credentials().token().expires_at)
     except DaypassError as error:
         bound = error.fact
-    note(f"up to {CACHED_SECONDS} s: an API server caches a token that it has just accepted")
+    note(f"up to {REMEMBERED_SECONDS} s: an API server caches a token that it has just accepted")
     path = f"/api/v1/namespaces/{identity.namespace}/serviceaccounts/{identity.name}/token"
     body = {"spec": {"audiences": [AUDIENCE]}}
     started = SYSTEM_CLOCK.monotonic()
     while True:
         reply = ask(stack, stack.door, path, identity.token, body=body)
         elapsed = SYSTEM_CLOCK.monotonic() - started
-        if reply.code == 401 or elapsed > CACHED_SECONDS + 5 or wait(0.25):
+        if reply.code == 401 or elapsed > REMEMBERED_SECONDS + 5 or wait(0.25):
             break
     return DemoStep(
         title="its Secret is deleted: the long-lived token is no longer valid",

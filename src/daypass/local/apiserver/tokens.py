@@ -15,9 +15,11 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt import api_jws
+from jwt.algorithms import RSAAlgorithm
+from jwt.utils import base64url_encode
 
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
@@ -34,12 +36,13 @@ from daypass.local.apiserver.rbac import (
     service_account_user,
 )
 from daypass.local.apiserver.store import Store
+from daypass.rules.claims import LONG_LIVED_ISSUER
 
 ISSUER = "https://kubernetes.default.svc"
 """`iss` of short-lived tokens, and the API server's own and only audience."""
 ALGORITHM = "RS256"
+_RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 _KEY_BITS = 2048
-LEGACY_ISSUER = "kubernetes/serviceaccount"
 LEGACY_PREFIX = "kubernetes.io/serviceaccount/"
 LAST_USED = "kubernetes.io/legacy-token-last-used"
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
@@ -61,11 +64,6 @@ class InvalidTokenError(Exception):
     """The token is not valid. The message is for a TokenReview, never for a 401."""
 
 
-def base64url(raw: bytes) -> str:
-    """Return base64url without padding (RFC 7515)."""
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
 class SigningKey:
     """An RSA key; its ID is derived from the public key as Kubernetes does it."""
 
@@ -75,9 +73,7 @@ class SigningKey:
         der = self._public.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        self.kid = base64url(sha256(der).digest())
-        header = {"alg": ALGORITHM, "kid": self.kid}
-        self._header = base64url(json.dumps(header, separators=(",", ":")).encode())
+        self.kid = base64url_encode(sha256(der).digest()).decode()
 
     @classmethod
     def generate(cls) -> SigningKey:
@@ -102,27 +98,19 @@ class SigningKey:
 
     def sign(self, claims: dict[str, Any]) -> str:
         """Return a JWT with these claims."""
-        body = base64url(json.dumps(claims, sort_keys=True, separators=(",", ":")).encode())
-        signed = f"{self._header}.{body}"
-        signature = self._private.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{signed}.{base64url(signature)}"
+        body = json.dumps(claims, sort_keys=True, separators=(",", ":")).encode()
+        header = {"kid": self.kid, "typ": None}
+        return api_jws.encode(body, self._private, ALGORITHM, header)
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
         """Return whether this key made an RS256 signature."""
-        try:
-            self._public.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
-        except InvalidSignature:
-            return False
-        return True
+        return _RS256.verify(signed, self._public, signature)
 
     def jwk(self) -> dict[str, str]:
         """Return the public key (RFC 7517)."""
-        numbers = self._public.public_numbers()
-        n, e = (
-            base64url(number.to_bytes((number.bit_length() + 7) // 8))
-            for number in (numbers.n, numbers.e)
-        )
-        return {"use": "sig", "kty": "RSA", "kid": self.kid, "alg": ALGORITHM, "n": n, "e": e}
+        public = RSAAlgorithm.to_jwk(self._public, as_dict=True)
+        numbers = {key: public[key] for key in ("kty", "n", "e")}
+        return {"use": "sig", "kid": self.kid, "alg": ALGORITHM, **numbers}
 
 
 class KeyRing:
@@ -195,7 +183,7 @@ class Issuer:
         """Return the long-lived token of a Secret."""
         metadata = account["metadata"]
         claims = {
-            "iss": LEGACY_ISSUER,
+            "iss": LONG_LIVED_ISSUER,
             "sub": service_account_name(metadata["namespace"], metadata["name"]),
             f"{LEGACY_PREFIX}namespace": metadata["namespace"],
             f"{LEGACY_PREFIX}secret.name": secret["metadata"]["name"],
@@ -215,7 +203,7 @@ class Issuer:
         except MalformedTokenError:
             raise _invalid() from None
         issuer = claims.get("iss")
-        if issuer not in (ISSUER, LEGACY_ISSUER):
+        if issuer not in (ISSUER, LONG_LIVED_ISSUER):
             raise _invalid()
         # 2. The signature, by one of our keys and with our algorithm only.
         kid = header.get("kid", "")
@@ -232,7 +220,7 @@ class Issuer:
             raise _invalid(f"token audiences [{has}] is invalid for the target audiences [{needs}]")
         # 4. Is it still valid?
         try:
-            if issuer == LEGACY_ISSUER:
+            if issuer == LONG_LIVED_ISSUER:
                 return self._legacy_user(token, claims), audiences
             return self._user(claims), audiences
         except _RevokedError as error:

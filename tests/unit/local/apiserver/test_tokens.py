@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
+from jwt.utils import base64url_encode
 
 from daypass._core.jwt import decode_unverified
 from daypass.kube.resources import SECRETS
-from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, base64url, bearer
+from daypass.local.apiserver.tokens import SigningKey, UnknownKeyError, bearer
 from unit.local.apiserver.environment import TEAM, Env, claims, token_secret
 
 SECRET = {"kind": "Secret", "apiVersion": "v1", "name": "bot-token"}
@@ -65,7 +66,7 @@ def test_other_algorithms_and_keys_are_refused(
     header = {**decode_unverified(token)[0], **changes}
     kept = {name: value for name, value in header.items() if value is not None}
     _, body, signature = token.split(".")
-    tampered = f"{base64url(json.dumps(kept).encode())}.{body}.{signature}"
+    tampered = f"{base64url_encode(json.dumps(kept).encode()).decode()}.{body}.{signature}"
     assert error in env.review(tampered)["error"]
 
 
