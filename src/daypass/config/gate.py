@@ -112,6 +112,11 @@ class Gate(Section):
         """Whether the API server reviews each token, too."""
         return self.check == "review"
 
+    @property
+    def has_login(self) -> bool:
+        """Whether requests without a token of the cluster go on to a login."""
+        return False
+
     def guards(self, domain: Domain) -> bool:
         """Return whether the gate answers at the host of a domain.
 

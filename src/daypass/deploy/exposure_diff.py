@@ -82,7 +82,7 @@ def _gate(config: Config) -> Exposure | None:
         "where": engine.where(),
         "hosts": list(gate.hosts),
         "audience": gate.audience,
-        "others": getattr(gate, "others", "refuse"),
+        "others": "login" if gate.has_login else "refuse",
         "requireBound": gate.require_bound,
         "forwardToken": gate.forward_token,
     }
