@@ -47,9 +47,6 @@ class Front(ABC, Generic[D]):
     needs_class: ClassVar[bool] = False
     """Whether a new one cannot do without the name of a class."""
 
-    service_annotations: ClassVar[dict[str, str]] = {}
-    """Annotations of the door's Service."""
-
     notes: ClassVar[tuple[str, ...]] = ()
     """What must be configured and is not rendered, in words."""
 
@@ -78,6 +75,11 @@ class Front(ABC, Generic[D]):
     def verification(self, server: TlsServer) -> Object | None:
         """Return how it speaks TLS to a server, one object for all domains, if it has such one."""
         return None
+
+    @property
+    def service_annotations(self) -> dict[str, str]:
+        """Annotations of the door's Service."""
+        return {}
 
     @property
     def is_direct(self) -> bool:

@@ -25,8 +25,6 @@ class IngressFront(ControllerFront[IngressDomain]):
     """A controller that has no kind of its own."""
 
     domain_type: ClassVar = IngressDomain
-    # Contour speaks TLS to a Service only because of this annotation.
-    service_annotations: ClassVar = {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)}
     notes: ClassVar = (
         "the ingress controller: TLS to the Service, see "
         + docs_page("how-to/ingresses/ingress.md"),
@@ -35,6 +33,11 @@ class IngressFront(ControllerFront[IngressDomain]):
     def objects(self) -> list[Object]:
         """Return the Ingress."""
         return [self.ingress(class_name=self.domain.class_name, annotations={})]
+
+    @property
+    def service_annotations(self) -> dict[str, str]:
+        """Return the annotation because of which Contour speaks TLS to a Service."""
+        return {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)}
 
     @classmethod
     def serves_class(cls, name: str | None, controller: str) -> bool:
