@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from daypass._core.objects import Object, name_of
-from daypass.render.names import GATE
+from daypass.render.names import DOOR, GATE
 
 
 class Wave(IntEnum):
@@ -23,11 +23,12 @@ class Wave(IntEnum):
     """A removal comes to them before it comes to their Secrets: cert-manager would make those
     again."""
     BACKENDS = 4
-    """What an ingress or gateway has to find before a route leads to it."""
+    """What an ingress or gateway has to find before a route leads to it: servers, and every other
+    kind with the name of one, which says how to reach and verify it."""
     GATE = 5
     """What decides by what the watch publishes: after the watch, before what it guards is open."""
     ROUTES = 6
-    """Every other kind: it may open access from outside."""
+    """Every other object: it may open access from outside."""
 
 
 _KINDS = {
@@ -54,8 +55,6 @@ _KINDS = {
     Wave.CERTIFICATES: ("Certificate",),
     Wave.BACKENDS: (
         "Service",
-        "DestinationRule",
-        "BackendTLSPolicy",
         "Deployment",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
@@ -71,7 +70,7 @@ def wave_of(kind: str, name: str) -> Wave:
     """Return when an object is applied."""
     if name == GATE and kind in _GATE_KINDS:
         return Wave.GATE
-    return _WAVES.get(kind, Wave.ROUTES)
+    return _WAVES.get(kind, Wave.BACKENDS if name in (DOOR, GATE) else Wave.ROUTES)
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:
