@@ -15,8 +15,8 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import Finding, Level
 from daypass.local.stack import LocalStack
+from daypass.render.fronts import FRONTS
 from daypass.testing.running import stack as running_stack
-from daypass.verification.certificate import FAKE
 from daypass.verification.target import VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
 from support.authority import Authority
@@ -146,11 +146,12 @@ def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalSta
     check(finding.fact, reason=finding.check)
 
 
-def test_the_fake_certificate_of_ingress_nginx_is_named_with_its_remedies() -> None:
-    with FakeDoor(b"", context=Authority().context(FAKE, "ingress.local")) as door:
+@pytest.mark.parametrize("subject", sorted({front.default_certificate for front in FRONTS} - {""}))
+def test_the_default_certificate_of_an_ingress_is_named_with_its_remedies(subject: str) -> None:
+    with FakeDoor(b"", context=Authority().context(subject, "ingress.local")) as door:
         _, certificate, rest = looked_at(door)
     assert certificate.level is Level.FAILURE
-    assert FAKE in certificate.fact
+    assert subject in certificate.fact
     assert [line[:2] for line in certificate.hint.split("\n")[1:]] == ["1.", "2.", "3."]
     check(certificate.fact, reason=certificate.check)
     check(certificate.hint, reason=certificate.check)

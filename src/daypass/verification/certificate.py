@@ -13,16 +13,15 @@ from daypass._core.net import HostPort
 from daypass._core.text import printable
 from daypass.client.error_mapping import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
 from daypass.client.transport import Route
+from daypass.render.fronts import FRONTS
 from daypass.verification.target import VerificationTarget
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-FAKE = "Kubernetes Ingress Controller Fake Certificate"
-"""The subject of the certificate that ingress-nginx presents without one for the host."""
 _CONNECT_SECONDS = 5.0
 _RENEWAL_DAYS = 14
-_FAKE_REMEDIES = """the ingress controller has no certificate for {host}. Do one of these:
+_DEFAULT_REMEDIES = """the ingress controller has no certificate for {host}. Do one of these:
 1. put the certificate into the Secret of `tls: {{secret: NAME}}`, in the Ingress's namespace
 2. let cert-manager issue one: `tls: {{issuer: NAME}}`, then `{apply}`
 3. terminate TLS before the ingress (in an ALB, for example), with `tls: outside`"""
@@ -83,11 +82,12 @@ def _judge_untrusted(
 ) -> Finding:
     """Judge a certificate that failed verification. `seen`: the certificate, if it can be read."""
     host = target.door.address.host
-    if seen is not None and _name(seen.subject) == FAKE:
+    subject = "" if seen is None else _name(seen.subject)
+    if subject and subject in {front.default_certificate for front in FRONTS}:
         return failure(
             "certificate",
-            f'"{FAKE}" is presented for {host}',
-            _FAKE_REMEDIES.format(host=host, apply=command("apply")),
+            f'"{subject}" is presented for {host}',
+            _DEFAULT_REMEDIES.format(host=host, apply=command("apply")),
         )
     if error.verify_code in OTHER_NAMES:
         names = ", ".join(_hosts(seen)) if seen is not None else "another name"

@@ -47,6 +47,9 @@ class Front(ABC, Generic[D]):
     needs_class: ClassVar[bool] = False
     """Whether a new one cannot do without the name of a class."""
 
+    default_certificate: ClassVar[str] = ""
+    """Subject of the certificate that it presents without one for the host; "" if it has none."""
+
     notes: ClassVar[tuple[str, ...]] = ()
     """What must be configured and is not rendered, in words."""
 

@@ -29,6 +29,7 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
     usual_namespace: ClassVar = "ingress-nginx"
     controller: ClassVar = "k8s.io/ingress-nginx"
     usual_class: ClassVar = "nginx"
+    default_certificate: ClassVar = "Kubernetes Ingress Controller Fake Certificate"
     notes: ClassVar = (
         'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
         " another Ingress opened to the same address is reused without verification",
