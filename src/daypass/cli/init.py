@@ -70,9 +70,7 @@ def _add_config_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--host", action="append", metavar="HOST", help="a public name; may be repeated"
     )
-    group.add_argument(
-        "--front", metavar="FRONT", help="ingress-nginx, ingress, istio or gateway-api"
-    )
+    group.add_argument("--front", metavar="FRONT", help="any `front` of daypass.yaml but envoy")
     group.add_argument(
         "--tls", metavar="TLS", help="secret:NAME, issuer:NAME (cert-manager) or outside"
     )

@@ -122,8 +122,8 @@ class Domain(Section):
     """A public name of the door, the ingress or gateway that serves it, and its certificate."""
 
     front: str
-    """The ingress or gateway that serves the name: ingress-nginx, ingress (any controller, plain
-    Prefix), istio, gateway-api, or envoy (one machine)."""
+    """The ingress or gateway that serves the name; ingress is any controller, with a plain Prefix,
+    and envoy is one machine."""
 
     host: Host = Field(examples=["kubeflow.example.com"])
     """The DNS name, in lower case; an IP address or localhost only with `front: envoy`."""
