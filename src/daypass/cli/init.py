@@ -70,7 +70,9 @@ def _add_config_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--host", action="append", metavar="HOST", help="a public name; may be repeated"
     )
-    group.add_argument("--front", metavar="FRONT", help="any `front` of daypass.yaml but envoy")
+    group.add_argument(
+        "--front", metavar="FRONT", help="istio, ingress-nginx, ...: a `front` of daypass.yaml"
+    )
     group.add_argument(
         "--tls", metavar="TLS", help="secret:NAME, issuer:NAME (cert-manager) or outside"
     )
