@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.report import figure
 from bench.rounds import compare
 from support.controlplane import ControlPlane
-from support.up import running_up, up_config
+from support.up import Up, up_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -34,7 +34,7 @@ def run(*, quick: bool) -> None:
         with ControlPlane.start(folder / "control-plane") as plane:
             up_folder = folder / "up"
             up_folder.mkdir()
-            with running_up(up_folder, up_config(plane)) as up:
+            with Up(up_folder, up_config(plane)) as up:
                 identity = plane.make_identity()
                 credentials = folder / "bot.json"
                 credentials.touch(0o600)

@@ -24,7 +24,7 @@ from support.clusters import admin_cluster, cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.lifecycle import GATE, accepts, exchange, make
-from support.watching import prepare, watched_config, watching
+from support.watching import Watch, prepare, watched_config
 
 DAYPASS = Path(sys.executable).parent / "daypass"
 FORGOTTEN_SECONDS, PAUSE_SECONDS = 30.0, 0.05
@@ -37,7 +37,7 @@ def run(*, quick: bool) -> None:
         folder = Path(scratch)
         with ControlPlane.start(folder / "control-plane") as plane, ExitStack() as stack:
             prepare(plane, watched_config())
-            watch = stack.enter_context(watching(folder / "watch", plane, watched_config()))
+            watch = stack.enter_context(Watch(folder / "watch", plane, watched_config()))
             watch.wait_leading()
             namespace = plane.make_namespace()
             environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}

@@ -24,7 +24,7 @@ from support.identities import OF_DAYPASS, Identity, ensure_service_account, mak
 from support.istio_gates import GUARDED, IstioEnv, running_istio_gate
 from support.raw import Caller
 from support.tokens import AUDIENCE
-from support.watching import identity_namespace, install, published, watching
+from support.watching import Watch, identity_namespace, install, published
 
 CROWD = 20_000
 PER_NAMESPACE = 2_000
@@ -44,7 +44,7 @@ def run(*, quick: bool) -> None:
         with running_istio_gate(folder / "gate") as gate:
             plane, calling = gate.plane, partial(_calling, gate)
             install(plane, gate.config)
-            with watching(folder / "watch", plane, gate.config) as watch:
+            with Watch(folder / "watch", plane, gate.config) as watch:
                 watch.wait_leading()
                 few = measure("few credentials", plane, calling, rounds)
                 _new_namespaces(plane, calling, max(5, rounds // 6))

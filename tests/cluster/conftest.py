@@ -16,7 +16,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deploying import BOTH, clear, write
 from support.identities import Identity
-from support.up import Up, running_up, up_config
+from support.up import Up, up_config
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
 @pytest.fixture(scope="module")
 def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A door that the tests of a module share."""
-    with running_up(tmp_path_factory.mktemp("up"), up_config(plane)) as running:
+    with Up(tmp_path_factory.mktemp("up"), up_config(plane)) as running:
         yield running
 
 

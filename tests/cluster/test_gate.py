@@ -17,7 +17,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import reason_in
 from support.identities import Identity
-from support.raw import Answer, bearer, connect, exchange
+from support.raw import Answer, bearer, exchange, get
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, gate_up
 
@@ -32,11 +32,8 @@ class Gate:
     check: str
 
     def send(self, *headers: str, path: str = "/pipeline") -> Answer:
-        port = int(self.up.ready["listen"]["gate"].rpartition(":")[2])
-        pem = self.up.authority_file.read_text()
-        lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
-        with connect(port, authority_pem=pem, name=HOST) as connection:
-            return exchange(connection, "\r\n".join(lines).encode())
+        with self.up.connect("gate") as connection:
+            return exchange(connection, get(*headers, host=HOST, path=path))
 
     def bearer(self, identity: Identity | None = None, **shape: Any) -> str:
         wish = {"audiences": [AUDIENCE], **shape}

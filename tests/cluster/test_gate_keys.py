@@ -23,7 +23,7 @@ from support.relays import Balancer
 from support.serving import gate_serve_over_tls
 from support.tokens import ISSUER
 from support.traffic import Traffic
-from support.up import HOST, running_up, up_config
+from support.up import HOST, Up, up_config
 from support.up_gate import AUDIENCE
 from support.watching import Watch, prepare, watched_config
 
@@ -48,11 +48,9 @@ def on_one_machine(
         local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
         gate=f"{{audience: {AUDIENCE}, engine: envoy, check: {check}, hosts: [{HOST}]}}",
     ).replace(plane.url, url_in(kubeconfig))
-    with running_up(folder, config, arguments=["--kubeconfig", str(kubeconfig)]) as up:
-        port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-        pem = up.authority_file.read_text()
+    with Up(folder, config, arguments=["--kubeconfig", str(kubeconfig)]) as up:
         yield Gate(
-            host=HOST, connect=lambda: connect(port, authority_pem=pem, name=HOST),
+            host=HOST, connect=lambda: up.connect("gate"),
             has_taken=lambda: up.words.count(TAKEN) > 1,
         )  # fmt: skip
 

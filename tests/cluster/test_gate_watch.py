@@ -52,7 +52,6 @@ from support.watching import (
     published,
     published_parts,
     watched_config,
-    watching,
 )
 
 LIMIT = 100
@@ -69,7 +68,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture
 def watch(plane: ControlPlane, tmp_path: Path) -> Iterator[Watch]:
     """One that publishes."""
-    with watching(tmp_path / "watch", plane, CONFIG) as running:
+    with Watch(tmp_path / "watch", plane, CONFIG) as running:
         running.wait_leading()
         yield running
 
@@ -188,7 +187,7 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
 
 def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> None:
     with (
-        watching(tmp_path / "watch", plane, CONFIG, CHECKING_EVERYTHING) as watch,
+        Watch(tmp_path / "watch", plane, CONFIG, CHECKING_EVERYTHING) as watch,
         closing(admin_cluster(plane)) as cluster,
     ):
         watch.wait_leading()
@@ -214,10 +213,10 @@ def lease_term(cluster: Cluster) -> int:
 def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path: Path) -> None:
     """The other one leads by then, and what the first was about to write is refused."""
     one, other = pair(plane)
-    with watching(tmp_path / "first", plane, CONFIG) as first:
+    with Watch(tmp_path / "first", plane, CONFIG) as first:
         first.wait_leading()
         becomes_published(plane, one.secret_uid, other.secret_uid)
-        with watching(tmp_path / "second", plane, CONFIG) as second:
+        with Watch(tmp_path / "second", plane, CONFIG) as second:
             with first.child.suspended():
                 plane.admin.delete(one.secret_path)
                 eventually("it takes over", second.publishes, seconds=60)
@@ -241,8 +240,8 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_is_refused(
     watch.kill()
     plane.admin.delete(bots[1].secret_path)
     with (
-        watching(tmp_path / "second", plane, CONFIG) as second,
-        watching(tmp_path / "third", plane, CONFIG) as third,
+        Watch(tmp_path / "second", plane, CONFIG) as second,
+        Watch(tmp_path / "third", plane, CONFIG) as third,
     ):
         eventually("one leads", lambda: second.publishes() or third.publishes(), seconds=60)
         becomes_removed(plane, bots[0].secret_uid, bots[1].secret_uid)
@@ -265,7 +264,7 @@ def test_other_labels_of_the_gateway_replace_those_before(
 
         for label in ("first", "second"):
             config = watched_config(closeAfter="10m", frontLabels=f"{{{label}: 'yes'}}")
-            with watching(tmp_path / label, plane, config) as watch:
+            with Watch(tmp_path / label, plane, config) as watch:
                 watch.wait_leading()
                 eventually("all have it", partial(all_have, {label: "yes"}))
 

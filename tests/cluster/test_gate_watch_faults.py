@@ -19,13 +19,13 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.watching import (
     FRONT,
+    Watch,
     becomes_published,
     becomes_removed,
     identity_namespace,
     prepare,
     published_parts,
     watched_config,
-    watching,
 )
 
 CLOSE_AFTER_SECONDS = 20
@@ -80,7 +80,7 @@ def test_after_a_restore_of_etcd_what_exists_is_published_again_and_nothing_else
     early, revived, other = (
         plane.make_identity(namespace, name) for name in ("early", "revived", "other")
     )
-    with watching(tmp_path / "watch", plane, CONFIG) as watch:
+    with Watch(tmp_path / "watch", plane, CONFIG) as watch:
         watch.wait_leading()
         becomes_published(plane, early.secret_uid, revived.secret_uid, other.secret_uid)
         saved = plane.save()
@@ -111,7 +111,7 @@ def test_a_watch_whose_api_server_is_cut_off_from_etcd_renews_nothing(
     one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
     with (
         plane.another_api_server() as server,
-        watching(tmp_path / "watch", plane, CONFIG, url=server.url) as watch,
+        Watch(tmp_path / "watch", plane, CONFIG, url=server.url) as watch,
     ):
         watch.wait_leading()
         becomes_published(plane, one.secret_uid, other.secret_uid)
@@ -134,7 +134,7 @@ def test_what_was_published_by_a_wrong_clock_is_replaced_once_it_is_corrected(
     one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
     clock = WrongClock(tmp_path)
     clock.set(wrong_seconds)
-    with watching(tmp_path / "watch", plane, CONFIG, clock.program) as watch:
+    with Watch(tmp_path / "watch", plane, CONFIG, clock.program) as watch:
         watch.wait_leading()
         becomes_published(plane, one.secret_uid, other.secret_uid)
         eventually("all is published", lambda: is_off(plane, min(wrong_seconds, 0)))
@@ -163,7 +163,7 @@ def test_churn_in_another_namespace_does_not_delay_what_is_removed(
     elsewhere = identity_namespace(plane)
     bots = [plane.make_identity(namespace, f"bot-{number}") for number in range(25)]
     took = []
-    with watching(tmp_path / "watch", plane, CONFIG) as watch:
+    with Watch(tmp_path / "watch", plane, CONFIG) as watch:
         watch.wait_leading()
         becomes_published(plane, *(bot.secret_uid for bot in bots))
         with churning(plane, elsewhere):

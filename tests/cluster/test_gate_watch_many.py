@@ -17,7 +17,7 @@ from daypass._core.objects import uid_of
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity
-from support.watching import identity_namespace, prepare, published, watched_config, watching
+from support.watching import Watch, identity_namespace, prepare, published, watched_config
 
 CONFIG = watched_config(closeAfter="10m", credentialsPerNamespace="20000")
 OLD, NEW = 10_000, 100
@@ -37,7 +37,7 @@ def test_of_ten_thousand_deletions_with_a_relist_among_them_none_is_missed(tmp_p
         prepare(plane, CONFIG)
         bot = plane.make_identity(identity_namespace(plane))
         old = make_secrets(plane, bot, OLD, "old")
-        with watching(tmp_path / "watch", plane, CONFIG) as watch:
+        with Watch(tmp_path / "watch", plane, CONFIG) as watch:
             watch.wait_leading()
             new = make_secrets(plane, bot, NEW, "new")
             assert (len(old), len(new)) == (OLD, NEW)

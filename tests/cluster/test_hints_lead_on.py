@@ -22,7 +22,7 @@ from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
 from support.hints import Recorder
 from support.lifecycle import GATE, Warnings
-from support.up import Up, running_up, up_config
+from support.up import Up, up_config
 
 Kubectl = Callable[..., str]
 
@@ -37,7 +37,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="module")
 def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     config = up_config(plane, policy=f"{{audiences: [{GATE}]}}")
-    with running_up(tmp_path_factory.mktemp("up"), config) as running:
+    with Up(tmp_path_factory.mktemp("up"), config) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.lifecycle import GATE, make
 from support.messages import check, message_with
-from support.watching import Watch, prepare, published, watched_config, watching
+from support.watching import Watch, prepare, published, watched_config
 
 DOOR = ("--door", "https://ekf.example.com/kubernetes", "--audience", GATE)
 
@@ -32,7 +32,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture
 def watch(plane: ControlPlane, tmp_path: Path) -> Iterator[Watch]:
     """A watch that runs."""
-    with watching(tmp_path / "watch", plane, watched_config()) as running:
+    with Watch(tmp_path / "watch", plane, watched_config()) as running:
         running.wait_leading()
         yield running
 
@@ -83,7 +83,7 @@ def test_without_a_watch_the_hint_leads_to_what_publishes(
     shell: AdminShell, plane: ControlPlane, tmp_path: Path
 ) -> None:
     shell.run("identity", "list", "-n", shell.namespace)
-    with watching(tmp_path / "watch", plane, watched_config()) as watch:
+    with Watch(tmp_path / "watch", plane, watched_config()) as watch:
         watch.wait_leading()
     err = shell.identity("create", *DOOR, "--timeout", "1s", code=3)[1]
     assert "a gate of daypass may refuse them at first" in err
@@ -99,7 +99,7 @@ def test_a_namespace_has_room_for_as_many_credentials_as_the_gate_publishes(
     shell: AdminShell, plane: ControlPlane, tmp_path: Path
 ) -> None:
     config = watched_config(credentialsPerNamespace="1")
-    with watching(tmp_path / "watch", plane, config) as watch:
+    with Watch(tmp_path / "watch", plane, config) as watch:
         watch.wait_leading()
         shell.identity("create", *DOOR)
         before = uids(shell)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.up import Up, running_up
+from support.up import Up
 from support.up_embedded import fixed_config
 
 CONFIG_MAP = """apiVersion: v1
@@ -30,7 +30,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     (folder / "unknown.yaml").write_text(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: default}\ndat: {a: b}\n"
     )
-    with running_up(folder, fixed_config()) as running:
+    with Up(folder, fixed_config()) as running:
         yield running
 
 

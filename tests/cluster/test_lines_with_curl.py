@@ -15,8 +15,8 @@ from daypass._core.secret import Secret
 from local.test_identity_embedded import daypass
 from local.test_terminal import surroundings
 from support.children import path_without
-from support.terminal import screen, terminal
-from support.up import Up, running_up
+from support.terminal import Terminal, screen
+from support.up import Up
 from support.up_embedded import fixed_config, passed_by_the_gate
 
 
@@ -42,7 +42,7 @@ def documented_for_curl(credentials: dict[str, str], up: Up) -> str:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    with running_up(tmp_path, fixed_config()) as up:
+    with Up(tmp_path, fixed_config()) as up:
         yield up
 
 
@@ -63,7 +63,7 @@ def test_an_exchange_with_curl_works_as_it_is_printed_and_documented(
 
 def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) -> None:
     env = surroundings(tmp_path)
-    with terminal("demo", env=env, cwd=tmp_path) as shown:
+    with Terminal("demo", env=env, cwd=tmp_path) as shown:
         shown.wait_for("Ctrl-C stops it")
         invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
         commands = [line for line in invitation.splitlines() if line.startswith("  ")]

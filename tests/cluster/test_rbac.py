@@ -38,8 +38,8 @@ from support.rights import (
     omissions,
     rights,
 )
-from support.up import running_up, up_config
-from support.watching import install, watching
+from support.up import Up, up_config
+from support.watching import Watch, install
 
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
 CREATE = f"identity create bot -n {{namespace}} {DOOR} --force"
@@ -142,7 +142,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         issuer = "cluster: {issuer: 'https://kubernetes.default.svc'}\n"
         config = config_of(CONFIG + issuer)
         install(running, config)
-        with watching(folder / "watch", running, config) as watch:
+        with Watch(folder / "watch", running, config) as watch:
             watch.wait_leading()
             yield running
 
@@ -201,7 +201,7 @@ def test_up_sees_revocations_with_its_rules_and_reports_a_missing_one(
         gate="{audience: gate, engine: envoy, hosts: [localhost], check: review}",
         door="{namespace: daypass}",
     )
-    with running_up(tmp_path, config, arguments=("--kubeconfig", str(file))) as up:
+    with Up(tmp_path, config, arguments=("--kubeconfig", str(file))) as up:
         if omitted is None:
             up.wait_for_words("the gate has taken the API server's signing keys")
             assert "needs this rule" not in up.words

@@ -8,8 +8,8 @@ from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import post
 from support.messages import check, message_with
-from support.raw import connect, exchange
-from support.up import HOST, Up, running_up, up_config
+from support.raw import exchange
+from support.up import HOST, Up, up_config
 
 CHECK = post(
     "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token",
@@ -27,9 +27,8 @@ def test_up_reports_the_doors_url_and_reaches_the_api_server(up: Up) -> None:
 def test_a_change_is_applied_on_a_connection_that_stays_open(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    with running_up(tmp_path, up_config(control_plane)) as up:
-        pem = up.authority_file.read_text()
-        with connect(up.port, authority_pem=pem, name=HOST) as connection:
+    with Up(tmp_path, up_config(control_plane)) as up:
+        with up.connect() as connection:
             assert exchange(connection, CHECK).code == 403
             lab, more = "host: localhost, front: envoy", "host: more.example.com, front: envoy"
             both = f"{{lab: {{{lab}}}, more: {{{more}}}}}"
@@ -39,14 +38,14 @@ def test_a_change_is_applied_on_a_connection_that_stays_open(
             up.wait_for_words("daypass.yaml has changed")
             assert exchange(connection, other).code == 403
             check(message_with(up.words, "daypass.yaml has changed"), reason="reloaded")
-        with connect(up.port, authority_pem=pem, name="more.example.com") as connection:
+        with up.connect(name="more.example.com") as connection:
             assert exchange(connection, other).code == 403
 
 
 def test_an_invalid_change_is_refused_and_the_next_one_moves_the_door(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    with running_up(tmp_path, up_config(control_plane)) as up:
+    with Up(tmp_path, up_config(control_plane)) as up:
         change = up_config(control_plane, cluster="{server: https://127.0.0.1:1}")
         up.config_file.write_text(change)
         up.wait_for_words("cluster.certificateAuthority")
@@ -62,7 +61,7 @@ def test_a_second_up_of_the_same_config_names_the_first(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     config = up_config(control_plane)
-    with running_up(tmp_path, config) as first, running_up(tmp_path, config) as second:
+    with Up(tmp_path, config) as first, Up(tmp_path, config) as second:
         assert second.wait() == 1
         assert f"pid {first.process.pid}" in second.words
         check(second.words, reason="locked", hide=r"(?<=pid )\d+|(?<=/daypass/)[0-9a-f]{12}")
@@ -73,7 +72,7 @@ def test_an_api_server_of_another_authority_is_reported_and_not_used(
 ) -> None:
     (tmp_path / "other.crt").write_text(Authority().pem)
     cluster = f"{{server: {control_plane.url}, certificateAuthority: other.crt}}"
-    with running_up(tmp_path, up_config(control_plane, cluster=cluster)) as up:
+    with Up(tmp_path, up_config(control_plane, cluster=cluster)) as up:
         up.wait_for_words("(cluster.serverName)\n")
         message = message_with(up.words, "other.crt")
         host = control_plane.url.removeprefix("https://")
@@ -83,7 +82,7 @@ def test_an_api_server_of_another_authority_is_reported_and_not_used(
 
 
 def test_a_missing_config_is_reported(tmp_path: Path) -> None:
-    with running_up(tmp_path, "") as up:
+    with Up(tmp_path, "") as up:
         assert up.wait() == 2
     assert "daypass.yaml" in up.words
     assert "Traceback" not in up.words

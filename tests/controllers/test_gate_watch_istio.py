@@ -29,7 +29,7 @@ from support.objects import secret
 from support.raw import Answer, Caller, bearer
 from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE
-from support.watching import Watch, becomes_removed, identity_namespace, install, watching
+from support.watching import Watch, becomes_removed, identity_namespace, install
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -48,7 +48,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
 
 @pytest.fixture
 def watch(gate: IstioEnv, tmp_path: Path) -> Iterator[Watch]:
-    with watching(tmp_path / "watch", gate.plane, gate.config) as running:
+    with Watch(tmp_path / "watch", gate.plane, gate.config) as running:
         running.wait_leading()
         yield running
 
@@ -78,7 +78,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     gate: IstioEnv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace = identity_namespace(gate.plane)
-    with watching(tmp_path / "watch", gate.plane, gate.config) as watch:
+    with Watch(tmp_path / "watch", gate.plane, gate.config) as watch:
         watch.wait_leading()
         one, other = (gate.plane.make_identity(namespace, name) for name in ("one", "other"))
         with calling(gate, one) as caller, calling(gate, other) as bystander:
@@ -95,7 +95,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     gate.gateway.stop_envoy()
     gate.gateway.start_istiod()
     gate.gateway.start_envoy()
-    with watching(tmp_path / "next", gate.plane, gate.config) as watch:
+    with Watch(tmp_path / "next", gate.plane, gate.config) as watch:
         watch.wait_leading()
 
         refused: list[int] = []
@@ -156,7 +156,7 @@ def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_g
     namespace = identity_namespace(gate.plane)
     with (
         checking(gate, tmp_path / "authorizer", check),
-        watching(tmp_path / "watch", gate.plane, gate.config) as watch,
+        Watch(tmp_path / "watch", gate.plane, gate.config) as watch,
     ):
         watch.wait_leading()
         bot = gate.plane.make_identity(namespace)

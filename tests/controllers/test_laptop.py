@@ -24,7 +24,7 @@ from support.istio_gateway import NAMESPACE, prepare, running_gateway, service_e
 from support.objects import tls_secret
 from support.raw import Answer
 from support.rendered import config_of, only
-from support.watching import identity_namespace, install, watching
+from support.watching import Watch, identity_namespace, install
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -60,7 +60,7 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
             route = only(render_objects(config, ClusterFacts()), "VirtualService")
             for each in (*the_engine(config).objects(), route):
                 cluster.apply(each)
-            with watching(tmp_path / "watch", plane, config) as watch:
+            with Watch(tmp_path / "watch", plane, config) as watch:
                 watch.wait_leading()
                 identity = plane.make_identity(identity_namespace(plane))
 

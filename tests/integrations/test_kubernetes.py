@@ -28,7 +28,7 @@ from support.controlplane import ControlPlane
 from support.examples import run_example
 from support.identities import Identity
 from support.tokens import ISSUER
-from support.up import Up, running_up, up_config
+from support.up import Up, up_config
 
 READ = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
 
@@ -46,7 +46,7 @@ def reader(control_plane: ControlPlane) -> Identity:
 @pytest.fixture(scope="module")
 def up(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A door to it."""
-    with running_up(tmp_path_factory.mktemp("up"), up_config(control_plane)) as running:
+    with Up(tmp_path_factory.mktemp("up"), up_config(control_plane)) as running:
         yield running
 
 

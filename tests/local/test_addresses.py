@@ -28,7 +28,7 @@ from support.identities import make_identity
 from support.messages import check
 from support.raw import Answer, bearer, connect, exchange, get
 from support.serving import serving
-from support.up import HOST, Up, running_up
+from support.up import HOST, Up
 from support.up_embedded import admin_of, at_the_gate, credentials_of, passed_by_the_gate
 
 NOWHERE = "2001:db8::1"
@@ -89,7 +89,7 @@ def at_the_gate6(up: Up, token: Secret) -> Answer:
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_a_token_is_exchanged_at_the_door_and_passes_the_gate(tmp_path: Path, check: str) -> None:
     need_loopback6()
-    with who_calls() as upstream, running_up(tmp_path, config(check, upstream=upstream)) as up:
+    with who_calls() as upstream, Up(tmp_path, config(check, upstream=upstream)) as up:
         assert up.door == f"https://{up.ready['listen']['door']}/kubernetes"
         assert up.ready["gates"] == [f"https://{up.ready['listen']['gate']}"]
         identity = make_identity(admin_of(up), "team")
@@ -112,7 +112,7 @@ def test_every_listener_of_an_authorizer_accepts_ipv6(tmp_path: Path) -> None:
 
 
 def test_an_address_that_the_machine_does_not_have_is_an_error(tmp_path: Path) -> None:
-    with running_up(tmp_path, config("jwt", listen=NOWHERE)) as up:
+    with Up(tmp_path, config("jwt", listen=NOWHERE)) as up:
         assert up.wait() == 1
     assert f"[{NOWHERE}]:0" in up.words
     check(up.words, reason="failed")
@@ -128,7 +128,7 @@ def test_the_door_reaches_the_api_server_each_time(tmp_path: Path) -> None:
         cluster = f"server: {url}, serverName: {SERVER_NAME}, certificateAuthority: ca.crt"
         config = stack_config(cluster=f"cluster: {{{cluster}}}\n").partition("gate:")
         rest = config[2].partition("\n")[2]
-        with running_up(tmp_path, config[0] + rest) as up:
+        with Up(tmp_path, config[0] + rest) as up:
             assert {up.send(CHECK).code for _ in range(TIMES)} == {403}
     finally:
         server.stop()
@@ -137,7 +137,7 @@ def test_the_door_reaches_the_api_server_each_time(tmp_path: Path) -> None:
 def test_the_gate_reaches_its_upstream_each_time(tmp_path: Path) -> None:
     with Echo() as echo:
         upstream = f"http://localhost:{echo.address.port}"
-        with running_up(tmp_path, stack_config(upstream=upstream)) as up:
+        with Up(tmp_path, stack_config(upstream=upstream)) as up:
             token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
             passed_by_the_gate(up, token)
             assert {at_the_gate(up, token).code for _ in range(TIMES)} == {200}

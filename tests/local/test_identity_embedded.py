@@ -18,8 +18,8 @@ from daypass.local.stack import AUDIENCE, HOST
 from support.deadline import eventually
 from support.messages import check
 from support.output_schema import mistakes_in
-from support.terminal import terminal
-from support.up import Up, running_up
+from support.terminal import Terminal
+from support.up import Up
 from support.up_embedded import admin_of, at_the_gate, fixed_config, passed_by_the_gate
 
 
@@ -66,13 +66,13 @@ while True:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    with running_up(tmp_path, fixed_config()) as up:
+    with Up(tmp_path, fixed_config()) as up:
         yield up
 
 
 def test_another_terminal_needs_two_lines_and_no_certificate_authority(tmp_path: Path) -> None:
     state = tmp_path / "somewhere else"
-    with running_up(tmp_path, fixed_config(), arguments=["--state", str(state)]) as up:
+    with Up(tmp_path, fixed_config(), arguments=["--state", str(state)]) as up:
         up.wait_for_words("for another terminal:")
         lines = "\n".join(each for each in up.words.splitlines() if "export " in each)
         script = f"""{lines}
@@ -178,13 +178,13 @@ def test_at_a_terminal_nothing_is_removed_without_a_yes(up: Up, tmp_path: Path, 
     for answer, code in ((b"\n", 1), (b"n\n", 1), (b"y\n", 0)):
         passes = daypass(up, "token", "--no-cache", credentials=bot)[0]
         passed_by_the_gate(up, Secret(passes.strip()))
-        with terminal("identity", verb, "bot", env=environment, cwd=tmp_path) as typed:
+        with Terminal("identity", verb, "bot", env=environment, cwd=tmp_path) as typed:
             typed.wait_for("default/bot")
             typed.wait_for("[y/N]")
             typed.type(answer)
             assert typed.wait() == code
     daypass(up, "token", "--no-cache", code=1, credentials=bot)
     daypass(up, "identity", "create", "bot", "-n", "default")
-    with terminal("identity", verb, "bot", "--yes", env=environment, cwd=tmp_path) as typed:
+    with Terminal("identity", verb, "bot", "--yes", env=environment, cwd=tmp_path) as typed:
         assert typed.wait() == 0
     assert "[y/N]" not in typed.written

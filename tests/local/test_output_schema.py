@@ -13,7 +13,7 @@ from tools.reference.output import make_schema
 from daypass.cli import main
 from support.deploying import BOTH
 from support.output_schema import schema_name
-from support.up import Up, running_up
+from support.up import Up
 from support.up_embedded import fixed_config
 
 LINES = (
@@ -61,7 +61,7 @@ def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("DAYPASS_CREDENTIALS", "bot.json")
     (tmp_path / "cluster.yaml").write_text(BOTH)
-    with running_up(tmp_path, fixed_config()) as up:
+    with Up(tmp_path, fixed_config()) as up:
         monkeypatch.setenv("KUBECONFIG", str(up.ready["kubeconfig"]))
         yield up
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from daypass.local.stack import stack_config
-from support.terminal import screen, terminal
-from support.up import running_up, runtime_folder
+from support.terminal import Terminal, screen
+from support.up import Up, runtime_folder
 from support.up_embedded import fixed_config
 
 
@@ -21,7 +21,7 @@ def surroundings(folder: Path) -> dict[str, str]:
 def test_up_shows_its_start_and_the_time_of_what_follows(tmp_path: Path) -> None:
     config = tmp_path / "daypass.yaml"
     config.write_text(stack_config())
-    with terminal("up", env=surroundings(tmp_path), cwd=tmp_path) as shown:
+    with Terminal("up", env=surroundings(tmp_path), cwd=tmp_path) as shown:
         shown.wait_for("s  starting door and gate")
         shown.wait_for("Ctrl-C")
         config.write_text("version: 3\n")
@@ -42,7 +42,7 @@ def test_up_shows_its_start_and_the_time_of_what_follows(tmp_path: Path) -> None
 def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
     tmp_path: Path,
 ) -> None:
-    with running_up(tmp_path, fixed_config()) as up:
+    with Up(tmp_path, fixed_config()) as up:
         env = {**surroundings(tmp_path), "KUBECONFIG": str(up.ready["kubeconfig"])}
 
         def piped(line: str) -> str:
@@ -54,7 +54,7 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
             return done.stdout
 
         def shown(line: str, *, keys: bytes = b"", pipe: bool = False) -> str:
-            with terminal(*line.split(), env=env, cwd=tmp_path, pipe=pipe) as there:
+            with Terminal(*line.split(), env=env, cwd=tmp_path, pipe=pipe) as there:
                 there.type(keys)
                 assert there.wait() == 0
             assert "\x1b" not in there.out
@@ -84,7 +84,7 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
 
 
 def test_an_interrupted_demo_leaves_no_status_line(tmp_path: Path) -> None:
-    with terminal("demo", env=surroundings(tmp_path), cwd=tmp_path) as shown:
+    with Terminal("demo", env=surroundings(tmp_path), cwd=tmp_path) as shown:
         shown.wait_for("s  starting an API server")
         shown.type(b"\x03")
         assert shown.wait() == 1

@@ -29,7 +29,7 @@ from support.messages import line_with
 from support.objects import kubeconfig
 from support.ports import listens
 from support.unlimited_reviews import UNLIMITED
-from support.up import Up, running_up
+from support.up import Up
 from support.up_embedded import (
     admin_of,
     at_the_gate,
@@ -41,7 +41,7 @@ from support.up_embedded import (
 
 
 def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:
-    with running_up(tmp_path, stack_config()) as up:
+    with Up(tmp_path, stack_config()) as up:
         identity = make_identity(admin_of(up), "team")
         token = credentials_of(up, identity).token()
         answer = passed_by_the_gate(up, token.value)
@@ -59,14 +59,14 @@ def test_identities_and_their_tokens_survive_a_restart_and_keys_on_disk_do_not(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     config = fixed_config()
-    with running_up(tmp_path, config) as up:
+    with Up(tmp_path, config) as up:
         old = credentials_of(up, make_identity(admin_of(up), "team")).token()
         (left,) = up.runtime.iterdir()
         assert list(left.glob("*.key"))
         assert up.end(number) == (0 if number == signal.SIGTERM else -number)
     eventually("its Envoy has ended", lambda: not listens(up.port))
     assert left.exists() == (number == signal.SIGKILL)
-    with running_up(tmp_path, config) as again:
+    with Up(tmp_path, config) as again:
         assert not left.exists()
         assert at_the_gate(again, old.value).code == 200
         # The very file from before: the same door, the same authority.
@@ -79,7 +79,7 @@ def test_identities_and_their_tokens_survive_a_restart_and_keys_on_disk_do_not(
 def test_no_folder_is_made_if_a_port_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = stack_config(gate_port=taken.getsockname()[1])
-        with running_up(tmp_path, config) as up:
+        with Up(tmp_path, config) as up:
             assert up.wait() == 1
         assert f"127.0.0.1:{taken.getsockname()[1]}" in up.words
     check_message(up.words, reason="failed")
@@ -93,22 +93,22 @@ def test_a_failed_start_leaves_no_state_for_the_next_one(tmp_path: Path) -> None
     arguments = ["--state", str(state)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = stack_config(gate_port=taken.getsockname()[1])
-        with running_up(tmp_path, config, arguments=arguments) as up:
+        with Up(tmp_path, config, arguments=arguments) as up:
             assert up.wait() == 1
         assert [each.name for each in state.iterdir()] == ["lock"]
-        with running_up(tmp_path, stack_config(), arguments=arguments) as good:
+        with Up(tmp_path, stack_config(), arguments=arguments) as good:
             authority = good.authority_file.read_bytes()
             assert good.end() == 0
-        with running_up(tmp_path, config, arguments=arguments) as up:
+        with Up(tmp_path, config, arguments=arguments) as up:
             assert up.wait() == 1
-    with running_up(tmp_path, stack_config(), arguments=arguments) as again:
+    with Up(tmp_path, stack_config(), arguments=arguments) as again:
         assert again.authority_file.read_bytes() == authority
         assert again.end() == 0
 
 
 def test_a_shutdown_is_reported_as_soon_as_it_is_requested(tmp_path: Path) -> None:
     """Even while it is busy: a frozen Envoy is waited for before it is killed."""
-    with running_up(tmp_path, stack_config()) as up:
+    with Up(tmp_path, stack_config()) as up:
         (pid,) = up.envoy_pids()
         os.kill(pid, signal.SIGSTOP)
         up.wait_for_words("Ctrl-C")
@@ -131,14 +131,14 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state_file_is_refused_with_a_hint(tmp_path: Path, damage: str) -> None:
-    with running_up(tmp_path, stack_config()) as up:
+    with Up(tmp_path, stack_config()) as up:
         assert up.end() == 0
     (state,) = tmp_path.glob("state/**/api-server.json")
     whole = state.read_bytes()
     bent = DAMAGES[damage](whole)
     assert bent != whole
     state.write_bytes(bent)
-    with running_up(tmp_path, stack_config()) as again:
+    with Up(tmp_path, stack_config()) as again:
         assert again.wait() == 1
     assert again.words.startswith(f"daypass: {state} ")
     assert f"rm {state}" in again.words
@@ -146,7 +146,7 @@ def test_a_damaged_state_file_is_refused_with_a_hint(tmp_path: Path, damage: str
     assert state.read_bytes() == bent
     assert list(again.runtime.iterdir()) == []
     state.unlink()
-    with running_up(tmp_path, stack_config()) as afresh:
+    with Up(tmp_path, stack_config()) as afresh:
         assert afresh.ready
 
 
@@ -158,7 +158,7 @@ def test_after_a_restart_revoked_tokens_are_refused_and_others_pass_from_the_fir
     """Nothing is remembered: what exists is listed before Envoy starts."""
     folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
     config = checked_by(check, fixed_config())
-    with running_up(folder, config) as up:
+    with Up(folder, config) as up:
         admin = admin_of(up)
         names = ("one", "two", "other")
         one, two, other = (make_identity(admin, "team", name) for name in names)
@@ -173,7 +173,7 @@ def test_after_a_restart_revoked_tokens_are_refused_and_others_pass_from_the_fir
         admin.delete(two.secret_path)
         up.end(number)
     eventually("its Envoy has ended", lambda: not listens(up.port))
-    with running_up(folder, config, program=UNLIMITED) as again:
+    with Up(folder, config, program=UNLIMITED) as again:
         assert codes(again) == [401, 401, 200]
         left = {each.name for each in Path(again.ready["certificateAuthority"]).parent.iterdir()}
     assert left == {"admin.kubeconfig", "api-server.json", "authority.crt", "authority.key", "lock"}
@@ -183,7 +183,7 @@ def test_after_a_restart_revoked_tokens_are_refused_and_others_pass_from_the_fir
 def test_tokens_of_a_namespace_without_the_label_are_refused(
     tmp_path_factory: pytest.TempPathFactory, check: str
 ) -> None:
-    with running_up(tmp_path_factory.mktemp("up"), checked_by(check, stack_config())) as up:
+    with Up(tmp_path_factory.mktemp("up"), checked_by(check, stack_config())) as up:
         admin = admin_of(up)
         identity = make_identity(admin, "team")
         token = credentials_of(up, identity).token().value
@@ -213,7 +213,7 @@ def kubeconfig_option(folder: Path) -> list[str]:
 
 def test_a_gate_without_a_kubeconfig_does_not_start_and_names_the_rights(tmp_path: Path) -> None:
     config = dead_cluster(tmp_path, ", issuer: https://kubernetes.default.svc")
-    with running_up(tmp_path, config) as up:
+    with Up(tmp_path, config) as up:
         assert up.wait() == 2
     check_message(up.words, "--kubeconfig", "Secrets", "tokenreviews", reason="usage")
     assert not list(up.runtime.iterdir())
@@ -222,10 +222,10 @@ def test_a_gate_without_a_kubeconfig_does_not_start_and_names_the_rights(tmp_pat
 def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
     embedded = tmp_path / "embedded"
     embedded.mkdir()
-    with running_up(embedded, stack_config()) as up:
+    with Up(embedded, stack_config()) as up:
         token = credentials_of(up, make_identity(admin_of(up), "team")).token().value
     config = dead_cluster(tmp_path, ", issuer: https://kubernetes.default.svc")
-    with running_up(tmp_path, config, arguments=kubeconfig_option(tmp_path)) as keyless:
+    with Up(tmp_path, config, arguments=kubeconfig_option(tmp_path)) as keyless:
         keyless.wait_for_words("cannot be reached")
         answer = at_the_gate(keyless, token)
         assert (answer.code, answer.json["kind"]) == (503, "Status")
@@ -241,7 +241,7 @@ def test_an_unusable_certificate_authority_of_the_api_server_is_a_usage_error(
     file.unlink()
     if content is not None:
         file.write_bytes(content)
-    with running_up(tmp_path, config) as up:
+    with Up(tmp_path, config) as up:
         assert up.wait() == 2
     assert str(file) in up.words
     assert ("No such file" in up.words) is (content is None)
@@ -250,7 +250,7 @@ def test_an_unusable_certificate_authority_of_the_api_server_is_a_usage_error(
 
 def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> None:
     arguments = kubeconfig_option(tmp_path)
-    with running_up(tmp_path, dead_cluster(tmp_path), arguments=arguments) as up:
+    with Up(tmp_path, dead_cluster(tmp_path), arguments=arguments) as up:
         assert up.wait() == 1
     check_message(up.words, "cannot be reached", reason="failed")
 
@@ -275,7 +275,7 @@ def test_a_full_stderr_does_not_stop_it(tmp_path: Path) -> None:
 
 
 def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Path) -> None:
-    with running_up(tmp_path, stack_config()) as up:
+    with Up(tmp_path, stack_config()) as up:
         admin = admin_of(up)
         credentials_of(up, make_identity(admin, "team"))
         done = subprocess.run(

@@ -19,7 +19,7 @@ from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_g
 from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
 from support.unlimited_reviews import UNLIMITED
-from support.up import Up, running_up
+from support.up import Up
 from support.up_embedded import (
     admin_of,
     at_the_gate,
@@ -45,7 +45,7 @@ def gate_before(folder: Path, upstream: str, check: str = "jwt") -> Iterator[Up]
     (folder / "authority.crt").write_text(AUTHORITY.pem)
     environment = {"SSL_CERT_FILE": str(folder / "authority.crt")}
     config = checked_by(check, stack_config(upstream=upstream))
-    with running_up(folder, config, environment, program=UNLIMITED) as up:
+    with Up(folder, config, environment, program=UNLIMITED) as up:
         yield up
 
 

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from support.deadline import eventually
 
@@ -20,12 +20,17 @@ _SEQUENCE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|[\r\n]|[^\x1b\r\n]+")
 
 
 class Terminal:
-    """A Python program with a terminal as its stderr and, unless `pipe`, as its stdout.
+    """`daypass` (or `-c PROGRAM`) with a terminal as its stderr and, unless `pipe`, as its stdout.
 
     `written` is what came through the terminal so far, `out` what came through the pipe.
     """
 
-    def __init__(self, *arguments: str, pipe: bool, env: Mapping[str, str], cwd: Path | None):
+    def __init__(
+        self, *arguments: str, pipe: bool = False, env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:  # fmt: skip
+        env = env or {}
+        program = () if arguments[0] == "-c" else ("-m", "daypass")
         ours, theirs = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **env}
         for name in ("NO_COLOR", "CLICOLOR_FORCE"):
@@ -37,7 +42,7 @@ class Terminal:
             fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [sys.executable, *program, *arguments],
             stdin=theirs, stdout=subprocess.PIPE if pipe else theirs, stderr=theirs,
             env=environment, cwd=cwd, preexec_fn=take_terminal,
         )  # fmt: skip
@@ -77,29 +82,16 @@ class Terminal:
             reader.join(60)
         return code
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
         os.close(self._ours)
-
-
-@contextmanager
-def terminal(
-    *arguments: str,
-    pipe: bool = False,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> Iterator[Terminal]:
-    """Run `daypass` (or `-c PROGRAM`) with these arguments at a terminal, for one block."""
-    start = () if arguments[0] == "-c" else ("-m", "daypass")
-    running = Terminal(*start, *arguments, pipe=pipe, env=env or {}, cwd=cwd)
-    try:
-        yield running
-    finally:
-        running.close()
 
 
 def screen(written: str) -> list[str]:

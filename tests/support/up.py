@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Up:
         self,
         folder: Path,
         config: str,
-        environment: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
         *,
         python: str = sys.executable,
@@ -70,7 +70,7 @@ class Up:
                 **os.environ,
                 "XDG_STATE_HOME": str(folder / "state"),
                 "TMPDIR": str(self.runtime),
-                **environment,
+                **(environment or {}),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -101,9 +101,13 @@ class Up:
     def authority_file(self) -> Path:
         return Path(self.ready["certificateAuthority"])
 
+    def connect(self, part: str = "door", *, name: str = HOST) -> ssl.SSLSocket:
+        """A connection to its door, or to its `gate`."""
+        port = int(self.ready["listen"][part].rpartition(":")[2])
+        return connect(port, authority_pem=self.authority_file.read_text(), name=name)
+
     def send(self, request: bytes) -> Answer:
-        pem = self.authority_file.read_text()
-        with connect(self.port, authority_pem=pem, name=HOST) as connection:
+        with self.connect() as connection:
             return exchange(connection, request)
 
     def wait_for_words(self, words: str) -> None:
@@ -160,15 +164,3 @@ def up_config(plane: ControlPlane, **changes: str) -> str:
         **changes,
     }
     return "".join(f"{key}: {value}\n" for key, value in lines.items())
-
-
-@contextmanager
-def running_up(
-    folder: Path,
-    config: str,
-    environment: Mapping[str, str] | None = None,
-    arguments: Sequence[str] = (),
-    program: Sequence[str] = ("-m", "daypass"),
-) -> Iterator[Up]:
-    with Up(folder, config, environment or {}, arguments, program=program) as up:
-        yield up

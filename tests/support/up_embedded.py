@@ -16,7 +16,7 @@ from support.deadline import eventually
 from support.fake_door import credentials_document
 from support.identities import Identity
 from support.ports import free_ports
-from support.raw import Answer, bearer, connect, exchange, get
+from support.raw import Answer, bearer, exchange, get
 from support.up import HOST, Up
 
 
@@ -59,6 +59,5 @@ def passed_by_the_gate(up: Up, token: Secret) -> Answer:
 
 
 def at_the_gate(up: Up, token: Secret) -> Answer:
-    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-    with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
+    with up.connect("gate") as connection:
         return exchange(connection, get(bearer(token), host=HOST, path="/x"))

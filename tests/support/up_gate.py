@@ -12,8 +12,8 @@ from daypass.local.echo import Echo
 from support import fake_door
 from support.controlplane import ControlPlane
 from support.identities import Identity
-from support.raw import Caller, Conversation, connect
-from support.up import HOST, Up, running_up, up_config
+from support.raw import Caller, Conversation
+from support.up import HOST, Up, up_config
 
 AUDIENCE = fake_door.AUDIENCE
 
@@ -46,7 +46,7 @@ def gate_up(
             door="{namespace: gate-tests}",
         )
         whole = ["--kubeconfig", str(kubeconfig or plane.kubeconfig), *arguments]
-        with running_up(folder, config, arguments=whole, program=program) as up:
+        with Up(folder, config, arguments=whole, program=program) as up:
             up.wait_for_words("the gate has taken the API server's signing keys")
             yield up
 
@@ -62,6 +62,5 @@ def calling(up: Up, plane: ControlPlane, identity: Identity, **shape: Any) -> It
 @contextmanager
 def calling_with(up: Up, token: Secret) -> Iterator[Caller]:
     """Somebody with this token on a connection to the gate."""
-    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
-    with connect(port, authority_pem=up.authority_file.read_text(), name=HOST) as connection:
+    with up.connect("gate") as connection:
         yield Caller(Conversation(connection), HOST, token)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from daypass._core.labels import POLICY, POLICY_ENFORCED, PUBLISHED
 from daypass.config import Config
@@ -119,7 +119,7 @@ CHECKING_EVERYTHING = (
 
 
 class Watch:
-    """`program`: what Python runs in place of `-m daypass`. `url`: of another API server."""
+    """One that runs. `program`: what Python runs for `-m daypass`. `url`: of another API server."""
 
     def __init__(
         self, folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = (),
@@ -167,14 +167,8 @@ class Watch:
         """End it as kubelet does."""
         self.child.stop(grace_seconds=20)
 
+    def __enter__(self) -> Self:
+        return self
 
-@contextmanager
-def watching(
-    folder: Path, plane: ControlPlane, config: Config, program: Sequence[str] = (), url: str = ""
-) -> Iterator[Watch]:
-    """A watch that runs; see Watch."""
-    watch = Watch(folder, plane, config, program, url)
-    try:
-        yield watch
-    finally:
-        watch.end()
+    def __exit__(self, *_: object) -> None:
+        self.end()

@@ -37,7 +37,7 @@ from support.objects import kubeconfig
 from support.ports import free_ports
 from support.serving import Served
 from support.tokens import AUDIENCE
-from support.watching import identity_namespace, watching
+from support.watching import Watch, identity_namespace
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -183,7 +183,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
             lambda: env.send().code == 401 and authorizer.metric(REFUSALS) > 0,
         )
 
-    with watching(tmp_path / "watch", plane, config(text)) as watch:
+    with Watch(tmp_path / "watch", plane, config(text)) as watch:
         watch.wait_leading()
         with env.authorizer(text, is_watched=True) as authorizer:
             is_asked(authorizer)
@@ -195,7 +195,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
         watch.kill()
     with env.authorizer(text, is_watched=True) as authorizer:
         is_asked(authorizer)
-        with watching(tmp_path / "next", plane, config(text)) as watch:
+        with Watch(tmp_path / "next", plane, config(text)) as watch:
             watch.wait_leading()
             becomes(there, Reason.ALLOWED)
             becomes(gone, Reason.UNKNOWN_CREDENTIAL, never=Reason.ALLOWED)

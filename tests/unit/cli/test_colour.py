@@ -13,7 +13,7 @@ from daypass.cli import colour
 from daypass.cli.colour import paint_lines
 from daypass.cli.output import table
 from support.messages import check
-from support.terminal import terminal
+from support.terminal import Terminal
 
 VERIFY = ("verify", "https://127.0.0.1:9/kubernetes")
 MARK = "\x1b[31m✗\x1b[0m certificate"
@@ -44,7 +44,7 @@ def test_the_option_counts_before_the_variables_and_these_before_the_stream(
     env: dict[str, str], before: tuple[str, ...], after: tuple[str, ...],
     is_coloured: tuple[bool, bool], pipe: bool,
 ) -> None:  # fmt: skip
-    with terminal(*before, *VERIFY, *after, pipe=pipe, env=env) as shown:
+    with Terminal(*before, *VERIFY, *after, pipe=pipe, env=env) as shown:
         assert shown.wait() == 3
     results = shown.out if pipe else shown.written
     assert "certificate" in results
@@ -54,7 +54,7 @@ def test_the_option_counts_before_the_variables_and_these_before_the_stream(
 
 @pytest.mark.parametrize("output", ["json", "junit"])
 def test_formats_for_programs_have_no_colours(output: str) -> None:
-    with terminal(*VERIFY, "--output", output, "--color", "always", pipe=True) as shown:
+    with Terminal(*VERIFY, "--output", output, "--color", "always", pipe=True) as shown:
         assert shown.wait() == 3
     assert shown.out[0] in "{<"
     assert "\x1b" not in shown.out

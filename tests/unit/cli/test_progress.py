@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from support.terminal import screen, terminal
+from support.terminal import Terminal, screen
 
 VERIFY = ("verify", "https://127.0.0.1:9/kubernetes", "--wait", "--timeout", "1h")
 WAITING = "waiting: 127.0.0.1: no connection"
@@ -20,7 +20,7 @@ WAITING = "waiting: 127.0.0.1: no connection"
 def test_a_terminal_shows_what_goes_on_and_ctrl_c_leaves_nothing(
     env: dict[str, str], pipe: bool
 ) -> None:
-    with terminal(*VERIFY, env=env, pipe=pipe) as shown:
+    with Terminal(*VERIFY, env=env, pipe=pipe) as shown:
         shown.wait_for(f"s  {WAITING}")
         shown.wait_for(f"1s  {WAITING}")
         shown.type(b"\x03")
@@ -37,7 +37,7 @@ def test_a_terminal_shows_what_goes_on_and_ctrl_c_leaves_nothing(
 def test_otherwise_a_terminal_gets_the_lines_that_a_pipe_gets(
     arguments: tuple[str, ...], env: dict[str, str]
 ) -> None:
-    with terminal(*VERIFY, *arguments, env=env) as shown:
+    with Terminal(*VERIFY, *arguments, env=env) as shown:
         shown.wait_for("\n")
         shown.process.send_signal(signal.SIGTERM)
         shown.wait()
@@ -87,7 +87,7 @@ log("end")
 
 
 def test_messages_of_all_threads_stay_whole_and_in_order() -> None:
-    with terminal("-c", PROGRAM) as shown:
+    with Terminal("-c", PROGRAM) as shown:
         assert shown.wait() == 0
     assert "s  ?[2J" in shown.written
     lines = screen(shown.written)
