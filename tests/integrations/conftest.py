@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -60,8 +59,7 @@ def client_clock() -> MovableClock:
 @pytest.fixture
 def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> daypass.Credentials:
     """Credentials that hold a token of two minutes ago."""
-    system: dict[str, Any] = {name: getattr(SYSTEM_TIMING, name) for name in Timing.__slots__}
-    timing = Timing(**{**system, "clock": client_clock})
+    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": client_clock})
     loaded = daypass.Credentials.from_file(daypass_identity.credentials_file, timing=timing)
     loaded.token()
     client_clock.move(LONG_ENOUGH_SECONDS)

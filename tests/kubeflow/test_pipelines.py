@@ -33,8 +33,7 @@ def client_clock() -> MovableClock:
 
 @pytest.fixture
 def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> daypass.Credentials:
-    system: dict[str, Any] = {name: getattr(SYSTEM_TIMING, name) for name in Timing.__slots__}
-    timing = Timing(**{**system, "clock": client_clock})
+    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": client_clock})
     return daypass.Credentials.from_file(daypass_identity.credentials_file, timing=timing)
 
 

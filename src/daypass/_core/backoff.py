@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from daypass._core.record import Record
 
-class Backoff:
+
+class Backoff(Record):
     """Delays that double with every failure in a row: `first_seconds`, up to `longest_seconds`.
 
     `jitter`: the part of a delay that is random, so that those that failed together do not come
     back together: with 0.5, a delay is at least half as long; with 0, it is not random.
     """
 
-    __slots__ = ("first_seconds", "jitter", "longest_seconds")
-
-    def __init__(
-        self, *, first_seconds: float, longest_seconds: float, jitter: float = 0.0
-    ) -> None:
-        self.first_seconds = first_seconds
-        self.longest_seconds = longest_seconds
-        self.jitter = jitter
+    first_seconds: float
+    longest_seconds: float
+    jitter: float = 0.0
 
     def seconds(self, failures: int, random: float = 1.0) -> float:
         """Return the delay after this many failures in a row, at least one.

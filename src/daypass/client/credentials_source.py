@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from daypass._core.files import UnsafeFileError, fingerprint, read_private
+from daypass._core.record import Record
 from daypass.client.errors import CredentialsError
 
 TYPE_CHECKING = False
@@ -42,27 +43,17 @@ _OTHER_FILES = {
 """What else users name as credentials, by the first of these texts that is in it."""
 
 
-class CredentialsSource:
+class CredentialsSource(Record):
     """Raw credentials: a whole file as `document`, or the variables' values as `fields`.
 
     `origin` is the file's path, or None if they came from variables. `files`: what was read, with
     its fingerprint before.
     """
 
-    __slots__ = ("document", "fields", "files", "origin")
-
-    def __init__(
-        self,
-        *,
-        origin: str | None,
-        document: bytes = b"",
-        fields: dict[str, bytes] | None = None,
-        files: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        self.origin = origin
-        self.document = document
-        self.fields = fields or {}
-        self.files = files
+    origin: str | None
+    document: bytes = b""
+    fields: Mapping[str, bytes] = {}
+    files: tuple[tuple[str, str], ...] = ()
 
     def identity(self) -> list[bytes]:
         """Return everything that these credentials consist of, in a fixed order, for a cache key.

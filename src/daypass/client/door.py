@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from daypass._core.net import HostPort
+from daypass._core.record import Record
 from daypass._core.token_request import (
     AUDIENCE_HINT,
     LONGEST_TOKEN_SECONDS,
@@ -24,16 +25,13 @@ _PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _EXAMPLE = "it looks like https://kubeflow.example.com/kubernetes"
 
 
-class DoorUrl:
+class DoorUrl(Record):
     """The URL of a door: scheme, host and port, and the path under which it is published."""
 
-    __slots__ = ("address", "path", "tls", "url")
-
-    def __init__(self, *, tls: bool, address: HostPort, path: str, url: str) -> None:
-        self.tls = tls
-        self.address = address
-        self.path = path
-        self.url = url
+    tls: bool
+    address: HostPort
+    path: str
+    url: str
 
     @property
     def authority(self) -> str:
@@ -112,25 +110,14 @@ def check_lifetime(seconds: object, hint: str = "try lifetime_seconds=3600") -> 
     raise CredentialsError(fact, hint, reason="invalid-lifetime")
 
 
-class TokenRequest:
+class TokenRequest(Record):
     """What an exchange requests, and what its errors may name."""
 
-    __slots__ = ("audience", "door", "identity", "lifetime_seconds", "token")
-
-    def __init__(
-        self,
-        *,
-        door: DoorUrl,
-        identity: TokenIdentity,
-        token: Secret,
-        audience: str,
-        lifetime_seconds: int,
-    ) -> None:
-        self.door = door
-        self.identity = identity
-        self.token = token
-        self.audience = audience
-        self.lifetime_seconds = lifetime_seconds
+    door: DoorUrl
+    identity: TokenIdentity
+    token: Secret
+    audience: str
+    lifetime_seconds: int
 
     def encode(self) -> HttpRequest:
         """Return the HTTP request.

@@ -8,6 +8,7 @@ folded, lengths are stated once, and everything has a limit.
 from __future__ import annotations
 
 from daypass._core import VERSION
+from daypass._core.record import Record
 from daypass._core.secret import redact, redact_response
 
 TYPE_CHECKING = False
@@ -36,18 +37,13 @@ class TruncatedResponseError(Exception):
     """The connection was closed before the response was complete."""
 
 
-class HttpRequest:
+class HttpRequest(Record):
     """A request to be sent on a connection of its own."""
 
-    __slots__ = ("body", "headers", "method", "target")
-
-    def __init__(
-        self, *, method: str, target: str, headers: tuple[tuple[str, str], ...], body: bytes = b""
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body = body
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
 
     def encode(self) -> bytes:
         """Return the request as bytes; raises ValueError for a character that would end a line."""
@@ -58,17 +54,12 @@ class HttpRequest:
         return "\r\n".join((*lines, "", "")).encode("ascii") + self.body
 
 
-class HttpResponse:
+class HttpResponse(Record):
     """A complete response. Header names are in lower case, in their original order."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(
-        self, *, status: int, headers: tuple[tuple[str, str], ...], body: bytes = b""
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
 
     def without(self, *secrets: Secret) -> HttpResponse:
         """Return the response with secrets removed from headers and body (`_core.secret`)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 
+from daypass._core.record import Record
 from daypass.client.retry import RENEWALS, TRIES, Failures
 from daypass.client.token import deferred_seconds, fresh_seconds
 
@@ -114,32 +115,23 @@ class InFlight:
         return self.thread_id == threading.get_ident() and not self.is_finished
 
 
-class Ready:
+class Ready(Record):
     """Use this token. `refresh`: an exchange to carry out in the background, or None."""
 
-    __slots__ = ("refresh", "token")
-
-    def __init__(self, token: CachedToken, refresh: InFlight | None = None) -> None:
-        self.token = token
-        self.refresh = refresh
+    token: CachedToken
+    refresh: InFlight | None = None
 
 
-class Own:
+class Own(Record):
     """Carry out this exchange."""
 
-    __slots__ = ("in_flight",)
-
-    def __init__(self, in_flight: InFlight) -> None:
-        self.in_flight = in_flight
+    in_flight: InFlight
 
 
-class Wait:
+class Wait(Record):
     """Wait for this exchange of another caller, and join again."""
 
-    __slots__ = ("in_flight",)
-
-    def __init__(self, in_flight: InFlight) -> None:
-        self.in_flight = in_flight
+    in_flight: InFlight
 
 
 class KeyState:
@@ -173,20 +165,20 @@ class KeyState:
             if rejected is None or token.token.value != rejected.value:
                 is_pending = self.in_flight is not None or self.failures.due_seconds(clock) > 0
                 if token.is_fresh(clock) or is_pending:
-                    return Ready(token)
+                    return Ready(token=token)
                 # Until the exchange is over, it is used without a second refresh.
                 token.defer_refresh(token.age_seconds(clock) + wait_seconds(timing))
                 if in_background:
-                    return Ready(token, refresh=self._begin(None, tries=1))
-                return Own(self._begin(None))
+                    return Ready(token=token, refresh=self._begin(None, tries=1))
+                return Own(in_flight=self._begin(None))
             if token.age_seconds(clock) < self.least_age_seconds():
-                return Ready(token)
+                return Ready(token=token)
         if self.in_flight is not None:
-            return Wait(self.in_flight)
+            return Wait(in_flight=self.in_flight)
         error = self.failures.pending_error(clock)
         if error is not None and not config_changed():
             raise error
-        return Own(self._begin(rejected))
+        return Own(in_flight=self._begin(rejected))
 
     def _begin(self, rejected: Token | None, tries: int = TRIES) -> InFlight:
         self.in_flight = InFlight(self, rejected, 1 if self.failures.count else tries)

@@ -13,6 +13,7 @@ from daypass._core.clock import rfc3339, utc
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.k8s_names import is_label, is_subdomain
 from daypass._core.process import ProgramError, run_program
+from daypass._core.record import Record
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass.client.errors import CredentialsError
@@ -51,22 +52,17 @@ _FEDERATE = (
 )
 
 
-class TokenIdentity:
+class TokenIdentity(Record):
     """A ServiceAccount, and the Secret that its short-lived tokens are bound to.
 
     `is_federated`: the subject token is another issuer's. Then the credentials file may name the
     Secret. Otherwise it is that of the long-lived token.
     """
 
-    __slots__ = ("is_federated", "namespace", "secret_name", "service_account")
-
-    def __init__(
-        self, *, namespace: str, service_account: str, secret_name: str | None, is_federated: bool
-    ) -> None:
-        self.namespace = namespace
-        self.service_account = service_account
-        self.secret_name = secret_name
-        self.is_federated = is_federated
+    namespace: str
+    service_account: str
+    secret_name: str | None
+    is_federated: bool
 
 
 def named_identity(namespace: str, service_account: str, secret_name: str | None) -> TokenIdentity:

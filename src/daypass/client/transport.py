@@ -15,6 +15,7 @@ from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.errors import UsageError
 from daypass._core.net import HostPort
 from daypass._core.proxy import proxy_for
+from daypass._core.record import Record
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import (
@@ -48,14 +49,11 @@ EXCHANGE_SECONDS = 30.0
 """The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
 
 
-class Proxy:
+class Proxy(Record):
     """An http:// proxy. `login`: the value of Proxy-Authorization, or None."""
 
-    __slots__ = ("address", "login")
-
-    def __init__(self, address: HostPort, login: Secret | None) -> None:
-        self.address = address
-        self.login = login
+    address: HostPort
+    login: Secret | None
 
     def connect_request(self, target: HostPort) -> HttpRequest:
         """Return the request for a tunnel to `target`."""
@@ -85,7 +83,7 @@ class Proxy:
                 "it looks like http://proxy:3128",
                 reason="invalid-proxy",
             )
-        return cls(address, _basic(userinfo) if at else None)
+        return cls(address=address, login=_basic(userinfo) if at else None)
 
 
 def _basic(userinfo: str) -> Secret:
@@ -99,26 +97,16 @@ def _basic(userinfo: str) -> Secret:
     return Secret("Basic " + binascii.b2a_base64(login, newline=False).decode("ascii"))
 
 
-class Route:
+class Route(Record):
     """Where to connect, through which proxy, and the TLS context (None: plain, loopback only).
 
     `has_own_authority`: the credentials name the certificate authority, not the machine.
     """
 
-    __slots__ = ("context", "has_own_authority", "proxy", "target")
-
-    def __init__(
-        self,
-        *,
-        target: HostPort,
-        proxy: Proxy | None = None,
-        context: SSLContext | None = None,
-        has_own_authority: bool = False,
-    ) -> None:
-        self.target = target
-        self.proxy = proxy
-        self.context = context
-        self.has_own_authority = has_own_authority
+    target: HostPort
+    proxy: Proxy | None = None
+    context: SSLContext | None = None
+    has_own_authority: bool = False
 
     @property
     def first(self) -> HostPort:
@@ -178,7 +166,7 @@ class Deadline:
         return left
 
 
-class Timing:
+class Timing(Record):
     """Everything about time that an exchange needs.
 
     `jitter` returns a random number from 0 up to 1. `start` runs a function on a daemon thread with
@@ -186,22 +174,11 @@ class Timing:
     deadline of an exchange.
     """
 
-    __slots__ = ("clock", "exchange_seconds", "jitter", "sleep", "start")
-
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        sleep: Callable[[float], None],
-        jitter: Callable[[], float],
-        start: Callable[[str, Callable[[], None]], None],
-        exchange_seconds: float = EXCHANGE_SECONDS,
-    ) -> None:
-        self.clock = clock
-        self.sleep = sleep
-        self.jitter = jitter
-        self.start = start
-        self.exchange_seconds = exchange_seconds
+    clock: Clock
+    sleep: Callable[[float], None]
+    jitter: Callable[[], float]
+    start: Callable[[str, Callable[[], None]], None]
+    exchange_seconds: float = EXCHANGE_SECONDS
 
 
 def _start_daemon(name: str, work: Callable[[], None]) -> None:
