@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from daypass._core.clock import Clock
     from daypass._core.errors import DaypassError
+    from daypass.client.config import CredentialsConfig
     from daypass.client.token import CachedToken, Token
     from daypass.client.transport import Timing
 
@@ -41,11 +42,13 @@ class InFlight:
     It ends once: with `token`, with `error`, or abandoned, with neither. After an abandoned one, a
     caller that waited takes over. `interruption`: the exception that it was abandoned for.
     `rejected`: the token that it replaces because a server rejected it. `tries`: see `exchange`.
+    `config`: the credentials that it uses; None before it has looked at them.
     """
 
     __slots__ = (
         "_callbacks",
         "_finished",
+        "config",
         "error",
         "interruption",
         "is_finished",
@@ -60,6 +63,7 @@ class InFlight:
         self.state = state
         self.rejected = rejected
         self.tries = tries
+        self.config: CredentialsConfig | None = None
         self.token: CachedToken | None = None
         self.error: DaypassError | None = None
         self.interruption: BaseException | None = None

@@ -22,6 +22,8 @@ from daypass.client.transport import Deadline, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from daypass.client.config import CredentialsConfig, ReloadingConfig
     from daypass.client.key_state import InFlight, Key
     from daypass.client.shared_cache import SharedTokenCache
@@ -119,10 +121,10 @@ class TokenSource:
     def _obtain(self, in_flight: InFlight) -> CachedToken:
         """Return a token that another process has cached, or exchange for one and cache it."""
         # 3. The credentials as they are now.
-        config, key = self._current_config(), in_flight.state.key
-        cache, name = self._shared_cache, config.cache_entry(key)
+        in_flight.config = config = self._current_config()
+        cache, name = self._shared_cache, config.cache_entry(in_flight.state.key)
         if cache is None or name is None:
-            return self._exchange(config, key, in_flight.tries)
+            return self._exchange(config, in_flight)
         from daypass.client.cache_entry import CacheEntry  # only where processes share tokens
 
         with CacheEntry(cache, name) as entry:
@@ -131,7 +133,7 @@ class TokenSource:
             if found is not None:
                 return found
             # 5. By an exchange.
-            token = self._exchange(config, key, in_flight.tries)
+            token = self._exchange(config, in_flight)
             # 6. Into the shared cache, unless the credentials have changed meanwhile.
             token.fresh_seconds = fresh_seconds(
                 token.usable_seconds, self._timing.jitter(), is_first=True
@@ -140,14 +142,14 @@ class TokenSource:
                 entry.put(token, config.inputs)
             return token
 
-    def _exchange(self, config: CredentialsConfig, key: Key, tries: int) -> CachedToken:
+    def _exchange(self, config: CredentialsConfig, in_flight: InFlight) -> CachedToken:
         """Exchange; if the subject token is refused and its file has another one, once more."""
-        timing = self._timing
+        timing, key, tries = self._timing, in_flight.state.key, in_flight.tries
         deadline = Deadline(timing.clock, timing.exchange_seconds)
         try:
             return exchange(config, key, deadline, timing, send=self._send, tries=tries)
         except ExchangeRefusedError as error:
-            renewed = self._current_config(reload=True)
+            in_flight.config = renewed = self._current_config(reload=True)
             if self._config.problem is not None:
                 raise copied(self._config.problem) from error
             if renewed.token is None or renewed.token == config.token:
@@ -162,6 +164,9 @@ class TokenSource:
             token = self._obtain(in_flight)
             with lock:
                 state.complete(in_flight, token, self._timing)
+                if in_flight.config is not None and state.token is token:
+                    # The credentials may have been replaced while it exchanged.
+                    _replace_credentials([state], in_flight.config, self._config.current)
             in_flight.token = token
             return token
         except DaypassError as error:
@@ -254,14 +259,19 @@ class TokenSource:
         before = self._config.current
         if not reload and not self._config.has_changed():
             return before
-        after = self._config.reload()
-        is_other = _account(before) != _account(after)
-        if is_other or before.token != after.token:
-            process = self._process()
-            with process.lock:
-                for state in process.states.values():
-                    state.replace_credentials(is_other_identity=is_other)
+        after, process = self._config.reload(), self._process()
+        with process.lock:
+            _replace_credentials(process.states.values(), before, after)
         return after
+
+
+def _replace_credentials(
+    states: Iterable[KeyState], before: CredentialsConfig, after: CredentialsConfig
+) -> None:
+    is_other = _account(before) != _account(after)
+    if is_other or before.token != after.token:
+        for state in states:
+            state.replace_credentials(is_other_identity=is_other)
 
 
 def _account(config: CredentialsConfig) -> tuple[str, str, str]:

@@ -488,6 +488,23 @@ def test_another_identity_in_the_file_drops_the_tokens_of_the_first(
     assert credentials.service_account == "another"
 
 
+def test_an_exchange_that_began_before_another_identity_leaves_no_token_of_the_first(
+    file: Path, timing: FakeTiming, door: Door
+) -> None:
+    def answer_after_the_change(request: HttpRequest) -> bytes:
+        if len(wire.requests) == 1:
+            write(file, "x", token=long_lived_token(service_account="another"))
+            credentials.token("other")
+        return door(request)
+
+    wire = FakeSend(answer_after_the_change)
+    credentials = from_file(file, wire, timing)
+    credentials.token()
+    assert credentials.service_account == "another"
+    assert number(credentials.token()) == 3
+    assert number(credentials.token()) == 3
+
+
 def test_later_changes_of_the_environment_have_no_effect(
     file: Path, monkeypatch: pytest.MonkeyPatch, timing: FakeTiming
 ) -> None:
