@@ -19,12 +19,13 @@ def is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is `localhost` (RFC 6761), in 127.0.0.0/8, or ::1."""
+    """Return whether a host is `localhost` (RFC 6761), in 127.0.0.0/8 (in IPv6, too), or ::1."""
     if host == "localhost" or not is_address(host):
         return host == "localhost"
     from ipaddress import ip_address
 
-    return ip_address(host).is_loopback
+    address = ip_address(host)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback  # as Python 3.13 has it
 
 
 def bracketed(host: str) -> str:

@@ -37,6 +37,7 @@ PROXY = "http://proxy.test:3128"
         ("127.0.0.1", 6443, "", True),
         ("::1", 6443, "", True),
         ("localhost", 6443, "", True),
+        ("::ffff:127.0.0.1", 6443, "", True),
         ("example.com", 443, "other.com,*", True),
         ("api.example.com", 6443, "*.example.com", True),
         ("api.example.com", 6443, "api.example.com:6443", True),
