@@ -13,6 +13,7 @@ from daypass.integrations.exec_credential import exec_credential, requested_vers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from types import SimpleNamespace
 
 SUMMARY = "a credential plugin for kubectl and other clients"
 EPILOG = """examples:
@@ -20,30 +21,24 @@ EPILOG = """examples:
 
 `daypass kubeconfig` writes an entry that runs it.
 """
-_VALUED = ("--audience", "--lifetime", "--credentials")
+_DEFAULTS = {"audience": None, "lifetime": None, "credentials": None}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     from daypass.cli.options import add_token_request
 
     add_token_request(parser, audience="the token's audience: the API server's own")
 
 
-def run(args: Namespace) -> int:
-    """Print an ExecCredential."""
-    return _print_credential(args.audience, args.lifetime, args.credentials)
+def run(args: Namespace | SimpleNamespace) -> int:
+    lifetime_seconds = parse_lifetime(args.lifetime)
+    version = requested_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
+    token = cached_token(read_source(os.environ, args.credentials), args.audience, lifetime_seconds)
+    write(exec_credential(version, token, SYSTEM_CLOCK.unix()))
+    return 0
 
 
 def fast_path(argv: list[str]) -> int | None:
     """Print an ExecCredential, or return None for a command line that `argparse` has to explain."""
-    options = parse_simple(argv, _VALUED)
-    return None if options is None else _print_credential(*map(options.get, _VALUED))
-
-
-def _print_credential(audience: str | None, lifetime: str | None, credentials: str | None) -> int:
-    lifetime_seconds = parse_lifetime(lifetime)
-    version = requested_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
-    token = cached_token(read_source(os.environ, credentials), audience, lifetime_seconds)
-    write(exec_credential(version, token, SYSTEM_CLOCK.unix()))
-    return 0
+    args = parse_simple(argv, _DEFAULTS)
+    return None if args is None else run(args)

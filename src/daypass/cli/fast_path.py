@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
@@ -14,36 +15,42 @@ from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_fo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import SimpleNamespace
+
     from daypass.client.credentials_source import CredentialsSource
     from daypass.client.token import CachedToken
+
+else:
+    SimpleNamespace = type(sys.implementation)  # as `types` has it, whose import takes longer
 
 MIN_LEFT_SECONDS = 60
 """A command's token is passed on to something else: with less left it is not used."""
 
 
-def parse_simple(
-    argv: list[str], valued: tuple[str, ...], flags: tuple[str, ...] = ()
-) -> dict[str, str] | None:
-    """Return the options by name (`--audience`); a flag has an empty value. The last one wins.
+def parse_simple(argv: list[str], defaults: Mapping[str, object]) -> SimpleNamespace | None:
+    """Return what `argparse` would; the default of a flag is False. The last option wins.
 
     Returns None for any other command line: `argparse` runs it or explains what is wrong.
     """
-    options: dict[str, str] = {}
-    words = iter(argv)
+    names = {f"--{name.replace('_', '-')}": name for name in defaults}
+    args, words = SimpleNamespace(**defaults), iter(argv)
     for word in words:
-        name, equals, value = word.partition("=")
-        name = "--output" if name == "-o" else name
-        if word in flags:
-            options[word] = ""
-            continue
-        if name not in valued:
+        option, equals, value = word.partition("=")
+        name = names.get("--output" if option == "-o" else option)
+        if name is None:
             return None
+        if defaults[name] is False:
+            if equals:
+                return None
+            setattr(args, name, True)
+            continue
         if not equals:
             value = next(words, "-")
             if value.startswith("-"):
                 return None
-        options[name] = value
-    return options
+        setattr(args, name, value)
+    return args
 
 
 def parse_lifetime(text: str | None) -> int | None:

@@ -11,6 +11,7 @@ from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from types import SimpleNamespace
     from typing import NoReturn
 
 VARIABLE = "DAYPASS_ACCESS_TOKEN"
@@ -26,12 +27,13 @@ The command replaces daypass: signals, terminal and exit code are its own. A var
 token for as long as the command runs; a file gets new ones. Variables of the credentials are
 removed from its environment.
 """
-_VALUED = ("--audience", "--lifetime", "--env", "--credentials")
-_FLAGS = ("--file", "--pass-credentials")
+_DEFAULTS = {
+    "audience": None, "lifetime": None, "credentials": None, "env": None, "file": False,
+    "pass_credentials": False,
+}  # fmt: skip
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     from daypass.cli.options import add_token_request
 
     add_token_request(parser)
@@ -56,17 +58,17 @@ def fast_path(argv: list[str]) -> int | None:
     options after the first word, differs between versions of Python.
     """
     at = argv.index("--") if "--" in argv else len(argv)
-    options, command = parse_simple(argv[:at], _VALUED, _FLAGS), argv[at + 1 :]
-    if options is None or not command:
-        _refuse_misplaced(argv[:at], argv[at + 1 :])
+    args, command = parse_simple(argv[:at], _DEFAULTS), argv[at + 1 :]
+    if args is None or not command:
+        _refuse_misplaced(argv[:at], command)
         return None
-    _run(options, command)
+    _run(args, command)
 
 
 def _refuse_misplaced(before: list[str], after: list[str]) -> None:
     """Raise UsageError if the command begins before `--`, or there is no `--`."""
     for at, word in enumerate(before):
-        if not word.startswith("-") and parse_simple(before[:at], _VALUED, _FLAGS) is not None:
+        if not word.startswith("-") and parse_simple(before[:at], _DEFAULTS) is not None:
             fact, words = "the command does not follow --", ["--", *before[at:], *after]
             if after and word.endswith(".json"):
                 fact = f"`{hints.command('run')}` takes no argument {word[:40]!r}"
@@ -81,41 +83,38 @@ def run(args: Namespace) -> int:
     raise UsageError("no command is named", f"write: {line}")
 
 
-def _run(options: dict[str, str], command: list[str]) -> NoReturn:
-    name = options.get("--env", FILE_VARIABLE if "--file" in options else VARIABLE)
+def _run(args: SimpleNamespace, command: list[str]) -> NoReturn:
+    name: str = args.env
+    if args.env is None:
+        name = FILE_VARIABLE if args.file else VARIABLE
     if not name.isascii() or not name.isidentifier():
         raise UsageError(f"--env: {name[:40]!r} is not a variable's name", f"use {VARIABLE}")
     if name.startswith("DAYPASS_") and name not in (VARIABLE, FILE_VARIABLE):
         raise UsageError(f"--env {name[:40]}: daypass reads that name itself", f"use {VARIABLE}")
-    start = _start_with_file if "--file" in options else _start
-    start(options, parse_lifetime(options.get("--lifetime")), name, command)
+    start = _start_with_file if args.file else _start
+    start(args, parse_lifetime(args.lifetime), name, command)
 
 
 def _start(
-    options: dict[str, str], lifetime_seconds: int | None, name: str, command: list[str]
+    args: SimpleNamespace, lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.client.config import parse_source
     from daypass.client.credentials_source import read_source
     from daypass.integrations import run_with_token
 
-    source = read_source(os.environ, options.get("--credentials"))
-    entry = cached_token(
-        source,
-        options.get("--audience"),
-        lifetime_seconds,
-        use_cache=False,  # the command gets only this token: use its whole lifetime
-    )
-    passes = "--pass-credentials" in options
+    source = read_source(os.environ, args.credentials)
+    # Not from the cache: the command gets only this token, and may use its whole lifetime.
+    entry = cached_token(source, args.audience, lifetime_seconds, use_cache=False)
     variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
     environment = run_with_token.child_environment(
-        os.environ, name, entry.value, variables=variables, with_credentials=passes
+        os.environ, name, entry.value, variables=variables, with_credentials=args.pass_credentials
     )
     run_with_token.become(command, environment)
 
 
 def _start_with_file(
-    options: dict[str, str], lifetime_seconds: int | None, name: str, command: list[str]
+    args: SimpleNamespace, lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass._core.jsonlog import write_stderr
@@ -131,17 +130,17 @@ def _start_with_file(
         target = TokenFile(
             path=f"{folder}/token",
             mode=0o600,
-            audience=options.get("--audience"),
+            audience=args.audience,
             lifetime_seconds=lifetime_seconds,
         )
-        credentials = AgentCredentials(os.environ, options.get("--credentials"), SYSTEM_TIMING)
+        credentials = AgentCredentials(os.environ, args.credentials, SYSTEM_TIMING)
         log = AgentLog(SYSTEM_CLOCK, write_stderr, quiet=True)
         renewer = FileRenewer(target, credentials, log, SYSTEM_TIMING)
         renewer.attempt()
-        passes = "--pass-credentials" in options
         environment = run_with_token.child_environment(
-            os.environ, name, target.path, variables=credentials.variables, with_credentials=passes
-        )
+            os.environ, name, target.path, variables=credentials.variables,
+            with_credentials=args.pass_credentials,
+        )  # fmt: skip
         run_with_token.keep_fresh(renewer, folder)
     except BaseException as error:
         if folder:

@@ -15,7 +15,7 @@ from daypass.client.credentials_source import read_source
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-
+    from types import SimpleNamespace
 
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
@@ -26,11 +26,12 @@ EPILOG = """examples:
 `daypass gate explain` shows why a gate refuses a token; `daypass identity revoke` revokes tokens.
 """
 _OUTPUTS = ("text", "json", "yaml", "header")
-_VALUED = ("--audience", "--lifetime", "--credentials", "--output")
+_DEFAULTS = {
+    "audience": None, "lifetime": None, "credentials": None, "output": "text", "no_cache": False,
+}  # fmt: skip
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     from daypass.cli.options import add_output, add_token_request
 
     add_token_request(parser)
@@ -44,37 +45,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(args: Namespace) -> int:
-    """Print a token."""
-    return _print_token(
-        args.audience, args.lifetime, args.credentials, args.output, use_cache=not args.no_cache
-    )
+def run(args: Namespace | SimpleNamespace) -> int:
+    lifetime_seconds = parse_lifetime(args.lifetime)
+    source = read_source(os.environ, args.credentials)
+    token = cached_token(source, args.audience, lifetime_seconds, use_cache=not args.no_cache)
+    write(token.formatted(args.output) + "\n")
+    return 0
 
 
 def fast_path(argv: list[str]) -> int | None:
     """Print a token, or return None for a command line that `argparse` has to explain."""
-    options = parse_simple(argv, _VALUED, ("--no-cache",))
-    if options is None or options.get("--output", "text") not in _OUTPUTS:
-        return None
-    return _print_token(
-        options.get("--audience"),
-        options.get("--lifetime"),
-        options.get("--credentials"),
-        options.get("--output", "text"),
-        use_cache="--no-cache" not in options,
-    )
-
-
-def _print_token(
-    audience: str | None,
-    lifetime: str | None,
-    credentials: str | None,
-    output: str,
-    *,
-    use_cache: bool,
-) -> int:
-    lifetime_seconds = parse_lifetime(lifetime)
-    source = read_source(os.environ, credentials)
-    token = cached_token(source, audience, lifetime_seconds, use_cache=use_cache)
-    write(token.formatted(output) + "\n")
-    return 0
+    args = parse_simple(argv, _DEFAULTS)
+    return None if args is None or args.output not in _OUTPUTS else run(args)
