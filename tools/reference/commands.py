@@ -13,8 +13,8 @@ from importlib import import_module
 from tools.reference.markdown import code
 
 from daypass._core.installation import docs_page
-from daypass.cli import COMMANDS
-from daypass.cli.parser import GROUPS, Parser, fold, make_parser
+from daypass.cli import COMMANDS, GROUPS
+from daypass.cli.parser import Parser, fold, make_parser
 
 WIDTH = 80
 SHARED_BY = 3

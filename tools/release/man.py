@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from tools.reference.commands import examples, notes, options, parsers, sentence, summary, synopsis
 
 from daypass._core import VERSION
-from daypass.cli.parser import GROUPS, Parser
+from daypass.cli import GROUPS
+from daypass.cli.parser import Parser
 
 EXIT_STATUS = {"0": "done", "1": "failed", "2": "usage", "3": "findings"}
 

@@ -16,14 +16,17 @@ import gc
 import os
 import sys
 
+GROUPS = {
+    "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential"),
+    "identities, and what their tokens may do": ("identity", "policy", "gate"),
+    "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
+    "door and gate on this machine": ("up", "demo"),
+    "daypass itself": ("help", "version", "completion"),
+}
+"""The commands as `daypass help` lists them."""
 COMMANDS = {
-    name: f"daypass.cli.{name.replace('-', '_')}"
-    for name in (
-        "agent", "apply", "completion", "config", "demo", "diff", "exec-credential", "gate", "help",
-        "identity", "init", "kubeconfig", "policy", "remove", "render", "run", "token", "up",
-        "verify", "version",
-    )
-}  # fmt: skip
+    name: f"daypass.cli.{name.replace('-', '_')}" for name in sorted(sum(GROUPS.values(), ()))
+}
 ALSO = {"": "help", "-h": "help", "--help": "help", "-V": "version", "--version": "version"}
 _OPTIONS = {"audience=AUDIENCE": "--audience AUDIENCE", "lifetime_seconds=3600": "--lifetime 1h"}
 """Arguments that hints of the library name, and the options that commands have for them."""
@@ -164,10 +167,10 @@ def _run(arguments: list[str]) -> int:
 
     if hasattr(module, "COMMANDS"):
         if not rest or rest[0] in HELP:
-            write(help_text([name], COMMANDS))
+            write(help_text([name]))
             return 0
         name, module, rest = find_subcommand(name, module, rest)
-    return run_command(name, module, rest, log)
+    return run_command(name, module, rest)
 
 
 def _report(error: Exception, words: list[str]) -> int:

@@ -17,7 +17,6 @@ SIGHUP reads the config again. SIGTERM stops the agent and leaves the files.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument(
         "--config", required=True, metavar="FILE", help="which files to keep fresh, in TOML"
     )

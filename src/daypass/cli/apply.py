@@ -38,7 +38,6 @@ _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_directory(parser)
     options.add_yes(parser, "don't ask for confirmation, even if it opens more")
     options.add_dry_run(parser)

@@ -44,12 +44,10 @@ Offer = tuple[dict[str, str], int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("shell", metavar="SHELL", choices=tuple(_SCRIPTS), help="the shell")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script."""
     cli.write(_SCRIPTS[args.shell])
     return 0
 

@@ -30,7 +30,6 @@ It needs no cluster. Everything listens on loopback, and is removed afterwards.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument(
         "--once", action="store_true", default=os.environ.get("ONCE") == "1",
         help="exit after the steps (also: ONCE=1)",

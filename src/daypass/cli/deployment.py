@@ -82,7 +82,6 @@ def files_json(files: Sequence[Drift], uncommitted: list[str]) -> FilesChecked:
 
 
 def plan_json(plan: ApplyPlan) -> Plan:
-    """Return everything in a plan, for programs."""
     return {
         "objects": [
             {**asdict(change.ref), "action": change.action, "diff": change.diff()}
@@ -100,12 +99,10 @@ def plan_json(plan: ApplyPlan) -> Plan:
 
 
 def removals_json(removals: Sequence[Removal]) -> list[Any]:
-    """Return the removals, for programs."""
     return [{**asdict(r.ref), "action": r.action, "why": r.why} for r in removals]
 
 
 def name_of_need(need: Prerequisite) -> str:
-    """Return the kind, namespace and name of a prerequisite."""
     return f"{need.kind} {need.namespace}/{need.name}"
 
 

@@ -26,7 +26,6 @@ controllers are no differences. Secrets are never shown.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_directory(parser)
     options.add_output(parser)
     options.add_cluster(parser)

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from daypass import cli
+from daypass.cli import write
 
 SUMMARY = "describe the commands, or one of them"
 EPILOG = """examples:
@@ -12,13 +12,11 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's arguments."""
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="such as `identity create`")
 
 
 def run(args: Namespace) -> int:
-    """Print the help text."""
     from daypass.cli.parser import help_text
 
-    cli.write(help_text(args.command, cli.COMMANDS))
+    write(help_text(args.command))
     return 0

@@ -41,7 +41,6 @@ It changes all of its files or none, and the cluster only with --apply.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The command line of `daypass init`."""
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path(), metavar="DIR",
         help="the repository's folder (default: here)",
@@ -89,7 +88,6 @@ def _add_config_options(group: _ArgumentGroup) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Start or adopt."""
     from daypass.deploy.init.wizard import terminal
 
     _check_options(args)

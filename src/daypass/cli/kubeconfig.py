@@ -32,7 +32,6 @@ server's --api-audiences: its issuer, if it has no others.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
         "--certificate-authority", metavar="FILE",
@@ -51,7 +50,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print or write the entry."""
     from daypass.client.config import parse_source
     from daypass.client.credentials_source import FILE_VARIABLE, read_source
     from daypass.integrations import kubeconfig

@@ -79,7 +79,6 @@ def again(args: Namespace, option: str) -> str:
 
 
 def add_identity(parser: ArgumentParser, summary: str = "the identity") -> None:
-    """Add the argument NAME."""
     parser.add_argument("name", metavar="NAME", help=summary)
 
 
@@ -122,7 +121,6 @@ def check_output(args: Namespace) -> None:
 
 
 def add_create_namespace(parser: ArgumentParser) -> None:
-    """Add --create-namespace."""
     parser.add_argument(
         "--create-namespace", action="store_true", help="create a missing namespace too"
     )
@@ -154,7 +152,6 @@ def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
 
 
 def add_config(parser: ArgumentParser) -> None:
-    """Add --config."""
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
         help="default: daypass.yaml",
@@ -169,7 +166,6 @@ def load_config(path: Path | str) -> Config:
 
 
 def add_directory(parser: ArgumentParser) -> None:
-    """Add --config and --directory."""
     add_config(parser)
     parser.add_argument(
         "--directory", type=Path, metavar="DIR",
@@ -178,7 +174,6 @@ def add_directory(parser: ArgumentParser) -> None:
 
 
 def tree_folder(args: Namespace) -> Path:
-    """Return the folder of the rendered files."""
     folder: Path | None = args.directory
     return folder or Path(args.config).parent / "deploy"
 
@@ -199,7 +194,6 @@ def add_output(
 
 
 def add_yes(parser: ArgumentParser, summary: str = "don't ask for confirmation") -> None:
-    """Add --yes."""
     parser.add_argument("--yes", action="store_true", help=summary)
 
 
@@ -264,7 +258,6 @@ def wait_seconds(args: Namespace) -> int:
 
 
 def add_expires(parser: ArgumentParser) -> None:
-    """Add --expires."""
     parser.add_argument(
         "--expires", type=_seconds_until_expiry, metavar="TIME",
         help="when it expires, such as 90d (`daypass identity reap`); or never",
@@ -315,7 +308,6 @@ def add_token_request(parser: ArgumentParser, *, audience: str = "the token's au
 
 
 def add_credentials(parser: ArgumentParser) -> None:
-    """Add --credentials."""
     parser.add_argument(
         "--credentials", metavar="FILE", help="instead of what DAYPASS_CREDENTIALS names"
     )

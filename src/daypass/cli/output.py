@@ -25,12 +25,10 @@ _LONGEST_CELL_CHARACTERS = 4000
 
 
 def write_data(data: object, output: str, *, indent: int | None = 2) -> None:
-    """Print data as `json` or `yaml`."""
     write(as_text(data, output, indent=indent))
 
 
 def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
-    """Return data as `json` or `yaml`."""
     text = json.dumps(data, indent=indent, default=asdict)
     if output == "json":
         return text + "\n"

@@ -6,7 +6,7 @@ import importlib
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from shlex import quote
@@ -16,16 +16,10 @@ from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
+from daypass.cli import COMMANDS, GROUPS, log
 from daypass.cli.colour import CHOICES
 
 HELP = ("-h", "--help")
-GROUPS = {
-    "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential"),
-    "identities, and what their tokens may do": ("identity", "policy", "gate"),
-    "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
-    "door and gate on this machine": ("up", "demo"),
-    "daypass itself": ("help", "version", "completion"),
-}
 SYNONYMS = {
     "check": "validate",
     "create": "add login new",
@@ -165,10 +159,9 @@ def _with_value(action: argparse.Action) -> str:
     return " ".join((*action.option_strings[-1:], str(value))).strip()
 
 
-def run_command(name: str, module: Any, arguments: list[str], log: Callable[[str], None]) -> int:
+def run_command(name: str, module: Any, arguments: list[str]) -> int:
     """Parse a command line and run the command's module; `name` is `token` or `gate serve`.
 
-    `log` gets what is true of every dry run.
     Raises MissingExtraError if a library of the module's EXTRA is not installed.
     """
     args = make_parser(name, module).parse(arguments)
@@ -203,17 +196,17 @@ def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str,
     return f"{name} {first}", module, arguments[1:]
 
 
-def help_text(words: Sequence[str], commands: Mapping[str, str]) -> str:
+def help_text(words: Sequence[str]) -> str:
     """Return the help of the command that these words name; of daypass without words.
 
     Raises UsageError if there is no such command.
     """
     if not words:
-        return _help(commands)
+        return _help()
     name, *rest = words
-    if name not in commands:
-        raise unknown_command("daypass", name, commands)
-    module: Any = importlib.import_module(commands[name])
+    if name not in COMMANDS:
+        raise unknown_command("daypass", name, COMMANDS)
+    module: Any = importlib.import_module(COMMANDS[name])
     if rest and hasattr(module, "COMMANDS"):
         name, module, _ = find_subcommand(name, module, rest)
     return make_parser(name, module).format_help()
@@ -248,12 +241,12 @@ def _summaries(package: Any) -> list[str]:
     ]
 
 
-def _help(commands: Mapping[str, str]) -> str:
+def _help() -> str:
     lines = ["usage: daypass COMMAND [OPTIONS]"]
     for heading, names in GROUPS.items():
         lines += ["", f"{heading}:"]
         lines += [
-            f"  {name:<16} {importlib.import_module(commands[name]).SUMMARY}" for name in names
+            f"  {name:<16} {importlib.import_module(COMMANDS[name]).SUMMARY}" for name in names
         ]
     return fold("\n".join([*lines, "", EPILOG]), shutil.get_terminal_size().columns)
 

@@ -68,7 +68,6 @@ class StatusLine(cli.Progress):
         return True
 
     def stop(self) -> None:
-        """Erase it."""
         with self._writing:
             cli.status = cli.Progress()
             self._live.stop()

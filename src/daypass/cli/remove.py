@@ -27,7 +27,6 @@ stay. So does an object that somebody else has recreated, and a namespace that h
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_yes(parser)
     options.add_dry_run(parser)
     options.add_wait(parser, "wait until it is gone")
@@ -36,7 +35,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Remove it."""
     with options.open_cluster(args) as cluster:
         from daypass.deploy.apply import wait_until_gone
         from daypass.deploy.cluster_state import DELETE_WITH_KUBECTL, read_cluster_state

@@ -30,7 +30,6 @@ ONE_FILE = "manifests.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_config(parser)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(

@@ -43,7 +43,6 @@ A change of the file takes effect a moment later and drops no connection; an inv
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_config(parser)
     parser.set_defaults(config=None)  # without daypass.yaml, only a named file is an error
     parser.add_argument(

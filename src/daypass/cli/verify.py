@@ -39,7 +39,6 @@ Findings = Mapping[str, Sequence[Finding]]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("domain", nargs="?", metavar="DOMAIN|URL", help="default: every domain")
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: daypass.yaml")
     parser.add_argument(

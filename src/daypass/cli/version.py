@@ -15,7 +15,6 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_output(parser)
 
 

@@ -79,7 +79,6 @@ class CredentialSecret:
 
     @classmethod
     def read(cls, document: Object, *, has_token: bool = False) -> CredentialSecret:
-        """Read the metadata of an object."""
         metadata = document["metadata"]
         annotations, found = metadata.get("annotations") or {}, metadata.get("labels") or {}
         annotated = annotations.get(ACCOUNT_ANNOTATION, "")

@@ -91,7 +91,6 @@ class CredentialsSettings:
             ) from None
 
     def annotations(self) -> dict[str, str]:
-        """Return the annotations for a ServiceAccount."""
         found = {
             labels.DOOR: self.door,
             labels.AUDIENCE: self.audience,

@@ -102,7 +102,6 @@ class OwnedObject:
 
     @classmethod
     def secret(cls, secret: CredentialSecret) -> OwnedObject:
-        """Return a Secret as part of its identity."""
         return cls(
             resource=SECRETS, namespace=secret.account.namespace, name=secret.name, uid=secret.uid,
             owner=secret.account.key,
@@ -202,7 +201,6 @@ def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> l
 
 
 def owned_by(name: IdentityName, found: Iterable[OwnedObject]) -> list[OwnedObject]:
-    """Return the objects of one identity."""
     return [each for each in found if each.owner == name.key]
 
 

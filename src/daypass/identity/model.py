@@ -206,7 +206,6 @@ def _new_object(
     api_version: str, kind: str, identity: IdentityName, name: str,
     annotations: Mapping[str, str] = {},
 ) -> Object:  # fmt: skip
-    """Return an object of an identity in its namespace."""
     return new_object(
         api_version,
         kind,
@@ -229,7 +228,6 @@ class Account:
 
     @classmethod
     def read(cls, document: Object) -> Account:
-        """Read an object of the API server."""
         metadata = document["metadata"]
         name = IdentityName(namespace=metadata["namespace"], name=metadata["name"])
         return cls(
@@ -246,7 +244,6 @@ class Account:
         return labels.ADOPTED in self.annotations
 
     def has_expired(self, clock: Clock) -> bool:
-        """Return whether its deadline has passed."""
         return is_past(self.annotations.get(labels.DEADLINE), clock)
 
 

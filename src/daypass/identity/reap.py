@@ -110,7 +110,6 @@ def _expired(
 def _remove(
     cluster: Cluster, owned: OwnedObject, result: ReapResult, show: Callable[[str], object]
 ) -> None:
-    """Remove an object, and record the outcome."""
     if owned in result.deleted:
         return  # a retired Secret of an identity that has expired, too
     show(f"deleting {owned.display}")

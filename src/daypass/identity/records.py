@@ -214,7 +214,6 @@ class IdentityRecord:
 
     @property
     def annotations(self) -> Mapping[str, str]:
-        """Those of its ServiceAccount."""
         return self.account.annotations if self.account else {}
 
 

@@ -59,7 +59,6 @@ class Rotation:
 
     @property
     def name(self) -> IdentityName:
-        """The identity."""
         return self.account.name
 
     @property

@@ -93,7 +93,7 @@ def test_help_fits_the_terminal_and_leaves_examples_whole(
 ) -> None:
     def shown(columns: int) -> str:
         monkeypatch.setenv("COLUMNS", str(columns))
-        usage, _, rest = help_text(path, COMMANDS).partition("\n\n")
+        usage, _, rest = help_text(path).partition("\n\n")
         assert max(map(len, usage.splitlines())) <= columns
         return rest
 
@@ -115,4 +115,4 @@ def test_the_list_of_commands_has_one_line_for_each_at_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     summary = importlib.import_module(COMMANDS[name]).SUMMARY
-    assert f"  {name:<16} {summary}\n" in help_text((), COMMANDS)
+    assert f"  {name:<16} {summary}\n" in help_text(())

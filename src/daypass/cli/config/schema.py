@@ -19,7 +19,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print it."""
     import json
 
     from daypass.config import json_schema

@@ -19,7 +19,6 @@ It contacts no cluster. Exit code 2: the file is not valid.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_config(parser)
     options.add_output(parser)
 

@@ -37,7 +37,6 @@ DENIED = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--token-file", metavar="FILE", help="this short-lived token; - for stdin")
     what.add_argument("--jti", metavar="JTI", help="the token with this ID, as in logs")
@@ -56,7 +55,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Add or remove the entry."""
     config, _ = load_gate(args.config)
     now = SYSTEM_CLOCK.unix()
     denial = _denial(args, now + config.longest_lifetime_seconds)

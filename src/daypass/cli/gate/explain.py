@@ -35,7 +35,6 @@ be refused.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("--token-file", required=True, metavar="FILE", help="- for stdin")
     parser.add_argument("--host", required=True, help="the host of the request")
     parser.add_argument(

@@ -39,7 +39,6 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
         help=f"where the gateway connects; *: all addresses (default: {DEFAULT_LISTEN})",

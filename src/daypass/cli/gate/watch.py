@@ -39,7 +39,6 @@ DEFAULT_LISTEN = "127.0.0.1:9004"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("--once", action="store_true", help="list and publish once, then exit")
     parser.add_argument(
         "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",

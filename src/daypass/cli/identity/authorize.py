@@ -21,7 +21,6 @@ ROLES = ("view", "edit", "admin")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_identity(parser)
     parser.add_argument(
         "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
@@ -78,7 +77,6 @@ def _check_proof(principals: list[str], header: str) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Create the grants, or show what would be created."""
     options.check_output(args)
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")

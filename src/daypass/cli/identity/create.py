@@ -34,7 +34,6 @@ the credentials in time, and may refuse them at first.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_identity(parser, "the ServiceAccount's name")
     options.add_credentials_out(parser)
     options.add_expires(parser)
@@ -52,7 +51,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Create the identity, or print its objects."""
     options.check_output(args)
     door = options.DoorOptions(args)
     return _show(args, door) if args.dry_run else _create(args, door)

@@ -20,7 +20,6 @@ add_arguments = options.add_deletion
 
 
 def run(args: Namespace) -> int:
-    """Delete it, and report what was deleted and what stays."""
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 

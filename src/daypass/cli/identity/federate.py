@@ -30,7 +30,6 @@ has to install.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_identity(parser, "the ServiceAccount's name")
     trust = parser.add_argument_group("trusted tokens")
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")

@@ -43,7 +43,6 @@ _UNKNOWN = "unknown"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument(
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
@@ -186,7 +185,6 @@ def display_age(seconds: float) -> str:
 
 
 def identity_json(health: IdentityHealth) -> IdentityData:
-    """Return one identity for programs."""
     record, annotations = health.record, health.record.annotations
     return {
         "namespace": record.name.namespace,

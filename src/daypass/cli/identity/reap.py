@@ -23,7 +23,6 @@ HOME = "daypass"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
@@ -38,7 +37,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Reap, or print the CronJob."""
     if args.namespace and args.all_namespaces:
         raise UsageError("-n and -A are both named", "leave one out")
     if args.render:

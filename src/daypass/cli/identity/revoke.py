@@ -20,7 +20,6 @@ add_arguments = options.add_deletion
 
 
 def run(args: Namespace) -> int:
-    """Delete its Secrets."""
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.credential_secrets import secrets_of
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke

@@ -37,7 +37,6 @@ published the change in time.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
     options.add_credentials_out(
         parser,
@@ -61,7 +60,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Rotate one identity, or many."""
     from daypass.identity.model import LONGEST_SECONDS
 
     overlap_seconds = parse_seconds(args.overlap, "--overlap")

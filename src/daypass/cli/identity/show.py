@@ -24,7 +24,6 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_identity(parser)
     options.add_output(parser)
     options.add_health(parser)

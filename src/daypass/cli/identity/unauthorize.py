@@ -18,7 +18,6 @@ Grants by others stay; `daypass identity show` shows them.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_identity(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -34,7 +33,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Remove the grants."""
     namespaces = None if args.everywhere else split(args.places)
     with options.open_identity(args) as (cluster, identity):
         from daypass.identity.grants import unauthorize

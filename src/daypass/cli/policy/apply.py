@@ -26,7 +26,6 @@ create` sets.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_config(parser)
     options.add_dry_run(parser)
     options.add_wait(parser, "wait until it is in force", timeout="1m")
@@ -35,7 +34,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Apply it."""
     policy = load_policy(args.config)
     with options.open_cluster(args) as cluster:
         from daypass.identity.enforcement import apply_policy

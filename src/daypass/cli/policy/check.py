@@ -34,7 +34,6 @@ policy is not in force as written.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_config(parser)
     parser.add_argument(
         "--service-account", required=True, metavar="SA", help="the token's ServiceAccount"

@@ -15,13 +15,11 @@ EPILOG = """examples:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the command's options."""
     options.add_config(parser)
     options.add_output(parser, "default: yaml", choices=("yaml", "json"))
 
 
 def run(args: Namespace) -> int:
-    """Print the objects. No request is sent."""
     policy = load_policy(args.config)
     from daypass.render.policy import policy_objects
 
