@@ -7,6 +7,7 @@ read is refused.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAut
 FORMAT = 1
 LIMIT_BYTES = 256 * 1024 * 1024
 _KINDS = {(kind.api_version, kind.kind): kind for kind in STORED}
+_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class StateFileError(DaypassError):
@@ -62,7 +64,7 @@ class ServerState:
         if document is None:
             token, keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
         else:
-            token, keys = Secret(str(document["adminToken"])), KeyRing(document["keys"])
+            token, keys = Secret(document["adminToken"]), KeyRing(document["keys"])
             for obj in document["objects"]:
                 store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
             # No watch can start before this point.
@@ -122,6 +124,8 @@ def _load(file: Path) -> dict[str, Any] | None:
 def _checked(document: dict[str, Any]) -> dict[str, Any]:
     if document["format"] != FORMAT or not document["keys"]:
         raise ValueError("format")
+    if not _ADMIN_TOKEN.fullmatch(document["adminToken"]):
+        raise ValueError("adminToken")
     for obj in document["objects"]:
         metadata = obj["metadata"]
         if not all(isinstance(metadata[key], str) for key in ("name", "uid", "resourceVersion")):

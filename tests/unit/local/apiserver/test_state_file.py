@@ -66,6 +66,8 @@ def test_a_file_that_is_no_state_is_refused_with_a_hint(file: Path, content: byt
 
 CHANGES: dict[str, dict[str, object]] = {
     "format": {"format": 2},
+    "no token": {"adminToken": None},
+    "a token that can be guessed": {"adminToken": "admin"},
     "no keys": {"keys": []},
     "a key that is none": {"keys": ["nonsense"]},
     "version": {"resourceVersion": "x"},
