@@ -51,7 +51,7 @@ def path_with_daypass() -> str:
 
 
 def docs_page(name: str) -> str:
-    """Return the path of a page of the documentation, such as "apply.md", in this installation."""
+    """Return the path in this installation of a page of docs, such as "how-to/apply.md"."""
     checkout = _checkout()
     return os.path.join(_PACKAGE if checkout is None else checkout, "docs", name)
 

@@ -1,7 +1,7 @@
 """Decoding of JSON Web Tokens without verification.
 
-Nothing here verifies a signature. The claims fill in a request to the API server, which does
-verify, or are shown to the holder of the token.
+Nothing here verifies a signature. A caller that decides by the claims has to: the gate does so in
+step 6 of `rules.decision`, or has the API server do it by a TokenReview.
 """
 
 from __future__ import annotations

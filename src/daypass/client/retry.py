@@ -1,7 +1,8 @@
-"""What happens after a failed exchange: which failures are retried, and when. All of it is here.
+"""What happens after a failed exchange: which failures are retried, and when.
 
 - Within a call, `repeat` tries a few times until the deadline.
-- Between calls, `Failures` delays the next one: of a KeyState, or for a file of the agent.
+- Between calls, `Failures` delays the next one: of a KeyState, or for a file of the agent. While a
+  token is still usable, `key_state` tries once at a time.
 - With POLL, a process waits for the exchange of another process (`shared_cache`).
 
 All delays are spread at random: ten thousand clients that started in the same second, or that met
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 TRIES = 4
-"""How often a call tries at most."""
+"""How often a request of a call is sent at most."""
 WITHIN_CALL = Backoff(first_seconds=0.5, longest_seconds=4.0, jitter=0.5)
 LONGEST_RETRY_AFTER_WITHIN_CALL_SECONDS = 10.0
 """A longer Retry-After is not waited for: it is an error."""

@@ -65,28 +65,32 @@ Outside: TypeAlias = Literal["outside"]
 
 WAYS: dict[str, type[Section]] = {"secret": TlsSecret, "issuer": TlsIssuer, "files": TlsFiles}
 OUTSIDE: Outside = "outside"
-_HINT = (
-    "write {secret: NAME}, {issuer: NAME}, {files: {certificate: FILE, key: FILE}}"
-    " or the word outside"
+_IN_CLUSTER = "write {secret: NAME}, {issuer: NAME} or the word outside"
+_ON_ONE_MACHINE = (
+    "write {files: {certificate: FILE, key: FILE}}, or leave tls out: a local authority makes one"
 )
 
 
-def _known_way(value: Any) -> Any:
+def _known_way(hint: str) -> BeforeValidator:
     """Refuse anything but the four ways, with a better message than a union of types has."""
-    if isinstance(value, Section) or value == OUTSIDE:
+
+    def check(value: Any) -> Any:
+        if isinstance(value, Section) or value == OUTSIDE:
+            return value
+        if isinstance(value, str):
+            raise fault(f"{shown(value)} is not a source of certificates", hint)
+        if not isinstance(value, dict):
+            raise expected("a mapping, or the word outside")
+        ways = [key for key in value if key in WAYS]
+        if len(ways) > 1:
+            raise fault(f"both {ways[0]} and {ways[1]}", "use one of them")
+        if not value:
+            raise fault("an empty mapping", hint)
+        if not ways:
+            raise unknown_key(str(next(iter(value))))
         return value
-    if isinstance(value, str):
-        raise fault(f"{shown(value)} is not a source of certificates", _HINT)
-    if not isinstance(value, dict):
-        raise expected("a mapping, or the word outside")
-    ways = [key for key in value if key in WAYS]
-    if len(ways) > 1:
-        raise fault(f"both {ways[0]} and {ways[1]}", "use one of them")
-    if not value:
-        raise fault("an empty mapping", _HINT)
-    if not ways:
-        raise unknown_key(str(next(iter(value))))
-    return value
+
+    return BeforeValidator(check)
 
 
 def _way(value: Any) -> str:
@@ -106,7 +110,7 @@ Tls: TypeAlias = Annotated[
     | Annotated[TlsIssuer, Tag(tag("issuer"))]
     | Annotated[Outside, Tag(tag(OUTSIDE))],
     Discriminator(_way),
-    BeforeValidator(_known_way),
+    _known_way(_IN_CLUSTER),
 ]
 
 Dns: TypeAlias = Literal["external-dns", "none"]
@@ -240,21 +244,20 @@ class EnvoyDomain(Domain):
 
     front: Literal["envoy"]
 
-    tls: Annotated[TlsFiles, BeforeValidator(_known_way)] | None = None
+    tls: Annotated[TlsFiles, _known_way(_ON_ONE_MACHINE)] | None = None
     """Files of the certificate: {files: {certificate: FILE, key: FILE}}. Default: a local authority
     makes one."""
 
     @field_validator("tls", mode="before")
     @classmethod
     def _one_machine_has_only_files(cls, tls: Any) -> Any:
-        hint = (
-            "write {files: {certificate: FILE, key: FILE}}, or leave tls out: a local authority"
-            " makes one"
-        )
         if tls == OUTSIDE:
-            raise fault("envoy does not serve plain http, so its certificate is not outside", hint)
+            raise fault(
+                "envoy does not serve plain http, so its certificate is not outside",
+                _ON_ONE_MACHINE,
+            )
         if isinstance(tls, dict) and tls.keys() & WAYS.keys() - {"files"}:
-            raise fault("envoy runs on one machine, without Secrets and Issuers", hint)
+            raise fault("envoy runs on one machine, without Secrets and Issuers", _ON_ONE_MACHINE)
         return tls
 
 

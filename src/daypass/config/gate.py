@@ -207,8 +207,8 @@ class EnvoyGatewayGate(ClusterGate):
     def _its_jwt_filter_is_no_check(cls, check: object) -> object:
         if check == "jwt":
             raise fault(
-                "Envoy Gateway accepts a rule on the claim kubernetes.io.secret.uid, which never"
-                " matches, so revoked tokens would pass",
+                "Envoy Gateway splits the claim kubernetes.io.secret.uid at its dots and does not"
+                " find it, so revoked tokens would pass",
                 "write check: review",
             )
         return check

@@ -55,6 +55,8 @@ _KINDS = {
     Wave.CERTIFICATES: ("Certificate",),
     Wave.BACKENDS: (
         "Service",
+        "DestinationRule",
+        "BackendTLSPolicy",
         "Deployment",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
@@ -70,7 +72,8 @@ def wave_of(kind: str, name: str) -> Wave:
     """Return when an object is applied."""
     if name == GATE and kind in _GATE_KINDS:
         return Wave.GATE
-    return _WAVES.get(kind, Wave.BACKENDS if name in (DOOR, GATE) else Wave.ROUTES)
+    others = {GATE: Wave.GATE, DOOR: Wave.BACKENDS}
+    return _WAVES.get(kind, others.get(name, Wave.ROUTES))
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:

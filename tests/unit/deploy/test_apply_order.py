@@ -146,7 +146,8 @@ def test_what_was_published_goes_after_the_watch_has_lost_its_rights() -> None:
         (("DestinationRule", "daypass-door"), ("VirtualService", "daypass-any")),
         (("Service", "daypass-door"), ("AnyKindThatIsNotKnown", "daypass-any")),
         (("AnyKindThatIsNotKnown", "daypass-door"), ("Ingress", "daypass-domain-any")),
-        (("AnyKindThatIsNotKnown", GATE), ("SecurityPolicy", GATE)),
+        (("DestinationRule", GATE), ("AnyKindThatIsNotKnown", GATE)),
+        (("AnyKindThatIsNotKnown", GATE), ("HTTPRoute", "daypass-any")),
     ],
     ids=lambda it: f"{it[0]} {it[1]}",
 )

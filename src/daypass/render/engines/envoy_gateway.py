@@ -6,7 +6,7 @@ itself, and a rule on a claim splits the name at dots, so tokens that are bound 
 (`kubernetes.io`.secret.uid) would pass. So `check: jwt` is refused.
 
 The most specific policy replaces all others there: one for a route, which others may write, takes
-that route out of the gate. No object of daypass can forbid that; what remains is that clients'
+that route out of the gate. daypass forbids nobody to write one; what remains is that clients'
 identity headers are removed, and that `daypass apply` reports such a policy.
 """
 
