@@ -136,12 +136,12 @@ def test_invalid_arguments_are_refused_before_any_request(
 
 def looked_at(door: FakeDoor, authority_pem: str | None = None) -> list[Finding]:
     target = target_of_url(f"https://localhost:{door.port}/kubernetes", authority_pem)
-    return Verifier().verify(target)
+    return Verifier().verify([target])[target.name]
 
 
 def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalStack) -> None:
     target = replace(target_of_url(stack.door, stack.authority.pem), gate_audience="x")
-    (finding,) = (f for f in Verifier().verify(target) if f.check == "gate-closed")
+    (finding,) = (f for f in Verifier().verify([target])[target.name] if f.check == "gate-closed")
     assert finding.level is Level.SKIPPED
     check(finding.fact, reason=finding.check)
 
@@ -205,7 +205,7 @@ def waited(target: VerificationTarget, seconds: float) -> tuple[Sleeper, list[st
     verifier = Verifier(
         wait_seconds=seconds, clock=sleeper, sleep=sleeper.sleep, waiting=told.append
     )
-    return sleeper, told, verifier.verify(target)
+    return sleeper, told, verifier.verify([target])[target.name]
 
 
 def test_waiting_stops_at_the_timeout_and_reports_what_it_waits_for() -> None:

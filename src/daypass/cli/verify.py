@@ -58,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Verify; return 0, or 3 if a check fails."""
-    from daypass.verification.verify import Verifier, verify_all
+    from daypass.verification.verify import Verifier
 
     credentials = _credentials(args.credentials) if args.credentials else None
     with ExitStack() as stack:
@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
         if args.kubeconfig is not None or args.context is not None:
             cluster = stack.enter_context(options.open_cluster(args))
             _report_keys(config, cluster)
-        findings = verify_all(verifier, targets)
+        findings = verifier.verify(targets)
         if config is not None and config.gate is not None:
             from daypass.deploy.gate_bypass import verify_gate_hosts
 

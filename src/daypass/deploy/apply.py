@@ -303,8 +303,8 @@ def verify_published(
 ) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
     from daypass.verification.target import targets_of
-    from daypass.verification.verify import Verifier, verify_all  # needless with --no-wait
+    from daypass.verification.verify import Verifier  # needless with --no-wait
 
     verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show, checking=checking)
     targets = targets_of(config, None, None)
-    return verify_all(verifier, [target for target in targets if not target.is_local])
+    return verifier.verify(target for target in targets if not target.is_local)

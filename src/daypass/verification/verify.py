@@ -6,7 +6,8 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
@@ -98,18 +99,6 @@ class Prober:
         return response.without(*self.secrets)
 
 
-def verify_all(
-    verifier: Verifier, targets: Iterable[VerificationTarget]
-) -> dict[str, list[Finding]]:
-    """Return the findings about each target by its name; all of them share the time to wait."""
-    findings, clock = {}, verifier.clock
-    deadline = clock.monotonic() + verifier.wait_seconds
-    for target in targets:
-        left = max(0.0, deadline - clock.monotonic())
-        findings[target.name] = replace(verifier, wait_seconds=left).verify(target)
-    return findings
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """Verifies targets.
@@ -125,9 +114,15 @@ class Verifier:
     waiting: Callable[[str], object] = lambda text: None
     checking: Callable[[str], object] = lambda text: None
 
-    def verify(self, target: VerificationTarget) -> list[Finding]:
-        """Return all findings, once they are without a failure or the time is over."""
+    def verify(self, targets: Iterable[VerificationTarget]) -> dict[str, list[Finding]]:
+        """Return the findings about each target by its name, without a failure if there is time.
+
+        All of them share the time to wait.
+        """
         deadline = self.clock.monotonic() + self.wait_seconds
+        return {target.name: self._verify(target, deadline) for target in targets}
+
+    def _verify(self, target: VerificationTarget, deadline: float) -> list[Finding]:
         while True:
             findings = list(self._check(target))
             failed = [each for each in findings if each.level is Level.FAILURE]
@@ -205,10 +200,9 @@ class Verifier:
             headers=(("Host", address.host), ("User-Agent", USER_AGENT), ("Connection", "close")),
         )
         route = Route(target=HostPort(address.host, 80))
-        try:
+        response = None
+        with suppress(TransportError):
             response = send(route, request, Deadline(self.clock, PLAIN_HTTP_SECONDS))
-        except TransportError:
-            return judge_plain_http(None, target)
         return judge_plain_http(response, target)
 
     def _check_forged_token(self, target: VerificationTarget) -> list[Finding]:
@@ -289,10 +283,9 @@ def _judged(
 
 
 def _check_blocked(prober: Prober, request: BlockedRequest, target: VerificationTarget) -> Finding:
-    try:
+    response = None
+    with suppress(TransportError):
         response = prober.request(request.method, request.target)
-    except TransportError:
-        return judge_blocked(request, None, target)
     return judge_blocked(request, response, target)
 
 
