@@ -13,7 +13,7 @@ from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address, Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
-from daypass.kube.certificate_authority import Authority
+from daypass.kube.certificate_authority import Authority, hosts_of
 from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
     Certificate,
@@ -201,16 +201,7 @@ def _verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock
         raise CertificateError(
             f"{certificate_file} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
         )
-    if host not in (names := _names(certificate)):
+    if host not in (names := hosts_of(certificate)):
         raise CertificateError(
             f"{certificate_file} is not for {host}", f"it names {', '.join(names) or 'no host'}"
         )
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    try:
-        value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    addresses = value.get_values_for_type(x509.IPAddress)
-    return [*value.get_values_for_type(x509.DNSName), *map(str, addresses)]

@@ -81,6 +81,8 @@ def _judge_untrusted(
     target: VerificationTarget,
 ) -> Finding:
     """Judge a certificate that failed verification. `seen`: the certificate, if it can be read."""
+    from daypass.kube.certificate_authority import hosts_of  # most certificates are trusted
+
     host = target.door.address.host
     subject = "" if seen is None else _name(seen.subject)
     if subject and subject in {front.default_certificate for front in FRONTS}:
@@ -90,7 +92,7 @@ def _judge_untrusted(
             _DEFAULT_REMEDIES.format(host=host, apply=command("apply")),
         )
     if error.verify_code in OTHER_NAMES:
-        names = ", ".join(_hosts(seen)) if seen is not None else "another name"
+        names = ", ".join(hosts_of(seen)) if seen is not None else "another name"
         return failure(
             "certificate",
             f"the certificate is for {names}, not for {host}",
@@ -134,13 +136,3 @@ def _read_untrusted(address: HostPort) -> x509.Certificate | None:
 def _name(name: x509.Name) -> str:
     named = {each.rfc4514_attribute_name: str(each.value) for each in name}
     return named.get("CN") or named.get("O") or ""
-
-
-def _hosts(certificate: x509.Certificate) -> list[str]:
-    from cryptography import x509
-
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return [str(name.value) for name in found.value]
