@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
@@ -48,25 +48,6 @@ class UpstreamError(DaypassError):
     """The API server cannot be reached, or is not the one in the config."""
 
 
-class ApiBackend(Protocol):
-    """An API server, as door and gate see it."""
-
-    def upstream(self, config: Config) -> Upstream:
-        """Return its address, and how it is trusted."""
-
-    def issuer(self, config: Config) -> str:
-        """Return the `iss` of its short-lived tokens. Raises DaypassError."""
-
-    def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set, its keys in a stable order. Raises DaypassError."""
-
-    def connection(self) -> ConnectionConfig:
-        """Return the connection of the gate's user. Raises UsageError if none is named."""
-
-    def stop(self) -> None:
-        """Stop what was started for it."""
-
-
 class ExternalApiServer:
     """The API server in the config.
 
@@ -88,7 +69,7 @@ class ExternalApiServer:
         return self._ask(config, issuer_for)
 
     def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set. Raises DaypassError."""
+        """Return its JSON Web Key Set, its keys in a stable order. Raises DaypassError."""
         return self._ask(config, keys_for)
 
     def connection(self) -> ConnectionConfig:
@@ -201,6 +182,9 @@ class EmbeddedApiServer:
         self.server.stop()
 
 
+ApiBackend: TypeAlias = ExternalApiServer | EmbeddedApiServer
+
+
 def upstream_of(config: Config) -> Upstream:
     """Return the API server of a config as the door's upstream.
 
@@ -226,10 +210,16 @@ def check(upstream: Upstream) -> str:
 
     Raises UpstreamError if it cannot be reached, is not trusted, or is not an API server.
     """
-    where = f"the API server at {upstream.address}"
+    address = upstream.address
+    where = f"the API server at {address}"
     context = client_context(read_authority(upstream.authority_file))
-    connection = _UpstreamConnection(upstream, context)
+    connection = http.client.HTTPConnection(
+        address.host, address.port, timeout=CHECK_TIMEOUT_SECONDS
+    )
     try:
+        connection.connect()
+        # The certificate is for another name than the address.
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=upstream.server_name)
         connection.request("GET", _PROBE_PATH, headers={"Host": bracketed(upstream.server_name)})
         answer = connection.getresponse()
         code, body = answer.status, answer.read(LIMIT_BYTES)
@@ -252,17 +242,3 @@ def check(upstream: Upstream) -> str:
             "cluster.server is the API server itself, without a path",
         )
     return f"{code} {status.message}"
-
-
-class _UpstreamConnection(http.client.HTTPSConnection):
-    """A connection to one address that expects another name in the certificate."""
-
-    def __init__(self, upstream: Upstream, context: ssl.SSLContext) -> None:
-        address = upstream.address
-        super().__init__(address.host, address.port, timeout=CHECK_TIMEOUT_SECONDS, context=context)
-        self._tls = context
-        self._server_name = upstream.server_name
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)

@@ -138,19 +138,6 @@ def find_envoy() -> Path:
     )
 
 
-class AdminConnection(http.client.HTTPConnection):
-    """An HTTP connection to the admin interface's Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("envoy", timeout=5)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class Envoy:
     """A running Envoy with its config in `folder`, and its log in `folder`/envoy.log."""
 
@@ -221,8 +208,11 @@ class Envoy:
 
     def admin(self, path: str, method: str = "GET") -> bytes:
         """Return an answer of the admin interface. Raises OSError while there is none."""
-        connection = AdminConnection(os.path.relpath(self.folder / ADMIN_SOCKET))
+        connection = http.client.HTTPConnection("envoy")
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            connection.sock.settimeout(5)
+            connection.sock.connect(os.path.relpath(self.folder / ADMIN_SOCKET))
             connection.request(method, path)
             return connection.getresponse().read()
         except http.client.HTTPException as error:
