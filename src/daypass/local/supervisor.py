@@ -7,6 +7,7 @@ from pathlib import Path
 from daypass._core.backoff import Backoff
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.files import fingerprint
 from daypass._core.poller import Poller
 from daypass.config import Config, load
 from daypass.kube.certificate_authority import Authority
@@ -33,9 +34,6 @@ _FIXED: dict[str, Callable[[Config], object]] = {
     ),
 }
 """What a running door and gate cannot change."""
-
-FileSignature = tuple[str, int, int, int] | tuple[str]
-Signature = tuple[int, tuple[FileSignature, ...]]
 
 
 class Supervisor:
@@ -214,15 +212,7 @@ class Supervisor:
             parts=self._parts,
         )
 
-    def _signature(self, config: Config) -> Signature:
+    def _signature(self, config: Config) -> object:
         """Return a value that changes with the config, its files, and the age of certificates."""
-        files = [self._config_file, *files_of(config)]
-        return certificate_generation(self._clock), tuple(map(_file_signature, files))
-
-
-def _file_signature(file: Path) -> FileSignature:
-    try:
-        status = file.stat()
-    except OSError:
-        return (str(file),)
-    return (str(file), status.st_mtime_ns, status.st_size, status.st_ino)
+        files = map(str, [self._config_file, *files_of(config)])
+        return certificate_generation(self._clock), [(file, fingerprint(file)) for file in files]
