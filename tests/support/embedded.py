@@ -43,7 +43,7 @@ _signing_key = functools.cache(SigningKey.generate)
 def new_api(clock: Clock, file: Path | None = None) -> Api:
     """An API server without a socket. `file`: its state file."""
     with mock.patch.object(SigningKey, "generate", _signing_key):
-        state = ServerState.load(
+        state = ServerState(
             certificate_authority="-----BEGIN CERTIFICATE-----\n", address="127.0.0.1:6443",
             clock=clock, file=file,
         )  # fmt: skip

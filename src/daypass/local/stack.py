@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.files import write_private
@@ -190,10 +189,5 @@ class LocalStack:
     def __enter__(self) -> "LocalStack":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

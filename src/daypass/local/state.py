@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import UnsafeFileError, make_private_folder, user_folder
@@ -73,12 +72,7 @@ class Folders:
         self.runtime = self._held.enter_context(runtime_folder())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._held.close()
         if self._was_empty and not self.is_started:
             for each in self.state.iterdir():

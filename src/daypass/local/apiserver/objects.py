@@ -17,7 +17,7 @@ from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import quote
 from daypass.local.apiserver.kinds import DELETE_OPTIONS, NAMESPACE, Kind
-from daypass.local.apiserver.requests import ApiCall, ApiResponse, to_json
+from daypass.local.apiserver.requests import ApiCall, ApiResponse
 from daypass.local.apiserver.schema import check, with_defaults
 from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import Store, StoreEvent
@@ -105,23 +105,15 @@ def _field(obj: Object, path: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """A response that goes on: `first` now, then `line` for each event, then `last`."""
+    """A response that goes on: `first` now, then what to `show` of each event of the store, then
+    a `bookmark`. Both may be None, for nothing to send.
+    """
 
     store: Store
-    first: tuple[Object, ...]
+    first: list[Object]
     seconds: float
     show: Callable[[StoreEvent], Object | None]
     bookmark: Callable[[], Object | None]
-
-    def line(self, event: StoreEvent) -> bytes:
-        """Return what to send for an event of the store, or nothing."""
-        shown = self.show(event)
-        return b"" if shown is None else to_json(shown)
-
-    def last(self) -> bytes:
-        """Return what to send when the time is up: a bookmark, or nothing."""
-        bookmark = self.bookmark()
-        return b"" if bookmark is None else to_json(bookmark)
 
 
 def _watch(call: ApiCall, selected: _Predicate) -> Watch:
@@ -158,7 +150,7 @@ def _watch(call: ApiCall, selected: _Predicate) -> Watch:
         shown = [show(event) for event in store.events if event.version > since]
         first = [event for event in shown if event is not None]
     return Watch(
-        store=store, first=tuple(first), show=show, bookmark=bookmark,
+        store=store, first=first, show=show, bookmark=bookmark,
         seconds=WATCH_SECONDS if seconds is None else min(float(seconds), WATCH_SECONDS),
     )  # fmt: skip
 

@@ -15,13 +15,13 @@ import ssl
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import h11
 
 from daypass._core.clock import Clock
 from daypass._core.loop_thread import LoopThread
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass._core.tls import server_context
 from daypass.local.apiserver.api import Api
@@ -136,24 +136,24 @@ class _ClientConnection:
         """Send lines until the time is up, the client closes, or it falls too far behind."""
         self._writer.write(self._head(200, [("Content-Type", "application/json")]))
         for event in watch.first:
-            await self._line(to_json(event))
+            await self._line(event)
         gone = asyncio.create_task(self._left())
-        gone.add_done_callback(lambda _: stream.lines.put_nowait(b""))
+        gone.add_done_callback(lambda _: stream.events.put_nowait(None))
         try:
             async with asyncio.timeout(watch.seconds):
-                while line := await stream.lines.get():
-                    await self._line(line)
+                while (shown := await stream.events.get()) is not None:
+                    await self._line(shown)
         except TimeoutError:
-            if last := watch.last():
-                await self._line(last)
+            if bookmark := watch.bookmark():
+                await self._line(bookmark)
         finally:
             gone.cancel()
             await asyncio.wait([gone])  # a stream has one reader, and the next request needs it
         self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
         await self._writer.drain()
 
-    async def _line(self, line: bytes) -> None:
-        self._writer.write(self._http.send(h11.Data(data=line)) or b"")
+    async def _line(self, event: Object) -> None:
+        self._writer.write(self._http.send(h11.Data(data=to_json(event))) or b"")
         await self._writer.drain()
 
     async def _left(self) -> None:
@@ -169,10 +169,10 @@ class _ClientConnection:
 
 
 class _WatchStream:
-    """Collects the lines of a watch, from any thread; an empty line ends it."""
+    """Collects the events of a watch, from any thread; None ends it."""
 
     def __init__(self, watch: Watch) -> None:
-        self.lines: asyncio.Queue[bytes] = asyncio.Queue()
+        self.events: asyncio.Queue[Object | None] = asyncio.Queue()
         self._watch = watch
         self._loop = asyncio.get_running_loop()
         watch.store.listeners.append(self._collect)
@@ -182,11 +182,11 @@ class _WatchStream:
         self._watch.store.listeners.remove(self._collect)
 
     def _collect(self, event: StoreEvent) -> None:
-        if line := self._watch.line(event):
-            self._loop.call_soon_threadsafe(self._put, line)
+        if shown := self._watch.show(event):
+            self._loop.call_soon_threadsafe(self._put, shown)
 
-    def _put(self, line: bytes) -> None:
-        self.lines.put_nowait(line if self.lines.qsize() < WATCH_BACKLOG else b"")
+    def _put(self, event: Object) -> None:
+        self.events.put_nowait(event if self.events.qsize() < WATCH_BACKLOG else None)
 
 
 class ApiServer:
@@ -228,7 +228,7 @@ class ApiServer:
         # each TLS handshake waits 40 ms for a delayed acknowledgement.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            state = ServerState.load(
+            state = ServerState(
                 certificate_authority=certificate_authority,
                 address=f"{HOST}:{listening.getsockname()[1]}",
                 clock=clock,
@@ -287,12 +287,7 @@ class ApiServer:
     def __enter__(self) -> ApiServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @contextlib.asynccontextmanager

@@ -10,7 +10,6 @@ import json
 import re
 import secrets
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,54 +33,38 @@ class StateFileError(DaypassError):
     """The state file is damaged, or of another version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """Objects, keys and what every handler needs.
+    """Objects, keys and what every handler needs: those of `file`, or new ones, which are saved.
 
     `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `address`: host and port.
-    `file`: the state file, or None.
+    `file`: None to keep nothing. Raises StateFileError, UnsafeFileError, OSError.
     """
 
-    certificate_authority: str
-    address: str
-    clock: Clock
-    store: Store
-    keys: KeyRing
-    issuer: Issuer
-    authenticator: TokenAuthenticator
-    file: Path | None
-
-    @classmethod
-    def load(
-        cls, *, certificate_authority: str, address: str, clock: Clock, file: Path | None = None
-    ) -> ServerState:
-        """Return the state in a file, or a new one, which is saved there.
-
-        Raises StateFileError, UnsafeFileError, OSError.
-        """
+    def __init__(
+        self, *, certificate_authority: str, address: str, clock: Clock, file: Path | None = None
+    ) -> None:
+        self.certificate_authority = certificate_authority
+        self.address = address
+        self.clock = clock
+        self.store = Store()
+        self._file = file
         document = None if file is None else _load(file)
-        store = Store()
         if document is None:
-            token, keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
+            token, self.keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
         else:
-            token, keys = Secret(document["adminToken"]), KeyRing(document["keys"])
+            token, self.keys = Secret(document["adminToken"]), KeyRing(document["keys"])
             for obj in document["objects"]:
-                store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
+                self.store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
             # No watch can start before this point.
-            store.version = store.forgotten = document["resourceVersion"]
-        issuer = Issuer(store, keys, clock)
-        state = cls(
-            certificate_authority=certificate_authority, address=address, clock=clock,
-            store=store, keys=keys, issuer=issuer,
-            authenticator=TokenAuthenticator(issuer, clock, token), file=file,
-        )  # fmt: skip
+            self.store.version = self.store.forgotten = document["resourceVersion"]
+        self.issuer = Issuer(self.store, self.keys, clock)
+        self.authenticator = TokenAuthenticator(self.issuer, token)
         if document is None:
-            state.save()
-        return state
+            self.save()
 
     def save(self) -> None:
         """Write the state file, if there is one. Raises OSError."""
-        if self.file is None:
+        if self._file is None:
             return
         document = {
             "format": FORMAT,
@@ -90,7 +73,7 @@ class ServerState:
             "resourceVersion": self.store.version,
             "objects": self.store.everything(),
         }
-        write_private(str(self.file), json.dumps(document).encode())
+        write_private(str(self._file), json.dumps(document).encode())
 
     def now(self) -> str:
         """Return the time as Kubernetes writes it."""

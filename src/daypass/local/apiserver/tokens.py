@@ -219,33 +219,30 @@ class Issuer:
             has, needs = (" ".join(map(quote, each)) for each in (meant, wanted))
             raise _invalid(f"token audiences [{has}] is invalid for the target audiences [{needs}]")
         # 4. Is it still valid?
-        try:
-            if issuer == LONG_LIVED_ISSUER:
-                return self._legacy_user(token, claims), audiences
-            return self._user(claims), audiences
-        except _RevokedError as error:
-            raise _invalid(str(error)) from None
+        is_legacy = issuer == LONG_LIVED_ISSUER
+        user = self._legacy_user(token, claims) if is_legacy else self._user(claims)
+        return user, audiences
 
     def _user(self, claims: dict[str, Any]) -> User:
         now = self.clock.unix()
         if now - LEEWAY_SECONDS > claims["exp"]:
-            raise _RevokedError("service account token has expired")
+            raise _invalid("service account token has expired")
         if now + LEEWAY_SECONDS < claims["nbf"]:
-            raise _RevokedError("service account token is not valid yet")
+            raise _invalid("service account token is not valid yet")
         private = claims["kubernetes.io"]
         namespace, account = private["namespace"], private["serviceaccount"]
         live = self._account(namespace, account["name"])
         if live["metadata"]["uid"] != account["uid"]:
-            raise _RevokedError(
+            raise _invalid(
                 f"service account UID ({live['metadata']['uid']}) does not match claim "
                 f"({account['uid']})"
             )
         if (reference := private.get("secret")) is not None:
             secret = self.store.get(SECRET, namespace, reference["name"])
             if secret is None:
-                raise _RevokedError("service account token has been invalidated")
+                raise _invalid("service account token has been invalidated")
             if secret["metadata"]["uid"] != reference["uid"]:
-                raise _RevokedError(
+                raise _invalid(
                     f"secret UID ({secret['metadata']['uid']}) does not match service account "
                     f"secret ref claim ({reference['uid']})"
                 )
@@ -259,18 +256,18 @@ class Issuer:
         uid = claims[f"{LEGACY_PREFIX}service-account.uid"]
         secret = self.store.get(SECRET, namespace, secret_name)
         if secret is None:
-            raise _RevokedError("Token has been invalidated")
+            raise _invalid("Token has been invalidated")
         stored = base64.b64encode(token.encode()).decode()
         if not compare_digest(secret.get("data", {}).get("token", ""), stored):
-            raise _RevokedError("Token does not match server's copy")
+            raise _invalid("Token does not match server's copy")
         account = self._account(namespace, name)
         if account["metadata"]["uid"] != uid:
-            raise _RevokedError(
+            raise _invalid(
                 f"ServiceAccount UID ({account['metadata']['uid']}) does not match claim ({uid})"
             )
         self._label_used(secret)
         if INVALID_SINCE in secret["metadata"].get("labels", {}):
-            raise _RevokedError(
+            raise _invalid(
                 f"the token in secret {namespace}/{secret_name} for service account "
                 f"{namespace}/{name} has been marked invalid"
             )
@@ -279,7 +276,7 @@ class Issuer:
     def _account(self, namespace: str, name: str) -> Object:
         account = self.store.get(SERVICE_ACCOUNT, namespace, name)
         if account is None:
-            raise _RevokedError(f"serviceaccounts {quote(name)} not found")
+            raise _invalid(f"serviceaccounts {quote(name)} not found")
         return account
 
     def _label_used(self, secret: Object) -> None:
@@ -289,10 +286,6 @@ class Issuer:
         if labels.get(LAST_USED) not in (today, tomorrow):
             metadata = {**secret["metadata"], "labels": {**labels, LAST_USED: today}}
             self.store.put(SECRET, {**secret, "metadata": metadata})
-
-
-class _RevokedError(Exception):
-    """A token with a good signature that is not, or no longer, valid."""
 
 
 def _invalid(why: str = "") -> InvalidTokenError:
@@ -326,10 +319,9 @@ def bearer(header: str) -> str:
 class TokenAuthenticator:
     """Finds the user of a token. Successes are cached, failures never."""
 
-    def __init__(self, issuer: Issuer, clock: Clock, admin_token: Secret) -> None:
+    def __init__(self, issuer: Issuer, admin_token: Secret) -> None:
         self.admin_token = admin_token
         self._issuer = issuer
-        self._clock = clock
         self._cached: OrderedDict[bytes, tuple[float, tuple[User, list[str]]]] = OrderedDict()
 
     def authenticate(self, header: str, audiences: tuple[str, ...]) -> tuple[User, list[str]]:
@@ -343,7 +335,7 @@ class TokenAuthenticator:
         if compare_digest(_bytes(token), _bytes(self.admin_token.reveal())):
             return ADMIN, list(audiences)
         key = sha256(repr((token, audiences)).encode()).digest()
-        now = self._clock.monotonic()
+        now = self._issuer.clock.monotonic()
         if (cached := self._cached.get(key)) is not None:
             if now < cached[0]:
                 return cached[1]

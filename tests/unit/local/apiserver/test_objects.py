@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -119,12 +118,12 @@ def test_a_watch_sends_existing_objects_and_then_events(env: Env) -> None:
     version = env.cluster.create(config_map("m", a="1"))["metadata"]["resourceVersion"]
     watch = _watch(env, "fieldSelector=metadata.name=m")
     assert [event["type"] for event in watch.first] == ["ADDED"]
-    lines: list[bytes] = []
-    env.state.store.listeners.append(lambda event: lines.append(watch.line(event)))
+    shown: list[Any] = []
+    env.state.store.listeners.append(lambda event: shown.append(watch.show(event)))
     env.cluster.apply(config_map("m", a="2"))
     env.cluster.apply(config_map("other", a="2"))
     env.cluster.delete(CONFIG_MAPS, "m", "team")
-    told = [json.loads(line)["type"] for line in lines if line]
+    told = [event["type"] for event in shown if event]
     assert told == ["MODIFIED", "DELETED"]
     since = _watch(env, f"fieldSelector=metadata.name=m&resourceVersion={version}")
     assert [event["type"] for event in since.first] == told
