@@ -167,7 +167,7 @@ class Replica:
         self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.observer = SteppedObserver(env.cluster)
         self.cluster = cluster = env.api.cluster(self.clock)
-        self.lease = Lease(cluster, self.clock, namespace=HOME, name="watch", me=name)
+        self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
         self.publisher = FewParts(cluster, engine, self.lease)
         self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(

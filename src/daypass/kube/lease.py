@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import threading
 
-from daypass._core.clock import Clock, utc
+from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
@@ -33,14 +33,12 @@ class Lease:
     `last_error`: why the last attempt failed, or "".
     """
 
-    def __init__(
-        self, cluster: Cluster, clock: Clock, *, namespace: str, name: str, me: str
-    ) -> None:
+    def __init__(self, cluster: Cluster, *, namespace: str, name: str, me: str) -> None:
         self.holder = ""
         self.term = 0
         self.last_error = ""
         self._cluster = cluster
-        self._clock = clock
+        self._clock = cluster.clock
         self._namespace = namespace
         self._name = name
         self._me = me

@@ -18,8 +18,8 @@ class Candidates:
         self.one, self.two, self.three = (self._lease(me) for me in ("one", "two", "three"))
 
     def _lease(self, me: str) -> Lease:
-        cluster = self.api.cluster()
-        return Lease(cluster, self.clock, namespace="daypass", name="watch", me=me)
+        cluster = self.api.cluster(self.clock)
+        return Lease(cluster, namespace="daypass", name="watch", me=me)
 
     @property
     def term(self) -> int:

@@ -130,7 +130,7 @@ def cluster_controller(
     config, gate = engine.config, engine.gate
     home = config.door.namespace
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
-    lease = Lease(cluster, clock, namespace=home, name=GATE_WATCH, me=me)
+    lease = Lease(cluster, namespace=home, name=GATE_WATCH, me=me)
     observer = CredentialObserver(
         cluster.connection, clock, home=home, per_namespace=gate.credentials_per_namespace,
         accounts_too=not gate.require_bound, close_after_seconds=gate.close_after_seconds,
