@@ -44,16 +44,12 @@ class ExecPluginCredentials:
     """A plugin's token, client certificate, or both; the plugin runs again when they expire.
 
     Safe to share between threads. Every method raises KubeconfigError if the plugin fails.
-    `timeout_seconds`: None for the default.
     """
 
-    def __init__(
-        self, plugin: ExecPlugin, origin: str, clock: Clock, *, timeout_seconds: float | None = None
-    ) -> None:
+    def __init__(self, plugin: ExecPlugin, origin: str, clock: Clock) -> None:
         self._plugin = plugin
         self._origin = origin
         self._clock = clock
-        self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self._status: dict[str, Any] | None = None
         self._expires_at: float | None = None
@@ -86,7 +82,6 @@ class ExecPluginCredentials:
     def _run(self) -> dict[str, Any]:
         plugin = self._plugin
         terminal = plugin.interactive and sys.stdin is not None and sys.stdin.isatty()
-        usual = _TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS
         environment = {
             **os.environ,
             **dict(plugin.environment),
@@ -95,7 +90,7 @@ class ExecPluginCredentials:
         try:
             output = run_program(
                 [plugin.command, *plugin.arguments],
-                timeout_seconds=self._timeout_seconds or usual,
+                timeout_seconds=_TIMEOUT_TERMINAL_SECONDS if terminal else TIMEOUT_SECONDS,
                 limit_bytes=LIMIT_BYTES,
                 clock=SYSTEM_CLOCK,
                 environment=environment,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from daypass._core.secret import Secret
+from daypass.kube import exec_plugin
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 from daypass.kube.kubeconfig import find_connection_config
@@ -50,13 +51,10 @@ def answer(version: str = V1, **status: object) -> str:
 
 
 def credentials(
-    command: str, clock: FakeClock | None = None, *, timeout_seconds: float | None = None,
-    **changes: Any,
-) -> ExecPluginCredentials:  # fmt: skip
+    command: str, clock: FakeClock | None = None, **changes: Any
+) -> ExecPluginCredentials:
     plugin = ExecPlugin(**{"api_version": V1, "command": command, **changes})
-    return ExecPluginCredentials(
-        plugin, "tests", clock or FakeClock(), timeout_seconds=timeout_seconds
-    )
+    return ExecPluginCredentials(plugin, "tests", clock or FakeClock())
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
@@ -175,10 +173,13 @@ def test_a_plugin_that_fails_is_named_and_not_quoted(
 
 @pytest.mark.parametrize("body", ["exec sleep 5", "sleep 5 & exit 0", "exec >&-; sleep 5"])
 @pytest.mark.timeout(20)
-def test_a_plugin_that_hangs_times_out(script: Callable[[str], str], body: str) -> None:
+def test_a_plugin_that_hangs_times_out(
+    script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
     """Itself, a child of it that keeps its output open, or without output."""
+    monkeypatch.setattr(exec_plugin, "TIMEOUT_SECONDS", 0.2)
     with raises(KubeconfigError, match="/plugin"):
-        credentials(script(body), timeout_seconds=0.2).token()
+        credentials(script(body)).token()
 
 
 def test_a_missing_plugin_is_reported_with_its_install_hint(tmp_path: Path) -> None:
