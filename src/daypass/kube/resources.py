@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -18,14 +18,14 @@ _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryL
 """Kubernetes 1.30 and later (KEP-3352)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Resource:
     """A kind of object: `api_version` is GROUP/VERSION or just v1, `plural` as in URLs."""
 
     api_version: str
     kind: str
     plural: str
-    namespaced: bool = True
+    namespaced: bool = field(default=True, kw_only=True)
 
     def path(
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
@@ -42,11 +42,6 @@ class Resource:
         """Return the name of an object, or of all, in messages: `secrets/x in team`."""
         what = self.plural if name is None else f"{self.plural}/{name}"
         return f"{what} in {namespace}" if namespace and self.namespaced else what
-
-
-def resource(api_version: str, kind: str, plural: str, *, namespaced: bool = True) -> Resource:
-    """Return the Resource of a kind."""
-    return Resource(api_version=api_version, kind=kind, plural=plural, namespaced=namespaced)
 
 
 _RBAC = f"{RBAC_GROUP}/v1"
@@ -68,26 +63,25 @@ second one is of an anchor only. No name is one of both, or of two ServiceAccoun
 characters of the one differ from the other's.
 """
 
-NAMESPACES = resource("v1", "Namespace", "namespaces", namespaced=False)
-SERVICE_ACCOUNTS = resource("v1", "ServiceAccount", "serviceaccounts")
-SECRETS = resource("v1", "Secret", "secrets")
-CONFIG_MAPS = resource("v1", "ConfigMap", "configmaps")
-PODS = resource("v1", "Pod", "pods")
-ROLES = resource(_RBAC, "Role", "roles")
-ROLE_BINDINGS = resource(_RBAC, "RoleBinding", "rolebindings")
-CLUSTER_ROLES = resource(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
-CLUSTER_ROLE_BINDINGS = resource(
+NAMESPACES = Resource("v1", "Namespace", "namespaces", namespaced=False)
+SERVICE_ACCOUNTS = Resource("v1", "ServiceAccount", "serviceaccounts")
+SECRETS = Resource("v1", "Secret", "secrets")
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+ROLES = Resource(_RBAC, "Role", "roles")
+ROLE_BINDINGS = Resource(_RBAC, "RoleBinding", "rolebindings")
+CLUSTER_ROLES = Resource(_RBAC, "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDINGS = Resource(
     _RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
-AUTHORIZATION_POLICIES = resource(
+AUTHORIZATION_POLICIES = Resource(
     "security.istio.io/v1", "AuthorizationPolicy", "authorizationpolicies"
 )
-ENVOY_FILTERS = resource("networking.istio.io/v1alpha3", "EnvoyFilter", "envoyfilters")
-LEASES = resource("coordination.k8s.io/v1", "Lease", "leases")
-VALIDATING_ADMISSION_POLICIES = resource(
+ENVOY_FILTERS = Resource("networking.istio.io/v1alpha3", "EnvoyFilter", "envoyfilters")
+LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
+VALIDATING_ADMISSION_POLICIES = Resource(
     _ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", namespaced=False
 )
-VALIDATING_ADMISSION_POLICY_BINDINGS = resource(
+VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
     _ADMISSION,
     "ValidatingAdmissionPolicyBinding",
     "validatingadmissionpolicybindings",
@@ -175,10 +169,7 @@ class Discovery:
             return {}
         return {
             each["kind"]: Resource(
-                api_version=api_version,
-                kind=each["kind"],
-                plural=each["name"],
-                namespaced=bool(each["namespaced"]),
+                api_version, each["kind"], each["name"], namespaced=bool(each["namespaced"])
             )
             for each in answer.get("resources", ())
             if "/" not in each["name"]  # subresources, such as serviceaccounts/token
@@ -194,12 +185,8 @@ def _served_kinds(groups: list[Mapping[str, Any]]) -> ServedKinds:
             api_version = f"{name}/{version['version']}" if name else version["version"]
             for each in version.get("resources") or ():
                 kind = each["responseKind"]["kind"]
-                resource = Resource(
-                    api_version=api_version,
-                    kind=kind,
-                    plural=each["resource"],
-                    namespaced=each["scope"] == "Namespaced",
-                )
+                is_namespaced = each["scope"] == "Namespaced"
+                resource = Resource(api_version, kind, each["resource"], namespaced=is_namespaced)
                 found[api_version, kind] = resource
                 if resource.namespaced and {"list", "delete"} <= set(each["verbs"]):
                     deletable.setdefault((name, kind), resource)

@@ -13,7 +13,7 @@ from daypass._core.objects import group_of
 from daypass.config.key_set import KeySetError
 from daypass.deploy.cluster_state import ClusterState, MissingError
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import resource
+from daypass.kube.resources import Resource
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from support.messages import raises
@@ -33,7 +33,7 @@ ISSUER = "door: {certificateIssuer: ca}\n"
 def without(group: str, documents: list[dict[str, Any]]) -> ClusterState:
     """A cluster that has what these objects need, except the kinds of a group."""
     kinds = {
-        (each["apiVersion"], each["kind"]): resource(each["apiVersion"], each["kind"], "any")
+        (each["apiVersion"], each["kind"]): Resource(each["apiVersion"], each["kind"], "any")
         for each in documents
         if not group_of(each["apiVersion"]).endswith(group)
     }
