@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -322,7 +323,7 @@ def test_denials_that_are_not_renewed_close_the_gate(
 
         def refuses_before_they_close() -> int | None:
             denials = denied_by_hand(closing_in(4), tokens={"j-1"})
-            files = published_files(BOTH.with_denials(denials))
+            files = published_files(replace(BOTH, denials=denials))
             gate.write(DENIALS_FILE, to_json(files[DENIALS_FILE]))
             while closing_in(0) < denials.closes_unix:
                 if caller.ask().code == 401:

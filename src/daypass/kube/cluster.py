@@ -301,10 +301,7 @@ class Cluster:
         if body is not None:
             headers, content = {"Content-Type": content_type, **headers}, json.dumps(body).encode()
         answer = self._send(method, path, what, content=content, headers=headers, params=params)
-        try:
-            return answer.document()
-        except NotFoundError:
-            raise
+        return answer.document()
 
     def _send(self, method: str, path: str, what: str, **request: Any) -> Answer:
         """Send a request, and again while an overloaded API server asks to."""

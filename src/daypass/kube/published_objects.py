@@ -7,6 +7,7 @@ checked: an unreadable part counts as closed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,7 +66,7 @@ def read_object(document: Mapping[str, Any], before: Published) -> Published:
     if name not in NAMES:
         raise UnreadablePartError("it is neither a part nor the denials")
     if name == DENIALS:
-        return before.with_denials(read_published_denials(document))
+        return replace(before, denials=read_published_denials(document))
     return before.with_part(*read_part(document, len(before.parts)))
 
 

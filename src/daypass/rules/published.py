@@ -64,13 +64,9 @@ class Published:
     def updated(self, number: int | None, other: Published) -> Published:
         """Return the same with a part of another value or, without a number, with its denials."""
         if number is None:
-            return self.with_denials(other.denials)
+            return replace(self, denials=other.denials)
         return self.with_part(number, other.parts[number])
 
     def with_part(self, number: int, part: CredentialPart) -> Published:
         """Return the same with another part."""
         return replace(self, parts=(*self.parts[:number], part, *self.parts[number + 1 :]))
-
-    def with_denials(self, denials: Denials) -> Published:
-        """Return the same with other denials."""
-        return replace(self, denials=denials)
