@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -148,40 +148,6 @@ class Leader:
     warned: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pause:
-    """After a failure, nothing is tried until `ends`. `failures`: how many there were in a row."""
-
-    ends: float = -math.inf
-    failures: int = 0
-
-    def after_failure(self, now: float) -> _Pause:
-        """Return the next pause."""
-        is_again = now < self.ends + BACKOFF.longest_seconds
-        failures = self.failures + 1 if is_again else 1
-        return _Pause(ends=now + BACKOFF.seconds(failures), failures=failures)
-
-
-class _ChangeLog:
-    """Logs a controller's state and problems where they differ from what was logged last."""
-
-    def __init__(self, log: LogEvent) -> None:
-        self._log = log
-        self._state: Mapping[str, object] = {}
-        self._problems: Mapping[str, str] = {}
-
-    def report(self, state: Mapping[str, object], problems: Mapping[str, str]) -> None:
-        """Log what has changed, and that a problem is over."""
-        if state != self._state:
-            self._state = state
-            self._log(WatchEvent.STATE, **state)
-        before, self._problems = self._problems, problems
-        for kind in sorted(before.keys() | problems.keys()):
-            why = problems.get(kind, "")
-            if why != before.get(kind, ""):
-                self._log(WatchEvent.PROBLEM, kind=kind, why=why[:LIMIT_WHY_CHARACTERS])
-
-
 class Controller:
     """Observes, and publishes while it is the leader: `run`, or `publish_once` after a `sync`.
 
@@ -203,11 +169,13 @@ class Controller:
         self.last_error = ""
         self._clock = clock
         self._log = log
-        self._changes = _ChangeLog(log)
+        self._logged_state: dict[str, object] = {}
+        self._logged_problems: dict[str, str] = {}
         self._close_after_seconds = close_after_seconds
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
         self._turns = Turns(self._planner, publisher.parts, close_after_seconds)
-        self._pause = _Pause()
+        self._failures = 0  # in a row
+        self._pause_ends = -math.inf
 
     @property
     def state(self) -> State:
@@ -281,7 +249,7 @@ class Controller:
         is_changed = False
         if not self.is_leader:
             self.leader, self.last_error = None, ""
-        elif self._clock.monotonic() >= self._pause.ends:
+        elif self._clock.monotonic() >= self._pause_ends:
             try:
                 is_changed = self._lead(is_once=is_once)
                 self.last_error = ""
@@ -315,7 +283,10 @@ class Controller:
 
     def _fail(self, error: OSError | DaypassError) -> None:
         """Take over again, after a pause: what was being written may be in force or not."""
-        self._pause = self._pause.after_failure(self._clock.monotonic())
+        now = self._clock.monotonic()
+        is_again = now < self._pause_ends + BACKOFF.longest_seconds
+        self._failures = self._failures + 1 if is_again else 1
+        self._pause_ends = now + BACKOFF.seconds(self._failures)
         self.last_error = f"the credentials could not be published: {error}"
         self.leader = None
 
@@ -401,11 +372,20 @@ class Controller:
         self._log(WatchEvent.KEYS, issuer=keys.issuer, kids=key_ids(keys.key_set))
 
     def _report(self) -> None:
-        """Log what has changed, and warn namespaces of which credentials are left out."""
+        """Log what has changed, also what is over, and warn namespaces of which credentials are
+        left out.
+        """
         state: dict[str, object] = {"state": self.state.value}
         if (lease := self.publisher.lease) is not None:
             state |= {"leader": lease.holder, "term": lease.term}
-        self._changes.report(state, self.problems())
+        if state != self._logged_state:
+            self._logged_state = state
+            self._log(WatchEvent.STATE, **state)
+        before, self._logged_problems = self._logged_problems, self.problems()
+        for kind in sorted(before.keys() | self._logged_problems.keys()):
+            why = self._logged_problems.get(kind, "")
+            if why != before.get(kind, ""):
+                self._log(WatchEvent.PROBLEM, kind=kind, why=why[:LIMIT_WHY_CHARACTERS])
         if self.leader is not None:
             left_out = frozenset(self.observer.observation().left_out)
             for namespace in sorted(left_out - self.leader.warned):
