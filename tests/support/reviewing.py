@@ -9,10 +9,8 @@ from typing import Any
 
 from daypass.config import IstioGate
 from daypass.gate.authorizer.audit_log import AuditLog
-from daypass.gate.authorizer.authorizer import Authorizer, ResponseWaiter
-from daypass.gate.authorizer.decision_cache import DecisionCache
+from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.rules.decision import Review, Rules
@@ -39,8 +37,6 @@ class AskedAuthorizer:
     def __init__(
         self,
         *,
-        cache: DecisionCache | None = None,
-        queue: ReviewQueue[ResponseWaiter] | None = None,
         verifier: TokenVerifier | None = None,
         clock: FakeClock | None = None,
     ) -> None:
@@ -57,7 +53,7 @@ class AskedAuthorizer:
         self.rules = rules
         self.authorizer = Authorizer(
             IstioGate(audience=AUDIENCE, check="review"), rules, self._review, self.clock,
-            audit=self.audit, verifier=verifier, cache=cache, queue=queue,
+            audit=self.audit, verifier=verifier,
         )  # fmt: skip
         self.metrics, self.responses = self.authorizer.metrics, self.authorizer.responses
 

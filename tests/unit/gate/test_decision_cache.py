@@ -18,7 +18,8 @@ ALLOWED = AuthzResponse(Reason.ALLOWED, 200, ())
 
 
 def entry(until: float = 10.0, **names: str) -> CachedDecision:
-    return CachedDecision(ALLOWED, fresh_until=until, until=until, **names)
+    names = {"secret": "", "account": "", "jti": "", "namespace": "", **names}
+    return CachedDecision(response=ALLOWED, fresh_until=until, until=until, **names)
 
 
 def test_a_full_cache_drops_the_oldest_entry() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from sys import intern
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
@@ -77,14 +78,12 @@ class Authorizer:
         *,
         audit: AuditLog,
         verifier: TokenVerifier | None,
-        cache: DecisionCache | None = None,
-        queue: ReviewQueue[ResponseWaiter] | None = None,
     ) -> None:
         self.metrics = AuthorizerMetrics()
         self.responses = AuthzResponses(gate)
-        self.cache = cache or DecisionCache()
+        self.cache = DecisionCache()
         self.refusals = RefusalCache(limit_entries=LIMIT_REFUSALS)
-        self.queue: ReviewQueue[ResponseWaiter] = queue or ReviewQueue()
+        self.queue: ReviewQueue[ResponseWaiter] = ReviewQueue()
         self.tasks: set[asyncio.Task[None]] = set()
         self.heard_at: float | None = None
         self.last_error = ""
@@ -356,13 +355,13 @@ class Authorizer:
         if pending.key not in self._entries:
             self._audit.event(AuditEvent.ACCEPTED, Reason.ALLOWED, user=user, jti=claims.jti)
         entry = CachedDecision(
-            response,
+            response=response,
             fresh_until=monotonic + FRESH_SHARE * seconds,
             until=monotonic + seconds,
-            secret=claims.secret_uid,
-            account=claims.service_account_uid,
+            secret=intern(claims.secret_uid),  # shared by all tokens that are bound to it
+            account=intern(claims.service_account_uid),
             jti=claims.jti,
-            namespace=claims.namespace,
+            namespace=intern(claims.namespace),
         )
         self.cache.put(pending.key, entry)
         return response

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, KeysView
-from sys import intern
+from dataclasses import dataclass
 
 from daypass.gate.authorizer.responses import AuthzResponse
 
@@ -20,6 +20,7 @@ SWEEP = 2_000
 """How many of the oldest entries are checked for expiry at a time."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class CachedDecision:
     """A response that lets a request pass. Times are seconds of a monotonic clock.
 
@@ -27,26 +28,13 @@ class CachedDecision:
     is not used. `secret` and `account` are UIDs.
     """
 
-    __slots__ = ("account", "fresh_until", "jti", "namespace", "response", "secret", "until")
-
-    def __init__(
-        self,
-        response: AuthzResponse,
-        *,
-        fresh_until: float,
-        until: float,
-        secret: str = "",
-        account: str = "",
-        jti: str = "",
-        namespace: str = "",
-    ) -> None:
-        self.response = response
-        self.fresh_until = fresh_until
-        self.until = until
-        self.secret = intern(secret)  # shared by all tokens that are bound to it
-        self.account = intern(account)
-        self.jti = jti
-        self.namespace = intern(namespace)
+    response: AuthzResponse
+    fresh_until: float
+    until: float
+    secret: str
+    account: str
+    jti: str
+    namespace: str
 
     @property
     def credential(self) -> str:

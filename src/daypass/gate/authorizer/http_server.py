@@ -134,17 +134,13 @@ class HttpConnection(asyncio.Protocol):
         if response is None:
             source = source_of(self._source.decode("latin-1"))
             self._is_waiting = True
-            response = self._authorizer.check(host, authorizations, source, self._respond_later)
+            response = self._authorizer.check(host, authorizations, source, self._respond)
             if response is None:
                 return
-        self._is_waiting = False
-        self._respond(response)
-
-    def _respond_later(self, response: AuthzResponse) -> None:
-        self._is_waiting = False
         self._respond(response)
 
     def _respond(self, response: AuthzResponse) -> None:
+        self._is_waiting = False
         transport = self._transport
         if transport is None:
             return

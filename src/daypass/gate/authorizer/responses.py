@@ -23,16 +23,7 @@ class AuthzResponse:
     passes, or "".
     """
 
-    __slots__ = (
-        "__weakref__",
-        "body",
-        "code",
-        "headers",
-        "http",
-        "http_head",
-        "reason",
-        "user",
-    )
+    __slots__ = ("__weakref__", "body", "code", "headers", "http", "http_head", "reason", "user")
 
     def __init__(
         self,

@@ -103,10 +103,10 @@ class Service:
             self._server = await self._listen(listen)
             if self._verifier is not None:
                 self._verifier.start()
-            background = [
-                asyncio.create_task(_every(STALLED_SECONDS, self.http.close_stalled)),
-                asyncio.create_task(_every(CERTIFICATE_EVERY_SECONDS, self._reload_certificate)),
-            ]
+            works = [_every(STALLED_SECONDS, self.http.close_stalled)]
+            if self._certificate is not None:
+                works.append(_every(CERTIFICATE_EVERY_SECONDS, self._certificate.reload))
+            background = [asyncio.create_task(each) for each in works]
             yield 0 if listen.path else int(self._server.sockets[0].getsockname()[1])
         finally:
             for task in background:
@@ -212,10 +212,6 @@ class Service:
         self._is_draining = True
         self.http.drain()
         await asyncio.sleep(seconds)
-
-    def _reload_certificate(self) -> None:
-        if self._certificate is not None:
-            self._certificate.reload()
 
 
 async def _every(seconds: float, work: Callable[[], None]) -> None:
