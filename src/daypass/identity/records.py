@@ -27,6 +27,7 @@ from daypass.identity.model import (
     role_name,
     users_of,
 )
+from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.gates import GATE_NAMESPACES
@@ -43,7 +44,6 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     TOKEN_SECRETS,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
-    Resource,
 )
 
 _BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
@@ -75,41 +75,33 @@ class ClusterObjects:
     policy_bindings: Sequence[Object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListQuery:
-    """One list. `required`: there is no inventory without it. `quiet`: no warning if forbidden."""
-
-    resource: Resource
-    namespace: str | None = None
-    labels: str | None = None
-    fields: str | None = None
-    metadata_only: bool = False
-    required: bool = False
-    quiet: bool = False
+_REQUIRED = {"accounts", "bindings"}
+"""There is no inventory without them."""
+_QUIET = {"other_secrets", "published", "policy_bindings"}
+"""Nobody is warned if they can't be listed."""
 
 
-def list_queries(namespace: str | None) -> dict[str, ListQuery]:
+def list_queries(namespace: str | None) -> dict[str, Selection]:
     """Return the lists, by the fields of ClusterObjects. Grants are in all namespaces."""
     ours = labels.SELECTOR
     only = f"metadata.name={namespace}" if namespace else None
-    secrets = partial(ListQuery, resource=SECRETS, namespace=namespace, metadata_only=True)
+    secrets = partial(Selection, resource=SECRETS, namespace=namespace, metadata_only=True)
     return {
-        "accounts": ListQuery(resource=SERVICE_ACCOUNTS, namespace=namespace, required=True),
-        "bindings": ListQuery(resource=ROLE_BINDINGS, required=True),
+        "accounts": Selection(resource=SERVICE_ACCOUNTS, namespace=namespace),
+        "bindings": Selection(resource=ROLE_BINDINGS),
         "secrets": secrets(fields=TOKEN_SECRETS),
-        "other_secrets": secrets(fields=OTHER_SECRETS, quiet=True),
-        "roles": ListQuery(resource=ROLES, namespace=namespace, labels=ours),
-        "policies": ListQuery(resource=AUTHORIZATION_POLICIES, labels=ours),
-        "namespaces": ListQuery(resource=NAMESPACES, fields=only, metadata_only=True),
-        "gates": ListQuery(resource=NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True),
-        "published": ListQuery(resource=CONFIG_MAPS, labels=f"{labels.PUBLISHED}=true", quiet=True),
-        "cluster_roles": ListQuery(resource=CLUSTER_ROLES),
-        "cluster_bindings": ListQuery(resource=CLUSTER_ROLE_BINDINGS),
-        "policy_bindings": ListQuery(
+        "other_secrets": secrets(fields=OTHER_SECRETS),
+        "roles": Selection(resource=ROLES, namespace=namespace, labels=ours),
+        "policies": Selection(resource=AUTHORIZATION_POLICIES, labels=ours),
+        "namespaces": Selection(resource=NAMESPACES, fields=only, metadata_only=True),
+        "gates": Selection(resource=NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True),
+        "published": Selection(resource=CONFIG_MAPS, labels=f"{labels.PUBLISHED}=true"),
+        "cluster_roles": Selection(resource=CLUSTER_ROLES),
+        "cluster_bindings": Selection(resource=CLUSTER_ROLE_BINDINGS),
+        "policy_bindings": Selection(
             resource=VALIDATING_ADMISSION_POLICY_BINDINGS,
             fields=f"metadata.name={labels.POLICY_NAME}",
             metadata_only=True,
-            quiet=True,
         ),
     }
 
@@ -121,7 +113,9 @@ def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Clus
     """
     queries = list_queries(namespace)
     found = in_parallel(
-        lambda query: _try_list(cluster, query, namespace), queries.values(), threads=len(queries)
+        lambda name: _try_list(cluster, name, queries[name], namespace),
+        queries,
+        threads=len(queries),
     )
     results = dict(zip(queries, found, strict=True))
     if results["bindings"][1] is not None:
@@ -134,7 +128,7 @@ def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Clus
 
 
 def _try_list(
-    cluster: Cluster, query: ListQuery, namespace: str | None
+    cluster: Cluster, name: str, query: Selection, namespace: str | None
 ) -> tuple[list[Object] | None, tuple[str, str] | None]:
     """Return the objects (None if they can't be listed) and a warning."""
     plural = query.resource.plural
@@ -143,9 +137,9 @@ def _try_list(
     except NotFoundError:
         return None, None  # the API server does not serve the kind
     except ForbiddenError as error:
-        if query.quiet or not cluster.serves(query.resource):
+        if name in _QUIET or not cluster.serves(query.resource):
             return None, None  # RBAC forbids what the API server does not serve, too
-        if not query.required:
+        if name not in _REQUIRED:
             return None, (f"you may not list {plural}", error.hint)
         if namespace is None or query.namespace is not None:
             raise
@@ -153,7 +147,7 @@ def _try_list(
     return _list(cluster, replace(query, namespace=namespace)), warning
 
 
-def _list(cluster: Cluster, query: ListQuery) -> list[Object]:
+def _list(cluster: Cluster, query: Selection) -> list[Object]:
     return cluster.list(
         query.resource,
         query.namespace,
