@@ -24,13 +24,14 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.model import IdentityName, identity_objects, new_secret_name
+from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.kubeflow import install_kubeflow
+from support.lifecycle import identity_objects
 
 BIN = Path(sys.executable).parent
 IDENTITIES, NAMESPACES, THREADS = 2000, 40, 8
@@ -85,7 +86,7 @@ def _make(plane: ControlPlane, count: int) -> None:
 def _make_one(cluster: Cluster, namespace: str, name: str) -> None:
     identity = IdentityName(namespace=namespace, name=name)
     grant = Grant(identity=identity, namespace=namespace, cluster_role="kubeflow-view")
-    documents: list[Object] = identity_objects(namespace, name, new_secret_name(name))
+    documents: list[Object] = identity_objects(identity)
     documents += [
         role_binding(grant, grant.names[0]),
         authorization_policy(

@@ -19,7 +19,7 @@ from daypass.identity.grants import (
     plan,
     unauthorize,
 )
-from daypass.identity.model import IdentityName, Warn, identity_objects, new_secret_name
+from daypass.identity.model import IdentityName, Warn
 from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
@@ -33,7 +33,7 @@ from support.admin_shell import AdminShell
 from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
 from support.kubeflow import install_kubeflow, make_profile
-from support.lifecycle import Warnings, silent
+from support.lifecycle import Warnings, identity_objects, silent
 from support.messages import check, line_with, message_with, raises
 
 VIEW = "user-system-serviceaccount-{}-bot-clusterrole-view"
@@ -47,7 +47,7 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture
 def shell(shell: AdminShell) -> AdminShell:
-    for document in identity_objects(shell.namespace, "bot", new_secret_name("bot")):
+    for document in identity_objects(shell.bot):
         shell.cluster.apply(document)
     return shell
 
@@ -188,7 +188,7 @@ def test_two_identities_with_the_same_kubeflow_name_keep_separate_grants(
     identities.ensure_namespace(shell.plane.admin, other)
     names = [IdentityName(namespace=base, name="x-y"), IdentityName(namespace=other, name="y")]
     for each in names:
-        for document in identity_objects(each.namespace, each.name, new_secret_name(each.name)):
+        for document in identity_objects(each):
             shell.cluster.apply(document)
         for _ in range(2):
             grant(shell, alice, identity=each)

@@ -26,7 +26,6 @@ from daypass.identity.model import (
     IdentityNotFoundError,
     find_account,
     get_identity,
-    identity_objects,
 )
 from daypass.identity.reap import reap, reaper_objects
 from daypass.kube.cluster import Cluster
@@ -51,6 +50,7 @@ from support.lifecycle import (
     accepts,
     disguise,
     exchange,
+    identity_objects,
     make,
     own_secrets,
     renew,
@@ -358,7 +358,7 @@ def test_an_admin_of_one_namespace_can_do_all_of_it_there(shell: AdminShell) -> 
     identities.bind(admin, shell.namespace, "somebody", role="admin", home=home, until=until)
     cluster = cluster_as(shell.plane, somebody.token)
     # Who may not bind just anything is compared with a Role that is not there yet.
-    assert len(dry_run(cluster, identity_objects(shell.namespace, "bot", "bot-daypass-x"))) == 4
+    assert len(dry_run(cluster, identity_objects(shell.bot))) == 4
     assert find_account(cluster, shell.bot) is None
     created = make(cluster, shell.bot)
     renew(cluster, shell.bot)

@@ -21,11 +21,12 @@ from daypass import cli
 from daypass._core import labels
 from daypass._core.objects import Object
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import IdentityName, identity_objects, token_secret
+from daypass.identity.model import IdentityName, token_secret
 from daypass.identity.reap import reaper_objects
 from daypass.render.yaml import stream
 from golden import door_setting
 from golden.shared_subtrees import shared
+from support.lifecycle import identity_objects
 from support.manifest_cases import CASES
 
 GOLDEN = Path(__file__).with_name("rendered.yaml")
@@ -116,8 +117,8 @@ def identities() -> dict[str, list[Object]]:
     expiring = {**annotations, labels.DEADLINE: "2027-02-22T16:00:00Z"}
     adopted = {**annotations, labels.ADOPTED: "true"}
     return {
-        "identity": identity_objects("team", "bot", secret, expiring),
-        "adopted": identity_objects("team", "bot", secret, adopted),
+        "identity": identity_objects(bot, secret, expiring),
+        "adopted": identity_objects(bot, secret, adopted),
         "rotation": [token_secret(bot, secret, replaces=f"{secret[:-1]}x")],
         "reap-everywhere": reaper_objects(home="daypass", namespace=None, image=image),
         "reap-one-namespace": reaper_objects(home="team", namespace="team", image=image),

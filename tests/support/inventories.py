@@ -13,8 +13,9 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.model import IdentityName, identity_objects
+from daypass.identity.model import IdentityName
 from daypass.identity.records import ClusterObjects
+from support.lifecycle import identity_objects
 
 BOT = IdentityName(namespace="team", name="bot")
 SECRET = "bot-daypass-aaaaaaaaaaaaaaaaaaaa"
@@ -26,7 +27,7 @@ class ListedObjects:
     """Lists of objects, by the fields of `ClusterObjects`; a test changes what it likes."""
 
     def __init__(self) -> None:
-        account, role, binding, secret = identity_objects("team", "bot", SECRET, {})
+        account, role, binding, secret = identity_objects(BOT, SECRET)
         self.account = stored(account)
         self.role = stored(role)
         self.own_binding = stored(binding)

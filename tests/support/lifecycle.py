@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from daypass._core import labels
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.identity.create import Federation, IdentitySpec, create
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
@@ -19,7 +20,14 @@ from daypass.identity.grants import (
     authorization_policy,
     role_binding,
 )
-from daypass.identity.model import IdentityName, find_account, get_identity
+from daypass.identity.model import (
+    IdentityName,
+    account_objects,
+    find_account,
+    get_identity,
+    new_secret_name,
+    token_secret,
+)
 from daypass.identity.rotate import Rotation, rotate
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError
@@ -49,6 +57,14 @@ def disguise(cluster: Cluster, kind: str, name: IdentityName, secret_name: str) 
     resource, metadata = DISGUISES[kind]
     changed = secret_name if resource is SECRETS else name.name
     cluster.patch(resource, changed, {"metadata": metadata}, name.namespace)
+
+
+def identity_objects(
+    name: IdentityName, secret_name: str = "", annotations: Mapping[str, str] = {}
+) -> list[Object]:
+    """The objects of an identity with a long-lived token, in the order to create them."""
+    secret = token_secret(name, secret_name or new_secret_name(name.name))
+    return [*account_objects(name, annotations), secret]
 
 
 def silent(fact: str, hint: str = "") -> None:

@@ -20,6 +20,7 @@ from daypass._core.clock import Clock, is_past
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.text import printable
 from daypass.identity.credential_secrets import (
     CredentialSecret,
     FilledSecret,
@@ -33,6 +34,7 @@ from daypass.identity.credential_secrets import (
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import (
     Account,
+    ForeignAccountError,
     IdentityName,
     InactiveIdentityError,
     Warn,
@@ -40,7 +42,6 @@ from daypass.identity.model import (
     anchor_secret,
     federated_binding_name,
     new_secret_name,
-    refuse_foreign,
     token_secret,
     users_of,
 )
@@ -48,8 +49,6 @@ from daypass.identity.namespaces import prepare_namespace
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, ROLE_BINDINGS
-
-NEVER = "never"
 
 
 class FederatedIdentityError(DaypassError):
@@ -69,7 +68,7 @@ class Federation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySpec:
-    """The desired identity. `deadline`: RFC 3339, NEVER, or None to leave it unchanged.
+    """The desired identity. `deadline`: RFC 3339, "" for never, or None to leave it unchanged.
 
     `watcher_namespace`: where the gate's watcher runs, if the config names it. `federation`: None
     for an identity with a long-lived token.
@@ -168,7 +167,8 @@ def plan(
 def _account_annotations(
     spec: IdentitySpec, account: Account | None, clock: Clock
 ) -> dict[str, str]:
-    refuse_foreign(account, adopt=spec.adopt)
+    if account is not None and not account.is_ours:
+        _refuse_foreign(account, adopt=spec.adopt)
     annotations = spec.credentials.annotations()
     if account is not None and (account.is_adopted or not account.is_ours):
         annotations[labels.ADOPTED] = "true"
@@ -180,9 +180,24 @@ def _account_annotations(
                 f"identity {spec.name} has expired: its deadline was {deadline}",
                 "set another one, such as --expires 90d, or --expires never",
             )
-    if deadline and deadline != NEVER:
+    if deadline:
         annotations[labels.DEADLINE] = deadline
     return annotations
+
+
+def _refuse_foreign(account: Account, *, adopt: bool) -> None:
+    name = account.name
+    if account.manager not in ("", labels.MANAGER):
+        raise ForeignAccountError(
+            f"ServiceAccount {name} is managed by {printable(account.manager, 63)}",
+            "it would undo the changes: choose another name, and give that identity the rights",
+        )
+    if not adopt:
+        raise ForeignAccountError(
+            f"ServiceAccount {name} exists already, and daypass did not create it",
+            "choose another name; or, if clients outside the cluster may have all its rights,"
+            " add --adopt",
+        )
 
 
 def reusable_secret(
@@ -196,7 +211,13 @@ def reusable_secret(
     if account is None:
         return None
     if not federated and federated_users(cluster, account.name) is not None:
-        raise _federated(account.name)
+        name = account.name
+        delete = command("identity", "delete", name.name, "-n", name.namespace)
+        raise FederatedIdentityError(
+            f"identity {name} is federated: it has no long-lived token",
+            f"to change it: {command('identity', 'federate', '--help')}\n"
+            f"for a long-lived token, choose another name, or begin with: {delete}",
+        )
     live = live_secrets(secrets_of(cluster, account.name), account.uid)
     current = current_secret([each for each in live if each.is_anchor is federated])
     others = ", ".join(sorted(each.name for each in live if each is not current))
@@ -215,12 +236,3 @@ def federated_users(cluster: Cluster, name: IdentityName) -> tuple[str, ...] | N
     """Return the users who may request a federated identity's tokens; None if it is not one."""
     binding = cluster.find(ROLE_BINDINGS, federated_binding_name(name.name), name.namespace)
     return None if binding is None else users_of(binding)
-
-
-def _federated(name: IdentityName) -> FederatedIdentityError:
-    delete = command("identity", "delete", name.name, "-n", name.namespace)
-    return FederatedIdentityError(
-        f"identity {name} is federated: it has no long-lived token",
-        f"to change it: {command('identity', 'federate', '--help')}\n"
-        f"for a long-lived token, choose another name, or begin with: {delete}",
-    )

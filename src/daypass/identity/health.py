@@ -17,7 +17,7 @@ from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.grants import admits_only
-from daypass.identity.model import identity_objects
+from daypass.identity.model import account_objects
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
 from daypass.identity.role_risks import find_risks, rules_of
@@ -187,7 +187,7 @@ def _check_tokens(
 
 
 def _check_roles(record: IdentityRecord, risks: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
-    expected = identity_objects(record.name.namespace, record.name.name, "")[1]["rules"]
+    expected = account_objects(record.name)[1]["rules"]
     if record.own_role is not None and record.own_role.get("rules") != expected:
         fact = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
         yield failure("more-rights", fact)

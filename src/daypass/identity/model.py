@@ -157,21 +157,10 @@ def account_objects(
     ]
 
 
-def identity_objects(
-    namespace: str, name: str, secret_name: str, annotations: Mapping[str, str] = {}
-) -> list[Object]:
-    """Return the objects of an identity with a long-lived token, in the order to create them.
-
-    The Secret comes last: its token is of no use without the Role. It is not listed in
-    `ServiceAccount.secrets`, where the cluster's token cleaner would find it.
-    """
-    identity = IdentityName(namespace=namespace, name=name)
-    return [*account_objects(identity, annotations), token_secret(identity, secret_name)]
-
-
 def token_secret(name: IdentityName, secret_name: str, *, replaces: str | None = None) -> Object:
     """Return a Secret that the cluster fills with a long-lived token of the ServiceAccount.
 
+    It is not listed in `ServiceAccount.secrets`, where the cluster's token cleaner would find it.
     `replaces`: the name of the Secret that it replaces in a rotation.
     """
     return {**_secret(name, secret_name, replaces), "type": TOKEN_TYPE}
@@ -298,21 +287,3 @@ def identity_not_found(cluster: Cluster, name: IdentityName) -> IdentityNotFound
     near = did_you_mean(name.name, names, "")
     hint = f"{near}\nsee all: {command('identity', 'list', '-A')}".lstrip()
     return IdentityNotFoundError(f"there is no identity {name}", hint)
-
-
-def refuse_foreign(account: Account | None, *, adopt: bool) -> None:
-    """Raise ForeignAccountError unless daypass may make this ServiceAccount an identity."""
-    if account is None or account.is_ours:
-        return
-    name = account.name
-    if account.manager not in ("", labels.MANAGER):
-        raise ForeignAccountError(
-            f"ServiceAccount {name} is managed by {printable(account.manager, 63)}",
-            "it would undo the changes: choose another name, and give that identity the rights",
-        )
-    if not adopt:
-        raise ForeignAccountError(
-            f"ServiceAccount {name} exists already, and daypass did not create it",
-            "choose another name; or, if clients outside the cluster may have all its rights,"
-            " add --adopt",
-        )
