@@ -279,11 +279,10 @@ def _seconds_until_expiry(text: str) -> int:
 def deadline(args: Namespace, clock: Clock) -> str | None:
     """Return the deadline of --expires as an IdentitySpec has it."""
     from daypass._core.clock import time_in
-    from daypass.identity.create import NEVER
 
     if args.expires is None:
         return None
-    return time_in(clock, args.expires) if args.expires else NEVER
+    return time_in(clock, args.expires) if args.expires else ""
 
 
 def add_health(parser: ArgumentParser) -> None:

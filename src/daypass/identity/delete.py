@@ -63,23 +63,14 @@ class NotRevokedError(DaypassError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RevokedIdentity:
-    """The deleted Secrets, and the names of foreign ones that are left."""
-
-    deleted: tuple[CredentialSecret, ...]
-    left: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeletedIdentity:
     """What was deleted, and what is left because daypass did not create it.
 
     `account_uid`: of the ServiceAccount, if it was deleted.
     """
 
-    name: IdentityName
-    deleted: tuple[str, ...]
-    left: tuple[str, ...]
+    deleted: list[str]
+    left: list[str]
     account_uid: str | None = None
     is_unmarked: bool = False
     """Whether the ServiceAccount stays because it lost daypass's label, or never had it."""
@@ -112,15 +103,17 @@ class OwnedObject:
         return cluster.delete(self.resource, self.name, self.namespace, uid=self.uid)
 
 
-def revoke(cluster: Cluster, name: IdentityName) -> RevokedIdentity:
-    """Delete the Secrets of an identity until there are none. Raises NotRevokedError."""
+def revoke(cluster: Cluster, name: IdentityName) -> tuple[list[CredentialSecret], list[str]]:
+    """Delete the Secrets of an identity until there are none.
+
+    Returns the deleted ones, and the names of foreign ones that are left. Raises NotRevokedError.
+    """
     deleted: list[CredentialSecret] = []
     for _ in range(_ROUNDS):
         secrets = secrets_of(cluster, name)
         ours = [secret for secret in secrets if secret.is_ours]
         if not ours or (cluster.dry_run and deleted):
-            left = tuple(secret.name for secret in secrets if not secret.is_ours)
-            return RevokedIdentity(deleted=tuple(deleted), left=left)
+            return deleted, [secret.name for secret in secrets if not secret.is_ours]
         for secret in ours:
             try:
                 if cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid):
@@ -180,9 +173,8 @@ def delete(
             account_uid = account.uid
         left = []  # the cluster deletes token Secrets whose ServiceAccount is gone
     return DeletedIdentity(
-        name=name,
-        deleted=tuple(deleted),
-        left=tuple(left),
+        deleted=deleted,
+        left=left,
         account_uid=account_uid,
         is_unmarked=account is not None and not account.is_ours,
     )

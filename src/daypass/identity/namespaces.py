@@ -8,6 +8,7 @@ the namespace.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from contextlib import suppress
 
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
@@ -47,8 +48,17 @@ def prepare_namespace(
 
 def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:
     """Remove the watcher's rights with the last identity; warn that the policy's label stays."""
-    if _revoke_watch(cluster, deleted, warn) and not cluster.dry_run:
-        _warn_of_label(cluster, deleted.namespace, warn)
+    namespace = deleted.namespace
+    if not _revoke_watch(cluster, deleted, warn) or cluster.dry_run:
+        return
+    with suppress(ForbiddenError, NotFoundError):
+        labelled = labels.has_policy_label(cluster.get(NAMESPACES, namespace))
+        if labelled and cluster.serves(VALIDATING_ADMISSION_POLICIES):
+            warn(
+                f"namespace {namespace} has no identity left, and the policy is still enforced"
+                " there",
+                f"to stop that: {_unlabel(namespace)}",
+            )
 
 
 def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
@@ -59,7 +69,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
     if not cluster.serves(VALIDATING_ADMISSION_POLICIES):  # no warning would be true
         warn = _ignore
     try:
-        if not enforces_policy(cluster, namespace):
+        if not labels.has_policy_label(cluster.get(NAMESPACES, namespace)):
             label = {"metadata": {"labels": {labels.POLICY: labels.POLICY_ENFORCED}}}
             cluster.patch(NAMESPACES, namespace, label)
             fact = f"the policy is now enforced in namespace {namespace},"
@@ -75,41 +85,16 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
         )
     if f"{labels.SERVICE_ACCOUNT}{namespace}:" == labels.KUBE_SYSTEM:
         warn("the policy does not apply to ServiceAccounts of kube-system", _VOLUNTARY)
-    _warn_without_policy(cluster, warn)
-
-
-def enforces_policy(cluster: Cluster, namespace: str) -> bool:
-    """Return whether a namespace has the policy's label. Raises NotFoundError, ForbiddenError."""
-    return labels.has_policy_label(cluster.get(NAMESPACES, namespace))
-
-
-def _ignore(fact: str, hint: str) -> None:
-    """Show no warning."""
-
-
-def _warn_without_policy(cluster: Cluster, warn: Warn) -> None:
-    try:
+    with suppress(ForbiddenError):  # only cluster administrators may read it, and can install it
         if cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME) is None:
             warn(
                 "no policy is installed in this cluster",
                 f"{_VOLUNTARY}:\n" + command("policy", "apply"),
             )
-    except ForbiddenError:
-        return  # only cluster administrators may read it, and only they can install it
 
 
-def _warn_of_label(cluster: Cluster, namespace: str, warn: Warn) -> None:
-    try:
-        if not enforces_policy(cluster, namespace) or not cluster.serves(
-            VALIDATING_ADMISSION_POLICIES
-        ):
-            return
-    except (ForbiddenError, NotFoundError):
-        return
-    warn(
-        f"namespace {namespace} has no identity left, and the policy is still enforced there",
-        "to stop that: " + _unlabel(namespace),
-    )
+def _ignore(fact: str, hint: str) -> None:
+    """Show no warning."""
 
 
 def _unlabel(namespace: str) -> str:
@@ -147,7 +132,10 @@ def _grant_watch(
     try:
         found = [watcher_namespace] if watcher_namespace else gate_namespaces(cluster)
     except ForbiddenError:
-        if not _may_be_watched(cluster, namespace):
+        watched = None
+        with suppress(ForbiddenError):
+            watched = cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace)
+        if watched is None:
             warn(
                 f"you may not list Namespaces: whether a gate has to watch {namespace} is unknown",
                 "if the cluster has a gate, it refuses all tokens of this namespace until it may"
@@ -163,13 +151,6 @@ def _grant_watch(
                 raise  # else the RoleBinding's Role, which a dry run has not created
         except ForbiddenError as error:
             warn(f"the gate may not watch {namespace}, and will accept no token of it", error.hint)
-
-
-def _may_be_watched(cluster: Cluster, namespace: str) -> bool:
-    try:
-        return cluster.find(ROLE_BINDINGS, GATE_WATCH, namespace) is not None
-    except ForbiddenError:
-        return False
 
 
 def _revoke_watch(cluster: Cluster, deleted: IdentityName, warn: Warn) -> bool:

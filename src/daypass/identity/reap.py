@@ -10,7 +10,7 @@ annotation still has its Secrets, and so its deadline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from daypass._core import labels
@@ -25,7 +25,7 @@ from daypass.identity.delete import (
     owned_by,
     warn_of_open_namespaces,
 )
-from daypass.identity.model import Account, IdentityName, Warn, list_identities
+from daypass.identity.model import Account, Warn, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError
 from daypass.kube.resources import SERVICE_ACCOUNTS
@@ -71,7 +71,10 @@ def reap(
             _remove(cluster, retired, result, show)
     identities = list_identities(cluster, namespace)
     identities += _unmarked(cluster, secrets, identities)
-    expired = _expired(cluster, identities, result)
+    for account in identities:
+        deadline = account.annotations.get(labels.DEADLINE)
+        _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
+    expired = [account.name for account in identities if account.has_expired(cluster.clock)]
     found = find_owned_objects(cluster, namespace, warn) if expired else []
     for name in expired:
         owned = owned_by(name, found)
@@ -95,16 +98,6 @@ def _unmarked(
         for name in sorted(names)
     ]  # fmt: skip
     return [Account.read(document) for documents in found for document in documents]
-
-
-def _expired(
-    cluster: Cluster, identities: Sequence[Account], result: ReapResult
-) -> list[IdentityName]:
-    """Return which identities have expired, and report the times that are none."""
-    for account in identities:
-        deadline = account.annotations.get(labels.DEADLINE)
-        _check_time(f"identity {account.name}", labels.DEADLINE, deadline, result)
-    return [account.name for account in identities if account.has_expired(cluster.clock)]
 
 
 def _remove(

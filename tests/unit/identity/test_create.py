@@ -8,7 +8,6 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.objects import Object
-from daypass.identity.create import NEVER
 from daypass.identity.model import (
     ForeignAccountError,
     InactiveIdentityError,
@@ -84,5 +83,5 @@ def test_a_deadline_stays_until_another_one_is_set(embedded: EmbeddedCluster) ->
         make(embedded.cluster)
     make(embedded.cluster, deadline="2028-02-01T00:00:00Z")
     assert deadline() == "2028-02-01T00:00:00Z"
-    make(embedded.cluster, deadline=NEVER)
+    make(embedded.cluster, deadline="")
     assert deadline() is None

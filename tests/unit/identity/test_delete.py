@@ -44,9 +44,9 @@ def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
     foreign["metadata"] |= {"labels": {}, "annotations": account}
     embedded.cluster.create(foreign)
     make(embedded.cluster, replace(BOT, name="bot-daypass"))
-    revoked = revoke(embedded.cluster, BOT)
-    assert len(revoked.deleted) == 2
-    assert revoked.left == ("by-hand",)
+    deleted, left = revoke(embedded.cluster, BOT)
+    assert len(deleted) == 2
+    assert left == ["by-hand"]
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, tokens[0])
     assert len(own_secrets(embedded.cluster, replace(BOT, name="bot-daypass"))) == 1
@@ -61,7 +61,7 @@ def test_a_secret_without_a_token_that_has_the_name_of_one_is_revoked_and_never_
     metadata = {"name": look_alike, "namespace": "team"}
     embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     assert make(embedded.cluster).secret.name == created.secret.name
-    assert look_alike in {each.name for each in revoke(embedded.cluster, BOT).deleted}
+    assert look_alike in {each.name for each in revoke(embedded.cluster, BOT)[0]}
 
 
 @pytest.mark.parametrize("kind", DISGUISES)
@@ -73,7 +73,7 @@ def test_a_disguised_secret_is_revoked_and_deleted_too(
     with dry_run(embedded.cluster) as cluster:
         shown = delete(cluster, BOT, warn=silent).deleted
         assert f"secrets/{created.secret.name} in team" in shown
-    assert [each.name for each in revoke(embedded.cluster, BOT).deleted] == [created.secret.name]
+    assert [each.name for each in revoke(embedded.cluster, BOT)[0]] == [created.secret.name]
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, created.token)
 
@@ -119,7 +119,7 @@ def test_a_deletion_removes_all_annotated_objects_and_nothing_else(
     assert len(own_secrets(embedded.cluster)) == 1
     deleted = delete(embedded.cluster, BOT, warn=warnings)
     assert planned == deleted
-    assert deleted.left == ()
+    assert deleted.left == []
     assert [each.partition("/")[0] for each in deleted.deleted] == [
         "rolebindings", "secrets", "rolebindings", "authorizationpolicies", "roles",
         "serviceaccounts",
@@ -142,7 +142,7 @@ def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
     foreign_account(embedded.cluster, app="x")
     created = make(embedded.cluster, adopt=True, deadline="2027-02-01T00:00:00Z")
     deleted = delete(embedded.cluster, BOT, warn=silent)
-    assert deleted.left == ("serviceaccounts/bot in team",)
+    assert deleted.left == ["serviceaccounts/bot in team"]
     left = embedded.cluster.get(SERVICE_ACCOUNTS, "bot", "team")["metadata"]
     assert left["labels"] == {"app": "x"}
     assert left.get("annotations", {}) == {}

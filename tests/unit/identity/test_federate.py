@@ -180,7 +180,7 @@ def test_a_revocation_or_deletion_ends_the_tokens_that_are_bound_to_an_anchor(
         disguise(embedded.cluster, kind, BOT, anchor)
     assert is_accepted()
     if end == "revoke":
-        assert [each.name for each in revoke(embedded.cluster, BOT).deleted] == [anchor]
+        assert [each.name for each in revoke(embedded.cluster, BOT)[0]] == [anchor]
     else:
         deleted = delete(embedded.cluster, BOT, warn=silent).deleted
         assert deleted[0] == "rolebindings/bot-daypass-federated in team"
@@ -198,7 +198,7 @@ def test_a_revocation_deletes_a_look_alike_of_another_type_without_a_label(
     metadata = {"name": look_alike, "namespace": "team"}
     embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     is_accepted = bound_token(embedded, look_alike)
-    assert look_alike in {each.name for each in revoke(embedded.cluster, BOT).deleted}
+    assert look_alike in {each.name for each in revoke(embedded.cluster, BOT)[0]}
     embedded.clock.advance(11)
     assert not is_accepted()
 
@@ -212,7 +212,7 @@ def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
     assert [each.check for each in health(embedded).findings] == ["several-tokens"]
     shown = {each["secret"]: each["anchor"] for each in identity_json(health(embedded))["tokens"]}
     assert shown[disguised] is False
-    assert disguised in {each.name for each in revoke(embedded.cluster, BOT).deleted}
+    assert disguised in {each.name for each in revoke(embedded.cluster, BOT)[0]}
 
 
 def test_a_rotation_makes_a_new_anchor_and_ends_the_old_one_after_the_overlap(

@@ -160,7 +160,6 @@ def _report(
     created: FilledSecret, spec: IdentitySpec, path: str, server: str, gates: GateWait,
     *, show_exchange: bool,
 ) -> None:  # fmt: skip
-    from daypass.identity.create import NEVER
     from daypass.identity.credentials_file import exchange_instructions
 
     name, secret_name = spec.name, created.secret.name
@@ -175,7 +174,7 @@ def _report(
         f"identity {name} is ready at {server}, with {origin}: {secret_name}",
         f"{gates.at_gates}\n{use}",
     )
-    if spec.deadline and spec.deadline != NEVER:
+    if spec.deadline:
         log(
             f"its deadline is {spec.deadline}; nothing expires automatically",
             f"run this regularly, such as in a CronJob: {command('identity', 'reap')}",

@@ -32,7 +32,7 @@ def run(args: Namespace) -> int:
     done = did(args.dry_run, "delete", "deleted")
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
-        "deleted": list(deleted.deleted), "left": list(deleted.left),
+        "deleted": deleted.deleted, "left": deleted.left,
     }, "".join(f"{done} {each}\n" for each in deleted.deleted))  # fmt: skip
     log(f"{done} identity {there}: {len(deleted.deleted)} objects", gates.at_gates)
     for each in deleted.left:

@@ -29,13 +29,13 @@ def run(args: Namespace) -> int:
         get_identity(cluster, name, has_tokens=has_tokens)
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"revoke all tokens of identity {there} now?", ends_access=True)
-        revoked = revoke(cluster, name)
+        revoked, left = revoke(cluster, name)
         gates = options.gate_wait(args, cluster)
-        gates.wait_removed(secret.uid for secret in revoked.deleted)
-    deleted = [secret.name for secret in revoked.deleted]
+        gates.wait_removed(secret.uid for secret in revoked)
+    deleted = [secret.name for secret in revoked]
     write_result(args, {
         "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
-        "deleted": deleted, "left": list(revoked.left),
+        "deleted": deleted, "left": left,
     })  # fmt: skip
     if deleted:
         done = did(args.dry_run, "revoke", "revoked")
@@ -54,9 +54,9 @@ def run(args: Namespace) -> int:
             "a federated identity may request tokens where no policy forbids it; this ends that: "
             + command("identity", "delete", name.name, "-n", name.namespace),
         )
-    for secret in revoked.left:
+    for secret in left:
         log(
             f"Secret {secret} holds a token of it too, and daypass did not create it",
             "delete it too: " + kubectl("delete", "secret", secret, "-n", name.namespace),
         )
-    return 3 if revoked.left else gates.exit_code
+    return 3 if left else gates.exit_code
