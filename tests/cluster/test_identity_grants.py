@@ -12,7 +12,6 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, name_of
 from daypass.identity.grants import (
-    GrantRequest,
     NoIstioError,
     RiskyRoleError,
     apply,
@@ -67,7 +66,7 @@ def planned(
 ) -> list[Object]:
     """The objects of a grant of Kubeflow's view; `changes`: to the request."""
     wish = {"identity": shell.bot, "cluster_role": "kubeflow-view", **changes}
-    return plan(shell.cluster, GrantRequest(namespaces=namespaces, **wish), warn=warn)
+    return plan(shell.cluster, namespaces=namespaces, warn=warn, **wish)
 
 
 def grant(shell: AdminShell, *namespaces: str, **changes: Any) -> list[Object]:
@@ -326,7 +325,6 @@ def test_a_role_that_the_user_cannot_read_counts_as_risky(shell: AdminShell, ali
     rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
     identities.allow(admin, shell.namespace, "owner", rule, home=alice)
     asked = cluster_as(shell.plane, owner.token)
-    request = GrantRequest(identity=shell.bot, namespaces=(alice,), cluster_role="kubeflow-view")
     with raises(RiskyRoleError, match="kubeflow-view"):
-        plan(asked, request, warn=silent)
+        plan(asked, shell.bot, (alice,), "kubeflow-view", warn=silent)
     asked.close()

@@ -15,7 +15,7 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.objects import name_of
-from daypass.identity.grants import GrantRequest, apply, plan
+from daypass.identity.grants import apply, plan
 from daypass.identity.health import examine
 from daypass.identity.model import IdentityName
 from daypass.identity.records import list_objects, list_queries
@@ -67,10 +67,8 @@ def alice(shell: AdminShell) -> str:
 
 def granted_profile(shell: AdminShell, identity: IdentityName | None = None) -> str:
     name = make_profile(shell.plane)
-    wish = GrantRequest(
-        identity=identity or shell.bot, namespaces=(name,), cluster_role="kubeflow-view"
-    )
-    apply(shell.cluster, plan(shell.cluster, wish, warn=silent))
+    planned = plan(shell.cluster, identity or shell.bot, (name,), "kubeflow-view", warn=silent)
+    apply(shell.cluster, planned)
     return name
 
 

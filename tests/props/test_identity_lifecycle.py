@@ -136,12 +136,12 @@ class Lifecycle(RuleBasedStateMachine):
         self, name: IdentityName, namespace: str, role: str, crash: tuple[int, bool] | None
     ) -> None:
         """Grant a role, in its namespace or another."""
-        spec = authorizing.GrantRequest(
-            identity=name, namespaces=(namespace,), cluster_role=role, accept_risks=True
-        )
 
         def action() -> None:
-            authorizing.apply(self.cluster, authorizing.plan(self.cluster, spec, warn=silent))
+            planned = authorizing.plan(
+                self.cluster, name, (namespace,), role, accept_risks=True, warn=silent
+            )
+            authorizing.apply(self.cluster, planned)
 
         known = self.known[name]
         try:

@@ -88,49 +88,41 @@ class Grant:
         return (self.kubeflow_name, self.unique_name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantRequest:
-    """A ClusterRole for an identity in some namespaces.
-
-    `principals` may set `header`. `istio=False`: no AuthorizationPolicy, for a cluster without
-    Istio. `accept_risks`: the user has confirmed what the role gives access to.
-    """
-
-    identity: IdentityName
-    namespaces: tuple[str, ...]
-    cluster_role: str
-    principals: tuple[str, ...] = (INGRESS_GATEWAY,)
-    header: str = USER_HEADER
-    istio: bool = True
-    accept_risks: bool = False
-
-
-def plan(cluster: Cluster, request: GrantRequest, *, warn: Warn) -> list[Object]:
+def plan(
+    cluster: Cluster,
+    identity: IdentityName,
+    namespaces: Sequence[str],
+    cluster_role: str,
+    *,
+    principals: tuple[str, ...] = (INGRESS_GATEWAY,),
+    header: str = USER_HEADER,
+    istio: bool = True,
+    accept_risks: bool = False,
+    warn: Warn,
+) -> list[Object]:
     """Return the objects to create; nothing is changed.
 
-    Raises IdentityNotFoundError, NotFoundError (a namespace, the ClusterRole), NoIstioError,
+    `principals` may set `header`. `istio=False`: no AuthorizationPolicy, for a cluster without
+    Istio. `accept_risks`: the user has confirmed what the role gives access to. Raises
+    IdentityNotFoundError, NotFoundError (a namespace, the ClusterRole), NoIstioError,
     RiskyRoleError.
     """
-    get_identity(cluster, request.identity)
-    for namespace in request.namespaces:
+    get_identity(cluster, identity)
+    for namespace in namespaces:
         cluster.get(NAMESPACES, namespace)
-    _check_istio(cluster, request)
-    _check_risks(cluster, request, warn)
+    _check_istio(cluster, is_wanted=istio)
+    _check_risks(cluster, cluster_role, warn, are_accepted=accept_risks)
     documents: list[Object] = []
-    for namespace in request.namespaces:
-        grant = Grant(
-            identity=request.identity, namespace=namespace, cluster_role=request.cluster_role
-        )
+    for namespace in namespaces:
+        grant = Grant(identity=identity, namespace=namespace, cluster_role=cluster_role)
         bindings = cluster.list(ROLE_BINDINGS, namespace)
-        policies = cluster.list(AUTHORIZATION_POLICIES, namespace) if request.istio else []
+        policies = cluster.list(AUTHORIZATION_POLICIES, namespace) if istio else []
         name = _free_name(grant, [*bindings, *policies])
         documents.append(role_binding(grant, name))
         _warn_of_other_roles(grant, bindings, warn)
-        if request.istio:
+        if istio:
             documents.append(
-                authorization_policy(
-                    grant, name, principals=request.principals, header=request.header
-                )
+                authorization_policy(grant, name, principals=principals, header=header)
             )
             if not allows_anything(policies):
                 warn(
@@ -275,35 +267,35 @@ def allows_anything(policies: Sequence[Object]) -> bool:
     return any((each.get("spec") or {}).get("action", "ALLOW") == "ALLOW" for each in policies)
 
 
-def _check_istio(cluster: Cluster, request: GrantRequest) -> None:
+def _check_istio(cluster: Cluster, *, is_wanted: bool) -> None:
     has_istio = cluster.serves(AUTHORIZATION_POLICIES)
-    if request.istio and not has_istio:
+    if is_wanted and not has_istio:
         raise NoIstioError(
             "the cluster has no AuthorizationPolicy (security.istio.io/v1)",
             "is Istio installed? For a cluster without it: --no-istio makes the RoleBinding alone",
         )
-    if has_istio and not request.istio:
+    if has_istio and not is_wanted:
         raise NoIstioError(
             "the cluster has Istio: a RoleBinding without an AuthorizationPolicy is half a grant",
             "leave --no-istio out",
         )
 
 
-def _check_risks(cluster: Cluster, request: GrantRequest, warn: Warn) -> None:
-    fact = f"ClusterRole {request.cluster_role} gives access to more than it seems to"
+def _check_risks(cluster: Cluster, cluster_role: str, warn: Warn, *, are_accepted: bool) -> None:
+    fact = f"ClusterRole {cluster_role} gives access to more than it seems to"
     try:
-        role = cluster.get(CLUSTER_ROLES, request.cluster_role)
+        role = cluster.get(CLUSTER_ROLES, cluster_role)
         others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
         why = "\n".join(f"it {risk}" for risk in find_risks(rules_of(role, others)))
     except NotFoundError as error:
         hint = kubectl("get", "clusterroles")
-        if request.cluster_role in KUBEFLOW_ROLES:
+        if cluster_role in KUBEFLOW_ROLES:
             hint = "is Kubeflow installed? --cluster-role names another role"
         raise NotFoundError(error.status, error.fact, hint) from None
     except ForbiddenError:
-        fact = f"the rules of ClusterRole {request.cluster_role} cannot be checked"
+        fact = f"the rules of ClusterRole {cluster_role} cannot be checked"
         why = "you may not read them"
-    if why and not request.accept_risks:
+    if why and not are_accepted:
         raise RiskyRoleError(fact, f"{why}\nto grant it all the same: --yes")
     if why:
         warn(fact, why)

@@ -81,18 +81,20 @@ def run(args: Namespace) -> int:
     namespaces = split(args.places)
     _check_proof(args.principal or [], args.user_header or "x")
     with options.open_identity(args) as (cluster, identity):
-        from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, GrantRequest, apply, plan
+        from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, apply, plan
 
-        request = GrantRequest(
-            identity=identity,
-            namespaces=namespaces,
-            cluster_role=cluster_role_of(args.role, args.cluster_role) or "",
+        planned = plan(
+            cluster,
+            identity,
+            namespaces,
+            cluster_role_of(args.role, args.cluster_role) or "",
             principals=tuple(args.principal or (INGRESS_GATEWAY,)),
             header=args.user_header or USER_HEADER,
             istio=not args.no_istio,
             accept_risks=args.yes,
+            warn=warn,
         )
-        documents = apply(cluster, plan(cluster, request, warn=warn))
+        documents = apply(cluster, planned)
         if args.output != "text":
             write_objects(documents, args.output)
         done = did(args.dry_run, "grant", "granted")
