@@ -120,10 +120,18 @@ def check_output(args: Namespace) -> None:
         raise UsageError(fact, f"write: {again(args, '--dry-run=client')}")
 
 
-def add_create_namespace(parser: ArgumentParser) -> None:
+def add_creation(parser: ArgumentParser) -> None:
+    """Add what `identity create` and `identity federate` take."""
+    parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
+    parser.add_argument(
+        "--expires", type=_seconds_until_expiry, metavar="TIME",
+        help="when it expires, such as 90d (`daypass identity reap`); or never",
+    )  # fmt: skip
     parser.add_argument(
         "--create-namespace", action="store_true", help="create a missing namespace too"
     )
+    add_dry_run(parser)
+    add_gate_wait(parser)
 
 
 def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
@@ -248,20 +256,7 @@ def gate_wait(args: Namespace, cluster: Cluster, home: str | None = None) -> Gat
     """Return what waits for gates as the options say. `home`: a gate's namespace, if known."""
     from daypass.kube.gates import GateWait
 
-    return GateWait(cluster, wait_seconds(args), warn, home=home)
-
-
-def wait_seconds(args: Namespace) -> int:
-    """Return how long to wait: 0 with --no-wait."""
-    seconds: int = args.timeout if args.wait else 0
-    return seconds
-
-
-def add_expires(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--expires", type=_seconds_until_expiry, metavar="TIME",
-        help="when it expires, such as 90d (`daypass identity reap`); or never",
-    )  # fmt: skip
+    return GateWait(cluster, args.timeout if args.wait else 0, warn, home=home)
 
 
 def _seconds_until_expiry(text: str) -> int:

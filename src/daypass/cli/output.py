@@ -12,20 +12,14 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.text import mask_unprintable, printable
+from daypass._core.files import write_private
+from daypass._core.text import mask_unprintable
 from daypass.cli import warn, write
-from daypass.cli.colour import paint, paint_lines
+from daypass.cli.colour import paint_lines
 from daypass.cli.options import again
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Output
-
-
-_LONGEST_CELL_CHARACTERS = 4000
-
-
-def write_data(data: object, output: str, *, indent: int | None = 2) -> None:
-    write(as_text(data, output, indent=indent))
 
 
 def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
@@ -42,7 +36,7 @@ def write_result(args: Namespace, data: Output, text: str = "", *, indent: int |
     if args.output == "text":
         write_changes(text)
     else:
-        write_data(data, args.output, indent=indent)
+        write(as_text(data, args.output, indent=indent))
 
 
 def did(dry_run: str | None, verb: str, done: str) -> str:
@@ -64,40 +58,25 @@ def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
 
     objects = [without_server_fields(document) for document in documents]
     if output == "json":
-        write_data({"apiVersion": "v1", "kind": "List", "items": objects}, "json")
+        write(as_text({"apiVersion": "v1", "kind": "List", "items": objects}, "json"))
         return
     from daypass.render.yaml import stream
 
     write(stream(objects))
 
 
-def table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
-) -> str:
-    """Return a table with columns as wide as their contents, without control characters.
-
-    `styles`: of the last cell of each row.
-    """
-    cells = [
-        headings,
-        *([printable(cell, _LONGEST_CELL_CHARACTERS) for cell in row] for row in rows),
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines, painted = [], dict(enumerate(styles, start=1))
-    for at, (*first, last) in enumerate(cells):
-        start = [f"{cell:<{width}}  " for cell, width in zip(first, widths, strict=False)]
-        lines.append("".join([*start, paint(painted.get(at, ""), last)]).rstrip())
-    return "".join(f"{line}\n" for line in (paint("bold", lines[0]), *lines[1:]))
-
-
 def write_credentials(path: str, content: bytes) -> None:
-    """Write a credentials file, or (-) to stdout. Raises DaypassError."""
-    from daypass.identity.credentials_file import write_file
-
+    """Write a credentials file with mode 0600, or (-) to stdout. Raises DaypassError."""
     if path == "-":
         write(content.decode())
-    else:
-        write_file(path, content)
+        return
+    try:
+        write_private(path, content)
+    except OSError as error:
+        raise DaypassError(
+            f"{path} cannot be written: {error.strerror}",
+            "the identity itself is complete: run the same command again",
+        ) from None
 
 
 def warn_of_git(path: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
-from daypass.cli import deployment, log, options
-from daypass.cli.output import did, write_changes, write_data, write_objects
+from daypass.cli import deployment, log, options, write
+from daypass.cli.output import as_text, did, write_changes, write_objects
 
 if TYPE_CHECKING:
     from daypass._core.objects import Object
@@ -138,7 +138,7 @@ def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> int:
 
     found, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
     if args.output == "json":
-        write_data(deployment.files_json(found, uncommitted), "json", indent=None)
+        write(as_text(deployment.files_json(found, uncommitted), "json", indent=None))
     else:
         write_changes("".join(drift.diff() for drift in found))
     if found:

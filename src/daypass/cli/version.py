@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from daypass._core import VERSION
 from daypass.cli import options, write
 from daypass.cli.error_data import flat_yaml
-from daypass.cli.output import write_data
+from daypass.cli.output import as_text
 
 SUMMARY = "print the version"
 EPILOG = """examples:
@@ -24,7 +24,7 @@ def run(args: Namespace) -> int:
     if args.output == "text":
         write(f"daypass {VERSION}\n")
     elif args.output == "json":
-        write_data(versions, "json")
+        write(as_text(versions, "json"))
     else:
         write(flat_yaml(versions))
     return 0

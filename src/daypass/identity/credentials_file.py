@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.files import write_private
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
@@ -280,17 +279,6 @@ def _identity_in(path: str, now_unix: float) -> tuple[object, object] | None:
     except (ValueError, LookupError, TypeError, CredentialsError):
         return None
     return identity.namespace, identity.service_account
-
-
-def write_file(path: str, content: bytes) -> None:
-    """Write a credentials file atomically, with mode 0600. Raises DaypassError."""
-    try:
-        write_private(path, content)
-    except OSError as error:
-        raise DaypassError(
-            f"{path} cannot be written: {error.strerror}",
-            "the identity itself is complete: run the same command again",
-        ) from None
 
 
 _FIELD = r"""s/.*"token": "\([^"]*\)".*/"""

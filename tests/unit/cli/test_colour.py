@@ -11,7 +11,6 @@ import daypass
 from daypass import cli
 from daypass.cli import colour
 from daypass.cli.colour import paint_lines
-from daypass.cli.output import table
 from support.messages import check
 from support.terminal import Terminal
 
@@ -72,7 +71,7 @@ def test_errors_and_warnings_have_a_coloured_start(
     assert capsys.readouterr().err == "\x1b[33mdaypass: warning:\x1b[0m careful\n  so\n"
 
 
-def test_diffs_tables_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diffs_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(colour, "choice", "always")
     diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n same\n-old\n+new\n"
     diff += "create    Service a/b\n  note x: y\n  nothing\n"
@@ -82,10 +81,6 @@ def test_diffs_tables_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) 
         for c, line in zip(codes, diff.splitlines(), strict=True)
     ]
     assert paint_lines(diff).splitlines() == painted
-    drawn = table(("NAME", "HEALTH"), [("a", "ok"), ("b", "no-token")], ("ok", "failure"))
-    assert drawn == (
-        "\x1b[1mNAME  HEALTH\x1b[0m\na     \x1b[32mok\x1b[0m\nb     \x1b[31mno-token\x1b[0m\n"
-    )
 
 
 @pytest.mark.parametrize("command", ["token", "exec-credential", "run", "verify", "identity list"])

@@ -8,18 +8,13 @@ import re
 import pytest
 
 from daypass._core import labels
-from daypass.cli import main
-from daypass.cli.identity.list import display_age, identity_json, table_rows
-from daypass.cli.output import table
+from daypass.cli import colour, main
+from daypass.cli.identity.list import display_age, identity_json, table
 from daypass.identity.health import examine
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
 from support.inventories import BOT, ListedObjects, grant
 from support.timing import FakeClock
-
-
-def drawn(rows: list[dict[str, str]]) -> str:
-    return table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> None:
@@ -30,12 +25,24 @@ def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> N
     for name in ("bob", "carol", "dave"):
         listed.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     examined = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
-    narrow = drawn(table_rows(examined, FakeClock()))
+    narrow = table(examined, FakeClock())
     assert max(map(len, narrow.splitlines())) <= 80
     assert "2027-06-30 " in narrow
-    wide = drawn(table_rows(examined, FakeClock(), wide=True))
+    wide = table(examined, FakeClock(), wide=True)
     assert "https://kubeflow.example.com/kubernetes" in wide
     assert "2027-06-30T12:00:00Z" in wide
+
+
+def test_the_heading_is_bold_and_the_health_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colour, "choice", "always")
+    listed = ListedObjects()
+    for health in ("\x1b[32mok\x1b[0m", "\x1b[31mhalf-grant\x1b[0m"):
+        examined = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
+        heading, row = table(examined, FakeClock()).splitlines()
+        assert heading.startswith("\x1b[1mNAMESPACE ")
+        assert heading.endswith(" HEALTH\x1b[0m")
+        assert row.endswith(f"  {health}")
+        listed.lists["policies"] = []
 
 
 def test_the_table_has_no_control_characters() -> None:
@@ -45,13 +52,13 @@ def test_the_table_has_no_control_characters() -> None:
         listed.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     clock = FakeClock()
     examined = examine(listed.objects(), clock, unused_seconds=10**9)
-    narrow = drawn(table_rows(examined, clock))
+    narrow = table(examined, clock)
     heading, row = (re.split(" {2,}", line) for line in narrow.splitlines())
     assert dict(zip(heading, row, strict=True)) == {
         "NAMESPACE": "team", "NAME": "bot", "GRANTS": "a=view, and 3 more", "AGE": "5d",
         "LAST USED": "2027-01-14", "DEADLINE": "-", "HEALTH": "half-grant",
     }  # fmt: skip
-    wide = drawn(table_rows(examined, clock, wide=True))
+    wide = table(examined, clock, wide=True)
     assert "https://door [2J .test" in wide
     assert "a=view, alice=view, b=view, c=view" in wide
     assert len(examined[0].findings) == 3

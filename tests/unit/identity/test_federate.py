@@ -11,7 +11,7 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.objects import uid_of
-from daypass.cli.identity.list import identity_json, table_rows
+from daypass.cli.identity.list import identity_json, table_row
 from daypass.identity.create import FederatedIdentityError, Federation, IdentitySpec, plan
 from daypass.identity.create import check as check_objects
 from daypass.identity.credential_secrets import NoRoomError
@@ -277,8 +277,7 @@ def test_the_last_use_of_an_anchor_is_unknown_and_no_finding(embedded: EmbeddedC
     embedded.clock.advance(2 * DAY)
     examined = health(embedded)
     assert examined.findings == ()
-    (row,) = table_rows([examined], embedded.clock)
-    assert row["LAST USED"] == "unknown"
+    assert table_row(examined, embedded.clock)["LAST USED"] == "unknown"
     (shown,) = identity_json(examined)["tokens"]
     assert (shown["secret"], shown["anchor"], shown["lastUsed"]) == (anchor, True, None)
 

@@ -36,15 +36,11 @@ the credentials in time, and may refuse them at first.
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser, "the ServiceAccount's name")
     options.add_credentials_out(parser)
-    options.add_expires(parser)
     parser.add_argument(
         "--show-exchange", action="store_true",
         help="show how to get a token with curl or kubectl",
     )  # fmt: skip
-    parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
-    options.add_create_namespace(parser)
-    options.add_dry_run(parser)
-    options.add_gate_wait(parser)
+    options.add_creation(parser)
     options.add_output(parser, "with --dry-run: print the objects, without a token")
     options.add_door(parser)
     options.add_cluster(parser)

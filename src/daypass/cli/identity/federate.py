@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, options, warn
-from daypass.cli.output import did, write_data
+from daypass.cli import log, options, warn, write
+from daypass.cli.output import as_text, did, write_credentials
 
 if TYPE_CHECKING:
     from daypass.config import Config
@@ -53,11 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
     )
-    parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
-    options.add_expires(parser)
-    options.add_create_namespace(parser)
-    options.add_dry_run(parser)
-    options.add_gate_wait(parser)
+    options.add_creation(parser)
     options.add_output(parser, "default: yaml", choices=("yaml", "json"))
     options.add_door(parser)
     options.add_cluster(parser)
@@ -82,7 +78,7 @@ def run(args: Namespace) -> int:
             reusable_secret,
         )
         from daypass.identity.credential_secrets import parse_source
-        from daypass.identity.credentials_file import check_file, write_file
+        from daypass.identity.credentials_file import check_file
         from daypass.identity.model import find_account
         from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
@@ -108,12 +104,13 @@ def run(args: Namespace) -> int:
         if not args.dry_run:
             anchor = create(cluster, account, spec, warn=warn)
             gates.wait_added([anchor.secret.uid])
-            write_file(args.credentials_out, settings.file_content(anchor.token, anchor.secret))
+            content = settings.file_content(anchor.token, anchor.secret)
+            write_credentials(args.credentials_out, content)
         elif not is_missing:
             reused = reusable_secret(cluster, account, warn, federated=True)
             documents = plan(spec, account, reused, clock=cluster.clock)
             check(cluster, spec, documents, is_new=reused is None, warn=warn)
-    write_data(authentication, args.output)
+    write(as_text(authentication, args.output))
     written = f"{did(args.dry_run, 'write', 'wrote')} {args.credentials_out}"
     if anchor is not None:
         written += f", which has no secret; tokens are bound to the Secret {anchor.secret.name}"

@@ -12,14 +12,17 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.hints import command
+from daypass._core.text import printable
 from daypass.cli import log, options, write
-from daypass.cli.output import as_text, table
+from daypass.cli.colour import paint
+from daypass.cli.output import as_text
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
     from daypass.cli.output_data import IdentityData, ReportedGrant, ReportedSecret
     from daypass.identity.credential_secrets import CredentialSecret
     from daypass.identity.health import IdentityHealth
+    from daypass.identity.model import Warn
     from daypass.identity.records import BoundRole, ClusterObjects
     from daypass.kube.cluster import Cluster
 
@@ -37,6 +40,7 @@ WATCH_SECONDS = 2.0
 """Between two lists; longer, if a list takes long."""
 CLEAR = "\x1b[H\x1b[2J"
 _SHOWN_GRANTS = 2
+_LONGEST_CELL_CHARACTERS = 4000
 _NOTHING = "-"
 _UNKNOWN = "unknown"
 """The last use of an anchor: the API server notes none."""
@@ -65,13 +69,10 @@ def run(args: Namespace) -> int:
     if args.watch and args.check:
         raise UsageError("--watch never ends, so --check has no result", "leave one out")
     with options.open_cluster(args) as cluster:
-        from daypass.identity.records import list_objects
-
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
             _watch(cluster, namespace, args)
-        objects = list_objects(cluster, namespace, warn=log)
-        examined = _examine(cluster, objects, namespace, args)
+        objects, examined = find_health(args, cluster, namespace, log)
         see_all = "see all: " + command("identity", "list", "-A")
         if namespace and not examined and objects.namespaces == []:
             raise DaypassError(f"there is no namespace {namespace}", see_all)
@@ -85,20 +86,18 @@ def run(args: Namespace) -> int:
 
 def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn:
     """Print the inventory until Ctrl-C, after each change."""
-    from daypass.identity.records import list_objects
     from daypass.kube.errors import is_transient
 
     last, warn_once = None, cache(log)
     while True:
         began = cluster.clock.monotonic()
         try:
-            objects = list_objects(cluster, namespace, warn=warn_once)
+            _, examined = find_health(args, cluster, namespace, warn_once)
         except DaypassError as error:
             if last is None or not is_transient(error):
                 raise
             warn_once(error.fact, error.hint)
         else:
-            examined = _examine(cluster, objects, namespace, args)
             text = _text(cluster, examined, args.output, json_indent=None)
             if text != last:
                 begin = "---\n" if args.output == "yaml" else ""
@@ -108,12 +107,15 @@ def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn
         cluster.sleep(max(WATCH_SECONDS, 5 * took))
 
 
-def _examine(
-    cluster: Cluster, objects: ClusterObjects, namespace: str | None, args: Namespace
-) -> Sequence[IdentityHealth]:
+def find_health(
+    args: Namespace, cluster: Cluster, namespace: str | None, warn: Warn
+) -> tuple[ClusterObjects, list[IdentityHealth]]:
+    """Return what a namespace or (None) the cluster holds, and the health of its identities."""
     from daypass.identity.health import examine
+    from daypass.identity.records import list_objects
 
-    return examine(objects, cluster.clock, namespace=namespace, unused_seconds=args.unused_after)
+    objects, unused = list_objects(cluster, namespace, warn=warn), args.unused_after
+    return objects, examine(objects, cluster.clock, namespace=namespace, unused_seconds=unused)
 
 
 def _text(
@@ -128,25 +130,33 @@ def _text(
         return as_text(whole, output, indent=json_indent)
     if not examined:
         return ""
-    rows = table_rows(examined, cluster.clock, wide=output == "wide")
+    return table(examined, cluster.clock, wide=output == "wide")
+
+
+def table(examined: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False) -> str:
+    """Return identities in columns as wide as their contents, without control characters."""
+    rows = [table_row(each, clock, wide=wide) for each in examined]
+    cells = [[printable(cell, _LONGEST_CELL_CHARACTERS) for cell in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
+
+    def line(words: Sequence[str], style: str = "") -> str:
+        *first, last = words
+        start = [f"{word:<{width}}  " for word, width in zip(first, widths, strict=False)]
+        return "".join([*start, paint(style, last)]).rstrip() + "\n"
+
     styles = [
         "failure" if exit_code(each.findings) else "warning" if each.findings else "ok"
         for each in examined
     ]
-    return table(list(rows[0]), [list(row.values()) for row in rows], styles)
+    heading = paint("bold", line(list(rows[0])).rstrip("\n")) + "\n"
+    return heading + "".join(map(line, cells, styles))
 
 
-def table_rows(
-    identities: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False
-) -> list[dict[str, str]]:
-    """Return a row per identity: its cells by their headings.
+def table_row(health: IdentityHealth, clock: Clock, *, wide: bool = False) -> dict[str, str]:
+    """Return the cells of an identity by their headings.
 
     `wide`: with the door, all grants, the time of the deadline, and findings as sentences.
     """
-    return [_row(each, clock, wide=wide) for each in identities]
-
-
-def _row(health: IdentityHealth, clock: Clock, *, wide: bool) -> dict[str, str]:
     from daypass._core.clock import age_seconds
 
     record, annotations = health.record, health.record.annotations

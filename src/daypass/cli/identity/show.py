@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from daypass._core.findings import exit_code
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options
-from daypass.cli.identity.list import display_age, identity_json, is_problem
+from daypass.cli.identity.list import display_age, find_health, identity_json, is_problem
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -33,14 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print it; return 3 if --check finds a problem."""
     with options.open_identity(args) as (cluster, name):
-        from daypass.identity.health import examine
         from daypass.identity.model import identity_not_found
-        from daypass.identity.records import list_objects
 
-        objects = list_objects(cluster, name.namespace, warn=log)
-        examined = examine(
-            objects, cluster.clock, namespace=name.namespace, unused_seconds=args.unused_after
-        )
+        _, examined = find_health(args, cluster, name.namespace, log)
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
             raise identity_not_found(cluster, name)
