@@ -94,10 +94,6 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
     deployment.log_risks(plan, "this opens more than is open now:")
 
 
-def _changes_policy(plan: ApplyPlan) -> bool:
-    return not _POLICY_KINDS.isdisjoint(it.ref.kind for it in plan.to_apply)
-
-
 def _check(args: Namespace, plan: ApplyPlan) -> None:
     from daypass.deploy.apply import check
     from daypass.render.manifests import render_tree
@@ -168,7 +164,8 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)
             log(f"{change.ref}: {ready} of {ready} ready")
-    if config.policy is not None and _changes_policy(plan):
+    changed = {change.ref.kind for change in plan.to_apply}
+    if config.policy is not None and changed & _POLICY_KINDS:
         status.show("waiting until the policy is in force")
         wait_for_policy(waiter, config.policy)
     problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])

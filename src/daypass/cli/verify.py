@@ -65,7 +65,7 @@ def run(args: Namespace) -> int:
         status = stack.enter_context(progress(args, "reading the config"))
         verifier = Verifier(
             credentials=credentials,
-            wait_seconds=options.wait_seconds(args),
+            wait_seconds=args.timeout if args.wait else 0,
             waiting=status.wait,
             checking=status.show,
         )
