@@ -11,12 +11,13 @@ from daypass.render.fronts import fronts_of
 from daypass.rules.decision import EVERY_HOST
 
 Exposure = Mapping[str, Any]
-"""JSON. A value that is absent or of another type counts as not allowed before."""
+"""JSON."""
 
 _MODES = ("deny", "warn", "audit")  # from strict to lax
 _BINDINGS = ("required", "optional")
 _SUCCESSORS = ("forbidden", "allowed")
 _ANYWHERE = "anywhere"
+_UNKNOWN = "what was open before is not known: policy and gate may have been stricter"
 
 
 def exposure(config: Config) -> Exposure:
@@ -43,22 +44,25 @@ def exposure(config: Config) -> Exposure:
 def widened(before: Exposure | None, after: Exposure) -> list[str]:
     """Return what `after` opens and `before` did not, a line each.
 
-    `before`: None, or what lacks a key, means that nothing was open.
+    `before`: None means that nothing was open; what lacks a value, that it is not known.
     """
-    if before is None or before.keys() != after.keys():
-        return list(_hosts({}, after))
-    return [
-        *_hosts(before, after),
-        *_places(before, after),
-        *_higher("door.trustedHops", before["trustedHops"], after["trustedHops"]),
-        *(
-            line
-            for name, value in after["limits"].items()
-            for line in _higher(f"limits.{name}", before["limits"].get(name), value)
-        ),
-        *_looser(before["policy"], after["policy"]),
-        *_less_guarded(before["gate"], after["gate"]),
-    ]
+    nothing = {**after, "hosts": {}}
+    if before is None:
+        return list(_hosts(nothing, after))
+    try:
+        return list(_widened(before, after))
+    except (KeyError, TypeError, AttributeError):
+        return [_UNKNOWN, *_hosts(nothing, after)]
+
+
+def _widened(before: Exposure, after: Exposure) -> Iterator[str]:
+    yield from _hosts(before, after)
+    yield from _places(before, after)
+    yield from _higher("door.trustedHops", before["trustedHops"], after["trustedHops"])
+    for name, value in after["limits"].items():
+        yield from _higher(f"limits.{name}", before["limits"][name], value)
+    yield from _looser(before["policy"], after["policy"])
+    yield from _less_guarded(before["gate"], after["gate"])
 
 
 def _policy(policy: Policy) -> Exposure:
@@ -89,8 +93,7 @@ def _gate(config: Config) -> Exposure | None:
 
 
 def _hosts(before: Exposure, after: Exposure) -> Iterator[str]:
-    known = before.get("hosts", {})
-    moved = bool(before) and before["prefix"] != after["prefix"]
+    known, moved = before["hosts"], before["prefix"] != after["prefix"]
     for host, now in after["hosts"].items():
         then = known.get(host)
         url = f"https://{host}{after['prefix']}"
@@ -128,12 +131,12 @@ def _looser(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
         yield "policy: removed; short-lived tokens may have any lifetime, audience and binding"
         return
     for name in ("longestLifetimeSeconds", "federatedLifetimeSeconds"):
-        yield from _higher(f"policy.{name}", before.get(name), after[name])
+        yield from _higher(f"policy.{name}", before[name], after[name])
     for name in ("audiences", "exempt"):
-        if more := _more(before.get(name, []), after[name]):
+        if more := _more(before[name], after[name]):
             yield f"policy.{name}: {', '.join(more)} added"
     for name, order in (("mode", _MODES), ("binding", _BINDINGS), ("successors", _SUCCESSORS)):
-        then, now = before.get(name), after[name]
+        then, now = before[name], after[name]
         if then != now and (then not in order or order.index(now) > order.index(then)):
             yield f"policy.{name}: {now}, was {then}"
 
@@ -144,17 +147,15 @@ def _less_guarded(before: Exposure | None, after: Exposure | None) -> Iterator[s
     if after is None:
         yield "gate: removed; callers can set identity headers themselves"
         return
-    if after["where"] != before.get("where"):
+    if after["where"] != before["where"]:
         yield "gate: another gateway is guarded, the previous one no longer is"
-    if EVERY_HOST not in after["hosts"] and (
-        gone := _more(after["hosts"], before.get("hosts", []))
-    ):
+    if EVERY_HOST not in after["hosts"] and (gone := _more(after["hosts"], before["hosts"])):
         names = ", ".join("every other host" if host == EVERY_HOST else host for host in gone)
         yield f"gate.hosts: {names} no longer guarded"
-    if after["audience"] != before.get("audience"):
+    if after["audience"] != before["audience"]:
         yield f"gate.audience: tokens for {after['audience']} open it"
     for name, strict in (("others", "refuse"), ("requireBound", True), ("forwardToken", False)):
-        if after[name] != strict and before.get(name) == strict:
+        if after[name] != strict and before[name] == strict:
             yield f"gate.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from daypass.deploy.exposure_diff import exposure, widened
@@ -114,15 +116,23 @@ def test_a_local_domain_exposes_nothing_in_a_cluster() -> None:
     assert opened(CONFIG, more) == []
 
 
-def test_a_value_that_was_not_stored_counts_as_widened() -> None:
-    after = dict(exposure(config_of(CONFIG)))
-    for name in after:
-        before = {key: value for key, value in after.items() if key != name}
-        assert widened(before, after) == widened(None, after) != [], name
+def test_what_is_not_known_of_before_is_reported_with_every_host() -> None:
+    after: Any = exposure(config_of(CONFIG))
+    lacking = [{key: value for key, value in after.items() if key != name} for name in after]
+    odd: list[Any] = [{**after, name: 5} for name in ("hosts", "policy", "limits")]
+    odd += [5, [], "x"]
     policy = {key: value for key, value in after["policy"].items() if key != "mode"}
-    (line,) = widened({**after, "policy": policy}, after)
-    assert line.startswith("policy.mode: deny")
-    check(line, reason="opens")
+    for before in (*lacking, *odd, {**after, "policy": policy}):
+        unknown, *hosts = widened(before, after)
+        assert hosts == widened(None, after) != [], before
+        check(unknown, reason="opens")
+
+
+def test_a_value_more_hides_nothing() -> None:
+    after = exposure(config_of(CONFIG))
+    assert widened({**after, "new": 1}, {**after, "gate": None}) == widened(
+        after, {**after, "gate": None}
+    )
 
 
 def test_named_hosts_guard_less_than_a_gate_for_every_host() -> None:
