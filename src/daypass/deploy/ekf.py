@@ -109,7 +109,6 @@ class HostPatch:
 
     @property
     def host(self) -> str:
-        """The host that the patch sets."""
         return str(reduce(operator.getitem, self.keys, self.document))
 
     def mentions(self) -> list[str]:

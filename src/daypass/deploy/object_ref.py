@@ -20,7 +20,6 @@ class ObjectRef:
 
     @classmethod
     def of(cls, document: Object) -> ObjectRef:
-        """Return the reference to a document's object."""
         metadata = document["metadata"]
         return cls(
             group=group_of(str(document["apiVersion"])),

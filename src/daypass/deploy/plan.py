@@ -87,11 +87,9 @@ class ObjectChange:
 
     @property
     def ref(self) -> ObjectRef:
-        """The object."""
         return ObjectRef.of(self.document)
 
     def diff(self) -> str:
-        """Return what would change, as a unified diff."""
         return object_diff(self.ref, self.live, self.result)
 
 

@@ -99,7 +99,6 @@ class ExternalApiServer:
             return ask(config, self._cluster)
 
     def stop(self) -> None:
-        """Close the connections to it."""
         if self._cluster is not None:
             self._cluster.close()
 
@@ -135,7 +134,6 @@ class EmbeddedApiServer:
         )
 
     def upstream(self, config: Config) -> Upstream:
-        """Return its address, and how it is trusted."""
         return Upstream(
             address=Address(host=HOST, port=self.server.port),
             authority_file=str(self._authority_file),
@@ -143,11 +141,9 @@ class EmbeddedApiServer:
         )
 
     def issuer(self, config: Config) -> str:
-        """Return its issuer."""
         return self.server.issuer
 
     def keys(self, config: Config) -> str:
-        """Return its JSON Web Key Set."""
         return key_set(json.dumps(self.server.key_set))
 
     def connection(self) -> ConnectionConfig:
@@ -178,7 +174,6 @@ class EmbeddedApiServer:
         write_private(str(file), json.dumps(document, indent=2).encode() + b"\n")
 
     def stop(self) -> None:
-        """Stop it."""
         self.server.stop()
 
 

@@ -43,7 +43,6 @@ class Reply:
 
     @property
     def message(self) -> str:
-        """The message of a Status."""
         return str(self.document.get("message", ""))
 
     @property

@@ -183,11 +183,9 @@ class Envoy:
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self._child.pid
 
     def running(self) -> bool:
-        """Whether the process is alive."""
         return self._child.poll() is None
 
     def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:

@@ -157,7 +157,6 @@ class EnvoyInstance:
             return self.settings.gate is None or not self._unread({file: self._versions[file]})
 
     def stop(self) -> None:
-        """Stop Envoy."""
         self.process.stop()
 
     def _validate(self, settings: EnvoyInstanceSettings) -> None:

@@ -236,7 +236,6 @@ class LocalAuthorizer:
         threading.Thread(target=self._retire, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop it."""
         self._thread.stop(STOP_SECONDS)
         self.path.unlink(missing_ok=True)
 
@@ -324,7 +323,6 @@ class Authorizers:
         return current.last_error
 
     def stop(self) -> None:
-        """Stop all authorizers."""
         for each in self._running():
             each.stop()
 

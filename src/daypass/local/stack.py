@@ -178,7 +178,6 @@ class LocalStack:
         self.cluster.delete(SECRETS, identity.secret_name, identity.namespace)
 
     def stop(self) -> None:
-        """Stop everything."""
         self.supervisor.stop()
         self._stop_server()
 

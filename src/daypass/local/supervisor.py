@@ -125,7 +125,6 @@ class Supervisor:
         self._follow()
 
     def stop(self) -> None:
-        """Stop the door, the gate and the echo service."""
         self._stop_following()
         self.envoy.stop()
         self._stop_services()

@@ -239,7 +239,6 @@ def worst_of_blocked(findings: list[Finding]) -> Finding:
 
 
 def exchange(credentials: Credentials) -> tuple[Finding, Token | None]:
-    """Exchange the long-lived token once."""
     identity = f"{credentials.namespace}/{credentials.service_account}"
     try:
         token = credentials.token()

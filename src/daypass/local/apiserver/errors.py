@@ -13,7 +13,6 @@ Cause: TypeAlias = dict[str, str]
 
 
 def quote(text: str) -> str:
-    """Return a string in double quotes."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -30,7 +29,6 @@ class StatusError(Exception):
         self.details = details
 
     def status(self) -> dict[str, Any]:
-        """Return the v1.Status."""
         status: dict[str, Any] = {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason,
@@ -41,14 +39,12 @@ class StatusError(Exception):
 
 
 def invalid_value(field: str, value: object, why: str) -> Cause:
-    """Return the cause for a wrong value."""
     shown = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     message = f"Invalid value: {shown}: {why}"
     return {"reason": "FieldValueInvalid", "message": message, "field": field}
 
 
 def required(field: str) -> Cause:
-    """Return the cause for a missing value."""
     return {"reason": "FieldValueRequired", "message": "Required value", "field": field}
 
 
@@ -60,7 +56,6 @@ def unsupported(field: str, value: str, supported: Iterable[str]) -> Cause:
 
 
 def bad_request(message: str) -> StatusError:
-    """Return a 400."""
     return StatusError(400, "BadRequest", message)
 
 
@@ -77,7 +72,6 @@ def forbidden(group: str, resource: str, name: str, why: str) -> StatusError:
 
 
 def not_found(group: str, resource: str, name: str) -> StatusError:
-    """Return the 404 for an object."""
     message = f"{_qualified(resource, group)} {quote(name)} not found"
     return StatusError(404, "NotFound", message, _details(name, group, resource))
 
@@ -88,13 +82,11 @@ def no_such_resource() -> StatusError:
 
 
 def method_not_allowed() -> StatusError:
-    """Return the 405."""
     message = "the server does not allow this method on the requested resource"
     return StatusError(405, "MethodNotAllowed", message, {})
 
 
 def already_exists(group: str, resource: str, name: str) -> StatusError:
-    """Return the 409 for a name that is in use."""
     message = f"{_qualified(resource, group)} {quote(name)} already exists"
     return StatusError(409, "AlreadyExists", message, _details(name, group, resource))
 
@@ -106,18 +98,15 @@ def conflict(group: str, resource: str, name: str, why: str) -> StatusError:
 
 
 def expired(message: str) -> StatusError:
-    """Return the 410 for a resourceVersion that is no longer available."""
     return StatusError(410, "Expired", message)
 
 
 def too_large(limit_bytes: int) -> StatusError:
-    """Return the 413."""
     message = f"Request entity too large: limit is {limit_bytes}"
     return StatusError(413, "RequestEntityTooLarge", message)
 
 
 def unsupported_media_type(message: str) -> StatusError:
-    """Return the 415."""
     return StatusError(415, "UnsupportedMediaType", message, {})
 
 

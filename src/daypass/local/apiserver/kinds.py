@@ -129,7 +129,6 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """The `apiVersion` of its objects."""
         return f"{self.group}/v1" if self.group else "v1"
 
     @property

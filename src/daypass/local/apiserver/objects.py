@@ -156,7 +156,6 @@ def _watch(call: ApiCall, selected: _Predicate) -> Watch:
 
 
 def create(call: ApiCall) -> ApiResponse:
-    """Create an object."""
     obj = call.decode()
     if obj["metadata"].get("resourceVersion"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
@@ -189,7 +188,6 @@ def require_namespace(state: ServerState, namespace: str) -> None:
 
 
 def update(call: ApiCall) -> ApiResponse:
-    """Replace an object."""
     obj = call.decode()
     return _replace(call, call.live(), obj)
 

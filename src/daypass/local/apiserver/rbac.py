@@ -21,8 +21,6 @@ _Rule = dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """The user of a request."""
-
     name: str
     uid: str = ""
     groups: tuple[str, ...] = ()
@@ -71,7 +69,6 @@ class Attributes:
 
     @property
     def is_resource(self) -> bool:
-        """Whether it is an action on a resource."""
         return not self.path
 
     @property

@@ -55,7 +55,6 @@ class ApiRequest:
 
     @property
     def path(self) -> str:
-        """The path, decoded."""
         return unquote(self.target.partition("?")[0])
 
     @property
@@ -124,8 +123,6 @@ class Query:
 
 @dataclass(slots=True, kw_only=True)
 class ApiResponse:
-    """A whole response."""
-
     status: int
     body: bytes
     content_type: str = "application/json"
@@ -133,12 +130,10 @@ class ApiResponse:
 
     @classmethod
     def of(cls, document: Any, status: int = 200) -> ApiResponse:
-        """Return a response in JSON."""
         return cls(status=status, body=to_json(document))
 
     @classmethod
     def of_text(cls, text: str, status: int = 200) -> ApiResponse:
-        """Return a response in plain text."""
         content_type = "text/plain; charset=utf-8"
         return cls(status=status, body=text.encode(), content_type=content_type)
 

@@ -103,7 +103,6 @@ def _bound_secret(call: ApiCall, reference: dict[str, str] | None) -> Object | N
 
 
 def create_review(call: ApiCall) -> ApiResponse:
-    """Answer a review."""
     obj = call.decode()
     metadata = {**obj["metadata"], "creationTimestamp": call.state.now()}
     spec = obj.get("spec", {})

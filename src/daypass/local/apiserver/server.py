@@ -45,8 +45,6 @@ _log = logging.getLogger("daypass.local.apiserver")
 
 
 class _ClientConnection:
-    """One client's connection."""
-
     def __init__(
         self, api: Api, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -178,7 +176,6 @@ class _WatchStream:
         watch.store.listeners.append(self._collect)
 
     def close(self) -> None:
-        """Stop collecting."""
         self._watch.store.listeners.remove(self._collect)
 
     def _collect(self, event: StoreEvent) -> None:
@@ -243,12 +240,10 @@ class ApiServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
         return int(self.address.rpartition(":")[2])
 
     @property
     def url(self) -> str:
-        """`https://127.0.0.1:PORT`."""
         return f"https://{self.address}"
 
     @property
@@ -258,7 +253,6 @@ class ApiServer:
 
     @property
     def key_set(self) -> dict[str, Any]:
-        """The JSON Web Key Set that it serves."""
         with self.api.lock:
             return self.api.state.keys.jwks()
 

@@ -76,7 +76,6 @@ class ServerState:
         write_private(str(self._file), json.dumps(document).encode())
 
     def now(self) -> str:
-        """Return the time as Kubernetes writes it."""
         return rfc3339(self.clock.unix())
 
     def with_identity(self, obj: Object) -> Object:

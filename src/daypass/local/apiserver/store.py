@@ -68,7 +68,6 @@ class Store:
         self._objects[kind.kind][_key(obj)] = obj
 
     def everything(self) -> list[Object]:
-        """Return every object."""
         return [obj for kind in self._objects.values() for obj in kind.values()]
 
     def _versioned(self, obj: Object) -> Object:

@@ -97,13 +97,11 @@ class SigningKey:
         ).decode()
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """Return a JWT with these claims."""
         body = json.dumps(claims, sort_keys=True, separators=(",", ":")).encode()
         header = {"kid": self.kid, "typ": None}
         return api_jws.encode(body, self._private, ALGORITHM, header)
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
-        """Return whether this key made an RS256 signature."""
         return _RS256.verify(signed, self._public, signature)
 
     def jwk(self) -> dict[str, str]:
@@ -121,7 +119,6 @@ class KeyRing:
 
     @property
     def current(self) -> SigningKey:
-        """The key that signs."""
         return self.keys[0]
 
     def rotate(self) -> str:
@@ -143,14 +140,11 @@ class KeyRing:
         return [key for key in self.keys if not kid or key.kid == kid]
 
     def jwks(self) -> dict[str, Any]:
-        """Return the JSON Web Key Set."""
         return {"keys": [key.jwk() for key in self.keys]}
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Issues and verifies tokens."""
-
     store: Store
     keys: KeyRing
     clock: Clock
@@ -347,7 +341,6 @@ class TokenAuthenticator:
         return verified
 
     def clear_cache(self) -> None:
-        """Verify every token again."""
         self._cached.clear()
 
 
