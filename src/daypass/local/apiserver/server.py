@@ -11,7 +11,6 @@ import contextlib
 import http
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 from pathlib import Path
@@ -187,60 +186,46 @@ class _WatchStream:
 
 
 class ApiServer:
-    """A running API server. Use `start`, then `stop` or a `with` statement.
+    """An API server on a free port and a thread of its own, running until `stop`.
 
-    `admin_token` is its administrator's.
+    `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `state_file`: keeps
+    objects, keys and the admin token between runs. `admin_token` is its administrator's. Raises
+    OSError, ssl.SSLError, StateFileError, UnsafeFileError.
     """
 
-    def __init__(self, api: Api, listening: socket.socket, tls: ssl.SSLContext) -> None:
-        self.api = api
-        self.address = api.state.address
-        self.issuer = ISSUER
-        self.admin_token = api.state.authenticator.admin_token
-        self._listening = listening
-        self._tls = tls
-        self._connections: set[asyncio.Task[None]] = set()
-        self._thread = LoopThread("daypass-api", self._accepting())
-
-    @classmethod
-    def start(
-        cls,
+    def __init__(
+        self,
         *,
         certificate_file: Path,
         key_file: Path,
         certificate_authority: str,
         clock: Clock,
         state_file: Path | None = None,
-    ) -> ApiServer:
-        """Start a server on a free port and a thread of its own; it accepts connections at once.
-
-        `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `state_file`: keeps
-        objects, keys and the admin token between runs. Raises OSError, ssl.SSLError,
-        StateFileError, UnsafeFileError.
-        """
-        tls = server_context(str(certificate_file), str(key_file))
-        tls.set_alpn_protocols(["http/1.1"])
-        listening = socket.create_server((HOST, 0))
+    ) -> None:
+        self._tls = server_context(str(certificate_file), str(key_file))
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._listening = socket.create_server((HOST, 0))
         # Accepted sockets inherit it. asyncio sets it only if the protocol is named, and without it
         # each TLS handshake waits 40 ms for a delayed acknowledgement.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port: int = self._listening.getsockname()[1]
+        self.address = f"{HOST}:{self.port}"
         try:
             state = ServerState(
                 certificate_authority=certificate_authority,
-                address=f"{HOST}:{listening.getsockname()[1]}",
+                address=self.address,
                 clock=clock,
                 file=state_file,
             )
-            server = cls(Api(state), listening, tls)
+            self.api = Api(state)
         except BaseException:
-            listening.close()
+            self._listening.close()
             raise
-        server._thread.start()
-        return server
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
+        self.issuer = ISSUER
+        self.admin_token = state.authenticator.admin_token
+        self._connections: set[asyncio.Task[None]] = set()
+        self._thread = LoopThread("daypass-api", self._accepting())
+        self._thread.start()
 
     @property
     def url(self) -> str:
@@ -277,12 +262,6 @@ class ApiServer:
     def stop(self) -> None:
         """Close every connection and end the thread. Safe to call twice."""
         self._thread.stop()
-
-    def __enter__(self) -> ApiServer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @contextlib.asynccontextmanager
     async def _accepting(self) -> AsyncIterator[None]:

@@ -76,8 +76,8 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     it = Running(tmp_path)
-    with it.server:
-        yield it
+    yield it
+    it.server.stop()
 
 
 def test_many_requests_go_over_one_connection(running: Running) -> None:
@@ -274,22 +274,21 @@ def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path, _a
 
 def test_signing_keys_survive_a_restart_until_they_are_retired(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    first = Running(tmp_path, state_file=file)
-    with first.server as server:
-        old = server.signing_keys[0]
-        new = server.rotate_signing_key()
-        assert list(server.signing_keys) == [new, old]
-    second = Running(tmp_path, state_file=file)
-    with second.server as server:
-        assert list(server.signing_keys) == [new, old]
-        server.retire_signing_key(old)
-        assert list(server.signing_keys) == [new]
+    server = Running(tmp_path, state_file=file).server
+    old = server.signing_keys[0]
+    new = server.rotate_signing_key()
+    server.stop()
+    server = Running(tmp_path, state_file=file).server
+    assert list(server.signing_keys) == [new, old]
+    server.retire_signing_key(old)
+    assert list(server.signing_keys) == [new]
+    server.stop()
 
 
 def test_a_bad_key_fails_at_the_start(running: Running, tmp_path: Path) -> None:
     (tmp_path / "bad.key").write_text("nonsense")
     with pytest.raises(ssl.SSLError):
-        ApiServer.start(
+        ApiServer(
             certificate_file=tmp_path / "api-server.crt", key_file=tmp_path / "bad.key",
             certificate_authority="", clock=SYSTEM_CLOCK,
         )  # fmt: skip
