@@ -30,10 +30,11 @@ def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Comm
     folder = root / "deploy"
     config = root / "daypass.yaml"
     config.write_text(text)
-    checkout, tree = Checkout(folder, config), tree_of(text)
-    checkout.verify(tree)
+    tree = tree_of(text)
+    checkout = Checkout(folder, config, tree)
+    checkout.verify()
     write(folder, tree)
-    return checkout.commit(tree, opens)
+    return checkout.commit(opens)
 
 
 def git_lines(root: Path, *arguments: str) -> list[str]:
@@ -206,7 +207,7 @@ def test_an_impossible_commit_is_an_error_before_any_write(
     make(repository)
     before = snapshot(repository)
     with raises(GitError, match=words) as raised:
-        Checkout(repository / "deploy", repository / "daypass.yaml").verify(tree_of(BOTH))
+        Checkout(repository / "deploy", repository / "daypass.yaml", tree_of(BOTH)).verify()
     assert raised.value.hint
     assert snapshot(repository) == before
 
@@ -251,8 +252,9 @@ def test_the_first_commit_of_a_repository_works_and_a_refused_one_leaves_no_trac
 def test_a_config_outside_the_repository_is_not_committed(repository: Path, tmp_path: Path) -> None:
     config = tmp_path / "daypass.yaml"
     config.write_text(BOTH)
-    checkout, tree = Checkout(repository / "deploy", config), tree_of(BOTH)
-    checkout.verify(tree)
+    tree = tree_of(BOTH)
+    checkout = Checkout(repository / "deploy", config, tree)
+    checkout.verify()
     write(repository / "deploy", tree)
-    assert checkout.commit(tree, ()) is not None
+    assert checkout.commit(()) is not None
     assert "daypass.yaml" not in git_lines(repository, "ls-files")

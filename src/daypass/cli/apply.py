@@ -115,13 +115,13 @@ def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     if not args.no_commit:
         from daypass.deploy.git import Checkout
 
-        checkout = Checkout(folder, args.config)
-        checkout.verify(tree)
+        checkout = Checkout(folder, args.config, tree)
+        checkout.verify()
     if plan.needs_confirmation:
         confirm(args, "apply it?")
     if drifts := write(folder, tree):
         log(f"files in {folder}: {len(drifts)} changed")
-    committed = checkout.commit(tree, plan.widened) if checkout else None
+    committed = checkout.commit(plan.widened) if checkout else None
     if committed:
         log(f"committed {committed.name} to {committed.branch}: push it when you like")
         if committed.superproject:

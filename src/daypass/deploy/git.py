@@ -180,17 +180,18 @@ class Repository:
 
 
 class Checkout:
-    """The rendered tree and its config in a repository, as `daypass apply` commits them.
+    """A config and its rendered tree in a repository, as `daypass apply` commits them.
 
-    `folder` may not exist yet. A config outside the repository is never committed.
+    `folder`, of the tree, may not exist yet. A config outside the repository is never committed.
     """
 
-    def __init__(self, folder: Path, config: Path) -> None:
+    def __init__(self, folder: Path, config: Path, tree: Mapping[str, str]) -> None:
+        self._tree = tree
         self._repository = Repository(folder, _NO_COMMIT)
         self._folder = self._repository.relative(folder)
         self._config = self._repository.relative(config)
 
-    def verify(self, tree: Mapping[str, str]) -> None:
+    def verify(self) -> None:
         """Raise GitError if a commit would fail, be lost, or overwrite uncommitted changes."""
         repository, top = self._repository, self._repository.top
         git_folder = Path(repository.git("rev-parse", "--absolute-git-dir").strip())
@@ -203,11 +204,11 @@ class Checkout:
                 f"git switch BRANCH, {_NO_COMMIT}",
             )
         repository.verify_identity()
-        self._verify_not_ignored(tree)
+        self._verify_not_ignored()
         for change in self._changes():
             if "U" in change.letters or change.letters in ("AA", "DD"):
                 raise GitError(f"{change.path} has unmerged changes", f"finish that, {_NO_COMMIT}")
-            text, file = tree.get(self._in_tree(change)), top / change.path
+            text, file = self._tree.get(self._in_tree(change)), top / change.path
             if text is None or change.letters == "??" or not file.is_file():
                 continue
             if file.read_bytes() != text.encode():
@@ -217,17 +218,16 @@ class Checkout:
                     f"drop them: {command('render', '--directory', self._folder)}",
                 )
 
-    def uncommitted(self, tree: Mapping[str, str]) -> list[str]:
+    def uncommitted(self) -> list[str]:
         """Return files of the tree, and the config, that are neither staged nor committed."""
-        ours = [change for change in self._changes() if self._is_ours(change, tree)]
-        return [change.path for change in ours if change.letters[1] != " "]
+        return [change.path for change in self._our_changes() if change.letters[1] != " "]
 
-    def commit(self, tree: Mapping[str, str], widened: Sequence[str]) -> Commit | None:
+    def commit(self, widened: Sequence[str]) -> Commit | None:
         """Commit the tree and the config; None if HEAD has all of it. Raises GitError.
 
         `widened`: what the config opens, for the message.
         """
-        changes = [change for change in self._changes() if self._is_ours(change, tree)]
+        changes = self._our_changes()
         if not changes:
             return None
         subject, body = commit_message([(c, self._in_tree(c)) for c in changes], widened)
@@ -239,8 +239,8 @@ class Checkout:
                 f"{error.hint}\n{_NO_COMMIT}",
             ) from error
 
-    def _verify_not_ignored(self, tree: Mapping[str, str]) -> None:
-        paths = [os.path.normpath(os.path.join(self._folder, path)) for path in tree]
+    def _verify_not_ignored(self) -> None:
+        paths = [os.path.normpath(os.path.join(self._folder, path)) for path in self._tree]
         try:  # check-ignore does not work with --literal-pathspecs
             ignored = self._repository.git("--no-literal-pathspecs", "check-ignore", "--", *paths)
         except GitError:
@@ -251,8 +251,11 @@ class Checkout:
         inside = [path for path in (self._folder, self._config) if not path.startswith("..")]
         return self._repository.changes(inside)
 
-    def _is_ours(self, change: FileChange, tree: Mapping[str, str]) -> bool:
-        if change.path == self._config or self._in_tree(change) in tree:
+    def _our_changes(self) -> list[FileChange]:
+        return [change for change in self._changes() if self._is_ours(change)]
+
+    def _is_ours(self, change: FileChange) -> bool:
+        if change.path == self._config or self._in_tree(change) in self._tree:
             return True
         if change.is_deleted and not change.is_new:  # of an earlier rendering
             return self._repository.git("show", f"HEAD:{change.path}").startswith(MARK)
@@ -268,7 +271,7 @@ def not_in_git(folder: Path, config: Path, tree: Mapping[str, str]) -> list[str]
     parents = folder.absolute().parents
     if not any((each / ".git").exists() for each in [folder.absolute(), *parents]):
         return []
-    return Checkout(folder, config).uncommitted(tree)
+    return Checkout(folder, config, tree).uncommitted()
 
 
 def not_committed(paths: Sequence[str]) -> str:
