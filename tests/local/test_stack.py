@@ -13,9 +13,10 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
+from daypass._core.token_request import PROBE_PATH
 from daypass.config import Config
 from daypass.local.api_backend import EmbeddedApiServer
-from daypass.local.demo import ANONYMOUS_PATH, ask
+from daypass.local.demo import ask
 from daypass.local.settings import address_of
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 from daypass.testing import stack as running_stack
@@ -114,7 +115,7 @@ def test_without_its_api_server_the_gate_keeps_its_keys_and_the_door_answers_503
         stack.server.stop()
         within("it is reported", lambda: len(told()) > taken)
         assert passes(stack, token)
-        reply = ask(stack, stack.door, ANONYMOUS_PATH)
+        reply = ask(stack, stack.door, PROBE_PATH)
         assert reply.code == 503
         assert reply.document["kind"] == "Status"
         check(reply.message, reason=reply.document["reason"])

@@ -11,6 +11,9 @@ import re
 SHORTEST_TOKEN_SECONDS, LONGEST_TOKEN_SECONDS = 600, 2**32
 """The API server's bounds (k8s.io/kubernetes/pkg/apis/authentication/validation)."""
 
+PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
+"""Without a token, the API server itself refuses a GET of it."""
+
 AUDIENCE = r"[!#-&(-\[\]-_a-~]+"
 AUDIENCE_LENGTH = 253
 AUDIENCE_HINT = "use 1 to 253 visible ASCII characters without spaces, quotes and backslashes"

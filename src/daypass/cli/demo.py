@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command
 from daypass._core.installation import path_with_daypass
+from daypass._core.token_request import PROBE_PATH
 from daypass.cli import log, write
 from daypass.cli.colour import paint
 from daypass.cli.progress import progress
@@ -104,7 +105,7 @@ def _show(number: int, step: "DemoStep") -> None:
 def _invite(stack: "LocalStack") -> None:
     identity = stack.make_identity(name="you")
     file, authority = identity.credentials_file, stack.authority_file
-    check = f"{stack.door}/api/v1/namespaces/default/serviceaccounts/default/token"
+    check = stack.door + PROBE_PATH
     _print(f"""
 {paint("bold", "It keeps running. Try this in another terminal:")}
 

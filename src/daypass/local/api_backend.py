@@ -21,6 +21,7 @@ from daypass._core.hints import kubectl
 from daypass._core.k8s_status import Status, excerpt
 from daypass._core.net import bracketed
 from daypass._core.tls import client_context, read_authority
+from daypass._core.token_request import PROBE_PATH
 from daypass.config import Address, Config
 from daypass.config.key_set import key_set
 from daypass.gate.signing_keys import issuer_for, keys_for
@@ -35,7 +36,6 @@ from daypass.render.envoy.settings import Upstream
 SERVER_NAME = "kubernetes.default.svc"
 CHECK_TIMEOUT_SECONDS = 5.0
 LIMIT_BYTES = 1024 * 1024
-_PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 RIGHTS = (
     "--kubeconfig FILE, of a user who may list and watch Namespaces and ServiceAccounts, the "
     "ConfigMap daypass-denied, and Secrets in the namespaces of identities; read the signing keys "
@@ -125,7 +125,7 @@ class EmbeddedApiServer:
         write_private(str(self._authority_file), authority.pem.encode())
         write_private(str(key_file), key)
         write_private(str(certificate_file), chain)
-        self.server = ApiServer.start(
+        self.server = ApiServer(
             certificate_file=certificate_file,
             key_file=key_file,
             certificate_authority=authority.pem,
@@ -215,7 +215,7 @@ def check(upstream: Upstream) -> str:
         connection.connect()
         # The certificate is for another name than the address.
         connection.sock = context.wrap_socket(connection.sock, server_hostname=upstream.server_name)
-        connection.request("GET", _PROBE_PATH, headers={"Host": bracketed(upstream.server_name)})
+        connection.request("GET", PROBE_PATH, headers={"Host": bracketed(upstream.server_name)})
         answer = connection.getresponse()
         code, body = answer.status, answer.read(LIMIT_BYTES)
     except ssl.SSLCertVerificationError as error:

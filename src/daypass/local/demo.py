@@ -5,7 +5,6 @@ Each step sends real requests through the running door and gate. No step shows a
 
 import http.client
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,11 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
+from daypass._core.token_request import PROBE_PATH
 from daypass.client.token import Token
 from daypass.identity.delete import REMEMBERED_SECONDS
 from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
 from daypass.rules.reasons import MESSAGES, Reason
-
-ANONYMOUS_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +52,8 @@ class Reply:
 
 def run_demo(
     stack: LocalStack,
-    wait: Callable[[float], object] = time.sleep,
-    note: Callable[[str], object] = lambda _: None,
+    wait: Callable[[float], object],
+    note: Callable[[str], object],
 ) -> Iterator[DemoStep]:
     """Yield the steps as they happen. `note` gets a line before something that takes long.
 
@@ -66,8 +64,7 @@ def run_demo(
     token = identity.credentials().token()
     yield _exchanged(identity, token)
     yield _used(stack, identity, token.value)
-    yield _anonymous(stack)
-    yield _nothing_else(stack)
+    yield from _refused_at_the_door(stack)
     yield from _refused_at_the_gate(stack, identity)
     yield _revoked(stack, identity, wait, note)
 
@@ -123,42 +120,36 @@ def _used(stack: LocalStack, identity: MadeIdentity, token: Secret) -> DemoStep:
     )
 
 
-def _anonymous(stack: LocalStack) -> DemoStep:
-    reply = ask(stack, stack.door, ANONYMOUS_PATH)
+def _refused(title: str, request: str, reply: Reply, code: int, words: str) -> DemoStep:
     return DemoStep(
-        title="a request without a token at the door: the API server refuses it",
-        request=f"GET {stack.door}{ANONYMOUS_PATH}",
-        answer=(f"{reply.code} {reply.message}",),
-        as_expected=reply.code == 403 and 'User "system:anonymous" cannot get' in reply.message,
+        title=title,
+        request=request,
+        answer=(f"{reply.code} {reply.fact}",),
+        as_expected=reply.code == code and words in reply.message,
         refusal=True,
     )
 
 
-def _nothing_else(stack: LocalStack) -> DemoStep:
-    reply = ask(stack, stack.door, "/api/v1/secrets")
-    return DemoStep(
-        title="another path of the API server: the door does not expose it",
-        request=f"GET {stack.door}/api/v1/secrets",
-        answer=(f"{reply.code} {reply.message}",),
-        as_expected=reply.code == 404 and "nothing is published here" in reply.message,
-        refusal=True,
-    )
+def _refused_at_the_door(stack: LocalStack) -> Iterator[DemoStep]:
+    for title, path, code, words in (
+        (
+            "a request without a token at the door: the API server refuses it",
+            PROBE_PATH, 403, 'User "system:anonymous" cannot get',
+        ),
+        (
+            "another path of the API server: the door does not expose it",
+            "/api/v1/secrets", 404, "nothing is published here",
+        ),
+    ):  # fmt: skip
+        reply = ask(stack, stack.door, path)
+        yield _refused(title, f"GET {stack.door}{path}", reply, code, words)
 
 
 def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[DemoStep]:
-    def refused(title: str, request: str, reply: Reply, code: int, words: str) -> DemoStep:
-        return DemoStep(
-            title=title,
-            request=request,
-            answer=(f"{reply.code} {reply.fact}",),
-            as_expected=reply.code == code and words in reply.message,
-            refusal=True,
-        )
-
     other = stack.make_token(identity, audiences=["somewhere.else"])
     reply = ask(stack, stack.gate, "/", other)
     request = f"GET {stack.gate}/  with a token for the audience somewhere.else"
-    yield refused("a token for another audience", request, reply, 403, MESSAGES[Reason.AUDIENCE])
+    yield _refused("a token for another audience", request, reply, 403, MESSAGES[Reason.AUDIENCE])
 
     forged = {"kubeflow-userid": "admin@example.com"}
     good = stack.make_token(identity)
@@ -178,11 +169,11 @@ def _refused_at_the_gate(stack: LocalStack, identity: MadeIdentity) -> Iterator[
 
     reply = ask(stack, stack.gate, "/", identity.token)
     request = f"GET {stack.gate}/  with the long-lived token"
-    yield refused("the long-lived token at the gate", request, reply, 401, "exchange it there")
+    yield _refused("the long-lived token at the gate", request, reply, 401, "exchange it there")
 
     reply = ask(stack, stack.gate, "/", stack.make_token(identity, expired=True))
     request = f"GET {stack.gate}/  with a token that expired a minute ago"
-    yield refused("an expired token", request, reply, 401, MESSAGES[Reason.EXPIRED])
+    yield _refused("an expired token", request, reply, 401, MESSAGES[Reason.EXPIRED])
 
 
 def _revoked(

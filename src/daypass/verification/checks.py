@@ -94,12 +94,11 @@ def judge_anonymous(response: HttpResponse, target: VerificationTarget) -> Findi
 def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarget) -> Finding:
     code, location = response.status, printable(response.header("location"))
     if 300 <= code < 400:
-        login = any(word in location.lower() for word in ("login", "oauth", "auth", "dex", "sso"))
         return failure(
             check,
             f"it redirects to {location or 'nowhere'} ({code})",
             f"the gateway's login covers {target.door.path}: exclude the prefix from it"
-            if login
+            if _is_login(location)
             else "does the name lead to the ingress or gateway of this config?",
         )
     page = "an HTML page" if "html" in response.header("content-type") else "no Kubernetes Status"
@@ -149,7 +148,7 @@ def judge_tokenless(response: HttpResponse, target: VerificationTarget) -> Findi
     return failure(check, f"a POST without a token gets {code} {message}".rstrip())
 
 
-def judge_plain_http(response: HttpResponse | None, target: VerificationTarget) -> Finding:
+def judge_plain_http(response: HttpResponse | None) -> Finding:
     """Judge a request over plain http. None: there was no answer."""
     check = "plain-http"
     if response is None:
@@ -349,7 +348,7 @@ def judge_gate(response: HttpResponse) -> Finding:
     status = Status.parse(response.body)
     if 300 <= code < 400:
         location = printable(response.header("location"))
-        if any(word in location.lower() for word in ("login", "oauth", "/auth", "dex")):
+        if _is_login(location):
             return failure(
                 check,
                 f"the gate redirects a request with a token to a login: {location} ({code})",
@@ -363,6 +362,10 @@ def judge_gate(response: HttpResponse) -> Finding:
             "are gate.audience and the audience of the credentials the same?",
         )
     return ok(check, f"the gate accepts the token ({code} from the service behind it)")
+
+
+def _is_login(location: str) -> bool:
+    return any(word in location.lower() for word in ("login", "oauth", "/auth", "dex", "sso"))
 
 
 def _base64url(raw: bytes) -> str:

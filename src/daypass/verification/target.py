@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daypass._core.net import HostPort
+from daypass._core.token_request import PROBE_PATH
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, Gate, TlsIssuer
 from daypass.render.fronts import AnyFront, fronts_of
@@ -15,11 +16,9 @@ class VerificationTarget:
     """A published domain. `name`: the config's, or the host of the URL.
 
     `is_local`: `daypass up` serves it, not a cluster. `has_issuer`: cert-manager issues its
-    certificate. `has_record`: ExternalDNS creates its record.
-    `certificate_authority`: PEM to trust instead
-    of the system's authorities. `gate`: where the gate answers, None if that is not known.
-    `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy
-    for its cluster.
+    certificate. `has_record`: ExternalDNS creates its record. `certificate_authority`: PEM to trust
+    instead of the system's authorities. `gate`: where the gate answers, None if that is not known.
+    `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy for it.
     """
 
     name: str
@@ -37,7 +36,7 @@ class VerificationTarget:
     @property
     def token_path(self) -> str:
         """The path of a TokenRequest that an anonymous caller may not make."""
-        return f"{self.door.path}/api/v1/namespaces/default/serviceaccounts/default/token"
+        return self.door.path + PROBE_PATH
 
 
 def target_of_url(url: str, certificate_authority: str | None) -> VerificationTarget:

@@ -203,7 +203,7 @@ class Verifier:
         response = None
         with suppress(TransportError):
             response = send(route, request, Deadline(self.clock, PLAIN_HTTP_SECONDS))
-        return judge_plain_http(response, target)
+        return judge_plain_http(response)
 
     def _check_forged_token(self, target: VerificationTarget) -> list[Finding]:
         if target.gate is None:

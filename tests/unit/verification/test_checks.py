@@ -129,7 +129,7 @@ def test_a_post_without_a_token_must_end_at_the_door(
     ],
 )
 def test_plain_http_must_be_refused(response: HttpResponse | None, level: Level) -> None:
-    assert worded(judge_plain_http(response, DOOR)).level is level
+    assert worded(judge_plain_http(response)).level is level
 
 
 BLOCKED = BlockedRequest(
