@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.gate.watch.observation import Observation
 from daypass.gate.watch.observer import CredentialObserver
+from daypass.gate.watch.schedule import Observation
 from daypass.kube.kubeconfig import find_connection_config
 from support.controlplane import ControlPlane
 from support.identities import (

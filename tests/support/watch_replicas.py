@@ -15,7 +15,7 @@ from daypass.config import IstioGate
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import ClusterPublisher, term_of
 from daypass.gate.watch.controller import Controller, State, WatchEvent
-from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
 from daypass.kube.published_objects import read_part, read_published_denials
 from daypass.render.cluster_facts import ClusterFacts

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
-from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.gate.watch.observer import CredentialObserver
+from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION

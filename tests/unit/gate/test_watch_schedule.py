@@ -6,8 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from daypass.gate.watch.observation import Observation, ObservedNamespace
-from daypass.gate.watch.schedule import PartsPlanner, Urgency, steps_between
+from daypass.gate.watch.schedule import (
+    Observation,
+    ObservedNamespace,
+    PartsPlanner,
+    Urgency,
+    steps_between,
+)
 from daypass.rules.credentials import CredentialPart, Presence
 from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.rules.published import Published

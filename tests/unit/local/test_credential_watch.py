@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from daypass.gate.watch.controller import BACKOFF
-from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.connection import ConnectionConfig
 from daypass.local import gate_services
 from daypass.local.envoy_instance import EnvoyInstance

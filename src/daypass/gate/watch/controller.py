@@ -20,10 +20,10 @@ from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.config.key_set import key_ids
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.observation import Observation
 from daypass.gate.watch.schedule import (
     TICK_SECONDS,
     Number,
+    Observation,
     PartsPlanner,
     Turns,
     Urgency,

@@ -24,7 +24,7 @@ from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.loop_thread import LoopThread
 from daypass._core.objects import Object, name_of, uid_of
-from daypass.gate.watch.observation import Observation, ObservedNamespace
+from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig

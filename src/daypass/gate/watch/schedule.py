@@ -1,4 +1,5 @@
-"""What has to be published: the parts of the set of credentials, and which of them comes next.
+"""What has to be published, from what was observed: the parts of the set of credentials, and which
+of them comes next.
 
 Nothing here has a side effect. Times are seconds: `now` of the monotonic clock, on which listings
 are dated, and `now_unix` of the wall clock, by which the parts close.
@@ -9,12 +10,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
-from daypass.gate.watch.observation import Observation, ObservedNamespace
 from daypass.rules.credentials import CredentialPart, part_of, split_uids
-from daypass.rules.denials import Denials
+from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import Published
 
 LEAVES_AFTER = 0.9
@@ -33,6 +34,41 @@ Number: TypeAlias = int | None
 """Of a part; None for the denials."""
 _Key: TypeAlias = tuple[str, str]
 """The kind of objects, and their namespace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedNamespace:
+    """What counts of a namespace: UIDs, without those beyond the limit.
+
+    `listed_at`: when the oldest listing began that they rely on (monotonic).
+    """
+
+    uids: frozenset[str]
+    listed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a watch knows about a cluster at a time. Times are seconds of the monotonic clock.
+
+    - `namespaces`: Secrets of identities, by namespace with the label, once they were listed.
+    - `accounts`: ServiceAccounts, the same; if tokens that are bound to no Secret may pass.
+    - `listed_at`: when the older of the listings of namespaces and of denials began; None until
+      both have succeeded.
+    - `progress_at`: when something was listed for the first time, most recently; None before.
+    - `is_complete`: every namespace with the label was listed, or may not be.
+    - `unwatched`: those of which credentials may be missing, and why.
+    - `left_out`: how many credentials of a namespace are beyond the limit, by namespace.
+    """
+
+    namespaces: Mapping[str, ObservedNamespace] = field(default_factory=dict)
+    accounts: Mapping[str, ObservedNamespace] = field(default_factory=dict)
+    denials: tuple[Denial, ...] = ()
+    listed_at: float | None = None
+    progress_at: float | None = None
+    is_complete: bool = False
+    unwatched: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class PartsPlanner:
