@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from daypass._core.clock import utc
+from daypass._core.clock import rfc3339, utc
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, new_object
 from daypass.rules.credentials import UID, CredentialPart, part_of
@@ -21,7 +21,6 @@ from daypass.rules.published import DENIALS, NAMES, Published, part_name
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
 _CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "credentialsPerNamespace"
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class UnreadablePartError(ValueError):
@@ -84,7 +83,7 @@ def read_room(document: Mapping[str, Any]) -> int:
 
 
 def _config_map(name: str, namespace: str, entries: Set[str], closes_unix: int) -> Object:
-    data = {_CLOSES: utc(closes_unix).strftime(_TIME), _ENTRIES: "\n".join(sorted(entries))}
+    data = {_CLOSES: rfc3339(utc(closes_unix)), _ENTRIES: "\n".join(sorted(entries))}
     return new_object("v1", "ConfigMap", name, namespace, labels={PUBLISHED: "true"}, data=data)
 
 
@@ -92,7 +91,7 @@ def _read(document: Mapping[str, Any]) -> tuple[frozenset[str], int]:
     """Return the entries and the closing time. Raises UnreadablePartError."""
     data = _data(document)
     try:
-        closes = datetime.strptime(data[_CLOSES], _TIME).replace(tzinfo=UTC)
+        closes = datetime.strptime(data[_CLOSES], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         return frozenset(filter(None, data[_ENTRIES].split("\n"))), int(closes.timestamp())
     except (KeyError, ValueError):
         raise UnreadablePartError("it has no entries or no closing time") from None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from daypass._core.clock import utc
+from daypass._core.clock import rfc3339, utc
 
 LIMIT = 1000
 """Denials in force at most; with more, the gate is closed."""
@@ -50,7 +50,7 @@ class Denial:
     @property
     def until(self) -> str:
         """Its value in the ConfigMap."""
-        return f"{utc(self.until_unix):%Y-%m-%dT%H:%M:%SZ}"
+        return rfc3339(utc(self.until_unix))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
