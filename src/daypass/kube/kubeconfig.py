@@ -137,14 +137,13 @@ def find_connection_config(
     kubeconfig: str | None = None,
     context: str | None = None,
     namespace: str | None = None,
-    service_account_folder: Path = _SERVICE_ACCOUNT_FOLDER,
 ) -> ConnectionConfig:
     """Return the connection that kubectl would use. Raises KubeconfigError."""
     files = _files(environ, kubeconfig)
     if files:
         found = _from_files(files, environ, context, namespace)
     elif kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in environ:
-        found = _in_cluster(environ, namespace, service_account_folder)
+        found = _in_cluster(environ, namespace)
     else:
         raise KubeconfigError(
             "there is no kubeconfig",
@@ -345,9 +344,8 @@ def _extension(cluster: Fields, name: str, path: Path) -> object:
     return None
 
 
-def _in_cluster(
-    environ: Mapping[str, str], namespace: str | None, folder: Path
-) -> ConnectionConfig:
+def _in_cluster(environ: Mapping[str, str], namespace: str | None) -> ConnectionConfig:
+    folder = _SERVICE_ACCOUNT_FOLDER
     host = environ["KUBERNETES_SERVICE_HOST"]
     server = f"https://{bracketed(host)}"
     server += f":{environ.get('KUBERNETES_SERVICE_PORT', '443')}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from daypass.kube import kubeconfig
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.kubeconfig import find_connection_config
@@ -114,18 +115,22 @@ def test_the_default_kubeconfig_is_in_the_home_folder(write: Write, tmp_path: Pa
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
-def test_a_pod_uses_its_service_account(tmp_path: Path, host: str) -> None:
+def test_a_pod_uses_its_service_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     for name, content in (("token", "T"), ("namespace", "team\n"), ("ca.crt", "PEM")):
         (tmp_path / name).write_text(content)
     environ = {
         "HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": "6443",
     }  # fmt: skip
-    access = find_connection_config(environ, service_account_folder=tmp_path)
+    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT_FOLDER", tmp_path)
+    access = find_connection_config(environ)
     assert access.server == f"https://{f'[{host}]' if ':' in host else host}:6443"
     assert (access.namespace, access.authority) == ("team", "PEM")
     assert access.token_file == str(tmp_path / "token")
     with raises(KubeconfigError, match=str(tmp_path / "absent")):
-        find_connection_config(environ, service_account_folder=tmp_path / "absent")
+        monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT_FOLDER", tmp_path / "absent")
+        find_connection_config(environ)
 
 
 MISSING: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
