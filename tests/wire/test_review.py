@@ -288,7 +288,7 @@ def test_a_connection_that_comes_after_the_others_were_closed_is_closed(
 ) -> None:
     server = HttpTransport(calm.authorizer._service.authorizer)
     server.close()
-    connection = server.factory()
+    connection = HttpConnection(server)
     closed: list[bool] = []
     monkeypatch.setattr(connection, "abort", lambda: closed.append(True))
     connection.connection_made(asyncio.Transport())

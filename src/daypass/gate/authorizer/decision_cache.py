@@ -58,7 +58,8 @@ class DecisionCache:
         self.entries: dict[bytes, CachedDecision] = {}
         """For lookups in the path of a request; only this class writes to it."""
         self._credentials: Counter[str] = Counter()
-        self._bytes = 0
+        self.size_bytes = 0
+        """The approximate memory of all entries."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -68,18 +69,13 @@ class DecisionCache:
         """The UIDs of the credentials that entries belong to."""
         return self._credentials.keys()
 
-    @property
-    def size_bytes(self) -> int:
-        """The approximate memory of all entries."""
-        return self._bytes
-
     def put(self, key: bytes, entry: CachedDecision) -> None:
         """Add an entry as the newest."""
         self.remove(key)
         self.entries[key] = entry
-        self._bytes += entry.size_bytes
+        self.size_bytes += entry.size_bytes
         self._credentials[entry.credential] += 1
-        while len(self.entries) > self._limit_entries or self._bytes > self._limit_bytes:
+        while len(self.entries) > self._limit_entries or self.size_bytes > self._limit_bytes:
             self.remove(next(iter(self.entries)))
 
     def remove(self, key: bytes) -> None:
@@ -87,7 +83,7 @@ class DecisionCache:
         entry = self.entries.pop(key, None)
         if entry is None:
             return
-        self._bytes -= entry.size_bytes
+        self.size_bytes -= entry.size_bytes
         self._credentials[entry.credential] -= 1
         if not self._credentials[entry.credential]:
             del self._credentials[entry.credential]

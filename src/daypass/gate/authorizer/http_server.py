@@ -24,21 +24,13 @@ SOURCE = b"x-envoy-external-address"
 
 
 class HttpTransport:
-    """The connections of a listener. `factory` is for the event loop's `create_server`."""
+    """The connections of a listener. `is_draining`: each is closed after its next response."""
 
     def __init__(self, authorizer: Authorizer) -> None:
         self.authorizer = authorizer
         self.connections: set[HttpConnection] = set()
         self.is_draining = False
         self.is_closed = False
-
-    def factory(self) -> HttpConnection:
-        """Return the protocol of a new connection."""
-        return HttpConnection(self)
-
-    def drain(self) -> None:
-        """Close each connection after its next response."""
-        self.is_draining = True
 
     def close_stalled(self) -> None:
         """Abort connections with an unfinished request; call every STALLED_SECONDS."""

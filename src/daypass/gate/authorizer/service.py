@@ -17,7 +17,7 @@ from daypass._core.status_server import Routes, health_routes
 from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
-from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpTransport
+from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
 from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.metrics import counter, exposition, gauge
@@ -89,7 +89,6 @@ class Service:
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._certificate: ReloadingCertificate | None = None
-        self._is_draining = False
 
     @asynccontextmanager
     async def serving(self, listen: Listen) -> AsyncIterator[int]:
@@ -132,7 +131,7 @@ class Service:
         )
         try:
             return await create(
-                self.http.factory,
+                partial(HttpConnection, self.http),
                 ssl=context,
                 backlog=BACKLOG,
                 ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
@@ -158,7 +157,7 @@ class Service:
 
     def why_not_ready(self) -> str:
         """Why it should get no requests, or ""."""
-        if self._is_draining:
+        if self.http.is_draining:
             return "it is shutting down"
         if self._checks_credentials and self.metrics.published_at is None:
             return "what the watch publishes has not been read yet"
@@ -209,8 +208,7 @@ class Service:
 
     async def drain(self, seconds: float) -> None:
         """Report not ready and serve for a while; each response closes its connection."""
-        self._is_draining = True
-        self.http.drain()
+        self.http.is_draining = True
         await asyncio.sleep(seconds)
 
 
