@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from daypass.client.errors import ExchangeRefusedError
 from daypass.local.demo import ask
 from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
 from daypass.testing import MovableClock
-from daypass.testing.plugin import TokenMaker
 from support.deadline import eventually
 from support.ports import listens
 from support.up import runtime_folder
+
+TokenMaker = Callable[..., Secret]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "pytest.md"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"

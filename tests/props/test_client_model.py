@@ -26,7 +26,7 @@ from daypass.client.config import CredentialsConfig, ReloadingConfig
 from daypass.client.credentials_source import CredentialsSource
 from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.key_state import InFlight
-from daypass.client.shared_cache import SharedTokenCache
+from daypass.client.shared_cache import CacheWarning, SharedTokenCache
 from daypass.client.token import CachedToken, Token
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import ANSWER, CONNECT, Deadline, Route, TransportError
@@ -168,7 +168,11 @@ class ClientModel(RuleBasedStateMachine):
         document = credentials_document("http://127.0.0.1:1/kubernetes")
         config = CredentialsConfig(document, origin="/c.json", now_unix=NOON)
         config.source = CredentialsSource(origin="/c.json", document=b"these")
-        cache = SharedTokenCache(self.folder, {}, _no_warning) if is_shared else None
+        cache = (
+            SharedTokenCache(folder=self.folder, environ={}, warn=_no_warning)
+            if is_shared
+            else None
+        )
         return SteppedTokenSource(ReloadingConfig(config), self.timing, cache)
 
     # -- what callers do
@@ -346,8 +350,8 @@ def _error(what: Sending, stage: str, cause: OSError) -> TransportError:
     return error
 
 
-def _no_warning(fact: str, hint: str) -> None:
-    raise AssertionError(fact)
+def _no_warning(problem: CacheWarning) -> None:
+    raise problem
 
 
 TestClientModel = ClientModel.TestCase

@@ -56,11 +56,6 @@ class HostPort:
     def __str__(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"
 
-    @property
-    def is_loopback(self) -> bool:
-        """127.0.0.0/8, ::1, or localhost, which RFC 6761 reserves for them."""
-        return is_loopback(self.host)
-
     @classmethod
     def parse(cls, text: str, *, default_port: int) -> HostPort | None:
         """`host`, `host:port`, `[::1]:port`; None for anything else."""

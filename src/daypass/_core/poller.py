@@ -19,7 +19,8 @@ class Poller(Generic[T]):
     `refresh` asks for it.
 
     `latest`: the last value; None before the first. `last_error`: why the last call failed, or "".
-    `began_at`: when the last call was asked for (monotonic).
+    `began_at`: when the last call was asked for (monotonic). `fetching`: done after the call that
+    is in progress or asked for; None if none is.
     """
 
     def __init__(
@@ -33,14 +34,9 @@ class Poller(Generic[T]):
         self._clock = clock
         self._lock = threading.Lock()
         self._wanted = threading.Event()
-        self._fetching: Future[None] | None = None
+        self.fetching: Future[None] | None = None
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="daypass-poller", daemon=True)
-
-    @property
-    def fetching(self) -> Future[None] | None:
-        """What is done after the call that is in progress or asked for; None if none is."""
-        return self._fetching
 
     def start(self) -> None:
         """Fetch in the background; at once, unless `fetch` was called before."""
@@ -58,7 +54,7 @@ class Poller(Generic[T]):
         is all: no second call follows.
         """
         with self._lock:
-            fetching = self._fetching
+            fetching = self.fetching
             if fetching is None:
                 fetching = self._begin()
                 self._wanted.set()
@@ -68,7 +64,7 @@ class Poller(Generic[T]):
         """Fetch once on this thread. An error is kept in `last_error`."""
         with self._lock:
             self._wanted.clear()
-            done = self._fetching or self._begin()
+            done = self.fetching or self._begin()
         try:
             self.latest = self._fetch()
             self.last_error = ""
@@ -78,12 +74,12 @@ class Poller(Generic[T]):
             self.last_error = f"unexpected {type(error).__name__}"
         finally:
             # Before `done`: who waits for that finds nothing in progress, and the new value.
-            self._fetching = None
+            self.fetching = None
             done.set_result(None)
 
     def _begin(self) -> Future[None]:
         self.began_at = self._clock.monotonic()
-        self._fetching = done = Future[None]()
+        self.fetching = done = Future[None]()
         done.set_running_or_notify_cancel()  # nobody who waits for it can cancel it
         return done
 

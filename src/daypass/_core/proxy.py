@@ -12,7 +12,7 @@ ranges in NO_PROXY included. Where they differ:
 
 from __future__ import annotations
 
-from daypass._core.net import is_address
+from daypass._core.net import is_address, is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def proxy_for(target: HostPort, environ: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for HTTPS to a host, or None for a direct connection."""
     url = _variable(environ, "https_proxy")
-    if not url or target.is_loopback or is_excluded(target, _variable(environ, "no_proxy")):
+    if not url or is_loopback(target.host) or is_excluded(target, _variable(environ, "no_proxy")):
         return None
     return url if "://" in url else f"http://{url}"
 

@@ -13,6 +13,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 
@@ -166,15 +167,12 @@ def redact_response(body: bytes, *secrets: Secret) -> bytes:
     body = body[:LIMIT_ANSWER_BYTES]
     runs = _Runs(secrets)
 
-    def whole(text: str) -> object:
-        return int(text) if runs.redact(text) == text else STARS
-
-    def decimal(text: str) -> object:
-        return float(text) if runs.redact(text) == text else STARS
+    def number(text: str, kind: Callable[[str], object] = float) -> object:
+        return kind(text) if runs.redact(text) == text else STARS
 
     text = body.decode("utf-8", "replace")
     try:
-        document = json.loads(body, parse_int=whole, parse_float=decimal)
+        document = json.loads(body, parse_int=lambda text: number(text, int), parse_float=number)
         clean = runs.redact_document(document)
         if clean != document:
             text = json.dumps(clean, ensure_ascii=False)

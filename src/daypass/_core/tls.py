@@ -38,22 +38,14 @@ def client_context(certificate_authority: str | None) -> ssl.SSLContext:
     `certificate_authority`: PEM text of the only authorities to trust; None for those of the
     machine (OpenSSL's defaults, so SSL_CERT_FILE and SSL_CERT_DIR apply).
     """
-    context = (
-        ssl.create_default_context()
-        if certificate_authority is None
-        else _only(certificate_authority)
-    )
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def _only(certificate_authority: str) -> ssl.SSLContext:
     try:
-        if "-----BEGIN" not in certificate_authority:
+        if certificate_authority is not None and "-----BEGIN" not in certificate_authority:
             raise ValueError  # for OpenSSL an empty text means the machine's own authorities
-        return ssl.create_default_context(cadata=certificate_authority)
+        context = ssl.create_default_context(cadata=certificate_authority)
     except (ssl.SSLError, ValueError, TypeError):  # TypeError: characters beyond ASCII
         raise _not_pem() from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _not_pem() -> BadCertificateAuthorityError:

@@ -45,15 +45,9 @@ def write_atomically(target: TokenFile, content: bytes) -> None:
     with _one_at_a_time, _opened(folder) as descriptor:
         if target.layout == "file":
             _sweep(descriptor, PARTIAL.format(name), keep="")
-            write_private(name, content, mode=target.mode, owner=_owner(target), folder=descriptor)
+            write_private(name, content, mode=target.mode, owner=target.owner, folder=descriptor)
         else:
             _swap(descriptor, name, content, target)
-
-
-def _owner(target: TokenFile) -> tuple[int, int]:
-    """Return user and group; -1 stands for the agent's own."""
-    user, group = target.user_id, target.group_id
-    return -1 if user is None else user, -1 if group is None else group
 
 
 @contextmanager
@@ -91,7 +85,7 @@ def _swap(folder: int, name: str, content: bytes, target: TokenFile) -> None:
         try:
             if before:
                 _link_others(folder, before, fresh, name)
-            create_private(name, content, mode=target.mode, owner=_owner(target), folder=fresh)
+            create_private(name, content, mode=target.mode, owner=target.owner, folder=fresh)
             os.fchmod(fresh, _FOLDER_MODE)  # whatever the umask
         finally:
             os.close(fresh)

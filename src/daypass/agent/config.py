@@ -59,8 +59,8 @@ Hook = SignalHook | CommandHook | PostHook
 class TokenFile:
     """A file and the token that is written to it.
 
-    `audience`, `lifetime_seconds` None: the credentials' own. `user_id`, `group_id` None: as the
-    agent itself. `layout`: `file`, or `volume` for a folder that is swapped as a whole, as
+    `audience`, `lifetime_seconds` None: the credentials' own. `owner`: user and group, -1 for
+    the agent's own. `layout`: `file`, or `volume` for a folder that is swapped as a whole, as
     Kubernetes swaps what it mounts.
     """
 
@@ -70,8 +70,7 @@ class TokenFile:
     format: str = "token"
     layout: str = "file"
     mode: int
-    user_id: int | None = None
-    group_id: int | None = None
+    owner: tuple[int, int] = (-1, -1)
     hooks: tuple[Hook, ...] = ()
 
 
@@ -197,11 +196,11 @@ class _Table:
 _LARGEST_ID = 2**32 - 2
 
 
-def _id(table: _Table, key: str, database: str, find: Callable[[str], int]) -> int | None:
-    """Return the number of a user or group, given by name or number; None if the key is missing."""
+def _id(table: _Table, key: str, database: str, find: Callable[[str], int]) -> int:
+    """Return the number of a user or group, given by name or number; -1 if the key is missing."""
     value = table.raw(key)
     if value is None:
-        return None
+        return -1
     if isinstance(value, str):
         try:
             return find(value)
@@ -347,8 +346,10 @@ def _token(table: _Table) -> TokenFile:
         format=table.choice("format", FORMATS),
         layout=layout,
         mode=_mode(table),
-        user_id=_id(table, "owner", "passwd", lambda name: pwd.getpwnam(name).pw_uid),
-        group_id=_id(table, "group", "group", lambda name: grp.getgrnam(name).gr_gid),
+        owner=(
+            _id(table, "owner", "passwd", lambda name: pwd.getpwnam(name).pw_uid),
+            _id(table, "group", "group", lambda name: grp.getgrnam(name).gr_gid),
+        ),
         hooks=tuple(
             _hook(item, table.file, f"{table.name}: on_renewal {number}")
             for number, item in enumerate(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from enum import Enum
 
-from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import HostPort
 from daypass._core.status_server import StatusServer
@@ -40,10 +39,6 @@ class ServiceManager:
                 sender.sendto("\n".join(lines).encode(), address)
         except OSError:
             return
-
-    def notify_reloading(self, clock: Clock) -> None:
-        """Report the start of a reload (Type=notify-reload); READY=1 ends it."""
-        self.notify("RELOADING=1", f"MONOTONIC_USEC={int(clock.monotonic() * 1_000_000)}")
 
 
 TICK_SECONDS = 2.0
@@ -132,7 +127,8 @@ class Agent:
             self._report()
 
     def _reload(self, load: Callable[[], AgentConfig]) -> None:
-        self._manager.notify_reloading(self._timing.clock)
+        now = int(self._timing.clock.monotonic() * 1_000_000)
+        self._manager.notify("RELOADING=1", f"MONOTONIC_USEC={now}")  # until READY=1
         try:
             config = load()
             if config.listen != self._config.listen:

@@ -73,7 +73,8 @@ def _command(hook: CommandHook, path: str, token: Secret, variables: Sequence[st
         try:
             code = child.wait(hook.timeout_seconds)
         except subprocess.TimeoutExpired:
-            _end(child)
+            os.killpg(child.pid, signal.SIGKILL)  # its own session: its children, too
+            child.wait()
             raise HookError(
                 f"the command {name} took more than {hook.timeout_seconds} s and was ended"
             ) from None
@@ -81,12 +82,6 @@ def _command(hook: CommandHook, path: str, token: Secret, variables: Sequence[st
             output.seek(0)
             said = redact(output.read(_OUTPUT_LIMIT_BYTES).decode("utf-8", "replace"), token)
             raise HookError(f"the command {name} ended with {code}: {printable(said)}")
-
-
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    # The command has its own session: this kills its children too.
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def hook_environment(

@@ -80,11 +80,13 @@ def cached_token(
     if use_cache:
         name = entry_name(source.identity(), audience, lifetime_seconds)
         try:
-            cache = SharedTokenCache(cache_folder(os.environ), os.environ, warn, only_entry=name)
+            cache = SharedTokenCache(
+                folder=cache_folder(os.environ), environ=os.environ, warn=_warn, only_entry=name
+            )
             last = cache.load(name)
         except CacheWarning as problem:
             if cache is None:
-                warn(problem.fact, problem.hint)
+                _warn(problem)
             # Otherwise the exchange reads the entry again, and warns.
     if last is not None and last.is_fresh(SYSTEM_CLOCK):
         return last
@@ -98,6 +100,10 @@ def cached_token(
             raise
         warn(f"using the last token, for {left:.0f} s more: {error.fact}", error.hint)
         return last
+
+
+def _warn(problem: DaypassError) -> None:
+    warn(problem.fact, problem.hint)
 
 
 def _exchange(

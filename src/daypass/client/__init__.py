@@ -8,7 +8,7 @@
 - `shared_cache`: tokens on disk, for all processes of a user.
 - `exchange`: one exchange: subject token, TokenRequest, retries, response.
 - `door`: the URL of a door, and the TokenRequest that is sent to it.
-- `transport`, `proxy`, `http1`: one HTTP request on a connection of its own.
+- `transport`, `http1`: one HTTP request on a connection of its own.
 - `error_mapping`, `errors`: why an exchange failed, and the next step.
 
 It needs only `_core` and the standard library, so its import is cheap for any program. It does not

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
 from daypass.client.credentials_source import FILE_VARIABLES, read_source
@@ -102,11 +103,7 @@ class Credentials:
         def read() -> CredentialsConfig:
             return parse_source(read_source(snapshot, path), timing.clock.unix(), snapshot)
 
-        cache = None
-        if shared:
-            from daypass.client.shared_cache import open_shared_cache
-
-            cache = open_shared_cache(snapshot, log_warning)
+        cache = _shared_cache(snapshot) if shared else None
         return cls(ReloadingConfig(read(), read), timing=timing, shared_cache=cache)
 
     @property
@@ -193,9 +190,7 @@ class Credentials:
         self, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> dict[str, str]:
         """Return what `headers` does, without blocking the event loop."""
-        token = self.cached_token(audience, lifetime_seconds)
-        if token is None:
-            token = await self._get_async(audience, lifetime_seconds, None)
+        token = await self.token_async(audience, lifetime_seconds)
         return {"Authorization": authorization(token)}
 
     def renew(
@@ -235,6 +230,17 @@ class Credentials:
             self._recent.clear()
         self._recent[(audience, lifetime_seconds)] = cached
         return cached.token
+
+
+def _shared_cache(environ: Mapping[str, str]) -> SharedTokenCache | None:
+    from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder
+
+    warn = partial(log_warning, "tokens are not shared")
+    try:
+        return SharedTokenCache(folder=cache_folder(environ), environ=environ, warn=warn)
+    except CacheWarning as problem:
+        warn(problem)
+        return None
 
 
 def not_credentials(value: object, expected: str = "Credentials are") -> CredentialsError:

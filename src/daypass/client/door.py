@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.net import HostPort
+from daypass._core.net import HostPort, is_loopback
 from daypass._core.record import Record
 from daypass._core.token_request import (
     AUDIENCE_HINT,
@@ -56,7 +56,7 @@ class DoorUrl(Record):
         address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
         if address is None:
             raise CredentialsError("the door's URL names no host and port", _EXAMPLE)
-        if scheme == "http" and not address.is_loopback:
+        if scheme == "http" and not is_loopback(address.host):
             raise CredentialsError(
                 "the door's URL begins with http://, which would send the token in the clear",
                 f"use https://{authority}{path}; plain http is for loopback addresses only",

@@ -128,6 +128,7 @@ def read_token_response(
         received_unix=unix,
         received_monotonic=monotonic,
         usable_seconds=usable_seconds(left),
+        fresh_seconds=0.0,
     )
 
 

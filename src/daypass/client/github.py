@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.net import HostPort
+from daypass._core.net import HostPort, is_loopback
 from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError, DoorUnreachableError
 from daypass.client.http1 import USER_AGENT, HttpRequest
@@ -65,7 +65,7 @@ def _request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Ro
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
-    is_plain = scheme == "http" and address is not None and address.is_loopback
+    is_plain = scheme == "http" and address is not None and is_loopback(address.host)
     if address is None or not (scheme == "https" or is_plain) or not _VISIBLE.issuperset(path):
         raise CredentialsError(f"{URL} is not an https URL", _PERMIT, reason="invalid-variable")
     if not _VISIBLE.issuperset(token):

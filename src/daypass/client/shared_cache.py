@@ -25,6 +25,7 @@ from daypass._core.files import (
     user_folder,
     write_private,
 )
+from daypass._core.record import Record
 from daypass.client.token import CachedToken
 
 try:
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     Inputs = tuple[tuple[str, str, str], ...]
     """What decides the exchange in addition to the credentials themselves, as (kind, name, digest)
     of files and variables."""
-    Warn = Callable[[str, str], None]
-    """Receives the fact and the hint of a problem that does not prevent a token."""
 
 FORMAT = b"daypass token 2"
 LIMIT_BYTES = 64 * 1024
@@ -53,21 +52,18 @@ class CacheWarning(DaypassError):
     """Why the cache was not used."""
 
 
-class SharedTokenCache:
+class SharedTokenCache(Record):
     """A folder of cached tokens. `only_entry`: the entry to use whatever the key is, or None.
+
+    `warn` is called with the problems that do not prevent a token.
 
     `load` and `store` need no lock: `CacheEntry` has it while its process exchanges.
     """
 
-    __slots__ = ("_environ", "_warn", "folder", "only_entry")
-
-    def __init__(
-        self, folder: str, environ: Mapping[str, str], warn: Warn, *, only_entry: str | None = None
-    ) -> None:
-        self.folder = folder
-        self._environ = environ
-        self._warn = warn
-        self.only_entry = only_entry
+    folder: str
+    environ: Mapping[str, str]
+    warn: Callable[[CacheWarning], None]
+    only_entry: str | None = None
 
     def load(self, name: str, clock: Clock = SYSTEM_CLOCK) -> CachedToken | None:
         """Return the entry, or None if there is none, or if an input of the exchange has changed.
@@ -87,7 +83,7 @@ class SharedTokenCache:
         if decoded is None:
             raise CacheWarning(f"a cached token is not used: {path} is damaged")
         cached, inputs = decoded
-        if any(digest_input(kind, key, self._environ) != seen for kind, key, seen in inputs):
+        if any(digest_input(kind, key, self.environ) != seen for kind, key, seen in inputs):
             return None
         elapsed = clock.unix() - cached.received_unix
         if elapsed < 0:
@@ -108,25 +104,6 @@ class SharedTokenCache:
         except OSError as error:
             cause = f"{error.filename or self.folder}: {error.strerror}"
             raise CacheWarning(f"the token is not cached: {cause}") from None
-
-    def warn(self, problem: CacheWarning) -> None:
-        """Report a problem that does not prevent a token."""
-        self._warn(problem.fact, problem.hint)
-
-
-def open_shared_cache(
-    environ: Mapping[str, str], log_warning: Callable[[str, DaypassError], None]
-) -> SharedTokenCache | None:
-    """Return the user's cache for the library, or None, with a warning, if there can't be one."""
-
-    def warn(fact: str, hint: str) -> None:
-        log_warning("tokens are not shared", CacheWarning(fact, hint))
-
-    try:
-        return SharedTokenCache(cache_folder(environ), environ, warn)
-    except CacheWarning as problem:
-        warn(problem.fact, problem.hint)
-        return None
 
 
 def cache_folder(environ: Mapping[str, str]) -> str:

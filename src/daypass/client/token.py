@@ -8,6 +8,8 @@ This module is on the cached path of `daypass token` and imports next to nothing
 
 from __future__ import annotations
 
+from daypass._core.record import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,7 +61,7 @@ def authorization(token: Token) -> str:
     return f"Bearer {token.value.reveal()}"
 
 
-class CachedToken:
+class CachedToken(Record):
     """A token, when it was requested, by both of this machine's clocks, and how long to use it.
 
     It is usable for `usable_seconds`, and for `fresh_seconds` of them no replacement is considered.
@@ -68,32 +70,15 @@ class CachedToken:
     the shared cache stores them, without `warnings`; `token` is the same for programs.
     """
 
-    __slots__ = (
-        "_token", "audiences", "expires_at", "fresh_seconds", "received_monotonic",
-        "received_unix", "usable_seconds", "value", "warnings",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        value: str,
-        expires_at: str,
-        audiences: str,
-        received_unix: float,
-        received_monotonic: float,
-        usable_seconds: float,
-        fresh_seconds: float = 0.0,
-        warnings: tuple[str, ...] = (),
-    ) -> None:
-        self.value = value
-        self.expires_at = expires_at
-        self.audiences = audiences
-        self.warnings = warnings
-        self.received_unix = received_unix
-        self.received_monotonic = received_monotonic
-        self.usable_seconds = usable_seconds
-        self.fresh_seconds = fresh_seconds
-        self._token: Token | None = None
+    value: str
+    expires_at: str
+    audiences: str
+    received_unix: float
+    received_monotonic: float
+    usable_seconds: float
+    fresh_seconds: float
+    warnings: tuple[str, ...] = ()
+    _token: Token | None = None
 
     @property
     def token(self) -> Token:

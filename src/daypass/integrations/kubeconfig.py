@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
-from daypass._core.net import HostPort
+from daypass._core.net import HostPort, is_loopback
 from daypass._core.tls import read_authority
 from daypass.client.door import DoorUrl
 
@@ -33,7 +33,7 @@ def check_server(server: str, door: DoorUrl) -> str:
         raise UsageError("the server is not an https:// URL with only a host and a port", _EXAMPLE)
     if parts.query or parts.fragment:
         raise UsageError("the server's URL has a query or a fragment", _EXAMPLE)
-    if parts.scheme == "http" and not address.is_loopback:
+    if parts.scheme == "http" and not is_loopback(address.host):
         raise UsageError("http:// would send tokens in the clear", f"use https://{parts.netloc}")
     if str(address) == str(door.address):
         raise UsageError(

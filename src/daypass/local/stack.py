@@ -158,7 +158,10 @@ class LocalStack:
         bound: bool = True,
         expired: bool = False,
     ) -> Secret:
-        """Return a short-lived token of any shape; `expired`: since a minute ago."""
+        """Return a short-lived token, which passes the gate unless an argument prevents it.
+
+        `bound=False`: bound to no Secret. `expired`: since a minute ago.
+        """
         spec: Object = {"audiences": [*audiences], "expirationSeconds": lifetime_seconds}
         if bound:
             reference = {"apiVersion": "v1", "kind": "Secret", "name": identity.secret_name}

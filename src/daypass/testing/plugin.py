@@ -1,7 +1,8 @@
 """The pytest plugin: the stack, an identity, its tokens and the API server's clock as fixtures."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -73,39 +74,9 @@ def daypass_environment(
     return daypass_identity
 
 
-class TokenMaker:
-    """Issues short-lived tokens of an identity, valid and invalid ones."""
-
-    def __init__(self, running: "LocalStack", identity: "MadeIdentity") -> None:
-        self._stack = running
-        self._identity = identity
-
-    def __call__(
-        self,
-        *,
-        audiences: Sequence[str] | None = None,
-        lifetime_seconds: int = 3600,
-        bound: bool = True,
-        expired: bool = False,
-        identity: "MadeIdentity | None" = None,
-    ) -> "Secret":
-        """Return a token that passes the gate, unless a parameter makes it invalid.
-
-        `audiences`: instead of the gate's. `bound=False`: bound to no Secret. `expired`: since
-        a minute ago. `identity`: another one's.
-        """
-        from daypass.local.stack import AUDIENCE
-
-        return self._stack.make_token(
-            identity or self._identity,
-            audiences=(AUDIENCE,) if audiences is None else audiences,
-            lifetime_seconds=lifetime_seconds,
-            bound=bound,
-            expired=expired,
-        )
-
-
 @pytest.fixture
-def daypass_token(daypass_stack: "LocalStack", daypass_identity: "MadeIdentity") -> TokenMaker:
-    """Issues tokens of `daypass_identity`: `daypass_token(audiences=["elsewhere"])`."""
-    return TokenMaker(daypass_stack, daypass_identity)
+def daypass_token(
+    daypass_stack: "LocalStack", daypass_identity: "MadeIdentity"
+) -> "Callable[..., Secret]":
+    """`LocalStack.make_token` for `daypass_identity`: `daypass_token(audiences=["elsewhere"])`."""
+    return partial(daypass_stack.make_token, identity=daypass_identity)

@@ -43,7 +43,7 @@ def test_a_token_requires_only_a_path(tmp_path: Path) -> None:
     (made,) = config.tokens
     assert (made.path, made.audience, made.lifetime_seconds) == (f"{tmp_path}/a", None, None)
     assert (made.format, made.layout, made.mode) == ("token", "file", 0o600)
-    assert (made.user_id, made.group_id, made.hooks) == (None, None, ())
+    assert (made.owner, made.hooks) == ((-1, -1), ())
     assert (config.credentials, config.listen, config.stagger_seconds) == (None, None, 0)
 
 
@@ -77,7 +77,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert config.listen == ("127.0.0.1", 9465)
     assert config.stagger_seconds == 60
     assert (made.lifetime_seconds, made.mode) == (5400, 0o640)
-    assert (made.user_id, made.group_id) == (os.geteuid(), os.getegid())
+    assert made.owner == (os.geteuid(), os.getegid())
     assert made.hooks == (
         SignalHook(number=signal.SIGHUP, pid_file="/run/x.pid"),
         CommandHook(command=("systemctl", "reload", "x"), timeout_seconds=30),

@@ -191,7 +191,7 @@ def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down_but_not_if_
     open_door(good_answer(), raw)
     run_token()
     [file] = cached_files(tmp_path)
-    cache = SharedTokenCache(str(file.parent), {}, print)
+    cache = SharedTokenCache(folder=str(file.parent), environ={}, warn=print)
     entry = cache.load(file.name)
     assert entry is not None
     entry.fresh_seconds, entry.usable_seconds = 0, left

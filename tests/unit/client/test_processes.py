@@ -22,7 +22,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.client.cache_entry import FileLock
 from daypass.client.credentials import Credentials
-from daypass.client.shared_cache import SharedTokenCache
+from daypass.client.shared_cache import CacheWarning, SharedTokenCache
 from daypass.client.token import CachedToken
 from support.deadline import eventually
 from support.exchanges import CredentialsAtDoor
@@ -77,14 +77,16 @@ class Machine:
         return Credentials.from_file(self.file, shared=shared)
 
     def load(self, path: Path) -> CachedToken | None:
-        return SharedTokenCache(str(self.tokens), {}, _no_warning).load(path.name)
+        return SharedTokenCache(folder=str(self.tokens), environ={}, warn=_no_warning).load(
+            path.name
+        )
 
     def entries(self) -> list[Path]:
         return [p for p in self.tokens.glob("*") if "." not in p.name]
 
 
-def _no_warning(fact: str, hint: str) -> None:
-    raise AssertionError(fact)
+def _no_warning(problem: CacheWarning) -> None:
+    raise problem
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def entry(value: str = short_lived_token()) -> CachedToken:
 
 
 def cache(folder: str, environ: Mapping[str, str] | None = None) -> SharedTokenCache:
-    return SharedTokenCache(folder, environ or {}, lambda fact, hint: None)
+    return SharedTokenCache(folder=folder, environ=environ or {}, warn=lambda problem: None)
 
 
 @pytest.fixture
