@@ -43,11 +43,6 @@ def test_the_package_of_adapters_imports_no_library() -> None:
     assert run(code) == "set()"
 
 
-def test_daypass_itself_imports_no_adapter() -> None:
-    code = "import sys, daypass; daypass.Credentials; print('daypass.integrations' in sys.modules)"
-    assert run(code) == "False"
-
-
 @pytest.mark.parametrize(("library", "extra"), LIBRARIES.items())
 def test_a_missing_library_names_the_extra_to_install(library: str, extra: str) -> None:
     code = (

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import kubernetes.client
-import kubernetes_asyncio.client
 import lightkube
 import pytest
 from lightkube.config.kubeconfig import KubeConfig
@@ -21,7 +20,6 @@ from lightkube.resources.core_v1 import ConfigMap
 
 import daypass
 import daypass.integrations.kubernetes
-import daypass.integrations.kubernetes_asyncio
 import daypass.integrations.lightkube
 from support import identities
 from support.controlplane import ControlPlane
@@ -75,17 +73,6 @@ def official(plane: ControlPlane) -> kubernetes.client.Configuration:
     return configuration
 
 
-def asynchronous(plane: ControlPlane) -> kubernetes_asyncio.client.Configuration:
-    configuration = kubernetes_asyncio.client.Configuration(host=plane.url)
-    configuration.ssl_ca_cert = str(plane.ca_path)
-    return configuration
-
-
-def light(plane: ControlPlane) -> KubeConfig:
-    cluster = Cluster(server=plane.url, certificate_auth=str(plane.ca_path))
-    return KubeConfig.from_one(cluster=cluster, user=User())
-
-
 def test_the_official_client_reads_with_the_bots_permissions(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
@@ -116,38 +103,14 @@ def test_a_token_for_another_audience_is_refused(
     assert refused.value.status == 401
 
 
-def test_kubernetes_asyncio_reads_with_the_bots_permissions(
-    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
-) -> None:
-    async def names() -> set[str]:
-        configuration = asynchronous(control_plane)
-        daypass.integrations.kubernetes_asyncio.authorize(
-            configuration, api_credentials, audience=ISSUER
-        )
-        async with kubernetes_asyncio.client.ApiClient(copy.deepcopy(configuration)) as api:
-            found = await kubernetes_asyncio.client.CoreV1Api(api).list_namespaced_config_map(
-                reader.namespace
-            )
-            return {item.metadata.name for item in found.items}
-
-    assert "known" in asyncio.run(names())
-
-
-def test_lightkube_reads_with_the_bots_permissions(
-    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
-) -> None:
-    with lightkube.Client(light(control_plane), namespace=reader.namespace) as client:
-        daypass.integrations.lightkube.authorize(client, api_credentials, audience=ISSUER)
-        assert client.get(ConfigMap, "known").data == {"key": "value"}
-
-
 def test_asynchronous_lightkube_reads_with_the_bots_permissions(
     control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
 ) -> None:
+    cluster = Cluster(server=control_plane.url, certificate_auth=str(control_plane.ca_path))
+    config = KubeConfig.from_one(cluster=cluster, user=User())
+
     async def names() -> set[str | None]:
-        async with lightkube.AsyncClient(
-            light(control_plane), namespace=reader.namespace
-        ) as client:
+        async with lightkube.AsyncClient(config, namespace=reader.namespace) as client:
             daypass.integrations.lightkube.authorize(client, api_credentials, audience=ISSUER)
             found = [item async for item in client.list(ConfigMap)]
             return {item.metadata.name for item in found if item.metadata is not None}

@@ -15,7 +15,7 @@ import pytest
 
 from unit.agent.placing import place
 
-CALLS = ("mkdir", "open", "write", "fchmod", "fsync", "link", "symlink", "replace")
+CALLS = ("mkdir", "open", "write", "fchown", "fchmod", "fsync", "link", "symlink", "replace")
 LIMITED = """
 import json, os, resource, sys
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_no_space_at_any_step_leaves_the_old_token_or_the_new_one(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, call, failing_once(getattr(os, call), at))
             try:
-                place(folder / "t", b"two", layout=layout)
+                place(folder / "t", b"two", layout=layout, owner=(os.geteuid(), -1))
             except OSError:
                 failed, expected = failed + 1, before
         assert (folder / "t").exists() is (expected is not None)
