@@ -102,7 +102,7 @@ def test_keys_of_a_file_replace_those_of_the_api_server(tmp_path: Path) -> None:
     assert key_ids(keys_for(named, cluster({}))) == ["new", "old"], "it is read again"
 
 
-@pytest.mark.parametrize("alg", ["RS384", "RS512", "ES256", "HS256", "none"])
+@pytest.mark.parametrize("alg", ["RS384", "RS512", "ES256", "HS256", "none", ""])
 def test_a_key_verifies_by_its_own_algorithm_alone(alg: str) -> None:
     assert is_signed(OLD.sign({}), OLD.jwks)
     assert not is_signed(OLD.sign({}, {"alg": alg}), OLD.jwks)
@@ -164,87 +164,79 @@ class Verifying:
             return refused.reason
 
 
-def verify(work: Callable[[Verifying], Awaitable[None]]) -> None:
+def with_a_verifier(test: Callable[[Verifying], Awaitable[None]]) -> Callable[[], None]:
+    """Run a test in an event loop."""
+
     async def run() -> None:
         it = Verifying()
         try:
-            await work(it)
+            await test(it)
         finally:
             it.verifier.stop()
 
-    asyncio.run(run())
+    return lambda: asyncio.run(run())
 
 
-def test_a_token_of_a_new_key_passes_at_once() -> None:
-    async def work(it: Verifying) -> None:
-        assert await it.says(OLD) is True
+@with_a_verifier
+async def test_a_token_of_a_new_key_passes_at_once(it: Verifying) -> None:
+    assert await it.says(OLD) is True
+    it.clock.advance(AGAIN_SECONDS)
+    it.served = BOTH
+    assert await it.says(NEW) is True
+    assert await it.says(OLD) is True
+    assert it.reads == 2
+
+
+@with_a_verifier
+async def test_forged_key_names_cause_one_reading_a_second(it: Verifying) -> None:
+    for _ in range(3):
+        for number in range(100):
+            assert await it.says(STRANGER.named(f"forged-{number}")) is False
         it.clock.advance(AGAIN_SECONDS)
-        it.served = BOTH
-        assert await it.says(NEW) is True
-        assert await it.says(OLD) is True
-        assert it.reads == 2
-
-    verify(work)
+    assert it.reads == 3
 
 
-def test_forged_key_names_cause_one_reading_a_second() -> None:
-    async def work(it: Verifying) -> None:
-        for _ in range(3):
-            for number in range(100):
-                assert await it.says(STRANGER.named(f"forged-{number}")) is False
-            it.clock.advance(AGAIN_SECONDS)
-        assert it.reads == 3
-
-    verify(work)
+@with_a_verifier
+async def test_a_forged_token_with_a_known_key_name_causes_no_reading(it: Verifying) -> None:
+    assert await it.says(OLD) is True
+    it.clock.advance(3600)
+    assert await it.says(STRANGER.named("old")) is False
+    assert it.reads == 1
 
 
-def test_a_forged_token_with_a_known_key_name_causes_no_reading() -> None:
-    async def work(it: Verifying) -> None:
-        assert await it.says(OLD) is True
-        it.clock.advance(3600)
-        assert await it.says(STRANGER.named("old")) is False
-        assert it.reads == 1
+@with_a_verifier
+async def test_known_keys_go_on_while_they_cannot_be_read_and_others_are_unknown(
+    it: Verifying,
+) -> None:
+    it.error = "it is down"
+    assert await it.says(OLD) == "unknown"
+    assert not it.verifier.are_known
+    it.error = ""
+    it.clock.advance(AGAIN_SECONDS)
+    assert await it.says(OLD) is True
+    it.error = "it is down"
+    it.clock.advance(AGAIN_SECONDS)
+    assert await it.says(NEW) == "unknown"
+    assert await it.says(OLD) is True
+    assert "it is down" in it.verifier.last_error
 
-    verify(work)
+
+@with_a_verifier
+async def test_an_error_that_nobody_expects_is_reported(it: Verifying) -> None:
+    it.may_go_on = cast("threading.Event", None)
+    assert await it.says(OLD) == "unknown"
+    assert "AttributeError" in it.verifier.last_error
 
 
-def test_known_keys_go_on_while_they_cannot_be_read_and_others_are_unknown() -> None:
-    async def work(it: Verifying) -> None:
-        it.error = "it is down"
-        assert await it.says(OLD) == "unknown"
-        assert not it.verifier.are_known
-        it.error = ""
-        it.clock.advance(AGAIN_SECONDS)
-        assert await it.says(OLD) is True
-        it.error = "it is down"
-        it.clock.advance(AGAIN_SECONDS)
+@with_a_verifier
+async def test_no_token_waits_long_for_keys_that_do_not_come(it: Verifying) -> None:
+    assert await it.says(OLD) is True
+    it.clock.advance(AGAIN_SECONDS)
+    it.may_go_on.clear()
+    with pytest.raises(UnreadKeyError):
+        it.verifier.is_signed(NEW.sign({}))
+    for seconds in (WAIT_SECONDS, 3600):
+        it.clock.advance(seconds)
         assert await it.says(NEW) == "unknown"
         assert await it.says(OLD) is True
-        assert "it is down" in it.verifier.last_error
-
-    verify(work)
-
-
-def test_an_error_that_nobody_expects_is_reported() -> None:
-    async def work(it: Verifying) -> None:
-        it.may_go_on = cast("threading.Event", None)
-        assert await it.says(OLD) == "unknown"
-        assert "AttributeError" in it.verifier.last_error
-
-    verify(work)
-
-
-def test_no_token_waits_long_for_keys_that_do_not_come() -> None:
-    async def work(it: Verifying) -> None:
-        assert await it.says(OLD) is True
-        it.clock.advance(AGAIN_SECONDS)
-        it.may_go_on.clear()
-        with pytest.raises(UnreadKeyError):
-            it.verifier.is_signed(NEW.sign({}))
-        for seconds in (WAIT_SECONDS, 3600):
-            it.clock.advance(seconds)
-            assert await it.says(NEW) == "unknown"
-            assert await it.says(OLD) is True
-        it.may_go_on.set()
-
-    verify(work)
+    it.may_go_on.set()
