@@ -6,7 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import h2.config
 import h2.connection
@@ -18,6 +19,7 @@ from daypass.kube.connection import ConnectionConfig
 from support.authority import Authority
 
 AUTHORITY = Authority()
+P = ParamSpec("P")
 
 
 class Answer:
@@ -155,6 +157,11 @@ async def until(what: str, ask: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run a test that has an event loop."""
-    asyncio.run(scenario)
+def in_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an asynchronous test in an event loop."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run

@@ -24,7 +24,7 @@ from daypass.kube.errors import ClusterUnreachableError
 from daypass.kube.http2 import STREAM_WINDOW_BYTES, Http2Transport
 from daypass.kube.resources import SECRETS
 from support.fake_door import FakeDoor, answer
-from support.http2_server import AUTHORITY, Answer, Http2Server, run, serving, until
+from support.http2_server import AUTHORITY, Answer, Http2Server, in_a_loop, serving, until
 from support.watched_api import whole
 
 EMPTY = {"metadata": {"resourceVersion": "1"}, "items": []}
@@ -90,59 +90,49 @@ def request_of_path(server: Http2Server, path: str) -> Answer:
     return found
 
 
-def test_an_event_arrives_while_all_other_watches_of_the_connection_are_silent() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server) as server, watching(server) as watches:
-            await watches.start(server, *names(20))
-            for name in ("n-15", "n-3", "n-19"):
-                request_of(server, name).event(f"in-{name}")
-                await until("it arrives", partial(watches.seen.__contains__, name))
-                assert watches.seen[name] == [f"in-{name}"]
-            assert len(watches.seen) == 3
-            assert len(server.connections) == 1
-
-    run(scenario())
+@in_a_loop
+async def test_an_event_arrives_while_all_other_watches_of_the_connection_are_silent() -> None:
+    async with serving(as_api_server) as server, watching(server) as watches:
+        await watches.start(server, *names(20))
+        for name in ("n-15", "n-3", "n-19"):
+            request_of(server, name).event(f"in-{name}")
+            await until("it arrives", partial(watches.seen.__contains__, name))
+            assert watches.seen[name] == [f"in-{name}"]
+        assert len(watches.seen) == 3
+        assert len(server.connections) == 1
 
 
-def test_a_connection_takes_no_more_watches_than_the_server_allows() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server, streams=3) as server, watching(server) as watches:
-            await watches.start(server, *names(7))
-            assert [len(each.answers) for each in server.connections] == [3, 3, 1]
-            assert watches.cluster.watches_at_most == 3 * WATCH_CONNECTIONS
-            assert not watches.failed
-
-    run(scenario())
+@in_a_loop
+async def test_a_connection_takes_no_more_watches_than_the_server_allows() -> None:
+    async with serving(as_api_server, streams=3) as server, watching(server) as watches:
+        await watches.start(server, *names(7))
+        assert [len(each.answers) for each in server.connections] == [3, 3, 1]
+        assert watches.cluster.watches_at_most == 3 * WATCH_CONNECTIONS
+        assert not watches.failed
 
 
-def test_all_connections_can_be_full() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server, streams=1) as server, watching(server) as watches:
-            await watches.start(server, *names(WATCH_CONNECTIONS))
-            for name in names(WATCH_CONNECTIONS):
-                request_of(server, name).event(f"in-{name}")
-            await until("all arrive", lambda: len(watches.seen) == WATCH_CONNECTIONS)
-            assert server.open_connections == WATCH_CONNECTIONS
-
-    run(scenario())
+@in_a_loop
+async def test_all_connections_can_be_full() -> None:
+    async with serving(as_api_server, streams=1) as server, watching(server) as watches:
+        await watches.start(server, *names(WATCH_CONNECTIONS))
+        for name in names(WATCH_CONNECTIONS):
+            request_of(server, name).event(f"in-{name}")
+        await until("all arrive", lambda: len(watches.seen) == WATCH_CONNECTIONS)
+        assert server.open_connections == WATCH_CONNECTIONS
 
 
-def test_so_many_watches_share_a_connection() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server) as server, watching(server) as watches:
-            await watches.start(server, *names(STREAMS + 1))
-            assert [len(each.answers) for each in server.connections] == [STREAMS, 1]
-
-    run(scenario())
+@in_a_loop
+async def test_so_many_watches_share_a_connection() -> None:
+    async with serving(as_api_server) as server, watching(server) as watches:
+        await watches.start(server, *names(STREAMS + 1))
+        assert [len(each.answers) for each in server.connections] == [STREAMS, 1]
 
 
-def test_a_list_does_not_wait_for_watches() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server, streams=1) as server, watching(server) as watches:
-            await watches.start(server, *names(2))
-            assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
-
-    run(scenario())
+@in_a_loop
+async def test_a_list_does_not_wait_for_watches() -> None:
+    async with serving(as_api_server, streams=1) as server, watching(server) as watches:
+        await watches.start(server, *names(2))
+        assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
 
 
 @asynccontextmanager
@@ -156,28 +146,27 @@ async def sending(server: Http2Server, **limits: int) -> Any:
         yield client
 
 
-def test_beyond_the_limit_a_request_waits_until_another_ends() -> None:
-    async def scenario() -> None:
-        async with (
-            serving(as_api_server) as server,
-            sending(server, connections=1, streams=2) as client,
-        ):
-            first = [await client.send(watch(client), stream=True) for _ in range(2)]
-            third = asyncio.create_task(client.get("/x"))
-            await asyncio.wait([third], timeout=0.05)
-            assert (third.done(), len(server.requests)) == (False, 2)
-            await first[0].aclose()
-            assert (await third).json() == EMPTY
-            await first[1].aclose()
-
-    run(scenario())
+@in_a_loop
+async def test_beyond_the_limit_a_request_waits_until_another_ends() -> None:
+    async with (
+        serving(as_api_server) as server,
+        sending(server, connections=1, streams=2) as client,
+    ):
+        first = [await client.send(watch(client), stream=True) for _ in range(2)]
+        third = asyncio.create_task(client.get("/x"))
+        await asyncio.wait([third], timeout=0.05)
+        assert (third.done(), len(server.requests)) == (False, 2)
+        await first[0].aclose()
+        assert (await third).json() == EMPTY
+        await first[1].aclose()
 
 
 def watch(client: httpx2.AsyncClient, path: str = "/x") -> httpx2.Request:
     return client.build_request("GET", f"{path}?watch=true")
 
 
-def test_a_closed_watch_is_reset_and_costs_the_connection_nothing() -> None:
+@in_a_loop
+async def test_a_closed_watch_is_reset_and_costs_the_connection_nothing() -> None:
     """Together, what is left unread is more than the window of the connection."""
     sent: list[int] = []
 
@@ -188,74 +177,65 @@ def test_a_closed_watch_is_reset_and_costs_the_connection_nothing() -> None:
         else:
             asked.send(b"{}", end=True)
 
-    async def scenario() -> None:
-        async with serving(flood) as server, sending(server, connections=1, streams=2) as client:
-            for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // STREAM_WINDOW_BYTES):
-                response = await client.send(watch(client), stream=True)
-                await response.aclose()
-            assert (await client.get("/x")).json() == {}
-            assert len(server.connections) == 1
-            assert all(each.was_reset for each in server.requests[:-1])
-
-    run(scenario())
+    async with serving(flood) as server, sending(server, connections=1, streams=2) as client:
+        for _ in range(2 * http2.CONNECTION_WINDOW_BYTES // STREAM_WINDOW_BYTES):
+            response = await client.send(watch(client), stream=True)
+            await response.aclose()
+        assert (await client.get("/x")).json() == {}
+        assert len(server.connections) == 1
+        assert all(each.was_reset for each in server.requests[:-1])
     assert min(sent) == STREAM_WINDOW_BYTES
 
 
-def test_the_server_sends_no_more_than_is_read() -> None:
-    async def scenario() -> None:
-        def flood(asked: Answer) -> None:
-            asked.head()
-            sent.append(asked.send(bytes(4 * STREAM_WINDOW_BYTES)))
+@in_a_loop
+async def test_the_server_sends_no_more_than_is_read() -> None:
+    def flood(asked: Answer) -> None:
+        asked.head()
+        sent.append(asked.send(bytes(4 * STREAM_WINDOW_BYTES)))
 
-        sent: list[int] = []
-        async with serving(flood) as server, sending(server, connections=1, streams=2) as client:
-            response = await client.send(watch(client), stream=True)
-            assert sent == [STREAM_WINDOW_BYTES]
-            chunks = response.aiter_bytes()
-            read = 0
-            while read < STREAM_WINDOW_BYTES:
-                read += len(await anext(chunks))
-            (asked,) = server.requests
-            await until("there is room for more", lambda: asked.send(bytes(1000)) == 1000)
-            await chunks.aclose()
-            await response.aclose()
-
-    run(scenario())
+    sent: list[int] = []
+    async with serving(flood) as server, sending(server, connections=1, streams=2) as client:
+        response = await client.send(watch(client), stream=True)
+        assert sent == [STREAM_WINDOW_BYTES]
+        chunks = response.aiter_bytes()
+        read = 0
+        while read < STREAM_WINDOW_BYTES:
+            read += len(await anext(chunks))
+        (asked,) = server.requests
+        await until("there is room for more", lambda: asked.send(bytes(1000)) == 1000)
+        await chunks.aclose()
+        await response.aclose()
 
 
-def test_a_reset_stream_is_an_error_of_that_watch_alone() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server) as server, watching(server) as watches:
-            await watches.start(server, "one", "two")
-            request_of(server, "one").reset()
-            await until("it fails", lambda: "one" in watches.failed)
-            request_of(server, "two").event("s")
-            await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
-
-    run(scenario())
+@in_a_loop
+async def test_a_reset_stream_is_an_error_of_that_watch_alone() -> None:
+    async with serving(as_api_server) as server, watching(server) as watches:
+        await watches.start(server, "one", "two")
+        request_of(server, "one").reset()
+        await until("it fails", lambda: "one" in watches.failed)
+        request_of(server, "two").event("s")
+        await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
 
 
 @pytest.mark.parametrize("how", ["goaway", "goaway with an error", "closed"])
-def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -> None:
+@in_a_loop
+async def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -> None:
     """API servers with `--goaway-chance` end connections, so that clients try another server."""
-
-    async def scenario() -> None:
-        async with serving(as_api_server) as server, watching(server) as watches:
-            await watches.start(server, "one")
-            (first,) = server.connections
-            if how == "closed":
-                first.transport.close()
-            else:
-                first.go_away(error_code=11 if "error" in how else 0)
-            await until("the watch fails", lambda: "one" in watches.failed)
-            await watches.start(server, "two")
-            server.requests[-1].event("s")
-            await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
-
-    run(scenario())
+    async with serving(as_api_server) as server, watching(server) as watches:
+        await watches.start(server, "one")
+        (first,) = server.connections
+        if how == "closed":
+            first.transport.close()
+        else:
+            first.go_away(error_code=11 if "error" in how else 0)
+        await until("the watch fails", lambda: "one" in watches.failed)
+        await watches.start(server, "two")
+        server.requests[-1].event("s")
+        await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
 
 
-def test_after_a_request_without_an_answer_others_go_to_another_connection() -> None:
+@in_a_loop
+async def test_after_a_request_without_an_answer_others_go_to_another_connection() -> None:
     """One API server of several may hang, and its connections stay with it."""
 
     first: list[object] = []
@@ -265,43 +245,39 @@ def test_after_a_request_without_an_answer_others_go_to_another_connection() -> 
         if asked.connection is not first[0] or "quick" in asked.path:
             as_api_server(asked)
 
-    async def scenario() -> None:
-        async with (
-            serving(hangs_on_the_first) as server,
-            sending(server, connections=1, streams=9) as client,
-        ):
-            other = await client.send(watch(client, "/quick"), stream=True)
+    async with (
+        serving(hangs_on_the_first) as server,
+        sending(server, connections=1, streams=9) as client,
+    ):
+        other = await client.send(watch(client, "/quick"), stream=True)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.get("/x")
+        assert (await client.get("/x")).json() == EMPTY
+        assert len(server.connections) == 2
+        request_of_path(server, "/quick").event("s")  # the other request goes on
+        assert b"ADDED" in await anext(other.aiter_bytes())
+        await other.aclose()
+        await until("it is closed", lambda: server.open_connections == 1)
+
+
+@in_a_loop
+async def test_connections_that_get_no_more_requests_are_limited_too() -> None:
+    async with (
+        serving(lambda asked: asked.head()) as server,
+        sending(server, connections=1, streams=9) as client,
+    ):
+        for _ in range(4):
+            await client.send(watch(client), stream=True)
+            server.connections[-1].is_deaf = True
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await client.get("/x")
-            assert (await client.get("/x")).json() == EMPTY
-            assert len(server.connections) == 2
-            request_of_path(server, "/quick").event("s")  # the other request goes on
-            assert b"ADDED" in await anext(other.aiter_bytes())
-            await other.aclose()
-            await until("it is closed", lambda: server.open_connections == 1)
-
-    run(scenario())
+        await until("old ones are closed", lambda: server.open_connections <= 2)
 
 
-def test_connections_that_get_no_more_requests_are_limited_too() -> None:
-    async def scenario() -> None:
-        async with (
-            serving(lambda asked: asked.head()) as server,
-            sending(server, connections=1, streams=9) as client,
-        ):
-            for _ in range(4):
-                await client.send(watch(client), stream=True)
-                server.connections[-1].is_deaf = True
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        await client.get("/x")
-            await until("old ones are closed", lambda: server.open_connections <= 2)
-
-    run(scenario())
-
-
-def test_a_list_on_a_connection_that_the_server_has_just_closed_is_sent_again() -> None:
+@in_a_loop
+async def test_a_list_on_a_connection_that_the_server_has_just_closed_is_sent_again() -> None:
     asked_for: list[Answer] = []
 
     def closes_at_the_second(asked: Answer) -> None:
@@ -311,13 +287,10 @@ def test_a_list_on_a_connection_that_the_server_has_just_closed_is_sent_again() 
         else:
             asked.json(EMPTY)
 
-    async def scenario() -> None:
-        async with serving(closes_at_the_second) as server, watching(server) as watches:
-            for _ in range(2):
-                assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
-        assert len(asked_for) == 3
-
-    run(scenario())
+    async with serving(closes_at_the_second) as server, watching(server) as watches:
+        for _ in range(2):
+            assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
+    assert len(asked_for) == 3
 
 
 @pytest.fixture
@@ -326,79 +299,68 @@ def short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_pings")
-def test_a_connection_without_a_sign_of_life_is_given_up_and_a_silent_one_is_not() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server, streams=1) as server, watching(server) as watches:
-            await watches.start(server, "alive", "deaf")
-            request_of(server, "deaf").connection.is_deaf = True
-            await until("it is given up", lambda: "deaf" in watches.failed)
-            request_of(server, "alive").event("s")
-            await until("the other goes on", lambda: watches.seen == {"alive": ["s"]})
-
-    run(scenario())
+@in_a_loop
+async def test_a_connection_without_a_sign_of_life_is_given_up_and_a_silent_one_is_not() -> None:
+    async with serving(as_api_server, streams=1) as server, watching(server) as watches:
+        await watches.start(server, "alive", "deaf")
+        request_of(server, "deaf").connection.is_deaf = True
+        await until("it is given up", lambda: "deaf" in watches.failed)
+        request_of(server, "alive").event("s")
+        await until("the other goes on", lambda: watches.seen == {"alive": ["s"]})
 
 
-def test_the_certificate_must_be_signed_by_the_kubeconfigs_authority() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server) as server:
-            access = ConnectionConfig(
-                server=server.access.server, namespace="x", origin="x",
-                authority=type(AUTHORITY)().pem,
-            )  # fmt: skip
-            cluster = AsyncCluster(access)
-            with pytest.raises(ClusterUnreachableError, match="certificate"):
-                await cluster.list(Selection(resource=SECRETS), whole)
-            assert server.requests == []
-
-    run(scenario())
+@in_a_loop
+async def test_the_certificate_must_be_signed_by_the_kubeconfigs_authority() -> None:
+    async with serving(as_api_server) as server:
+        access = ConnectionConfig(
+            server=server.access.server, namespace="x", origin="x",
+            authority=type(AUTHORITY)().pem,
+        )  # fmt: skip
+        cluster = AsyncCluster(access)
+        with pytest.raises(ClusterUnreachableError, match="certificate"):
+            await cluster.list(Selection(resource=SECRETS), whole)
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("named", ["127.0.0.1", "other.test"])
-def test_tls_server_name_is_what_the_certificate_must_name(named: str) -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server) as server:
-            access = ConnectionConfig(
-                server=server.access.server.replace("127.0.0.1", "localhost"), namespace="x",
-                origin="x", authority=AUTHORITY.pem, tls_server_name=named,
-            )  # fmt: skip
-            cluster = AsyncCluster(access)
-            if named == "127.0.0.1":
-                assert await cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
-            else:
-                with pytest.raises(ClusterUnreachableError, match=r"other\.test"):
-                    await cluster.list(Selection(resource=SECRETS), whole)
-            await cluster.close()
-
-    run(scenario())
+@in_a_loop
+async def test_tls_server_name_is_what_the_certificate_must_name(named: str) -> None:
+    async with serving(as_api_server) as server:
+        access = ConnectionConfig(
+            server=server.access.server.replace("127.0.0.1", "localhost"), namespace="x",
+            origin="x", authority=AUTHORITY.pem, tls_server_name=named,
+        )  # fmt: skip
+        cluster = AsyncCluster(access)
+        if named == "127.0.0.1":
+            assert await cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
+        else:
+            with pytest.raises(ClusterUnreachableError, match=r"other\.test"):
+                await cluster.list(Selection(resource=SECRETS), whole)
+        await cluster.close()
 
 
 @pytest.mark.parametrize("is_tls", [True, False])
-def test_a_server_without_http2_gets_http1(is_tls: bool) -> None:
+@in_a_loop
+async def test_a_server_without_http2_gets_http1(is_tls: bool) -> None:
     """Each request then takes a connection."""
     context = AUTHORITY.context("127.0.0.1") if is_tls else None
     with FakeDoor(answer(200, json.dumps(EMPTY)), context=context) as server:
-
-        async def scenario() -> None:
-            access = ConnectionConfig(
-                server=f"{'https' if is_tls else 'http'}://127.0.0.1:{server.port}",
-                namespace="x", origin="x", authority=AUTHORITY.pem,
-            )  # fmt: skip
-            cluster = AsyncCluster(access)
-            for _ in range(2):
-                assert await cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
-            assert cluster.watches_at_most == HTTP1_WATCHES_AT_MOST
-            await cluster.close()
-
-        run(scenario())
+        access = ConnectionConfig(
+            server=f"{'https' if is_tls else 'http'}://127.0.0.1:{server.port}",
+            namespace="x", origin="x", authority=AUTHORITY.pem,
+        )  # fmt: skip
+        cluster = AsyncCluster(access)
+        for _ in range(2):
+            assert await cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
+        assert cluster.watches_at_most == HTTP1_WATCHES_AT_MOST
+        await cluster.close()
         assert next(filter(None, server.requests)).startswith(b"GET /api/v1/secrets")
 
 
-def test_nobody_listening_is_an_error_that_names_the_server() -> None:
-    async def scenario() -> None:
-        async with serving(as_api_server) as server:
-            pass
-        cluster = AsyncCluster(server.access)
-        with pytest.raises(ClusterUnreachableError, match=f"127.0.0.1:{server.port}"):
-            await cluster.list(Selection(resource=SECRETS), whole)
-
-    run(scenario())
+@in_a_loop
+async def test_nobody_listening_is_an_error_that_names_the_server() -> None:
+    async with serving(as_api_server) as server:
+        pass
+    cluster = AsyncCluster(server.access)
+    with pytest.raises(ClusterUnreachableError, match=f"127.0.0.1:{server.port}"):
+        await cluster.list(Selection(resource=SECRETS), whole)
