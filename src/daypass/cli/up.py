@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from daypass.local.envoy import verify_free
     from daypass.local.settings import listens_of
     from daypass.local.stack import stack_config
-    from daypass.local.state import Folders, state_folder
+    from daypass.local.state import locked_folders, state_folder
     from daypass.local.supervisor import Supervisor
 
     allow_many_files()
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if not state.exists():  # a start that fails leaves no folder behind
         for address in listens_of(config):
             verify_free(address)
-    with Folders(state) as folders:
+    with locked_folders(state) as folders:
         if not needs_file:
             write_private(str(args.config), defaults)
             log(f"there is no daypass.yaml here: it starts with the defaults, {args.config}")

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from daypass._core.errors import DaypassError, UsageError
@@ -30,55 +31,53 @@ def state_folder(config: Path) -> Path:
     return Path(base) / "daypass" / name
 
 
+@dataclass(slots=True, kw_only=True)
 class Folders:
-    """The locked state folder, and a runtime folder. Use as a context manager.
+    """The state folder, and a runtime folder. `is_started`: set it once the start has succeeded."""
 
-    `is_started`: set it once the start has succeeded; until then, the exit empties a state folder
-    that was empty before. Raises InUseError if another process holds the state folder, and
-    DaypassError if it cannot be made.
+    state: Path
+    runtime: Path
+    is_started: bool = False
+
+
+@contextmanager
+def locked_folders(state: Path) -> Iterator[Folders]:
+    """Yield a locked state folder and a runtime folder.
+
+    If the start fails, a state folder that was empty before is emptied again. Raises InUseError if
+    another process holds it, and DaypassError if it cannot be made.
     """
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        self.runtime = Path()
-        self.is_started = False
-        self._was_empty = False
-        self._lock = -1
-        self._held = ExitStack()
-
-    def __enter__(self) -> "Folders":
+    with ExitStack() as held:
         try:
-            make_private_folder(str(self.state))
-            self._lock = os.open(self.state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_private_folder(str(state))
+            lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except UnsafeFileError as error:
             raise UsageError(f"--state: {error.fact}", error.hint) from None
         except OSError as error:
             raise DaypassError(
-                f"the state folder {self.state} cannot be used: {error.strerror}",
+                f"the state folder {state} cannot be used: {error.strerror}",
                 "name another one with --state DIR",
             ) from None
+        held.callback(os.close, lock)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._lock)
+            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
             raise InUseError(
-                f"another daypass already runs from {self.state} (pid {holder or 'unknown'})",
+                f"another daypass already runs from {state} (pid {holder or 'unknown'})",
                 "stop that one, or name another folder with --state DIR",
             ) from None
-        self._was_empty = all(each.name == LOCK for each in self.state.iterdir())
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
-        self.runtime = self._held.enter_context(runtime_folder())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
-        if self._was_empty and not self.is_started:
-            for each in self.state.iterdir():
-                if each.name != LOCK:  # others may be waiting for it
-                    each.unlink()
-        os.close(self._lock)
+        was_empty = all(each.name == LOCK for each in state.iterdir())
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        folders = Folders(state=state, runtime=held.enter_context(runtime_folder()))
+        try:
+            yield folders
+        finally:
+            if was_empty and not folders.is_started:
+                for each in state.iterdir():
+                    if each.name != LOCK:  # others may be waiting for it
+                        each.unlink()
 
 
 @contextmanager

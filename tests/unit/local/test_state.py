@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.local.state import RUNTIME_LOCK, Folders, runtime_folder
+from daypass.local.state import RUNTIME_LOCK, locked_folders, runtime_folder
 
 KEY = "api-server.key"
 OTHER_USER = 4242
@@ -95,7 +95,7 @@ def test_a_folder_is_removed_only_once_its_process_was_killed(base: Path) -> Non
 
 
 def test_folders_of_the_same_process_do_not_remove_each_other(base: Path, tmp_path: Path) -> None:
-    with Folders(tmp_path / "one") as one, Folders(tmp_path / "two") as two:
+    with locked_folders(tmp_path / "one") as one, locked_folders(tmp_path / "two") as two:
         start()
         assert {one.runtime, two.runtime} == set(base.iterdir())
 
