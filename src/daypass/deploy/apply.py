@@ -213,8 +213,16 @@ def _lacking(status: Mapping[str, int], wanted: int) -> str:
 
 
 def _wait_for_policy(waiter: Waiter, policy: ObjectRef) -> Object:
+    def check() -> Object | str:
+        document = find_object(waiter.cluster, policy) or {}
+        if reason := _rejection_reason(document):
+            return reason
+        if not list(_conditions(document, "Accepted")):
+            return "Envoy Gateway has not seen it yet"
+        return document
+
     hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
-    return waiter.wait(str(policy), partial(_accepted, waiter.cluster, policy), hint)
+    return waiter.wait(str(policy), check, hint)
 
 
 def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[Finding]:
@@ -241,15 +249,6 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[Find
         elif reason := _rejection_reason(find_object(waiter.cluster, policy) or {}):
             problems.append(failure(_GATE_POLICIES, f"{policy} is not in force: {reason}"))
     return problems
-
-
-def _accepted(cluster: Cluster, policy: ObjectRef) -> Object | str:
-    document = find_object(cluster, policy) or {}
-    if reason := _rejection_reason(document):
-        return reason
-    if not list(_conditions(document, "Accepted")):
-        return "Envoy Gateway has not seen it yet"
-    return document
 
 
 def _rejection_reason(document: Object) -> str:

@@ -137,13 +137,15 @@ class HostPatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """An overlay; `folder` is relative to `root`. `target`: that of its entry for the patch."""
+    """An overlay; `folder`, `kustomization` and the name of `patch` are relative to `root`.
+
+    `target`: that of its entry for the patch.
+    """
 
     domain: str
     root: Path
     folder: str
-    kustomization: Path
-    patch_path: Path
+    kustomization: str
     patch: HostPatch
     target: dict[str, Any] | None
 
@@ -168,11 +170,11 @@ def overlays(root: Path) -> list[Overlay]:
 
 
 def _overlay(root: Path, domain: str, folder: str) -> Overlay:
-    files = [root / folder / name for name in _KUSTOMIZATIONS if (root / folder / name).is_file()]
+    files = [f"{folder}/{name}" for name in _KUSTOMIZATIONS if (root / folder / name).is_file()]
     if len(files) != 1:
         what = "no kustomization.yaml" if not files else "more than one kustomization"
         raise LayoutError(f"{folder} has {what}", "is the checkout complete? git status")
-    name = f"{folder}/{files[0].name}"
+    name = files[0]
     entries = [e for e in _entries(_text(root, name), name) if e.get("path") in _HOST_PATCHES]
     if len(entries) != 1:
         count = "does not list" if not entries else "lists more than once"
@@ -189,8 +191,7 @@ def _overlay(root: Path, domain: str, folder: str) -> Overlay:
         domain=domain,
         root=root,
         folder=folder,
-        kustomization=files[0],
-        patch_path=root / path,
+        kustomization=name,
         patch=read_patch(_text(root, path), path),
         target=target if isinstance(target, dict) else None,
     )
@@ -326,7 +327,7 @@ def adopt_hosts(overlays: Sequence[Overlay], hosts: Mapping[str, str]) -> list[E
     after = resulting_hosts(overlays, hosts)
     return [
         Edit(
-            path=overlay.patch_path,
+            path=overlay.root / overlay.patch.name,
             before=overlay.patch.text,
             after=overlay.patch.with_host(after[overlay.domain]),
         )
@@ -370,13 +371,13 @@ def hand_over(overlay: Overlay) -> list[Edit]:
             f"{overlay.folder}/{_DOOR_PATCH} is there, and is not as daypass writes it",
             "move it away, or restore it with git",
         )
-    listing = read_text(overlay.kustomization) or ""
-    name = posixpath.join(overlay.folder, overlay.kustomization.name)
+    name = overlay.kustomization
+    listing = read_text(overlay.root / name) or ""
     target = overlay.target or {"kind": "Ingress", "name": ingress["metadata"]["name"]}
     text = _BY_ANNOTATION if _CLASS in _annotations(ingress) else _BY_FIELD
     edits = [
         Edit(path=path, before=before, after=text),
-        Edit(path=overlay.kustomization, before=listing, after=with_patch(listing, name, target)),
+        Edit(path=overlay.root / name, before=listing, after=with_patch(listing, name, target)),
     ]
     return [edit for edit in edits if edit.after != edit.before]
 

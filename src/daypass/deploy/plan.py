@@ -35,26 +35,11 @@ from daypass.render.prerequisites import Prerequisite, prerequisites
 
 
 class OwnershipConflictError(DaypassError):
-    """Another manager owns fields with other values; `owners` has a line for each."""
-
-    def __init__(self, owners: Sequence[str]) -> None:
-        super().__init__(
-            "other managers own fields with other values: nothing was applied",
-            "\n".join([*owners, "leave it to them, or take it over: --force-conflicts"]),
-        )
-        self.args = (owners,)
+    """Another manager owns fields with other values."""
 
 
 class RejectedObjectsError(DaypassError):
     """The API server refuses objects; nothing was applied."""
-
-
-def _raise_all(errors: Sequence[ApiError]) -> None:
-    """Raise RejectedObjectsError with each distinct error, if there are any."""
-    if errors:
-        (fact, hint), *rest = dict.fromkeys((error.fact, error.hint) for error in errors)
-        lines = [hint, *(line for pair in rest for line in pair), "nothing was applied"]
-        raise RejectedObjectsError(fact, "\n".join(line for line in lines if line))
 
 
 def _conflicts(ref: ObjectRef, error: ConflictError) -> tuple[str, ...]:
@@ -177,7 +162,10 @@ class ApplyPlan:
         """Raise OwnershipConflictError if another manager has set a field otherwise."""
         owners = [line for change in self.changes for line in change.owners]
         if owners:
-            raise OwnershipConflictError(owners)
+            raise OwnershipConflictError(
+                "other managers own fields with other values: nothing was applied",
+                "\n".join([*owners, "leave it to them, or take it over: --force-conflicts"]),
+            )
 
     @property
     def differs(self) -> bool:
@@ -251,7 +239,11 @@ def _changes(state: ClusterState, documents: Sequence[Object]) -> list[ObjectCha
             return error
 
     compared = in_parallel(compare, documents)
-    _raise_all([found for found in compared if isinstance(found, ApiError)])
+    errors = [found for found in compared if isinstance(found, ApiError)]
+    if errors:
+        (fact, hint), *rest = dict.fromkeys((error.fact, error.hint) for error in errors)
+        lines = [hint, *(line for pair in rest for line in pair), "nothing was applied"]
+        raise RejectedObjectsError(fact, "\n".join(line for line in lines if line))
     return [found for found in compared if isinstance(found, ObjectChange)]
 
 
