@@ -17,7 +17,7 @@ from daypass._core.tls import client_context
 from daypass._core.token_request import PROBE_PATH
 from daypass.client.token import Token
 from daypass.identity.delete import REMEMBERED_SECONDS
-from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
+from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
 from daypass.rules.reasons import MESSAGES, Reason
 
 
@@ -217,15 +217,14 @@ def ask(
     body: dict[str, Any] | None = None,
 ) -> Reply:
     """Send a GET, or a POST of `body`, to the door or the gate, and return the answer."""
-    origin, _, prefix = base.removeprefix("https://").partition("/")
-    port = int(origin.rpartition(":")[2])
+    address, slash, prefix = base.removeprefix("https://").partition("/")
+    target = f"{slash}{prefix}{path}"
     sent = dict(headers or {})
     if token is not None:
         sent["Authorization"] = f"Bearer {token.reveal()}"
     context = client_context(stack.authority.pem)
-    connection = http.client.HTTPSConnection(HOST, port, timeout=10, context=context)
+    connection = http.client.HTTPSConnection(address, timeout=10, context=context)
     try:
-        target = (f"/{prefix}" if prefix else "") + path
         if body is None:
             connection.request("GET", target, headers=sent)
         else:

@@ -16,10 +16,9 @@ from daypass._core.hints import Placeholder, kubectl
 from daypass._core.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import quote
-from daypass.local.apiserver.kinds import DELETE_OPTIONS, NAMESPACE, Kind
+from daypass.local.apiserver.kinds import DELETE_OPTIONS, NAMESPACE
 from daypass.local.apiserver.requests import ApiCall, ApiResponse
 from daypass.local.apiserver.schema import check, with_defaults
-from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.store import Store, StoreEvent
 
 MERGE_PATCH, APPLY_PATCH = "application/merge-patch+json", "application/apply-patch+yaml"
@@ -165,7 +164,7 @@ def create(call: ApiCall) -> ApiResponse:
 def _create(call: ApiCall, obj: Object, *, managed: list[Object]) -> ApiResponse:
     state, kind = call.state, call.kind
     if kind.namespaced:
-        require_namespace(state, call.namespace)
+        require_namespace(call)
     metadata = {k: v for k, v in obj["metadata"].items() if k not in _SET_BY_SERVER}
     obj = with_defaults(kind, {**obj, "metadata": metadata})
     check(kind, obj, None)
@@ -173,18 +172,18 @@ def _create(call: ApiCall, obj: Object, *, managed: list[Object]) -> ApiResponse
         raise errors.already_exists(kind.group, kind.plural, metadata["name"])
     if managed:
         obj["metadata"]["managedFields"] = managed
-    return _stored(call, kind, state.with_identity(obj), 201)
+    return _stored(call, state.with_identity(obj), 201)
 
 
-def _stored(call: ApiCall, kind: Kind, obj: Object, status: int) -> ApiResponse:
+def _stored(call: ApiCall, obj: Object, status: int) -> ApiResponse:
     """Store an object, except in a dry run, and return it."""
-    return ApiResponse.of(obj if call.is_dry_run else call.state.store.put(kind, obj), status)
+    return ApiResponse.of(obj if call.is_dry_run else call.state.store.put(call.kind, obj), status)
 
 
-def require_namespace(state: ServerState, namespace: str) -> None:
-    """Raise the 404 if a namespace does not exist."""
-    if state.store.get(NAMESPACE, "", namespace) is None:
-        raise errors.not_found("", "namespaces", namespace)
+def require_namespace(call: ApiCall) -> None:
+    """Raise the 404 if the namespace of a call does not exist."""
+    if call.state.store.get(NAMESPACE, "", call.namespace) is None:
+        raise errors.not_found("", "namespaces", call.namespace)
 
 
 def update(call: ApiCall) -> ApiResponse:
@@ -207,7 +206,7 @@ def _replace(
         kept["managedFields"] = managed
     obj = with_defaults(kind, {**obj, "metadata": {**sent, **kept}})
     check(kind, obj, live)
-    return _stored(call, kind, obj, 200)
+    return _stored(call, obj, 200)
 
 
 def _check_name(call: ApiCall, obj: Object) -> None:

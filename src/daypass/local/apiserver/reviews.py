@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from daypass._core.clock import rfc3339, utc
 from daypass._core.objects import Object
 from daypass._core.token_request import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.local.apiserver import errors
@@ -20,7 +21,6 @@ from daypass.local.apiserver.objects import require_namespace
 from daypass.local.apiserver.rbac import Attributes, User, is_allowed
 from daypass.local.apiserver.requests import ApiCall, ApiResponse
 from daypass.local.apiserver.schema import path_segment_fault
-from daypass.local.apiserver.state import rfc3339
 from daypass.local.apiserver.tokens import ISSUER, InvalidTokenError
 
 DEFAULT_SECONDS = 3600
@@ -38,7 +38,7 @@ def create_token(call: ApiCall) -> ApiResponse:
     request = call.decode(TOKEN_REQUEST)
     spec: dict[str, Any] = {"expirationSeconds": DEFAULT_SECONDS, **request.get("spec", {})}
     # 2. The namespace and the ServiceAccount.
-    require_namespace(state, call.namespace)
+    require_namespace(call)
     account = call.live()
     # 3. Audiences and lifetime.
     spec["audiences"] = spec.get("audiences") or [ISSUER]
@@ -59,9 +59,9 @@ def create_token(call: ApiCall) -> ApiResponse:
     response = {
         "kind": TOKEN_REQUEST.kind,
         "apiVersion": TOKEN_REQUEST.api_version,
-        "metadata": {**request["metadata"], **known, "creationTimestamp": rfc3339(now)},
+        "metadata": {**request["metadata"], **known, "creationTimestamp": rfc3339(utc(now))},
         "spec": {"boundObjectRef": None, **spec},
-        "status": {"token": token, "expirationTimestamp": rfc3339(now + seconds)},
+        "status": {"token": token, "expirationTimestamp": rfc3339(utc(now + seconds))},
     }
     return ApiResponse.of(response, 201)
 

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from daypass._core.clock import Clock, utc
+from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.files import read_private, write_private
 from daypass._core.objects import Object
@@ -76,17 +76,12 @@ class ServerState:
         write_private(str(self._file), json.dumps(document).encode())
 
     def now(self) -> str:
-        return rfc3339(self.clock.unix())
+        return rfc3339(utc(self.clock.unix()))
 
     def with_identity(self, obj: Object) -> Object:
         """Return a new object with a UID and its creation time."""
         identity = {"uid": str(uuid.uuid4()), "creationTimestamp": self.now()}
         return {**obj, "metadata": {**obj["metadata"], **identity}}
-
-
-def rfc3339(unix_seconds: float) -> str:
-    """Return a time as Kubernetes writes it."""
-    return f"{utc(unix_seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _load(file: Path) -> dict[str, Any] | None:
