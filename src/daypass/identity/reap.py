@@ -36,10 +36,6 @@ _NAME = "daypass-reap"
 _SCHEDULE = "*/10 * * * *"
 
 
-class ReapError(DaypassError):
-    """An annotation holds no valid time, so that its object never expires."""
-
-
 @dataclass(slots=True, kw_only=True)
 class ReapResult:
     """Keys of the identities that have expired, the objects deleted, and the errors."""
@@ -118,7 +114,7 @@ def _remove(
 def _check_time(display: str, annotation: str, time: str | None, result: ReapResult) -> None:
     if time is not None and parse_rfc3339(time) is None:
         result.errors.append(
-            ReapError(
+            DaypassError(
                 f"{display}: {annotation} is not a valid time: {printable(time, 40)!r}",
                 "write it as 2026-11-24T16:00:00Z",
             )
