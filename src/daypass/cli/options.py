@@ -343,7 +343,7 @@ class DoorOptions:
 
     def __init__(self, args: Namespace) -> None:
         from daypass._core.tls import read_authority
-        from daypass.identity.credentials_file import CredentialsOptions, find_domain
+        from daypass.identity.credentials_file import CredentialsOptions
 
         self._args = args
         self.config = _load_door_config(args)
@@ -356,7 +356,7 @@ class DoorOptions:
             lifetime_seconds=parse_lifetime(args.lifetime),
         )
         if self.config is not None and args.domain is not None:
-            find_domain(self._options, self.config, None)
+            self.config.find_domain(args.domain)
 
     @property
     def watcher_namespace(self) -> str | None:
@@ -373,13 +373,12 @@ class DoorOptions:
         door's certificate authority may also be in the kubeconfig. Raises UsageError,
         CredentialsError.
         """
-        from daypass.identity.credentials_file import find_domain, resolve_settings
+        from daypass.identity.credentials_file import resolve_settings
 
-        options, config = self._options, self.config
-        domain = find_domain(options, config, account) if config is not None else None
+        options = self._options
         if options.authority is None and cluster is not None:
             options = replace(options, authority=cluster.connection.door_authority)
-        settings = resolve_settings(options, config, domain, account)
+        settings, domain = resolve_settings(options, self.config, account)
         if settings.authority is None and domain is not None and domain.tls is None:
             settings = replace(settings, authority=_authority_of_this_machine(self._args))
         return settings

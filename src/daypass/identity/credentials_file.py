@@ -152,14 +152,14 @@ class CredentialsOptions:
     lifetime_seconds: int | None = None
 
 
-def find_domain(
-    options: CredentialsOptions, config: Config, account: Account | None
+def _find_domain(
+    options: CredentialsOptions, config: Config | None, account: Account | None
 ) -> Domain | None:
     """Return the domain of the config to use; None if the options name a door. Raises UsageError.
 
     Without an option, it is the only domain, or the one in the account's annotations.
     """
-    if options.door is not None:
+    if options.door is not None or config is None:
         return None
     if options.domain is not None:
         return config.find_domain(options.domain)
@@ -176,13 +176,14 @@ def find_domain(
 def resolve_settings(
     options: CredentialsOptions,
     config: Config | None,
-    domain: Domain | None,
     account: Account | None,
-) -> CredentialsSettings:
+) -> tuple[CredentialsSettings, Domain | None]:
     """Return the settings from options, config and annotations, in this order of precedence.
 
-    Raises IncompleteCredentialsError, UsageError.
+    With the domain of the config that they are for; None if an option names the door. Raises
+    IncompleteCredentialsError, UsageError.
     """
+    domain = _find_domain(options, config, account)
     before = account.annotations if account is not None and account.is_ours else {}
     from_config = _door_url(domain, config) if domain and config else None
     door = options.door or from_config or before.get(labels.DOOR)
@@ -200,12 +201,13 @@ def resolve_settings(
     authority = options.authority
     if authority is None and door == before.get(labels.DOOR):
         authority = before.get(labels.AUTHORITY)
-    return CredentialsSettings(
+    settings = CredentialsSettings(
         door=door,
         audience=check_audience(audience),
         lifetime_seconds=_lifetime(options, config, before.get(labels.LIFETIME, "")),
         authority=None if authority is None else _check_authority(authority),
     )
+    return settings, domain
 
 
 def _door_url(domain: Domain, config: Config) -> str:

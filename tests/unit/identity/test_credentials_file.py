@@ -24,7 +24,6 @@ from daypass.identity.credentials_file import (
     FileInUseError,
     IncompleteCredentialsError,
     check_file,
-    find_domain,
     resolve_settings,
 )
 from daypass.identity.model import Account
@@ -57,8 +56,7 @@ def resolve(
     options: Options, text: str | None, account: Account | None = None
 ) -> CredentialsSettings:
     spec = None if text is None else config(text)
-    domain = None if spec is None else find_domain(options, spec, account)
-    return resolve_settings(options, spec, domain, account)
+    return resolve_settings(options, spec, account)[0]
 
 
 GATE = "gate: {audience: gate}\n"

@@ -216,6 +216,5 @@ def test_an_identity_with_invalid_annotations_is_not_rotated(
     assert len(own_secrets(embedded.cluster)) == 1
     if mark == labels.LIFETIME:
         with raises(IncompleteCredentialsError):
-            resolve_settings(
-                CredentialsOptions(audience=GATE), None, None, get_identity(embedded.cluster, BOT)
-            )
+            account = get_identity(embedded.cluster, BOT)
+            resolve_settings(CredentialsOptions(audience=GATE), None, account)
