@@ -179,12 +179,6 @@ def test_the_result_of_a_command_gives_exit_code_and_message(
     assert capsys.readouterr() == ("", err)
 
 
-def test_an_unknown_option_is_a_usage_error(fake_command: Fake, capsys: Capture) -> None:
-    fake_command(0)
-    assert cli.main(["fake", "--nonsense"]) == 2
-    check(capsys.readouterr().err, reason="usage")
-
-
 def test_a_hint_names_the_option_instead_of_the_library_argument(
     fake_command: Fake, capsys: Capture
 ) -> None:

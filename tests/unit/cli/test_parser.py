@@ -107,12 +107,3 @@ def test_help_fits_the_terminal_and_leaves_examples_whole(
     for line in folded.splitlines():
         is_term = re.match(r"  \S+$|  .*(daypass|kubectl|\$schema|--\w)", line)
         assert len(line) <= width or (is_term and width < 80), line
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_of_commands_has_one_line_for_each_at_80_columns(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    summary = importlib.import_module(COMMANDS[name]).SUMMARY
-    assert f"  {name:<16} {summary}\n" in help_text(())

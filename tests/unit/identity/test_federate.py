@@ -150,15 +150,6 @@ def test_a_federated_identity_is_repaired_by_federate(embedded: EmbeddedCluster)
     assert make(embedded.cluster, federation=federation, adopt=True).secret.name == anchor
 
 
-def test_the_users_of_a_federated_identity_are_named(embedded: EmbeddedCluster) -> None:
-    anchor_of(embedded.cluster)
-    document = identity_json(health(embedded))
-    assert document["federated"]
-    (user,) = document["users"]
-    assert user.startswith("federated:")
-    assert user.endswith("#main")
-
-
 def test_an_anchor_takes_the_room_of_a_credential(
     embedded: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,13 +263,20 @@ def test_an_expired_identity_loses_its_anchor_and_its_users(embedded: EmbeddedCl
     assert embedded.cluster.list(ROLE_BINDINGS, "team", labels=labels.SELECTOR) == []
 
 
-def test_the_last_use_of_an_anchor_is_unknown_and_no_finding(embedded: EmbeddedCluster) -> None:
+def test_the_users_of_a_federated_identity_are_named_and_its_last_use_is_unknown(
+    embedded: EmbeddedCluster,
+) -> None:
     anchor = anchor_of(embedded.cluster)
     embedded.clock.advance(2 * DAY)
     examined = health(embedded)
     assert examined.findings == ()
     assert table_row(examined, embedded.clock)["LAST USED"] == "unknown"
-    (shown,) = identity_json(examined)["tokens"]
+    document = identity_json(examined)
+    assert document["federated"]
+    (user,) = document["users"]
+    assert user.startswith("federated:")
+    assert user.endswith("#main")
+    (shown,) = document["tokens"]
     assert (shown["secret"], shown["anchor"], shown["lastUsed"]) == (anchor, True, None)
 
 
