@@ -1,10 +1,10 @@
 """The command `daypass`: the table of commands, stdout and stderr, and exit codes.
 
 A command is a module with `SUMMARY`, `EPILOG` (examples), `add_arguments(parser)` and `run(args)`,
-imported only when it is called. `EXTRA` names the extra whose libraries it needs. A group such as
-`daypass gate` is a package whose `COMMANDS` names its modules (see `parser`). Three commands also
-have `fast_path(argv)`: it runs the usual command lines without `argparse`, whose import alone takes
-longer than `daypass token` may, and returns None for all others.
+imported only when it is called. It needs the libraries of the extra `admin`, unless `EXTRA` names
+another or None. A group such as `daypass gate` is a package whose `COMMANDS` names its modules (see
+`parser`). Four commands also have `fast_path(argv)`: it runs the usual command lines without
+`argparse`, whose import alone takes longer than `daypass token` may, and returns None for others.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 findings. Results go to stdout, messages to stderr.
 """
@@ -189,12 +189,10 @@ def _report(error: Exception, words: list[str]) -> int:
     hint = error.hint
     for argument, option in _OPTIONS.items():
         hint = hint.replace(argument, option)
-    if any(word.startswith(("-o", "--output")) for word in words):
-        from daypass.cli.error_data import write_error
+    from daypass.cli.error_data import write_error
 
-        if write_error(words, error, hint):
-            return error.exit_code
-    log(error.fact, hint, level="failure")
+    if not write_error(words, error, hint):
+        log(error.fact, hint, level="failure")
     return error.exit_code
 
 

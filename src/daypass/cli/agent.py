@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from daypass._core.installation import docs_page
 
+EXTRA = None
 SUMMARY = "keep token files fresh, as a daemon or once"
 EPILOG = f"""examples:
   daypass agent --config /etc/daypass/agent.toml

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
     from daypass.kube.waiting import Waiter
 
-EXTRA = "admin"
 SUMMARY = "show what would change, commit, apply, wait and verify"
 EPILOG = f"""\
 examples:

@@ -22,6 +22,7 @@ from typing import Any
 
 from daypass import cli
 
+EXTRA = None
 SUMMARY = "print a script that completes daypass commands in a shell"
 EPILOG = """examples:
   daypass completion bash > ~/.local/share/bash-completion/completions/daypass

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
     from daypass.render.output_tree import Drift
 
-EXTRA = "admin"
 SUMMARY = "compare the config with the files, git and the cluster"
 EPILOG = """\
 examples:

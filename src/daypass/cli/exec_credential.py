@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from types import SimpleNamespace
 
+EXTRA = None
 SUMMARY = "a credential plugin for kubectl and other clients"
 EPILOG = """examples:
   daypass exec-credential --credentials bot.json

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from daypass.cli import write
 
+EXTRA = None
 SUMMARY = "describe the commands, or one of them"
 EPILOG = """examples:
   daypass help token

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _CONFIG_OPTIONS = (
     "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix", "audience",
 )  # fmt: skip
-EXTRA = "admin"
 SUMMARY = "start a deployments repository, or adopt an existing one"
 EPILOG = """examples:
   daypass init                           asks for what the cluster does not show

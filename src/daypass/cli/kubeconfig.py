@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass.client.credentials_source import CredentialsSource
 
+EXTRA = None
 SUMMARY = "a kubeconfig whose tokens come from daypass"
 EPILOG = """examples:
   daypass kubeconfig --server https://k8s.example.com:6443 \\

@@ -166,7 +166,7 @@ def run_command(name: str, module: Any, arguments: list[str]) -> int:
     """
     args = make_parser(name, module).parse(arguments)
     args.words = name, arguments
-    extra: str | None = getattr(module, "EXTRA", None)
+    extra: str | None = getattr(module, "EXTRA", "admin")
     if extra == "admin":  # It ends soon, and makes little garbage while it imports much.
         gc.set_threshold(100_000)
     try:

@@ -13,7 +13,6 @@ from daypass.cli.progress import progress
 if TYPE_CHECKING:
     from daypass.deploy.remove import Removal
 
-EXTRA = "admin"
 SUMMARY = "remove what `daypass apply` created, and nothing else"
 EPILOG = """\
 examples:

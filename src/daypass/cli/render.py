@@ -13,7 +13,6 @@ from daypass.cli.output import as_text, did, write_changes, write_objects
 if TYPE_CHECKING:
     from daypass._core.objects import Object
 
-EXTRA = "admin"
 SUMMARY = "write what would be applied, as YAML or a kustomize tree"
 EPILOG = """\
 examples:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DAYPASS_ACCESS_TOKEN"
 FILE_VARIABLE = "DAYPASS_ACCESS_TOKEN_FILE"
+EXTRA = None
 SUMMARY = "run a command with a token in its environment, or in a file"
 EPILOG = f"""examples:
   daypass run -- ./nightly-job               reads DAYPASS_ACCESS_TOKEN

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from types import SimpleNamespace
 
+EXTRA = None
 SUMMARY = "a short-lived token on stdout"
 EPILOG = """examples:
   daypass token

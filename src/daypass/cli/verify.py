@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.verification.target import VerificationTarget
 
-EXTRA = "admin"
 SUMMARY = "check a published door, and that it exposes nothing else"
 EPILOG = """examples:
   daypass verify                                     every domain of daypass.yaml

@@ -8,6 +8,7 @@ from daypass.cli import options, write
 from daypass.cli.error_data import flat_yaml
 from daypass.cli.output import as_text
 
+EXTRA = None
 SUMMARY = "print the version"
 EPILOG = """examples:
   daypass version -o json

@@ -295,33 +295,28 @@ def _wait_until_denied(waiter: Waiter, policy: Policy) -> str | None:
         return None
     cluster = waiter.cluster
     labelled = cluster.list(NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True)
+    request = TokenRequestAttributes(
+        requester=Requester(user=""),
+        service_account="default",
+        audiences=(f"{labels.DOMAIN}/nobody",),
+        lifetime_seconds=600,
+    )
+
+    def refusal(namespace: str) -> PolicyResponse | str:
+        answer = ask(cluster, namespace, request)
+        is_allowed = answer.verdict == "allowed"
+        return f"it is applied, and denies nothing in {namespace}" if is_allowed else answer
+
     for namespace in map(name_of, labelled):
-        request = TokenRequestAttributes(
-            requester=Requester(user=""),
-            service_account="default",
-            audiences=(f"{labels.DOMAIN}/nobody",),
-            lifetime_seconds=600,
-        )
         hint = command("policy", "check", "-n", namespace, "--service-account", "default")
         hint = f"are you exempt from it? This asks as the ServiceAccount itself:\n{hint}"
         try:
-            answer = waiter.wait(
-                "the policy", partial(_ask_until_refused, cluster, namespace, request), hint
-            )
+            answer = waiter.wait("the policy", partial(refusal, namespace), hint)
         except ApiError:
             continue  # no ServiceAccount there, or no right to ask
         if answer.verdict == "denied":
             return namespace
     return None
-
-
-def _ask_until_refused(
-    cluster: Cluster, namespace: str, request: TokenRequestAttributes
-) -> PolicyResponse | str:
-    answer = ask(cluster, namespace, request)
-    if answer.verdict == "allowed":
-        return f"it is applied, and denies nothing in {namespace}"
-    return answer
 
 
 def _mode(binding: Object) -> str | None:

@@ -4,7 +4,6 @@ from argparse import ArgumentParser, Namespace
 
 from daypass.cli import write
 
-EXTRA = "admin"
 SUMMARY = "print the JSON Schema of daypass.yaml, for editors"
 EPILOG = """examples:
   daypass config schema > daypass.schema.json

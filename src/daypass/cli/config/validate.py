@@ -8,7 +8,6 @@ from daypass._core.hints import command
 from daypass.cli import log, options
 from daypass.cli.output import write_result
 
-EXTRA = "admin"
 SUMMARY = "show each mistake in the config file, with file, line and column"
 EPILOG = """examples:
   daypass config validate

@@ -16,7 +16,6 @@ from daypass.cli.output import did, write_result
 if TYPE_CHECKING:
     from daypass.rules.denials import Denial
 
-EXTRA = "admin"
 SUMMARY = "refuse one token, or all of an object or a namespace, from now on"
 EPILOG = """examples:
   daypass gate deny --token-file stolen                     until that token expires

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.rules.decision import Rules
 
-EXTRA = "admin"
 SUMMARY = "show step by step what the gate would do with a token"
 EPILOG = """examples:
   daypass token | daypass gate explain --token-file - --host ekf.example.com

@@ -6,7 +6,6 @@ from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects
 
-EXTRA = "admin"
 SUMMARY = "give an identity a role in namespaces (profiles)"
 EPILOG = """examples:
   daypass identity authorize bot -n team --in alice,bob --role view
@@ -29,10 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
     role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
-    parser.add_argument(
-        "--yes", action="store_true",
-        help="even if the role can create tokens, read Secrets or impersonate",
-    )  # fmt: skip
+    options.add_yes(parser, "even if the role can create tokens, read Secrets or impersonate")
     parser.add_argument(
         "--principal", metavar="P", action="append",
         help="the workload that may set the user header, instead of Kubeflow's ingress gateway; may"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.kube.gates import GateWait
 
-EXTRA = "admin"
 SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml

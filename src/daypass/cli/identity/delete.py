@@ -7,7 +7,6 @@ from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
-EXTRA = "admin"
 SUMMARY = "delete an identity, with its tokens and grants everywhere"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run

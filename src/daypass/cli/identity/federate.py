@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.model import IdentityName
 
-EXTRA = "admin"
 SUMMARY = "create an identity that CI jobs use with their own OIDC tokens"
 EPILOG = """examples:
   daypass identity federate ci -n team --credentials-out ci.json \\

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from daypass.identity.records import BoundRole, ClusterObjects
     from daypass.kube.cluster import Cluster
 
-EXTRA = "admin"
 SUMMARY = "who has access to what, and what is wrong with it"
 EPILOG = """examples:
   daypass identity list -n team

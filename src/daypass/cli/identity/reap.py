@@ -7,7 +7,6 @@ from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects, write_result
 from daypass.cli.progress import progress
 
-EXTRA = "admin"
 SUMMARY = "revoke identities after their deadline, and rotated-out tokens"
 EPILOG = """examples:
   daypass identity reap -n team --dry-run

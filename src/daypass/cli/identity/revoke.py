@@ -6,7 +6,6 @@ from daypass._core.hints import command, kubectl
 from daypass.cli import log, options
 from daypass.cli.output import confirm, did, write_result
 
-EXTRA = "admin"
 SUMMARY = "revoke an identity's long-lived and short-lived tokens"
 EPILOG = """examples:
   daypass identity revoke bot -n team

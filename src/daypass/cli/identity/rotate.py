@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.kube.gates import GateWait
 
-EXTRA = "admin"
 SUMMARY = "give an identity new credentials, and retire the old ones"
 EPILOG = """examples:
   daypass identity rotate bot -n team --credentials-out bot.json

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from daypass.identity.credential_secrets import CredentialSecret
     from daypass.identity.health import IdentityHealth
 
-EXTRA = "admin"
 SUMMARY = "all about one identity: its grants, its tokens, its health"
 EPILOG = """examples:
   daypass identity show bot -n team

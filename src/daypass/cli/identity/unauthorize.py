@@ -6,7 +6,6 @@ from daypass.cli import log, options
 from daypass.cli.identity.authorize import ROLES, cluster_role_of, split
 from daypass.cli.output import did, write_result
 
-EXTRA = "admin"
 SUMMARY = "remove grants that authorize created"
 EPILOG = """examples:
   daypass identity unauthorize bot -n team --in alice,bob

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from daypass.config import Policy
     from daypass.kube.waiting import Waiter
 
-EXTRA = "admin"
 SUMMARY = "apply the policy to the cluster, and wait until it is in force"
 EPILOG = """examples:
   daypass policy apply

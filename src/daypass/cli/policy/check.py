@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.render.policy import TokenRequestAttributes
 
-EXTRA = "admin"
 SUMMARY = "show what the cluster would answer to a TokenRequest"
 EPILOG = """examples:
   daypass policy check -n team --service-account bot

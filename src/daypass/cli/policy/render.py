@@ -6,7 +6,6 @@ from daypass.cli import options
 from daypass.cli.output import write_objects
 from daypass.cli.policy import load_policy
 
-EXTRA = "admin"
 SUMMARY = "print the policy as Kubernetes objects"
 EPILOG = """examples:
   daypass policy render > policy.yaml
