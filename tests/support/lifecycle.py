@@ -25,7 +25,6 @@ from daypass.identity.model import (
     account_objects,
     find_account,
     get_identity,
-    new_secret_name,
     token_secret,
 )
 from daypass.identity.rotate import Rotation, rotate
@@ -60,11 +59,10 @@ def disguise(cluster: Cluster, kind: str, name: IdentityName, secret_name: str) 
 
 
 def identity_objects(
-    name: IdentityName, secret_name: str = "", annotations: Mapping[str, str] = {}
+    name: IdentityName, secret_name: str | None = None, annotations: Mapping[str, str] = {}
 ) -> list[Object]:
     """The objects of an identity with a long-lived token, in the order to create them."""
-    secret = token_secret(name, secret_name or new_secret_name(name.name))
-    return [*account_objects(name, annotations), secret]
+    return [*account_objects(name, annotations), token_secret(name, secret_name)]
 
 
 def silent(fact: str, hint: str = "") -> None:

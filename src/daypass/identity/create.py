@@ -41,11 +41,10 @@ from daypass.identity.model import (
     account_objects,
     anchor_secret,
     federated_binding_name,
-    new_secret_name,
     token_secret,
     users_of,
 )
-from daypass.identity.namespaces import prepare_namespace
+from daypass.identity.namespaces import enforce_policy, grant_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, ROLE_BINDINGS
@@ -116,7 +115,8 @@ def check(
     if is_new:
         Room(cluster, spec.name.namespace).take(spec.name.namespace)
     checked = dry_run(cluster, documents)
-    prepare_namespace(cluster, spec.name.namespace, warn, watcher_namespace=spec.watcher_namespace)
+    grant_watch(cluster, spec.name.namespace, spec.watcher_namespace, warn)
+    enforce_policy(cluster, spec.name.namespace, warn)
     return checked
 
 
@@ -152,15 +152,13 @@ def plan(
     Raises ForeignAccountError, InactiveIdentityError.
     """
     name, federation = spec.name, spec.federation
+    secret_name, replaces = (reused.name, reused.replaces) if reused else (None, None)
     annotations = _account_annotations(spec, account, clock)
     if federation is None:
-        secret_name = reused.name if reused else new_secret_name(name.name)
         return [*account_objects(name, annotations), token_secret(name, secret_name)]
-    secret_name = reused.name if reused else new_secret_name(name.name, labels.ANCHOR_INFIX)
-    replaces = reused.replaces if reused else None
     return [
         *account_objects(name, annotations, federation.users),
-        anchor_secret(name, "", secret_name, federation.source, replaces=replaces),
+        anchor_secret(name, "", federation.source, secret_name, replaces=replaces),
     ]
 
 

@@ -27,7 +27,6 @@ from daypass.identity.model import (
     IdentityName,
     anchor_secret,
     is_owned_by,
-    new_secret_name,
     token_secret,
 )
 from daypass.kube.cluster import Cluster
@@ -104,13 +103,10 @@ class CredentialSecret:
 
     def successor(self, account_uid: str) -> Object:
         """Return a new Secret of the same kind that replaces this one. Raises UsageError."""
-        name = self.account
         if not self.is_anchor:
-            new = new_secret_name(name.name)
-            return token_secret(name, new, replaces=self.name)
+            return token_secret(self.account, replaces=self.name)
         parse_source(self.source)  # anybody who may write Secrets can change it
-        new = new_secret_name(name.name, labels.ANCHOR_INFIX)
-        return anchor_secret(name, account_uid, new, self.source, replaces=self.name)
+        return anchor_secret(self.account, account_uid, self.source, replaces=self.name)
 
 
 class NoRoomError(DaypassError):

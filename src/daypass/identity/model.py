@@ -157,22 +157,31 @@ def account_objects(
     ]
 
 
-def token_secret(name: IdentityName, secret_name: str, *, replaces: str | None = None) -> Object:
+def token_secret(
+    name: IdentityName, secret_name: str | None = None, *, replaces: str | None = None
+) -> Object:
     """Return a Secret that the cluster fills with a long-lived token of the ServiceAccount.
 
     It is not listed in `ServiceAccount.secrets`, where the cluster's token cleaner would find it.
-    `replaces`: the name of the Secret that it replaces in a rotation.
+    `secret_name`: None for a new one. `replaces`: the Secret that it replaces in a rotation.
     """
+    secret_name = secret_name or new_secret_name(name.name)
     return {**_secret(name, secret_name, replaces), "type": TOKEN_TYPE}
 
 
 def anchor_secret(
-    name: IdentityName, uid: str, secret_name: str, source: str, *, replaces: str | None = None
+    name: IdentityName,
+    uid: str,
+    source: str,
+    secret_name: str | None = None,
+    *,
+    replaces: str | None = None,
 ) -> Object:
     """Return an anchor: an empty Secret that the tokens of a federated identity are bound to.
 
     `uid`: of the ServiceAccount. `source`: where the client finds its own token.
     """
+    secret_name = secret_name or new_secret_name(name.name, labels.ANCHOR_INFIX)
     more = {ACCOUNT_UID_ANNOTATION: uid, labels.SOURCE: source}
     return {**_secret(name, secret_name, replaces, more), "type": labels.ANCHOR_TYPE}
 

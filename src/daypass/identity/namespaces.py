@@ -34,18 +34,6 @@ _VOLUNTARY = (
 )
 
 
-def prepare_namespace(
-    cluster: Cluster, namespace: str, warn: Warn, *, watcher_namespace: str | None = None
-) -> None:
-    """Give a namespace what its identities need, and warn about what can't be done.
-
-    `watcher_namespace`: where the gate's watcher runs, if the config names it. Raises NotFoundError
-    if there is no such namespace.
-    """
-    _grant_watch(cluster, namespace, watcher_namespace, warn)
-    enforce_policy(cluster, namespace, warn)
-
-
 def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:
     """Remove the watcher's rights with the last identity; warn that the policy's label stays."""
     namespace = deleted.namespace
@@ -126,9 +114,14 @@ def watched_by(homes: Container[str], bindings: Iterable[Object]) -> set[str]:
     }
 
 
-def _grant_watch(
+def grant_watch(
     cluster: Cluster, namespace: str, watcher_namespace: str | None, warn: Warn
 ) -> None:
+    """Let gates watch a namespace, and warn about what can't be done.
+
+    `watcher_namespace`: where the gate's watcher runs, if the config names it. Raises NotFoundError
+    if there is no such namespace.
+    """
     try:
         found = [watcher_namespace] if watcher_namespace else gate_namespaces(cluster)
     except ForbiddenError:

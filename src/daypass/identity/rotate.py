@@ -36,7 +36,6 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS
 
-DEFAULT_OVERLAP_SECONDS = 86_400
 THREADS = 8
 
 
@@ -95,10 +94,10 @@ def rotate(
     rotations: Sequence[Rotation],
     *,
     deliver: Callable[[IdentityName, bytes], None],
+    overlap_seconds: int,
     check: Callable[[IdentityName], object] = lambda name: None,
     wait: Callable[[Sequence[str]], object] = lambda uids: None,
     show: Callable[[str], object] = lambda text: None,
-    overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
 ) -> None:
     """Give identities new credentials: create all, wait once, hand over all.
 

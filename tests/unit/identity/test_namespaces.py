@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daypass._core import labels
 from daypass.identity.delete import delete
-from daypass.identity.namespaces import enforce_policy, prepare_namespace
+from daypass.identity.namespaces import enforce_policy, grant_watch
 from daypass.kube.resources import NAMESPACES
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, Warnings, make
@@ -42,7 +42,7 @@ def test_a_user_who_may_not_list_namespaces_is_asked_for_the_config_of_the_gate(
     embedded: EmbeddedCluster,
 ) -> None:
     warnings = Warnings()
-    prepare_namespace(embedded.as_holder_of(make(embedded.cluster).token), "team", warnings)
+    grant_watch(embedded.as_holder_of(make(embedded.cluster).token), "team", None, warnings)
     first, *_ = warnings
     assert "--config FILE" in first
     check(first, reason="warning")

@@ -174,7 +174,7 @@ def test_an_unfinished_rotation_is_continued_whatever_the_age_of_its_tokens(
 
     for _ in range(2):
         rotations = find_rotations(embedded.cluster, None, older_than_seconds=DAY)
-        rotate(embedded.cluster, rotations, deliver=refuse)
+        rotate(embedded.cluster, rotations, deliver=refuse, overlap_seconds=DAY)
         assert [str(each.error) for each in rotations] == ["the disk is full"]
         embedded.clock.advance(1)
     assert len(own_secrets(embedded.cluster)) == 2
