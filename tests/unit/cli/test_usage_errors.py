@@ -33,9 +33,6 @@ AUTHORIZE = {
     "--in alice --role view --user-header x]": "'x]'",
     "--in alice,BOB --role view": "'BOB'",
     "--in alice, --role view": "''",
-    "--in alice --role view --cluster-role x": "--cluster-role",
-    "--in alice": "--role or --cluster-role",
-    "--role view": "--in",
     "--in alice --role owner": "'owner'",
 }
 IDENTITY = {
@@ -47,7 +44,6 @@ IDENTITY = {
     "rotate --all --credentials-out -": "--credentials-out DIR",
     "rotate bot --older-than 1d": "--older-than",
     "rotate bot --credentials-out - -o json": "stdout",
-    "rotate bot --credentials-out - -o yaml": "stdout",
     "rotate bot --overlap 9999999999d": "9999999999d",
     "reap -n x -A": "-n and -A",
     "reap --render -A": "--image",
@@ -85,7 +81,6 @@ LINES = {
     **{f"render {line}": value for line, value in RENDER.items()},
     **{f"up --config absent.yaml --close-after {time}": "6 s" for time in ("0", "5", "0m")},
     "verify nope": "'nope'",
-    "token --lifetime soon": "'soon'",
     "completion tcsh": "'tcsh'",
 }
 """Command lines, and what the message names of them or asks for."""

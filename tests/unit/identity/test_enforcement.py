@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass.config.models import Policy
-from daypass.identity.enforcement import apply_policy, ask, check, wait_until_enforced
+from daypass.identity.enforcement import ask, check, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
@@ -49,13 +49,13 @@ def cluster(answer: Answering) -> Cluster:
     )
 
 
-def serving(status: dict[str, Any], kinds: tuple[str, ...]) -> Answering:
+def serving(status: dict[str, Any]) -> Answering:
     """An API server that accepts everything, and reports this status of a policy."""
 
     def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
         if request.url.path == GROUP:
-            resources = [{"kind": kind, "name": kind, "namespaced": False} for kind in kinds]
-            return 200, {"resources": resources}
+            kind = "ValidatingAdmissionPolicy"
+            return 200, {"resources": [{"kind": kind, "name": kind, "namespaced": False}]}
         if request.method == "PATCH":
             return 200, json.loads(request.content)
         if request.url.path == "/api/v1/namespaces":
@@ -65,25 +65,9 @@ def serving(status: dict[str, Any], kinds: tuple[str, ...]) -> Answering:
     return answer
 
 
-KINDS = ("ValidatingAdmissionPolicy", "ValidatingWebhookConfiguration")
-
-
-def test_a_cluster_without_such_policies_is_refused_before_anything_is_sent() -> None:
-    sent: list[str] = []
-    without = serving({}, KINDS[1:])
-
-    def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
-        sent.append(request.method)
-        return without(request)
-
-    with raises(DaypassError, match=r"(?s)ValidatingAdmissionPolicy v1.*1\.30"):
-        apply_policy(cluster(answer), POLICY)
-    assert set(sent) == {"GET"}
-
-
 @pytest.mark.parametrize("status", [{}, {"observedGeneration": 1}], ids=["no status", "old status"])
 def test_a_policy_whose_generation_is_not_observed_is_an_error(status: dict[str, Any]) -> None:
-    waiting = cluster(serving(status, KINDS))
+    waiting = cluster(serving(status))
     began = waiting.clock.monotonic()
     with raises(NotReadyError, match="waited 20s for the policy"):
         wait_until_enforced(Waiter(waiting, 20), POLICY)
@@ -94,7 +78,7 @@ def test_an_expression_warning_is_an_error() -> None:
     warning = {"fieldRef": "spec.validations[0].expression", "warning": "undefined field 'x'"}
     status = {"observedGeneration": 2, "typeChecking": {"expressionWarnings": [warning]}}
     with raises(DaypassError, match=r"spec\.validations\[0\]\.expression.*undefined field 'x'"):
-        wait_until_enforced(Waiter(cluster(serving(status, KINDS)), 20), POLICY)
+        wait_until_enforced(Waiter(cluster(serving(status)), 20), POLICY)
 
 
 ASKED = TokenRequestAttributes(

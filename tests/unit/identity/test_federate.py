@@ -12,8 +12,7 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.objects import uid_of
 from daypass.cli.identity.list import identity_json, table_row
-from daypass.identity.create import FederatedIdentityError, Federation, IdentitySpec, plan
-from daypass.identity.create import check as check_objects
+from daypass.identity.create import FederatedIdentityError, Federation
 from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
 from daypass.identity.health import IdentityHealth, examine
@@ -32,7 +31,6 @@ from support.lifecycle import (
     SETTINGS,
     accepts,
     disguise,
-    dry_run,
     exchange,
     make,
     make_federated,
@@ -102,16 +100,6 @@ def test_another_run_keeps_the_anchor_or_gives_one_to_an_identity_without(
     check(health(embedded).findings[0].sentence, reason="no-anchor")
     assert anchor_of(embedded.cluster) != first
     assert health(embedded).findings == ()
-
-
-def test_a_dry_run_creates_no_anchor(embedded: EmbeddedCluster) -> None:
-    federation = Federation(users=("main",), source="file:x")
-    spec = IdentitySpec(name=BOT, credentials=SETTINGS, federation=federation)
-    with dry_run(embedded.cluster) as cluster:
-        documents = plan(spec, None, None, clock=embedded.clock)
-        checked = check_objects(cluster, spec, documents, is_new=True, warn=silent)
-    assert [each["kind"] for each in checked] == ["ServiceAccount", "Role", "RoleBinding", "Secret"]
-    assert own_secrets(embedded.cluster) == []
 
 
 @pytest.mark.parametrize("is_revoked", [False, True], ids=["live", "revoked"])
