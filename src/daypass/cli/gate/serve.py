@@ -145,20 +145,20 @@ async def _report_problems(service: Service, follower: PublishedFollower | None)
 
 def _listen(args: Namespace) -> Listen:
     from daypass.gate.authorizer.service import Listen
-    from daypass.gate.authorizer.serving_certificate import CertificateFiles
+    from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
 
     if (args.certificate is None) != (args.key is None):
         raise UsageError("a certificate needs its key", "name both: --certificate and --key")
-    files = None
-    if args.certificate is not None:
-        files = CertificateFiles(certificate=args.certificate, key=args.key)
     where: str = args.listen
     if where.startswith("unix:"):
         return Listen(path=where.removeprefix("unix:"))  # needs no TLS
     host, port = listen_address("--listen", where)
-    if files is None and host not in LOOPBACK:
+    if args.certificate is not None:
+        certificate = ReloadingCertificate(args.certificate, args.key)
+        return Listen(host=host, port=port, certificate=certificate)
+    if host not in LOOPBACK:
         raise UsageError(
             f"tokens would be sent to {where} unencrypted",
             "name a certificate (--certificate, --key), or listen on loopback",
         )
-    return Listen(host=host, port=port, files=files)
+    return Listen(host=host, port=port)

@@ -18,7 +18,7 @@ from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
-from daypass.gate.authorizer.serving_certificate import CertificateFiles, ReloadingCertificate
+from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
 from daypass.gate.authorizer.token_reviews import ApiServerReviews
 from daypass.gate.metrics import counter, exposition, gauge
 from daypass.gate.signing_keys import TokenVerifier
@@ -40,13 +40,13 @@ class ListenError(DaypassError):
 class Listen:
     """Where to listen: a host and a port (0: any free one), or the path of a Unix socket.
 
-    `files`: the serving certificate; None for plain HTTP.
+    `certificate`: None for plain HTTP.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
-    files: CertificateFiles | None = None
+    certificate: ReloadingCertificate | None = None
 
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.path else f"{bracketed(self.host or '*')}:{self.port}"
@@ -94,7 +94,7 @@ class Service:
     async def serving(self, listen: Listen) -> AsyncIterator[int]:
         """Serve inside the block, at this port; 0 for a Unix socket.
 
-        Raises ListenError, CertificateFilesError.
+        Raises ListenError.
         """
         background: list[asyncio.Task[None]] = []
         try:
@@ -120,8 +120,7 @@ class Service:
             self._api_server.close()
 
     async def _listen(self, listen: Listen) -> asyncio.Server:
-        if listen.files is not None:
-            self._certificate = ReloadingCertificate(listen.files)
+        self._certificate = listen.certificate
         context = None if self._certificate is None else self._certificate.context
         loop = asyncio.get_running_loop()
         create = (
