@@ -118,12 +118,8 @@ class ClusterPublisher:
 
     def warn(self, namespace: str) -> None:
         """Report it as an Event, unless there is one: the API server keeps each for an hour."""
-        with suppress(AlreadyExistsError):
-            self._cluster.create(self._warning(namespace))
-
-    def _warning(self, namespace: str) -> Object:
-        at, room = self._cluster.clock.unix(), self._engine.gate.credentials_per_namespace
-        return new_object(
+        now = rfc3339(utc(self._cluster.clock.unix()))
+        event = new_object(
             "v1",
             "Event",
             f"{GATE_WATCH}.too-many",
@@ -138,12 +134,14 @@ class ClusterPublisher:
             type="Warning",
             reason="TooManyCredentials",
             message="the gate refuses the newest credentials of this namespace: it takes "
-            f"{room} of each (gate.credentialsPerNamespace)",
+            f"{self._engine.gate.credentials_per_namespace} of each (gate.credentialsPerNamespace)",
             source={"component": GATE_WATCH},
-            firstTimestamp=rfc3339(utc(at)),
-            lastTimestamp=rfc3339(utc(at)),
+            firstTimestamp=now,
+            lastTimestamp=now,
             count=1,
         )
+        with suppress(AlreadyExistsError):
+            self._cluster.create(event)
 
     def _documents(self, number: int | None, published: Published) -> list[Object]:
         """Return the objects of a part, or of the denials, in the order in which they are

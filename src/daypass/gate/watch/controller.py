@@ -319,7 +319,9 @@ class Controller:
             if is_late and (written or refused):
                 break
             # Observed anew for each part: a round may last, and a removal must not wait for it.
-            wanted = self._wanted()
+            wanted = self._planner.wanted(
+                self.observer.observation(), now=self._clock.monotonic(), now_unix=self._unix()
+            )
             # Nobody is there later to renew what is not renewed now.
             lasts = math.inf if is_once else self._close_after_seconds
             steps = steps_between(
@@ -347,11 +349,6 @@ class Controller:
         if refused is not None:
             raise refused
         return written > 0
-
-    def _wanted(self) -> Published:
-        observation = self.observer.observation()
-        now, now_unix = self._clock.monotonic(), self._unix()
-        return self._planner.wanted(observation, now=now, now_unix=now_unix)
 
     def _put(self, leader: Leader, number: Number, wanted: Published) -> None:
         self.publisher.publish(number, wanted)
