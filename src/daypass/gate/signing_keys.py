@@ -83,9 +83,7 @@ def _key_of(token: str) -> str:
     return str(decode_unverified(token)[0].get("kid", ""))
 
 
-@lru_cache(maxsize=2)
-def _usable(keys: str) -> _UsableKeys:
-    return _UsableKeys(keys)
+_usable = lru_cache(maxsize=2)(_UsableKeys)
 
 
 class UnreadKeyError(Exception):

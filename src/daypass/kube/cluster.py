@@ -243,12 +243,9 @@ class Cluster:
     def serves(self, resource: Resource) -> bool:
         """Return whether the API server serves this kind in this version, or hides that."""
         try:
-            self._discovery.served(resource.api_version, resource.kind)
-        except NotFoundError:
-            return False
+            return self._discovery.served(resource.api_version, resource.kind) is not None
         except ForbiddenError:
             return True  # the request that needs it finds out
-        return True
 
     def kinds(self, *, refresh: bool = False, hint: str = "") -> ServedKinds:
         """Return all kinds that the API server serves, cached unless `refresh`.

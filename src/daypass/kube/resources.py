@@ -128,16 +128,7 @@ class Discovery:
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """Return where objects of a kind are. Raises NotFoundError for an unknown kind."""
-        return _KNOWN.get((api_version, kind)) or self.served(api_version, kind)
-
-    def served(self, api_version: str, kind: str) -> Resource:
-        """Return the same, but only if the API server serves the kind."""
-        if self._all is not None:
-            found = self._all.resources.get((api_version, kind))
-        else:
-            if api_version not in self._groups:
-                self._groups[api_version] = self._load_group(api_version)
-            found = self._groups[api_version].get(kind)
+        found = _KNOWN.get((api_version, kind)) or self.served(api_version, kind)
         if found is None:
             fact = f"the cluster does not serve {kind} in {api_version}"
             status = Status({"kind": "Status", "code": 404, "reason": "NotFound", "message": fact})
@@ -145,6 +136,14 @@ class Discovery:
                 status, fact, "check that its CustomResourceDefinition is installed"
             )
         return found
+
+    def served(self, api_version: str, kind: str) -> Resource | None:
+        """Return the same, or None if the API server does not serve the kind."""
+        if self._all is not None:
+            return self._all.resources.get((api_version, kind))
+        if api_version not in self._groups:
+            self._groups[api_version] = self._load_group(api_version)
+        return self._groups[api_version].get(kind)
 
     def all(self, *, refresh: bool = False) -> ServedKinds | None:
         """Return all kinds, or None if the API server is older than Kubernetes 1.30."""
