@@ -455,23 +455,14 @@ ISS = f'"iss":"{ISSUER}"'
 WITHOUT_REVIEW = {
     "another issuer": (changed(iss="https://elsewhere"), Reason.FOREIGN_ISSUER),
     "ISS": (raw(f"{{{ISS.upper()}}}"), Reason.FOREIGN_ISSUER),
-    "long-lived": (changed(iss="kubernetes/serviceaccount"), Reason.LONG_LIVED),
-    "another audience": (changed(aud=["other"]), Reason.AUDIENCE),
-    "expired": (changed(exp=1), Reason.EXPIRED),
-    "exp is text": (changed(exp="1900000000"), Reason.MALFORMED),
     "exp is NaN": (raw(f'{{{ISS},"exp":NaN}}'), Reason.MALFORMED),
     "exp is long": (raw('{"exp":' + "9" * 5000 + "}"), Reason.MALFORMED),
-    "subject": (changed(sub="admin"), Reason.SUBJECT),
-    "unbound": (changed(**{"kubernetes.io": {"namespace": "team"}}), Reason.UNBOUND),
     "claims are text": (raw('"e30.e30.c2ln"'), Reason.MALFORMED),
     "claims are a list": (raw("[]"), Reason.MALFORMED),
     "claims are cut off": (raw("{"), Reason.MALFORMED),
     "claims are nested": (raw("[" * 5000 + "]" * 5000), Reason.MALFORMED),
     "iss twice": (raw(f'{{{ISS},"iss":"x"}}'), Reason.MALFORMED),
-    "alg none": (raw(f"{{{ISS}}}", '{"alg":"none"}'), Reason.ALGORITHM),
-    "alg HS256": (raw(f"{{{ISS}}}", '{"alg":"HS256"}'), Reason.ALGORITHM),
     "alg rs256": (raw(f"{{{ISS}}}", '{"alg":"rs256"}'), Reason.ALGORITHM),
-    "alg is a list": (raw("{}", '{"alg":["RS256"]}'), Reason.MALFORMED),
     "a megabyte": (f"{'a' * 1_000_000}.b.c", Reason.MALFORMED),
 }
 

@@ -162,11 +162,6 @@ def test_only_a_secret_of_an_identity_that_exists_counts(
     assert numbers(once(cluster)) == {"team": {10}}
 
 
-def test_an_account_counts_under_its_own_name_only(cluster: Cluster) -> None:
-    cluster.account(1, name="other")
-    assert numbers(once(cluster)) == {"team": set()}
-
-
 def test_a_uid_of_another_form_is_left_out(cluster: Cluster) -> None:
     cluster.api.put(
         "secrets", "NOT-A-UID", name=f"bot-daypass-{1:020}", labels=OURS,
@@ -262,14 +257,6 @@ def test_a_namespace_that_is_known_but_not_listed_yet_is_missing(cluster: Cluste
         cluster.namespace("new")
         made.eventually_has(team={10}, new=set())
     assert complete == [False, False]
-
-
-def test_a_lost_event_is_noticed_at_the_next_list(observed: Observed) -> None:
-    api = observed.cluster.api
-    api.lost.add(api.version + 1)
-    observed.cluster.remove("secrets", 10)
-    api.end_watches()
-    observed.eventually_has(team=set())
 
 
 def test_a_namespace_without_the_role_is_reported_if_it_has_identities(cluster: Cluster) -> None:
