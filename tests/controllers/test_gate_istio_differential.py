@@ -23,8 +23,9 @@ from support.gate_differences import (
     compare,
     is_known_difference,
     reason_in,
+    seen,
 )
-from support.istio_gates import GUARDED, IstioEnv, running_istio_gate, seen
+from support.istio_gates import GUARDED, IstioEnv, running_istio_gate
 from support.odd_tokens import changes, forms, signed_token, signers
 from support.single_changes import FAR_UID, OTHER_UID, RULES, Keys, Sent, known, single_changes
 from support.tokens import ACCOUNT_UID, AUDIENCE, Signer

@@ -11,17 +11,9 @@ from daypass._core.findings import Finding, Level
 from daypass.deploy.gate_bypass import verify_gate_hosts
 from daypass.rules.reasons import MESSAGES, Reason
 from support.deadline import eventually
+from support.gate_differences import seen
 from support.h2c import Http2
-from support.istio_gates import (
-    FORGED,
-    GUARDED,
-    OTHER,
-    IstioEnv,
-    route,
-    running_istio_gate,
-    seen,
-    served,
-)
+from support.istio_gates import FORGED, GUARDED, OTHER, IstioEnv, route, running_istio_gate, served
 from support.messages import check
 from support.raw import Answer
 

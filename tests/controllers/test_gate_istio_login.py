@@ -15,6 +15,7 @@ from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 from support import gate_differences
 from support.deadline import eventually
+from support.gate_differences import seen
 from support.istio_gates import (
     COLLECTIONS,
     FORGED,
@@ -23,7 +24,6 @@ from support.istio_gates import (
     OTHER_TOKENS,
     IstioEnv,
     running_istio_gate,
-    seen,
     signed,
 )
 from support.istio_logins import authentication, by_filter, by_policy

@@ -12,16 +12,8 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_parts
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
-from support.gate_differences import assert_refused
-from support.istio_gates import (
-    GUARDED,
-    OTHER,
-    IstioEnv,
-    route,
-    running_istio_gate,
-    seen,
-    signed,
-)
+from support.gate_differences import assert_refused, seen
+from support.istio_gates import GUARDED, OTHER, IstioEnv, route, running_istio_gate, signed
 from support.istio_logins import documented
 from support.kubeflow_logins import PROVIDERS, UNSIGNED, KubeflowLogin, running_kubeflow_login
 from support.oauth2_proxy import USER, IdentityProvider, running_identity_provider

@@ -199,6 +199,35 @@ def reason_in(answer: Answer) -> Reason:
     return reason
 
 
+def seen(answer: Answer) -> dict[str, str]:
+    """The headers that arrived at the echo service behind a gate. Fails where the gate answered."""
+    assert answer.code == 200, answer
+    return dict(answer.json["headers"])
+
+
+FORGERIES = (
+    ("kubeflow-userid: admin", "kubeflow-groups: system:masters"),
+    ("Kubeflow-UserID: admin", "KUBEFLOW-GROUPS: system:masters"),
+    ("kubeflow-userid: admin", "kubeflow-userid: admin2"),
+    ("kubeflow_userid: admin", "kubeflow_groups: system:masters"),
+    ("kubeflow-userid: admin", "Connection: kubeflow-userid"),
+    ("Connection: kubeflow-userid, kubeflow-groups",),
+    ("TE: trailers", "Connection: TE, kubeflow-userid", "kubeflow-userid: admin"),
+)
+"""Header lines by which a client claims to be somebody."""
+
+
+def assert_passed_as(answer: Answer, user: str) -> None:
+    """That a request has passed as a ServiceAccount, whatever it claimed, and without its token."""
+    headers = {name.replace("_", "-"): value for name, value in seen(answer).items()}
+    namespace = user.split(":")[2]
+    assert headers["kubeflow-userid"] == user
+    assert headers["kubeflow-groups"] == (
+        f"system:serviceaccounts,system:serviceaccounts:{namespace},system:authenticated"
+    )
+    assert "authorization" not in headers
+
+
 def assert_refused(answer: Answer, *reasons: Reason) -> None:
     """That an answer is the gate's own refusal for one of these reasons, whole and no redirect."""
     assert reason_in(answer) in reasons, answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,13 +61,6 @@ class RunningGate:
         file = self.folder / name
         if not file.exists() or file.read_text() != content:
             write_private(str(file), content.encode())
-
-    def passed(self, answer: Answer) -> dict[str, str] | None:
-        """The headers that arrived behind the gate, or None where the gate itself answered."""
-        if answer.code != 200:
-            return None
-        seen: dict[str, str] = json.loads(answer.body)["headers"]
-        return seen
 
 
 @contextmanager

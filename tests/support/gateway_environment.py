@@ -33,6 +33,7 @@ from support.envoy_gateway import (
     route,
     service,
 )
+from support.gate_differences import seen
 from support.identities import Identity
 from support.objects import config_map, tls_secret
 from support.ports import free_ports
@@ -140,8 +141,8 @@ class GatewayEnv:
     def wait(self) -> None:
         def as_it_should_be() -> bool:
             """It is the gate that answers, and no policy that a test has added."""
-            seen, refused = headers_seen(self.send(self.bearer())), self.send()
-            return seen.get("kubeflow-userid") == self.identity.user and (
+            headers, refused = seen(self.send(self.bearer())), self.send()
+            return headers.get("kubeflow-userid") == self.identity.user and (
                 refused.code,
                 refused.headers.get(REASON_HEADER),
             ) == (401, Reason.NO_TOKEN)
@@ -225,8 +226,3 @@ def running_gateway_env(folder: Path, plane: ControlPlane, echo_port: int) -> It
         env.usual = usual
         yield env
         env.usual = None
-
-
-def headers_seen(answer: Answer) -> dict[str, str]:
-    assert answer.code == 200, answer
-    return dict(answer.json["headers"])

@@ -230,11 +230,6 @@ gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
 """
 
 
-def seen(answer: Answer) -> dict[str, str]:
-    assert answer.code == 200, answer
-    return dict(answer.json["headers"])
-
-
 def signed(gate: IstioEnv, signer: Signer, **changed: Any) -> str:
     """An Authorization line with a hand-made token, good but for what is changed."""
     return f"Authorization: Bearer {signer.sign(good_claims(**{'iss': gate.issuer, **changed}))}"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from daypass._core.objects import Object
 from support.deadline import eventually
+from support.gate_differences import seen
 from support.istio_gates import (
     AUTHENTICATIONS,
     FILTERS,
@@ -19,7 +20,6 @@ from support.istio_gates import (
     POLICIES,
     IstioEnv,
     route,
-    seen,
     service,
 )
 from support.istio_logins import (

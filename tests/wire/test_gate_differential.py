@@ -23,7 +23,7 @@ from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
 from support.fake_reviews import fake_reviews
-from support.gate_differences import Expect, assert_documented, compare, is_known_difference
+from support.gate_differences import Expect, assert_documented, compare, is_known_difference, seen
 from support.gates import RunningGate, running_gate
 from support.odd_tokens import changes, forms, signed_token, signers
 from support.raw import Answer
@@ -154,10 +154,9 @@ def both_answer(
     decision = expect(Sent(authorization=(line,), token=token), now)
     answer = gate.send([f"Authorization: {line}", "kubeflow-userid: forged"])
     if decision.identity is not None:
-        seen = gate.passed(answer)
-        assert seen is not None, (change, answer)
-        assert seen["kubeflow-userid"] == decision.identity.user
-        assert seen["kubeflow-groups"] == ",".join(decision.identity.groups)
+        headers = seen(answer)
+        assert headers["kubeflow-userid"] == decision.identity.user
+        assert headers["kubeflow-groups"] == ",".join(decision.identity.groups)
     return decision, answer
 
 

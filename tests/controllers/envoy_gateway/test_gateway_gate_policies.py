@@ -20,7 +20,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
 from support.envoy_gateway import apply, endpoints, gateway, listener, namespace, route
-from support.gate_differences import assert_refused
+from support.gate_differences import assert_refused, seen
 from support.gateway_environment import (
     APPS,
     DOORS,
@@ -32,7 +32,6 @@ from support.gateway_environment import (
     GatewayEnv,
     config,
     gate,
-    headers_seen,
     policies,
 )
 from support.objects import config_map, make, tls_secret
@@ -62,8 +61,8 @@ def test_a_policy_for_a_route_takes_it_out_of_the_gate_but_no_identity_can_be_cl
 ) -> None:
     with env.added(on_route(CORS)):
         eventually("the route is out of the gate", lambda: env.send().code == 200, seconds=60)
-        seen = headers_seen(env.send("kubeflow-userid: admin", "KUBEFLOW-GROUPS: system:masters"))
-        assert not [name for name in seen if name.startswith("kubeflow")]
+        headers = seen(env.send("kubeflow-userid: admin", "KUBEFLOW-GROUPS: system:masters"))
+        assert not [name for name in headers if name.startswith("kubeflow")]
         assert env.send("kubeflow_userid: admin").code == 400
 
         def is_overridden() -> bool:
@@ -85,7 +84,7 @@ def test_a_policy_for_a_route_that_is_merged_leaves_it_in_the_gate(
 
         eventually("theirs is in force", in_force, seconds=60)
         assert_refused(env.send(), Reason.NO_TOKEN)
-        assert headers_seen(env.send(bearer))["kubeflow-userid"] == env.identity.user
+        assert seen(env.send(bearer))["kubeflow-userid"] == env.identity.user
 
 
 def test_another_policy_for_the_whole_gateway_is_refused_and_the_gate_stays(
@@ -153,9 +152,9 @@ def test_where_one_listener_is_guarded_another_is_not_touched(
             return (send(guarded, HOST).code, send(other, OTHER).code) == (401, 200)
 
         eventually("both are served", as_it_should_be, seconds=120)
-        assert headers_seen(send(guarded, HOST, env.bearer()))["kubeflow-userid"]
-        seen = headers_seen(send(other, OTHER, "kubeflow-userid: theirs", "Authorization: x"))
-        assert (seen["kubeflow-userid"], seen["authorization"]) == ("theirs", "x")
+        assert seen(send(guarded, HOST, env.bearer()))["kubeflow-userid"]
+        headers = seen(send(other, OTHER, "kubeflow-userid: theirs", "Authorization: x"))
+        assert (headers["kubeflow-userid"], headers["authorization"]) == ("theirs", "x")
         (closed,) = free_ports(1)
         with env.changed(endpoints(GATE, DOORS, closed)):
             eventually("the gate is closed", lambda: send(guarded, HOST).code == 503, seconds=60)
