@@ -26,11 +26,12 @@ from daypass.render.names import GATE_KEYS
 from daypass.rules.published import DENIALS, part_name
 from support.authority import Authority
 from support.clusters import cluster_as
-from support.controlplane import ADMIN_USER, ControlPlane
+from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
 from support.deadline import eventually
 from support.deploying import (
     BOTH,
+    GATE,
     ONLY_EKF,
     QUICK_APPLY,
     apply,
@@ -49,10 +50,6 @@ pytestmark = pytest.mark.usefixtures("cleared")
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/daypass/deployments/daypass-door"
 INGRESS = "/apis/networking.k8s.io/v1/namespaces/daypass/ingresses/daypass-domain-ekf"
-GATE = """\
-cluster: {issuer: 'https://kubernetes.default.svc'}
-gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
-"""
 GATEWAY_API = """\
 version: 1
 domains:
@@ -69,14 +66,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 def writes(plane: ControlPlane, since: int) -> list[str]:
-    """What the admin has changed since then, dry runs aside, once it is all in the log."""
-    return [
-        f"{event['verb']} {event['requestURI']}"
-        for event in plane.whole_audit_log(since=since)
-        if event["user"]["username"] == ADMIN_USER
-        and event["verb"] in ("create", "update", "patch", "delete")
-        and "dryRun" not in str(event["requestURI"])
-    ]
+    """What the admin has changed since then, dry runs aside."""
+    return [each for each in plane.admin_writes(since=since) if "dryRun" not in each]
 
 
 def test_apply_and_remove_leave_a_cluster_exactly_as_it_was(

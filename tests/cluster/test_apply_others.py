@@ -18,17 +18,13 @@ from daypass.render.fronts.ingress_controller import INGRESS
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
-from support.deploying import BOTH, QUICK_APPLY, everything, prepared_plane, settle, write
+from support.deploying import BOTH, GATE, QUICK_APPLY, everything, prepared_plane, settle, write
 from support.messages import check, message_with
+from support.objects import make
 from support.rendered import config_of
 from support.watching import HOME, give_role, identity_namespace
 
 pytestmark = pytest.mark.usefixtures("cleared")
-
-GATE = """\
-cluster: {issuer: 'https://kubernetes.default.svc'}
-gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +93,6 @@ def test_a_changed_route_next_to_another_owners_asks_for_confirmation(
     run(*QUICK_APPLY)
 
 
-def istio_object(kind: str, name: str, **spec: object) -> dict[str, object]:
-    metadata = {"name": name, "namespace": "istio-system"}
-    version = "networking.istio.io/v1"
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
-
-
 THEIR_SERVICE = "VirtualService istio-system/any"
 
 
@@ -112,9 +102,11 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
     port = {"number": 443, "name": "https", "protocol": "HTTP"}
     servers = [{"port": port, "hosts": ["*"]}]
     http = [{"route": [{"destination": {"host": "dashboard"}}]}]
+    gateway = {"selector": {"istio": "ingressgateway"}, "servers": servers}
+    service = {"hosts": ["*"], "gateways": ["public"], "http": http}
     objects = (
-        istio_object("Gateway", "public", selector={"istio": "ingressgateway"}, servers=servers),
-        istio_object("VirtualService", "any", hosts=["*"], gateways=["public"], http=http),
+        make("networking.istio.io/v1", "Gateway", "public", "istio-system", spec=gateway),
+        make("networking.istio.io/v1", "VirtualService", "any", "istio-system", spec=service),
     )
 
     def verified(*words: str) -> dict[str, str]:

@@ -20,19 +20,15 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
 from support.clusters import account_token, admin_cluster, write_kubeconfig
 from support.commands import writing_commands
-from support.controlplane import ADMIN_USER, ControlPlane
+from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.deploying import BOTH, ONLY_EKF, QUICK_APPLY, everything, prepared_plane, settle
+from support.deploying import BOTH, GATE, ONLY_EKF, QUICK_APPLY, everything, prepared_plane, settle
 from support.ekf import git, git_init
 from support.identities import RBAC, allow, bound_cluster_wide
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make, renew
 from support.messages import line_with
 
-GATE = """\
-cluster: {issuer: 'https://kubernetes.default.svc'}
-gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
-"""
 BOT, OLD = IdentityName(namespace="team", name="bot"), IdentityName(namespace="team", name="old")
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate.example.com"
 TRUST = "--issuer https://ci.example.com --subject job --source github"
@@ -82,15 +78,6 @@ class Env:
             git(self.folder, "rev-parse", "HEAD"),
             git(self.folder, "status", "--porcelain", "--untracked-files=all"),
         )
-
-    def changes_sent(self, since: int) -> list[str]:
-        """What the admin has sent since then, except for reads, once it is all in the log."""
-        return [
-            f"{event['verb']} {event['requestURI']}"
-            for event in self.plane.whole_audit_log(since=since)
-            if event["user"]["username"] == ADMIN_USER
-            and event["verb"] in ("create", "update", "patch", "delete")
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +145,7 @@ def test_a_dry_run_changes_nothing_and_shows_what_would_be_done(
     out, err = capsys.readouterr()
     assert here.state() == before
     assert not re.search(r"\beyJ[\w-]+\.", out + err), "a token is printed"
-    sent = here.changes_sent(since)
+    sent = here.plane.admin_writes(since=since)
     if mode not in writing_commands()[name_in(line)]:
         assert code == 2
         assert "--dry-run: 'server' is not one of client" in err

@@ -67,7 +67,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     ):
         assert reasons(caller) == [refused, refused, good]
         # 3. Nothing is seen any more, and everything is refused in time.
-        with plane.api_server.suspended():
+        with plane.child("kube-apiserver").suspended():
             assert reasons(caller)[2] is good
             eventually("it is closed", lambda: reasons(caller) == [closed, closed, closed])
             up.wait_for_words("refuses every token")

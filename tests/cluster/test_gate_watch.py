@@ -27,7 +27,6 @@ from daypass.kube.resources import (
     ROLE_BINDINGS,
     ROLES,
     SECRETS,
-    TOKEN_TYPE,
 )
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
@@ -37,7 +36,7 @@ from support.admin import MERGE_PATCH
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.identities import OF_DAYPASS, Identity
+from support.identities import Identity, make_credential
 from support.watching import (
     CHECKING_EVERYTHING,
     FRONT,
@@ -269,33 +268,14 @@ def test_other_labels_of_the_gateway_replace_those_before(
                 eventually("all have it", partial(all_have, {label: "yes"}))
 
 
-def _secret(identity: Identity, number: int) -> dict[str, Any]:
-    """A token Secret of an identity, which the control plane has nothing to add to."""
-    filled = {"token": "none", "namespace": identity.namespace, "ca.crt": "none"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": TOKEN_TYPE,
-        "metadata": {
-            "name": f"{identity.service_account}-daypass-{number:020}",
-            "namespace": identity.namespace,
-            "labels": OF_DAYPASS,
-            "annotations": {
-                "kubernetes.io/service-account.name": identity.service_account,
-                "kubernetes.io/service-account.uid": identity.service_account_uid,
-            },
-        },
-        "stringData": filled,
-    }
-
-
 def test_beyond_the_limit_the_newest_are_left_out_with_an_event(
     plane: ControlPlane, watch: Watch
 ) -> None:
     bot = plane.make_identity(identity_namespace(plane))
     becomes_published(plane, bot.secret_uid)
     with closing(admin_cluster(plane)) as cluster:
-        uids = {uid_of(cluster.create(_secret(bot, number))) for number in range(LIMIT)}
+        credential = partial(make_credential, plane.admin, plane.ca_pem, bot.namespace, "bot")
+        uids = {uid_of(credential(bot.service_account_uid)) for _ in range(LIMIT)}
         path = f"/api/v1/namespaces/{bot.namespace}/events"
 
         def found() -> list[Any]:

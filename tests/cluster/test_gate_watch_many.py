@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import threading
@@ -16,13 +15,12 @@ import pytest
 from daypass._core.objects import uid_of
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.identities import OF_DAYPASS, Identity
+from support.identities import OF_DAYPASS, Identity, make_credential
 from support.watching import Watch, identity_namespace, prepare, published, watched_config
 
 CONFIG = watched_config(closeAfter="10m", credentialsPerNamespace="20000")
 OLD, NEW = 10_000, 100
 CREATORS = 4
-JSON = {"Content-Type": "application/json"}
 BATCH = "batch"
 """A label: `old` Secrets are deleted, `new` ones stay."""
 
@@ -61,33 +59,15 @@ def test_of_ten_thousand_deletions_with_a_relist_among_them_none_is_missed(tmp_p
 
 
 def make_secrets(plane: ControlPlane, bot: Identity, count: int, batch: str) -> set[str]:
-    """Token Secrets of an identity, which the control plane has nothing to add to; their UIDs."""
-    filled = {"token": "none", "namespace": bot.namespace, "ca.crt": plane.ca_pem}
-    data = {name: base64.b64encode(text.encode()).decode() for name, text in filled.items()}
-    annotations = {
-        "kubernetes.io/service-account.name": bot.service_account,
-        "kubernetes.io/service-account.uid": bot.service_account_uid,
-    }
+    """Credentials of an identity; their UIDs."""
+    labels = {**OF_DAYPASS, BATCH: batch}
 
-    def made(numbers: range) -> list[str]:
-        uids = []
-        with closing(connection(plane)) as kept:
-            for number in numbers:
-                name = f"{bot.service_account}-daypass-{batch}{number:017}"
-                metadata = {"name": name, "annotations": annotations,
-                            "labels": {**OF_DAYPASS, BATCH: batch}}  # fmt: skip
-                secret = {"metadata": metadata, "data": data,
-                          "type": "kubernetes.io/service-account-token"}  # fmt: skip
-                kept.request("POST", secrets_of(bot.namespace), json.dumps(secret), JSON)
-                with kept.getresponse() as answer:
-                    body = answer.read()
-                    assert answer.status == 201, body
-                uids.append(uid_of(json.loads(body)))
-        return uids
+    def made(_: int) -> str:
+        uid = bot.service_account_uid
+        return uid_of(make_credential(plane.admin, plane.ca_pem, bot.namespace, "bot", uid, labels))
 
     with ThreadPoolExecutor(CREATORS) as threads:
-        parts = threads.map(made, [range(first, count, CREATORS) for first in range(CREATORS)])
-        return {uid for part in parts for uid in part}
+        return set(threads.map(made, range(count)))
 
 
 @contextmanager
@@ -97,7 +77,10 @@ def deleting(plane: ControlPlane, namespace: str) -> Iterator[Callable[[], bool]
     stop = threading.Event()
 
     def left() -> bool:
-        with closing(connection(plane)) as asking:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", plane.port, context=plane.admin.context, timeout=100
+        )
+        with closing(connection) as asking:
             asking.request("DELETE", where)
             with asking.getresponse() as answer:
                 return answer.status != 200 or bool(json.loads(answer.read())["items"])
@@ -123,13 +106,6 @@ def count_secrets(plane: ControlPlane, namespace: str) -> int:
     """How many Secrets a namespace has; one at least."""
     listed = plane.admin.get(f"{secrets_of(namespace)}?limit=1")
     return 1 + int(listed["metadata"].get("remainingItemCount", 0))
-
-
-def connection(plane: ControlPlane) -> http.client.HTTPSConnection:
-    """One of the admin's, to be used again and again."""
-    return http.client.HTTPSConnection(
-        "127.0.0.1", plane.port, context=plane.admin.context, timeout=100
-    )
 
 
 def secrets_of(namespace: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.objects import name_of
+from daypass.kube.resources import SECRETS
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, ensure_service_account, make_credential
@@ -31,7 +33,8 @@ def churning(plane: ControlPlane, namespace: str) -> Iterator[None]:
         due = SYSTEM_CLOCK.monotonic()
         while not stop.wait(max(0.0, due - SYSTEM_CLOCK.monotonic())):
             due += THREADS / A_SECOND
-            made.append(make_credential(plane.admin, plane.ca_pem, namespace, "churn", account))
+            secret = make_credential(plane.admin, plane.ca_pem, namespace, "churn", account)
+            made.append(SECRETS.path(namespace, name_of(secret)))
             if len(made) > AT_ONCE / THREADS:
                 plane.admin.delete(made.popleft())
                 with lock:

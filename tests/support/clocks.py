@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from daypass._core.files import write_private
+
 _PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -28,6 +30,4 @@ class WrongClock:
         self.program = ("-c", _PROGRAM, str(self._file))
 
     def set(self, seconds: float) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_text(str(seconds))
-        new.replace(self._file)
+        write_private(str(self._file), str(seconds).encode())

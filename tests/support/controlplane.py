@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -279,10 +278,7 @@ class ControlPlane:
 
     def client(self, token: Secret | None = None) -> Admin:
         headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
-        return Admin(url=self.url, context=self.anonymous_context(), headers=headers)
-
-    def anonymous_context(self) -> ssl.SSLContext:
-        return client_context(self.ca_pem)
+        return Admin(url=self.url, context=client_context(self.ca_pem), headers=headers)
 
     def audit_position(self) -> int:
         """Where the audit log ends, for `audit_events(since=...)`; what was answered is in it."""
@@ -313,6 +309,15 @@ class ControlPlane:
             return events if any("limit=77" in event["requestURI"] for event in events) else None
 
         return eventually("the audit log is written", logged)
+
+    def admin_writes(self, *, since: int) -> list[str]:
+        """What the admin has sent since then, except for reads, once it is all in the log."""
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in self.whole_audit_log(since=since)
+            if event["user"]["username"] == ADMIN_USER
+            and event["verb"] in ("create", "update", "patch", "delete")
+        ]
 
     def make_namespace(
         self, prefix: str = "team", *, labels: Mapping[str, str] | None = None
@@ -351,16 +356,11 @@ class ControlPlane:
         der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return Signer(encode(hashlib.sha256(der).digest()), key)
 
-    @property
-    def api_server(self) -> Child:
-        """The process of the API server."""
-        return next(child for child in self._children if child.name == "kube-apiserver")
-
     def _run(self, name: str, flags: Sequence[str]) -> None:
         self._children.append(self.start_child(name, flags))
 
     def _end_child(self, name: str) -> None:
-        child = next(child for child in self._children if child.name == name)
+        child = self.child(name)
         self._children.remove(child)
         child.stop()
 
@@ -374,7 +374,7 @@ class ControlPlane:
         )
 
     def _start_again(self, flags: Sequence[str]) -> None:
-        at = next(i for i, child in enumerate(self._children) if child.name == "kube-apiserver")
+        at = self._children.index(self.child("kube-apiserver"))
         self._children[at].stop()
         self._children[at] = self.start_child("kube-apiserver", flags)
         eventually("the API server is ready again", self._is_ready)

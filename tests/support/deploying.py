@@ -30,6 +30,12 @@ policy: {audiences: [gate.example.com]}
 
 ONLY_EKF = "".join(line for line in BOTH.splitlines(keepends=True) if "serving" not in line)
 
+GATE = """\
+cluster: {issuer: 'https://kubernetes.default.svc'}
+gate: {audience: gate.example.com, hosts: [serving.example.com], image: 'r.example.com/daypass:1'}
+"""
+"""A gate for one of them."""
+
 DOORS = ("daypass", "edge")
 """The namespaces to which tests apply a door."""
 

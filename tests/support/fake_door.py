@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from daypass._core.clock import utc
-from support.tcp_server import TcpServer, hang_up
+from support.relays import Relay
+from support.tcp_server import TcpServer
 from support.timing import NOON
 
 NAMESPACE, SERVICE_ACCOUNT, SECRET = "team", "bot", "bot-daypass-0123456789abcdefghij"
@@ -145,7 +146,7 @@ class FakeDoor(TcpServer):
         return [json.loads(request.partition(b"\r\n\r\n")[2]) for request in self.requests]
 
 
-class FakeProxy(TcpServer):
+class FakeProxy(Relay):
     """An HTTP proxy: answers a CONNECT with `reply`, and if that is a 200 makes the tunnel, to
     `port` whatever host is asked for. `requests` holds the CONNECTs."""
 
@@ -158,22 +159,11 @@ class FakeProxy(TcpServer):
     def serve(self, connection: socket.socket) -> None:
         self.requests.append(read_request(connection))
         connection.sendall(self._reply)
-        if not self._reply.startswith(b"HTTP/1.1 200"):
-            return
-        with socket.create_connection(("127.0.0.1", self._target)) as door:
-            back = threading.Thread(target=_carry, args=(door, connection), name="fake-proxy")
-            back.start()
-            _carry(connection, door)
-            back.join()
+        if self._reply.startswith(b"HTTP/1.1 200"):
+            super().serve(connection)
 
-
-def _carry(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-    except OSError:
-        pass
-    hang_up(sink)
+    def dial(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._target))
 
 
 def read_request(connection: socket.socket) -> bytes:

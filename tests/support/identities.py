@@ -145,9 +145,10 @@ def make_anchor(admin: Admin, identity: Identity) -> Identity:
 
 
 def make_credential(
-    admin: Admin, authority: str, namespace: str, name: str, account_uid: str
-) -> str:
-    """Make a credential of ServiceAccount `name` without a token, and return its path.
+    admin: Admin, authority: str, namespace: str, name: str, account_uid: str,
+    labels: Mapping[str, str] = OF_DAYPASS,
+) -> Document:  # fmt: skip
+    """Make a credential of ServiceAccount `name` without a token, and return its Secret.
 
     It has all that the token controller would add, so that thousands take seconds. `authority`: of
     the API server, as PEM.
@@ -156,13 +157,12 @@ def make_credential(
         "kubernetes.io/service-account.name": name, ACCOUNT_UID_ANNOTATION: account_uid,
     }  # fmt: skip
     metadata = {
-        "name": unique(f"{name}-daypass", 20), "labels": OF_DAYPASS, "annotations": annotations,
+        "name": unique(f"{name}-daypass", 20), "labels": dict(labels), "annotations": annotations,
     }  # fmt: skip
     content = {"token": "none", "namespace": namespace, "ca.crt": authority}
     data = {key: base64.b64encode(text.encode()).decode() for key, text in content.items()}
     collection = f"/api/v1/namespaces/{namespace}/secrets"
-    admin.create(collection, {"metadata": metadata, "type": TOKEN_TYPE, "data": data})
-    return f"{collection}/{metadata['name']}"
+    return admin.create(collection, {"metadata": metadata, "type": TOKEN_TYPE, "data": data})
 
 
 def secret_token(secret: Document) -> Secret:

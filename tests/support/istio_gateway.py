@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
 from support.objects import make
-from support.ports import free_ports
+from support.ports import free_ports, listens
 from support.raw import Answer, connect, exchange
 
 NAMESPACE = "istio-system"
@@ -105,7 +104,7 @@ class Gateway:
 
         def is_open() -> bool:
             control.check()
-            return _is_open(self.xds)
+            return listens(self.xds)
 
         eventually("istiod takes connections", is_open)
 
@@ -126,7 +125,7 @@ class Gateway:
         def is_open() -> bool:
             if not envoy.running():
                 raise RuntimeError(f"Envoy has ended:\n{envoy.log_end(15)}")
-            return _is_open(self.port)
+            return listens(self.port)
 
         eventually("the gateway takes connections", is_open)
 
@@ -198,11 +197,6 @@ def _prepared(folder: Path, plane: ControlPlane, mesh: Document) -> Gateway:
         "--domain", "cluster.local",
     ]  # fmt: skip
     return Gateway(port=port, folder=folder, command=command, xds=xds)
-
-
-def _is_open(port: int) -> bool:
-    socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    return True
 
 
 def _bootstrap(xds: int, token: str) -> str:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
+from daypass._core.files import write_private
 from support.authority import Authority
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews
@@ -32,8 +33,7 @@ def show(folder: Path) -> Show:
 
     def put(certificate_pem: str, key_pem: str) -> None:
         for name, text in (("tls.key", key_pem), ("tls.crt", certificate_pem)):
-            (folder / f"{name}.new").write_text(text)
-            (folder / f"{name}.new").replace(folder / name)
+            write_private(str(folder / name), text.encode())
 
     return put
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from daypass._core.files import write_private
 from daypass.config import Address
 from support.authority import Authority, Certificate
 from support.deadline import eventually
@@ -40,12 +40,6 @@ def authority() -> Authority:
 def recorder(authority: Authority, tmp_path: Path) -> Iterator[Recorder]:
     with Recorder(authority, tmp_path, (UPSTREAM_NAME,)) as recorder:
         yield recorder
-
-
-def replace_file(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 Shown: TypeAlias = Callable[[Authority], Certificate]
@@ -142,9 +136,9 @@ def test_a_replaced_authority_is_followed_without_a_restart(
     with running_door(tmp_path, recorder.port, upstream_authority_pem=other.pem) as door:
         pid = door.envoy.pid
         assert_refused(door.send(post()), 503)
-        replace_file(file, authority.pem)
+        write_private(str(file), authority.pem.encode())
         eventually("the new authority is trusted", lambda: door.send(post()).code == 201)
-        replace_file(file, other.pem)
+        write_private(str(file), other.pem.encode())
 
         def refused() -> bool:
             recorder.drop_connections()
@@ -159,7 +153,7 @@ def test_a_replaced_authority_is_followed_without_a_restart(
 
 def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_path: Path) -> None:
     with running_door_env(tmp_path) as env:
-        replace_file(tmp_path / "upstream-ca.crt", "no certificate")
+        write_private(str(tmp_path / "upstream-ca.crt"), b"no certificate")
         failed = "sds.api-server.authority.key_rotation_failed"
         eventually("it is refused", lambda: env.door.stat(failed))
         env.recorder.drop_connections()
@@ -229,8 +223,8 @@ def test_a_renewed_certificate_is_followed_without_a_restart(tmp_path: Path) -> 
     with running_door_env(tmp_path) as env:
         pid, old = env.door.envoy.pid, shown(env.door, EKF)
         renewed = env.door.authority.server(EKF)
-        replace_file(tmp_path / "ekf.key", renewed.key_pem)
-        replace_file(tmp_path / "ekf.crt", renewed.certificate_pem)
+        write_private(str(tmp_path / "ekf.key"), renewed.key_pem.encode())
+        write_private(str(tmp_path / "ekf.crt"), renewed.certificate_pem.encode())
         wanted = x509.load_pem_x509_certificate(renewed.certificate_pem.encode())
         with env.door.connect() as open_connection:
             eventually("it is shown", lambda: shown(env.door, EKF) == wanted)
@@ -239,7 +233,7 @@ def test_a_renewed_certificate_is_followed_without_a_restart(tmp_path: Path) -> 
         assert shown_names(env.door, SERVING) == [SERVING]
         assert env.door.envoy.pid == pid
         # A key that is not the certificate's leaves the last pair in force.
-        replace_file(tmp_path / "ekf.key", env.door.authority.server(EKF).key_pem)
+        write_private(str(tmp_path / "ekf.key"), env.door.authority.server(EKF).key_pem.encode())
         failed = "sds.ekf.key_rotation_failed"
         eventually("it is refused", lambda: env.door.stat(failed))
         assert len(env.send(post()).arrived) == 1
