@@ -20,9 +20,24 @@ from support.up import Up, up_config
 
 
 @pytest.fixture(scope="module")
-def plane(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane that all share, in modules that start none of their own."""
-    return control_plane
+def plane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControlPlane]:
+    """The control plane that all share, or that of a module alone, which has `prepare_plane`: that
+    is called with it first.
+    """
+    prepare = getattr(request.module, "prepare_plane", None)
+    if prepare is None:
+        yield request.getfixturevalue("control_plane")
+        return
+    with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
+        prepare(running)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def identity(plane: ControlPlane) -> Identity:
+    return plane.make_identity()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import base64
 import copy
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from support.deploying import (
     apply,
     everything,
     plan,
-    prepared_plane,
+    prepare,
     remove,
     settle,
     write,
@@ -57,12 +57,9 @@ domains:
 """
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster of its own: what is applied are singletons."""
-    kinds = (install_istio, install_gateway_api)
-    with prepared_plane(tmp_path_factory.mktemp("apply-plane"), kinds, "istio-system") as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    """What is applied are singletons."""
+    prepare(plane, (install_istio, install_gateway_api), "istio-system")
 
 
 def writes(plane: ControlPlane, since: int) -> list[str]:

@@ -24,7 +24,7 @@ from support.deploying import (
     apply,
     clear,
     everything,
-    prepared_plane,
+    prepare,
     remove,
     settle,
 )
@@ -66,11 +66,8 @@ class Mortal(httpx2.BaseTransport):
         self._inner.close()
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    folder = tmp_path_factory.mktemp("crash-plane")
-    with prepared_plane(folder, [install_istio], "istio-system") as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, [install_istio], "istio-system")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ No gateway runs; a test plays Envoy Gateway.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
@@ -31,7 +31,7 @@ from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
-from support.deploying import apply, everything, named, plan, prepared_plane, remove, settle
+from support.deploying import apply, everything, named, plan, prepare, remove, settle
 from support.engines import denials_object, keys_object, part_object
 from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
@@ -50,11 +50,8 @@ DOORS = POLICY.replace(f"infra/securitypolicies/{GATE}", "daypass/securitypolici
 )
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    kinds = (install_istio, install_envoy_gateway)
-    with prepared_plane(tmp_path_factory.mktemp("gate-plane"), kinds, SPACE, "infra") as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, (install_istio, install_envoy_gateway), SPACE, "infra")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from daypass.render.fronts.ingress_controller import INGRESS
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio
-from support.deploying import BOTH, GATE, QUICK_APPLY, everything, prepared_plane, settle, write
+from support.deploying import BOTH, GATE, QUICK_APPLY, everything, prepare, settle, write
 from support.messages import check, message_with
 from support.objects import make
 from support.rendered import config_of
@@ -27,11 +27,8 @@ from support.watching import HOME, give_role, identity_namespace
 pytestmark = pytest.mark.usefixtures("cleared")
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    kinds = (install_istio, install_gateway_api)
-    with prepared_plane(tmp_path_factory.mktemp("others-plane"), kinds, "istio-system") as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, (install_istio, install_gateway_api), "istio-system")
 
 
 THEIR_INGRESS = "Ingress default/other"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gateway_api
 from support.deadline import eventually
-from support.deploying import clear, everything, prepared_plane, write
+from support.deploying import clear, everything, prepare, write
 from support.messages import check, line_with, message_with
 
 pytestmark = pytest.mark.usefixtures("cleared")
@@ -36,11 +36,8 @@ door: {certificateIssuer: internal}
 """
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    kinds = (install_gateway_api, install_cert_manager)
-    with prepared_plane(tmp_path_factory.mktemp("wait-plane"), kinds) as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, (install_gateway_api, install_cert_manager))
 
 
 Play = Callable[..., None]

@@ -20,11 +20,6 @@ from support.up import Up
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 
 
-@pytest.fixture(scope="module")
-def identity(control_plane: ControlPlane) -> Identity:
-    return control_plane.make_identity()
-
-
 @pytest.fixture
 def credentials(up: Up, identity: Identity, tmp_path: Path) -> daypass.Credentials:
     file = tmp_path / "bot.json"

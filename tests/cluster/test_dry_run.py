@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from daypass.cli import main
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
-from support.clusters import account_token, admin_cluster, write_kubeconfig
+from support.clusters import account_token, write_kubeconfig
 from support.commands import writing_commands
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.deploying import BOTH, GATE, ONLY_EKF, QUICK_APPLY, everything, prepared_plane, settle
+from support.deploying import BOTH, GATE, ONLY_EKF, QUICK_APPLY, everything, prepare, settle
 from support.ekf import git, git_init
 from support.identities import RBAC, allow, bound_cluster_wide
 from support.kubeflow import install_kubeflow, make_profile
@@ -80,15 +79,16 @@ class Env:
         )
 
 
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, (install_kubeflow,), "istio-system")
+
+
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
-    folder = tmp_path_factory.mktemp("dry-run-plane")
-    with (
-        prepared_plane(folder, (install_kubeflow,), "istio-system") as plane,
-        closing(admin_cluster(plane)) as cluster,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        repository = folder / "repository"
+def env(
+    plane: ControlPlane, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Env]:
+    with pytest.MonkeyPatch.context() as patch:
+        repository = tmp_path_factory.mktemp("repository")
         git_init(repository)
         patch.chdir(repository)
         patch.setenv("KUBECONFIG", str(plane.kubeconfig))

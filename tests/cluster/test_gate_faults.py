@@ -32,10 +32,8 @@ SLACK_SECONDS = 3.0
 HOURS = 3600
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("faults-plane")) as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    """Its etcd is restored."""
 
 
 @contextmanager

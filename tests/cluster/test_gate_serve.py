@@ -212,11 +212,6 @@ def serve(
         yield running
 
 
-@pytest.fixture(scope="module")
-def identity(control_plane: ControlPlane) -> Identity:
-    return control_plane.make_identity()
-
-
 def bearer(plane: ControlPlane, identity: Identity) -> str:
     return f"Authorization: Bearer {plane.make_token(identity, audiences=[AUDIENCE]).reveal()}"
 

@@ -57,11 +57,8 @@ LIMIT = 100
 CONFIG = watched_config(closeAfter="10m", credentialsPerNamespace=str(LIMIT))
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("watch-plane")) as running:
-        prepare(running, CONFIG)
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, CONFIG)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -35,11 +34,8 @@ HOURS = 3600
 CONFIG = watched_config(closeAfter=f"{CLOSE_AFTER_SECONDS}s")
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("faults-plane")) as running:
-        prepare(running, CONFIG)
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, CONFIG)
 
 
 @pytest.fixture

@@ -27,11 +27,8 @@ from support.up import Up, up_config
 Kubectl = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One without a policy, until a test applies it."""
-    with ControlPlane.start(tmp_path_factory.mktemp("hints")) as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    """It has no policy, until a test applies one."""
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,8 @@ from support.watching import Watch, prepare, published, watched_config
 DOOR = ("--door", "https://ekf.example.com/kubernetes", "--audience", GATE)
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of its own, with the rights of a gate's watch."""
-    with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
-        prepare(running, watched_config())
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, watched_config())
 
 
 @pytest.fixture

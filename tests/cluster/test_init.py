@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -99,16 +99,12 @@ OBJECTS = [
 """A cluster in which all kinds of fronts publish hosts."""
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("init-plane")) as running:
-        install_istio(running)
-        install_gateway_api(running)
-        install_cert_manager(running)
-        with closing(admin_cluster(running)) as cluster:
-            for document in OBJECTS:
-                cluster.create(document)
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    for install in (install_istio, install_gateway_api, install_cert_manager):
+        install(plane)
+    with closing(admin_cluster(plane)) as cluster:
+        for document in OBJECTS:
+            cluster.create(document)
 
 
 def init(plane: ControlPlane, folder: Path, *words: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -32,11 +31,8 @@ THREADS = 4
 CLOSE_AFTER = 120.0
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One of its own: its etcd is stopped, and there are thousands of namespaces."""
-    with ControlPlane.start(tmp_path_factory.mktemp("observed") / "plane") as started:
-        yield started
+def prepare_plane(plane: ControlPlane) -> None:
+    """Its etcd is stopped, and there are thousands of namespaces."""
 
 
 def listed(plane: ControlPlane, namespace: str) -> tuple[str, Listing[Object] | None]:

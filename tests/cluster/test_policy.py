@@ -44,10 +44,8 @@ policy: {audiences: [gate.example.com], longestLifetime: 12h}
 POLICY = Policy(audiences=(GATE,), longest_lifetime_seconds=12 * 3600)
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("policy")) as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    """Its policy changes."""
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from daypass._core import labels
 from daypass._core.jwt import decode_unverified
 from daypass.config.models import Policy
-from daypass.kube.cluster import Cluster
 from daypass.render.policy import Requester
 from support import policies
 from support.admin import Admin, Answer
@@ -54,21 +52,12 @@ EXPECTED = {
 BOUND = sorted({bound for bound, _ in EXPECTED})
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with policies.plane_without_rbac(tmp_path_factory.mktemp("pairs")) as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    policies.prepare(plane, POLICY)
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
-    """With POLICY in force."""
-    policies.apply(plane, cluster, POLICY)
-    return cluster
-
-
-@pytest.fixture(scope="module")
-def own(plane: ControlPlane, cluster: Cluster) -> Identity:
+def own(plane: ControlPlane) -> Identity:
     """In a namespace with another identity."""
     return plane.make_identity(plane.make_namespace(labels={labels.POLICY: "enforced"}))
 

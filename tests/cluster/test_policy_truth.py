@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -117,21 +116,12 @@ BOUND: tuple[BoundObject | None, ...] = (
 )
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with policies.plane_without_rbac(tmp_path_factory.mktemp("policy")) as running:
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    policies.prepare(plane, POLICY)
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
-    """With POLICY in force."""
-    policies.apply(plane, cluster, POLICY)
-    return cluster
-
-
-@pytest.fixture(scope="module")
-def namespaces(plane: ControlPlane, cluster: Cluster) -> dict[str, str]:
+def namespaces(plane: ControlPlane) -> dict[str, str]:
     return {
         name: policy_namespace(plane, annotations, accounts=ACCOUNTS)
         for name, annotations in OVERRIDES.items()

@@ -4,14 +4,12 @@ gate, and name a missing one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_envoy_gateway, install_istio
-from support.deploying import prepared_plane
+from support.deploying import prepare
 from support.manifest_cases import DIRECT, ENVOY_GATEWAY, FRONTS
 from support.rights import Case, assert_rights, forget_default_rights, omissions
 
@@ -66,14 +64,11 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One with the kinds of every front."""
+def prepare_plane(plane: ControlPlane) -> None:
+    """The kinds of every front."""
     kinds = (install_istio, install_envoy_gateway, install_cert_manager)
-    folder = tmp_path_factory.mktemp("rbac")
-    with prepared_plane(folder, kinds, "istio-system", "infra") as running:
-        forget_default_rights(running)
-        yield running
+    prepare(plane, kinds, "istio-system", "infra")
+    forget_default_rights(plane)
 
 
 @pytest.mark.parametrize(("command", "omitted"), omissions(CASES))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,11 @@ FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", "cert-manager")
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("rendered-plane")) as running:
-        install_istio(running)
-        install_envoy_gateway(running)
-        install_cert_manager(running)
-        for name in FRONTS_NAMESPACES:
-            running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
-        yield running
+def prepare_plane(plane: ControlPlane) -> None:
+    for install in (install_istio, install_envoy_gateway, install_cert_manager):
+        install(plane)
+    for name in FRONTS_NAMESPACES:
+        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
 
 
 Apply = Callable[[Object], Answer]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 from daypass._core.objects import name_of
@@ -74,19 +74,16 @@ def clear(cluster: Cluster) -> None:
     eventually("they are gone", lambda: not any(cluster.find(NAMESPACES, each) for each in DOORS))
 
 
-@contextmanager
-def prepared_plane(
-    folder: Path, kinds: Iterable[Callable[[ControlPlane], None]], *namespaces: str
-) -> Iterator[ControlPlane]:
-    """A control plane with these kinds and further namespaces, after its first writes."""
-    with ControlPlane.start(folder) as plane:
-        for install in kinds:
-            install(plane)
-        for name in namespaces:
-            plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
-        with closing(admin_cluster(plane)) as cluster:
-            settle(cluster)
-        yield plane
+def prepare(
+    plane: ControlPlane, kinds: Iterable[Callable[[ControlPlane], None]], *namespaces: str
+) -> None:
+    """Install kinds and namespaces; come back after the control plane's first writes."""
+    for install in kinds:
+        install(plane)
+    for name in namespaces:
+        plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    with closing(admin_cluster(plane)) as cluster:
+        settle(cluster)
 
 
 def settle(cluster: Cluster) -> None:

@@ -6,9 +6,8 @@ of questions are cheap: the API server looks at it after the policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 from daypass._core import labels
 from daypass.config.models import Policy
@@ -18,6 +17,7 @@ from daypass.kube.errors import ApiError
 from daypass.kube.waiting import Waiter
 from daypass.render.policy import Requester, TokenRequestAttributes
 from support import identities
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
@@ -40,12 +40,11 @@ def policy_namespace(
     return name
 
 
-@contextmanager
-def plane_without_rbac(folder: Path) -> Iterator[ControlPlane]:
-    """A control plane where everybody may ask for tokens, as far as RBAC goes."""
-    with ControlPlane.start(folder) as plane:
-        _allow_all_token_requests(plane)
-        yield plane
+def prepare(plane: ControlPlane, policy: Policy) -> None:
+    """Put the policy in force where everybody may ask for tokens, as far as RBAC goes."""
+    _allow_all_token_requests(plane)
+    with closing(admin_cluster(plane)) as cluster:
+        apply(plane, cluster, policy)
 
 
 def _allow_all_token_requests(plane: ControlPlane) -> None:
