@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
 from daypass.kube.cluster import Cluster
-from support.admin_shell import AdminShell, admin_shell
+from support import admin_shell
+from support.admin_shell import AdminShell
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deploying import BOTH, clear, write
@@ -91,16 +92,8 @@ Run = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a daypass command in `folder`, which ends with `code`; return stdout and stderr."""
-
-    def daypass(*words: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        ended = main(list(words))
-        out, err = capsys.readouterr()
-        assert ended == code, err
-        return out, err
-
-    return daypass
+    """Run a daypass command in `folder`; see `admin_shell.run`."""
+    return partial(admin_shell.run, capsys)
 
 
 @pytest.fixture
@@ -115,5 +108,5 @@ def shell(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[AdminShell]:  # fmt: skip
     """Where an administrator types commands, against the module's own plane."""
-    with admin_shell(plane, door, tmp_path, monkeypatch, capsys) as shell:
+    with admin_shell.admin_shell(plane, door, tmp_path, monkeypatch, capsys) as shell:
         yield shell

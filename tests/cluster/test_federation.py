@@ -100,11 +100,14 @@ class Made(NamedTuple):
         return str(json.loads(self.credentials.read_text())["secretName"])
 
 
-FEDERATE = (
-    "--issuer-authority", "issuer.crt", "--subject", MAIN, "--token-audience", AUDIENCE,
-    "--source", "variable:CI_TOKEN", "--credentials-out", "ci.json",
-    "--audience", GATE, "--lifetime", "10m",
-)  # fmt: skip
+def federate_main(shell: AdminShell, issuer: CiSystem) -> tuple[str, str]:
+    """Federate an identity `ci` for the branch main alone."""
+    return shell.run(
+        "identity", "federate", "ci", "-n", shell.namespace, "--issuer", issuer.url,
+        "--issuer-authority", "issuer.crt", "--subject", MAIN, "--token-audience", AUDIENCE,
+        "--source", "variable:CI_TOKEN", "--credentials-out", "ci.json",
+        "--audience", GATE, "--lifetime", "10m", *shell.door,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -112,17 +115,7 @@ def made(cluster: Cluster, issuer: CiSystem, shell: AdminShell) -> Made:
     """An identity `ci` for the branch main alone."""
     namespace = shell.namespace
     (shell.folder / "issuer.crt").write_text(issuer.authority.pem)
-    out, err = shell.run(
-        "identity",
-        "federate",
-        "ci",
-        "-n",
-        namespace,
-        "--issuer",
-        issuer.url,
-        *FEDERATE,
-        *shell.door,
-    )
+    out, err = federate_main(shell, issuer)
     user = f"federated:{issuer.url.removeprefix('https://')}#{MAIN}"
     made = message_with(err, user)
     assert f"{namespace}/ci " in made
@@ -207,10 +200,7 @@ def test_a_revocation_ends_a_federated_identity_until_it_is_federated_again(
         seconds=20,
     )
     old = made.anchor
-    shell.run(
-        "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,
-        *shell.door,
-    )  # fmt: skip
+    federate_main(shell, issuer)
     assert made.anchor != old
     again = shell.credentials("ci.json").token().value
     assert accepts(shell.cluster, again, GATE)
@@ -233,10 +223,7 @@ def test_a_revocation_ends_a_job_at_the_gate_on_its_open_connection(
         shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
         assert reason_in(job.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         assert job.ask(neighbour).code == 200
-        shell.run(
-            "identity", "federate", "ci", "-n", made.namespace, "--issuer", issuer.url, *FEDERATE,
-            *shell.door,
-        )  # fmt: skip
+        federate_main(shell, issuer)
         again = shell.credentials("ci.json").token().value
         eventually("a new token passes", lambda: job.ask(again).code == 200)
         assert job.ask().code == 401

@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,20 @@ from daypass.render.rbac import authorizer_rbac
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
 from daypass.rules.reasons import REASON_HEADER, Reason
+from support import raw
 from support.admin import Document
 from support.authority import Authority
 from support.authorizers import ask_over_tls
-from support.clusters import account_token, write_kubeconfig
+from support.clusters import account_token, admin_cluster, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.engines import the_engine
 from support.gate_differences import assert_passed_as, reason_in
 from support.gates import RunningGate, running_gate
-from support.identities import RBAC, Identity, unique
+from support.identities import Identity, unique
 from support.messages import check, message_with
 from support.publishing import closing_in, published
-from support.raw import Answer, connect, exchange
+from support.raw import Answer, connect, exchange, get
 from support.rights import forget_default_rights
 from support.serving import Served, gate_serve_over_tls
 from support.tokens import ISSUER
@@ -54,9 +55,8 @@ class Serving:
 
     def ask(self, *headers: str) -> Answer:
         """What it answers to Envoy's question about a request with these header lines."""
-        lines = ["GET /pipeline HTTP/1.1", f"Host: {HOST}", *headers, "", ""]
         with connect(self.served.port, authority_pem=self.authority.pem, name=NAME) as connection:
-            return exchange(connection, "\r\n".join(lines).encode())
+            return exchange(connection, get(*headers, host=HOST, path="/pipeline"))
 
     def reason(self, *headers: str) -> Reason:
         """The reason of its answer."""
@@ -116,19 +116,14 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
     """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights, `without`
     objects whose names end so.
     """
-    admin = plane.admin
     account = new_object("v1", "ServiceAccount", GATE, home)
-    for each in [account, *authorizer_rbac(envoy_gateway(home))]:
-        if each["metadata"]["name"].endswith(without):
-            continue
-        kind = str(each["kind"])
-        where = {
-            "ServiceAccount": f"/api/v1/namespaces/{home}/serviceaccounts",
-            "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
-        }.get(kind, f"{RBAC}/namespaces/{home}/{kind.lower()}s")
-        if kind == "ClusterRoleBinding":
-            each["metadata"]["name"] = unique(GATE)
-        admin.create(where, each)
+    with closing(admin_cluster(plane)) as cluster:
+        for each in [account, *authorizer_rbac(envoy_gateway(home))]:
+            if each["metadata"]["name"].endswith(without):
+                continue
+            if each["kind"] == "ClusterRoleBinding":
+                each["metadata"]["name"] = unique(GATE)
+            cluster.create(each)
     write_kubeconfig(plane, account_token(plane, home, GATE), file)
     return file
 
@@ -213,7 +208,7 @@ def serve(
 
 
 def bearer(plane: ControlPlane, identity: Identity) -> str:
-    return f"Authorization: Bearer {plane.make_token(identity, audiences=[AUDIENCE]).reveal()}"
+    return raw.bearer(plane.make_token(identity, audiences=[AUDIENCE]))
 
 
 def test_the_authorizer_answers_over_tls_as_the_token_review_decides(

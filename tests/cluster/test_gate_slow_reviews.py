@@ -21,7 +21,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
 from support.objects import kubeconfig
-from support.raw import Answer, connect, exchange
+from support.raw import Answer, connect, exchange, get
 from support.serving import Served, gate_serve_over_tls
 from support.tcp_server import TcpServer
 from support.tokens import AUDIENCE, ISSUER, Signer
@@ -70,8 +70,8 @@ class Gate:
 
 
 def asking(token: str, source: str) -> bytes:
-    lines = ["GET /pipeline HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {token}"]
-    return "\r\n".join([*lines, f"x-envoy-external-address: {source}", "", ""]).encode()
+    lines = (f"Authorization: Bearer {token}", f"x-envoy-external-address: {source}")
+    return get(*lines, host=HOST, path="/pipeline")
 
 
 @pytest.fixture(scope="module")

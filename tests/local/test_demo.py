@@ -8,9 +8,10 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -28,14 +29,17 @@ DEAD = "http://127.0.0.1:9"
 
 
 class Demo:
-    """A running `daypass demo`, whose output goes to files. `seen`: children that it once had."""
+    """A running `daypass demo`, whose output goes to files. `seen`: children that it once had.
+
+    `started_by`: a command before it.
+    """
 
     def __init__(
         self,
         folder: Path,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        started_by: Sequence[str],
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        started_by: Sequence[str] = (),
     ) -> None:
         self.runtime = runtime_folder(folder)
         self.seen: list[int] = []
@@ -44,7 +48,8 @@ class Demo:
         with self._output.open("w") as stdout, self._errors.open("w") as stderr:
             self.process = subprocess.Popen(
                 [*started_by, sys.executable, "-m", "daypass", "demo", *arguments],
-                cwd=folder, env={**os.environ, "TMPDIR": str(self.runtime), **environment},
+                cwd=folder,
+                env={**os.environ, "TMPDIR": str(self.runtime), **(environment or {})},
                 stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
             )  # fmt: skip
 
@@ -76,26 +81,17 @@ class Demo:
             self.process.send_signal(number)
         return self.process.wait(seconds)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+            self.end()
+
     def remaining_files(self) -> list[str]:
         """The files that are still in its temporary folder."""
         return sorted(str(path.relative_to(self.runtime)) for path in self.runtime.rglob("*"))
-
-
-@contextmanager
-def running_demo(
-    folder: Path,
-    *arguments: str,
-    environment: Mapping[str, str] | None = None,
-    started_by: Sequence[str] = (),
-) -> Iterator[Demo]:
-    """`daypass demo` in `folder`, ended with the block. `started_by`: a command before it."""
-    demo = Demo(folder, arguments, environment or {}, started_by)
-    try:
-        yield demo
-    finally:
-        if demo.process.returncode is None:
-            demo.process.kill()
-            demo.end()
 
 
 def processor_seconds() -> float:
@@ -131,7 +127,7 @@ def assert_success(demo: Demo) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A demo that has ended."""
     before = processor_seconds()
-    with running_demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
+    with Demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
         demo.wait_for(SECOND_STEP)
         demo.seen = demo.children()
         assert_success(demo)
@@ -173,7 +169,7 @@ MOMENTS = {
 def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
     tmp_path: Path, moment: str, number: signal.Signals
 ) -> None:
-    with running_demo(tmp_path, "--once") as demo:
+    with Demo(tmp_path, "--once") as demo:
         if MOMENTS[moment]:
             demo.wait_for(MOMENTS[moment])
         else:
@@ -187,14 +183,14 @@ def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
 
 
 def test_a_signal_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
-    with running_demo(tmp_path) as demo:
+    with Demo(tmp_path) as demo:
         assert demo.end(signal.SIGTERM, seconds=60) != 0
     assert demo.remaining_files() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    with running_demo(tmp_path) as demo:
+    with Demo(tmp_path) as demo:
         demo.wait_for("Ctrl-C")
         assert JWT.search(demo.stdout) is None
         (credentials,) = demo.runtime.glob("daypass-*/you-daypass-*.json")
@@ -212,7 +208,7 @@ def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals
 
 
 def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
-    with running_demo(tmp_path, "--once", started_by=["nohup"]) as demo:
+    with Demo(tmp_path, "--once", started_by=["nohup"]) as demo:
         demo.wait_for(SECOND_STEP)
         demo.process.send_signal(signal.SIGHUP)
         demo.wait_for(" 9. ")
@@ -233,7 +229,7 @@ def test_a_closed_pipe_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_envoy_ends_with_a_killed_demo(tmp_path: Path) -> None:
-    with running_demo(tmp_path) as demo:
+    with Demo(tmp_path) as demo:
         demo.wait_for(SECOND_STEP)
         children = demo.children()
         demo.end(signal.SIGKILL, seconds=60)
@@ -265,7 +261,7 @@ def test_neither_the_environment_nor_a_parallel_demo_changes_the_result(tmp_path
             for name in pair:
                 folder = tmp_path / f"{number}-{name.replace(' ', '-')}"
                 folder.mkdir()
-                running = running_demo(folder, "--once", environment=SURROUNDINGS[name])
+                running = Demo(folder, "--once", environment=SURROUNDINGS[name])
                 demos.append(ended.enter_context(running))
             for demo in demos:
                 assert_success(demo)
@@ -284,7 +280,7 @@ def test_an_envoy_that_is_missing_or_does_not_start_is_an_error(
         broken.write_text("#!/bin/sh\necho no such luck\nexit 7\n")
         broken.chmod(0o700)
         program = str(broken)
-    with running_demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": program}) as demo:
+    with Demo(tmp_path, "--once", environment={"DAYPASS_ENVOY": program}) as demo:
         assert demo.end(seconds=60) == 1
     assert demo.stdout == ""
     there, absent = ("exit code 7", "no such luck"), (f"DAYPASS_ENVOY names {program}",)

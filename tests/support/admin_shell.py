@@ -21,6 +21,15 @@ from support.lifecycle import GATE
 from support.up import Up
 
 
+def run(output: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tuple[str, str]:
+    """Run a daypass command, which ends with `code`; return stdout and stderr."""
+    output.readouterr()
+    ended = main(list(words))
+    out, err = output.readouterr()
+    assert ended == code, err
+    return out, err
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminShell:
     """Commands run in `folder`, against `plane`; identities are made in `namespace`."""
@@ -37,11 +46,7 @@ class AdminShell:
         return IdentityName(namespace=self.namespace, name="bot")
 
     def run(self, *words: str, code: int = 0) -> tuple[str, str]:
-        self.output.readouterr()
-        ended = main(list(words))
-        out, err = self.output.readouterr()
-        assert ended == code, err
-        return out, err
+        return run(self.output, *words, code=code)
 
     def identity(self, verb: str, *words: str, code: int = 0) -> tuple[str, str]:
         return self.run("identity", verb, "bot", "-n", self.namespace, *words, code=code)
