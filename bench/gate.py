@@ -26,7 +26,6 @@ from support.gates import RunningGate, running_gate
 from support.publishing import closing_in, published
 from support.tokens import AUDIENCE, ISSUER, Signer
 
-LONGEST_SECONDS = 7200
 TOKENS = 2000
 UIDS = [str(uuid4()) for _ in range(10)]
 """Of the Secrets that the tokens are bound to."""
@@ -64,7 +63,7 @@ def _cost(folder: Path, rounds: int) -> None:
             place.mkdir()
             more = (str(uuid4()) for _ in range(sizes[name]))
             with running_gate(
-                place, signer.jwks, longest_lifetime_seconds=LONGEST_SECONDS,
+                place, signer.jwks,
                 published=published(
                     {*UIDS, *more}, closes_unix=closing_in(86_400), parts=LOCAL_PARTS
                 ),

@@ -55,7 +55,7 @@ def run(*, quick: bool) -> None:
 @contextmanager
 def _envoy(folder: Path) -> Iterator[Verifier]:
     """That of one machine; Istio's has the same rules."""
-    with running_gate(folder, Signer().jwks, longest_lifetime_seconds=7200) as gate:
+    with running_gate(folder, Signer().jwks) as gate:
         yield Verifier(pid=gate.envoy.pid, port=gate.port, authority_pem=gate.authority.pem)
 
 

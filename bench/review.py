@@ -242,7 +242,7 @@ def gate_side(
         if started is not None:
             process = stack.enter_context(_process(*started))
         gate = stack.enter_context(running_gate(
-            place, keys, longest_lifetime_seconds=7200, protected=protected,
+            place, keys, protected=protected,
             check="jwt" if started is None else "review",
             authorizer_socket="" if started is None else str(started[1]),
             published=published({bench.identity.secret_uid}),

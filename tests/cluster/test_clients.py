@@ -55,12 +55,9 @@ def test_the_library_gets_a_token_bound_to_the_secret(
     assert claims["exp"] - claims["iat"] == 1800
     assert claims["kubernetes.io"]["secret"]["name"] == identity.secret_name
     assert claims["kubernetes.io"]["secret"]["uid"] == identity.secret_uid
-    reviewed = control_plane.admin.create(
-        "/apis/authentication.k8s.io/v1/tokenreviews",
-        {"spec": {"token": token.value.reveal(), "audiences": [AUDIENCE]}},
-    )
-    assert reviewed["status"]["authenticated"] is True
-    assert reviewed["status"]["user"]["username"] == identity.user
+    reviewed = control_plane.review(token.value, AUDIENCE)
+    assert reviewed["authenticated"] is True
+    assert reviewed["user"]["username"] == identity.user
 
 
 def test_a_shorter_granted_lifetime_is_honoured_and_warned_about(

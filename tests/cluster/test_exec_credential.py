@@ -12,6 +12,7 @@ import pytest
 
 from cluster.conftest import write_credentials
 from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
 from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -198,9 +199,6 @@ def test_the_agent_writes_a_token_that_the_api_server_accepts(
     config.chmod(0o600)
     done = person.daypass("agent", "--config", str(config), "--once")
     assert done.returncode == 0, done.stderr
-    reviewed = control_plane.admin.create(
-        "/apis/authentication.k8s.io/v1/tokenreviews",
-        {"spec": {"token": (person.folder / "token").read_text(), "audiences": [audience]}},
-    )
-    assert reviewed["status"]["user"]["username"] == identity.user
-    assert reviewed["status"]["authenticated"] is True
+    reviewed = control_plane.review(Secret((person.folder / "token").read_text()), audience)
+    assert reviewed["user"]["username"] == identity.user
+    assert reviewed["authenticated"] is True

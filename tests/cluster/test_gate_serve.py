@@ -241,7 +241,7 @@ def gate_asking(
 
     jwks = json.dumps(plane.admin.get("/openid/v1/jwks"))
     with running_gate(
-        folders.mktemp("g"), jwks, longest_lifetime_seconds=7200, check="review", change=ask_from,
+        folders.mktemp("g"), jwks, check="review", change=ask_from,
         published=published([identity.secret_uid]),
     ) as gate:  # fmt: skip
         yield gate

@@ -9,6 +9,7 @@ import copy
 import os
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.flow_control import NAME
 from daypass.render.yaml import stream
-from support.admin import APPLY_PATCH, Answer, Document
+from support.admin import Answer, Document
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_envoy_gateway, install_istio
 from support.deadline import eventually
+from support.deploying import apply_strictly
 from support.manifest_cases import CASES, THERE, Case
 from support.rendered import config_of, pod_of
 
@@ -42,19 +44,7 @@ Apply = Callable[[Object], Answer]
 
 @pytest.fixture(scope="module")
 def apply(plane: ControlPlane, cluster: Cluster) -> Apply:
-    """Server-side apply that refuses unknown fields."""
-
-    def strictly(document: Object) -> Answer:
-        metadata = document["metadata"]
-        path = cluster.resource(document).path(metadata.get("namespace"), metadata["name"])
-        return plane.admin.request(
-            "PATCH",
-            f"{path}?fieldManager=daypass-tests&fieldValidation=Strict",
-            document,
-            headers={"Content-Type": APPLY_PATCH},
-        )
-
-    return strictly
+    return partial(apply_strictly, plane, cluster)
 
 
 def applied(apply: Apply, case: Case) -> dict[str, Document]:

@@ -20,12 +20,12 @@ from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.names import DOOR
 from daypass.render.output_tree import write
-from support.admin import APPLY_PATCH
 from support.charts import CHARTS, REPOSITORY, by_key, key, run_helm, write_chart
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gitops, install_istio
 from support.deadline import eventually
+from support.deploying import apply_strictly, prepare
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -33,11 +33,8 @@ EXAMPLES = REPOSITORY / "examples"
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane.start(tmp_path_factory.mktemp("chart-plane")) as running:
-        install_istio(running)
-        install_cert_manager(running)
-        install_gitops(running)
-        for name in ("istio-system", "argocd", "flux-system"):
-            running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
+        kinds = (install_istio, install_cert_manager, install_gitops)
+        prepare(running, kinds, "istio-system", "argocd", "flux-system")
         yield running
 
 
@@ -96,12 +93,7 @@ def test_the_examples_fit_the_definitions_of_their_controllers(
     name: str, plane: ControlPlane, cluster: Cluster
 ) -> None:
     for value in examples(name):
-        answer = plane.admin.request(
-            "PATCH",
-            f"{path_of(cluster, value)}?fieldManager=daypass-tests&fieldValidation=Strict",
-            value,
-            headers={"Content-Type": APPLY_PATCH},
-        )
+        answer = apply_strictly(plane, cluster, value)
         assert answer.code == 201, answer.body
         assert answer.warnings == []
 
@@ -110,12 +102,7 @@ def test_a_misspelt_field_of_an_example_is_found(plane: ControlPlane, cluster: C
     (application,) = examples("argo-cd.yaml")
     application["metadata"]["name"] = "misspelt"
     application["spec"]["syncPolicy"]["selfHeal"] = True
-    answer = plane.admin.request(
-        "PATCH",
-        f"{path_of(cluster, application)}?fieldManager=daypass-tests&fieldValidation=Strict",
-        application,
-        headers={"Content-Type": APPLY_PATCH},
-    )
+    answer = apply_strictly(plane, cluster, application)
     assert answer.code >= 400
     assert "selfHeal" in answer.message
 

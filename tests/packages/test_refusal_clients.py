@@ -46,11 +46,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Targ
         env = running.enter_context(
             running_door_env(tmp_path_factory.mktemp("door"), change=_with_time_to_read)
         )
-        gate = running.enter_context(
-            running_gate(
-                tmp_path_factory.mktemp("gate"), SIGNER.jwks, longest_lifetime_seconds=7200
-            )
-        )
+        gate = running.enter_context(running_gate(tmp_path_factory.mktemp("gate"), SIGNER.jwks))
         door_ca, gate_ca = (
             tmp_path_factory.mktemp("ca") / "door",
             tmp_path_factory.mktemp("ca") / "gate",

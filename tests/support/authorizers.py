@@ -20,7 +20,7 @@ from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
 from support.gates import RunningGate, running_gate
-from support.tokens import AUDIENCE, ISSUER, Signer
+from support.tokens import AUDIENCE, ISSUER, LONGEST_SECONDS, Signer
 from support.unlimited_reviews import unlimited_reviews
 
 
@@ -36,13 +36,15 @@ class ReviewedGate:
 
 @contextmanager
 def running_authorizer(
-    folder: Path, reviews: FakeReviews, events: list[dict[str, Any]], **changes: Any
+    folder: Path, reviews: FakeReviews, events: list[dict[str, Any]]
 ) -> Iterator[LocalAuthorizer]:
     """One that guards EKF for AUDIENCE, and waits for every TokenReview, as does a gate that starts
-    inside the block. `changes`: of its Rules.
+    inside the block.
     """
-    given = {"longest_lifetime_seconds": 7200, **changes}
-    rules = Rules(hosts=frozenset({EKF}), issuer=ISSUER, audience=AUDIENCE, **given)
+    rules = Rules(
+        hosts=frozenset({EKF}), issuer=ISSUER, audience=AUDIENCE,
+        longest_lifetime_seconds=LONGEST_SECONDS,
+    )  # fmt: skip
     gate = Gate(audience=AUDIENCE, engine="envoy", check="review")
     with unlimited_reviews():
         authorizer = LocalAuthorizer(
@@ -62,14 +64,13 @@ def reviewed_gate(
     reviews: FakeReviews,
     published: Published | None = None,
     change: Callable[[dict[str, Json]], None] = lambda files: None,
-    **changes: Any,
 ) -> Iterator[ReviewedGate]:
-    """`published`, `change`: as for `running_gate`. `changes`: as for `running_authorizer`."""
+    """`published`, `change`: as for `running_gate`."""
     events: list[dict[str, Any]] = []
     with (
-        running_authorizer(folder, reviews, events, **changes) as authorizer,
+        running_authorizer(folder, reviews, events) as authorizer,
         running_gate(
-            folder, signer.jwks, longest_lifetime_seconds=7200, check="review",
+            folder, signer.jwks, check="review",
             published=published, authorizer_socket=str(authorizer.path), change=change,
         ) as gate,
     ):  # fmt: skip

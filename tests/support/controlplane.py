@@ -341,6 +341,13 @@ class ControlPlane:
         """A short-lived token of an identity; see `identities.make_token`."""
         return identities.make_token(self.admin, identity, **shape)
 
+    def review(self, token: Secret, *audiences: str) -> Document:
+        """The status of a TokenReview."""
+        spec = {"token": token.reveal(), "audiences": list(audiences)}
+        path = "/apis/authentication.k8s.io/v1/tokenreviews"
+        status: Document = self.admin.create(path, {"spec": spec})["status"]
+        return status
+
     def sign(self, claims: Mapping[str, Any]) -> Secret:
         """A token of any claims, by RS256 and the key `sa`, with the `kid` that that has there.
 

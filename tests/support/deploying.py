@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
-from daypass._core.objects import name_of
+from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import read_cluster_state
@@ -14,6 +14,7 @@ from daypass.deploy.plan import ApplyPlan, make_plan
 from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS, Resource
+from support.admin import APPLY_PATCH, Answer
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -53,6 +54,16 @@ _WITH_LATE_STATUS = {"FlowSchema", "ValidatingAdmissionPolicy"}
 
 def apply(cluster: Cluster, text: str) -> ApplyResult:
     return execute(plan(cluster, text))
+
+
+def apply_strictly(plane: ControlPlane, cluster: Cluster, document: Object) -> Answer:
+    """Server-side apply that refuses unknown fields."""
+    metadata = document["metadata"]
+    path = cluster.resource(document).path(metadata.get("namespace"), metadata["name"])
+    return plane.admin.request(
+        "PATCH", f"{path}?fieldManager=daypass-tests&fieldValidation=Strict", document,
+        headers={"Content-Type": APPLY_PATCH},
+    )  # fmt: skip
 
 
 def write(folder: Path, text: str) -> None:

@@ -28,7 +28,7 @@ from support.authority import Authority
 from support.doors import EKF, door_settings, running_envoy, upstream_at
 from support.publishing import published as known
 from support.raw import Answer, connect, exchange, get
-from support.tokens import AUDIENCE, ISSUER
+from support.tokens import AUDIENCE, ISSUER, LONGEST_SECONDS
 
 EVERYDAY = Timeouts()
 
@@ -68,7 +68,6 @@ def running_gate(
     folder: Path,
     jwks: str,
     *,
-    longest_lifetime_seconds: int,
     published: Published | None = None,
     require_bound: bool = True,
     protected: Protected | None = None,
@@ -103,7 +102,7 @@ def running_gate(
                 hosts=frozenset({EKF}),
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                longest_lifetime_seconds=longest_lifetime_seconds,
+                longest_lifetime_seconds=LONGEST_SECONDS,
                 require_bound=require_bound,
             ),
             parts=len(published.parts),

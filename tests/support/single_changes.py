@@ -17,13 +17,20 @@ from typing import Any
 from daypass.rules.decision import Rules
 from daypass.rules.published import Published
 from support import publishing
-from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, Signer, encode, good_claims
+from support.tokens import (
+    ACCOUNT_UID,
+    AUDIENCE,
+    ISSUER,
+    LONGEST_SECONDS,
+    SECRET_UID,
+    Signer,
+    encode,
+    good_claims,
+)
 
 ABSENT = object()
 HUGE = "h" * 4000
 HOST = "ekf.example.com"
-LONGEST_SECONDS = 7200
-"""What every engine of these tests takes as `policy.longestLifetime`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

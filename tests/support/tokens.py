@@ -16,6 +16,8 @@ AUDIENCE = "gate.example.com"
 USER = "system:serviceaccount:team:bot"
 SECRET_UID = "5ec4e7a1-0000-4000-8000-000000000001"
 ACCOUNT_UID = "acc04a1b-0000-4000-8000-000000000001"
+LONGEST_SECONDS = 7200
+"""What every gate of these tests takes as `policy.longestLifetime`."""
 
 
 def good_claims(clock: Clock = SYSTEM_CLOCK, **changes: Any) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def running_env(folder: Path, *, seconds: float) -> Iterator[Env]:
         with (
             unlimited_reviews(envoy_seconds=seconds),
             running_gate(
-                folder, SIGNER.jwks, longest_lifetime_seconds=7200,
+                folder, SIGNER.jwks,
                 protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
                 check="review", authorizer_socket=AUTHORIZER, change=move,
             ) as gate,

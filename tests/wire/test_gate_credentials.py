@@ -60,9 +60,7 @@ def gate(running: RunningGate) -> RunningGate:
 
 
 def started(folder: Path, **more: Any) -> Any:
-    return running_gate(
-        folder, SIGNER.jwks, longest_lifetime_seconds=7200, **{"published": BOTH, **more}
-    )
+    return running_gate(folder, SIGNER.jwks, **{"published": BOTH, **more})
 
 
 def token(**changes: Any) -> str:

@@ -27,7 +27,7 @@ from support.gate_differences import Expect, assert_documented, compare, is_know
 from support.gates import RunningGate, running_gate
 from support.odd_tokens import changes, forms, signed_token, signers
 from support.raw import Answer
-from support.single_changes import LONGEST_SECONDS, RULES, Keys, Sent, known, single_changes
+from support.single_changes import RULES, Keys, Sent, known, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
@@ -44,7 +44,7 @@ def gate_of(
     tmp_path_factory: pytest.TempPathFactory, *, require_bound: bool = True
 ) -> AbstractContextManager[RunningGate]:
     return running_gate(
-        tmp_path_factory.mktemp("gate"), OURS.jwks, longest_lifetime_seconds=LONGEST_SECONDS,
+        tmp_path_factory.mktemp("gate"), OURS.jwks,
         published=known(), require_bound=require_bound,
     )  # fmt: skip
 
@@ -60,9 +60,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory, **changes: Any) -> Iterat
     folder = tmp_path_factory.mktemp("reviewed")
     with (
         fake_reviews(lambda token: is_signed(token, OURS.jwks)) as reviews,
-        reviewed_gate(
-            folder, OURS, reviews, known(), longest_lifetime_seconds=LONGEST_SECONDS, **changes
-        ) as running,
+        reviewed_gate(folder, OURS, reviews, known(), **changes) as running,
     ):
         running.authorizer.take_published(known())
         yield running

@@ -37,7 +37,7 @@ def gate(
 ) -> Iterator[RunningGate]:
     folder: Path = tmp_path_factory.mktemp("gate")
     if request.param == "jwt":
-        with running_gate(folder, SIGNER.jwks, longest_lifetime_seconds=7200) as running:
+        with running_gate(folder, SIGNER.jwks) as running:
             yield running
         return
     with (

@@ -61,7 +61,7 @@ def guarded(folder: Path, check: Check, timeouts: Timeouts = EVERYDAY) -> Iterat
             reviews = stack.enter_context(fake_reviews(lambda token: True))
             path = str(stack.enter_context(running_authorizer(folder, reviews, [])).path)
         gate = stack.enter_context(running_gate(
-            folder, SIGNER.jwks, longest_lifetime_seconds=7200, check=check, timeouts=timeouts,
+            folder, SIGNER.jwks, check=check, timeouts=timeouts,
             protected=Protected(address=service.address), authorizer_socket=path,
         ))  # fmt: skip
         yield Guarded(gate=gate, service=service)

@@ -23,13 +23,12 @@ from support.raw import exchange
 from support.tokens import AUDIENCE, USER, Signer, good_claims
 
 SIGNER = Signer("ours")
-LONGEST_SECONDS = 7200
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_gate(folder, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS) as running:
+    with running_gate(folder, SIGNER.jwks) as running:
         yield running
 
 
@@ -85,7 +84,7 @@ def test_an_audience_may_be_as_long_as_a_config_allows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audience: str
 ) -> None:
     monkeypatch.setattr(gates, "AUDIENCE", audience)
-    with running_gate(tmp_path, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS) as gate:
+    with running_gate(tmp_path, SIGNER.jwks) as gate:
         for aud, reason in (
             ([audience], Reason.ALLOWED),
             ([audience, audience[:-1]], Reason.SEVERAL_AUDIENCES),
@@ -128,7 +127,6 @@ def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
         running_gate(
             tmp_path,
             SIGNER.jwks,
-            longest_lifetime_seconds=LONGEST_SECONDS,
             protected=Protected(address=Address(host="127.0.0.1", port=port)),
         ) as gate,
     ):
@@ -155,9 +153,7 @@ def test_nothing_passes_where_a_filter_of_the_decision_is_missing(
         assert len(kept) == len(filters) - 1
         filters[:] = kept
 
-    with running_gate(
-        tmp_path, SIGNER.jwks, longest_lifetime_seconds=LONGEST_SECONDS, change=remove
-    ) as bent:
+    with running_gate(tmp_path, SIGNER.jwks, change=remove) as bent:
         for sent in (token(), long_lived(), token(**{"kubernetes.io": UNBOUND})):
             answer = bent.send([f"Authorization: Bearer {sent}"])
             assert answer.code in (401, 403, 503)

@@ -38,9 +38,7 @@ MIB = 1024 * 1024
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_gate(
-        folder, SIGNER.jwks, longest_lifetime_seconds=7200, published=published(tokens={DENIED})
-    ) as running:
+    with running_gate(folder, SIGNER.jwks, published=published(tokens={DENIED})) as running:
         yield running
 
 
@@ -49,7 +47,7 @@ def at(gate: RunningGate) -> Http2:
 
 
 def bounded_gate(folder: Path) -> AbstractContextManager[RunningGate]:
-    return running_gate(folder, SIGNER.jwks, longest_lifetime_seconds=7200)
+    return running_gate(folder, SIGNER.jwks)
 
 
 def fields(*more: tuple[str, str], **claims: Any) -> Fields:

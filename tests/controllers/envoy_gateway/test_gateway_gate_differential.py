@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, decide
 from support.controlplane import ControlPlane
@@ -21,9 +22,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 def reviewed(plane: ControlPlane, token: str) -> Review:
     """What the API server itself says about a token."""
-    spec = {"token": token, "audiences": [AUDIENCE]}
-    path = "/apis/authentication.k8s.io/v1/tokenreviews"
-    status = plane.admin.create(path, {"spec": spec})["status"]
+    status = plane.review(Secret(token), AUDIENCE)
     return Review(
         authenticated=status.get("authenticated", False),
         user=status.get("user", {}).get("username", ""),
