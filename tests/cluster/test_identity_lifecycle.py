@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -20,13 +18,8 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.identity.create import dry_run
-from daypass.identity.credential_secrets import live_secrets, secrets_of, wait_for_token
 from daypass.identity.delete import delete
-from daypass.identity.model import (
-    IdentityNotFoundError,
-    find_account,
-    get_identity,
-)
+from daypass.identity.model import find_account
 from daypass.identity.reap import reap, reaper_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
@@ -40,8 +33,7 @@ from daypass.kube.resources import (
 )
 from support import identities
 from support.admin_shell import AdminShell
-from support.clusters import admin_access, cluster_as
-from support.crashes import Crash, CrashingCluster
+from support.clusters import cluster_as
 from support.deadline import eventually
 from support.ekf import git_init
 from support.lifecycle import (
@@ -266,52 +258,6 @@ def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(shell: A
     assert not isinstance(exchange(holder, shell.bot, bound_to=None), Secret)
     holder.close()
     assert shell.cluster.find(SERVICE_ACCOUNTS, "bot", shell.namespace) is not None
-
-
-def interruptions(cluster: CrashingCluster, action: Callable[[], object]) -> Iterator[bool]:
-    """Repeat an action, interrupted one request later each time, until it ends by itself.
-
-    Yield after each interruption whether the API server had acted on the last request.
-    """
-    for call, acted in itertools.product(range(1, 20), (False, True)):
-        try:
-            with cluster.crashing(call, acted=acted):
-                action()
-            return
-        except Crash:
-            yield acted
-    pytest.fail("more than 20 requests")
-
-
-def test_an_interrupted_creation_or_rotation_resumes_from_any_request(shell: AdminShell) -> None:
-    with closing(CrashingCluster(admin_access(shell.plane))) as cluster:
-        assert list(interruptions(cluster, lambda: make(cluster, shell.bot)))
-        for overlap_seconds in (0, 3600):
-            rotation = partial(renew, cluster, shell.bot, overlap_seconds=overlap_seconds)
-            assert list(interruptions(cluster, rotation))
-            account = get_identity(cluster, shell.bot)
-            (live,) = live_secrets(secrets_of(cluster, shell.bot), account.uid)
-            token = wait_for_token(cluster, shell.bot, live.name).token
-            with closing(cluster_as(shell.plane, token)) as holder:
-                assert isinstance(exchange(holder, shell.bot, bound_to=live.name), Secret)
-
-
-def test_an_interrupted_deletion_resumes_from_any_request(shell: AdminShell) -> None:
-    def assert_gone() -> None:
-        assert find_account(shell.cluster, shell.bot) is None
-        assert shell.cluster.list(ROLE_BINDINGS, shell.namespace, labels=labels.SELECTOR) == []
-
-    with closing(CrashingCluster(admin_access(shell.plane))) as cluster:
-        deletion = partial(delete, cluster, shell.bot, warn=silent)
-        make(cluster, shell.bot)
-        for acted in interruptions(cluster, deletion):
-            try:
-                deletion()
-            except IdentityNotFoundError:
-                assert acted
-            assert_gone()
-            make(cluster, shell.bot)
-        assert_gone()
 
 
 def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricted_security(
