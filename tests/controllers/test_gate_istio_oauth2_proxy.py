@@ -15,8 +15,15 @@ from support.deadline import eventually
 from support.gate_differences import assert_refused, seen
 from support.istio_gates import GUARDED, OTHER, IstioEnv, route, running_istio_gate, signed
 from support.istio_logins import documented
-from support.kubeflow_logins import PROVIDERS, UNSIGNED, KubeflowLogin, running_kubeflow_login
-from support.oauth2_proxy import USER, IdentityProvider, running_identity_provider
+from support.kubeflow_logins import (
+    PROVIDERS,
+    UNSIGNED,
+    USER,
+    IdentityProvider,
+    KubeflowLogin,
+    running_identity_provider,
+    running_kubeflow_login,
+)
 from support.raw import Answer
 from support.tokens import Signer
 
