@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +36,16 @@ def prepare_plane(plane: ControlPlane) -> None:
     """Its etcd is restored."""
 
 
-@contextmanager
-def running(folder: Path, plane: ControlPlane, kubeconfig: Path, **more: Any) -> Iterator[Up]:
-    more = {"close_after": f"{CLOSE_AFTER_SECONDS}s", **more}
-    with gate_up(folder, plane, kubeconfig=kubeconfig, **more) as up:
-        yield up
-
-
 @pytest.fixture
 def namespace(plane: ControlPlane) -> str:
     return plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
 
 
-class Callers:
-    """Callers on open connections, each with an identity of its own."""
+class Guarded:
+    """A gate, and its callers on open connections, each with an identity of its own."""
 
     def __init__(self, up: Up, plane: ControlPlane, namespace: str, open_until: ExitStack) -> None:
-        self._up = up
+        self.up = up
         self._plane = plane
         self._namespace = namespace
         self._open_until = open_until
@@ -60,15 +53,26 @@ class Callers:
     def add(self) -> tuple[Identity, Caller]:
         """An identity and its caller, who passes."""
         identity = self._plane.make_identity(self._namespace, unique("bot"))
-        caller = self._open_until.enter_context(calling(self._up, self._plane, identity))
+        caller = self._open_until.enter_context(self.calling(identity))
         caller.becomes(200)
         return identity, caller
 
+    def calling(self, identity: Identity) -> AbstractContextManager[Caller]:
+        return calling(self.up, self._plane, identity)
 
-@contextmanager
-def callers(up: Up, plane: ControlPlane, namespace: str) -> Iterator[Callers]:
-    with ExitStack() as open_until:
-        yield Callers(up, plane, namespace, open_until)
+
+Guard = Callable[..., AbstractContextManager[Guarded]]
+
+
+@pytest.fixture
+def guard(plane: ControlPlane, namespace: str, tmp_path: Path) -> Guard:
+    @contextmanager
+    def guarded(**more: Any) -> Iterator[Guarded]:
+        more = {"close_after": f"{CLOSE_AFTER_SECONDS}s", **more}
+        with gate_up(tmp_path, plane, **more) as up, ExitStack() as open_until:
+            yield Guarded(up, plane, namespace, open_until)
+
+    return guarded
 
 
 def becomes_refused(caller: Caller, *, since: float, seconds: float) -> None:
@@ -81,12 +85,9 @@ def becomes_refused(caller: Caller, *, since: float, seconds: float) -> None:
 
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_after_a_restore_of_etcd_only_what_exists_then_passes(
-    plane: ControlPlane, namespace: str, tmp_path: Path, check: str
+    plane: ControlPlane, guard: Guard, check: str
 ) -> None:
-    with (
-        running(tmp_path, plane, plane.kubeconfig, check=check) as up,
-        callers(up, plane, namespace) as made,
-    ):
+    with guard(check=check) as made:
         early, early_caller = made.add()
         revived, revived_caller = made.add()
         _, bystander = made.add()
@@ -110,12 +111,11 @@ def test_after_a_restore_of_etcd_only_what_exists_then_passes(
 
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
-    plane: ControlPlane, namespace: str, tmp_path: Path, check: str
+    plane: ControlPlane, guard: Guard, tmp_path: Path, check: str
 ) -> None:
     with plane.another_api_server() as other, ExitStack() as stack:
         kubeconfig = plane.kubeconfig_for(other.url, tmp_path / "other.kubeconfig")
-        up = stack.enter_context(running(tmp_path, plane, kubeconfig, check=check))
-        made = stack.enter_context(callers(up, plane, namespace))
+        made = stack.enter_context(guard(kubeconfig=kubeconfig, check=check))
         one, caller = made.add()
         _, bystander = made.add()
         with other.path.cut():
@@ -131,13 +131,10 @@ def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
 
 @pytest.mark.parametrize("wrong_seconds", [3 * HOURS, -3 * HOURS], ids=["ahead", "behind"])
 def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
-    plane: ControlPlane, namespace: str, tmp_path: Path, wrong_seconds: float
+    plane: ControlPlane, guard: Guard, tmp_path: Path, wrong_seconds: float
 ) -> None:
     clock = WrongClock(tmp_path)
-    with (
-        running(tmp_path, plane, plane.kubeconfig, program=clock.program) as up,
-        callers(up, plane, namespace) as made,
-    ):
+    with guard(program=clock.program) as made:
         before, before_caller = made.add()
         during, during_caller = made.add()
         _, bystander = made.add()
@@ -153,41 +150,35 @@ def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
         for caller in (before_caller, during_caller):
             assert reason_in(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
         began = SYSTEM_CLOCK.monotonic()
-        up.process.send_signal(signal.SIGSTOP)
+        made.up.process.send_signal(signal.SIGSTOP)
         try:
             for caller in (bystander, newcomer):
                 caller.becomes(503)
         finally:
-            up.process.send_signal(signal.SIGCONT)
+            made.up.process.send_signal(signal.SIGCONT)
         assert SYSTEM_CLOCK.monotonic() - began <= CLOSE_AFTER_SECONDS + SLACK_SECONDS
 
 
 def test_a_token_bound_to_a_secret_without_the_label_is_refused(
-    plane: ControlPlane, namespace: str, tmp_path: Path
+    plane: ControlPlane, guard: Guard
 ) -> None:
-    with (
-        running(tmp_path, plane, plane.kubeconfig) as up,
-        callers(up, plane, namespace) as made,
-    ):
+    with guard() as made:
         identity, _ = made.add()
         bound = make_look_alike(plane.admin, identity, labels={})
-        with calling(up, plane, bound) as caller:
+        with made.calling(bound) as caller:
             made.add()  # what is newer than the Secret has been published
             assert reason_in(caller.ask()) is Reason.UNKNOWN_CREDENTIAL
 
 
 @pytest.mark.parametrize("type_", ["Opaque", ANCHOR_TYPE])
 def test_whatever_the_type_of_the_secret_a_token_is_refused_once_that_is_deleted(
-    plane: ControlPlane, namespace: str, tmp_path: Path, type_: str
+    plane: ControlPlane, guard: Guard, type_: str
 ) -> None:
     """A tenant with `edit` may make one, as it may make a token Secret, and gains no more by it."""
-    with (
-        running(tmp_path, plane, plane.kubeconfig) as up,
-        callers(up, plane, namespace) as made,
-    ):
+    with guard() as made:
         identity, own = made.add()
         bound = make_look_alike(plane.admin, identity, type_=type_)
-        with calling(up, plane, bound) as caller:
+        with made.calling(bound) as caller:
             caller.becomes(200)
             plane.admin.delete(bound.secret_path)
             assert reason_in(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
@@ -195,18 +186,18 @@ def test_whatever_the_type_of_the_secret_a_token_is_refused_once_that_is_deleted
 
 
 def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(
-    plane: ControlPlane, namespace: str, tmp_path: Path
+    plane: ControlPlane, guard: Guard, namespace: str, tmp_path: Path
 ) -> None:
     one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
     tokens: list[Secret] = []
-    with running(tmp_path, plane, plane.kubeconfig) as up:
+    with guard() as made:
         for identity in (one, other):
-            with calling(up, plane, identity) as caller:
+            with made.calling(identity) as caller:
                 caller.becomes(200)
                 tokens.append(caller.token)
     shutil.copytree(tmp_path / "state", tmp_path / "backup")
     late = plane.make_identity(namespace, "late")
-    with running(tmp_path, plane, plane.kubeconfig) as up, calling(up, plane, late) as caller:
+    with guard() as made, made.calling(late) as caller:
         caller.becomes(200)
         tokens.append(caller.token)
         for revoked in (one, late):
@@ -216,19 +207,16 @@ def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(
         shutil.rmtree(tmp_path / "state")
         if state == "backup":
             shutil.copytree(tmp_path / "backup", tmp_path / "state")
-        with running(tmp_path, plane, plane.kubeconfig) as up, calling(up, plane, other) as caller:
+        with guard() as made, made.calling(other) as caller:
             caller.becomes(200)
             assert [caller.ask(token).code for token in tokens] == [401, 200, 401]
 
 
 def test_churn_in_another_namespace_does_not_delay_a_refusal(
-    plane: ControlPlane, namespace: str, tmp_path: Path
+    plane: ControlPlane, guard: Guard
 ) -> None:
     elsewhere = plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
-    with (
-        running(tmp_path, plane, plane.kubeconfig) as up,
-        callers(up, plane, namespace) as made,
-    ):
+    with guard() as made:
         tenants = [made.add() for _ in range(25)]
         took = []
         with churning(plane, elsewhere):
