@@ -61,11 +61,9 @@ def _create(folder: Path, namespace: str, environment: dict[str, str], *, rounds
 
 def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, size: int) -> None:
     namespace = plane.make_namespace()
-    cluster = admin_cluster(plane)
     names = [IdentityName(namespace=namespace, name=f"bot-{n}") for n in range(size)]
-    with ThreadPoolExecutor(THREADS) as pool:
+    with admin_cluster(plane) as cluster, ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda name: make(cluster, name), names))
-    cluster.close()
     rates = []
     for number in range(3):
         command = ["rotate", "--all", "-n", namespace, "--credentials-out", f"out-{number}"]
@@ -78,11 +76,10 @@ def _rotate(folder: Path, plane: ControlPlane, environment: dict[str, str], *, s
 
 def _revoke(plane: ControlPlane, *, rounds: int) -> None:
     """All rounds at the same time: each waits for the API server to forget."""
-    cluster, namespace = admin_cluster(plane), plane.make_namespace()
+    namespace = plane.make_namespace()
     names = [IdentityName(namespace=namespace, name=f"leaked-{n}") for n in range(rounds)]
-    with ThreadPoolExecutor(rounds) as pool:
+    with admin_cluster(plane) as cluster, ThreadPoolExecutor(rounds) as pool:
         ends = list(pool.map(lambda name: _ends(plane, cluster, name), names))
-    cluster.close()
     # Of tokens that the API server let in just before: it remembers for 10 s.
     for what in ends[0]:
         seconds = [each[what] for each in ends]

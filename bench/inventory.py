@@ -68,19 +68,18 @@ def run(*, quick: bool) -> None:
 
 def _make(plane: ControlPlane, count: int) -> None:
     """Identities with a token and a grant each, spread over namespaces."""
-    cluster = admin_cluster(plane)
-    apply_policy(cluster, Policy(audiences=("gate.example.com",)))
-    held = {labels.POLICY: labels.POLICY_ENFORCED}
-    namespaces = [plane.make_namespace(labels=held) for _ in range(NAMESPACES)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        tasks = [
-            pool.submit(_make_one, cluster, namespaces[index % NAMESPACES], f"bot-{index}")
-            for index in range(count)
-        ]
-        for task in tasks:
-            task.result()
-    eventually("all token Secrets are filled", lambda: _filled(cluster) == count, seconds=300)
-    cluster.close()
+    with admin_cluster(plane) as cluster:
+        apply_policy(cluster, Policy(audiences=("gate.example.com",)))
+        held = {labels.POLICY: labels.POLICY_ENFORCED}
+        namespaces = [plane.make_namespace(labels=held) for _ in range(NAMESPACES)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            tasks = [
+                pool.submit(_make_one, cluster, namespaces[index % NAMESPACES], f"bot-{index}")
+                for index in range(count)
+            ]
+            for task in tasks:
+                task.result()
+        eventually("all token Secrets are filled", lambda: _filled(cluster) == count, seconds=300)
 
 
 def _make_one(cluster: Cluster, namespace: str, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -65,7 +64,7 @@ def write_credentials(file: Path, up: Up, identity: Identity, **settings: object
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
     """The module's own plane for an admin."""
-    with closing(admin_cluster(plane)) as opened:
+    with admin_cluster(plane) as opened:
         yield opened
 
 

@@ -6,7 +6,7 @@ What has gone out and what the API server has done of it is not the same: both a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Lock
 
@@ -73,7 +73,7 @@ def prepare_plane(plane: ControlPlane) -> None:
 @contextmanager
 def dying(plane: ControlPlane, last: int, *, acted: bool) -> Iterator[tuple[Cluster, Mortal]]:
     """The plane for one who dies at a write."""
-    with closing(admin_cluster(plane)) as opened:
+    with admin_cluster(plane) as opened:
         mortal = Mortal(opened._client._transport, last, acted=acted)
         opened._client._transport = mortal
         with suppress(Dead):

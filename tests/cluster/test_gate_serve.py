@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
     objects whose names end so.
     """
     account = new_object("v1", "ServiceAccount", GATE, home)
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         for each in [account, *authorizer_rbac(envoy_gateway(home))]:
             if each["metadata"]["name"].endswith(without):
                 continue

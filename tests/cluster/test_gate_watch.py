@@ -90,7 +90,7 @@ def test_what_exists_is_published_for_authorizers_and_for_istio_and_then_no_long
 ) -> None:
     one, other = pair(plane)
     becomes_published(plane, one.secret_uid, other.secret_uid)
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         assert filtered(cluster, one.secret_uid)
         plane.admin.delete(one.secret_path)
         becomes_removed(plane, one.secret_uid)
@@ -165,7 +165,7 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
     plane: ControlPlane, watch: Watch
 ) -> None:
     keys = eventually("keys are published", lambda: watch.events("keys"))
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         text = json.dumps(cluster.get(ENVOY_FILTERS, GATE_KEYS, FRONT))
     assert keys[-1]["kids"][0] in text
     assert "https://kubernetes.default.svc" in text
@@ -184,7 +184,7 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
 def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> None:
     with (
         Watch(tmp_path / "watch", plane, CONFIG, CHECKING_EVERYTHING) as watch,
-        closing(admin_cluster(plane)) as cluster,
+        admin_cluster(plane) as cluster,
     ):
         watch.wait_leading()
         cluster.delete(ENVOY_FILTERS, NAMES[1], FRONT)
@@ -221,7 +221,7 @@ def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path
             eventually("it follows", first.follows, seconds=60)
             plane.admin.delete(other.secret_path)
             becomes_removed(plane, one.secret_uid, other.secret_uid)
-            with closing(admin_cluster(plane)) as cluster:
+            with admin_cluster(plane) as cluster:
                 terms = {term_of(cluster.get(CONFIG_MAPS, name, HOME)) for name in NAMES}
             assert terms == {term}
 
@@ -252,7 +252,7 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_is_refused(
 def test_other_labels_of_the_gateway_replace_those_before(
     plane: ControlPlane, tmp_path: Path
 ) -> None:
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
 
         def all_have(labels: dict[str, str]) -> bool:
             found = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in (*NAMES, GATE_KEYS)]
@@ -270,7 +270,7 @@ def test_beyond_the_limit_the_newest_are_left_out_with_an_event(
 ) -> None:
     bot = plane.make_identity(identity_namespace(plane))
     becomes_published(plane, bot.secret_uid)
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         credential = partial(make_credential, plane.admin, plane.ca_pem, bot.namespace, "bot")
         uids = {uid_of(credential(bot.service_account_uid)) for _ in range(LIMIT)}
         path = f"/api/v1/namespaces/{bot.namespace}/events"
@@ -333,7 +333,7 @@ def test_the_watch_role_of_a_namespace_is_created_once_and_its_absence_is_report
 
     command(*first)
     command(*second)
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         assert not is_missed()
         command("identity", "delete", "one", "-n", namespace, "--yes", "--no-wait")
         assert cluster.find(ROLES, GATE_WATCH, namespace) is not None
@@ -362,7 +362,7 @@ def test_watch_once_publishes_what_exists(plane: ControlPlane, command: Callable
     found = published(plane)
     assert other.secret_uid in found
     assert one.secret_uid not in found
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         parts = published_parts(cluster)
         assert min(part.closes_unix for part in parts.values()) > SYSTEM_CLOCK.unix() + 500
         assert cluster.get(LEASES, GATE_WATCH, HOME)["spec"].get("holderIdentity", "") == ""

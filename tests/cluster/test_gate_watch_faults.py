@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def namespace(plane: ControlPlane) -> str:
 
 
 def parts(plane: ControlPlane) -> list[CredentialPart]:
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         found = published_parts(cluster)
     return [found[number] for number in range(CLUSTER_PARTS)]
 
@@ -57,7 +56,7 @@ def in_force(plane: ControlPlane) -> set[str]:
 
 def at_istio(plane: ControlPlane, uid: str) -> bool:
     """Whether the gateway gets a UID."""
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         name = part_name(part_of(uid, CLUSTER_PARTS))
         return uid in str(cluster.get(ENVOY_FILTERS, name, FRONT)["spec"])
 

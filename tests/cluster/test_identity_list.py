@@ -44,7 +44,7 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     install_kubeflow(control_plane)
     binding = VALIDATING_ADMISSION_POLICY_BINDINGS
     spec = {"policyName": "none-of-this-name", "validationActions": ["Deny"]}
-    with closing(admin_cluster(control_plane)) as cluster:
+    with admin_cluster(control_plane) as cluster:
         cluster.apply(
             {"apiVersion": binding.api_version, "kind": binding.kind,
              "metadata": {"name": labels.POLICY_NAME}, "spec": spec}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +101,7 @@ OBJECTS = [
 def prepare_plane(plane: ControlPlane) -> None:
     for install in (install_istio, install_gateway_api, install_cert_manager):
         install(plane)
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         for document in OBJECTS:
             cluster.create(document)
 
@@ -112,7 +111,7 @@ def init(plane: ControlPlane, folder: Path, *words: str) -> int:
 
 
 def test_everything_that_is_looked_for_is_found(plane: ControlPlane) -> None:
-    found = discover(lambda: admin_cluster(plane))
+    found = discover(lambda: Cluster(admin_access(plane)))
     assert found.notes == []
     assert IngressNginxFront.classes(found.listed) == ["public"]
     assert IngressFront.classes(found.listed) == ["alb", "public"]
@@ -234,7 +233,7 @@ def test_without_rights_init_notes_each_query_that_it_skips_and_trusts_the_optio
 
 def test_an_empty_cluster_is_noted_as_lacking_each_component(tmp_path: Path) -> None:
     with ControlPlane.start(tmp_path / "bare") as bare:
-        found = discover(lambda: admin_cluster(bare))
+        found = discover(lambda: Cluster(admin_access(bare)))
     assert found == DiscoveredCluster(
         asked=True,
         listed=ListedObjects(objects={INGRESS: [], INGRESS_CLASS: []}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -86,7 +85,7 @@ def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd
             assert found.listed_at <= began
             assert found.namespaces[bot.namespace].uids == {bot.secret_uid}
             assert found.namespaces[bot.namespace].listed_at <= began
-        with closing(admin_cluster(plane)) as cluster:
+        with admin_cluster(plane) as cluster:
             eventually(
                 "it is deleted", lambda: cluster.delete(SECRETS, bot.secret_name, bot.namespace)
             )
@@ -112,7 +111,7 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
     owner = {"apiVersion": "v1", "kind": "Node", "name": "<" * 1_450_000, "uid": "x"}
     metadata = {"namespace": tenant, "labels": dict(OWNED), "ownerReferences": [owner]}
     head = {"apiVersion": "v1", "kind": "ServiceAccount"}
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         try:
             for name in names:
                 cluster.create({**head, "metadata": {**metadata, "name": name}})
@@ -138,7 +137,7 @@ def test_two_thousand_namespaces_need_few_connections_threads_and_little_memory(
     with running_observer(plane, CLOSE_AFTER) as observed:
         complete = observed.report()
         assert complete["credentials"] >= MANY * SECRETS_EACH
-        with closing(admin_cluster(plane)) as cluster:
+        with admin_cluster(plane) as cluster:
             gone, *_ = cluster.list(SECRETS, names[-1])
             cluster.delete(SECRETS, name_of(gone), names[-1])
         eventually(

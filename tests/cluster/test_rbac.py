@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -219,6 +218,6 @@ def test_each_section_of_the_page_is_tried() -> None:
 
 
 def test_each_block_of_the_page_can_be_applied(plane: ControlPlane) -> None:
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         for document in OBJECTS:
             cluster.apply(document, force=True, strict=True)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
@@ -109,7 +109,7 @@ def running_env(folder: Path, config: str) -> Iterator[Env]:
     public = Authority()
     with (
         ControlPlane.start(folder / "plane") as plane,
-        closing(admin_cluster(plane)) as cluster,
+        admin_cluster(plane) as cluster,
         Echo() as echo,
     ):
         prepare(plane)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,7 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
     star, door = service("*", "/pipeline", 218), service(HOST, "/kubernetes", 219)
     public = tls_secret("public", NAMESPACE, PUBLIC.server(HOST))
     (tmp_path / "gateway").mkdir()
-    with ControlPlane.start(tmp_path / "plane") as plane, closing(admin_cluster(plane)) as cluster:
+    with ControlPlane.start(tmp_path / "plane") as plane, admin_cluster(plane) as cluster:
         prepare(plane)
         for each in (public, gateway("*"), star):
             cluster.apply(each)

@@ -5,7 +5,6 @@ No Pod runs: the Service of the page is an echo service of this machine, and `ga
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def test_the_page_publishes_a_service_and_then_guards_it(tmp_path: Path) -> None
         (tmp_path / name).mkdir()
     with (
         ControlPlane.start(tmp_path / "plane") as plane,
-        closing(admin_cluster(plane)) as cluster,
+        admin_cluster(plane) as cluster,
         Echo() as echo,
     ):
         prepare(plane)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST
 from support.authority import Authority
-from support.clusters import admin_cluster
+from support.clusters import apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import PUBLISHED, post
@@ -47,12 +46,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             tls_secret("serving-tls", NAMESPACE, pair),
         )
         yield running
-
-
-def apply(plane: ControlPlane, *objects: Object) -> None:
-    with closing(admin_cluster(plane)) as cluster:
-        for value in objects:
-            cluster.apply(value, force=True)
 
 
 @contextmanager

@@ -40,9 +40,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="module")
 def cluster(plane: ControlPlane) -> Iterator[Cluster]:
-    opened = admin_cluster(plane)
-    yield opened
-    opened.close()
+    with admin_cluster(plane) as opened:
+        yield opened
 
 
 def path_of(cluster: Cluster, value: Object) -> str:

@@ -77,11 +77,8 @@ def admin_shell(
     door: tuple[str, ...] = ("--door", "https://ekf.example.com/kubernetes")
     if up is not None:
         door = ("--door", up.door, "--certificate-authority", str(up.authority_file))
-    cluster = admin_cluster(plane)
-    try:
+    with admin_cluster(plane) as cluster:
         yield AdminShell(
             plane=plane, cluster=cluster, namespace=plane.make_namespace(), folder=folder,
             output=output, door=door,
         )  # fmt: skip
-    finally:
-        cluster.close()

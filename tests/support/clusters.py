@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from daypass._core.files import write_private
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -18,9 +21,17 @@ def admin_access(plane: ControlPlane) -> ConnectionConfig:
     return find_connection_config({}, kubeconfig=str(plane.kubeconfig))
 
 
-def admin_cluster(plane: ControlPlane) -> Cluster:
-    """A Cluster with all rights. Close it."""
-    return Cluster(admin_access(plane))
+@contextmanager
+def admin_cluster(plane: ControlPlane) -> Iterator[Cluster]:
+    """A Cluster with all rights."""
+    with closing(Cluster(admin_access(plane))) as cluster:
+        yield cluster
+
+
+def apply(plane: ControlPlane, *objects: Object) -> None:
+    with admin_cluster(plane) as cluster:
+        for value in objects:
+            cluster.apply(value, force=True)
 
 
 def cluster_as(plane: ControlPlane, token: Secret) -> Cluster:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from pathlib import Path
 
 from daypass._core.objects import Object, name_of
@@ -93,7 +92,7 @@ def prepare(
         install(plane)
     for name in namespaces:
         plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         settle(cluster)
 
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from daypass._core.objects import Object
 from daypass.local.envoy import find_envoy
 from support.admin import Document
 from support.children import Child
-from support.clusters import admin_cluster
+from support.clusters import admin_cluster, apply
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway
 from support.deadline import eventually
@@ -36,12 +36,6 @@ _VERSION = "1.39.1"
 """Of the Envoy that it looks for: a folder's name, where the wheel's own is put."""
 
 _FIXED_PORT = 18000
-
-
-def apply(plane: ControlPlane, *objects: Object) -> None:
-    with closing(admin_cluster(plane)) as cluster:
-        for value in objects:
-            cluster.apply(value, force=True)
 
 
 def prepare(plane: ControlPlane) -> None:
@@ -114,13 +108,13 @@ def route(name: str, namespace: str, *, gateway: str, host: str, service: str) -
 
 
 def delete(plane: ControlPlane, document: Object) -> None:
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         resource, metadata = cluster.resource(document), document["metadata"]
     plane.admin.delete(resource.path(metadata.get("namespace"), metadata["name"]))
 
 
 def find(plane: ControlPlane, document: Object) -> Object | None:
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         resource, metadata = cluster.resource(document), document["metadata"]
         return cluster.find(resource, metadata["name"], metadata.get("namespace"))
 

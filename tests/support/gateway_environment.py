@@ -17,12 +17,11 @@ from daypass.render.names import GATE, GATE_TRUST
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support import raw
 from support.authority import Authority
-from support.clusters import account_token, write_kubeconfig
+from support.clusters import account_token, apply, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
 from support.envoy_gateway import (
-    apply,
     conditions,
     delete,
     endpoints,

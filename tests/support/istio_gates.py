@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -248,7 +248,7 @@ def running_istio_gate(
     public = Authority()
     with (
         ControlPlane.start(folder / "plane", issues_by_url=issues_by_url) as plane,
-        closing(admin_cluster(plane)) as cluster,
+        admin_cluster(plane) as cluster,
         Echo() as echo,
         _running_login() as login,
     ):

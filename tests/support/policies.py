@@ -7,7 +7,6 @@ of questions are cheap: the API server looks at it after the policy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 
 from daypass._core import labels
 from daypass.config.models import Policy
@@ -43,7 +42,7 @@ def policy_namespace(
 def prepare(plane: ControlPlane, policy: Policy) -> None:
     """Put the policy in force where everybody may ask for tokens, as far as RBAC goes."""
     _allow_all_token_requests(plane)
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         apply(plane, cluster, policy)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,7 +48,7 @@ gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1'{more}}}
 
 def install(plane: ControlPlane, config: Config) -> None:
     """Apply what is rendered for the watch; the kinds and the gateway's namespace are there."""
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         for document in render_objects(config, ClusterFacts()):
             is_watchs = document["metadata"]["name"].startswith(GATE_WATCH)
             if is_watchs or document["kind"] == "Namespace":
@@ -73,7 +72,7 @@ def published_parts(cluster: Cluster, home: str = HOME) -> dict[int, CredentialP
 
 def published(plane: ControlPlane, home: str = HOME) -> set[str]:
     """The UIDs of the credentials in the published set."""
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         parts = published_parts(cluster, home).values()
     return {uid for part in parts for uid in part.uids}
 
@@ -103,7 +102,7 @@ def identity_namespace(plane: ControlPlane, *, with_role: bool = True, home: str
 
 
 def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
-    with closing(admin_cluster(plane)) as cluster:
+    with admin_cluster(plane) as cluster:
         for document in namespace_rights(namespace, home):
             cluster.apply(document)
 

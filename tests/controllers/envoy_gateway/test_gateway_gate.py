@@ -18,10 +18,11 @@ from support import raw
 from support.authority import Authority
 from support.bad_reviews import assert_no_review_opens
 from support.children import Child
+from support.clusters import apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
-from support.envoy_gateway import apply, delete, endpoints
+from support.envoy_gateway import delete, endpoints
 from support.fake_reviews import fake_reviews
 from support.gate_differences import FORGERIES, assert_passed_as, assert_refused, seen
 from support.gateway_environment import DOORS, FACTS, HOST, GatewayEnv, config, gate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,11 @@ from daypass.kube.waiting import Waiter
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST, GATE
 from daypass.rules.reasons import Reason
-from support.clusters import admin_cluster
+from support.clusters import admin_cluster, apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post
-from support.envoy_gateway import apply, endpoints, gateway, listener, namespace, route
+from support.envoy_gateway import endpoints, gateway, listener, namespace, route
 from support.gate_differences import assert_refused, seen
 from support.gateway_environment import (
     APPS,
@@ -187,7 +186,7 @@ def test_apply_reports_only_the_routes_that_other_policies_take_out(
     env: GatewayEnv,
 ) -> None:
     def problems() -> list[str]:
-        with closing(admin_cluster(env.plane)) as cluster:
+        with admin_cluster(env.plane) as cluster:
             rendered = [ObjectRef.of(value) for value in policies(config())]
             found = wait_for_policies(Waiter(cluster, 60, print), rendered)
             return [each.sentence for each in found]

@@ -16,10 +16,11 @@ from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST
 from support.authority import Authority
 from support.children import Child
+from support.clusters import apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import PUBLISHED, post
-from support.envoy_gateway import apply, conditions, endpoints, gateway, listener, namespace
+from support.envoy_gateway import conditions, endpoints, gateway, listener, namespace
 from support.objects import config_map, tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
