@@ -6,22 +6,19 @@ from pathlib import Path
 
 from support.authority import Authority
 from support.controlplane import ControlPlane
-from support.doors import post
+from support.doors import CHECK
 from support.messages import check, message_with
-from support.raw import exchange
+from support.raw import exchange, get
 from support.up import HOST, Up, up_config
 
-CHECK = post(
-    "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token",
-    host=HOST, method="GET", headers=(), body=b"",
-)  # fmt: skip
+CHECKING = get(host=HOST, path=CHECK)
 
 
 def test_up_reports_the_doors_url_and_reaches_the_api_server(up: Up) -> None:
     up.wait_for_words("Ctrl-C")
     assert up.door == f"https://localhost:{up.port}/kubernetes"
     assert 'User "system:anonymous" cannot get resource' in up.words
-    assert up.send(CHECK).code == 403
+    assert up.send(CHECKING).code == 403
 
 
 def test_a_change_is_applied_on_a_connection_that_stays_open(
@@ -29,10 +26,10 @@ def test_a_change_is_applied_on_a_connection_that_stays_open(
 ) -> None:
     with Up(tmp_path, up_config(control_plane)) as up:
         with up.connect() as connection:
-            assert exchange(connection, CHECK).code == 403
+            assert exchange(connection, CHECKING).code == 403
             lab, more = "host: localhost, front: envoy", "host: more.example.com, front: envoy"
             both = f"{{lab: {{{lab}}}, more: {{{more}}}}}"
-            other = CHECK.replace(b"Host: localhost", b"Host: more.example.com")
+            other = CHECKING.replace(b"Host: localhost", b"Host: more.example.com")
             assert exchange(connection, other).code == 404
             up.config_file.write_text(up_config(control_plane, domains=both))
             up.wait_for_words("daypass.yaml has changed")
@@ -49,11 +46,11 @@ def test_an_invalid_change_is_refused_and_the_next_one_moves_the_door(
         change = up_config(control_plane, cluster="{server: https://127.0.0.1:1}")
         up.config_file.write_text(change)
         up.wait_for_words("cluster.certificateAuthority")
-        assert up.send(CHECK).code == 403
+        assert up.send(CHECKING).code == 403
         up.config_file.write_text(up_config(control_plane, prefix="/kube"))
         up.wait_for_words("daypass.yaml has changed")
-        elsewhere = CHECK.replace(b"/kubernetes/", b"/kube/")
-        assert (up.send(elsewhere).code, up.send(CHECK).code) == (403, 404)
+        elsewhere = CHECKING.replace(b"/kubernetes/", b"/kube/")
+        assert (up.send(elsewhere).code, up.send(CHECKING).code) == (403, 404)
         check(message_with(up.words, "cluster.certificateAuthority"), reason="refused")
 
 
@@ -77,7 +74,7 @@ def test_an_api_server_of_another_authority_is_reported_and_not_used(
         message = message_with(up.words, "other.crt")
         host = control_plane.url.removeprefix("https://")
         check(message, host, "cluster.certificateAuthority", reason="untrusted")
-        answer = up.send(CHECK)
+        answer = up.send(CHECKING)
     assert (answer.code, answer.json["reason"]) == (503, "ServiceUnavailable")
 
 

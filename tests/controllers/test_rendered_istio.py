@@ -15,7 +15,7 @@ from support.authority import Authority
 from support.clusters import apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.doors import PUBLISHED, post
+from support.doors import CHECK, PUBLISHED, post
 from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, service_at
 from support.objects import secret, tls_secret
 from support.raw import Answer
@@ -30,7 +30,6 @@ domains:
   serving: {{host: {HOST}, front: istio, tls: {{secret: serving-tls}}}}
 limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
 """)
-CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
 PUBLIC = Authority()
 
 
@@ -111,7 +110,14 @@ def test_a_token_is_exchanged_through_istio(
 
 
 @pytest.mark.parametrize(
-    "path", ["/kubernetes", "/kubernetes/", "/kubernetes/api", f"{CHECK}?dryRun=All", f"{CHECK}/"]
+    "path",
+    [
+        "/kubernetes",
+        "/kubernetes/",
+        "/kubernetes/api",
+        f"{CHECK}?dryRun=All",
+        f"{CHECK}/",
+    ],
 )
 def test_what_is_below_the_prefix_is_the_doors_to_refuse(
     front: tuple[Gateway, RenderedDoor], path: str

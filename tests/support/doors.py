@@ -28,6 +28,8 @@ EKF, SERVING = "ekf.example.com", "serving.example.com"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 PATH = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 UPSTREAM_PATH = PATH.removeprefix("/kubernetes")
+CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
+"""What tells whether the API server is reached: it answers 403."""
 BODY = b'{"spec":{"audiences":["gate"]}}'
 
 

@@ -18,7 +18,7 @@ from support import messages
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.doors import assert_refused, post
+from support.doors import CHECK, assert_refused, post
 from support.identities import Identity
 from support.raw import Answer
 from support.rendered import RenderedDoor, config_of, running_pod, token_request
@@ -31,7 +31,6 @@ domains:
 limits: {requestsPerSecond: 1000, perSourcePerSecond: 2}
 """
 CLIENTS = itertools.count(1)
-CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
 
 
 @pytest.fixture(scope="module")

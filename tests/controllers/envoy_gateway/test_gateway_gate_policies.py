@@ -17,7 +17,7 @@ from daypass.rules.reasons import Reason
 from support.clusters import admin_cluster, apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.doors import post
+from support.doors import CHECK, post
 from support.envoy_gateway import endpoints, gateway, listener, namespace, route
 from support.gate_differences import assert_refused, seen
 from support.gateway_environment import (
@@ -172,8 +172,7 @@ def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(
             config_map(DOOR_TRUST, DOORS, {"ca.crt": door.authority.pem}),
             endpoints(DOOR, DOORS, door.envoy.port("door")),
         )
-        check = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
-        eventually("the door is reached", lambda: env.send(path=check).code == 403, seconds=60)
+        eventually("the door is reached", lambda: env.send(path=CHECK).code == 403, seconds=60)
         body = json.dumps({"spec": {"audiences": [AUDIENCE]}}).encode()
         token = f"Authorization: Bearer {env.identity.token.reveal()}"
         path = f"/kubernetes{env.identity.token_path}"

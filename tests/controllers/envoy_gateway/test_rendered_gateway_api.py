@@ -19,7 +19,7 @@ from support.children import Child
 from support.clusters import apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.doors import PUBLISHED, post
+from support.doors import CHECK, PUBLISHED, post
 from support.envoy_gateway import conditions, endpoints, gateway, listener, namespace
 from support.objects import config_map, tls_secret
 from support.ports import free_ports
@@ -36,7 +36,6 @@ domains:
   gw: {{host: {HOST}, front: gateway-api, gateway: {INFRA}/public, tls: outside}}
 limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
 """)
-CHECK = "/kubernetes/api/v1/namespaces/default/serviceaccounts/default/token"
 PUBLIC = Authority()
 
 
