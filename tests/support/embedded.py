@@ -44,7 +44,7 @@ def new_api(clock: Clock, file: Path | None = None) -> Api:
     """An API server without a socket. `file`: its state file."""
     with mock.patch.object(SigningKey, "generate", _signing_key):
         state = ServerState(
-            certificate_authority="-----BEGIN CERTIFICATE-----\n", address="127.0.0.1:6443",
+            certificate_authority="-----BEGIN CERTIFICATE-----\n", url="https://127.0.0.1:6443",
             clock=clock, file=file,
         )  # fmt: skip
     return Api(state)

@@ -16,7 +16,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,11 +37,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def start_child(
-    command: Sequence[str],
-    *,
-    output: IO[bytes] | int,
-    folder: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    command: Sequence[str], *, output: IO[bytes] | int, folder: Path
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, which Ctrl-C does not reach.
 
@@ -52,23 +49,16 @@ def start_child(
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd=folder,
-        env=environment,
         start_new_session=True,
-        preexec_fn=_killed_with(os.getpid()) if _LIBC is not None else None,
+        preexec_fn=None if _LIBC is None else partial(_die_with, _LIBC, os.getpid()),
     )
 
 
-def _killed_with(parent: int) -> Callable[[], None]:
-    libc = _LIBC
-
-    def before_exec() -> None:
-        # Runs between fork and exec: one system call, and no import.
-        if libc is not None:
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec
+def _die_with(libc: ctypes.CDLL, parent: int) -> None:
+    # Runs between fork and exec: one system call, and no import.
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def stop_child(child: subprocess.Popen[bytes], *, timeout_seconds: float) -> None:
@@ -188,9 +178,9 @@ class Envoy:
     def running(self) -> bool:
         return self._child.poll() is None
 
-    def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
+    def wait_ready(self) -> None:
         """Return once every listener accepts connections. Raises EnvoyFailedError."""
-        deadline = SYSTEM_CLOCK.monotonic() + within_seconds
+        deadline = SYSTEM_CLOCK.monotonic() + READY_WITHIN_SECONDS
         while SYSTEM_CLOCK.monotonic() < deadline:
             if not self.running():
                 raise EnvoyFailedError(
@@ -202,7 +192,9 @@ class Envoy:
             except OSError:
                 pass
             time.sleep(0.01)
-        raise EnvoyFailedError(f"Envoy is not ready after {within_seconds:.0f} s", self.log_end())
+        raise EnvoyFailedError(
+            f"Envoy is not ready after {READY_WITHIN_SECONDS:.0f} s", self.log_end()
+        )
 
     def admin(self, path: str, method: str = "GET") -> bytes:
         """Return an answer of the admin interface. Raises OSError while there is none."""

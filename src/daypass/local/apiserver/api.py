@@ -187,11 +187,11 @@ def _document(state: ServerState, path: str) -> Any:
     if path == "/version":
         return _VERSION
     if path == JWKS:
-        return state.keys.jwks()
+        return state.issuer.keys.jwks()
     if path == CONFIGURATION:
         return {
             "issuer": ISSUER,
-            "jwks_uri": f"https://{state.address}{JWKS}",
+            "jwks_uri": f"{state.url}{JWKS}",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [ALGORITHM],

@@ -209,11 +209,11 @@ class ApiServer:
         # each TLS handshake waits 40 ms for a delayed acknowledgement.
         self._listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listening.getsockname()[1]
-        self.address = f"{HOST}:{self.port}"
+        self.url = f"https://{HOST}:{self.port}"
         try:
             state = ServerState(
                 certificate_authority=certificate_authority,
-                address=self.address,
+                url=self.url,
                 clock=clock,
                 file=state_file,
             )
@@ -228,36 +228,32 @@ class ApiServer:
         self._thread.start()
 
     @property
-    def url(self) -> str:
-        return f"https://{self.address}"
-
-    @property
     def signing_keys(self) -> tuple[str, ...]:
         """The IDs of the keys that tokens are verified with; the first one signs."""
-        return tuple(key.kid for key in self.api.state.keys.keys)
+        return tuple(key.kid for key in self.api.state.issuer.keys.keys)
 
     @property
     def key_set(self) -> dict[str, Any]:
         with self.api.lock:
-            return self.api.state.keys.jwks()
+            return self.api.state.issuer.keys.jwks()
 
     def rotate_signing_key(self) -> str:
         """Sign with a new key from now on and return its ID; older tokens stay valid."""
         with self.api.lock:
-            kid = self.api.state.keys.rotate()
+            kid = self.api.state.issuer.keys.rotate()
             self.api.state.save()
         return kid
 
     def retire_signing_key(self, kid: str) -> None:
         """Invalidate every token that a key has signed. Raises UnknownKeyError."""
         with self.api.lock:
-            self.api.state.keys.retire(kid)
+            self.api.state.issuer.keys.retire(kid)
             self.api.state.authenticator.clear_cache()
             self.api.state.save()
 
     def unsafe_sign(self, claims: dict[str, Any]) -> Secret:
         """Return a JWT with any claims, for tests of what must be refused."""
-        return Secret(self.api.state.keys.current.sign(claims))
+        return Secret(self.api.state.issuer.keys.current.sign(claims))
 
     def stop(self) -> None:
         """Close every connection and end the thread. Safe to call twice."""

@@ -36,28 +36,28 @@ class StateFileError(DaypassError):
 class ServerState:
     """Objects, keys and what every handler needs: those of `file`, or new ones, which are saved.
 
-    `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `address`: host and port.
+    `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `url`: its own.
     `file`: None to keep nothing. Raises StateFileError, UnsafeFileError, OSError.
     """
 
     def __init__(
-        self, *, certificate_authority: str, address: str, clock: Clock, file: Path | None = None
+        self, *, certificate_authority: str, url: str, clock: Clock, file: Path | None = None
     ) -> None:
         self.certificate_authority = certificate_authority
-        self.address = address
+        self.url = url
         self.clock = clock
         self.store = Store()
         self._file = file
         document = None if file is None else _load(file)
         if document is None:
-            token, self.keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
+            token, keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
         else:
-            token, self.keys = Secret(document["adminToken"]), KeyRing(document["keys"])
+            token, keys = Secret(document["adminToken"]), KeyRing(document["keys"])
             for obj in document["objects"]:
                 self.store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
             # No watch can start before this point.
             self.store.version = self.store.forgotten = document["resourceVersion"]
-        self.issuer = Issuer(self.store, self.keys, clock)
+        self.issuer = Issuer(self.store, keys, clock)
         self.authenticator = TokenAuthenticator(self.issuer, token)
         if document is None:
             self.save()
@@ -69,7 +69,7 @@ class ServerState:
         document = {
             "format": FORMAT,
             "adminToken": self.authenticator.admin_token.reveal(),
-            "keys": [key.unsafe_pem() for key in self.keys.keys],
+            "keys": [key.unsafe_pem() for key in self.issuer.keys.keys],
             "resourceVersion": self.store.version,
             "objects": self.store.everything(),
         }

@@ -27,7 +27,7 @@ def test_objects_keys_and_the_admin_token_survive_a_restart(tmp_path: Path) -> N
     file = tmp_path / "state.json"
     before = Env(state_file=file).prepare_bot()
     legacy, token = before.legacy, before.mint()
-    before.state.keys.rotate()
+    before.state.issuer.keys.rotate()
     before.cluster.create(config_map("m", a="1"))
     after = Env(state_file=file)
     assert after.admin_token == before.admin_token
