@@ -17,7 +17,7 @@ from daypass._core.secret import Secret
 from daypass.local.demo import ask
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
-from daypass.render.envoy.filters import TIMEOUT_SECONDS
+from daypass.render.envoy.authorizer_filters import TIMEOUT_SECONDS
 from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message

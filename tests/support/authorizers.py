@@ -12,7 +12,7 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.config import Gate
 from daypass.local.gate_services import LocalAuthorizer
-from daypass.render.envoy.filters import AUTHORIZER
+from daypass.render.envoy.authorizer_filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.rules.decision import Rules

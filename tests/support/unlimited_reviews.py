@@ -17,7 +17,7 @@ import pytest
 
 from daypass.gate.authorizer import authorizer, token_reviews
 from daypass.gate.authorizer.review_queue import ReviewQueue
-from daypass.render.envoy import filters
+from daypass.render.envoy import authorizer_filters
 
 _PROGRAM = """
 import sys
@@ -42,5 +42,5 @@ def unlimited_reviews(*, envoy_seconds: float = 0.0) -> Iterator[None]:
         patch.setattr(authorizer, "ReviewQueue", queue)
         patch.setattr(token_reviews, "CONNECT_SECONDS", math.inf)
         patch.setattr(token_reviews, "ANSWER_SECONDS", math.inf)
-        patch.setattr(filters, "TIMEOUT_SECONDS", envoy_seconds)
+        patch.setattr(authorizer_filters, "TIMEOUT_SECONDS", envoy_seconds)
         yield

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config import Address
-from daypass.render.envoy.filters import AUTHORIZER, TIMEOUT_SECONDS
+from daypass.render.envoy.authorizer_filters import AUTHORIZER, TIMEOUT_SECONDS
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
 from daypass.rules.reasons import Reason

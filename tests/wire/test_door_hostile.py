@@ -33,8 +33,8 @@ def test_a_seed_tells_the_requests() -> None:
     ("hole", "value"),
     [
         ("render.envoy.upstream.REQUEST_HEADERS", (*REQUEST_HEADERS, "impersonate-user")),
-        ("render.envoy.routes.BEARER_JWT", "(?i)bearer .*"),
-        ("render.envoy.routes.MEDIA_TYPE", ".*"),
+        ("render.envoy.door_routes.BEARER_JWT", "(?i)bearer .*"),
+        ("render.envoy.door_routes.MEDIA_TYPE", ".*"),
         ("config.exposure.LABEL", "[^/]+"),
     ],
 )

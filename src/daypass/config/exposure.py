@@ -1,6 +1,6 @@
 """What passes the door: the patterns of paths and media types, headers and limits; and refusals.
 
-Envoy decides, by the routes that `render/envoy/routes.py` makes of them. The patterns match the
+Envoy decides, by the routes that `render/envoy/door_routes.py` makes of them. Patterns match the
 whole text of the request target as it came over the wire. Nothing is decoded, merged or resolved
 first: Go's router decodes the path, so `bot%2ftoken` would reach TokenRequest, too. Python and RE2
 read them alike: tests compare Envoy with the same decision in Python (`tests/support`).

@@ -24,7 +24,7 @@ from daypass.config.types import audience, gateway_or_listener, label, subdomain
 from daypass.deploy.ekf import PLACEHOLDERS, Overlay, resulting_hosts
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig
-from daypass.render.engines.istio.bypass import NAME_THEM, unguarded_names
+from daypass.render.engines.istio.other_names import NAME_THEM, unguarded_names
 from daypass.render.fronts import FRONTS, AnyFront
 from daypass.render.fronts.istio import seen_service
 from daypass.render.fronts.routes import PublishedHost, serving

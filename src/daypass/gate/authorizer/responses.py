@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 
 from daypass.config import Gate
-from daypass.render.envoy.filters import UNAVAILABLE
+from daypass.render.envoy.authorizer_filters import UNAVAILABLE
 from daypass.render.envoy.replies import STATUS_REASONS, refusal_message, status
 from daypass.rules.claims import CallerIdentity
 from daypass.rules.reasons import CODES, REASON_HEADER, Reason

@@ -5,6 +5,7 @@ import posixpath
 
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.door_listener import listener, probe_listener
+from daypass.render.envoy.door_routes import route_configuration
 from daypass.render.envoy.gate_listener import gate_listener, gate_routes, keys_config
 from daypass.render.envoy.listener import followed_routes
 from daypass.render.envoy.protobuf_any import (
@@ -13,7 +14,6 @@ from daypass.render.envoy.protobuf_any import (
     discovered_filter,
     protobuf_any,
 )
-from daypass.render.envoy.routes import route_configuration
 from daypass.render.envoy.settings import DoorSettings, GateSettings
 from daypass.render.envoy.upstream import (
     AUTHORITY,

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from string import hexdigits
 
-from daypass.render.envoy.filters import set_filter_state
+from daypass.render.envoy.authorizer_filters import set_filter_state
 from daypass.render.envoy.matching import (
     A_UID,
     ACCOUNT,

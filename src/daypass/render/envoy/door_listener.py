@@ -8,6 +8,13 @@ pod. When the API server is down, every door fails the probe and keeps respondin
 
 from daypass.config import Address
 from daypass.config.exposure import refusals
+from daypass.render.envoy.door_routes import (
+    CLIENT_ADDRESS,
+    FRONT_SCHEME,
+    OVER_PLAIN_HTTP,
+    UPSTREAM,
+    is_published_path,
+)
 from daypass.render.envoy.draining import METADATA, TRUNCATED, drain
 from daypass.render.envoy.listener import (
     connection_manager,
@@ -32,13 +39,6 @@ from daypass.render.envoy.protobuf_any import (
     set_header,
 )
 from daypass.render.envoy.replies import code_filter, denied_reply, plain_http_reply, status_replies
-from daypass.render.envoy.routes import (
-    CLIENT_ADDRESS,
-    FRONT_SCHEME,
-    OVER_PLAIN_HTTP,
-    UPSTREAM,
-    is_published_path,
-)
 from daypass.render.envoy.settings import DoorSettings, RateLimits
 
 ALIVE, READY = "/alive", "/ready"

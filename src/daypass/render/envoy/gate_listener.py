@@ -5,14 +5,15 @@ forwarded by the only route.
 """
 
 from daypass._core.net import bracketed
-from daypass.render.envoy.draining import DRAINED
-from daypass.render.envoy.filters import (
+from daypass.render.envoy.authorizer_filters import (
     NO_RBAC,
     asking_filter,
     authorizer_replies,
     identified_filter,
     without_authorizer,
 )
+from daypass.render.envoy.door_routes import CLIENT_ADDRESS
+from daypass.render.envoy.draining import DRAINED
 from daypass.render.envoy.listener import (
     connection_manager,
     early_mutations,
@@ -30,7 +31,6 @@ from daypass.render.envoy.replies import (
     reply_where,
     status_format,
 )
-from daypass.render.envoy.routes import CLIENT_ADDRESS
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.token_rules import (
     REFUSING,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from daypass.render.envoy.credentials import MARKS, claims_filters, has_credential
+from daypass.render.envoy.door_routes import header_match
 from daypass.render.envoy.draining import draining_filters
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
@@ -48,7 +49,6 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
 )
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply, refuse
-from daypass.render.envoy.routes import header_match
 from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER, SERVICE_ACCOUNT_USER, SKEW_SECONDS
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason

@@ -7,9 +7,9 @@ on a list.
 from daypass._core.net import bracketed, is_address
 from daypass.config import Address
 from daypass.config.exposure import REQUEST_HEADERS
-from daypass.render.envoy.filters import AUTHORIZER
+from daypass.render.envoy.authorizer_filters import AUTHORIZER
+from daypass.render.envoy.door_routes import UPSTREAM, keep_only
 from daypass.render.envoy.protobuf_any import Json, duration, extension, protobuf_any
-from daypass.render.envoy.routes import UPSTREAM, keep_only
 from daypass.render.envoy.settings import DoorSettings, GateSettings, Protected, Timeouts, Upstream
 
 PROTECTED = "protected"

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.engine import Engine
-from daypass.render.engines.istio.bypass import NAME_THEM, Pods, by_another_name, on_istio
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import labels_of, policy_operations
+from daypass.render.engines.istio.other_names import NAME_THEM, Pods, by_another_name, on_istio
+from daypass.render.envoy.authorizer_filters import authorizer_replies
 from daypass.render.envoy.credentials import denials_config, part_config
-from daypass.render.envoy.filters import authorizer_replies
 from daypass.render.envoy.matching import has_mark, mark_entry
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.token_rules import DECISION, refusal_replies
