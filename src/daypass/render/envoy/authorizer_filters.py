@@ -1,4 +1,4 @@
-"""The gate's HTTP filters for the authorizer (`check: review`), and for filter state.
+"""The gate's HTTP filters for the authorizer (`check: review`).
 
 The authorizer gets only what `token_rules` accepts. Its own refusals are passed on unchanged.
 Without a response from it, the gate refuses with 503. A response that names neither a user to pass
@@ -7,7 +7,7 @@ nor a reason to refuse is none: something else responds at its address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from daypass.render.envoy.matching import action, first_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import RBAC, Json, duration, extension, protobuf_any
@@ -100,26 +100,3 @@ def authorizer_replies(where: str = "true") -> list[Json]:
 
 def _exactly(names: Iterable[str]) -> Json:
     return {"patterns": [{"exact": name} for name in names]}
-
-
-def set_filter_state(name: str, formats: Mapping[str, str], *, skip_if_empty: bool = False) -> Json:
-    """Return a filter that sets filter states.
-
-    `formats`: their values, by name. `skip_if_empty`: leave out those that have none.
-    """
-    return extension(
-        name,
-        "extensions.filters.http.set_filter_state.v3.Config",
-        on_request_headers=[
-            {
-                "object_key": state,
-                "factory_key": "envoy.string",
-                "format_string": {
-                    "text_format_source": {"inline_string": text},
-                    "omit_empty_values": True,
-                },
-                **({"skip_if_empty": True} if skip_if_empty else {}),
-            }
-            for state, text in formats.items()
-        ],
-    )

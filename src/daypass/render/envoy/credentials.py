@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from string import hexdigits
 
-from daypass.render.envoy.authorizer_filters import set_filter_state
 from daypass.render.envoy.matching import (
     A_UID,
     ACCOUNT,
@@ -45,6 +44,7 @@ from daypass.render.envoy.matching import (
     marking,
     one_of,
     only_where,
+    set_filter_state,
     state_input,
 )
 from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter

@@ -4,7 +4,7 @@ Claims are kept where Istio keeps them, so that its policies can read what the g
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from daypass.render.envoy.protobuf_any import RBAC, Json, extension, full_match, protobuf_any
 from daypass.rules.credentials import UID
@@ -75,6 +75,29 @@ def claim_text(*keys: str) -> str:
 def state_text(state: str) -> str:
     """Return a filter state's value as an operator of Envoy's formats."""
     return f"%FILTER_STATE({state}:PLAIN)%"
+
+
+def set_filter_state(name: str, formats: Mapping[str, str], *, skip_if_empty: bool = False) -> Json:
+    """Return a filter that sets filter states.
+
+    `formats`: their values, by name. `skip_if_empty`: leave out those that have none.
+    """
+    return extension(
+        name,
+        "extensions.filters.http.set_filter_state.v3.Config",
+        on_request_headers=[
+            {
+                "object_key": state,
+                "factory_key": "envoy.string",
+                "format_string": {
+                    "text_format_source": {"inline_string": text},
+                    "omit_empty_values": True,
+                },
+                **({"skip_if_empty": True} if skip_if_empty else {}),
+            }
+            for state, text in formats.items()
+        ],
+    )
 
 
 USER = state_text(USER_STATE)

@@ -8,13 +8,17 @@ from daypass.render.engines.istio.guarded import (
     is_on_guarded_host,
     own_headers,
 )
-from daypass.render.envoy.authorizer_filters import (
-    asking_filter,
-    identified_filter,
-    set_filter_state,
-)
+from daypass.render.envoy.authorizer_filters import asking_filter, identified_filter
 from daypass.render.envoy.credentials import published_filters
-from daypass.render.envoy.matching import GROUPS, USER, is_marked, is_not, only_where, state_text
+from daypass.render.envoy.matching import (
+    GROUPS,
+    USER,
+    is_marked,
+    is_not,
+    only_where,
+    set_filter_state,
+    state_text,
+)
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
     Json,
