@@ -15,9 +15,8 @@ from daypass._core.objects import Object
 from daypass.config import Config, parse
 from daypass.local.envoy import Envoy, find_envoy, start_child
 from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR
-from daypass.render.settings import DOOR_CONFIG_FOLDER, RUN_FOLDER
 from daypass.render.tls_server import door_server
-from daypass.render.workloads import BOOTSTRAP
+from daypass.render.workloads import BOOTSTRAP, DOOR_CONFIG_FOLDER, RUN_FOLDER
 from support.authority import Authority
 from support.deadline import eventually
 from support.doors import post

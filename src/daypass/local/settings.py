@@ -20,9 +20,10 @@ from daypass.render.envoy.settings import (
     DoorSettings,
     GateSettings,
     Protected,
+    RateLimits,
     Upstream,
+    exposure_of,
 )
-from daypass.render.settings import exposure_of, rate_limits
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -68,7 +69,7 @@ def envoy_settings(
         certificates=tuple(certificates.values()),
         upstream=upstream,
         trusted_hops=0,
-        rate_limits=rate_limits(config),
+        rate_limits=RateLimits.of(config),
     )
     if config.gate is None:
         return EnvoyInstanceSettings(door=door)

@@ -14,7 +14,7 @@ import hashlib
 import json
 
 from daypass._core.objects import Object, new_object
-from daypass.config import ClusterGate, Config
+from daypass.config import Address, ClusterGate, Config
 from daypass.config.pods import PodSettings
 from daypass.render import RenderError
 from daypass.render.certificates import serving_certificates
@@ -22,6 +22,13 @@ from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.engines import AnyEngine
 from daypass.render.envoy.bootstrap import static_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
+from daypass.render.envoy.settings import (
+    Certificate,
+    DoorSettings,
+    RateLimits,
+    Upstream,
+    exposure_of,
+)
 from daypass.render.fronts import AnyFront
 from daypass.render.names import (
     API_SERVER_AUTHORITY,
@@ -33,15 +40,6 @@ from daypass.render.names import (
     GATE_WATCH,
 )
 from daypass.render.rbac import authorizer_rbac, watcher_rbac
-from daypass.render.settings import (
-    AUTHORITY_FOLDER,
-    DOOR_CONFIG_FOLDER,
-    DOOR_PAIR_FOLDER,
-    HTTPS_PORT,
-    PROBE_PORT,
-    RUN_FOLDER,
-    pod_door_settings,
-)
 from daypass.render.tls_server import authorizer_server
 
 ENVOY_VERSION = "1.40.0"
@@ -58,6 +56,15 @@ requests finish: a request has 10 s to arrive, and the API server 15 s to respon
 _AUTHORIZER_PORT, _AUTHORIZER_STATUS_PORT, _WATCHER_STATUS_PORT = 9443, 9003, 9004
 _AUTHORIZER_PAIR_FOLDER = "/etc/daypass-tls"
 _CONFIG_FOLDER, _CONFIG_FILE, _KEYS_FILE = "/etc/daypass", "daypass.yaml", "keys.json"
+
+DOOR_CONFIG_FOLDER = "/etc/daypass/config"
+_DOOR_PAIR_FOLDER = "/etc/daypass/tls"
+_AUTHORITY_FOLDER = "/etc/daypass/authority"
+RUN_FOLDER = "/run/daypass"
+"""The only writable folder of the pod; it has the socket of Envoy's admin interface."""
+
+_HTTPS_PORT, _PROBE_PORT = 8443, 8081
+_ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - a pod's own
 
 BOOTSTRAP = "envoy.json"
 
@@ -85,15 +92,15 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
         ),
         files=files,
         config_hash=_hash(files),
-        ports={"https": HTTPS_PORT, "probe": PROBE_PORT},
-        rules=({**_from_fronts(fronts), "ports": [network_port(HTTPS_PORT)]},),
+        ports={"https": _HTTPS_PORT, "probe": _PROBE_PORT},
+        rules=({**_from_fronts(fronts), "ports": [network_port(_HTTPS_PORT)]},),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
         mounts=(
             ("config", DOOR_CONFIG_FOLDER, {"configMap": {"name": DOOR}}),
-            ("tls", DOOR_PAIR_FOLDER, _pair(DOOR_PAIR)),
+            ("tls", _DOOR_PAIR_FOLDER, _pair(DOOR_PAIR)),
             (
                 "authority",
-                AUTHORITY_FOLDER,
+                _AUTHORITY_FOLDER,
                 {"configMap": {"name": authority, "items": _items("ca.crt")}},
             ),
             ("run", RUN_FOLDER, {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
@@ -120,9 +127,34 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
     They are fixed except for certificates, which Envoy watches: a new config needs new pods, which
     replace the old ones only once they reach the API server.
     """
-    settings = pod_door_settings(config, fronts)
+    settings = _door_settings(config, fronts)
     files = static_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
     return {name: to_json(content) for name, content in sorted(files.items())}
+
+
+def _door_settings(config: Config, fronts: list[AnyFront]) -> DoorSettings:
+    """Return the settings of a door in a pod, with every file at its place there."""
+    return DoorSettings(
+        exposure=exposure_of(config, tuple(front.domain.host for front in fronts)),
+        listen=Address(host=_ALL_ADDRESSES, port=_HTTPS_PORT),
+        # For every name: some ingresses send none, or another one.
+        certificates=(
+            Certificate(
+                name="door",
+                certificate_file=f"{_DOOR_PAIR_FOLDER}/tls.crt",
+                key_file=f"{_DOOR_PAIR_FOLDER}/tls.key",
+            ),
+        ),
+        upstream=Upstream(
+            address=Address(host=config.cluster.server_host, port=config.cluster.server_port),
+            authority_file=f"{_AUTHORITY_FOLDER}/ca.crt",
+            server_name=config.cluster.server_name,
+        ),
+        trusted_hops=config.door.trusted_hops,
+        rate_limits=RateLimits.of(config),
+        https_hosts=tuple(front.domain.host for front in fronts if front.domain.ends_tls),
+        probe=Address(host=_ALL_ADDRESSES, port=_PROBE_PORT),
+    )
 
 
 def authorizer_objects(engine: AnyEngine) -> list[Object]:

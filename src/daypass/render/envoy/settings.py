@@ -1,10 +1,11 @@
 """The values that Envoy's config is made of: every file, address and limit is decided."""
 
 from dataclasses import dataclass
+from typing import Self
 
+from daypass.config import Address, Config
 from daypass.config.exposure import Exposure
 from daypass.config.gate import Gate
-from daypass.config.locations import Address
 from daypass.rules.decision import Rules
 
 
@@ -36,6 +37,14 @@ class RateLimits:
 
     per_source_per_second: int
     requests_per_second: int
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return those of a config."""
+        return cls(
+            per_source_per_second=config.limits.per_source_per_second,
+            requests_per_second=config.limits.requests_per_second,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +120,10 @@ class GateSettings:
     parts: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
+
+
+def exposure_of(config: Config, hosts: tuple[str, ...]) -> Exposure:
+    """Return what a config publishes of the API server under these hosts."""
+    return Exposure(
+        prefix=config.prefix, hosts=hosts, body_limit_bytes=config.limits.request_body_bytes
+    )
