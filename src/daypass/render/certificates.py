@@ -5,24 +5,28 @@ from collections.abc import Iterable
 from daypass._core.objects import Object, new_object
 from daypass.config import Config, TlsIssuer
 from daypass.render.fronts import AnyFront
-from daypass.render.tls_server import TlsServer, Trust
+from daypass.render.tls_server import AuthorityLocation, TlsServer
 
 
 def public_certificate(front: AnyFront) -> list[Object]:
     """Return the Certificate of a public name, if the config names an issuer for it."""
-    tls, secret = front.domain.tls, front.pair_secret
+    tls, secret = front.domain.tls, front.certificate_secret
     if not isinstance(tls, TlsIssuer) or secret is None:
         return []
     host, usage = front.domain.host, "server auth"
-    return [_certificate(front.object_name, front.pair_namespace, secret, tls.issuer, host, usage)]
+    return [
+        _certificate(
+            front.object_name, front.certificate_namespace, secret, tls.issuer, host, usage
+        )
+    ]
 
 
 def serving_certificates(
-    config: Config, server: TlsServer, trusts: Iterable[Trust]
+    config: Config, server: TlsServer, locations: Iterable[AuthorityLocation]
 ) -> list[Object]:
     """Return the Certificate of the door or the authorizer, if the config names an issuer for it.
 
-    `trusts`: where gateways look for the authority. cert-manager writes it only to a Secret, and
+    `locations`: where gateways look for the authority. cert-manager writes it only to a Secret, and
     only together with a certificate, so each gets one, which no server presents.
     """
     issuer = config.door.certificate_issuer
@@ -38,7 +42,7 @@ def serving_certificates(
                 server.trust, namespace, server.trust, issuer, f"trusts.{server.host}",
                 "client auth",
             )
-            for namespace in sorted({each.namespace for each in trusts if each.kind == "Secret"})
+            for namespace in sorted({each.namespace for each in locations if each.kind == "Secret"})
         ),
     ]  # fmt: skip
 

@@ -99,12 +99,14 @@ def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[O
         return objects
     server = door_server(config)
     verified = {type(front): front.verification(server) for front in behind_door}
-    trusts = [trust for front in behind_door if (trust := front.trust()) is not None]
+    locations = [
+        location for front in behind_door if (location := front.authority_location()) is not None
+    ]
     return [
         *objects,
         *door_objects(config, behind_door, facts.authority_pem),
         *(document for document in verified.values() if document is not None),
-        *serving_certificates(config, server, trusts),
+        *serving_certificates(config, server, locations),
     ]
 
 

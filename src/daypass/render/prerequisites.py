@@ -9,7 +9,7 @@ from daypass.config import Config, TlsSecret
 from daypass.render.engines import engine_of
 from daypass.render.fronts import FRONTS, AnyFront, fronts_of
 from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, GATE_PAIR
-from daypass.render.tls_server import TlsServer, Trust, authorizer_server, door_server
+from daypass.render.tls_server import AuthorityLocation, TlsServer, authorizer_server, door_server
 
 Content: TypeAlias = Literal["pair", "authority", "api-server-authority", "public-pair"]
 
@@ -38,16 +38,16 @@ def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     found: list[Prerequisite] = []
     fronts = fronts_of(config)
     if any(not front.is_direct for front in fronts):
-        trusts = (front.trust() for front in fronts if not front.is_direct)
-        found += _serving(config, door_server(config), trusts)
+        locations = (front.authority_location() for front in fronts if not front.is_direct)
+        found += _serving(config, door_server(config), locations)
     engine = engine_of(config)
     if engine is not None and engine.gate.is_reviewed:
-        found += _serving(config, authorizer_server(config), [engine.trust()])
+        found += _serving(config, authorizer_server(config), [engine.authority_location()])
     return tuple(dict.fromkeys([*found, *_of_names(fronts)]))
 
 
 def _serving(
-    config: Config, server: TlsServer, trusts: Iterable[Trust | None]
+    config: Config, server: TlsServer, locations: Iterable[AuthorityLocation | None]
 ) -> Iterator[Prerequisite]:
     """Yield the certificate of a server, and copies of its authority where gateways look for it."""
     has_issuer = config.door.certificate_issuer is not None  # it writes Secrets, no ConfigMaps
@@ -56,10 +56,10 @@ def _serving(
             content="pair", kind="Secret", namespace=server.namespace, name=server.pair,
             host=server.host,
         )  # fmt: skip
-    for trust in trusts:
-        if trust is not None and not (has_issuer and trust.kind == "Secret"):
+    for location in locations:
+        if location is not None and not (has_issuer and location.kind == "Secret"):
             yield Prerequisite(
-                content="authority", kind=trust.kind, namespace=trust.namespace,
+                content="authority", kind=location.kind, namespace=location.namespace,
                 name=server.trust, pair=server.pair,
             )  # fmt: skip
 
@@ -70,7 +70,7 @@ def _of_names(fronts: list[AnyFront]) -> Iterator[Prerequisite]:
             yield Prerequisite(
                 content="public-pair",
                 kind="Secret",
-                namespace=front.pair_namespace,
+                namespace=front.certificate_namespace,
                 name=front.domain.tls.secret,
                 host=front.domain.host,
             )

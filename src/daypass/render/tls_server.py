@@ -47,7 +47,7 @@ def authorizer_server(config: Config) -> TlsServer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class AuthorityLocation:
     """Where a gateway looks for the authority of a server."""
 
     kind: Literal["Secret", "ConfigMap"]

@@ -203,7 +203,7 @@ def authorizer_objects(engine: AnyEngine) -> list[Object]:
     )
     return [
         *authorizer_rbac(engine),
-        *serving_certificates(config, authorizer_server(config), [engine.trust()]),
+        *serving_certificates(config, authorizer_server(config), [engine.authority_location()]),
         *authorizer.objects(config),
     ]
 

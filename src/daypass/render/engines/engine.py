@@ -9,7 +9,7 @@ from daypass._core.objects import Object
 from daypass.config import ClusterGate, Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
-from daypass.render.tls_server import Trust
+from daypass.render.tls_server import AuthorityLocation
 from daypass.rules.published import Published
 
 G = TypeVar("G", bound=ClusterGate)
@@ -52,7 +52,7 @@ class Engine(ABC, Generic[G]):
         """Return the gateway's objects. Raises RenderError if the config leaves that open."""
 
     @abstractmethod
-    def trust(self) -> Trust:
+    def authority_location(self) -> AuthorityLocation:
         """Return where the gateway looks for the authority of the authorizer."""
 
     @abstractmethod

@@ -29,7 +29,7 @@ from daypass.render.fronts.gateway_api import (
 )
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
 from daypass.render.names import GATE, SERVICE_PORT
-from daypass.render.tls_server import Trust, authorizer_server
+from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.reasons import REASON_HEADER
 
 _VERSION = "gateway.envoyproxy.io/v1alpha1"
@@ -69,9 +69,9 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             *self._authorizer_access(),
         ]
 
-    def trust(self) -> Trust:
+    def authority_location(self) -> AuthorityLocation:
         """Return a ConfigMap next to the authorizer."""
-        return Trust(kind="ConfigMap", namespace=self.config.door.namespace)
+        return AuthorityLocation(kind="ConfigMap", namespace=self.config.door.namespace)
 
     def where(self) -> list[Any]:
         """Return which gateway is guarded."""

@@ -14,7 +14,7 @@ from daypass.render.fronts.routes import (
     PublishedHost,
     PublishedRoute,
 )
-from daypass.render.tls_server import TlsServer, Trust
+from daypass.render.tls_server import AuthorityLocation, TlsServer
 
 D = TypeVar("D", bound=ClusterDomain)
 
@@ -71,7 +71,7 @@ class Front(ABC, Generic[D]):
     def objects(self) -> list[Object]:
         """Return what publishes the domain. Raises RenderError if its config leaves that open."""
 
-    def trust(self) -> Trust | None:
+    def authority_location(self) -> AuthorityLocation | None:
         """Return where it looks for the authority of the door, if that has to be copied there."""
         return None
 
@@ -105,12 +105,12 @@ class Front(ABC, Generic[D]):
         return self.domain.front_namespace or self.usual_namespace
 
     @property
-    def pair_namespace(self) -> str:
+    def certificate_namespace(self) -> str:
         """Namespace where it looks for the Secret of the public certificate."""
         return self.namespace
 
     @property
-    def pair_secret(self) -> str | None:
+    def certificate_secret(self) -> str | None:
         """Name of the Secret of the public certificate; None if it is outside the cluster."""
         match self.domain.tls:
             case TlsSecret(secret=name):

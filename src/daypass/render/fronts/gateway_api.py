@@ -22,7 +22,7 @@ from daypass.render.fronts.routes import (
     path_of,
 )
 from daypass.render.names import DOOR, SERVICE_PORT
-from daypass.render.tls_server import TlsServer, Trust
+from daypass.render.tls_server import AuthorityLocation, TlsServer
 
 GROUP = "gateway.networking.k8s.io"
 HTTP_ROUTE = ObjectQuery(GROUP, "HTTPRoute")
@@ -53,16 +53,16 @@ class GatewayApiFront(Front[GatewayApiDomain]):
         """Return the Gateway, unless there is one, and the HTTPRoute."""
         if self.domain.gateway is not None:
             return [self._route()]
-        if self.domain.class_name is None or self.pair_secret is None:
+        if self.domain.class_name is None or self.certificate_secret is None:
             raise RenderError(
                 f"domains.{self.name} names no Gateway, and lacks what a new one needs",
                 "write gateway: NAMESPACE/NAME, or className and tls: {secret: NAME}",
             )
-        return [self._gateway(self.domain.class_name, self.pair_secret), self._route()]
+        return [self._gateway(self.domain.class_name, self.certificate_secret), self._route()]
 
-    def trust(self) -> Trust:
+    def authority_location(self) -> AuthorityLocation:
         """Return a ConfigMap next to the door, which every implementation reads."""
-        return Trust(kind="ConfigMap", namespace=self.config.door.namespace)
+        return AuthorityLocation(kind="ConfigMap", namespace=self.config.door.namespace)
 
     def verification(self, server: TlsServer) -> Object:
         """Return the BackendTLSPolicy of a server."""

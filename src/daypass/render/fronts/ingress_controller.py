@@ -54,8 +54,8 @@ class ControllerFront(Front[C]):
         spec: Object = {"rules": [{"host": host, "http": {"paths": paths}}]}
         if class_name is not None:
             spec["ingressClassName"] = class_name
-        if self.pair_secret is not None:
-            spec["tls"] = [{"hosts": [host], "secretName": self.pair_secret}]
+        if self.certificate_secret is not None:
+            spec["tls"] = [{"hosts": [host], "secretName": self.certificate_secret}]
         return new_object(
             "networking.k8s.io/v1",
             "Ingress",

@@ -22,7 +22,7 @@ from daypass.render.fronts.routes import (
     path_of,
 )
 from daypass.render.names import DOOR, SERVICE_PORT
-from daypass.render.tls_server import TlsServer, Trust
+from daypass.render.tls_server import AuthorityLocation, TlsServer
 
 VIRTUAL_SERVICE = ObjectQuery("networking.istio.io", "VirtualService")
 ISTIO_GATEWAY = ObjectQuery("networking.istio.io", "Gateway")
@@ -52,7 +52,7 @@ class IstioFront(Front[IstioDomain]):
         return self.domain.front_namespace or USUAL_NAMESPACE
 
     @property
-    def pair_namespace(self) -> str:
+    def certificate_namespace(self) -> str:
         """Namespace of the Secret of the public certificate: that of the gateway's pods."""
         return self.pods_namespace
 
@@ -60,16 +60,16 @@ class IstioFront(Front[IstioDomain]):
         """Return the Gateway, unless there is one, and the VirtualService."""
         if self.domain.gateway is not None:
             return [self._virtual_service(self.domain.gateway, self.dns_annotations)]
-        if self.pair_secret is None:
+        if self.certificate_secret is None:
             raise RenderError(
                 f"domains.{self.name} has its certificate outside, and names no Gateway",
                 "write gateway: NAMESPACE/NAME, or tls: {secret: NAME}",
             )
         return [self._gateway(), self._virtual_service(f"{self.pods_namespace}/{self.object_name}")]
 
-    def trust(self) -> Trust:
+    def authority_location(self) -> AuthorityLocation:
         """Return a Secret next to the gateway's pods."""
-        return Trust(kind="Secret", namespace=self.pods_namespace)
+        return AuthorityLocation(kind="Secret", namespace=self.pods_namespace)
 
     def verification(self, server: TlsServer) -> Object:
         """Return the DestinationRule of a server."""
@@ -82,7 +82,7 @@ class IstioFront(Front[IstioDomain]):
             "hosts": [f"{self.namespace}/{self.domain.host}"],
             "tls": {
                 "mode": "SIMPLE",
-                "credentialName": self.pair_secret,
+                "credentialName": self.certificate_secret,
                 "minProtocolVersion": "TLSV1_2",
             },
         }

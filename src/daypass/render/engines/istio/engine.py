@@ -32,7 +32,7 @@ from daypass.render.fronts.istio import (
 )
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 from daypass.render.names import GATE, GATE_KEYS
-from daypass.render.tls_server import Trust, authorizer_server
+from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.decision import Rules
 from daypass.rules.published import DENIALS, NAMES, Published
@@ -60,9 +60,9 @@ class IstioEngine(Engine[IstioGate]):
             objects.append(destination_rule(self.facts, authorizer_server(self.config)))
         return objects
 
-    def trust(self) -> Trust:
+    def authority_location(self) -> AuthorityLocation:
         """Return a Secret next to the gateway's pods."""
-        return Trust(kind="Secret", namespace=self.namespace)
+        return AuthorityLocation(kind="Secret", namespace=self.namespace)
 
     def where(self) -> list[Any]:
         """Return which gateway is guarded."""
