@@ -146,7 +146,7 @@ def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterato
     specs: dict[str, Any] | None = None
     if engine is not None and (query := engine.published_as) is not None:
         kind = cluster.find_kind(query.group, query.kind)
-        listed = [] if kind is None else cluster.list(kind, engine.namespace)
+        listed = [] if kind is None else cluster.list(kind, engine.pods_namespace)
         specs = {name_of(each): each.get("spec") for each in listed}
         yield from {GATE_KEYS} & specs.keys()  # never published without keys
     for document in cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true"):

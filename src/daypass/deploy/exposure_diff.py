@@ -83,7 +83,7 @@ def _gate(config: Config) -> Exposure | None:
         return None
     gate = engine.gate
     return {
-        "where": engine.where(),
+        "where": engine.guarded_gateway(),
         "hosts": list(gate.hosts),
         "audience": gate.audience,
         "others": "login" if gate.has_login else "refuse",

@@ -117,7 +117,7 @@ def published_refs(config: Config) -> set[ObjectRef]:
     if (published_as := engine.published_as) is not None:
         group, kind = published_as.group, published_as.kind
         refs |= {
-            ObjectRef(group=group, kind=kind, namespace=engine.namespace, name=name)
+            ObjectRef(group=group, kind=kind, namespace=engine.pods_namespace, name=name)
             for name in (GATE_KEYS, *NAMES)
         }
     return refs

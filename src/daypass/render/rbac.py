@@ -50,7 +50,7 @@ def watcher_rbac(engine: AnyEngine) -> list[Object]:
     if (published_as := engine.published_as) is not None:
         plural = f"{published_as.kind.lower()}s"
         rule = _rule(published_as.group, [plural], _WRITE, [GATE_KEYS, *NAMES])
-        objects += _role(GATE_WATCH, engine.namespace, home, [rule])
+        objects += _role(GATE_WATCH, engine.pods_namespace, home, [rule])
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects
 

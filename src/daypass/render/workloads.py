@@ -166,7 +166,7 @@ def authorizer_objects(engine: AnyEngine) -> list[Object]:
     if not gate.is_reviewed:
         return []
     files = _config_files(config, engine.facts.keys)
-    gateway = {"kubernetes.io/metadata.name": engine.namespace}
+    gateway = {"kubernetes.io/metadata.name": engine.pods_namespace}
     authorizer = Deployment(
         name=GATE,
         namespace=config.door.namespace,

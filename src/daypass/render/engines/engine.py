@@ -43,7 +43,7 @@ class Engine(ABC, Generic[G]):
     facts: ClusterFacts
 
     @property
-    def namespace(self) -> str:
+    def pods_namespace(self) -> str:
         """Namespace of the gateway's pods."""
         return self.gate.front_namespace or self.usual_namespace
 
@@ -56,7 +56,7 @@ class Engine(ABC, Generic[G]):
         """Return where the gateway looks for the authority of the authorizer."""
 
     @abstractmethod
-    def where(self) -> list[Any]:
+    def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded, as JSON, to compare with another config's."""
 
     def keys_object(self, issuer: str, key_set: str) -> Object:

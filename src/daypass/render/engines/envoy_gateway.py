@@ -73,7 +73,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         """Return a ConfigMap next to the authorizer."""
         return AuthorityLocation(kind="ConfigMap", namespace=self.config.door.namespace)
 
-    def where(self) -> list[Any]:
+    def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded."""
         return [self.gate.engine, self.gate.gateway]
 

@@ -62,11 +62,11 @@ class IstioEngine(Engine[IstioGate]):
 
     def authority_location(self) -> AuthorityLocation:
         """Return a Secret next to the gateway's pods."""
-        return AuthorityLocation(kind="Secret", namespace=self.namespace)
+        return AuthorityLocation(kind="Secret", namespace=self.pods_namespace)
 
-    def where(self) -> list[Any]:
+    def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded."""
-        return [self.gate.engine, self.namespace, labels_of(self)]
+        return [self.gate.engine, self.pods_namespace, labels_of(self)]
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
@@ -90,13 +90,13 @@ class IstioEngine(Engine[IstioGate]):
     def pods_query(self) -> ObjectQuery:
         """The gateway's pods."""
         labels = ",".join(f"{name}={value}" for name, value in sorted(labels_of(self).items()))
-        return ObjectQuery("", "Pod", self.namespace, labels, metadata_only=True)
+        return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
 
     def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
         """Return a line for each other name that leads to what is guarded."""
         seen = [pod["metadata"].get("labels") or {} for pod in pods]
         known = Pods(labels=seen or [labels_of(self)], complete=bool(seen))
-        return by_another_name(on_istio(listed, self.namespace, known), self.gate.hosts)
+        return by_another_name(on_istio(listed, self.pods_namespace, known), self.gate.hosts)
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
         """Return an EnvoyFilter for the gateway's pods."""
@@ -104,7 +104,7 @@ class IstioEngine(Engine[IstioGate]):
             "networking.istio.io/v1alpha3",
             "EnvoyFilter",
             name,
-            self.namespace,
+            self.pods_namespace,
             spec={
                 "workloadSelector": {"labels": labels_of(self)},
                 "priority": _PRIORITY,
@@ -143,7 +143,7 @@ class IstioEngine(Engine[IstioGate]):
             self.facts.api_version("AuthorizationPolicy", *versions),
             "AuthorizationPolicy",
             GATE,
-            self.namespace,
+            self.pods_namespace,
             spec={
                 "selector": {"matchLabels": labels_of(self)},
                 "action": "DENY",
