@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.objects import Object
-from daypass.render.fronts import published
+from daypass.render.fronts import served
 from daypass.render.fronts.istio import IstioFront
 from support.authority import Authority
 from support.clusters import admin_cluster
@@ -59,14 +59,14 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
             cluster.apply(door)
             eventually("the door has it", lambda: code(running, "/kubernetes") == 219)
             assert code(running, "/pipeline") == 404
-            assert losing(star, gateway("*"))
+            assert shadowed(star, gateway("*"))
 
             cluster.apply(gateway("*", HOST))
             eventually("both have it", lambda: code(running, "/pipeline") == 218)
             assert code(running, "/kubernetes") == 219
-            assert not losing(star, gateway("*", HOST))
+            assert not shadowed(star, gateway("*", HOST))
 
 
-def losing(*documents: Object) -> list[str]:
-    hosts, routes = published(listed_of(*documents))
-    return IstioFront.losing(routes, hosts, HOST)
+def shadowed(*documents: Object) -> list[str]:
+    hosts, routes = served(listed_of(*documents))
+    return IstioFront.shadowed_routes(routes, hosts, HOST)

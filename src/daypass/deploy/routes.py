@@ -13,13 +13,13 @@ from daypass.config import Config
 from daypass.deploy.ekf import is_handed_over
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.render.fronts import FRONTS, published
+from daypass.render.fronts import FRONTS, served
 from daypass.render.fronts.ingress_controller import INGRESS
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
-    PublishedHost,
-    PublishedRoute,
+    ServedHost,
+    ServedRoute,
 )
 
 ROUTE_KINDS = tuple(dict.fromkeys(front.api for front in FRONTS))
@@ -58,9 +58,9 @@ def list_all(cluster: Cluster, wanted: Iterable[ObjectQuery]) -> ListedObjects:
     return ListedObjects.seen(dict(zip(served, in_parallel(look, served), strict=True)))
 
 
-def published_by_others(
+def served_by_others(
     listed: ListedObjects,
-) -> tuple[list[PublishedHost], list[PublishedRoute]]:
+) -> tuple[list[ServedHost], list[ServedRoute]]:
     """Return the hosts and the routes of others."""
     others = {
         query: [
@@ -70,12 +70,12 @@ def published_by_others(
         ]
         for query, documents in listed.objects.items()
     }
-    return published(replace(listed, objects=others))
+    return served(replace(listed, objects=others))
 
 
 def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
     """Return the routes of others, in `listed`, that take requests for the door."""
-    _, found = published_by_others(listed)
+    _, found = served_by_others(listed)
     return [
         warning(
             "collisions",
@@ -85,5 +85,5 @@ def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
         )
         for domain in config.cluster_domains.values()
         for route in found
-        if route.host == domain.host and route.takes(config.prefix)
+        if route.host == domain.host and route.captures(config.prefix)
     ]

@@ -15,7 +15,7 @@ from daypass.config import Config, IngressDomain, IstioDomain, parse
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import NewConfig, config_text
 from daypass.deploy.init.wizard import InitOptions, Questions, resolve_options
-from daypass.deploy.routes import published_by_others
+from daypass.deploy.routes import served_by_others
 from daypass.render.fronts import AnyFront
 from daypass.render.fronts.gateway_api import GatewayApiFront
 from daypass.render.fronts.ingress_controller import INGRESS_CLASS
@@ -51,7 +51,7 @@ def found_of(
 ) -> DiscoveredCluster:
     """What is found in a cluster that has these objects alone."""
     listed = listed_of(*documents, unseen=unseen, absent=absent)
-    hosts, routes = published_by_others(listed)
+    hosts, routes = served_by_others(listed)
     return DiscoveredCluster(asked=True, listed=listed, hosts=hosts, routes=routes, **more)
 
 

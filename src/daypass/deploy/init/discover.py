@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, name_of
-from daypass.deploy.routes import is_served, list_objects, published_by_others
+from daypass.deploy.routes import is_served, list_objects, served_by_others
 from daypass.gate.signing_keys import find_issuer
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, UnauthorizedError
@@ -17,8 +17,8 @@ from daypass.render.fronts import FRONTS
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
-    PublishedHost,
-    PublishedRoute,
+    ServedHost,
+    ServedRoute,
 )
 
 _ISSUERS = ObjectQuery("cert-manager.io", "ClusterIssuer")
@@ -42,8 +42,8 @@ class DiscoveredCluster:
     external_dns: bool | None = None
     issuer: str | None = None
     addresses: list[str] = field(default_factory=list)
-    hosts: list[PublishedHost] = field(default_factory=list)
-    routes: list[PublishedRoute] = field(default_factory=list)
+    hosts: list[ServedHost] = field(default_factory=list)
+    routes: list[ServedRoute] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -83,7 +83,7 @@ class _Lookup:
             found.issuers = []
             found.notes.append("there is no cert-manager")
         found.listed = self._list_fronts()
-        found.hosts, found.routes = published_by_others(found.listed)
+        found.hosts, found.routes = served_by_others(found.listed)
         deployments = self._list(_DEPLOYMENTS)
         if deployments is not None:
             found.external_dns = any("external-dns" in name_of(each) for each in deployments)

@@ -27,7 +27,7 @@ from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig
 from daypass.render.engines.istio.other_names import NAME_THEM, unguarded_names
 from daypass.render.fronts import FRONTS, AnyFront
 from daypass.render.fronts.istio import seen_service
-from daypass.render.fronts.routes import PublishedHost, serving
+from daypass.render.fronts.routes import ServedHost, serving
 
 Check = Callable[[str], str]
 _KINDS = {front.kind(): front for front in FRONTS}
@@ -263,7 +263,7 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
     _verify_installed(kind, found)
     if served is not None and served.front != front:
         served = None
-    losers = kind.losing(found.routes, found.hosts, host)
+    losers = kind.shadowed_routes(found.routes, found.hosts, host)
     if losers:
         setup.questions.tell(
             f"{host} would lead to the door alone: {', '.join(losers)} would no longer serve it\n"
@@ -302,7 +302,7 @@ def _warn_without_certificate(setup: _Setup, chosen: str | None) -> None:
         )
 
 
-def _likely_front(setup: _Setup, served: PublishedHost | None) -> str | None:
+def _likely_front(setup: _Setup, served: ServedHost | None) -> str | None:
     """Return the front that serves the host, or the only one that is installed, or that of EKF."""
     if served is not None:
         return served.front
@@ -321,7 +321,7 @@ def _verify_installed(kind: type[AnyFront], found: DiscoveredCluster) -> None:
         )
 
 
-def _class_name(setup: _Setup, kind: type[AnyFront], served: PublishedHost | None) -> str | None:
+def _class_name(setup: _Setup, kind: type[AnyFront], served: ServedHost | None) -> str | None:
     """Return the class; None if the front has none, and for the default."""
     listed, given = setup.found.listed, setup.options.class_name
     if not kind.has_classes():
@@ -347,7 +347,7 @@ def _class_name(setup: _Setup, kind: type[AnyFront], served: PublishedHost | Non
 
 
 def _found_class(
-    served: PublishedHost | None, known: list[str] | None, default: str | None
+    served: ServedHost | None, known: list[str] | None, default: str | None
 ) -> str | None:
     if served is not None and served.class_name and (known is None or served.class_name in known):
         return served.class_name
@@ -382,7 +382,7 @@ def _verify_free(
         route
         for route in found.routes
         if route.host == host
-        and route.takes(prefix)
+        and route.captures(prefix)
         and route.owner.rpartition("/")[2] not in handed_over
     ]
     if taken:

@@ -18,7 +18,7 @@ from daypass.render.fronts.front import Front
 from daypass.render.fronts.gateway_api import GatewayApiFront
 from daypass.render.fronts.ingress import OWN_KINDS, IngressFront
 from daypass.render.fronts.istio import IstioFront
-from daypass.render.fronts.routes import ListedObjects, PublishedHost, PublishedRoute
+from daypass.render.fronts.routes import ListedObjects, ServedHost, ServedRoute
 
 AnyFront = Front[Any]
 _NO_FACTS = ClusterFacts()
@@ -39,7 +39,7 @@ def fronts_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> list[AnyFront]
     ]
 
 
-def published(listed: ListedObjects) -> tuple[list[PublishedHost], list[PublishedRoute]]:
+def served(listed: ListedObjects) -> tuple[list[ServedHost], list[ServedRoute]]:
     """Return the hosts and routes that the fronts of a cluster serve."""
     return (
         [host for front in FRONTS for host in front.hosts(listed)],

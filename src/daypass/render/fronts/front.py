@@ -11,8 +11,8 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
-    PublishedHost,
-    PublishedRoute,
+    ServedHost,
+    ServedRoute,
 )
 from daypass.render.tls_server import AuthorityLocation, TlsServer
 
@@ -128,12 +128,12 @@ class Front(ABC, Generic[D]):
 
     @classmethod
     @abstractmethod
-    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+    def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
         """Yield the hosts that it serves in a cluster."""
 
     @classmethod
     @abstractmethod
-    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+    def routes(cls, listed: ListedObjects) -> Iterator[ServedRoute]:
         """Yield the routes that it serves in a cluster."""
 
     @classmethod
@@ -162,8 +162,8 @@ class Front(ABC, Generic[D]):
         return None
 
     @classmethod
-    def losing(
-        cls, routes: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name: str
+    def shadowed_routes(
+        cls, routes: Sequence[ServedRoute], hosts: Sequence[ServedHost], name: str
     ) -> list[str]:
         """Return the owners of routes that would no longer serve a name once it is published."""
         return []

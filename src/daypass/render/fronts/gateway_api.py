@@ -15,9 +15,9 @@ from daypass.render.fronts.front import Front
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
-    PublishedHost,
-    PublishedRoute,
     RouteKind,
+    ServedHost,
+    ServedRoute,
     owner_of,
     path_of,
 )
@@ -102,12 +102,12 @@ class GatewayApiFront(Front[GatewayApiDomain]):
         )
 
     @classmethod
-    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+    def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
         """Yield the hosts of listeners that terminate TLS."""
         for gateway in listed.of(GATEWAY):
             for listener in (gateway.get("spec") or {}).get("listeners") or ():
                 if listener.get("hostname") and listener.get("protocol") == "HTTPS":
-                    yield PublishedHost(
+                    yield ServedHost(
                         host=listener["hostname"],
                         front=cls.kind(),
                         ends_tls=True,
@@ -115,7 +115,7 @@ class GatewayApiFront(Front[GatewayApiDomain]):
                     )
 
     @classmethod
-    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+    def routes(cls, listed: ListedObjects) -> Iterator[ServedRoute]:
         """Yield the paths of HTTPRoutes."""
         for route in listed.of(HTTP_ROUTE):
             yield from _routes(route)
@@ -133,7 +133,7 @@ class GatewayApiFront(Front[GatewayApiDomain]):
         return sorted(map(name_of, listed.of(GATEWAY_CLASS)))
 
 
-def _routes(route: Object) -> Iterator[PublishedRoute]:
+def _routes(route: Object) -> Iterator[ServedRoute]:
     """Yield the paths of an HTTPRoute."""
     kinds: dict[str, RouteKind] = {"PathPrefix": "prefix", "RegularExpression": "pattern"}
     spec = route.get("spec") or {}
@@ -141,7 +141,7 @@ def _routes(route: Object) -> Iterator[PublishedRoute]:
         for rule in spec.get("rules") or ():
             for match in rule.get("matches") or ():
                 path = match.get("path") or {}
-                yield PublishedRoute(
+                yield ServedRoute(
                     host=host,
                     path=path.get("value", "/"),
                     kind=kinds.get(path.get("type", "PathPrefix"), "exact"),

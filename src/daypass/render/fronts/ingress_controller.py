@@ -10,9 +10,9 @@ from daypass.render.fronts.front import Front
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
-    PublishedHost,
-    PublishedRoute,
     RouteKind,
+    ServedHost,
+    ServedRoute,
     owner_of,
 )
 from daypass.render.names import DOOR, SERVICE_PORT
@@ -71,13 +71,13 @@ class ControllerFront(Front[C]):
         return controller == cls.controller or (not controller and name == cls.usual_class)
 
     @classmethod
-    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+    def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
         """Yield the hosts of its Ingresses."""
         for ingress in cls._ingresses(listed):
             spec = ingress.get("spec") or {}
             with_tls = {host for each in spec.get("tls") or () for host in each.get("hosts") or ()}
             for host, _ in _rules(ingress):
-                yield PublishedHost(
+                yield ServedHost(
                     host=host,
                     front=cls.kind(),
                     ends_tls=host in with_tls,
@@ -85,11 +85,11 @@ class ControllerFront(Front[C]):
                 )
 
     @classmethod
-    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+    def routes(cls, listed: ListedObjects) -> Iterator[ServedRoute]:
         """Yield the paths of its Ingresses."""
         for ingress in cls._ingresses(listed):
             for host, path in ((host, path) for host, paths in _rules(ingress) for path in paths):
-                yield PublishedRoute(
+                yield ServedRoute(
                     host=host,
                     path=path.get("path") or "/",
                     kind=_kind_of(ingress, path),

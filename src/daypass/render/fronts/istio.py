@@ -15,9 +15,9 @@ from daypass.render.fronts.front import TIMEOUT, Front
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
-    PublishedHost,
-    PublishedRoute,
     RouteKind,
+    ServedHost,
+    ServedRoute,
     owner_of,
     path_of,
 )
@@ -117,13 +117,13 @@ class IstioFront(Front[IstioDomain]):
         )
 
     @classmethod
-    def hosts(cls, listed: ListedObjects) -> Iterator[PublishedHost]:
+    def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
         """Yield the hosts of Gateways."""
         for gateway in listed.of(ISTIO_GATEWAY):
             yield from cls._hosts(gateway)
 
     @classmethod
-    def routes(cls, listed: ListedObjects) -> Iterator[PublishedRoute]:
+    def routes(cls, listed: ListedObjects) -> Iterator[ServedRoute]:
         """Yield the paths of VirtualServices."""
         for service in listed.of(VIRTUAL_SERVICE):
             yield from _routes(service)
@@ -140,8 +140,8 @@ class IstioFront(Front[IstioDomain]):
         return str(found.pop()) if len(found) == 1 and found != {USUAL_NAMESPACE} else None
 
     @classmethod
-    def losing(
-        cls, routes: Sequence[PublishedRoute], hosts: Sequence[PublishedHost], name: str
+    def shadowed_routes(
+        cls, routes: Sequence[ServedRoute], hosts: Sequence[ServedHost], name: str
     ) -> list[str]:
         """Return VirtualServices for a wildcard that would lose a name to one for it alone.
 
@@ -158,11 +158,11 @@ class IstioFront(Front[IstioDomain]):
         )
 
     @classmethod
-    def _hosts(cls, gateway: Object) -> Iterator[PublishedHost]:
+    def _hosts(cls, gateway: Object) -> Iterator[ServedHost]:
         """Yield the hosts of a Gateway; `NAMESPACE/HOST` is for that namespace alone."""
         for server in (gateway.get("spec") or {}).get("servers") or ():
             for host in server.get("hosts") or ():
-                yield PublishedHost(
+                yield ServedHost(
                     host=host.rpartition("/")[2],
                     front=cls.kind(),
                     ends_tls=bool(server.get("tls")) and not server["tls"].get("httpsRedirect"),
@@ -170,7 +170,7 @@ class IstioFront(Front[IstioDomain]):
                 )
 
 
-def _routes(service: Object) -> Iterator[PublishedRoute]:
+def _routes(service: Object) -> Iterator[ServedRoute]:
     """Yield the paths of a VirtualService that some gateway serves."""
     spec = service.get("spec") or {}
     if spec.get("gateways", ["mesh"]) == ["mesh"]:
@@ -181,7 +181,7 @@ def _routes(service: Object) -> Iterator[PublishedRoute]:
             matches: list[Object] = http.get("match") or [{}]
             for match in matches:
                 for how, path in (match.get("uri") or {"prefix": "/"}).items():
-                    yield PublishedRoute(
+                    yield ServedRoute(
                         host=host, path=path, kind=kinds.get(how, "exact"), owner=owner_of(service)
                     )
 

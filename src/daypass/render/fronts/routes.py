@@ -1,4 +1,4 @@
-"""Hosts and routes that a cluster publishes already, as the fronts read them."""
+"""Hosts and routes that a cluster serves already, as the fronts read them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +64,7 @@ class ListedObjects:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedRoute:
+class ServedRoute:
     """A path on a host, and its owner. prefix: of path segments; text: of characters."""
 
     host: str
@@ -72,7 +72,7 @@ class PublishedRoute:
     kind: RouteKind
     owner: str
 
-    def takes(self, prefix: str) -> bool:
+    def captures(self, prefix: str) -> bool:
         """Whether requests for the door under this prefix could end here.
 
         A shorter path does not count: every engine prefers the longer one, except for Istio's
@@ -88,7 +88,7 @@ class PublishedRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedHost:
+class ServedHost:
     """A public name that is served. `ends_tls`: this object has the certificate.
 
     `gateway`: NAMESPACE/NAME, or for the Gateway API NAMESPACE/NAME/LISTENER.
@@ -101,7 +101,7 @@ class PublishedHost:
     gateway: str | None = None
 
 
-def serving(hosts: Iterable[PublishedHost], name: str) -> PublishedHost | None:
+def serving(hosts: Iterable[ServedHost], name: str) -> ServedHost | None:
     """Return what serves a name, by this name or else by a wildcard; with TLS comes first.
 
     For `*` only what terminates TLS counts: much listens to `*` in the clear, behind others.

@@ -1,14 +1,14 @@
-"""Which requests a route of others takes."""
+"""Which requests a route of others captures."""
 
 from __future__ import annotations
 
 import pytest
 
-from daypass.render.fronts.routes import PublishedRoute, RouteKind
+from daypass.render.fronts.routes import RouteKind, ServedRoute
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "takes"),
+    ("kind", "path", "captures"),
     [
         ("prefix", "/kubernetes", True),
         ("exact", "/kubernetes", True),
@@ -24,8 +24,8 @@ from daypass.render.fronts.routes import PublishedRoute, RouteKind
         ("pattern", "/(", False),
     ],
 )
-def test_a_route_takes_the_paths_its_engine_sends_to_it(
-    kind: RouteKind, path: str, *, takes: bool
+def test_a_route_captures_the_paths_its_engine_sends_to_it(
+    kind: RouteKind, path: str, *, captures: bool
 ) -> None:
-    route = PublishedRoute(host="ekf.example.com", path=path, kind=kind, owner="Ingress a/b")
-    assert route.takes("/kubernetes") is takes
+    route = ServedRoute(host="ekf.example.com", path=path, kind=kind, owner="Ingress a/b")
+    assert route.captures("/kubernetes") is captures
