@@ -63,7 +63,11 @@ class TlsFiles(Section):
 Outside: TypeAlias = Literal["outside"]
 """The ingress or gateway already has a certificate, which daypass does not manage."""
 
-WAYS: dict[str, type[Section]] = {"secret": TlsSecret, "issuer": TlsIssuer, "files": TlsFiles}
+TLS_SOURCES: dict[str, type[Section]] = {
+    "secret": TlsSecret,
+    "issuer": TlsIssuer,
+    "files": TlsFiles,
+}
 OUTSIDE: Outside = "outside"
 _IN_CLUSTER = "write {secret: NAME}, {issuer: NAME} or the word outside"
 _ON_ONE_MACHINE = (
@@ -71,8 +75,8 @@ _ON_ONE_MACHINE = (
 )
 
 
-def _known_way(hint: str) -> BeforeValidator:
-    """Refuse anything but the four ways, with a better message than a union of types has."""
+def _known_source(hint: str) -> BeforeValidator:
+    """Refuse anything but the four sources, with a better message than a union of types has."""
 
     def check(value: Any) -> Any:
         if isinstance(value, Section) or value == OUTSIDE:
@@ -81,20 +85,20 @@ def _known_way(hint: str) -> BeforeValidator:
             raise fault(f"{shown(value)} is not a source of certificates", hint)
         if not isinstance(value, dict):
             raise expected("a mapping, or the word outside")
-        ways = [key for key in value if key in WAYS]
-        if len(ways) > 1:
-            raise fault(f"both {ways[0]} and {ways[1]}", "use one of them")
+        sources = [key for key in value if key in TLS_SOURCES]
+        if len(sources) > 1:
+            raise fault(f"both {sources[0]} and {sources[1]}", "use one of them")
         if not value:
             raise fault("an empty mapping", hint)
-        if not ways:
+        if not sources:
             raise unknown_key(str(next(iter(value))))
         return value
 
     return BeforeValidator(check)
 
 
-def _way(value: Any) -> str:
-    """Return the tag of a way, which pydantic's locations have after `tls`."""
+def _tls_source(value: Any) -> str:
+    """Return the tag of a source, which pydantic's locations have after `tls`."""
     keys = (
         value
         if isinstance(value, dict)
@@ -102,15 +106,15 @@ def _way(value: Any) -> str:
         if isinstance(value, Section)
         else ()
     )
-    return tag(next((way for way in WAYS if way in keys), OUTSIDE))
+    return tag(next((source for source in TLS_SOURCES if source in keys), OUTSIDE))
 
 
 Tls: TypeAlias = Annotated[
     Annotated[TlsSecret, Tag(tag("secret"))]
     | Annotated[TlsIssuer, Tag(tag("issuer"))]
     | Annotated[Outside, Tag(tag(OUTSIDE))],
-    Discriminator(_way),
-    _known_way(_IN_CLUSTER),
+    Discriminator(_tls_source),
+    _known_source(_IN_CLUSTER),
 ]
 
 Dns: TypeAlias = Literal["external-dns", "none"]
@@ -244,7 +248,7 @@ class EnvoyDomain(Domain):
 
     front: Literal["envoy"]
 
-    tls: Annotated[TlsFiles, _known_way(_ON_ONE_MACHINE)] | None = None
+    tls: Annotated[TlsFiles, _known_source(_ON_ONE_MACHINE)] | None = None
     """Files of the certificate: {files: {certificate: FILE, key: FILE}}. Default: a local authority
     makes one."""
 
@@ -256,7 +260,7 @@ class EnvoyDomain(Domain):
                 "envoy does not serve plain http, so its certificate is not outside",
                 _ON_ONE_MACHINE,
             )
-        if isinstance(tls, dict) and tls.keys() & WAYS.keys() - {"files"}:
+        if isinstance(tls, dict) and tls.keys() & TLS_SOURCES.keys() - {"files"}:
             raise fault("envoy runs on one machine, without Secrets and Issuers", _ON_ONE_MACHINE)
         return tls
 
