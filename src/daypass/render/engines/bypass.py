@@ -4,7 +4,7 @@ An object and its gateway count together: a VirtualService for any host on a Gat
 serves that one. A route that only redirects serves nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from daypass._core.labels import is_ours
@@ -27,7 +27,7 @@ class HostOwner:
     leads_to: frozenset[str]
 
 
-def by_routes(
+def read_routes(
     listed: ListedObjects, concerns: Callable[[Object, Object], bool]
 ) -> Iterator[HostOwner]:
     """Yield what Gateway API listeners serve for which `concerns(gateway, listener)`."""
@@ -46,12 +46,13 @@ def by_routes(
                     where = f"{owner_of(gateway)}, listener {listener['name']}"
                     hosts = spec.get("hostnames") or [ANY]
                     both = hosts_in_common(hosts, [listener.get("hostname") or ANY])
-                    yield from owners(route, where, both, leads_to)
+                    yield from host_owners(route, where, both, leads_to)
 
 
-def owners(
+def host_owners(
     route: Object, gateway: str, hosts: Iterable[str], leads_to: frozenset[str]
 ) -> Iterator[HostOwner]:
+    """Yield a route as the owner of each of these hosts."""
     for host in hosts:
         yield HostOwner(owner=owner_of(route), gateway=gateway, host=host, leads_to=leads_to)
 
@@ -68,6 +69,7 @@ def in_common(one: str, other: str) -> str | None:
 
 
 def hosts_in_common(some: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the hosts that two lists of names or wildcards have in common."""
     both = (in_common(one.lower(), other.lower()) for one in some for other in others)
     return sorted({host for host in both if host is not None})
 
@@ -90,18 +92,7 @@ def _is_meant(parent: Object, listener: Object) -> bool:
     )
 
 
-def by_another_listener(
-    served: Iterable[HostOwner], hosts: Collection[str], listener: str
-) -> tuple[str, ...]:
-    """Return a line for each of `hosts` that other listeners serve too, also by a wildcard."""
-    past = [one for one in served if any(in_common(one.host, host) for host in hosts)]
-    only = f"gate.gateway names only the listener {listener}"
-    return tuple(
-        f"{line}, too; {only}: requests there aren't checked" for _, line in lines_of(past)
-    )
-
-
-def lines_of(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
+def describe_hosts(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
     """Yield each host, and a phrase that names its owners and their gateway."""
     found: dict[tuple[str, str], set[str]] = {}
     for one in served:
@@ -109,10 +100,11 @@ def lines_of(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
     for (gateway, host), owners in sorted(found.items()):
         serve = "serves" if len(owners) == 1 else "serve"
         name = "any host" if host == ANY else host
-        yield host, f"{some_of(sorted(owners))} {serve} {name} on {gateway}"
+        yield host, f"{join_names(sorted(owners))} {serve} {name} on {gateway}"
 
 
-def some_of(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str]) -> str:
+    """Return names as a phrase; of many, the first ones and how many more there are."""
     listed = list(names)
     more = len(listed) - _MOST_NAMED
     if more > 1:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
 from daypass.config import EnvoyGatewayGate
-from daypass.render.engines.bypass import by_another_listener, by_routes
+from daypass.render.engines.bypass import describe_hosts, in_common, read_routes
 from daypass.render.engines.engine import Engine
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.gateway_api import (
@@ -83,13 +83,22 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         return () if self._listener is None else (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
 
     def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
-        """Return a line for each guarded host that other listeners serve, too."""
+        """Return a line for each guarded host that other listeners serve, also by a wildcard."""
         listener, gateway = self._listener or "", "/".join(self._gateway)
 
         def concerns(other: Object, other_listener: Object) -> bool:
             return path_of(other) == gateway and other_listener["name"] != listener
 
-        return by_another_listener(by_routes(listed, concerns), self.gate.hosts, listener)
+        past = [
+            each
+            for each in read_routes(listed, concerns)
+            if any(in_common(each.host, host) for host in self.gate.hosts)
+        ]
+        only = f"gate.gateway names only the listener {listener}"
+        return tuple(
+            f"{line}, too; {only}: requests there aren't checked"
+            for _, line in describe_hosts(past)
+        )
 
     def _policy(self, kind: str, **spec: Any) -> Object:
         """Return a policy for the guarded Gateway or listener."""

@@ -17,7 +17,12 @@ from daypass.config import IstioGate
 from daypass.render.engines.engine import Engine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import labels_of, policy_operations
-from daypass.render.engines.istio.other_names import NAME_THEM, Pods, by_another_name, on_istio
+from daypass.render.engines.istio.other_names import (
+    NAME_THEM,
+    Pods,
+    read_gateway,
+    report_other_names,
+)
 from daypass.render.envoy.authorizer_filters import authorizer_replies
 from daypass.render.envoy.credentials import denials_config, part_config
 from daypass.render.envoy.matching import has_mark, mark_entry
@@ -96,7 +101,7 @@ class IstioEngine(Engine[IstioGate]):
         """Return a line for each other name that leads to what is guarded."""
         seen = [pod["metadata"].get("labels") or {} for pod in pods]
         known = Pods(labels=seen or [labels_of(self)], complete=bool(seen))
-        return by_another_name(on_istio(listed, self.pods_namespace, known), self.gate.hosts)
+        return report_other_names(read_gateway(listed, self.pods_namespace, known), self.gate.hosts)
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
         """Return an EnvoyFilter for the gateway's pods."""

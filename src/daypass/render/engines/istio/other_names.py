@@ -8,11 +8,11 @@ from daypass._core.objects import Object
 from daypass.render.engines.bypass import (
     ANY,
     HostOwner,
-    by_routes,
+    describe_hosts,
+    host_owners,
     hosts_in_common,
-    lines_of,
-    owners,
-    some_of,
+    join_names,
+    read_routes,
 )
 from daypass.render.fronts.istio import (
     GATEWAY_POD,
@@ -55,11 +55,11 @@ def unguarded_names(listed: ListedObjects, hosts: Collection[str]) -> tuple[str,
     seen = [each["metadata"].get("labels") or {} for each in listed.of(GATEWAY_POD)]
     pods = Pods(labels=seen or [USUAL_LABELS], complete=bool(seen))
     namespaces = {each["metadata"]["namespace"] for each in listed.of(GATEWAY_SERVICE)}
-    served = {each for name in namespaces for each in on_istio(listed, name, pods)}
-    return by_another_name(served, hosts)
+    served = {each for name in namespaces for each in read_gateway(listed, name, pods)}
+    return report_other_names(served, hosts)
 
 
-def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwner]:
+def read_gateway(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwner]:
     """Return what Istio's gateway in a namespace serves, by Istio and Gateway API kinds."""
     names = {labels[_GATEWAY_NAME] for labels in pods.labels if _GATEWAY_NAME in labels}
 
@@ -70,10 +70,10 @@ def on_istio(listed: ListedObjects, namespace: str, pods: Pods) -> list[HostOwne
         services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
         return made or any(service[1:2] == [namespace] for service in services)
 
-    return [*_by_virtual_services(listed, pods.selected_by), *by_routes(listed, concerns)]
+    return [*_read_virtual_services(listed, pods.selected_by), *read_routes(listed, concerns)]
 
 
-def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
+def report_other_names(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
     """Return a line for each host outside `hosts` that is a wildcard or shares a service."""
     everything = list(served)
     guarded = {service for one in everything if one.host in hosts for service in one.leads_to}
@@ -82,15 +82,15 @@ def by_another_name(served: Iterable[HostOwner], hosts: Collection[str]) -> tupl
         for one in everything
         if one.host not in hosts and ("*" in one.host or guarded & one.leads_to)
     ]
-    only = f"gate.hosts names only {some_of(hosts)}"
+    only = f"gate.hosts names only {join_names(hosts)}"
     return tuple(
         f"{line}; {only}: requests for {'other names' if '*' in host else 'that name'}"
         " aren't checked"
-        for host, line in lines_of(past)
+        for host, line in describe_hosts(past)
     )
 
 
-def _by_virtual_services(
+def _read_virtual_services(
     listed: ListedObjects, selects: Callable[[Object], bool]
 ) -> Iterator[HostOwner]:
     """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
@@ -107,7 +107,7 @@ def _by_virtual_services(
         for reference in spec.get("gateways") or ():
             if gateway := gateways.get(_gateway_named(reference, here)):
                 hosts = hosts_in_common(spec.get("hosts") or (), _hosts_for(gateway, here))
-                yield from owners(service, owner_of(gateway), hosts, leads_to)
+                yield from host_owners(service, owner_of(gateway), hosts, leads_to)
 
 
 def _gateway_named(reference: str, namespace: str) -> str:
