@@ -205,7 +205,7 @@ def _from_files(
     info: Fields = {
         "server": text_of(cluster, "server", cluster_file),
         "tls-server-name": text_of(cluster, "tls-server-name", cluster_file),
-        "certificate-authority-data": _base64(authority),
+        "certificate-authority-data": authority and base64.b64encode(authority.encode()).decode(),
         "proxy-url": proxy,
         "config": _extension(cluster, _EXEC_EXTENSION, cluster_file),
     }
@@ -373,7 +373,3 @@ def _named(sections: dict[str, Named], section: str, name: str, origin: str) -> 
         return entries[name]
     known = ", ".join(sorted(entries)) or "none"
     raise KubeconfigError(f"{origin} has no {section[:-1]} {name!r}", f"it has: {known}")
-
-
-def _base64(text: str | None) -> str | None:
-    return None if text is None else base64.b64encode(text.encode()).decode()

@@ -115,10 +115,9 @@ def decide(
         claims = check_claims(
             request, rules, now_unix, signed=lambda _: signed, passed=found.append
         )
-        is_unknown = rules.published is None
         found.append(
             "whether its credential exists was not checked"
-            if is_unknown
+            if rules.published is None
             else "its credential exists, and nothing is denied"
         )
         if review is not None:

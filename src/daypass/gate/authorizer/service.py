@@ -72,7 +72,6 @@ class Service:
         verifier: TokenVerifier | None,
     ) -> None:
         self._clock = clock
-        self._checks_credentials = checks_credentials
         self._verifier = verifier
         self._ready_seconds = max(LEAST_READY_SECONDS, gate.remember_seconds)
         self._audit = AuditLog(write, clock)
@@ -158,7 +157,7 @@ class Service:
         """Why it should get no requests, or ""."""
         if self.http.is_draining:
             return "it is shutting down"
-        if self._checks_credentials and self.metrics.published_at is None:
+        if self.authorizer.published is not None and self.metrics.published_at is None:
             return "what the watch publishes has not been read yet"
         if self._verifier is not None and not self._verifier.are_known:
             return self._verifier.last_error
