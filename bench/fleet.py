@@ -17,12 +17,11 @@ from collections.abc import Callable
 from bench.report import figure
 from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.transport import CONNECT, Route, Timing, TransportError
-from support.exchanges import FakeSend
-from support.fake_door import AUDIENCE, credentials_document, short_lived_token
+from support.exchanges import FakeSend, credentials_config
+from support.fake_door import AUDIENCE, short_lived_token
 from support.timing import FakeClock, FakeTiming
 
 CLIENTS = 10_000
@@ -46,10 +45,8 @@ class Fleet:
         timing: Timing = FakeTiming(self.clock)
         timing.jitter = chance.random
         timing.start = _at_once
-        settings = CredentialsConfig(
-            credentials_document("http://127.0.0.1:1/kubernetes", lifetimeSeconds=LIFETIME_SECONDS),
-            origin="fleet.json",
-            now_unix=self.clock.unix(),
+        settings = credentials_config(
+            "http://127.0.0.1:1/kubernetes", self.clock.unix(), lifetimeSeconds=LIFETIME_SECONDS
         )
         self.refusal = TransportError(CONNECT, Route(target=settings.door.address))
         self.refusal.__cause__ = ConnectionRefusedError()

@@ -25,10 +25,9 @@ from google.oauth2.credentials import Credentials as GoogleCredentials
 
 from bench.rounds import compare
 from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from support.exchanges import FakeSend
-from support.fake_door import credentials_document, token_answer
+from support.exchanges import FakeSend, credentials_config
+from support.fake_door import token_answer
 
 SCOPE = "https://gate.example.com/.default"
 URL = "https://gate.example.com/x"
@@ -78,8 +77,7 @@ def _nothing() -> None:
 
 def _ours() -> Credentials:
     now = SYSTEM_CLOCK.unix()
-    document = credentials_document("http://127.0.0.1:1/kubernetes")
-    settings = CredentialsConfig(document, origin="bench.json", now_unix=now)
+    settings = credentials_config("http://127.0.0.1:1/kubernetes", now)
     return Credentials(settings, send=FakeSend(lambda _: token_answer(now=now, date=now)))
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
 from daypass.client.config import CredentialsConfig
+from daypass.client.credentials_source import CredentialsSource
 from daypass.client.door import TokenRequest
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
 from daypass.client.transport import ANSWER, CONNECT, PROXY, RESOLVE, TLS, Route, TransportError
@@ -116,12 +117,17 @@ def test_an_exchange_ends_in_time_with_a_token_or_an_error_without_one(
     assert len(timing.waits) <= 3
 
 
-@given(document=st.one_of(JSON, st.dictionaries(st.text(max_size=8), JSON, max_size=4)))
+KEYS = st.sampled_from(
+    ["door", "token", "audience", "lifetimeSeconds", "certificateAuthority", "namespace",
+     "serviceAccount", "secretName"]
+)  # fmt: skip
+
+
+@given(document=st.one_of(JSON, st.dictionaries(KEYS | st.text(max_size=8), JSON, max_size=4)))
 def test_any_credentials_document_is_read_or_rejected(document: Any) -> None:
-    fields = credentials_document("https://a/b")
-    if isinstance(document, dict):
-        fields.update(document)
-    else:
-        fields["token"] = fields["door"] = fields["audience"] = document
-    outcome = outcome_of(lambda: CredentialsConfig(fields, origin="credentials.json", now_unix=0.0))
+    if not isinstance(document, dict):
+        document = {"token": document, "door": document, "audience": document}
+    content = json.dumps({**credentials_document("https://a/b"), **document}).encode()
+    source = CredentialsSource(origin="credentials.json", document=content)
+    outcome = outcome_of(lambda: CredentialsConfig(source, 0.0))
     assert long_lived_token()[40:80] not in f"{outcome} {outcome!r}"

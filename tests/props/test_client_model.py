@@ -22,20 +22,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig, ReloadingConfig
-from daypass.client.credentials_source import CredentialsSource
+from daypass.client.config import ReloadingConfig
 from daypass.client.http1 import HttpRequest, HttpResponse
 from daypass.client.key_state import InFlight
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache
 from daypass.client.token import CachedToken, Token
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import ANSWER, CONNECT, Deadline, Route, TransportError
-from support.exchanges import response
+from support.exchanges import credentials_config, response
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
     answer,
-    credentials_document,
     status_answer,
     token_answer,
 )
@@ -165,9 +163,7 @@ class ClientModel(RuleBasedStateMachine):
         self.sources = [self.source(is_shared) for _ in range(2)]
 
     def source(self, is_shared: bool) -> SteppedTokenSource:
-        document = credentials_document("http://127.0.0.1:1/kubernetes")
-        config = CredentialsConfig(document, origin="/c.json", now_unix=NOON)
-        config.source = CredentialsSource(origin="/c.json", document=b"these")
+        config = credentials_config("http://127.0.0.1:1/kubernetes")
         cache = (
             SharedTokenCache(folder=self.folder, environ={}, warn=_no_warning)
             if is_shared
@@ -185,7 +181,7 @@ class ClientModel(RuleBasedStateMachine):
     @rule(process=st.integers(0, 1), question=st.integers(0, 1))
     def refresh(self, process: int, question: int) -> None:
         """As the agent does: in the foreground, once the token is stale."""
-        work = partial(self.sources[process].refresh, QUESTIONS[question])
+        work = partial(self.sources[process].get, QUESTIONS[question], in_background=False)
         self.start(Caller(work, process, question, self.truth))
 
     @precondition(lambda self: self.got)

@@ -19,7 +19,7 @@ from tools.docs.pages import Block
 from daypass import DaypassError
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent.config import load_config
-from daypass.client.config import parse_source
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import CredentialsSource
 from daypass.config import parse
 from daypass.config.models import Config
@@ -163,7 +163,7 @@ def _check_credentials(_: Block, document: dict[str, Any]) -> None:
     if str(document.get("token")).endswith("..."):
         document = {**document, "token": long_lived_token()}
     content = json.dumps(document).encode()
-    parse_source(CredentialsSource(origin="bot.json", document=content), SYSTEM_CLOCK.unix())
+    CredentialsConfig(CredentialsSource(origin="bot.json", document=content), SYSTEM_CLOCK.unix())
 
 
 def _check_up(_: Block, document: dict[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
+from daypass.client.credentials_source import CredentialsSource
 from daypass.client.door import TokenRequest
 from daypass.client.exchange import request_token
 from daypass.client.http1 import HttpRequest, HttpResponse, read_response
@@ -18,9 +20,16 @@ from support.timing import NOON, FakeTiming
 URL = "https://ekf.example.com/kubernetes"
 
 
+def credentials_config(url: str, now_unix: float = NOON, **changes: object) -> CredentialsConfig:
+    """What a credentials file for this door holds."""
+    content = json.dumps(credentials_document(url, **changes)).encode()
+    source = CredentialsSource(origin="credentials.json", document=content)
+    return CredentialsConfig(source, now_unix)
+
+
 def token_request(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenRequest:
     """What a client with good credentials request for."""
-    settings = CredentialsConfig(credentials_document(URL), origin="credentials.json", now_unix=0)
+    settings = credentials_config(URL)
     assert settings.token is not None
     return TokenRequest(
         door=settings.door,
@@ -81,7 +90,6 @@ class CredentialsAtDoor:
     def __call__(
         self, answer: Callable[[HttpRequest], bytes | HttpResponse | Exception], **changes: object
     ) -> Credentials:
-        document = credentials_document("http://127.0.0.1:1/kubernetes", **changes)
-        config = CredentialsConfig(document, origin="credentials.json", now_unix=NOON)
+        config = credentials_config("http://127.0.0.1:1/kubernetes", NOON, **changes)
         self.wire = FakeSend(answer)
         return Credentials(config, timing=self._timing, send=self.wire)

@@ -20,7 +20,7 @@ from daypass.agent.atomic_write import write_atomically
 from daypass.agent.config import TokenFile
 from daypass.agent.hooks import run_hook
 from daypass.agent.log import AgentEvent, AgentLog
-from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
+from daypass.client.config import CredentialsConfig, ReloadingConfig
 from daypass.client.credentials_source import read_source
 from daypass.client.retry import Failures
 from daypass.client.token import CachedToken, Token
@@ -70,12 +70,12 @@ class AgentCredentials:
             config = self.read()
         except DaypassError:
             return None
-        return config.source and config.source.identity(), config.token
+        return config.source.identity(), config.token
 
     def read(self) -> CredentialsConfig:
         """Return the credentials as they are now; raises CredentialsError."""
         source = read_source(self._environ, self.path)
-        config = parse_source(source, self._timing.clock.unix(), self._environ)
+        config = CredentialsConfig(source, self._timing.clock.unix(), self._environ)
         self.variables = tuple(dict.fromkeys((*self.variables, *config.variables)))
         return config
 
@@ -198,7 +198,7 @@ class FileRenewer:
         if self._source is None:
             self._source = self._credentials.open()
         self._key = self._source.key(self.target.audience, self.target.lifetime_seconds)
-        cached = self._source.refresh(self._key)
+        cached = self._source.get(self._key, in_background=False)
         # The format `token` has no newline, as in a mounted volume.
         end = "" if self.target.format == "token" else "\n"
         write_atomically(self.target, (cached.formatted(self.target.format) + end).encode())

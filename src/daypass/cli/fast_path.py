@@ -112,11 +112,11 @@ def _exchange(
     lifetime_seconds: int | None,
     cache: SharedTokenCache | None,
 ) -> CachedToken:
-    from daypass.client.config import ReloadingConfig, parse_source
+    from daypass.client.config import CredentialsConfig, ReloadingConfig
     from daypass.client.token_source import TokenSource
     from daypass.client.transport import SYSTEM_TIMING
 
-    config = parse_source(source, SYSTEM_CLOCK.unix(), os.environ)
+    config = CredentialsConfig(source, SYSTEM_CLOCK.unix())
     tokens = TokenSource(ReloadingConfig(config), SYSTEM_TIMING, shared_cache=cache)
     cached = tokens.get(config.key(audience, lifetime_seconds))
     for warning in cached.token.warnings:

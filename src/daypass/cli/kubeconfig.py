@@ -51,12 +51,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from daypass.client.config import parse_source
+    from daypass.client.config import CredentialsConfig
     from daypass.client.credentials_source import FILE_VARIABLE, read_source
     from daypass.integrations import kubeconfig
 
     source = read_source(os.environ, args.credentials)
-    settings = parse_source(source, SYSTEM_CLOCK.unix())
+    settings = CredentialsConfig(source, SYSTEM_CLOCK.unix())
     host = kubeconfig.check_server(args.server, settings.door)
     file = args.credentials or os.environ.get(FILE_VARIABLE)
     command = [*_program(), "exec-credential"]

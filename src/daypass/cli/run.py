@@ -100,14 +100,14 @@ def _start(
     args: SimpleNamespace, lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.config import parse_source
+    from daypass.client.config import CredentialsConfig
     from daypass.client.credentials_source import read_source
     from daypass.integrations import run_with_token
 
     source = read_source(os.environ, args.credentials)
     # Not from the cache: the command gets only this token, and may use its whole lifetime.
     entry = cached_token(source, args.audience, lifetime_seconds, use_cache=False)
-    variables = parse_source(source, SYSTEM_CLOCK.unix(), os.environ).variables
+    variables = CredentialsConfig(source, SYSTEM_CLOCK.unix()).variables
     environment = run_with_token.child_environment(
         os.environ, name, entry.value, variables=variables, with_credentials=args.pass_credentials
     )

@@ -139,10 +139,10 @@ def _targets(
 
 def _credentials(path: str) -> CredentialsConfig:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.client.config import parse_source
+    from daypass.client.config import CredentialsConfig
     from daypass.client.credentials_source import read_source
 
-    return parse_source(read_source({}, path), SYSTEM_CLOCK.unix())
+    return CredentialsConfig(read_source({}, path), SYSTEM_CLOCK.unix())
 
 
 def findings_text(

@@ -1,7 +1,4 @@
-"""Checked credentials: `parse_source` returns the CredentialsConfig of what was read.
-
-ReloadingConfig reads the files again after a change.
-"""
+"""Checked credentials: CredentialsConfig, and ReloadingConfig, which reads files again."""
 
 from __future__ import annotations
 
@@ -48,38 +45,39 @@ _SOURCES_HINT = (
 
 
 class CredentialsConfig:
-    """Checked credentials.
+    """The checked config of raw credentials. Raises CredentialsError, without any value.
+
+    `environ`: where variables that the document names are looked up.
 
     `certificate_authority` is PEM, or None for the machine's own authorities. `files`: the files
-    that were read, with fingerprints. `source`: the raw credentials, or None if there are none.
-    `inputs`: what decides the exchange in addition to those bytes (`shared_cache.Inputs`); None if
-    that can't be determined, and then tokens are not shared. `variables`: environment variables
-    that the document names and that lead to the subject token.
+    that were read, with fingerprints. `inputs`: what decides the exchange in addition to the bytes
+    of `source` (`shared_cache.Inputs`); None if that can't be determined, and then tokens are not
+    shared. `variables`: environment variables that the document names and that lead to the subject
+    token.
     """
 
     __slots__ = (
         "_named_identity", "audience", "certificate_authority", "door", "files", "identity",
-        "inputs", "lifetime_seconds", "origin", "source", "subject_token", "token", "variables",
+        "inputs", "lifetime_seconds", "source", "subject_token", "token", "variables",
     )  # fmt: skip
 
     def __init__(
         self,
-        fields: dict[str, Any],
-        *,
-        origin: str | None,
+        source: CredentialsSource,
         now_unix: float,
-        environ: Mapping[str, str] | None = None,
-        files: tuple[tuple[str, str], ...] = (),
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self.origin = origin
-        self.source: CredentialsSource | None = None
+        origin = source.origin
+        if origin is not None:
+            fields = fields_of(source.document, origin)
+        else:
+            fields = {key: value.decode("utf-8", "replace") for key, value in source.fields.items()}
+        self.source = source
         self.door = DoorUrl.parse(_text(fields, "door", origin))
         self._named_identity = _identity_in(fields, origin)
-        self.subject_token, self.inputs, self.variables = _subject_token(
-            fields, origin, os.environ if environ is None else environ
-        )
+        self.subject_token, self.inputs, self.variables = _subject_token(fields, origin, environ)
         read = [(name, seen) for kind, name, seen in self.inputs or () if kind == "file"]
-        self.files = (*files, *read)
+        self.files = (*source.files, *read)
         subject = self.subject_token
         self.token = subject.token if isinstance(subject, StaticToken) else None
         """The long-lived token, if it is in a file or in a variable."""
@@ -109,7 +107,7 @@ class CredentialsConfig:
 
         A command without options computes the same name before it parses the config.
         """
-        if self.source is None or self.inputs is None:
+        if self.inputs is None:
             return None
         audience, lifetime = key
         return entry_name(
@@ -131,28 +129,10 @@ class CredentialsConfig:
         if self._named_identity is not None:
             return self._named_identity
         raise CredentialsError(
-            f"{self.origin} has no namespace and no serviceAccount",
+            f"{self.source.origin} has no namespace and no serviceAccount",
             "they are required for a token that is fetched at each exchange",
             reason="missing-field",
         )
-
-
-def parse_source(
-    source: CredentialsSource, now_unix: float, environ: Mapping[str, str] | None = None
-) -> CredentialsConfig:
-    """Return the checked config of raw credentials. Raises CredentialsError, without any value.
-
-    `environ` (os.environ): where variables that the document names are looked up.
-    """
-    if source.origin is not None:
-        fields = fields_of(source.document, source.origin)
-    else:
-        fields = {name: value.decode("utf-8", "replace") for name, value in source.fields.items()}
-    config = CredentialsConfig(
-        fields, origin=source.origin, now_unix=now_unix, environ=environ, files=source.files
-    )
-    config.source = source
-    return config
 
 
 class ReloadingConfig:

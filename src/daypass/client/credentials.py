@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
+from daypass.client.config import CredentialsConfig, ReloadingConfig
 from daypass.client.credentials_source import FILE_VARIABLES, read_source
 from daypass.client.errors import CredentialsError, log_warning
 from daypass.client.token import authorization
@@ -101,7 +101,7 @@ class Credentials:
                 snapshot[name] = os.path.abspath(snapshot[name])
 
         def read() -> CredentialsConfig:
-            return parse_source(read_source(snapshot, path), timing.clock.unix(), snapshot)
+            return CredentialsConfig(read_source(snapshot, path), timing.clock.unix(), snapshot)
 
         cache = _shared_cache(snapshot) if shared else None
         return cls(ReloadingConfig(read(), read), timing=timing, shared_cache=cache)

@@ -52,7 +52,7 @@ def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: flo
     code, response = response.status, response.without(request.token)
     status = Status.parse(response.body)
     message = printable(status.message, _LIMIT_MESSAGE_CHARACTERS) if status else ""
-    if _is_of_gate(response):
+    if response.header(REASON_HEADER) in tuple(Reason):
         return _gate(code, message, request)
     if code == 429:
         return _busy(response, message, now_unix)
@@ -74,10 +74,6 @@ def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: flo
     if code == 401 and (skew := _clock_skew(response, now_unix)):
         hint = f"{hint}\n{skew}"
     return ExchangeRefusedError(fact, hint, reason=reason, status=status)
-
-
-def _is_of_gate(response: HttpResponse) -> bool:
-    return response.header(REASON_HEADER) in tuple(Reason)
 
 
 def _refusal(code: int, message: str, request: TokenRequest) -> tuple[str, str, str]:
@@ -298,37 +294,25 @@ def _timeout(stage: str, request: TokenRequest, route: Route) -> DaypassError:
 
 
 def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Route) -> DaypassError:
+    url = request.door.url
     if stage == CONNECT and isinstance(cause, ConnectionRefusedError):
-        return DoorUnreachableError(
-            f"{_first(route)} refuses connections",
-            "is it running, and is the port right?",
-            reason="connection-refused",
-            is_retried=True,
-        )
-    if stage in (CONNECT, PROXY):
-        return DoorUnreachableError(
-            f"{_first(route)} closed the connection",
-            "a firewall may have done it; try again",
-            reason="connection-closed",
-            is_retried=True,
-        )
-    if stage == TLS:
-        return DoorUnreachableError(
-            f"{request.door.url} closed the connection during the TLS handshake",
-            "a door answers to its name: use the URL that its administrator published"
-            if is_address(request.door.address.host)
-            else "does the port speak TLS, and does the host's name lead to the door?",
-            reason="tls-closed",
-            is_retried=True,
-        )
-    return DoorUnreachableError(
-        f"{request.door.url} closed the connection before its response was complete",
-        "try again; if it continues, look at the door's log"
-        if request.door.url.startswith("https:")
-        else f"does it speak TLS? try https{request.door.url.removeprefix('http')}",
-        reason="response-truncated",
-        is_retried=True,
-    )
+        fact, reason = f"{_first(route)} refuses connections", "connection-refused"
+        hint = "is it running, and is the port right?"
+    elif stage in (CONNECT, PROXY):
+        fact, reason = f"{_first(route)} closed the connection", "connection-closed"
+        hint = "a firewall may have done it; try again"
+    elif stage == TLS:
+        fact, reason = f"{url} closed the connection during the TLS handshake", "tls-closed"
+        hint = "does the port speak TLS, and does the host's name lead to the door?"
+        if is_address(request.door.address.host):
+            hint = "a door answers to its name: use the URL that its administrator published"
+    else:
+        fact = f"{url} closed the connection before its response was complete"
+        reason = "response-truncated"
+        hint = "try again; if it continues, look at the door's log"
+        if not url.startswith("https:"):
+            hint = f"does it speak TLS? try https{url.removeprefix('http')}"
+    return DoorUnreachableError(fact, hint, reason=reason, is_retried=True)
 
 
 def _no_connection(cause: BaseException | None, route: Route) -> DaypassError:
@@ -389,38 +373,27 @@ def _untrusted(
     cause: ssl.SSLCertVerificationError, request: TokenRequest, route: Route, now_unix: float
 ) -> DaypassError:
     host, now = request.door.address.host, rfc3339(utc(now_unix))
+    wrong_clock = f"this machine's clock, which is at {now}, may be wrong"
     if cause.verify_code in OTHER_NAMES:
-        return DoorNotTrustedError(
-            f"the certificate of {host} is for another name",
-            "is the host in the door's URL right, and does its DNS name lead to the door?",
-            reason="certificate-name",
-        )
-    if cause.verify_code in (EXPIRED, NOT_YET_VALID):
-        has_expired = cause.verify_code == EXPIRED
-        return DoorNotTrustedError(
-            f"the certificate of {host} {'has expired' if has_expired else 'is not valid yet'}",
-            ("renew it; or " if has_expired else "")
-            + f"this machine's clock, which is at {now}, may be wrong",
-            reason="certificate-expired" if has_expired else "certificate-not-yet-valid",
-        )
-    if cause.verify_code not in UNKNOWN_ISSUER:
-        return DoorNotTrustedError(
-            f"the certificate of {host} is not valid: {printable(cause.verify_message)}",
-            "it, or the authority that signed it, has to be reissued",
-            reason="certificate-invalid",
-        )
-    if route.has_own_authority:
-        hint = "the certificateAuthority of the credentials did not sign it: is it the door's?"
+        fault, reason = "is for another name", "certificate-name"
+        hint = "is the host in the door's URL right, and does its DNS name lead to the door?"
+    elif cause.verify_code == EXPIRED:
+        fault, reason = "has expired", "certificate-expired"
+        hint = f"renew it; or {wrong_clock}"
+    elif cause.verify_code == NOT_YET_VALID:
+        fault, reason, hint = "is not valid yet", "certificate-not-yet-valid", wrong_clock
+    elif cause.verify_code not in UNKNOWN_ISSUER:
+        fault, reason = f"is not valid: {printable(cause.verify_message)}", "certificate-invalid"
+        hint = "it, or the authority that signed it, has to be reissued"
     else:
+        fault, reason = "is not signed by a trusted authority", "certificate-unknown-authority"
         hint = (
             "no authority of this machine signed it: add the door's to the credentials\n"
             "(certificateAuthority, DAYPASS_CA_FILE), or set SSL_CERT_FILE to a bundle"
         )
-    return DoorNotTrustedError(
-        f"the certificate of {host} is not signed by a trusted authority",
-        hint,
-        reason="certificate-unknown-authority",
-    )
+        if route.has_own_authority:
+            hint = "the certificateAuthority of the credentials did not sign it: is it the door's?"
+    return DoorNotTrustedError(f"the certificate of {host} {fault}", hint, reason=reason)
 
 
 def _first(route: Route) -> str:

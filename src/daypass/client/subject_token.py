@@ -20,7 +20,7 @@ from daypass.client.errors import CredentialsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any, Protocol
 
     from daypass.client.transport import Deadline, Send
@@ -67,28 +67,28 @@ class TokenIdentity(Record):
 
 def named_identity(namespace: str, service_account: str, secret_name: str | None) -> TokenIdentity:
     """Return the identity that a credentials file names; raises CredentialsError."""
-    checks = (
-        ("namespace", namespace, is_label),
-        ("serviceAccount", service_account, is_subdomain),
-        ("secretName", secret_name or service_account, is_subdomain),
-    )
-    _check_names(checks, "credentials", "is it the name that Kubernetes shows?")
-    return TokenIdentity(
+    identity = TokenIdentity(
         namespace=namespace,
         service_account=service_account,
         secret_name=secret_name,
         is_federated=True,
     )
+    hint = "is it the name that Kubernetes shows?"
+    return _checked(identity, ("namespace", "serviceAccount", "secretName"), "credentials", hint)
 
 
-def _check_names(
-    checks: Iterable[tuple[str, object, Callable[[str], bool]]], where: str, hint: str
-) -> None:
-    for what, name, is_name in checks:
+def _checked(
+    identity: TokenIdentity, kinds: tuple[str, str, str], where: str, hint: str
+) -> TokenIdentity:
+    account, secret = identity.service_account, identity.secret_name
+    names = (identity.namespace, account, account if secret is None else secret)
+    checks = (is_label, is_subdomain, is_subdomain)
+    for kind, name, is_name in zip(kinds, names, checks, strict=True):
         if not isinstance(name, str) or not is_name(name):
             raise CredentialsError(
-                f"the {what} in the {where} is not a valid name", hint, reason="invalid-name"
+                f"the {kind} in the {where} is not a valid name", hint, reason="invalid-name"
             )
+    return identity
 
 
 def read_identity(
@@ -171,18 +171,13 @@ def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
             _CREATE,
             reason="not-a-service-account-token",
         )
-    checks = (
-        ("namespace", namespace, is_label),
-        ("ServiceAccount", service_account, is_subdomain),
-        ("Secret", secret_name, is_subdomain),
-    )
-    _check_names(checks, "token", _CREATE)
-    return TokenIdentity(
+    identity = TokenIdentity(
         namespace=namespace,
         service_account=service_account,
         secret_name=secret_name,
         is_federated=False,
     )
+    return _checked(identity, ("namespace", "ServiceAccount", "Secret"), "token", _CREATE)
 
 
 def _names(identity: TokenIdentity) -> tuple[str, str]:

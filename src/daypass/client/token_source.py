@@ -72,24 +72,18 @@ class TokenSource:
         return self._config.current.key(audience, lifetime_seconds)
 
     def due_seconds(self, key: Key) -> float:
-        """Return how long `refresh` will send no request: 0 if an exchange is due."""
+        """Return how long `get` will send no request: 0 if an exchange is due."""
         process = self._process()
         with process.lock:
             return self._state(process, key).due_seconds(self._timing.clock)
-
-    def refresh(self, key: Key) -> CachedToken:
-        """Return a fresh token: unlike `get`, wait for the refresh of a stale one.
-
-        Raises the errors of `daypass.client.errors`, even if the stale one is still usable.
-        """
-        return self.get(key, in_background=False)
 
     def get(
         self, key: Key, rejected: Token | None = None, *, in_background: bool = True
     ) -> CachedToken:
         """Return a usable token, from memory or by an exchange; if possible not `rejected`.
 
-        A stale token is refreshed `in_background`. Raises the errors of `daypass.client.errors`.
+        A stale token is refreshed `in_background`, or else replaced first: then it raises an error
+        even if that one is still usable. Raises the errors of `daypass.client.errors`.
         """
         while True:
             # 1. In memory? Or is another caller obtaining it? One exchanges for all.

@@ -28,7 +28,7 @@ from daypass.client.http1 import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from ssl import SSLContext
     from typing import Any, TypeAlias
 
@@ -117,15 +117,14 @@ class Route(Record):
 def route_to(
     address: HostPort,
     certificate_authority: str | None = None,
-    environ: Mapping[str, str] | None = None,
     *,
     tls: bool,
 ) -> Route:
     """Return the route to a host. `tls=False`: plain http, without a proxy and without secrets,
     except over loopback.
 
-    `certificate_authority` is PEM, or None for those of this machine. `environ` (os.environ) may
-    name a proxy. Raises CredentialsError for an invalid certificate authority, UsageError for a
+    `certificate_authority` is PEM, or None for those of this machine. The environment may name
+    a proxy. Raises CredentialsError for an invalid certificate authority, UsageError for a
     proxy that can't be used.
     """
     if not tls:
@@ -136,7 +135,7 @@ def route_to(
         hint = "certificateAuthority takes the text of the file, DAYPASS_CA_FILE its path"
         raise CredentialsError(error.fact, hint, reason="invalid-certificate-authority") from None
     context.set_alpn_protocols(["http/1.1"])
-    proxy = proxy_for(address, os.environ if environ is None else environ)
+    proxy = proxy_for(address, os.environ)
     return Route(
         target=address,
         proxy=None if proxy is None else Proxy.parse(proxy),

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
 from support.authority import Authority
-from support.exchanges import CredentialsAtDoor
-from support.fake_door import Behaviour, FakeDoor, credentials_document
+from support.exchanges import CredentialsAtDoor, credentials_config
+from support.fake_door import Behaviour, FakeDoor
 from support.timing import FakeTiming
 
 Ask = Callable[..., Token]
@@ -55,10 +54,7 @@ def credentials_for(authority: Authority, timing: FakeTiming) -> CredentialsFor:
 
     def make(url: str, *, time: FakeTiming = timing, **changes: object) -> Credentials:
         changes.setdefault("certificateAuthority", authority.pem)
-        document = credentials_document(url, **changes)
-        settings = CredentialsConfig(
-            document, origin="credentials.json", now_unix=time.clock.unix()
-        )
+        settings = credentials_config(url, time.clock.unix(), **changes)
         return Credentials(settings, timing=time)
 
     return make

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.client.config import CredentialsConfig, ReloadingConfig, parse_source
+from daypass.client.config import CredentialsConfig, ReloadingConfig
 from daypass.client.credentials import Credentials
 from daypass.client.credentials_source import read_source
 from daypass.client.errors import DoorBusyError, DoorUnreachableError, ExchangeRefusedError
@@ -414,7 +414,7 @@ def write(path: Path, secret: str, **changes: object) -> None:
 
 def from_file(path: Path, wire: FakeSend, timing: FakeTiming) -> Credentials:
     def read() -> CredentialsConfig:
-        return parse_source(read_source({}, str(path)), NOON)
+        return CredentialsConfig(read_source({}, str(path)), NOON)
 
     return Credentials(ReloadingConfig(read(), read), timing=timing, send=wire)
 

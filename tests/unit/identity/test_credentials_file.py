@@ -14,7 +14,7 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.secret import Secret
 from daypass._core.tls import BadCertificateAuthorityError
-from daypass.client.config import parse_source
+from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import read_source
 from daypass.client.errors import CredentialsError
 from daypass.config import Config, parse
@@ -153,7 +153,7 @@ def test_the_client_reads_the_credentials_file(embedded: EmbeddedCluster, tmp_pa
     file = tmp_path / "bot.json"
     file.touch(0o600)
     file.write_bytes(replace(SETTINGS, authority=pem).file_content(token))
-    settings = parse_source(read_source({}, str(file)), embedded.clock.unix())
+    settings = CredentialsConfig(read_source({}, str(file)), embedded.clock.unix())
     assert (settings.door.url, settings.audience) == (SETTINGS.door, SETTINGS.audience)
     assert settings.certificate_authority == pem
     assert settings.lifetime_seconds == SETTINGS.lifetime_seconds
