@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from daypass.config import Gate
@@ -16,6 +17,7 @@ TO_REMOVE = "x-envoy-auth-headers-to-remove"
 """Tells Envoy which headers to remove from the request that goes on."""
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class AuthzResponse:
     """One response. `http` is all of its bytes; `http_head` is for HEAD, without the body.
 
@@ -23,27 +25,21 @@ class AuthzResponse:
     passes, or "".
     """
 
-    __slots__ = ("__weakref__", "body", "code", "headers", "http", "http_head", "reason", "user")
+    reason: Reason
+    code: int
+    headers: Sequence[tuple[str, str]]
+    body: str = ""
+    user: str = ""
+    http: bytes = field(init=False)
+    http_head: bytes = field(init=False)
 
-    def __init__(
-        self,
-        reason: Reason,
-        code: int,
-        headers: Iterable[tuple[str, str]],
-        body: str = "",
-        user: str = "",
-    ) -> None:
-        self.reason = reason
-        self.code = code
-        self.headers = tuple(headers)
-        self.body = body
-        self.user = user
-        sent = UNAVAILABLE if code == 503 else code
+    def __post_init__(self) -> None:
+        sent, body = UNAVAILABLE if self.code == 503 else self.code, self.body.encode()
         lines = [f"HTTP/1.1 {sent} {HTTPStatus(sent).phrase}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
-        lines += [f"content-length: {len(body.encode())}", "", ""]
+        lines += [f"content-length: {len(body)}", "", ""]
         self.http_head = "\r\n".join(lines).encode()
-        self.http = self.http_head + body.encode()
+        self.http = self.http_head + body
 
 
 class AuthzResponses:
