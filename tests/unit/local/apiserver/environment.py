@@ -12,6 +12,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import SECRETS
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
+from support.admin import Answer
 from support.authority import ANY_AUTHORITY
 from support.embedded import InProcess, new_api
 from support.timing import FakeClock
@@ -22,27 +23,6 @@ TEAM = "/api/v1/namespaces/team"
 TOKEN_PATH = f"{TEAM}/serviceaccounts/bot/token"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-
-
-class Reply:
-    def __init__(self, response: ApiResponse) -> None:
-        self.code = response.status
-        self.raw = response.body
-        self.headers = response.headers
-
-    @property
-    def document(self) -> dict[str, Any]:
-        document = json.loads(self.raw)
-        assert isinstance(document, dict)
-        return document
-
-    @property
-    def message(self) -> str:
-        return str(self.document["message"])
-
-    @property
-    def warnings(self) -> list[str]:
-        return [value for name, value in self.headers if name == "Warning"]
 
 
 class Env:
@@ -91,7 +71,7 @@ class Env:
         authorization: str | None = None,
         media: str = JSON,
         headers: tuple[tuple[str, str], ...] = (),
-    ) -> Reply:
+    ) -> Answer:
         """A request; by the admin unless an Authorization header is given (`""`: none)."""
         if authorization is None:
             authorization = f"Bearer {self.admin_token.reveal()}"
@@ -103,21 +83,22 @@ class Env:
             ApiRequest(method=method, target=target, headers=tuple(sent), body=content)
         )
         assert isinstance(answer, ApiResponse), "a watch"
-        return Reply(answer)
+        named = tuple((name.lower(), value) for name, value in answer.headers)
+        return Answer(code=answer.status, headers=named, body=answer.body)
 
     def mint(self, **spec: Any) -> str:
         """A token of `bot`, requested with its long-lived token."""
         reply = self.request(
             "POST", TOKEN_PATH, {"spec": spec}, authorization=f"Bearer {self.legacy}"
         )
-        assert reply.code == 201, reply.raw
-        return str(reply.document["status"]["token"])
+        assert reply.code == 201, reply.body
+        return str(reply.json["status"]["token"])
 
     def review(self, token: str, *audiences: str) -> dict[str, Any]:
         spec = {"token": token, "audiences": list(audiences)}
         reply = self.request("POST", TOKEN_REVIEWS, {"spec": spec})
-        assert reply.code == 201, reply.raw
-        status = reply.document["status"]
+        assert reply.code == 201, reply.body
+        status = reply.json["status"]
         assert isinstance(status, dict)
         return status
 

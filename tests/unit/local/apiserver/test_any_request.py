@@ -141,7 +141,7 @@ def test_any_authorization_is_anonymous_or_a_401(shared: Env, header: str) -> No
 @given(token=st.text(max_size=60) | st.text("ab.-_", max_size=20))
 def test_any_token_is_authenticated_only_as_anonymous(shared: Env, token: str) -> None:
     reply = shared.request("POST", TOKEN_REVIEWS, {"spec": {"token": token}})
-    if reply.code == 201 and (status := reply.document["status"]).get("authenticated"):
+    if reply.code == 201 and (status := reply.json["status"]).get("authenticated"):
         assert status["user"]["username"] == "system:anonymous"
     else:
         assert reply.code in (201, 400)

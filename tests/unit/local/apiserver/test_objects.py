@@ -27,22 +27,22 @@ def apply(env: Env, manager: str, query: str = "", **data: str) -> Any:
 
 def test_applies_of_different_values_never_conflict(env: Env) -> None:
     apply(env, "one", a="1", b="1")
-    assert apply(env, "two", a="2").document["data"] == {"a": "2", "b": "1"}
+    assert apply(env, "two", a="2").json["data"] == {"a": "2", "b": "1"}
     env.request("PUT", f"{MAP}?fieldManager=three", config_map("m", a="3"))
-    assert apply(env, "one", a="1", b="1").document["data"] == {"a": "1", "b": "1"}
+    assert apply(env, "one", a="1", b="1").json["data"] == {"a": "1", "b": "1"}
 
 
 def test_apply_removes_fields_that_no_other_manager_owns(env: Env) -> None:
     apply(env, "one", a="1", b="1")
     apply(env, "two", b="1", c="1")
-    assert apply(env, "one", a="1").document["data"] == {"a": "1", "b": "1", "c": "1"}
-    assert apply(env, "two", c="1").document["data"] == {"a": "1", "c": "1"}
+    assert apply(env, "one", a="1").json["data"] == {"a": "1", "b": "1", "c": "1"}
+    assert apply(env, "two", c="1").json["data"] == {"a": "1", "c": "1"}
 
 
 def test_the_same_apply_twice_changes_nothing(env: Env) -> None:
-    first = apply(env, "one", a="1").document
+    first = apply(env, "one", a="1").json
     env.clock.advance(100)
-    assert apply(env, "one", a="1").document == first
+    assert apply(env, "one", a="1").json == first
 
 
 def test_an_update_of_another_version_conflicts(env: Env) -> None:
@@ -82,7 +82,7 @@ def test_lists_are_selected(env: Env) -> None:
     def names(query: str) -> list[str]:
         reply = env.request("GET", f"{TEAM}/configmaps?{query}")
         assert reply.code == 200, reply.message
-        found = [item["metadata"]["name"] for item in reply.document["items"]]
+        found = [item["metadata"]["name"] for item in reply.json["items"]]
         return [name for name in found if name != "kube-root-ca.crt"]
 
     assert names("labelSelector=parity=1") == ["m1", "m3"]
@@ -101,7 +101,7 @@ def test_long_selectors_and_many_errors_take_linear_time(env: Env) -> None:
     labels = {f"a b{index}": "b c" for index in range(5_000)}
     made = {"metadata": {"name": "m", "labels": labels}}
     reply = env.request("POST", f"{TEAM}/configmaps", made)
-    assert (reply.code, len(reply.document["details"]["causes"])) == (422, 100)
+    assert (reply.code, len(reply.json["details"]["causes"])) == (422, 100)
 
 
 def _watch(env: Env, query: str) -> Watch:
@@ -164,7 +164,7 @@ def test_a_namespace_is_deleted_with_its_objects(env: Env) -> None:
 def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: Env) -> None:
     env.cluster.create(config_map("m", a="1", b="1"))
     change: dict[str, Any] = {"data": {"a": None, "c": "1"}, "metadata": {"labels": {"x": "y"}}}
-    patched = env.request("PATCH", MAP, change, media=STRATEGIC).document
+    patched = env.request("PATCH", MAP, change, media=STRATEGIC).json
     assert (patched["data"], patched["metadata"]["labels"]) == ({"b": "1", "c": "1"}, {"x": "y"})
     for change in (
         {"metadata": {"finalizers": ["a.com/b"]}},
@@ -184,11 +184,11 @@ def test_a_custom_resource_is_not_read_from_protobuf(env: Env) -> None:
 
 
 def test_openapi_says_that_the_api_server_validates_fields(env: Env) -> None:
-    paths = env.request("GET", "/openapi/v3").document["paths"]
+    paths = env.request("GET", "/openapi/v3").json["paths"]
     assert "api/v1" in paths
     validating = set()
     for each in paths.values():
-        for served in env.request("GET", each["serverRelativeURL"]).document["paths"].values():
+        for served in env.request("GET", each["serverRelativeURL"]).json["paths"].values():
             assert [each["name"] for each in served["patch"]["parameters"]] == ["fieldValidation"]
             validating.add(served["patch"]["x-kubernetes-group-version-kind"]["kind"])
     assert {"Namespace", "Secret", "RoleBinding"} <= validating

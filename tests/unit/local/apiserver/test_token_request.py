@@ -47,5 +47,5 @@ def test_dots_slashes_and_escapes_are_not_normalised(env: Env, path: str, code: 
 def test_a_token_can_be_bound_to_a_secret_only(env: Env, kind: str) -> None:
     reference = {"kind": kind, "apiVersion": "v1", "name": "bot-token"}
     reply = env.request("POST", TOKEN_PATH, {"spec": {"boundObjectRef": reference}})
-    assert (reply.code, reply.document["reason"]) == (400, "BadRequest")
+    assert (reply.code, reply.json["reason"]) == (400, "BadRequest")
     assert f"Kind={kind}" in reply.message

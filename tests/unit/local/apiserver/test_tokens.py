@@ -80,7 +80,7 @@ def test_keys_are_rotated_and_retired(env: Env) -> None:
     ring = env.state.issuer.keys
     old, token = ring.current.kid, env.mint()
     new = ring.rotate()
-    jwks = env.request("GET", "/openid/v1/jwks").document["keys"]
+    jwks = env.request("GET", "/openid/v1/jwks").json["keys"]
     assert [key["kid"] for key in jwks] == [new, old]
     assert env.review(token)["authenticated"] is True
     assert env.review(env.mint())["authenticated"] is True
