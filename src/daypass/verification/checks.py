@@ -32,6 +32,7 @@ from daypass.verification.target import VerificationTarget
 
 ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
 BLOCKED = "nothing-else"
+_LOGIN = re.compile(r"login|oauth|\bauth(?!ors?\b)|\bdex\b|\bsso", re.IGNORECASE)
 _USER = re.compile(r'User "([^"]*)" cannot')
 _TAKE_DOWN = "more than TokenRequests is reachable: remove the route, and check what it leads to"
 GATE_CLOSED = "gate-closed"
@@ -98,7 +99,7 @@ def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarge
             check,
             f"it redirects to {location or 'nowhere'} ({code})",
             f"the gateway's login covers {target.door.path}: exclude the prefix from it"
-            if _is_login(location)
+            if _LOGIN.search(location)
             else "does the name lead to the ingress or gateway of this config?",
         )
     page = "an HTML page" if "html" in response.header("content-type") else "no Kubernetes Status"
@@ -348,7 +349,7 @@ def judge_gate(response: HttpResponse) -> Finding:
     status = Status.parse(response.body)
     if 300 <= code < 400:
         location = printable(response.header("location"))
-        if _is_login(location):
+        if _LOGIN.search(location):
             return failure(
                 check,
                 f"the gate redirects a request with a token to a login: {location} ({code})",
@@ -362,10 +363,6 @@ def judge_gate(response: HttpResponse) -> Finding:
             "are gate.audience and the audience of the credentials the same?",
         )
     return ok(check, f"the gate accepts the token ({code} from the service behind it)")
-
-
-def _is_login(location: str) -> bool:
-    return any(word in location.lower() for word in ("login", "oauth", "/auth", "dex", "sso"))
 
 
 def _base64url(raw: bytes) -> str:

@@ -222,6 +222,7 @@ def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: 
         (answer(200), OK),
         (answer(404, "<html>", content_type="text/html"), OK),
         (answer(302, location="/pipeline/"), OK),
+        (answer(302, location="/lessons/index.html"), OK),
         (answer(302, location="https://x/dex/auth"), FAILURE),
         (status(401, "this token has expired"), FAILURE),
         (answer(403, "RBAC: access denied"), FAILURE),
