@@ -316,7 +316,8 @@ class Authorizers:
         if not current.is_alive:
             current.stop()
             try:
-                current = self._start(current.gate, current.rules, current.path, is_current=True)
+                current = self._start(current.gate, current.rules, current.path)
+                self._current = current
             except (OSError, DaypassError) as error:
                 return f"the authorizer has ended, and cannot be started again: {error}"
             self._log("the authorizer had ended; a new one is up")
@@ -326,17 +327,13 @@ class Authorizers:
         for each in self._running():
             each.stop()
 
-    def _start(
-        self, gate: Gate, rules: Rules, path: Path, *, is_current: bool = False
-    ) -> LocalAuthorizer:
+    def _start(self, gate: Gate, rules: Rules, path: Path) -> LocalAuthorizer:
         connection = self._backend.connection()
         started = LocalAuthorizer(
             gate, rules, connection, path, self._clock, self._write, checks_credentials=True
         )
         with self._lock:
             self._next = started
-            if is_current:
-                self._current = started
             started.take_published(self.published)
         return started
 

@@ -59,7 +59,6 @@ Shape: TypeAlias = "type | list[Any] | MapOf | dict[str, Any]"
 The fields are in the order of their numbers in protobuf, after `kind` and `apiVersion` of an
 object; "" stands for a number that has no field.
 """
-"""An object of any kind."""
 
 _STRINGS = MapOf(str)
 
