@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from daypass._core.net import HostPort
 from daypass._core.token_request import PROBE_PATH
 from daypass.client.door import DoorUrl
-from daypass.config import Config, Domain, Gate, TlsIssuer
+from daypass.config import Config, Domain, TlsIssuer
 from daypass.render.fronts import AnyFront, fronts_of
 
 
@@ -82,8 +82,11 @@ def _target(
 ) -> VerificationTarget:
     door = HostPort(domain.host, config.port_of(domain, config.local.door))
     gate = None
-    if config.gate is not None and (host := _gate_host(config.gate, domain)) is not None:
-        gate = HostPort(host, config.port_of(domain, config.local.gate))
+    if config.gate is not None:
+        guarded = config.gate.guards(domain)
+        host = domain.host if guarded else next(iter(config.gate.named_hosts), None)
+        if host is not None:
+            gate = HostPort(host, config.port_of(domain, config.local.gate))
     return VerificationTarget(
         name=name,
         door=DoorUrl.parse(f"https://{door}{config.prefix}"),
@@ -97,8 +100,3 @@ def _target(
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None and front is not None,
     )
-
-
-def _gate_host(gate: Gate, domain: Domain) -> str | None:
-    """Return a host at which the gate answers, or None if none is known."""
-    return domain.host if gate.guards(domain) else next(iter(gate.named_hosts), None)

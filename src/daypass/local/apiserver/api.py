@@ -86,7 +86,8 @@ class Api:
 
     def _reconcile(self) -> None:
         if self._pending:
-            controllers.reconcile(self.state, self._pending)
+            while self._pending:
+                controllers.reconcile(self.state, self._pending.popleft())
             self.state.save()
 
     def _answer(self, request: ApiRequest, warnings: list[str]) -> ApiResponse | Watch:

@@ -10,7 +10,6 @@ and a ConfigMap kube-root-ca.crt. namespace-controller: a namespace is deleted w
 from __future__ import annotations
 
 import base64
-from collections import deque
 from typing import Any
 
 from daypass._core.objects import Object
@@ -38,8 +37,8 @@ ROOT_CA = "kube-root-ca.crt"
 def start(state: ServerState) -> None:
     """Create what every cluster has from the start, unless it exists."""
     for kind, objects in (
-        (CLUSTER_ROLE, _cluster_roles()),
-        (CLUSTER_ROLE_BINDING, _cluster_role_bindings()),
+        (CLUSTER_ROLE, [_bootstrap("ClusterRole", name, rules=_ROLES[name]) for name in _ROLES]),
+        (CLUSTER_ROLE_BINDING, [_cluster_role_binding(*each) for each in _BINDINGS.items()]),
         (NAMESPACE, [_new("Namespace", name) for name in _DEFAULT_NAMESPACES]),
     ):
         for obj in objects:
@@ -52,13 +51,8 @@ def start(state: ServerState) -> None:
             _reconcile_token_secret(state, secret)
 
 
-def reconcile(state: ServerState, pending: deque[StoreEvent]) -> None:
-    """React to events, and to the events that this causes."""
-    while pending:
-        _reconcile(state, pending.popleft())
-
-
-def _reconcile(state: ServerState, event: StoreEvent) -> None:
+def reconcile(state: ServerState, event: StoreEvent) -> None:
+    """React to an event, which may cause others."""
     obj, kind, store = event.object, event.kind, state.store
     name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")
     is_deleted = event.type == "DELETED"
@@ -194,17 +188,7 @@ def _bootstrap(kind: str, name: str, **fields: Any) -> Object:
     return {"kind": kind, "apiVersion": f"{RBAC}/v1", "metadata": metadata, **fields}
 
 
-def _cluster_roles() -> list[Object]:
-    return [_bootstrap("ClusterRole", name, rules=rules) for name, rules in _ROLES.items()]
-
-
-def _cluster_role_bindings() -> list[Object]:
-    return [
-        _bootstrap(
-            "ClusterRoleBinding",
-            name,
-            subjects=[{"kind": "Group", "apiGroup": RBAC, "name": group} for group in groups],
-            roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
-        )
-        for name, groups in _BINDINGS.items()
-    ]
+def _cluster_role_binding(name: str, groups: tuple[str, ...]) -> Object:
+    subjects = [{"kind": "Group", "apiGroup": RBAC, "name": group} for group in groups]
+    role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": name}
+    return _bootstrap("ClusterRoleBinding", name, subjects=subjects, roleRef=role)
