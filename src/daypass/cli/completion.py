@@ -170,7 +170,11 @@ def _offer_value(
 
 def _names(kind: str, given: Mapping[str, str]) -> list[str]:
     """Return the names of a kind, in the files, the context and the namespace that are given."""
-    files = {each: _path(given[each]) for each in ("kubeconfig", "config") if given.get(each)}
+    files = {
+        each: os.path.expanduser(os.path.expandvars(given[each].strip("'\"")))  # as a shell does
+        for each in ("kubeconfig", "config")
+        if given.get(each)
+    }
     kubeconfig = files.get("kubeconfig")
     if kind == "DOMAIN":
         return _domains(files.get("config", "daypass.yaml"))
@@ -196,11 +200,6 @@ def _domains(file: str) -> list[str]:
     root: Any = yaml.compose(read_ordinary(file, limit_bytes=CONFIG_BYTES))
     (domains,) = (below for key, below in root.value if key.value == "domains")
     return [str(key.value) for key, _ in domains.value]
-
-
-def _path(word: str) -> str:
-    """Return the path that a word stands for, which no shell has expanded."""
-    return os.path.expanduser(os.path.expandvars(word.strip("'\"")))
 
 
 def _ask_cluster(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -171,6 +170,13 @@ def load_config(path: Path | str) -> Config:
     from daypass.config import load
 
     return load(path)
+
+
+def find_config(path: Path | str | None) -> Config | None:
+    """Return the named config or (None) that of this folder, or None. Raises ConfigError."""
+    if path is None and not DEFAULT_CONFIG.exists():
+        return None
+    return load_config(path or DEFAULT_CONFIG)
 
 
 def add_directory(parser: ArgumentParser) -> None:
@@ -387,11 +393,10 @@ class DoorOptions:
 def _load_door_config(args: Namespace) -> Config | None:
     if args.door is not None and args.domain is not None:
         raise UsageError("--door and --domain are both named", "leave one out")
-    if args.config is None and not os.path.exists(DEFAULT_CONFIG):
-        if args.domain is not None:
-            raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
-        return None
-    return load_config(args.config or DEFAULT_CONFIG)
+    config = find_config(args.config)
+    if config is None and args.domain is not None:
+        raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
+    return config
 
 
 def _authority_of_this_machine(args: Namespace) -> str:

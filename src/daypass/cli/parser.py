@@ -223,7 +223,12 @@ def make_parser(name: str, module: Any) -> Parser:
     )
     parser.color = False
     if hasattr(module, "COMMANDS"):
-        parser.description = "\n".join([f"{module.SUMMARY}\n", *_summaries(module)])
+        below = {
+            each: importlib.import_module(f"{module.__name__}.{each}").SUMMARY
+            for each in module.COMMANDS
+        }
+        lines = [f"  {each:<{max(map(len, below))}}  {it}" for each, it in below.items()]
+        parser.description = "\n".join([f"{module.SUMMARY}\n", *lines])
         parser.add_argument("command", metavar="COMMAND", help="one of those above")
         parser.epilog = f"{module.EPILOG}\n`{parser.prog} COMMAND --help` describes each of them.\n"
     else:
@@ -231,14 +236,6 @@ def make_parser(name: str, module: Any) -> Parser:
     # `main` takes it out of the words; here it has its help and its completion.
     parser.add_argument("--color", choices=CHOICES, help="auto (default): only on a terminal")
     return parser
-
-
-def _summaries(package: Any) -> list[str]:
-    width = max(map(len, package.COMMANDS))
-    return [
-        f"  {name:<{width}}  {importlib.import_module(f'{package.__name__}.{name}').SUMMARY}"
-        for name in package.COMMANDS
-    ]
 
 
 def _help() -> str:

@@ -125,12 +125,11 @@ def _targets(
                 "name a domain of a config",
             )
         return None, [target_of_url(args.domain, authority)]
-    file = args.config or options.DEFAULT_CONFIG
-    if args.config is None and not file.exists():
+    config = options.find_config(args.config)
+    if config is None:
         raise UsageError(
             "there is no daypass.yaml here", "name one with --config, or give the door's URL"
         )
-    config = options.load_config(file)
     machine_authority = credentials.certificate_authority if credentials else None
     if machine_authority is None and (own := options.authority_file(args)).exists():
         machine_authority = read_authority(own)

@@ -136,12 +136,37 @@ def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
     Returns a namespace in which a request was seen to be denied, or None if none could show it.
     Raises NotReadyError, and DaypassError for expressions that the API server warns about.
     """
+    cluster = waiter.cluster
     waiter.wait(
-        "the policy", partial(_compiled, waiter.cluster),
+        "the policy", partial(_compiled, cluster),
         "is kube-controller-manager running (validatingadmissionpolicy-status-controller)?",
     )  # fmt: skip
-    waiter.cluster.sleep(SETTLE_SECONDS)
-    return _wait_until_denied(waiter, policy)
+    cluster.sleep(SETTLE_SECONDS)
+    if policy.mode != "deny":
+        return None
+    labelled = cluster.list(NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True)
+    request = TokenRequestAttributes(
+        requester=Requester(user=""),
+        service_account="default",
+        audiences=(f"{labels.DOMAIN}/nobody",),
+        lifetime_seconds=600,
+    )
+
+    def refusal(namespace: str) -> PolicyResponse | str:
+        answer = ask(cluster, namespace, request)
+        is_allowed = answer.verdict == "allowed"
+        return f"it is applied, and denies nothing in {namespace}" if is_allowed else answer
+
+    for namespace in map(name_of, labelled):
+        hint = command("policy", "check", "-n", namespace, "--service-account", "default")
+        hint = f"are you exempt from it? This asks as the ServiceAccount itself:\n{hint}"
+        try:
+            answer = waiter.wait("the policy", partial(refusal, namespace), hint)
+        except ApiError:
+            continue  # no ServiceAccount there, or no right to ask
+        if answer.verdict == "denied":
+            return namespace
+    return None
 
 
 def check(
@@ -287,36 +312,6 @@ def _compiled(cluster: Cluster) -> str | None:
         )
     is_seen = status.get("observedGeneration") == found["metadata"]["generation"]
     return None if is_seen else "it is applied, and the cluster has not compiled it yet"
-
-
-def _wait_until_denied(waiter: Waiter, policy: Policy) -> str | None:
-    """Return a namespace where a request that breaks a rule is denied, or None if none shows it."""
-    if policy.mode != "deny":
-        return None
-    cluster = waiter.cluster
-    labelled = cluster.list(NAMESPACES, labels=labels.POLICY_SELECTOR, metadata_only=True)
-    request = TokenRequestAttributes(
-        requester=Requester(user=""),
-        service_account="default",
-        audiences=(f"{labels.DOMAIN}/nobody",),
-        lifetime_seconds=600,
-    )
-
-    def refusal(namespace: str) -> PolicyResponse | str:
-        answer = ask(cluster, namespace, request)
-        is_allowed = answer.verdict == "allowed"
-        return f"it is applied, and denies nothing in {namespace}" if is_allowed else answer
-
-    for namespace in map(name_of, labelled):
-        hint = command("policy", "check", "-n", namespace, "--service-account", "default")
-        hint = f"are you exempt from it? This asks as the ServiceAccount itself:\n{hint}"
-        try:
-            answer = waiter.wait("the policy", partial(refusal, namespace), hint)
-        except ApiError:
-            continue  # no ServiceAccount there, or no right to ask
-        if answer.verdict == "denied":
-            return namespace
-    return None
 
 
 def _mode(binding: Object) -> str | None:

@@ -37,7 +37,17 @@ _VOLUNTARY = (
 def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:
     """Remove the watcher's rights with the last identity; warn that the policy's label stays."""
     namespace = deleted.namespace
-    if not _revoke_watch(cluster, deleted, warn) or cluster.dry_run:
+    try:
+        if any(account.name != deleted for account in list_identities(cluster, namespace)):
+            return
+        for resource in (ROLE_BINDINGS, ROLES):
+            ours = cluster.list(resource, namespace, labels=labels.SELECTOR, metadata_only=True)
+            if GATE_WATCH in map(name_of, ours):
+                cluster.delete(resource, GATE_WATCH, namespace)
+    except ForbiddenError as error:
+        warn(f"you may not remove the gate's rights in {namespace}", error.hint)
+        return
+    if cluster.dry_run:
         return
     with suppress(ForbiddenError, NotFoundError):
         labelled = labels.has_policy_label(cluster.get(NAMESPACES, namespace))
@@ -144,21 +154,3 @@ def grant_watch(
                 raise  # else the RoleBinding's Role, which a dry run has not created
         except ForbiddenError as error:
             warn(f"the gate may not watch {namespace}, and will accept no token of it", error.hint)
-
-
-def _revoke_watch(cluster: Cluster, deleted: IdentityName, warn: Warn) -> bool:
-    """Remove the watcher's rights, and return True, if no other identity is in the namespace."""
-    try:
-        identities = list_identities(cluster, deleted.namespace)
-        if any(account.name != deleted for account in identities):
-            return False
-        for resource in (ROLE_BINDINGS, ROLES):
-            ours = cluster.list(
-                resource, deleted.namespace, labels=labels.SELECTOR, metadata_only=True
-            )
-            if GATE_WATCH in map(name_of, ours):
-                cluster.delete(resource, GATE_WATCH, deleted.namespace)
-    except ForbiddenError as error:
-        warn(f"you may not remove the gate's rights in {deleted.namespace}", error.hint)
-        return False
-    return True

@@ -10,6 +10,7 @@ Many identities are rotated in parallel; one failure does not stop the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -157,7 +158,10 @@ def _finish(
         each for each in others if not overlap_seconds or is_past(each.retire_after, clock)
     ]
     for secret in retired:
-        _retire(cluster, secret, rotation.retire_after)
+        annotations = {labels.RETIRE_AFTER: rotation.retire_after}
+        change = {"metadata": {"uid": secret.uid, "annotations": annotations}}
+        with suppress(NotFoundError):  # deleted in the meantime
+            cluster.patch(SECRETS, secret.name, change, name.namespace)
     for secret in rotation.deleted:
         cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid)
 
@@ -181,14 +185,6 @@ def _current(
             f"{create()}\n{federate}",
         )
     return current
-
-
-def _retire(cluster: Cluster, secret: CredentialSecret, retire_after: str) -> None:
-    change = {"metadata": {"uid": secret.uid, "annotations": {labels.RETIRE_AFTER: retire_after}}}
-    try:
-        cluster.patch(SECRETS, secret.name, change, secret.account.namespace)
-    except NotFoundError:
-        return  # deleted in the meantime
 
 
 def _for_each(
