@@ -352,7 +352,13 @@ class DoorOptions:
         from daypass.identity.credentials_file import CredentialsOptions
 
         self._args = args
-        self.config = _load_door_config(args)
+        if args.door is not None and args.domain is not None:
+            raise UsageError("--door and --domain are both named", "leave one out")
+        self.config = find_config(args.config)
+        if args.domain is not None:
+            if self.config is None:
+                raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
+            self.config.find_domain(args.domain)
         file: str | None = args.certificate_authority
         self._options = CredentialsOptions(
             door=args.door,
@@ -361,8 +367,6 @@ class DoorOptions:
             audience=args.audience,
             lifetime_seconds=parse_lifetime(args.lifetime),
         )
-        if self.config is not None and args.domain is not None:
-            self.config.find_domain(args.domain)
 
     @property
     def watcher_namespace(self) -> str | None:
@@ -370,15 +374,14 @@ class DoorOptions:
         config = self.config
         return config.door.namespace if config and config.cluster_gate else None
 
-    def settings(
-        self, account: Account | None, cluster: Cluster | None = None
-    ) -> CredentialsSettings:
+    def settings(self, account: Account | None, cluster: Cluster | None) -> CredentialsSettings:
         """Return all fields of the credentials except the token.
 
         What no option says comes from the config, then from the annotations of `account`. The
         door's certificate authority may also be in the kubeconfig. Raises UsageError,
         CredentialsError.
         """
+        from daypass._core.tls import read_authority
         from daypass.identity.credentials_file import resolve_settings
 
         options = self._options
@@ -386,29 +389,15 @@ class DoorOptions:
             options = replace(options, authority=cluster.connection.door_authority)
         settings, domain = resolve_settings(options, self.config, account)
         if settings.authority is None and domain is not None and domain.tls is None:
-            settings = replace(settings, authority=_authority_of_this_machine(self._args))
+            file = authority_file(self._args)
+            if not file.exists():
+                raise UsageError(
+                    "this door's certificate is issued by its machine's own certificate authority",
+                    "name it with --certificate-authority FILE: "
+                    f"`{command('up')}` shows where it is",
+                )
+            settings = replace(settings, authority=read_authority(file))
         return settings
-
-
-def _load_door_config(args: Namespace) -> Config | None:
-    if args.door is not None and args.domain is not None:
-        raise UsageError("--door and --domain are both named", "leave one out")
-    config = find_config(args.config)
-    if config is None and args.domain is not None:
-        raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
-    return config
-
-
-def _authority_of_this_machine(args: Namespace) -> str:
-    file = authority_file(args)
-    if not file.exists():
-        raise UsageError(
-            "this door's certificate is issued by its machine's own certificate authority",
-            f"name it with --certificate-authority FILE: `{command('up')}` shows where it is",
-        )
-    from daypass._core.tls import read_authority
-
-    return read_authority(file)
 
 
 def authority_file(args: Namespace) -> Path:
