@@ -19,11 +19,10 @@ from daypass.cli.output import as_text
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
-    from daypass.cli.output_data import IdentityData, ReportedGrant, ReportedSecret
-    from daypass.identity.credential_secrets import CredentialSecret
+    from daypass.cli.output_data import IdentityData
     from daypass.identity.health import IdentityHealth
     from daypass.identity.model import Warn
-    from daypass.identity.records import BoundRole, ClusterObjects
+    from daypass.identity.records import ClusterObjects
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "who has access to what, and what is wrong with it"
@@ -194,6 +193,8 @@ def display_age(seconds: float) -> str:
 
 
 def identity_json(health: IdentityHealth) -> IdentityData:
+    from daypass.identity.records import EVERYWHERE
+
     record, annotations = health.record, health.record.annotations
     return {
         "namespace": record.name.namespace,
@@ -206,35 +207,31 @@ def identity_json(health: IdentityHealth) -> IdentityData:
         "created": record.created or None,
         "deadline": annotations.get(labels.DEADLINE),
         "lastUsed": health.last_used,
-        "grants": [_grant(role) for role in sorted(record.roles)],
-        "tokens": [_token(secret, live=secret in health.live) for secret in record.secrets],
+        "grants": [
+            {
+                "namespace": None if role.namespace == EVERYWHERE else role.namespace,
+                "role": role.role,
+                "kind": role.role_kind,
+                "binding": role.binding,
+                "daypass": role.is_ours,
+                "authorizationPolicy": role.has_policy,
+            }
+            for role in sorted(record.roles)
+        ],
+        "tokens": [
+            {
+                "secret": secret.name,
+                "anchor": secret.is_anchor,
+                "created": secret.created,
+                "lastUsed": secret.last_used,
+                "retireAfter": secret.retire_after,
+                "daypass": secret.is_ours,
+                "live": secret in health.live,
+            }
+            for secret in record.secrets
+        ],
         "findings": [
             {"code": each.check, "problem": is_problem(each), "text": each.sentence}
             for each in health.findings
         ],
-    }
-
-
-def _grant(role: BoundRole) -> ReportedGrant:
-    from daypass.identity.records import EVERYWHERE
-
-    return {
-        "namespace": None if role.namespace == EVERYWHERE else role.namespace,
-        "role": role.role,
-        "kind": role.role_kind,
-        "binding": role.binding,
-        "daypass": role.is_ours,
-        "authorizationPolicy": role.has_policy,
-    }
-
-
-def _token(secret: CredentialSecret, *, live: bool) -> ReportedSecret:
-    return {
-        "secret": secret.name,
-        "anchor": secret.is_anchor,
-        "created": secret.created,
-        "lastUsed": secret.last_used,
-        "retireAfter": secret.retire_after,
-        "daypass": secret.is_ours,
-        "live": live,
     }
