@@ -202,7 +202,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def made(self, name: IdentityName) -> bytes:
         """The credentials file of the identity that is created."""
-        return SETTINGS.file_content(make(self.cluster, name).token)
+        return SETTINGS.file_content(make(self.cluster, name))
 
     def hand_over(self, name: IdentityName, content: bytes) -> None:
         """Write the credentials file; the process may crash here too."""
@@ -286,7 +286,7 @@ class FederatedLifecycle(Lifecycle):
     def made(self, name: IdentityName) -> bytes:
         """The credentials file, which names the anchor."""
         anchor = make_federated(self.cluster, name)
-        return SETTINGS.file_content(anchor.token, anchor.secret)
+        return SETTINGS.file_content(anchor)
 
     def long_lived_in(self, content: bytes) -> list[Secret]:
         """No token is in the file."""

@@ -31,7 +31,7 @@ from daypass.client.credentials_source import read_source
 from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
-from daypass.identity.credential_secrets import CredentialSecret, parse_source
+from daypass.identity.credential_secrets import FilledSecret, parse_source
 from daypass.identity.model import Account, IdentityName
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class CredentialsSettings:
         }
         return found if self.authority is None else {**found, labels.AUTHORITY: self.authority}
 
-    def file_content(self, token: Secret, secret: CredentialSecret | None = None) -> bytes:
+    def file_content(self, filled: FilledSecret) -> bytes:
         """Return the credentials file, one key per line so that `sed` finds the token.
 
         With an anchor, it contains no secret. Raises UsageError if that is not valid.
@@ -105,8 +105,8 @@ class CredentialsSettings:
         document: dict[str, Any] = {"type": "daypass", "version": 1, "door": self.door}
         if self.authority is not None:
             document["certificateAuthority"] = self.authority
-        document["token"] = token.reveal()
-        if secret is not None and secret.is_anchor:
+        document["token"], secret = filled.token.reveal(), filled.secret
+        if secret.is_anchor:
             document["namespace"] = secret.account.namespace
             document["serviceAccount"] = secret.account.name
             document["secretName"] = secret.name

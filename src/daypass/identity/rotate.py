@@ -148,8 +148,7 @@ def _finish(
     """Deliver the new credentials, and then retire the old ones, or delete them."""
     name, clock = rotation.name, cluster.clock
     if rotation.filled is not None:
-        filled = rotation.filled
-        deliver(name, rotation.credentials.file_content(filled.token, filled.secret))
+        deliver(name, rotation.credentials.file_content(rotation.filled))
     others = [each for each in rotation.secrets if each.name != rotation.secret_name]
     retired = live_secrets(others, rotation.account.uid) if overlap_seconds else []
     rotation.retired = retired

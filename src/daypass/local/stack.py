@@ -140,7 +140,7 @@ class LocalStack:
         secret = created.secret
         self.supervisor.wait_for_credential(secret.uid)
         file = self.folder / f"{secret.name}.json"
-        write_private(str(file), settings.file_content(created.token))
+        write_private(str(file), settings.file_content(created))
         return MadeIdentity(
             namespace=namespace,
             name=name,

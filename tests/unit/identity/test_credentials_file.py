@@ -12,7 +12,6 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.secret import Secret
 from daypass._core.tls import BadCertificateAuthorityError
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import read_source
@@ -149,15 +148,15 @@ def test_annotations_of_a_foreign_account_are_ignored() -> None:
 
 
 def test_the_client_reads_the_credentials_file(embedded: EmbeddedCluster, tmp_path: Path) -> None:
-    pem, token = Authority().pem, make(embedded.cluster).token
+    pem, created = Authority().pem, make(embedded.cluster)
     file = tmp_path / "bot.json"
     file.touch(0o600)
-    file.write_bytes(replace(SETTINGS, authority=pem).file_content(token))
+    file.write_bytes(replace(SETTINGS, authority=pem).file_content(created))
     settings = CredentialsConfig(read_source({}, str(file)), embedded.clock.unix())
     assert (settings.door.url, settings.audience) == (SETTINGS.door, SETTINGS.audience)
     assert settings.certificate_authority == pem
     assert settings.lifetime_seconds == SETTINGS.lifetime_seconds
-    without = json.loads(SETTINGS.file_content(Secret("x")))
+    without = json.loads(SETTINGS.file_content(created))
     assert "certificateAuthority" not in without
 
 
@@ -170,7 +169,7 @@ def test_only_credentials_of_the_same_identity_are_overwritten(
     path.touch(0o600)
     with raises(FileInUseError, match="(?s)bot.json.*team/bot.*--force"):
         check_file(str(path), BOT, now_unix=now)
-    path.write_bytes(SETTINGS.file_content(make(embedded.cluster).token))
+    path.write_bytes(SETTINGS.file_content(make(embedded.cluster)))
     check_file(str(path), BOT, now_unix=now)
     with raises(FileInUseError, match="(?s)bot.json.*far/bot.*--force"):
         check_file(str(path), other, now_unix=now)

@@ -77,7 +77,7 @@ def test_an_anchor_is_empty_and_marked_and_names_its_account(embedded: EmbeddedC
         f"{ACCOUNT}.uid": uid_of(account),
         labels.SOURCE: f"github:{ISSUER}",
     }
-    assert json.loads(SETTINGS.file_content(filled.token, anchor)) == {
+    assert json.loads(SETTINGS.file_content(filled)) == {
         "type": "daypass",
         "version": 1,
         "door": SETTINGS.door,

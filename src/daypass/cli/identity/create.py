@@ -67,7 +67,7 @@ def _create(args: Namespace, door: options.DoorOptions) -> int:
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
         gates.wait_added([created.secret.uid])
         server = cluster.connection.server
-    write_credentials(path, spec.credentials.file_content(created.token))
+    write_credentials(path, spec.credentials.file_content(created))
     warn_of_git(path)
     _report(created, spec, path, server, gates, show_exchange=args.show_exchange)
     return gates.exit_code

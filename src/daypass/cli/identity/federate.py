@@ -103,8 +103,7 @@ def run(args: Namespace) -> int:
         if not args.dry_run:
             anchor = create(cluster, account, spec, warn=warn)
             gates.wait_added([anchor.secret.uid])
-            content = settings.file_content(anchor.token, anchor.secret)
-            write_credentials(args.credentials_out, content)
+            write_credentials(args.credentials_out, settings.file_content(anchor))
         elif not is_missing:
             reused = reusable_secret(cluster, account, warn, federated=True)
             documents = plan(spec, account, reused, clock=cluster.clock)
