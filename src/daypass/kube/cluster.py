@@ -6,14 +6,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
-from daypass._core.k8s_status import parse_retry_after
+from daypass._core.k8s_status import Status, parse_retry_after
 from daypass._core.objects import Object, name_of
 from daypass.kube.answers import METADATA, Answer, Pages, Selection
 from daypass.kube.connection import (
@@ -25,7 +24,14 @@ from daypass.kube.connection import (
 )
 from daypass.kube.errors import ForbiddenError, NotFoundError, TooLargeError
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import Discovery, Resource, ServedKinds
+from daypass.kube.resources import (
+    AGGREGATED,
+    KNOWN,
+    Resource,
+    ServedKinds,
+    kinds_of_group,
+    served_kinds,
+)
 
 FIELD_MANAGER = "daypass"
 CONNECTIONS = 16
@@ -74,7 +80,8 @@ class Cluster:
             timeout=TIMEOUT,
             follow_redirects=False,
         )
-        self._discovery = Discovery(partial(self.request, "GET"))
+        self._groups: dict[str, dict[str, Resource]] = {}
+        self._kinds: ServedKinds | None = None
 
     @classmethod
     def open(
@@ -238,12 +245,20 @@ class Cluster:
 
     def resource(self, document: Object) -> Resource:
         """Return where objects such as this one are. Raises NotFoundError for an unknown kind."""
-        return self._discovery.resource(str(document["apiVersion"]), str(document["kind"]))
+        api_version, kind = str(document["apiVersion"]), str(document["kind"])
+        found = KNOWN.get((api_version, kind)) or self._served(api_version, kind)
+        if found is None:
+            fact = f"the cluster does not serve {kind} in {api_version}"
+            status = Status({"kind": "Status", "code": 404, "reason": "NotFound", "message": fact})
+            raise NotFoundError(
+                status, fact, "check that its CustomResourceDefinition is installed"
+            )
+        return found
 
     def serves(self, resource: Resource) -> bool:
         """Return whether the API server serves this kind in this version, or hides that."""
         try:
-            return self._discovery.served(resource.api_version, resource.kind) is not None
+            return self._served(resource.api_version, resource.kind) is not None
         except ForbiddenError:
             return True  # the request that needs it finds out
 
@@ -252,14 +267,35 @@ class Cluster:
 
         Raises DaypassError, with `hint`, if it cannot list them at once.
         """
-        kinds = self._discovery.all(refresh=refresh)
-        if kinds is None:
-            raise DaypassError(
-                f"the API server {self.connection.server} does not list all its kinds at once,"
-                " as Kubernetes 1.30 and later do",
-                f"{hint}\nor name another cluster: --kubeconfig FILE",
-            )
-        return kinds
+        if self._kinds is None or refresh:
+            from daypass._core.parallel import in_parallel  # most commands need no discovery
+
+            answers = in_parallel(self._discover, ("/api", "/apis"))
+            if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
+                raise DaypassError(
+                    f"the API server {self.connection.server} does not list all its kinds at once,"
+                    " as Kubernetes 1.30 and later do",
+                    f"{hint}\nor name another cluster: --kubeconfig FILE",
+                )
+            self._kinds = served_kinds([g for each in answers for g in each.get("items") or ()])
+        return self._kinds
+
+    def _discover(self, path: str) -> Object:
+        what = "discover what the API serves"
+        return self.request("GET", path, headers={"Accept": AGGREGATED}, what=what)
+
+    def _served(self, api_version: str, kind: str) -> Resource | None:
+        """Return a kind, or None if the API server does not serve it."""
+        if self._kinds is not None:
+            return self._kinds.resources.get((api_version, kind))
+        if api_version not in self._groups:
+            path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
+            try:
+                answer = self.request("GET", path, what=f"discover {api_version}")
+            except NotFoundError:
+                answer = {}
+            self._groups[api_version] = kinds_of_group(api_version, answer)
+        return self._groups[api_version].get(kind)
 
     def find_kind(self, group: str, kind: str) -> Resource | None:
         """Return a kind in its preferred version, or None. Raises as `kinds`."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from daypass._core import labels
 from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.k8s_status import Status
 from daypass._core.objects import Object, group_of
-from daypass.kube.errors import NotFoundError
 
-_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Kubernetes 1.30 and later (KEP-3352)."""
 
 
@@ -87,9 +85,10 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = Resource(
     "validatingadmissionpolicybindings",
     namespaced=False,
 )
-_KNOWN = {
+KNOWN = {
     (each.api_version, each.kind): each for each in globals().values() if isinstance(each, Resource)
 }
+"""They need no request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,67 +114,19 @@ class ServedKinds:
         return None
 
 
-class Discovery:
-    """The kinds of one API server, cached. `get`: requests a path and returns the answer.
-
-    The kinds that are listed above need no request.
-    """
-
-    def __init__(self, get: Callable[..., Object]) -> None:
-        self._get = get
-        self._groups: dict[str, dict[str, Resource]] = {}
-        self._all: ServedKinds | None = None
-
-    def resource(self, api_version: str, kind: str) -> Resource:
-        """Return where objects of a kind are. Raises NotFoundError for an unknown kind."""
-        found = _KNOWN.get((api_version, kind)) or self.served(api_version, kind)
-        if found is None:
-            fact = f"the cluster does not serve {kind} in {api_version}"
-            status = Status({"kind": "Status", "code": 404, "reason": "NotFound", "message": fact})
-            raise NotFoundError(
-                status, fact, "check that its CustomResourceDefinition is installed"
-            )
-        return found
-
-    def served(self, api_version: str, kind: str) -> Resource | None:
-        """Return the same, or None if the API server does not serve the kind."""
-        if self._all is not None:
-            return self._all.resources.get((api_version, kind))
-        if api_version not in self._groups:
-            self._groups[api_version] = self._load_group(api_version)
-        return self._groups[api_version].get(kind)
-
-    def all(self, *, refresh: bool = False) -> ServedKinds | None:
-        """Return all kinds, or None if the API server is older than Kubernetes 1.30."""
-        if self._all is None or refresh:
-            from daypass._core.parallel import in_parallel  # most commands need no discovery
-
-            answers = in_parallel(self._load_all, ("/api", "/apis"))
-            if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
-                return None
-            self._all = _served_kinds([g for answer in answers for g in answer.get("items") or ()])
-        return self._all
-
-    def _load_all(self, path: str) -> Object:
-        what = "discover what the API serves"
-        return self._get(path, headers={"Accept": _AGGREGATED}, what=what)
-
-    def _load_group(self, api_version: str) -> dict[str, Resource]:
-        path = f"/{'apis' if '/' in api_version else 'api'}/{api_version}"
-        try:
-            answer = self._get(path, what=f"discover {api_version}")
-        except NotFoundError:
-            return {}
-        return {
-            each["kind"]: Resource(
-                api_version, each["kind"], each["name"], namespaced=bool(each["namespaced"])
-            )
-            for each in answer.get("resources", ())
-            if "/" not in each["name"]  # subresources, such as serviceaccounts/token
-        }
+def kinds_of_group(api_version: str, answer: Object) -> dict[str, Resource]:
+    """Return the kinds that an API server lists for one group and version, by name."""
+    return {
+        each["kind"]: Resource(
+            api_version, each["kind"], each["name"], namespaced=bool(each["namespaced"])
+        )
+        for each in answer.get("resources", ())
+        if "/" not in each["name"]  # subresources, such as serviceaccounts/token
+    }
 
 
-def _served_kinds(groups: list[Mapping[str, Any]]) -> ServedKinds:
+def served_kinds(groups: list[Mapping[str, Any]]) -> ServedKinds:
+    """Return the kinds of the groups in an APIGroupDiscoveryList."""
     found: dict[tuple[str, str], Resource] = {}
     deletable: dict[tuple[str, str], Resource] = {}
     for group in groups:
