@@ -1,4 +1,4 @@
-"""A checkout against another one, in turns: start-up, the gate and the authorizer.
+"""A checkout against another one, in turns: commands, the library, the gate and the authorizer.
 
     python -m bench.checkouts OTHER [--this PATH] [--checks THIS OTHER] [--instructions] [--quick]
 
@@ -53,6 +53,13 @@ PATIENT = (
     "raise SystemExit(main())",
 )
 """Arguments of Python for a `daypass` whose Envoy may start slowly."""
+WARM = """
+import timeit, daypass
+credentials = daypass.Credentials.load()
+credentials.token()
+print(min(timeit.repeat(credentials.token, number=100_000, repeat=3)) * 10)
+"""
+"""Prints the microseconds of a call that has a fresh token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +149,7 @@ def main() -> None:
                     _instructions(bench, protected, sides)
                     return
                 _start_up(bench, sides, rounds)
+                _administration(bench, sides, rounds)
                 _gates(bench, protected, sides, rounds)
                 _authorizer(bench, protected, sides, rounds)
 
@@ -264,6 +272,14 @@ def _start_up(bench: Bench, sides: Sequence[Checkout], rounds: int) -> None:
 
             return measure
 
+        def warm(name: str) -> float:
+            environment = {**_base(), "DAYPASS_CREDENTIALS": str(reader), "KUBECONFIG": "/nowhere"}
+            found = subprocess.run(
+                [pythons[name], "-c", WARM], env=environment, capture_output=True, check=True
+            )
+            return float(found.stdout)
+
+        _compare("token() in a program, warm", rounds, warm)
         _compare("import daypass, CPU", rounds, command("-c", "import daypass"), "ms")
         for title, line in (
             ("token, cached", "token"),
@@ -271,6 +287,33 @@ def _start_up(bench: Bench, sides: Sequence[Checkout], rounds: int) -> None:
             ("token, cold", "token --no-cache"),
         ):
             _compare(f"{title}, CPU", rounds, command("-m", "daypass", *line.split()), "ms")
+
+
+def _administration(bench: Bench, sides: Sequence[Checkout], rounds: int) -> None:
+    """What renders a config, and applies one and then another."""
+    pythons = {side.name: side.python for side in sides}
+    environment = {"KUBECONFIG": str(bench.plane.kubeconfig), "HOME": str(bench.folder)}
+    configs = [bench.folder / f"{replicas}.yaml" for replicas in (2, 3)]
+    for file, replicas in zip(configs, (2, 3), strict=True):
+        domains = "".join(
+            f"  d{i}: {{host: d{i}.example.com, front: {front}, tls: {{secret: x}}}}\n"
+            for i, front in enumerate(("ingress-nginx", "ingress") * 10)
+        )
+        file.write_text(f"version: 1\ndomains:\n{domains}door: {{replicas: {replicas}}}\n")
+
+    def daypass(name: str, command: str, *arguments: str) -> float:
+        line = [pythons[name], "-m", "daypass", command, *arguments]
+        return _cpu_milliseconds(line, environment)
+
+    def render(name: str) -> float:
+        return daypass(name, "render", "--config", str(configs[0]))
+
+    def apply(name: str) -> float:
+        options = ("--no-commit", "--yes", "--no-wait", "--force-conflicts")
+        return sum(daypass(name, "apply", *options, "--config", str(file)) for file in configs)
+
+    _compare("render, 20 domains, CPU", rounds, render, "ms")
+    _compare("apply of two configs in turns, CPU", rounds, apply, "ms")
 
 
 def _authorizer(bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds: int) -> None:
@@ -304,10 +347,13 @@ def _authorizer(bench: Bench, protected: Protected, sides: Sequence[Checkout], r
         )  # fmt: skip
 
 
+def _base() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def _cpu_milliseconds(command: Sequence[str], environment: Mapping[str, str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    base = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run(command, env={**base, **environment}, capture_output=True, check=True)
+    subprocess.run(command, env={**_base(), **environment}, capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
