@@ -126,7 +126,7 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 
 
-class Domain(Section):
+class Domain(Section, defer_build=True):
     """A public name of the door, the ingress or gateway that serves it, and its certificate."""
 
     front: str

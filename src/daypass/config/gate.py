@@ -52,7 +52,7 @@ class IdentityHeaders(Section):
         return groups
 
 
-class Gate(Section):
+class Gate(Section, defer_build=True):
     """Which requests pass the gate, what it adds to them, and its pods in a cluster."""
 
     audience: Audience = Field(examples=["istio-ingressgateway.istio-system.svc.cluster.local"])

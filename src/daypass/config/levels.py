@@ -6,6 +6,7 @@ locations then have a tag after it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Discriminator
@@ -43,10 +44,15 @@ class Level:
         return [value for value, kind in self.kinds.items() if key in _fields_of(kind)]
 
 
-LEVELS: dict[str, Level] = {}
-"""By name; the top level has the empty one."""
-
 _NOTHING = Level()
+
+
+@cache
+def levels() -> Mapping[str, Level]:
+    """Return all levels by name; the top level has the empty one."""
+    found: dict[str, Level] = {}
+    _add(found, "", Config)
+    return found
 
 
 def name_of(location: Location) -> str:
@@ -60,12 +66,12 @@ def name_of(location: Location) -> str:
 
 def level_at(location: Location) -> Level:
     """Return the level that a location leads to; one without keys, if it leads to a value."""
-    return LEVELS.get(name_of(location), _NOTHING)
+    return levels().get(name_of(location), _NOTHING)
 
 
-def _add(name: str, annotation: Any) -> None:
+def _add(found: dict[str, Level], name: str, annotation: Any) -> None:
     """Add the sections in a type, and all that they may hold, however deep."""
-    level = LEVELS.get(name, Level())
+    level = found.get(name, Level())
     for note in getattr(annotation, "__metadata__", ()):
         if isinstance(note, SelectedBy):
             kinds = note.kinds(annotation.__origin__)
@@ -73,15 +79,15 @@ def _add(name: str, annotation: Any) -> None:
         elif isinstance(note, Discriminator):
             level = replace(level, is_union=True)
     if level.is_union:
-        LEVELS[name] = level
+        found[name] = level
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        LEVELS[name] = level
+        found[name] = level
         for key, info in _fields_of(annotation).items():
             level.fields.setdefault(key, info)
             named = ".NAME" if get_origin(info.annotation) is Mapping else ""
-            _add(f"{name}.{key}{named}".lstrip("."), _whole(info))
+            _add(found, f"{name}.{key}{named}".lstrip("."), _whole(info))
     for part in get_args(annotation):
-        _add(name, part)
+        _add(found, name, part)
 
 
 def _fields_of(section: type[Section]) -> dict[str, FieldInfo]:
@@ -93,6 +99,3 @@ def _whole(info: FieldInfo) -> Any:
     """Return the type of a field with its metadata, which pydantic keeps apart."""
     notes = tuple(info.metadata)
     return Annotated[(info.annotation, *notes)] if notes else info.annotation
-
-
-_add("", Config)

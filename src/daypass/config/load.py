@@ -31,7 +31,7 @@ from daypass.config.errors import (
     one_of,
     shown,
 )
-from daypass.config.levels import LEVELS, level_at, name_of
+from daypass.config.levels import level_at, levels, name_of
 from daypass.config.models import VERSION, Config, repeated_hosts
 from daypass.config.yaml_loader import (
     LIMIT_BYTES,
@@ -301,7 +301,7 @@ def _remedy(finding: _Finding) -> str:
         return f"did you mean {shown(near)}?"
     elsewhere = [
         name or "the top level"
-        for name, level in LEVELS.items()
+        for name, level in levels().items()
         if name != here and normalize_key(key) in map(normalize_key, level.fields)
     ]
     if elsewhere:
