@@ -247,13 +247,6 @@ def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
-def test_a_shell_sees_128_plus_the_signal(
-    environment: dict[str, str], mode: tuple[str, ...]
-) -> None:
-    done = shell(environment, f"$RUN {' '.join(mode)} -- sh -c 'kill -TERM $$'; echo $?")
-    assert done.stdout == "143\n"
-
-
 def test_the_command_gets_the_default_sigpipe(run: Run, mode: tuple[str, ...]) -> None:
     """Python ignores SIGPIPE; the command must not inherit that."""
     done = run(*mode, "--", "bash", "-c", "yes | head -1; echo ${PIPESTATUS[0]}")

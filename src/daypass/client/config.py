@@ -211,12 +211,12 @@ def _subject_token(
 
             job = _GITHUB_VARIABLES[0]  # differs between jobs
             seen = digest_input("variable", job, environ)
-            github = GitHubToken(check_audience(audience), environ)
+            github = GitHubToken(audience=check_audience(audience), environ=environ)
             return github, (("variable", job, seen),), _GITHUB_VARIABLES
         case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
             isinstance(word, str) for word in command
         ):
-            return ExecToken(tuple(command), environ), None, ()
+            return ExecToken(command=tuple(command), environ=environ), None, ()
     raise CredentialsError(
         f"the token in {origin} is of an unknown kind", _SOURCES_HINT, reason="invalid-field"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from daypass._core.net import HostPort, is_loopback
+from daypass._core.record import Record
 from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError, DoorUnreachableError
 from daypass.client.http1 import USER_AGENT, HttpRequest
@@ -22,25 +23,22 @@ _PERMIT = "give the job `permissions: {id-token: write}`; outside GitHub Actions
 _VISIBLE = frozenset(chr(c) for c in range(0x21, 0x7F))
 
 
-class GitHubToken:
+class GitHubToken(Record):
     """The OIDC token of a job in GitHub Actions, for an audience.
 
     docs.github.com/actions/reference/openid-connect-reference: a GET of
     ACTIONS_ID_TOKEN_REQUEST_URL with the audience, by the job's ACTIONS_ID_TOKEN_REQUEST_TOKEN.
     """
 
-    __slots__ = ("_audience", "_environ")
-
-    def __init__(self, audience: str, environ: Mapping[str, str]) -> None:
-        self._audience = audience
-        self._environ = environ
+    audience: str
+    environ: Mapping[str, str]
 
     def get(self, deadline: Deadline, send: Send) -> Secret:
         """Request the token.
 
         Raises CredentialsError, and DoorUnreachableError if GitHub does not answer.
         """
-        request, route = _request(self._audience, self._environ)
+        request, route = _request(self.audience, self.environ)
         try:
             response = send(route, request, deadline)
         except TransportError as error:
@@ -51,7 +49,7 @@ class GitHubToken:
                 reason="github-unreachable",
                 is_retried=True,
             ) from error.__cause__
-        return _read_token(response, self._environ)
+        return _read_token(response, self.environ)
 
 
 def _request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Route]:

@@ -205,22 +205,19 @@ class StaticToken:
         return self.token
 
 
-class ExecToken:
+class ExecToken(Record):
     """A token that a program prints.
 
     It requires DAYPASS_ALLOW_EXEC=1: a credentials file is passed on, and must not run code.
     """
 
-    __slots__ = ("_command", "_environ")
-
-    def __init__(self, command: tuple[str, ...], environ: Mapping[str, str]) -> None:
-        self._command = command
-        self._environ = environ
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
 
     def get(self, deadline: Deadline, send: Send) -> Secret:
         """Run the program and return what it prints; raises CredentialsError."""
-        name = redact(self._command[0])
-        if self._environ.get(ALLOW_EXEC) != "1":
+        name = redact(self.command[0])
+        if self.environ.get(ALLOW_EXEC) != "1":
             raise CredentialsError(
                 f"the credentials run the program {name!r} for their token; that is not allowed",
                 f"if you trust the author of this file: {ALLOW_EXEC}=1",
@@ -228,7 +225,7 @@ class ExecToken:
             )
         try:
             output = run_program(
-                self._command,
+                self.command,
                 timeout_seconds=min(PROGRAM_SECONDS, deadline.seconds_left()),
                 limit_bytes=_LIMIT_OUTPUT_BYTES,
                 clock=deadline.clock,

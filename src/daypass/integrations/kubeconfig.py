@@ -5,12 +5,12 @@ would need a YAML library, and could damage it. kubectl merges files: KUBECONFIG
 """
 
 import base64
-import os
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
+from daypass._core.files import create_private
 from daypass._core.net import HostPort, is_loopback
 from daypass._core.tls import read_authority
 from daypass.client.door import DoorUrl
@@ -87,7 +87,7 @@ def kubeconfig(
 def write_new(path: str, content: str) -> None:
     """Write a new file. Raises UsageError if it exists, and leaves that file unchanged."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        create_private(path, content.encode(), mode=0o600, owner=(-1, -1))
     except FileExistsError:
         raise UsageError(
             f"{path} exists already, and is unchanged",
@@ -96,5 +96,3 @@ def write_new(path: str, content: str) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         raise UsageError(f"{path} cannot be written: {reason}", "name another file") from None
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
