@@ -29,8 +29,6 @@ _WAIT_SHARE = 0.5
 class CacheEntry:
     """The entry `name`. As a context, it releases its lock at the end."""
 
-    __slots__ = ("_cache", "_lock", "_name")
-
     def __init__(self, cache: SharedTokenCache, name: str) -> None:
         self._cache = cache
         self._name = cache.only_entry or name
@@ -89,8 +87,6 @@ class FileLock:
 
     `acquire` can be called again until it returns True; `release` can be called in any state.
     """
-
-    __slots__ = ("_descriptor", "_path")
 
     def __init__(self, path: str) -> None:
         self._path = path

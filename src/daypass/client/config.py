@@ -56,11 +56,6 @@ class CredentialsConfig:
     token.
     """
 
-    __slots__ = (
-        "_named_identity", "audience", "certificate_authority", "door", "files", "identity",
-        "inputs", "lifetime_seconds", "source", "subject_token", "token", "variables",
-    )  # fmt: skip
-
     def __init__(
         self,
         source: CredentialsSource,
@@ -137,8 +132,6 @@ class CredentialsConfig:
 
 class ReloadingConfig:
     """The last valid config. `read` reads it again; None: it never changes."""
-
-    __slots__ = ("_read", "_seen", "current", "problem")
 
     def __init__(
         self, config: CredentialsConfig, read: Callable[[], CredentialsConfig] | None = None

@@ -111,8 +111,6 @@ def read_response(
 class _ResponseReader:
     """The parts of a response, in the order in which they are read."""
 
-    __slots__ = ("_head_left", "_receive", "buffer")
-
     def __init__(self, receive: Callable[[], bytes]) -> None:
         self.buffer = bytearray()
         self._receive = receive

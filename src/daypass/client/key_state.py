@@ -45,20 +45,6 @@ class InFlight:
     `config`: the credentials that it uses; None before it has looked at them.
     """
 
-    __slots__ = (
-        "_callbacks",
-        "_finished",
-        "config",
-        "error",
-        "interruption",
-        "is_finished",
-        "rejected",
-        "state",
-        "thread_id",
-        "token",
-        "tries",
-    )
-
     def __init__(self, state: KeyState, rejected: Token | None, tries: int) -> None:
         self.state = state
         self.rejected = rejected
@@ -140,8 +126,6 @@ class Wait(Record):
 
 class KeyState:
     """The token of a key, the exchange in progress, and the failures in a row."""
-
-    __slots__ = ("failures", "in_flight", "key", "renewals", "token")
 
     def __init__(self, key: Key, token: CachedToken | None = None) -> None:
         self.key = key

@@ -75,8 +75,6 @@ class Failures:
     `permanent`: the back-off after errors that only a person can fix.
     """
 
-    __slots__ = ("_error", "_failed_at", "_not_before", "_permanent", "count")
-
     def __init__(self, permanent: Backoff = BETWEEN_CALLS) -> None:
         self.count = 0
         self._permanent = permanent

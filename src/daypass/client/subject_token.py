@@ -195,8 +195,6 @@ def _expiry(claims: dict[str, Any], now_unix: float) -> str:
 class StaticToken:
     """A token from the credentials file, another file or a variable; `text` is stripped."""
 
-    __slots__ = ("token",)
-
     def __init__(self, text: str) -> None:
         self.token = Secret(text.strip())
 

@@ -37,8 +37,6 @@ _LIMIT_KEYS = 64
 
 
 class _Process:
-    __slots__ = ("lock", "states")
-
     def __init__(self) -> None:
         # Reentrant: a signal handler may request a token on the thread that holds it.
         self.lock = threading.RLock()
@@ -50,8 +48,6 @@ class TokenSource:
 
     `shared_cache`: the cache on disk that all processes share, or None.
     """
-
-    __slots__ = ("_config", "_processes", "_send", "_shared_cache", "_timing")
 
     def __init__(
         self,

@@ -147,8 +147,6 @@ def route_to(
 class Deadline:
     """The moment at which an exchange has to be over, however many steps it takes."""
 
-    __slots__ = ("_ends", "clock")
-
     def __init__(self, clock: Clock, seconds: float) -> None:
         self.clock = clock
         self._ends = clock.monotonic() + seconds
