@@ -54,12 +54,6 @@ def test_a_runtime_folder_is_private_and_removed_at_the_end(base: Path) -> None:
     assert not list(base.iterdir())
 
 
-def test_the_next_start_removes_an_abandoned_folder(base: Path) -> None:
-    left_behind(base)
-    start()
-    assert not list(base.iterdir())
-
-
 @contextmanager
 def another_process(base: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """A process with a runtime folder, and a key in it."""

@@ -185,26 +185,23 @@ def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) ->
     assert got.endswith(b"ok")
 
 
-def test_a_client_that_floods_its_watch_is_disconnected(running: Running) -> None:
+@pytest.mark.parametrize("floods", [True, False])
+def test_the_watch_of_a_client_that_floods_it_or_leaves_is_removed(
+    running: Running, *, floods: bool
+) -> None:
     listeners = running.server.api.state.store.listeners
     before = len(listeners)
-    with running.connection() as connection:
+    with ExitStack() as connected:
+        connection = connected.enter_context(running.connection())
         connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
-        connection.getresponse()
+        answer = connected.enter_context(connection.getresponse())
+        answer.readline()
         assert len(listeners) == before + 1
-        connection.sock.sendall(b"x" * (2 * HEAD_LIMIT_BYTES))
-        eventually("the watch has ended", lambda: len(listeners) == before)
-
-
-def test_a_disconnected_watch_is_removed(running: Running) -> None:
-    listeners = running.server.api.state.store.listeners
-    before = len(listeners)
-    with running.connection() as connection:
-        connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
-        with connection.getresponse() as answer:
-            answer.readline()
-            assert len(listeners) == before + 1
-    eventually("the watcher is forgotten", lambda: len(listeners) == before)
+        if floods:
+            connection.sock.sendall(b"x" * (2 * HEAD_LIMIT_BYTES))
+        else:
+            connected.close()
+        eventually("it is removed", lambda: len(listeners) == before)
 
 
 def test_it_stops_at_once_even_with_open_watches(tmp_path: Path) -> None:
