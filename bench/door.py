@@ -62,7 +62,7 @@ def _real(program: Path, folder: Path, plane: ControlPlane, rounds: int, seconds
     ):
         published = f"/kubernetes{identity.token_path}"
         ours = _target(door.port, place, published, headers, body)
-        proxy = _target(proxy_envoy.port(), plain, published, headers, body)
+        proxy = _target(proxy_envoy.port("door"), plain, published, headers, body)
         theirs = Target(
             port=plane.port, authority_file=plane.ca_path, name=SERVER, path=identity.token_path,
             header_file=headers, body_file=body,
@@ -124,7 +124,7 @@ def _stub(program: Path, folder: Path, rounds: int, seconds: float) -> None:
                 ("door | plain Envoy, fast stub, 8 connections", proxy, plain, ">= 0.9"),
                 ("door | plain Envoy with the door's log", logger, logging, ""),
             ):
-                theirs = _target(envoy.port(), where, PATH, headers, body)
+                theirs = _target(envoy.port("door"), where, PATH, headers, body)
                 _throughput(name, program, ours, theirs, rounds, seconds, bar)
                 compare(
                     "the same, for a second of Envoy's CPU time",

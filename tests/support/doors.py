@@ -127,7 +127,11 @@ def running_door(
     files = followed_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
     with running_envoy(folder, files) as envoy:
         yield Door(
-            envoy=envoy, port=envoy.port(), authority=authority, settings=settings, folder=folder
+            envoy=envoy,
+            port=envoy.port("door"),
+            authority=authority,
+            settings=settings,
+            folder=folder,
         )
 
 

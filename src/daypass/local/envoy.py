@@ -61,18 +61,6 @@ def _die_with(libc: ctypes.CDLL, parent: int) -> None:
         os._exit(1)
 
 
-def stop_child(child: subprocess.Popen[bytes], *, timeout_seconds: float) -> None:
-    """Terminate a child, and kill it after `timeout_seconds`. Safe to call twice."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.terminate()
-        try:
-            child.wait(timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            child.kill()
-    child.wait()
-
-
 class PortTakenError(DaypassError):
     """The address is in use, or may not be used."""
 
@@ -196,21 +184,21 @@ class Envoy:
             f"Envoy is not ready after {READY_WITHIN_SECONDS:.0f} s", self.log_end()
         )
 
-    def admin(self, path: str, method: str = "GET") -> bytes:
+    def admin(self, path: str) -> bytes:
         """Return an answer of the admin interface. Raises OSError while there is none."""
         connection = http.client.HTTPConnection("envoy")
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.sock.settimeout(5)
             connection.sock.connect(os.path.relpath(self.folder / ADMIN_SOCKET))
-            connection.request(method, path)
+            connection.request("GET", path)
             return connection.getresponse().read()
         except http.client.HTTPException as error:
             raise ConnectionError(str(error)) from error
         finally:
             connection.close()
 
-    def port(self, listener: str = "door") -> int:
+    def port(self, listener: str) -> int:
         """Return the port that a listener has, even if the kernel chose it."""
         for status in json.loads(self.admin("/listeners?format=json"))["listener_statuses"]:
             if status["name"] == listener:
@@ -243,8 +231,13 @@ class Envoy:
                 os.truncate(log, 0)
 
     def stop(self, timeout_seconds: float = 3.0) -> None:
-        """Stop Envoy; open requests have `timeout_seconds`."""
-        stop_child(self._child, timeout_seconds=timeout_seconds)
+        """Stop Envoy; open requests have `timeout_seconds`. Safe to call twice."""
+        self._child.terminate()  # nothing, if it has ended
+        try:
+            self._child.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
         (self.folder / ADMIN_SOCKET).unlink(missing_ok=True)
 
 
