@@ -59,9 +59,9 @@ def made(change: dict[str, Any], signer: str) -> str:
 
 def decided(gate: IstioEnv, sent: Sent, now_unix: float, *, require_bound: bool = True) -> Decision:
     rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE, require_bound=require_bound)
-    headers = tuple(("authorization", value) for value in sent.authorization)
+    request = GateRequest(host=sent.host, authorizations=sent.authorization)
     signed = is_signed(sent.token, OURS.jwks)
-    return decide(GateRequest(host=sent.host, headers=headers), rules, now_unix, signed=signed)
+    return decide(request, rules, now_unix, signed=signed)
 
 
 def all_single_changes(gate: IstioEnv, *, require_bound: bool = True) -> Reasons:

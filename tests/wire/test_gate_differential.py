@@ -71,9 +71,7 @@ def made(change: dict[str, Any], signer: str) -> str:
 
 
 def request(sent: Sent) -> GateRequest:
-    return GateRequest(
-        host=sent.host, headers=tuple(("authorization", value) for value in sent.authorization)
-    )
+    return GateRequest(host=sent.host, authorizations=sent.authorization)
 
 
 def decided(sent: Sent, now_unix: float, rules: Rules = RULES) -> Decision:

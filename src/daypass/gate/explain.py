@@ -49,7 +49,7 @@ def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | No
         signed = is_signed(token, keys)
     unknown = [] if rules.issuer else [ISSUER_NOT_CHECKED]
     rules = replace(rules, issuer=rules.issuer or str(_claim(token, "iss") or ""))
-    request = GateRequest(host=host, headers=(("authorization", f"Bearer {token}"),))
+    request = GateRequest(host=host, authorizations=(f"Bearer {token}",))
     unknown += [SIGNATURE_NOT_CHECKED] if signed is None else []
     unknown += [REVOCATION_NOT_CHECKED] if rules.published is None else []
     decision = decide(request, rules, now_unix, signed=signed)

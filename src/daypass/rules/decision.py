@@ -38,10 +38,10 @@ EVERY_HOST = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
-    """A request. `headers`: names in lower case and values, in order; repeated ones separately."""
+    """A request. `authorizations`: the values of its Authorization headers, in order."""
 
     host: str
-    headers: tuple[tuple[str, str], ...] = ()
+    authorizations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +235,7 @@ def _name(host: str) -> str:
 
 def _bearer(request: GateRequest) -> str:
     # Envoy joins several values into one, without empty ones.
-    values = [value for name, value in request.headers if name == "authorization" and value]
+    values = list(filter(None, request.authorizations))
     if not values:
         raise RefusedError(Reason.NO_TOKEN)
     if len(values) > 1 or not re.fullmatch(BEARER_JWT, values[0]):

@@ -44,8 +44,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
     jwks = plane.admin.request("GET", "/openid/v1/jwks").body.decode()
 
     def decided(sent: Sent, now_unix: float) -> Decision:
-        headers = tuple(("authorization", value) for value in sent.authorization)
-        request = GateRequest(host=sent.host, headers=headers)
+        request = GateRequest(host=sent.host, authorizations=sent.authorization)
         signed = is_signed(sent.token, jwks)
         decision = decide(request, rules, now_unix, signed=signed)
         if not decision.is_allowed:

@@ -54,7 +54,7 @@ def token(header: dict[str, Any] | None = None, **changes: Any) -> str:
 
 
 def asked(*values: str, host: str = "ekf.example.com") -> GateRequest:
-    return GateRequest(host=host, headers=tuple(("authorization", value) for value in values))
+    return GateRequest(host=host, authorizations=values)
 
 
 def decided(value: str, rules: Rules = RULES, **known: Any) -> Decision:

@@ -211,8 +211,8 @@ def test_a_forged_token_must_be_refused_with_a_kubernetes_status(
 @pytest.mark.parametrize(("signed", "reason"), [(False, Reason.SIGNATURE), (True, Reason.ALLOWED)])
 def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: Reason) -> None:
     rules = Rules(hosts=frozenset({"h"}), issuer="i", audience="a", longest_lifetime_seconds=3600)
-    line = ("authorization", f"Bearer {forged_token('i', 'a', 1000.0)}")
-    found = decide(GateRequest(host="h", headers=(line,)), rules, 1000.0, signed=signed)
+    line = f"Bearer {forged_token('i', 'a', 1000.0)}"
+    found = decide(GateRequest(host="h", authorizations=(line,)), rules, 1000.0, signed=signed)
     assert found.reason is reason
 
 

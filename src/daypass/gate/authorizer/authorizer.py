@@ -147,7 +147,8 @@ class Authorizer:
 
         `authorizations`: the values of all Authorization headers. `source`: the client's address.
         """
-        request = _request(host, authorizations)
+        values = tuple(value.decode("latin-1") for value in authorizations)
+        request = GateRequest(host=host.decode("latin-1"), authorizations=values)
         signed = self._verifier.is_signed if self._verifier is not None else lambda _: None
         try:
             claims = check_claims(request, self._rules, self._clock.unix(), signed=signed)
@@ -156,7 +157,7 @@ class Authorizer:
             self._start(_check_after(unknown.reading, again, waiter))
             return None
         except RefusedError as refused:
-            token = request.headers[0][1].removeprefix("Bearer ") if request.headers else ""
+            token = values[0].removeprefix("Bearer ") if values else ""
             self._note_refused(refused.reason, token)
             return self._count(self.responses.refused(refused.reason))
         self._remember_host(host)
@@ -387,8 +388,3 @@ async def _check_after(
     await asyncio.wait([reading], timeout=WAIT_SECONDS)
     if (response := check()) is not None:
         waiter(response)
-
-
-def _request(host: bytes, authorizations: Sequence[bytes]) -> GateRequest:
-    values = (("authorization", value.decode("latin-1")) for value in authorizations)
-    return GateRequest(host=host.decode("latin-1"), headers=tuple(values))
