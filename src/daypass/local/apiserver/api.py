@@ -29,7 +29,6 @@ from daypass.local.apiserver.requests import (
     ApiCall,
     ApiRequest,
     ApiResponse,
-    to_json,
     warning_headers,
 )
 from daypass.local.apiserver.schema import BODY_LIMIT_BYTES, path_segment_fault
@@ -74,12 +73,12 @@ class Api:
                 try:
                     answer = self._answer(request, warnings)
                 except StatusError as error:
-                    answer = ApiResponse(status=error.code, body=to_json(error.status()))
+                    answer = ApiResponse.of(error.status, error.code)
                 self._reconcile()
             except Exception:
                 _log.exception("unexpected error at a %s request", request.method)
                 failed = StatusError(500, "InternalError", "Internal error occurred")
-                answer = ApiResponse(status=500, body=to_json(failed.status()))
+                answer = ApiResponse.of(failed.status, 500)
             if isinstance(answer, ApiResponse):
                 answer.headers += warning_headers(warnings)
         return answer

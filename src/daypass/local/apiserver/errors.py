@@ -24,18 +24,11 @@ class StatusError(Exception):
     ) -> None:
         super().__init__(code, reason, message)
         self.code = code
-        self.reason = reason
-        self.message = message
-        self.details = details
-
-    def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = {
+        self.status: dict[str, Any] = {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason,
+            "message": message, "reason": reason,
+            **({} if details is None else {"details": details}), "code": code,
         }  # fmt: skip
-        if self.details is not None:
-            status["details"] = self.details
-        return {**status, "code": self.code}
 
 
 def invalid_value(field: str, value: object, why: str) -> Cause:

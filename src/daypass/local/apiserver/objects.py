@@ -144,7 +144,7 @@ def _watch(call: ApiCall, selected: _Predicate) -> Watch:
         first = [sent("ADDED", obj) for obj in live]
     elif since < store.forgotten:
         gone = errors.expired(f"too old resource version: {since} ({store.forgotten})")
-        first = [{"type": "ERROR", "object": gone.status()}]
+        first = [{"type": "ERROR", "object": gone.status}]
     else:
         shown = [show(event) for event in store.events if event.version > since]
         first = [event for event in shown if event is not None]
