@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from daypass._core.jwt import decode_unverified
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
+from support.programs import run
 from support.up import Up
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
@@ -27,18 +27,12 @@ def credentials(up: Up, identity: Identity, tmp_path: Path) -> daypass.Credentia
     return daypass.Credentials.from_file(file)
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "KUBECONFIG": "/nowhere"},
-    )  # fmt: skip
-
-
 def kubectl(up: Up, identity: Identity, *words: str) -> subprocess.CompletedProcess[str]:
     """Run kubectl in the identity's namespace with its long-lived token, the door its server."""
     return run(
         "kubectl", "-n", identity.namespace, *words, "--server", up.door,
         "--certificate-authority", str(up.authority_file), "--token", identity.token.reveal(),
+        environment={"KUBECONFIG": "/nowhere"},
     )  # fmt: skip
 
 

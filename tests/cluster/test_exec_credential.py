@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
+from support.programs import DAYPASS, run
 from support.up import Up
 
 
@@ -36,7 +35,6 @@ class Person:
         self.credentials = folder / "bot.json"
         self.kubeconfig = folder / "kubeconfig"
         self.environment = {
-            **os.environ,
             "XDG_CACHE_HOME": str(folder / "cache"),
             "HOME": str(folder),
             "DAYPASS_CREDENTIALS": str(self.credentials),
@@ -47,13 +45,10 @@ class Person:
         write_credentials(self.credentials, up, identity, audience="gate.example.com")
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return run(*command, environment={**self.environment, **environment})
 
     def daypass(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run(sys.executable, "-m", "daypass", *arguments)
+        return self.run(*DAYPASS, *arguments)
 
     def kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run("kubectl", *arguments, KUBECONFIG=str(self.kubeconfig))

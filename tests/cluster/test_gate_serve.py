@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -38,6 +36,7 @@ from support.gate_differences import assert_passed_as, reason_in
 from support.gates import RunningGate, running_gate
 from support.identities import Identity, unique
 from support.messages import check, message_with
+from support.programs import DAYPASS, run
 from support.publishing import closing_in, published
 from support.raw import Answer, connect, exchange, get
 from support.rights import forget_default_rights
@@ -424,10 +423,9 @@ def test_unsafe_options_are_refused_before_the_authorizer_listens(
         f"domains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
         f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}\n"
     )
-    done: Any = subprocess.run(
-        [sys.executable, "-m", "daypass", "gate", "serve", "--without-watch", "--status",
-         "127.0.0.1:0", "--kubeconfig", str(kubeconfig), *more],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    done = run(
+        *DAYPASS, "gate", "serve", "--without-watch", "--status", "127.0.0.1:0",
+        "--kubeconfig", kubeconfig, *more, folder=tmp_path,
     )  # fmt: skip
     assert done.returncode in (1, 2)
     check(done.stderr, value, reason="refused")

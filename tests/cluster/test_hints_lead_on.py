@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
 from support.hints import Recorder
 from support.lifecycle import GATE, Warnings
+from support.programs import output_of
 from support.up import Up, up_config
 
 Kubectl = Callable[..., str]
@@ -45,11 +45,7 @@ def kubectl(named_commands: Recorder) -> Kubectl:
     def run(begin: str, *printed: str) -> str:
         named = named_commands.named(f"kubectl {begin}", "".join(printed))
         program = Path(sys.executable).with_name("kubectl")
-        done = subprocess.run(
-            [program, *named.words], capture_output=True, text=True, check=False, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return output_of(program, *named.words)
 
     return run
 

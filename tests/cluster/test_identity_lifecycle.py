@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -49,6 +48,7 @@ from support.lifecycle import (
     silent,
 )
 from support.messages import check, message_with, raises
+from support.programs import output_of
 from support.up import Up
 
 
@@ -89,11 +89,8 @@ def test_the_printed_commands_work_as_they_are(shell: AdminShell, tool: str) -> 
     _, words = shell.create("--show-exchange")
     assert shell.token().reveal() not in words
     (script,) = re.findall(rf"with {tool}:\n((?:    .*\n?)+)", words)
-    done = subprocess.run(
-        ["sh", "-euc", script], cwd=shell.folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    token = json.loads(done.stdout)["status"]["token"] if tool == "curl" else done.stdout.strip()
+    out = output_of("sh", "-euc", script, folder=shell.folder)
+    token = json.loads(out)["status"]["token"] if tool == "curl" else out.strip()
     (secret,) = own_secrets(shell.cluster, shell.bot)
     assert claims(token)["aud"] == [GATE]
     assert claims(token)["exp"] - claims(token)["iat"] == 3600
@@ -109,11 +106,7 @@ def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(shell: Ad
     check(label, reason="no-label")
     assert own_secrets(shell.cluster, shell.bot) == []
     (shell.folder / "bot.yaml").write_text(rendered)
-    applied = subprocess.run(
-        ["kubectl", "apply", "--server-side", "-f", "bot.yaml"],
-        cwd=shell.folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert applied.returncode == 0, applied.stderr
+    output_of("kubectl", "apply", "--server-side", "-f", "bot.yaml", folder=shell.folder)
     assert shell.create("--dry-run=client", "-o", "yaml")[0] == rendered
     assert (
         list(yaml.safe_load_all(rendered))

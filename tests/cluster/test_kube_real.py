@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, closing
@@ -26,6 +24,7 @@ from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.lifecycle import dry_run
 from support.messages import raises
+from support.programs import output_of
 from support.watched_api import whole
 
 
@@ -233,10 +232,8 @@ def test_the_user_is_that_of_kubectl_with_the_same_kubeconfig(
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     ours = cluster.request("POST", path, review, what="ask")["status"]["userInfo"]
     cluster.close()
-    done = subprocess.run(
-        [Path(sys.executable).with_name("kubectl"), "--kubeconfig", file,
-         "auth", "whoami", "-o", "json"],
-        env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout)["status"]["userInfo"] == ours
+    kubectl = Path(sys.executable).with_name("kubectl")
+    whoami = (kubectl, "--kubeconfig", file, "auth", "whoami", "-o", "json")
+    out = output_of(*whoami, environment={"HOME": str(tmp_path)})
+    assert json.loads(out)["status"]["userInfo"] == ours
     assert ours["username"] == "somebody" != ADMIN_USER

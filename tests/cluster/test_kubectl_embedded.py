@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support import programs
 from support.up import Up
 from support.up_embedded import fixed_config
 
@@ -39,10 +40,7 @@ def run(up: Up, line: str) -> subprocess.CompletedProcess[str]:
         "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(up.folder),
         "KUBECONFIG": str(up.ready["kubeconfig"]),
     }  # fmt: skip
-    return subprocess.run(
-        line.split(), cwd=up.folder, env=variables, capture_output=True, text=True, check=False,
-        timeout=60,
-    )  # fmt: skip
+    return programs.run(*line.split(), folder=up.folder, environment=variables)
 
 
 WORKS = (

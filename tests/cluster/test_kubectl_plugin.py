@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.lifecycle import make
+from support.programs import output_of
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +21,7 @@ def path(monkeypatch: pytest.MonkeyPatch, plane: ControlPlane) -> None:
 
 
 def kubectl(*words: str) -> list[str]:
-    done = subprocess.run(
-        ["kubectl", *words], capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout.splitlines()
+    return output_of("kubectl", *words).splitlines()
 
 
 def test_kubectl_runs_daypass_and_completes_identities_and_namespaces(shell: AdminShell) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from daypass._core.secret import Secret
 from local.test_identity_embedded import daypass
 from local.test_terminal import surroundings
 from support.children import path_without
+from support.programs import output_of
 from support.terminal import Terminal, screen
 from support.up import Up
 from support.up_embedded import fixed_config, passed_by_the_gate
@@ -53,11 +53,8 @@ def test_an_exchange_with_curl_works_as_it_is_printed_and_documented(
     document = json.loads((tmp_path / "bot.json").read_text())
     assert document["token"] not in words
     for exchange in (printed_for_curl(words), documented_for_curl(document, up)):
-        minted = subprocess.run(
-            ["sh", "-ec", exchange],
-            cwd=up.folder, capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        token = json.loads(minted.stdout)["status"]["token"]
+        minted = output_of("sh", "-ec", exchange, folder=up.folder)
+        token = json.loads(minted)["status"]["token"]
         passed_by_the_gate(up, Secret(token))
 
 
@@ -67,13 +64,10 @@ def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) ->
         shown.wait_for("Ctrl-C stops it")
         invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
         commands = [line for line in invitation.splitlines() if line.startswith("  ")]
-        elsewhere = {**os.environ, **env, "PATH": path_without("daypass")}
+        elsewhere = {**env, "PATH": path_without("daypass")}
         pasted = "\n".join(commands)
-        done = subprocess.run(
-            ["bash", "-e"], input=pasted, env=elsewhere, cwd=tmp_path,
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
-        assert "system:serviceaccount:team:you" in done.stdout
+        out = output_of("bash", "-e", given=pasted, environment=elsewhere, folder=tmp_path)
+        assert "system:serviceaccount:team:you" in out
         shown.type(b"\x03")
         assert shown.wait() == 0
     *_, last = screen(shown.written.rstrip())

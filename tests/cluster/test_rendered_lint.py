@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tools.gobuild import built
 
 from daypass.render.yaml import stream
 from support.manifest_cases import CASES
+from support.programs import run
 from support.rendered import only
 
 EXCEPTIONS = {
@@ -53,12 +53,9 @@ def test_every_exception_is_needed_and_mistakes_are_found(program: Path) -> None
 
 def scored(program: Path, manifests: str) -> set[str]:
     """The checks that an object fails."""
-    done = subprocess.run(
-        [
-            str(program), "score", "-", "--output-format", "json", "--kubernetes-version", "v1.30",
-            *(word for test in MORE for word in ("--enable-optional-test", test)),
-        ],
-        input=manifests, capture_output=True, text=True, check=False,
+    done = run(
+        program, "score", "-", "--output-format", "json", "--kubernetes-version", "v1.30",
+        *(word for test in MORE for word in ("--enable-optional-test", test)), given=manifests,
     )  # fmt: skip
     objects = json.loads(done.stdout)
     assert objects, done.stderr

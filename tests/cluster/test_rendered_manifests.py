@@ -6,8 +6,6 @@ They have an API server of their own, since some of them can exist only once in 
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +24,7 @@ from support.crds import install_cert_manager, install_envoy_gateway, install_is
 from support.deadline import eventually
 from support.deploying import apply_strictly
 from support.manifest_cases import CASES, THERE, Case
+from support.programs import output_of
 from support.rendered import config_of, pod_of
 
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
@@ -118,10 +117,7 @@ def test_kustomize_builds_the_rendered_objects_from_the_tree(case: Case, tmp_pat
         (tmp_path / path).write_text(text)
 
     def built(folder: Path) -> list[Any]:
-        done = subprocess.run(
-            ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True
-        )
-        return list(yaml.safe_load_all(done.stdout))
+        return list(yaml.safe_load_all(output_of("kubectl", "kustomize", folder)))
 
     def key(value: Object) -> tuple[str, str, str]:
         return value["kind"], value["metadata"].get("namespace", ""), value["metadata"]["name"]
@@ -132,16 +128,12 @@ def test_kustomize_builds_the_rendered_objects_from_the_tree(case: Case, tmp_pat
 
 
 def test_kubectl_applies_the_stream(plane: ControlPlane, tmp_path: Path) -> None:
-    applied_by_kubectl = subprocess.run(
-        ["kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-"],
-        input=stream(CASES["fronts"].objects()),
-        env={**os.environ, "KUBECONFIG": str(plane.kubeconfig), "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
+    objects = CASES["fronts"].objects()
+    applied_by_kubectl = output_of(
+        "kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-", given=stream(objects),
+        environment={"KUBECONFIG": str(plane.kubeconfig), "HOME": str(tmp_path)},
     )  # fmt: skip
-    assert applied_by_kubectl.returncode == 0, applied_by_kubectl.stderr
-    assert applied_by_kubectl.stdout.count("serverside-applied") == len(CASES["fronts"].objects())
+    assert applied_by_kubectl.count("serverside-applied") == len(objects)
 
 
 def test_the_priority_level_is_for_token_requests_only(apply: Apply, plane: ControlPlane) -> None:

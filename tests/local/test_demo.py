@@ -19,6 +19,7 @@ from support.children import children_of
 from support.deadline import eventually
 from support.messages import check
 from support.ports import listens
+from support.programs import DAYPASS, output_of, run
 from support.up import runtime_folder
 
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
@@ -194,11 +195,8 @@ def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals
         demo.wait_for("Ctrl-C")
         assert JWT.search(demo.stdout) is None
         (credentials,) = demo.runtime.glob("daypass-*/you-daypass-*.json")
-        token = subprocess.run(
-            [sys.executable, "-m", "daypass", "token", "--credentials", str(credentials)],
-            capture_output=True, text=True, check=True, timeout=20,
-        )  # fmt: skip
-        assert JWT.fullmatch(token.stdout.strip())
+        token = output_of(*DAYPASS, "token", "--credentials", credentials)
+        assert JWT.fullmatch(token.strip())
         children = demo.children()
         assert demo.end(number, seconds=60) == 0
     assert_next_step(demo)
@@ -219,12 +217,8 @@ def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
 def test_a_closed_pipe_leaves_nothing(tmp_path: Path) -> None:
     script = f"{sys.executable} -m daypass demo --once | head -n 3"
     runtime = runtime_folder(tmp_path)
-    environment = {**os.environ, "TMPDIR": str(runtime)}
-    ended = subprocess.run(
-        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True,
-        timeout=120,
-    )  # fmt: skip
-    assert ended.stderr == ""
+    ended = run("sh", "-c", script, environment={"TMPDIR": str(runtime)})
+    assert (ended.returncode, ended.stderr) == (0, "")
     assert list(runtime.iterdir()) == []
 
 

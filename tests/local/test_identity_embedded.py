@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from daypass.local.stack import AUDIENCE, HOST
 from support.deadline import eventually
 from support.messages import check
 from support.output_schema import mistakes_in
+from support.programs import DAYPASS, output_of, run
 from support.terminal import Terminal
 from support.up import Up
 from support.up_embedded import admin_of, at_the_gate, fixed_config, passed_by_the_gate
@@ -27,21 +26,13 @@ def daypass(
     up: Up, *arguments: str, code: int = 0, credentials: Path | None = None
 ) -> tuple[str, str]:
     """Run a command as the administrator in the config's folder; return stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "daypass", *arguments],
-        cwd=up.folder,
-        env={
-            **os.environ,
-            "XDG_STATE_HOME": str(up.folder / "state"),
-            "XDG_CACHE_HOME": str(up.folder / "cache"),
-            "KUBECONFIG": str(up.ready["kubeconfig"]),
-            **({"DAYPASS_CREDENTIALS": str(credentials)} if credentials else {}),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    environment = {
+        "XDG_STATE_HOME": str(up.folder / "state"),
+        "XDG_CACHE_HOME": str(up.folder / "cache"),
+        "KUBECONFIG": str(up.ready["kubeconfig"]),
+        **({"DAYPASS_CREDENTIALS": str(credentials)} if credentials else {}),
+    }
+    done = run(*DAYPASS, *arguments, folder=up.folder, environment=environment)
     assert done.returncode == code, done.stderr
     assert mistakes_in(arguments, code, done.stdout) == ""
     return done.stdout, done.stderr
@@ -82,12 +73,7 @@ def test_another_terminal_needs_two_lines_and_no_certificate_authority(tmp_path:
             daypass verify --credentials bot.json
             daypass verify --certificate-authority {shlex.quote(str(state / "authority.crt"))}
         """
-        done = subprocess.run(
-            ["sh", "-e"], input=script, cwd=tmp_path, capture_output=True, text=True, check=False,
-            timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "kubeflow-userid" in done.stdout
+        assert "kubeflow-userid" in output_of("sh", "-e", given=script, folder=tmp_path)
         bot = json.loads((tmp_path / "bot.json").read_text())
         assert bot["certificateAuthority"] == (state / "authority.crt").read_text()
 

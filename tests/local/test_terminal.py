@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from daypass.local.stack import stack_config
+from support.programs import DAYPASS, run
 from support.terminal import Terminal, screen
 from support.up import Up, runtime_folder
 from support.up_embedded import fixed_config
@@ -46,10 +44,8 @@ def test_identities_are_shown_in_colours_and_with_progress_on_a_terminal_alone(
         env = {**surroundings(tmp_path), "KUBECONFIG": str(up.ready["kubeconfig"])}
 
         def piped(line: str) -> str:
-            done = subprocess.run(
-                [sys.executable, "-m", "daypass", *line.split()], cwd=tmp_path, check=True,
-                env={**os.environ, **env}, capture_output=True, text=True, timeout=60,
-            )  # fmt: skip
+            done = run(*DAYPASS, *line.split(), folder=tmp_path, environment=env)
+            assert done.returncode == 0
             assert "\x1b" not in done.stdout + done.stderr
             return done.stdout
 

@@ -28,6 +28,7 @@ from support.messages import check as check_message
 from support.messages import line_with
 from support.objects import kubeconfig
 from support.ports import listens
+from support.programs import DAYPASS, output_of, run
 from support.unlimited_reviews import UNLIMITED
 from support.up import Up
 from support.up_embedded import (
@@ -278,22 +279,15 @@ def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Pa
     with Up(tmp_path, stack_config()) as up:
         admin = admin_of(up)
         credentials_of(up, make_identity(admin, "team"))
-        done = subprocess.run(
-            [sys.executable, "-m", "daypass", "kubeconfig", "--server", admin.url,
-             "--certificate-authority", str(up.authority_file),
-             "--credentials", str(tmp_path / "bot.json"),
-             "--kubeconfig-out", str(tmp_path / "kube")],
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-            capture_output=True, text=True, timeout=60, check=False,
+        environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        output_of(
+            *DAYPASS, "kubeconfig", "--server", admin.url,
+            "--certificate-authority", up.authority_file, "--credentials", tmp_path / "bot.json",
+            "--kubeconfig-out", tmp_path / "kube", environment=environment,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
         user = json.loads((tmp_path / "kube").read_text())["users"][0]["user"]["exec"]
-        answer = subprocess.run(
-            [user["command"], *user["args"]],
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-            capture_output=True, text=True, timeout=60, check=True,
-        )  # fmt: skip
-        token = json.loads(answer.stdout)["status"]["token"]
+        answer = output_of(user["command"], *user["args"], environment=environment)
+        token = json.loads(answer)["status"]["token"]
         bot = Admin(
             url=admin.url, context=admin.context, headers={"Authorization": f"Bearer {token}"}
         )
@@ -347,11 +341,8 @@ def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "dangling", []),
     )
     for folder, arguments in cases:
-        done = subprocess.run(
-            [sys.executable, "-m", "daypass", "up", *arguments],
-            cwd=folder, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
+        done = run(*DAYPASS, "up", *arguments, folder=folder, environment=environment)
         assert (done.returncode, "no such file" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "state").exists()
 
@@ -359,11 +350,9 @@ def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
 def test_without_inotify_instances_the_limit_to_raise_is_named(tmp_path: Path) -> None:
     (tmp_path / "daypass.yaml").write_text(stack_config())
     limited = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
-    done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "sh", "-ec", limited, "sh",
-         sys.executable, "-m", "daypass", "up"],
-        cwd=tmp_path, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
-        capture_output=True, text=True, check=False, timeout=60,
+    done = run(
+        "unshare", "--user", "--map-root-user", "sh", "-ec", limited, "sh", *DAYPASS, "up",
+        folder=tmp_path, environment={"XDG_STATE_HOME": str(tmp_path / "state")},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     check_message(done.stderr, "fs.inotify.max_user_instances", reason="envoy-failed")

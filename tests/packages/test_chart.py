@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from support.charts import (
     templated,
     write_chart,
 )
+from support.programs import DAYPASS, run
 from support.rendered import only
 
 WORKLOADS = ("door", "gateServe", "gateWatch")
@@ -55,9 +54,7 @@ def test_the_command_writes_the_chart_and_sees_when_it_drifts(tmp_path: Path) ->
 
     def render(*options: str) -> int:
         words = ["render", "--config", str(EXAMPLE), "--chart", str(folder), *options]
-        return subprocess.run(
-            [sys.executable, "-m", "daypass", *words], capture_output=True, check=False
-        ).returncode
+        return run(*DAYPASS, *words).returncode
 
     assert render() == 0
     assert by_key(templated(folder)) == by_key(CHARTS["example"].objects())

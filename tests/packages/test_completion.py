@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import daypass
+from support.programs import output_of, run
 
 SCRIPT = {
     "bash": (["bash", "--norc", "-i"], "source <(daypass completion bash)"),
@@ -82,10 +83,7 @@ def test_a_tab_completes_the_line(shell: str, line: str, completed: str) -> None
 @pytest.mark.parametrize(("line", "completed"), LINES, ids=[line for line, _ in LINES])
 def test_fish_completes_the_line(line: str, completed: str) -> None:
     script = "daypass completion fish | source; complete -C $argv[1]"
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", script, line],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+    done = run("fish", "--no-config", "-c", script, line)
     (candidate,) = done.stdout.splitlines()
     before, word = line.rpartition(" ")[0], candidate.partition("\t")[0]
     assert f"{before} {word} ".endswith(completed)
@@ -93,10 +91,7 @@ def test_fish_completes_the_line(line: str, completed: str) -> None:
 
 
 def kubectl(*words: str) -> str:
-    done = subprocess.run(
-        ["kubectl", *words], capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout
+    return output_of("kubectl", *words)
 
 
 @pytest.mark.usefixtures("shell_environment")

@@ -5,7 +5,6 @@ Not among the tests of `make test`: Linux lets one process watch the programs of
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from tools import programs
+
+from support.programs import run
 
 ENV = str(Path(shutil.which("env") or "").resolve())
 BY_DESCRIPTOR = f'import os; os.execve(os.open("{ENV}", 0), ["x"], {{}})'
@@ -70,10 +71,7 @@ def test_a_machine_that_cannot_tell_fails_in_ci_alone() -> None:
     """Inside of another watch there is none."""
     inner = [sys.executable, "-m", "tools.programs", "sh", "-c", "exit 5"]
     for ci, expected in (("true", 1), ("", 5)):
-        done = subprocess.run(
-            [sys.executable, "-m", "tools.programs", *inner],
-            env={**os.environ, "CI": ci}, cwd=programs.ROOT,
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        outer = (sys.executable, "-m", "tools.programs", *inner)
+        done = run(*outer, environment={"CI": ci}, folder=programs.ROOT)
         assert done.returncode == expected
         assert "not checked: seccomp: Device or resource busy" in done.stderr

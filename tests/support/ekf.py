@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from daypass.cli import main
+from support.programs import output_of
 
 FOLDERS = {
     "ekf": "rok/kubernetes-proxy/overlays/deploy",
@@ -99,10 +99,7 @@ def adopt(root: Path, what: str, *words: str) -> int:
 
 
 def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout
+    return output_of("git", "-C", root, *arguments)
 
 
 def git_init(root: Path) -> None:
@@ -129,10 +126,7 @@ def make_repository(root: Path) -> Path:
 
 
 def build(root: Path, folder: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        ["kubectl", "kustomize", folder], cwd=root, check=True, capture_output=True, text=True
-    )
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.safe_load_all(output_of("kubectl", "kustomize", folder, folder=root)))
 
 
 def built_ingress(root: Path, domain: str = "ekf") -> dict[str, Any]:

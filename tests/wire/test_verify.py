@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from support.authority import Authority
 from support.fake_door import FakeDoor
 from support.messages import check, line_with
 from support.output_schema import mistakes_in
+from support.programs import DAYPASS, run
 
 SOMEWHERE = "https://localhost:1/kubernetes"
 
@@ -34,10 +33,7 @@ def stack() -> Iterator[LocalStack]:
 
 
 def verify(*arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "daypass", "verify", *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = run(*DAYPASS, "verify", *arguments)
     assert mistakes_in(("verify", *arguments), done.returncode, done.stdout) == ""
     return done.returncode, done.stdout, done.stderr
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from tools.docs.pages import ROOT, Block, all_pages
 from support import crds
 from support.controlplane import ControlPlane
 from support.doc_data import OBJECT, documents_in, kind_of
+from support.programs import run
 
 INSTALL = (
     crds.install_cert_manager, crds.install_envoy_gateway, crds.install_gateway_api,
@@ -64,11 +63,10 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
 
 def refusal(plane: ControlPlane, document: dict[str, Any]) -> str:
     """Return why the API server would not create this; empty if it would."""
-    done = subprocess.run(
-        ["kubectl", "create", "--dry-run=server", "--validate=strict", "-f", "-"],
-        input=json.dumps(document), text=True, capture_output=True, check=False,
-        env={
-            **os.environ,
+    done = run(
+        "kubectl", "create", "--dry-run=server", "--validate=strict", "-f", "-",
+        given=json.dumps(document),
+        environment={
             "KUBECONFIG": str(plane.kubeconfig),
             "KUBECACHEDIR": str(Path(plane.kubeconfig).with_name("kubectl-cache")),
         },
@@ -93,10 +91,7 @@ def complaint(document: dict[str, Any], folder: Path) -> str:
     if document["kind"] == "Kustomization":
         # What it builds on is not here: its own fields are read all the same.
         (folder / "kustomization.yaml").write_text(yaml.safe_dump({**document, "resources": []}))
-        done = subprocess.run(
-            ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False
-        )
-        return done.stderr
+        return run("kubectl", "kustomize", folder).stderr
     file = folder / "authentication.yaml"
     file.write_text(yaml.safe_dump(document))
     try:
