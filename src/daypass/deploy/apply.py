@@ -30,6 +30,7 @@ from daypass.kube.resources import CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
 from daypass.render.engines import AnyEngine, engine_of
+from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
@@ -143,9 +144,9 @@ def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterato
     """Yield the names of what is published and open: where the gateway reads objects of its own,
     in both.
     """
-    specs: dict[str, Any] | None = None
-    if engine is not None and (query := engine.published_as) is not None:
-        kind = cluster.find_kind(query.group, query.kind)
+    specs = dict[str, Any]()
+    if isinstance(engine, VerifyingEngine):
+        kind = cluster.find_kind(engine.published_as.group, engine.published_as.kind)
         listed = [] if kind is None else cluster.list(kind, engine.pods_namespace)
         specs = {name_of(each): each.get("spec") for each in listed}
         yield from {GATE_KEYS} & specs.keys()  # never published without keys
@@ -154,7 +155,7 @@ def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterato
         with suppress(UnreadablePartError):
             if closing_time(document) <= cluster.clock.unix():
                 continue
-            if engine is None or specs is None:
+            if not isinstance(engine, VerifyingEngine):
                 yield name
                 continue
             # The watch of another version may have published it for the authorizer alone.

@@ -9,6 +9,7 @@ by a Role that `identity create` adds there, it may list Secrets and create Even
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, new_object
 from daypass.render.engines import AnyEngine
+from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
@@ -30,7 +31,7 @@ def authorizer_rbac(engine: AnyEngine) -> list[Object]:
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
         *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
-    if not engine.is_verified_before:
+    if not isinstance(engine, VerifyingEngine):
         objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
     return objects
 
@@ -47,9 +48,9 @@ def watcher_rbac(engine: AnyEngine) -> list[Object]:
         *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
         *_role(GATE_WATCH, home, home, at_home),
     ]
-    if (published_as := engine.published_as) is not None:
-        plural = f"{published_as.kind.lower()}s"
-        rule = _rule(published_as.group, [plural], _WRITE, [GATE_KEYS, *NAMES])
+    if isinstance(engine, VerifyingEngine):
+        group, kind = engine.published_as.group, engine.published_as.kind
+        rule = _rule(group, [f"{kind.lower()}s"], _WRITE, [GATE_KEYS, *NAMES])
         objects += _role(GATE_WATCH, engine.pods_namespace, home, [rule])
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects

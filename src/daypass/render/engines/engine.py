@@ -1,4 +1,4 @@
-"""What the kinds of engines have in common."""
+"""The gateway that has the gate: what every kind of it makes, and what may bypass it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -28,13 +28,6 @@ class Engine(ABC, Generic[G]):
     usual_namespace: ClassVar[str]
     """Namespace of the gateway's pods, where the config names none."""
 
-    is_verified_before: ClassVar[bool]
-    """Whether the gateway verifies a token before it asks the authorizer about it."""
-
-    published_as: ClassVar[ObjectQuery | None] = None
-    """The kind of the objects in which the gateway reads what is published. None: the authorizer
-    reads it, in ConfigMaps."""
-
     bypass_hint: ClassVar[str] = ""
     """What to do about what bypasses the gate."""
 
@@ -59,17 +52,6 @@ class Engine(ABC, Generic[G]):
     def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded, as JSON, to compare with another config's."""
 
-    def keys_object(self, issuer: str, key_set: str) -> Object:
-        """Return the object, of `published_as`, with the API server's JSON Web Key Set.
-
-        `issuer`: the `iss` of its short-lived tokens. `key_set`: its text.
-        """
-        raise NotImplementedError
-
-    def published_object(self, name: str, published: Published) -> Object:
-        """Return the object, of `published_as`, with what has this name: a part, or the denials."""
-        raise NotImplementedError
-
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
         """What to list to find what bypasses the gate; nothing if nothing can."""
@@ -83,3 +65,26 @@ class Engine(ABC, Generic[G]):
     def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
         """Return a line for each host that bypasses the gate. `pods`: listed by `pods_query`."""
         return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyingEngine(Engine[G]):
+    """A gateway that verifies tokens itself, and so reads what is published in objects of its own.
+
+    On other engines the authorizer does both: the API server's keys are its own concern, and it
+    reads ConfigMaps.
+    """
+
+    published_as: ClassVar[ObjectQuery]
+    """The kind of the objects in which the gateway reads what is published."""
+
+    @abstractmethod
+    def keys_object(self, issuer: str, key_set: str) -> Object:
+        """Return the object, of `published_as`, with the API server's JSON Web Key Set.
+
+        `issuer`: the `iss` of its short-lived tokens. `key_set`: its text.
+        """
+
+    @abstractmethod
+    def published_object(self, name: str, published: Published) -> Object:
+        """Return the object, of `published_as`, with what has this name: a part, or the denials."""

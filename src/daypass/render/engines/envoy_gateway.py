@@ -43,7 +43,6 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
 
     gate_type: ClassVar = EnvoyGatewayGate
     usual_namespace: ClassVar = "envoy-gateway-system"
-    is_verified_before: ClassVar = False
     bypass_hint: ClassVar = "guard all of the Gateway: gate.gateway without a listener"
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
-from daypass.render.engines.engine import Engine
+from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import labels_of, policy_operations
 from daypass.render.engines.istio.other_names import (
@@ -48,12 +48,11 @@ _PRIORITY = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IstioEngine(Engine[IstioGate]):
+class IstioEngine(VerifyingEngine[IstioGate]):
     """Istio's gateway."""
 
     gate_type: ClassVar = IstioGate
     usual_namespace: ClassVar = USUAL_NAMESPACE
-    is_verified_before: ClassVar = True
     bypass_hint: ClassVar = NAME_THEM
     published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
 
