@@ -5,7 +5,6 @@ Any request may fail: applying again continues from there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +17,6 @@ from daypass._core.hints import command, kubectl
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
-from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, write_inventory
 from daypass.deploy.object_ref import ObjectRef, find_object
@@ -31,13 +29,17 @@ from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
 from daypass.render.engines import AnyEngine, engine_of
 from daypass.render.engines.engine import VerifyingEngine
+from daypass.render.engines.envoy_gateway import (
+    POLICY_GROUP,
+    is_accepted,
+    overriding_policies,
+    rejection_reason,
+)
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
 
-_GATEWAY_POLICIES = "gateway.envoyproxy.io"
 _GATE_POLICIES = "gate-policies"
-_LISTED = re.compile(r"\[([^\]]*)\]")
 
 
 def execute(
@@ -216,11 +218,9 @@ def _lacking(status: Mapping[str, int], wanted: int) -> str:
 def _wait_for_policy(waiter: Waiter, policy: ObjectRef) -> Object:
     def check() -> Object | str:
         document = find_object(waiter.cluster, policy) or {}
-        if reason := _rejection_reason(document):
+        if reason := rejection_reason(document):
             return reason
-        if not list(_conditions(document, "Accepted")):
-            return "Envoy Gateway has not seen it yet"
-        return document
+        return document if is_accepted(document) else "Envoy Gateway has not seen it yet"
 
     hint = kubectl("describe", policy.kind.lower(), policy.name, "-n", policy.namespace)
     return waiter.wait(str(policy), check, hint)
@@ -232,13 +232,13 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[Find
     Policies of other kinds are reported if they are not accepted. Raises NotReadyError: until a
     SecurityPolicy is accepted, the gate checks nothing.
     """
-    policies = sorted(ref for ref in applied if ref.group == _GATEWAY_POLICIES)
+    policies = sorted(ref for ref in applied if ref.group == POLICY_GROUP)
     own = {policy.where for policy in policies}
     problems = []
     for policy in policies:
         if policy.kind == "SecurityPolicy":
             document = _wait_for_policy(waiter, policy)
-            if others := [name for name in _overriding_policies(document) if name not in own]:
+            if others := [name for name in overriding_policies(document) if name not in own]:
                 fact = f"{policy}: other policies replace it for {', '.join(others)}"
                 problems.append(
                     failure(
@@ -247,35 +247,9 @@ def wait_for_policies(waiter: Waiter, applied: Iterable[ObjectRef]) -> list[Find
                         "set mergeType: StrategicMerge in them",
                     )
                 )
-        elif reason := _rejection_reason(find_object(waiter.cluster, policy) or {}):
+        elif reason := rejection_reason(find_object(waiter.cluster, policy) or {}):
             problems.append(failure(_GATE_POLICIES, f"{policy} is not in force: {reason}"))
     return problems
-
-
-def _rejection_reason(document: Object) -> str:
-    """Return why a policy is not accepted, by its status; empty if its status does not say so."""
-    found = (each for each in _conditions(document, "Accepted") if each.get("status") != "True")
-    return next((printable(str(each.get("message"))) for each in found), "")
-
-
-def _overriding_policies(document: Object) -> list[str]:
-    """Return `NAMESPACE/NAME` of the routes and listeners where other policies replace this one.
-
-    The status lists them in its message: `... for these routes: [team/a team/b]`.
-    """
-    found = [each for each in _conditions(document, "Overridden") if each.get("status") == "True"]
-    lists = (listed for each in found for listed in _LISTED.findall(str(each.get("message"))))
-    return sorted({printable(name) for listed in lists for name in listed.split()})
-
-
-def _conditions(document: Object, kind: str) -> Iterator[Object]:
-    """Yield the conditions of any controller for the current generation."""
-    generation = (document.get("metadata") or {}).get("generation")
-    for ancestor in (document.get("status") or {}).get("ancestors") or ():
-        for condition in ancestor.get("conditions") or ():
-            current = condition.get("observedGeneration", generation) == generation
-            if current and condition.get("type") == kind:
-                yield condition
 
 
 def wait_until_gone(waiter: Waiter, removals: Sequence[Removal], done: ApplyResult) -> None:

@@ -10,11 +10,13 @@ that route out of the gate. daypass forbids nobody to write one; what remains is
 identity headers are removed, and that `daypass apply` reports such a policy.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
+from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
 from daypass.render.engines.bypass import describe_hosts, in_common, read_routes
 from daypass.render.engines.engine import Engine
@@ -32,9 +34,11 @@ from daypass.render.names import GATE, SERVICE_PORT
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.reasons import REASON_HEADER
 
-_VERSION = "gateway.envoyproxy.io/v1alpha1"
+POLICY_GROUP = "gateway.envoyproxy.io"
+_VERSION = f"{POLICY_GROUP}/v1alpha1"
 _TIMEOUT = "5s"
 """For the authorizer's response. Its own deadline is shorter, and its response explains it."""
+_LISTED = re.compile(r"\[([^\]]*)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +180,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         if namespace == here:
             return [tls]
         policies = {
-            "group": "gateway.envoyproxy.io", "kind": "SecurityPolicy", "namespace": namespace,
+            "group": POLICY_GROUP, "kind": "SecurityPolicy", "namespace": namespace,
         }  # fmt: skip
         grant = new_object(
             f"{GROUP}/v1beta1",
@@ -186,3 +190,34 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             spec={"from": [policies], "to": [{"group": "", "kind": "Service", "name": GATE}]},
         )
         return [tls, grant]
+
+
+def is_accepted(policy: Object) -> bool:
+    """Return whether a policy is accepted by every controller that has seen it, and one has."""
+    return {each.get("status") for each in _conditions(policy, "Accepted")} == {"True"}
+
+
+def rejection_reason(policy: Object) -> str:
+    """Return why a policy is not accepted, by its status; empty if its status does not say so."""
+    found = (each for each in _conditions(policy, "Accepted") if each.get("status") != "True")
+    return next((printable(str(each.get("message"))) for each in found), "")
+
+
+def overriding_policies(policy: Object) -> list[str]:
+    """Return `NAMESPACE/NAME` of the routes and listeners where other policies replace this one.
+
+    The status lists them in its message: `... for these routes: [team/a team/b]`.
+    """
+    found = [each for each in _conditions(policy, "Overridden") if each.get("status") == "True"]
+    lists = (listed for each in found for listed in _LISTED.findall(str(each.get("message"))))
+    return sorted({printable(name) for listed in lists for name in listed.split()})
+
+
+def _conditions(policy: Object, kind: str) -> Iterator[Object]:
+    """Yield the conditions of any controller for the current generation."""
+    generation = (policy.get("metadata") or {}).get("generation")
+    for ancestor in (policy.get("status") or {}).get("ancestors") or ():
+        for condition in ancestor.get("conditions") or ():
+            current = condition.get("observedGeneration", generation) == generation
+            if current and condition.get("type") == kind:
+                yield condition
