@@ -16,7 +16,7 @@ from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
-from daypass.render.engines.istio.guarded import labels_of, policy_operations
+from daypass.render.engines.istio.guarded import policy_operations
 from daypass.render.engines.istio.other_names import (
     NAME_THEM,
     Pods,
@@ -31,6 +31,7 @@ from daypass.render.envoy.token_rules import DECISION, refusal_replies
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.istio import (
     ISTIO_GATEWAY,
+    USUAL_LABELS,
     USUAL_NAMESPACE,
     VIRTUAL_SERVICE,
     destination_rule,
@@ -56,6 +57,11 @@ class IstioEngine(VerifyingEngine[IstioGate]):
     bypass_hint: ClassVar = NAME_THEM
     published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
 
+    @property
+    def _pods_labels(self) -> dict[str, str]:
+        """The labels of the gateway's pods."""
+        return dict(self.gate.front_labels or USUAL_LABELS)
+
     def objects(self) -> list[Object]:
         """Return the objects that are applied once."""
         rules = self.config.rules_of(self.gate, self.facts.issuer_for(self.config))
@@ -70,12 +76,12 @@ class IstioEngine(VerifyingEngine[IstioGate]):
 
     def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded."""
-        return [self.gate.engine, self.pods_namespace, labels_of(self)]
+        return [self.gate.engine, self.pods_namespace, self._pods_labels]
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
         rules = self.config.rules_of(self.gate, issuer)
-        return self._published(GATE_KEYS, keys_config(self, rules, key_set))
+        return self._published(GATE_KEYS, keys_config(self.gate, self.config, rules, key_set))
 
     def published_object(self, name: str, published: Published) -> Object:
         """Return the EnvoyFilter with a part of the set, or the denials."""
@@ -93,13 +99,13 @@ class IstioEngine(VerifyingEngine[IstioGate]):
     @property
     def pods_query(self) -> ObjectQuery:
         """The gateway's pods."""
-        labels = ",".join(f"{name}={value}" for name, value in sorted(labels_of(self).items()))
+        labels = ",".join(f"{name}={value}" for name, value in sorted(self._pods_labels.items()))
         return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
 
     def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
         """Return a line for each other name that leads to what is guarded."""
         seen = [pod["metadata"].get("labels") or {} for pod in pods]
-        known = Pods(labels=seen or [labels_of(self)], complete=bool(seen))
+        known = Pods(labels=seen or [self._pods_labels], complete=bool(seen))
         return report_other_names(read_gateway(listed, self.pods_namespace, known), self.gate.hosts)
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
@@ -110,7 +116,7 @@ class IstioEngine(VerifyingEngine[IstioGate]):
             name,
             self.pods_namespace,
             spec={
-                "workloadSelector": {"labels": labels_of(self)},
+                "workloadSelector": {"labels": self._pods_labels},
                 "priority": _PRIORITY,
                 "configPatches": patches,
             },
@@ -130,18 +136,18 @@ class IstioEngine(VerifyingEngine[IstioGate]):
         if self.gate.is_reviewed:
             mappers += authorizer_replies(has_mark(DECISION))
         router = {"name": "envoy.filters.http.router"}
-        first = first_filters(self, rules)
+        first = first_filters(self.gate, self.config, rules)
         patches = [
             # The last one inserted is the first one in the chain.
             *(_http_filter("INSERT_FIRST", each) for each in reversed(first)),
-            _http_filter("INSERT_BEFORE", last_filter(self), router),
+            _http_filter("INSERT_BEFORE", last_filter(self.gate), router),
             _merged_manager(local_reply_config={"mappers": mappers}),
         ]
         return self._envoy_filter(GATE, patches)
 
     def _backstop(self, rules: Rules) -> Object:
         """Refuse what the filters have not verified, even if they are missing."""
-        operations = policy_operations(self)
+        operations = policy_operations(self.gate, self.config)
         versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
         return new_object(
             self.facts.api_version("AuthorizationPolicy", *versions),
@@ -149,7 +155,7 @@ class IstioEngine(VerifyingEngine[IstioGate]):
             GATE,
             self.pods_namespace,
             spec={
-                "selector": {"matchLabels": labels_of(self)},
+                "selector": {"matchLabels": self._pods_labels},
                 "action": "DENY",
                 "rules": [
                     {**rule, "to": [{"operation": each} for each in operations]}

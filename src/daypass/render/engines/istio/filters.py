@@ -1,7 +1,7 @@
 """The HTTP filters that the gate adds to the gateway's chain, in their order."""
 
+from daypass.config import Config, IstioGate
 from daypass.render.engines.istio.guarded import (
-    AnIstio,
     door_matches,
     guarded_headers,
     is_guarded,
@@ -40,7 +40,7 @@ _ISTIOD: Json = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout
 """A starting gateway waits that long for what is published. Without it, the gate refuses."""
 
 
-def keys_config(engine: AnIstio, rules: Rules, keys: str | None) -> Json:
+def keys_config(gate: IstioGate, config: Config, rules: Rules, keys: str | None) -> Json:
     """Return the config of the JWT filter. `keys`: the text of the API server's JSON Web Key Set;
     None before it is published.
     """
@@ -49,53 +49,53 @@ def keys_config(engine: AnIstio, rules: Rules, keys: str | None) -> Json:
     return authentication(
         rules,
         keys,
-        keeps_header=engine.gate.is_reviewed,
-        guarded=guarded_headers(engine),
-        exempt=door_matches(engine),
+        keeps_header=gate.is_reviewed,
+        guarded=guarded_headers(gate),
+        exempt=door_matches(gate, config),
     )
 
 
-def first_filters(engine: AnIstio, rules: Rules) -> list[Json]:
+def first_filters(gate: IstioGate, config: Config, rules: Rules) -> list[Json]:
     """Return the filters before all others of the gateway."""
     # Each applies its default until istiod configures it.
-    no_keys = keys_config(engine, rules, None)
+    no_keys = keys_config(gate, config, rules, None)
     decides = deciding_filters(
         rules,
         verified=discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
         published=published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
-        elsewhere=is_not(is_guarded(engine)),
-        has_login=engine.gate.has_login,
+        elsewhere=is_not(is_guarded(gate, config)),
+        has_login=gate.has_login,
     )
-    keeps = [_keep_token(engine)] if engine.gate.forward_token else []
-    reviews = _review(engine) if engine.gate.is_reviewed else []
-    return [_forget(engine), *keeps, *decides, *reviews]
+    keeps = [_keep_token(gate, config)] if gate.forward_token else []
+    reviews = _review(gate, config) if gate.is_reviewed else []
+    return [_forget(gate), *keeps, *decides, *reviews]
 
 
-def last_filter(engine: AnIstio) -> Json:
+def last_filter(gate: IstioGate) -> Json:
     """Return the filter right before the router, after which nothing changes identity headers."""
-    set_headers = {engine.gate.headers.user: USER, engine.gate.headers.groups: GROUPS}
-    if engine.gate.forward_token:
+    set_headers = {gate.headers.user: USER, gate.headers.groups: GROUPS}
+    if gate.forward_token:
         set_headers["authorization"] = state_text(_TOKEN_STATE)
     appended = [{"append": set_header(name, value)} for name, value in set_headers.items()]
     return only_where(is_marked(DECISION), _mutation(f"{GATE}-identity", appended))
 
 
-def _forget(engine: AnIstio) -> Json:
+def _forget(gate: IstioGate) -> Json:
     """Remove the headers that only the gate sets."""
-    removed = [{"remove": name} for name in own_headers(engine.gate)]
-    return only_where(is_on_guarded_host(engine), _mutation(f"{GATE}-forget", removed))
+    removed = [{"remove": name} for name in own_headers(gate)]
+    return only_where(is_on_guarded_host(gate), _mutation(f"{GATE}-forget", removed))
 
 
-def _keep_token(engine: AnIstio) -> Json:
+def _keep_token(gate: IstioGate, config: Config) -> Json:
     """Save the Authorization header, which a filter removes, for the services behind."""
     saved = {_TOKEN_STATE: "%REQ(authorization)%"}
-    return only_where(is_guarded(engine), set_filter_state(f"{GATE}-token", saved))
+    return only_where(is_guarded(gate, config), set_filter_state(f"{GATE}-token", saved))
 
 
-def _review(engine: AnIstio) -> list[Json]:
+def _review(gate: IstioGate, config: Config) -> list[Json]:
     """Ask the authorizer about accepted tokens, require its user, then remove the token."""
-    headers = (engine.gate.headers.user, engine.gate.headers.groups)
-    host = authorizer_server(engine.config).host
+    headers = (gate.headers.user, gate.headers.groups)
+    host = authorizer_server(config).host
     asked = asking_filter(
         headers,
         name=f"{GATE}-authorizer",
@@ -104,7 +104,7 @@ def _review(engine: AnIstio) -> list[Json]:
         uri=f"https://{host}",
     )
     stripped = _mutation(f"{GATE}-strip", [{"remove": "authorization"}])
-    named = identified_filter(engine.gate.headers.user)
+    named = identified_filter(gate.headers.user)
     return [only_where(is_marked(DECISION), each) for each in (asked, named, stripped)]
 
 

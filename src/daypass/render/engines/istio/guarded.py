@@ -1,4 +1,4 @@
-"""What the gate on Istio depends on, and which requests at the gateway it guards.
+"""Which requests at Istio's gateway the gate guards, and which headers no client may send there.
 
 Requests are selected by host, and the door's by path. Every form of a name that could lead to its
 route counts: in any case, with anything in place of a port, with the dot of a fully qualified name.
@@ -8,15 +8,12 @@ headers are removed there, too.
 
 import re
 from collections.abc import Iterable
-from typing import TypeAlias
 
 from daypass._core.objects import Object
-from daypass.config import GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
+from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
-from daypass.render.engines.engine import Engine
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
-from daypass.render.fronts.istio import USUAL_LABELS
 from daypass.rules.reasons import REASON_HEADER
 
 _FRONTS = (IstioDomain, GatewayApiDomain, IngressDomain)
@@ -25,21 +22,14 @@ _FRONTS = (IstioDomain, GatewayApiDomain, IngressDomain)
 _OF_A_LOGIN = ("user", "email", "groups", "preferred-username")
 """oauth2-proxy's identity headers, `x-auth-request-...`: no client may send them itself."""
 
-AnIstio: TypeAlias = Engine[IstioGate]
 
-
-def labels_of(engine: AnIstio) -> dict[str, str]:
-    """Return the labels of the gateway's pods."""
-    return dict(engine.gate.front_labels or USUAL_LABELS)
-
-
-def door_hosts(engine: AnIstio) -> list[str]:
+def door_hosts(gate: IstioGate, config: Config) -> list[str]:
     """Return the guarded hosts that may have the door on the same gateway."""
-    domains = engine.config.domains.values()
+    domains = config.domains.values()
     doors = [domain.host for domain in domains if isinstance(domain, _FRONTS)]
-    if engine.gate.guards_every_host:
+    if gate.guards_every_host:
         return doors
-    return [host for host in engine.gate.hosts if host in doors]
+    return [host for host in gate.hosts if host in doors]
 
 
 def own_headers(gate: IstioGate) -> list[str]:
@@ -69,46 +59,46 @@ def _spellings(name: str) -> list[str]:
     return spellings
 
 
-def is_on_guarded_host(engine: AnIstio) -> Json:
+def is_on_guarded_host(gate: IstioGate) -> Json:
     """Return a predicate: the host is guarded, whatever the path."""
-    if engine.gate.guards_every_host:
+    if gate.guards_every_host:
         return has_header(":method", ".+")  # every request has one
-    return has_header(":authority", _pattern(engine.gate.hosts))
+    return has_header(":authority", _pattern(gate.hosts))
 
 
-def is_guarded(engine: AnIstio) -> Json:
+def is_guarded(gate: IstioGate, config: Config) -> Json:
     """Return a predicate: the request is guarded."""
-    on_host = is_on_guarded_host(engine)
-    if not door_hosts(engine):
+    on_host = is_on_guarded_host(gate)
+    if not door_hosts(gate, config):
         return on_host
-    prefix = re.escape(engine.config.prefix)
+    prefix = re.escape(config.prefix)
     door = all_of(
-        has_header(":authority", _pattern(door_hosts(engine))),
+        has_header(":authority", _pattern(door_hosts(gate, config))),
         has_header(":path", rf"{prefix}([/?].*)?"),
     )
     return all_of(on_host, is_not(door))
 
 
-def door_matches(engine: AnIstio) -> list[Json]:
+def door_matches(gate: IstioGate, config: Config) -> list[Json]:
     """Return RouteMatches of the door's requests."""
-    if not door_hosts(engine):
+    if not door_hosts(gate, config):
         return []
-    header = _header(door_hosts(engine))
-    prefix = engine.config.prefix
+    header = _header(door_hosts(gate, config))
+    prefix = config.prefix
     return [{"path": prefix, "headers": [header]}, {"prefix": f"{prefix}/", "headers": [header]}]
 
 
-def guarded_headers(engine: AnIstio) -> list[Json]:
+def guarded_headers(gate: IstioGate) -> list[Json]:
     """Return HeaderMatchers, all of which match requests to guarded hosts."""
-    return [] if engine.gate.guards_every_host else [_header(engine.gate.hosts)]
+    return [] if gate.guards_every_host else [_header(gate.hosts)]
 
 
-def policy_operations(engine: AnIstio) -> list[Object]:
+def policy_operations(gate: IstioGate, config: Config) -> list[Object]:
     """Return the guarded requests as operations of an AuthorizationPolicy."""
-    prefix, door = engine.config.prefix, door_hosts(engine)
-    others = [host for host in engine.gate.hosts if host not in door]
+    prefix, door = config.prefix, door_hosts(gate, config)
+    others = [host for host in gate.hosts if host not in door]
     operations: list[Object] = []
-    if engine.gate.guards_every_host:
+    if gate.guards_every_host:
         operations.append({"notHosts": _policy_hosts(door)} if door else {"hosts": ["*"]})
     elif others:
         operations.append({"hosts": _policy_hosts(others)})
