@@ -43,7 +43,7 @@ _LISTED = re.compile(r"\[([^\]]*)\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
-    """A Gateway of Envoy Gateway."""
+    """A Gateway of Envoy Gateway, or one listener of it, which asks about every request."""
 
     gate_type: ClassVar = EnvoyGatewayGate
     usual_namespace: ClassVar = "envoy-gateway-system"

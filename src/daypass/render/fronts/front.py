@@ -1,4 +1,4 @@
-"""What the kinds of fronts have in common."""
+"""The ingress or gateway of a domain: what every kind of it makes, and is recognised by."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

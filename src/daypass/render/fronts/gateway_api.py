@@ -34,7 +34,7 @@ _LISTENER = "https"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayApiFront(Front[GatewayApiDomain]):
-    """An implementation of the Gateway API."""
+    """An implementation of the Gateway API, where an HTTPRoute leads the prefix to the door."""
 
     domain_type: ClassVar = GatewayApiDomain
     api: ClassVar = HTTP_ROUTE

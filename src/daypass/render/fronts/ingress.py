@@ -22,7 +22,7 @@ _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressFront(ControllerFront[IngressDomain]):
-    """A controller that has no kind of its own."""
+    """A controller that has no kind of its own, and gets a plain Ingress."""
 
     domain_type: ClassVar = IngressDomain
     notes: ClassVar = (

@@ -1,4 +1,4 @@
-"""What ingress controllers have in common: an Ingress publishes a domain, and has a class."""
+"""Ingress controllers: an Ingress publishes a domain, and its class selects the controller."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerFront(Front[C]):
-    """An ingress controller."""
+    """An ingress controller, which serves the Ingresses of its classes."""
 
     api: ClassVar = INGRESS
     queries: ClassVar = (INGRESS_CLASS,)

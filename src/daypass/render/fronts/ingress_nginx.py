@@ -23,7 +23,7 @@ a line feed at the end."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressNginxFront(ControllerFront[IngressNginxDomain]):
-    """ingress-nginx."""
+    """ingress-nginx, which verifies the door by annotations of the Ingress."""
 
     domain_type: ClassVar = IngressNginxDomain
     usual_namespace: ClassVar = "ingress-nginx"

@@ -38,7 +38,7 @@ _VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IstioFront(Front[IstioDomain]):
-    """Istio's gateway."""
+    """Istio's gateway, where a VirtualService leads the prefix to the door."""
 
     domain_type: ClassVar = IstioDomain
     usual_namespace: ClassVar = USUAL_NAMESPACE

@@ -50,7 +50,7 @@ _PRIORITY = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IstioEngine(VerifyingEngine[IstioGate]):
-    """Istio's gateway."""
+    """Istio's gateway, which verifies tokens by Envoy's own filters."""
 
     gate_type: ClassVar = IstioGate
     usual_namespace: ClassVar = USUAL_NAMESPACE
