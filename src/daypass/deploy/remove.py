@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
@@ -39,8 +39,6 @@ _OURS = {("ConfigMap", INVENTORY), ("Lease", GATE_WATCH)}
 _LEFTOVERS = {"Event", "Endpoints"}
 """Kinds that remain without an owner."""
 
-_RemovalAction: TypeAlias = Literal["remove", "release", "keep", "leave"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
@@ -52,7 +50,7 @@ class Removal:
     """
 
     ref: ObjectRef
-    action: _RemovalAction
+    action: Literal["remove", "release", "keep", "leave"]
     uid: str
     why: str = ""
     is_published: bool = False

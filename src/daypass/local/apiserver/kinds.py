@@ -193,20 +193,17 @@ TOKEN_REQUEST = Kind(
 )  # fmt: skip
 
 
-def _review(kind: str, group: str, spec: Shape) -> Kind:
+def _review(kind: str, group: str, **fields: Shape) -> Kind:
     return Kind(
         kind=kind, plural=f"{kind.lower()}s", group=group, namespaced=False, verbs=("create",),
-        shape=_object(spec=spec, status=ANY),
+        shape=_object(**fields, status=ANY),
     )  # fmt: skip
 
 
-TOKEN_REVIEW = _review("TokenReview", AUTHENTICATION, {"token": str, "audiences": [str]})
-SELF_SUBJECT_REVIEW = Kind(
-    kind="SelfSubjectReview", plural="selfsubjectreviews", group=AUTHENTICATION, namespaced=False,
-    verbs=("create",), shape=_object(status=ANY),
-)  # fmt: skip
-SUBJECT_ACCESS_REVIEW = _review("SubjectAccessReview", AUTHORIZATION, _SUBJECT)
-SELF_SUBJECT_ACCESS_REVIEW = _review("SelfSubjectAccessReview", AUTHORIZATION, _ACCESS)
+TOKEN_REVIEW = _review("TokenReview", AUTHENTICATION, spec={"token": str, "audiences": [str]})
+SELF_SUBJECT_REVIEW = _review("SelfSubjectReview", AUTHENTICATION)
+SUBJECT_ACCESS_REVIEW = _review("SubjectAccessReview", AUTHORIZATION, spec=_SUBJECT)
+SELF_SUBJECT_ACCESS_REVIEW = _review("SelfSubjectAccessReview", AUTHORIZATION, spec=_ACCESS)
 
 DELETE_OPTIONS = Kind(
     kind="DeleteOptions", plural="", shape={
