@@ -163,14 +163,17 @@ def _run(arguments: list[str]) -> int:
         code: int | None = fast_path(rest)
         if code is not None:
             return code
-    from daypass.cli.parser import HELP, find_subcommand, help_text, run_command
+    from daypass.cli.parser import HELP, find_subcommand, parse, run_command
 
     if hasattr(module, "COMMANDS"):
         if not rest or rest[0] in HELP:
-            write(help_text([name]))
-            return 0
+            return _run(["help", name])
         name, module, rest = find_subcommand(name, module, rest)
-    return run_command(name, module, rest)
+    args = parse(name, module, rest)
+    code = run_command(name, module, args)
+    if mode := getattr(args, "dry_run", None):
+        log(f"nothing was changed: --dry-run={mode}")
+    return code
 
 
 def _report(error: Exception, words: list[str]) -> int:

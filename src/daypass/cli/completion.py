@@ -29,8 +29,9 @@ EPILOG = """examples:
   daypass completion zsh > ~/.zfunc/_daypass            (with ~/.zfunc in fpath, before compinit)
   daypass completion fish > ~/.config/fish/completions/daypass.fish
 
-It completes identities, namespaces, domains and contexts too. A cluster gets a second to answer. No
-credential plugin runs for it, since that may open a browser.
+Create the folder first if it is missing (mkdir -p). It completes identities, namespaces, domains
+and contexts too. A cluster gets a second to answer. No credential plugin runs for it, since that
+may open a browser.
 """
 FILES, NOTHING_ELSE, COMMAND = 0, 4, 64
 """The shell completes files; nothing but the candidates; a command and its arguments, after `--`.

@@ -1,8 +1,14 @@
 """`daypass help`: the commands, or one of them."""
 
+import importlib
+import shutil
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import Any
 
-from daypass.cli import write
+from daypass import cli
+from daypass.cli import parser as command_line
+from daypass.cli.parser import find_subcommand, fold, make_parser, unknown_command
 
 EXTRA = None
 SUMMARY = "describe the commands, or one of them"
@@ -17,7 +23,31 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from daypass.cli.parser import help_text
-
-    write(help_text(args.command))
+    cli.write(help_text(args.command))
     return 0
+
+
+def help_text(words: Sequence[str]) -> str:
+    """Return the help of the command that these words name; of daypass without words.
+
+    Raises UsageError if there is no such command.
+    """
+    if not words:
+        return _help()
+    name, *rest = words
+    if name not in cli.COMMANDS:
+        raise unknown_command("daypass", name, cli.COMMANDS)
+    module: Any = importlib.import_module(cli.COMMANDS[name])
+    if rest and hasattr(module, "COMMANDS"):
+        name, module, _ = find_subcommand(name, module, rest)
+    return make_parser(name, module).format_help()
+
+
+def _help() -> str:
+    lines = ["usage: daypass COMMAND [OPTIONS]"]
+    for heading, names in cli.GROUPS.items():
+        lines += ["", f"{heading}:"]
+        lines += [
+            f"  {name:<16} {importlib.import_module(cli.COMMANDS[name]).SUMMARY}" for name in names
+        ]
+    return fold("\n".join([*lines, "", command_line.EPILOG]), shutil.get_terminal_size().columns)

@@ -16,10 +16,18 @@ from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.text import suggest
-from daypass.cli import COMMANDS, GROUPS, log
 from daypass.cli.colour import CHOICES
 
 HELP = ("-h", "--help")
+EPILOG = f"""examples:
+  daypass demo                            see all of it, without a cluster
+  daypass identity create bot             create credentials for a client
+  daypass token --credentials bot.json    exchange them for a token
+  daypass help identity create            describe a command
+
+Terminals get colours; --color always|never, NO_COLOR and CLICOLOR_FORCE change that everywhere.
+The documentation is in {docs_page("")}
+"""
 SYNONYMS = {
     "check": "validate",
     "create": "add login new",
@@ -38,15 +46,6 @@ SYNONYMS = {
 }
 """What kubectl, gh and others call commands and options: used in hints, never accepted."""
 _wrap = partial(textwrap.wrap, break_long_words=False, break_on_hyphens=False)
-EPILOG = f"""examples:
-  daypass demo                            see all of it, without a cluster
-  daypass identity create bot             create credentials for a client
-  daypass token --credentials bot.json    exchange them for a token
-  daypass help identity create            describe a command
-
-Terminals get colours; --color always|never, NO_COLOR and CLICOLOR_FORCE change that everywhere.
-The documentation is in {docs_page("")}
-"""
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -159,20 +158,23 @@ def _with_value(action: argparse.Action) -> str:
     return " ".join((*action.option_strings[-1:], str(value))).strip()
 
 
-def run_command(name: str, module: Any, arguments: list[str]) -> int:
-    """Parse a command line and run the command's module; `name` is `token` or `gate serve`.
+def parse(name: str, module: Any, arguments: list[str]) -> argparse.Namespace:
+    """Return the arguments of a command; `name` is `token` or `gate serve`."""
+    args = make_parser(name, module).parse(arguments)
+    args.words = name, arguments
+    return args
+
+
+def run_command(name: str, module: Any, args: argparse.Namespace) -> int:
+    """Run a command's module.
 
     Raises MissingExtraError if a library of the module's EXTRA is not installed.
     """
-    args = make_parser(name, module).parse(arguments)
-    args.words = name, arguments
     extra: str | None = getattr(module, "EXTRA", "admin")
     if extra == "admin":  # It ends soon, and makes little garbage while it imports much.
         gc.set_threshold(100_000)
     try:
         code: int = module.run(args)
-        if mode := getattr(args, "dry_run", None):
-            log(f"nothing was changed: --dry-run={mode}")
     except ModuleNotFoundError as error:
         if extra is None or (error.name or "").startswith("daypass"):
             raise
@@ -194,22 +196,6 @@ def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str,
         raise unknown_command(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
     return f"{name} {first}", module, arguments[1:]
-
-
-def help_text(words: Sequence[str]) -> str:
-    """Return the help of the command that these words name; of daypass without words.
-
-    Raises UsageError if there is no such command.
-    """
-    if not words:
-        return _help()
-    name, *rest = words
-    if name not in COMMANDS:
-        raise unknown_command("daypass", name, COMMANDS)
-    module: Any = importlib.import_module(COMMANDS[name])
-    if rest and hasattr(module, "COMMANDS"):
-        name, module, _ = find_subcommand(name, module, rest)
-    return make_parser(name, module).format_help()
 
 
 def make_parser(name: str, module: Any) -> Parser:
@@ -236,16 +222,6 @@ def make_parser(name: str, module: Any) -> Parser:
     # `main` takes it out of the words; here it has its help and its completion.
     parser.add_argument("--color", choices=CHOICES, help="auto (default): only on a terminal")
     return parser
-
-
-def _help() -> str:
-    lines = ["usage: daypass COMMAND [OPTIONS]"]
-    for heading, names in GROUPS.items():
-        lines += ["", f"{heading}:"]
-        lines += [
-            f"  {name:<16} {importlib.import_module(COMMANDS[name]).SUMMARY}" for name in names
-        ]
-    return fold("\n".join([*lines, "", EPILOG]), shutil.get_terminal_size().columns)
 
 
 def fold(text: str, width: int) -> str:

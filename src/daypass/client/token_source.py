@@ -258,6 +258,8 @@ class TokenSource:
 def _replace_credentials(
     states: Iterable[KeyState], before: CredentialsConfig, after: CredentialsConfig
 ) -> None:
+    if before is after:
+        return
     is_other = _account(before) != _account(after)
     if is_other or before.token != after.token:
         for state in states:

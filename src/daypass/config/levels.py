@@ -18,7 +18,7 @@ from daypass.config.yaml_loader import Location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class KeyLevel:
     """What a mapping of the file may hold: by key, the field of the first section that has it.
 
     `selected_by`: what selects one of several sections, those of `kinds`.
@@ -44,13 +44,13 @@ class Level:
         return [value for value, kind in self.kinds.items() if key in _fields_of(kind)]
 
 
-_NOTHING = Level()
+_NOTHING = KeyLevel()
 
 
 @cache
-def levels() -> Mapping[str, Level]:
+def levels() -> Mapping[str, KeyLevel]:
     """Return all levels by name; the top level has the empty one."""
-    found: dict[str, Level] = {}
+    found: dict[str, KeyLevel] = {}
     _add(found, "", Config)
     return found
 
@@ -64,14 +64,14 @@ def name_of(location: Location) -> str:
     return ".".join(named)
 
 
-def level_at(location: Location) -> Level:
+def level_at(location: Location) -> KeyLevel:
     """Return the level that a location leads to; one without keys, if it leads to a value."""
     return levels().get(name_of(location), _NOTHING)
 
 
-def _add(found: dict[str, Level], name: str, annotation: Any) -> None:
+def _add(found: dict[str, KeyLevel], name: str, annotation: Any) -> None:
     """Add the sections in a type, and all that they may hold, however deep."""
-    level = found.get(name, Level())
+    level = found.get(name, KeyLevel())
     for note in getattr(annotation, "__metadata__", ()):
         if isinstance(note, SelectedBy):
             kinds = note.kinds(annotation.__origin__)

@@ -1,7 +1,8 @@
 """A rendered tree or chart in a folder: compared, written, and cleaned of what is not rendered.
 
 A file is daypass's if its first line is the mark, or in JSON its first key. Other files, links, and
-everything outside the places where a tree or chart has files are never touched.
+everything outside the places where a tree or chart has files are never touched; a chart is refused
+next to files that Helm would install, too.
 """
 
 import contextlib
@@ -20,6 +21,9 @@ _PLACES = (
     # Of a chart.
     *("*.schema.json", "templates/*.yaml", "objects/*.yaml", "pods/*/*.yaml"),
 )
+_CHART = "Chart.yaml"
+_INSTALLED = ("templates", "objects", "pods", "crds", "charts")
+"""Folders of a chart: what is in them is installed."""
 _NEW_FILE_MODE = 0o644
 _MARKS = (MARK, f'{{\n  "$comment": "{MARK[2:-1]}"')
 
@@ -57,6 +61,7 @@ def drifts(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
     Raises OccupiedError, and DaypassError if a file can't be read.
     """
     present = _ours(folder)
+    _verify_alike(folder, present, tree)
     found = [
         Drift(path=path, found=present.get(path), rendered=tree.get(path))
         for path in sorted({*present, *tree})
@@ -81,6 +86,24 @@ def write(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
         path.parent.mkdir(parents=True, exist_ok=True)
         put(path, drift.rendered)
     return changes
+
+
+def _verify_alike(folder: Path, present: Mapping[str, str], tree: Mapping[str, str]) -> None:
+    """Raise OccupiedError if a chart would replace something else, or the other way round; and if
+    Helm would install more than what is rendered.
+    """
+    is_chart = _CHART in tree
+    if present and (_CHART in present) is not is_chart:
+        held = "a tree" if is_chart else "a chart"
+        raise OccupiedError(f"{folder} holds {held} that daypass rendered", "name another folder")
+    for part in _INSTALLED if is_chart else ():
+        for path in sorted(folder.glob(f"{part}/**/*")):
+            name = path.relative_to(folder).as_posix()
+            if name not in present and name not in tree and not path.is_dir():
+                raise OccupiedError(
+                    f"{path} was not rendered by daypass, and Helm would install it",
+                    "move it away, or name another folder",
+                )
 
 
 def _order(drift: Drift) -> tuple[bool, bool, int]:

@@ -10,7 +10,7 @@ import pytest
 from tools.reference.commands import command_parsers
 
 from daypass.cli import COMMANDS, main
-from daypass.cli.parser import help_text
+from daypass.cli.help import help_text
 from support.hints import mistake_in
 from support.messages import check
 

@@ -21,8 +21,8 @@ sys.exit(code)
 """
 ALWAYS = {
     "__future__", "_blake2", "atexit", "errno", "gc",
-    "daypass", "daypass._core", "daypass._core.clock",
-    "daypass._core.errors", "daypass._core.files", "daypass.cli", "daypass.cli.fast_path",
+    "daypass", "daypass._core", "daypass._core.clock", "daypass._core.errors",
+    "daypass._core.files", "daypass._core.record", "daypass.cli", "daypass.cli.fast_path",
     "daypass.client", "daypass.client.credentials_source", "daypass.client.errors",
     "daypass.client.shared_cache", "daypass.client.token",
 }  # fmt: skip

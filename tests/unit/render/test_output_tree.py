@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,30 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with raises(DaypassError, match=r"file/deploy.*: Not a directory"):
         write(tmp_path / "file" / "deploy", ONE)
+
+
+CHART = {"Chart.yaml": MARK + "name: daypass\n", "objects/a.yaml": MARK + "a: 1\n"}
+
+
+@pytest.mark.parametrize("path", ["objects/b.yaml", "templates/sub/b.txt", "crds/b.yaml"])
+def test_no_chart_is_written_or_checked_next_to_what_helm_would_install(
+    tmp_path: Path, path: str
+) -> None:
+    write(tmp_path, CHART)
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("kind: ClusterRoleBinding\n")
+    before = files(tmp_path)
+    for use in (write, drifts):
+        with raises(OccupiedError, match=re.escape(path)):
+            use(tmp_path, CHART)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(("first", "second"), [(ONE, CHART), (CHART, ONE)], ids=["chart", "tree"])
+def test_a_chart_and_a_tree_do_not_replace_each_other(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str]
+) -> None:
+    write(tmp_path, first)
+    with raises(OccupiedError):
+        write(tmp_path, second)
+    assert files(tmp_path) == first

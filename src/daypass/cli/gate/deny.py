@@ -28,11 +28,11 @@ server: `daypass identity revoke` revokes it everywhere. Exit code 3: the gate h
 in time.
 """
 DENIED = {
-    "jti": ("--jti", "token {}"),
-    "uid": ("--uid", "every token bound to {}"),
-    "namespace": ("--of-namespace", "every token of namespace {}"),
+    "jti": "token {}",
+    "uid": "every token bound to {}",
+    "namespace": "every token of namespace {}",
 }
-"""By kind of denial: its option, and what it refuses."""
+"""What each kind of denial refuses."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -72,13 +72,17 @@ def run(args: Namespace) -> int:
         "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,
         "dryRun": args.dry_run,
     })  # fmt: skip
-    option, what = DENIED[denial.kind]
-    named = what.format(denial.name)
+    named = DENIED[denial.kind].format(denial.name)
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
         target = options.target_options(args)
-        undo = command("gate", "deny", option, denial.name, "--undo", *target)
+        undo = command(
+            "gate", "deny",
+            "--jti" if denial.kind == "jti" else
+            "--uid" if denial.kind == "uid" else "--of-namespace",
+            denial.name, "--undo", *target,
+        )  # fmt: skip
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
