@@ -67,7 +67,6 @@ class Engine(ABC, Generic[G]):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyingEngine(Engine[G]):
     """A gateway that verifies tokens itself, and so reads what is published in objects of its own.
 

@@ -12,7 +12,6 @@ identity headers are removed, and that `daypass apply` reports such a policy.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
@@ -41,7 +40,6 @@ _TIMEOUT = "5s"
 _LISTED = re.compile(r"\[([^\]]*)\]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     """A Gateway of Envoy Gateway, or one listener of it, which asks about every request."""
 

@@ -4,7 +4,6 @@ A BackendTLSPolicy verifies the door, one for all domains.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from daypass._core.objects import Object, name_of, new_object
@@ -32,7 +31,6 @@ GATEWAY_CLASS = ObjectQuery(GROUP, "GatewayClass")
 _LISTENER = "https"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayApiFront(Front[GatewayApiDomain]):
     """An implementation of the Gateway API, where an HTTPRoute leads the prefix to the door."""
 

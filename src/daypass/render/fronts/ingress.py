@@ -3,7 +3,6 @@
 Whether the controller speaks TLS to a Service and verifies it is up to it.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from daypass._core.installation import docs_page
@@ -20,7 +19,6 @@ OWN_KINDS: tuple[type[ControllerFront[Any]], ...] = (IngressNginxFront,)
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IngressFront(ControllerFront[IngressDomain]):
     """A controller that has no kind of its own, and gets a plain Ingress."""
 

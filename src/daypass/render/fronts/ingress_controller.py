@@ -1,7 +1,6 @@
 """Ingress controllers: an Ingress publishes a domain, and its class selects the controller."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from daypass._core.objects import Object, name_of, new_object
@@ -25,7 +24,6 @@ _NGINX = "nginx.ingress.kubernetes.io"
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerFront(Front[C]):
     """An ingress controller, which serves the Ingresses of its classes."""
 

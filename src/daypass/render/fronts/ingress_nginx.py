@@ -4,7 +4,6 @@ With `direct`, without a door: a regex and a rewrite that lead to the API server
 less than the door: see docs/how-to/ingresses/direct.md.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from daypass._core.installation import docs_page
@@ -21,7 +20,6 @@ _TAIL = "/api/v1/namespaces/[a-z0-9-]+/serviceaccounts/[a-z0-9.-]+/token"
 a line feed at the end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IngressNginxFront(ControllerFront[IngressNginxDomain]):
     """ingress-nginx, which verifies the door by annotations of the Ingress."""
 

@@ -4,7 +4,6 @@ A DestinationRule verifies the door, one for all domains.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from daypass._core.objects import Object, new_object
@@ -36,7 +35,6 @@ GATEWAY_POD = ObjectQuery("", "Pod", labels=_SELECTOR, metadata_only=True)
 _VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IstioFront(Front[IstioDomain]):
     """Istio's gateway, where a VirtualService leads the prefix to the door."""
 

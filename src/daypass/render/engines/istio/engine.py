@@ -9,7 +9,6 @@ refused.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
@@ -48,7 +47,6 @@ _PRIORITY = 1000
 """The later an EnvoyFilter applies, the farther in front it inserts; the default is 0."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IstioEngine(VerifyingEngine[IstioGate]):
     """Istio's gateway, which verifies tokens by Envoy's own filters."""
 
