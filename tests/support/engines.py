@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import AnyEngine, engine_of
-from daypass.render.engines.engine import VerifyingEngine
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
 from daypass.rules.published import DENIALS, Published, part_name
@@ -22,24 +20,21 @@ def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:
     return engine
 
 
-def _verifying(config: Config) -> VerifyingEngine[Any]:
-    engine = the_engine(config)
-    assert isinstance(engine, VerifyingEngine)
-    return engine
-
-
 def part_object(config: Config, number: int, part: CredentialPart) -> Object:
     """The gateway's object with a part of the set."""
     published = Published.closed(CLUSTER_PARTS).with_part(number, part)
-    return _verifying(config).published_object(part_name(number), published)
+    (found,) = the_engine(config).published_objects(part_name(number), published)
+    return found
 
 
 def denials_object(config: Config, denials: Denials) -> Object:
     """The gateway's object with what is denied."""
     published = replace(Published.closed(CLUSTER_PARTS), denials=denials)
-    return _verifying(config).published_object(DENIALS, published)
+    (found,) = the_engine(config).published_objects(DENIALS, published)
+    return found
 
 
 def keys_object(config: Config, issuer: str, key_set: str) -> Object:
     """The gateway's object with the API server's keys."""
-    return _verifying(config).keys_object(issuer, key_set)
+    (found,) = the_engine(config).keys_objects(issuer, key_set)
+    return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.poller import Poller
@@ -35,16 +34,15 @@ FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{FRONT}/envoyfilters/"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlainEngine(IstioEngine):
     """EnvoyFilters that a test can read, in place of Envoy's own config."""
 
-    def published_object(self, name: str, published: Published) -> dict[str, Any]:
+    def published_objects(self, name: str, published: Published) -> list[dict[str, Any]]:
         if name == DENIALS:
             denials = published.denials
-            return _filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)
+            return [_filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)]
         part = published.parts[NAMES.index(name)]
-        return _filter(name, uids=sorted(part.uids), closes=part.closes_unix)
+        return [_filter(name, uids=sorted(part.uids), closes=part.closes_unix)]
 
 
 class FewParts(ClusterPublisher):

@@ -28,7 +28,6 @@ from daypass.kube.resources import CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
 from daypass.render.engines import AnyEngine, engine_of
-from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.engines.envoy_gateway import (
     POLICY_GROUP,
     is_accepted,
@@ -147,8 +146,8 @@ def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterato
     in both.
     """
     specs = dict[str, Any]()
-    if isinstance(engine, VerifyingEngine):
-        kind = cluster.find_kind(engine.published_as.group, engine.published_as.kind)
+    if engine is not None and (query := engine.published_as) is not None:
+        kind = cluster.find_kind(query.group, query.kind)
         listed = [] if kind is None else cluster.list(kind, engine.pods_namespace)
         specs = {name_of(each): each.get("spec") for each in listed}
         yield from {GATE_KEYS} & specs.keys()  # never published without keys
@@ -157,12 +156,10 @@ def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterato
         with suppress(UnreadablePartError):
             if closing_time(document) <= cluster.clock.unix():
                 continue
-            if not isinstance(engine, VerifyingEngine):
-                yield name
-                continue
             # The watch of another version may have published it for the authorizer alone.
             published = read_object(document, Published.closed(CLUSTER_PARTS))
-            if specs.get(name) == engine.published_object(name, published)["spec"]:
+            objects = [] if engine is None else engine.published_objects(name, published)
+            if all(specs.get(name) == each["spec"] for each in objects):
                 yield name
 
 

@@ -21,7 +21,6 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
 from daypass.render.engines import ENGINES, engine_of
-from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
@@ -113,10 +112,11 @@ def published_refs(config: Config) -> set[ObjectRef]:
     if engine is None:
         return set()
     refs = {ObjectRef.core("ConfigMap", config.door.namespace, name) for name in NAMES}
-    if isinstance(engine, VerifyingEngine):
-        group, kind = engine.published_as.group, engine.published_as.kind
+    if (query := engine.published_as) is not None:
         refs |= {
-            ObjectRef(group=group, kind=kind, namespace=engine.pods_namespace, name=name)
+            ObjectRef(
+                group=query.group, kind=query.kind, namespace=engine.pods_namespace, name=name
+            )
             for name in (GATE_KEYS, *NAMES)
         }
     return refs
@@ -140,7 +140,7 @@ def _find_published(
             if _is_published(live) and ref not in entries and ref not in wanted:
                 yield Removal(ref=ref, action="remove", uid=uid, is_published=True)
 
-    queries = [engine.published_as for engine in ENGINES if issubclass(engine, VerifyingEngine)]
+    queries = [engine.published_as for engine in ENGINES if engine.published_as is not None]
     found = [CONFIG_MAPS, *(cluster.find_kind(query.group, query.kind) for query in queries)]
     kinds = [each for each in found if each is not None]
     return [it for kind in kinds for place in sorted(places) for it in look(kind, place)]

@@ -9,7 +9,6 @@ by a Role that `identity create` adds there, it may list Secrets and create Even
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, new_object
 from daypass.render.engines import AnyEngine
-from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
@@ -31,7 +30,7 @@ def authorizer_rbac(engine: AnyEngine) -> list[Object]:
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
         *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
-    if not isinstance(engine, VerifyingEngine):
+    if engine.published_as is None:  # it verifies tokens itself
         objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
     return objects
 
@@ -48,9 +47,8 @@ def watcher_rbac(engine: AnyEngine) -> list[Object]:
         *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
         *_role(GATE_WATCH, home, home, at_home),
     ]
-    if isinstance(engine, VerifyingEngine):
-        group, kind = engine.published_as.group, engine.published_as.kind
-        rule = _rule(group, [f"{kind.lower()}s"], _WRITE, [GATE_KEYS, *NAMES])
+    if (query := engine.published_as) is not None:
+        rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, [GATE_KEYS, *NAMES])
         objects += _role(GATE_WATCH, engine.pods_namespace, home, [rule])
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects

@@ -73,7 +73,6 @@ def run(args: Namespace) -> int:
     from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
     from daypass.render.engines import engine_of
-    from daypass.render.engines.engine import VerifyingEngine
 
     allow_many_files()
     config, gate = load_gate(args.config)
@@ -83,7 +82,7 @@ def run(args: Namespace) -> int:
     rules = config.rules_of(gate, issuer_for(config, cluster))
     engine = engine_of(config)
     verifier = None
-    if engine is not None and not isinstance(engine, VerifyingEngine):
+    if engine is not None and engine.published_as is None:
         verifier = TokenVerifier(partial(keys_for, config, cluster), SYSTEM_CLOCK)
     service = Service(
         gate, rules, cluster.connection, SYSTEM_CLOCK, write_stdout,

@@ -29,7 +29,6 @@ from daypass.kube.published_objects import (
     read_object,
 )
 from daypass.render.engines import AnyEngine
-from daypass.render.engines.engine import VerifyingEngine
 from daypass.render.names import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import DENIALS, Published, part_name
@@ -60,8 +59,7 @@ class ClusterPublisher:
         self._engine = engine
         self.lease = lease
         read_keys = partial(signing_keys_for, engine.config, cluster)
-        is_read = isinstance(engine, VerifyingEngine)
-        self.keys = Poller(read_keys, EVERY_SECONDS) if is_read else None
+        self.keys = None if engine.published_as is None else Poller(read_keys, EVERY_SECONDS)
         self._versions: dict[str, str] = {}  # by path, the one first that was checked longest ago
 
     @property
@@ -156,14 +154,10 @@ class ClusterPublisher:
         else:
             part = published.parts[number]
             name, config_map = part_name(number), part_config_map(number, part, home, room=room)
-        if isinstance(engine, VerifyingEngine):
-            return [engine.published_object(name, published), config_map]
-        return [config_map]
+        return [*engine.published_objects(name, published), config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
-        if isinstance(self._engine, VerifyingEngine):
-            return [self._engine.keys_object(keys.issuer, keys.key_set)]
-        return []
+        return self._engine.keys_objects(keys.issuer, keys.key_set)
 
     def _publish(self, documents: list[Object]) -> None:
         for document in documents:

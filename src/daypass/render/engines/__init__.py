@@ -1,9 +1,8 @@
 """The gateway that has the gate in a cluster.
 
 One module or package is one kind: the objects that make a gateway check tokens, what they need, and
-what may bypass them. `engine` says what a kind has to answer (more, if its gateway verifies tokens
-itself), `bypass` reads routes past the gate. A new kind is a section of the config, a module here,
-and an entry in ENGINES.
+what may bypass them. `engine` says what a kind has to answer, `bypass` reads routes past the gate.
+A new kind is a section of the config, a module here, and an entry in ENGINES.
 """
 
 from typing import Any

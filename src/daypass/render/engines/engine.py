@@ -28,6 +28,10 @@ class Engine(ABC, Generic[G]):
     usual_namespace: ClassVar[str]
     """Namespace of the gateway's pods, where the config names none."""
 
+    published_as: ClassVar[ObjectQuery | None] = None
+    """The kind of the objects in which the gateway reads what is published, to verify tokens
+    itself. None: the authorizer does both, with ConfigMaps and keys that it reads."""
+
     bypass_hint: ClassVar[str] = ""
     """What to do about what bypasses the gate."""
 
@@ -66,24 +70,13 @@ class Engine(ABC, Generic[G]):
         """Return a line for each host that bypasses the gate. `pods`: listed by `pods_query`."""
         return ()
 
-
-class VerifyingEngine(Engine[G]):
-    """A gateway that verifies tokens itself, and so reads what is published in objects of its own.
-
-    On other engines the authorizer does both: the API server's keys are its own concern, and it
-    reads ConfigMaps.
-    """
-
-    published_as: ClassVar[ObjectQuery]
-    """The kind of the objects in which the gateway reads what is published."""
-
-    @abstractmethod
-    def keys_object(self, issuer: str, key_set: str) -> Object:
-        """Return the object, of `published_as`, with the API server's JSON Web Key Set.
+    def keys_objects(self, issuer: str, key_set: str) -> list[Object]:
+        """Return the object of `published_as` with the API server's JSON Web Key Set, if any.
 
         `issuer`: the `iss` of its short-lived tokens. `key_set`: its text.
         """
+        return []
 
-    @abstractmethod
-    def published_object(self, name: str, published: Published) -> Object:
-        """Return the object, of `published_as`, with what has this name: a part, or the denials."""
+    def published_objects(self, name: str, published: Published) -> list[Object]:
+        """Return the object of `published_as` with a part of the set or the denials, if any."""
+        return []

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
-from daypass.render.engines.engine import VerifyingEngine
+from daypass.render.engines.engine import Engine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import policy_operations
 from daypass.render.engines.istio.other_names import (
@@ -47,7 +47,7 @@ _PRIORITY = 1000
 """The later an EnvoyFilter applies, the farther in front it inserts; the default is 0."""
 
 
-class IstioEngine(VerifyingEngine[IstioGate]):
+class IstioEngine(Engine[IstioGate]):
     """Istio's gateway, which verifies tokens by Envoy's own filters."""
 
     gate_type: ClassVar = IstioGate
@@ -76,16 +76,16 @@ class IstioEngine(VerifyingEngine[IstioGate]):
         """Return which gateway is guarded."""
         return [self.gate.engine, self.pods_namespace, self._pods_labels]
 
-    def keys_object(self, issuer: str, key_set: str) -> Object:
+    def keys_objects(self, issuer: str, key_set: str) -> list[Object]:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
         rules = self.config.rules_of(self.gate, issuer)
-        return self._published(GATE_KEYS, keys_config(self.gate, self.config, rules, key_set))
+        return [self._published(GATE_KEYS, keys_config(self.gate, self.config, rules, key_set))]
 
-    def published_object(self, name: str, published: Published) -> Object:
+    def published_objects(self, name: str, published: Published) -> list[Object]:
         """Return the EnvoyFilter with a part of the set, or the denials."""
         if name == DENIALS:
-            return self._published(name, denials_config(published.denials))
-        return self._published(name, part_config(published.parts[NAMES.index(name)]))
+            return [self._published(name, denials_config(published.denials))]
+        return [self._published(name, part_config(published.parts[NAMES.index(name)]))]
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
