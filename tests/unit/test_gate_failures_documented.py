@@ -30,7 +30,9 @@ ROWS = {f"{page}-{number}": row for page in TABLES for number, row in enumerate(
 @cache
 def names_in(path: str) -> frozenset[str]:
     tree = ast.parse((ROOT / path).read_text())
-    return frozenset(each.name for each in tree.body if isinstance(each, ast.FunctionDef))
+    return frozenset(
+        each.name for each in tree.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))
+    )
 
 
 @pytest.mark.parametrize(
