@@ -1,7 +1,7 @@
 """Bring rendered manifests into a repository and a cluster, and start a repository.
 
 `daypass apply`: cluster_state reads the cluster; plan compares it with the config by dry runs; the
-user confirms what exposure_diff lists; git commits; apply and remove change the cluster, in the
+user confirms what openings lists; git commits; apply and remove change the cluster, in the
 order of `render.apply_order`, and apply waits and verifies. The inventory in the cluster records
 what was applied, with UIDs: only that is ever removed, and only if the object's managed fields
 agree. Each step may fail; a retry continues.

@@ -10,9 +10,9 @@ from daypass._core.hints import command, kubectl
 from daypass._core.labels import HOLDS_INVENTORY
 from daypass._core.objects import Object, group_of, name_of
 from daypass.config import Config
-from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.inventory import AppliedObject, Inventory, read_inventories
 from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.openings import Openings
 from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES
@@ -57,7 +57,7 @@ class ClusterState:
         return next(found, Inventory(namespace=namespace))
 
     @property
-    def exposed(self) -> Exposure | None:
+    def exposed(self) -> Openings | None:
         """What was confirmed to be open; None before the first apply."""
         return self.inventories[0].exposed if self.inventories else None
 

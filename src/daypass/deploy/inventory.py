@@ -19,8 +19,8 @@ from daypass._core.hints import command
 from daypass._core.labels import EXPOSED
 from daypass._core.objects import Object, name_of, new_object, uid_of
 from daypass._core.parallel import in_parallel
-from daypass.deploy.exposure_diff import Exposure
 from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.openings import Openings
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS
@@ -74,7 +74,7 @@ class Inventory:
     version: str = ""
     uid: str = ""
     entries: Entries = field(default_factory=dict)
-    exposed: Exposure | None = None
+    exposed: Openings | None = None
 
 
 def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]:
@@ -92,7 +92,7 @@ def read_inventories(cluster: Cluster, namespaces: list[str]) -> list[Inventory]
 
 
 def write_inventory(
-    cluster: Cluster, inventory: Inventory, entries: Entries, exposed: Exposure | None
+    cluster: Cluster, inventory: Inventory, entries: Entries, exposed: Openings | None
 ) -> Inventory:
     """Replace an inventory, if it has not changed meanwhile. No request if nothing changes."""
     if inventory.version and inventory.entries == entries and inventory.exposed == exposed:

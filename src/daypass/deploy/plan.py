@@ -15,11 +15,11 @@ from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.exposure_diff import Exposure, exposure, widened
 from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
 from daypass.deploy.inventory import AppliedObject
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.openings import Openings, openings, widened
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import ROUTE_KINDS, collisions, list_all
@@ -108,9 +108,9 @@ class ApplyPlan:
         return self.config.door.namespace
 
     @property
-    def exposed(self) -> Exposure:
+    def exposed(self) -> Openings:
         """What is open after it."""
-        return exposure(self.config)
+        return openings(self.config)
 
     @property
     def widened(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a config exposes, as plain values for the inventory; and what a new one exposes beyond."""
+"""What a config opens, as plain values for the inventory; and what a new one opens beyond."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daypass.render.engines import engine_of
 from daypass.render.fronts import fronts_of
 from daypass.rules.decision import EVERY_HOST
 
-Exposure = Mapping[str, Any]
+Openings = Mapping[str, Any]
 """JSON."""
 
 _MODES = ("deny", "warn", "audit")  # from strict to lax
@@ -20,7 +20,7 @@ _ANYWHERE = "anywhere"
 _UNKNOWN = "what was open before is not known: policy and gate may have been stricter"
 
 
-def exposure(config: Config) -> Exposure:
+def openings(config: Config) -> Openings:
     """Return everything in a config that decides how much of the cluster is open."""
     return {
         "server": config.cluster.server,
@@ -41,7 +41,7 @@ def exposure(config: Config) -> Exposure:
     }
 
 
-def widened(before: Exposure | None, after: Exposure) -> list[str]:
+def widened(before: Openings | None, after: Openings) -> list[str]:
     """Return what `after` opens and `before` did not, a line each.
 
     `before`: None means that nothing was open; what lacks a value, that it is not known.
@@ -55,7 +55,7 @@ def widened(before: Exposure | None, after: Exposure) -> list[str]:
         return [_UNKNOWN, *_hosts(nothing, after)]
 
 
-def _widened(before: Exposure, after: Exposure) -> Iterator[str]:
+def _widened(before: Openings, after: Openings) -> Iterator[str]:
     yield from _hosts(before, after)
     yield from _places(before, after)
     yield from _higher("door.trustedHops", before["trustedHops"], after["trustedHops"])
@@ -65,7 +65,7 @@ def _widened(before: Exposure, after: Exposure) -> Iterator[str]:
     yield from _less_guarded(before["gate"], after["gate"])
 
 
-def _policy(policy: Policy) -> Exposure:
+def _policy(policy: Policy) -> Openings:
     return {
         "longestLifetimeSeconds": policy.longest_lifetime_seconds,
         "federatedLifetimeSeconds": policy.federated.longest_lifetime_seconds,
@@ -77,7 +77,7 @@ def _policy(policy: Policy) -> Exposure:
     }
 
 
-def _gate(config: Config) -> Exposure | None:
+def _gate(config: Config) -> Openings | None:
     engine = engine_of(config)
     if engine is None:
         return None
@@ -92,7 +92,7 @@ def _gate(config: Config) -> Exposure | None:
     }
 
 
-def _hosts(before: Exposure, after: Exposure) -> Iterator[str]:
+def _hosts(before: Openings, after: Openings) -> Iterator[str]:
     known, moved = before["hosts"], before["prefix"] != after["prefix"]
     for host, now in after["hosts"].items():
         then = known.get(host)
@@ -116,7 +116,7 @@ def _named(place: str) -> str:
     return "any namespace" if place == _ANYWHERE else f"the namespace {place}"
 
 
-def _places(before: Exposure, after: Exposure) -> Iterator[str]:
+def _places(before: Openings, after: Openings) -> Iterator[str]:
     if after["server"] != before["server"]:
         yield f"cluster.server: another API server is published, {after['server']}"
     known = before["addresses"]
@@ -124,7 +124,7 @@ def _places(before: Exposure, after: Exposure) -> Iterator[str]:
         yield f"cluster.addresses: the door may connect to {', '.join(more)}"
 
 
-def _looser(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
+def _looser(before: Openings | None, after: Openings | None) -> Iterator[str]:
     if before is None:
         return
     if after is None:
@@ -141,7 +141,7 @@ def _looser(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
             yield f"policy.{name}: {now}, was {then}"
 
 
-def _less_guarded(before: Exposure | None, after: Exposure | None) -> Iterator[str]:
+def _less_guarded(before: Openings | None, after: Openings | None) -> Iterator[str]:
     if before is None:
         return
     if after is None:

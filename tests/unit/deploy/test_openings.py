@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.exposure_diff import exposure, widened
+from daypass.deploy.openings import openings, widened
 from support.messages import check
 from support.rendered import config_of
 
@@ -90,7 +90,7 @@ BOTH_WAYS = {
 
 
 def opened(before: str, after: str) -> list[str]:
-    return widened(exposure(config_of(before)), exposure(config_of(after)))
+    return widened(openings(config_of(before)), openings(config_of(after)))
 
 
 @pytest.mark.parametrize("name", WIDER)
@@ -106,7 +106,7 @@ def test_each_widening_is_one_line_and_its_reverse_is_none(name: str) -> None:
 
 
 def test_before_the_first_apply_nothing_is_exposed() -> None:
-    (line,) = widened(None, exposure(config_of(CONFIG)))
+    (line,) = widened(None, openings(config_of(CONFIG)))
     assert line.startswith("https://ekf.example.com/kubernetes ")
     check(line, reason="opens")
 
@@ -117,7 +117,7 @@ def test_a_local_domain_exposes_nothing_in_a_cluster() -> None:
 
 
 def test_what_is_not_known_of_before_is_reported_with_every_host() -> None:
-    after: Any = exposure(config_of(CONFIG))
+    after: Any = openings(config_of(CONFIG))
     lacking = [{key: value for key, value in after.items() if key != name} for name in after]
     odd: list[Any] = [{**after, name: 5} for name in ("hosts", "policy", "limits")]
     odd += [5, [], "x"]
@@ -129,7 +129,7 @@ def test_what_is_not_known_of_before_is_reported_with_every_host() -> None:
 
 
 def test_a_value_more_hides_nothing() -> None:
-    after = exposure(config_of(CONFIG))
+    after = openings(config_of(CONFIG))
     assert widened({**after, "new": 1}, {**after, "gate": None}) == widened(
         after, {**after, "gate": None}
     )
