@@ -85,9 +85,17 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
     for need in plan.missing:
         name = deployment.name_of_need(need)
         make = kubectl(
-            "create", "secret", "tls", need.name, "-n", need.namespace, "--cert", "FILE",
-            "--key", "FILE",
-        )  # fmt: skip
+            "create",
+            "secret",
+            "tls",
+            need.name,
+            "-n",
+            need.namespace,
+            "--cert",
+            "FILE",
+            "--key",
+            "FILE",
+        )
         fact = f"{name} is not there: the certificate of {need.host} and its key"
         log(fact, f"create it: {make}")
     deployment.log_risks(plan, "this opens more than is open now:")

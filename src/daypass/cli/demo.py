@@ -32,9 +32,11 @@ It needs no cluster. Everything listens on loopback, and is removed afterwards.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--once", action="store_true", default=os.environ.get("ONCE") == "1",
+        "--once",
+        action="store_true",
+        default=os.environ.get("ONCE") == "1",
         help="exit after the steps (also: ONCE=1)",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

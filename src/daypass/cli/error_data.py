@@ -36,8 +36,11 @@ def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
     if not output:
         return False
     fields = {
-        "reason": error.reason, "message": error.fact, "hint": hint, "exitCode": error.exit_code,
-    }  # fmt: skip
+        "reason": error.reason,
+        "message": error.fact,
+        "hint": hint,
+        "exitCode": error.exit_code,
+    }
     as_json = json.dumps({"error": fields}) + "\n"
     text = as_json if output == "json" else "error:\n" + indented(flat_yaml(fields), "  ")
     with suppress(AttributeError, OSError, ValueError):  # it is None if it was closed at the start

@@ -41,9 +41,13 @@ It changes all of its files or none, and the cluster only with --apply.
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path(), metavar="DIR",
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
         help="the repository's folder (default: here)",
-    )  # fmt: skip
+    )
     options.add_dry_run(parser, server=False)
     parser.add_argument("--force", action="store_true", help="replace an existing daypass.yaml")
     parser.add_argument("--commit", action="store_true", help="commit the changes with git")
@@ -51,15 +55,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_config_options(parser.add_argument_group("daypass.yaml"))
     ekf = parser.add_argument_group("an EKF repository")
     ekf.add_argument(
-        "--adopt", choices=("hosts", "door"),
+        "--adopt",
+        choices=("hosts", "door"),
         help="hosts: the edit from EKF's guide; door: hand the hosts over to the door",
-    )  # fmt: skip
+    )
     ekf.add_argument("--ekf-host", metavar="HOST", help="the EKF domain")
     ekf.add_argument("--serving-host", metavar="HOST", help="the Serving domain")
     ekf.add_argument(
-        "--apply", action="store_true",
+        "--apply",
+        action="store_true",
         help="apply the adopted overlays with rok-deploy, or else kubectl",
-    )  # fmt: skip
+    )
     options.add_output(parser)
     options.add_cluster(parser)
 
@@ -95,13 +101,17 @@ def run(args: Namespace) -> int:
     commit = None if args.dry_run else _write_and_commit(args, plan)
     steps = [] if args.dry_run else _apply_and_list_next(args, plan)
     changes = [(relpath(edit.path, args.folder), edit.diff(args.folder)) for edit in plan.edits]
-    write_result(args, {
-        "dryRun": args.dry_run,
-        "files": [{"path": path, "diff": diff} for path, diff in changes],
-        "commit": commit,
-        "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
-        "next": steps,
-    }, "".join(diff for _, diff in changes) if args.dry_run else "")  # fmt: skip
+    write_result(
+        args,
+        {
+            "dryRun": args.dry_run,
+            "files": [{"path": path, "diff": diff} for path, diff in changes],
+            "commit": commit,
+            "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
+            "next": steps,
+        },
+        "".join(diff for _, diff in changes) if args.dry_run else "",
+    )
     if args.dry_run:
         for edit in plan.edits:
             log(f"would {'remove' if edit.after is None else 'write'} {edit.path}")

@@ -35,9 +35,10 @@ server's --api-audiences: its issuer, if it has no others.
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--server", required=True, metavar="URL", help="the API server")
     parser.add_argument(
-        "--certificate-authority", metavar="FILE",
+        "--certificate-authority",
+        metavar="FILE",
         help="PEM to include (default: the machine's certificate authorities)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--audience",
         metavar="A",

@@ -123,9 +123,11 @@ def add_creation(parser: ArgumentParser) -> None:
     """Add what `identity create` and `identity federate` take."""
     parser.add_argument("--adopt", action="store_true", help="adopt an existing ServiceAccount")
     parser.add_argument(
-        "--expires", type=_seconds_until_expiry, metavar="TIME",
+        "--expires",
+        type=_seconds_until_expiry,
+        metavar="TIME",
         help="when it expires, such as 90d (`daypass identity reap`); or never",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--create-namespace", action="store_true", help="create a missing namespace too"
     )
@@ -160,9 +162,12 @@ def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
 
 def add_config(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE",
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
         help="default: daypass.yaml",
-    )  # fmt: skip
+    )
 
 
 def load_config(path: Path | str) -> Config:
@@ -182,9 +187,11 @@ def find_config(path: Path | str | None) -> Config | None:
 def add_directory(parser: ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
-        "--directory", type=Path, metavar="DIR",
+        "--directory",
+        type=Path,
+        metavar="DIR",
         help="the rendered files (default: deploy/ next to the config)",
-    )  # fmt: skip
+    )
 
 
 def tree_folder(args: Namespace) -> Path:
@@ -224,9 +231,13 @@ def add_dry_run(parser: ArgumentParser, *, server: bool = True) -> None:
             " (default: client)"
         )
     parser.add_argument(
-        "--dry-run", nargs="?", const="client", choices=choices, metavar="|".join(choices),
+        "--dry-run",
+        nargs="?",
+        const="client",
+        choices=choices,
+        metavar="|".join(choices),
         help=summary,
-    )  # fmt: skip
+    )
 
 
 def add_wait(
@@ -241,21 +252,30 @@ def add_wait(
     for option, text in (("--wait", wait), ("--no-wait", no_wait)):
         is_wait = option == "--wait"
         parser.add_argument(
-            option, dest="wait", default=default, action="store_const", const=is_wait,
+            option,
+            dest="wait",
+            default=default,
+            action="store_const",
+            const=is_wait,
             help=f"{text} (the default)" if is_wait is default else text,
-        )  # fmt: skip
+        )
     parser.add_argument(
-        "--timeout", type=parse_seconds, default=timeout, metavar="TIME",
+        "--timeout",
+        type=parse_seconds,
+        default=timeout,
+        metavar="TIME",
         help=f"wait no longer (default: {timeout})",
-    )  # fmt: skip
+    )
 
 
 def add_gate_wait(parser: ArgumentParser) -> None:
     """Add --wait, --no-wait and --timeout for what gates have to publish."""
     add_wait(
-        parser, "wait until each gate has published it", "don't wait for gates",
+        parser,
+        "wait until each gate has published it",
+        "don't wait for gates",
         timeout="5s",
-    )  # fmt: skip
+    )
 
 
 def gate_wait(args: Namespace, cluster: Cluster, home: str | None = None) -> GateWait:
@@ -290,9 +310,12 @@ def add_health(parser: ArgumentParser) -> None:
     """Add --check and --unused-after."""
     parser.add_argument("--check", action="store_true", help="exit with 3 if there is a problem")
     parser.add_argument(
-        "--unused-after", type=parse_seconds, metavar="TIME", default="90d",
+        "--unused-after",
+        type=parse_seconds,
+        metavar="TIME",
+        default="90d",
         help="a token unused for this long is a problem (default: 90d)",
-    )  # fmt: skip
+    )
 
 
 # Tokens
@@ -334,9 +357,10 @@ def add_door(parser: ArgumentParser) -> None:
     group.add_argument("--domain", metavar="DOMAIN", help="a domain of the config")
     group.add_argument("--door", metavar="URL", help="instead of a domain's URL")
     group.add_argument(
-        "--certificate-authority", metavar="FILE",
+        "--certificate-authority",
+        metavar="FILE",
         help="PEM of the door's private certificate authority",
-    )  # fmt: skip
+    )
     group.add_argument("--audience", metavar="A", help="the audience of the tokens")
     group.add_argument("--lifetime", metavar="TIME", help="of the tokens (default: 1h)")
 

@@ -57,9 +57,13 @@ class StatusLine(cli.Progress):
         self._text = text
         self._writing = RLock()
         self._live = Live(
-            console=Terminal(stderr=True), get_renderable=draw, refresh_per_second=8,
-            transient=True, redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
+            console=Terminal(stderr=True),
+            get_renderable=draw,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self.start = self._live.start
 
     def show(self, text: str) -> bool:

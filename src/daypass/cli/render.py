@@ -32,17 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
-        "--directory", type=Path, metavar="DIR",
+        "--directory",
+        type=Path,
+        metavar="DIR",
         help="write a kustomize tree into this folder; remove what is no longer rendered",
-    )  # fmt: skip
+    )
     folder.add_argument(
         "--chart", type=Path, metavar="DIR", help="write a Helm chart into this folder"
     )
     options.add_dry_run(parser, server=False)
     parser.add_argument(
-        "--check", action="store_true",
+        "--check",
+        action="store_true",
         help="write nothing; exit code 3 if the folder or git differs",
-    )  # fmt: skip
+    )
     parser.add_argument("--cluster", action="store_true", help="with --check: or the cluster")
     parser.add_argument("--domain", metavar="DOMAIN", help="only this domain's ingress or gateway")
     options.add_cluster(parser)
@@ -50,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         f"with --directory: tree (default), or yaml for DIR/{ONE_FILE}; json: a List, or what"
         " --check finds",
-        choices=("tree", "yaml", "json"), has_default=False,
-    )  # fmt: skip
+        choices=("tree", "yaml", "json"),
+        has_default=False,
+    )
 
 
 def run(args: argparse.Namespace) -> int:

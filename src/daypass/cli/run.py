@@ -139,9 +139,12 @@ def _start_with_file(
         renewer = FileRenewer(target, credentials, log, SYSTEM_TIMING)
         renewer.attempt()
         environment = run_with_token.child_environment(
-            os.environ, name, target.path, variables=credentials.variables,
+            os.environ,
+            name,
+            target.path,
+            variables=credentials.variables,
             with_credentials=args.pass_credentials,
-        )  # fmt: skip
+        )
         run_with_token.keep_fresh(renewer, folder)
     except BaseException as error:
         if folder:

@@ -46,19 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser)
     parser.set_defaults(config=None)  # without daypass.yaml, only a named file is an error
     parser.add_argument(
-        "--kubeconfig", default="", metavar="FILE",
+        "--kubeconfig",
+        default="",
+        metavar="FILE",
         help="required with a gate for an external API server: a user who may read the signing "
         "keys, and list and watch Namespaces, ServiceAccounts, Secrets and ConfigMaps",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--close-after", type=_close_after_seconds, metavar="T",
+        "--close-after",
+        type=_close_after_seconds,
+        metavar="T",
         help="how long the gate stays open without seeing which credentials exist "
         "(default: gate.closeAfter)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--state", type=Path, metavar="DIR",
+        "--state",
+        type=Path,
+        metavar="DIR",
         help="of the certificate authority (default: in $XDG_STATE_HOME/daypass)",
-    )  # fmt: skip
+    )
     options.add_output(parser, "default: text; json, yaml: where it listens, once it does")
 
 
@@ -180,13 +186,17 @@ def _report(
     guarded = gate.gate.named_hosts if gate else ()
     gates = [f"https://{bracketed(each)}:{ports['gate']}" for each in guarded]
     listens = envoy.settings.listens.items()
-    write_result(args, {
-        "doors": doors,
-        "gates": gates,
-        "listen": {name: str(replace(listen, port=ports[name])) for name, listen in listens},
-        "certificateAuthority": str(authority),
-        "kubeconfig": None if kubeconfig is None else str(kubeconfig),
-    }, indent=None)  # fmt: skip
+    write_result(
+        args,
+        {
+            "doors": doors,
+            "gates": gates,
+            "listen": {name: str(replace(listen, port=ports[name])) for name, listen in listens},
+            "certificateAuthority": str(authority),
+            "kubeconfig": None if kubeconfig is None else str(kubeconfig),
+        },
+        indent=None,
+    )
     for url in doors:
         log(f"door        {url}")
     for url in gates:

@@ -237,9 +237,10 @@ class GatewayApiDomain(GatewayDomain, ClassDomain):
     def _a_gateway_has_its_class(self) -> Self:
         if self.gateway is not None and self.class_name is not None:
             raise fault(
-                f"the Gateway {self.gateway} already has its class", "leave className out",
+                f"the Gateway {self.gateway} already has its class",
+                "leave className out",
                 at=("gateway",),
-            )  # fmt: skip
+            )
         return self
 
 

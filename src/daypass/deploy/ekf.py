@@ -26,7 +26,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -434,10 +434,8 @@ def _build_ingresses(root: Path, folder: str) -> list[dict[str, Any]]:
     if line is None:
         raise BuildError(f"{folder} was not built", "neither kubectl nor kustomize is on the PATH")
     try:
-        built = run_program(
-            [*line, str(root / folder)], timeout_seconds=_BUILD_SECONDS,
-            limit_bytes=LIMIT_BUILT_BYTES, clock=SYSTEM_CLOCK,
-        )  # fmt: skip
+        run = partial(run_program, timeout_seconds=_BUILD_SECONDS, limit_bytes=LIMIT_BUILT_BYTES)
+        built = run([*line, str(root / folder)], clock=SYSTEM_CLOCK)
     except ProgramError as error:
         words = error.stderr.decode(errors="replace").strip()
         fact = f"{folder} was not built: {' '.join([*line, folder])} {error.reason}"

@@ -251,6 +251,7 @@ def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> Fi
         return FilledSecret(secret=secret, token=token)
 
     return Waiter(cluster, WAIT_SECONDS).wait(
-        f"the token in Secret {name.namespace}/{secret_name}", read,
+        f"the token in Secret {name.namespace}/{secret_name}",
+        read,
         "is kube-controller-manager running? The same command continues from here",
-    )  # fmt: skip
+    )

@@ -67,9 +67,16 @@ class CredentialsSettings:
         annotations, name = account.annotations, account.name
         door, audience = annotations.get(labels.DOOR), annotations.get(labels.AUDIENCE)
         create = command(
-            "identity", "create", name.name, "-n", name.namespace,
-            "--door", Placeholder("URL"), "--audience", Placeholder("AUDIENCE"),
-        )  # fmt: skip
+            "identity",
+            "create",
+            name.name,
+            "-n",
+            name.namespace,
+            "--door",
+            Placeholder("URL"),
+            "--audience",
+            Placeholder("AUDIENCE"),
+        )
         if not door or not audience:
             raise IncompleteCredentialsError(
                 f"identity {name} has no annotation for its door or its audience",
@@ -322,12 +329,25 @@ def exchange_instructions(
         f"    {settings.door}{path}",
     ]
     line = kubectl(
-        "--kubeconfig", "door.kubeconfig", "--server", settings.door,
+        "--kubeconfig",
+        "door.kubeconfig",
+        "--server",
+        settings.door,
         *(("--certificate-authority", "door.crt") if trust else ()),
-        "-n", name.namespace, "create", "token", name.name, "--audience", settings.audience,
-        "--duration", f"{settings.lifetime_seconds}s",
-        "--bound-object-kind", "Secret", "--bound-object-name", secret_name,
-    )  # fmt: skip
+        "-n",
+        name.namespace,
+        "create",
+        "token",
+        name.name,
+        "--audience",
+        settings.audience,
+        "--duration",
+        f"{settings.lifetime_seconds}s",
+        "--bound-object-kind",
+        "Secret",
+        "--bound-object-name",
+        secret_name,
+    )
     lines += [
         "with kubectl:",
         *trust,

@@ -94,9 +94,12 @@ class OwnedObject:
     @classmethod
     def secret(cls, secret: CredentialSecret) -> OwnedObject:
         return cls(
-            resource=SECRETS, namespace=secret.account.namespace, name=secret.name, uid=secret.uid,
+            resource=SECRETS,
+            namespace=secret.account.namespace,
+            name=secret.name,
+            uid=secret.uid,
             owner=secret.account.key,
-        )  # fmt: skip
+        )
 
     def remove(self, cluster: Cluster) -> bool:
         """Delete this object, and no later one of its name; return False if it is gone."""

@@ -138,9 +138,10 @@ def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
     """
     cluster = waiter.cluster
     waiter.wait(
-        "the policy", partial(_compiled, cluster),
+        "the policy",
+        partial(_compiled, cluster),
         "is kube-controller-manager running (validatingadmissionpolicy-status-controller)?",
-    )  # fmt: skip
+    )
     cluster.sleep(SETTLE_SECONDS)
     if policy.mode != "deny":
         return None
@@ -231,9 +232,11 @@ def ask(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> Po
     reference = {}
     if bound is not None:
         reference = {
-            "apiVersion": bound.api_version, "kind": bound.kind, "name": bound.name,
+            "apiVersion": bound.api_version,
+            "kind": bound.kind,
+            "name": bound.name,
             "uid": str(uuid4()),
-        }  # fmt: skip
+        }
     body = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",

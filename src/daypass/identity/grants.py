@@ -218,9 +218,11 @@ def admits_only(policy: Object, identity: IdentityName) -> bool:
     """
     spec = policy.get("spec") or {}
     rules = spec.get("rules") or ()
-    return spec.get("action", "ALLOW") == "ALLOW" and bool(rules) and all(
-        _names_user(rule, identity.user) and _has_principals(rule) for rule in rules
-    )  # fmt: skip
+    return (
+        spec.get("action", "ALLOW") == "ALLOW"
+        and bool(rules)
+        and all(_names_user(rule, identity.user) and _has_principals(rule) for rule in rules)
+    )
 
 
 def _names_user(rule: Object, user: str) -> bool:
@@ -326,10 +328,15 @@ def _warn_of_other_roles(grant: Grant, bindings: Sequence[Object], warn: Warn) -
     ):
         identity, other = grant.identity, replace(grant, cluster_role=role)
         remove = command(
-            "identity", "unauthorize", identity.name, "-n", identity.namespace,
-            "--in", grant.namespace,
+            "identity",
+            "unauthorize",
+            identity.name,
+            "-n",
+            identity.namespace,
+            "--in",
+            grant.namespace,
             *(("--role", other.role) if other.role else ("--cluster-role", role)),
-        )  # fmt: skip
+        )
         warn(
             f"{identity} keeps {display_role(role)} in {grant.namespace}, too",
             f"to remove it: {remove}",

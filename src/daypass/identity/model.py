@@ -201,9 +201,12 @@ def users_of(binding: Object) -> tuple[str, ...]:
 
 
 def _new_object(
-    api_version: str, kind: str, identity: IdentityName, name: str,
+    api_version: str,
+    kind: str,
+    identity: IdentityName,
+    name: str,
     annotations: Mapping[str, str] = {},
-) -> Object:  # fmt: skip
+) -> Object:
     return new_object(
         api_version,
         kind,

@@ -88,11 +88,13 @@ def _unmarked(
     names = {secret.account for secret in secrets} - {account.name for account in identities}
     found = [
         cluster.list(
-            SERVICE_ACCOUNTS, name.namespace, fields=f"metadata.name={name.name}",
+            SERVICE_ACCOUNTS,
+            name.namespace,
+            fields=f"metadata.name={name.name}",
             metadata_only=True,
         )
         for name in sorted(names)
-    ]  # fmt: skip
+    ]
     return [Account.read(document) for documents in found for document in documents]
 
 

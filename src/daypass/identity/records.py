@@ -285,11 +285,14 @@ def _add_role(
     )
     record.roles.append(
         BoundRole(
-            namespace=namespace, role=role["name"], role_kind=role["kind"], binding=name,
+            namespace=namespace,
+            role=role["name"],
+            role_kind=role["kind"],
+            binding=name,
             is_ours=is_ours,
             has_policy=(namespace, name) in policies if is_ours and policies is not None else None,
         )
-    )  # fmt: skip
+    )
 
 
 def _bound_records(

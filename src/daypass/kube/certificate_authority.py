@@ -34,10 +34,16 @@ class Authority:
         """Return a new authority, in memory only."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-            key_encipherment=False, data_encipherment=False, key_agreement=False,
-            encipher_only=False, decipher_only=False,
-        )  # fmt: skip
+            digital_signature=True,
+            key_cert_sign=True,
+            crl_sign=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
         certificate = (
             _builder(_common_name(name), _common_name(name), key, clock, lifetime)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -134,13 +134,17 @@ def _refused_at_the_door(stack: LocalStack) -> Iterator[DemoStep]:
     for title, path, code, words in (
         (
             "a request without a token at the door: the API server refuses it",
-            PROBE_PATH, 403, 'User "system:anonymous" cannot get',
+            PROBE_PATH,
+            403,
+            'User "system:anonymous" cannot get',
         ),
         (
             "another path of the API server: the door does not expose it",
-            "/api/v1/secrets", 404, "nothing is published here",
+            "/api/v1/secrets",
+            404,
+            "nothing is published here",
         ),
-    ):  # fmt: skip
+    ):
         reply = ask(stack, stack.door, path)
         yield _refused(title, f"GET {stack.door}{path}", reply, code, words)
 

@@ -87,10 +87,13 @@ class CredentialWatch:
         self._clock = clock
         self._stopped = threading.Event()
         self._observer = CredentialObserver(
-            connection, clock, home=config.door.namespace,
-            per_namespace=gate.credentials_per_namespace, accounts_too=not gate.require_bound,
+            connection,
+            clock,
+            home=config.door.namespace,
+            per_namespace=gate.credentials_per_namespace,
+            accounts_too=not gate.require_bound,
             close_after_seconds=close_after_seconds,
-        )  # fmt: skip
+        )
         self._controller = Controller(
             self._observer, self, clock, lambda event, **fields: None, close_after_seconds
         )
@@ -202,9 +205,14 @@ class LocalAuthorizer:
         self.rules = rules
         self.path = path
         self._service = Service(
-            gate, rules, connection, clock, write, checks_credentials=checks_credentials,
+            gate,
+            rules,
+            connection,
+            clock,
+            write,
+            checks_credentials=checks_credentials,
             verifier=None,  # Envoy has verified what it asks about
-        )  # fmt: skip
+        )
         self._thread = LoopThread("daypass-authorizer", self._serving(), uvloop.new_event_loop)
         try:
             self._thread.start(START_SECONDS)

@@ -81,15 +81,22 @@ class Supervisor:
                 self._keys.fetch()
                 self._keys.start()
                 self._watch = CredentialWatch(
-                    self.config, gate, backend.connection(), self._authorizers, clock,
+                    self.config,
+                    gate,
+                    backend.connection(),
+                    self._authorizers,
+                    clock,
                     parts=parts,
                     close_after_seconds=close_after_seconds or gate.close_after_seconds,
-                )  # fmt: skip
+                )
                 self._watch.start()
             self.envoy = EnvoyInstance(
-                runtime, settings, keys=self._keys.latest, published=self._authorizers.published,
+                runtime,
+                settings,
+                keys=self._keys.latest,
+                published=self._authorizers.published,
                 workers=workers,
-            )  # fmt: skip
+            )
             self._authorizers.keep_new()
             if self._watch is not None:
                 self._watch.attach(self.envoy)

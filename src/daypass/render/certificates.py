@@ -39,12 +39,16 @@ def serving_certificates(
         own,
         *(
             _certificate(
-                server.trust, namespace, server.trust, issuer, f"trusts.{server.host}",
+                server.trust,
+                namespace,
+                server.trust,
+                issuer,
+                f"trusts.{server.host}",
                 "client auth",
             )
             for namespace in sorted({each.namespace for each in locations if each.kind == "Secret"})
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _certificate(

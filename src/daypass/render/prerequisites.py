@@ -53,15 +53,21 @@ def _serving(
     has_issuer = config.door.certificate_issuer is not None  # it writes Secrets, no ConfigMaps
     if not has_issuer:
         yield Prerequisite(
-            content="pair", kind="Secret", namespace=server.namespace, name=server.pair,
+            content="pair",
+            kind="Secret",
+            namespace=server.namespace,
+            name=server.pair,
             host=server.host,
-        )  # fmt: skip
+        )
     for location in locations:
         if location is not None and not (has_issuer and location.kind == "Secret"):
             yield Prerequisite(
-                content="authority", kind=location.kind, namespace=location.namespace,
-                name=server.trust, pair=server.pair,
-            )  # fmt: skip
+                content="authority",
+                kind=location.kind,
+                namespace=location.namespace,
+                name=server.trust,
+                pair=server.pair,
+            )
 
 
 def _of_names(fronts: list[AnyFront]) -> Iterator[Prerequisite]:

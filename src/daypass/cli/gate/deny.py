@@ -42,9 +42,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument("--uid", metavar="UID", help="all tokens bound to this object")
     what.add_argument("--of-namespace", metavar="NS", help="all tokens of this namespace")
     parser.add_argument(
-        "--until", type=_time, metavar="TIME",
+        "--until",
+        type=_time,
+        metavar="TIME",
         help="such as 2027-01-31T12:00:00Z (default: when these tokens expire)",
-    )  # fmt: skip
+    )
     parser.add_argument("--undo", action="store_true", help="remove an earlier denial")
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
@@ -68,21 +70,33 @@ def run(args: Namespace) -> int:
         gates = options.gate_wait(args, cluster, namespace)
         gates.wait_denied(denial, undo=args.undo)
     until = None if args.undo else denial.until
-    write_result(args, {
-        "namespace": namespace, "configMap": GATE_DENIED, "key": denial.key, "until": until,
-        "dryRun": args.dry_run,
-    })  # fmt: skip
+    write_result(
+        args,
+        {
+            "namespace": namespace,
+            "configMap": GATE_DENIED,
+            "key": denial.key,
+            "until": until,
+            "dryRun": args.dry_run,
+        },
+    )
     named = DENIED[denial.kind].format(denial.name)
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
         target = options.target_options(args)
         undo = command(
-            "gate", "deny",
-            "--jti" if denial.kind == "jti" else
-            "--uid" if denial.kind == "uid" else "--of-namespace",
-            denial.name, "--undo", *target,
-        )  # fmt: skip
+            "gate",
+            "deny",
+            "--jti"
+            if denial.kind == "jti"
+            else "--uid"
+            if denial.kind == "uid"
+            else "--of-namespace",
+            denial.name,
+            "--undo",
+            *target,
+        )
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code

@@ -37,9 +37,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--token-file", required=True, metavar="FILE", help="- for stdin")
     parser.add_argument("--host", required=True, help="the host of the request")
     parser.add_argument(
-        "--keys", metavar="FILE",
+        "--keys",
+        metavar="FILE",
         help="the API server's keys (JWKS; default: cluster.keys)",
-    )  # fmt: skip
+    )
     options.add_output(parser)
     options.add_config(parser)
     options.add_cluster(parser)

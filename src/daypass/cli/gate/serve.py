@@ -40,9 +40,11 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT|unix:PATH",
+        "--listen",
+        default=DEFAULT_LISTEN,
+        metavar="HOST:PORT|unix:PATH",
         help=f"where the gateway connects; *: all addresses (default: {DEFAULT_LISTEN})",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--certificate",
         metavar="FILE",
@@ -50,17 +52,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--key", metavar="FILE", help="the certificate's key (PEM)")
     parser.add_argument(
-        "--status", default=DEFAULT_STATUS, metavar="HOST:PORT",
+        "--status",
+        default=DEFAULT_STATUS,
+        metavar="HOST:PORT",
         help=f"/healthz, /readyz and /metrics (default: {DEFAULT_STATUS})",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--without-watch", action="store_true",
+        "--without-watch",
+        action="store_true",
         help="without `daypass gate watch`: revocations take effect when a cached answer expires",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--drain", type=parse_seconds, default=5, metavar="T",
+        "--drain",
+        type=parse_seconds,
+        default=5,
+        metavar="T",
         help="serve this long after SIGTERM (default: 5s)",
-    )  # fmt: skip
+    )
     options.add_config(parser)
     options.add_cluster(parser)
 
@@ -85,15 +93,23 @@ def run(args: Namespace) -> int:
     if engine is not None and engine.published_as is None:
         verifier = TokenVerifier(partial(keys_for, config, cluster), SYSTEM_CLOCK)
     service = Service(
-        gate, rules, cluster.connection, SYSTEM_CLOCK, write_stdout,
-        checks_credentials=not args.without_watch, verifier=verifier,
-    )  # fmt: skip
+        gate,
+        rules,
+        cluster.connection,
+        SYSTEM_CLOCK,
+        write_stdout,
+        checks_credentials=not args.without_watch,
+        verifier=verifier,
+    )
     follower = None
     if not args.without_watch:
         follower = PublishedFollower(
-            cluster.connection, config.door.namespace, service.authorizer.take_published,
-            SYSTEM_CLOCK, close_after_seconds=gate.close_after_seconds,
-        )  # fmt: skip
+            cluster.connection,
+            config.door.namespace,
+            service.authorizer.take_published,
+            SYSTEM_CLOCK,
+            close_after_seconds=gate.close_after_seconds,
+        )
     uvloop.run(_serve(service, listen, status, follower, args.drain))
     return 0
 

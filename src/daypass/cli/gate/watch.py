@@ -41,9 +41,11 @@ DEFAULT_LISTEN = "127.0.0.1:9004"
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="list and publish once, then exit")
     parser.add_argument(
-        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT",
+        "--listen",
+        default=DEFAULT_LISTEN,
+        metavar="HOST:PORT",
         help=f"/healthz, /readyz, /status, /metrics; *: all addresses (default: {DEFAULT_LISTEN})",
-    )  # fmt: skip
+    )
     options.add_config(parser)
     options.add_cluster(parser)
 
@@ -132,8 +134,12 @@ def cluster_controller(
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
     lease = Lease(cluster, namespace=home, name=GATE_WATCH, me=me)
     observer = CredentialObserver(
-        cluster.connection, clock, home=home, per_namespace=gate.credentials_per_namespace,
-        accounts_too=not gate.require_bound, close_after_seconds=gate.close_after_seconds,
-    )  # fmt: skip
+        cluster.connection,
+        clock,
+        home=home,
+        per_namespace=gate.credentials_per_namespace,
+        accounts_too=not gate.require_bound,
+        close_after_seconds=gate.close_after_seconds,
+    )
     publisher = ClusterPublisher(cluster, engine, lease)
     return Controller(observer, publisher, clock, log_event, gate.close_after_seconds)

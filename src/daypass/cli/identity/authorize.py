@@ -22,18 +22,24 @@ ROLES = ("view", "edit", "admin")
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser)
     parser.add_argument(
-        "--in", dest="places", metavar="NS[,NS]", action="append", required=True,
+        "--in",
+        dest="places",
+        metavar="NS[,NS]",
+        action="append",
+        required=True,
         help="the namespaces (profiles)",
-    )  # fmt: skip
+    )
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
     role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
     options.add_yes(parser, "even if the role can create tokens, read Secrets or impersonate")
     parser.add_argument(
-        "--principal", metavar="P", action="append",
+        "--principal",
+        metavar="P",
+        action="append",
         help="the workload that may set the user header, instead of Kubeflow's ingress gateway; may"
         " be repeated",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--user-header", metavar="H", help="the user header (default: kubeflow-userid)"
     )

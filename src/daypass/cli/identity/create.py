@@ -36,9 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser, "the ServiceAccount's name")
     options.add_credentials_out(parser)
     parser.add_argument(
-        "--show-exchange", action="store_true",
+        "--show-exchange",
+        action="store_true",
         help="show how to get a token with curl or kubectl",
-    )  # fmt: skip
+    )
     options.add_creation(parser)
     options.add_output(parser, "with --dry-run: print the objects, without a token")
     options.add_door(parser)
@@ -152,9 +153,14 @@ def _existing(
 
 
 def _report(
-    created: FilledSecret, spec: IdentitySpec, path: str, server: str, gates: GateWait,
-    *, show_exchange: bool,
-) -> None:  # fmt: skip
+    created: FilledSecret,
+    spec: IdentitySpec,
+    path: str,
+    server: str,
+    gates: GateWait,
+    *,
+    show_exchange: bool,
+) -> None:
     from daypass.identity.credentials_file import exchange_instructions
 
     name, secret_name = spec.name, created.secret.name

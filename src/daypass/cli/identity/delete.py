@@ -29,10 +29,17 @@ def run(args: Namespace) -> int:
             deleted = delete(cluster, name, warn=warn, wait=gates.wait_removed, show=status.show)
             gates.wait_removed([deleted.account_uid] if deleted.account_uid else [])
     done = did(args.dry_run, "delete", "deleted")
-    write_result(args, {
-        "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
-        "deleted": deleted.deleted, "left": deleted.left,
-    }, "".join(f"{done} {each}\n" for each in deleted.deleted))  # fmt: skip
+    write_result(
+        args,
+        {
+            "namespace": name.namespace,
+            "name": name.name,
+            "dryRun": args.dry_run,
+            "deleted": deleted.deleted,
+            "left": deleted.left,
+        },
+        "".join(f"{done} {each}\n" for each in deleted.deleted),
+    )
     log(f"{done} identity {there}: {len(deleted.deleted)} objects", gates.at_gates)
     for each in deleted.left:
         log(f"{each} stays: it is not marked as created by daypass")

@@ -33,9 +33,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     trust = parser.add_argument_group("trusted tokens")
     trust.add_argument("--issuer", required=True, metavar="URL", help="the claim `iss`")
     trust.add_argument(
-        "--subject", required=True, action="append", metavar="S",
+        "--subject",
+        required=True,
+        action="append",
+        metavar="S",
         help="the claim `sub`; may be repeated. Earlier subjects that are not named lose access",
-    )  # fmt: skip
+    )
     trust.add_argument(
         "--token-audience", metavar="A", help="the claim `aud` (default: the door's URL)"
     )
@@ -45,9 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="PEM of the issuer's private certificate authority",
     )
     trust.add_argument(
-        "--source", required=True, metavar="SOURCE",
+        "--source",
+        required=True,
+        metavar="SOURCE",
         help="where the OIDC token is: github, file:PATH or variable:NAME",
-    )  # fmt: skip
+    )
     options.add_credentials_out(parser, "the credentials file to write", required=True)
     parser.add_argument(
         "--merge", metavar="FILE", help="an AuthenticationConfiguration to add the issuer to"
@@ -91,11 +96,13 @@ def run(args: Namespace) -> int:
         source = f"github:{audience}" if args.source == "github" else args.source
         parse_source(source)
         spec = IdentitySpec(
-            name=name, credentials=settings, adopt=args.adopt,
+            name=name,
+            credentials=settings,
+            adopt=args.adopt,
             deadline=options.deadline(args, cluster.clock),
             watcher_namespace=door.watcher_namespace,
             federation=Federation(users=tuple(trusted.users), source=source),
-        )  # fmt: skip
+        )
         authentication = authentication_configuration(trusted, existing)
         before, anchor = federated_users(cluster, name) or (), None
         is_missing = options.create_namespace(args, cluster, name.namespace)

@@ -49,9 +49,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-A", "--all-namespaces", action="store_true", help="the identities of all namespaces"
     )
     options.add_output(
-        parser, "default: table; wide: doors, all grants, health in sentences",
+        parser,
+        "default: table; wide: doors, all grants, health in sentences",
         choices=("table", "wide", "json", "yaml"),
-    )  # fmt: skip
+    )
     parser.add_argument(
         "-w",
         "--watch",

@@ -28,9 +28,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_output(parser)
     render = parser.add_argument_group("render a CronJob instead")
     render.add_argument(
-        "--render", action="store_true",
+        "--render",
+        action="store_true",
         help="for one namespace (-n), in it; or for all (-A), in namespace daypass",
-    )  # fmt: skip
+    )
     render.add_argument("--image", metavar="IMAGE", help="the image of the Containerfile")
     options.add_cluster(parser)
 
@@ -50,10 +51,16 @@ def run(args: Namespace) -> int:
             gates = options.gate_wait(args, cluster)
             gates.wait_removed(each.uid for each in reaped.deleted if each.resource is SECRETS)
     done, deleted = did(args.dry_run, "delete", "deleted"), [it.display for it in reaped.deleted]
-    write_result(args, {
-        "dryRun": args.dry_run, "ended": reaped.expired, "deleted": deleted,
-        "errors": [error.fact for error in reaped.errors],
-    }, "".join(f"{done} {each}\n" for each in deleted))  # fmt: skip
+    write_result(
+        args,
+        {
+            "dryRun": args.dry_run,
+            "ended": reaped.expired,
+            "deleted": deleted,
+            "errors": [error.fact for error in reaped.errors],
+        },
+        "".join(f"{done} {each}\n" for each in deleted),
+    )
     for key in reaped.expired:
         log(f"identity {key} has expired: {done} its tokens and grants")
     if gates.at_gates:

@@ -32,10 +32,16 @@ def run(args: Namespace) -> int:
         gates = options.gate_wait(args, cluster)
         gates.wait_removed(secret.uid for secret in revoked)
     deleted = [secret.name for secret in revoked]
-    write_result(args, {
-        "namespace": name.namespace, "name": name.name, "dryRun": args.dry_run,
-        "deleted": deleted, "left": left,
-    })  # fmt: skip
+    write_result(
+        args,
+        {
+            "namespace": name.namespace,
+            "name": name.name,
+            "dryRun": args.dry_run,
+            "deleted": deleted,
+            "left": left,
+        },
+    )
     if deleted:
         done = did(args.dry_run, "revoke", "revoked")
         at_gates = gates.at_gates or "at a gate of daypass within 1 s"

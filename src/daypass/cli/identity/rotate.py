@@ -42,16 +42,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         "default: NAME.json; - for stdout; with --all a folder, for NAMESPACE/NAME.json",
     )
     parser.add_argument(
-        "--overlap", metavar="TIME", default="1d",
+        "--overlap",
+        metavar="TIME",
+        default="1d",
         help="delete the old one after this time (default: 1d); 0: now",
-    )  # fmt: skip
+    )
     many = parser.add_argument_group("many at once")
     many.add_argument("--all", action="store_true", help="all long-lived tokens of the namespace")
     many.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
     many.add_argument(
-        "--older-than", type=parse_seconds, metavar="TIME",
+        "--older-than",
+        type=parse_seconds,
+        metavar="TIME",
         help="only older ones, such as 90d",
-    )  # fmt: skip
+    )
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
     options.add_output(parser)
@@ -73,10 +77,14 @@ def run(args: Namespace) -> int:
             rotations = _find(cluster, args)
             _make_folders(cluster, args, rotations)
             rotate(
-                cluster, rotations, check=partial(_check_file, cluster, args),
+                cluster,
+                rotations,
+                check=partial(_check_file, cluster, args),
                 deliver=lambda name, content: write_credentials(_file(args, name), content),
-                wait=gates.wait_added, show=status.show, overlap_seconds=overlap_seconds,
-            )  # fmt: skip
+                wait=gates.wait_added,
+                show=status.show,
+                overlap_seconds=overlap_seconds,
+            )
             gates.wait_removed(secret.uid for each in rotations for secret in each.deleted)
         server = cluster.connection.server
     if args.all:

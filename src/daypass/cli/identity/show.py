@@ -47,10 +47,13 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
     facts = [
         f"{label:<10} {whole[key] or '-'}"
         for label, key in (
-            ("door", "door"), ("audience", "audience"), ("created", "created"),
-            ("deadline", "deadline"), ("last used", "lastUsed"),
+            ("door", "door"),
+            ("audience", "audience"),
+            ("created", "created"),
+            ("deadline", "deadline"),
+            ("last used", "lastUsed"),
         )
-    ]  # fmt: skip
+    ]
     if found.record.is_federated:
         facts.append(f"{'users':<10} {', '.join(found.record.users or ()) or '-'}")
     width = max((len(role.display) for role in found.record.roles), default=0)

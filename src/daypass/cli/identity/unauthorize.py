@@ -42,10 +42,15 @@ def run(args: Namespace) -> int:
             namespaces,
             cluster_role=cluster_role_of(args.role, args.cluster_role),
         )
-        write_result(args, {
-            "namespace": identity.namespace, "name": identity.name, "dryRun": args.dry_run,
-            "removed": removed,
-        })  # fmt: skip
+        write_result(
+            args,
+            {
+                "namespace": identity.namespace,
+                "name": identity.name,
+                "dryRun": args.dry_run,
+                "removed": removed,
+            },
+        )
         for each in removed:
             log(f"{did(args.dry_run, 'remove', 'removed')} {each}")
         if not removed:

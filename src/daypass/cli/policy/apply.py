@@ -44,9 +44,15 @@ def run(args: Namespace) -> int:
         if args.wait and not args.dry_run:
             with progress(args, "waiting until the policy is in force") as status:
                 seen_in = wait_for_policy(Waiter(cluster, args.timeout, status.show), policy)
-    write_result(args, {
-        "dryRun": args.dry_run, "objects": names, "mode": policy.mode, "seenIn": seen_in,
-    })  # fmt: skip
+    write_result(
+        args,
+        {
+            "dryRun": args.dry_run,
+            "objects": names,
+            "mode": policy.mode,
+            "seenIn": seen_in,
+        },
+    )
     return 0
 
 

@@ -38,9 +38,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--service-account", required=True, metavar="SA", help="the token's ServiceAccount"
     )
     parser.add_argument(
-        "--audience", action="append", metavar="A",
+        "--audience",
+        action="append",
+        metavar="A",
         help="may be repeated (default: the config's first)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--lifetime", type=parse_seconds, default=3600, metavar="T", help="such as 1h (the default)"
     )

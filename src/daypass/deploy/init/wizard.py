@@ -255,10 +255,16 @@ def _domain(setup: _Setup, host: str) -> dict[str, Any]:
     """Return the keys of a domain in the config, without defaults."""
     found = setup.found
     served = serving(found.hosts, host)
-    front = setup.resolve(
-        "--front", _one_of(*_KINDS), prompt=f"what serves {host}", choices=tuple(_KINDS),
-        default=_likely_front(setup, served),
-    ) or ""  # fmt: skip
+    front = (
+        setup.resolve(
+            "--front",
+            _one_of(*_KINDS),
+            prompt=f"what serves {host}",
+            choices=tuple(_KINDS),
+            default=_likely_front(setup, served),
+        )
+        or ""
+    )
     kind = _KINDS[front]
     _verify_installed(kind, found)
     if served is not None and served.front != front:
@@ -330,10 +336,12 @@ def _class_name(setup: _Setup, kind: type[AnyFront], served: ServedHost | None) 
         return None
     known, default = kind.classes(listed), kind.default_class(listed)
     name = setup.resolve(
-        "--class-name", subdomain, found=_found_class(served, known, default),
+        "--class-name",
+        subdomain,
+        found=_found_class(served, known, default),
         prompt=f"the class of {kind.kind()}" if known or kind.needs_class else "",
         choices=known or (),
-    )  # fmt: skip
+    )
     if name is not None and known is not None and name not in known and (given or known):
         there = ", ".join(known) or "none"
         raise UsageError(
@@ -363,11 +371,13 @@ def _tls(
     if chosen_gateway and given not in (None, OUTSIDE):
         raise UsageError(f"--tls: {chosen_gateway} already has the certificate", "leave --tls out")
     answer = setup.resolve(
-        "--tls", _tls_source, found=OUTSIDE if chosen_gateway or has_tls else None,
+        "--tls",
+        _tls_source,
+        found=OUTSIDE if chosen_gateway or has_tls else None,
         prompt=f"where the certificate of {host} comes from (secret:NAME, issuer:NAME, outside)",
         choices=[f"issuer:{issuer}" for issuer in issuers or ()],
         default=OUTSIDE if setup.options.named else None,
-    )  # fmt: skip
+    )
     way, _, name = (answer or OUTSIDE).partition(":")
     if way == "issuer" and issuers is not None and name not in issuers:
         there = ", ".join(issuers) or "none: is cert-manager installed?"

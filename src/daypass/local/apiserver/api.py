@@ -105,11 +105,18 @@ class Api:
         if len(request.body) > BODY_LIMIT_BYTES:
             raise errors.too_large(BODY_LIMIT_BYTES)
         # 4. The handler.
-        return handler(ApiCall(
-            state=self.state, request=request, query=request.query, user=user, kind=kind,
-            namespace=attributes.namespace if kind.namespaced else "", name=attributes.name,
-            warnings=warnings,
-        ))  # fmt: skip
+        return handler(
+            ApiCall(
+                state=self.state,
+                request=request,
+                query=request.query,
+                user=user,
+                kind=kind,
+                namespace=attributes.namespace if kind.namespaced else "",
+                name=attributes.name,
+                warnings=warnings,
+            )
+        )
 
     def _authenticate(self, request: ApiRequest) -> User:
         try:
@@ -155,9 +162,11 @@ def _route(attributes: Attributes, method: str) -> tuple[Kind, _Handler]:
         handlers = {"POST": reviews.create_review}
     elif name:
         handlers = {
-            "GET": objects.get, "PUT": objects.update, "PATCH": objects.patch,
+            "GET": objects.get,
+            "PUT": objects.update,
+            "PATCH": objects.patch,
             "DELETE": objects.delete,
-        }  # fmt: skip
+        }
     else:
         handlers = {"GET": objects.list_or_watch}
         if kind.namespaced == is_in_namespace:
@@ -254,7 +263,10 @@ def _resources(group: str) -> dict[str, Any]:
 
 def _resource(kind: Kind) -> dict[str, Any]:
     entry = {
-        "name": kind.plural, "singularName": kind.kind.lower(), "namespaced": kind.namespaced,
-        "kind": kind.kind, "verbs": list(kind.verbs),
-    }  # fmt: skip
+        "name": kind.plural,
+        "singularName": kind.kind.lower(),
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": list(kind.verbs),
+    }
     return {**entry, "shortNames": list(kind.short_names)} if kind.short_names else entry

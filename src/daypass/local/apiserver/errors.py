@@ -25,10 +25,15 @@ class StatusError(Exception):
         super().__init__(code, reason, message)
         self.code = code
         self.status: dict[str, Any] = {
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": message, "reason": reason,
-            **({} if details is None else {"details": details}), "code": code,
-        }  # fmt: skip
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            **({} if details is None else {"details": details}),
+            "code": code,
+        }
 
 
 def invalid_value(field: str, value: object, why: str) -> Cause:

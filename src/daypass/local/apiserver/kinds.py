@@ -195,9 +195,13 @@ TOKEN_REQUEST = Kind(
 
 def _review(kind: str, group: str, **fields: Shape) -> Kind:
     return Kind(
-        kind=kind, plural=f"{kind.lower()}s", group=group, namespaced=False, verbs=("create",),
+        kind=kind,
+        plural=f"{kind.lower()}s",
+        group=group,
+        namespaced=False,
+        verbs=("create",),
         shape=_object(**fields, status=ANY),
-    )  # fmt: skip
+    )
 
 
 TOKEN_REVIEW = _review("TokenReview", AUTHENTICATION, spec={"token": str, "audiences": [str]})

@@ -149,9 +149,12 @@ def _watch(call: ApiCall, selected: _Predicate) -> Watch:
         shown = [show(event) for event in store.events if event.version > since]
         first = [event for event in shown if event is not None]
     return Watch(
-        store=store, first=first, show=show, bookmark=bookmark,
+        store=store,
+        first=first,
+        show=show,
+        bookmark=bookmark,
         seconds=WATCH_SECONDS if seconds is None else min(float(seconds), WATCH_SECONDS),
-    )  # fmt: skip
+    )
 
 
 def create(call: ApiCall) -> ApiResponse:
@@ -276,9 +279,13 @@ def _apply(call: ApiCall, wanted: Object) -> ApiResponse:
     kind, fields = call.kind, _applied_fields(wanted)
     live = call.state.store.get(kind, call.namespace, call.name)
     entry = {
-        "manager": manager, "operation": "Apply", "apiVersion": kind.api_version,
-        "time": call.state.now(), "fieldsType": "FieldsV1", "fieldsV1": fields,
-    }  # fmt: skip
+        "manager": manager,
+        "operation": "Apply",
+        "apiVersion": kind.api_version,
+        "time": call.state.now(),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
     if live is None:
         return _create(call, wanted, managed=[entry])
     entries = live["metadata"].get("managedFields", [])
@@ -340,7 +347,12 @@ def delete(call: ApiCall) -> ApiResponse:
     if not call.is_dry_run:
         call.state.store.remove(kind, live)
     details = {"name": call.name, "group": kind.group, "kind": kind.plural, "uid": known["uid"]}
-    return ApiResponse.of({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-        "details": {key: value for key, value in details.items() if value},
-    })  # fmt: skip
+    return ApiResponse.of(
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": {key: value for key, value in details.items() if value},
+        }
+    )

@@ -29,9 +29,11 @@ class User:
     def document(self) -> dict[str, Any]:
         """Return the `UserInfo` of a review."""
         parts = {
-            "username": self.name, "uid": self.uid, "groups": list(self.groups),
+            "username": self.name,
+            "uid": self.uid,
+            "groups": list(self.groups),
             "extra": self.extra,
-        }  # fmt: skip
+        }
         return {key: value for key, value in parts.items() if value}
 
 

@@ -92,9 +92,14 @@ class ApiRequest:
             is_watch = verb == "get" and self.query.flag("watch")
             verb = "watch" if is_watch else _COLLECTION_VERBS.get(verb, verb)
         return Attributes(
-            user=user, verb=verb, group=group, resource=resource, subresource=subresource,
-            namespace=namespace, name=name,
-        )  # fmt: skip
+            user=user,
+            verb=verb,
+            group=group,
+            resource=resource,
+            subresource=subresource,
+            namespace=namespace,
+            name=name,
+        )
 
 
 @dataclass(frozen=True, slots=True)

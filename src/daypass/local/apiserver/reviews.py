@@ -131,8 +131,10 @@ def _review_token(call: ApiCall, spec: Object) -> Object:
 def _review_access(call: ApiCall, spec: Object) -> Object:
     """Return whether the caller, or the user that is asked about, may do something."""
     resource, path, user = (
-        spec.get("resourceAttributes"), spec.get("nonResourceAttributes"), call.user,
-    )  # fmt: skip
+        spec.get("resourceAttributes"),
+        spec.get("nonResourceAttributes"),
+        call.user,
+    )
     causes: list[Cause] = []
     if (resource is None) == (path is None):
         why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"

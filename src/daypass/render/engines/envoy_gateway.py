@@ -178,8 +178,10 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         if namespace == here:
             return [tls]
         policies = {
-            "group": POLICY_GROUP, "kind": "SecurityPolicy", "namespace": namespace,
-        }  # fmt: skip
+            "group": POLICY_GROUP,
+            "kind": "SecurityPolicy",
+            "namespace": namespace,
+        }
         grant = new_object(
             f"{GROUP}/v1beta1",
             "ReferenceGrant",

@@ -166,9 +166,13 @@ def gate_listener(
         access_log=[_access_log()],
     )
     return tls_listener(
-        "gate", settings.listen, settings.certificates, certificate_sources, [manager],
+        "gate",
+        settings.listen,
+        settings.certificates,
+        certificate_sources,
+        [manager],
         settings.timeouts,
-    )  # fmt: skip
+    )
 
 
 def _access_log() -> Json:
@@ -177,16 +181,18 @@ def _access_log() -> Json:
     The claims come from filter state: from metadata, a line would cost twice as much.
     The path is left out: the services behind may have secrets in URLs.
     """
-    return json_log({
-        "time": "%START_TIME%",
-        "reason": f"%RESP({REASON_HEADER})%",
-        "client": CLIENT_ADDRESS,
-        "host": "%REQ(:AUTHORITY):100%",
-        "method": "%REQ(:METHOD):20%",
-        "code": "%RESPONSE_CODE%",
-        "details": "%RESPONSE_CODE_DETAILS%",
-        "duration_ms": "%DURATION%",
-        "user": state_text(USER_STATE),
-        "jti": state_text(JTI_STATE),
-        "request_id": "%REQ(X-REQUEST-ID):64%",
-    })  # fmt: skip
+    return json_log(
+        {
+            "time": "%START_TIME%",
+            "reason": f"%RESP({REASON_HEADER})%",
+            "client": CLIENT_ADDRESS,
+            "host": "%REQ(:AUTHORITY):100%",
+            "method": "%REQ(:METHOD):20%",
+            "code": "%RESPONSE_CODE%",
+            "details": "%RESPONSE_CODE_DETAILS%",
+            "duration_ms": "%DURATION%",
+            "user": state_text(USER_STATE),
+            "jti": state_text(JTI_STATE),
+            "request_id": "%REQ(X-REQUEST-ID):64%",
+        }
+    )
