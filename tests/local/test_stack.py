@@ -13,7 +13,7 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
-from daypass._core.token_request import PROBE_PATH
+from daypass._core.token_bounds import PROBE_PATH
 from daypass.config import Config
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.demo import ask

@@ -11,7 +11,7 @@ from tools.reference.markdown import code, table
 
 from daypass._core.duration import format_duration
 from daypass._core.k8s_names import LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
-from daypass._core.token_request import AUDIENCE
+from daypass._core.token_bounds import AUDIENCE
 from daypass.config import json_schema
 from daypass.config.hosts import Host, IpAddress, PublicName, PublicNameOrEvery
 from daypass.config.locations import ADDRESS, PREFIX, FilePath, HttpsOrigin, Issuer, UpstreamOrigin

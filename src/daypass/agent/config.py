@@ -20,7 +20,7 @@ from daypass._core.errors import UsageError
 from daypass._core.files import UnsafeFileError, read_ordinary
 from daypass._core.net import HostPort, parse_listen
 from daypass._core.text import did_you_mean, printable
-from daypass._core.token_request import (
+from daypass._core.token_bounds import (
     AUDIENCE_HINT,
     LONGEST_TOKEN_SECONDS,
     SHORTEST_TOKEN_SECONDS,

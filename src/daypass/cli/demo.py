@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command
 from daypass._core.installation import path_with_daypass
-from daypass._core.token_request import PROBE_PATH
+from daypass._core.token_bounds import PROBE_PATH
 from daypass.cli import log, write
 from daypass.cli.colour import paint
 from daypass.cli.progress import progress

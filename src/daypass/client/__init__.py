@@ -1,12 +1,12 @@
 """The client: exchanges a long-lived ServiceAccount token for short-lived, audience-bound ones.
 
 - `credentials`: `Credentials`, the public class.
-- `config`: where credentials are read from, checked and read again.
+- `credentials_source`, `config`: where credentials are read from, checked and read again.
 - `subject_token`, `github`: the token that is exchanged, and where it comes from.
-- `token_source`: which token is used, when it is replaced, and which caller does it.
-- `token`: a token, its record in a cache, and the times at which it is replaced.
-- `shared_cache`: tokens on disk, for all processes of a user.
-- `exchange`: one exchange: subject token, TokenRequest, retries, response.
+- `token_source`: a cold call, step by step. `key_state`: when a token is refreshed, and by which
+  caller; `token` has the times. `retry`: which failures are retried, and when.
+- `shared_cache`, `cache_entry`: tokens on disk, for all processes of a user.
+- `exchange`: one exchange: subject token, TokenRequest, response.
 - `door`: the URL of a door, and the TokenRequest that is sent to it.
 - `transport`, `http1`: one HTTP request on a connection of its own.
 - `error_mapping`, `errors`: why an exchange failed, and the next step.

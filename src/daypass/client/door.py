@@ -6,7 +6,7 @@ import json
 
 from daypass._core.net import HostPort, is_loopback
 from daypass._core.record import Record
-from daypass._core.token_request import (
+from daypass._core.token_bounds import (
     AUDIENCE_HINT,
     LONGEST_TOKEN_SECONDS,
     SHORTEST_TOKEN_SECONDS,

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import UsageError
 from daypass._core.text import did_you_mean
-from daypass._core.token_request import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
+from daypass._core.token_bounds import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import SAME_HOST, fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate

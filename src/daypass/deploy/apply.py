@@ -1,5 +1,8 @@
 """Apply a plan, and wait until it works: certificates, rollouts, the gate's policies, removals.
 
+Objects are written in the waves of `render.apply_order`: namespaces, then the inventory; what pods
+need; certificates; what routes lead to; the gate; routes. Removals come last.
+
 Any request may fail: applying again continues from there.
 """
 

@@ -21,7 +21,7 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
-from daypass._core.token_request import (
+from daypass._core.token_bounds import (
     LONGEST_TOKEN_SECONDS,
     SHORTEST_TOKEN_SECONDS,
     is_lifetime,

@@ -33,7 +33,7 @@ from typing import Any
 from daypass._core import labels
 from daypass._core.duration import DURATION, UNITS_SECONDS, parse_seconds
 from daypass._core.objects import Object, new_object
-from daypass._core.token_request import AUDIENCE
+from daypass._core.token_bounds import AUDIENCE
 from daypass.config.models import Policy
 
 _LIFETIME = f"^([0-9]{{1,10}}|{DURATION})$"
