@@ -67,10 +67,10 @@ def test_the_command_writes_the_chart_and_sees_when_it_drifts(tmp_path: Path) ->
 
 def test_a_file_that_is_no_longer_part_of_the_chart_is_removed(tmp_path: Path) -> None:
     folder = write_chart(CHARTS["example"], tmp_path / "chart")
-    (folder / "objects" / "notes.yaml").write_text("# of a user\n")
+    (folder / "NOTES.md").write_text("of a user\n")
     write_chart(CHARTS["fronts"], folder)
     assert not (folder / "pods" / "gateServe").exists()
-    assert (folder / "objects" / "notes.yaml").exists()
+    assert (folder / "NOTES.md").exists()
     assert '"gateServe"' not in (folder / "values.schema.json").read_text()
 
 
