@@ -3,7 +3,8 @@
 Clients (`client/door.py`), `daypass identity` (`identity/credentials_file.py`), the configs of the
 cluster (`config/models.py`) and of the agent (`agent/config.py`) refuse anything else before a
 request is sent. A cluster's longest lifetime is enforced by the policy (`render/policy.py`) and by
-the gate (step 8 of `rules/decision.py`). How a lifetime is written is in `duration`.
+the gate: step 8 of `rules/decision.py`, in Envoy `render/envoy/token_rules.py`. How a lifetime is
+written is in `duration`.
 """
 
 import re

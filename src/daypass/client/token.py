@@ -1,7 +1,9 @@
 """A short-lived token, the record of it in a cache, and when it is replaced.
 
-The decisions are pure functions of seconds, and spread at random, as those of `retry` are.
-`python -m bench fleet` runs them over a day.
+It is used until shortly before it expires. It is refreshed in the background at a random point of
+that time (SHARE_FIRST, SHARE_LATER); a failed refresh is tried again at a random point of what is
+left, or as `retry` says, whichever is later. The decisions are pure functions of seconds, and
+spread at random, as those of `retry` are. `python -m bench fleet` runs them over a day.
 
 This module is on the cached path of `daypass token` and imports next to nothing.
 """

@@ -1,7 +1,8 @@
 """Apply a plan, and wait until it works: certificates, rollouts, the gate's policies, removals.
 
-Objects are written in the waves of `render.apply_order`: namespaces, then the inventory; what pods
-need; certificates; what routes lead to; the gate; routes. Removals come last.
+Objects are written in the waves of `render.apply_order`: namespaces; what pods need; certificates;
+what routes lead to; the gate; routes. The inventory is written after the first, and once more after
+the removals, which come last. What the gate publishes is written by its watch alone.
 
 Any request may fail: applying again continues from there.
 """

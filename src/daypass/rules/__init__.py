@@ -3,14 +3,16 @@
 `decision` has them in numbered steps. They are enforced, for each engine, by
 
 - one machine and Istio: Envoy. `render.envoy.token_rules` has it verify signature, claims and
-  times; `render.envoy.credentials` whether the token's credential exists, and denials;
-- Envoy Gateway: the authorizer, `gate.authorizer.authorizer`. It runs `decision`, and verifies
-  signatures by `gate.signing_keys`;
+  times, and refuse; `render.envoy.credentials` marks what exists, so the token of a deleted Secret
+  has no mark;
+- Envoy Gateway: the authorizer, `gate.authorizer.authorizer`. It runs `decision` (step 11 for a
+  deleted Secret), and verifies signatures by `gate.signing_keys`;
 - all three, with `check: review`: that authorizer, by a TokenReview of what has passed so far.
 
 A revoked token is one whose credential no longer exists: its Secret or, of a federated identity,
 its anchor. The OIDC token of a federated user is for the door; at a gate its issuer is foreign.
-Which tokens the API server issues is for the admission policy, `render.policy`.
+Which tokens the API server issues is for the admission policy, `render.policy`; what may be asked
+for at all, such as a lifetime, for `_core.token_bounds`.
 
 `credentials` and `denials` are what `gate.watch` publishes, together as `published`; `claims` are
 those of a token, `reasons` the outcomes. Standard library and `_core` only.

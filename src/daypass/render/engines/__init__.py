@@ -2,7 +2,7 @@
 
 One module or package is one kind: the objects that make a gateway check tokens, what they need, and
 what may bypass them. `engine` says what a kind has to answer, `bypass` reads routes past the gate.
-A new kind is a section of the config, a module here, and an entry in ENGINES.
+A new kind is a section of `config/gate.py`, a module here, and an entry in ENGINES.
 """
 
 from typing import Any

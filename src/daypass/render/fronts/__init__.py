@@ -2,8 +2,8 @@
 
 One module is one kind: the objects that publish a domain, what they need, and how the kind is
 recognised in a cluster. `front` has what they share (`ingress_controller`: those with an Ingress),
-`routes` what they read in a cluster. A new kind is a section of the config, a module here, and an
-entry in FRONTS; or in OWN_KINDS, if it is an ingress controller.
+`routes` what they read in a cluster. A new kind is a section of `config/domain.py`, a module here,
+and an entry in FRONTS; or in OWN_KINDS of `ingress`, if it is an ingress controller.
 
 All of them speak TLS to the door; those that can verify it do so by authority and name. None serves
 or redirects the prefix over plain http: redirects are turned off, and the door refuses requests
