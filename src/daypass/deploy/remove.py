@@ -20,7 +20,7 @@ from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
-from daypass.render.engines import ENGINES, engine_of
+from daypass.render.engines import engine_of, engines
 from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
@@ -140,7 +140,7 @@ def _find_published(
             if _is_published(live) and ref not in entries and ref not in wanted:
                 yield Removal(ref=ref, action="remove", uid=uid, is_published=True)
 
-    queries = [engine.published_as for engine in ENGINES if engine.published_as is not None]
+    queries = [engine.published_as for engine in engines() if engine.published_as is not None]
     found = [CONFIG_MAPS, *(cluster.find_kind(query.group, query.kind) for query in queries)]
     kinds = [each for each in found if each is not None]
     return [it for kind in kinds for place in sorted(places) for it in look(kind, place)]

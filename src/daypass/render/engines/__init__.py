@@ -2,7 +2,7 @@
 
 One module or package is one kind: the objects that make a gateway check tokens, what they need, and
 what may bypass them. `engine` says what a kind has to answer, `bypass` reads routes past the gate.
-A new kind is a section of `config/gate.py`, a module here, and an entry in ENGINES.
+A new kind is a section of `config/gate.py`, a module here, and an entry in `engines`.
 """
 
 from typing import Any
@@ -10,13 +10,17 @@ from typing import Any
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.engine import Engine
-from daypass.render.engines.envoy_gateway import EnvoyGatewayEngine
-from daypass.render.engines.istio.engine import IstioEngine
 
 AnyEngine = Engine[Any]
 _NO_FACTS = ClusterFacts()
 
-ENGINES: tuple[type[AnyEngine], ...] = (IstioEngine, EnvoyGatewayEngine)
+
+def engines() -> tuple[type[AnyEngine], ...]:
+    """Return every kind. They are imported here: most commands need none of them."""
+    from daypass.render.engines.envoy_gateway import EnvoyGatewayEngine
+    from daypass.render.engines.istio.engine import IstioEngine
+
+    return IstioEngine, EnvoyGatewayEngine
 
 
 def engine_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> AnyEngine | None:
@@ -24,5 +28,7 @@ def engine_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> AnyEngine | No
 
     `facts`: for its objects.
     """
-    gate, kinds = config.cluster_gate, {engine.gate_type: engine for engine in ENGINES}
-    return None if gate is None else kinds[type(gate)](gate=gate, config=config, facts=facts)
+    if (gate := config.cluster_gate) is None:
+        return None
+    kinds = {engine.gate_type: engine for engine in engines()}
+    return kinds[type(gate)](gate=gate, config=config, facts=facts)
