@@ -154,7 +154,7 @@ def token_settings(provider: IdentityProvider) -> dict[str, Setting]:
 
 
 def header_settings(provider: IdentityProvider, authority: Path) -> dict[str, object]:
-    """The second file ("alpha") of one that sets Kubeflow's headers by itself. `authority`: of
+    """The second file ("alpha") of one that sets Kubeflow's headers without help. `authority`: of
     further issuers.
     """
     return {

@@ -126,6 +126,7 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 
 
+# Config validates all kinds as one; none needs a validator of its own at each start.
 class Domain(Section, defer_build=True):
     """A public name of the door, the ingress or gateway that serves it, and its certificate."""
 

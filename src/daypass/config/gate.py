@@ -52,6 +52,7 @@ class IdentityHeaders(Section):
         return groups
 
 
+# As with domains, Config validates all kinds as one.
 class Gate(Section, defer_build=True):
     """Which requests pass the gate, what it adds to them, and its pods in a cluster."""
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Self, TypeAlias
 
 from daypass._core.objects import Object
+from daypass._core.token_bounds import PROBE_PATH
 
 RouteKind: TypeAlias = Literal["prefix", "exact", "text", "pattern"]
-
-_EXAMPLE = "/api/v1/namespaces/default/serviceaccounts/default/token"
 
 
 class ObjectQuery(NamedTuple):
@@ -80,7 +79,7 @@ class ServedRoute:
         """
         if self.kind == "pattern":
             try:
-                return bool(re.match(self.path, prefix + _EXAMPLE, re.IGNORECASE))
+                return bool(re.match(self.path, prefix + PROBE_PATH, re.IGNORECASE))
             except re.error:
                 return False
         below = self.path == prefix or self.path.startswith(f"{prefix}/")
