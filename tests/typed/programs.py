@@ -6,6 +6,7 @@ that this line is refused.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import assert_type
 
 import aiohttp
@@ -42,7 +43,9 @@ def tokens(credentials: daypass.Credentials) -> dict[str, str]:
     "Bearer " + token.value  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
     daypass.Credentials.load("bot.json")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(credentials.headers("gate", lifetime_seconds=600), dict[str, str])
-    return {**wrong, **credentials.headers()}
+    api_key: Callable[[], str] = credentials.bearer
+    assert_type(credentials.bearer("gate", lifetime_seconds=600), str)
+    return {**wrong, **credentials.headers(), "x-api-key": api_key()}
 
 
 async def tokens_async(credentials: daypass.Credentials) -> str:
@@ -50,7 +53,8 @@ async def tokens_async(credentials: daypass.Credentials) -> str:
     assert_type(token, daypass.Token)
     assert_type(await credentials.renew_async(token), daypass.Token)
     assert_type(await credentials.headers_async(audience="gate"), dict[str, str])
-    return token.value.reveal()
+    api_key: Callable[[], Awaitable[str]] = credentials.bearer_async
+    return await api_key()
 
 
 def with_httpx(credentials: daypass.Credentials) -> None:

@@ -29,7 +29,7 @@ _LEVELS = 4
 """How deep encodings may be nested. Text with more levels is not shown at all."""
 _JWT = re.compile(r"eyJ[A-Za-z0-9_.-]{13,}")
 """`{"` in base64: every JSON Web Token begins like this."""
-_USE_INSTEAD = "use credentials.headers() for a request, or .reveal() of the Secret"
+_USE_INSTEAD = "pass credentials.bearer, or credentials.headers() as headers; or .reveal() a Secret"
 _BACKSLASH = re.compile(r"(?<!\\)\\++(?:u00|x)([0-9A-Fa-f]{2})")
 
 
@@ -93,8 +93,8 @@ def text_for_logs(value: object) -> str:
 
 
 def not_a_text(value: object) -> TypeError:
-    """Return the error for a Secret or a Token that is formatted or concatenated."""
-    return TypeError(f"a {type(value).__name__} is not text: {_USE_INSTEAD}; in logs, its repr()")
+    """Return the error for a Secret, Token or headers in an f-string, or a Secret next to `+`."""
+    return TypeError(f"{type(value).__name__} is not text: {_USE_INSTEAD}")
 
 
 class _Runs:

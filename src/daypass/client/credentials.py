@@ -8,7 +8,7 @@ from functools import partial
 from daypass.client.config import CredentialsConfig, ReloadingConfig
 from daypass.client.credentials_source import FILE_VARIABLES, read_source
 from daypass.client.errors import CredentialsError, log_warning
-from daypass.client.token import authorization
+from daypass.client.token import Headers, authorization
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import SYSTEM_TIMING, send
 
@@ -184,14 +184,30 @@ class Credentials:
         before it expires. It is a new dict, which holds the token in plain text: don't log or store
         it. Arguments and errors are those of `token`.
         """
-        return {"Authorization": authorization(self.token(audience, lifetime_seconds))}
+        return Headers(Authorization=authorization(self.token(audience, lifetime_seconds)))
 
     async def headers_async(
         self, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> dict[str, str]:
         """Return what `headers` does, without blocking the event loop."""
         token = await self.token_async(audience, lifetime_seconds)
-        return {"Authorization": authorization(token)}
+        return Headers(Authorization=authorization(token))
+
+    def bearer(self, audience: str | None = None, lifetime_seconds: int | None = None) -> str:
+        """Return the token that `token` returns as text, for an API that takes a function.
+
+            OpenAI(base_url=url, api_key=credentials.bearer)
+
+        Pass the function, so that each request gets a token that has not expired. Don't log or
+        store the text.
+        """
+        return self.token(audience, lifetime_seconds).value.reveal()
+
+    async def bearer_async(
+        self, audience: str | None = None, lifetime_seconds: int | None = None
+    ) -> str:
+        """Return what `bearer` does, without blocking the event loop: `AsyncOpenAI` takes it."""
+        return (await self.token_async(audience, lifetime_seconds)).value.reveal()
 
     def renew(
         self, refused: Token, audience: str | None = None, lifetime_seconds: int | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Token:
-    """A short-lived, audience-bound token. It is not text: `Credentials.headers` sends it.
+    """A short-lived, audience-bound token. It is not text: `Credentials.bearer` returns that.
 
     `value`: the token itself, a Secret; `expires_at`: aware UTC, by the API server's clock;
     `audiences`: the audiences it is valid for; `warnings`: the API server's, for example about a
@@ -61,6 +61,15 @@ class Token:
 def authorization(token: Token) -> str:
     """Return the value of an Authorization header with this token."""
     return f"Bearer {token.value.reveal()}"
+
+
+class Headers(dict[str, str]):
+    """The headers of one request. An f-string with them raises TypeError, as with a Token."""
+
+    def __format__(self, spec: str) -> NoReturn:
+        from daypass._core.secret import not_a_text
+
+        raise not_a_text(self)
 
 
 class CachedToken(Record):

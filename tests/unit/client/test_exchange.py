@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -97,6 +98,30 @@ def test_headers_hold_the_same_token_in_a_dict_of_their_own(serve: Serve) -> Non
     assert asyncio.run(credentials.headers_async("other", 600)) == expected
     assert credentials.headers(audience="other", lifetime_seconds=600) == expected
     assert len(door.requests) == 2
+
+
+def test_a_bearer_is_the_text_of_the_same_token(serve: Serve) -> None:
+    other = {"audiences": ["other"], "expirationSeconds": 600}
+    door, credentials = serve(token_answer(number=1), token_answer(number=2, spec=other))
+    assert credentials.bearer() == credentials.token().value.reveal() == short_lived_token(1)
+    assert asyncio.run(credentials.bearer_async()) == short_lived_token(1)
+    assert credentials.bearer("other", 600) == short_lived_token(2)
+    assert asyncio.run(credentials.bearer_async(audience="other", lifetime_seconds=600)) == (
+        short_lived_token(2)
+    )
+    assert len(door.requests) == 2
+
+
+def test_what_an_sdk_formats_by_mistake_raises_the_function_to_pass(serve: Serve) -> None:
+    _, credentials = serve(token_answer(number=1))
+    functions: list[Callable[[], object]] = [
+        credentials.token, lambda: credentials.token().value, credentials.headers,
+        lambda: asyncio.run(credentials.headers_async()),
+    ]  # fmt: skip
+    for api_key in functions:
+        with raises(TypeError, match=r"credentials\.bearer") as raised:
+            f"Bearer {api_key()}"
+        assert short_lived_token(1) not in str(raised.value)
 
 
 @pytest.mark.parametrize("offset", [-7200.0, 7200.0])
