@@ -40,6 +40,11 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py kfp
 	@touch $@
 
+# Each client has an environment of its own, from the lock next to its tests.
+.venv-client-%/.synced: tests/clients/%/pyproject.toml tests/clients/%/uv.lock pyproject.toml tools/bootstrap.py
+	@$(PYTHON) tools/bootstrap.py tests/clients/$*
+	@touch $@
+
 # With more workers, Envoys may need more than the 128 inotify instances that Linux gives a user.
 test: WORKERS = 3
 test: .venv/.synced ## lint, types, and the tests of all but the slow tiers, on a real kube-apiserver and Envoy
@@ -75,6 +80,14 @@ test-docs: .venv/.synced controlplane ## what the documentation says is true: li
 
 test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
 	.venv-kfp/bin/python -m tools.programs .venv-kfp/bin/pytest -q --no-header tests/kubeflow
+
+ALL_CLIENTS := $(patsubst tests/clients/%/uv.lock,%,$(wildcard tests/clients/*/uv.lock))
+CLIENTS ?= $(filter openai mlflow kserve mcp,$(ALL_CLIENTS))
+.PHONY: test-clients $(ALL_CLIENTS:%=test-client-%)
+test-clients: $(patsubst %,test-client-%,$(if $(filter all,$(CLIENTS)),$(ALL_CLIENTS),$(CLIENTS))) ## the clients that people have, through the gate: those of CI; CLIENTS="ray jupyter": these; CLIENTS=all
+
+$(ALL_CLIENTS:%=test-client-%): test-client-%: .venv-client-%/.synced
+	.venv-client-$*/bin/pytest -q --no-header tests/clients/$*
 
 test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
 	$(BUILD) kubescore
@@ -114,4 +127,4 @@ reference: .venv/.synced ## write the generated parts of docs/reference/ from th
 	$(BIN)/python -m tools.reference
 
 clean: ## remove what make made here (the cache in your home folder stays)
-	rm -rf .venv .venv-docs .venv-kfp .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site
+	rm -rf .venv .venv-docs .venv-kfp .venv-client-* .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site

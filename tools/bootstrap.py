@@ -5,6 +5,7 @@
     python3 tools/bootstrap.py docs     `.venv-docs`, for the documentation's site
     python3 tools/bootstrap.py kfp      `.venv-kfp`, for the tests with the kfp client
     python3 tools/bootstrap.py release  what releases are built and checked with, too
+    python3 tools/bootstrap.py tests/clients/NAME   `.venv-client-NAME`, from that folder's lock
 
 uv is taken as a wheel, of exactly the version and the hash that `uv.lock` names, into the user's
 cache folder; uv then makes `.venv` from the lock. Nothing is installed outside of these folders.
@@ -119,14 +120,20 @@ ENVIRONMENTS = {
 
 def main() -> None:
     """Make or mend an environment so that it holds exactly what the lock says."""
-    folder, *options = ENVIRONMENTS[sys.argv[1] if sys.argv[1:] else "tests"]
-    environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_PROJECT_ENVIRONMENT=folder)
+    purpose = sys.argv[1] if sys.argv[1:] else "tests"
+    if purpose.startswith("tests/clients/"):
+        project, folder, options = ROOT / purpose, f".venv-client-{Path(purpose).name}", []
+    else:
+        project, (folder, *options) = ROOT, ENVIRONMENTS[purpose]
+    environment = dict(
+        os.environ, UV_PYTHON_DOWNLOADS="never", UV_PROJECT_ENVIRONMENT=str(ROOT / folder)
+    )
     environment.pop("VIRTUAL_ENV", None)
     uv, started = ensure_uv(), time.monotonic()
     print(f"bootstrap: installing into {folder} what uv.lock names (1 to 3 minutes the first time)",
           file=sys.stderr)  # fmt: skip
     command = [str(uv), "sync", "--frozen", "--quiet", "--python", sys.executable, *options]
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    done = subprocess.run(command, cwd=project, env=environment, check=False)
     if done.returncode:
         print(OFFLINE, file=sys.stderr)
         sys.exit(done.returncode)

@@ -6,8 +6,9 @@ import itertools
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from support.tcp_server import TcpServer, hang_up
@@ -27,12 +28,15 @@ class Relay(TcpServer):
         """Connect to the other side."""
         raise NotImplementedError
 
+    def sent(self, connection: socket.socket, data: bytes) -> None:
+        """What a client has sent, before it is passed on."""
+
     def serve(self, connection: socket.socket) -> None:
         with self.dial() as other:
             connection.settimeout(None)
             back = threading.Thread(target=self._pass_on, args=(other, connection), daemon=True)
             back.start()
-            self._pass_on(connection, other)
+            self._pass_on(connection, other, partial(self.sent, connection))
             back.join()
 
     @contextmanager
@@ -47,10 +51,14 @@ class Relay(TcpServer):
         self._is_open.set()
         super().__exit__(*error)
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket,
+        sent: Callable[[bytes], None] = lambda data: None,
+    ) -> None:  # fmt: skip
         with suppress(OSError):
             while data := source.recv(65536):
                 self._is_open.wait()
+                sent(data)
                 target.sendall(data)
         hang_up(source)
         hang_up(target)
