@@ -35,11 +35,6 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py release
 	@touch $@
 
-# kfp pins an old `kubernetes`, so it stands apart.
-.venv-kfp/.synced: pyproject.toml uv.lock tools/bootstrap.py
-	@$(PYTHON) tools/bootstrap.py kfp
-	@touch $@
-
 # Each client has an environment of its own, from the lock next to its tests.
 .venv-client-%/.synced: tests/clients/%/pyproject.toml tests/clients/%/uv.lock pyproject.toml tools/bootstrap.py
 	@$(PYTHON) tools/bootstrap.py tests/clients/$*
@@ -78,8 +73,8 @@ demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 test-docs: .venv/.synced controlplane ## what the documentation says is true: links, commands, output, the site; PAGE=how-to/NAME: one page
 	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs $(if $(PAGE),-k $(PAGE))
 
-test-kfp: .venv-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
-	.venv-kfp/bin/python -m tools.programs .venv-kfp/bin/pytest -q --no-header tests/kubeflow
+test-kfp: .venv-client-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
+	.venv-client-kfp/bin/python -m tools.programs .venv-client-kfp/bin/pytest -q --no-header tests/clients/kfp
 
 ALL_CLIENTS := $(patsubst tests/clients/%/uv.lock,%,$(wildcard tests/clients/*/uv.lock))
 CLIENTS ?= $(filter openai mlflow kserve mcp,$(ALL_CLIENTS))
@@ -98,10 +93,10 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 	$(PYTEST) tests/controllers
 
 .PHONY: release test-packages
-release: .venv/.release .venv-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
+release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
-test-packages: .venv/.release .venv-kfp/.synced .venv-docs/.synced controlplane ## what is published: packages, images, workflows, charts, completion
+test-packages: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced controlplane ## what is published: packages, images, workflows, charts, completion
 	$(BUILD) kubescore helm actionlint kind
 	$(PYTEST) --timeout=900 tests/packages
 
@@ -127,4 +122,4 @@ reference: .venv/.synced ## write the generated parts of docs/reference/ from th
 	$(BIN)/python -m tools.reference
 
 clean: ## remove what make made here (the cache in your home folder stays)
-	rm -rf .venv .venv-docs .venv-kfp .venv-client-* .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site
+	rm -rf .venv .venv-docs .venv-client-* .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site

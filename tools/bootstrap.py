@@ -3,7 +3,6 @@
     python3 tools/bootstrap.py          everything that the tests need
     python3 tools/bootstrap.py demo     what `daypass demo` needs, which is quicker
     python3 tools/bootstrap.py docs     `.venv-docs`, for the documentation's site
-    python3 tools/bootstrap.py kfp      `.venv-kfp`, for the tests with the kfp client
     python3 tools/bootstrap.py release  what releases are built and checked with, too
     python3 tools/bootstrap.py tests/clients/NAME   `.venv-client-NAME`, from that folder's lock
 
@@ -111,7 +110,6 @@ ENVIRONMENTS = {
     # Inexact: what the tests have brought already stays.
     "demo": (".venv", "--extra", "local", "--no-default-groups", "--inexact"),
     "docs": (".venv-docs", "--only-group", "docs"),
-    "kfp": (".venv-kfp", "--group", "kfp", "--no-default-groups"),
     "release": (".venv", "--extra", "all", "--group", "release"),
     "tests": (".venv", "--extra", "all"),
 }

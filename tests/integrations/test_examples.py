@@ -15,7 +15,7 @@ from support.examples import EXAMPLES, run_example
 ELSEWHERE = {
     "with_grpc",  # test_grpc
     "with_kubernetes", "with_kubernetes_asyncio", "with_lightkube",  # test_kubernetes
-    "with_kfp",  # tests/kubeflow
+    "with_kfp",  # tests/clients/kfp
 }  # fmt: skip
 AT_THE_GATE = sorted({file.stem for file in EXAMPLES.glob("*.py")} - ELSEWHERE)
 

@@ -136,8 +136,10 @@ local: {{door: "{LAPTOP_ADDRESS}:8443", gate: "{LAPTOP_ADDRESS}:443", apiServer:
             for local in published:
                 _publish(local.replace("PIPELINES", pipelines.url), plane, terminal)
             if "gate" in parts:
-                subprocess.run(["make", "--silent", ".venv-kfp/.synced"], cwd=ROOT, check=True)
-                _type(f"export KFP_PYTHON={ROOT}/.venv-kfp/bin/python", terminal)
+                subprocess.run(
+                    ["make", "--silent", ".venv-client-kfp/.synced"], cwd=ROOT, check=True
+                )
+                _type(f"export KFP_PYTHON={ROOT}/.venv-client-kfp/bin/python", terminal)
             yield terminal, pipelines
 
 

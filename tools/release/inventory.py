@@ -63,7 +63,7 @@ def check_licences(lock: Path) -> list[str]:
     """Return a line for each locked package whose licence is unknown or not allowed."""
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for environment in (ROOT / ".venv", ROOT / ".venv-kfp", ROOT / ".venv-docs"):
+        for environment in (ROOT / ".venv", ROOT / ".venv-client-kfp", ROOT / ".venv-docs"):
             bill = Path(scratch) / environment.name
             _cyclonedx(environment, bill)
             for component in json.loads(bill.read_text())["components"]:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,25 @@ import pytest
 from kfp import compiler, dsl
 
 import daypass
-from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.integrations.kfp import TokenCredentials
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
 from support.examples import run_example
-from support.fake_pipelines import FakePipelines
+from support.fake_pipelines import FakePipelines, running_pipelines
 from support.messages import raises
 
 Connect = Callable[..., Any]
 
 
-@pytest.fixture
-def client_clock() -> MovableClock:
-    return MovableClock()
+@pytest.fixture(scope="session")
+def pipelines() -> Iterator[FakePipelines]:
+    with running_pipelines() as running:
+        yield running
 
 
-@pytest.fixture
-def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> daypass.Credentials:
-    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": client_clock})
-    return daypass.Credentials.from_file(daypass_identity.credentials_file, timing=timing)
+@pytest.fixture(scope="session")
+def server(pipelines: FakePipelines) -> str:
+    return pipelines.url
 
 
 @pytest.fixture
@@ -43,7 +42,6 @@ def connect(
     pipelines: FakePipelines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> Connect:  # fmt: skip
     """Makes a client; nothing of this machine's own kfp and kubectl counts."""
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
     pipelines.calls.clear()
 
@@ -129,6 +127,7 @@ def test_a_revoked_identity_gets_the_reason(
     client = connect()
     daypass_stack.revoke(daypass_identity)
     daypass_clock.move(11)
+    client_clock.reset()
     client_clock.move(3600)
     namespace = daypass_identity.namespace
     with raises(daypass.ExchangeRefusedError, match=namespace, hide=namespace):
