@@ -7,6 +7,7 @@ the server that the gate guards, on a port of 127.0.0.1.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -36,6 +37,18 @@ GATE_NAMESPACE = "daypass"
 """Where the gate of a stack looks for denials."""
 HOUR_SECONDS = 3600.0
 """The lifetime of a token."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Some clients leave connections open, which is not ours to change."""
+    config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collect_garbage() -> Iterator[None]:
+    """Collect them while that filter is in force."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
