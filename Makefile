@@ -40,6 +40,8 @@ help: ## this list
 	@$(PYTHON) tools/bootstrap.py tests/clients/$*
 	@touch $@
 
+.venv-client-openai/.synced: tests/clients/openai/package-lock.json
+
 # With more workers, Envoys may need more than the 128 inotify instances that Linux gives a user.
 test: WORKERS = 3
 test: .venv/.synced ## lint, types, and the tests of all but the slow tiers, on a real kube-apiserver and Envoy
@@ -122,4 +124,4 @@ reference: .venv/.synced ## write the generated parts of docs/reference/ from th
 	$(BIN)/python -m tools.reference
 
 clean: ## remove what make made here (the cache in your home folder stays)
-	rm -rf .venv .venv-docs .venv-client-* .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site
+	rm -rf .venv .venv-docs .venv-client-* tests/clients/*/node_modules .venv-3.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis site

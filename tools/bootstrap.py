@@ -130,11 +130,16 @@ def main() -> None:
     uv, started = ensure_uv(), time.monotonic()
     print(f"bootstrap: installing into {folder} what uv.lock names (1 to 3 minutes the first time)",
           file=sys.stderr)  # fmt: skip
-    command = [str(uv), "sync", "--frozen", "--quiet", "--python", sys.executable, *options]
-    done = subprocess.run(command, cwd=project, env=environment, check=False)
-    if done.returncode:
-        print(OFFLINE, file=sys.stderr)
-        sys.exit(done.returncode)
+    commands = [[str(uv), "sync", "--frozen", "--quiet", "--python", sys.executable, *options]]
+    if (project / "package-lock.json").exists():
+        # npm comes with the environment. Packages run nothing when they are installed.
+        npm = [str(ROOT / folder / "bin" / "npm"), "ci", "--ignore-scripts", "--no-audit"]
+        commands.append([*npm, "--no-fund", "--no-update-notifier", "--loglevel=error"])
+    for command in commands:
+        done = subprocess.run(command, cwd=project, env=environment, check=False)
+        if done.returncode:
+            print(OFFLINE, file=sys.stderr)
+            sys.exit(done.returncode)
     print(f"bootstrap: installed, {time.monotonic() - started:.0f} s", file=sys.stderr)
 
 

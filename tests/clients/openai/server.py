@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import litserve
+
+from support.deadline import eventually
+
+WAIT = "/"
+"""A word that begins with it is a path. The model goes on once a file is there."""
 
 
 class Echo(litserve.LitAPI):
@@ -15,6 +21,8 @@ class Echo(litserve.LitAPI):
 
     def predict(self, request: Any) -> Iterator[str]:
         for word in request.messages[-1].content.split():
+            if word.startswith(WAIT):
+                eventually("the file is there", Path(word).exists)
             yield f"{word} "
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import openai
 import pytest
@@ -13,11 +11,6 @@ import daypass
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
-
-
-@pytest.fixture(scope="session")
-def server(run_server: Callable[..., str]) -> str:
-    return run_server(sys.executable, str(Path(__file__).with_name("server.py")), "PORT")
 
 
 @pytest.fixture(autouse=True)
