@@ -166,3 +166,28 @@ def daypass(
         timeout=60,
         check=False,
     )
+
+
+@contextmanager
+def running_command(
+    environment: Mapping[str, str], *arguments: str, **options: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """`daypass run` with these arguments; its command is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daypass", "run", *arguments],
+        env={**CLEAN, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line of its output."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")

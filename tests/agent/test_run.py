@@ -9,14 +9,13 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.running import CLEAN, Door, awaiting, daypass
+from agent.running import CLEAN, Door, awaiting, daypass, line, running_command
 from support.children import children_of
 from support.deadline import eventually
 from support.fake_door import SENTINEL, FakeDoor, answer, jwt, long_lived_token, short_lived_token
@@ -52,29 +51,6 @@ def run(environment: dict[str, str]) -> Run:
     return lambda *arguments: daypass("run", *arguments, environment=environment)
 
 
-@contextmanager
-def running(
-    environment: dict[str, str], *arguments: str, **options: Any
-) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "daypass", "run", *arguments],
-        env={**CLEAN, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().rstrip("\n")
-
-
 def is_gone(folder: Path) -> bool:
     return os.listdir(folder) == []
 
@@ -96,7 +72,7 @@ def test_the_variable_can_be_named_in_both_modes(run: Run) -> None:
 def test_the_token_file_is_private_and_removed_with_the_command(
     environment: dict[str, str], runtime: Path
 ) -> None:
-    with running(
+    with running_command(
         environment, "--file", "--", "sh", "-c", 'echo "$DAYPASS_ACCESS_TOKEN_FILE"; read x',
         stdin=subprocess.PIPE,
     ) as process:  # fmt: skip
@@ -147,7 +123,7 @@ def test_a_failed_renewal_is_reported_while_the_command_continues(
     door: Door, environment: dict[str, str]
 ) -> None:
     door.granted_seconds = 2
-    with running(
+    with running_command(
         environment, "--file", "--", "sh", "-c", "echo up; read x; echo end",
         stdin=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
@@ -228,7 +204,7 @@ def test_the_exit_code_is_that_of_the_command(run: Run, mode: tuple[str, ...], c
 def test_a_signal_reaches_the_command(
     environment: dict[str, str], mode: tuple[str, ...], number: str
 ) -> None:
-    with running(environment, *mode, "--", *awaiting(f"SIG{number}")) as process:
+    with running_command(environment, *mode, "--", *awaiting(f"SIG{number}")) as process:
         assert line(process) == "up"
         process.send_signal(signal.Signals[f"SIG{number}"])
         assert process.wait(60) == 7
@@ -240,7 +216,7 @@ def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
     environment: dict[str, str], runtime: Path, mode: tuple[str, ...], number: signal.Signals
 ) -> None:
     """So a shell shows 128 + n, as for any command."""
-    with running(environment, *mode, "--", "sh", "-c", "echo up; exec sleep 60") as process:
+    with running_command(environment, *mode, "--", "sh", "-c", "echo up; exec sleep 60") as process:
         assert line(process) == "up"
         process.send_signal(number)
         assert process.wait(60) == -number
@@ -274,7 +250,7 @@ def test_ctrl_c_reaches_the_command_once_and_nobody_else(
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
     try:
-        with running(
+        with running_command(
             environment, *mode, "--", sys.executable, "-c", script,
             preexec_fn=in_terminal, **options,
         ) as process:  # fmt: skip
@@ -290,9 +266,11 @@ def test_ctrl_c_reaches_the_command_once_and_nobody_else(
     eventually("the folder is gone", lambda: is_gone(runtime))
 
 
-def test_the_command_has_no_child_that_it_did_not_start(environment: dict[str, str]) -> None:
-    with running(
-        environment, "--file", "--", "sh", "-c", "echo up; read x", stdin=subprocess.PIPE
+def test_the_command_has_no_child_that_it_did_not_start(
+    environment: dict[str, str], mode: tuple[str, ...]
+) -> None:
+    with running_command(
+        environment, *mode, "--", "sh", "-c", "echo up; read x", stdin=subprocess.PIPE
     ) as process:
         assert line(process) == "up"
         assert children_of(process.pid) == {}

@@ -1,32 +1,44 @@
 """Run a command with a token in its environment, or in a file that is kept fresh.
 
-The command replaces this process (execve), so signals, terminal and exit code are its own. A file
-is kept fresh by a background process that is not a child of the command. It has its own session, so
-that Ctrl-C does not reach it, and neither the command's input nor its output. It exits with the
-command.
+The command replaces this process (execve), so signals, terminal and exit code are its own. A
+background process keeps the file fresh, or warns before the token in the environment expires. It is
+not a child of the command. It has its own session, so that Ctrl-C does not reach it, and of the
+command's open files only stderr, which it closes when the command ends.
 
 The command does not get the variables that lead to the long-lived token, which keeps it out of
 crash reports and dumps of environments. This is no security boundary: the command runs as the same
 user.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import select
-import shutil
 import signal
-import tempfile
+import sys
 import threading
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from contextlib import closing, suppress
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.text import printable
-from daypass.agent.file_renewer import FileRenewer
 from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE
 
-_LOOK_SECONDS = 1.0
-_HAS_PIDFD = hasattr(os, "pidfd_open")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import NoReturn
+
+    from daypass._core.clock import Clock
+    from daypass.agent.file_renewer import FileRenewer
+    from daypass.client.token import CachedToken
+
+SHARE_BEFORE_WARNING = 0.9
+"""The part of a token's life after which the user is warned: the last minute of Kubernetes's
+shortest token, the last six minutes of an hour."""
+_LONGEST_SLEEP_SECONDS = 30.0
+"""Check the clock this often: a machine does not report that it was asleep."""
+_LOOK_SECONDS = 0.1
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """As shells have it (POSIX, Shell Command Language, 2.8.2)."""
 
@@ -82,31 +94,112 @@ def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
 
 def private_folder(environ: Mapping[str, str]) -> str:
     """Return a new private folder for one token file, in memory if possible. Raises OSError."""
+    import tempfile
+
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     base = runtime if runtime.startswith("/") and os.access(runtime, os.W_OK | os.X_OK) else None
     return tempfile.mkdtemp(prefix="daypass-run-", dir=base)
 
 
 def keep_fresh(renewer: FileRenewer, folder: str) -> None:
-    """Start a background process that keeps the file fresh.
+    """Start a background process that keeps the file fresh, and removes `folder` at the end."""
 
-    When this process, or the command that replaces it, has ended, it removes `folder`.
+    def keep(command: _Command) -> None:
+        threading.Thread(target=renewer.run, daemon=True).start()
+        while not command.ends_within(_LONGEST_SLEEP_SECONDS):
+            pass
+        os.dup2(0, 2)  # at once: a reader of stderr waits for this
+        remove(folder)
+
+    _in_background(keep)
+
+
+def warn_before_expiry(token: CachedToken, warn: Callable[[], None], clock: Clock) -> None:
+    """Start a background process that calls `warn` once, before the token expires, and exits.
+
+    It never does so after the command has ended. There is no such process if stderr is closed, or
+    if it would be a child of the command, which is process 1 of a container.
     """
-    watched = os.getpid()
-    # Opened now, because the process id could be reused later.
-    descriptor = _above_the_standard_ones(os.pidfd_open(watched)) if _HAS_PIDFD else -1
+    if sys.stderr is None or os.getpid() == 1:
+        return
+
+    def watch(command: _Command) -> None:
+        due_seconds = SHARE_BEFORE_WARNING * token.usable_seconds
+        while (wait := due_seconds - token.age_seconds(clock)) > 0 or _is_full(2):
+            if command.ends_within(min(max(wait, _LOOK_SECONDS), _LONGEST_SLEEP_SECONDS)):
+                return
+        if not command.ends_within(0):
+            warn()
+
+    with suppress(OSError):  # no more processes: the command matters more than the warning
+        _in_background(watch)
+
+
+def _in_background(work: Callable[[_Command], None]) -> None:
+    """Call `work` in a background process that has nothing of this one's open but stderr."""
+    command = _Command()
     between = os.fork()
     if between:
         os.waitpid(between, 0)
-        if descriptor >= 0:
-            os.close(descriptor)
+        command.close()
         return
     try:
         os.setsid()
         if os.fork() == 0:  # adopted by init, so that the command has no unexpected child
-            _keep(renewer, folder, watched, descriptor)
+            # A signal to both processes must not end this one before the command.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_IGN)
+            command.detach()
+            work(command)
     finally:
         os._exit(0)
+
+
+class _Command:
+    """This process, which becomes the command, as the background process sees it."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._pidfd = -1
+        # Opened now, because the process id could be reused later. macOS has none, and a filter of
+        # system calls may refuse it.
+        with suppress(AttributeError, OSError):
+            self._pidfd = _above_the_standard_ones(os.pidfd_open(self._pid))
+
+    def close(self) -> None:
+        """Close what only the background process needs."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+    def detach(self) -> None:
+        """Close all that was inherited but stderr, or its readers would wait for this process."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.dup2(nothing, 1)
+        if self._pidfd >= 0:
+            self._pidfd = os.dup2(self._pidfd, 3)
+        os.closerange(4 if self._pidfd >= 0 else 3, os.sysconf("SC_OPEN_MAX"))
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, for at most so long, and return whether it has ended.
+
+        It has, even if its parent has not waited for it: that may read its stderr to the end first.
+        """
+        if self._pidfd >= 0:
+            return bool(select.select([self._pidfd], [], [], seconds)[0])
+        if sys.platform == "darwin":
+            end = select.kevent(
+                self._pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT
+            )
+            with suppress(ProcessLookupError), closing(select.kqueue()) as queue:
+                return bool(queue.control([end], 1, seconds))
+            return True
+        select.select([], [], [], min(seconds, _LOOK_SECONDS))
+        try:
+            with open(f"/proc/{self._pid}/stat", "rb") as status:
+                return status.read().rpartition(b") ")[2][:1] in b"ZX"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
 
 
 def _above_the_standard_ones(descriptor: int) -> int:
@@ -118,38 +211,15 @@ def _above_the_standard_ones(descriptor: int) -> int:
     return above
 
 
-def _keep(renewer: FileRenewer, folder: str, watched: int, descriptor: int) -> None:
-    # A signal to both processes must not end this one before the command.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)  # or readers of the command's output would wait for this process
-    threading.Thread(target=renewer.run, daemon=True).start()
-    _await_end(watched, descriptor)
-    remove(folder)
-
-
-def _await_end(watched: int, descriptor: int) -> None:
-    if descriptor >= 0:
-        select.select([descriptor], [], [])
-        return
-    while _is_there(watched):
-        threading.Event().wait(_LOOK_SECONDS)
-
-
-def _is_there(watched: int) -> bool:
-    try:
-        os.kill(watched, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # a command that became another user
-        return True
-    return True
+def _is_full(descriptor: int) -> bool:
+    """Return whether a write would wait for a reader."""
+    return not select.select([], [descriptor], [], 0)[1]
 
 
 def remove(folder: str) -> None:
     """Remove a folder during a possible renewal: rename it first, so that nothing is added."""
+    import shutil
+
     gone = f"{folder}.gone"
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)

@@ -79,3 +79,21 @@ def test_a_new_token_imports_no_argparse_http_client_or_asyncio(
     unwanted |= {"http", "http.client", "logging", "random", "tempfile", "typing", "urllib"}
     assert "ssl" in loaded
     assert not loaded & unwanted
+
+
+def test_a_command_with_a_token_in_a_variable_waits_for_nothing_that_only_files_need(
+    open_door: Callable[..., Any],
+) -> None:
+    open_door()
+    arguments = ("run", "--", "/no/such/file")  # a command that exists would replace the script
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(arguments=arguments)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 127
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "daypass.integrations.run_with_token" in loaded
+    unwanted = {"argparse", "asyncio", "dataclasses", "http.client", "logging", "shutil"}
+    unwanted |= {"subprocess", "tempfile", "tomllib", "urllib"}
+    assert not loaded & unwanted
+    assert not [name for name in loaded if name.startswith("daypass.agent")]
