@@ -1,6 +1,6 @@
 // Java at a gate: daypass run --file -- java WithJava.java https://kubeflow.example.com/pipeline
 //
-// javax.net.ssl.trustStore names the gate's certificate authority, if it is not a public one.
+// The property javax.net.ssl.trustStore names the gate's certificate authority, if it is not a public one.
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -19,7 +19,8 @@ public class WithJava {
                             .header("Authorization", "Bearer " + Files.readString(TOKEN_FILE))
                             .build();
             var answer = client.send(request, BodyHandlers.ofString());
-            System.out.println(answer.statusCode() + " " + answer.body()); // of a refusal, too: it says why
+            // Of a refusal, too: it says why.
+            System.out.println(answer.statusCode() + " " + answer.body());
         }
     }
 }

@@ -13,7 +13,8 @@ import aiohttp
 
 
 async def main(url: str) -> None:
-    auth = daypass.integrations.aiohttp.Auth(daypass.Credentials.load(), url)
+    credentials = daypass.Credentials.load()
+    auth = daypass.integrations.aiohttp.Auth(credentials, url)
     async with aiohttp.ClientSession(middlewares=(auth,)) as session:
         answer = await session.get(url)
         print(await answer.text())  # of a refusal, too: it says why

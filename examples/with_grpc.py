@@ -14,7 +14,8 @@ import grpc
 
 target = sys.argv[1]
 
-secure = daypass.integrations.grpc.channel_credentials(daypass.Credentials.load())
+credentials = daypass.Credentials.load()
+secure = daypass.integrations.grpc.channel_credentials(credentials)
 with grpc.secure_channel(target, secure) as channel:
     # A stub from protoc accepts the channel too; an empty message needs no stub.
     check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(

@@ -4,10 +4,9 @@
 import { readFile } from "node:fs/promises";
 
 const tokenFile = process.env.DAYPASS_ACCESS_TOKEN_FILE;
-const bearer = async () => await readFile(tokenFile, "utf8");
 
 for (const url of process.argv.slice(2)) {
-  const headers = { Authorization: `Bearer ${await bearer()}` };
+  const headers = { Authorization: "Bearer " + (await readFile(tokenFile, "utf8")) };
   const answer = await fetch(url, { headers });
   console.log(answer.status, await answer.text()); // of a refusal, too: it says why
 }

@@ -12,8 +12,9 @@ import requests
 
 url = sys.argv[1]
 
+credentials = daypass.Credentials.load()
 with requests.Session() as session:
-    session.auth = daypass.integrations.requests.Auth(daypass.Credentials.load())
+    session.auth = daypass.integrations.requests.Auth(credentials)
     answer = session.get(url, timeout=30)
     print(answer.text)  # of a refusal, too: it says why
     answer.raise_for_status()

@@ -11,7 +11,8 @@ import daypass.integrations.urllib3
 
 url = sys.argv[1]
 
-with daypass.integrations.urllib3.PoolManager(daypass.Credentials.load()) as pools:
+credentials = daypass.Credentials.load()
+with daypass.integrations.urllib3.PoolManager(credentials) as pools:
     answer = pools.request("GET", url)
     print(answer.data.decode())
 

@@ -21,12 +21,13 @@ func (file tokenFile) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: string(token)}, err
 }
 
-// noRedirects keeps the token at its server: oauth2.Transport would send it to any other.
-func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+var client = &http.Client{
+	Transport: &oauth2.Transport{Source: tokenFile(os.Getenv("DAYPASS_ACCESS_TOKEN_FILE"))},
+	// Transport would send the token wherever a redirect leads.
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
 
 func main() {
-	source := tokenFile(os.Getenv("DAYPASS_ACCESS_TOKEN_FILE"))
-	client := &http.Client{Transport: &oauth2.Transport{Source: source}, CheckRedirect: noRedirects}
 	for _, url := range os.Args[1:] {
 		answer, err := client.Get(url)
 		if err != nil {

@@ -39,6 +39,7 @@ MISTAKES = {
     "```text\ndaypass token [--zzz]\n```": "no option '--zzz'",
     "```\nanything\n```": "is not checked",
     "```ini\n[a]\n```": "is not checked",
+    "```go\nvar thereIsNoSuchLine = 1\n```": "is not checked",
     "    daypass token": "an indented block",
     "```yaml\ngate: {audiense: a}\n```": "unknown key",
     "```yaml\nversion: 1\ndomains: {a: {host: localhost, front: envoi}}\n```": "envoi",

@@ -40,7 +40,11 @@ def test_every_command_in_a_sentence_exists(page: Page) -> None:
     report(() if page.path.name == "CHANGELOG.md" else span_mistakes(page))
 
 
-CLIENTS = (ROOT / "action.yml", *sorted(ROOT.glob("templates/*")), *sorted(ROOT.glob("examples/*")))
+CLIENTS = (
+    ROOT / "action.yml",
+    *sorted(ROOT.glob("templates/*")),
+    *sorted(ROOT.glob("examples/*.*")),
+)
 HEADER = "header=$(daypass token -o header)\nprintf '%s\\n' \"$header\""
 TYPED = ("docs/reference/commands.md",)
 """Its examples are for a terminal, one line each."""

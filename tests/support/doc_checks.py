@@ -19,11 +19,16 @@ from support.doc_shell import SHELL, ShellError, commands_in, lines_of, synopsis
 from support.hints import mistake_in
 
 RUN = (*SHELL, "python")
-LANGUAGES = (*RUN, *DATA, "text")
+LANGUAGES = (*RUN, *DATA, "text", "go", "js", "java")
 NOT_RUN = "not run, for a reason that the page gives; options and names of daypass are checked"
 IN_A_FILE = "compared with a file that other tests run"
-PYTHON_RUN_ELSEWHERE = ("examples/*.py", "tests/contract/*.py")
-"""Python of a page that is a part of such a file is not run: tests run the whole file."""
+RUN_ELSEWHERE = {
+    "python": ("examples/*.py", "tests/contract/*.py"),
+    "go": ("examples/with_go/*.go",),
+    "js": ("examples/*.mjs",),
+    "java": ("examples/*.java",),
+}
+"""A block that is a part of such a file is not run: tests run the whole file."""
 _PLACEHOLDER = re.compile(r"<[\w -]+>|[A-Z][A-Z0-9_]*|.*\.\.\.")
 _TARGETS = frozenset(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 _PARSERS = cache(command_parsers)
@@ -42,17 +47,18 @@ def treatment(block: Block) -> str:
         return f"read as {', '.join(kinds)}"
     if block.language == "text" and block.code.startswith("daypass "):
         return "compared with the options of the command"
-    if block.language == "python" and _is_part_of_a_file(block.code):
+    if _is_part_of_a_file(block):
         return IN_A_FILE
     if block.not_run:
         return NOT_RUN
     return "run" if block.language in RUN else ""
 
 
-def _is_part_of_a_file(code: str) -> bool:
+def _is_part_of_a_file(block: Block) -> bool:
     """Whether these lines stand together in a file that tests run, at any indentation."""
-    lines = code.strip("\n").splitlines()
-    files = [file for pattern in PYTHON_RUN_ELSEWHERE for file in ROOT.glob(pattern)]
+    lines = block.code.strip("\n").splitlines()
+    patterns = RUN_ELSEWHERE.get(block.language, ())
+    files = [file for pattern in patterns for file in ROOT.glob(pattern)]
     return any(
         dedent("\n".join(whole[start : start + len(lines)])).splitlines() == lines
         for whole in (file.read_text().splitlines() for file in files)

@@ -1,0 +1,93 @@
+"""Each line and setting of the page "Your client" stands in a test of that client.
+
+A row names the files, or the folders of files, in a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+from tools.docs.pages import ROOT
+
+PAGE = ROOT / "docs/how-to/your-client.md"
+COLUMNS = "| client | what you write | new tokens | private authority | a refusal |"
+WORD = re.compile(r"[\w./@-]*\w[\w./@-]*|--")
+F_STRING = re.compile(r"""\bf"[^"]*"|\bf'[^']*'""")
+PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program"})
+"""Any one word, or any f-string, of a test may stand in the place of such a word."""
+SUFFIXES = frozenset({".py", ".mjs", ".go", ".java"})
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The cells of each row of each table of clients."""
+    tables = (after.partition("\n\n")[0] for after in page.split(COLUMNS)[1:])
+    lines = [line for table in tables for line in table.strip().splitlines()[1:]]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def spans_of(cell: str) -> list[str]:
+    return [span.replace(r"\|", "|") for span in re.findall(r"`([^`]+)`", cell)]
+
+
+def words_of(code: str) -> list[str]:
+    """The words of code. Punctuation does not count, so a command may be a list in a test."""
+    return WORD.findall(F_STRING.sub(" F ", code).lower())
+
+
+@cache
+def words_in(path: str) -> list[list[str]]:
+    """The words of a file, or of each file in a folder."""
+    place = ROOT / path
+    files = [place] if place.is_file() else sorted(place.iterdir())
+    return [words_of(file.read_text()) for file in files if file.suffix in SUFFIXES]
+
+
+def stands_in(span: str, path: str) -> bool:
+    """Whether a file has the words of a span, one after the other."""
+    wanted = words_of(span)
+    return any(
+        all(
+            each in (there, *PLACEHOLDERS)
+            for each, there in zip(wanted, words[start : start + len(wanted)], strict=True)
+        )
+        for words in words_in(path)
+        for start in range(len(words) - len(wanted) + 1)
+    )
+
+
+ROWS = rows_of(PAGE.read_text())
+
+
+def test_the_tables_are_found() -> None:
+    assert len(ROWS) >= 12
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"\W+", "-", row[0]).strip("-"))
+def test_each_line_of_a_client_stands_in_its_test(row: list[str]) -> None:
+    client, code, _, authority, last = row
+    (named,) = re.findall(r"<!-- (.*?) -->", last)
+    paths = named.split()
+    assert paths
+    assert all(re.match(r"(tests|examples)/", path) for path in paths)
+    assert spans_of(code), client
+    spans = spans_of(code) + spans_of(authority)
+    assert [span for span in spans if not any(stands_in(span, path) for path in paths)] == []
+
+
+def test_no_client_has_two_rows() -> None:
+    names = [name for client, *_ in ROWS for name in re.findall(r"\*\*(.+?)\*\*", client)]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OpenAI(api_key=credentials.token, base_url=url)",
+        "OpenAI(base_url=url, api_key=credentials.bearer)",
+        "daypass run --fil -- PROGRAM",
+    ],
+)
+def test_a_line_that_no_test_has_is_found(line: str) -> None:
+    assert not any(stands_in(line, path) for path in ("tests/clients/openai", "examples"))
