@@ -1,12 +1,11 @@
 // Asks a model what each line of stdin says, and prints what a user of the SDK sees: a line of JSON each.
-import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
-import { promisify } from "node:util";
 import OpenAI from "openai";
 
-const run = promisify(execFile);
-const apiKey = async () => (await run("daypass", ["token"])).stdout.trim();
-const client = new OpenAI({ apiKey, baseURL: process.argv[2] });
+const baseURL = process.argv[2];
+const tokenFile = process.env.DAYPASS_ACCESS_TOKEN_FILE;
+const client = new OpenAI({ baseURL, apiKey: async () => (await readFile(tokenFile, "utf8")) });
 
 async function ask(content) {
   const messages = [{ role: "user", content }];
@@ -19,11 +18,7 @@ async function ask(content) {
 for await (const question of createInterface({ input: process.stdin })) {
   const seen = await ask(question).then(
     (answer) => ({ answer }),
-    (error) => ({
-      error: error.message,
-      reason: error.headers?.get("daypass-reason"),
-      cause: error.cause?.stderr ?? error.cause?.message,
-    }),
+    (error) => ({ error: error.message, reason: error.headers?.get("daypass-reason") }),
   );
   console.log(JSON.stringify(seen));
 }

@@ -1,16 +1,28 @@
-"""OpenAI's SDK for Python, to a model behind the gate."""
+"""OpenAI's SDK for Python, and LangChain, which is built on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
+from langchain_openai import ChatOpenAI
+from openai import AsyncOpenAI, OpenAI
 
 import daypass
 from daypass.client.token import Token
-from daypass.local.stack import MadeIdentity
+from daypass.local.stack import LocalStack, MadeIdentity
+from daypass.testing import MovableClock
 from support.arrivals import Arrival
+
+QUESTION = "hello there"
+ANSWER = "hello there "
+
+Ask = Callable[[], str]
+"""Asks the model once, for a stream, and returns its answer."""
 
 
 @pytest.fixture(autouse=True)
@@ -18,22 +30,144 @@ def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority)
 
 
-def answer_of(client: openai.OpenAI, question: str) -> str | None:
-    done = client.chat.completions.create(
-        model="echo", messages=[{"role": "user", "content": question}]
-    )
-    return done.choices[0].message.content
+def asked(question: str = QUESTION) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": question}], "stream": True}
 
 
-def test_a_function_as_the_api_key_gives_each_request_a_token_that_the_gate_takes(
-    credentials: daypass.Credentials, gate: str, daypass_identity: MadeIdentity,
-    arrived: list[Arrival], expire: Callable[[], Token],
-) -> None:  # fmt: skip
-    client = openai.OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
-    assert answer_of(client, "hello there") == "hello there "
+def asks(client: OpenAI) -> Ask:
+    def ask() -> str:
+        return "".join(
+            chunk.choices[0].delta.content or ""
+            for chunk in client.chat.completions.create(**asked())
+        )
+
+    return ask
+
+
+def asks_async(client: AsyncOpenAI, loop: asyncio.Runner) -> Ask:
+    async def ask() -> str:
+        stream = await client.chat.completions.create(**asked())
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    return lambda: loop.run(ask())
+
+
+def asks_langchain(chat: ChatOpenAI) -> Ask:
+    return lambda: "".join(str(chunk.content) for chunk in chat.stream(QUESTION))
+
+
+def asks_langchain_async(chat: ChatOpenAI, loop: asyncio.Runner) -> Ask:
+    async def ask() -> str:
+        return "".join([str(chunk.content) async for chunk in chat.astream(QUESTION)])
+
+    return lambda: loop.run(ask())
+
+
+Credentials, Loop = daypass.Credentials, asyncio.Runner
+
+
+def openai_function(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    return asks(OpenAI(base_url=url, api_key=credentials.bearer))
+
+
+def openai_function_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    return asks_async(AsyncOpenAI(base_url=url, api_key=credentials.bearer_async), loop)
+
+
+def langchain_function(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    return asks_langchain(ChatOpenAI(base_url=url, api_key=credentials.bearer))
+
+
+def langchain_function_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    return asks_langchain_async(ChatOpenAI(base_url=url, api_key=credentials.bearer), loop)
+
+
+FUNCTION = (
+    openai_function, openai_function_async, langchain_function, langchain_function_async,
+)  # fmt: skip
+"""The API key is a function, which the SDK calls before each request."""
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    """One for all: LangChain shares connections among its clients."""
+    with asyncio.Runner() as running:
+        yield running
+
+
+@pytest.fixture
+def ask(
+    request: pytest.FixtureRequest, credentials: daypass.Credentials, gate: str,
+    loop: asyncio.Runner,
+) -> Ask:  # fmt: skip
+    way: Callable[..., Ask] = request.param
+    return way(credentials, f"{gate}/v1", loop)
+
+
+every_way = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
+by_function = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
+
+
+def users(arrived: list[Arrival]) -> list[str | None]:
+    assert not any("authorization" in each.headers for each in arrived)
+    return [each.user for each in arrived if each.path == "/v1/chat/completions"]
+
+
+@every_way
+def test_requests_pass_before_and_after_the_end_of_a_token(
+    ask: Ask, daypass_identity: MadeIdentity, arrived: list[Arrival], expire: Callable[[], Token]
+) -> None:
+    assert ask() == ANSWER
+    assert users(arrived) == [daypass_identity.user]
     expire()
-    assert answer_of(client, "hello again") == "hello again "
-    assert [(each.path, each.user) for each in arrived] == [
-        ("/v1/chat/completions", daypass_identity.user)
-    ]
-    assert "authorization" not in arrived[0].headers
+    assert ask() == ANSWER
+    assert users(arrived) == [daypass_identity.user]
+
+
+@by_function
+def test_a_denied_token_of_the_function_is_the_users_to_renew(
+    ask: Ask, credentials: daypass.Credentials, arrived: list[Arrival], deny: Callable[..., Token]
+) -> None:
+    refused = deny()
+    with pytest.raises(openai.AuthenticationError):
+        ask()
+    assert arrived == []
+    credentials.renew(refused)
+    assert ask() == ANSWER
+
+
+@every_way
+def test_a_refusal_shows_its_reason(
+    ask: Ask, arrived: list[Arrival], deny: Callable[..., Token]
+) -> None:
+    deny(every=True)
+    with pytest.raises(openai.AuthenticationError) as refused:
+        ask()
+    assert refused.value.response.headers["daypass-reason"] == "denied"
+    assert "denied this token" in str(refused.value)
+    assert arrived == []
+
+
+@every_way
+def test_a_revoked_identity_gets_the_error_of_the_exchange(
+    ask: Ask, arrived: list[Arrival], daypass_stack: LocalStack, daypass_identity: MadeIdentity,
+    daypass_clock: MovableClock, client_clock: MovableClock,
+) -> None:  # fmt: skip
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    client_clock.move(3600)
+    with pytest.raises(daypass.ExchangeRefusedError):
+        ask()
+    assert arrived == []
+
+
+def test_a_stream_arrives_word_by_word(
+    credentials: daypass.Credentials, gate: str, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go-on"
+    client = OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
+    with client.chat.completions.create(**asked(f"first {go_on} last")) as stream:
+        words = (chunk.choices[0].delta.content for chunk in stream)
+        assert next(words) == "first "
+        go_on.touch()
+        assert [*filter(None, words)] == [f"{go_on} ", "last "]
