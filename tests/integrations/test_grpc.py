@@ -11,7 +11,7 @@ import pytest
 
 import daypass
 from daypass._core.jwt import decode_unverified
-from daypass.integrations.grpc import call_credentials, channel_credentials
+from daypass.integrations.grpc import call_credentials, channel_credentials, metadata
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
 from integrations.trust import Trust
@@ -62,6 +62,40 @@ def test_the_same_credentials_serve_asyncio(
 
     assert asyncio.run(call()) == [b"x"] * 5
     assert echo.tokens == [credentials.token().value.reveal()] * 5
+
+
+def test_the_metadata_of_one_call_is_a_token_that_is_fresh_then(
+    echo: GrpcService, credentials: daypass.Credentials, trust: Trust, client_clock: MovableClock
+) -> None:
+    tls = grpc.ssl_channel_credentials(trust.authority.pem.encode())
+    before = credentials.token()
+    with grpc.secure_channel(f"localhost:{echo.port}", tls) as channel:
+        assert saying(channel)(b"one", metadata=metadata(credentials), timeout=30) == b"one"
+        client_clock.move(3600)
+        assert saying(channel)(b"two", metadata=metadata(credentials), timeout=30) == b"two"
+    after = credentials.token()
+    assert echo.tokens == [before.value.reveal(), after.value.reveal()]
+    assert before.value != after.value
+
+
+def test_metadata_serves_asyncio(
+    echo: GrpcService, credentials: daypass.Credentials, trust: Trust
+) -> None:
+    tls = grpc.ssl_channel_credentials(trust.authority.pem.encode())
+
+    async def call() -> bytes:
+        async with grpc.aio.secure_channel(f"localhost:{echo.port}", tls) as channel:
+            say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SAY)
+            return await say(b"x", metadata=metadata(credentials), timeout=30)
+
+    assert asyncio.run(call()) == b"x"
+    assert echo.tokens == [credentials.token().value.reveal()]
+
+
+def test_metadata_that_a_verbose_client_prints_shows_no_token(
+    credentials: daypass.Credentials,
+) -> None:
+    assert repr(metadata(credentials)) == "(('authorization', 'Bearer ***'),)"
 
 
 def test_a_token_never_goes_over_a_channel_without_tls(

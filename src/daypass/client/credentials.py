@@ -182,7 +182,8 @@ class Credentials:
 
         For the headers of one request: call it again for the next one, since the token is replaced
         before it expires. It is a new dict, which holds the token in plain text: don't log or store
-        it. Arguments and errors are those of `token`.
+        it. Arguments and errors are those of `token`. gRPC refuses its upper case, and takes
+        `daypass.integrations.grpc.metadata(credentials)`.
         """
         return Headers(Authorization=authorization(self.token(audience, lifetime_seconds)))
 

@@ -70,6 +70,18 @@ class Adapter:
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
 
+class HiddenText(str):
+    """The value of an Authorization header that `repr` does not show.
+
+    It is for clients that print the headers of each request when they are verbose.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'Bearer ***'"
+
+
 def _other(refused: Token, renewed: Token) -> Token | None:
     return None if renewed.value == refused.value else renewed
 

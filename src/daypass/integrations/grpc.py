@@ -1,18 +1,24 @@
-"""gRPC: call credentials for `grpc` and `grpc.aio`, on TLS channels only."""
+"""gRPC: a short-lived token on the calls of a channel of `grpc` or `grpc.aio`, or on one call.
+
+`channel_credentials` and `call_credentials` send it with TLS only. `metadata` cannot check that.
+"""
 
 from __future__ import annotations
 
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Bearer
+from daypass.integrations._bearer import AUTHORIZATION, Bearer, HiddenText
 
 try:
     import grpc
 except ModuleNotFoundError as error:
     raise MissingExtraError("daypass.integrations.grpc", "grpc") from error
 
-__all__ = ["call_credentials", "channel_credentials"]
+__all__ = ["call_credentials", "channel_credentials", "metadata"]
+
+_KEY = AUTHORIZATION.lower()
+"""gRPC refuses metadata in upper case: `Credentials.headers` is none."""
 
 
 def call_credentials(
@@ -44,6 +50,19 @@ def channel_credentials(
     )
 
 
+def metadata(
+    credentials: Credentials, audience: str | None = None, lifetime_seconds: int | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of one call, with the token that `Credentials.token` returns.
+
+    For a channel without call credentials: `stub.Method(request, metadata=metadata(credentials))`.
+    Call it again for the next call, and only with a TLS channel: gRPC sends it over any. Raises
+    what `Credentials.token` does.
+    """
+    token = Bearer(credentials, audience, lifetime_seconds).token()
+    return ((_KEY, HiddenText(authorization(token))),)
+
+
 class _Plugin(grpc.AuthMetadataPlugin):
     def __init__(self, bearer: Bearer) -> None:
         self._bearer = bearer
@@ -53,7 +72,7 @@ class _Plugin(grpc.AuthMetadataPlugin):
     ) -> None:
         # gRPC calls this on a thread of its own, so an exchange blocks neither gRPC nor a loop.
         try:
-            metadata = ((AUTHORIZATION.lower(), authorization(self._bearer.token())),)
+            metadata = ((_KEY, authorization(self._bearer.token())),)
         except DaypassError as error:
             callback((), error)
         else:
