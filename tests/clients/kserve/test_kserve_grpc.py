@@ -1,0 +1,147 @@
+"""KServe's gRPC client, to its model server behind the gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy
+import pytest
+from kserve import InferenceGRPCClient, InferInput, InferRequest, InferResponse
+
+import daypass
+import daypass.integrations.grpc
+import daypass.testing
+from daypass.client.token import Token
+from daypass.local.stack import LocalStack, MadeIdentity
+
+LARGE = 1 << 24
+"""Numbers: 128 MiB, which are sent and come back."""
+DENIED = "denied"
+"""A word of the gate's message."""
+
+Ask = Callable[[InferenceGRPCClient], Awaitable[Any]]
+
+
+@pytest.fixture(scope="session")
+def daypass_stack(server: str, grpc_port: int) -> Iterator[LocalStack]:
+    """A gate in front of the server's gRPC."""
+    with daypass.testing.stack(upstream=f"h2c://127.0.0.1:{grpc_port}") as running:
+        yield running
+
+
+@pytest.fixture
+def host(gate: str) -> str:
+    return gate.removeprefix("https://")
+
+
+@pytest.fixture
+def ask(credentials: daypass.Credentials, host: str, authority: str) -> Callable[[Ask], Any]:
+    """`ask(lambda client: client.infer(...))`: what the client returns, or raises."""
+    secure = daypass.integrations.grpc.channel_credentials(
+        credentials, root_certificates=Path(authority).read_bytes()
+    )
+
+    async def run(question: Ask) -> Any:
+        async with InferenceGRPCClient(host, creds=secure) as client:
+            return await question(client)
+
+    return lambda question: asyncio.run(run(question))
+
+
+def tensor(count: int) -> InferRequest:
+    given = InferInput("given", [count], "FP64")
+    given.set_data_from_numpy(numpy.arange(count, dtype=numpy.float64))
+    return InferRequest("double", [given])
+
+
+Calls = Callable[[], list[dict[str, str]]]
+
+
+def last(response: InferResponse) -> float:
+    return float(response.outputs[0].as_numpy()[-1])
+
+
+def test_it_infers_with_a_fresh_token_across_the_end_of_one(
+    ask: Callable[[Ask], Any], calls: Calls, daypass_identity: MadeIdentity,
+    expire: Callable[[], Token],
+) -> None:  # fmt: skip
+    assert last(ask(lambda client: client.infer(tensor(4)))) == 6
+    expire()
+    assert last(ask(lambda client: client.infer(tensor(5)))) == 8
+    assert [call["kubeflow-userid"] for call in calls()] == [daypass_identity.user] * 2
+    assert not any("authorization" in call for call in calls())
+
+
+def test_it_asks_whether_server_and_model_are_ready(ask: Callable[[Ask], Any]) -> None:
+    assert ask(lambda client: client.is_server_live()) is True
+    assert ask(lambda client: client.is_server_ready()) is True
+    assert ask(lambda client: client.is_model_ready("double")) is True
+
+
+def test_a_large_tensor_passes(ask: Callable[[Ask], Any]) -> None:
+    assert last(ask(lambda client: client.infer(tensor(LARGE)))) == 2 * (LARGE - 1)
+
+
+def test_metadata_gives_one_call_a_token(
+    credentials: daypass.Credentials, host: str, authority: str, calls: Calls,
+    daypass_identity: MadeIdentity, expire: Callable[[], Token],
+) -> None:  # fmt: skip
+    async def infer() -> InferResponse:
+        async with InferenceGRPCClient(host, use_ssl=True, root_certificates=authority) as client:
+            return await client.infer(
+                tensor(4), headers=daypass.integrations.grpc.metadata(credentials)
+            )
+
+    expire()
+    assert last(asyncio.run(infer())) == 6
+    assert [call["kubeflow-userid"] for call in calls()] == [daypass_identity.user]
+
+
+def test_a_verbose_client_logs_no_token(
+    credentials: daypass.Credentials, host: str, authority: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def infer() -> None:
+        async with InferenceGRPCClient(
+            host, verbose=True, use_ssl=True, root_certificates=authority
+        ) as client:
+            await client.infer(tensor(4), headers=daypass.integrations.grpc.metadata(credentials))
+
+    caplog.set_level("INFO")
+    asyncio.run(infer())
+    assert "Bearer ***" in caplog.text
+    assert credentials.bearer() not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda client: client.infer(tensor(4)),
+        lambda client: client.is_server_ready(),
+        lambda client: client.is_model_ready("double"),
+    ],
+    ids=["infer", "is_server_ready", "is_model_ready"],
+)
+def test_a_refusal_is_raised_with_the_gates_message(
+    question: Ask, ask: Callable[[Ask], Any], calls: Calls, deny: Callable[..., Token]
+) -> None:
+    deny(every=True)
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(question)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert DENIED in refused.value.details()
+    assert calls() == []
+
+
+def test_after_a_denial_the_next_token_passes(
+    ask: Callable[[Ask], Any], credentials: daypass.Credentials, deny: Callable[..., Token]
+) -> None:
+    """gRPC does not report the refusal to the credentials, so the caller renews the token."""
+    refused = deny()
+    with pytest.raises(grpc.RpcError):
+        ask(lambda client: client.infer(tensor(4)))
+    credentials.renew(refused)
+    assert last(ask(lambda client: client.infer(tensor(4)))) == 6

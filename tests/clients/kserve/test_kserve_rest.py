@@ -1,0 +1,134 @@
+"""KServe's REST client, to its model server behind the gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import numpy
+import pytest
+from kserve import InferenceRESTClient, InferInput, InferRequest, InferResponse, RESTConfig
+
+import daypass
+import daypass.integrations.httpx
+from daypass.client.token import Token
+from daypass.local.stack import MadeIdentity
+from support.arrivals import Arrival
+
+LARGE = 1 << 20
+"""Numbers: 8 MiB, which are sent and come back. KServe takes seconds for ten times as many."""
+DENIED = "denied"
+"""A word of the gate's message."""
+
+Ask = Callable[[InferenceRESTClient], Awaitable[Any]]
+
+
+@pytest.fixture
+def url(gate: str) -> str:
+    return gate
+
+
+@pytest.fixture(autouse=True)
+def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", authority)
+
+
+@pytest.fixture
+def ask(credentials: daypass.Credentials) -> Callable[[Ask], Any]:
+    """`ask(lambda client: client.infer(...))`: what the client returns, or raises."""
+
+    async def run(question: Ask) -> Any:
+        config = RESTConfig(protocol="v2", auth=daypass.integrations.httpx.Auth(credentials))
+        async with InferenceRESTClient(config) as client:
+            return await question(client)
+
+    return lambda question: asyncio.run(run(question))
+
+
+def tensor(count: int) -> InferRequest:
+    given = InferInput("given", [count], "FP64")
+    given.set_data_from_numpy(numpy.arange(count, dtype=numpy.float64))
+    return InferRequest("double", [given])
+
+
+def last(response: InferResponse) -> float:
+    return float(response.outputs[0].as_numpy()[-1])
+
+
+def test_it_infers_with_a_fresh_token_across_the_end_of_one(
+    ask: Callable[[Ask], Any], url: str, arrived: list[Arrival],
+    daypass_identity: MadeIdentity, expire: Callable[[], Token],
+) -> None:  # fmt: skip
+    assert last(ask(lambda client: client.infer(url, tensor(4), "double"))) == 6
+    expire()
+    assert last(ask(lambda client: client.infer(url, tensor(5), "double"))) == 8
+    assert [(each.path, each.user) for each in arrived] == [
+        ("/v2/models/double/infer", daypass_identity.user)
+    ]
+    assert "authorization" not in arrived[0].headers
+
+
+def test_it_asks_whether_server_and_model_are_ready(ask: Callable[[Ask], Any], url: str) -> None:
+    assert ask(lambda client: client.is_server_live(url)) is True
+    assert ask(lambda client: client.is_server_ready(url)) is True
+    assert ask(lambda client: client.is_model_ready(url, "double")) is True
+
+
+def test_a_large_tensor_is_sent_again_with_another_token_after_a_denial(
+    ask: Callable[[Ask], Any], url: str, arrived: list[Arrival], deny: Callable[..., Token],
+) -> None:  # fmt: skip
+    deny()
+    answer = ask(lambda client: client.infer(url, tensor(LARGE), "double"))
+    assert last(answer) == 2 * (LARGE - 1)
+    assert [each.path for each in arrived] == ["/v2/models/double/infer"]
+
+
+def test_results_are_streamed(
+    credentials: daypass.Credentials, url: str, deny: Callable[..., Token]
+) -> None:
+    """KServe's client cannot stream, so one streams with httpx, with the same arguments."""
+
+    async def stream() -> list[str]:
+        async with (
+            httpx.AsyncClient(auth=daypass.integrations.httpx.Auth(credentials)) as client,
+            client.stream(
+                "POST",
+                f"{url}/v1/models/double:predict",
+                json={"instances": [1, 2, 3], "stream": True},
+            ) as answer,
+        ):
+            return [line async for line in answer.aiter_lines() if line]
+
+    deny()
+    assert asyncio.run(stream()) == ["data: 2", "data: 4", "data: 6"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda client, url: client.infer(url, tensor(4), "double"),
+        lambda client, url: client.is_server_ready(url),
+        lambda client, url: client.is_server_live(url),
+    ],
+    ids=["infer", "is_server_ready", "is_server_live"],
+)
+def test_a_refusal_is_raised_with_the_gates_message(
+    question: Callable[..., Any], ask: Callable[[Ask], Any], url: str, arrived: list[Arrival],
+    deny: Callable[..., Token],
+) -> None:  # fmt: skip
+    deny(every=True)
+    with pytest.raises(httpx.HTTPStatusError, match=DENIED) as refused:
+        ask(lambda client: question(client, url))
+    assert refused.value.response.status_code == 401
+    assert arrived == []
+
+
+def test_is_model_ready_does_not_tell_a_refusal_from_a_model_that_is_not_ready(
+    ask: Callable[[Ask], Any], url: str, arrived: list[Arrival], deny: Callable[..., Token]
+) -> None:
+    """KServe's client returns False for every answer but 200."""
+    deny(every=True)
+    assert ask(lambda client: client.is_model_ready(url, "double")) is False
+    assert arrived == []
