@@ -21,6 +21,7 @@ import daypass.integrations.kubernetes
 import daypass.integrations.kubernetes_asyncio
 import daypass.integrations.lightkube
 import daypass.integrations.requests
+import daypass.integrations.tritonclient
 import daypass.integrations.urllib3
 from daypass.local.stack import LocalStack
 from integrations.callers import Caller
@@ -33,6 +34,8 @@ MAKE: dict[str, Callable[[Any], object]] = {
     "aiohttp": lambda given: daypass.integrations.aiohttp.Auth(given, "https://gate"),
     "urllib3": daypass.integrations.urllib3.PoolManager,
     "grpc": daypass.integrations.grpc.channel_credentials,
+    "grpc metadata": daypass.integrations.grpc.metadata,
+    "tritonclient": daypass.integrations.tritonclient.Auth,
     "kubernetes": lambda given: daypass.integrations.kubernetes.authorize(
         kubernetes.client.Configuration(), given
     ),

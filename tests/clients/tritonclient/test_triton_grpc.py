@@ -1,0 +1,205 @@
+"""tritonclient over gRPC, with asyncio too, to servers behind the gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import grpc
+import numpy
+import pytest
+import tritonclient.grpc
+import tritonclient.grpc.aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+import daypass
+import daypass.integrations.grpc
+import daypass.integrations.tritonclient
+import daypass.testing
+from daypass.client.token import Token
+from daypass.local.stack import LocalStack, MadeIdentity
+
+LARGE = 1 << 24
+"""Numbers: 128 MiB, which are sent and come back."""
+DENIED = "denied"
+"""A word of the gate's message."""
+
+Ask = Callable[..., Any]
+Calls = Callable[[], list[dict[str, str]]]
+
+
+@pytest.fixture(scope="session")
+def daypass_stack(server: str, grpc_port: int) -> Iterator[LocalStack]:
+    """A gate in front of the server's gRPC."""
+    with daypass.testing.stack(upstream=f"h2c://127.0.0.1:{grpc_port}") as running:
+        yield running
+
+
+@pytest.fixture(params=["plugin", "plugin, aio", "creds", "creds, aio"])
+def ask(
+    request: pytest.FixtureRequest, credentials: daypass.Credentials, host: str, authority: str
+) -> Ask:
+    """`ask("infer", ...)`: what this method of either client returns, or raises.
+
+    The clients have a plugin, or channel credentials.
+    """
+    pem = Path(authority).read_bytes()
+    secure = daypass.integrations.grpc.channel_credentials(credentials, root_certificates=pem)
+
+    def connect(module: Any) -> Any:
+        if request.param.startswith("creds"):
+            return module.InferenceServerClient(host, creds=secure)
+        client = module.InferenceServerClient(host, ssl=True, root_certificates=authority)
+        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        return client
+
+    def with_grpc(method: str, *arguments: Any, **options: Any) -> Any:
+        with connect(tritonclient.grpc) as client:
+            return getattr(client, method)(*arguments, **options)
+
+    async def with_aio(method: str, *arguments: Any, **options: Any) -> Any:
+        async with connect(tritonclient.grpc.aio) as client:
+            return await getattr(client, method)(*arguments, **options)
+
+    if "aio" not in request.param:
+        return with_grpc
+    return lambda *arguments, **options: asyncio.run(with_aio(*arguments, **options))
+
+
+def tensor(count: int) -> list[tritonclient.grpc.InferInput]:
+    given = tritonclient.grpc.InferInput("given", [count], "FP64")
+    given.set_data_from_numpy(numpy.arange(count, dtype=numpy.float64))
+    return [given]
+
+
+def last(result: tritonclient.grpc.InferResult) -> float:
+    return float(result.as_numpy("doubled")[-1])
+
+
+def test_it_infers_with_a_fresh_token_across_the_end_of_one(
+    ask: Ask, calls: Calls, daypass_identity: MadeIdentity, expire: Callable[[], Token]
+) -> None:
+    headers = {"x-experiment": "7"}
+    assert last(ask("infer", "double", tensor(4), headers=headers)) == 6
+    expire()
+    assert last(ask("infer", "double", tensor(5), headers=headers)) == 8
+    assert headers == {"x-experiment": "7"}
+    assert [call["kubeflow-userid"] for call in calls()] == [daypass_identity.user] * 2
+    assert [call["x-experiment"] for call in calls()] == ["7"] * 2
+    assert not any("authorization" in call for call in calls())
+
+
+def test_a_large_tensor_passes(ask: Ask) -> None:
+    assert last(ask("infer", "double", tensor(LARGE))) == 2 * (LARGE - 1)
+
+
+@pytest.mark.parametrize("method", ["infer", "is_model_ready"])
+def test_a_refusal_is_raised_with_the_gates_message(
+    method: str, ask: Ask, calls: Calls, deny: Callable[..., Token]
+) -> None:
+    deny(every=True)
+    arguments = {"infer": ["double", tensor(4)], "is_model_ready": ["double"]}
+    with pytest.raises(InferenceServerException, match=DENIED) as refused:
+        ask(method, *arguments[method])
+    assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
+    assert calls() == []
+
+
+def test_after_a_denial_the_next_token_passes(
+    ask: Ask, credentials: daypass.Credentials, deny: Callable[..., Token]
+) -> None:
+    """gRPC and plugins do not see the refusal, so the caller renews the token."""
+    refused = deny()
+    with pytest.raises(InferenceServerException, match=DENIED):
+        ask("infer", "double", tensor(4))
+    credentials.renew(refused)
+    assert last(ask("infer", "double", tensor(4))) == 6
+
+
+def test_a_client_without_tls_reaches_no_gate(
+    credentials: daypass.Credentials, host: str, calls: Calls
+) -> None:
+    """gRPC sends a call, and so the token, only after the server's first frame."""
+    with tritonclient.grpc.InferenceServerClient(host) as client:
+        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        with pytest.raises(InferenceServerException) as refused:
+            client.infer("double", tensor(4), client_timeout=30)
+    assert refused.value.status() == "StatusCode.UNAVAILABLE"
+    assert calls() == []
+
+
+class Streaming(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Triton's stream: three results for each request. KServe's model server has no stream."""
+
+    def ModelStreamInfer(
+        self, requests: Iterator[Any], context: grpc.ServicerContext
+    ) -> Iterator[Any]:
+        headers = dict(context.invocation_metadata())
+        for request in requests:
+            for number in range(3):
+                answer = service_pb2.ModelInferResponse(model_name=request.model_name)
+                answer.parameters["number"].int64_param = number
+                answer.parameters["user"].string_param = headers["kubeflow-userid"]
+                answer.parameters["is_secret"].bool_param = "authorization" not in headers
+                yield service_pb2.ModelStreamInferResponse(infer_response=answer)
+
+
+@contextmanager
+def running_stream() -> Iterator[int]:
+    with ThreadPoolExecutor(4) as threads:
+        server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Streaming(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            yield port
+        finally:
+            server.stop(None).wait()
+
+
+@pytest.fixture(scope="module")
+def stream_gate() -> Iterator[LocalStack]:
+    with (
+        running_stream() as port,
+        daypass.testing.stack(upstream=f"h2c://127.0.0.1:{port}") as running,
+    ):
+        yield running
+
+
+def test_a_stream_delivers_all_results(stream_gate: LocalStack) -> None:
+    identity = stream_gate.make_identity()
+    credentials = identity.credentials()
+    host = stream_gate.gate.removeprefix("https://")
+    results: Queue[tuple[Any, Any]] = Queue()
+    with tritonclient.grpc.InferenceServerClient(
+        host, ssl=True, root_certificates=str(stream_gate.authority_file)
+    ) as client:
+        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        client.start_stream(lambda result, error: results.put((result, error)))
+        client.async_stream_infer("double", tensor(4))
+        client.async_stream_infer("double", tensor(4))
+        got = [results.get(timeout=30) for _ in range(6)]
+    assert [error for _, error in got] == [None] * 6
+    parameters = [result.get_response().parameters for result, _ in got]
+    assert [each["number"].int64_param for each in parameters] == [0, 1, 2] * 2
+    assert {each["user"].string_param for each in parameters} == {identity.user}
+    assert all(each["is_secret"].bool_param for each in parameters)
+
+
+def test_a_refused_stream_reports_the_reason_to_its_callback(stream_gate: LocalStack) -> None:
+    host = stream_gate.gate.removeprefix("https://")
+    results: Queue[tuple[Any, Any]] = Queue()
+    with tritonclient.grpc.InferenceServerClient(
+        host, ssl=True, root_certificates=str(stream_gate.authority_file)
+    ) as client:
+        client.start_stream(lambda result, error: results.put((result, error)))
+        result, error = results.get(timeout=30)
+    assert result is None
+    assert error.status() == "StatusCode.UNAUTHENTICATED"
+    assert "the request has no token" in error.message()

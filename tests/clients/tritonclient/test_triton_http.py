@@ -1,0 +1,210 @@
+"""tritonclient over HTTP, with asyncio too, to a model server behind the gate."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import tritonclient.http
+import tritonclient.http.aio
+from tritonclient.utils import InferenceServerException
+
+import daypass
+import daypass.integrations.tritonclient
+from daypass.client.token import Token
+from daypass.local.stack import LocalStack, MadeIdentity
+from daypass.testing import MovableClock
+from integrations.service import Said, running_service
+from support.arrivals import Arrival
+from support.authority import Authority
+
+LARGE = 1 << 20
+"""Numbers: 8 MiB, which are sent and come back. KServe takes seconds for ten times as many."""
+DENIED = "denied"
+"""A word of the gate's message."""
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(params=["http", "http.aio"])
+def ask_at(request: pytest.FixtureRequest, credentials: daypass.Credentials) -> Ask:
+    """`ask_at(host, authority, "infer", ...)`: what this method of either client returns."""
+
+    def with_http(host: str, authority: str, method: str, *arguments: Any, **options: Any) -> Any:
+        with tritonclient.http.InferenceServerClient(
+            host, ssl=True, ssl_options={"ca_certs": authority}
+        ) as client:
+            client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+            return getattr(client, method)(*arguments, **options)
+
+    async def with_aio(
+        host: str, authority: str, method: str, *arguments: Any, **options: Any
+    ) -> Any:
+        tls = ssl.create_default_context(cafile=authority)  # noqa: TID251 - as a user does
+        async with tritonclient.http.aio.InferenceServerClient(
+            host, ssl=True, ssl_context=tls
+        ) as client:
+            client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+            return await getattr(client, method)(*arguments, **options)
+
+    if request.param == "http":
+        return with_http
+    return lambda *arguments, **options: asyncio.run(with_aio(*arguments, **options))
+
+
+@pytest.fixture
+def ask(ask_at: Ask, host: str, authority: str) -> Ask:
+    """`ask("infer", ...)`: the same behind the gate."""
+    return partial(ask_at, host, authority)
+
+
+def tensor(count: int) -> list[tritonclient.http.InferInput]:
+    given = tritonclient.http.InferInput("given", [count], "FP64")
+    given.set_data_from_numpy(numpy.arange(count, dtype=numpy.float64))
+    return [given]
+
+
+def last(result: tritonclient.http.InferResult) -> float:
+    return float(result.as_numpy("doubled")[-1])
+
+
+def test_it_infers_with_a_fresh_token_across_the_end_of_one(
+    ask: Ask, arrived: list[Arrival], daypass_identity: MadeIdentity, expire: Callable[[], Token]
+) -> None:
+    assert last(ask("infer", "double", tensor(4))) == 6
+    expire()
+    assert last(ask("infer", "double", tensor(5))) == 8
+    assert [(each.path, each.user) for each in arrived] == [
+        ("/v2/models/double/infer", daypass_identity.user)
+    ]
+    assert "authorization" not in arrived[0].headers
+
+
+def test_headers_that_are_passed_again_and_again_do_not_keep_a_token(
+    ask: Ask, arrived: list[Arrival], expire: Callable[[], Token]
+) -> None:
+    headers = {"x-experiment": "7"}
+    ask("infer", "double", tensor(4), headers=headers)
+    expire()
+    ask("infer", "double", tensor(4), headers=headers)
+    assert "authorization" not in headers
+    assert [each.headers["x-experiment"] for each in arrived] == ["7"]
+
+
+def test_a_header_of_the_callers_own_stays(ask: Ask, arrived: list[Arrival]) -> None:
+    with pytest.raises(InferenceServerException, match="401"):
+        ask("infer", "double", tensor(4), headers={"Authorization": "Basic Ym90OmJvdA=="})
+    assert arrived == []
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # of aiohttp
+def test_a_large_tensor_passes(ask: Ask) -> None:
+    assert last(ask("infer", "double", tensor(LARGE))) == 2 * (LARGE - 1)
+
+
+def test_requests_in_the_background_have_a_token(
+    credentials: daypass.Credentials, host: str, authority: str
+) -> None:
+    with tritonclient.http.InferenceServerClient(
+        host, ssl=True, ssl_options={"ca_certs": authority}, concurrency=3
+    ) as client:
+        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        pending = [client.async_infer("double", tensor(count)) for count in (1, 2, 3)]
+        assert [last(each.get_result()) for each in pending] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("infer", ["double", tensor(4)]), ("get_model_metadata", ["double"])],
+    ids=["infer", "get_model_metadata"],
+)
+def test_a_refusal_is_raised_with_the_gates_message(
+    method: str, arguments: list[Any], ask: Ask, arrived: list[Arrival],
+    deny: Callable[..., Token],
+) -> None:  # fmt: skip
+    deny(every=True)
+    with pytest.raises(InferenceServerException, match=DENIED) as refused:
+        ask(method, *arguments)
+    assert refused.value.status() == "401"
+    assert arrived == []
+
+
+def test_is_model_ready_does_not_tell_a_refusal_from_a_model_that_is_not_ready(
+    ask: Ask, deny: Callable[..., Token]
+) -> None:
+    """tritonclient returns False for every answer but 200; get_model_metadata says why."""
+    assert ask("is_model_ready", "double") is True
+    deny(every=True)
+    assert ask("is_model_ready", "double") is False
+
+
+def test_after_a_denial_the_next_token_passes(
+    ask: Ask, credentials: daypass.Credentials, deny: Callable[..., Token]
+) -> None:
+    """A plugin does not see responses, so the caller renews the token."""
+    refused = deny()
+    with pytest.raises(InferenceServerException, match=DENIED):
+        ask("infer", "double", tensor(4))
+    credentials.renew(refused)
+    assert last(ask("infer", "double", tensor(4))) == 6
+
+
+def test_without_a_token_nothing_is_sent_and_the_reason_is_raised(
+    ask: Ask, arrived: list[Arrival], daypass_stack: LocalStack, daypass_identity: MadeIdentity,
+    daypass_clock: MovableClock, client_clock: MovableClock,
+) -> None:  # fmt: skip
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    client_clock.move(3600)
+    with pytest.raises(daypass.ExchangeRefusedError):
+        ask("infer", "double", tensor(4))
+    assert arrived == []
+
+
+def test_a_verbose_client_prints_no_token(
+    credentials: daypass.Credentials, host: str, authority: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tritonclient.http.InferenceServerClient(
+        host, ssl=True, ssl_options={"ca_certs": authority}, verbose=True
+    ) as client:
+        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        assert client.is_server_live()
+    printed = capsys.readouterr().out
+    assert "'authorization': 'Bearer ***'" in printed
+    assert credentials.bearer() not in printed
+
+
+def test_a_server_with_another_name_gets_no_token(ask_at: Ask, tmp_path: Path) -> None:
+    authority = Authority("services")
+    (tmp_path / "authority.crt").write_text(authority.pem)
+    with running_service(authority.server("gate.example.com")) as service:
+        host = service.origin.removeprefix("https://")
+        with pytest.raises(Exception, match="certificate is not valid for 'localhost'"):
+            ask_at(host, str(tmp_path / "authority.crt"), "is_server_live")
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["other-port", "plain-http"])
+def test_a_redirect_to_another_origin_carries_no_token(
+    ask_at: Ask, tmp_path: Path, tls: bool
+) -> None:
+    authority = Authority("services")
+    certificate = authority.server("localhost")
+    (tmp_path / "authority.crt").write_text(authority.pem)
+    with (
+        running_service(certificate) as service,
+        running_service(certificate if tls else None) as elsewhere,
+    ):
+        service.answer = lambda _: Said(code=307, location=f"{elsewhere.origin}/elsewhere")
+        host = service.origin.removeprefix("https://")
+        with suppress(InferenceServerException, ValueError):  # the answer is not JSON
+            ask_at(host, str(tmp_path / "authority.crt"), "infer", "double", tensor(4))
+    assert [token is None for token in service.tokens] == [False]
+    assert not any("authorization" in seen.headers for seen in elsewhere.seen)
