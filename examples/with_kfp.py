@@ -27,8 +27,13 @@ def pipeline() -> None:
 host, namespace = sys.argv[1:]
 authority = os.environ.get("SSL_CERT_FILE")
 
-credentials = daypass.integrations.kfp.TokenCredentials(daypass.Credentials.load())
-client = kfp.Client(host=host, namespace=namespace, credentials=credentials, ssl_ca_cert=authority)
+credentials = daypass.Credentials.load()
+client = kfp.Client(
+    host=host,
+    namespace=namespace,
+    credentials=daypass.integrations.kfp.TokenCredentials(credentials),
+    ssl_ca_cert=authority,
+)
 experiment = client.create_experiment("nightly")
 with tempfile.TemporaryDirectory() as folder:
     package = os.path.join(folder, "hello.yaml")

@@ -46,7 +46,7 @@ def words_in(path: str) -> list[list[str]]:
 
 def stands_in(span: str, path: str) -> bool:
     """Whether a file has the words of a span, one after the other."""
-    wanted = words_of(span)
+    wanted = words_of(span.removeprefix("daypass "))  # tests have other names of the program
     return any(
         all(
             each in (there, *PLACEHOLDERS)
@@ -84,8 +84,8 @@ def test_no_client_has_two_rows() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "OpenAI(api_key=credentials.token, base_url=url)",
-        "OpenAI(base_url=url, api_key=credentials.bearer)",
+        "OpenAI(base_url=url, api_key=credentials.token)",
+        "OpenAI(url, credentials.bearer)",
         "daypass run --fil -- PROGRAM",
     ],
 )
