@@ -85,7 +85,7 @@ def test_no_client_has_two_rows() -> None:
     "line",
     [
         "OpenAI(base_url=url, api_key=credentials.token)",
-        "OpenAI(url, credentials.bearer)",
+        "OpenAI(credentials.bearer)",
         "daypass run --fil -- PROGRAM",
     ],
 )
