@@ -84,7 +84,7 @@ def test_no_client_has_two_rows() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "OpenAI(base_url=url, api_key=credentials.token)",
+        "OpenAI(api_key=credentials.token, base_url=url)",
         "OpenAI(credentials.bearer)",
         "daypass run --fil -- PROGRAM",
     ],
