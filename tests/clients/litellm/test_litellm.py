@@ -42,7 +42,7 @@ def by_litellm(credentials: daypass.Credentials, url: str) -> Ask:
     def ask() -> str:
         return joined(
             litellm.completion(
-                model, messages(), api_key=credentials.bearer, base_url=url(), stream=True
+                model, messages(), base_url=url, api_key=credentials.bearer(), stream=True
             )
         )
 
@@ -50,7 +50,7 @@ def by_litellm(credentials: daypass.Credentials, url: str) -> Ask:
 
 
 def by_openai(credentials: daypass.Credentials, url: str) -> Ask:
-    client = OpenAI(api_key=credentials.bearer, base_url=url)
+    client = OpenAI(base_url=url, api_key=credentials.bearer)
     return lambda: joined(
         client.chat.completions.create(model="m", messages=messages(), stream=True)
     )

@@ -67,19 +67,19 @@ Credentials, Loop = daypass.Credentials, asyncio.Runner
 
 
 def openai_function(credentials: Credentials, url: str, loop: Loop) -> Ask:
-    return asks(OpenAI(api_key=credentials.bearer, base_url=url))
+    return asks(OpenAI(base_url=url, api_key=credentials.bearer))
 
 
 def openai_function_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
-    return asks_async(AsyncOpenAI(api_key=credentials.bearer_async, base_url=url), loop)
+    return asks_async(AsyncOpenAI(base_url=url, api_key=credentials.bearer_async), loop)
 
 
 def langchain_function(credentials: Credentials, url: str, loop: Loop) -> Ask:
-    return asks_langchain(ChatOpenAI(api_key=credentials.bearer, base_url=url))
+    return asks_langchain(ChatOpenAI(base_url=url, api_key=credentials.bearer))
 
 
 def langchain_function_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
-    return asks_langchain_async(ChatOpenAI(api_key=credentials.bearer, base_url=url), loop)
+    return asks_langchain_async(ChatOpenAI(base_url=url, api_key=credentials.bearer), loop)
 
 
 FUNCTION = (
