@@ -150,7 +150,11 @@ def test_aiohttp_requests_to_another_origin_pass_untouched(
         ("https://gate", "https://gate:444/", False),
         ("https://gate", "https://gate@evil/", False),
         ("https://gate", "https://gate.evil/", False),
-        ("https://gate", "wss://gate/", False),
+        ("https://gate", "wss://gate/", True),
+        ("wss://gate", "https://gate:443/", True),
+        ("https://gate", "wss://gate.evil/", False),
+        ("https://gate", "ws://gate/", False),
+        ("https://gate", "ws://gate:443/", False),
     ],
 )
 def test_an_aiohttp_origin_is_one_scheme_host_and_port_however_it_is_spelled(

@@ -16,6 +16,9 @@ except ImportError as error:  # aiohttp before 3.12 has no middlewares
 
 __all__ = ["Auth"]
 
+_WEBSOCKETS = {"https": "wss", "wss": "https", "http": "ws", "ws": "http"}
+"""`ws_connect` takes either scheme, to the same server."""
+
 
 class Auth:
     """A client middleware that puts a short-lived token on each request to one origin.
@@ -35,7 +38,8 @@ class Auth:
     ) -> None:
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
         named = URL(origin).origin()
-        self._scheme, self._authority = named.scheme, named.raw_authority
+        self._schemes = (named.scheme, _WEBSOCKETS.get(named.scheme))
+        self._authority = named.raw_authority
         self._host, self._port = named.raw_host, named.port
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -60,7 +64,7 @@ class Auth:
         return await handler(request)
 
     def _is_of_origin(self, url: URL) -> bool:
-        if url.scheme != self._scheme:
+        if url.scheme not in self._schemes:
             return False
         # Comparing the text first is faster, and decides nearly all requests.
         return url.raw_authority == self._authority or (
