@@ -59,6 +59,8 @@ _HOMES = {
     "Secret": "daypass._core.secret",
     "Token": "daypass.client.token",
     "UsageError": "daypass._core.errors",
+    # Ray imports the module that the scheme of an address names: `--address daypass://HOST`.
+    "get_job_submission_client_cluster_info": "daypass.integrations.ray",
 }
 
 
@@ -76,4 +78,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_HOMES})

@@ -14,6 +14,6 @@ All adapters have these rules in common:
 - A redirect to another scheme, host or port is followed without the token.
 - Errors of the exchange are raised unchanged: a `DaypassError` explains more than the 401 does.
 
-gRPC, the Kubernetes clients (except lightkube), kfp and tritonclient do not pass answers to their
-credentials, so a rejected token is not renewed there: see `docs/how-to/python-libraries.md`.
+gRPC, the Kubernetes clients (except lightkube), kfp, Ray and tritonclient do not pass answers to
+their credentials, so a rejected token is not renewed there: see `docs/how-to/python-libraries.md`.
 """

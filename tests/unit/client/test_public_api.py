@@ -35,6 +35,12 @@ def test_the_public_names_are_these() -> None:
         assert getattr(daypass, name) is not None
 
 
+def test_ray_finds_the_function_of_the_scheme_daypass() -> None:
+    name = "get_job_submission_client_cluster_info"
+    assert name in dir(daypass)
+    assert getattr(daypass, name).__module__ == "daypass.integrations.ray"
+
+
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         daypass.Nothing  # noqa: B018
