@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -38,12 +37,16 @@ def host(gate: str) -> str:
     return gate.removeprefix("https://")
 
 
+@pytest.fixture(autouse=True)
+def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC reads it once."""
+    monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", authority)
+
+
 @pytest.fixture
-def ask(credentials: daypass.Credentials, host: str, authority: str) -> Callable[[Ask], Any]:
+def ask(credentials: daypass.Credentials, host: str) -> Callable[[Ask], Any]:
     """`ask(lambda client: client.infer(...))`: what the client returns, or raises."""
-    secure = daypass.integrations.grpc.channel_credentials(
-        credentials, root_certificates=Path(authority).read_bytes()
-    )
+    secure = daypass.integrations.grpc.channel_credentials(credentials)
 
     async def run(question: Ask) -> Any:
         async with InferenceGRPCClient(host, creds=secure) as client:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -41,21 +40,24 @@ def daypass_stack(server: str, grpc_port: int) -> Iterator[LocalStack]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC reads it once."""
+    monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", authority)
+
+
 @pytest.fixture(params=["plugin", "plugin, aio", "creds", "creds, aio"])
-def ask(
-    request: pytest.FixtureRequest, credentials: daypass.Credentials, host: str, authority: str
-) -> Ask:
+def ask(request: pytest.FixtureRequest, credentials: daypass.Credentials, host: str) -> Ask:
     """`ask("infer", ...)`: what this method of either client returns, or raises.
 
     The clients have a plugin, or channel credentials.
     """
-    pem = Path(authority).read_bytes()
-    secure = daypass.integrations.grpc.channel_credentials(credentials, root_certificates=pem)
+    secure = daypass.integrations.grpc.channel_credentials(credentials)
 
     def connect(module: Any) -> Any:
         if request.param.startswith("creds"):
             return module.InferenceServerClient(host, creds=secure)
-        client = module.InferenceServerClient(host, ssl=True, root_certificates=authority)
+        client = module.InferenceServerClient(host, ssl=True)
         client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
         return client
 
