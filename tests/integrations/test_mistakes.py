@@ -12,6 +12,7 @@ import httpx
 import kubernetes.client
 import kubernetes_asyncio.client
 import pytest
+import requests
 
 import daypass
 import daypass.integrations.aiohttp
@@ -62,6 +63,15 @@ def test_another_object_in_place_of_credentials_is_refused(given: object) -> Non
     with raises(daypass.CredentialsError) as raised:
         daypass.integrations.httpx.Auth(given)  # type: ignore[arg-type]
     assert "Credentials.load()" in raised.value.hint
+
+
+@pytest.mark.parametrize("library", [httpx, requests], ids=["httpx", "requests"])
+def test_a_function_for_api_keys_in_place_of_an_adapter_is_refused_with_the_adapter(
+    library: Any, credentials: daypass.Credentials
+) -> None:
+    with raises(daypass.CredentialsError) as raised:
+        library.get("https://localhost:1", auth=credentials.bearer)
+    assert "daypass.integrations.httpx.Auth(credentials)" in raised.value.hint
 
 
 def test_a_secret_formatted_with_percent_is_not_sent(caller: Caller, service: Service) -> None:

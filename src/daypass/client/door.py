@@ -83,8 +83,14 @@ def _path(path: str, authority: str) -> str:
     return path
 
 
-def check_audience(audience: str) -> str:
+def check_audience(audience: object) -> str:
     """Return the audience if it can be requested; raises CredentialsError."""
+    if not isinstance(audience, str):  # a request: httpx and requests call a function as `auth`
+        raise CredentialsError(
+            f"an audience is expected here, not an object of type {type(audience).__name__}",
+            "as `auth`, pass an adapter: daypass.integrations.httpx.Auth(credentials), for example",
+            reason="invalid-audience",
+        )
     if not audience:
         raise CredentialsError(
             "no audience is set",
