@@ -27,12 +27,6 @@ from support.unlimited_reviews import unlimited_reviews
 from support.up_embedded import checked_by
 
 CHECKS = ("jwt", "review")
-UPGRADE = (
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
-)
 
 
 def config(check: str) -> str:
@@ -247,17 +241,3 @@ def test_a_long_request_and_its_response_continue_over_http1(lab: Lab) -> None:
         conversation.send(b"5\r\nafter\r\n0\r\n\r\n")
         answer = conversation.answer()
     assert (answer.code, answer.body) == (200, b"beforeafter")
-
-
-def test_websockets_are_refused(lab: Lab) -> None:
-    _, value = lab.identity("socket")
-    arrived = len(lab.service.heads)
-    for lines in ((f"Authorization: {value}", *UPGRADE), UPGRADE):
-        answer = lab.send(*lines)
-        assert (answer.code, answer.json["reason"]) == (403, "Forbidden")
-        check_message(answer.json["message"], reason="Forbidden")
-        assert answer.closes
-    with Http2(lab.port, authority_pem=lab.pem, name=HOST) as client:
-        reply = client.request(fields(value, "CONNECT", **{":protocol": "websocket"}))
-    assert reply.code != 200
-    assert len(lab.service.heads) == arrived

@@ -78,6 +78,34 @@ def hostile_requests(seed: int) -> Iterator[Attempt]:
         yield Attempt(number=number, raw=raw, body=draft.body, whole=draft.whole)
 
 
+def hostile_upgrades(seed: int, authorization: str) -> Iterator[bytes]:
+    """Handshakes of a WebSocket, bent in one to three places; each is followed by SMUGGLED.
+
+    No body is chunked, so that a simple server behind tells one request from the next.
+    """
+    chance = random.Random(seed)  # noqa: S311 - as above
+    bends = [(bend, weight) for bend, weight in _WEIGHED if bend is not _coding]
+    while True:
+        draft = Draft(
+            number=0,
+            method="GET",
+            target="/ws",
+            lines=[
+                f"Host: {EKF}", "Upgrade: websocket", f"Authorization: {authorization}",
+                "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+            ],
+            body=b"",
+            length="",
+        )  # fmt: skip
+        for _ in range(chance.choice((0, 1, 1, 2, 3))):
+            chance.choices(*zip(*bends, strict=True))[0](chance, draft)
+        raw = draft.raw()
+        if chance.random() < 0.1:
+            raw = chance.choice(RAW_BENDS)(chance, raw)
+        yield raw + SMUGGLED
+
+
 def token_of(number: int) -> str:
     """The token of an attempt. The number twice: bent in one place, it is no other attempt's."""
     return f"e30.t{number}-{number}.sig"

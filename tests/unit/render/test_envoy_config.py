@@ -219,11 +219,14 @@ GATE_SETTINGS = GateSettings(
 def test_every_protocol_has_connection_limits_and_an_idle_timeout(
     protected: Protected, protocol: str
 ) -> None:
-    cluster: Any
-    (cluster,) = gate_clusters(replace(GATE_SETTINGS, protected=protected))
-    (threshold,) = cluster["circuit_breakers"]["thresholds"]
-    assert set(threshold.values()) == {MOST_CONNECTIONS}
-    (options,) = cluster["typed_extension_protocol_options"].values()
-    assert options["common_http_protocol_options"] == {"idle_timeout": "7s"}
-    config, _, spoken = protocol.partition(".")
-    assert set(options[config]) == {spoken}
+    clusters: Any = gate_clusters(replace(GATE_SETTINGS, protected=protected))
+    protocols = [protocol]
+    if protected.authority_file:  # WebSockets need HTTP/1.1
+        protocols.append("explicit_http_config.http_protocol_options")
+    for cluster, wanted in zip(clusters, protocols, strict=True):
+        (threshold,) = cluster["circuit_breakers"]["thresholds"]
+        assert set(threshold.values()) == {MOST_CONNECTIONS}
+        (options,) = cluster["typed_extension_protocol_options"].values()
+        assert options["common_http_protocol_options"] == {"idle_timeout": "7s"}
+        config, _, spoken = wanted.partition(".")
+        assert set(options[config]) == {spoken}

@@ -4,6 +4,8 @@
 forwarded by the only route.
 """
 
+from collections.abc import Iterable, Iterator
+
 from daypass._core.net import bracketed
 from daypass.render.envoy.authorizer_filters import (
     NO_RBAC,
@@ -12,7 +14,7 @@ from daypass.render.envoy.authorizer_filters import (
     identified_filter,
     without_authorizer,
 )
-from daypass.render.envoy.door_routes import CLIENT_ADDRESS
+from daypass.render.envoy.door_routes import CLIENT_ADDRESS, header_match
 from daypass.render.envoy.draining import DRAINED
 from daypass.render.envoy.listener import (
     connection_manager,
@@ -38,8 +40,13 @@ from daypass.render.envoy.token_rules import (
     deciding_filters,
     refusal_replies,
 )
-from daypass.render.envoy.upstream import PROTECTED
+from daypass.render.envoy.upstream import PROTECTED, PROTECTED_HTTP1
 from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
+
+_ELSEWHERE = "not-guarded"
+_SILENT_SECONDS = 3600
+"""How long a WebSocket may carry nothing, such as one that follows the logs of a job. Envoy's
+default for streams is five minutes."""
 
 
 def keys_config(settings: GateSettings, keys: str | None) -> Json:
@@ -61,19 +68,50 @@ def gate_routes(settings: GateSettings) -> Json:
             {
                 "name": "gate",
                 "domains": [bracketed(host) for host in settings.gate.named_hosts],
-                "routes": [_forward(settings)],
+                "routes": [*_web_sockets(settings), _forward(settings, "pass")],
             },
             {"name": "elsewhere", "domains": ["*"], "routes": [_not_guarded(settings)]},
         ],
     }
 
 
-def _forward(settings: GateSettings) -> Json:
+_WEB_SOCKET = (
+    {"name": ":method", "string_match": {"exact": "GET"}},
+    {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
+    # It is forwarded. A proxy behind would drop other headers that it names, such as the user's.
+    header_match("connection", "(?i)(keep-alive, *)?upgrade"),
+    {"name": "sec-websocket-version", "string_match": {"exact": "13"}},
+    header_match("sec-websocket-key", "[A-Za-z0-9+/]{22}=="),
+    {"name": "content-length", "present_match": False},
+    {"name": "transfer-encoding", "present_match": False},
+)
+"""What a client sends to open a WebSocket (RFC 6455, 4.1), which has no body.
+
+Other upgrades match no route that allows one: what a server behind refuses, its client could follow
+by requests that the gate never sees.
+"""
+
+
+def _web_sockets(settings: GateSettings) -> Iterator[Json]:
+    """Yield the route of WebSockets, which need HTTP/1.1 on both sides of the gate."""
+    if settings.protected.is_http2:
+        return
+    route = _forward(settings, "pass-websocket", _WEB_SOCKET)
+    route["route"] |= {
+        "cluster": PROTECTED_HTTP1 if settings.protected.authority_file else PROTECTED,
+        "idle_timeout": duration(_SILENT_SECONDS),
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+    }
+    yield route
+
+
+def _forward(settings: GateSettings, name: str, headers: Iterable[Json] = ()) -> Json:
+    """Return a route for requests with these headers."""
     gate = settings.gate
     added = {gate.headers.user: USER, gate.headers.groups: GROUPS}
     return {
-        "name": "pass",
-        "match": {"prefix": "/"},
+        "name": name,
+        "match": {"prefix": "/", **({"headers": list(headers)} if headers else {})},
         "route": {"cluster": PROTECTED, "timeout": "0s"},
         "request_headers_to_add": [set_header(name, value) for name, value in added.items()],
         "request_headers_to_remove": [] if gate.forward_token else ["authorization"],
@@ -84,7 +122,7 @@ def _forward(settings: GateSettings) -> Json:
 def _not_guarded(settings: GateSettings) -> Json:
     """Return a route that refuses whatever its token is."""
     return {
-        "name": "not-guarded",
+        "name": _ELSEWHERE,
         "match": {"prefix": "/"},
         "direct_response": {"status": CODES[Reason.NOT_GUARDED]},
         "typed_per_filter_config": {
@@ -95,21 +133,38 @@ def _not_guarded(settings: GateSettings) -> Json:
     }
 
 
+_NOT_GUARDED = (404, "NotFound", MESSAGES[Reason.NOT_GUARDED], Reason.NOT_GUARDED)
 _BUSY = ("TooManyRequests", "too many requests at the gate, try again later")
-_UPGRADE = "the gate of one machine changes no protocols: it lets no WebSocket through"
+_UPGRADE = (
+    "the gate of one machine lets no upgrade through but a WebSocket (RFC 6455), "
+    "to a service at http:// or https://"
+)
+
+
+def _no_web_socket_reply() -> Json:
+    """Return a mapper for a service's 2xx or 3xx to a WebSocket, of which the headers are kept."""
+    message = "what the gate guards answered, but did not open a WebSocket"
+    where = has_details("websocket_handshake_unsuccessful")
+    return {
+        **reply_where(where, 502, "BadGateway", message, "no-websocket"),
+        "headers_to_add": [set_header(REASON_HEADER, "no-websocket")],
+    }
 
 
 def _gate_replies(settings: GateSettings) -> Json:
     """Return the gate's own responses, each a Kubernetes Status; none is a redirect."""
     audience = settings.gate.audience
     with_hint = f"%LOCAL_REPLY_BODY% ({literal(next_step(Reason.NO_TOKEN, audience))})"
+    upgrade = has_details("upgrade_failed")
     mappers = [
         *(authorizer_replies() if settings.gate.is_reviewed else ()),
-        reply_where(has_details("upgrade_failed"), 403, "Forbidden", _UPGRADE, "upgrade"),
+        reply_where(f"{upgrade} && xds.route_name == '{_ELSEWHERE}'", *_NOT_GUARDED),
+        reply_where(upgrade, 403, "Forbidden", _UPGRADE, "upgrade"),
+        _no_web_socket_reply(),
         *refusal_replies(audience),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
         reply(403, "Forbidden", with_hint, "refused"),
-        reply(404, "NotFound", MESSAGES[Reason.NOT_GUARDED], Reason.NOT_GUARDED),
+        reply(*_NOT_GUARDED),
         reply(429, *_BUSY, "too-many-requests"),
         reply(503, "ServiceUnavailable", "the gate cannot reach what it guards", "unreachable"),
         reply(504, "Timeout", "what the gate guards did not answer in time", "timeout"),

@@ -13,6 +13,8 @@ from daypass.render.envoy.protobuf_any import Json, duration, extension, protobu
 from daypass.render.envoy.settings import DoorSettings, GateSettings, Protected, Timeouts, Upstream
 
 PROTECTED = "protected"
+PROTECTED_HTTP1 = "protected-http1"
+"""The guarded service over HTTP/1.1 even if it offers HTTP/2, where few servers have WebSockets."""
 AUTHORITY = "api-server.authority"
 """Name of the TLS secret. The dot keeps it apart from those of domains, whose names are labels."""
 
@@ -110,23 +112,26 @@ def _health_check(upstream: Upstream) -> Json:
 
 def gate_clusters(settings: GateSettings) -> list[Json]:
     """Return the clusters of the guarded service and of the authorizer at its Unix socket."""
-    clusters = [_protected_cluster(settings)]
+    protected = settings.protected
+    clusters = [_protected_cluster(settings, PROTECTED, **_protocol(protected))]
+    if protected.authority_file:
+        clusters.append(_protected_cluster(settings, PROTECTED_HTTP1))
     if settings.gate.is_reviewed:
         where = {"pipe": {"path": settings.authorizer_socket}}
         clusters.append(_cluster(AUTHORIZER, "STATIC", where, MOST_CONNECTIONS, settings.timeouts))
     return clusters
 
 
-def _protected_cluster(settings: GateSettings) -> Json:
+def _protected_cluster(settings: GateSettings, name: str, **protocol: object) -> Json:
     protected, address = settings.protected, settings.protected.address
     cluster = _cluster(
-        PROTECTED,
+        name,
         # LOGICAL_DNS takes whichever address of a name answers: localhost may also be ::1.
         "STATIC" if is_address(address.host) else "LOGICAL_DNS",
         _socket(address),
         MOST_CONNECTIONS,
         settings.timeouts,
-        **_protocol(protected),
+        **protocol,
     )
     cluster["dns_lookup_family"] = "ALL"
     if protected.authority_file:

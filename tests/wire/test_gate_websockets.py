@@ -1,0 +1,442 @@
+"""WebSockets through the gate of one machine: each is checked, and what is none is no tunnel."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from daypass._core.files import write_private
+from daypass.config import Address
+from daypass.render.envoy.settings import Protected
+from daypass.rules.reasons import REASON_HEADER, Reason
+from support.authority import Authority
+from support.deadline import eventually
+from support.doors import EKF
+from support.gate_differences import FORGERIES, assert_refused
+from support.gates import RunningGate, running_gate
+from support.h2c import Http2
+from support.hostile_requests import hostile_upgrades
+from support.messages import check as check_message
+from support.publishing import published
+from support.raw import Answer, Conversation, get
+from support.recorder import Recorded
+from support.tcp_server import TcpServer
+from support.tokens import USER, Signer, good_claims
+
+SIGNER = Signer("ours")
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+)
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nkubeflow-userid: admin\r\n\r\n"
+
+
+class Service(TcpServer):
+    """Answers each head with `answer`, and keeps what it is sent on each connection."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context)
+        self.answer = SWITCHED
+        self.received: list[bytearray] = []
+
+    def serve(self, connection: socket.socket) -> None:
+        received = bytearray()
+        self.received.append(received)
+        is_open = False
+        while data := connection.recv(65536):
+            received += data
+            if is_open:
+                connection.sendall(data)
+            elif received.endswith(b"\r\n\r\n"):
+                connection.sendall(self.answer)
+                is_open = self.answer == SWITCHED
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with Service() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[RunningGate]:
+    protected = Protected(address=Address(host="127.0.0.1", port=service.port))
+    folder: Path = tmp_path_factory.mktemp("gate")
+    with running_gate(folder, SIGNER.jwks, protected=protected) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _anew(service: Service) -> None:
+    service.answer = SWITCHED
+    service.drop_connections()
+    service.received.clear()
+
+
+def bearer(**claims: Any) -> str:
+    return f"Authorization: Bearer {SIGNER.sign(good_claims(**claims))}"
+
+
+def opened(gate: RunningGate, *lines: str, host: str = EKF, after: bytes = b"") -> Answer:
+    """The answer to a request on a connection of its own, which then sends `after`."""
+    with gate.connect() as connection:
+        connection.sendall(get(*lines, host=host, path="/ws"))
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (data := connection.recv(65536)):
+                break
+            head += data
+        if head.startswith(b"HTTP/1.1 101 "):
+            connection.sendall(after)
+            return Answer(code=101, headers={}, body=connection.recv(100) if after else b"")
+        conversation = Conversation(connection)
+        conversation._received = head
+        return conversation.answer()
+
+
+def test_it_arrives_as_the_caller_and_without_the_token(
+    gate: RunningGate, service: Service
+) -> None:
+    for forged in FORGERIES[:4]:
+        service.received.clear()
+        answer = opened(gate, bearer(), *UPGRADE, *forged, after=b"\x81\x02hi")
+        assert (answer.code, answer.body) == (101, b"\x81\x02hi")
+        (received,) = service.received
+        arrived = Recorded(raw=bytes(received))
+        assert arrived.header("kubeflow-userid") == USER
+        names = {name.replace("_", "-") for name, _ in arrived.headers}
+        assert not names & {"authorization", "content-length", "transfer-encoding"}
+        assert arrived.header("upgrade") == "websocket"
+        assert b"Bearer" not in received
+        assert b"admin" not in received
+
+
+PROTOCOL = (
+    "Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io."
+    + base64.urlsafe_b64encode(SIGNER.sign(good_claims()).encode()).decode().rstrip("=")
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ((), Reason.NO_TOKEN),
+        ((PROTOCOL,), Reason.NO_TOKEN),
+        (("Cookie: authorization=x",), Reason.NO_TOKEN),
+        (("Authorization: Bearer x",), Reason.UNREADABLE),
+        ((bearer(), bearer()), Reason.UNREADABLE),
+        ((bearer(aud=["elsewhere"]),), Reason.AUDIENCE),
+        ((bearer(exp=1),), Reason.EXPIRED),
+        ((f"Authorization: Bearer {Signer('other').sign(good_claims())}",), Reason.SIGNATURE),
+    ],
+)
+def test_each_refusal_is_the_same_as_of_another_request(
+    gate: RunningGate, service: Service, lines: tuple[str, ...], reason: Reason
+) -> None:
+    answer = opened(gate, *lines, *UPGRADE)
+    assert_refused(answer, reason)
+    assert answer.closes
+    plain = gate.send(list(lines))
+    assert (answer.code, answer.body) == (plain.code, plain.body)
+    assert service.received == []
+
+
+def test_a_host_that_is_not_guarded_is_refused(gate: RunningGate, service: Service) -> None:
+    assert_refused(opened(gate, bearer(), *UPGRADE, host="x.example.com"), Reason.NOT_GUARDED)
+    assert service.received == []
+
+
+def changed(name: str, *values: str) -> tuple[str, ...]:
+    """The lines of an upgrade with other values of a header."""
+    others = [line for line in UPGRADE if not line.startswith(f"{name}:")]
+    return (*others, *(f"{name}: {value}" for value in values))
+
+
+NO_WEBSOCKETS = {
+    "SPDY": changed("Upgrade", "SPDY/3.1"),
+    "TLS": changed("Upgrade", "TLS/1.0"),
+    "another": changed("Upgrade", "foo"),
+    "a version of it": changed("Upgrade", "websocket/13"),
+    "a list": changed("Upgrade", "websocket, foo"),
+    "a list with h2c": changed("Upgrade", "h2c, websocket"),
+    "two lines": changed("Upgrade", "websocket", "h2c"),
+    "an old version": changed("Sec-WebSocket-Version", "8"),
+    "several versions": changed("Sec-WebSocket-Version", "13, 8"),
+    "no version": changed("Sec-WebSocket-Version"),
+    "no key": changed("Sec-WebSocket-Key"),
+    "a short key": changed("Sec-WebSocket-Key", "eDp5"),
+    "a length": (*UPGRADE, "Content-Length: 5"),
+    "a length of 0": (*UPGRADE, "Content-Length: 0"),
+    "a token for one hop": changed("Connection", "Upgrade, authorization"),
+    "a user for one hop": changed("Connection", "Upgrade, kubeflow-userid"),
+    "a user for one hop, on a line": changed("Connection", "Upgrade", "kubeflow-userid"),
+}
+
+
+@pytest.mark.parametrize("case", NO_WEBSOCKETS)
+def test_no_other_upgrade_passes(gate: RunningGate, service: Service, case: str) -> None:
+    for lines in ((bearer(), *NO_WEBSOCKETS[case]), NO_WEBSOCKETS[case]):
+        answer = opened(gate, *lines)
+        assert (answer.code, answer.headers[REASON_HEADER]) == (403, "upgrade")
+        assert answer.closes
+        check_message(answer.json["message"], reason="Forbidden")
+    assert service.received == []
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "PUT", "CONNECT"])
+def test_only_get_opens_one(gate: RunningGate, service: Service, method: str) -> None:
+    with gate.connect() as connection:
+        request = get(bearer(), *UPGRADE, host=EKF).replace(b"GET", method.encode(), 1)
+        conversation = Conversation(connection)
+        conversation.send(request + SMUGGLED)
+        answer = conversation.answer(head=method == "HEAD")
+        assert answer.code in (400, 403)
+        assert answer.closes
+        assert conversation.answer().code == 0
+    assert service.received == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        changed("Upgrade", "h2c"),
+        (*changed("Upgrade", "h2c"), "HTTP2-Settings: AAMAAABk"),
+        changed("Upgrade"),
+        changed("Connection"),
+        changed("Connection", "keep-alive"),
+    ],
+)
+def test_what_is_no_whole_upgrade_is_an_ordinary_request(
+    gate: RunningGate, service: Service, lines: tuple[str, ...]
+) -> None:
+    service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    assert opened(gate, bearer(), *lines).code == 200
+    (received,) = service.received
+    arrived = Recorded(raw=bytes(received))
+    assert (arrived.header("upgrade"), arrived.header("connection")) == (None, None)
+    assert arrived.header("kubeflow-userid") == USER
+    assert_refused(opened(gate, *lines), Reason.NO_TOKEN)
+
+
+def test_a_body_that_claims_to_be_chunked_has_no_length(
+    gate: RunningGate, service: Service
+) -> None:
+    opened(gate, bearer(), *UPGRADE, "Transfer-Encoding: chunked", after=b"0\r\n\r\n")
+    (received,) = service.received
+    arrived = Recorded(raw=bytes(received))
+    assert arrived.header("transfer-encoding") is None
+
+
+# An upgrade that the service refuses, and further bytes: read as a request, they would come from
+# the user that they name.
+
+ANSWERS = {
+    "426": b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno",
+    "426 with Upgrade": (
+        b"HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Content-Length: 2\r\n\r\nno"
+    ),
+    "403 that goes on": b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n",
+    "403 that stops": b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nno",
+    "500": b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+    "200": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "200 with Upgrade": (
+        b"HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Content-Length: 2\r\n\r\nok"
+    ),
+    "200 that goes on": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "302": b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+    "100, no more": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "103, no more": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("case", ANSWERS)
+def test_what_follows_a_refused_upgrade_never_arrives(
+    gate: RunningGate, service: Service, case: str, early: bool
+) -> None:
+    service.answer = ANSWERS[case]
+    request = get(bearer(), *UPGRADE, host=EKF)
+    with gate.connect() as connection:
+        conversation = Conversation(connection)
+        conversation.send(request + SMUGGLED if early else request)
+        eventually("it arrives", lambda: service.received)
+        if case.startswith(("100", "103", "nothing")):
+            conversation.send(SMUGGLED)
+        elif ("goes on" in case and case.startswith("403")) or "stops" in case:
+            connection.recv(65536)
+            conversation.send(SMUGGLED)
+        else:
+            answer = conversation.answer()
+            expected = 502 if case.startswith(("2", "3")) else int(case[:3])
+            assert answer.code == expected
+            if expected == 502:
+                assert answer.headers[REASON_HEADER] == "no-websocket"
+                check_message(answer.json["message"], reason="BadGateway")
+            conversation.send(SMUGGLED)
+        # What Envoy had from this connection has arrived by the time that others were served.
+        service.answer = SWITCHED
+        for _ in range(3):
+            assert opened(gate, bearer(), *UPGRADE, after=b"x").code == 101
+        assert not [each for each in service.received if b"smuggled" in each]
+
+
+def test_a_reason_of_the_service_is_not_passed_on(gate: RunningGate, service: Service) -> None:
+    spoof = b"daypass-reason: denied\r\nContent-Length: 0\r\n\r\n"
+    for code, reason in ((b"403", None), (b"200", "no-websocket")):
+        service.answer = b"HTTP/1.1 " + code + b" X\r\n" + spoof
+        assert opened(gate, bearer(), *UPGRADE).headers.get(REASON_HEADER) == reason
+
+
+class Http(BaseHTTPRequestHandler):
+    """Refuses each request, and goes on reading."""
+
+    protocol_version = "HTTP/1.1"
+    arrived: ClassVar[list[tuple[str, Message]]] = []
+    answer: ClassVar[tuple[int, str]] = (426, "Upgrade Required")
+
+    def handle_any(self) -> None:
+        self.arrived.append((self.requestline, self.headers))
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(*self.answer)
+        if self.answer[0] == 101:
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "websocket")
+        else:
+            self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self.handle_any
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
+        pass
+
+
+def arrived_of_hostile(gate: RunningGate, seed: int, count: int) -> list[tuple[str, Message]]:
+    """What arrives at `Http` of so many hostile handshakes."""
+    Http.arrived.clear()
+    authorization = bearer().removeprefix("Authorization: ")
+    for raw in islice(hostile_upgrades(seed, authorization), count):
+        with gate.connect() as connection:
+            conversation = Conversation(connection)
+            conversation.send(raw)
+            connection.settimeout(0.05)
+            with suppress(TimeoutError):
+                while not conversation.answer().closes:
+                    pass
+    return Http.arrived
+
+
+@pytest.fixture(scope="module")
+def http_gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
+    """A gate before `Http`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Http) as server:
+        threading.Thread(target=server.serve_forever).start()
+        protected = Protected(address=Address(host="127.0.0.1", port=server.server_port))
+        with running_gate(tmp_path_factory.mktemp("g"), SIGNER.jwks, protected=protected) as gate:
+            yield gate
+        server.shutdown()
+
+
+def test_of_hundreds_of_hostile_handshakes_nothing_arrives_as_somebody_else(
+    http_gate: RunningGate,
+) -> None:
+    arrived = arrived_of_hostile(http_gate, 6455, 400)
+    assert [line for line, head in arrived if head.get_all("kubeflow-userid") != [USER]] == []
+    assert [line for line, head in arrived if head.get_all("authorization")] == []
+    upgrades = [line for line, head in arrived if head.get("upgrade")]
+    assert len(upgrades) > 50
+    assert {line for line in upgrades if not line.startswith("GET ")} == set()
+    assert len(arrived) > len(upgrades)
+
+
+def test_a_server_that_opens_none_but_says_so_is_told_from_one_that_refuses(
+    http_gate: RunningGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the run above would say nothing."""
+    monkeypatch.setattr(Http, "answer", (101, "Switching Protocols"))
+    arrived = arrived_of_hostile(http_gate, 6455, 20)
+    assert [line for line, head in arrived if head.get_all("kubeflow-userid") != [USER]]
+
+
+# Over HTTP/2 none is offered (RFC 8441): nothing tells a client that it may ask.
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "connect-udp", "connect-ip", "foo"])
+def test_http2_carries_none(gate: RunningGate, service: Service, protocol: str) -> None:
+    token = bearer().removeprefix("Authorization: ")
+    block = [
+        (":method", "CONNECT"), (":protocol", protocol), (":scheme", "https"),
+        (":authority", EKF), (":path", "/ws"), ("authorization", token),
+        ("sec-websocket-version", "13"), ("sec-websocket-key", "x3JJHMbDL1EzLkh9GBhXDw=="),
+    ]  # fmt: skip
+    with Http2(gate.port, authority_pem=gate.authority.pem, name=EKF) as client:
+        assert client.request(block).code != 200
+    with Http2(gate.port, authority_pem=gate.authority.pem, name=EKF) as client:
+        plain = [*((name, value) for name, value in block if name != ":protocol")]
+        assert client.request([*plain, ("upgrade", "websocket")]).code != 200
+    assert service.received == []
+
+
+def test_an_open_one_outlives_its_token_and_another_is_refused(
+    tmp_path: Path, service: Service
+) -> None:
+    protected = Protected(address=Address(host="127.0.0.1", port=service.port))
+    line = bearer(jti="gone")
+    with (
+        running_gate(tmp_path, SIGNER.jwks, protected=protected) as gate,
+        gate.connect() as connection,
+    ):
+        connection.sendall(get(line, *UPGRADE, host=EKF))
+        assert b" 101 " in connection.recv(65536)
+        gate.publish(published(tokens={"gone"}))
+        eventually("new ones are refused", lambda: opened(gate, line, *UPGRADE).code == 401)
+        assert_refused(opened(gate, line, *UPGRADE), Reason.DENIED)
+        connection.sendall(b"after")
+        assert connection.recv(100) == b"after"
+
+
+@pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["http/1.1"]])
+def test_behind_tls_it_is_http1_whatever_the_service_offers(
+    tmp_path: Path, offered: list[str]
+) -> None:
+    authority = Authority()
+    authority_file = tmp_path / "authority"
+    write_private(str(authority_file), authority.pem.encode())
+    context = authority.context("127.0.0.1")
+    context.set_alpn_protocols(offered)
+    with Service(context) as service:
+        address = Address(host="127.0.0.1", port=service.port)
+        protected = Protected(address=address, authority_file=str(authority_file))
+        (tmp_path / "gate").mkdir()
+        with running_gate(tmp_path / "gate", SIGNER.jwks, protected=protected) as gate:
+            assert opened(gate, bearer(), *UPGRADE, after=b"x").body == b"x"
+
+
+def test_a_service_that_speaks_only_http2_gets_none(tmp_path: Path, service: Service) -> None:
+    address = Address(host="127.0.0.1", port=service.port)
+    protected = Protected(address=address, is_http2=True)
+    with running_gate(tmp_path, SIGNER.jwks, protected=protected) as gate:
+        answer = opened(gate, bearer(), *UPGRADE)
+    assert (answer.code, answer.headers[REASON_HEADER]) == (403, "upgrade")
+    assert service.received == []
