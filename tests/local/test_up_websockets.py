@@ -127,7 +127,7 @@ class Lab:
                 async with self.opened(headers, path):
                     return 101, None
             except aiohttp.WSServerHandshakeError as error:
-                return error.status, (error.headers or {}).get(REASON_HEADER)
+                return error.status, error.headers.get(REASON_HEADER) if error.headers else None
 
         return self.service.run(open_one())
 
