@@ -1,0 +1,136 @@
+"""fsspec and pandas, which read files behind the gate by HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import HTTPError
+
+import fsspec
+import pandas
+import pytest
+from aiohttp import ClientResponseError
+
+import daypass
+import daypass.integrations.aiohttp
+from daypass._core.tls import client_context
+from daypass.client.token import Token
+from daypass.local.stack import MadeIdentity
+from support.arrivals import Arrival
+from support.http_services import Handler, serving
+
+ROWS = [{"name": "a", "size": 1}, {"name": "b", "size": 2}]
+
+
+@pytest.fixture(autouse=True)
+def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", authority)
+    # aiohttp reads the variable when it is imported: of a program, when it starts.
+    trusting = client_context(Path(authority).read_text())
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", trusting)
+
+
+@pytest.fixture
+def files(url: str, credentials: daypass.Credentials) -> fsspec.AbstractFileSystem:
+    auth = daypass.integrations.aiohttp.Auth(credentials, url)
+    return fsspec.filesystem("https", client_kwargs={"middlewares": (auth,)})
+
+
+@dataclass
+class Elsewhere:
+    """A server of another origin, and the Authorization headers that it received."""
+
+    url: str = ""
+    received: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    other = Elsewhere()
+
+    class Answering(Handler):
+        def do_GET(self) -> None:
+            other.received.append(self.headers.get("authorization"))
+            self.answer(200, "name,size\na,1\nb,2\n")
+
+        do_HEAD = do_GET
+
+    with serving(Answering) as port:
+        other.url = f"http://127.0.0.1:{port}"
+        yield other
+
+
+def test_fsspec_reads_over_a_tokens_end_and_a_deny(
+    files: fsspec.AbstractFileSystem, url: str, arrived: list[Arrival],
+    expire: Callable[[], Token], deny: Callable[..., Token], daypass_identity: MadeIdentity,
+) -> None:  # fmt: skip
+    assert files.cat(f"{url}/table.csv").startswith(b"name,size")
+    expire()
+    with files.open(f"{url}/table.csv", block_size=4) as opened:
+        assert opened.read(9) == b"name,size"
+    assert {(each.user, "authorization" in each.headers) for each in arrived} == {
+        (daypass_identity.user, False)
+    }
+
+
+def test_fsspec_renews_a_token_that_was_denied(
+    files: fsspec.AbstractFileSystem, url: str, deny: Callable[..., Token]
+) -> None:
+    deny()
+    assert files.cat(f"{url}/table.csv").startswith(b"name,size")
+
+
+def test_pandas_reads_what_fsspec_opens(
+    files: fsspec.AbstractFileSystem, url: str, expire: Callable[[], Token]
+) -> None:
+    expire()
+    with files.open(f"{url}/table.csv") as opened:
+        assert pandas.read_csv(opened).to_dict("records") == ROWS
+
+
+def test_pandas_reads_with_the_headers_of_one_request(
+    url: str, credentials: daypass.Credentials, expire: Callable[[], Token]
+) -> None:
+    for _ in range(2):
+        table = pandas.read_csv(f"{url}/table.csv", storage_options=credentials.headers())
+        assert table.to_dict("records") == ROWS
+        expire()
+
+
+def test_fsspec_hides_a_refusal_in_the_cause(
+    files: fsspec.AbstractFileSystem, url: str, deny: Callable[..., Token], arrived: list[Arrival]
+) -> None:
+    deny(every=True)
+    with pytest.raises(FileNotFoundError) as refused:
+        files.open(f"{url}/table.csv")
+    assert isinstance(refused.value.__cause__, ClientResponseError)
+    assert refused.value.__cause__.status == 401
+    assert refused.value.__cause__.headers["daypass-reason"] == "denied"
+    assert arrived == []
+
+
+def test_pandas_shows_the_status_of_a_refusal_and_has_the_reason(
+    url: str, credentials: daypass.Credentials, deny: Callable[..., Token]
+) -> None:
+    deny(every=True)
+    with pytest.raises(HTTPError, match="401") as refused:
+        pandas.read_csv(f"{url}/table.csv", storage_options=credentials.headers())
+    with refused.value as error:
+        assert b"has denied this token" in error.read()
+
+
+def test_a_redirect_gets_no_token_of_fsspec(
+    files: fsspec.AbstractFileSystem, url: str, elsewhere: Elsewhere
+) -> None:
+    assert files.cat(f"{url}/away?to={elsewhere.url}/table.csv").startswith(b"name,size")
+    assert set(elsewhere.received) == {None}
+
+
+def test_a_redirect_gets_the_token_that_pandas_was_given(
+    url: str, credentials: daypass.Credentials, elsewhere: Elsewhere
+) -> None:
+    """So the documentation warns of it. If this fails, urllib has mended it."""
+    headers = credentials.headers()
+    pandas.read_csv(f"{url}/away?to={elsewhere.url}/table.csv", storage_options=headers)
+    assert elsewhere.received == [headers["Authorization"]]
