@@ -1,4 +1,4 @@
-"""What an error response of an API server holds: a Kubernetes Status, and Retry-After."""
+"""What an error response holds, of an API server or of daypass: a Status, and Retry-After."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ class Status:
         if not isinstance(document, dict) or document.get("kind") != "Status":
             return None
         return cls(document)
+
+
+def failure(code: int | str, reason: str, message: str) -> dict[str, Any]:
+    """Return the document of a Status that says why a request failed."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
 
 
 def excerpt(body: bytes) -> str:

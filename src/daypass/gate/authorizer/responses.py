@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from daypass._core.k8s_status import failure
 from daypass.config import Gate
 from daypass.render.envoy.authorizer_filters import UNAVAILABLE
-from daypass.render.envoy.replies import STATUS_REASONS, refusal_message, status
+from daypass.render.envoy.replies import STATUS_REASONS, refusal_message
 from daypass.rules.claims import CallerIdentity
 from daypass.rules.reasons import CODES, REASON_HEADER, Reason
 
@@ -73,5 +74,5 @@ class AuthzResponses:
         if code == 503:
             headers.append(("retry-after", str(retry_after_seconds)))
         message = refusal_message(reason, self._gate.audience)
-        body = status(code, STATUS_REASONS.get(code, ""), message)
+        body = failure(code, STATUS_REASONS.get(code, ""), message)
         return AuthzResponse(reason, code, headers, json.dumps(body) + "\n")

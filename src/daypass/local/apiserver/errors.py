@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from daypass._core.k8s_status import failure
+
 CAUSES_LIMIT = 100
 
 Cause: TypeAlias = dict[str, str]
@@ -24,16 +26,9 @@ class StatusError(Exception):
     ) -> None:
         super().__init__(code, reason, message)
         self.code = code
-        self.status: dict[str, Any] = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": reason,
-            **({} if details is None else {"details": details}),
-            "code": code,
-        }
+        self.status = failure(code, reason, message)
+        if details is not None:
+            self.status["details"] = details
 
 
 def invalid_value(field: str, value: object, why: str) -> Cause:

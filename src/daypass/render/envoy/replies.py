@@ -9,6 +9,7 @@ authorizer or a route has set.
 from collections.abc import Iterable
 
 from daypass._core.hints import command
+from daypass._core.k8s_status import failure
 from daypass.config.exposure import Refusal
 from daypass.render.envoy.matching import action
 from daypass.render.envoy.protobuf_any import Json, extension, set_header
@@ -148,20 +149,7 @@ def literal(text: str) -> str:
 
 def status_format(code: int | str, reason: str, message: str) -> Json:
     """Return a Status as a SubstitutionFormatString; `message` is a format."""
-    return {"json_format": status(code, reason, message)}
-
-
-def status(code: int | str, reason: str, message: str) -> Json:
-    """Return a Status of Kubernetes that says why a request failed."""
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
+    return {"json_format": failure(code, reason, message)}
 
 
 def refuse(reason: Reason) -> Json:
