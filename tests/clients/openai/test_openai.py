@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+import websockets
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, OpenAI
 
@@ -171,3 +172,32 @@ def test_a_stream_arrives_word_by_word(
         assert next(words) == "first "
         go_on.touch()
         assert [*filter(None, words)] == [f"{go_on} ", "last "]
+
+
+@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # the SDK's use of websockets
+def test_realtime_sessions_pass_by_websocket_and_a_new_one_gets_a_new_token(
+    credentials: daypass.Credentials, gate: str, daypass_identity: MadeIdentity,
+    arrived: list[Arrival], expire: Callable[[], Token],
+) -> None:  # fmt: skip
+    client = OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
+    item: Any = {"type": "message", "role": "user", "id": "1", "content": []}
+    for _ in range(2):
+        with client.realtime.connect(model="m") as session:
+            session.conversation.item.create(item=item)
+            assert session.recv().type == "conversation.item.created"
+        assert [(each.path, each.user) for each in arrived] == [
+            ("/v1/realtime?model=m", daypass_identity.user)
+        ]
+        expire()
+
+
+def test_a_refused_realtime_session_shows_the_status(
+    credentials: daypass.Credentials, gate: str, arrived: list[Arrival], deny: Callable[..., Token]
+) -> None:
+    deny()
+    client = OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
+    with pytest.raises(websockets.InvalidStatus) as refused, client.realtime.connect(model="m"):
+        pass
+    assert refused.value.response.status_code == 401
+    assert refused.value.response.headers["daypass-reason"] == "denied"
+    assert arrived == []
