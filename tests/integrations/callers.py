@@ -12,11 +12,13 @@ from typing import Any, BinaryIO, Self
 
 import aiohttp
 import httpx
+import httpx2
 import requests
 
 import daypass
 import daypass.integrations.aiohttp
 import daypass.integrations.httpx
+import daypass.integrations.httpx2
 import daypass.integrations.requests
 import daypass.integrations.urllib3
 from daypass._core.tls import client_context
@@ -80,9 +82,12 @@ class Caller(ABC):
 
 
 class Httpx(Caller):
+    library: Any = httpx
+    auth: Any = daypass.integrations.httpx.Auth
+
     def open(self) -> None:
-        auth = daypass.integrations.httpx.Auth(self.credentials)
-        self.client = httpx.Client(auth=auth, verify=self.context, follow_redirects=True)
+        auth = self.auth(self.credentials)
+        self.client = self.library.Client(auth=auth, verify=self.context, follow_redirects=True)
 
     def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         files = None if file is None else {"file": file}
@@ -94,10 +99,14 @@ class Httpx(Caller):
 
 
 class HttpxAsync(Caller):
+    library: Any = httpx
+    auth: Any = daypass.integrations.httpx.Auth
+
     def open(self) -> None:
         self.runner = asyncio.Runner()
-        auth = daypass.integrations.httpx.Auth(self.credentials)
-        self.client = httpx.AsyncClient(auth=auth, verify=self.context, follow_redirects=True)
+        auth = self.auth(self.credentials)
+        options = {"auth": auth, "verify": self.context, "follow_redirects": True}
+        self.client = self.library.AsyncClient(**options)
 
     def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         content = data if data is None or isinstance(data, bytes) else slowly(data)
@@ -109,6 +118,16 @@ class HttpxAsync(Caller):
     def close(self) -> None:
         self.runner.run(self.client.aclose())
         self.runner.close()
+
+
+class Httpx2(Httpx):
+    library = httpx2
+    auth = daypass.integrations.httpx2.Auth
+
+
+class Httpx2Async(HttpxAsync):
+    library = httpx2
+    auth = daypass.integrations.httpx2.Auth
 
 
 class Requests(Caller):
@@ -184,6 +203,8 @@ async def slowly(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
 CALLERS: Mapping[str, Callable[[daypass.Credentials, str, Path], Caller]] = {
     "httpx": Httpx,
     "httpx-async": HttpxAsync,
+    "httpx2": Httpx2,
+    "httpx2-async": Httpx2Async,
     "requests": Requests,
     "aiohttp": Aiohttp,
     "urllib3": Urllib3,

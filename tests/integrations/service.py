@@ -12,11 +12,12 @@ from support.http_services import Handler, serving
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One request. Header names are in lower case."""
+    """One request. Header names are in lower case. `authorizations`: all of that name."""
 
     method: str
     path: str
     headers: dict[str, str]
+    authorizations: list[str]
     body: bytes
 
     @property
@@ -69,7 +70,13 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
         def _answer(self) -> None:
             early = service.answers_early and self.headers.get("content-length", "0") != "0"
             body = b"" if early else self.content()
-            seen = Seen(method=self.command, path=self.path, headers=self.fields(), body=body)
+            seen = Seen(
+                method=self.command,
+                path=self.path,
+                headers=self.fields(),
+                authorizations=self.headers.get_all("authorization", []),
+                body=body,
+            )
             service.seen.append(seen)
             said = service.answer(seen)
             more = {"location": said.location, "set_cookie": said.cookie}

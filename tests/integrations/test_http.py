@@ -129,7 +129,8 @@ def test_a_form_with_a_file_is_sent_again_whole(
 
 GONE: list[tuple[str, Callable[[], Any]]] = [
     *((name, chunks) for name in CALLERS),
-    ("httpx", lambda: io.BytesIO(b"0123456789")),  # httpx cannot rewind it
+    # These cannot rewind it.
+    *((name, lambda: io.BytesIO(b"0123456789")) for name in ("httpx", "httpx2")),
     *((name, pipe) for name in ("requests", "aiohttp", "urllib3")),
 ]
 
@@ -141,7 +142,8 @@ def test_a_consumed_body_is_not_sent_again_and_the_next_request_passes(
 ) -> None:  # fmt: skip
     service.refuse_the_first_token()
     with CALLERS[name](credentials, service.origin, trust.file) as caller, closing(data()) as body:
-        assert caller.send(service.origin, "PUT", data=body).code == 401
+        with pytest.warns(match="its body can be read only once"):
+            assert caller.send(service.origin, "PUT", data=body).code == 401
         assert [seen.body for seen in service.seen] == [b"0123456789"]
         assert caller.send(service.origin, "PUT", data=chunks()).code == 200
     assert [seen.body for seen in service.seen] == [b"0123456789"] * 2

@@ -12,6 +12,7 @@ from daypass._core.errors import MissingExtraError
 
 LIBRARIES = {
     "httpx": "httpx",
+    "httpx2": "httpx2",
     "requests": "requests",
     "aiohttp": "aiohttp",
     "urllib3": "urllib3",

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import httpx
+import httpx2
 import kubernetes.client
 import kubernetes_asyncio.client
 import pytest
@@ -18,6 +19,7 @@ import daypass
 import daypass.integrations.aiohttp
 import daypass.integrations.grpc
 import daypass.integrations.httpx
+import daypass.integrations.httpx2
 import daypass.integrations.kubernetes
 import daypass.integrations.kubernetes_asyncio
 import daypass.integrations.lightkube
@@ -31,6 +33,7 @@ from support.messages import raises
 
 MAKE: dict[str, Callable[[Any], object]] = {
     "httpx": daypass.integrations.httpx.Auth,
+    "httpx2": daypass.integrations.httpx2.Auth,
     "requests": daypass.integrations.requests.Auth,
     "aiohttp": lambda given: daypass.integrations.aiohttp.Auth(given, "https://gate"),
     "urllib3": daypass.integrations.urllib3.PoolManager,
@@ -77,7 +80,8 @@ def test_a_function_for_api_keys_in_place_of_an_adapter_is_refused_with_the_adap
 def test_a_secret_formatted_with_percent_is_not_sent(caller: Caller, service: Service) -> None:
     token = caller.credentials.token()
     for value in (token, token.value):
-        with pytest.raises((ValueError, httpx.LocalProtocolError)):
+        refused = (ValueError, httpx.LocalProtocolError, httpx2.LocalProtocolError)
+        with pytest.raises(refused):
             caller.send(service.origin, headers={"Authorization": "Bearer %s" % value})  # noqa: UP031
     assert service.tokens == []
 

@@ -7,10 +7,15 @@ refreshed and what an answer means; adapters only pass it on.
 All adapters have these rules in common:
 
 - They request a token for each request. A cached one costs a dictionary lookup.
-- A request that has an Authorization header keeps it and gets no token. Cookies are unchanged.
+- A request that has an Authorization header keeps it and gets no token. For SDKs that always set
+  one, the adapters for httpx and httpx2 replace exactly the placeholder that they are given.
+  Cookies are unchanged.
 - After a 401 to daypass's token, the token is renewed, and the request is sent once more if its
-  body can be read again. Otherwise the caller gets the 401: a consumed body is never sent in part.
-  The caller also gets the 401 if the token was renewed only moments ago, or after a redirect.
+  body can be read again. Otherwise the caller gets the 401 and a warning: a consumed body is never
+  sent in part. The caller also gets the 401 if the token was renewed only moments ago, or after a
+  redirect.
+- A request that gets no response is not sent again: it may have been processed. The library's error
+  is raised unchanged.
 - A redirect to another scheme, host or port is followed without the token.
 - Errors of the exchange are raised unchanged: a `DaypassError` explains more than the 401 does.
 

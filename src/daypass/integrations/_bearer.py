@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 
 from daypass.client.credentials import Credentials, not_credentials
@@ -43,16 +44,19 @@ class Bearer:
         """Return itself: copies of a client's configuration share the cached tokens."""
         return self
 
-    def renew(self, refused: Token) -> Token | None:
-        """Return a token other than the refused one, or None if that was renewed only moments ago.
+    def renew(self, refused: Token, *, can_send_again: bool) -> Token | None:
+        """Renew a refused token, and return the one to send the request again with.
 
-        Raises the errors of `Credentials.token`.
+        None if it was renewed only moments ago, or if the body can't be read again, which is a
+        warning. Raises the errors of `Credentials.token`.
         """
-        return _other(refused, self._credentials.renew(refused, *self._arguments))
+        renewed = self._credentials.renew(refused, *self._arguments)
+        return _to_send_again(refused, renewed, can_send_again)
 
-    async def renew_async(self, refused: Token) -> Token | None:
+    async def renew_async(self, refused: Token, *, can_send_again: bool) -> Token | None:
         """Return what `renew` does, without blocking the event loop."""
-        return _other(refused, await self._credentials.renew_async(refused, *self._arguments))
+        renewed = await self._credentials.renew_async(refused, *self._arguments)
+        return _to_send_again(refused, renewed, can_send_again)
 
 
 class Adapter:
@@ -82,8 +86,17 @@ class HiddenText(str):
         return "'Bearer ***'"
 
 
-def _other(refused: Token, renewed: Token) -> Token | None:
-    return None if renewed.value == refused.value else renewed
+def _to_send_again(refused: Token, renewed: Token, can_send_again: bool) -> Token | None:
+    if renewed.value == refused.value:
+        return None
+    if not can_send_again:
+        warnings.warn(
+            "the server refused the token with 401, and the request was not sent again: its body"
+            " can be read only once. The token has been renewed: send the request anew",
+            stacklevel=2,
+        )
+        return None
+    return renewed
 
 
 def rewinder(body: object) -> Callable[[], object] | None:

@@ -8,7 +8,7 @@ from daypass.client.token import authorization
 from daypass.integrations._bearer import UNAUTHORIZED, Bearer
 
 try:
-    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, Payload
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
     from aiohttp.hdrs import AUTHORIZATION  # an `istr`, which is looked up faster
     from yarl import URL
 except ImportError as error:  # aiohttp before 3.12 has no middlewares
@@ -52,11 +52,12 @@ class Auth:
         if response.status != UNAUTHORIZED:
             return response
         try:
-            renewed = await self._bearer.renew_async(token)
+            whole = isinstance(request.body, bytes) or not request.body.consumed
+            renewed = await self._bearer.renew_async(token, can_send_again=whole)
         except BaseException:
             response.close()
             raise
-        if renewed is None or _is_consumed(request.body):
+        if renewed is None:
             return response
         response.release()  # stops an upload in progress, too
         await request.close()
@@ -70,7 +71,3 @@ class Auth:
         return url.raw_authority == self._authority or (
             url.raw_host == self._host and url.port == self._port
         )
-
-
-def _is_consumed(body: bytes | Payload) -> bool:
-    return not isinstance(body, bytes) and body.consumed

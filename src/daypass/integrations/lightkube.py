@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.integrations._httpx_flow import AuthFlow
 
 try:
-    import httpx2
     from lightkube import AsyncClient, Client
-except ModuleNotFoundError as error:
+
+    from daypass.integrations.httpx2 import Auth
+except (ModuleNotFoundError, MissingExtraError) as error:  # lightkube before 1.0 has httpx
     raise MissingExtraError("daypass.integrations.lightkube", "lightkube") from error
 
 __all__ = ["authorize"]
-
-
-class _Auth(AuthFlow, httpx2.Auth):
-    """The auth of a client of httpx2."""
 
 
 def authorize(
@@ -32,4 +28,4 @@ def authorize(
     a 401.
     """
     # lightkube has no parameter for it, but the client of httpx2 that it wraps has one.
-    client._client._client.auth = _Auth(credentials, audience, lifetime_seconds)
+    client._client._client.auth = Auth(credentials, audience, lifetime_seconds)

@@ -44,7 +44,7 @@ class Auth(Adapter, AuthBase):
         if response.status_code != UNAUTHORIZED or not has_token:
             return response
         try:
-            renewed = self._bearer.renew(token)
+            renewed = self._bearer.renew(token, can_send_again=rewind is not None)
         except BaseException:
             response.close()
             raise

@@ -52,7 +52,7 @@ class PoolManager(urllib3.PoolManager):
         if response.status != UNAUTHORIZED or _was_redirected(response.retries):
             return response
         try:
-            renewed = self._bearer.renew(token)
+            renewed = self._bearer.renew(token, can_send_again=rewind is not None)
         except BaseException:
             response.close()
             raise

@@ -1,0 +1,150 @@
+"""An SDK that sets an Authorization header of its own, on a client of httpx or httpx2."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+import daypass
+import daypass.integrations.httpx
+import daypass.integrations.httpx2
+from daypass._core.tls import client_context
+from daypass.local.stack import LocalStack
+from integrations.service import Said, Service
+from integrations.trust import Trust
+
+LIBRARIES: dict[str, tuple[Any, Any]] = {
+    "httpx": (httpx, daypass.integrations.httpx.Auth),
+    "httpx2": (httpx2, daypass.integrations.httpx2.Auth),
+}
+OWN = "Authorization header of its own"
+
+
+@pytest.fixture
+def tls(trust: Trust) -> ssl.SSLContext:
+    return client_context(trust.file.read_text())
+
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(params=[f"{name}{end}" for name in LIBRARIES for end in ("", "-async")])
+def ask(
+    request: pytest.FixtureRequest, credentials: daypass.Credentials, tls: ssl.SSLContext
+) -> Ask:
+    """Sends one request with these values as its Authorization headers, and returns the answer."""
+    name, _, is_async = request.param.partition("-")
+    library, auth = LIBRARIES[name]
+
+    def send(url: str, *values: str, placeholder: str | None = "unused") -> Any:
+        headers = [("authorization", value) for value in values]
+        options = {
+            "auth": auth(credentials, placeholder=placeholder),
+            "verify": tls,
+            "follow_redirects": True,
+        }
+
+        async def sent() -> Any:
+            async with library.AsyncClient(**options) as client:
+                return await client.post(url, headers=headers, content=b"0123456789")
+
+        if is_async:
+            return asyncio.run(sent())
+        with library.Client(**options) as client:
+            return client.post(url, headers=headers, content=b"0123456789")
+
+    return send
+
+
+def test_exactly_the_placeholder_is_replaced(
+    ask: Ask, service: Service, credentials: daypass.Credentials
+) -> None:
+    assert ask(service.origin, "Bearer unused").status_code == 200
+    assert service.tokens == [credentials.token().value.reveal()]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("Bearer sk-1234",),
+        ("Bearer unused2",),
+        ("Bearer Unused",),
+        ("bearer unused",),
+        ("Bearer  unused",),
+        ("Bearer unused, Bearer sk-1234",),
+        ("Bearer unused", "Bearer sk-1234"),
+        ("Basic unused",),
+        ("unused",),
+    ],
+)
+def test_every_other_header_stays(ask: Ask, service: Service, values: tuple[str, ...]) -> None:
+    assert ask(service.origin, *values).status_code == 200
+    (seen,) = service.seen
+    assert seen.authorizations == list(values)
+
+
+def test_without_a_placeholder_no_header_is_replaced(ask: Ask, service: Service) -> None:
+    for value in ("Bearer unused", "Bearer None", "None"):
+        ask(service.origin, value, placeholder=None)
+    assert [seen.headers["authorization"] for seen in service.seen] == [
+        "Bearer unused", "Bearer None", "None"
+    ]  # fmt: skip
+
+
+def test_after_a_401_it_is_sent_again_with_another_token(ask: Ask, service: Service) -> None:
+    service.refuse_the_first_token()
+    assert ask(service.origin, "Bearer unused").status_code == 200
+    first, second = service.seen
+    assert "unused" not in (first.token, second.token)
+    assert first.token != second.token
+    assert first.body == second.body
+
+
+def test_a_redirect_elsewhere_gets_neither_the_token_nor_the_placeholder(
+    ask: Ask, service: Service, serve: Callable[..., Service]
+) -> None:
+    elsewhere = serve()
+    service.answer = lambda _: Said(code=307, location=f"{elsewhere.origin}/second")
+    assert ask(service.origin, "Bearer unused").status_code == 200
+    assert service.tokens not in ([None], ["unused"])
+    (seen,) = elsewhere.seen
+    assert "authorization" not in seen.headers
+
+
+def test_a_redirect_within_the_origin_keeps_the_token(ask: Ask, service: Service) -> None:
+    service.answer = lambda seen: Said(code=307, location="/second") if seen.path == "/" else Said()
+    assert ask(service.origin, "Bearer unused").status_code == 200
+    first, second = service.tokens
+    assert first == second != "unused"
+
+
+@pytest.mark.parametrize("placeholder", [None, "other"])
+def test_a_header_that_the_gate_refuses_is_a_hint_at_the_placeholder_and_not_shown(
+    ask: Ask, daypass_stack: LocalStack, placeholder: str | None
+) -> None:
+    with pytest.warns(match=OWN) as shown:
+        answer = ask(daypass_stack.gate, "Bearer sk-1234", placeholder=placeholder)
+    assert answer.status_code == 401
+    assert answer.json()["reason"] == "Unauthorized"
+    (hint,) = shown
+    assert "placeholder=" in str(hint.message)
+    assert "sk-1234" not in str(hint.message)
+
+
+def test_a_service_that_refuses_a_key_of_its_own_is_no_hint(ask: Ask, service: Service) -> None:
+    service.answer = lambda _: Said(code=401)
+    assert ask(service.origin, "Bearer sk-1234").status_code == 401  # a warning would be an error
+
+
+def test_the_gate_accepts_a_request_with_the_placeholder(
+    ask: Ask, daypass_stack: LocalStack
+) -> None:
+    answer = ask(daypass_stack.gate, "Bearer unused")
+    assert answer.status_code == 200
+    assert "unused" not in answer.text
