@@ -13,16 +13,17 @@ from tools.docs.pages import ROOT
 
 PAGE = ROOT / "docs/how-to/your-client.md"
 COLUMNS = "| client | what you write | new tokens | private authority | a refusal |"
-WORD = re.compile(r"[\w./@-]*\w[\w./@-]*|--")
+REASON_COLUMNS = "| client | what you see | where the reason is |"
+WORD = re.compile(r"[\w-]*\w[\w-]*|--")
 F_STRING = re.compile(r"""\bf"[^"]*"|\bf'[^']*'""")
-PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program"})
+PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program", "error"})
 """Any one word, or any f-string, of a test may stand in the place of such a word."""
 SUFFIXES = frozenset({".py", ".mjs", ".go", ".java"})
 
 
-def rows_of(page: str) -> list[list[str]]:
-    """The cells of each row of each table of clients."""
-    tables = (after.partition("\n\n")[0] for after in page.split(COLUMNS)[1:])
+def rows_of(page: str, columns: str) -> list[list[str]]:
+    """The cells of each row of each table with these columns."""
+    tables = (after.partition("\n\n")[0] for after in page.split(columns)[1:])
     lines = [line for table in tables for line in table.strip().splitlines()[1:]]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
@@ -57,23 +58,36 @@ def stands_in(span: str, path: str) -> bool:
     )
 
 
-ROWS = rows_of(PAGE.read_text())
+ROWS = rows_of(PAGE.read_text(), COLUMNS)
+REASONS = rows_of(PAGE.read_text(), REASON_COLUMNS)
+
+
+def named(row: list[str]) -> str:
+    return re.sub(r"\W+", "-", row[0]).strip("-")
 
 
 def test_the_tables_are_found() -> None:
-    assert len(ROWS) >= 12
+    assert len(ROWS) >= 20
+    assert len(REASONS) >= 5
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"\W+", "-", row[0]).strip("-"))
+@pytest.mark.parametrize("row", ROWS, ids=named)
 def test_each_line_of_a_client_stands_in_its_test(row: list[str]) -> None:
     client, code, _, authority, last = row
-    (named,) = re.findall(r"<!-- (.*?) -->", last)
-    paths = named.split()
-    assert paths
-    assert all(re.match(r"(tests|examples)/", path) for path in paths)
     assert spans_of(code), client
-    spans = spans_of(code) + spans_of(authority)
-    assert [span for span in spans if not any(stands_in(span, path) for path in paths)] == []
+    assert missing(spans_of(code) + spans_of(authority), last) == []
+
+
+@pytest.mark.parametrize("row", REASONS, ids=named)
+def test_where_a_reason_is_stands_in_a_test(row: list[str]) -> None:
+    assert missing(spans_of(row[2]), row[2]) == []
+
+
+def missing(spans: list[str], cell: str) -> list[str]:
+    """The spans that are in none of the files that the comment in a cell names."""
+    (paths,) = re.findall(r"<!-- (.*?) -->", cell)
+    assert all(re.match(r"(tests|examples)/?", path) for path in paths.split())
+    return [span for span in spans if not any(stands_in(span, each) for each in paths.split())]
 
 
 def test_no_client_has_two_rows() -> None:
@@ -84,7 +98,7 @@ def test_no_client_has_two_rows() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "OpenAI(api_key=credentials.token, base_url=url)",
+        "OpenAI(base_url=url, api_key=credentials.token)",
         "OpenAI(credentials.bearer)",
         "daypass run --fil -- PROGRAM",
     ],
