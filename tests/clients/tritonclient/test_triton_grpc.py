@@ -24,8 +24,8 @@ import daypass.testing
 from daypass.client.token import Token
 from daypass.local.stack import LocalStack, MadeIdentity
 
-LARGE = 1 << 24
-"""Numbers: 128 MiB, which are sent and come back."""
+LARGE = 1 << 22
+"""Numbers: 32 MiB, which are sent and come back."""
 DENIED = "denied"
 """A word of the gate's message."""
 
