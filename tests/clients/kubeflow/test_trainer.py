@@ -116,8 +116,10 @@ def configuration(control_plane: ControlPlane) -> kubernetes.client.Configuratio
     return configuration
 
 
-def connect(namespace: str, **how: object) -> TrainerClient:
-    return TrainerClient(KubernetesBackendConfig(namespace=namespace, **how))
+def connect(configuration: kubernetes.client.Configuration, namespace: str) -> TrainerClient:
+    return TrainerClient(
+        KubernetesBackendConfig(client_configuration=configuration, namespace=namespace)
+    )
 
 
 def test_a_job_is_started_and_listed_with_tokens_that_are_refreshed(
@@ -125,7 +127,7 @@ def test_a_job_is_started_and_listed_with_tokens_that_are_refreshed(
     trainer: Identity, client_clock: MovableClock,
 ) -> None:  # fmt: skip
     daypass.integrations.kubernetes.authorize(configuration, credentials)
-    client = connect(trainer.namespace, client_configuration=configuration)
+    client = connect(configuration, trainer.namespace)
     runtime = client.get_runtime("torch")
     sent = configuration.api_key["authorization"]
     client_clock.move(3600)
@@ -168,7 +170,7 @@ def test_a_refusal_is_in_the_cause_alone(
     trainer: Identity,
 ) -> None:  # fmt: skip
     daypass.integrations.kubernetes.authorize(configuration, credentials, audience="elsewhere")
-    client = connect(trainer.namespace, client_configuration=configuration)
+    client = connect(configuration, trainer.namespace)
     with pytest.raises(RuntimeError, match="Failed to list TrainJobs") as refused:
         client.list_jobs()
     assert isinstance(refused.value.__cause__, kubernetes.client.ApiException)
@@ -181,7 +183,7 @@ def test_an_exchange_that_fails_is_in_the_cause(
     trainer: Identity,
 ) -> None:  # fmt: skip
     daypass.integrations.kubernetes.authorize(configuration, credentials, lifetime_seconds=1)
-    client = connect(trainer.namespace, client_configuration=configuration)
+    client = connect(configuration, trainer.namespace)
     with pytest.raises(RuntimeError) as failed:
         client.list_jobs()
     assert isinstance(failed.value.__cause__, daypass.DaypassError)
