@@ -16,6 +16,7 @@ ELSEWHERE = {
     "with_grpc",  # test_grpc
     "with_kubernetes", "with_kubernetes_asyncio", "with_lightkube",  # test_kubernetes
     "with_kfp",  # tests/clients/kfp
+    "mcp_bridge",  # tests/clients/mcp
 }  # fmt: skip
 AT_THE_GATE = sorted({file.stem for file in EXAMPLES.glob("*.py")} - ELSEWHERE)
 

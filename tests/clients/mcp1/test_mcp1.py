@@ -1,0 +1,171 @@
+"""MCP's SDK 1.x for Python, to a server behind the gate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from mcp import ClientSession, McpError
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+import daypass
+import daypass.integrations.httpx
+from daypass.client.token import Token
+from daypass.local.stack import LocalStack, MadeIdentity
+from daypass.testing import MovableClock
+from support.arrivals import Arrival
+
+pytestmark = pytest.mark.anyio
+
+Tool = Callable[..., Awaitable[Any]]
+"""`await tool("add", first=2, second=3)` calls a tool of the server."""
+NUMBERS = itertools.count()
+"""What is held is called by another number each time."""
+Connect = Callable[[str, daypass.Credentials], AbstractAsyncContextManager[Tool]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", authority)
+
+
+@asynccontextmanager
+async def sdk(gate: str, credentials: daypass.Credentials) -> AsyncIterator[Tool]:
+    url = f"{gate}/mcp"
+    http_client = httpx.AsyncClient(auth=daypass.integrations.httpx.Auth(credentials), timeout=300)
+    transport = streamable_http_client(url, http_client=http_client)
+    async with http_client, of_the_sdk(transport) as tool:
+        yield tool
+
+
+@asynccontextmanager
+async def sdk_sse(gate: str, credentials: daypass.Credentials) -> AsyncIterator[Tool]:
+    url = f"{gate}/sse"
+    transport = sse_client(url, auth=daypass.integrations.httpx.Auth(credentials))
+    async with of_the_sdk(transport) as tool:
+        yield tool
+
+
+@asynccontextmanager
+async def of_the_sdk(transport: Any) -> AsyncIterator[Tool]:
+    async with transport as (read, write, *_), ClientSession(read, write) as session:
+        await session.initialize()
+
+        async def tool(
+            name: str, progress: Any = None, timeout: float = 30, **arguments: int
+        ) -> Any:
+            done = await session.call_tool(
+                name,
+                arguments,
+                progress_callback=progress,
+                read_timeout_seconds=timedelta(seconds=timeout),
+            )
+            assert done.structuredContent is not None
+            return done.structuredContent["result"]
+
+        yield tool
+
+
+@pytest.fixture(params=[sdk, sdk_sse], ids=lambda each: each.__name__)
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Each client, with each transport."""
+    way: Connect = request.param
+    return way
+
+
+async def test_a_tool_is_called_by_the_bot(
+    connect: Connect, gate: str, credentials: daypass.Credentials,
+    daypass_identity: MadeIdentity, arrived: list[Arrival],
+) -> None:  # fmt: skip
+    async with connect(gate, credentials) as tool:
+        assert await tool("add", first=2, second=3) == 5
+    assert {each.user for each in arrived} == {daypass_identity.user}
+    assert not any("authorization" in each.headers for each in arrived)
+
+
+async def test_progress_arrives_while_the_tool_runs(
+    connect: Connect, gate: str, credentials: daypass.Credentials
+) -> None:
+    """`hold` returns only after its first report has arrived and was acted upon."""
+    number = next(NUMBERS)
+    async with connect(gate, credentials) as tool, anyio.create_task_group() as tasks:
+        reports = []
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            reports.append(message)
+            if message == "held":
+                tasks.start_soon(partial(tool, "release", number=number))
+
+        assert await tool("hold", progress, number=number) == number
+    assert reports == ["held", "released"]
+
+
+@pytest.mark.parametrize("how", ["expire", "deny"])
+async def test_a_session_outlives_its_tokens(
+    connect: Connect, gate: str, credentials: daypass.Credentials, arrived: list[Arrival],
+    daypass_identity: MadeIdentity, request: pytest.FixtureRequest, how: str,
+) -> None:  # fmt: skip
+    end = request.getfixturevalue(how)
+    async with connect(gate, credentials) as tool:
+        assert await tool("add", first=2, second=3) == 5
+        await anyio.to_thread.run_sync(end)
+        assert await tool("add", first=4, second=5) == 9
+        assert [(each.method, each.user) for each in arrived] == [("POST", daypass_identity.user)]
+
+
+async def test_a_refusal_ends_the_session_with_an_error_that_has_the_reason(
+    gate: str, credentials: daypass.Credentials, deny: Callable[..., Token]
+) -> None:
+    async def use() -> None:
+        async with sdk(gate, credentials) as tool:
+            await anyio.to_thread.run_sync(lambda: deny(every=True))
+            await tool("add", first=2, second=3)
+
+    with pytest.raises(ExceptionGroup) as refused:
+        await use()
+    (error,) = refused.value.exceptions
+    assert isinstance(error, httpx.HTTPStatusError)
+    assert str(error).startswith("Client error '401 Unauthorized' for url")
+    assert error.response.headers["daypass-reason"] == "denied"
+
+
+async def test_over_sse_the_sdk_logs_a_refusal_and_the_call_waits_for_its_timeout(
+    gate: str, credentials: daypass.Credentials, deny: Callable[..., Token],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    async with sdk_sse(gate, credentials) as tool:
+        await anyio.to_thread.run_sync(lambda: deny(every=True))
+        with pytest.raises(McpError, match="Timed out"):
+            await tool("add", timeout=1, first=2, second=3)
+    assert "Client error '401 Unauthorized'" in caplog.text
+
+
+async def test_a_revoked_identity_gets_the_reason(
+    connect: Connect, gate: str, credentials: daypass.Credentials, arrived: list[Arrival],
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity,
+    daypass_clock: MovableClock, client_clock: MovableClock,
+) -> None:  # fmt: skip
+    daypass_stack.revoke(daypass_identity)
+    daypass_clock.move(11)
+    client_clock.move(3600)
+    with pytest.raises(Exception) as refused:  # noqa: PT011 - of the SDK it is a group
+        async with connect(gate, credentials):
+            pass
+    error: BaseException = refused.value
+    while isinstance(error, ExceptionGroup):
+        (error,) = error.exceptions
+    assert f"the long-lived token of {daypass_identity.namespace}/bot is refused" in str(error)
+    assert arrived == []
