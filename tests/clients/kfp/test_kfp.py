@@ -15,9 +15,11 @@ import pytest
 from kfp import compiler, dsl
 
 import daypass
+from daypass.client.token import Token
 from daypass.integrations.kfp import TokenCredentials
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
+from support.arrivals import Arrival
 from support.examples import run_example
 from support.fake_pipelines import FakePipelines, running_pipelines
 from support.messages import raises
@@ -118,6 +120,22 @@ def test_without_these_credentials_the_gate_lets_nothing_pass(
         client.list_experiments()
     assert refused.value.status == 401
     assert pipelines.calls == []
+
+
+def test_a_denial_is_shown_and_the_next_token_passes(
+    connect: Connect, credentials: daypass.Credentials, arrived: list[Arrival],
+    deny: Callable[..., Token],
+) -> None:  # fmt: skip
+    """kfp does not report a refusal to its credentials, so the caller renews the token."""
+    client = connect()
+    refused = deny()
+    with pytest.raises(kfp_server_api.ApiException, match="denied") as shown:
+        client.list_experiments()
+    assert shown.value.status == 401
+    assert arrived == []
+    credentials.renew(refused)
+    client.list_experiments()
+    assert len(arrived) == 1
 
 
 def test_a_revoked_identity_gets_the_reason(
