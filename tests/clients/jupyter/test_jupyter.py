@@ -1,0 +1,346 @@
+"""Jupyter's server with its kernels behind the gate, and WebSocket libraries to the kernels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import requests
+import websockets
+from jupyter_kernel_client import JupyterKernelClient
+from jupyter_server.gateway.gateway_client import GatewayClient
+from jupyter_server.gateway.managers import GatewayMappingKernelManager
+from jupyter_server.serverapp import ServerApp
+
+import daypass
+import daypass.integrations.aiohttp
+from daypass._core.tls import client_context
+from daypass.client.token import Token
+from daypass.integrations import jupyter_server
+from daypass.kube.resources import SECRETS
+from daypass.local.stack import LocalStack, MadeIdentity
+from support.arrivals import Arrival
+from support.deadline import eventually
+from support.ports import free_ports, listens
+
+SETTINGS = """
+JUPYTER_GATEWAY_URL=https://HOST
+JUPYTER_GATEWAY_TOKEN_RENEWER_CLASS=daypass.integrations.jupyter_server.TokenRenewer
+"""
+NOTEBOOK = {"Authorization": "token of-the-notebook"}
+"""What a browser sends to the user's own server."""
+
+
+@pytest.fixture(scope="session")
+def server(run_server: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A kernel gateway, on loopback only."""
+    return run_server(
+        sys.executable, "-m", "kernel_gateway", "--ip=127.0.0.1", "--port=PORT",
+        environment={"HOME": str(tmp_path_factory.mktemp("home"))},
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _of_the_user(gate: str, authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", authority)
+    for line in SETTINGS.replace("https://HOST", gate).split():
+        monkeypatch.setenv(*line.split("="))
+
+
+def words(port: int | str, folder: Path) -> list[str]:
+    return [
+        "--ip=127.0.0.1", f"--port={port}", "--allow-root", "--no-browser",
+        f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=of-the-notebook",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def notebook(
+    home: Path, credentials: daypass.Credentials, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a Jupyter server in this process, whose credentials go by `client_clock`."""
+    monkeypatch.setattr(daypass.Credentials, "load", lambda: credentials)
+    (port,) = free_ports(1)
+    running = threading.Thread(target=_serve, args=(words(port, home),))
+    running.start()
+    try:
+        eventually("Jupyter listens", lambda: listens(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        app = ServerApp.instance()
+        app.io_loop.add_callback(app.io_loop.stop)
+        running.join()
+        GatewayMappingKernelManager._kernels.clear()
+        ServerApp.clear_instance()
+        GatewayClient.clear_instance()
+
+
+def _serve(argv: list[str]) -> None:
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    app = ServerApp.instance()
+    app.init_signal = lambda: None  # only for the main thread
+    app.initialize(argv)
+    app.start()
+
+
+@asynccontextmanager
+async def kernel(url: str, **how: Any) -> AsyncIterator[Kernel]:
+    """A new kernel of a Jupyter server, or of a kernel gateway, and a WebSocket to it."""
+    async with (
+        aiohttp.ClientSession(url, raise_for_status=True, **how) as session,
+        session.post("/api/kernels", json={"name": "python3"}) as made,
+    ):
+        name = (await made.json())["id"]
+        try:
+            async with session.ws_connect(f"/api/kernels/{name}/channels") as opened:
+                yield Kernel(session, name, opened)
+        finally:
+            await session.delete(f"/api/kernels/{name}")
+
+
+class Kernel:
+    def __init__(
+        self, session: aiohttp.ClientSession, name: str, socket: aiohttp.ClientWebSocketResponse
+    ) -> None:
+        self.name = name
+        self._session = session
+        self._socket = socket
+
+    @asynccontextmanager
+    async def once_more(self) -> AsyncIterator[Kernel]:
+        """Another WebSocket to the same kernel."""
+        async with self._session.ws_connect(f"/api/kernels/{self.name}/channels") as opened:
+            yield Kernel(self._session, self.name, opened)
+
+    async def run(self, code: str) -> AsyncIterator[str]:
+        """Yield what the code prints, while it runs."""
+        name = uuid.uuid4().hex
+        header = {"msg_id": name, "msg_type": "execute_request", "username": "", "session": name,
+                  "version": "5.3", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
+        content = {"code": code, "silent": False}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content,
+                   "channel": "shell", "buffers": []}  # fmt: skip
+        await self._socket.send_json(message)
+        async for each in self._socket:
+            answer = json.loads(each.data)
+            if answer["parent_header"].get("msg_id") != name:
+                continue
+            if answer["msg_type"] == "stream":
+                yield answer["content"]["text"]
+            if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                return
+
+
+async def printed(url: str, code: str, **how: Any) -> str:
+    async with kernel(url, **how) as running:
+        return "".join([text async for text in running.run(code)])
+
+
+def test_a_notebook_runs_code_in_a_kernel_behind_the_gate(
+    run_server: Callable[..., str], home: Path, daypass_identity: MadeIdentity,
+    arrived: list[Arrival],
+) -> None:  # fmt: skip
+    server = run_server(
+        sys.executable, "-m", "jupyter_server", *words("PORT", home),
+        environment={"DAYPASS_CREDENTIALS": str(daypass_identity.credentials_file)},
+    )  # fmt: skip
+    assert asyncio.run(printed(server, "print(6 * 7)", headers=NOTEBOOK)) == "42\n"
+    assert {each.user for each in arrived} == {daypass_identity.user}
+    assert not any("authorization" in each.headers for each in arrived)
+    assert [each.path.split("/")[-1].partition("?")[0] for each in arrived if is_socket(each)] == [
+        "channels"
+    ]
+
+
+def is_socket(arrival: Arrival) -> bool:
+    return arrival.headers.get("upgrade") == "websocket"
+
+
+def test_output_arrives_while_the_code_runs(notebook: str, tmp_path: Path) -> None:
+    goes_on = tmp_path / "go-on"
+    code = (
+        "import pathlib, time\nprint('first', flush=True)\n"
+        f"while not pathlib.Path({str(goes_on)!r}).exists(): time.sleep(0.05)\nprint('last')"
+    )
+
+    async def run() -> list[str]:
+        lines = []
+        async with kernel(notebook, headers=NOTEBOOK) as running:
+            async for text in running.run(code):
+                lines += text.split()
+                goes_on.touch()
+        return lines
+
+    assert asyncio.run(run()) == ["first", "last"]
+
+
+def test_an_open_kernel_and_new_ones_go_on_when_the_token_expires(
+    notebook: str, arrived: list[Arrival], expire: Callable[[], Token],
+    daypass_identity: MadeIdentity,
+) -> None:  # fmt: skip
+    async def run() -> str:
+        async with kernel(notebook, headers=NOTEBOOK) as running:
+            assert [text async for text in running.run("print('open')")] == ["open\n"]
+            expire()
+            return "".join([text async for text in running.run("print('still open')")])
+
+    assert asyncio.run(run()) == "still open\n"
+    assert asyncio.run(printed(notebook, "print('a new one')", headers=NOTEBOOK)) == "a new one\n"
+    assert len([each for each in arrived if is_socket(each)]) == 1
+    assert {each.user for each in arrived} == {daypass_identity.user}
+
+
+def test_a_refusal_is_in_the_log_and_the_next_request_has_a_new_token(
+    notebook: str, arrived: list[Arrival], deny: Callable[..., Token],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    assert list_kernels(notebook)[0] == 200
+    denied = deny()
+    status, answer = list_kernels(notebook)
+    assert status == 401
+    assert "Error from Gateway: [%s]" in answer  # Jupyter puts the message into its log only
+    assert "Error from Gateway: [an administrator has denied this token" in caplog.text
+    assert denied.value.reveal() not in answer + caplog.text
+    assert arrived == []
+    eventually("the token is renewed", lambda: list_kernels(notebook)[0] == 200)
+
+
+def list_kernels(url: str) -> tuple[int, str]:
+    async def ask() -> tuple[int, str]:
+        async with aiohttp.ClientSession(url, headers=NOTEBOOK) as session:
+            answer = await session.get("/api/kernelspecs")
+            return answer.status, await answer.text()
+
+    return asyncio.run(ask())
+
+
+def test_why_no_token_can_be_obtained_is_in_the_log(
+    notebook: str, arrived: list[Arrival], expire: Callable[[], Token],
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    expire()
+    daypass_stack.cluster.delete(SECRETS, daypass_identity.secret_name, daypass_identity.namespace)
+    status, _ = list_kernels(notebook)
+    assert status == 401
+    assert "attempting to renew the Gateway authorization token" in caplog.text
+    assert arrived == []
+
+
+def test_jupyter_without_credentials_does_not_start(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyter_server", *words(0, home)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "DAYPASS_CREDENTIALS" in done.stderr
+
+
+def test_a_door_that_does_not_answer_holds_jupyters_loop_only_once(
+    daypass_identity: MadeIdentity, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts, and never says a word
+        content = json.loads(daypass_identity.credentials_file.read_text())
+        content["door"] = f"https://localhost:{silent.getsockname()[1]}/kubernetes"
+        file = tmp_path / "silent.json"
+        file.write_text(json.dumps(content))
+        file.chmod(0o600)
+        monkeypatch.setenv("DAYPASS_CREDENTIALS", str(file))
+        client = GatewayClient()
+        monkeypatch.setattr(jupyter_server, "_LONGEST_WAIT_SECONDS", 0.1)
+        with pytest.raises(TimeoutError, match="door"):
+            client.gateway_token_renewer.get_token("Authorization", "Bearer", "")
+        monkeypatch.setattr(jupyter_server, "_LONGEST_WAIT_SECONDS", 3600.0)
+        with pytest.raises(TimeoutError, match="door"):
+            client.gateway_token_renewer.get_token("Authorization", "Bearer", "")
+
+
+def trusting() -> aiohttp.TCPConnector:
+    """For a process that has imported aiohttp before it knew SSL_CERT_FILE."""
+    pem = Path(os.environ["SSL_CERT_FILE"]).read_text()
+    return aiohttp.TCPConnector(ssl=client_context(pem))
+
+
+def test_aiohttp_opens_websockets_with_its_middleware_and_renews_a_refused_token(
+    gate: str, credentials: daypass.Credentials, deny: Callable[..., Token],
+    arrived: list[Arrival], daypass_identity: MadeIdentity,
+) -> None:  # fmt: skip
+    auth = daypass.integrations.aiohttp.Auth(credentials, gate)
+
+    async def run() -> list[str]:
+        async with kernel(gate, connector=trusting(), middlewares=(auth,)) as running:
+            deny()
+            async with running.once_more() as another:
+                return [text async for text in another.run("print('renewed')")]
+
+    assert asyncio.run(run()) == ["renewed\n"]
+    assert [each.user for each in arrived if is_socket(each)] == [daypass_identity.user]
+
+
+def test_aiohttp_opens_a_websocket_at_wss_too(
+    gate: str, credentials: daypass.Credentials, arrived: list[Arrival]
+) -> None:
+    auth = daypass.integrations.aiohttp.Auth(credentials, gate)
+
+    async def run() -> None:
+        async with (
+            aiohttp.ClientSession(connector=trusting(), middlewares=(auth,)) as session,
+            session.ws_connect(gate.replace("https", "wss") + "/api/kernels/none/channels"),
+        ):
+            pass
+
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):  # from behind the gate
+        asyncio.run(run())
+    assert [is_socket(each) for each in arrived] == [True]
+
+
+def test_websockets_takes_the_headers_of_credentials_and_shows_a_refusal(
+    gate: str, server: str, credentials: daypass.Credentials, deny: Callable[..., Token],
+    arrived: list[Arrival], daypass_identity: MadeIdentity,
+) -> None:  # fmt: skip
+    async def run() -> None:
+        async with kernel(server) as running:
+            url = f"{gate.replace('https', 'wss')}/api/kernels/{running.name}/channels"
+            async with websockets.connect(
+                url, additional_headers=await credentials.headers_async()
+            ) as connected:
+                await connected.ping()
+            assert [(each.user, is_socket(each)) for each in arrived] == [
+                (daypass_identity.user, True)
+            ]
+            deny()
+            with pytest.raises(websockets.InvalidStatus, match="HTTP 401") as refused:
+                await websockets.connect(url, additional_headers=await credentials.headers_async())
+            assert b"an administrator has denied" in refused.value.response.body
+            assert arrived == []
+
+    asyncio.run(run())
+
+
+def test_the_kernel_client_runs_code_with_the_headers_of_credentials(
+    gate: str, authority: str, credentials: daypass.Credentials, arrived: list[Arrival],
+    deny: Callable[..., Token], daypass_identity: MadeIdentity, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority)
+    with JupyterKernelClient(server_url=gate, token=None, headers=credentials.headers()) as running:
+        assert running.execute("print(6 * 7)")["outputs"][0]["text"] == "42\n"
+    assert {each.user for each in arrived} == {daypass_identity.user}
+    assert any(is_socket(each) for each in arrived)
+    assert not any("token" in each.path for each in arrived)
+    deny()
+    client = JupyterKernelClient(server_url=gate, token=None, headers=credentials.headers())
+    with pytest.raises(requests.HTTPError, match="401 Client Error") as refused:
+        client.start()
+    assert "an administrator has denied" in refused.value.response.text
+    assert arrived == []
