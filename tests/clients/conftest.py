@@ -7,8 +7,8 @@ the server that the gate guards, on a port of 127.0.0.1.
 
 from __future__ import annotations
 
-import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from http.client import HTTPSConnection
@@ -42,13 +42,7 @@ HOUR_SECONDS = 3600.0
 def pytest_configure(config: pytest.Config) -> None:
     """Some clients leave connections open, which is not ours to change."""
     config.addinivalue_line("filterwarnings", "ignore::ResourceWarning")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _collect_garbage() -> Iterator[None]:
-    """Collect them while that filter is in force."""
-    yield
-    gc.collect()
+    warnings.simplefilter("ignore", ResourceWarning)  # between tests, and after them
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from openai import OpenAI
 
 import daypass
+import daypass.integrations.httpx
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
@@ -56,6 +58,14 @@ def by_openai(credentials: daypass.Credentials, url: str) -> Ask:
     )
 
 
+def by_openai_and_httpx(credentials: daypass.Credentials, url: str) -> Ask:
+    auth = daypass.integrations.httpx.Auth(credentials, placeholder="unused")
+    client = OpenAI(base_url=url, api_key="unused", http_client=httpx.Client(auth=auth))
+    return lambda: joined(
+        client.chat.completions.create(model="m", messages=messages(), stream=True)
+    )
+
+
 def messages() -> list[Any]:
     return [{"role": "user", "content": "hello there"}]
 
@@ -64,7 +74,7 @@ def joined(stream: Any) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
 
-@pytest.fixture(params=[by_litellm, by_openai])
+@pytest.fixture(params=[by_litellm, by_openai, by_openai_and_httpx])
 def ask(request: pytest.FixtureRequest, credentials: daypass.Credentials, gate: str) -> Ask:
     way: Callable[..., Ask] = request.param
     return way(credentials, f"{gate}/v1")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import httpx2
 import openai
 import pytest
 import websockets
@@ -14,6 +16,8 @@ from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, OpenAI
 
 import daypass
+import daypass.integrations.httpx
+import daypass.integrations.httpx2
 from daypass.client.token import Token
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
@@ -83,10 +87,38 @@ def langchain_function_async(credentials: Credentials, url: str, loop: Loop) -> 
     return asks_langchain_async(ChatOpenAI(base_url=url, api_key=credentials.bearer), loop)
 
 
+def openai_httpx2(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
+    client = httpx2.Client(auth=auth)
+    return asks(OpenAI(base_url=url, api_key="unused", http_client=client))
+
+
+def openai_httpx2_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
+    client = httpx2.AsyncClient(auth=auth)
+    return asks_async(AsyncOpenAI(base_url=url, api_key="unused", http_client=client), loop)
+
+
+def openai_httpx(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    auth = daypass.integrations.httpx.Auth(credentials, placeholder="unused")
+    client = httpx.Client(auth=auth)
+    return asks(OpenAI(base_url=url, api_key="unused", http_client=client))
+
+
+def langchain_httpx2(credentials: Credentials, url: str, loop: Loop) -> Ask:
+    auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
+    client = httpx2.Client(auth=auth)
+    return asks_langchain(ChatOpenAI(base_url=url, api_key="unused", http_client=client))
+
+
 FUNCTION = (
     openai_function, openai_function_async, langchain_function, langchain_function_async,
 )  # fmt: skip
 """The API key is a function, which the SDK calls before each request."""
+
+
+AUTH = (openai_httpx2, openai_httpx2_async, openai_httpx, langchain_httpx2)
+"""The adapter puts a token where the SDK puts a placeholder."""
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +137,8 @@ def ask(
     return way(credentials, f"{gate}/v1", loop)
 
 
-every_way = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
+every_way = pytest.mark.parametrize("ask", [*FUNCTION, *AUTH], indirect=True)
+by_auth = pytest.mark.parametrize("ask", AUTH, indirect=True)
 by_function = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
 
 
@@ -121,6 +154,16 @@ def test_requests_pass_before_and_after_the_end_of_a_token(
     assert ask() == ANSWER
     assert users(arrived) == [daypass_identity.user]
     expire()
+    assert ask() == ANSWER
+    assert users(arrived) == [daypass_identity.user]
+
+
+@by_auth
+def test_a_token_that_is_denied_in_use_is_renewed_by_the_adapter(
+    ask: Ask, daypass_identity: MadeIdentity, arrived: list[Arrival], deny: Callable[..., Token]
+) -> None:
+    assert ask() == ANSWER
+    deny()
     assert ask() == ANSWER
     assert users(arrived) == [daypass_identity.user]
 
@@ -200,4 +243,17 @@ def test_a_refused_realtime_session_shows_the_status(
         pass
     assert refused.value.response.status_code == 401
     assert refused.value.response.headers["daypass-reason"] == "denied"
+    assert arrived == []
+
+
+def test_a_key_that_is_no_placeholder_is_not_replaced(
+    credentials: daypass.Credentials, gate: str, arrived: list[Arrival]
+) -> None:
+    auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
+    client = OpenAI(api_key="sk-other", base_url=gate, http_client=httpx2.Client(auth=auth))
+    with (
+        pytest.warns(UserWarning, match="placeholder"),
+        pytest.raises(openai.AuthenticationError),
+    ):
+        client.models.list()
     assert arrived == []
