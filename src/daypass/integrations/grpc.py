@@ -62,8 +62,8 @@ def metadata(
     """Return the metadata of one call, with the token that `Credentials.token` returns.
 
     For a channel without call credentials: `stub.Method(request, metadata=metadata(credentials))`.
-    Call it again for the next call, and only with a TLS channel: gRPC sends it over any. Raises
-    what `Credentials.token` does.
+    Call it again for the next call, and only with a TLS channel: gRPC sends it over any. It waits
+    for a token and raises as `Credentials.token` does: under asyncio, `await token_async()` first.
     """
     token = Bearer(credentials, audience, lifetime_seconds).token()
     return ((_KEY, HiddenText(authorization(token))),)
