@@ -62,4 +62,4 @@ class TokenRenewer(GatewayTokenRenewerBase):  # type: ignore[misc]
     async def _answered(self, logger: object, schema_id: str, data: dict[str, Any]) -> None:
         # The request that was refused is not sent again. The next one has the new token.
         if data["status_code"] == UNAUTHORIZED and self._sent is not None:
-            await self._bearer.renew_async(self._sent)
+            await self._bearer.renew_async(self._sent, can_send_again=True)
