@@ -9,8 +9,10 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import Any
 
+import tornado
 from jupyter_server.gateway.gateway_client import GatewayTokenRenewerBase
 
+from daypass._core.errors import UsageError
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
 from daypass.integrations._bearer import UNAUTHORIZED, Bearer
@@ -30,6 +32,9 @@ class TokenRenewer(GatewayTokenRenewerBase):  # type: ignore[misc]
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
+        if tornado.version_info < (6, 5, 6):  # CVE-2026-49853
+            fact = f"Tornado {tornado.version} sends the token on to wherever a redirect leads"
+            raise UsageError(fact, "pip install 'tornado>=6.5.6'")
         self._bearer = Bearer(Credentials.load(), None, None)
         self._exchange: Future[Token] | None = None
         self._sent: Token | None = None

@@ -12,15 +12,17 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import requests
+import tornado
 import websockets
 from jupyter_kernel_client import JupyterKernelClient
-from jupyter_server.gateway.gateway_client import GatewayClient
+from jupyter_server.gateway.gateway_client import GatewayClient, gateway_request
 from jupyter_server.gateway.managers import GatewayMappingKernelManager
 from jupyter_server.serverapp import ServerApp
 
@@ -245,6 +247,47 @@ def test_jupyter_without_credentials_does_not_start(home: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "DAYPASS_CREDENTIALS" in done.stderr
+
+
+def test_a_tornado_that_sends_tokens_to_other_servers_is_refused(
+    daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tornado, "version_info", (6, 5, 5, 0))
+    with pytest.raises(daypass.UsageError, match=r"pip install 'tornado>=6\.5\.6'"):
+        GatewayClient()
+
+
+def test_a_redirect_to_another_server_is_followed_without_the_token(
+    daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            arrived.append((self.path, self.headers.get("Authorization", "")[:7]))
+            self.send_response(302 if self.path == "/api/kernels" else 200)
+            self.send_header("Location", f"http://127.0.0.1:{other.server_port}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as first,
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other,
+    ):
+        for server in (first, other):
+            threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("JUPYTER_GATEWAY_URL", f"http://127.0.0.1:{first.server_port}")
+        url = f"{GatewayClient.instance().url}/api/kernels"
+        try:
+            asyncio.run(gateway_request(url, method="GET"))
+        finally:
+            GatewayClient.clear_instance()
+            for server in (first, other):
+                server.shutdown()
+    assert arrived == [("/api/kernels", "Bearer "), ("/elsewhere", "")]
 
 
 def test_a_door_that_does_not_answer_holds_jupyters_loop_only_once(
