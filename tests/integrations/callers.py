@@ -14,6 +14,7 @@ import aiohttp
 import httpx
 import httpx2
 import requests
+import urllib3
 
 import daypass
 import daypass.integrations.aiohttp
@@ -37,7 +38,12 @@ class Reply:
 
 
 class Caller(ABC):
-    """A client that follows redirects and trusts the authorities of one file."""
+    """A client that follows redirects and trusts the authorities of one file.
+
+    `error`: what the library raises if a connection breaks.
+    """
+
+    error: type[Exception]
 
     def __init__(self, credentials: daypass.Credentials, origin: str, authorities: Path) -> None:
         self.credentials = credentials
@@ -82,6 +88,7 @@ class Caller(ABC):
 
 
 class Httpx(Caller):
+    error: type[Exception] = httpx.TransportError
     library: Any = httpx
     auth: Any = daypass.integrations.httpx.Auth
 
@@ -99,6 +106,7 @@ class Httpx(Caller):
 
 
 class HttpxAsync(Caller):
+    error: type[Exception] = httpx.TransportError
     library: Any = httpx
     auth: Any = daypass.integrations.httpx.Auth
 
@@ -121,16 +129,20 @@ class HttpxAsync(Caller):
 
 
 class Httpx2(Httpx):
+    error: type[Exception] = httpx2.TransportError
     library = httpx2
     auth = daypass.integrations.httpx2.Auth
 
 
 class Httpx2Async(HttpxAsync):
+    error: type[Exception] = httpx2.TransportError
     library = httpx2
     auth = daypass.integrations.httpx2.Auth
 
 
 class Requests(Caller):
+    error = requests.RequestException
+
     def open(self) -> None:
         self.session = requests.Session()
         self.session.auth = daypass.integrations.requests.Auth(self.credentials)
@@ -148,6 +160,8 @@ class Requests(Caller):
 
 
 class Aiohttp(Caller):
+    error = aiohttp.ClientError
+
     def open(self) -> None:
         self.runner = asyncio.Runner()
         self.runner.run(self._open())
@@ -176,6 +190,8 @@ class Aiohttp(Caller):
 
 
 class Urllib3(Caller):
+    error = urllib3.exceptions.HTTPError
+
     def open(self) -> None:
         self.pools = daypass.integrations.urllib3.PoolManager(
             self.credentials, ssl_context=self.context

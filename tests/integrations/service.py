@@ -40,7 +40,8 @@ class Service:
     """What the service was asked, and how it answers. `origin`: where it is.
 
     `answer` decides what to say, and is a test's to set. `answers_early`: a request with a body is
-    answered before the body is read. `connections`: those that are open.
+    answered before the body is read. `drops`: where it closes the connection instead, in the middle
+    of the "request" or of the "response". `connections`: those that are open.
     """
 
     def __init__(self, origin: str) -> None:
@@ -48,6 +49,7 @@ class Service:
         self.seen: list[Seen] = []
         self.answer: Callable[[Seen], Said] = lambda _: Said()
         self.answers_early = False
+        self.drops = ""
         self.connections: set[object] = set()
 
     @property
@@ -69,7 +71,8 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
     class Answering(Handler):
         def _answer(self) -> None:
             early = service.answers_early and self.headers.get("content-length", "0") != "0"
-            body = b"" if early else self.content()
+            drops = service.drops == "request"
+            body = b"" if early else self.rfile.read(9) if drops else self.content()
             seen = Seen(
                 method=self.command,
                 path=self.path,
@@ -78,8 +81,15 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
                 body=body,
             )
             service.seen.append(seen)
+            if service.drops:
+                self.close_connection = True
+            if drops:
+                return
             said = service.answer(seen)
             more = {"location": said.location, "set_cookie": said.cookie}
+            if service.drops:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok")
+                return
             self.answer(said.code, "ok", **{name: value for name, value in more.items() if value})
             if early:
                 self.content()

@@ -15,7 +15,7 @@ import pytest
 import daypass
 from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity
 from daypass.testing import MovableClock
-from integrations.callers import CALLERS, Caller, Data
+from integrations.callers import CALLERS, Caller, Data, Urllib3
 from integrations.service import Said, Seen, Service
 from integrations.trust import Trust
 
@@ -138,12 +138,13 @@ GONE: list[tuple[str, Callable[[], Any]]] = [
 @pytest.mark.parametrize(("name", "data"), GONE)
 def test_a_consumed_body_is_not_sent_again_and_the_next_request_passes(
     name: str, data: Callable[[], Any], credentials: daypass.Credentials, service: Service,
-    trust: Trust,
+    trust: Trust, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     service.refuse_the_first_token()
     with CALLERS[name](credentials, service.origin, trust.file) as caller, closing(data()) as body:
-        with pytest.warns(match="its body can be read only once"):
-            assert caller.send(service.origin, "PUT", data=body).code == 401
+        assert caller.send(service.origin, "PUT", data=body).code == 401
+        (logged,) = caplog.messages
+        assert "can be read only once" in logged
         assert [seen.body for seen in service.seen] == [b"0123456789"]
         assert caller.send(service.origin, "PUT", data=chunks()).code == 200
     assert [seen.body for seen in service.seen] == [b"0123456789"] * 2
@@ -154,6 +155,47 @@ def test_an_authorization_header_of_the_caller_is_kept(caller: Caller, service: 
     reply = caller.send(service.origin, headers={"authorization": "Basic eDp5"})
     assert reply.code == 401
     assert [seen.headers["authorization"] for seen in service.seen] == ["Basic eDp5"]
+
+
+def test_a_refusal_of_the_gate_is_logged_without_its_path_or_token(
+    caller: Caller, daypass_stack: LocalStack, daypass_identity: MadeIdentity, trust: Trust,
+    caplog: pytest.LogCaptureFixture, tmp_path: Path,
+) -> None:  # fmt: skip
+    file = tmp_path / "elsewhere.json"
+    settings = json.loads(daypass_identity.credentials_file.read_text())
+    file.write_text(json.dumps({**settings, "audience": "elsewhere"}))
+    file.chmod(0o600)
+    credentials = daypass.Credentials.from_file(file)
+    host = daypass_stack.gate.removeprefix("https://")
+    with type(caller)(credentials, daypass_stack.gate, trust.file) as elsewhere:
+        assert elsewhere.send(f"https://{host}/secret?secret", "POST", data=b"{}").code == 403
+    assert [text for text in caplog.messages if "gate refused" in text] == [
+        f"the gate refused POST https://{host}: this token is made for another audience (audience)"
+    ]
+    assert credentials.token().value.reveal() not in caplog.text
+
+
+@pytest.mark.parametrize("code", [200, 401, 403])
+def test_what_the_service_itself_answers_is_not_logged(
+    caller: Caller, service: Service, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    service.answer = lambda _: Said(code=code)
+    caller.send(service.origin, "POST", data=b"{}")
+    assert "refused" not in caplog.text
+
+
+@pytest.mark.parametrize("drops", ["request", "response"])
+def test_after_a_broken_connection_daypass_sends_nothing_again(
+    caller: Caller, service: Service, drops: str
+) -> None:
+    service.drops = drops
+    token = caller.credentials.token()
+    with pytest.raises(caller.error):
+        caller.send(service.origin, "POST", data=BODY)
+    # urllib3 itself sends a request again that was not sent completely.
+    assert len(service.tokens) == 1 or (isinstance(caller, Urllib3) and drops == "request")
+    assert set(service.tokens) == {token.value.reveal()}
+    assert caller.credentials.token() is token
 
 
 def test_a_login_cookie_is_kept(caller: Caller, service: Service) -> None:

@@ -11,9 +11,10 @@ All adapters have these rules in common:
   one, the adapters for httpx and httpx2 replace exactly the placeholder that they are given.
   Cookies are unchanged.
 - After a 401 to daypass's token, the token is renewed, and the request is sent once more if its
-  body can be read again. Otherwise the caller gets the 401 and a warning: a consumed body is never
-  sent in part. The caller also gets the 401 if the token was renewed only moments ago, or after a
-  redirect.
+  body can be read again. Otherwise the caller gets the 401, and a log message says so: a consumed
+  body is never sent in part. The caller also gets the 401 if the token was renewed only moments
+  ago, or after a redirect.
+- A gate's refusal that the caller gets is logged, to the logger `daypass`: many SDKs hide it.
 - A request that gets no response is not sent again: it may have been processed. The library's error
   is raised unchanged.
 - A redirect to another scheme, host or port is followed without the token.

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from functools import partial
+from urllib.parse import urlsplit
 
 from daypass.client.credentials import Credentials, not_credentials
+from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from daypass.client.token import Token
 
+    Close = Callable[[], object]
+    Rewind = Callable[[], bool]
+
 AUTHORIZATION = "Authorization"
-UNAUTHORIZED = 401
+UNAUTHORIZED, FORBIDDEN = 401, 403
+_LOGGER = logging.getLogger("daypass")
 
 
 class Bearer:
@@ -44,19 +51,31 @@ class Bearer:
         """Return itself: copies of a client's configuration share the cached tokens."""
         return self
 
-    def renew(self, refused: Token, *, can_send_again: bool) -> Token | None:
-        """Renew a refused token, and return the one to send the request again with.
+    def renew(
+        self, refused: Token, rewind: Rewind = lambda: True, *, close: Close = lambda: None
+    ) -> Token | None:
+        """Renew a refused token, and return the one with which to send the request again, or None.
 
-        None if it was renewed only moments ago, or if the body can't be read again, which is a
-        warning. Raises the errors of `Credentials.token`.
+        None if it was renewed only moments ago, or if the body can't be read again, which is
+        logged: `rewind` returns False. Raises the errors of `Credentials.token`, after `close`.
         """
-        renewed = self._credentials.renew(refused, *self._arguments)
-        return _to_send_again(refused, renewed, can_send_again)
+        try:
+            renewed = self._credentials.renew(refused, *self._arguments)
+        except BaseException:
+            close()
+            raise
+        return _to_send_again(refused, renewed, rewind)
 
-    async def renew_async(self, refused: Token, *, can_send_again: bool) -> Token | None:
+    async def renew_async(
+        self, refused: Token, rewind: Rewind = lambda: True, *, close: Close = lambda: None
+    ) -> Token | None:
         """Return what `renew` does, without blocking the event loop."""
-        renewed = await self._credentials.renew_async(refused, *self._arguments)
-        return _to_send_again(refused, renewed, can_send_again)
+        try:
+            renewed = await self._credentials.renew_async(refused, *self._arguments)
+        except BaseException:
+            close()
+            raise
+        return _to_send_again(refused, renewed, rewind)
 
 
 class Adapter:
@@ -86,27 +105,45 @@ class HiddenText(str):
         return "'Bearer ***'"
 
 
-def _to_send_again(refused: Token, renewed: Token, can_send_again: bool) -> Token | None:
+def _to_send_again(refused: Token, renewed: Token, rewind: Rewind) -> Token | None:
     if renewed.value == refused.value:
         return None
-    if not can_send_again:
-        warnings.warn(
-            "the server refused the token with 401, and the request was not sent again: its body"
-            " can be read only once. The token has been renewed: send the request anew",
-            stacklevel=2,
+    if not rewind():
+        _LOGGER.warning(
+            "a request that was refused with 401 is not sent again, since its body can be read only"
+            " once: send it anew, the token has been renewed"
         )
         return None
     return renewed
 
 
-def rewinder(body: object) -> Callable[[], object] | None:
-    """Return a function that moves a body back to its position now; None if it can't be reread."""
+def explain(
+    code: int, headers: Mapping[str, str], method: str | None, url: object, hint: str = ""
+) -> None:
+    """Log why a gate refused a request: some clients show their users neither body nor headers.
+
+    The URL's path is left out: it may contain a secret.
+    """
+    reason = headers.get(REASON_HEADER)
+    if code in (UNAUTHORIZED, FORBIDDEN) and reason in tuple(Reason):
+        to = urlsplit(str(url))
+        origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
+        message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
+        _LOGGER.warning("the gate refused %s %s: %s", method, origin, message)
+
+
+def rewinder(body: Any) -> Rewind:
+    """Return a function that moves a body back to its position now; False if it can't be reread."""
     if body is None or isinstance(body, bytes | bytearray | memoryview | str):
-        return lambda: None
+        return lambda: True
     try:
-        position = body.tell()  # type: ignore[attr-defined]
-        if not body.seekable():  # type: ignore[attr-defined]
-            return None
+        position = body.tell() if body.seekable() else None
     except (AttributeError, OSError):
-        return None
-    return lambda: body.seek(position)  # type: ignore[attr-defined]
+        position = None
+
+    def rewind() -> bool:
+        if position is not None:
+            body.seek(position)
+        return position is not None
+
+    return rewind

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
+from functools import partial
 
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter
-from daypass.rules.reasons import REASON_HEADER
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,10 @@ if TYPE_CHECKING:
     Request = Any
     Response = Any
 
+_OWN_HEADER = (
+    "; it has an Authorization header of its own, which Auth keeps: give the library that sets it a"
+    ' placeholder as its key, and name that, Auth(credentials, placeholder="unused")'
+)
 _SENT = "daypass.token"
 """The extension of a request that holds its token."""
 
@@ -41,33 +44,27 @@ class AuthFlow(Adapter):
 
     def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
         """Yield the request with a token, and once more after a 401. `httpx.Client` calls it."""
-        if not self._needs_token(request):
-            _explain((yield request))
-            return
-        token = self._bearer.token()
-        _put(token, request)
+        if self._needs_token(request):
+            _put(self._bearer.token(), request)
         response = yield request
-        if _is_refused(token, response):
-            whole = _can_send_again(request)
-            renewed = self._bearer.renew(token, can_send_again=whole)
+        if refused := _refused_token(response):
+            renewed = self._bearer.renew(refused, partial(_can_be_read_again, request))
             if renewed is not None and response.request is request:  # without redirects
                 _put(renewed, request)
-                yield request
+                response = yield request
+        _log(response)
 
     async def async_auth_flow(self, request: Request) -> AsyncGenerator[Request, Response]:
         """Do the same for `httpx.AsyncClient`."""
-        if not self._needs_token(request):
-            _explain((yield request))
-            return
-        token = self._bearer.cached_token() or await self._bearer.token_async()
-        _put(token, request)
+        if self._needs_token(request):
+            _put(self._bearer.cached_token() or await self._bearer.token_async(), request)
         response = yield request
-        if _is_refused(token, response):
-            whole = _can_send_again(request)
-            renewed = await self._bearer.renew_async(token, can_send_again=whole)
-            if renewed is not None and response.request is request:
+        if refused := _refused_token(response):
+            renewed = await self._bearer.renew_async(refused, partial(_can_be_read_again, request))
+            if renewed is not None and response.request is request:  # without redirects
                 _put(renewed, request)
-                yield request
+                response = yield request
+        _log(response)
 
     def _needs_token(self, request: Request) -> bool:
         """Return False if the request has another header, or none after a redirect elsewhere."""
@@ -80,23 +77,15 @@ def _put(token: Token, request: Request) -> None:
     request.extensions[_SENT] = token
 
 
-def _is_refused(token: Token, response: Response) -> bool:
-    sent = response.request.headers.get(AUTHORIZATION)
-    return bool(response.status_code == UNAUTHORIZED and sent == authorization(token))
+def _refused_token(response: Response) -> Token | None:
+    """Return daypass's token if the request carried it, and the response is a 401."""
+    token: Token | None = response.request.extensions.get(_SENT)
+    if token is None or response.status_code != UNAUTHORIZED:
+        return None
+    return token if response.request.headers.get(AUTHORIZATION) == authorization(token) else None
 
 
-def _explain(response: Response) -> None:
-    """Warn if a gate refused a header that is not daypass's."""
-    if REASON_HEADER in response.headers and AUTHORIZATION in response.request.headers:
-        warnings.warn(
-            "the gate refused a request that has an Authorization header of its own, which Auth"
-            " keeps. If your client's library sets it, give it a placeholder as its key, and name"
-            ' that: Auth(credentials, placeholder="unused")',
-            stacklevel=2,
-        )
-
-
-def _can_send_again(request: Request) -> bool:
+def _can_be_read_again(request: Request) -> bool:
     """Return whether the body is in memory, or is a form whose files can be read again."""
     with suppress(RuntimeError):  # RequestNotRead
         return request.content is not None
@@ -105,3 +94,10 @@ def _can_send_again(request: Request) -> bool:
         return False
     files = [field.file for field in fields if hasattr(field, "file")]
     return all(isinstance(file, str | bytes) or file.seekable() for file in files)
+
+
+def _log(response: Response) -> None:
+    request = response.request
+    is_own = AUTHORIZATION in request.headers and _SENT not in request.extensions
+    hint = _OWN_HEADER if is_own else ""
+    explain(response.status_code, response.headers, request.method, request.url, hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, explain
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -49,20 +49,17 @@ class Auth:
         token = self._bearer.cached_token() or await self._bearer.token_async()
         request.headers[AUTHORIZATION] = authorization(token)
         response = await handler(request)
-        if response.status != UNAUTHORIZED:
-            return response
-        try:
-            whole = isinstance(request.body, bytes) or not request.body.consumed
-            renewed = await self._bearer.renew_async(token, can_send_again=whole)
-        except BaseException:
-            response.close()
-            raise
-        if renewed is None:
-            return response
-        response.release()  # stops an upload in progress, too
-        await request.close()
-        request.headers[AUTHORIZATION] = authorization(renewed)
-        return await handler(request)
+        if response.status == UNAUTHORIZED:
+            renewed = await self._bearer.renew_async(
+                token, lambda: not getattr(request.body, "consumed", False), close=response.close
+            )
+            if renewed is not None:
+                response.release()  # stops an upload in progress, too
+                await request.close()
+                request.headers[AUTHORIZATION] = authorization(renewed)
+                response = await handler(request)
+        explain(response.status, response.headers, request.method, request.url)
+        return response
 
     def _is_of_origin(self, url: URL) -> bool:
         if url.scheme not in self._schemes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.token import Token, authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, rewinder
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, explain, rewinder
 
 try:
     from requests import PreparedRequest, Response
@@ -36,26 +36,21 @@ class Auth(Adapter, AuthBase):
         return request
 
     def _answered(
-        self, token: Token, rewind: Callable[[], object] | None, response: Response, **how: Any
+        self, token: Token, rewind: Callable[[], bool], response: Response, **how: Any
     ) -> Response:
         request = response.request
         # A redirect copies this hook, but not the token to another origin.
         has_token = request.headers.get(AUTHORIZATION) == authorization(token)
-        if response.status_code != UNAUTHORIZED or not has_token:
-            return response
-        try:
-            renewed = self._bearer.renew(token, can_send_again=rewind is not None)
-        except BaseException:
-            response.close()
-            raise
-        if renewed is None or rewind is None:
-            return response
-        _ = response.content  # read to the end, so that the connection can be reused
-        response.close()
-        rewind()
-        again = request.copy()
-        again.headers[AUTHORIZATION] = authorization(renewed)
-        answer: Response = response.connection.send(again, **how)
-        answer.request = again
-        answer.history.append(response)
+        answer = response
+        if response.status_code == UNAUTHORIZED and has_token:
+            renewed = self._bearer.renew(token, rewind, close=response.close)
+            if renewed is not None:
+                _ = response.content  # read to the end, so that the connection can be reused
+                response.close()
+                again = request.copy()
+                again.headers[AUTHORIZATION] = authorization(renewed)
+                answer = response.connection.send(again, **how)
+                answer.request = again
+                answer.history.append(response)
+        explain(answer.status_code, answer.headers, request.method, request.url)
         return answer

@@ -7,7 +7,7 @@ from typing import Any
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, rewinder
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, explain, rewinder
 
 try:
     import urllib3
@@ -49,19 +49,14 @@ class PoolManager(urllib3.PoolManager):
         headers[AUTHORIZATION] = authorization(token)
         rewind = rewinder(how.get("body"))
         response = super().urlopen(method, url, redirect, headers=headers, **how)
-        if response.status != UNAUTHORIZED or _was_redirected(response.retries):
-            return response
-        try:
-            renewed = self._bearer.renew(token, can_send_again=rewind is not None)
-        except BaseException:
-            response.close()
-            raise
-        if renewed is None or rewind is None:
-            return response
-        response.drain_conn()
-        rewind()
-        headers[AUTHORIZATION] = authorization(renewed)
-        return super().urlopen(method, url, redirect, headers=headers, **how)
+        if response.status == UNAUTHORIZED and not _was_redirected(response.retries):
+            renewed = self._bearer.renew(token, rewind, close=response.close)
+            if renewed is not None:
+                response.drain_conn()
+                headers[AUTHORIZATION] = authorization(renewed)
+                response = super().urlopen(method, url, redirect, headers=headers, **how)
+        explain(response.status, response.headers, method, url)
+        return response
 
 
 class ProxyManager(PoolManager, urllib3.ProxyManager):
