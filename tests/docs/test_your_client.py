@@ -15,7 +15,7 @@ PAGE = ROOT / "docs/how-to/your-client.md"
 COLUMNS = "| client | what you write | new tokens | private authority | a refusal |"
 REASON_COLUMNS = "| client | what you see | where the reason is |"
 WORD = re.compile(r"[\w-]*\w[\w-]*|--")
-F_STRING = re.compile(r"""\bf"[^"]*"|\bf'[^']*'""")
+F_STRING = re.compile(r"""(?<![\w-])f("[^"]*"|'[^']*')""")
 PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program", "error"})
 """Any one word, or any f-string, of a test may stand in the place of such a word."""
 SUFFIXES = frozenset({".py", ".mjs", ".go", ".java"})
@@ -91,8 +91,8 @@ def missing(spans: list[str], cell: str) -> list[str]:
 
 
 def test_no_client_has_two_rows() -> None:
-    names = [name for client, *_ in ROWS for name in re.findall(r"\*\*(.+?)\*\*", client)]
-    assert sorted(set(names)) == sorted(names)
+    clients = [client for client, *_ in ROWS if client]
+    assert sorted(set(clients)) == sorted(clients)
 
 
 @pytest.mark.parametrize(

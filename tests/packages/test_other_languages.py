@@ -188,3 +188,25 @@ def test_a_redirect_does_not_take_the_token_elsewhere(
         started.communicate(timeout=60)
     assert len(service.seen) == 1
     assert elsewhere.tokens == ([None] if language == "node" else [])
+
+
+CURL = ("curl", "-sS", "--cacert", "authority.crt")
+WGET = ("wget", "-O-", "--tries=1", "--ca-certificate=authority.crt")
+
+
+@pytest.mark.parametrize(
+    ("command", "is_shown"),
+    [
+        ([*CURL], True), ([*CURL, "-f"], False), ([*CURL, "--fail-with-body"], True),
+        ([*WGET], False), ([*WGET, "-S"], True),
+    ],
+    ids=["curl", "curl -f", "curl --fail-with-body", "wget", "wget -S"],
+)  # fmt: skip
+def test_curl_and_wget_show_a_refusal_if_asked(
+    command: list[str], is_shown: bool, folder: Path, stack: LocalStack
+) -> None:
+    done = subprocess.run(
+        [*command, f"{stack.gate}/x"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    seen = done.stdout + done.stderr
+    assert ("the request has no token" in seen or "daypass-reason: no-token" in seen) is is_shown

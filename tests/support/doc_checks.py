@@ -23,7 +23,7 @@ LANGUAGES = (*RUN, *DATA, "text", "go", "js", "java")
 NOT_RUN = "not run, for a reason that the page gives; options and names of daypass are checked"
 IN_A_FILE = "compared with a file that other tests run"
 RUN_ELSEWHERE = {
-    "python": ("examples/*.py", "tests/contract/*.py"),
+    "python": ("examples/*.py", "tests/contract/*.py", "tests/clients/*/*.py"),
     "go": ("examples/with_go/*.go",),
     "js": ("examples/*.mjs",),
     "java": ("examples/*.java",),
