@@ -15,7 +15,7 @@ from jupyter_server.gateway.gateway_client import GatewayTokenRenewerBase
 from daypass._core.errors import UsageError
 from daypass.client.credentials import Credentials
 from daypass.client.token import Token
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer
+from daypass.integrations._bearer import UNAUTHORIZED
 
 __all__ = ["TokenRenewer"]
 
@@ -35,7 +35,7 @@ class TokenRenewer(GatewayTokenRenewerBase):  # type: ignore[misc]
         if tornado.version_info < (6, 5, 6):  # CVE-2026-49853
             fact = f"Tornado {tornado.version} sends the token on to wherever a redirect leads"
             raise UsageError(fact, "pip install 'tornado>=6.5.6'")
-        self._bearer = Bearer(Credentials.load(), None, None)
+        self._credentials = Credentials.load()
         self._exchange: Future[Token] | None = None
         self._sent: Token | None = None
         client = self.parent
@@ -44,7 +44,7 @@ class TokenRenewer(GatewayTokenRenewerBase):  # type: ignore[misc]
 
     def get_token(self, *_: Any, **__: Any) -> str:
         """Return a usable token. Jupyter calls it before each request."""
-        self._sent = self._bearer.cached_token() or self._token()
+        self._sent = self._credentials.cached_token() or self._token()
         return self._sent.value.reveal()
 
     def _token(self) -> Token:
@@ -60,11 +60,11 @@ class TokenRenewer(GatewayTokenRenewerBase):  # type: ignore[misc]
 
     def _run(self, exchange: Future[Token]) -> None:
         try:
-            exchange.set_result(self._bearer.token())
+            exchange.set_result(self._credentials.token())
         except BaseException as error:
             exchange.set_exception(error)
 
     async def _answered(self, logger: object, schema_id: str, data: dict[str, Any]) -> None:
         # The request that was refused is not sent again. The next one has the new token.
         if data["status_code"] == UNAUTHORIZED and self._sent is not None:
-            await self._bearer.renew_async(self._sent, can_send_again=True)
+            await self._credentials.renew_async(self._sent)
