@@ -5,7 +5,9 @@ body. curl and others lose such an answer. So Lua empties each part of the body 
 the buffer filter after it waits for the end; then there is nothing left to reset.
 
 What is read of a body is limited in bytes and time, and the number of requests that are read at a
-time is, too. Beyond that Lua leaves the body to the buffer filter, which is full at once.
+time is, too. Beyond that Lua leaves the body to the buffer filter, which is full at once. The
+limits have room for the upload of a model over a slow line: a client that sees its 401 only at the
+end requests another token, and sends the model again.
 """
 
 from daypass.render.envoy.matching import all_of, has_header, is_not, only_on_route, only_where
@@ -17,12 +19,12 @@ _BUFFER = extension(
 )
 METADATA, TRUNCATED = "daypass", "truncated"
 """Namespace and key of the metadata of a request whose body is longer than what is kept of it."""
-_MOST_BYTES = 64 * 1024 * 1024
-_TOO_LONG = "[7-9][0-9]{7}|[1-9][0-9]{8,}"
-"""A content-length of 70 MB or more: such a body is not read."""
+_MOST_BYTES = 1000 * 1000 * 1000
+_TOO_LONG = "[1-9][0-9]{9,}"
+"""A content-length of 1 GB or more: such a body is not read."""
 _MOST_AT_A_TIME = 500
 """Of each thread."""
-_SECONDS = 60
+_SECONDS = 600
 _SCRIPT = """\
 local reading, collected = 0, 0
 local function ended() reading = reading - 1 end
