@@ -45,13 +45,12 @@ def server(run_server: Callable[..., str]) -> Iterator[str]:
 @pytest.fixture(scope="session", autouse=True)
 def _ready(server: str) -> None:
     """Ray listens before it runs jobs."""
-    direct = JobSubmissionClient(server)
-    eventually("Ray takes a job", lambda: _takes_a_job(direct))
+    eventually("Ray takes a job", lambda: _takes_a_job(server))
 
 
-def _takes_a_job(client: JobSubmissionClient) -> bool:
+def _takes_a_job(server: str) -> bool:
     try:
-        return bool(client.submit_job(entrypoint="true"))
+        return bool(JobSubmissionClient(server).submit_job(entrypoint="true"))
     except RuntimeError:
         return False
 
