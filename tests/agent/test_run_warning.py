@@ -155,6 +155,22 @@ def test_what_the_command_closes_is_closed(
         assert process.poll() is None
 
 
+@pytest.mark.parametrize("mode", [(), ("--file",)], ids=["variable", "file"])
+def test_a_parent_that_ignores_the_end_of_its_children_is_no_obstacle(
+    environment: dict[str, str], in_background: Callable[[], list[int]], mode: tuple[str, ...]
+) -> None:
+    """The command inherits that, and so does daypass before it."""
+    with running_command(
+        environment, *mode, "--", *WAIT, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    ) as process:  # fmt: skip
+        assert line(process) == "up"
+        assert len(in_background()) == 1
+        assert process.communicate("\n", timeout=60) == ("end\n", "")
+        assert process.returncode == 0
+    eventually("nothing is left", lambda: in_background() == [])
+
+
 def test_a_command_with_a_closed_stderr_gets_no_warning_and_no_other_process(
     environment: dict[str, str], in_background: Callable[[], list[int]]
 ) -> None:

@@ -140,7 +140,8 @@ def _in_background(work: Callable[[_Command], None]) -> None:
     command = _Command()
     between = os.fork()
     if between:
-        os.waitpid(between, 0)
+        with suppress(ChildProcessError):  # SIGCHLD may be ignored, which is inherited
+            os.waitpid(between, 0)
         command.close()
         return
     try:
