@@ -155,6 +155,27 @@ def test_what_the_command_closes_is_closed(
         assert process.poll() is None
 
 
+@pytest.mark.parametrize("mode", ["", "--file"])
+def test_so_is_what_is_above_a_limit_that_was_lowered(
+    environment: dict[str, str], mode: str
+) -> None:
+    read, write = os.pipe()
+    command = 'bash -c "exec 200>&-; echo up; read x"'
+    script = (
+        f"exec 200>&{write} {write}>&-; ulimit -S -n 64;"
+        f"exec {sys.executable} -m daypass run {mode} -- {command}"
+    )
+    with subprocess.Popen(
+        ["bash", "-c", script], env={**CLEAN, **environment}, pass_fds=(write,),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        os.close(write)
+        assert line(process) == "up"
+        assert rest(read) == b""
+        assert process.poll() is None
+        process.communicate("\n", timeout=60)
+
+
 @pytest.mark.parametrize("mode", [(), ("--file",)], ids=["variable", "file"])
 def test_a_parent_that_ignores_the_end_of_its_children_is_no_obstacle(
     environment: dict[str, str], in_background: Callable[[], list[int]], mode: tuple[str, ...]

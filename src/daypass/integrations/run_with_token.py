@@ -179,7 +179,15 @@ class _Command:
         os.dup2(nothing, 1)
         if self._pidfd >= 0:
             self._pidfd = os.dup2(self._pidfd, 3)
-        os.closerange(4 if self._pidfd >= 0 else 3, os.sysconf("SC_OPEN_MAX"))
+        lowest = 4 if self._pidfd >= 0 else 3
+        try:  # not up to the limit: that may be none, or have been lowered after a file was opened
+            inherited = [int(name) for name in os.listdir("/dev/fd")]
+        except OSError:  # a root folder without it
+            inherited = list(range(65536))
+        for descriptor in inherited:
+            if descriptor >= lowest:
+                with suppress(OSError):  # the one of the listing is closed already
+                    os.close(descriptor)
 
     def ends_within(self, seconds: float) -> bool:
         """Wait for its end, for at most so long, and return whether it has ended.
