@@ -1,4 +1,4 @@
-"""Each line and setting of the page "Your client" stands in a test of that client.
+"""Each line of the page "Your client" stands in a test of that client.
 
 A row names the files, or the folders of files, in a comment.
 """
@@ -12,7 +12,7 @@ import pytest
 from tools.docs.pages import ROOT
 
 PAGE = ROOT / "docs/how-to/your-client.md"
-COLUMNS = "| client | what you write | new tokens | private authority | a refusal |"
+COLUMNS = "| client | what you write | new tokens | a refusal |"
 REASON_COLUMNS = "| client | what you see | where the reason is |"
 WORD = re.compile(r"[\w-]*\w[\w-]*|--")
 F_STRING = re.compile(r"""(?<![\w-])f("[^"]*"|'[^']*')""")
@@ -73,9 +73,9 @@ def test_the_tables_are_found() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_each_line_of_a_client_stands_in_its_test(row: list[str]) -> None:
-    client, code, _, authority, last = row
+    client, code, _, last = row
     assert spans_of(code), client
-    assert missing(spans_of(code) + spans_of(authority), last) == []
+    assert missing(spans_of(code), last) == []
 
 
 @pytest.mark.parametrize("row", REASONS, ids=named)
