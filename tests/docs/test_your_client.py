@@ -1,6 +1,6 @@
 """Each line of the page "Your client" stands in a test of that client.
 
-A row names the files, or the folders of files, in a comment.
+A row names the files, or the folders of files, in a comment. Tests run the pages that it names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WORD = re.compile(r"[\w-]*\w[\w-]*|--")
 F_STRING = re.compile(r"""(?<![\w-])f("[^"]*"|'[^']*')""")
 PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program", "error"})
 """Any one word, or any f-string, of a test may stand in the place of such a word."""
-SUFFIXES = frozenset({".py", ".mjs", ".go", ".java"})
+SUFFIXES = frozenset({".py", ".mjs", ".go", ".java", ".md"})
 
 
 def rows_of(page: str, columns: str) -> list[list[str]]:
@@ -86,7 +86,7 @@ def test_where_a_reason_is_stands_in_a_test(row: list[str]) -> None:
 def missing(spans: list[str], cell: str) -> list[str]:
     """The spans that are in none of the files that the comment in a cell names."""
     (paths,) = re.findall(r"<!-- (.*?) -->", cell)
-    assert all(re.match(r"(tests|examples)/?", path) for path in paths.split())
+    assert all(re.match(r"(tests|examples|docs/reference)/?", path) for path in paths.split())
     return [span for span in spans if not any(stands_in(span, each) for each in paths.split())]
 
 
