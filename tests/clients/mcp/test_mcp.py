@@ -36,6 +36,7 @@ Tool = Callable[..., Awaitable[Any]]
 """`await tool("add", first=2, second=3)` calls a tool of the server."""
 NUMBERS = itertools.count()
 """What is held is called by another number each time."""
+REFUSED = "the gate refused POST https://localhost"
 Connect = Callable[[str, daypass.Credentials], AbstractAsyncContextManager[Tool]]
 
 
@@ -164,19 +165,21 @@ async def test_a_session_outlives_its_tokens(
 
 
 @pytest.mark.parametrize("connect", [sdk, fast])
-async def test_a_refusal_is_an_error_of_the_call(
+async def test_a_refusal_is_an_error_of_the_call_and_the_log_has_the_reason(
     connect: Connect, gate: str, credentials: daypass.Credentials, arrived: list[Arrival],
-    deny: Callable[..., Token],
+    deny: Callable[..., Token], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     async with connect(gate, credentials) as tool:
         await anyio.to_thread.run_sync(lambda: deny(every=True))
         with pytest.raises(MCPError, match="Server returned an error response"):
             await tool("add", first=2, second=3)
+    assert REFUSED in caplog.text
+    assert "(denied)" in caplog.text
     assert [each for each in arrived if each.method == "POST"] == []
 
 
 @pytest.mark.parametrize("connect", [sdk_sse, fast_sse])
-async def test_over_sse_the_sdk_logs_a_refusal_and_the_call_waits_for_its_timeout(
+async def test_over_sse_a_refusal_is_in_the_log_and_the_call_waits_for_its_timeout(
     connect: Connect, gate: str, credentials: daypass.Credentials, deny: Callable[..., Token],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -184,6 +187,7 @@ async def test_over_sse_the_sdk_logs_a_refusal_and_the_call_waits_for_its_timeou
         await anyio.to_thread.run_sync(lambda: deny(every=True))
         with pytest.raises(MCPError, match="timed out"):
             await tool("add", timeout=1, first=2, second=3)
+    assert REFUSED in caplog.text
     assert "Client error '401 Unauthorized'" in caplog.text
 
 

@@ -29,6 +29,7 @@ Tool = Callable[..., Awaitable[Any]]
 """`await tool("add", first=2, second=3)` calls a tool of the server."""
 NUMBERS = itertools.count()
 """What is held is called by another number each time."""
+REFUSED = "the gate refused POST https://localhost"
 Connect = Callable[[str, daypass.Credentials], AbstractAsyncContextManager[Tool]]
 
 
@@ -126,9 +127,10 @@ async def test_a_session_outlives_its_tokens(
         assert [(each.method, each.user) for each in arrived] == [("POST", daypass_identity.user)]
 
 
-async def test_a_refusal_ends_the_session_with_an_error_that_has_the_reason(
-    gate: str, credentials: daypass.Credentials, deny: Callable[..., Token]
-) -> None:
+async def test_a_refusal_ends_the_session_with_an_error_and_the_log_has_the_reason(
+    gate: str, credentials: daypass.Credentials, deny: Callable[..., Token],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     async def use() -> None:
         async with sdk(gate, credentials) as tool:
             await anyio.to_thread.run_sync(lambda: deny(every=True))
@@ -140,9 +142,11 @@ async def test_a_refusal_ends_the_session_with_an_error_that_has_the_reason(
     assert isinstance(error, httpx.HTTPStatusError)
     assert str(error).startswith("Client error '401 Unauthorized' for url")
     assert error.response.headers["daypass-reason"] == "denied"
+    assert REFUSED in caplog.text
+    assert "(denied)" in caplog.text
 
 
-async def test_over_sse_the_sdk_logs_a_refusal_and_the_call_waits_for_its_timeout(
+async def test_over_sse_a_refusal_is_in_the_log_and_the_call_waits_for_its_timeout(
     gate: str, credentials: daypass.Credentials, deny: Callable[..., Token],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -150,6 +154,7 @@ async def test_over_sse_the_sdk_logs_a_refusal_and_the_call_waits_for_its_timeou
         await anyio.to_thread.run_sync(lambda: deny(every=True))
         with pytest.raises(McpError, match="Timed out"):
             await tool("add", timeout=1, first=2, second=3)
+    assert REFUSED in caplog.text
     assert "Client error '401 Unauthorized'" in caplog.text
 
 
