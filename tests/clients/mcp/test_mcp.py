@@ -17,7 +17,8 @@ import anyio
 import fastmcp
 import httpx2
 import pytest
-from fastmcp.client.transports import SSETransport
+from fastmcp.client.transports import SSETransport, StdioTransport
+from fastmcp.exceptions import ToolError
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
@@ -209,11 +210,12 @@ async def test_a_revoked_identity_gets_the_reason(
     assert arrived == []
 
 
-async def test_a_program_with_a_config_starts_the_bridge(
-    gate: str, authority: str, daypass_identity: MadeIdentity, arrived: list[Arrival],
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    server = {
+@pytest.fixture
+def bridge(
+    gate: str, authority: str, daypass_identity: MadeIdentity, tmp_path: Path
+) -> dict[str, Any]:
+    """What a program's config says."""
+    return {
         "command": sys.executable,
         "args": [str(EXAMPLES / "mcp_bridge.py"), f"{gate}/mcp"],
         "env": {
@@ -222,10 +224,29 @@ async def test_a_program_with_a_config_starts_the_bridge(
             "SSL_CERT_FILE": authority,
         },
     }
-    config = json.loads(json.dumps({"mcpServers": {"tools": server}}))
-    async with of_fastmcp(fastmcp.Client(config)) as tool:
+
+
+async def test_a_program_with_a_config_starts_the_bridge(
+    bridge: dict[str, Any], daypass_identity: MadeIdentity, arrived: list[Arrival]
+) -> None:
+    async with of_fastmcp(fastmcp.Client({"mcpServers": {"tools": bridge}})) as tool:
         assert await tool("add", first=2, second=3) == 5
     assert {each.user for each in arrived} == {daypass_identity.user}
+
+
+async def test_the_bridge_logs_a_refusal(
+    bridge: dict[str, Any], gate: str, daypass_identity: MadeIdentity, arrived: list[Arrival],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    document = json.loads(daypass_identity.credentials_file.read_text())
+    daypass_identity.credentials_file.write_text(json.dumps({**document, "audience": "elsewhere"}))
+    log = tmp_path / "log"
+    async with fastmcp.Client(StdioTransport(**bridge, log_file=log)) as client:
+        with pytest.raises(ToolError, match="Unknown tool"):  # of a server that lists none
+            await client.call_tool("add", {"first": 2, "second": 3})
+    assert f"the gate refused POST {gate}: " in log.read_text()
+    assert "(audience)" in log.read_text()
+    assert arrived == []
 
 
 HEADERS_HELPER = """token=$(daypass token) && printf '{"Authorization": "Bearer %s"}' $token"""
