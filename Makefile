@@ -87,6 +87,8 @@ test-clients: $(patsubst %,test-client-%,$(if $(filter all,$(CLIENTS)),$(ALL_CLI
 $(ALL_CLIENTS:%=test-client-%): test-client-%: .venv-client-%/.synced
 	.venv-client-$*/bin/pytest -q --no-header tests/clients/$*
 
+test-client-kubeflow: controlplane
+
 test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
 	$(BUILD) kubescore
 	$(PYTEST) tests/cluster
