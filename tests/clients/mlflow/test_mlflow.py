@@ -162,7 +162,7 @@ def test_a_run_goes_on_after_its_token_was_denied(
 
 
 @pytest.mark.usefixtures("clocked")
-@pytest.mark.parametrize("mebibytes", [0, 1, 64])
+@pytest.mark.parametrize("mebibytes", [0, 1, 100])
 def test_an_artifact_is_uploaded_after_a_deny_and_downloaded_as_it_was(
     mebibytes: int, deny: Callable[..., Token], client_clock: MovableClock,
     arrived: list[Arrival], tmp_path: Path,
