@@ -123,6 +123,26 @@ def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
     assert service.seen[-1].body == LARGE
 
 
+@pytest.mark.parametrize("code", [401, 403])
+def test_an_error_of_aiohttp_does_not_show_the_token(
+    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext, code: int
+) -> None:
+    service.answer = lambda _: Said(code=code)
+
+    async def ask() -> None:
+        async with (
+            aiohttp_session(credentials, service.origin, tls) as session,
+            session.get(service.origin) as response,
+        ):
+            response.raise_for_status()
+
+    with pytest.raises(aiohttp.ClientResponseError) as raised:
+        asyncio.run(ask())
+    assert raised.value.request_info.headers["Authorization"] == f"Bearer {service.tokens[-1]}"
+    assert service.tokens[-1] is not None
+    assert service.tokens[-1] not in repr(raised.value)
+
+
 def test_aiohttp_requests_to_another_origin_pass_untouched(
     credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, explain
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, HiddenText, explain
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -47,7 +47,8 @@ class Auth:
         if AUTHORIZATION in request.headers or not self._is_of_origin(request.url):
             return await handler(request)
         token = self._bearer.cached_token() or await self._bearer.token_async()
-        request.headers[AUTHORIZATION] = authorization(token)
+        # Errors of aiohttp show the headers of their request in `repr`.
+        request.headers[AUTHORIZATION] = HiddenText(authorization(token))
         response = await handler(request)
         if response.status == UNAUTHORIZED:
             renewed = await self._bearer.renew_async(
@@ -56,7 +57,7 @@ class Auth:
             if renewed is not None:
                 response.release()  # stops an upload in progress, too
                 await request.close()
-                request.headers[AUTHORIZATION] = authorization(renewed)
+                request.headers[AUTHORIZATION] = HiddenText(authorization(renewed))
                 response = await handler(request)
         explain(response.status, response.headers, request.method, request.url)
         return response

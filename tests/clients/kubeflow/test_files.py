@@ -98,15 +98,18 @@ def test_pandas_reads_with_the_headers_of_one_request(
         expire()
 
 
-def test_fsspec_hides_a_refusal_in_the_cause(
-    files: fsspec.AbstractFileSystem, url: str, deny: Callable[..., Token], arrived: list[Arrival]
-) -> None:
-    deny(every=True)
+def test_fsspec_hides_a_refusal_in_the_cause_and_the_log_has_it(
+    files: fsspec.AbstractFileSystem, url: str, deny: Callable[..., Token], arrived: list[Arrival],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    token = deny(every=True)
     with pytest.raises(FileNotFoundError) as refused:
         files.open(f"{url}/table.csv")
     assert isinstance(refused.value.__cause__, ClientResponseError)
     assert refused.value.__cause__.status == 401
     assert refused.value.__cause__.headers["daypass-reason"] == "denied"
+    assert "has denied this token" in caplog.text
+    assert token.value.reveal() not in repr(refused.value.__cause__)
     assert arrived == []
 
 
