@@ -68,13 +68,13 @@ def test_another_object_in_place_of_credentials_is_refused(given: object) -> Non
     assert "Credentials.load()" in raised.value.hint
 
 
-@pytest.mark.parametrize("library", [httpx, requests], ids=["httpx", "requests"])
+@pytest.mark.parametrize("library", [httpx, httpx2, requests], ids=lambda each: each.__name__)
 def test_a_function_for_api_keys_in_place_of_an_adapter_is_refused_with_the_adapter(
     library: Any, credentials: daypass.Credentials
 ) -> None:
     with raises(daypass.CredentialsError) as raised:
         library.get("https://localhost:1", auth=credentials.bearer)
-    assert "daypass.integrations.httpx.Auth(credentials)" in raised.value.hint
+    assert f"daypass.integrations.{library.__name__}.Auth(credentials)" in raised.value.hint
 
 
 def test_a_secret_formatted_with_percent_is_not_sent(caller: Caller, service: Service) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from daypass.client.subject_token import TokenIdentity
 
 _PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/")
+_WITH_ADAPTER = ("httpx", "httpx2", "requests")
 _EXAMPLE = "it looks like https://kubeflow.example.com/kubernetes"
 
 
@@ -86,9 +87,12 @@ def _path(path: str, authority: str) -> str:
 def check_audience(audience: object) -> str:
     """Return the audience if it can be requested; raises CredentialsError."""
     if not isinstance(audience, str):  # a request: httpx and requests call a function as `auth`
+        kind = type(audience)
+        library = kind.__module__.partition(".")[0]
+        adapter = library if library in _WITH_ADAPTER else "httpx"
         raise CredentialsError(
-            f"an audience is expected here, not an object of type {type(audience).__name__}",
-            "as `auth`, pass an adapter: daypass.integrations.httpx.Auth(credentials), for example",
+            f"an audience is expected here, not an object of type {kind.__name__}",
+            f"as `auth`, pass an adapter: daypass.integrations.{adapter}.Auth(credentials)",
             reason="invalid-audience",
         )
     if not audience:
