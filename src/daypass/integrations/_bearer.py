@@ -124,8 +124,8 @@ def explain(
 
     The URL's path is left out: it may contain a secret.
     """
-    reason = headers.get(REASON_HEADER)
-    if code in (UNAUTHORIZED, FORBIDDEN) and reason in tuple(Reason):
+    reason = headers.get(REASON_HEADER) if code in (UNAUTHORIZED, FORBIDDEN) else None
+    if reason in tuple(Reason):
         to = urlsplit(str(url))
         origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
         message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
