@@ -77,6 +77,15 @@ def test_a_function_for_api_keys_in_place_of_an_adapter_is_refused_with_the_adap
     assert f"daypass.integrations.{library.__name__}.Auth(credentials)" in raised.value.hint
 
 
+@pytest.mark.parametrize(("adapter", "library"), [("httpx", httpx2), ("httpx2", httpx)])
+def test_the_adapter_of_one_httpx_names_that_of_the_other(
+    adapter: str, library: Any, credentials: daypass.Credentials
+) -> None:
+    auth = MAKE[adapter](credentials)
+    with pytest.raises(TypeError, match=rf"daypass\.integrations\.{library.__name__}\.Auth>"):
+        library.Client(auth=auth)
+
+
 def test_a_secret_formatted_with_percent_is_not_sent(caller: Caller, service: Service) -> None:
     token = caller.credentials.token()
     for value in (token, token.value):

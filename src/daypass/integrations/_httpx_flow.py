@@ -42,6 +42,12 @@ class AuthFlow(Adapter):
         super().__init__(credentials, audience, lifetime_seconds)
         self._replaced = {None} if placeholder is None else {None, f"Bearer {placeholder}"}
 
+    def __repr__(self) -> str:
+        """Return what the other library shows if it gets this one's adapter."""
+        package, _, library = type(self).__module__.rpartition(".")
+        other = {"httpx": "httpx2"}.get(library, "httpx")
+        return f"<{package}.{library}.Auth: {other} takes {package}.{other}.Auth>"
+
     def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
         """Yield the request with a token, and once more after a 401. `httpx.Client` calls it."""
         if self._needs_token(request):
