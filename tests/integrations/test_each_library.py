@@ -85,6 +85,8 @@ def test_a_requests_response_is_streamed_and_has_the_first_attempt_in_its_histor
     ) as answer:
         assert b"".join(answer.iter_content(1)) == b"ok"
     assert [step.status_code for step in answer.history] == [401]
+    for step in (answer, *answer.history):
+        assert "Bearer ***" in repr(step.request.headers)
     assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
 
 

@@ -63,9 +63,8 @@ class Auth:
         return response
 
     def _is_of_origin(self, url: URL) -> bool:
-        if url.scheme not in self._schemes:
-            return False
         # Comparing the text first is faster, and decides nearly all requests.
-        return url.raw_authority == self._authority or (
-            url.raw_host == self._host and url.port == self._port
+        return url.scheme in self._schemes and (
+            url.raw_authority == self._authority
+            or (url.raw_host == self._host and url.port == self._port)
         )

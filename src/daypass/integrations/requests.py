@@ -8,7 +8,14 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.token import Token, authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, explain, rewinder
+from daypass.integrations._bearer import (
+    AUTHORIZATION,
+    UNAUTHORIZED,
+    Adapter,
+    HiddenText,
+    explain,
+    rewinder,
+)
 
 try:
     from requests import PreparedRequest, Response
@@ -30,7 +37,8 @@ class Auth(Adapter, AuthBase):
         """Add a token to a request that has none, and return the request."""
         if AUTHORIZATION not in request.headers:
             token = self._bearer.token()
-            request.headers[AUTHORIZATION] = authorization(token)
+            # Users print the headers of a response's request.
+            request.headers[AUTHORIZATION] = HiddenText(authorization(token))
             answered = partial(self._answered, token, rewinder(request.body))
             request.register_hook("response", answered)  # type: ignore[no-untyped-call]
         return request
@@ -48,7 +56,7 @@ class Auth(Adapter, AuthBase):
                 _ = response.content  # read to the end, so that the connection can be reused
                 response.close()
                 again = request.copy()
-                again.headers[AUTHORIZATION] = authorization(renewed)
+                again.headers[AUTHORIZATION] = HiddenText(authorization(renewed))
                 answer = response.connection.send(again, **how)
                 answer.request = again
                 answer.history.append(response)
