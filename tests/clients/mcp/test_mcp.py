@@ -171,6 +171,7 @@ async def test_a_refusal_is_an_error_of_the_call_and_the_log_has_the_reason(
     deny: Callable[..., Token], caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     async with connect(gate, credentials) as tool:
+        assert await tool("add", first=2, second=3) == 5
         await anyio.to_thread.run_sync(lambda: deny(every=True))
         with pytest.raises(MCPError, match="Server returned an error response"):
             await tool("add", first=2, second=3)
@@ -185,6 +186,7 @@ async def test_over_sse_a_refusal_is_in_the_log_and_the_call_waits_for_its_timeo
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     async with connect(gate, credentials) as tool:
+        assert await tool("add", first=2, second=3) == 5
         await anyio.to_thread.run_sync(lambda: deny(every=True))
         with pytest.raises(MCPError, match="timed out"):
             await tool("add", timeout=1, first=2, second=3)
