@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -19,6 +19,7 @@ import pytest
 from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.render.envoy.settings import Protected
+from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, WEB_SOCKETS
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authority import Authority
 from support.deadline import eventually
@@ -414,6 +415,40 @@ def test_an_open_one_outlives_its_token_and_another_is_refused(
         assert_refused(opened(gate, line, *UPGRADE), Reason.DENIED)
         connection.sendall(b"after")
         assert connection.recv(100) == b"after"
+
+
+def test_those_that_stay_open_leave_room_for_requests(tmp_path: Path) -> None:
+    """Silent ones stay for an hour, even after their token is denied; the door is next to them."""
+    allowed = 2
+
+    def change(files: dict[str, Any]) -> None:
+        (cluster,) = (
+            each
+            for content in files.values()
+            for each in content.get("resources", ())
+            if each.get("name") == WEB_SOCKETS
+        )
+        (threshold,) = cluster["circuit_breakers"]["thresholds"]
+        assert threshold["max_requests"] == MOST_WEB_SOCKETS < MOST_CONNECTIONS
+        threshold["max_requests"] = allowed
+
+    with Service() as service, ExitStack() as kept:
+        protected = Protected(address=Address(host="127.0.0.1", port=service.port))
+        gate = kept.enter_context(
+            running_gate(tmp_path, SIGNER.jwks, protected=protected, change=change)
+        )
+        silent = [kept.enter_context(gate.connect()) for _ in range(allowed)]
+        for connection in silent:
+            connection.sendall(get(bearer(), *UPGRADE, host=EKF))
+            assert b" 101 " in connection.recv(65536)
+        refused = opened(gate, bearer(), *UPGRADE)
+        assert (refused.code, refused.headers[REASON_HEADER]) == (429, "too-many-requests")
+        check_message(refused.json["message"], reason="TooManyRequests")
+        service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        assert gate.send([bearer()]).code == 200
+        silent[0].close()
+        service.answer = SWITCHED
+        eventually("there is room again", lambda: opened(gate, bearer(), *UPGRADE).code == 101)
 
 
 @pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["http/1.1"]])

@@ -14,7 +14,7 @@ from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
 from daypass.render.envoy.protobuf_any import Json, duration
 from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
-from daypass.render.envoy.upstream import MOST_CONNECTIONS, gate_clusters
+from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, gate_clusters
 from daypass.rules.credentials import LOCAL_PARTS
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import REASON_HEADER, Reason
@@ -220,12 +220,13 @@ def test_every_protocol_has_connection_limits_and_an_idle_timeout(
     protected: Protected, protocol: str
 ) -> None:
     clusters: Any = gate_clusters(replace(GATE_SETTINGS, protected=protected))
-    protocols = [protocol]
-    if protected.authority_file:  # WebSockets need HTTP/1.1
+    protocols, most = [protocol], [{MOST_CONNECTIONS}]
+    if not protected.is_http2:  # WebSockets need HTTP/1.1
         protocols.append("explicit_http_config.http_protocol_options")
-    for cluster, wanted in zip(clusters, protocols, strict=True):
+        most.append({MOST_CONNECTIONS, MOST_WEB_SOCKETS})
+    for cluster, wanted, limits in zip(clusters, protocols, most, strict=True):
         (threshold,) = cluster["circuit_breakers"]["thresholds"]
-        assert set(threshold.values()) == {MOST_CONNECTIONS}
+        assert set(threshold.values()) == limits
         (options,) = cluster["typed_extension_protocol_options"].values()
         assert options["common_http_protocol_options"] == {"idle_timeout": "7s"}
         config, _, spoken = wanted.partition(".")

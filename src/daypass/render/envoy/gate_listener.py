@@ -40,7 +40,7 @@ from daypass.render.envoy.token_rules import (
     deciding_filters,
     refusal_replies,
 )
-from daypass.render.envoy.upstream import PROTECTED, PROTECTED_HTTP1
+from daypass.render.envoy.upstream import PROTECTED, WEB_SOCKETS
 from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 
 _ELSEWHERE = "not-guarded"
@@ -98,7 +98,7 @@ def _web_sockets(settings: GateSettings) -> Iterator[Json]:
         return
     route = _forward(settings, "pass-websocket", _WEB_SOCKET)
     route["route"] |= {
-        "cluster": PROTECTED_HTTP1 if settings.protected.authority_file else PROTECTED,
+        "cluster": WEB_SOCKETS,
         "idle_timeout": duration(_SILENT_SECONDS),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
     }
@@ -134,6 +134,8 @@ def _not_guarded(settings: GateSettings) -> Json:
 
 
 _NOT_GUARDED = (404, "NotFound", MESSAGES[Reason.NOT_GUARDED], Reason.NOT_GUARDED)
+_OVERFLOW = "upstream_reset_before_response_started{overflow}"
+"""Envoy's response code details beyond the most requests to a cluster, such as WEB_SOCKETS."""
 _BUSY = ("TooManyRequests", "too many requests at the gate, try again later")
 _UPGRADE = (
     "the gate of one machine lets no upgrade through but a WebSocket (RFC 6455), "
@@ -161,6 +163,7 @@ def _gate_replies(settings: GateSettings) -> Json:
         reply_where(f"{upgrade} && xds.route_name == '{_ELSEWHERE}'", *_NOT_GUARDED),
         reply_where(upgrade, 403, "Forbidden", _UPGRADE, "upgrade"),
         _no_web_socket_reply(),
+        reply_where(has_details(_OVERFLOW), 429, *_BUSY, "too-many-requests"),
         *refusal_replies(audience),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
         reply(403, "Forbidden", with_hint, "refused"),

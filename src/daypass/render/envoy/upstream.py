@@ -13,14 +13,17 @@ from daypass.render.envoy.protobuf_any import Json, duration, extension, protobu
 from daypass.render.envoy.settings import DoorSettings, GateSettings, Protected, Timeouts, Upstream
 
 PROTECTED = "protected"
-PROTECTED_HTTP1 = "protected-http1"
-"""The guarded service over HTTP/1.1 even if it offers HTTP/2, where few servers have WebSockets."""
+WEB_SOCKETS = "protected-websockets"
+"""The guarded service over HTTP/1.1 even if it offers HTTP/2, where few servers have WebSockets.
+Their connections are never reused for other requests."""
 AUTHORITY = "api-server.authority"
 """Name of the TLS secret. The dot keeps it apart from those of domains, whose names are labels."""
 
 
 MOST_CONNECTIONS = 8192
 """From clients, at all listeners together: the guarded service and the authorizer get as many."""
+MOST_WEB_SOCKETS = MOST_CONNECTIONS // 4
+"""Of all clients, silent ones too. The rest is for requests, and for the door."""
 _MOST_TO_API_SERVER = 1024
 _KEEPALIVE = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
 
@@ -114,8 +117,11 @@ def gate_clusters(settings: GateSettings) -> list[Json]:
     """Return the clusters of the guarded service and of the authorizer at its Unix socket."""
     protected = settings.protected
     clusters = [_protected_cluster(settings, PROTECTED, **_protocol(protected))]
-    if protected.authority_file:
-        clusters.append(_protected_cluster(settings, PROTECTED_HTTP1))
+    if not protected.is_http2:
+        web_sockets = _protected_cluster(settings, WEB_SOCKETS)
+        # Not of connections: beyond those, a handshake would wait for one.
+        web_sockets["circuit_breakers"]["thresholds"][0]["max_requests"] = MOST_WEB_SOCKETS
+        clusters.append(web_sockets)
     if settings.gate.is_reviewed:
         where = {"pipe": {"path": settings.authorizer_socket}}
         clusters.append(_cluster(AUTHORIZER, "STATIC", where, MOST_CONNECTIONS, settings.timeouts))
