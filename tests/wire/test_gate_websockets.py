@@ -475,3 +475,25 @@ def test_a_service_that_speaks_only_http2_gets_none(tmp_path: Path, service: Ser
         answer = opened(gate, bearer(), *UPGRADE)
     assert (answer.code, answer.headers[REASON_HEADER]) == (403, "upgrade")
     assert service.received == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Sec-WebSocket-Version", ("8", "13")),
+        ("Sec-WebSocket-Key", ("x3JJHMbDL1EzLkh9GBhXDw==", "x")),
+    ],
+)
+def test_a_repeated_header_is_for_the_service_to_judge(
+    gate: RunningGate, service: Service, name: str, values: tuple[str, ...]
+) -> None:
+    """Envoy's routes take one good value of several. The service refuses, and nothing follows."""
+    service.answer = ANSWERS["426"]
+    with gate.connect() as connection:
+        conversation = Conversation(connection)
+        conversation.send(get(bearer(), *changed(name, *values), host=EKF) + SMUGGLED)
+        assert conversation.answer().code == 426
+    (received,) = service.received
+    arrived = Recorded(raw=bytes(received))
+    assert [value for key, value in arrived.headers if key == name.lower()] == list(values)
+    assert b"smuggled" not in received

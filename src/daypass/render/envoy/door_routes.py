@@ -128,7 +128,10 @@ def _exact(name: str, value: str) -> Json:
 
 
 def header_match(name: str, pattern: str) -> Json:
-    """Return a HeaderMatcher for a whole value; values of a repeated header are joined by commas.
+    """Return a HeaderMatcher for a whole value.
+
+    Envoy keeps `authorization`, `connection`, `content-type` and `upgrade` once: values of repeated
+    ones are joined by commas. Of other headers, one of several values is enough for a match.
 
     Envoy matches the whole value without anchors, too. With them, RE2 compares a pattern's literal
     start first and looks for an end at the end alone, which saves a quarter of the matchers' work.

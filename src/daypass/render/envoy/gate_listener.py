@@ -80,6 +80,7 @@ _WEB_SOCKET = (
     {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
     # It is forwarded. A proxy behind would drop other headers that it names, such as the user's.
     header_match("connection", "(?i)(keep-alive, *)?upgrade"),
+    # These two may come twice, and only one of them be good: that is for the service to judge.
     {"name": "sec-websocket-version", "string_match": {"exact": "13"}},
     header_match("sec-websocket-key", "[A-Za-z0-9+/]{22}=="),
     {"name": "content-length", "present_match": False},
