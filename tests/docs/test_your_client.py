@@ -16,8 +16,8 @@ COLUMNS = "| client | what you write | new tokens | a refusal |"
 REASON_COLUMNS = "| client | what you see | where the reason is |"
 WORD = re.compile(r"[\w-]*\w[\w-]*|--")
 F_STRING = re.compile(r"""(?<![\w-])f("[^"]*"|'[^']*')""")
-PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program", "error"})
-"""Any one word, or any f-string, of a test may stand in the place of such a word."""
+PLACEHOLDERS = frozenset({"url", "host", "authority", "name", "program", "error", "f"})
+"""Any one word, or any f-string (`f`), of a test may stand in the place of such a word."""
 SUFFIXES = frozenset({".py", ".mjs", ".go", ".java", ".md"})
 
 
