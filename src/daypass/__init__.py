@@ -5,8 +5,7 @@
 
 `daypass.integrations` has an adapter for each HTTP library, which also renews a refused token:
 
-    from daypass.integrations.httpx import Auth    # or requests, aiohttp, urllib3
-    httpx.get(url, auth=Auth(credentials))
+    httpx.get(url, auth=daypass.integrations.httpx.Auth(credentials))    # or requests, aiohttp...
 
 Everything public is named here and imported when it is first asked for: `import daypass` itself
 costs a program nothing.
@@ -69,6 +68,8 @@ def __getattr__(name: str) -> object:
         from daypass._core import VERSION
 
         return VERSION
+    if name == "integrations":
+        return __import__("daypass.integrations").integrations
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'daypass' has no attribute {name!r}")
@@ -78,4 +79,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES})
+    return sorted({*globals(), *__all__, *_HOMES, "integrations"})

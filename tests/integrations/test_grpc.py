@@ -96,7 +96,7 @@ def test_metadata_serves_asyncio(
 def test_metadata_that_a_verbose_client_prints_shows_no_token(
     credentials: daypass.Credentials,
 ) -> None:
-    assert repr(metadata(credentials)) == "(('authorization', 'Bearer ***'),)"
+    assert "Bearer ***" in repr(metadata(credentials))
 
 
 @pytest.mark.parametrize("kind", [str, Path])

@@ -59,8 +59,20 @@ class Token:
 
 
 def authorization(token: Token) -> str:
-    """Return the value of an Authorization header with this token."""
-    return f"Bearer {token.value.reveal()}"
+    """Return the value of an Authorization header with this token. Its `repr` hides it."""
+    return _HeaderValue(f"Bearer {token.value.reveal()}")
+
+
+class _HeaderValue(str):
+    """For clients that print headers, which are in dicts and lists, when verbose or in errors."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return a text that differs between tokens: fsspec keeps its file systems by that."""
+        from hashlib import sha256
+
+        return f"'Bearer *** (sha256 {sha256(self.encode()).hexdigest()[:16]}...)'"
 
 
 class Headers(dict[str, str]):

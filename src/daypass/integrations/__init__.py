@@ -23,3 +23,14 @@ All adapters have these rules in common:
 gRPC, the Kubernetes clients (except lightkube), kfp, Ray and tritonclient do not pass answers to
 their credentials, so a rejected token is not renewed there: see `docs/how-to/python-libraries.md`.
 """
+
+
+def __getattr__(name: str) -> object:
+    """Import an adapter when it is first used: `import daypass` is enough."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    module = f"{__name__}.{name}"
+    if name.startswith("_") or find_spec(module) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(module)

@@ -93,18 +93,6 @@ class Adapter:
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
 
 
-class HiddenText(str):
-    """The value of an Authorization header that `repr` does not show.
-
-    It is for clients that print the headers of each request when they are verbose.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'Bearer ***'"
-
-
 def _to_send_again(refused: Token, renewed: Token, rewind: Rewind) -> Token | None:
     if renewed.value == refused.value:
         return None

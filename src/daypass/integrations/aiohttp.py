@@ -5,7 +5,7 @@ from __future__ import annotations
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, HiddenText, explain
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, explain
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -48,7 +48,7 @@ class Auth:
             return await handler(request)
         token = self._bearer.cached_token() or await self._bearer.token_async()
         # Errors of aiohttp show the headers of their request in `repr`.
-        request.headers[AUTHORIZATION] = HiddenText(authorization(token))
+        request.headers[AUTHORIZATION] = authorization(token)
         response = await handler(request)
         if response.status == UNAUTHORIZED:
             renewed = await self._bearer.renew_async(
@@ -57,7 +57,7 @@ class Auth:
             if renewed is not None:
                 response.release()  # stops an upload in progress, too
                 await request.close()
-                request.headers[AUTHORIZATION] = HiddenText(authorization(renewed))
+                request.headers[AUTHORIZATION] = authorization(renewed)
                 response = await handler(request)
         explain(response.status, response.headers, request.method, request.url)
         return response

@@ -11,7 +11,7 @@ from pathlib import Path
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Bearer, HiddenText
+from daypass.integrations._bearer import AUTHORIZATION, Bearer
 
 try:
     import grpc
@@ -66,7 +66,7 @@ def metadata(
     for a token and raises as `Credentials.token` does: under asyncio, `await token_async()` first.
     """
     token = Bearer(credentials, audience, lifetime_seconds).token()
-    return ((_KEY, HiddenText(authorization(token))),)
+    return ((_KEY, authorization(token)),)
 
 
 class _Plugin(grpc.AuthMetadataPlugin):

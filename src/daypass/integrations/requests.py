@@ -12,7 +12,6 @@ from daypass.integrations._bearer import (
     AUTHORIZATION,
     UNAUTHORIZED,
     Adapter,
-    HiddenText,
     explain,
     rewinder,
 )
@@ -37,8 +36,7 @@ class Auth(Adapter, AuthBase):
         """Add a token to a request that has none, and return the request."""
         if AUTHORIZATION not in request.headers:
             token = self._bearer.token()
-            # Users print the headers of a response's request.
-            request.headers[AUTHORIZATION] = HiddenText(authorization(token))
+            request.headers[AUTHORIZATION] = authorization(token)
             answered = partial(self._answered, token, rewinder(request.body))
             request.register_hook("response", answered)  # type: ignore[no-untyped-call]
         return request
@@ -56,7 +54,7 @@ class Auth(Adapter, AuthBase):
                 _ = response.content  # read to the end, so that the connection can be reused
                 response.close()
                 again = request.copy()
-                again.headers[AUTHORIZATION] = HiddenText(authorization(renewed))
+                again.headers[AUTHORIZATION] = authorization(renewed)
                 answer = response.connection.send(again, **how)
                 answer.request = again
                 answer.history.append(response)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Adapter, HiddenText
+from daypass.integrations._bearer import AUTHORIZATION, Adapter
 
 __all__ = ["Auth"]
 
@@ -33,5 +33,4 @@ class Auth(Adapter):
         """
         if not any(name.lower() == _KEY for name in request.headers):
             # A copy: the dict is the caller's, which may be used for many requests.
-            value = HiddenText(authorization(self._bearer.token()))
-            request.headers = {**request.headers, _KEY: value}
+            request.headers = {**request.headers, _KEY: authorization(self._bearer.token())}

@@ -177,7 +177,7 @@ def test_a_verbose_client_prints_no_token(
         client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
         assert client.is_server_live()
     printed = capsys.readouterr().out
-    assert "'authorization': 'Bearer ***'" in printed
+    assert "'authorization': 'Bearer ***" in printed
     assert credentials.bearer() not in printed
 
 

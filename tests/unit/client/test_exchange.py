@@ -124,6 +124,18 @@ def test_what_an_sdk_formats_by_mistake_raises_the_function_to_pass(serve: Serve
         assert short_lived_token(1) not in str(raised.value)
 
 
+def test_a_token_in_headers_is_not_printed_and_two_tokens_are_printed_differently(
+    serve: Serve,
+) -> None:
+    other = {"audiences": ["other"], "expirationSeconds": 600}
+    _, credentials = serve(token_answer(number=1), token_answer(number=2, spec=other))
+    first, second = credentials.headers(), credentials.headers("other", 600)
+    for shown in (repr(first), str({**first}), f"{[first]}", repr(second)):
+        assert "Bearer ***" in shown
+        assert short_lived_token(1)[-30:] not in shown
+    assert repr(first) == repr(credentials.headers()) != repr(second)
+
+
 @pytest.mark.parametrize("offset", [-7200.0, 7200.0])
 def test_a_wrong_clock_on_this_machine_does_no_harm(
     serve: Serve, ask: Ask, timing: FakeTiming, offset: float

@@ -41,6 +41,17 @@ def test_ray_finds_the_function_of_the_scheme_daypass() -> None:
     assert getattr(daypass, name).__module__ == "daypass.integrations.ray"
 
 
+def test_import_daypass_is_enough_for_each_adapter() -> None:
+    program = (
+        "import daypass; daypass.integrations.httpx.Auth; daypass.integrations.grpc.metadata\n"
+        "try: daypass.integrations.nothing\n"
+        "except AttributeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "no attribute 'nothing'" in done.stdout
+
+
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         daypass.Nothing  # noqa: B018

@@ -184,7 +184,7 @@ def next_step(reason: Reason, audience: str) -> str:
     """Return what to do after a refusal. For a revoked token, the cache would return it again."""
     again = command("token", "--audience", audience, "--no-cache")
     if reason is Reason.DENIED:
-        return f"if it is this token alone, `{again}` gets another"
+        return f"if it is this token alone, `{again}` or a new start of your program gets another"
     if reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
         return (
             f"try `{again}`; if that fails too, the credentials were revoked: "
