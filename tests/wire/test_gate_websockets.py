@@ -23,7 +23,7 @@ from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, WE
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authority import Authority
 from support.deadline import eventually
-from support.doors import EKF
+from support.doors import EKF, access_log
 from support.gate_differences import FORGERIES, assert_refused
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
@@ -124,6 +124,22 @@ def test_it_arrives_as_the_caller_and_without_the_token(
         assert arrived.header("upgrade") == "websocket"
         assert b"Bearer" not in received
         assert b"admin" not in received
+
+
+def test_it_is_logged_when_it_opens_and_when_it_ends(gate: RunningGate) -> None:
+    """It outlives its token: who has one open is what an administrator asks after a theft."""
+    line = bearer(jti="logged")
+
+    def logged() -> list[dict[str, Any]]:
+        return [each for each in access_log(gate.folder) if each["jti"] == "logged"]
+
+    with gate.connect() as connection:
+        connection.sendall(get(line, *UPGRADE, host=EKF))
+        assert b" 101 " in connection.recv(65536)
+        (opening,) = eventually("it is logged", logged)
+        assert (opening["code"], opening["user"]) == (101, USER)
+    eventually("its end is logged", lambda: len(logged()) == 2)
+    assert {each["request_id"] for each in logged()} == {opening["request_id"]}
 
 
 PROTOCOL = (

@@ -223,6 +223,7 @@ def gate_listener(
             *({"remove": name} for name in (*identity, REASON_HEADER))
         ),
         access_log=[_access_log()],
+        access_log_options={"flush_log_on_tunnel_successfully_established": True},
     )
     return tls_listener(
         "gate",
@@ -237,6 +238,7 @@ def gate_listener(
 def _access_log() -> Json:
     """Return a logger of one JSON line per request, with the caller from the verified claims.
 
+    A WebSocket has two with the same request ID: when it opens, and when it ends.
     The claims come from filter state: from metadata, a line would cost twice as much.
     The path is left out: the services behind may have secrets in URLs.
     """
