@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -75,6 +76,21 @@ def test_a_function_for_api_keys_in_place_of_an_adapter_is_refused_with_the_adap
     with raises(daypass.CredentialsError) as raised:
         library.get("https://localhost:1", auth=credentials.bearer)
     assert f"daypass.integrations.{library.__name__}.Auth(credentials)" in raised.value.hint
+
+
+@pytest.mark.parametrize("given", [["gate"], {"gate"}, b"gate"], ids=["list", "set", "bytes"])
+def test_an_audience_of_another_type_is_refused_wherever_it_is_given(
+    credentials: daypass.Credentials, given: Any
+) -> None:
+    auth = daypass.integrations.requests.Auth(credentials, given)
+    functions: list[Callable[[], object]] = [
+        lambda: credentials.bearer(given), lambda: asyncio.run(credentials.bearer_async(given)),
+        lambda: requests.get("https://localhost:1", auth=auth, timeout=30),
+    ]  # fmt: skip
+    for function in functions:
+        with raises(daypass.CredentialsError) as raised:
+            function()
+        assert "a string" in raised.value.hint
 
 
 @pytest.mark.parametrize(("adapter", "library"), [("httpx", httpx2), ("httpx2", httpx)])

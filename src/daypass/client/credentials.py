@@ -151,7 +151,10 @@ class Credentials:
         It never waits, starts nothing and is not a coroutine: for code that needs a token for each
         of very many requests.
         """
-        cached = self._recent.get((audience, lifetime_seconds))
+        try:
+            cached = self._recent.get((audience, lifetime_seconds))
+        except TypeError:  # a list, which `token` refuses
+            return None
         if cached is not None and cached.is_fresh(self._clock):
             return cached.token
         return None

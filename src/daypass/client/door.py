@@ -89,10 +89,12 @@ def check_audience(audience: object) -> str:
     if not isinstance(audience, str):  # a request: httpx and requests call a function as `auth`
         kind = type(audience)
         library = kind.__module__.partition(".")[0]
-        adapter = library if library in _WITH_ADAPTER else "httpx"
+        adapter = f"daypass.integrations.{library}.Auth(credentials)"
         raise CredentialsError(
             f"an audience is expected here, not an object of type {kind.__name__}",
-            f"as `auth`, pass an adapter: daypass.integrations.{adapter}.Auth(credentials)",
+            f"as `auth`, pass an adapter: {adapter}"
+            if library in _WITH_ADAPTER
+            else "name one, as a string: a token is for one service",
             reason="invalid-audience",
         )
     if not audience:
