@@ -21,6 +21,18 @@ from support.deadline import eventually
 from support.fake_door import short_lived_token
 from support.messages import check
 
+WITHOUT_A_SECOND_PROCESS = """
+import os, sys
+from daypass.cli import main
+fork, first = os.fork, os.getpid()
+def limited():
+    if os.getpid() != first:
+        raise BlockingIOError("Resource temporarily unavailable")
+    return fork()
+os.fork = limited
+sys.exit(main(["run", *sys.argv[1:]]))
+"""
+"""`daypass run` where one more process may run, and no second one."""
 WAIT = ("sh", "-c", "echo up; read x; echo end")
 WITHOUT_PIDFD = """
 import os, sys
@@ -321,6 +333,21 @@ def test_a_command_runs_even_if_no_other_process_can_be_started(
     monkeypatch.setattr(os, "fork", refuse)
     clock = MovableClock()
     run_with_token.warn_before_expiry(token(clock, 600), lambda: None, clock)
+
+
+@pytest.mark.parametrize(("mode", "code"), [((), 0), (("--file",), 1)], ids=["variable", "file"])
+def test_a_file_that_no_process_would_keep_fresh_is_an_error(
+    environment: dict[str, str], mode: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    """The token would stay there, too. A variable's token is what the command needs."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_SECOND_PROCESS, *mode, "--", "echo", "ran"],
+        env={**CLEAN, **environment, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (code, "" if code else "ran\n")
+    assert ("Resource temporarily unavailable" in done.stderr) is bool(code)
+    assert list(tmp_path.glob("daypass-run-*")) == []
 
 
 @pytest.mark.parametrize(("passed", "said"), [(3231, "expires in 6m"), (3700, "has expired")])

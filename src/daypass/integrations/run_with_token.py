@@ -12,6 +12,7 @@ user.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -136,24 +137,33 @@ def warn_before_expiry(token: CachedToken, warn: Callable[[], None], clock: Cloc
 
 
 def _in_background(work: Callable[[_Command], None]) -> None:
-    """Call `work` in a background process that has nothing of this one's open but stderr."""
+    """Call `work` in a background process that has nothing of this one's open but stderr.
+
+    Raises OSError if it can't be started.
+    """
     command = _Command()
     between = os.fork()
     if between:
+        status = 0
         with suppress(ChildProcessError):  # SIGCHLD may be ignored, which is inherited
-            os.waitpid(between, 0)
+            _, status = os.waitpid(between, 0)
         command.close()
+        if status:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return
+    code = 1
     try:
         os.setsid()
-        if os.fork() == 0:  # adopted by init, so that the command has no unexpected child
+        adopted = os.fork()  # by init, so that the command has no unexpected child
+        code = 0
+        if adopted == 0:
             # A signal to both processes must not end this one before the command.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
                 signal.signal(number, signal.SIG_IGN)
             command.detach()
             work(command)
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 class _Command:
