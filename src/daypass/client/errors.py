@@ -78,10 +78,7 @@ def copied(error: DaypassError) -> DaypassError:
 
 
 def log_warning(what: str, error: DaypassError) -> None:
-    """Log a failure that no caller waits for, to the logger `daypass`."""
+    """Log a failure that no caller waits for, to the logger `daypass`: on stderr by default."""
     import logging
 
-    logger = logging.getLogger("daypass")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())  # silent unless the program configures logging
-    logger.warning("%s: %s", what, error)
+    logging.getLogger("daypass").warning("%s: %s", what, error)
