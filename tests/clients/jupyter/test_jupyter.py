@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -257,17 +257,22 @@ def test_a_tornado_that_sends_tokens_to_other_servers_is_refused(
         GatewayClient()
 
 
-def test_a_redirect_to_another_server_is_followed_without_the_token(
-    daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def redirecting() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A server that redirects /api/kernels to another one, and what has arrived at both: the path,
+    and the beginning of the Authorization header.
+    """
     arrived = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             arrived.append((self.path, self.headers.get("Authorization", "")[:7]))
             self.send_response(302 if self.path == "/api/kernels" else 200)
-            self.send_header("Location", f"http://127.0.0.1:{other.server_port}/elsewhere")
+            self.send_header("Location", f"//127.0.0.1:{other.server_port}/elsewhere")
             self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -279,14 +284,37 @@ def test_a_redirect_to_another_server_is_followed_without_the_token(
     ):
         for server in (first, other):
             threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setenv("JUPYTER_GATEWAY_URL", f"http://127.0.0.1:{first.server_port}")
+        try:
+            yield f"127.0.0.1:{first.server_port}", arrived
+        finally:
+            for server in (first, other):
+                server.shutdown()
+
+
+def test_a_redirect_to_another_server_is_followed_without_the_token(
+    daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redirecting() as (host, arrived):
+        monkeypatch.setenv("JUPYTER_GATEWAY_URL", f"http://{host}")
         url = f"{GatewayClient.instance().url}/api/kernels"
         try:
             asyncio.run(gateway_request(url, method="GET"))
         finally:
             GatewayClient.clear_instance()
-            for server in (first, other):
-                server.shutdown()
+    assert arrived == [("/api/kernels", "Bearer "), ("/elsewhere", "")]
+
+
+def test_websockets_follows_a_redirect_to_another_server_without_the_token(
+    credentials: daypass.Credentials,
+) -> None:
+    """Before 16.1 it did so with the token."""
+
+    async def run(url: str) -> None:
+        with pytest.raises(websockets.InvalidStatus, match="HTTP 200"):
+            await websockets.connect(url, additional_headers=await credentials.headers_async())
+
+    with redirecting() as (host, arrived):
+        asyncio.run(run(f"ws://{host}/api/kernels"))
     assert arrived == [("/api/kernels", "Bearer "), ("/elsewhere", "")]
 
 
