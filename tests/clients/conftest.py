@@ -1,42 +1,32 @@
 """Clients that people have, unmodified, through a real gate to a real server of their kind.
 
 Each folder is a project: `pyproject.toml`, `uv.lock`, and an environment of its own in which its
-tests run (`make test-clients CLIENTS=NAME`). Its fixture `server`, of the session, is the URL of
-the server that the gate guards, on a port of 127.0.0.1.
+tests run (`make test-clients CLIENTS=NAME`). The fixture `server`, of the session, is the URL of
+the server that the gate guards, on a port of 127.0.0.1: the folder's `server.py`, or another.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
-from http.client import HTTPSConnection
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 import daypass
-from daypass._core.jwt import decode_unverified
-from daypass._core.tls import client_context
-from daypass.client.token import Token, authorization
-from daypass.client.transport import SYSTEM_TIMING, Timing
-from daypass.gate.deny import change_denial
+from daypass.client.token import Token
 from daypass.local.stack import LocalStack, MadeIdentity
-from daypass.rules.denials import Denial, DeniedKind
 from daypass.testing import MovableClock
 from support.arrivals import Arrival, Arrivals
 from support.children import Child
 from support.deadline import eventually
 from support.ports import free_ports, listens
+from support.stack_credentials import HOUR_SECONDS, credentials_with_an_old_token, deny_token
 
-LONG_ENOUGH_SECONDS = 120.0
-"""After so long a refused token is not one that came only just now, and may be renewed."""
-GATE_NAMESPACE = "daypass"
-"""Where the gate of a stack looks for denials."""
-HOUR_SECONDS = 3600.0
-"""The lifetime of a token."""
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,6 +61,14 @@ def run_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
             return f"http://127.0.0.1:{port}"
 
         yield run
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, run_server: Callable[..., str]) -> str:
+    """`server.py PORT`, next to the tests. A folder whose server is another overrides this."""
+    program = request.session.items[0].path.with_name("server.py")
+    path = f"{ROOT / 'tests'}:{ROOT}"
+    return run_server(sys.executable, str(program), "PORT", environment={"PYTHONPATH": path})
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +107,12 @@ def gate(daypass_stack: LocalStack) -> str:
 
 
 @pytest.fixture
+def host(gate: str) -> str:
+    """The gate's host and port."""
+    return gate.removeprefix("https://")
+
+
+@pytest.fixture
 def authority(daypass_stack: LocalStack) -> str:
     """The file with the certificate authority of door and gate."""
     return str(daypass_stack.authority_file)
@@ -123,11 +127,7 @@ def client_clock() -> MovableClock:
 @pytest.fixture
 def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> daypass.Credentials:
     """Credentials that hold a token of two minutes ago."""
-    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": client_clock})
-    loaded = daypass.Credentials.from_file(daypass_identity.credentials_file, timing=timing)
-    loaded.token()
-    client_clock.move(LONG_ENOUGH_SECONDS)
-    return loaded
+    return credentials_with_an_old_token(client_clock, daypass_identity.credentials_file)
 
 
 @pytest.fixture
@@ -140,12 +140,7 @@ def deny(
 
     def begin(*, every: bool = False) -> Token:
         token = credentials.token()
-        claims = decode_unverified(token.value.reveal())[1]
-        name = claims["kubernetes.io"]["secret"]["uid"] if every else claims["jti"]
-        kind = DeniedKind.OBJECT if every else DeniedKind.TOKEN
-        denial = Denial(kind=kind, name=name, until_unix=claims["exp"] + HOUR_SECONDS)
-        change_denial(daypass_stack.cluster, GATE_NAMESPACE, denial, undo=False)
-        eventually("the gate refuses it", lambda: _is_refused(daypass_stack, token))
+        deny_token(daypass_stack, token, every=every)
         recorded.requests.clear()
         return token
 
@@ -164,12 +159,17 @@ def expire(deny: Callable[..., Token], client_clock: MovableClock) -> Callable[[
     return begin
 
 
-def _is_refused(stack: LocalStack, token: Token) -> bool:
-    address = urlsplit(stack.gate)
-    with closing(
-        HTTPSConnection(
-            str(address.hostname), address.port, context=client_context(stack.authority.pem)
-        )
-    ) as connection:
-        connection.request("GET", "/is-it-refused", headers={"Authorization": authorization(token)})
-        return connection.getresponse().status == 401
+@pytest.fixture
+def revoke(
+    daypass_stack: LocalStack, daypass_identity: MadeIdentity,
+    daypass_clock: MovableClock, client_clock: MovableClock,
+) -> Callable[[], None]:  # fmt: skip
+    """`revoke()`: the identity is revoked, its token expires, and the door gives it no other."""
+
+    def begin() -> None:
+        daypass_stack.revoke(daypass_identity)
+        daypass_clock.move(11)  # the API server caches for ten seconds that it is valid
+        client_clock.reset()
+        client_clock.move(HOUR_SECONDS)
+
+    return begin

@@ -13,16 +13,13 @@ from contextlib import ExitStack
 import pytest
 
 import daypass
-from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
 from integrations.callers import CALLERS, Caller
 from integrations.service import Service, running_service
 from integrations.trust import Trust
 from support.authority import Authority
-
-LONG_ENOUGH_SECONDS = 120.0
-"""After so long a refused token is not one that came only just now."""
+from support.stack_credentials import credentials_with_an_old_token
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +63,7 @@ def daypass_identity(daypass_stack: LocalStack) -> MadeIdentity:
 @pytest.fixture
 def credentials(daypass_identity: MadeIdentity, client_clock: MovableClock) -> daypass.Credentials:
     """Credentials that hold a token of two minutes ago."""
-    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": client_clock})
-    loaded = daypass.Credentials.from_file(daypass_identity.credentials_file, timing=timing)
-    loaded.token()
-    client_clock.move(LONG_ENOUGH_SECONDS)
-    return loaded
+    return credentials_with_an_old_token(client_clock, daypass_identity.credentials_file)
 
 
 @pytest.fixture(params=sorted(CALLERS))

@@ -25,16 +25,11 @@ import daypass.integrations.httpx2
 import daypass.integrations.requests
 import daypass.integrations.urllib3
 import daypass.testing
-from daypass._core.jwt import decode_unverified
 from daypass._core.tls import client_context
-from daypass.client.transport import SYSTEM_TIMING, Timing
-from daypass.gate.deny import change_denial
 from daypass.local.stack import LocalStack
-from daypass.rules.denials import Denial, DeniedKind
 from daypass.testing import MovableClock
-from integrations.conftest import LONG_ENOUGH_SECONDS
-from support.deadline import eventually
 from support.http_services import Handler, serving
+from support.stack_credentials import credentials_with_an_old_token, deny_token
 
 BODY = bytes(range(256)) * 4096 * 80
 """Far more than the sockets on the way hold, and as much as a small model."""
@@ -82,22 +77,11 @@ def tls(stack: LocalStack) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def denied(stack: LocalStack, tls: ssl.SSLContext) -> daypass.Credentials:
+def denied(stack: LocalStack) -> daypass.Credentials:
     """Credentials whose cached token the gate refuses with 401."""
-    clock = MovableClock()
-    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": clock})
     identity = stack.make_identity("team", f"bot-{secrets.token_hex(4)}")
-    credentials = daypass.Credentials.from_file(identity.credentials_file, timing=timing)
-    headers = credentials.headers()
-    jti = decode_unverified(credentials.bearer())[1]["jti"]
-    denial = Denial(kind=DeniedKind.TOKEN, name=jti, until_unix=clock.unix() + 3600)
-    change_denial(stack.cluster, "daypass", denial, undo=False)
-    with httpx.Client(verify=tls) as client:
-        eventually(
-            "it is denied",
-            lambda: client.post(stack.gate, headers=headers, content=b"x").status_code == 401,
-        )
-    clock.move(LONG_ENOUGH_SECONDS)
+    credentials = credentials_with_an_old_token(MovableClock(), identity.credentials_file)
+    deny_token(stack, credentials.token())
     return credentials
 
 

@@ -139,14 +139,11 @@ def test_a_denial_is_shown_and_the_next_token_passes(
 
 
 def test_a_revoked_identity_gets_the_reason(
-    connect: Connect, pipelines: FakePipelines, daypass_stack: LocalStack,
-    daypass_identity: MadeIdentity, daypass_clock: MovableClock, client_clock: MovableClock,
+    connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity,
+    revoke: Callable[[], None],
 ) -> None:  # fmt: skip
     client = connect()
-    daypass_stack.revoke(daypass_identity)
-    daypass_clock.move(11)
-    client_clock.reset()
-    client_clock.move(3600)
+    revoke()
     namespace = daypass_identity.namespace
     with raises(daypass.ExchangeRefusedError, match=namespace, hide=namespace):
         client.list_experiments()

@@ -32,11 +32,6 @@ def daypass_stack(server: str, grpc_port: int) -> Iterator[LocalStack]:
         yield running
 
 
-@pytest.fixture
-def host(gate: str) -> str:
-    return gate.removeprefix("https://")
-
-
 @pytest.fixture(autouse=True)
 def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """gRPC reads it once."""

@@ -17,12 +17,12 @@ from kubeflow.trainer import CustomTrainerContainer, TrainerClient
 
 import daypass
 import daypass.integrations.kubernetes
-from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.testing import MovableClock
 from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
+from support.stack_credentials import credentials_by
 from support.tokens import ISSUER
 from support.up import Up, up_config
 
@@ -105,8 +105,7 @@ def credentials_file(trainer: Identity, up: Up, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def credentials(credentials_file: Path, client_clock: MovableClock) -> daypass.Credentials:
-    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": client_clock})
-    return daypass.Credentials.from_file(credentials_file, timing=timing)
+    return credentials_by(client_clock, credentials_file)
 
 
 @pytest.fixture

@@ -26,8 +26,7 @@ from mcp.client.streamable_http import streamable_http_client
 import daypass
 import daypass.integrations.httpx2
 from daypass.client.token import Token
-from daypass.local.stack import LocalStack, MadeIdentity
-from daypass.testing import MovableClock
+from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
 from support.examples import EXAMPLES
 
@@ -196,12 +195,9 @@ async def test_over_sse_a_refusal_is_in_the_log_and_the_call_waits_for_its_timeo
 
 async def test_a_revoked_identity_gets_the_reason(
     connect: Connect, gate: str, credentials: daypass.Credentials, arrived: list[Arrival],
-    daypass_stack: LocalStack, daypass_identity: MadeIdentity,
-    daypass_clock: MovableClock, client_clock: MovableClock,
+    daypass_identity: MadeIdentity, revoke: Callable[[], None],
 ) -> None:  # fmt: skip
-    daypass_stack.revoke(daypass_identity)
-    daypass_clock.move(11)
-    client_clock.move(3600)
+    revoke()
     with pytest.raises(Exception) as refused:  # noqa: PT011 - of the SDK it is a group
         async with connect(gate, credentials):
             pass

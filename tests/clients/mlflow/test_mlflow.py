@@ -25,7 +25,7 @@ import daypass
 import daypass.integrations.mlflow
 from clients.mlflow.storage import Elsewhere, nothing, s3, serving
 from daypass.client.token import Token
-from daypass.local.stack import LocalStack, MadeIdentity
+from daypass.local.stack import MadeIdentity
 from daypass.testing import MovableClock
 from support.arrivals import Arrival
 
@@ -247,12 +247,9 @@ def test_a_refusal_shows_the_gates_reason(
 
 @pytest.mark.usefixtures("clocked")
 def test_an_exchange_that_is_refused_says_why(
-    daypass_stack: LocalStack, daypass_identity: MadeIdentity, daypass_clock: MovableClock,
-    client_clock: MovableClock, arrived: list[Arrival],
-) -> None:  # fmt: skip
-    daypass_stack.revoke(daypass_identity)
-    daypass_clock.move(11)
-    client_clock.move(3600)
+    revoke: Callable[[], None], arrived: list[Arrival]
+) -> None:
+    revoke()
     with pytest.raises(MlflowException, match="is refused"):
         mlflow.search_experiments()
     assert arrived == []

@@ -19,8 +19,7 @@ import daypass
 import daypass.integrations.httpx
 import daypass.integrations.httpx2
 from daypass.client.token import Token
-from daypass.local.stack import LocalStack, MadeIdentity
-from daypass.testing import MovableClock
+from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
 
 QUESTION = "hello there"
@@ -194,12 +193,9 @@ def test_a_refusal_shows_its_reason(
 
 @every_way
 def test_a_revoked_identity_gets_the_error_of_the_exchange(
-    ask: Ask, arrived: list[Arrival], daypass_stack: LocalStack, daypass_identity: MadeIdentity,
-    daypass_clock: MovableClock, client_clock: MovableClock,
-) -> None:  # fmt: skip
-    daypass_stack.revoke(daypass_identity)
-    daypass_clock.move(11)
-    client_clock.move(3600)
+    ask: Ask, arrived: list[Arrival], revoke: Callable[[], None]
+) -> None:
+    revoke()
     with pytest.raises(daypass.ExchangeRefusedError):
         ask()
     assert arrived == []

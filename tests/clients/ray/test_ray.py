@@ -56,11 +56,6 @@ def _takes_a_job(server: str) -> bool:
 
 
 @pytest.fixture
-def host(gate: str) -> str:
-    return gate.removeprefix("https://")
-
-
-@pytest.fixture
 def client(host: str, authority: str, credentials: daypass.Credentials) -> JobSubmissionClient:
     return JobSubmissionClient(f"daypass://{host}", credentials=credentials, verify=authority)
 

@@ -19,8 +19,7 @@ from tritonclient.utils import InferenceServerException
 import daypass
 import daypass.integrations.tritonclient
 from daypass.client.token import Token
-from daypass.local.stack import LocalStack, MadeIdentity
-from daypass.testing import MovableClock
+from daypass.local.stack import MadeIdentity
 from integrations.service import Said, running_service
 from support.arrivals import Arrival
 from support.authority import Authority
@@ -157,12 +156,9 @@ def test_after_a_denial_the_next_token_passes(
 
 
 def test_without_a_token_nothing_is_sent_and_the_reason_is_raised(
-    ask: Ask, arrived: list[Arrival], daypass_stack: LocalStack, daypass_identity: MadeIdentity,
-    daypass_clock: MovableClock, client_clock: MovableClock,
-) -> None:  # fmt: skip
-    daypass_stack.revoke(daypass_identity)
-    daypass_clock.move(11)
-    client_clock.move(3600)
+    ask: Ask, arrived: list[Arrival], revoke: Callable[[], None]
+) -> None:
+    revoke()
     with pytest.raises(daypass.ExchangeRefusedError):
         ask("infer", "double", tensor(4))
     assert arrived == []
