@@ -25,11 +25,6 @@ DENIED = "denied"
 Ask = Callable[[InferenceRESTClient], Awaitable[Any]]
 
 
-@pytest.fixture
-def url(gate: str) -> str:
-    return gate
-
-
 @pytest.fixture(autouse=True)
 def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", authority)
@@ -58,35 +53,35 @@ def last(response: InferResponse) -> float:
 
 
 def test_it_infers_with_a_fresh_token_across_the_end_of_one(
-    ask: Callable[[Ask], Any], url: str, arrived: list[Arrival],
+    ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival],
     daypass_identity: MadeIdentity, expire: Callable[[], Token],
 ) -> None:  # fmt: skip
-    assert last(ask(lambda client: client.infer(url, tensor(4), "double"))) == 6
+    assert last(ask(lambda client: client.infer(gate, tensor(4), "double"))) == 6
     expire()
-    assert last(ask(lambda client: client.infer(url, tensor(5), "double"))) == 8
+    assert last(ask(lambda client: client.infer(gate, tensor(5), "double"))) == 8
     assert [(each.path, each.user) for each in arrived] == [
         ("/v2/models/double/infer", daypass_identity.user)
     ]
     assert "authorization" not in arrived[0].headers
 
 
-def test_it_asks_whether_server_and_model_are_ready(ask: Callable[[Ask], Any], url: str) -> None:
-    assert ask(lambda client: client.is_server_live(url)) is True
-    assert ask(lambda client: client.is_server_ready(url)) is True
-    assert ask(lambda client: client.is_model_ready(url, "double")) is True
+def test_it_asks_whether_server_and_model_are_ready(ask: Callable[[Ask], Any], gate: str) -> None:
+    assert ask(lambda client: client.is_server_live(gate)) is True
+    assert ask(lambda client: client.is_server_ready(gate)) is True
+    assert ask(lambda client: client.is_model_ready(gate, "double")) is True
 
 
 def test_a_large_tensor_is_sent_again_with_another_token_after_a_denial(
-    ask: Callable[[Ask], Any], url: str, arrived: list[Arrival], deny: Callable[..., Token],
+    ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival], deny: Callable[..., Token],
 ) -> None:  # fmt: skip
     deny()
-    answer = ask(lambda client: client.infer(url, tensor(LARGE), "double"))
+    answer = ask(lambda client: client.infer(gate, tensor(LARGE), "double"))
     assert last(answer) == 2 * (LARGE - 1)
     assert [each.path for each in arrived] == ["/v2/models/double/infer"]
 
 
 def test_results_are_streamed(
-    credentials: daypass.Credentials, url: str, deny: Callable[..., Token]
+    credentials: daypass.Credentials, gate: str, deny: Callable[..., Token]
 ) -> None:
     """KServe's client cannot stream, so one streams with httpx, with the same arguments."""
 
@@ -95,7 +90,7 @@ def test_results_are_streamed(
             httpx.AsyncClient(auth=daypass.integrations.httpx.Auth(credentials)) as client,
             client.stream(
                 "POST",
-                f"{url}/v1/models/double:predict",
+                f"{gate}/v1/models/double:predict",
                 json={"instances": [1, 2, 3], "stream": True},
             ) as answer,
         ):
@@ -108,27 +103,27 @@ def test_results_are_streamed(
 @pytest.mark.parametrize(
     "question",
     [
-        lambda client, url: client.infer(url, tensor(4), "double"),
-        lambda client, url: client.is_server_ready(url),
-        lambda client, url: client.is_server_live(url),
+        lambda client, gate: client.infer(gate, tensor(4), "double"),
+        lambda client, gate: client.is_server_ready(gate),
+        lambda client, gate: client.is_server_live(gate),
     ],
     ids=["infer", "is_server_ready", "is_server_live"],
 )
 def test_a_refusal_is_raised_with_the_gates_message(
-    question: Callable[..., Any], ask: Callable[[Ask], Any], url: str, arrived: list[Arrival],
+    question: Callable[..., Any], ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival],
     deny: Callable[..., Token],
 ) -> None:  # fmt: skip
     deny(every=True)
     with pytest.raises(httpx.HTTPStatusError, match=DENIED) as refused:
-        ask(lambda client: question(client, url))
+        ask(lambda client: question(client, gate))
     assert refused.value.response.status_code == 401
     assert arrived == []
 
 
 def test_is_model_ready_does_not_tell_a_refusal_from_a_model_that_is_not_ready(
-    ask: Callable[[Ask], Any], url: str, arrived: list[Arrival], deny: Callable[..., Token]
+    ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival], deny: Callable[..., Token]
 ) -> None:
     """KServe's client returns False for every answer but 200."""
     deny(every=True)
-    assert ask(lambda client: client.is_model_ready(url, "double")) is False
+    assert ask(lambda client: client.is_model_ready(gate, "double")) is False
     assert arrived == []
