@@ -105,7 +105,7 @@ def _to_send_again(refused: Token, renewed: Token, rewind: Rewind) -> Token | No
     return renewed
 
 
-def explain(
+def log_refusal(
     code: int, headers: Mapping[str, str], method: str | None, url: object, hint: str = ""
 ) -> None:
     """Log why a gate refused a request: some clients show their users neither body nor headers.

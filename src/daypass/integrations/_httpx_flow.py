@@ -7,7 +7,7 @@ from functools import partial
 
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, explain
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, log_refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ def _log(response: Response) -> None:
     request = response.request
     is_own = AUTHORIZATION in request.headers and _SENT not in request.extensions
     hint = _OWN_HEADER if is_own else ""
-    explain(response.status_code, response.headers, request.method, request.url, hint)
+    log_refusal(response.status_code, response.headers, request.method, request.url, hint)

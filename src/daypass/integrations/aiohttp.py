@@ -5,7 +5,7 @@ from __future__ import annotations
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, explain
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -59,7 +59,7 @@ class Auth:
                 await request.close()
                 request.headers[AUTHORIZATION] = authorization(renewed)
                 response = await handler(request)
-        explain(response.status, response.headers, request.method, request.url)
+        log_refusal(response.status, response.headers, request.method, request.url)
         return response
 
     def _is_of_origin(self, url: URL) -> bool:

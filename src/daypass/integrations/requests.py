@@ -8,13 +8,7 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.token import Token, authorization
-from daypass.integrations._bearer import (
-    AUTHORIZATION,
-    UNAUTHORIZED,
-    Adapter,
-    explain,
-    rewinder,
-)
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, log_refusal, rewinder
 
 try:
     from requests import PreparedRequest, Response
@@ -58,5 +52,5 @@ class Auth(Adapter, AuthBase):
                 answer = response.connection.send(again, **how)
                 answer.request = again
                 answer.history.append(response)
-        explain(answer.status_code, answer.headers, request.method, request.url)
+        log_refusal(answer.status_code, answer.headers, request.method, request.url)
         return answer

@@ -7,7 +7,7 @@ from typing import Any
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, explain, rewinder
+from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, log_refusal, rewinder
 
 try:
     import urllib3
@@ -55,7 +55,7 @@ class PoolManager(urllib3.PoolManager):
                 response.drain_conn()
                 headers[AUTHORIZATION] = authorization(renewed)
                 response = super().urlopen(method, url, redirect, headers=headers, **how)
-        explain(response.status, response.headers, method, url)
+        log_refusal(response.status, response.headers, method, url)
         return response
 
 
