@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
 from daypass.client.token import authorization
 from daypass.integrations._bearer import AUTHORIZATION, Adapter
@@ -10,12 +10,6 @@ from daypass.integrations._bearer import AUTHORIZATION, Adapter
 __all__ = ["Auth"]
 
 _KEY = AUTHORIZATION.lower()
-
-
-class _Request(Protocol):
-    """A request of tritonclient: its headers are all that a plugin sees of it."""
-
-    headers: dict[str, str]
 
 
 class Auth(Adapter):
@@ -26,9 +20,10 @@ class Auth(Adapter):
     `ssl=True`. It does not see responses either, so it renews no token after a 401.
     """
 
-    def __call__(self, request: _Request) -> None:
+    def __call__(self, request: Any) -> None:
         """Add a token to a request that has none. Clients call it before each request.
 
+        `request` has `headers`, a dict, and nothing else.
         The clients of asyncio call it on their event loop, which waits for the first token.
         """
         if not any(name.lower() == _KEY for name in request.headers):
