@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from daypass.client.subject_token import TokenIdentity
 
 _PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/")
-_WITH_ADAPTER = ("httpx", "httpx2", "requests")
 _EXAMPLE = "it looks like https://kubeflow.example.com/kubernetes"
 
 
@@ -89,14 +88,11 @@ def check_audience(audience: object) -> str:
     if not isinstance(audience, str):  # a request: httpx and requests call a function as `auth`
         kind = type(audience)
         library = kind.__module__.partition(".")[0]
-        adapter = f"daypass.integrations.{library}.Auth(credentials)"
-        raise CredentialsError(
-            f"an audience is expected here, not an object of type {kind.__name__}",
-            f"as `auth`, pass an adapter: {adapter}"
-            if library in _WITH_ADAPTER
-            else "name one, as a string: a token is for one service",
-            reason="invalid-audience",
-        )
+        hint = "name one, as a string: a token is for one service"
+        if library in ("httpx", "httpx2", "requests"):
+            hint = f"as `auth`, pass an adapter: daypass.integrations.{library}.Auth(credentials)"
+        fact = f"an audience is expected here, not an object of type {kind.__name__}"
+        raise CredentialsError(fact, hint, reason="invalid-audience")
     if not audience:
         raise CredentialsError(
             "no audience is set",
