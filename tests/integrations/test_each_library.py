@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from integrations.service import Said, Seen, Service
 from integrations.trust import Trust
 from support.deadline import eventually
 from support.fake_door import FakeProxy
+from support.tcp_server import TcpServer
 
 LARGE = bytes(range(256)) * 16384
 """4 MiB: more than the buffers on the way hold."""
@@ -251,3 +253,44 @@ def test_a_pool_managers_own_headers_travel_with_the_token(
     assert seen.headers["user-agent"] == "bot/1"
     assert seen.token is not None
     assert "authorization" not in pools.headers
+
+
+class Endless(TcpServer):
+    """Refuses the first request with a body that has no end, and answers the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[bytes] = []
+
+    def serve(self, connection: socket.socket) -> None:
+        head = connection.recv(65536)
+        self.heads.append(head)
+        if len(self.heads) > 1:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            connection.recv(1)
+            return
+        connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"1000\r\n" + bytes(0x1000) + b"\r\n")
+
+
+@pytest.mark.parametrize("library", ["requests", "urllib3"])
+def test_a_refusal_without_an_end_is_not_read_to_its_end(
+    credentials: daypass.Credentials, client_clock: MovableClock, library: str
+) -> None:
+    """A user who streams responses may not have room for one."""
+    credentials.token()
+    client_clock.move(120)
+    with Endless() as server:
+        url = f"http://127.0.0.1:{server.port}"
+        if library == "requests":
+            auth = daypass.integrations.requests.Auth(credentials)
+            with requests.get(url, auth=auth, stream=True, timeout=30) as answer:
+                assert answer.status_code == 200
+        else:
+            with daypass.integrations.urllib3.PoolManager(credentials) as pool:
+                response = pool.request("GET", url, preload_content=False, timeout=30)
+                assert response.status == 200
+                response.close()
+    first, second = server.heads
+    assert first != second

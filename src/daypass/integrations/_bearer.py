@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 AUTHORIZATION = "Authorization"
 UNAUTHORIZED, FORBIDDEN = 401, 403
+_LONGEST_REFUSAL_BYTES = 64 * 1024
 _LOGGER = logging.getLogger("daypass")
 
 
@@ -118,6 +119,12 @@ def log_refusal(
         origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
         message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
         _LOGGER.warning("the gate refused %s %s: %s", method, origin, message)
+
+
+def is_short(headers: Mapping[str, str]) -> bool:
+    """Return whether to read the rest of a refusal, so that its connection can be used again."""
+    length = headers.get("Content-Length", "")
+    return length.isdecimal() and int(length) <= _LONGEST_REFUSAL_BYTES
 
 
 def rewinder(body: Any) -> Rewind:

@@ -8,7 +8,14 @@ from typing import Any
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.token import Token, authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, log_refusal, rewinder
+from daypass.integrations._bearer import (
+    AUTHORIZATION,
+    UNAUTHORIZED,
+    Adapter,
+    is_short,
+    log_refusal,
+    rewinder,
+)
 
 try:
     from requests import PreparedRequest, Response
@@ -45,7 +52,8 @@ class Auth(Adapter, AuthBase):
         if response.status_code == UNAUTHORIZED and has_token:
             renewed = self._bearer.renew(token, rewind, close=response.close)
             if renewed is not None:
-                _ = response.content  # read to the end, so that the connection can be reused
+                if is_short(response.headers):
+                    _ = response.content
                 response.close()
                 again = request.copy()
                 again.headers[AUTHORIZATION] = authorization(renewed)

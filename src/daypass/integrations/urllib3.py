@@ -7,7 +7,14 @@ from typing import Any
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, log_refusal, rewinder
+from daypass.integrations._bearer import (
+    AUTHORIZATION,
+    UNAUTHORIZED,
+    Bearer,
+    is_short,
+    log_refusal,
+    rewinder,
+)
 
 try:
     import urllib3
@@ -52,7 +59,9 @@ class PoolManager(urllib3.PoolManager):
         if response.status == UNAUTHORIZED and not _was_redirected(response.retries):
             renewed = self._bearer.renew(token, rewind, close=response.close)
             if renewed is not None:
-                response.drain_conn()
+                if is_short(response.headers):
+                    response.drain_conn()
+                response.close()
                 headers[AUTHORIZATION] = authorization(renewed)
                 response = super().urlopen(method, url, redirect, headers=headers, **how)
         log_refusal(response.status, response.headers, method, url)
