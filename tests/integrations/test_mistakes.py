@@ -93,6 +93,25 @@ def test_an_audience_of_another_type_is_refused_wherever_it_is_given(
         assert "a string" in raised.value.hint
 
 
+CLEAR = "http://gate.example.com/"
+SEND: dict[str, Callable[[Any], object]] = {
+    "httpx": lambda auth: httpx.get(CLEAR, auth=auth),
+    "httpx2": lambda auth: httpx2.get(CLEAR, auth=auth),
+    "requests": lambda auth: requests.get(CLEAR, auth=auth, timeout=30),
+    "urllib3": lambda pools: pools.request("GET", CLEAR),
+}
+
+
+@pytest.mark.parametrize("library", [*SEND, "aiohttp"])
+def test_no_token_is_sent_in_the_clear(library: str, credentials: daypass.Credentials) -> None:
+    with raises(daypass.CredentialsError, match="http://gate.example.com") as raised:
+        if library == "aiohttp":
+            daypass.integrations.aiohttp.Auth(credentials, CLEAR)
+        else:
+            SEND[library](MAKE[library](credentials))
+    assert "https://gate.example.com" in raised.value.hint
+
+
 @pytest.mark.parametrize(("adapter", "library"), [("httpx", httpx2), ("httpx2", httpx)])
 def test_the_adapter_of_one_httpx_names_that_of_the_other(
     adapter: str, library: Any, credentials: daypass.Credentials

@@ -18,6 +18,7 @@ All adapters have these rules in common:
 - A request that gets no response is not sent again: it may have been processed. The library's error
   is raised unchanged.
 - A redirect to another scheme, host or port is followed without the token.
+- An http URL, except one of a loopback address, raises CredentialsError.
 - Errors of the exchange are raised unchanged: a `DaypassError` explains more than the 401 does.
 
 gRPC, the Kubernetes clients (except lightkube), kfp, Ray and tritonclient do not pass answers to

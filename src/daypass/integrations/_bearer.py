@@ -6,7 +6,9 @@ import logging
 from functools import partial
 from urllib.parse import urlsplit
 
+from daypass._core.net import is_loopback
 from daypass.client.credentials import Credentials, not_credentials
+from daypass.client.errors import CredentialsError
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 TYPE_CHECKING = False
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 AUTHORIZATION = "Authorization"
 UNAUTHORIZED, FORBIDDEN = 401, 403
-_LONGEST_REFUSAL_BYTES = 64 * 1024
 _LOGGER = logging.getLogger("daypass")
 
 
@@ -121,10 +122,14 @@ def log_refusal(
         _LOGGER.warning("the gate refused %s %s: %s", method, origin, message)
 
 
-def is_short(headers: Mapping[str, str]) -> bool:
-    """Return whether to read the rest of a refusal, so that its connection can be used again."""
-    length = headers.get("Content-Length", "")
-    return length.isdecimal() and int(length) <= _LONGEST_REFUSAL_BYTES
+def require_tls(scheme: str, host: str | None) -> None:
+    """Raise CredentialsError if a token would pass a network in the clear."""
+    if scheme in ("http", "ws") and not is_loopback(host or ""):
+        raise CredentialsError(
+            f"{scheme}://{host} would get the token in the clear",
+            f"use {scheme}s://{host}; plain {scheme} is for loopback addresses only",
+            reason="no-tls",
+        )
 
 
 def rewinder(body: Any) -> Rewind:

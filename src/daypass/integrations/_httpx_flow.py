@@ -7,7 +7,13 @@ from functools import partial
 
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, UNAUTHORIZED, Adapter, log_refusal
+from daypass.integrations._bearer import (
+    AUTHORIZATION,
+    UNAUTHORIZED,
+    Adapter,
+    log_refusal,
+    require_tls,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +85,7 @@ class AuthFlow(Adapter):
 
 
 def _put(token: Token, request: Request) -> None:
+    require_tls(request.url.scheme, request.url.host)
     request.headers[AUTHORIZATION] = authorization(token)
     request.extensions[_SENT] = token
 

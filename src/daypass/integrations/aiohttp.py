@@ -5,7 +5,12 @@ from __future__ import annotations
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal
+from daypass.integrations._bearer import (
+    UNAUTHORIZED,
+    Bearer,
+    log_refusal,
+    require_tls,
+)
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -38,6 +43,7 @@ class Auth:
     ) -> None:
         self._bearer = Bearer(credentials, audience, lifetime_seconds)
         named = URL(origin).origin()
+        require_tls(named.scheme, named.host)
         self._schemes = (named.scheme, _WEBSOCKETS.get(named.scheme))
         self._authority = named.raw_authority
         self._host, self._port = named.raw_host, named.port

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.token import Token, authorization
@@ -12,8 +13,8 @@ from daypass.integrations._bearer import (
     AUTHORIZATION,
     UNAUTHORIZED,
     Adapter,
-    is_short,
     log_refusal,
+    require_tls,
     rewinder,
 )
 
@@ -36,6 +37,8 @@ class Auth(Adapter, AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add a token to a request that has none, and return the request."""
         if AUTHORIZATION not in request.headers:
+            to = urlsplit(request.url or "")
+            require_tls(to.scheme, to.hostname)
             token = self._bearer.token()
             request.headers[AUTHORIZATION] = authorization(token)
             answered = partial(self._answered, token, rewinder(request.body))
@@ -52,8 +55,6 @@ class Auth(Adapter, AuthBase):
         if response.status_code == UNAUTHORIZED and has_token:
             renewed = self._bearer.renew(token, rewind, close=response.close)
             if renewed is not None:
-                if is_short(response.headers):
-                    _ = response.content
                 response.close()
                 again = request.copy()
                 again.headers[AUTHORIZATION] = authorization(renewed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
@@ -11,8 +12,8 @@ from daypass.integrations._bearer import (
     AUTHORIZATION,
     UNAUTHORIZED,
     Bearer,
-    is_short,
     log_refusal,
+    require_tls,
     rewinder,
 )
 
@@ -52,6 +53,8 @@ class PoolManager(urllib3.PoolManager):
         headers = HTTPHeaderDict(self.headers if given is None else given)
         if AUTHORIZATION in headers or _was_redirected(how.get("retries")):
             return super().urlopen(method, url, redirect, headers=headers, **how)
+        to = urlsplit(url)
+        require_tls(to.scheme, to.hostname)
         token = self._bearer.token()
         headers[AUTHORIZATION] = authorization(token)
         rewind = rewinder(how.get("body"))
@@ -59,8 +62,6 @@ class PoolManager(urllib3.PoolManager):
         if response.status == UNAUTHORIZED and not _was_redirected(response.retries):
             renewed = self._bearer.renew(token, rewind, close=response.close)
             if renewed is not None:
-                if is_short(response.headers):
-                    response.drain_conn()
                 response.close()
                 headers[AUTHORIZATION] = authorization(renewed)
                 response = super().urlopen(method, url, redirect, headers=headers, **how)
