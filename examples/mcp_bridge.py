@@ -6,6 +6,7 @@ DAYPASS_CREDENTIALS names the credentials file. SSL_CERT_FILE names the gate's c
 authority, if the machine does not trust it already.
 """
 
+import asyncio
 import sys
 
 import daypass
@@ -16,4 +17,14 @@ from fastmcp.server import create_proxy
 url = sys.argv[1]
 
 auth = daypass.integrations.httpx2.Auth(daypass.Credentials.load())
-create_proxy(fastmcp.Client(url, auth=auth)).run(show_banner=False)
+client = fastmcp.Client(url, auth=auth)
+
+
+async def connect() -> None:
+    """Raise what is wrong: a bridge to nowhere looks like a server without tools."""
+    async with client:
+        pass
+
+
+asyncio.run(connect())
+create_proxy(client).run(show_banner=False)
