@@ -85,10 +85,11 @@ def daypass_upstream(recorded: Arrivals) -> str:
 
 
 @pytest.fixture
-def arrived(recorded: Arrivals) -> list[Arrival]:
-    """The requests of this test that arrive at the server."""
+def arrived(recorded: Arrivals) -> Iterator[list[Arrival]]:
+    """The requests of this test that arrive at the server. None may carry a token to it."""
     recorded.requests.clear()
-    return recorded.requests
+    yield recorded.requests
+    assert not any("authorization" in each.headers for each in recorded.requests)
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,11 @@ class Arrival:
         """Who sent it, as the gate says."""
         return self.headers.get("kubeflow-userid")
 
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it opens one."""
+        return self.headers.get("upgrade") == "websocket"
+
 
 class Arrivals(Relay):
     """A way to a server, which records the requests that are HTTP/1.1."""

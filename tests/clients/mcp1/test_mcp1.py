@@ -129,7 +129,6 @@ async def test_a_tool_is_called_by_the_bot(
     async with connect(gate, credentials) as tool:
         assert await tool("add", first=2, second=3) == 5
     assert {each.user for each in arrived} == {daypass_identity.user}
-    assert not any("authorization" in each.headers for each in arrived)
 
 
 @pytest.mark.parametrize("connect", [sdk, sdk_sse])

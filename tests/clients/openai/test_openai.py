@@ -142,7 +142,6 @@ by_function = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
 
 
 def users(arrived: list[Arrival]) -> list[str | None]:
-    assert not any("authorization" in each.headers for each in arrived)
     return [each.user for each in arrived if each.path == "/v1/chat/completions"]
 
 
