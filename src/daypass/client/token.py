@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from daypass._core.clock import Clock
     from daypass._core.secret import Secret
 
+AUTHORIZATION = "Authorization"
+
 
 class Token:
     """A short-lived, audience-bound token. It is not text: `Credentials.bearer` returns that.

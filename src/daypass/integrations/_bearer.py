@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Close = Callable[[], object]
     Rewind = Callable[[], bool]
 
-AUTHORIZATION = "Authorization"
 UNAUTHORIZED, FORBIDDEN = 401, 403
 _LOGGER = logging.getLogger("daypass")
 

@@ -6,14 +6,8 @@ from contextlib import suppress
 from functools import partial
 
 from daypass.client.credentials import Credentials
-from daypass.client.token import authorization
-from daypass.integrations._bearer import (
-    AUTHORIZATION,
-    UNAUTHORIZED,
-    Adapter,
-    log_refusal,
-    require_tls,
-)
+from daypass.client.token import AUTHORIZATION, authorization
+from daypass.integrations._bearer import UNAUTHORIZED, Adapter, log_refusal, require_tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

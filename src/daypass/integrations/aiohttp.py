@@ -5,12 +5,7 @@ from __future__ import annotations
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import authorization
-from daypass.integrations._bearer import (
-    UNAUTHORIZED,
-    Bearer,
-    log_refusal,
-    require_tls,
-)
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal, require_tls
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse

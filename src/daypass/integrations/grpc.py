@@ -10,8 +10,8 @@ from pathlib import Path
 
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Bearer
+from daypass.client.token import AUTHORIZATION, authorization
+from daypass.integrations._bearer import Bearer
 
 try:
     import grpc

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from daypass._core.errors import MissingExtraError
-from daypass.integrations._bearer import AUTHORIZATION, Adapter
+from daypass.client.token import AUTHORIZATION
+from daypass.integrations._bearer import Adapter
 
 try:
     from kfp.client.token_credentials_base import TokenCredentialsBase

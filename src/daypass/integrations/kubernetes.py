@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Bearer
+from daypass.client.token import AUTHORIZATION, authorization
+from daypass.integrations._bearer import Bearer
 
 try:
     from kubernetes.client import Configuration

@@ -9,8 +9,8 @@ from collections import UserDict
 from typing import Any
 
 from daypass.client.credentials import Credentials
-from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Bearer
+from daypass.client.token import AUTHORIZATION, authorization
+from daypass.integrations._bearer import Bearer
 
 
 def get_job_submission_client_cluster_info(

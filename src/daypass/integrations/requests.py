@@ -8,15 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.errors import MissingExtraError
-from daypass.client.token import Token, authorization
-from daypass.integrations._bearer import (
-    AUTHORIZATION,
-    UNAUTHORIZED,
-    Adapter,
-    log_refusal,
-    require_tls,
-    rewinder,
-)
+from daypass.client.token import AUTHORIZATION, Token, authorization
+from daypass.integrations._bearer import UNAUTHORIZED, Adapter, log_refusal, require_tls, rewinder
 
 try:
     from requests import PreparedRequest, Response

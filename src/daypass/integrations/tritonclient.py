@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass.client.token import authorization
-from daypass.integrations._bearer import AUTHORIZATION, Adapter
+from daypass.client.token import AUTHORIZATION, authorization
+from daypass.integrations._bearer import Adapter
 
 __all__ = ["Auth"]
 

@@ -7,15 +7,8 @@ from urllib.parse import urlsplit
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
-from daypass.client.token import authorization
-from daypass.integrations._bearer import (
-    AUTHORIZATION,
-    UNAUTHORIZED,
-    Bearer,
-    log_refusal,
-    require_tls,
-    rewinder,
-)
+from daypass.client.token import AUTHORIZATION, authorization
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal, require_tls, rewinder
 
 try:
     import urllib3
