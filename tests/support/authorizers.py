@@ -86,7 +86,8 @@ def authorizer_alone(files: dict[str, Json]) -> None:
     del filters[:asks]
     (routes,) = files["routes-gate.json"]["resources"]
     # Otherwise they come from the claims that Envoy has verified.
-    del routes["virtual_hosts"][0]["routes"][0]["request_headers_to_add"]
+    for route in routes["virtual_hosts"][0]["routes"]:
+        del route["request_headers_to_add"]
 
 
 def ask_over_tls(files: dict[str, Any], *, port: int, authority_pem: str, name: str) -> None:

@@ -3,6 +3,7 @@
 An event holds names, paths, times and counts, and the fact of an error; never a token.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,6 +57,8 @@ class AgentLog:
         self._json = JsonLog(write, clock, "seconds") if as_json else None
         self._quiet = quiet
         self._lock = threading.Lock()
+        # What the client logs to programs that use it, this log has as an event.
+        logging.getLogger("daypass").addHandler(logging.NullHandler())
 
     def write(self, event: AgentEvent, message: str, **fields: str | int) -> None:
         """Write an event: `message` for people, `fields` for machines."""
