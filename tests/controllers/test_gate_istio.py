@@ -135,7 +135,7 @@ def test_a_refusal_follows_the_whole_body(gate: IstioEnv) -> None:
             client.wait(stream)
             reply = client.settled(stream)
             assert (reply.headers[REASON_HEADER], reply.reset) == (reason, None)
-            too_long = client.send([*block, ("content-length", "100000000")], end=False)
+            too_long = client.send([*block, ("content-length", "1000000000")], end=False)
             assert client.settled(too_long).headers[REASON_HEADER] == reason
             grpc = client.send([*block, ("content-type", "application/grpc")], end=False)
             assert client.settled(grpc).ended
