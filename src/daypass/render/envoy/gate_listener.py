@@ -76,8 +76,8 @@ def gate_routes(settings: GateSettings) -> Json:
 
 
 _WEB_SOCKET = (
-    {"name": ":method", "string_match": {"exact": "GET"}},
     {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}},
+    {"name": ":method", "string_match": {"exact": "GET"}},
     # It is forwarded. A proxy behind would drop other headers that it names, such as the user's.
     header_match("connection", "(?i)(keep-alive, *)?upgrade"),
     # These two may come twice, and only one of them be good: that is for the service to judge.
