@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/go-logr/logr"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
@@ -78,7 +79,9 @@ func deleteNamespacesAtOnce(kubeconfig string) {
 			}
 		},
 	})
-	factory.Start(ctx.Done())
+	// With a logger of their own: the program has not set up klog's yet, and while it does, that is
+	// nil for a moment.
+	factory.StartWithContext(logr.NewContext(ctx, logr.Discard()))
 }
 
 func usage() {
