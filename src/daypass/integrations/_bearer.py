@@ -1,4 +1,4 @@
-"""The tokens of an adapter, with one audience and lifetime; and bodies that are sent again."""
+"""What adapters have in common: their tokens, TLS, bodies that are sent again, and a log."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def log_refusal(
     The URL's path is left out: it may contain a secret.
     """
     reason = headers.get(REASON_HEADER) if code in (UNAUTHORIZED, FORBIDDEN) else None
-    if reason in tuple(Reason):
+    if reason is not None and reason in tuple(Reason):
         to = urlsplit(str(url))
         origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
         message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
