@@ -29,7 +29,13 @@ _SENT = "daypass.token"
 
 
 class AuthFlow(Adapter):
-    """A mixin that implements the auth flows of `httpx.Auth`."""
+    """A mixin that implements the auth flows of `httpx.Auth`.
+
+    `audience`, `lifetime_seconds`: instead of those of the credentials. `placeholder`: a request
+    whose Authorization header is exactly `Bearer PLACEHOLDER` gets a token too; any other such
+    header stays. Requests raise what `Credentials.token` does. See `daypass.integrations` for what
+    happens after a 401.
+    """
 
     def __init__(
         self,
@@ -105,6 +111,6 @@ def _can_be_read_again(request: Request) -> bool:
 
 def _log(response: Response) -> None:
     request = response.request
-    is_own = AUTHORIZATION in request.headers and _SENT not in request.extensions
+    is_own = _SENT not in request.extensions and AUTHORIZATION in request.headers
     hint = _OWN_HEADER if is_own else ""
     log_refusal(response.status_code, response.headers, request.method, request.url, hint)
