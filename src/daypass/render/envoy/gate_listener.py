@@ -1,7 +1,7 @@
 """The gate on Envoy of one machine: its listener, routes and responses.
 
 `token_rules` decides. What it accepts gets the caller's identity from the verified claims, and is
-forwarded by the only route.
+forwarded by one of two routes: that of WebSockets, or that of all other requests.
 """
 
 from collections.abc import Iterable, Iterator
