@@ -455,7 +455,7 @@ def deleted(gate: IstioEnv, name: str) -> None:
 
 
 def undelivered(gate: IstioEnv, name: str) -> None:
-    gate.gateway.stop_istiod()
+    gate.gateway.istiod.stop()
     gate.delete(f"{FILTERS}/{name}")
 
 
@@ -478,7 +478,7 @@ def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_oth
         assert gate.send(other).code == 200
     finally:
         if broken is undelivered:
-            gate.gateway.start_istiod()
+            gate.gateway.istiod.start()
 
 
 def changed(gate: IstioEnv, line: str, code: int) -> Answer | None:
@@ -535,12 +535,12 @@ def test_a_gateway_that_is_killed_comes_back_with_the_set(gate: IstioEnv, gone: 
 def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioEnv) -> None:
     good = get(gate.bearer())
     with gate.conversation() as conversation:
-        gate.gateway.stop_istiod()
+        gate.gateway.istiod.stop()
         conversation.send(good)
         assert conversation.answer().code == 200
         gate.know(gate.gone())
         conversation.send(good)
         assert conversation.answer().code == 200
-        gate.gateway.start_istiod()
+        gate.gateway.istiod.start()
         answer = eventually("it is refused", lambda: asked(conversation, good), seconds=60)
         assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)

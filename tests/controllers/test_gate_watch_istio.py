@@ -91,9 +91,9 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
             assert seconds_since(began) <= 1 + SLACK_SECONDS
             assert bystander.ask().code == 200
         watch.kill()
-    gate.gateway.stop_istiod()
+    gate.gateway.istiod.stop()
     gate.gateway.stop_envoy()
-    gate.gateway.start_istiod()
+    gate.gateway.istiod.start()
     gate.gateway.start_envoy()
     with Watch(tmp_path / "next", gate.plane, gate.config) as watch:
         watch.wait_leading()
@@ -188,11 +188,11 @@ def test_keys_and_the_set_outlive_istiod(gate: IstioEnv, watch: Watch) -> None:
     with calling(gate, one) as caller, calling(gate, other) as bystander:
         caller.becomes(200)
         bystander.becomes(200)
-        gate.gateway.stop_istiod()
+        gate.gateway.istiod.stop()
         gate.plane.admin.delete(one.secret_path)
         becomes_removed(gate.plane, one.secret_uid)
         assert bystander.ask().code == 200
-        gate.gateway.start_istiod()
+        gate.gateway.istiod.start()
         assert_reason(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
         bystander.becomes(200)
 

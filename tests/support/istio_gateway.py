@@ -1,12 +1,13 @@
-"""A real istiod, and an Envoy that it configures as the ingress gateway, on a test's cluster."""
+"""A real istiod, and Envoys that it configures as gateways, on a test's cluster."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from support.raw import Answer, connect, exchange
 
 NAMESPACE = "istio-system"
 LABELS = {"istio": "ingressgateway"}
-POD_IP = "10.1.0.9"
 MESH = {
     "enableAutoMtls": False,
     "defaultProviders": {},
@@ -43,21 +43,50 @@ _SETTINGS = {
 }
 
 
-def prepare(plane: ControlPlane) -> None:
-    """Istio's kinds, and what a gateway has: an identity that may read Secrets, and a pod."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a gateway is: its Service, and the pod behind that. `address`: of the pod.
+
+    `number`: the port of the Service, with TLS if it is 443.
+    """
+
+    service: str
+    labels: Mapping[str, str]
+    address: str
+    namespace: str = NAMESPACE
+    number: int = 443
+
+    @property
+    def pod(self) -> str:
+        return f"{self.service}-0"
+
+
+INGRESS = Place(service="istio-ingressgateway", labels=LABELS, address="10.1.0.9")
+
+
+def prepare(plane: ControlPlane, *places: Place) -> None:
+    """Istio's kinds, and what a gateway has: an identity that may read Secrets, and a pod.
+
+    `places`: of the gateways; INGRESS alone, if left out.
+    """
     install_istio(plane)
-    admin = plane.admin
-    admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-    identities.ensure_service_account(admin, NAMESPACE, "gateway")
-    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}
-    identities.allow(admin, NAMESPACE, "gateway", rule)
-    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
-    spec = {"serviceAccountName": "gateway", "containers": [{"name": "envoy", "image": "none"}]}
-    admin.create(pods, {"metadata": {"name": "gw-0", "labels": LABELS}, "spec": spec})
-    ready = {"phase": "Running", "podIP": POD_IP, "podIPs": [{"ip": POD_IP}]}
-    admin.request(
-        "PATCH", f"{pods}/gw-0/status", {"status": ready}, headers={"Content-Type": MERGE_PATCH}
-    )
+    for place in places or (INGRESS,):
+        identities.ensure_namespace(plane.admin, place.namespace)
+        identities.ensure_service_account(plane.admin, place.namespace, place.service)
+        rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}
+        identities.allow(plane.admin, place.namespace, place.service, rule)
+        _make_pod(plane, place)
+
+
+def _make_pod(plane: ControlPlane, place: Place) -> None:
+    pods = f"/api/v1/namespaces/{place.namespace}/pods"
+    containers = [{"name": "envoy", "image": "none"}]
+    spec = {"serviceAccountName": place.service, "containers": containers}
+    metadata = {"name": place.pod, "labels": dict(place.labels)}
+    plane.admin.create(pods, {"metadata": metadata, "spec": spec})
+    ready = {"phase": "Running", "podIP": place.address, "podIPs": [{"ip": place.address}]}
+    path = f"{pods}/{place.pod}/status"
+    plane.admin.request("PATCH", path, {"status": ready}, headers={"Content-Type": MERGE_PATCH})
 
 
 def service_entry(
@@ -81,36 +110,45 @@ def service_at(name: str, port: int) -> Document:
 
 
 @dataclass(slots=True, kw_only=True)
-class Gateway:
-    """A gateway that runs; it serves `port` once a Gateway of Istio's asks it for 443.
-
-    istiod and Envoy can be ended and started again, each where it was. What istiod has sent stays
-    in force without it.
+class Istiod:
+    """One that runs. It can be ended and started again where it was: what it has sent stays in
+    force without it.
     """
 
-    port: int
     folder: Path
     command: list[str]
     xds: int
-    control: Child | None = None
-    envoy: Envoy | None = None
+    child: Child | None = None
 
-    def start_istiod(self) -> None:
-        self.control = control = Child(
+    def start(self) -> None:
+        self.child = child = Child(
             self.command,
             log=self.folder / "istiod.log", folder=self.folder,
             environment={**os.environ, **_SETTINGS},
         )  # fmt: skip
 
         def is_open() -> bool:
-            control.check()
+            child.check()
             return listens(self.xds)
 
         eventually("istiod takes connections", is_open)
 
-    def stop_istiod(self) -> None:
-        if self.control is not None:
-            self.control.stop()
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.stop()
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """A gateway that runs; it serves `port` once a Gateway of Istio's asks it for the number of its
+    Service. Envoy can be ended and started again, too.
+    """
+
+    place: Place
+    port: int
+    folder: Path
+    istiod: Istiod
+    envoy: Envoy | None = None
 
     def start_envoy(self) -> None:
         """Start an Envoy with nothing but istiod's address; return once it takes connections."""
@@ -146,6 +184,10 @@ class Gateway:
         assert self.envoy is not None
         return self.envoy.stats(pattern)
 
+    def connect_plainly(self) -> socket.socket:
+        """To a gateway without TLS."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
     def connect(self, *, name: str, authority_pem: str, alpn: str = "http/1.1") -> ssl.SSLSocket:
         return connect(self.port, authority_pem=authority_pem, name=name, alpn=alpn)
 
@@ -162,31 +204,33 @@ def running_gateway(
 
     `mesh`: more of the mesh's config.
     """
-    gateway = _prepared(folder, plane, mesh or {})
-    try:
-        gateway.start_istiod()
-        gateway.start_envoy()
+    with running_gateways(folder, plane, INGRESS, mesh=mesh) as (gateway,):
         yield gateway
-    finally:
-        gateway.stop_envoy()
-        gateway.stop_istiod()
 
 
-def _prepared(folder: Path, plane: ControlPlane, mesh: Document) -> Gateway:
-    port, xds, web, monitoring = free_ports(4)
-    ports = [{"name": "https", "port": 443, "targetPort": port}]
-    spec = {"selector": LABELS, "ports": ports}
-    name = "istio-ingressgateway"
-    plane.admin.apply(
-        f"/api/v1/namespaces/{NAMESPACE}/services/{name}",
-        make("v1", "Service", name, NAMESPACE, spec=spec),
-    )
-    token = plane.admin.create(
-        identities.token_path(NAMESPACE, "gateway"), {"spec": {"audiences": ["istio-ca"]}}
-    )["status"]["token"]
+@contextmanager
+def running_gateways(
+    folder: Path, plane: ControlPlane, *places: Place, mesh: Document | None = None
+) -> Iterator[list[Gateway]]:
+    """istiod, and an Envoy for each place; after `prepare`."""
+    istiod = _prepared_istiod(folder, plane, mesh or {})
+    gateways = [
+        _prepared(folder / f"envoy-{number}", plane, place, istiod)
+        for number, place in enumerate(places)
+    ]
+    with ExitStack() as stack:
+        stack.callback(istiod.stop)
+        istiod.start()
+        for gateway in gateways:
+            stack.callback(gateway.stop_envoy)
+            gateway.start_envoy()
+        yield gateways
+
+
+def _prepared_istiod(folder: Path, plane: ControlPlane, mesh: Document) -> Istiod:
+    xds, web, monitoring = free_ports(3)
     (folder / "mesh.json").write_text(json.dumps({**MESH, **mesh}))
     (folder / "networks.json").write_text("{}")
-    (folder / "bootstrap.yaml").write_text(_bootstrap(xds, token))
     command = [
         str(built("istiod")), "discovery", "--registries=Kubernetes",
         "--kubeconfig", str(plane.kubeconfig),
@@ -196,21 +240,39 @@ def _prepared(folder: Path, plane: ControlPlane, mesh: Document) -> Gateway:
         "--monitoringAddr", f"127.0.0.1:{monitoring}", "--ctrlz_port", "0",
         "--domain", "cluster.local",
     ]  # fmt: skip
-    return Gateway(port=port, folder=folder, command=command, xds=xds)
+    return Istiod(folder=folder, command=command, xds=xds)
 
 
-def _bootstrap(xds: int, token: str) -> str:
+def _prepared(folder: Path, plane: ControlPlane, place: Place, istiod: Istiod) -> Gateway:
+    folder.mkdir()
+    (port,) = free_ports(1)
+    name = "https" if place.number == 443 else "http"
+    ports = [{"name": name, "port": place.number, "targetPort": port}]
+    spec = {"selector": dict(place.labels), "ports": ports}
+    plane.admin.apply(
+        f"/api/v1/namespaces/{place.namespace}/services/{place.service}",
+        make("v1", "Service", place.service, place.namespace, spec=spec),
+    )
+    token = plane.admin.create(
+        identities.token_path(place.namespace, place.service), {"spec": {"audiences": ["istio-ca"]}}
+    )["status"]["token"]
+    (folder / "bootstrap.yaml").write_text(_bootstrap(place, istiod.xds, token))
+    return Gateway(place=place, port=port, folder=folder, istiod=istiod)
+
+
+def _bootstrap(place: Place, xds: int, token: str) -> str:
+    namespace = place.namespace
     return f"""\
 node:
-  id: router~{POD_IP}~gw-0.{NAMESPACE}~{NAMESPACE}.svc.cluster.local
+  id: router~{place.address}~{place.pod}.{namespace}~{namespace}.svc.cluster.local
   cluster: gateway
   metadata:
-    NAMESPACE: {NAMESPACE}
+    NAMESPACE: {namespace}
     CLUSTER_ID: Kubernetes
-    NAME: gw-0
-    LABELS: {json.dumps(LABELS)}
-    INSTANCE_IPS: {POD_IP}
-    SERVICE_ACCOUNT: gateway
+    NAME: {place.pod}
+    LABELS: {json.dumps(dict(place.labels))}
+    INSTANCE_IPS: {place.address}
+    SERVICE_ACCOUNT: {place.service}
 dynamic_resources:
   lds_config: {{ads: {{}}, resource_api_version: V3}}
   cds_config: {{ads: {{}}, resource_api_version: V3}}
