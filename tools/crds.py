@@ -1,5 +1,5 @@
-"""The CustomResourceDefinitions of Istio, the Gateway API and Envoy Gateway, as their Go modules
-hold them.
+"""The CustomResourceDefinitions of Istio, the Gateway API, Envoy Gateway and others, as their Go
+modules hold them.
 
     python -m tools.crds
 
@@ -83,6 +83,12 @@ FLUX_KUSTOMIZE = Module(
     sum="h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
     files="config/crd/bases/*.yaml",
 )
+KSERVE = Module(
+    path="github.com/kserve/kserve",
+    version="v0.20.0",
+    sum="h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
+    files="config/crd/full/**/serving.kserve.io_*inferenceservice*.yaml",
+)
 
 
 def istio_crds() -> Path:
@@ -108,6 +114,11 @@ def cert_manager_crds() -> Path:
 def gitops_crds() -> list[Path]:
     """Files with the kinds of Argo CD and Flux that the examples have."""
     return [_ensure(module) for module in (ARGO_CD, FLUX_SOURCE, FLUX_KUSTOMIZE)]
+
+
+def kserve_crds() -> Path:
+    """A file with KServe's models: InferenceService, and those of language models."""
+    return _ensure(KSERVE)
 
 
 def _ensure(module: Module) -> Path:

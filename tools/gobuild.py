@@ -51,10 +51,14 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to build in `tools/NAME`, and how long that takes on two cores."""
+    """What to build in `tools/NAME`, and how long that takes on two cores.
+
+    `folder`: the one in `tools`, if it is not called as the program is.
+    """
 
     minutes: int
     package: str = "."
+    folder: str = ""
     kubernetes: bool = False
     """Whether the program reports the version of k8s.io/kubernetes in go.mod as its own."""
 
@@ -66,6 +70,10 @@ PROGRAMS = {
     "helm": Program(package="helm.sh/helm/v4/cmd/helm", minutes=2),
     "istiod": Program(minutes=5),
     "kind": Program(package="sigs.k8s.io/kind", minutes=1),
+    "kservemanager": Program(package="github.com/kserve/kserve/cmd/manager", minutes=5),
+    "kservellm": Program(
+        package="github.com/kserve/kserve/cmd/llmisvc", folder="kservemanager", minutes=1
+    ),
     "kubescore": Program(package="github.com/zegl/kube-score/cmd/kube-score", minutes=1),
     "oauth2proxy": Program(package="github.com/oauth2-proxy/oauth2-proxy/v7", minutes=1),
 }
@@ -91,11 +99,15 @@ def go_environment() -> dict[str, str]:
 def binary_path(name: str) -> Path:
     """Where the program is, or will be."""
     kinds = (".go", ".mod", ".sum", ".json")
-    sources = sorted(file for file in (TOOLS / name).iterdir() if file.suffix in kinds)
+    sources = sorted(file for file in _folder(name).iterdir() if file.suffix in kinds)
     contents = [TOOLCHAIN.encode(), *(file.read_bytes() for file in sources)]
     digest = hashlib.sha256(b"".join(contents)).hexdigest()[:12]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "daypass" / name / digest / name
+
+
+def _folder(name: str) -> Path:
+    return TOOLS / (PROGRAMS[name].folder or name)
 
 
 def built(name: str, stream: TextIO | None = None) -> Path:
@@ -151,7 +163,7 @@ class _Progress:
 
 def _build(name: str, target: Path, stream: TextIO) -> None:
     """Build the program next to its place, rename it there, and report the progress."""
-    program, folder, go = PROGRAMS[name], TOOLS / name, go_program()
+    program, folder, go = PROGRAMS[name], _folder(name), go_program()
     progress = _Progress(name, stream)
     progress.report(f"building it, once (about {program.minutes} min on two cores)", now=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}")
@@ -182,7 +194,7 @@ def _flags(name: str) -> list[str]:
     """What makes a program small, the same on every machine, and report its version."""
     linker = "-s -w"
     if PROGRAMS[name].kubernetes:
-        version = kubernetes_version((TOOLS / name / "go.mod").read_text())
+        version = kubernetes_version((_folder(name) / "go.mod").read_text())
         major, minor = version.removeprefix("v").split(".")[:2]
         values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
         for variable, value in values.items():

@@ -1,4 +1,4 @@
-"""Kinds of Istio, the Gateway API, Envoy Gateway and cert-manager on a control plane of the tests,
+"""Kinds of Istio, the Gateway API, Envoy Gateway and others on a control plane of the tests,
 with nothing behind them.
 """
 
@@ -40,6 +40,11 @@ def install_gitops(plane: ControlPlane) -> None:
     """The kinds of Argo CD and Flux that the examples have, served when this returns."""
     for file in crds.gitops_crds():
         _install(plane, file)
+
+
+def install_kserve(plane: ControlPlane) -> None:
+    """The kinds of KServe's models, served when this returns."""
+    _install(plane, crds.kserve_crds())
 
 
 def _install(plane: ControlPlane, file: Path) -> None:
