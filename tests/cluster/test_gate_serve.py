@@ -92,7 +92,7 @@ def serving(
     config = (
         f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n{more}"
         f"door: {{namespace: {home}}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: {engine}, check: review, closeAfter: 10m}}\n"
+        f"gate: {{audience: {AUDIENCE}, engine: {engine}, check: review}}\n"
     )
     arguments = ("--kubeconfig", str(kubeconfig), "--drain", "1s")
     with gate_serve_over_tls(folder, config, authority.server(NAME), *arguments) as served:
@@ -117,7 +117,7 @@ def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str 
     """
     account = new_object("v1", "ServiceAccount", GATE, home)
     with admin_cluster(plane) as cluster:
-        for each in [account, *authorizer_rbac(envoy_gateway(home))]:
+        for each in [account, *authorizer_rbac(envoy_gateway(home).config)]:
             if each["metadata"]["name"].endswith(without):
                 continue
             if each["kind"] == "ClusterRoleBinding":

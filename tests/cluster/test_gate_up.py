@@ -95,12 +95,12 @@ def test_a_recreated_service_account_is_another_one(
 def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
 ) -> None:
-    """With `requireBound: false`: of Pods, and of what asks for tokens itself."""
+    """With `bound: [Secret, none]`: of Pods, and of what asks for tokens itself."""
     admin, folder = control_plane.admin, tmp_path_factory.mktemp("up")
     watched, unwatched = control_plane.make_identity(), control_plane.make_identity()
     label = {"metadata": {"labels": {POLICY: None}}}
     admin.patch(f"/api/v1/namespaces/{unwatched.namespace}", label)
-    more = ", requireBound: false"
+    more = ", bound: [Secret, none]"
 
     def of_pod(identity: Identity) -> Secret:
         name = "pod"

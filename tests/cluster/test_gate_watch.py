@@ -259,7 +259,7 @@ def test_other_labels_of_the_gateway_replace_those_before(
             return all(each["spec"]["workloadSelector"]["labels"] == labels for each in found)
 
         for label in ("first", "second"):
-            config = watched_config(closeAfter="10m", frontLabels=f"{{{label}: 'yes'}}")
+            config = watched_config(f"frontLabels: {{{label}: 'yes'}}", closeAfter="10m")
             with Watch(tmp_path / label, plane, config) as watch:
                 watch.wait_leading()
                 eventually("all have it", partial(all_have, {label: "yes"}))
@@ -281,7 +281,7 @@ def test_beyond_the_limit_the_newest_are_left_out_with_an_event(
         (event,) = eventually("there is an event", found)
         assert (event["reason"], event["type"]) == ("TooManyCredentials", "Warning")
         assert f"{LIMIT}" in event["message"]
-        assert "gate.credentialsPerNamespace" in event["message"]
+        assert "watch.credentialsPerNamespace" in event["message"]
     mine = {bot.secret_uid, *uids}
     eventually("as many are published", lambda: len(mine & published(plane)) == LIMIT)
     assert bot.secret_uid in published(plane)

@@ -100,5 +100,5 @@ def test_a_namespace_has_room_for_as_many_credentials_as_the_gate_publishes(
         shell.identity("create", *DOOR)
         before = uids(shell)
         err = shell.identity("rotate", "--force", code=1)[1]
-        check(message_with(err, "gate.credentialsPerNamespace"), reason="no-room")
+        check(message_with(err, "watch.credentialsPerNamespace"), reason="no-room")
     assert uids(shell) == before

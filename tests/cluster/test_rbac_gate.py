@@ -16,7 +16,6 @@ from support.admin import Document
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
-from support.engines import the_engine
 from support.restricted_users import kubeconfig_with
 from support.serving import gate_serve
 from support.watching import identity_namespace
@@ -24,11 +23,12 @@ from support.watching import identity_namespace
 CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
-gate:
-  {audience: gate, check: review, credentialsPerNamespace: 1, image: 'example.com/daypass:0.1.0'}
+gate: {audience: gate, check: review}
+watch: {credentialsPerNamespace: 1}
+gatePods: {image: 'example.com/daypass:0.1.0'}
 """
 HOME, TEAM = "daypass", "TEAM"
-ENGINE = the_engine(parse(CONFIG.encode(), name="daypass.yaml", folder=Path()))
+PARSED = parse(CONFIG.encode(), name="daypass.yaml", folder=Path())
 REVIEWS = {
     "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]
 }  # fmt: skip
@@ -78,9 +78,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 WATCH = granted([
-    *watcher_rbac(ENGINE), *namespace_rights(TEAM, HOME)
+    *watcher_rbac(PARSED), *namespace_rights(TEAM, HOME)
 ])  # fmt: skip
-SERVE: list[Grant] = [*granted(authorizer_rbac(ENGINE)), ("", [REVIEWS])]
+SERVE: list[Grant] = [*granted(authorizer_rbac(PARSED)), ("", [REVIEWS])]
 
 
 @pytest.mark.parametrize("omitted", omissions(WATCH), ids=str)

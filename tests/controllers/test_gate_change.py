@@ -53,8 +53,9 @@ version: 1
 cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains: {{door: {{host: door.example.com, front: istio, tls: {{secret: public}}}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, hosts: [{GUARDED}], check: {check}, closeAfter: 60s{others}, \
-image: 'registry.example.com/daypass:{version}'}}
+gate: {{audience: {AUDIENCE}, hosts: [{GUARDED}], check: {check}{others}}}
+watch: {{closeAfter: 60s}}
+gatePods: {{image: 'registry.example.com/daypass:{version}'}}
 """
 
 

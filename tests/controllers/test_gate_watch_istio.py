@@ -41,7 +41,7 @@ SLACK_SECONDS = 3.0
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     folder, text = tmp_path_factory.mktemp("gate"), f"closeAfter: {CLOSE_AFTER_SECONDS}s"
-    with running_istio_gate(folder, text) as running:
+    with running_istio_gate(folder, watch=text) as running:
         install(running.plane, running.config)
         yield running
 
@@ -126,14 +126,14 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
 @contextmanager
 def checking(gate: IstioEnv, folder: Path, check: str) -> Iterator[None]:
     """The gate with this check and, for `review`, an authorizer that it asks."""
-    text = f"closeAfter: {CLOSE_AFTER_SECONDS}s, check: {check}"
+    text = f"check: {check}"
     with ExitStack() as stack:
         if check == "review":
             authority = Authority()
             pair = authority.server(authorizer_server(gate.config).host)
             arguments = ("--kubeconfig", str(gate.plane.kubeconfig))
             folder.mkdir()
-            config = config_text(gate.issuer, text)
+            config = config_text(gate.issuer, text, watch=gate.watch_text)
             served = stack.enter_context(gate_serve_over_tls(folder, config, pair, *arguments))
             trust = secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem})
             gate.apply(trust, service_at(GATE, served.port))

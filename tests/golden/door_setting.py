@@ -52,6 +52,7 @@ SETTINGS = DoorSettings(
 
 
 GATE = GateSettings(
+    name="default",
     gate=Gate(
         audience="gate.example.com", engine="envoy", hosts=("ekf.example.com",), check="review"
     ),

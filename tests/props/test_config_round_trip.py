@@ -125,7 +125,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             {"audience": st.sampled_from(allowed)},
             optional={
                 "hosts": st.lists(hosts, min_size=1, max_size=3, unique=True),
-                "requireBound": st.booleans(),
+                "bound": st.sampled_from([["Secret"], ["none", "Secret"]]),
                 "headers": st.fixed_dictionaries({"user": headers}),
             },
         ),

@@ -32,6 +32,7 @@ policy:
 gate:
   audience: '{{.Values.door.image}}'
   check: review
+gatePods:
   image: registry.example.com/daypass:1
 """
 # Every value differs from its default.
@@ -46,6 +47,7 @@ gate:
   engine: envoy-gateway
   gateway: infra/public
   check: review
+gatePods:
   replicas: 5
   image: registry.example.com/daypass:1
   SETTINGS

@@ -7,16 +7,15 @@ from dataclasses import replace
 from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines import AnyEngine, engine_of
+from daypass.render.engines import AnyEngine, engines_of
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
 from daypass.rules.published import DENIALS, Published, part_name
 
 
 def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:
-    """The engine of a config that has a gate in a cluster."""
-    engine = engine_of(config, facts or ClusterFacts())
-    assert engine is not None
+    """The engine of a config that has one gate in a cluster."""
+    (engine,) = engines_of(config, facts or ClusterFacts())
     return engine
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daypass._core.files import write_private
 from daypass.config import Address
-from daypass.config.gate import Check, Gate
+from daypass.config.gate import DEFAULT_GATE, Check, Gate
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import (
@@ -88,12 +88,13 @@ def running_gate(
     published = published or known()
     with Echo() as echo:
         gate = GateSettings(
+            name=DEFAULT_GATE,
             gate=Gate(
                 audience=AUDIENCE,
                 engine="envoy",
                 hosts=(EKF,),
                 check=check,
-                require_bound=require_bound,
+                bound=("Secret",) if require_bound else ("Secret", "none"),
             ),
             listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],

@@ -62,9 +62,9 @@ gate:
   audience: {AUDIENCE}
   engine: envoy-gateway
   gateway: {on}
-  image: registry.example.com/daypass:1
   remember: 1s
   {gate}
+gatePods: {{image: "registry.example.com/daypass:1"}}
 """
 
 

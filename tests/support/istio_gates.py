@@ -100,6 +100,7 @@ class IstioEnv:
     keys: str
     gate_text: str = ""
     front: str = "istio"
+    watch_text: str = ""
     applied: dict[str, Object] = field(default_factory=dict, repr=False)
     """What is published, by name."""
 
@@ -111,7 +112,10 @@ class IstioEnv:
         """The gate's objects of another config, in place of those that are there; the keys as well,
         as a watch that starts with it would publish them.
         """
-        self.gate_text, self.config = gate, gate_config(self.issuer, gate, self.front)
+        self.gate_text, self.config = (
+            gate,
+            gate_config(self.issuer, gate, self.front, self.watch_text),
+        )
         self.apply(keys_object(self.config, self.issuer, self.keys))
         objects = the_engine(self.config).objects()
         for kind, collection in (("EnvoyFilter", FILTERS), ("AuthorizationPolicy", POLICIES)):
@@ -214,19 +218,21 @@ class IstioEnv:
         return [str(each["name"]) for each in manager["typed_config"]["http_filters"]]
 
 
-def gate_config(issuer: str, gate: str, front: str = "istio") -> Config:
-    """A config with a gate for GUARDED. `gate`: more of its keys; `front`: the door's."""
-    return config_of(config_text(issuer, gate, front))
+def gate_config(issuer: str, gate: str, front: str = "istio", watch: str = "") -> Config:
+    """A config with a gate for GUARDED. `gate`, `watch`: their keys; `front`: the door's."""
+    return config_of(config_text(issuer, gate, front, watch))
 
 
-def config_text(issuer: str, gate: str, front: str = "istio") -> str:
+def config_text(issuer: str, gate: str, front: str = "istio", watch: str = "") -> str:
     return f"""\
 version: 1
 cluster: {{issuer: '{issuer}'}}
 domains:
   ekf: {{host: {GUARDED}, front: {front}, tls: {{secret: public}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1', {gate}}}
+gate: {{audience: {AUDIENCE}, {gate}}}
+watch: {{{watch}}}
+gatePods: {{image: 'registry.example.com/daypass:1'}}
 """
 
 
@@ -237,7 +243,12 @@ def signed(gate: IstioEnv, signer: Signer, **changed: Any) -> str:
 
 @contextmanager
 def running_istio_gate(
-    folder: Path, gate: str = "", *, providers: Sequence[Object] = (), issues_by_url: bool = False
+    folder: Path,
+    gate: str = "",
+    *,
+    watch: str = "",
+    providers: Sequence[Object] = (),
+    issues_by_url: bool = False,
 ) -> Iterator[IstioEnv]:
     """A control plane, istiod, an Envoy as its gateway, and the gate.
 
@@ -274,7 +285,8 @@ def running_istio_gate(
                 public=public,
                 identity=plane.make_identity(),
                 signer=signer,
-                config=gate_config(issuer, gate),
+                config=gate_config(issuer, gate, watch=watch),
+                watch_text=watch,
                 issuer=issuer,
                 keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
             )

@@ -95,7 +95,8 @@ cluster: {issuer: 'https://kubernetes.default.svc'}
 domains:
   serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
 policy: {audiences: [gate.example.com]}
-gate: {audience: gate.example.com, image: 'registry.example.com/daypass:1'}
+gate: {audience: gate.example.com}
+gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
 LOGIN = """\
@@ -109,9 +110,10 @@ gate:
   check: review
   hosts: [ekf.example.com, serving.example.com]
   headers: {user: x-user, groups: x-groups}
-  requireBound: false
+  bound: [Secret, none]
   frontNamespace: istio-ingress
   frontLabels: {gateway.networking.k8s.io/gateway-name: public}
+gatePods:
   image: registry.example.com/daypass:1
 """
 
@@ -127,6 +129,7 @@ gate:
   check: review
   forwardToken: true
   gateway: infra/public
+gatePods:
   image: registry.example.com/daypass:1
 """
 

@@ -26,12 +26,13 @@ def gate_up(
     check: str = "jwt",
     close_after: str = "10m",
     more: str = "",
+    watch: str = "",
     kubeconfig: Path | None = None,
     program: Sequence[str] = ("-m", "daypass"),
 ) -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first.
 
-    `more`: keys of `gate`. `kubeconfig`: of the gate's user, an administrator if left out.
+    `more`, `watch`: their keys. `kubeconfig`: of the gate's user, an administrator if left out.
     `program`: what Python runs.
     """
     # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
@@ -40,8 +41,9 @@ def gate_up(
             plane,
             local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
             f"upstream: 'http://{echo.address}'}}",
-            gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], check: {check}, "
-            f"closeAfter: {close_after}{more}}}",
+            gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], "
+            f"check: {check}{more}}}",
+            watch=f"{{closeAfter: {close_after}{watch}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
         )

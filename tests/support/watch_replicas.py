@@ -159,14 +159,14 @@ class Replica:
     def __init__(self, env: WatchEnv, name: str) -> None:
         gate = CONFIG.gate
         assert isinstance(gate, IstioGate)
-        engine = PlainEngine(gate=gate, config=CONFIG, facts=ClusterFacts())
+        engine = PlainEngine(name="default", gate=gate, config=CONFIG, facts=ClusterFacts())
         self.clock = ReplicaClock(env.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
         self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.observer = SteppedObserver(env.cluster)
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
-        self.publisher = FewParts(cluster, engine, self.lease)
+        self.publisher = FewParts(cluster, [engine], self.lease)
         self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]

@@ -33,16 +33,18 @@ FRONT = "istio-system"
 HOME = "daypass"
 
 
-def watched_config(**gate: str) -> Config:
-    """A gate on Istio. `gate`: more of its keys."""
-    more = "".join(f", {key}: {value}" for key, value in gate.items())
+def watched_config(gate: str = "", **watch: str) -> Config:
+    """A gate on Istio. `gate`: more of its keys; `watch`: keys of the watch."""
+    keys = ", ".join(f"{key}: {value}" for key, value in watch.items())
     return config_of(f"""\
 version: 1
 cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
   serving: {{host: {HOST}, front: istio, tls: {{secret: serving-tls}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, image: 'registry.example.com/daypass:1'{more}}}
+gate: {{audience: {AUDIENCE}, {gate}}}
+watch: {{{keys}}}
+gatePods: {{image: 'registry.example.com/daypass:1'}}
 """)
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from daypass._core.objects import Object
 from daypass.config.models import Config
-from daypass.render.engines import AnyEngine, engine_of
+from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 
 LONGEST = 130
@@ -19,21 +19,21 @@ def example_engine(**gate: str) -> AnyEngine:
     """Return the engine of a gate with these keys."""
     gate = {"audience": "gate.example.com", "check": "review", **gate}
     config = Config.model_validate({"version": 1, "domains": _DOMAINS, "gate": gate})
-    engine = engine_of(config)
-    assert engine is not None  # noqa: S101 - in a cluster
+    (engine,) = engines_of(config)
     return engine
 
 
 def gate_watch() -> str:
     """Return the objects of a watch, and those in a namespace of identities."""
-    engine = example_engine()
-    home = engine.config.door.namespace
-    return _yaml([*watcher_rbac(engine), *namespace_rights("team", home)])
+    config = example_engine().config
+    return _yaml([*watcher_rbac(config), *namespace_rights("team", config.door.namespace)])
 
 
 def gate_serve() -> str:
     """Return the objects of an authorizer, with those for Envoy Gateway alone."""
-    return _yaml(authorizer_rbac(example_engine(engine="envoy-gateway", gateway="team/public")))
+    return _yaml(
+        authorizer_rbac(example_engine(engine="envoy-gateway", gateway="team/public").config)
+    )
 
 
 def _yaml(objects: Iterable[Object]) -> str:

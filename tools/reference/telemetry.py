@@ -28,7 +28,9 @@ CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", o
 
 def gate_watch() -> str:
     """Return what `daypass gate watch` reports."""
-    controller = cluster_controller(Cluster(CONNECTION), example_engine(), SYSTEM_CLOCK, print)
+    controller = cluster_controller(
+        Cluster(CONNECTION), example_engine().config, SYSTEM_CLOCK, print
+    )
     # As if it had, so that there are all metrics.
     controller.leader = Leader(term=1, published=Published.closed(controller.publisher.parts))
     return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)

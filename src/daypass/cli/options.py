@@ -396,7 +396,7 @@ class DoorOptions:
     def watcher_namespace(self) -> str | None:
         """Where the gate's watcher runs, if the config has a gate in a cluster."""
         config = self.config
-        return config.door.namespace if config and config.cluster_gate else None
+        return config.door.namespace if config and config.cluster_gates else None
 
     def settings(self, account: Account | None, cluster: Cluster | None) -> CredentialsSettings:
         """Return all fields of the credentials except the token.

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_close_after_seconds,
         metavar="T",
         help="how long the gate stays open without seeing which credentials exist "
-        "(default: gate.closeAfter)",
+        "(default: watch.closeAfter)",
     )
     parser.add_argument(
         "--state",

@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
             cluster = stack.enter_context(options.open_cluster(args))
             _report_keys(config, cluster)
         findings = verifier.verify(targets)
-        if config is not None and config.gate is not None:
+        if config is not None and config.every_gate:
             from daypass.deploy.gate_bypass import verify_gate_hosts
 
             bypasses = verify_gate_hosts(cluster, config)
@@ -93,7 +93,7 @@ def _report_keys(config: Config | None, cluster: Cluster) -> None:
     """Warn if there is a gate, and no keys for it."""
     from daypass.gate.signing_keys import keys_for
 
-    if config is not None and config.cluster_gate is not None:
+    if config is not None and config.cluster_gates:
         try:
             keys_for(config, cluster)
         except DaypassError as error:

@@ -31,8 +31,10 @@ from daypass.config.gate import (
     EnvoyGate,
     EnvoyGatewayGate,
     Gate,
+    GatePods,
     IdentityHeaders,
     IstioGate,
+    WatchSettings,
 )
 from daypass.config.load import load, parse
 from daypass.config.locations import Address
@@ -53,6 +55,7 @@ __all__ = [
     "EnvoyGate",
     "EnvoyGatewayGate",
     "Gate",
+    "GatePods",
     "GatewayApiDomain",
     "IdentityHeaders",
     "IngressDomain",
@@ -68,6 +71,7 @@ __all__ = [
     "TlsFiles",
     "TlsIssuer",
     "TlsSecret",
+    "WatchSettings",
     "json_schema",
     "load",
     "parse",

@@ -3,6 +3,7 @@
 `front` selects one of the classes at the end. What a front allows follows from its fields.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -19,9 +20,13 @@ from daypass.config.errors import expected, fault, shown, unknown_key
 from daypass.config.hosts import Host, PublicName
 from daypass.config.locations import FilePath
 from daypass.config.types import (
+    AS_DICT,
+    READ_ONLY,
     GatewayName,
     GatewayOrListener,
     Label,
+    LabelName,
+    LabelValue,
     Section,
     SelectedBy,
     Subdomain,
@@ -219,6 +224,10 @@ class GatewayDomain(ClusterDomain):
         return self
 
 
+GATEWAY_LABELS = {"istio": "ingressgateway"}
+"""The labels of the pods of Istio's ingress gateway, and of their Service."""
+
+
 class IstioDomain(GatewayDomain):
     """A domain that Istio's gateway serves."""
 
@@ -227,6 +236,11 @@ class IstioDomain(GatewayDomain):
     gateway: GatewayName | None = Field(default=None, examples=["istio-system/ingress"])
     """An existing Gateway, as NAMESPACE/NAME. It has the certificate, so tls is outside. Default: a
     new one for this host."""
+
+    front_labels: Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT] = Field(
+        default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
+    )
+    """Labels of the pods of the gateway that gets a new Gateway."""
 
 
 class GatewayApiDomain(GatewayDomain, ClassDomain):

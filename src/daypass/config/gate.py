@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from daypass.config.domain import Domain, IstioDomain
+from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
 from daypass.config.hosts import Host, PublicName, PublicNameOrEvery
 from daypass.config.pods import PodSettings
@@ -31,7 +31,11 @@ from daypass.rules.decision import EVERY_HOST
 
 T = TypeVar("T")
 Hosts: TypeAlias = Annotated[tuple[T, ...], AfterValidator(unique)]
+DEFAULT_GATE = "default"
+"""The name of the gate in the short form, `gate`."""
+
 Check: TypeAlias = Literal["jwt", "review"]
+BoundTo: TypeAlias = Literal["Secret", "Pod", "none"]
 Others: TypeAlias = Literal["refuse", "login"]
 
 
@@ -54,7 +58,7 @@ class IdentityHeaders(Section):
 
 # As with domains, Config validates all kinds as one.
 class Gate(Section, defer_build=True):
-    """Which requests pass the gate, what it adds to them, and its pods in a cluster."""
+    """Which requests pass a gate, and what it adds to them."""
 
     audience: Audience = Field(examples=["istio-ingressgateway.istio-system.svc.cluster.local"])
     """The audience that a token must have. No other service may accept tokens with it."""
@@ -66,8 +70,12 @@ class Gate(Section, defer_build=True):
     """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
     review: the same, then a TokenReview of the API server, cached."""
 
-    require_bound: bool = True
-    """Refuse tokens that are not bound to a Secret: they can't be revoked."""
+    bound: Annotated[tuple[BoundTo, ...], AfterValidator(unique)] = Field(
+        default=("Secret",), min_length=1, examples=[["Secret"]]
+    )
+    """What a token may be bound to. Secret: it is revoked with that Secret. Pod: a token that
+    Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
+    can be revoked only with its ServiceAccount."""
 
     hosts: Hosts[Host] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
@@ -92,21 +100,18 @@ class Gate(Section, defer_build=True):
     """check review: how long a successful TokenReview is cached, at most. A credential that
     the watch no longer sees ends it at once."""
 
-    close_after_seconds: Annotated[
-        int,
-        Duration(
-            lowest=10,
-            highest=86_400,
-            why_lowest="the API server is asked three times within it, and may be slow",
-            why_highest="a credential that was deleted could be accepted for longer than a day",
-        ),
-    ] = Field(default=600, examples=["10m"])
-    """How long after the last listing of what exists at the API server the gate still accepts
-    tokens."""
-
-    credentials_per_namespace: int = Field(default=2000, ge=1, le=100_000)
-    """How many credentials of one namespace the gate accepts: the oldest ones. So no tenant can
-    fill it."""
+    @field_validator("bound")
+    @classmethod
+    def _pods_are_reviewed(
+        cls, bound: tuple[BoundTo, ...], info: ValidationInfo
+    ) -> tuple[BoundTo, ...]:
+        if "Pod" in bound and info.data.get("check") == "jwt":
+            raise fault(
+                "only TokenReview knows whether a Pod still exists, and check: jwt asks for none",
+                "write check: review, or leave Pod out",
+                at=(bound.index("Pod"),),
+            )
+        return bound
 
     @property
     def is_reviewed(self) -> bool:
@@ -136,23 +141,19 @@ class Gate(Section, defer_build=True):
         return tuple(host for host in self.hosts if host != EVERY_HOST)
 
 
-class ClusterGate(PodSettings, Gate):
-    """A gate at a gateway of a cluster, with pods next to it."""
+class ClusterGate(Gate):
+    """A gate at a gateway of a cluster."""
 
     hosts: Hosts[PublicName] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
     )
 
-    front_namespace: Label | None = Field(default=None, examples=["istio-system"])
-    """Namespace of the gateway's pods. Default: istio-system, or envoy-gateway-system."""
+    front_namespace: Label = Field(examples=["istio-system"])
+    """Namespace of the gateway's pods."""
 
-    image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
-    """The image for `daypass gate watch` and `daypass gate serve`, built from the Containerfile.
-    Required to render them."""
-
-    replicas: int = Field(default=2, ge=1, le=1000)
-    """With check review, the number of Pods of `daypass gate serve` at least; an autoscaler adds
-    more, up to four times as many."""
+    def is_at_gateway_of(self, other: "ClusterGate") -> bool:
+        """Return whether a gateway may have both gates."""
+        return False
 
 
 class IstioGate(ClusterGate):
@@ -171,17 +172,24 @@ class IstioGate(ClusterGate):
     they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with any
     other token they carry."""
 
-    front_labels: Annotated[
-        Mapping[LabelName, LabelValue] | None,
-        READ_ONLY,
-        AS_DICT,
-    ] = Field(default=None, min_length=1, max_length=10, examples=[{"istio": "ingressgateway"}])
-    """Labels of the gateway's pods. Default: istio: ingressgateway."""
+    front_namespace: Label = Field(default="istio-system", examples=["istio-system"])
+
+    front_labels: Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT] = Field(
+        default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
+    )
+    """Labels of the gateway's pods."""
 
     @property
     def has_login(self) -> bool:
         """Whether requests without a token of the cluster go on to a login."""
         return self.others == "login"
+
+    def is_at_gateway_of(self, other: ClusterGate) -> bool:
+        """Return whether a pod may have the labels of both, in one namespace."""
+        if not isinstance(other, IstioGate) or self.front_namespace != other.front_namespace:
+            return False
+        mine, others = self.front_labels, other.front_labels
+        return all(mine[name] == others[name] for name in mine.keys() & others.keys())
 
     def guards(self, domain: Domain) -> bool:
         """Return whether the gate answers at the host of a domain."""
@@ -203,6 +211,17 @@ class EnvoyGatewayGate(ClusterGate):
     """The Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
     NAMESPACE/NAME/LISTENER."""
 
+    front_namespace: Label = Field(
+        default="envoy-gateway-system", examples=["envoy-gateway-system"]
+    )
+
+    def is_at_gateway_of(self, other: ClusterGate) -> bool:
+        """Return whether both are for one Gateway, or one of its listeners."""
+        if not isinstance(other, EnvoyGatewayGate):
+            return False
+        shorter, longer = sorted((self.gateway, other.gateway), key=len)
+        return f"{longer}/".startswith(f"{shorter}/")
+
     @field_validator("check", mode="before")
     @classmethod
     def _its_jwt_filter_is_no_check(cls, check: object) -> object:
@@ -219,6 +238,40 @@ class EnvoyGate(Gate):
     """A gate of Envoy on one machine."""
 
     engine: Literal["envoy"]
+
+
+class WatchSettings(Section):
+    """The watch, which publishes to every gate which credentials exist."""
+
+    close_after_seconds: Annotated[
+        int,
+        Duration(
+            lowest=10,
+            highest=86_400,
+            why_lowest="the API server is asked three times within it, and may be slow",
+            why_highest="a credential that was deleted could be accepted for longer than a day",
+        ),
+    ] = Field(default=600, examples=["10m"])
+    """How long after the last listing of what exists at the API server the gates still accept
+    tokens."""
+
+    credentials_per_namespace: int = Field(default=2000, ge=1, le=100_000)
+    """How many credentials of one namespace the gates accept: the oldest ones. So no tenant can
+    fill them."""
+
+
+class _GatePods(Section):
+    image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
+    """The image for `daypass gate watch` and `daypass gate serve`, built from the Containerfile.
+    Required to render them."""
+
+    replicas: int = Field(default=2, ge=1, le=1000)
+    """With check review, the number of Pods of `daypass gate serve` at least; an autoscaler adds
+    more, up to four times as many."""
+
+
+class GatePods(PodSettings, _GatePods):
+    """The pods of watch and authorizer, which all gates of a cluster share."""
 
 
 AnyGate: TypeAlias = Annotated[

@@ -1,6 +1,7 @@
 """The whole of `daypass.yaml`, and its smaller sections: cluster, door, limits, local, policy."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -10,9 +11,10 @@ from daypass._core.errors import UsageError
 from daypass._core.text import did_you_mean
 from daypass._core.token_bounds import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
-from daypass.config.errors import SAME_HOST, fault, one_of, shown
-from daypass.config.gate import AnyGate, ClusterGate, Gate
-from daypass.config.hosts import Host, IpAddress, is_public_name
+from daypass.config.errors import SAME_HOST, fault
+from daypass.config.gate import DEFAULT_GATE, AnyGate, ClusterGate, Gate, GatePods, WatchSettings
+from daypass.config.gates import IN_CLUSTER, check_gates, fit_gate
+from daypass.config.hosts import Host, IpAddress
 from daypass.config.locations import (
     Address,
     FilePath,
@@ -38,8 +40,6 @@ from daypass.config.types import (
     unique,
 )
 from daypass.rules.decision import Rules
-
-IN_CLUSTER = "https://kubernetes.default.svc"
 
 
 def _host_of_server(validated: dict[str, Any]) -> str:
@@ -139,6 +139,9 @@ class Local(Section):
     gate: ListenAddress = Field(default=Address("127.0.0.1", 8444), examples=["127.0.0.1:8444"])
     """Where the gate listens: HOST:PORT; port 0 is any free port."""
 
+    gate_name: Label | None = Field(default=None, examples=["serving"])
+    """Which of several gates runs there. Default: the only one."""
+
     upstream: UpstreamOrigin | None = Field(
         default=None, examples=["http://127.0.0.1:8080", "h2c://127.0.0.1:50051"]
     )
@@ -221,7 +224,6 @@ class Policy(Section):
 
 
 VERSION = 1
-_AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"})
 
 
 def repeated_hosts(hosts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -261,7 +263,22 @@ class Config(Section):
     whether tokens are bound."""
 
     gate: AnyGate | None = None
-    """The check in front of the APIs. Default: only the door is set up."""
+    """The check in front of the APIs, if there is one: short for gates, with the name default.
+    Default: only the door is set up."""
+
+    gates: Annotated[Mapping[Label, AnyGate], READ_ONLY, AS_DICT] = Field(
+        default_factory=dict,
+        max_length=20,
+        examples=[{"serving": {"audience": "serving.example.com"}}],
+    )
+    """The checks in front of the APIs, one at each gateway, each with a short name of your
+    choice."""
+
+    watch: WatchSettings = Field(default_factory=WatchSettings)
+    """Which credentials the gates accept, and for how long without news of them."""
+
+    gate_pods: GatePods = Field(default_factory=GatePods)
+    """The Deployments of `daypass gate watch` and `daypass gate serve`."""
 
     limits: Limits = Field(default_factory=Limits)
     """How many requests, and of what size, one replica of the door lets through."""
@@ -288,9 +305,54 @@ class Config(Section):
         }
 
     @property
-    def cluster_gate(self) -> ClusterGate | None:
-        """The gate, if it is in a cluster, and not on one machine."""
-        return self.gate if isinstance(self.gate, ClusterGate) else None
+    def every_gate(self) -> Mapping[str, Gate]:
+        """The gates by name, sorted."""
+        gates = dict(self.gates) if self.gate is None else {DEFAULT_GATE: self.gate}
+        return dict(sorted(gates.items()))
+
+    @property
+    def cluster_gates(self) -> Mapping[str, ClusterGate]:
+        """The gates in a cluster by name, sorted; none if there is one on one machine."""
+        return {
+            name: gate for name, gate in self.every_gate.items() if isinstance(gate, ClusterGate)
+        }
+
+    def find_gate(self, name: str | None) -> tuple[str, Gate]:
+        """Return the gate of this name or, if there is one gate, that one, with its name.
+
+        Raises UsageError.
+        """
+        gates = self.every_gate
+        if name is None and len(gates) == 1:
+            return next(iter(gates.items()))
+        if name is not None and name in gates:
+            return name, gates[name]
+        known = f"it has: {', '.join(gates)}"
+        if not gates:
+            raise UsageError("the config has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
+        if name is None:
+            raise UsageError("the config has several gates", f"name one: {known}")
+        fact = f"the config has no gate {name[:80]!r}"
+        raise UsageError(fact, did_you_mean(name, gates, known))
+
+    @property
+    def local_gate(self) -> tuple[str, Gate] | None:
+        """The gate that runs on one machine, with its name; None without gates.
+
+        Raises UsageError if there are several, and `local` names none.
+        """
+        return self.find_gate(self.local.gate_name) if self.every_gate else None
+
+    @property
+    def accepts_unbound(self) -> bool:
+        """Whether some gate accepts tokens that are bound to nothing."""
+        return any("none" in gate.bound for gate in self.every_gate.values())
+
+    def gate_of(self, domain: Domain) -> tuple[str, Gate] | None:
+        """Return the gate that answers at a domain's host, and its name: one that names the host,
+        or else one that guards every host of its gateway."""
+        found = [(name, gate) for name, gate in self.every_gate.items() if gate.guards(domain)]
+        return min(found, key=lambda each: each[1].guards_every_host, default=None)
 
     def port_of(self, domain: Domain, listen: Address) -> int:
         """Return the port of a domain's door or gate, which on one machine is that of `listen`."""
@@ -310,7 +372,7 @@ class Config(Section):
             issuer=issuer,
             audience=gate.audience,
             longest_lifetime_seconds=self.longest_lifetime_seconds,
-            require_bound=gate.require_bound,
+            require_bound="none" not in gate.bound,
         )
 
     @field_validator("domains")
@@ -325,50 +387,22 @@ class Config(Section):
 
     @field_validator("gate")
     @classmethod
-    def _tokens_for_the_gate_can_be_made(
-        cls, gate: Gate | None, info: ValidationInfo
-    ) -> Gate | None:
-        policy = info.data.get("policy")
-        if gate is not None and policy is not None and gate.audience not in policy.audiences:
-            known = one_of([shown(audience) for audience in policy.audiences[:3]])
-            raise fault(
-                f"{shown(gate.audience)} is not in policy.audiences: no token can be issued for it",
-                f"write {known}, or add it there",
-                at=("audience",),
-            )
-        return gate
+    def _the_gate_fits(cls, gate: AnyGate | None, info: ValidationInfo) -> AnyGate | None:
+        return None if gate is None else fit_gate(gate, info)
 
-    @field_validator("gate")
+    @field_validator("gates")
     @classmethod
-    def _tokens_for_the_gate_open_nothing_else(
-        cls, gate: Gate | None, info: ValidationInfo
-    ) -> Gate | None:
-        cluster = info.data.get("cluster")
-        issuer = {cluster.issuer} if cluster is not None else set()
-        if gate is not None and gate.audience in _AUDIENCES_OF_API_SERVERS | issuer:
-            raise fault(
-                f"{shown(gate.audience)} is the API server's own audience",
-                "use one for the gate alone: tokens with this audience would be valid at the API"
-                " server",
-                at=("audience",),
-            )
-        return gate
-
-    @field_validator("gate")
-    @classmethod
-    def _the_gate_guards_some_host(cls, gate: Gate | None, info: ValidationInfo) -> Gate | None:
-        domains = info.data.get("domains")
-        if gate is None or gate.hosts or domains is None:
-            return gate
-        hosts = [domain.host for domain in domains.values()]
-        if isinstance(gate, ClusterGate):
-            hosts = [host for host in hosts if is_public_name(host)]
-        if not hosts:
-            raise fault(
-                f"no domain has a public name for the engine {gate.engine} to guard",
-                "list the hosts in gate.hosts, or write engine: envoy for one machine",
-            )
-        return gate.model_copy(update={"hosts": tuple(hosts)})
+    def _the_gates_fit(
+        cls, gates: Mapping[str, AnyGate], info: ValidationInfo
+    ) -> Mapping[str, AnyGate]:
+        if gates and info.data.get("gate") is not None:
+            fact = "gate is the short form for one gate, and there is gates, too"
+            raise fault(fact, f"move what is in gate to gates.{DEFAULT_GATE}")
+        if len(gates) > 1 and (name := next((n for n, g in gates.items() if not g.hosts), None)):
+            raise fault("it guards the hosts of all domains", "list its hosts", at=(name,))
+        fitting = {name: fit_gate(gate, info, name) for name, gate in gates.items()}
+        check_gates(fitting)
+        return MappingProxyType(fitting)
 
     @field_validator("local")
     @classmethod

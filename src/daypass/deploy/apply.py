@@ -31,7 +31,7 @@ from daypass.kube.published_objects import UnreadablePartError, closing_time, re
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
-from daypass.render.engines import AnyEngine, engine_of
+from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.engines.envoy_gateway import (
     POLICY_GROUP,
     is_accepted,
@@ -132,12 +132,12 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
 
     Raises NotReadyError.
     """
-    home, engine = config.door.namespace, engine_of(config)
+    home, engines = config.door.namespace, engines_of(config)
     wanted = {ref.name for ref in published_refs(config)}
     there = set[str]()  # what is renewed between two requests is not lost again
 
     def check() -> str | None:
-        there.update(_published(waiter.cluster, home, engine))
+        there.update(_published(waiter.cluster, home, engines))
         count = f"{len(wanted & there)} of {len(wanted)}"
         return None if wanted <= there else f"it has published {count} objects"
 
@@ -145,16 +145,18 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
     waiter.wait(f"the gate's watch in {home}", check, hint)
 
 
-def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterator[str]:
-    """Yield the names of what is published and open: where the gateway reads objects of its own,
-    in both.
+def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Iterator[str]:
+    """Yield the names of what is published and open: where gateways read objects of their own, in
+    all of them.
     """
     specs = dict[str, Any]()
-    if engine is not None and (query := engine.published_as) is not None:
-        kind = cluster.find_kind(query.group, query.kind)
-        listed = [] if kind is None else cluster.list(kind, engine.pods_namespace)
-        specs = {name_of(each): each.get("spec") for each in listed}
-        yield from {GATE_KEYS} & specs.keys()  # never published without keys
+    for engine in engines:
+        if (query := engine.published_as) is not None:
+            kind = cluster.find_kind(query.group, query.kind)
+            listed = [] if kind is None else cluster.list(kind, engine.pods_namespace)
+            found = {name_of(each): each.get("spec") for each in listed}
+            specs |= found
+            yield from {engine.named(GATE_KEYS)} & found.keys()  # never published without keys
     for document in cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true"):
         name = name_of(document)
         with suppress(UnreadablePartError):
@@ -162,9 +164,9 @@ def _published(cluster: Cluster, home: str, engine: AnyEngine | None) -> Iterato
                 continue
             # The watch of another version may have published it for the authorizer alone.
             published = read_object(document, Published.closed(CLUSTER_PARTS))
-            objects = [] if engine is None else engine.published_objects(name, published)
-            if all(specs.get(name) == each["spec"] for each in objects):
-                yield name
+            objects = [it for each in engines for it in each.published_objects(name, published)]
+            if all(specs.get(name_of(each)) == each["spec"] for each in objects):
+                yield from (name, *map(name_of, objects))
 
 
 def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:

@@ -63,12 +63,12 @@ class ClusterState:
 
     def facts(self, config: Config) -> ClusterFacts:
         """Return the facts that rendering needs; the issuer is requested if needed."""
-        issuer = issuer_for(config, self.cluster) if config.cluster_gate is not None else ""
+        issuer = issuer_for(config, self.cluster) if config.cluster_gates else ""
         return read_facts(config, self.cluster.kinds().names, issuer)
 
     def require_keys(self, config: Config) -> None:
         """Raise KeySetError if there is a gate, and no keys for it."""
-        if config.cluster_gate is not None:
+        if config.cluster_gates:
             keys_for(config, self.cluster)
 
     def require(self, documents: Sequence[Object]) -> None:
@@ -110,7 +110,7 @@ def _install_hint(document: Object) -> str:
     what = _PROVIDERS.get(group, f"what serves {group}")
     if group == "cert-manager.io":
         return f"install {what}, or name no issuer"
-    key = "gate.engine" if name_of(document).startswith(GATE) else "front"
+    key = "engine" if name_of(document).startswith(GATE) else "front"
     return f"install {what}, or write another `{key}`"
 
 

@@ -9,7 +9,7 @@ from daypass._core.findings import Finding, ok, skipped, warning
 from daypass.config import Config
 from daypass.deploy.routes import list_all
 from daypass.kube.cluster import Cluster
-from daypass.render.engines import engine_of
+from daypass.render.engines import engines_of
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 
 _GATE_HOSTS = "gate-hosts"
@@ -18,20 +18,20 @@ _QUESTION = "whether other names lead past the gate"
 
 def bypass_queries(config: Config) -> Sequence[ObjectQuery]:
     """Return what to list to find what bypasses the gate; nothing if nothing can."""
-    engine = engine_of(config)
-    return () if engine is None else engine.bypass_queries
+    found = (query for engine in engines_of(config) for query in engine.bypass_queries)
+    return tuple(dict.fromkeys(found))
 
 
 def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> list[Finding]:
-    """Return what bypasses the gate, by the listed objects of `bypass_queries`."""
-    engine = engine_of(config)
-    if engine is None or not engine.bypass_queries:
-        return []
-    query = engine.pods_query
-    pods = () if query is None else list_all(cluster, [query]).of(query)
-    return [
-        warning(_GATE_HOSTS, line, engine.bypass_hint) for line in engine.bypasses(listed, pods)
-    ]
+    """Return what bypasses the gates, by the listed objects of `bypass_queries`."""
+    found = []
+    for engine in engines_of(config):
+        if engine.bypass_queries:
+            query = engine.pods_query
+            pods = () if query is None else list_all(cluster, [query]).of(query)
+            lines = engine.bypasses(listed, pods)
+            found += [warning(_GATE_HOSTS, line, engine.bypass_hint) for line in lines]
+    return found
 
 
 def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
@@ -39,8 +39,8 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
 
     `cluster`: None to look at no cluster.
     """
-    gate = config.gate
-    if gate is not None and gate.guards_every_host:
+    gates = config.every_gate.values()
+    if gates and all(gate.guards_every_host for gate in gates):
         return [ok(_GATE_HOSTS, "the gate guards every name")]
     queries = bypass_queries(config)
     if not queries:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from daypass.config import Config, Policy
-from daypass.render.engines import engine_of
+from daypass.config.gate import DEFAULT_GATE
+from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.fronts import fronts_of
 from daypass.rules.decision import EVERY_HOST
 
@@ -37,7 +38,7 @@ def openings(config: Config) -> Openings:
         "trustedHops": config.door.trusted_hops,
         "limits": config.limits.model_dump(mode="json"),
         "policy": None if config.policy is None else _policy(config.policy),
-        "gate": _gate(config),
+        "gates": {engine.name: _gate(engine) for engine in engines_of(config)},
     }
 
 
@@ -62,7 +63,9 @@ def _widened(before: Openings, after: Openings) -> Iterator[str]:
     for name, value in after["limits"].items():
         yield from _higher(f"limits.{name}", before["limits"][name], value)
     yield from _looser(before["policy"], after["policy"])
-    yield from _less_guarded(before["gate"], after["gate"])
+    for name, gate in before["gates"].items():
+        where = "gate" if name == DEFAULT_GATE else f"gates.{name}"
+        yield from _less_guarded(where, gate, after["gates"].get(name))
 
 
 def _policy(policy: Policy) -> Openings:
@@ -77,17 +80,14 @@ def _policy(policy: Policy) -> Openings:
     }
 
 
-def _gate(config: Config) -> Openings | None:
-    engine = engine_of(config)
-    if engine is None:
-        return None
+def _gate(engine: AnyEngine) -> Openings:
     gate = engine.gate
     return {
         "where": engine.guarded_gateway(),
         "hosts": list(gate.hosts),
         "audience": gate.audience,
         "others": "login" if gate.has_login else "refuse",
-        "requireBound": gate.require_bound,
+        "bound": list(gate.bound),
         "forwardToken": gate.forward_token,
     }
 
@@ -141,22 +141,22 @@ def _looser(before: Openings | None, after: Openings | None) -> Iterator[str]:
             yield f"policy.{name}: {now}, was {then}"
 
 
-def _less_guarded(before: Openings | None, after: Openings | None) -> Iterator[str]:
-    if before is None:
-        return
+def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterator[str]:
     if after is None:
-        yield "gate: removed; callers can set identity headers themselves"
+        yield f"{gate}: removed; callers can set identity headers themselves"
         return
     if after["where"] != before["where"]:
-        yield "gate: another gateway is guarded, the previous one no longer is"
+        yield f"{gate}: another gateway is guarded, the previous one no longer is"
     if EVERY_HOST not in after["hosts"] and (gone := _more(after["hosts"], before["hosts"])):
         names = ", ".join("every other host" if host == EVERY_HOST else host for host in gone)
-        yield f"gate.hosts: {names} no longer guarded"
+        yield f"{gate}.hosts: {names} no longer guarded"
     if after["audience"] != before["audience"]:
-        yield f"gate.audience: tokens for {after['audience']} open it"
-    for name, strict in (("others", "refuse"), ("requireBound", True), ("forwardToken", False)):
+        yield f"{gate}.audience: tokens for {after['audience']} open it"
+    if more := _more(before["bound"], after["bound"]):
+        yield f"{gate}.bound: {', '.join(more)} added"
+    for name, strict in (("others", "refuse"), ("forwardToken", False)):
         if after[name] != strict and before[name] == strict:
-            yield f"gate.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
+            yield f"{gate}.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
 
 
 def _spelt(value: str | bool) -> str:

@@ -20,7 +20,7 @@ from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
-from daypass.render.engines import engine_of, engines
+from daypass.render.engines import engines, engines_of
 from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
@@ -107,19 +107,24 @@ def find_removals(
 
 
 def published_refs(config: Config) -> set[ObjectRef]:
-    """Return what the gate's watch publishes in a cluster."""
-    engine = engine_of(config)
-    if engine is None:
+    """Return what the watch publishes in a cluster."""
+    if not (found := engines_of(config)):
         return set()
-    refs = {ObjectRef.core("ConfigMap", config.door.namespace, name) for name in NAMES}
-    if (query := engine.published_as) is not None:
-        refs |= {
+    home = config.door.namespace
+    return {
+        *(ObjectRef.core("ConfigMap", home, name) for name in NAMES),
+        *(
             ObjectRef(
-                group=query.group, kind=query.kind, namespace=engine.pods_namespace, name=name
+                group=engine.published_as.group,
+                kind=engine.published_as.kind,
+                namespace=engine.pods_namespace,
+                name=engine.named(name),
             )
+            for engine in found
+            if engine.published_as is not None
             for name in (GATE_KEYS, *NAMES)
-        }
-    return refs
+        ),
+    }
 
 
 def _find_published(

@@ -132,7 +132,7 @@ class Room:
                 reap = command("identity", "reap", "-n", namespace)
                 raise NoRoomError(
                     f"namespace {namespace} has {self._used[namespace]} credentials, and the gate "
-                    f"takes {self._limit} of one namespace (gate.credentialsPerNamespace)",
+                    f"takes {self._limit} of one namespace (watch.credentialsPerNamespace)",
                     f"delete what has expired: {reap}\nor raise that number in daypass.yaml",
                 )
             self._used[namespace] += 1

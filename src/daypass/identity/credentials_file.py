@@ -231,8 +231,9 @@ def _door_url(domain: Domain, config: Config) -> str:
 def _config_audience(config: Config | None) -> str | None:
     if config is None:
         return None
-    if config.gate is not None:
-        return config.gate.audience
+    of_gates = {gate.audience for gate in config.every_gate.values()}
+    if len(of_gates) == 1:
+        return of_gates.pop()
     audiences = config.policy.audiences if config.policy is not None else ()
     return audiences[0] if len(audiences) == 1 else None
 

@@ -70,7 +70,6 @@ class CredentialWatch:
     def __init__(
         self,
         config: Config,
-        gate: Gate,
         connection: ConnectionConfig,
         authorizers: Authorizers,
         clock: Clock,
@@ -90,8 +89,8 @@ class CredentialWatch:
             connection,
             clock,
             home=config.door.namespace,
-            per_namespace=gate.credentials_per_namespace,
-            accounts_too=not gate.require_bound,
+            per_namespace=config.watch.credentials_per_namespace,
+            accounts_too=config.accepts_unbound,
             close_after_seconds=close_after_seconds,
         )
         self._controller = Controller(

@@ -71,9 +71,10 @@ def envoy_settings(
         trusted_hops=0,
         rate_limits=RateLimits.of(config),
     )
-    if config.gate is None:
+    if (named := config.local_gate) is None:
         return EnvoyInstanceSettings(door=door)
-    hosts = config.gate.named_hosts
+    name, guarding = named
+    hosts = guarding.named_hosts
     if not hosts:
         raise UsageError(
             "gate.hosts names no host, and on this machine the gate answers only to names",
@@ -85,11 +86,12 @@ def envoy_settings(
             certificates[host] = _shown_for(f"gate.{host}", host, *own)
     shown = tuple(certificates[host] for host in hosts)
     gate = GateSettings(
-        gate=config.gate,
+        name=name,
+        gate=guarding,
         listen=_listen(config.local.gate),
         certificates=shown,
         protected=_protected(config, echo),
-        rules=config.rules_of(config.gate, issuer),
+        rules=config.rules_of(guarding, issuer),
         parts=parts,
         authorizer_socket="" if authorizer is None else str(authorizer),
     )
@@ -117,7 +119,7 @@ def _protected(config: Config, echo: Address | None) -> Protected:
 
 def listens_of(config: Config) -> list[Address]:
     """Return the addresses of the door, and of the gate if there is one."""
-    gate = [] if config.gate is None else [_listen(config.local.gate)]
+    gate = [] if config.local_gate is None else [_listen(config.local.gate)]
     return [_listen(config.local.door), *gate]
 
 

@@ -24,14 +24,13 @@ BACKOFF = Backoff(first_seconds=0.5, longest_seconds=30.0)
 STABLE_AFTER_SECONDS = 60.0
 
 _FIXED: dict[str, Callable[[Config], object]] = {
-    "adding or removing the gate": lambda config: config.gate is None,
+    "adding, removing or renaming the gate": (
+        lambda config: config.local_gate and config.local_gate[0]
+    ),
     "another API server": lambda config: config.local.api_server,
     "another namespace": lambda config: config.door.namespace,
-    "another gate.requireBound": lambda config: config.gate and config.gate.require_bound,
-    "another gate.closeAfter": lambda config: config.gate and config.gate.close_after_seconds,
-    "another gate.credentialsPerNamespace": (
-        lambda config: config.gate and config.gate.credentials_per_namespace
-    ),
+    "whether gate.bound has none": lambda config: config.accepts_unbound,
+    "another watch": lambda config: config.watch,
 }
 """What a running door and gate cannot change."""
 
@@ -76,18 +75,18 @@ class Supervisor:
         self._keys = Poller(lambda: backend.keys(self.config), KEYS_EVERY_SECONDS)
         try:
             settings = self._settings(self.config)
-            if (gate := self.config.gate) is not None:
+            if self.config.local_gate is not None:
                 # Before Envoy starts, so that it has both at its first request.
                 self._keys.fetch()
                 self._keys.start()
                 self._watch = CredentialWatch(
                     self.config,
-                    gate,
                     backend.connection(),
                     self._authorizers,
                     clock,
                     parts=parts,
-                    close_after_seconds=close_after_seconds or gate.close_after_seconds,
+                    close_after_seconds=close_after_seconds
+                    or self.config.watch.close_after_seconds,
                 )
                 self._watch.start()
             self.envoy = EnvoyInstance(
@@ -198,14 +197,14 @@ class Supervisor:
 
     def _settings(self, config: Config) -> EnvoyInstanceSettings:
         issuer, echo, authorizer = "", None, None
-        if config.gate is not None:
+        if (named := config.local_gate) is not None:
             issuer = self._backend.issuer(config)
             if config.local.upstream is None:
                 if self._echo is None:
                     self._echo = Echo()
                     self._echo.start()
                 echo = self._echo.address
-            authorizer = self._authorizers.socket_for(config, config.gate, issuer)
+            authorizer = self._authorizers.socket_for(config, named[1], issuer)
         return envoy_settings(
             config,
             self._backend.upstream(config),

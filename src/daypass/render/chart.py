@@ -95,8 +95,10 @@ def _workload(config: Config, value: Object) -> str | None:
 def _without_settings(config: Config) -> Config:
     """Return the config without what the values set, which a user could not take away."""
     nothing = dict.fromkeys(PodSettings.model_fields)
-    gate = config.cluster_gate and config.cluster_gate.model_copy(update=nothing)
-    return config.model_copy(update={"door": config.door.model_copy(update=nothing), "gate": gate})
+    sections = {"door": config.door, "gate_pods": config.gate_pods}
+    return config.model_copy(
+        update={name: each.model_copy(update=nothing) for name, each in sections.items()}
+    )
 
 
 def _values(config: Config, objects: list[Object]) -> Object:
@@ -109,7 +111,7 @@ def _values(config: Config, objects: list[Object]) -> Object:
         )
         pod = spec["template"]["spec"]
         (container,) = pod["containers"]
-        settings = (workload != "door" and config.cluster_gate) or config.door
+        settings = config.door if workload == "door" else config.gate_pods
         values[workload] = {
             "image": container["image"],
             "replicas": scaler.get("minReplicas") or spec["replicas"],
@@ -130,7 +132,7 @@ def _schema(workloads: list[str]) -> dict[str, Any]:
         "global": {"type": "object", "description": "Helm adds it to a chart in a chart."}
     }
     for workload in workloads:
-        known = config["$defs"]["Door" if workload == "door" else "IstioGate"]["properties"]
+        known = config["$defs"]["Door" if workload == "door" else "GatePods"]["properties"]
         properties[workload] = _section({key: known[key] for key in keys}, [*keys])
     used = ("Amounts", "PullSecret", "Resources", "Toleration")
     return {

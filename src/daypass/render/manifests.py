@@ -19,7 +19,7 @@ from daypass.render import RenderError
 from daypass.render.apply_order import in_order
 from daypass.render.certificates import public_certificate, serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines import engine_of
+from daypass.render.engines import engines_of
 from daypass.render.flow_control import flow_control
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE
@@ -30,14 +30,17 @@ from daypass.render.yaml import document
 
 
 def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
-    """Return the gate's objects; none without a gate, or if it is on one machine.
+    """Return the objects of the gates; none without a gate, or if it is on one machine.
 
     Raises RenderError if the config leaves something open that they need.
     """
-    engine = engine_of(config, facts)
-    if engine is None:
+    if not (engines := engines_of(config, facts)):
         return []
-    return [*watcher_objects(engine), *authorizer_objects(engine), *engine.objects()]
+    objects = [*watcher_objects(config, facts), *authorizer_objects(config, facts)]
+    for engine in engines:
+        # Gateways of one kind verify the authorizer by the same object.
+        objects += [each for each in engine.objects() if each not in objects]
+    return objects
 
 
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
@@ -93,7 +96,7 @@ def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[O
     objects = flow_control()
     if len(behind_door) < len(fronts):
         objects += _api_server_authority(config, facts)
-    if behind_door or config.cluster_gate is not None:
+    if behind_door or config.cluster_gates:
         objects.append(_namespace(config))
     if not behind_door:
         return objects
@@ -135,7 +138,7 @@ def _verify_namespace(config: Config, fronts: list[AnyFront]) -> None:
 def _namespace(config: Config) -> Object:
     namespace = new_object("v1", "Namespace", config.door.namespace)
     namespace["metadata"]["labels"].update(_POD_SECURITY)
-    if config.cluster_gate is not None:
+    if config.cluster_gates:
         namespace["metadata"]["labels"][labels.GATE] = "true"
     return namespace
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from daypass._core.hints import command
 from daypass.config import Config, TlsSecret
-from daypass.render.engines import engine_of
+from daypass.render.engines import engines_of
 from daypass.render.fronts import FRONTS, AnyFront, fronts_of
 from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, GATE_PAIR
 from daypass.render.tls_server import AuthorityLocation, TlsServer, authorizer_server, door_server
@@ -40,9 +40,10 @@ def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     if any(not front.is_direct for front in fronts):
         locations = (front.authority_location() for front in fronts if not front.is_direct)
         found += _serving(config, door_server(config), locations)
-    engine = engine_of(config)
-    if engine is not None and engine.gate.is_reviewed:
-        found += _serving(config, authorizer_server(config), [engine.authority_location()])
+    reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
+    if reviewed:
+        places = (engine.authority_location() for engine in reviewed)
+        found += _serving(config, authorizer_server(config), places)
     return tuple(dict.fromkeys([*found, *_of_names(fronts)]))
 
 
@@ -106,7 +107,7 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
-    settings = filter(None, (config.door, config.cluster_gate))
+    settings = (config.door, *([config.gate_pods] if config.cluster_gates else []))
     pulled = {str(secret) for each in settings for secret in each.image_pull_secrets or ()}
     lines += [
         f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"

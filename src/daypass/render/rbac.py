@@ -8,7 +8,8 @@ by a Role that `identity create` adds there, it may list Secrets and create Even
 
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, new_object
-from daypass.render.engines import AnyEngine
+from daypass.config import Config
+from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH
 from daypass.rules.published import NAMES
 
@@ -23,21 +24,23 @@ _KEYS = "system:service-account-issuer-discovery"
 """Kubernetes' own ClusterRole: to read the API server's issuer and signing keys."""
 
 
-def authorizer_rbac(engine: AnyEngine) -> list[Object]:
-    """Return what the authorizer may do."""
-    home = engine.config.door.namespace
+def authorizer_rbac(config: Config) -> list[Object]:
+    """Return what the authorizer of a config's gates may do."""
+    home = config.door.namespace
     objects = [
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
         *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
-    if engine.published_as is None:  # it verifies tokens itself
+    if any(
+        engine.published_as is None for engine in engines_of(config)
+    ):  # it verifies tokens itself
         objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
     return objects
 
 
-def watcher_rbac(engine: AnyEngine) -> list[Object]:
-    """Return what the watch may do, except in namespaces of identities."""
-    home = engine.config.door.namespace
+def watcher_rbac(config: Config) -> list[Object]:
+    """Return what the watch of a config's gates may do, except in namespaces of identities."""
+    home = config.door.namespace
     at_home = [
         _rule("", ["configmaps"], _WRITE, list(NAMES)),
         _rule("", ["configmaps"], _WATCH, [GATE_DENIED]),
@@ -47,9 +50,15 @@ def watcher_rbac(engine: AnyEngine) -> list[Object]:
         *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
         *_role(GATE_WATCH, home, home, at_home),
     ]
-    if (query := engine.published_as) is not None:
-        rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, [GATE_KEYS, *NAMES])
-        objects += _role(GATE_WATCH, engine.pods_namespace, home, [rule])
+    of_gateways: dict[str, list[Object]] = {}
+    for engine in engines_of(config):
+        if (query := engine.published_as) is not None:
+            names = [engine.named(name) for name in (GATE_KEYS, *NAMES)]
+            rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, names)
+            of_gateways.setdefault(engine.pods_namespace, []).append(rule)
+    for namespace, rules in of_gateways.items():
+        objects += _role(GATE_WATCH, namespace, home, rules)
+    if of_gateways:
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects
 

@@ -12,14 +12,16 @@ An attacker who controls a pod gets:
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from daypass._core.objects import Object, new_object
-from daypass.config import Address, ClusterGate, Config
+from daypass.config import Address, Config
 from daypass.config.pods import PodSettings
 from daypass.render import RenderError
 from daypass.render.certificates import serving_certificates
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.deployment import Deployment, Probes, network_port
-from daypass.render.engines import AnyEngine
+from daypass.render.engines import engines_of
 from daypass.render.envoy.bootstrap import static_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
 from daypass.render.envoy.settings import (
@@ -157,21 +159,20 @@ def _door_settings(config: Config, fronts: list[AnyFront]) -> DoorSettings:
     )
 
 
-def authorizer_objects(engine: AnyEngine) -> list[Object]:
-    """Return the objects of the authorizer; none if the check does not need it.
+def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
+    """Return the objects of the authorizer; none if no check needs it.
 
     Raises RenderError if the config names no image.
     """
-    config, gate = engine.config, engine.gate
-    if not gate.is_reviewed:
+    reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
+    if not reviewed:
         return []
-    files = _config_files(config, engine.facts.keys)
-    gateway = {"kubernetes.io/metadata.name": engine.pods_namespace}
+    files = _config_files(config, facts.keys)
     authorizer = Deployment(
         name=GATE,
         namespace=config.door.namespace,
         container="authorizer",
-        image=_image(gate, "authorizer"),
+        image=_image(config, "authorizer"),
         command=(
             *("python", "-m", "daypass", "gate", "serve"),
             *("--config", f"{_CONFIG_FOLDER}/{_CONFIG_FILE}"),
@@ -183,10 +184,10 @@ def authorizer_objects(engine: AnyEngine) -> list[Object]:
         files=files,
         config_hash=_hash(files),
         ports={"https": _AUTHORIZER_PORT, "status": _AUTHORIZER_STATUS_PORT},
-        # The gateway's requests; metrics are open to every pod.
+        # The gateways' requests; metrics are open to every pod.
         rules=(
             {
-                "from": [{"namespaceSelector": {"matchLabels": gateway}}],
+                **_from_namespaces(engine.pods_namespace for engine in reviewed),
                 "ports": [network_port(_AUTHORIZER_PORT)],
             },
             {"ports": [network_port(_AUTHORIZER_STATUS_PORT)]},
@@ -198,25 +199,25 @@ def authorizer_objects(engine: AnyEngine) -> list[Object]:
         ),
         cpu=("100m", "1"),
         grace_seconds=_DRAIN_SECONDS + 10,
-        chosen=gate,
-        replicas=gate.replicas,
+        chosen=config.gate_pods,
+        replicas=config.gate_pods.replicas,
     )
+    locations = dict.fromkeys(engine.authority_location() for engine in reviewed)
     return [
-        *authorizer_rbac(engine),
-        *serving_certificates(config, authorizer_server(config), [engine.authority_location()]),
+        *authorizer_rbac(config),
+        *serving_certificates(config, authorizer_server(config), [*locations]),
         *authorizer.objects(config),
     ]
 
 
-def watcher_objects(engine: AnyEngine) -> list[Object]:
+def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return the objects of the watch. Raises RenderError if the config names no image."""
-    config, gate = engine.config, engine.gate
-    files = _config_files(config, engine.facts.keys)
+    files = _config_files(config, facts.keys)
     watcher = Deployment(
         name=GATE_WATCH,
         namespace=config.door.namespace,
         container="watch",
-        image=_image(gate, "watch"),
+        image=_image(config, "watch"),
         command=(
             *("python", "-m", "daypass", "gate", "watch"),
             *("--config", f"{_CONFIG_FOLDER}/{_CONFIG_FILE}"),
@@ -232,12 +233,12 @@ def watcher_objects(engine: AnyEngine) -> list[Object]:
         mounts=(("config", _CONFIG_FOLDER, {"configMap": {"name": GATE_WATCH}}),),
         cpu=("50m", "1"),
         grace_seconds=20,
-        chosen=gate,
+        chosen=config.gate_pods,
         # One publishes; the other has seen the same and takes over within seconds.
         replicas=2,
         is_autoscaled=False,
     )
-    return [*watcher_rbac(engine), *watcher.objects(config)]
+    return [*watcher_rbac(config), *watcher.objects(config)]
 
 
 def config_text(config: Config) -> str:
@@ -246,7 +247,7 @@ def config_text(config: Config) -> str:
     document = config.model_dump(
         mode="json",
         exclude_none=True,
-        exclude={"local": True, "door": _OF_PODS, "gate": _OF_PODS},
+        exclude={"local": True, "door": _OF_PODS, "gate_pods": True},
     )
     document["cluster"].pop("certificateAuthority", None)
     if config.cluster.keys is not None:
@@ -263,13 +264,13 @@ _OF_PODS = {"image", "replicas", *PodSettings.model_fields}
 _OWN_PROBES = Probes(port="status", alive="/healthz", ready="/readyz", startup_seconds=2)
 
 
-def _image(gate: ClusterGate, process: str) -> str:
-    if gate.image is None:
+def _image(config: Config, process: str) -> str:
+    if config.gate_pods.image is None:
         raise RenderError(
             f"the gate's {process} needs an image, and none of daypass is published",
-            "build one from the Containerfile, and write its name to gate.image",
+            "build one from the Containerfile, and write its name to gatePods.image",
         )
-    return gate.image
+    return config.gate_pods.image
 
 
 def _hash(files: dict[str, str]) -> str:
@@ -292,8 +293,12 @@ def _from_fronts(fronts: list[AnyFront]) -> Object:
     namespaces = {front.pods_namespace for front in fronts}
     if None in namespaces:
         return {}  # A front in an unknown namespace opens the port to every pod.
+    return _from_namespaces(filter(None, namespaces))
+
+
+def _from_namespaces(names: Iterable[str]) -> Object:
     selectors = [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-        for name in sorted(filter(None, namespaces))
+        for name in sorted(set(names))
     ]
     return {"from": selectors}

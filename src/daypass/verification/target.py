@@ -81,12 +81,15 @@ def _target(
     certificate_authority: str | None,
 ) -> VerificationTarget:
     door = HostPort(domain.host, config.port_of(domain, config.local.door))
-    gate = None
-    if config.gate is not None:
-        guarded = config.gate.guards(domain)
-        host = domain.host if guarded else next(iter(config.gate.named_hosts), None)
-        if host is not None:
-            gate = HostPort(host, config.port_of(domain, config.local.gate))
+    host, audience = None, ""
+    if found := config.gate_of(domain):
+        host, audience = domain.host, found[1].audience
+    else:  # another host is the next best
+        for each in config.every_gate.values():
+            audience = each.audience
+            if (host := next(iter(each.named_hosts), None)) is not None:
+                break
+    gate = None if host is None else HostPort(host, config.port_of(domain, config.local.gate))
     return VerificationTarget(
         name=name,
         door=DoorUrl.parse(f"https://{door}{config.prefix}"),
@@ -96,7 +99,7 @@ def _target(
         is_direct=front is not None and front.is_direct,
         certificate_authority=certificate_authority,
         gate=gate,
-        gate_audience="" if config.gate is None else config.gate.audience,
+        gate_audience=audience,
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None and front is not None,
     )

@@ -125,7 +125,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     env: GatewayEnv, plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the API server still says: it remembers its good word for 10 s."""
-    text = f"check: review\n  closeAfter: {CLOSE_AFTER_SECONDS}s"
+    text = f"check: review\nwatch: {{closeAfter: {CLOSE_AFTER_SECONDS}s}}"
     names = identity_namespace(plane, home=DOORS)
     one, other = (plane.make_identity(names, name) for name in ("one", "other"))
     gone, there = (raw.bearer(plane.make_token(bot, audiences=[AUDIENCE])) for bot in (one, other))

@@ -168,7 +168,7 @@ def test_a_full_namespace_gets_no_credential_that_the_gate_would_leave_out(
     before = {each.uid for each in own_secrets(embedded.cluster)}
     err = run(COMMANDS[command], code=1)[1]
     check(
-        message_with(err, "gate.credentialsPerNamespace"), "team has 2", "takes 2",
+        message_with(err, "watch.credentialsPerNamespace"), "team has 2", "takes 2",
         "daypass identity reap -n team", reason="no-room",
     )  # fmt: skip
     assert {each.uid for each in own_secrets(embedded.cluster)} == before

@@ -31,9 +31,9 @@ def test_the_exports_are_these() -> None:
     assert sorted(daypass.config.__all__) == [
         "Address", "ClassDomain", "ClusterConfig", "ClusterDomain", "ClusterGate", "Config",
         "ConfigError", "Domain", "Door", "EnvoyDomain", "EnvoyGate", "EnvoyGatewayGate", "Gate",
-        "GatewayApiDomain", "IdentityHeaders", "IngressDomain", "IngressNginxDomain", "IstioDomain",
-        "IstioGate", "Limits", "Local", "Policy", "Problem", "Tls", "TlsFilePair", "TlsFiles",
-        "TlsIssuer", "TlsSecret", "json_schema", "load", "parse",
+        "GatePods", "GatewayApiDomain", "IdentityHeaders", "IngressDomain", "IngressNginxDomain",
+        "IstioDomain", "IstioGate", "Limits", "Local", "Policy", "Problem", "Tls", "TlsFilePair",
+        "TlsFiles", "TlsIssuer", "TlsSecret", "WatchSettings", "json_schema", "load", "parse",
     ]  # fmt: skip
     assert all(hasattr(daypass.config, name) for name in daypass.config.__all__)
 
@@ -100,9 +100,13 @@ def test_policy_and_gate_are_strict_by_default() -> None:
     )
     gate = config.gate
     assert isinstance(gate, IstioGate)
-    assert (gate.require_bound, gate.forward_token, gate.others) == (True, False, "refuse")
-    assert (gate.remember_seconds, gate.close_after_seconds) == (60, 600)
-    assert (gate.front_namespace, gate.front_labels, gate.image) == (None, None, None)
+    assert (gate.bound, gate.forward_token, gate.others) == (("Secret",), False, "refuse")
+    assert (gate.remember_seconds, config.watch.close_after_seconds) == (60, 600)
+    assert (gate.front_namespace, dict(gate.front_labels)) == (
+        "istio-system",
+        {"istio": "ingressgateway"},
+    )
+    assert config.gate_pods.image is None
     assert gate.headers.user == "kubeflow-userid"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from daypass.config.pods import PodSettings, amount
-from unit.config.texts import MINIMAL, VALIDATOR, Refused, document, gate, read, refused, refuses
+from unit.config.texts import MINIMAL, VALIDATOR, Refused, document, read, refused, refuses
 
 EVERYTHING = """\
   image: registry.example.com/image:1
@@ -31,12 +31,12 @@ def beyond(written: str, *values: str) -> Refused:
     return door(written, *values, schema_accepts=True)
 
 
-@pytest.mark.parametrize("section", ["door:\n", "gate:\n  audience: a\n"])
+@pytest.mark.parametrize("section", ["door:\n", "gatePods:\n"])
 def test_door_and_gate_have_the_same_keys_in_kubernetes_own_form(section: str) -> None:
     text = f"{MINIMAL}{section}{EVERYTHING}"
     VALIDATOR.validate(document(text))
     config = read(text)
-    found = (config.gate or config.door).model_dump(
+    found = (config.door if section == "door:\n" else config.gate_pods).model_dump(
         mode="json", exclude_none=True, include=set(PodSettings.model_fields)
     )
     assert found == {
@@ -104,10 +104,6 @@ def test_door_and_gate_have_the_same_keys_in_kubernetes_own_form(section: str) -
     "a list has a bound": [
         door(f"^labels: {{{', '.join(f'l{number}: x' for number in range(21))}}}", "20"),
         door(f"tolerations: ^[{', '.join(['{operator: Exists}'] * 21)}]", "20"),
-    ],
-    "one machine has no pods": [
-        refused(gate("engine: envoy, labels: {a: b}"), "7:36",
-                "gate.labels", "envoy", "istio, envoy-gateway"),
     ],
 })  # fmt: skip
 def test_wrong_pod_settings_are_refused_with_the_place_and_the_values(case: Refused) -> None:

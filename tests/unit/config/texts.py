@@ -52,7 +52,7 @@ gate:
   audience: istio-ingressgateway.istio-system.svc.cluster.local
   engine: istio                                 # | envoy-gateway | envoy
   check: jwt                                    # | review
-  requireBound: true
+  bound: [Secret]
   hosts: [ekf.example.com]
   headers: {user: kubeflow-userid, groups: kubeflow-groups}
   forwardToken: false

@@ -26,7 +26,10 @@ cluster: {issuer: "https://kubernetes.default.svc"}
 domains: {a: {host: a.example.com, front: FRONT, tls: {secret: a-tls}}}
 policy: {audiences: [gate]}
 """
-GATE = "gate: {audience: gate, check: review, image: 'r.example.com/daypass:1', engine: istio}\n"
+GATE = """\
+gate: {audience: gate, check: review, engine: istio}
+gatePods: {image: 'r.example.com/daypass:1'}
+"""
 ISSUER = "door: {certificateIssuer: ca}\n"
 
 
@@ -44,9 +47,9 @@ def without(group: str, documents: list[dict[str, Any]]) -> ClusterState:
 @pytest.mark.parametrize(
     ("front", "more", "group", "expected"),
     [
-        ("ingress-nginx", GATE, ".istio.io", ["`gate.engine`"]),
+        ("ingress-nginx", GATE, ".istio.io", ["`engine`"]),
         ("istio", "", ".istio.io", ["`front`"]),
-        ("istio", GATE, ".istio.io", ["`front`", "`gate.engine`"]),
+        ("istio", GATE, ".istio.io", ["`engine`", "`front`"]),
         ("ingress-nginx", ISSUER, "cert-manager.io", ["issuer"]),
     ],
     ids=["gate", "front", "both", "issuer"],

@@ -67,7 +67,7 @@ WIDER = {
     "a host less guarded": (", b.example.com]", "]", "gate.hosts: b.example.com"),
     "a login next to the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),
     "unbound tokens": (
-        "hosts: [ekf", "requireBound: false, hosts: [ekf", "gate.requireBound: false",
+        "hosts: [ekf", "bound: [Secret, none], hosts: [ekf", "gate.bound: none added",
     ),
     "tokens for the services": (
         "hosts: [ekf", "forwardToken: true, hosts: [ekf", "gate.forwardToken: true",

@@ -61,9 +61,8 @@ class Machine:
         self.changed = threading.Event()
         monkeypatch.setattr(gate_services, "CredentialObserver", lambda *_, **__: self)
         connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
-        assert CONFIG.gate is not None
         self.watch = CredentialWatch(
-            CONFIG, CONFIG.gate, connection, cast("Authorizers", self.authorizers),
+            CONFIG, connection, cast("Authorizers", self.authorizers),
             cast("Any", self.clock), parts=LOCAL_PARTS, close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 

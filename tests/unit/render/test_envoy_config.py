@@ -192,6 +192,7 @@ def test_responses_have_the_headers_required_by_their_code() -> None:
 
 ADDRESS = Address(host="127.0.0.1", port=8080)
 GATE_SETTINGS = GateSettings(
+    name="default",
     gate=Gate(audience="a", engine="envoy", hosts=("ekf.example.com",)),
     listen=ADDRESS,
     certificates=(),

@@ -19,7 +19,8 @@ def config(gate: str, *, domain: str = "gateway: infra/public, tls: outside") ->
 version: 1
 domains:
   ekf: {{host: ekf.example.com, front: gateway-api, {domain}}}
-gate: {{audience: gate.example.com, engine: envoy-gateway, image: 'x/daypass:1', {gate}}}
+gate: {{audience: gate.example.com, engine: envoy-gateway, {gate}}}
+gatePods: {{image: 'x/daypass:1'}}
 """)
 
 

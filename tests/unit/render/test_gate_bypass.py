@@ -10,8 +10,9 @@ import yaml
 
 from daypass._core.labels import OWNED
 from daypass._core.objects import Object
-from daypass.render.engines import engine_of
+from daypass.render.engines import engines_of
 from daypass.render.engines.bypass import in_common
+from support.engines import the_engine
 from support.listed_objects import listed_of
 from support.messages import check
 from support.objects import make
@@ -29,9 +30,7 @@ def gate_of(text: str) -> str:
 
 def bypasses(gate: str, documents: Sequence[Object], *pods: Object) -> tuple[str, ...]:
     """The lines reported about objects. `pods`: of the gateway that has the gate."""
-    engine = engine_of(config_of(gate_of(gate)))
-    assert engine is not None
-    return engine.bypasses(listed_of(*documents), pods)
+    return the_engine(config_of(gate_of(gate))).bypasses(listed_of(*documents), pods)
 
 
 def pod(**labels: str) -> Object:
@@ -251,10 +250,10 @@ def test_routes_of_the_gateway_api_are_reported(route: str, names: list[list[str
     ],
 )
 def test_kinds_are_listed_only_for_gates_that_can_be_bypassed(text: str, looks: bool) -> None:
-    engine = engine_of(config_of(gate_of(text)))
-    assert bool(engine and engine.bypass_queries) is looks
+    engines = engines_of(config_of(gate_of(text)))
+    assert any(engine.bypass_queries for engine in engines) is looks
     without_gate, _, _ = gate_of(text).partition("gate:")
-    assert engine_of(config_of(without_gate)) is None
+    assert engines_of(config_of(without_gate)) == ()
 
 
 def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:

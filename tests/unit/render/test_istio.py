@@ -35,7 +35,8 @@ version: 1
 cluster: {{{issuer}}}
 domains:
   ekf: {{host: ekf.example.com, front: istio, tls: {{secret: ekf-tls}}}}
-gate: {{audience: gate.example.com, image: 'registry.example.com/daypass:1' {more}}}
+gate: {{audience: gate.example.com {more}}}
+gatePods: {{image: 'registry.example.com/daypass:1'}}
 """)
 
 

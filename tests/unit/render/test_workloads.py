@@ -13,13 +13,11 @@ from daypass.config import Config, load
 from daypass.config.key_set import key_ids, read_key_set
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines import AnyEngine
 from daypass.render.manifests import render_objects
 from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
 from daypass.render.prerequisites import prerequisites
 from daypass.render.tls_server import authorizer_server
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
-from support.engines import the_engine
 from support.manifest_cases import CASES, FRONTS
 from support.messages import raises
 from support.rendered import config_of, only, pod_of
@@ -37,6 +35,7 @@ gate:
   gateway: infra/public
   check: review
   remember: 30s
+gatePods:
   image: registry.example.com/daypass:1
   replicas: 3
 """
@@ -154,7 +153,7 @@ def on_engine(engine: str) -> str:
 
 
 def objects(text: str = TEXT, keys: str = "") -> list[Object]:
-    return authorizer_objects(the_engine(config(text), ClusterFacts(keys=keys)))
+    return authorizer_objects(config(text), ClusterFacts(keys=keys))
 
 
 def test_its_rbac_allows_reviews_keys_and_the_config_maps_of_its_namespace_only() -> None:
@@ -211,21 +210,20 @@ def test_the_jwt_check_needs_no_authorizer() -> None:
 
 @pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
 def test_a_gate_without_an_image_is_rejected(
-    process: Callable[[AnyEngine], list[Object]],
+    process: Callable[[Config, ClusterFacts], list[Object]],
 ) -> None:
     parsed = config(TEXT.replace("  image: registry.example.com/daypass:1\n", ""))
-    with raises(RenderError, match=r"gate\.image"):
-        process(the_engine(parsed))
+    with raises(RenderError, match=r"gatePods\.image"):
+        process(parsed, ClusterFacts())
 
 
 @pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
 def test_keys_of_a_file_are_mounted_next_to_the_config_that_names_them(
-    process: Callable[[AnyEngine], list[Object]], tmp_path: Path
+    process: Callable[[Config, ClusterFacts], list[Object]], tmp_path: Path
 ) -> None:
     parsed = config(TEXT.replace("version: 1\n", "version: 1\ncluster: {keys: own/k.json}\n"))
     found, other = (
-        process(the_engine(parsed, ClusterFacts(keys=Signer(name).jwks)))
-        for name in ("ours", "other")
+        process(parsed, ClusterFacts(keys=Signer(name).jwks)) for name in ("ours", "other")
     )
     for name, text in only(found, "ConfigMap")["data"].items():
         (tmp_path / name).write_text(text)

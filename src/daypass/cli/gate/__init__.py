@@ -11,7 +11,7 @@ from daypass._core.net import parse_listen
 from daypass.cli import options
 
 if TYPE_CHECKING:
-    from daypass.config import Config, Gate
+    from daypass.config import Config
 
 SUMMARY = "check tokens in front of the APIs, and refuse one now"
 COMMANDS = ("serve", "watch", "explain", "deny")
@@ -23,12 +23,12 @@ EPILOG = """examples:
 """
 
 
-def load_gate(path: Path) -> tuple[Config, Gate]:
-    """Return a config and its gate. Raises ConfigError, or UsageError if it has no gate."""
+def load_gates(path: Path) -> Config:
+    """Return a config with at least one gate. Raises ConfigError, or UsageError without one."""
     config = options.load_config(path)
-    if config.gate is None:
+    if not config.every_gate:
         raise UsageError(f"{path} has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
-    return config, config.gate
+    return config
 
 
 def listen_address(option: str, text: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command
 from daypass.cli import log, options
-from daypass.cli.gate import load_gate, read_token
+from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    config, _ = load_gate(args.config)
+    config = load_gates(args.config)
     now = SYSTEM_CLOCK.unix()
     denial = _denial(args, now + config.longest_lifetime_seconds)
     if denial.until_unix <= now and not args.undo:

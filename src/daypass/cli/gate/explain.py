@@ -11,7 +11,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
 from daypass.cli import options, warn
-from daypass.cli.gate import load_gate, read_token
+from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Explain; return 0 if the token would be accepted, else 3."""
-    config, gate = load_gate(args.config)  # first: its errors take precedence
+    config = load_gates(args.config)  # first: its errors take precedence
+    _, gate = config.find_gate(None)
     from daypass.config.key_set import read_key_set
     from daypass.gate.explain import explain
 
@@ -75,7 +76,7 @@ def _read_cluster(
 
     published = None
     try:
-        if config.cluster_gate is not None:
+        if config.cluster_gates:
             published = read_published(cluster, config.door.namespace, credential_uid(token))
     except ForbiddenError as error:
         warn(error.fact, error.hint)

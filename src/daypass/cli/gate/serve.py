@@ -15,7 +15,7 @@ from daypass._core.errors import UsageError
 from daypass._core.jsonlog import write_stdout
 from daypass._core.process import allow_many_files
 from daypass.cli import log, options
-from daypass.cli.gate import listen_address, load_gate
+from daypass.cli.gate import listen_address, load_gates
 
 if TYPE_CHECKING:
     from daypass.gate.authorizer.service import Listen, Service
@@ -80,17 +80,17 @@ def run(args: Namespace) -> int:
     from daypass.gate.authorizer.service import Service
     from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
-    from daypass.render.engines import engine_of
+    from daypass.render.engines import engines_of
 
     allow_many_files()
-    config, gate = load_gate(args.config)
+    config = load_gates(args.config)
+    _, gate = config.find_gate(None)
     listen = _listen(args)
     status = listen_address("--status", args.status)
     cluster = options.connect(args)
     rules = config.rules_of(gate, issuer_for(config, cluster))
-    engine = engine_of(config)
     verifier = None
-    if engine is not None and engine.published_as is None:
+    if any(engine.published_as is None for engine in engines_of(config)):
         verifier = TokenVerifier(partial(keys_for, config, cluster), SYSTEM_CLOCK)
     service = Service(
         gate,
@@ -108,7 +108,7 @@ def run(args: Namespace) -> int:
             config.door.namespace,
             service.authorizer.take_published,
             SYSTEM_CLOCK,
-            close_after_seconds=gate.close_after_seconds,
+            close_after_seconds=config.watch.close_after_seconds,
         )
     uvloop.run(_serve(service, listen, status, follower, args.drain))
     return 0

@@ -17,13 +17,13 @@ from daypass._core.hints import command
 from daypass._core.jsonlog import JsonLog, write_stdout
 from daypass._core.net import HostPort
 from daypass.cli import log, options
-from daypass.cli.gate import listen_address, load_gate
+from daypass.cli.gate import listen_address, load_gates
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
+    from daypass.config import Config
     from daypass.gate.watch.controller import Controller, LogEvent
     from daypass.kube.cluster import Cluster
-    from daypass.render.engines import AnyEngine
 
 EXTRA = "gate"
 SUMMARY = "watch which credentials exist, and publish them at the gate"
@@ -33,7 +33,7 @@ EPILOG = """examples:
   daypass gate watch --listen '*:9004'                 for probes and Prometheus
 
 Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
-on stdout. What is published with --once is valid for gate.closeAfter: repeat it before.
+on stdout. What is published with --once is valid for watch.closeAfter: repeat it before.
 """
 DEFAULT_LISTEN = "127.0.0.1:9004"
 
@@ -55,11 +55,8 @@ def run(args: Namespace) -> int:
 
     With --once: 0 if all is published, or another watch publishes; 3 if namespaces are left out.
     """
-    from daypass.render.engines import engine_of
-
-    config, _ = load_gate(args.config)
-    engine = engine_of(config)
-    if engine is None:
+    config = load_gates(args.config)
+    if not config.cluster_gates:
         raise UsageError(
             f"{args.config} has a gate on one machine", f"`{command('up')}` watches for it"
         )
@@ -68,7 +65,7 @@ def run(args: Namespace) -> int:
 
     cluster = Cluster.open(kubeconfig=args.kubeconfig, context=args.context)
     log_event = JsonLog(write_stdout, SYSTEM_CLOCK).event
-    controller = cluster_controller(cluster, engine, SYSTEM_CLOCK, log_event)
+    controller = cluster_controller(cluster, config, SYSTEM_CLOCK, log_event)
     if args.once:
         with closing(cluster):
             return _once(controller, cluster)
@@ -120,26 +117,26 @@ def _once(controller: Controller, cluster: Cluster) -> int:
 
 
 def cluster_controller(
-    cluster: Cluster, engine: AnyEngine, clock: Clock, log_event: LogEvent
+    cluster: Cluster, config: Config, clock: Clock, log_event: LogEvent
 ) -> Controller:
-    """Return the controller of the gate in a cluster."""
+    """Return the controller of the gates in a cluster."""
     from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.controller import Controller
     from daypass.gate.watch.observer import CredentialObserver
     from daypass.kube.lease import Lease
+    from daypass.render.engines import engines_of
     from daypass.render.names import GATE_WATCH
 
-    config, gate = engine.config, engine.gate
-    home = config.door.namespace
+    home, watch = config.door.namespace, config.watch
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
     lease = Lease(cluster, namespace=home, name=GATE_WATCH, me=me)
     observer = CredentialObserver(
         cluster.connection,
         clock,
         home=home,
-        per_namespace=gate.credentials_per_namespace,
-        accounts_too=not gate.require_bound,
-        close_after_seconds=gate.close_after_seconds,
+        per_namespace=watch.credentials_per_namespace,
+        accounts_too=config.accepts_unbound,
+        close_after_seconds=watch.close_after_seconds,
     )
-    publisher = ClusterPublisher(cluster, engine, lease)
-    return Controller(observer, publisher, clock, log_event, gate.close_after_seconds)
+    publisher = ClusterPublisher(cluster, engines_of(config), lease)
+    return Controller(observer, publisher, clock, log_event, watch.close_after_seconds)

@@ -8,6 +8,7 @@ paused, or cut off, cannot write any more: the API server refuses it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -43,8 +44,8 @@ _ONLY_METADATA = {"Accept": METADATA.format("")}
 
 
 class ClusterPublisher:
-    """Publishes what a config's gate knows, in terms of a lease, and signing keys if the gateway
-    reads them.
+    """Publishes what the gates of a config know, in terms of a lease, and signing keys for the
+    gateways that read them. `engines`: those of the gates, at least one.
 
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
@@ -54,12 +55,14 @@ class ClusterPublisher:
     """istiod delivers a change once there was no other for 100 ms (PILOT_DEBOUNCE_AFTER), or after
     10 s: it needs a pause between two rounds."""
 
-    def __init__(self, cluster: Cluster, engine: AnyEngine, lease: Lease) -> None:
+    def __init__(self, cluster: Cluster, engines: Sequence[AnyEngine], lease: Lease) -> None:
         self._cluster = cluster
-        self._engine = engine
+        self._config = config = engines[0].config
+        self._engines = engines
         self.lease = lease
-        read_keys = partial(signing_keys_for, engine.config, cluster)
-        self.keys = None if engine.published_as is None else Poller(read_keys, EVERY_SECONDS)
+        read_keys = partial(signing_keys_for, config, cluster)
+        needs_keys = any(engine.published_as is not None for engine in self._engines)
+        self.keys = Poller(read_keys, EVERY_SECONDS) if needs_keys else None
         self._versions: dict[str, str] = {}  # by path, the one first that was checked longest ago
 
     @property
@@ -99,7 +102,7 @@ class ClusterPublisher:
         return published
 
     def publish(self, number: int | None, wanted: Published) -> None:
-        """Write a part, or the denials: for the gateway first, so that what the ConfigMap says is
+        """Write a part, or the denials: for the gateways first, so that what the ConfigMap says is
         there already.
         """
         self._publish(self._documents(number, wanted))
@@ -134,7 +137,7 @@ class ClusterPublisher:
             type="Warning",
             reason="TooManyCredentials",
             message="the gate refuses the newest credentials of this namespace: it takes "
-            f"{self._engine.gate.credentials_per_namespace} of each (gate.credentialsPerNamespace)",
+            f"{self._room} of each (watch.credentialsPerNamespace)",
             source={"component": GATE_WATCH},
             firstTimestamp=now,
             lastTimestamp=now,
@@ -147,17 +150,27 @@ class ClusterPublisher:
         """Return the objects of a part, or of the denials, in the order in which they are
         written.
         """
-        engine, room = self._engine, self._engine.gate.credentials_per_namespace
-        home = engine.config.door.namespace
+        home = self._config.door.namespace
         if number is None:
             name, config_map = DENIALS, denials_config_map(published.denials, home)
         else:
-            part = published.parts[number]
-            name, config_map = part_name(number), part_config_map(number, part, home, room=room)
-        return [*engine.published_objects(name, published), config_map]
+            part, name = published.parts[number], part_name(number)
+            config_map = part_config_map(number, part, home, room=self._room)
+        of_gateways = [
+            each for engine in self._engines for each in engine.published_objects(name, published)
+        ]
+        return [*of_gateways, config_map]
 
     def _keys(self, keys: SigningKeys) -> list[Object]:
-        return self._engine.keys_objects(keys.issuer, keys.key_set)
+        return [
+            each
+            for engine in self._engines
+            for each in engine.keys_objects(keys.issuer, keys.key_set)
+        ]
+
+    @property
+    def _room(self) -> int:
+        return self._config.watch.credentials_per_namespace
 
     def _publish(self, documents: list[Object]) -> None:
         for document in documents:

@@ -2,7 +2,7 @@
 
 In a cluster several replicas observe, and the one that holds a Lease publishes. On one machine
 there is one controller, which needs no Lease. All that is published has a closing time: without a
-working controller the gate refuses every token after `gate.closeAfter`.
+working controller the gate refuses every token after `watch.closeAfter`.
 """
 
 from __future__ import annotations

@@ -23,12 +23,15 @@ def engines() -> tuple[type[AnyEngine], ...]:
     return IstioEngine, EnvoyGatewayEngine
 
 
-def engine_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> AnyEngine | None:
-    """Return the engine of a config's gate; None without a gate, or if it is on one machine.
+def engines_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> tuple[AnyEngine, ...]:
+    """Return the engines of a config's gates in a cluster, by the gates' names.
 
-    `facts`: for its objects.
+    `facts`: for their objects.
     """
-    if (gate := config.cluster_gate) is None:
-        return None
+    if not (gates := config.cluster_gates):
+        return ()
     kinds = {engine.gate_type: engine for engine in engines()}
-    return kinds[type(gate)](gate=gate, config=config, facts=facts)
+    return tuple(
+        kinds[type(gate)](name=name, gate=gate, config=config, facts=facts)
+        for name, gate in gates.items()
+    )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from daypass._core.objects import Object
 from daypass.config import ClusterGate, Config
+from daypass.config.gate import DEFAULT_GATE
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 from daypass.render.tls_server import AuthorityLocation
@@ -17,16 +18,13 @@ G = TypeVar("G", bound=ClusterGate)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(ABC, Generic[G]):
-    """The gateway of a cluster that has the gate.
+    """The gateway of a cluster that has a gate. `name`: the gate's, in the config.
 
     A subclass is a kind: the gateway's objects, what they need, and what may bypass the gate.
     """
 
     gate_type: ClassVar[type[ClusterGate]]
     """The section of the config that selects this kind."""
-
-    usual_namespace: ClassVar[str]
-    """Namespace of the gateway's pods, where the config names none."""
 
     published_as: ClassVar[ObjectQuery | None] = None
     """The kind of the objects in which the gateway reads what is published, to verify tokens
@@ -35,6 +33,7 @@ class Engine(ABC, Generic[G]):
     bypass_hint: ClassVar[str] = ""
     """What to do about what bypasses the gate."""
 
+    name: str
     gate: G
     config: Config
     facts: ClusterFacts
@@ -42,7 +41,12 @@ class Engine(ABC, Generic[G]):
     @property
     def pods_namespace(self) -> str:
         """Namespace of the gateway's pods."""
-        return self.gate.front_namespace or self.usual_namespace
+        return self.gate.front_namespace
+
+    def named(self, base: str) -> str:
+        """Return the name of an object at the gateway. No name of a gate contains a dot, so objects
+        of two gates never have the same."""
+        return base if self.name == DEFAULT_GATE else f"{base}.{self.name}"
 
     @abstractmethod
     def objects(self) -> list[Object]:

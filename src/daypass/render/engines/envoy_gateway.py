@@ -44,7 +44,6 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     """A Gateway of Envoy Gateway, or one listener of it, which asks about every request."""
 
     gate_type: ClassVar = EnvoyGatewayGate
-    usual_namespace: ClassVar = "envoy-gateway-system"
     bypass_hint: ClassVar = "guard all of the Gateway: gate.gateway without a listener"
 
     @property
@@ -106,7 +105,9 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         namespace, name = self._gateway
         section = {"sectionName": self._listener} if self._listener else {}
         reference = {"group": GROUP, "kind": "Gateway", "name": name, **section}
-        return new_object(_VERSION, kind, GATE, namespace, spec={"targetRefs": [reference], **spec})
+        return new_object(
+            _VERSION, kind, self.named(GATE), namespace, spec={"targetRefs": [reference], **spec}
+        )
 
     def _ext_auth(self) -> Object:
         service = {"name": GATE, "namespace": self.config.door.namespace, "port": SERVICE_PORT}
@@ -185,7 +186,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         grant = new_object(
             f"{GROUP}/v1beta1",
             "ReferenceGrant",
-            GATE,
+            self.named(GATE),
             here,
             spec={"from": [policies], "to": [{"group": "", "kind": "Service", "name": GATE}]},
         )

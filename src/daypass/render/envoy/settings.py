@@ -112,6 +112,7 @@ class GateSettings:
     published set.
     """
 
+    name: str
     gate: Gate
     listen: Address
     certificates: tuple[Certificate, ...]

@@ -9,7 +9,7 @@ from typing import ClassVar
 from daypass._core.installation import docs_page
 from daypass._core.objects import Object
 from daypass.config import IngressNginxDomain
-from daypass.config.models import IN_CLUSTER
+from daypass.config.gates import IN_CLUSTER
 from daypass.render import RenderError
 from daypass.render.fronts.ingress_controller import ControllerFront
 from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE, DOOR_PAIR

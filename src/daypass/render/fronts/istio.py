@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioDomain
+from daypass.config.domain import GATEWAY_LABELS
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.front import TIMEOUT, Front
@@ -26,9 +27,7 @@ from daypass.render.tls_server import AuthorityLocation, TlsServer
 VIRTUAL_SERVICE = ObjectQuery("networking.istio.io", "VirtualService")
 ISTIO_GATEWAY = ObjectQuery("networking.istio.io", "Gateway")
 USUAL_NAMESPACE = "istio-system"
-_SELECTOR = "istio=ingressgateway"
-USUAL_LABELS = {"istio": "ingressgateway"}
-"""Of its gateway's pods, and of their Service."""
+_SELECTOR = ",".join(f"{name}={value}" for name, value in GATEWAY_LABELS.items())
 GATEWAY_SERVICE = ObjectQuery("", "Service", labels=_SELECTOR, metadata_only=True)
 GATEWAY_POD = ObjectQuery("", "Pod", labels=_SELECTOR, metadata_only=True)
 
@@ -90,7 +89,7 @@ class IstioFront(Front[IstioDomain]):
             self.object_name,
             self.pods_namespace,
             annotations=self.dns_annotations,
-            spec={"selector": dict(USUAL_LABELS), "servers": [server]},
+            spec={"selector": dict(self.domain.front_labels), "servers": [server]},
         )
 
     def _virtual_service(self, gateway: str, annotations: dict[str, str] | None = None) -> Object:

@@ -30,8 +30,6 @@ from daypass.render.envoy.token_rules import DECISION, refusal_replies
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.istio import (
     ISTIO_GATEWAY,
-    USUAL_LABELS,
-    USUAL_NAMESPACE,
     VIRTUAL_SERVICE,
     destination_rule,
 )
@@ -51,14 +49,13 @@ class IstioEngine(Engine[IstioGate]):
     """Istio's gateway, which verifies tokens by Envoy's own filters."""
 
     gate_type: ClassVar = IstioGate
-    usual_namespace: ClassVar = USUAL_NAMESPACE
     bypass_hint: ClassVar = NAME_THEM
     published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
 
     @property
     def _pods_labels(self) -> dict[str, str]:
         """The labels of the gateway's pods."""
-        return dict(self.gate.front_labels or USUAL_LABELS)
+        return dict(self.gate.front_labels)
 
     def objects(self) -> list[Object]:
         """Return the objects that are applied once."""
@@ -127,7 +124,7 @@ class IstioEngine(Engine[IstioGate]):
             "match": {"context": "GATEWAY"},
             "patch": {"operation": "ADD", "value": {"name": name, "typed_config": typed_config}},
         }
-        return self._envoy_filter(name, [patch])
+        return self._envoy_filter(self.named(name), [patch])
 
     def _filters(self, rules: Rules) -> Object:
         mappers = refusal_replies(self.gate.audience)
@@ -141,7 +138,7 @@ class IstioEngine(Engine[IstioGate]):
             _http_filter("INSERT_BEFORE", last_filter(self.gate), router),
             _merged_manager(local_reply_config={"mappers": mappers}),
         ]
-        return self._envoy_filter(GATE, patches)
+        return self._envoy_filter(self.named(GATE), patches)
 
     def _backstop(self, rules: Rules) -> Object:
         """Refuse what the filters have not verified, even if they are missing."""
@@ -150,7 +147,7 @@ class IstioEngine(Engine[IstioGate]):
         return new_object(
             self.facts.api_version("AuthorizationPolicy", *versions),
             "AuthorizationPolicy",
-            GATE,
+            self.named(GATE),
             self.pods_namespace,
             spec={
                 "selector": {"matchLabels": self._pods_labels},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from daypass._core.labels import is_ours
 from daypass._core.objects import Object
+from daypass.config.domain import GATEWAY_LABELS
 from daypass.render.engines.bypass import (
     ANY,
     HostOwner,
@@ -18,7 +19,6 @@ from daypass.render.fronts.istio import (
     GATEWAY_POD,
     GATEWAY_SERVICE,
     ISTIO_GATEWAY,
-    USUAL_LABELS,
     VIRTUAL_SERVICE,
 )
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
@@ -53,7 +53,7 @@ class Pods:
 def unguarded_names(listed: ListedObjects, hosts: Collection[str]) -> tuple[str, ...]:
     """Return a line for each name that would bypass a gate for these hosts, on any gateway."""
     seen = [each["metadata"].get("labels") or {} for each in listed.of(GATEWAY_POD)]
-    pods = Pods(labels=seen or [USUAL_LABELS], complete=bool(seen))
+    pods = Pods(labels=seen or [GATEWAY_LABELS], complete=bool(seen))
     namespaces = {each["metadata"]["namespace"] for each in listed.of(GATEWAY_SERVICE)}
     served = {each for name in namespaces for each in read_gateway(listed, name, pods)}
     return report_other_names(served, hosts)

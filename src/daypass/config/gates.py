@@ -1,0 +1,79 @@
+"""The gates of a config: what each needs of the other sections, and of the other gates."""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+from pydantic import ValidationInfo
+
+from daypass.config.errors import fault, one_of, shown
+from daypass.config.gate import AnyGate, ClusterGate, Gate
+from daypass.config.hosts import is_public_name
+from daypass.rules.decision import EVERY_HOST
+
+IN_CLUSTER = "https://kubernetes.default.svc"
+_AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"})
+
+
+def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
+    """Return a gate with its default hosts. Raises a fault if it does not fit the other sections.
+
+    `info`: of the config. `at`: leads from the value that is validated to the gate.
+    """
+    _check_audience(gate, info, *at)
+    domains = info.data.get("domains")
+    if gate.hosts or domains is None:
+        return gate
+    hosts = [domain.host for domain in domains.values()]
+    if isinstance(gate, ClusterGate):
+        hosts = [host for host in hosts if is_public_name(host)]
+    if not hosts:
+        raise fault(
+            f"no domain has a public name for the engine {gate.engine} to guard",
+            "list the hosts in gate.hosts, or write engine: envoy for one machine",
+            at=at,
+        )
+    return gate.model_copy(update={"hosts": tuple(hosts)})
+
+
+def _check_audience(gate: Gate, info: ValidationInfo, *at: str) -> None:
+    """Raise a fault unless tokens for the gate can be issued, and open nothing else."""
+    policy, cluster = info.data.get("policy"), info.data.get("cluster")
+    issuer = {cluster.issuer} if cluster is not None else set()
+    if policy is not None and gate.audience not in policy.audiences:
+        known = one_of([shown(audience) for audience in policy.audiences[:3]])
+        raise fault(
+            f"{shown(gate.audience)} is not in policy.audiences: no token can be issued for it",
+            f"write {known}, or add it there",
+            at=(*at, "audience"),
+        )
+    if gate.audience in _AUDIENCES_OF_API_SERVERS | issuer:
+        raise fault(
+            f"{shown(gate.audience)} is the API server's own audience",
+            "use one for the gate alone: tokens with this audience would be valid at the API"
+            " server",
+            at=(*at, "audience"),
+        )
+
+
+def check_gates(gates: Mapping[str, AnyGate]) -> None:
+    """Raise a fault unless these gates can be next to each other."""
+    in_cluster = {name: gate for name, gate in gates.items() if isinstance(gate, ClusterGate)}
+    if len(gates) > 1 and (others := gates.keys() - in_cluster.keys()):
+        raise fault(
+            "engine: envoy is for one machine, where there is one gate and no watch of a cluster",
+            "leave the other gates out, or write another engine",
+            at=(min(others), "engine"),
+        )
+    for (other, first), (name, gate) in combinations(in_cluster.items(), 2):
+        if first.is_at_gateway_of(gate):
+            raise fault(
+                f"the gate {shown(other)} may be at the same gateway",
+                "a gateway has one gate: list all hosts in it, or name another gateway",
+                at=(name,),
+            )
+        if shared := sorted(set(first.hosts) & set(gate.hosts) - {EVERY_HOST}):
+            raise fault(
+                f"the gate {shown(other)} guards {shown(shared[0])}, too",
+                "a host belongs to one gate",
+                at=(name, "hosts", gate.hosts.index(shared[0])),
+            )
