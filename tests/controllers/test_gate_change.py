@@ -7,37 +7,29 @@ from __future__ import annotations
 import ssl
 import sys
 import tempfile
-from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
-from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import SECRETS
 from daypass.local.echo import Echo
-from daypass.render.names import GATE, GATE_PAIR, GATE_WATCH
-from support.authority import Authority, Certificate
+from support.authority import Authority
 from support.children import Child
-from support.clusters import account_token, admin_cluster, write_kubeconfig
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
 from support.istio_gates import GUARDED, route, served, service
-from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway, service_at
+from support.istio_gateway import NAMESPACE, Gateway, prepare, running_gateway
+from support.kubelet import Kubelet
 from support.objects import tls_secret
-from support.rendered import config_of
-from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE
 from support.traffic import Traffic
-from support.watching import HOME, Watch, identity_namespace
+from support.watching import identity_namespace
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -82,27 +74,6 @@ class Env:
         identity = self.plane.make_identity(namespace, name)
         return identity, self.plane.make_token(identity, audiences=[AUDIENCE])
 
-    @contextmanager
-    def authorizer(self) -> Iterator[None]:
-        """The authorizer of `config` serves the gateway, once it is ready."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        token = account_token(self.plane, HOME, GATE)
-        write_kubeconfig(self.plane, token, folder / "kubeconfig")
-        secret = self.cluster.get(SECRETS, GATE_PAIR, HOME)["data"]
-        files = {name: b64decode(secret[name]).decode() for name in ("tls.crt", "tls.key")}
-        pair = Certificate(certificate_pem=files["tls.crt"], key_pem=files["tls.key"])
-        arguments = ("--kubeconfig", "kubeconfig")
-        with gate_serve_over_tls(folder, self.config, pair, *arguments) as served:
-            eventually("the authorizer is ready", lambda: is_ready(served.status))
-            self.cluster.apply(service_at(GATE, served.port), force=True)
-            yield
-
-
-def is_ready(status: str) -> bool:
-    with suppress(HTTPError), urlopen(f"http://{status}/readyz", timeout=20):
-        return True
-    return False
-
 
 @contextmanager
 def running_env(folder: Path, config: str) -> Iterator[Env]:
@@ -128,54 +99,6 @@ def running_env(folder: Path, config: str) -> Iterator[Env]:
             )  # fmt: skip
 
 
-class Kubelet:
-    """Runs what Deployments ask for: a changed watch, once its image is there."""
-
-    def __init__(self, env: Env) -> None:
-        self._watch: Watch | None = None
-        self._generation = 0
-        self._pulled = 0.0
-        self._env = env
-
-    def look(self) -> None:
-        env = self._env
-        for document in env.plane.admin.get(self._path())["items"]:
-            if name_of(document) == GATE_WATCH and not self._runs(document):
-                continue
-            count = document["spec"].get("replicas", 1)
-            status = {
-                "observedGeneration": document["metadata"]["generation"], "replicas": count,
-                "updatedReplicas": count, "readyReplicas": count, "availableReplicas": count,
-            }  # fmt: skip
-            if not status.items() <= document.get("status", {}).items():
-                path = f"{self._path()}/{name_of(document)}/status"
-                env.plane.admin.patch(path, {"status": status})
-
-    def _runs(self, document: Object) -> bool:
-        """Whether the watch is the one of this Deployment; starts it, and then ends the other."""
-        generation, now = document["metadata"]["generation"], SYSTEM_CLOCK.monotonic()
-        if generation == self._generation:
-            return True
-        self._pulled = self._pulled or now + PULL_SECONDS
-        if now < self._pulled:
-            return False
-        env, before = self._env, self._watch
-        folder = env.folder / f"watch-{generation}"
-        self._watch = Watch(folder, env.plane, config_of(env.config))
-        self._generation, self._pulled = generation, 0.0
-        if before is not None:
-            before.end()
-        return True
-
-    def stop(self) -> None:
-        if self._watch is not None:
-            self._watch.end()
-
-    @staticmethod
-    def _path() -> str:
-        return f"/apis/apps/v1/namespaces/{HOME}/deployments"
-
-
 def apply(env: Env) -> Child:
     """`daypass apply`, as an administrator runs it."""
     folder = Path(tempfile.mkdtemp(dir=env.folder))
@@ -192,7 +115,10 @@ def test_a_change_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_
     tmp_path: Path, check: str
 ) -> None:
     with running_env(tmp_path, config_text(check, 1)) as env, ExitStack() as stack:
-        plane, kubelet = env.plane, Kubelet(env)
+        plane = env.plane
+        kubelet = Kubelet(
+            folder=env.folder, plane=plane, cluster=env.cluster, pull_seconds=PULL_SECONDS
+        )
         stack.callback(kubelet.stop)
 
         def is_applied(applying: Child) -> bool:
@@ -207,8 +133,6 @@ def test_a_change_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_
         late, late_token = env.token(namespace, "late")
         _, kept_token = env.token(namespace, "good")
         good, bad, meanwhile = map(env.traffic, (kept_token, revoked_token, late_token))
-        if check == "review":
-            stack.enter_context(env.authorizer())
         plane.admin.delete(revoked.secret_path)
         for traffic, code in ((good, 200), (bad, 401), (meanwhile, 200)):
             with traffic.flowing():
@@ -226,8 +150,6 @@ def test_a_change_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_
 
         eventually("the second is applied", is_changed)
         assert second.exit_code() == 0, second.tail(40)
-        if check == "review":
-            stack.enter_context(env.authorizer())
         eventually("what was revoked meanwhile is refused", lambda: meanwhile.last == 401)
         counted = good.codes.total()
         eventually("more has passed", lambda: good.codes.total() > counted + 100)

@@ -65,7 +65,7 @@ def _context(authority_pem: str, alpn: str) -> ssl.SSLContext:
 class Conversation:
     """A connection on which requests are sent as they are, and answers read one by one."""
 
-    def __init__(self, connection: ssl.SSLSocket) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._received = b""
 

@@ -17,7 +17,7 @@ from daypass.local.envoy import Envoy, find_envoy, start_child
 from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR
 from daypass.render.tls_server import door_server
 from daypass.render.workloads import BOOTSTRAP, DOOR_CONFIG_FOLDER, RUN_FOLDER
-from support.authority import Authority
+from support.authority import Authority, Certificate
 from support.deadline import eventually
 from support.doors import post
 from support.identities import Identity
@@ -131,11 +131,24 @@ def token_request(identity: Identity, host: str, *extra: str) -> bytes:
 def running_pod(
     folder: Path, config: Config, objects: list[Object], *, api_server: int, authority_pem: str
 ) -> Iterator[RenderedDoor]:
+    """The door's pod, with a certificate of an authority of its own."""
+    authority, host = Authority(), door_server(config).host
+    with running_container(
+        folder, objects, authority.server(host), api_server=api_server, authority_pem=authority_pem
+    ) as (envoy, volumes):
+        yield RenderedDoor(
+            envoy=envoy, authority=authority, host=host, volumes=volumes,
+            log=envoy.folder / "envoy.log",
+        )  # fmt: skip
+
+
+@contextmanager
+def running_container(
+    folder: Path, objects: list[Object], pair: Certificate, *, api_server: int, authority_pem: str
+) -> Iterator[tuple[Envoy, dict[str, Volume]]]:
     """The door's container on this machine: its volumes in `folder`, its own arguments, free ports,
     and the API server on 127.0.0.1:`api_server`.
     """
-    authority = Authority()
-    pair = authority.server(door_server(config).host)
     sources: Sources = {
         ("secret", DOOR_PAIR): {"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem},
         ("configMap", CLUSTER_AUTHORITY): {"ca.crt": authority_pem},
@@ -165,19 +178,12 @@ def running_pod(
             files[BOOTSTRAP] = _on_loopback(files[BOOTSTRAP], api_server)
         volumes[name] = Volume(folder / name, files)
     run = Path(here[RUN_FOLDER])
-    log = run / "envoy.log"
     command = [str(find_envoy()), *(moved(argument) for argument in container["args"])]
-    with log.open("ab") as output:
+    with (run / "envoy.log").open("ab") as output:
         envoy = Envoy(run, start_child(command, output=output, folder=run))
     try:
         envoy.wait_ready()
-        yield RenderedDoor(
-            envoy=envoy,
-            authority=authority,
-            host=door_server(config).host,
-            volumes=volumes,
-            log=log,
-        )
+        yield envoy, volumes
     finally:
         envoy.stop()
 
