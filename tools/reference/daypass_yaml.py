@@ -13,7 +13,16 @@ from daypass._core.duration import format_duration
 from daypass._core.k8s_names import LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
 from daypass._core.token_bounds import AUDIENCE
 from daypass.config import json_schema
-from daypass.config.hosts import Host, IpAddress, PublicName, PublicNameOrEvery
+from daypass.config.access import Account, Verb
+from daypass.config.hosts import (
+    Host,
+    HostOrPattern,
+    IpAddress,
+    PathForm,
+    PublicHost,
+    PublicName,
+    PublicOrEveryHost,
+)
 from daypass.config.locations import ADDRESS, PREFIX, FilePath, HttpsOrigin, Issuer, UpstreamOrigin
 from daypass.config.types import (
     HEADER,
@@ -48,7 +57,12 @@ TYPES = {
     f"^(?:{ADDRESS})$": "HOST:PORT",
     _pattern(Host): "host",
     _pattern(PublicName): "host",
-    _pattern(PublicNameOrEvery): "host, or `*`",
+    _pattern(HostOrPattern): "host, or pattern of hosts",
+    _pattern(PublicHost): "host, or pattern of hosts",
+    _pattern(PublicOrEveryHost): "host, pattern of hosts, or `*`",
+    _pattern(PathForm): "pattern of paths",
+    _pattern(Account): "NAMESPACE/NAME",
+    _pattern(Verb): "verb",
     _pattern(IpAddress): "IP address",
     _pattern(GatewayName): "NAMESPACE/NAME",
     _pattern(GatewayOrListener): "NAMESPACE/NAME[/LISTENER]",

@@ -8,9 +8,10 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from daypass.config.access import AllowedCallers, AudienceOpening, Authorize, check_authorize
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
-from daypass.config.hosts import Host, PublicName, PublicNameOrEvery
+from daypass.config.hosts import HostOrPattern, PublicHost, PublicOrEveryHost
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -27,7 +28,7 @@ from daypass.config.types import (
     SelectedBy,
     unique,
 )
-from daypass.rules.decision import EVERY_HOST
+from daypass.rules.patterns import EVERY_HOST, HostPattern, overlap
 
 T = TypeVar("T")
 Hosts: TypeAlias = Annotated[tuple[T, ...], AfterValidator(unique)]
@@ -37,6 +38,7 @@ DEFAULT_GATE = "default"
 Check: TypeAlias = Literal["jwt", "review"]
 BoundTo: TypeAlias = Literal["Secret", "Pod", "none"]
 Others: TypeAlias = Literal["refuse", "login"]
+Sessions: TypeAlias = Literal["unchecked"]
 
 
 class IdentityHeaders(Section):
@@ -77,16 +79,54 @@ class Gate(Section, defer_build=True):
     Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
     can be revoked only with its ServiceAccount."""
 
-    hosts: Hosts[Host] = Field(
+    hosts: Hosts[HostOrPattern] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
     )
-    """Hosts that the gate guards. Default: the hosts of all domains."""
+    """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
+    *.serving.example.com, where * is one label. Default: the hosts of all domains."""
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
 
     forward_token: bool = False
     """Whether the token is passed on to the APIs behind the gate."""
+
+    audiences: Annotated[Mapping[Audience, AudienceOpening], READ_ONLY, AS_DICT] = Field(
+        default_factory=dict,
+        max_length=200,
+        examples=[{"alice.example.com": {"hosts": ["{name}.alice.example.com"]}}],
+    )
+    """Further audiences: a token with one of them opens only its hosts and paths."""
+
+    allow: AllowedCallers | None = Field(default=None, examples=[{"namespaces": ["alice"]}])
+    """Who may pass. Default: every identity."""
+
+    authorize: tuple[Authorize, ...] = Field(
+        default_factory=tuple,
+        max_length=20,
+        examples=[
+            [
+                {
+                    "host": "{name}.{namespace}.example.com",
+                    "resource": "inferenceservices.serving.kserve.io",
+                }
+            ]
+        ],
+    )
+    """Which requests are for a model. Kubernetes' RBAC decides who may call which: it needs check:
+    review. Default: every caller may call every model."""
+
+    longest_stream_seconds: Annotated[
+        int | None,
+        Duration(
+            lowest=10,
+            highest=604_800,
+            why_lowest="ordinary requests would end, too",
+            why_highest="leave it out for no bound",
+        ),
+    ] = Field(default=None, examples=["1h"])
+    """How long a request, a stream or a WebSocket may last: it is cut then, whatever its token.
+    Default: no bound."""
 
     remember_seconds: Annotated[
         int,
@@ -99,6 +139,37 @@ class Gate(Section, defer_build=True):
     ] = Field(default=60, examples=["60s"])
     """check review: how long a successful TokenReview is cached, at most. A credential that
     the watch no longer sees ends it at once."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _each_host_has_one_pattern(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        patterns = [HostPattern.parse(host) for host in hosts]
+        for index, pattern in enumerate(patterns):
+            for earlier in patterns[:index]:
+                if EVERY_HOST not in (pattern.text, earlier.text) and overlap(pattern, earlier):
+                    raise fault(
+                        f"{shown(pattern.text)} and {shown(earlier.text)} match the same host",
+                        "leave one out",
+                        at=(index,),
+                    )
+        return hosts
+
+    @field_validator("authorize")
+    @classmethod
+    def _models_are_on_its_hosts(
+        cls, authorize: tuple[Authorize, ...], info: ValidationInfo
+    ) -> tuple[Authorize, ...]:
+        if authorize and info.data.get("check") == "jwt":
+            raise fault(
+                "only the authorizer asks Kubernetes who may call a model, and check: jwt has none",
+                "write check: review",
+            )
+        for index, rule in enumerate(authorize):
+            if hosts := info.data.get("hosts"):
+                check_authorize(rule, hosts, index)
+            elif rule.host == EVERY_HOST or "{" in rule.host:
+                raise fault("the gate names no hosts", "add hosts", at=(index, "host"))
+        return authorize
 
     @field_validator("bound")
     @classmethod
@@ -128,7 +199,11 @@ class Gate(Section, defer_build=True):
 
         The host of another ingress need not lead to the gateway that has the gate.
         """
-        return domain.host in self.hosts
+        return any(
+            HostPattern.parse(host).matches(domain.host)
+            for host in self.hosts
+            if host != EVERY_HOST
+        )
 
     @property
     def guards_every_host(self) -> bool:
@@ -137,14 +212,14 @@ class Gate(Section, defer_build=True):
 
     @property
     def named_hosts(self) -> tuple[str, ...]:
-        """The hosts with a name."""
-        return tuple(host for host in self.hosts if host != EVERY_HOST)
+        """The hosts with a name of their own."""
+        return tuple(host for host in self.hosts if HostPattern.parse(host).is_literal)
 
 
 class ClusterGate(Gate):
     """A gate at a gateway of a cluster."""
 
-    hosts: Hosts[PublicName] = Field(
+    hosts: Hosts[PublicHost] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
     )
 
@@ -161,16 +236,21 @@ class IstioGate(ClusterGate):
 
     engine: Literal["istio"] = "istio"
 
-    hosts: Hosts[PublicNameOrEvery] = Field(
+    hosts: Hosts[PublicOrEveryHost] = Field(
         default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
     )
-    """Hosts that the gate guards. * is every host of the gateway, by any name; other hosts are
+    """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
+    *.serving.example.com. * alone is every host of the gateway, by any name; other hosts are then
     those that `daypass verify` checks. Default: the hosts of all domains."""
 
     others: Others = "refuse"
     """What happens to requests without a token of this cluster. refuse: they are refused. login:
     they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with any
     other token they carry."""
+
+    sessions: Sessions | None = Field(default=None, examples=["unchecked"])
+    """authorize and others: login: who logs in with a browser may call every model. unchecked: that
+    is meant. Default: it is a finding."""
 
     front_namespace: Label = Field(default="istio-system", examples=["istio-system"])
 
@@ -193,7 +273,7 @@ class IstioGate(ClusterGate):
 
     def guards(self, domain: Domain) -> bool:
         """Return whether the gate answers at the host of a domain."""
-        return domain.host in self.hosts or (
+        return super().guards(domain) or (
             self.guards_every_host and isinstance(domain, IstioDomain)
         )
 

@@ -8,7 +8,7 @@ from pydantic import ValidationInfo
 from daypass.config.errors import fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate
 from daypass.config.hosts import is_public_name
-from daypass.rules.decision import EVERY_HOST
+from daypass.rules.patterns import EVERY_HOST, HostPattern, overlap
 
 IN_CLUSTER = "https://kubernetes.default.svc"
 _AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"})
@@ -19,9 +19,17 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
 
     `info`: of the config. `at`: leads from the value that is validated to the gate.
     """
-    _check_audience(gate, info, *at)
+    _check_audience(gate.audience, info, *at, "audience")
+    for audience, opening in gate.audiences.items():
+        place = (*at, "audiences", audience)
+        _check_audience(audience, info, *place)
+        if audience == gate.audience:
+            raise fault("it is the gate's audience, which opens all", "leave it out", at=place)
+        if not opening.hosts and not opening.paths:
+            raise fault("it opens all", "add hosts or paths", at=place)
     domains = info.data.get("domains")
     if gate.hosts or domains is None:
+        _check_openings(gate, *at)
         return gate
     hosts = [domain.host for domain in domains.values()]
     if isinstance(gate, ClusterGate):
@@ -32,26 +40,42 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
             "list the hosts in gate.hosts, or write engine: envoy for one machine",
             at=at,
         )
-    return gate.model_copy(update={"hosts": tuple(hosts)})
+    guarding = gate.model_copy(update={"hosts": tuple(hosts)})
+    _check_openings(guarding, *at)
+    return guarding
 
 
-def _check_audience(gate: Gate, info: ValidationInfo, *at: str) -> None:
-    """Raise a fault unless tokens for the gate can be issued, and open nothing else."""
+def _check_openings(gate: Gate, *at: str) -> None:
+    """Raise a fault for a host of an audience that the gate does not guard."""
+    guarded = [HostPattern.parse(host) for host in gate.hosts]
+    for audience, opening in gate.audiences.items():
+        for index, host in enumerate(opening.hosts):
+            pattern = HostPattern.parse(host)
+            if guarded and not any(overlap(pattern, each) for each in guarded):
+                raise fault(
+                    f"the gate guards no host {shown(host)}",
+                    f"write one of {one_of([shown(each) for each in gate.hosts[:3]])}",
+                    at=(*at, "audiences", audience, "hosts", index),
+                )
+
+
+def _check_audience(audience: str, info: ValidationInfo, *at: str) -> None:
+    """Raise a fault unless tokens with this audience can be issued, and open nothing else."""
     policy, cluster = info.data.get("policy"), info.data.get("cluster")
     issuer = {cluster.issuer} if cluster is not None else set()
-    if policy is not None and gate.audience not in policy.audiences:
-        known = one_of([shown(audience) for audience in policy.audiences[:3]])
+    if policy is not None and audience not in policy.audiences:
+        known = one_of([shown(each) for each in policy.audiences[:3]])
         raise fault(
-            f"{shown(gate.audience)} is not in policy.audiences: no token can be issued for it",
+            f"{shown(audience)} is not in policy.audiences: no token can be issued for it",
             f"write {known}, or add it there",
-            at=(*at, "audience"),
+            at=at,
         )
-    if gate.audience in _AUDIENCES_OF_API_SERVERS | issuer:
+    if audience in _AUDIENCES_OF_API_SERVERS | issuer:
         raise fault(
-            f"{shown(gate.audience)} is the API server's own audience",
+            f"{shown(audience)} is the API server's own audience",
             "use one for the gate alone: tokens with this audience would be valid at the API"
             " server",
-            at=(*at, "audience"),
+            at=at,
         )
 
 
@@ -71,9 +95,12 @@ def check_gates(gates: Mapping[str, AnyGate]) -> None:
                 "a gateway has one gate: list all hosts in it, or name another gateway",
                 at=(name,),
             )
-        if shared := sorted(set(first.hosts) & set(gate.hosts) - {EVERY_HOST}):
-            raise fault(
-                f"the gate {shown(other)} guards {shown(shared[0])}, too",
-                "a host belongs to one gate",
-                at=(name, "hosts", gate.hosts.index(shared[0])),
-            )
+        guarded = [HostPattern.parse(host) for host in first.hosts if host != EVERY_HOST]
+        for index, host in enumerate(gate.hosts):
+            pattern = HostPattern.parse(host)
+            if host != EVERY_HOST and any(overlap(pattern, each) for each in guarded):
+                raise fault(
+                    f"the gate {shown(other)} guards {shown(host)}, too",
+                    "a host belongs to one gate",
+                    at=(name, "hosts", index),
+                )

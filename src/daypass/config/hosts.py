@@ -14,7 +14,7 @@ from daypass._core.k8s_names import LABEL, is_label
 from daypass._core.net import is_address
 from daypass.config.errors import fault, shown
 from daypass.config.types import LIMIT_CHARACTERS, text_schema
-from daypass.rules.decision import EVERY_HOST
+from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern, PatternError
 
 
 def is_public_name(host: str) -> bool:
@@ -42,12 +42,45 @@ def public_name(text: str) -> str:
     return text
 
 
-def public_name_or_every(text: str) -> str:
-    """Return a `public_name`, or EVERY_HOST."""
-    if text != EVERY_HOST and "*" in text:
-        hint = f"write each host itself, or {shown(EVERY_HOST)} for every one"
-        raise fault(f"{shown(text)} is a wildcard", hint)
-    return text if text == EVERY_HOST else public_name(text)
+def host_pattern(text: str) -> str:
+    """Return a pattern of hosts that is none of one host or of every host."""
+    try:
+        pattern = HostPattern.parse(text)
+    except PatternError as error:
+        raise fault(f"{shown(text)} is no pattern of hosts: {error.fact}", error.hint) from None
+    if pattern.text == EVERY_HOST:
+        raise fault(
+            f"{shown(text)} is every host, which only the engine istio guards", "name the hosts"
+        )
+    return text
+
+
+def _is_pattern(text: str) -> bool:
+    return "{" in text or "*" in text
+
+
+def host_or_pattern(text: str) -> str:
+    """Return a `host`, or a `host_pattern`."""
+    return host_pattern(text) if _is_pattern(text) else host(text)
+
+
+def public_host(text: str) -> str:
+    """Return a `public_name`, or a `host_pattern`."""
+    return host_pattern(text) if _is_pattern(text) else public_name(text)
+
+
+def public_or_every_host(text: str) -> str:
+    """Return a `public_host`, or EVERY_HOST."""
+    return text if text == EVERY_HOST else public_host(text)
+
+
+def path_pattern(text: str) -> str:
+    """Return a pattern of paths."""
+    try:
+        PathPattern.parse(text)
+    except PatternError as error:
+        raise fault(f"{shown(text)} is no pattern of paths: {error.fact}", error.hint) from None
+    return text
 
 
 def ip_address(text: str) -> str:
@@ -120,7 +153,13 @@ _HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
 _PUBLIC_NAME = rf"(?!localhost$|[0-9.]+$){LABEL}(\.{LABEL})*"
 Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
 PublicName = Annotated[str, AfterValidator(public_name), text_schema(_PUBLIC_NAME)]
-PublicNameOrEvery = Annotated[
-    str, AfterValidator(public_name_or_every), text_schema(rf"\*|{_PUBLIC_NAME}")
+_PART = rf"(?:{LABEL}|\*|\{{name\}}|\{{namespace\}}|\{{name\}}-\{{namespace\}})"
+_PATTERN = rf"(?=.*[{{*]){_PART}(\.{_PART})*\.{LABEL}"
+HostOrPattern = Annotated[str, AfterValidator(host_or_pattern), text_schema(rf"{_HOST}|{_PATTERN}")]
+PublicHost = Annotated[str, AfterValidator(public_host), text_schema(rf"{_PUBLIC_NAME}|{_PATTERN}")]
+PublicOrEveryHost = Annotated[
+    str, AfterValidator(public_or_every_host), text_schema(rf"\*|{_PUBLIC_NAME}|{_PATTERN}")
 ]
+_SEGMENT = r"(?:[A-Za-z0-9._~-]+|\{(?:name|namespace)\})"
+PathForm = Annotated[str, AfterValidator(path_pattern), text_schema(rf"/(?:{_SEGMENT}/)*")]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]

@@ -44,6 +44,9 @@ class KeyLevel:
         return [value for value, kind in self.kinds.items() if key in _fields_of(kind)]
 
 
+CHOSEN = "NAME"
+"""A key of the user's own choice, in the name of a level."""
+
 _NOTHING = KeyLevel()
 
 
@@ -57,11 +60,12 @@ def levels() -> Mapping[str, KeyLevel]:
 
 def name_of(location: Location) -> str:
     """Return the name of the level that a location leads to."""
-    named = [
-        "NAME" if index == 1 and location[0] == "domains" else str(step)
-        for index, step in enumerate(location)
-    ]
-    return ".".join(named)
+    name = ""
+    for step in location:
+        chosen = f"{name}.{CHOSEN}"
+        if isinstance(step, str):  # the sections of a list are one level
+            name = chosen if chosen in levels() else f"{name}.{step}".lstrip(".")
+    return name
 
 
 def level_at(location: Location) -> KeyLevel:
@@ -84,7 +88,7 @@ def _add(found: dict[str, KeyLevel], name: str, annotation: Any) -> None:
         found[name] = level
         for key, info in _fields_of(annotation).items():
             level.fields.setdefault(key, info)
-            named = ".NAME" if get_origin(info.annotation) is Mapping else ""
+            named = f".{CHOSEN}" if get_origin(info.annotation) is Mapping else ""
             _add(found, f"{name}.{key}{named}".lstrip("."), _whole(info))
     for part in get_args(annotation):
         _add(found, name, part)

@@ -211,13 +211,13 @@ def _location(error: ErrorDetails) -> Location:
 
 
 def _is_chosen_key(error: ErrorDetails) -> bool:
-    """Whether a key of the user's own choice is wrong: the name of a domain or of a label.
+    """Whether a key of the user's own choice is wrong: the name of a domain, a gate or a label.
 
     pydantic adds `[key]` to its location. In a section, that is only an unknown key.
     """
     location = _location(error)
-    depth = 3 if location[:1] == ("domains",) else 4
-    chosen = len(location) == depth and location[-1] == "[key]"
+    depths = {"domains": (3,), "gates": (3, 5)}.get(str(location[0]) if location else "", (4,))
+    chosen = len(location) in depths and location[-1] == "[key]"
     return chosen and error["type"] != "extra_forbidden"
 
 
