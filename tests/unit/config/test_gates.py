@@ -1,0 +1,180 @@
+"""Several gates in a config, and what a gate says about models: what is read, and what is refused.
+
+In a refused text, `^` is where the mistake is.
+"""
+
+from daypass.config import Config, IstioGate
+from daypass.config.access import AllowedCallers, AudienceOpening, Authorize
+from unit.config.texts import Refused, read, refused, refuses
+
+HEAD = """\
+version: 1
+domains:
+  ekf: {host: ekf.example.com, front: istio, tls: {secret: a}}
+  serving: {host: serving.example.com, front: istio, tls: {secret: b}}
+"""
+ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+MODELS = "{name}.{namespace}.example.com"
+EKF = "  ekf: {audience: ekf, hosts: [ekf.example.com]}\n"
+BOTH = f"""\
+{HEAD}policy: {{audiences: [ekf, serving, alice]}}
+gates:
+{EKF}\
+  serving:
+    audience: serving
+    frontLabels: {{istio: serving}}
+    hosts: ['{MODELS}', serving.example.com]
+    check: review
+    bound: [Secret, Pod]
+    audiences: {{alice: {{hosts: ['{{name}}.alice.example.com'], paths: [/serving/alice/]}}}}
+    allow: {{namespaces: [alice], identities: [bob/bot]}}
+    authorize:
+    - {{host: '{MODELS}', resource: {ISVC}}}
+    - {{host: serving.example.com, path: '/{{namespace}}/{{name}}/', resource: {LLM}, verb: list}}
+    longestStream: 1h
+"""
+
+
+def wrong(text: str, *values: str, schema_accepts: bool = True) -> Refused:
+    before, _, after = text.partition("^")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return refused(before + after, f"{line}:{column}", *values, schema_accepts=schema_accepts)
+
+
+def serving(keys: str, *values: str, schema_accepts: bool = True) -> Refused:
+    """A gate for models with these keys."""
+    text = f"{HEAD}gate: {{audience: serving, hosts: ['{MODELS}', serving.example.com], {keys}}}\n"
+    return wrong(text, *values, schema_accepts=schema_accepts)
+
+
+def second(keys: str, *values: str, first: str = EKF) -> Refused:
+    """A second gate with these keys."""
+    return wrong(f"{HEAD}gates:\n{first}  serving: {{audience: serving, {keys}\n", *values)
+
+
+def guards(config: Config, domain: str) -> str | None:
+    found = config.gate_of(config.domains[domain])
+    return found[0] if found else None
+
+
+def test_two_gates_are_read_with_all_that_they_say_about_models() -> None:
+    config = read(BOTH)
+    ekf, gate = config.cluster_gates["ekf"], config.cluster_gates["serving"]
+    assert list(config.every_gate) == ["ekf", "serving"]
+    assert (ekf.bound, ekf.allow, ekf.authorize, ekf.longest_stream_seconds) == (
+        ("Secret",), None, (), None,
+    )  # fmt: skip
+    assert dict(gate.audiences) == {
+        "alice": AudienceOpening(hosts=("{name}.alice.example.com",), paths=("/serving/alice/",))
+    }
+    assert gate.bound == ("Secret", "Pod")
+    assert gate.allow == AllowedCallers(namespaces=("alice",), identities=("bob/bot",))
+    assert gate.authorize == (
+        Authorize(host=MODELS, resource=ISVC, verb="get"),
+        Authorize(
+            host="serving.example.com", path="/{namespace}/{name}/", resource=LLM, verb="list"
+        ),
+    )
+    assert gate.longest_stream_seconds == 3600
+    assert (guards(config, "ekf"), guards(config, "serving")) == ("ekf", "serving")
+
+
+def test_one_gate_has_a_short_form_and_then_the_name_default() -> None:
+    short = read(f"{HEAD}gate: {{audience: ekf}}\n")
+    long = read(f"{HEAD}gates: {{default: {{audience: ekf}}}}\n")
+    assert short.every_gate == long.every_gate
+    assert list(short.every_gate) == ["default"]
+    assert read(HEAD).every_gate == {}
+
+
+def test_the_gate_that_names_a_host_takes_precedence_over_one_for_every_host() -> None:
+    hosts = "hosts: ['*', ekf.example.com]"
+    config = read(BOTH.replace("hosts: [ekf.example.com]", hosts))
+    assert (guards(config, "ekf"), guards(config, "serving")) == ("ekf", "serving")
+
+
+def test_a_pattern_guards_the_hosts_of_its_form() -> None:
+    gate = IstioGate(audience="a", hosts=("*.example.com",))
+    assert gate.guards(read(HEAD).domains["ekf"])
+    deeper = HEAD.replace("ekf.example.com", "ekf.deep.example.com")
+    assert not gate.guards(read(deeper).domains["ekf"])
+    assert gate.named_hosts == ()
+
+
+@refuses({
+    "gates fit each other": [
+        wrong(f"{HEAD}gate: {{audience: a}}\n^gates:\n{EKF}", "gate", "gates.default"),
+        wrong(f"{HEAD}gates:\n{EKF}  ^none: {{audience: b}}\n", "list its hosts"),
+        wrong(f"{HEAD}gates:\n{EKF}  one: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n",
+              "envoy", "one machine"),
+        wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com]}}\n",
+              "'ekf'", "same gateway"),
+        wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com], "
+              "frontLabels: {app: x}}\n", "'ekf'", "same gateway"),
+        wrong(f"{HEAD}gates:\n"
+              "  a: {audience: a, hosts: [a.example], engine: envoy-gateway, gateway: n/g}\n"
+              "  ^b: {audience: b, hosts: [b.example], engine: envoy-gateway, gateway: n/g/l}\n",
+              "'a'", "same gateway"),
+        second("frontLabels: {istio: x}, hosts: [a.example, ^ekf.example.com]}", "'ekf'",
+               "'ekf.example.com'"),
+        second("frontLabels: {istio: x}, hosts: [^'*.example.com']}", "'ekf'", "'*.example.com'"),
+    ],
+    "hosts have one pattern each": [
+        wrong(f"{HEAD}gate: {{audience: a, hosts: ['*.example.com', ^ekf.example.com]}}\n",
+              "'*.example.com'", "'ekf.example.com'"),
+        wrong(f"{HEAD}gate: {{audience: a, hosts: ['{MODELS}', "
+              "^'{name}-{namespace}.x.example.com']}\n", "same host"),
+        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'{{nam}}.example.com']}}\n", "'{nam}'",
+              schema_accepts=False),
+        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'model-{{name}}.example.com']}}\n", "label",
+              schema_accepts=False),
+        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'{{name}}.{{name}}.example.com']}}\n", "twice"),
+        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'a.{{name}}']}}\n", "ends with a variable",
+              schema_accepts=False),
+    ],
+    "authorize names a model on the gate's hosts": [
+        serving(f"check: jwt, authorize: ^[{{host: '{MODELS}', resource: {ISVC}}}]", "review"),
+        serving(f"check: review, authorize: [{{host: ^other.example.com, resource: {ISVC}}}]",
+                "'other.example.com'"),
+        serving("check: review, authorize: "
+                f"[{{host: serving.example.com, path: ^'/serving/{{name}}/', resource: {ISVC}}}]",
+                "namespace"),
+        serving(f"check: review, authorize: [{{host: ^serving.example.com, resource: {ISVC}}}]",
+                "namespace"),
+        serving(f"check: review, authorize: [{{host: '{MODELS}', path: ^/a/, resource: {ISVC}}}]",
+                "leave path out"),
+        serving(f"check: review, authorize: [{{host: '{MODELS}', resource: ^{LLM}}}]", "path"),
+        serving(f"check: review, authorize: [{{host: '{MODELS}', resource: ^pods}}]", "'pods'",
+                schema_accepts=False),
+        serving(f"check: review, authorize: [{{host: '{MODELS}', resource: {ISVC}, verb: ^'*'}}]",
+                "'*'", schema_accepts=False),
+        serving("check: review, authorize: [{host: serving.example.com, "
+                f"path: ^'/v1-{{namespace}}/{{name}}/', resource: {ISVC}}}]", "segment",
+                schema_accepts=False),
+        wrong(f"{HEAD}gate: {{audience: a, check: review, "
+              f"authorize: [{{host: ^'{MODELS}', resource: {ISVC}}}]}}\n", "hosts"),
+    ],
+    "audiences open less than the gate's own": [
+        serving("audiences: {^serving: {paths: [/a/]}}", "opens all"),
+        serving("audiences: {^alice: {}}", "hosts or paths"),
+        serving("audiences: {alice: {hosts: [^alice.example]}}", "'alice.example'"),
+        serving("audiences: {alice: {paths: [^/a]}}", "'/a'", schema_accepts=False),
+        serving("audiences: {^'https://kubernetes.default.svc': {paths: [/a/]}}", "API server"),
+        serving("audiences: {alice: {^path: [/a/]}}", "'path'", "'paths'", schema_accepts=False),
+        wrong(BOTH.replace("{alice: {hosts", "{^other: {hosts"), "'other'", "policy.audiences"),
+    ],
+    "callers and bindings can be checked": [
+        serving("^allow: {}", "nobody"),
+        serving("allow: {identities: [^bot]}", "'bot'", "NAMESPACE/NAME", schema_accepts=False),
+        serving("bound: [Secret, ^Pod]", "check: review"),
+        serving("bound: [^Node]", "'Node'", schema_accepts=False),
+        serving("longestStream: ^1s", "'1s'", "10s"),
+    ],
+    "a chosen name is the user's own": [
+        wrong(f"{HEAD}gates: {{^a_b: {{audience: a}}}}\n", "'a_b'", schema_accepts=False),
+        wrong(f"{HEAD}gates: {{a: {{audience: a, ^hots: [a.example]}}}}\n", "'hots'", "'hosts'",
+              schema_accepts=False),
+    ],
+})  # fmt: skip
+def test_what_cannot_be_enforced_is_refused_with_the_place_and_the_values(case: Refused) -> None:
+    case.check_schema_too()
