@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-pythons fuzz lint type format bench docs picture reference controlplane clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-pythons fuzz lint type format bench docs picture reference controlplane clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -96,6 +96,14 @@ test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on
 test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 11 minutes)
 	$(BUILD) istiod envoygateway oauth2proxy
 	$(PYTEST) tests/controllers
+
+test-serving: .venv/.synced controlplane ## models behind gates of their own, on a real istiod and Envoy Gateway, with KServe's routes
+	$(BUILD) istiod envoygateway
+	$(PYTEST) tests/serving
+
+test-serving-kserve: .venv/.synced controlplane ## KServe's own controllers, whose routes test-serving has; builds them once (about 5 minutes)
+	$(BUILD) kservemanager kservellm
+	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/serving/kserve
 
 .PHONY: release test-packages
 release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left

@@ -5,10 +5,12 @@ with nothing behind them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from tools import crds
 
+from support.admin import Document
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 
@@ -48,9 +50,12 @@ def install_kserve(plane: ControlPlane) -> None:
 
 
 def _install(plane: ControlPlane, file: Path) -> None:
-    wanted = {
-        document["metadata"]["name"]: document for document in json.loads(file.read_text())["items"]
-    }
+    install(plane, json.loads(file.read_text())["items"])
+
+
+def install(plane: ControlPlane, definitions: Iterable[Document]) -> None:
+    """These kinds, served when this returns."""
+    wanted = {document["metadata"]["name"]: document for document in definitions}
     for name in wanted.keys() - _served(plane):
         plane.admin.create(COLLECTION, wanted[name])
     eventually("the kinds are served", lambda: wanted.keys() <= _served(plane), seconds=60)

@@ -5,7 +5,7 @@ Transcribed from KServe v0.20.0 (github.com/kserve/kserve): `ingress_reconciler.
 `pkg/controller/v1beta1/inferenceservice/reconcilers/ingress`, and
 `config/llmisvcconfig/config-llm-router-route.yaml`. `knative_service_routes` is from net-istio
 (github.com/knative-extensions/net-istio, `pkg/reconciler/ingress/resources/virtual_service.go`) and
-Knative Serving v0.48. `make test-kserve` compares the first ones with what the real controllers
+Knative Serving v0.48. `make test-serving-kserve` compares the first ones with what the real controllers
 write.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from daypass._core.objects import Object
 from support.objects import make
@@ -298,7 +299,9 @@ def _parent(routing: Routing) -> Object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageModel:
-    """An LLMInferenceService. `model`: its `spec.model.name`, which anybody may choose freely."""
+    """An LLMInferenceService without a scheduler: its routes lead to its Service, and not to an
+    InferencePool. `model`: its `spec.model.name`, which its owner chooses freely.
+    """
 
     name: str
     namespace: str
@@ -325,18 +328,11 @@ MODEL_HEADER = "X-Gateway-Model-Name"
 """By this header a route takes a request for a model, whatever its path is."""
 
 
-def llm_route(llm: LanguageModel, routing: Routing, *, pools: bool = True) -> Object:
+def llm_route(llm: LanguageModel, routing: Routing) -> Object:
     """The HTTPRoute of an LLMInferenceService: by its path, by that of its publisher, and by
-    MODEL_HEADER. `pools`: to an InferencePool, as KServe writes it, and not to the Service alone.
+    MODEL_HEADER.
     """
-    service: Object = {"kind": "Service", "name": f"{llm.name}-kserve-workload-svc"}
-    pool: Object = service
-    if pools:
-        pool = {
-            "group": "inference.networking.k8s.io",
-            "kind": "InferencePool",
-            "name": f"{llm.name}-inference-pool",
-        }
+    rule = partial(_llm_rule, f"{llm.name}-kserve-workload-svc")
     published = f"publishers/{llm.namespace}/models/{llm.model}"
     own, publisher = f"/{llm.namespace}/{llm.name}", f"/{published}"
     named = [{"type": "Exact", "name": MODEL_HEADER, "value": published}]
@@ -346,28 +342,28 @@ def llm_route(llm: LanguageModel, routing: Routing, *, pools: bool = True) -> Ob
         for end in ("", "/")
     ]
     rules = [
-        *(_llm_rule(f"{name}-path", pool, own + path, path) for name, path in _ENDPOINTS.items()),
-        _llm_rule("v1-model-routing", pool, matches=exact),
+        *(rule(f"{name}-path", own + path, path) for name, path in _ENDPOINTS.items()),
+        rule("v1-model-routing", matches=exact),
         *(
-            _llm_rule(f"{name}-publisher-path", pool, publisher + path, path)
+            rule(f"{name}-publisher-path", publisher + path, path)
             for name, path in _ENDPOINTS.items()
         ),
-        _llm_rule("v1-publisher-path-catch-all", service, publisher, "/"),
-        _llm_rule("v1-catch-all-path", service, own, "/"),
-        _llm_rule("v1-catch-all-model-routing", service, matches=[{"headers": named}]),
+        rule("v1-publisher-path-catch-all", publisher, "/"),
+        rule("v1-catch-all-path", own, "/"),
+        rule("v1-catch-all-model-routing", matches=[{"headers": named}]),
     ]
     spec = {"parentRefs": [_parent(routing)], "rules": rules}
     return make(f"{_GATEWAY}/v1", "HTTPRoute", f"{llm.name}-kserve-route", llm.namespace, spec=spec)
 
 
 def _llm_rule(
-    name: str, backend: Object, prefix: str = "", becomes: str = "", *,
+    service: str, name: str, prefix: str = "", becomes: str = "", *,
     matches: list[Object] | None = None,
 ) -> Object:  # fmt: skip
     """By the path's prefix, which is rewritten, or by `matches`."""
     rule: Object = {
         "name": name,
-        "backendRefs": [{**backend, "port": 8000, "weight": 1}],
+        "backendRefs": [{"kind": "Service", "name": service, "port": 8000, "weight": 1}],
         "matches": matches or [{"path": {"type": "PathPrefix", "value": prefix}}],
         "timeouts": {"backendRequest": "0s", "request": "0s"},
     }
