@@ -5,8 +5,8 @@ Transcribed from KServe v0.20.0 (github.com/kserve/kserve): `ingress_reconciler.
 `pkg/controller/v1beta1/inferenceservice/reconcilers/ingress`, and
 `config/llmisvcconfig/config-llm-router-route.yaml`. `knative_service_routes` is from net-istio
 (github.com/knative-extensions/net-istio, `pkg/reconciler/ingress/resources/virtual_service.go`) and
-Knative Serving v0.48. `make test-serving-kserve` compares the first ones with what the real controllers
-write.
+Knative Serving v0.48. `make test-serving-kserve` compares the first ones with what the real
+controllers write.
 """
 
 from __future__ import annotations
