@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daypass.gate.signing_keys import is_signed
+from daypass.rules.claims import Bound
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.decision import Decision, GateRequest, decide
 from daypass.rules.reasons import Reason
@@ -58,7 +59,8 @@ def made(change: dict[str, Any], signer: str) -> str:
 
 
 def decided(gate: IstioEnv, sent: Sent, now_unix: float, *, require_bound: bool = True) -> Decision:
-    rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE, require_bound=require_bound)
+    bound = frozenset({Bound.SECRET} if require_bound else {Bound.SECRET, Bound.NONE})
+    rules = replace(RULES, issuer=gate.issuer, audience=AUDIENCE, bound=bound)
     request = GateRequest(host=sent.host, authorizations=sent.authorization)
     signed = is_signed(sent.token, OURS.jwks)
     return decide(request, rules, now_unix, signed=signed)

@@ -16,6 +16,7 @@ from daypass.render.envoy.settings import (
 )
 from daypass.rules.credentials import LOCAL_PARTS
 from daypass.rules.decision import Rules
+from daypass.rules.patterns import HostPattern
 
 FOLDER = "/etc/daypass"
 SETTINGS = DoorSettings(
@@ -63,7 +64,7 @@ GATE = GateSettings(
         authority_file="/etc/ssl/certs/ca-certificates.crt",
     ),
     rules=Rules(
-        hosts=frozenset({"ekf.example.com"}),
+        hosts=(HostPattern.parse("ekf.example.com"),),
         issuer="https://kubernetes.default.svc",
         audience="gate.example.com",
         longest_lifetime_seconds=86_400,

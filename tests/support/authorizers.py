@@ -16,6 +16,7 @@ from daypass.render.envoy.authorizer_filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.rules.decision import Rules
+from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
@@ -42,7 +43,7 @@ def running_authorizer(
     inside the block.
     """
     rules = Rules(
-        hosts=frozenset({EKF}), issuer=ISSUER, audience=AUDIENCE,
+        hosts=(HostPattern.parse(EKF),), issuer=ISSUER, audience=AUDIENCE,
         longest_lifetime_seconds=LONGEST_SECONDS,
     )  # fmt: skip
     gate = Gate(audience=AUDIENCE, engine="envoy", check="review")

@@ -22,7 +22,9 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
+from daypass.rules.claims import Bound
 from daypass.rules.decision import Rules
+from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support.authority import Authority
 from support.doors import EKF, door_settings, running_envoy, upstream_at
@@ -100,11 +102,11 @@ def running_gate(
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
             rules=Rules(
-                hosts=frozenset({EKF}),
+                hosts=(HostPattern.parse(EKF),),
                 issuer=ISSUER,
                 audience=AUDIENCE,
                 longest_lifetime_seconds=LONGEST_SECONDS,
-                require_bound=require_bound,
+                bound=frozenset({Bound.SECRET} if require_bound else {Bound.SECRET, Bound.NONE}),
             ),
             parts=len(published.parts),
             authorizer_socket=authorizer_socket,

@@ -14,6 +14,7 @@ from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.token_reviews import ReviewFailure
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.rules.decision import Review, Rules
+from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support.publishing import denied_by_hand, parts_of
 from support.timing import FakeClock
@@ -47,7 +48,7 @@ class AskedAuthorizer:
         self.says: Callable[[str], Review | ReviewFailure | float | None] = lambda token: GOOD
         """The API server's result; a number or None: it fails, with this Retry-After."""
         rules = Rules(
-            hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE,
+            hosts=(HostPattern.parse(HOST),), issuer=ISSUER, audience=AUDIENCE,
             longest_lifetime_seconds=7200,
         )  # fmt: skip
         self.rules = rules

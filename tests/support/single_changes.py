@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from daypass.rules.decision import Rules
+from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support import publishing
 from support.tokens import (
@@ -99,7 +100,7 @@ def known(parts: int = 1) -> Published:
 
 
 RULES = Rules(
-    hosts=frozenset({HOST}),
+    hosts=(HostPattern.parse(HOST),),
     issuer=ISSUER,
     audience=AUDIENCE,
     longest_lifetime_seconds=LONGEST_SECONDS,

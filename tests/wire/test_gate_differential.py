@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
 from daypass.gate.signing_keys import is_signed
+from daypass.rules.claims import Bound
 from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
@@ -85,7 +86,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: Runn
 def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    expect = partial(decided, rules=replace(RULES, require_bound=False))
+    expect = partial(decided, rules=replace(RULES, bound=frozenset({Bound.SECRET, Bound.NONE})))
     with gate_of(tmp_path_factory, require_bound=False) as gate:
         pairs = compare(single_changes(KEYS), KEYS, gate.connect, expect)
     assert_documented(pairs, "envoy")

@@ -9,6 +9,8 @@ from daypass._core.k8s_names import LABEL, SUBDOMAIN, is_label
 from daypass.config.errors import fault, shown
 from daypass.config.hosts import HostOrPattern, PathForm, PublicOrEveryHost
 from daypass.config.types import Label, Section, subdomain, text_schema, unique
+from daypass.rules.decision import Allow, Opening
+from daypass.rules.models import ModelRule
 from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern
 
 LLM = "llminferenceservices.serving.kserve.io"
@@ -50,6 +52,14 @@ class AudienceOpening(Section):
     )
     """Paths, each with all below it. Default: all of them."""
 
+    @property
+    def rule(self) -> Opening:
+        """The same for the decision."""
+        return Opening(
+            hosts=tuple(map(HostPattern.parse, self.hosts)),
+            paths=tuple(map(PathPattern.parse, self.paths)),
+        )
+
 
 class AllowedCallers(Section):
     """Who may pass a gate at all: either list is enough."""
@@ -63,6 +73,11 @@ class AllowedCallers(Section):
         default_factory=tuple, max_length=1000, examples=[["alice/bot"]]
     )
     """Single identities, as NAMESPACE/NAME."""
+
+    @property
+    def rule(self) -> Allow:
+        """The same for the decision."""
+        return Allow(namespaces=frozenset(self.namespaces), identities=frozenset(self.identities))
 
     @model_validator(mode="after")
     def _somebody_may(self) -> Self:
@@ -85,6 +100,16 @@ class Authorize(Section):
 
     verb: Verb = Field(default="get", examples=["get"])
     """What a caller has to be allowed to do with it."""
+
+    @property
+    def rule(self) -> ModelRule:
+        """The same for the decision."""
+        return ModelRule(
+            host=HostPattern.parse(self.host),
+            path=None if self.path is None else PathPattern.parse(self.path),
+            resource=self.resource,
+            verb=self.verb,
+        )
 
 
 def check_authorize(rule: Authorize, hosts: tuple[str, ...], index: int) -> None:

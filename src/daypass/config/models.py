@@ -39,7 +39,9 @@ from daypass.config.types import (
     User,
     unique,
 )
+from daypass.rules.claims import Bound
 from daypass.rules.decision import Rules
+from daypass.rules.patterns import HostPattern
 
 
 def _host_of_server(validated: dict[str, Any]) -> str:
@@ -368,11 +370,14 @@ class Config(Section):
     def rules_of(self, gate: Gate, issuer: str) -> Rules:
         """Return what its gate requires of a token. `issuer`: the `iss` of the cluster's tokens."""
         return Rules(
-            hosts=frozenset(gate.hosts),
+            hosts=tuple(map(HostPattern.parse, gate.hosts)),
             issuer=issuer,
             audience=gate.audience,
             longest_lifetime_seconds=self.longest_lifetime_seconds,
-            require_bound="none" not in gate.bound,
+            audiences={name: opening.rule for name, opening in gate.audiences.items()},
+            bound=frozenset(map(Bound, gate.bound)),
+            allow=None if gate.allow is None else gate.allow.rule,
+            authorize=tuple(each.rule for each in gate.authorize),
         )
 
     @field_validator("domains")

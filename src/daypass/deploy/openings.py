@@ -9,7 +9,7 @@ from daypass.config import Config, Policy
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.fronts import fronts_of
-from daypass.rules.decision import EVERY_HOST
+from daypass.rules.patterns import EVERY_HOST
 
 Openings = Mapping[str, Any]
 """JSON."""

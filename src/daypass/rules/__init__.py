@@ -5,7 +5,7 @@
 - one machine and Istio: Envoy. `render.envoy.token_rules` has it verify signature, claims and
   times, and refuse; `render.envoy.credentials` marks what exists, so the token of a deleted Secret
   has no mark;
-- Envoy Gateway: the authorizer, `gate.authorizer.authorizer`. It runs `decision` (step 11 for a
+- Envoy Gateway: the authorizer, `gate.authorizer.authorizer`. It runs `decision` (step 13 for a
   deleted Secret), and verifies signatures by `gate.signing_keys`;
 - all three, with `check: review`: that authorizer, by a TokenReview of what has passed so far.
 

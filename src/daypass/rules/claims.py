@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 BEARER_JWT = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
@@ -31,6 +32,17 @@ SKEW_SECONDS = 10
 """How far the clocks of the API server and of the gate may differ."""
 
 
+class Bound(StrEnum):
+    """What a token is bound to: it is valid as long as that exists."""
+
+    SECRET = "Secret"  # noqa: S105 - a kind
+    """The Secret of a long-lived token, or the anchor of a federated identity."""
+    POD = "Pod"
+    """The Pod that it was projected into."""
+    NONE = "none"
+    """Nothing other than its ServiceAccount."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerIdentity:
     """The caller's identity for the services behind the gate."""
@@ -43,17 +55,28 @@ class CallerIdentity:
 class BoundClaims:
     """The claims of a token that passed `check_claims`, for the checks that follow.
 
-    UIDs and `jti` are "" if the token has none.
+    UIDs and `jti` are "" if the token has none. `bound`: None if it is bound to a Node, or cannot
+    be read. `bound_uid`: of the Secret or Pod that it is bound to.
     """
 
     identity: CallerIdentity
     expires_unix: int
+    audience: str
     namespace: str
-    secret_uid: str
+    account: str
+    bound: Bound | None
+    bound_uid: str
     service_account_uid: str
     jti: str
-    credential_uid: str
-    """The UID that has to be in the published set: of the Secret, or without one of the account."""
+
+    @property
+    def credential_uid(self) -> str:
+        """The UID that has to be in the published set: of the Secret, or without one of the
+        account; "" for a Pod's token, which needs none: TokenReview decides.
+        """
+        if self.bound is Bound.NONE:
+            return self.service_account_uid
+        return self.bound_uid if self.bound is Bound.SECRET else ""
 
 
 def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
@@ -69,25 +92,35 @@ def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool
     )
 
 
-def bound_claims(claims: dict[str, Any]) -> BoundClaims | None:
+def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
     """Return the claims of a ServiceAccount's token with an expiry; None for other subjects."""
     subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
     if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
         return None
-    namespace = subject.split(":")[2]
+    _, _, namespace, account = subject.split(":")
     if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
         return None
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-    secret, account = _uid(kubernetes.get("secret")), _uid(kubernetes.get("serviceaccount"))
+    bound = _bound(kubernetes)
     return BoundClaims(
         identity=CallerIdentity(user=subject, groups=(*groups, "system:authenticated")),
         expires_unix=int(claims["exp"]),
+        audience=audience,
         namespace=namespace,
-        secret_uid=secret,
-        service_account_uid=account,
+        account=account,
+        bound=bound,
+        bound_uid="" if bound is None else _uid(kubernetes.get(bound.lower())),
+        service_account_uid=_uid(kubernetes.get("serviceaccount")),
         jti=claims.get("jti", ""),
-        credential_uid=secret if "secret" in kubernetes else account,
     )
+
+
+def _bound(kubernetes: dict[str, Any]) -> Bound | None:
+    if "secret" in kubernetes:
+        return Bound.SECRET if _uid(kubernetes["secret"]) else None
+    if "pod" in kubernetes:  # whose node is a claim, too
+        return Bound.POD
+    return None if "node" in kubernetes else Bound.NONE
 
 
 def _uid(bound: object) -> str:

@@ -1,9 +1,10 @@
 """The decision in numbered steps: from a request and what is known, to allowed or a reason.
 
 `decide` is what `gate explain` shows step by step, and the oracle that all engines are tested
-against. The authorizer runs the same checks in two calls: `check_claims` when a token arrives,
-`check_current` and `check_review` after its TokenReview. All are pure: the caller passes the time,
-and whether the signature and the TokenReview are good.
+against. The authorizer runs the same checks in parts: `check_claims` when a request arrives,
+`check_current` and `check_review` after its TokenReview, `check_model` after its
+SubjectAccessReviews. All are pure: the caller passes the time, whether the signature and the
+TokenReview are good, which models exist, and what the caller may use.
 
 Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (claims of a bound token),
 k8s.io/api/authentication/v1 TokenReview (its caller has to check status.audiences), RFC 7519.
@@ -12,8 +13,8 @@ k8s.io/api/authentication/v1 TokenReview (its caller has to check status.audienc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
@@ -23,40 +24,86 @@ from daypass.rules.claims import (
     LONG_LIVED_ISSUER,
     LONGEST_TOKEN_CHARACTERS,
     SKEW_SECONDS,
+    Bound,
     BoundClaims,
     CallerIdentity,
     bound_claims,
     has_registered_types,
 )
 from daypass.rules.credentials import UID, Presence
+from daypass.rules.models import Access, ModelRule, Readings, read_models
+from daypass.rules.patterns import HostPattern, Model, PathPattern, is_plain_path
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
-
-EVERY_HOST = "*"
-"""In `gate.hosts`: any host that a client asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
-    """A request. `authorizations`: the values of its Authorization headers, in order."""
+    """A request. `path`: with its query. `authorizations`: the values of its Authorization headers,
+    in order. `model_header`: whether it has one of MODEL_HEADERS.
+    """
 
     host: str
+    path: str = "/"
     authorizations: tuple[str, ...] = ()
+    model_header: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What tokens for one audience open: these paths of these hosts. Without hosts, of all that the
+    gate guards; without paths, all of them.
+    """
+
+    hosts: tuple[HostPattern, ...] = ()
+    paths: tuple[PathPattern, ...] = ()
+
+    def has(self, host: str, path: str) -> bool:
+        """Return whether a request is open."""
+        on_host = not self.hosts or any(each.matches(host) for each in self.hosts)
+        return on_host and (not self.paths or any(each.matches(path) for each in self.paths))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """Who may pass: the ServiceAccounts of these namespaces, and these, as NAMESPACE/NAME."""
+
+    namespaces: frozenset[str] = frozenset()
+    identities: frozenset[str] = frozenset()
+
+    def has(self, namespace: str, account: str) -> bool:
+        """Return whether a ServiceAccount may pass."""
+        return namespace in self.namespaces or f"{namespace}/{account}" in self.identities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the gate requires of a token.
+    """What the gate requires of a request and its token.
 
-    `published`: the credentials that exist, and denials by hand; None if they are not checked.
+    `audience` opens all that the gate guards, each of `audiences` its own part. `bound`: what a
+    token may be bound to. `allow`: who may pass; None for everybody. `authorize`: which requests
+    need access to a model. `published`: the credentials that exist, and denials by hand; None if
+    they are not checked.
     """
 
-    hosts: frozenset[str]
+    hosts: tuple[HostPattern, ...]
     issuer: str
     audience: str
     longest_lifetime_seconds: int
-    require_bound: bool = True
+    audiences: Mapping[str, Opening] = field(default_factory=dict)
+    bound: frozenset[Bound] = frozenset({Bound.SECRET})
+    allow: Allow | None = None
+    authorize: tuple[ModelRule, ...] = ()
     published: Published | None = None
+
+    @property
+    def reads_paths(self) -> bool:
+        """Whether the path of a request matters, so that everybody has to read it alike."""
+        return bool(self.audiences or self.authorize)
+
+    def models(self, host: str, path: str) -> Readings | None:
+        """Return what a host and a path may mean; None if the request needs no model."""
+        return read_models(self.authorize, host, path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +150,15 @@ def decide(
     *,
     signed: bool | None = None,
     review: Review | None = None,
+    exists: Callable[[Model], bool] | None = None,
+    may: Callable[[Access], bool | None] | None = None,
 ) -> Decision:
     """Return whether a request passes the gate, and the identity of its caller.
 
     `signed`: whether a key of the API server signed the token. `review`: the API server's result.
     None means that it was not checked. At least one has to be known, and each that is known has to
-    be good.
+    be good. `exists`: whether a model exists; None if nothing of models is checked. `may`: whether
+    the caller has an access; None: unknown.
     """
     found: list[str] = []
     try:
@@ -121,13 +171,32 @@ def decide(
             else "its credential exists, and nothing is denied"
         )
         if review is not None:
-            check_review(claims, rules, review)
-            found.append("TokenReview accepted, for this audience")
+            check_review(claims, review)
         elif signed is None:
             raise RefusedError(Reason.UNKNOWN)
+        found.append(
+            "no TokenReview" if review is None else "TokenReview accepted, for this audience"
+        )
+        readings = rules.models(request.host, request.path)
+        if readings is None:
+            found.append("it needs no model")
+        elif exists is None:
+            found.append("whether its caller may use the model was not checked")
+        else:
+            needed = readings.existing(exists)
+            if needed is not None:
+                check_model(needed, may or (lambda _: None))
+            found.append(_shown(needed))
     except RefusedError as refused:
         return Decision(reason=refused.reason, found=tuple(found))
     return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=claims.identity)
+
+
+def _shown(needed: Iterable[Access] | None) -> str:
+    if needed is None:
+        return "it needs no model"
+    models = sorted(f"{model.namespace}/{model.name}" for _, model in needed)
+    return f"its caller may use {' and '.join(models)}"
 
 
 def check_claims(
@@ -138,17 +207,21 @@ def check_claims(
     signed: Signed,
     passed: Callable[[str], None] = lambda _: None,
 ) -> BoundClaims:
-    """Check everything that needs no TokenReview; `passed` gets each step. Raises RefusedError, and
-    what `signed` raises.
+    """Check everything that needs neither TokenReview nor models; `passed` gets each step. Raises
+    RefusedError, and what `signed` raises.
     """
-    # 1. The gate guards this host.
-    if EVERY_HOST not in rules.hosts and _name(request.host) not in rules.hosts:
+    # 1. The gate guards this host, in the one form that every proxy reads alike.
+    if not any(host.matches(request.host) for host in rules.hosts):
         raise RefusedError(Reason.NOT_GUARDED)
     passed("the gate guards this host")
-    # 2. One Authorization header, in the one form that every parser reads alike.
+    # 2. Where the path matters: it has one reading, and no header chooses a model past it.
+    if rules.reads_paths and (request.model_header or not is_plain_path(request.path)):
+        raise RefusedError(Reason.AMBIGUOUS)
+    passed("all read its path alike" if rules.reads_paths else "its path does not matter")
+    # 3. One Authorization header, in the one form that every parser reads alike.
     token = _bearer(request)
     passed("one Authorization header, with a bearer token and nothing else")
-    # 3. A JSON Web Token.
+    # 4. A JSON Web Token.
     if len(token) > LONGEST_TOKEN_CHARACTERS:
         raise RefusedError(Reason.MALFORMED)
     try:
@@ -158,38 +231,44 @@ def check_claims(
     if not has_registered_types(header, claims):
         raise RefusedError(Reason.MALFORMED)
     passed("a JSON Web Token")
-    # 4. The cluster issued it.
+    # 5. The cluster issued it.
     if claims.get("iss") == LONG_LIVED_ISSUER:
         raise RefusedError(Reason.LONG_LIVED)
     if claims.get("iss") != rules.issuer:
         raise RefusedError(Reason.FOREIGN_ISSUER)
     passed(f"issued by {rules.issuer}")
-    # 5. The algorithm is one that an API server signs with: never `none`, never a shared secret.
+    # 6. The algorithm is one that an API server signs with: never `none`, never a shared secret.
     if header.get("alg") not in ALGORITHMS:
         raise RefusedError(Reason.ALGORITHM)
     passed(f"signed with {header['alg']}")
-    # 6. The signature, if it was checked.
+    # 7. The signature, if it was checked.
     is_signed = signed(token)
     if is_signed is False:
         raise RefusedError(Reason.SIGNATURE)
     passed("signed by a key of the API server" if is_signed else "signature not checked")
-    # 7. The gate's audience, and no other.
-    _check_audience(claims, rules)
-    passed(f"made for {rules.audience} alone")
-    # 8. Valid now, with bounded skew, and for no longer than the longest lifetime.
+    # 8. An audience of the gate, and no other, which opens this host and path.
+    audience = _check_audience(claims, rules)
+    if audience != rules.audience and not rules.audiences[audience].has(request.host, request.path):
+        raise RefusedError(Reason.AUDIENCE_OPENING)
+    passed(f"made for {audience} alone")
+    # 9. Valid now, with bounded skew, and for no longer than the longest lifetime.
     passed(f"valid for {_check_times(claims, rules, now_unix)} more seconds")
-    # 9. A ServiceAccount.
-    bound = bound_claims(claims)
+    # 10. A ServiceAccount.
+    bound = bound_claims(claims, audience)
     if bound is None:
         raise RefusedError(Reason.SUBJECT)
     passed(bound.identity.user)
-    # 10. It is bound to a Secret, so that it can be revoked.
-    if rules.require_bound and not bound.secret_uid:
+    # 11. One that may pass this gate.
+    if rules.allow is not None and not rules.allow.has(bound.namespace, bound.account):
+        raise RefusedError(Reason.NOT_ALLOWED)
+    passed("every ServiceAccount may pass" if rules.allow is None else "it may pass")
+    # 12. It is bound to what the gate accepts, so that it can be revoked.
+    if bound.bound not in rules.bound:
         raise RefusedError(Reason.UNBOUND)
-    if not UID.fullmatch(bound.credential_uid):
+    if bound.bound is not Bound.POD and not UID.fullmatch(bound.credential_uid):
         raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
-    passed("bound to a Secret" if bound.secret_uid else "bound to no Secret")
-    # 11. The credential exists, and is not denied.
+    passed("bound to nothing" if bound.bound is Bound.NONE else f"bound to a {bound.bound}")
+    # 13. The credential exists, and is not denied.
     check_current(bound, rules, now_unix)
     return bound
 
@@ -203,9 +282,11 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
     denials = rules.published.denials
     if denials.is_closed(now_unix):
         raise RefusedError(Reason.UNKNOWN)
-    objects = (claims.secret_uid, claims.service_account_uid)
+    objects = (claims.bound_uid, claims.service_account_uid)
     if denials.denies(token=claims.jti, objects=objects, namespace=claims.namespace):
         raise RefusedError(Reason.DENIED)
+    if claims.bound is Bound.POD:  # only TokenReview knows whether it exists
+        return
     match rules.published.find(claims.credential_uid, now_unix):
         case Presence.CLOSED:
             raise RefusedError(Reason.UNKNOWN)
@@ -215,22 +296,26 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
             return
 
 
-def check_review(claims: BoundClaims, rules: Rules, review: Review) -> None:
+def check_review(claims: BoundClaims, review: Review) -> None:
     """Check the API server's result for a token with these claims. Raises RefusedError."""
-    # 12. The TokenReview. Its user is compared too: the API server authenticates a token that
+    # 14. The TokenReview. Its user is compared too: the API server authenticates a token that
     # begins with a space as system:anonymous.
     if not review.authenticated or review.user != claims.identity.user:
         raise RefusedError(Reason.REVIEW_REFUSED)
-    if rules.audience not in review.audiences:
+    if claims.audience not in review.audiences:
         raise RefusedError(Reason.REVIEW_AUDIENCE)
 
 
-def _name(host: str) -> str:
-    """Return a Host header in the form of `gate.hosts`: lower case, no port, no brackets."""
-    host = host.lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+def check_model(needed: Iterable[Access], may: Callable[[Access], bool | None]) -> None:
+    """Check the accesses that a request needs, of `Readings.existing`. `may`: whether its caller
+    has one; None: unknown. Raises RefusedError.
+    """
+    # 15. The model exists, and the caller may use it: every one that host and path may mean.
+    answers = [may(access) for access in needed]
+    if not answers or False in answers:
+        raise RefusedError(Reason.MODEL)
+    if not all(answers):
+        raise RefusedError(Reason.UNKNOWN)
 
 
 def _bearer(request: GateRequest) -> str:
@@ -243,13 +328,14 @@ def _bearer(request: GateRequest) -> str:
     return values[0].removeprefix("Bearer ")
 
 
-def _check_audience(claims: dict[str, Any], rules: Rules) -> None:
+def _check_audience(claims: dict[str, Any], rules: Rules) -> str:
     found = claims.get("aud")  # Kubernetes always writes a list; RFC 7519 allows a single string
-    audiences = found if isinstance(found, list) else [found]
-    if rules.audience not in audiences:
+    audiences = set(found if isinstance(found, list) else [found])
+    if audiences.isdisjoint((rules.audience, *rules.audiences)):
         raise RefusedError(Reason.AUDIENCE)
-    if any(audience != rules.audience for audience in audiences):
+    if len(audiences) > 1:
         raise RefusedError(Reason.SEVERAL_AUDIENCES)
+    return str(audiences.pop())
 
 
 def _check_times(claims: dict[str, Any], rules: Rules, now_unix: float) -> int:

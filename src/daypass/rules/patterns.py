@@ -149,6 +149,12 @@ class HostPattern:
         """
         return self._exact.fullmatch(host) is not None
 
+    def is_spelled_by(self, host: str) -> bool:
+        """Return whether a Host header is a spelling of a host that matches, perhaps another one:
+        in any case, with dots at the end, with anything in place of a port.
+        """
+        return self.matches(host.lower().partition(":")[0].rstrip("."))
+
     def is_near(self, host: str) -> bool:
         """Return whether a Host header matches, or could lead to the same routes."""
         return self._near.fullmatch(host) is not None

@@ -15,6 +15,9 @@ class Reason(StrEnum):
     """Not a refusal: the request passes."""
     NOT_GUARDED = "not-guarded"
     """Correct the URL, or add the host to `gate.hosts`."""
+    AMBIGUOUS = "ambiguous"
+    """Write no `//`, `;`, dots alone or needless percent-encoding in the path, and no header that
+    chooses a model."""
     NO_TOKEN = "no-token"  # noqa: S105 - a reason
     """Send the short-lived token in an Authorization header."""
     UNREADABLE = "unreadable"
@@ -33,6 +36,8 @@ class Reason(StrEnum):
     """Request one with the audience in `gate.audience`."""
     SEVERAL_AUDIENCES = "several-audiences"
     """With others, another service could use it here."""
+    AUDIENCE_OPENING = "audience-opening"
+    """Request a token with an audience that opens this host and path, see `gate.audiences`."""
     NO_EXPIRY = "no-expiry"
     """Get a short-lived one at the door."""
     EXPIRED = "expired"
@@ -43,8 +48,10 @@ class Reason(StrEnum):
     """`policy.longestLifetime` is the limit."""
     SUBJECT = "subject"
     """The gate takes no tokens of users and nodes."""
+    NOT_ALLOWED = "not-allowed"
+    """`gate.allow` lists the namespaces and identities that may pass."""
     UNBOUND = "unbound"
-    """daypass binds tokens; other clients have to send `boundObjectRef`."""
+    """daypass binds tokens; other clients have to send `boundObjectRef`, see `gate.bound`."""
     DENIED = "denied"
     """By `daypass gate deny`: it, its Secret, its ServiceAccount or its namespace."""
     UNKNOWN_CREDENTIAL = "unknown-credential"
@@ -53,6 +60,8 @@ class Reason(StrEnum):
     """Its Secret or ServiceAccount was deleted: ask an administrator."""
     REVIEW_AUDIENCE = "review-audience"
     """Request one with the audience in `gate.audience`."""
+    MODEL = "model"
+    """Correct the URL, or ask for access: `daypass identity authorize --model`."""
     UNKNOWN = "unknown"
     """Try again; if it continues, look at what closes the gate."""
 
@@ -60,10 +69,14 @@ class Reason(StrEnum):
 CODES = {
     Reason.ALLOWED: 200,
     Reason.NOT_GUARDED: 404,
+    Reason.AMBIGUOUS: 400,
     Reason.AUDIENCE: 403,
     Reason.SEVERAL_AUDIENCES: 403,
+    Reason.AUDIENCE_OPENING: 403,
     Reason.SUBJECT: 403,
+    Reason.NOT_ALLOWED: 403,
     Reason.UNBOUND: 403,
+    Reason.MODEL: 403,
     Reason.UNKNOWN: 503,
 }
 """The HTTP status code of each reason; 401 for all others."""
@@ -71,6 +84,7 @@ CODES = {
 MESSAGES = {
     Reason.ALLOWED: "this is a short-lived token for this gate",
     Reason.NOT_GUARDED: "the gate does not guard this host",
+    Reason.AMBIGUOUS: "servers could read this path in different ways, or a header chooses a model",
     Reason.NO_TOKEN: "the request has no token",
     Reason.UNREADABLE: "exactly one 'Authorization: Bearer <token>' header is needed: one space, "
     "a JSON Web Token, nothing after it",
@@ -82,18 +96,21 @@ MESSAGES = {
     Reason.AUDIENCE: "this token is made for another audience",
     Reason.SEVERAL_AUDIENCES: "this token has more than one audience: request one for this gate "
     "alone",
+    Reason.AUDIENCE_OPENING: "the audience of this token does not open this host and path",
     Reason.NO_EXPIRY: "this token has no expiry time",
     Reason.EXPIRED: "this token has expired",
     Reason.NOT_YET_VALID: "this token is not valid yet: are the clocks right?",
     Reason.LIVES_TOO_LONG: "this token lives longer than the gate allows: request a new one",
     Reason.SUBJECT: "this token does not belong to a ServiceAccount",
-    Reason.UNBOUND: "this token is not bound to a Secret and cannot be revoked: request one "
-    "with boundObjectRef",
+    Reason.NOT_ALLOWED: "this ServiceAccount may not pass this gate",
+    Reason.UNBOUND: "this token is not bound to an object that this gate accepts, such as a "
+    "Secret, and cannot be revoked: request one with boundObjectRef",
     Reason.DENIED: "an administrator has denied this token",
     Reason.UNKNOWN_CREDENTIAL: "the gate does not know the credentials that this token was made "
     "with: they were revoked, or are less than a second old",
     Reason.REVIEW_REFUSED: "the API server does not accept this token (any more)",
     Reason.REVIEW_AUDIENCE: "the API server accepts this token, but not for this audience",
+    Reason.MODEL: "there is no such model, or this ServiceAccount may not use it",
     Reason.UNKNOWN: "the gate cannot check this token at the moment",
 }
 """The message for the caller; it contains nothing of the request."""

@@ -10,6 +10,7 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.decision import Decision, GateRequest, Review, decide
+from daypass.rules.patterns import HostPattern
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, compare
 from support.gateway_environment import HOST, PUBLIC, GatewayEnv, config
@@ -34,7 +35,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
     env: GatewayEnv, plane: ControlPlane
 ) -> None:
     rules = replace(
-        RULES, hosts=frozenset({HOST}), issuer=ISSUER, audience=AUDIENCE, published=None,
+        RULES, hosts=(HostPattern.parse(HOST),), issuer=ISSUER, audience=AUDIENCE, published=None,
         longest_lifetime_seconds=config().longest_lifetime_seconds,
     )  # fmt: skip
     claims = decode_unverified(env.bearer().removeprefix("Authorization: Bearer "))[1]

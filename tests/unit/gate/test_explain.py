@@ -68,7 +68,7 @@ EXPLAIN = ("explain", "--token-file", "TOKEN", "--host", "ekf.example.com")
 def test_a_valid_token_is_allowed_and_skipped_checks_are_listed(run: Run) -> None:
     code, out, _ = run(token(), *EXPLAIN)
     assert code == 0
-    assert out.splitlines()[8] == " 9  system:serviceaccount:team:bot"
+    assert out.splitlines()[9] == "10  system:serviceaccount:team:bot"
     assert "allowed" not in out  # as long as nobody knows who signed it
     check(out, reason="allowed", hide=SECONDS)
     explained = json.loads(run(token(), *EXPLAIN, "--output", "json")[1])
@@ -82,10 +82,10 @@ def test_with_keys_the_signature_is_verified(run: Run) -> None:
     forged = token()[:-8] + "AAAAAAAA"
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS", "--output", "json")
     explained = json.loads(out)
-    assert (code, explained["reason"], len(explained["steps"])) == (3, "signature", 5)
+    assert (code, explained["reason"], len(explained["steps"])) == (3, "signature", 6)
     assert explained["notChecked"] == [REVOCATION_NOT_CHECKED]
     code, out, _ = run(forged, *EXPLAIN, "--keys", "KEYS")
-    assert (code, " 6  refused (401): " in out) == (3, True)
+    assert (code, " 7  refused (401): " in out) == (3, True)
     check(out, reason="signature")
 
 
@@ -98,13 +98,13 @@ def test_keys_that_the_config_names_are_used(run: Run) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason", "number"),
     [
-        ({"iss": "kubernetes/serviceaccount"}, "long-lived", 3),
-        ({"aud": ["other"]}, "audience", 6),
-        ({"aud": ["gate", "another"]}, "several-audiences", 6),
-        ({"aud": ["\x1b[2J" * 99]}, "audience", 6),
-        ({"iss": "https://other"}, "foreign-issuer", 3),
-        ({"exp": 1}, "expired", 7),
-        ({"kubernetes.io": {"namespace": "team"}}, "unbound", 9),
+        ({"iss": "kubernetes/serviceaccount"}, "long-lived", 4),
+        ({"aud": ["other"]}, "audience", 7),
+        ({"aud": ["gate", "another"]}, "several-audiences", 7),
+        ({"aud": ["\x1b[2J" * 99]}, "audience", 7),
+        ({"iss": "https://other"}, "foreign-issuer", 4),
+        ({"exp": 1}, "expired", 8),
+        ({"kubernetes.io": {"namespace": "team"}}, "unbound", 11),
     ],
 )
 def test_a_refusal_has_its_step_and_reason(
@@ -141,10 +141,10 @@ def test_a_file_may_hold_the_whole_header(run: Run, before: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "reason", "number"),
     [
-        ({}, 0, "unknown", 11),
-        ({"aud": ["other"]}, 3, "audience", 6),
-        ({"iss": "kubernetes/serviceaccount"}, 3, "long-lived", 3),
-        ({"iss": None}, 3, "foreign-issuer", 3),
+        ({}, 0, "unknown", 13),
+        ({"aud": ["other"]}, 3, "audience", 7),
+        ({"iss": "kubernetes/serviceaccount"}, 3, "long-lived", 4),
+        ({"iss": None}, 3, "foreign-issuer", 4),
     ],
     ids=["good", "audience", "long-lived", "no issuer"],
 )

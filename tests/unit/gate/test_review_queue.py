@@ -10,8 +10,8 @@ from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue, sou
 from daypass.rules.claims import BoundClaims, CallerIdentity
 
 CLAIMS = BoundClaims(
-    identity=CallerIdentity(user="u", groups=()), expires_unix=0, namespace="", secret_uid="",
-    service_account_uid="", jti="", credential_uid="",
+    identity=CallerIdentity(user="u", groups=()), expires_unix=0, audience="", namespace="",
+    account="", bound=None, bound_uid="", service_account_uid="", jti="",
 )  # fmt: skip
 
 

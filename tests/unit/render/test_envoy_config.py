@@ -17,6 +17,7 @@ from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, gate_clusters
 from daypass.rules.credentials import LOCAL_PARTS
 from daypass.rules.decision import Rules
+from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER, Reason
 from golden.door_setting import FOLDER, SETTINGS
 
@@ -198,7 +199,7 @@ GATE_SETTINGS = GateSettings(
     certificates=(),
     protected=Protected(address=ADDRESS),
     rules=Rules(
-        hosts=frozenset({"ekf.example.com"}),
+        hosts=(HostPattern.parse("ekf.example.com"),),
         issuer="i",
         audience="a",
         longest_lifetime_seconds=3600,

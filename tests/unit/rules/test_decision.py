@@ -10,9 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daypass.rules.claims import Bound
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
+from daypass.rules.decision import (
+    Allow,
+    Decision,
+    GateRequest,
+    Opening,
+    RefusedError,
+    Review,
+    Rules,
+    check_model,
+    decide,
+)
 from daypass.rules.denials import Denials
+from daypass.rules.models import Access, ModelRule
+from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.published import Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.publishing import denied_by_hand, parts_of
@@ -23,8 +36,19 @@ ISSUER = "https://kubernetes.default.svc"
 GATE = "gate.example.com"
 SECRET = "6d1c3a54-5a4f-4a0e-9f5a-0c2b7d9e8f10"
 ACCOUNT = "0b9f7e31-2c44-4d5e-8a66-7d8e9f0a1b2c"
+POD = "5f0e7a7e-93c5-4f0b-8b8f-52a4bb0d7f01"
+
+
+def hosts(*texts: str) -> tuple[HostPattern, ...]:
+    return tuple(map(HostPattern.parse, texts))
+
+
+def paths(*texts: str) -> tuple[PathPattern, ...]:
+    return tuple(map(PathPattern.parse, texts))
+
+
 RULES = Rules(
-    hosts=frozenset({"ekf.example.com", "127.0.0.1", "::1"}),
+    hosts=hosts("ekf.example.com", "127.0.0.1", "::1"),
     issuer=ISSUER,
     audience=GATE,
     longest_lifetime_seconds=3600,
@@ -53,8 +77,8 @@ def token(header: dict[str, Any] | None = None, **changes: Any) -> str:
     return ".".join([*(encode(json.dumps(part).encode()) for part in parts), "c2ln"])
 
 
-def asked(*values: str, host: str = "ekf.example.com") -> GateRequest:
-    return GateRequest(host=host, authorizations=values)
+def asked(*values: str, host: str = "ekf.example.com", path: str = "/") -> GateRequest:
+    return GateRequest(host=host, path=path, authorizations=values)
 
 
 def decided(value: str, rules: Rules = RULES, **known: Any) -> Decision:
@@ -69,7 +93,7 @@ def test_a_valid_token_is_allowed_with_its_identity() -> None:
     assert decision.identity.groups == (
         "system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated",
     )  # fmt: skip
-    assert len(decision.found) == 11
+    assert len(decision.found) == 15
 
 
 @pytest.mark.parametrize(
@@ -167,13 +191,16 @@ def test_the_authorization_header_has_one_accepted_form(
 
 
 @pytest.mark.parametrize(
-    "host", ["EKF.example.com", "ekf.example.com:443", "127.0.0.1:80", "[::1]:1"]
+    "host", ["ekf.example.com", "ekf.example.com:443", "127.0.0.1:80", "[::1]:1"]
 )
-def test_a_host_is_guarded_in_any_case_and_with_any_port(host: str) -> None:
+def test_a_host_is_guarded_with_any_port(host: str) -> None:
     assert decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True).is_allowed
 
 
-@pytest.mark.parametrize("host", ["", "ekf.example.com.", "xekf.example.com", "::1", "ekf"])
+@pytest.mark.parametrize(
+    "host",
+    ["", "EKF.example.com", "ekf.example.com.", "ekf.example.com:x", "xekf.example.com", "::1"],
+)
 def test_another_host_is_not_guarded(host: str) -> None:
     decision = decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True)
     assert decision.reason is Reason.NOT_GUARDED
@@ -181,7 +208,7 @@ def test_another_host_is_not_guarded(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["", "ekf.example.com.", "x", "*", "[::1]:1"])
 def test_the_wildcard_guards_every_host(host: str) -> None:
-    rules = replace(RULES, hosts=frozenset({"*"}))
+    rules = replace(RULES, hosts=hosts("*"))
     assert decide(asked(f"Bearer {token()}", host=host), rules, NOW, signed=True).is_allowed
     assert decide(asked(host=host), rules, NOW, signed=True).reason is Reason.NO_TOKEN
 
@@ -217,19 +244,297 @@ def test_a_token_passes_only_if_its_credential_exists() -> None:
     assert decided(token(), closed).reason is Reason.UNKNOWN
 
 
+WITHOUT_SECRET = {name: value for name, value in BOUND.items() if name != "secret"}
+OF_A_POD = {**WITHOUT_SECRET, "pod": {"name": "p", "uid": POD}, "node": {"name": "n", "uid": POD}}
+OF_A_NODE = {**WITHOUT_SECRET, "node": {"name": "n", "uid": POD}}
+
+
 def test_a_token_that_is_bound_to_no_secret_passes_if_its_account_exists() -> None:
-    unbound = {**BOUND}
-    del unbound["secret"]
+    unbound = token(**{"kubernetes.io": WITHOUT_SECRET})
     for rules, reason in (
         (known(ACCOUNT), Reason.ALLOWED),
         (known(SECRET), Reason.UNKNOWN_CREDENTIAL),
     ):
-        decision = decided(token(**{"kubernetes.io": unbound}), replace(rules, require_bound=False))
-        assert decision.reason is reason
+        assert decided(unbound, replace(rules, bound=frozenset(Bound))).reason is reason
     # A Secret without a readable UID is not the account's.
-    odd = token(**{"kubernetes.io": {**unbound, "secret": {"name": "x"}}})
-    rules = replace(known(ACCOUNT), require_bound=False)
-    assert decided(odd, rules).reason is Reason.UNKNOWN_CREDENTIAL
+    odd = token(**{"kubernetes.io": {**WITHOUT_SECRET, "secret": {"name": "x"}}})
+    assert decided(odd, replace(known(ACCOUNT), bound=frozenset(Bound))).reason is Reason.UNBOUND
+
+
+@pytest.mark.parametrize(
+    ("claim", "bound"),
+    [
+        (BOUND, Bound.SECRET),
+        (OF_A_POD, Bound.POD),
+        ({**WITHOUT_SECRET, "pod": None}, Bound.POD),
+        (WITHOUT_SECRET, Bound.NONE),
+        (OF_A_NODE, None),
+        ({**WITHOUT_SECRET, "node": None}, None),
+        ({**WITHOUT_SECRET, "secret": None}, None),
+    ],
+)
+def test_a_token_passes_only_if_it_is_bound_to_what_the_gate_accepts(
+    claim: dict[str, Any], bound: Bound | None
+) -> None:
+    for accepted in Bound:
+        rules = replace(known(SECRET, ACCOUNT), bound=frozenset({accepted}))
+        reason = Reason.ALLOWED if accepted is bound else Reason.UNBOUND
+        assert decided(token(**{"kubernetes.io": claim}), rules).reason is reason
+    every = replace(known(SECRET, ACCOUNT), bound=frozenset(Bound))
+    assert decided(token(**{"kubernetes.io": claim}), every).is_allowed is (bound is not None)
+
+
+def test_the_token_of_a_pod_needs_no_entry_but_denials_and_their_age_hold() -> None:
+    of_a_pod = token(**{"kubernetes.io": OF_A_POD})
+
+    def reason(**changes: Any) -> Reason:
+        return decided(of_a_pod, replace(known(**changes), bound=frozenset({Bound.POD}))).reason
+
+    assert reason() is Reason.ALLOWED
+    assert reason(closes_unix=NOW) is Reason.ALLOWED
+    denied: list[dict[str, set[str]]] = [
+        {"tokens": {"j-1"}}, {"objects": {POD}}, {"objects": {ACCOUNT}}, {"namespaces": {"team"}},
+    ]  # fmt: skip
+    for each in denied:
+        assert reason(denials=denied_by_hand(OPEN.closes_unix, **each)) is Reason.DENIED
+    assert reason(denials=Denials(closes_unix=NOW)) is Reason.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("allow", "reason"),
+    [
+        (None, Reason.ALLOWED),
+        (Allow(), Reason.NOT_ALLOWED),
+        (Allow(namespaces=frozenset({"team"})), Reason.ALLOWED),
+        (Allow(namespaces=frozenset({"tea", "bot", "team/bot"})), Reason.NOT_ALLOWED),
+        (Allow(identities=frozenset({"team/bot"})), Reason.ALLOWED),
+        (Allow(identities=frozenset({"team", "bot", "team/", "other/bot"})), Reason.NOT_ALLOWED),
+        (Allow(namespaces=frozenset({"x"}), identities=frozenset({"team/bot"})), Reason.ALLOWED),
+    ],
+)
+def test_only_who_is_allowed_passes(allow: Allow | None, reason: Reason) -> None:
+    assert decided(token(), replace(RULES, allow=allow)).reason is reason
+
+
+OPENINGS = replace(
+    RULES,
+    hosts=hosts("ekf.example.com", "{name}.{namespace}.example.com"),
+    audiences={
+        "alice": Opening(hosts=hosts("{name}.alice.example.com"), paths=paths("/v1/", "/v2/")),
+        "paths": Opening(paths=paths("/serving/alice/")),
+        "hosts": Opening(hosts=hosts("ekf.example.com")),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("audience", "host", "path", "reason"),
+    [
+        (GATE, "iris.bob.example.com", "/x", Reason.ALLOWED),
+        ("alice", "iris.alice.example.com", "/v1/models/iris:predict", Reason.ALLOWED),
+        ("alice", "iris.alice.example.com:443", "/v2?x=/../", Reason.ALLOWED),
+        ("alice", "iris.alice.example.com", "/bob/llm/v1/chat", Reason.AUDIENCE_OPENING),
+        ("alice", "iris.alice.example.com", "/V1/", Reason.AUDIENCE_OPENING),
+        ("alice", "iris.bob.example.com", "/v1/", Reason.AUDIENCE_OPENING),
+        ("alice", "ekf.example.com", "/v1/", Reason.AUDIENCE_OPENING),
+        ("alice", "x.iris.alice.example.com", "/v1/", Reason.NOT_GUARDED),
+        ("paths", "ekf.example.com", "/serving/alice/iris/", Reason.ALLOWED),
+        ("paths", "iris.bob.example.com", "/serving/alice", Reason.ALLOWED),
+        ("paths", "ekf.example.com", "/serving/alice2/iris/", Reason.AUDIENCE_OPENING),
+        ("paths", "ekf.example.com", "/serving/alice/../bob/", Reason.AMBIGUOUS),
+        ("paths", "ekf.example.com", "/", Reason.AUDIENCE_OPENING),
+        ("hosts", "ekf.example.com", "/anything", Reason.ALLOWED),
+        ("hosts", "iris.bob.example.com", "/anything", Reason.AUDIENCE_OPENING),
+        ("other", "ekf.example.com", "/", Reason.AUDIENCE),
+    ],
+)
+def test_an_audience_opens_its_hosts_and_paths_and_no_others(
+    audience: str, host: str, path: str, reason: Reason
+) -> None:
+    for claim in (audience, [audience], [audience, audience]):
+        request = asked(f"Bearer {token(aud=claim)}", host=host, path=path)
+        assert decide(request, OPENINGS, NOW, signed=True).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("audiences", "reason"),
+    [
+        ([GATE, "hosts"], Reason.SEVERAL_AUDIENCES),
+        (["hosts", "alice"], Reason.SEVERAL_AUDIENCES),
+        (["hosts", "other"], Reason.SEVERAL_AUDIENCES),
+        (["other", "another"], Reason.AUDIENCE),
+    ],
+)
+def test_two_audiences_of_a_gate_are_one_too_many(audiences: list[str], reason: Reason) -> None:
+    assert decided(token(aud=audiences), OPENINGS).reason is reason
+
+
+def test_a_token_review_is_for_the_audience_of_the_token() -> None:
+    def reason(*reviewed: str) -> Reason:
+        review = Review(authenticated=True, user=USER, audiences=reviewed)
+        return decided(token(aud=["hosts"]), OPENINGS, signed=True, review=review).reason
+
+    assert reason("hosts") is Reason.ALLOWED
+    assert reason(GATE) is Reason.REVIEW_AUDIENCE
+
+
+@pytest.mark.parametrize("rules", [OPENINGS, replace(RULES, authorize=(ModelRule(
+    host=HostPattern.parse("x.example.com"), resource="r"),))])  # fmt: skip
+def test_where_paths_matter_ambiguous_ones_and_headers_for_models_are_refused(rules: Rules) -> None:
+    for path in ("//", "/a/../b", "/%2e%2e/", "/a;b", "/a%2Fb", "", "/#"):
+        assert decide(asked(path=path), rules, NOW).reason is Reason.AMBIGUOUS
+        assert decide(asked(path=path), RULES, NOW).reason is Reason.NO_TOKEN
+    request = replace(asked(), model_header=True)
+    assert decide(request, rules, NOW).reason is Reason.AMBIGUOUS
+    assert decide(request, RULES, NOW).reason is Reason.NO_TOKEN
+
+
+INFERENCE, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+MODELS = replace(
+    RULES,
+    hosts=hosts("{name}-{namespace}.example.com", "api.example.com", "free.example.com"),
+    authorize=(
+        ModelRule(host=HostPattern.parse("{name}-{namespace}.example.com"), resource=INFERENCE),
+        ModelRule(
+            host=HostPattern.parse("api.example.com"),
+            path=PathPattern.parse("/serving/{namespace}/{name}/"),
+            resource=INFERENCE,
+        ),
+        ModelRule(
+            host=HostPattern.parse("api.example.com"),
+            path=PathPattern.parse("/llm/{namespace}/{name}/"),
+            resource=LLM,
+            verb="use",
+        ),
+    ),
+)
+EXISTING = {
+    Model(INFERENCE, "c", "a-b"),
+    Model(INFERENCE, "alice", "iris"),
+    Model(INFERENCE, "alice", "secret"),
+    Model(LLM, "alice", "llama"),
+    Model(LLM, "alice", "iris"),
+}
+
+
+def judged(
+    host: str, path: str = "/", *more: Model, denied: frozenset[Model] = frozenset()
+) -> Reason:
+    """The reason, if the caller may use all models but these and alice/secret."""
+    refused = denied | {Model(INFERENCE, "alice", "secret")}
+    return decide(
+        asked(f"Bearer {token()}", host=host, path=path),
+        MODELS,
+        NOW,
+        signed=True,
+        exists=(EXISTING | set(more)).__contains__,
+        may=lambda access: access.model not in refused,
+    ).reason
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "reason"),
+    [
+        ("iris-alice.example.com", "/v1", Reason.ALLOWED),
+        ("iris-predictor-alice.example.com", "/v1", Reason.ALLOWED),
+        ("prev-iris-predictor-alice.example.com", "/v1", Reason.ALLOWED),
+        ("secret-alice.example.com", "/v1", Reason.MODEL),
+        ("none-alice.example.com", "/v1", Reason.MODEL),
+        ("a-b-c.example.com", "/v1", Reason.ALLOWED),
+        ("api.example.com", "/serving/alice/iris/", Reason.ALLOWED),
+        ("api.example.com", "/serving/alice/secret", Reason.MODEL),
+        ("api.example.com", "/serving/alice/none/", Reason.MODEL),
+        ("api.example.com", "/serving/alice/llama/", Reason.MODEL),
+        ("api.example.com", "/llm/alice/llama/v1", Reason.ALLOWED),
+        ("api.example.com", "/serving/", Reason.MODEL),
+        ("api.example.com", "/Serving/alice/iris/", Reason.MODEL),
+        ("api.example.com", "/serving/alice/iris-predictor/", Reason.MODEL),
+        ("api.example.com", "/other/alice/secret/", Reason.ALLOWED),
+        ("free.example.com", "/v1", Reason.ALLOWED),
+    ],
+)
+def test_a_request_needs_access_to_the_model_that_it_means(
+    host: str, path: str, reason: Reason
+) -> None:
+    assert judged(host, path) is reason
+
+
+def test_every_model_that_a_host_may_mean_and_that_exists_has_to_be_allowed() -> None:
+    other = Model(INFERENCE, "b-c", "a")
+    assert judged("a-b-c.example.com", "/", other) is Reason.ALLOWED
+    assert judged("a-b-c.example.com", "/", other, denied=frozenset({other})) is Reason.MODEL
+    component = Model(INFERENCE, "alice", "iris-predictor")
+    denied = frozenset({component})
+    host = "iris-predictor-alice.example.com"
+    assert judged(host, "/", component, denied=denied) is Reason.MODEL
+    assert judged("iris-alice.example.com", "/", component, denied=denied) is Reason.ALLOWED
+
+
+@pytest.mark.parametrize("host", ["free.example.com", "iris-alice.example.com"])
+def test_the_path_of_a_model_needs_access_to_it_on_every_host(host: str) -> None:
+    """A route of an LLMInferenceService names no host: it takes what no other route does."""
+    llama = frozenset({Model(LLM, "alice", "llama")})
+    assert judged(host, "/llm/alice/llama/v1") is Reason.ALLOWED
+    assert judged(host, "/llm/alice/llama/v1", denied=llama) is Reason.MODEL
+    assert judged(host, "/llm/alice/none/v1") is Reason.ALLOWED
+
+
+def test_a_path_of_another_host_replaces_no_model_of_the_host() -> None:
+    assert judged("none-alice.example.com", "/llm/alice/llama/v1") is Reason.MODEL
+
+
+def test_where_every_host_is_guarded_other_spellings_of_a_model_host_have_no_model() -> None:
+    rules = replace(MODELS, hosts=hosts("*"))
+    for host in ("IRIS-alice.example.com", "iris-alice.example.com.", "iris-alice.example.com:x",
+                 "iris-alice.example.com..:1:2", "API.example.com"):  # fmt: skip
+        request = asked(f"Bearer {token()}", host=host, path="/serving/alice/iris/")
+        decision = decide(
+            request, rules, NOW, signed=True, exists=EXISTING.__contains__, may=lambda _: True
+        )
+        assert decision.reason is Reason.MODEL
+
+
+def test_each_rule_asks_for_its_verb() -> None:
+    asked_for: list[Access] = []
+
+    def may(access: Access) -> bool:
+        asked_for.append(access)
+        return True
+
+    for path in ("/serving/alice/iris/", "/llm/alice/llama/"):
+        request = asked(f"Bearer {token()}", host="api.example.com", path=path)
+        decide(request, MODELS, NOW, signed=True, exists=EXISTING.__contains__, may=may)
+    assert asked_for == [
+        Access("get", Model(INFERENCE, "alice", "iris")),
+        Access("use", Model(LLM, "alice", "llama")),
+    ]
+
+
+def test_an_unknown_answer_is_unknown_and_a_refusal_takes_precedence() -> None:
+    answers = {"yes": True, "no": False}
+
+    def reason(*names: str) -> Reason:
+        try:
+            check_model(
+                [Access("get", Model("r", "n", name)) for name in names],
+                lambda access: answers.get(access.model.name),
+            )
+        except RefusedError as refused:
+            return refused.reason
+        return Reason.ALLOWED
+
+    assert reason("yes") is Reason.ALLOWED
+    assert reason() is Reason.MODEL
+    assert reason("yes", "no") is Reason.MODEL
+    assert reason("yes", "unknown") is Reason.UNKNOWN
+    assert reason("unknown", "no") is Reason.MODEL
+
+
+def test_without_knowledge_of_models_the_decision_says_that_it_was_not_checked() -> None:
+    request = asked(f"Bearer {token()}", host="iris-alice.example.com")
+    decision = decide(request, MODELS, NOW, signed=True)
+    assert decision.is_allowed
+    assert "not checked" in decision.found[-1]
 
 
 def test_without_a_signature_or_a_review_no_token_is_allowed() -> None:

@@ -10,6 +10,7 @@ from daypass._core.findings import Finding, Level
 from daypass.client.door import DoorUrl
 from daypass.client.http1 import HttpResponse
 from daypass.rules.decision import GateRequest, Rules, decide
+from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import Reason
 from daypass.verification.checks import (
     BlockedRequest,
@@ -210,7 +211,9 @@ def test_a_forged_token_must_be_refused_with_a_kubernetes_status(
 
 @pytest.mark.parametrize(("signed", "reason"), [(False, Reason.SIGNATURE), (True, Reason.ALLOWED)])
 def test_a_forged_token_is_valid_except_for_its_signature(signed: bool, reason: Reason) -> None:
-    rules = Rules(hosts=frozenset({"h"}), issuer="i", audience="a", longest_lifetime_seconds=3600)
+    rules = Rules(
+        hosts=(HostPattern.parse("h"),), issuer="i", audience="a", longest_lifetime_seconds=3600
+    )
     line = f"Bearer {forged_token('i', 'a', 1000.0)}"
     found = decide(GateRequest(host="h", authorizations=(line,)), rules, 1000.0, signed=signed)
     assert found.reason is reason

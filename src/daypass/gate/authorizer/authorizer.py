@@ -330,7 +330,7 @@ class Authorizer:
         """Return the response to a reviewed token, and cache it."""
         try:
             check_current(pending.claims, self._rules, self._clock.unix())
-            check_review(pending.claims, self._rules, review)
+            check_review(pending.claims, review)
         except RefusedError as refused:
             response = self.responses.refused(refused.reason)
             self.cache.remove(pending.key)
@@ -359,7 +359,7 @@ class Authorizer:
             response=response,
             fresh_until=monotonic + FRESH_SHARE * seconds,
             until=monotonic + seconds,
-            secret=intern(claims.secret_uid),  # shared by all tokens that are bound to it
+            secret=intern(claims.bound_uid),  # shared by all tokens that are bound to it
             account=intern(claims.service_account_uid),
             jti=claims.jti,
             namespace=intern(claims.namespace),

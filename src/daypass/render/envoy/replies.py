@@ -40,7 +40,13 @@ _DOOR_REASONS = {
     504: "api-server-timeout",
 }
 """None is a Reason: a client tells the gate from the door by that."""
-STATUS_REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 503: "ServiceUnavailable"}
+STATUS_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    503: "ServiceUnavailable",
+}
 """`reason` of the gate's Statuses, by their code."""
 _OVER_PLAIN_HTTP = (
     "this came to the ingress or gateway over plain http, and a token in it was seen in the clear: "
@@ -185,6 +191,8 @@ def next_step(reason: Reason, audience: str) -> str:
     again = command("token", "--audience", audience, "--no-cache")
     if reason is Reason.DENIED:
         return f"if it is this token alone, `{again}` or a new start of your program gets another"
+    if reason in (Reason.NOT_ALLOWED, Reason.MODEL):
+        return "another token of it changes nothing: ask your administrator for access"
     if reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
         return (
             f"try `{again}`; if that fails too, the credentials were revoked: "

@@ -49,7 +49,13 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
 )
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply, refuse
-from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER, SERVICE_ACCOUNT_USER, SKEW_SECONDS
+from daypass.rules.claims import (
+    BEARER_JWT,
+    LONG_LIVED_ISSUER,
+    SERVICE_ACCOUNT_USER,
+    SKEW_SECONDS,
+    Bound,
+)
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
 
@@ -92,7 +98,10 @@ _OTHERS_POLICY = "daypass-others"
 _ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(_OTHERS_POLICY, "DENY")
 """Its results, next to the reasons for a refusal. `_OTHERS`: what a shared gateway leaves alone."""
 
-_NOT_OURS = (Reason.ALLOWED, Reason.NOT_GUARDED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE)
+_NOT_OURS = (
+    Reason.ALLOWED, Reason.NOT_GUARDED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE, Reason.MODEL,
+    Reason.AMBIGUOUS, Reason.AUDIENCE_OPENING, Reason.NOT_ALLOWED,
+)  # fmt: skip
 _REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _NOT_OURS]
 """Why the decision can refuse, and its policies."""
 REFUSING = "daypass-gate-refusal"
@@ -184,7 +193,7 @@ def deciding_filters(
     refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))["matcher"]
     return [
         verified,
-        *claims_filters("daypass-gate-claims", require_bound=rules.require_bound),
+        *claims_filters("daypass-gate-claims", require_bound=Bound.NONE not in rules.bound),
         *published,
         {"name": "daypass-gate-decision", "typed_config": marking(DECISION, decision)},
         *draining_filters(is_not(passes)),
@@ -231,9 +240,9 @@ def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
     yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
     yield lacks(has_claim(["exp"], AN_EXACT_TIME)), refuse(Reason.LIVES_TOO_LONG)
     yield lacks(*_OF_AN_ACCOUNT), refuse(Reason.SUBJECT)
-    if rules.require_bound:
+    if Bound.NONE not in rules.bound:
         yield lacks(has_claim((*SECRET, "uid"), SOME_TEXT)), refuse(Reason.UNBOUND)
-    has_uid = has_credential(require_bound=rules.require_bound)
+    has_uid = has_credential(require_bound=Bound.NONE not in rules.bound)
     yield lacks(has_uid), refuse(Reason.UNKNOWN_CREDENTIAL)
     for name, reasons in MARKS.items():
         for reason in reasons:
