@@ -216,6 +216,10 @@ class Gate(Section, defer_build=True):
         return tuple(host for host in self.hosts if HostPattern.parse(host).is_literal)
 
 
+ISTIO_ROOT = "istio-system"
+"""Istio's root namespace by default: what is there for pods applies to pods of every namespace."""
+
+
 class ClusterGate(Gate):
     """A gate at a gateway of a cluster."""
 
@@ -265,8 +269,11 @@ class IstioGate(ClusterGate):
         return self.others == "login"
 
     def is_at_gateway_of(self, other: ClusterGate) -> bool:
-        """Return whether a pod may have the labels of both, in one namespace."""
-        if not isinstance(other, IstioGate) or self.front_namespace != other.front_namespace:
+        """Return whether a pod may have the labels of both, where the objects of both apply."""
+        if not isinstance(other, IstioGate):
+            return False
+        namespaces = {self.front_namespace, other.front_namespace}
+        if len(namespaces) > 1 and ISTIO_ROOT not in namespaces:
             return False
         mine, others = self.front_labels, other.front_labels
         return all(mine[name] == others[name] for name in mine.keys() & others.keys())
@@ -301,6 +308,17 @@ class EnvoyGatewayGate(ClusterGate):
             return False
         shorter, longer = sorted((self.gateway, other.gateway), key=len)
         return f"{longer}/".startswith(f"{shorter}/")
+
+    @field_validator("gateway")
+    @classmethod
+    def _a_listener_keeps_its_settings(cls, gateway: str, info: ValidationInfo) -> str:
+        if gateway.count("/") > 1 and info.data.get("longest_stream_seconds") is not None:
+            raise fault(
+                "longestStream at one listener would replace all settings of the Gateway's own"
+                " ClientTrafficPolicy there",
+                "leave longestStream out, or guard the whole Gateway: NAMESPACE/NAME",
+            )
+        return gateway
 
     @field_validator("check", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ In a refused text, `^` is where the mistake is.
 """
 
 from daypass.config import Config, IstioGate
-from daypass.config.access import AllowedCallers, AudienceOpening, Authorize
+from daypass.config.access import AllowedCallers, AudienceOpening, Authorize, ModelResource
 from unit.config.texts import Refused, read, refused, refuses
 
 HEAD = """\
@@ -13,7 +13,8 @@ domains:
   ekf: {host: ekf.example.com, front: istio, tls: {secret: a}}
   serving: {host: serving.example.com, front: istio, tls: {secret: b}}
 """
-ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+ISVC: ModelResource = "inferenceservices.serving.kserve.io"
+LLM: ModelResource = "llminferenceservices.serving.kserve.io"
 MODELS = "{name}.{namespace}.example.com"
 EKF = "  ekf: {audience: ekf, hosts: [ekf.example.com]}\n"
 BOTH = f"""\
@@ -101,6 +102,15 @@ def test_a_pattern_guards_the_hosts_of_its_form() -> None:
     assert gate.named_hosts == ()
 
 
+def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -> None:
+    names = {"one": "one.example", "other": "other.example"}
+    gates = "".join(
+        f"  {name}: {{audience: {name}, hosts: [{host}], frontNamespace: {name}}}\n"
+        for name, host in names.items()
+    )
+    assert list(read(f"{HEAD}gates:\n{gates}").every_gate) == ["one", "other"]
+
+
 @refuses({
     "gates fit each other": [
         wrong(f"{HEAD}gate: {{audience: a}}\n^gates:\n{EKF}", "gate", "gates.default"),
@@ -111,6 +121,12 @@ def test_a_pattern_guards_the_hosts_of_its_form() -> None:
               "'ekf'", "same gateway"),
         wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com], "
               "frontLabels: {app: x}}\n", "'ekf'", "same gateway"),
+        # Istio applies what is in its root namespace to pods of every namespace.
+        wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com], "
+              "frontNamespace: serving}\n", "'ekf'", "same gateway"),
+        wrong(f"{HEAD}gates:\n"
+              "  a: {audience: a, hosts: [a.example], engine: envoy-gateway, "
+              "gateway: ^n/g/l, longestStream: 1h}\n", "listener"),
         wrong(f"{HEAD}gates:\n"
               "  a: {audience: a, hosts: [a.example], engine: envoy-gateway, gateway: n/g}\n"
               "  ^b: {audience: b, hosts: [b.example], engine: envoy-gateway, gateway: n/g/l}\n",
