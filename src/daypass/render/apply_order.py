@@ -63,17 +63,18 @@ _KINDS = {
     ),
 }
 _GATE_KINDS = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")
-"""Those of the objects called GATE that are in the gate's wave."""
+"""Those of the objects called GATE, or GATE.NAME of one of several, that are in the gate's wave."""
 _WAVES = {kind: wave for wave, kinds in _KINDS.items() for kind in kinds}
 _ORDER = {kind: number for number, kind in enumerate(_WAVES)}
 
 
 def wave_of(kind: str, name: str) -> Wave:
     """Return when an object is applied."""
-    if name == GATE and kind in _GATE_KINDS:
+    base, _, _ = name.partition(".")
+    if base == GATE and kind in _GATE_KINDS:
         return Wave.GATE
     others = {GATE: Wave.GATE, DOOR: Wave.BACKENDS}
-    return _WAVES.get(kind, others.get(name, Wave.ROUTES))
+    return _WAVES.get(kind, others.get(base, Wave.ROUTES))
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:

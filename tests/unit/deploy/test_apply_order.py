@@ -142,6 +142,8 @@ def test_what_was_published_goes_after_the_watch_has_lost_its_rights() -> None:
         (("Secret", "daypass-door-tls"), ("Certificate", "daypass-door")),
         (("Deployment", GATE_WATCH), ("Deployment", GATE)),
         (("Deployment", GATE_WATCH), ("EnvoyFilter", GATE)),
+        (("Deployment", GATE_WATCH), ("EnvoyFilter", f"{GATE}.serving")),
+        (("ClientTrafficPolicy", f"{GATE}.serving"), ("SecurityPolicy", f"{GATE}.serving")),
         (("SecurityPolicy", GATE), ("HTTPRoute", "daypass-any")),
         (("DestinationRule", "daypass-door"), ("VirtualService", "daypass-any")),
         (("Service", "daypass-door"), ("AnyKindThatIsNotKnown", "daypass-any")),

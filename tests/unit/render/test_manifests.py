@@ -139,8 +139,19 @@ def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() 
         (f"{NGINX}}}\ndoor: {{namespace: default", "default"),
         (f"{NGINX}}}\ndoor: {{namespace: kube-system", "kube-system"),
         (f"{NGINX}}}\ndoor: {{namespace: ingress-nginx", "ingress-nginx"),
+        (f"{NGINX}}}\ngate: {{audience: a}}\ndoor: {{namespace: istio-system", "istio-system"),
     ],
-    ids=["local", "istio", "gateway-api", "class", "direct", "default", "kube-system", "front"],
+    ids=[
+        "local",
+        "istio",
+        "gateway-api",
+        "class",
+        "direct",
+        "default",
+        "kube-system",
+        "front",
+        "gate",
+    ],
 )
 def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) -> None:
     with raises(RenderError, match=re.escape(fact)) as refused:
