@@ -18,7 +18,7 @@ gate:
   audience: gate.example.com
   check: review
   hosts: [serving.example.com]
-  image: registry.example.com/daypass:1
+gatePods: {image: 'registry.example.com/daypass:1'}
 """
 CONFIGS = {"fronts.yaml": FRONTS + GATE, "envoy.yaml": ENVOY_GATEWAY, "direct.yaml": DIRECT}
 """Between them, all kinds; the last has almost none."""

@@ -133,6 +133,71 @@ gatePods:
   image: registry.example.com/daypass:1
 """
 
+# Three gateways of Istio, two of them in one namespace. One gate needs no authorizer.
+GATES = """\
+version: 1
+cluster: {issuer: 'https://kubernetes.default.svc'}
+domains:
+  ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
+  serving:
+    host: serving.example.com
+    front: istio
+    frontNamespace: istio-ingress
+    frontLabels: {istio: serving-gateway}
+    tls: {secret: serving-tls}
+gates:
+  default: {audience: ekf.example.com, hosts: [ekf.example.com]}
+  serving:
+    audience: serving.example.com
+    check: review
+    hosts: ['{name}.{namespace}.example.com', serving.example.com]
+    frontNamespace: istio-ingress
+    frontLabels: {istio: serving-gateway}
+    authorize:
+    - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
+    - host: serving.example.com
+      path: /{namespace}/{name}/
+      resource: llminferenceservices.serving.kserve.io
+  inside:
+    audience: inside.example.com
+    check: review
+    bound: [Secret, Pod]
+    hosts: ['{name}.{namespace}.svc.cluster.local']
+    frontLabels: {istio: cluster-local-gateway}
+    authorize:
+    - {host: '{name}.{namespace}.svc.cluster.local', resource: inferenceservices.serving.kserve.io}
+gatePods: {image: 'registry.example.com/daypass:1'}
+"""
+
+# A whole Gateway and two listeners of another one, next to a gateway of Istio, with one authorizer.
+ENGINES = """\
+version: 1
+cluster: {issuer: 'https://kubernetes.default.svc'}
+domains:
+  ekf: {host: ekf.example.com, front: gateway-api, gateway: infra/public, tls: outside}
+gates:
+  ekf:
+    engine: envoy-gateway
+    audience: ekf.example.com
+    hosts: [ekf.example.com]
+    gateway: infra/public
+  models:
+    engine: envoy-gateway
+    audience: models.example.com
+    hosts: ['{name}.{namespace}.models.example.com']
+    gateway: infra/shared/models
+  notebooks:
+    engine: envoy-gateway
+    audience: notebooks.example.com
+    hosts: [notebooks.example.com]
+    gateway: infra/shared/notebooks
+  serving:
+    audience: serving.example.com
+    check: review
+    hosts: [serving.example.com]
+gatePods: {image: 'registry.example.com/daypass:1'}
+"""
+
 OLD = frozenset(
     {
         "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
@@ -147,6 +212,8 @@ CASES = {
     "direct": Case(text=DIRECT, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),
     "envoy-gateway": Case(text=ENVOY_GATEWAY),
     "fronts": Case(text=FRONTS),
+    "gates": Case(text=GATES),
+    "gates-of-two-engines": Case(text=ENGINES),
     "istio": Case(text=ISTIO),
     "login": Case(text=LOGIN),
     "there": Case(text=THERE, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),

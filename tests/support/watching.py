@@ -15,7 +15,7 @@ from daypass.kube.published_objects import read_part
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import GATE_WATCH
+from daypass.render.names import GATE_PUBLISHER, GATE_WATCH
 from daypass.render.rbac import namespace_rights
 from daypass.render.workloads import config_text
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
@@ -52,7 +52,7 @@ def install(plane: ControlPlane, config: Config) -> None:
     """Apply what is rendered for the watch; the kinds and the gateway's namespace are there."""
     with admin_cluster(plane) as cluster:
         for document in render_objects(config, ClusterFacts()):
-            is_watchs = document["metadata"]["name"].startswith(GATE_WATCH)
+            is_watchs = document["metadata"]["name"].startswith((GATE_WATCH, GATE_PUBLISHER))
             if is_watchs or document["kind"] == "Namespace":
                 cluster.apply(document, force=True)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, get_args
 
 import yaml
 
 from daypass._core.objects import Object
+from daypass.config.access import ModelResource
 from daypass.config.models import Config
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
@@ -15,9 +17,12 @@ LONGEST = 130
 _DOMAINS = {"kubeflow": {"host": "kubeflow.example.com", "front": "istio", "tls": "outside"}}
 
 
-def example_engine(**gate: str) -> AnyEngine:
+_MODELS = "{name}.{namespace}.example.com"
+
+
+def example_engine(**keys: Any) -> AnyEngine:
     """Return the engine of a gate with these keys."""
-    gate = {"audience": "gate.example.com", "check": "review", **gate}
+    gate = {"audience": "gate.example.com", "check": "review", **keys}
     config = Config.model_validate({"version": 1, "domains": _DOMAINS, "gate": gate})
     (engine,) = engines_of(config)
     return engine
@@ -30,10 +35,22 @@ def gate_watch() -> str:
 
 
 def gate_serve() -> str:
-    """Return the objects of an authorizer, with those for Envoy Gateway alone."""
-    return _yaml(
-        authorizer_rbac(example_engine(engine="envoy-gateway", gateway="team/public").config)
+    """Return the objects of an authorizer, with those for models and for Envoy Gateway alone."""
+    resources = get_args(ModelResource)
+    engine = example_engine(
+        engine="envoy-gateway",
+        gateway="team/public",
+        hosts=(_MODELS, "models.example.com"),
+        authorize=(
+            {"host": _MODELS, "resource": resources[0]},
+            {
+                "host": "models.example.com",
+                "path": "/{namespace}/{name}/",
+                "resource": resources[1],
+            },
+        ),
     )
+    return _yaml(authorizer_rbac(engine.config))
 
 
 def _yaml(objects: Iterable[Object]) -> str:

@@ -21,7 +21,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
 from daypass.render.engines import engines, engines_of
-from daypass.render.names import GATE, GATE_KEYS, GATE_WATCH
+from daypass.render.names import GATE, GATE_KEYS, GATE_PUBLISHER, GATE_WATCH
 from daypass.rules.published import NAMES
 
 _IN_EVERY_NAMESPACE = {
@@ -136,7 +136,7 @@ def _find_published(
     """Return what a watch has published and is not `wanted`: by another version, or for a gate that
     is no more. What is in namespaces that are `going` goes with them.
     """
-    places = {ref.namespace for ref in entries if ref.name == GATE_WATCH} - {"", *going}
+    places = {ref.namespace for ref in entries if ref.name == GATE_PUBLISHER} - {"", *going}
 
     def look(resource: Resource, place: str) -> Iterator[Removal]:
         head = {"apiVersion": resource.api_version, "kind": resource.kind}

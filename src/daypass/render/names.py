@@ -13,7 +13,12 @@ GATE = "daypass-gate"
 """The gateway's checks; the authorizer's Deployment, Service and ServiceAccount."""
 
 GATE_WATCH = "daypass-gate-watch"
-"""Deployment, ServiceAccount and Lease of the watch, which publishes keys and credentials."""
+"""Deployment, ServiceAccount and Lease of the watch, which publishes keys and credentials; its Role
+in namespaces of identities."""
+
+GATE_PUBLISHER = "daypass-gate-publisher"
+"""The watch's Role where it publishes: in its own namespace and in those of gateways, which may
+have identities, too."""
 
 GATE_KEYS = "daypass-gate-keys"
 """The published keys of the API server."""

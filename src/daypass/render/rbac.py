@@ -1,16 +1,17 @@
 """The RBAC of daypass's own ServiceAccounts: what authorizer, watch and reaper may do.
 
-The authorizer may create TokenReviews, and watch the ConfigMaps of its namespace: what is published
-is some of them. On Envoy Gateway it may read the API server's keys, too. The watch may list
-namespaces and ServiceAccounts, and write what it publishes, by name. In namespaces of identities,
-by a Role that `identity create` adds there, it may list Secrets and create Events.
+The authorizer may create TokenReviews and SubjectAccessReviews, and watch the ConfigMaps of its
+namespace: what is published is some of them. It may watch the models that a gate authorizes, and on
+Envoy Gateway read the API server's keys. The watch may list namespaces and ServiceAccounts, and
+write what it publishes, by name. In namespaces of identities, by a Role that `identity create` adds
+there, it may list Secrets and create Events.
 """
 
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.render.engines import engines_of
-from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_WATCH
+from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_PUBLISHER, GATE_WATCH
 from daypass.rules.published import NAMES
 
 _VERSION = f"{RBAC_GROUP}/v1"
@@ -29,13 +30,28 @@ def authorizer_rbac(config: Config) -> list[Object]:
     home = config.door.namespace
     objects = [
         _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
-        *_role(GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
+        *_role(GATE, GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
     ]
-    if any(
-        engine.published_as is None for engine in engines_of(config)
-    ):  # it verifies tokens itself
+    if models := _models(config):
+        objects += _role(f"{GATE}-models", GATE, "", home, models)
+    if any(engine.published_as is None for engine in engines_of(config)):
+        # It verifies tokens itself.
         objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
     return objects
+
+
+def _models(config: Config) -> list[Object]:
+    """Return the rules to watch the resources that some gate authorizes.
+
+    To list them is to read them: RBAC can't restrict the authorizer to metadata, which is all that
+    it requests.
+    """
+    gates = config.cluster_gates.values()
+    resources: dict[str, set[str]] = {}
+    for name in (rule.resource for gate in gates for rule in gate.authorize):
+        resource, _, group = name.partition(".")
+        resources.setdefault(group, set()).add(resource)
+    return [_rule(group, sorted(names), _WATCH) for group, names in sorted(resources.items())]
 
 
 def watcher_rbac(config: Config) -> list[Object]:
@@ -46,9 +62,10 @@ def watcher_rbac(config: Config) -> list[Object]:
         _rule("", ["configmaps"], _WATCH, [GATE_DENIED]),
         _rule("coordination.k8s.io", ["leases"], _WRITE, [GATE_WATCH]),
     ]
+    cluster_wide = [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]
     objects = [
-        *_role(GATE_WATCH, "", home, [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]),
-        *_role(GATE_WATCH, home, home, at_home),
+        *_role(GATE_WATCH, GATE_WATCH, "", home, cluster_wide),
+        *_role(GATE_PUBLISHER, GATE_WATCH, home, home, at_home),
     ]
     of_gateways: dict[str, list[Object]] = {}
     for engine in engines_of(config):
@@ -57,7 +74,7 @@ def watcher_rbac(config: Config) -> list[Object]:
             rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, names)
             of_gateways.setdefault(engine.pods_namespace, []).append(rule)
     for namespace, rules in of_gateways.items():
-        objects += _role(GATE_WATCH, namespace, home, rules)
+        objects += _role(GATE_PUBLISHER, GATE_WATCH, namespace, home, rules)
     if of_gateways:
         objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
     return objects
@@ -71,7 +88,7 @@ def namespace_rights(namespace: str, home: str) -> list[Object]:
     the gate leaves out.
     """
     rules = [_rule("", ["secrets"], _WATCH), _rule("", ["events"], ["create"])]
-    return _role(GATE_WATCH, namespace, home, rules)
+    return _role(GATE_WATCH, GATE_WATCH, namespace, home, rules)
 
 
 def reaper_rbac(name: str, home: str, namespace: str) -> list[Object]:
@@ -84,7 +101,7 @@ def reaper_rbac(name: str, home: str, namespace: str) -> list[Object]:
         _rule(RBAC_GROUP, ["roles", "rolebindings"], _DELETE),
         _rule("security.istio.io", ["authorizationpolicies"], _DELETE),
     ]
-    return _role(name, namespace, home, rules)
+    return _role(name, name, namespace, home, rules)
 
 
 def _rule(
@@ -94,13 +111,13 @@ def _rule(
     return {**rule, "resourceNames": names} if names else rule
 
 
-def _role(account: str, namespace: str, home: str, rules: list[Object]) -> list[Object]:
+def _role(name: str, account: str, namespace: str, home: str, rules: list[Object]) -> list[Object]:
     """Return a Role, or without a namespace a ClusterRole, and its binding to the ServiceAccount
     `account` of `home`.
     """
     kind = "Role" if namespace else "ClusterRole"
-    role = new_object(_VERSION, kind, account, namespace, rules=rules)
-    return [role, _binding(account, kind, account, account, home, namespace)]
+    role = new_object(_VERSION, kind, name, namespace, rules=rules)
+    return [role, _binding(name, kind, name, account, home, namespace)]
 
 
 def _binding(

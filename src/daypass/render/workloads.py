@@ -4,8 +4,9 @@ An attacker who controls a pod gets:
 
 - **door**: the key of an internal certificate, the traffic through it, and a network path to the
   API server without any identity there. It runs Envoy's official image, no ServiceAccount token.
-- **authorizer**: the tokens that gateways show it, TokenReviews, and the ConfigMaps of its
-  namespace. It keeps nothing, so every replica is like every other.
+- **authorizer**: the tokens that gateways show it, TokenReviews, SubjectAccessReviews, the
+  ConfigMaps of its namespace, and the models that gates authorize, since RBAC has no permission
+  for metadata alone. It keeps nothing, so every replica is like every other.
 - **watch**: the gate can be opened and closed, and Secrets of identities read, since RBAC has no
   permission for metadata alone.
 """

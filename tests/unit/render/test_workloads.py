@@ -78,7 +78,7 @@ def test_the_probe_port_is_not_exposed_by_the_service() -> None:
 
 
 def test_gate_roles_cannot_read_secrets() -> None:
-    for case in ("envoy-gateway", "istio", "login"):
+    for case in ("envoy-gateway", "istio", "login", "gates", "gates-of-two-engines"):
         for value in CASES[case].objects():
             for rule in value.get("rules", ()):
                 assert "secrets" not in rule["resources"]
@@ -176,6 +176,37 @@ def test_only_the_gateway_namespace_reaches_its_port() -> None:
     }
     assert [port["port"] for port in first["ports"]] == [9443]
     assert [port["port"] for port in second["ports"]] == [9003]
+
+
+def test_it_may_watch_the_models_that_some_gate_authorizes_and_no_others() -> None:
+    def rules(case: str) -> list[Object]:
+        found = CASES[case].objects()
+        roles = [each for each in found if each["metadata"]["name"] == f"{GATE}-models"]
+        assert {each["kind"] for each in roles} <= {"ClusterRole", "ClusterRoleBinding"}
+        return [rule for each in roles for rule in each.get("rules", ())]
+
+    models = ["inferenceservices", "llminferenceservices"]
+    assert rules("gates") == [
+        {"apiGroups": ["serving.kserve.io"], "resources": models, "verbs": ["list", "watch"]}
+    ]
+    assert rules("gates-of-two-engines") == rules("envoy-gateway") == []
+
+
+def test_the_gateways_of_all_gates_that_review_reach_its_port_and_verify_it() -> None:
+    def gateways(case: str) -> set[str]:
+        first, _ = only(CASES[case].objects(), "NetworkPolicy", GATE)["spec"]["ingress"]
+        peers = [each["namespaceSelector"]["matchLabels"] for each in first["from"]]
+        return {each["kubernetes.io/metadata.name"] for each in peers}
+
+    def copies(case: str) -> set[tuple[str, str]]:
+        found = prerequisites(CASES[case].config)
+        return {(each.kind, each.namespace) for each in found if each.name == GATE_TRUST}
+
+    both = {"istio-system", "istio-ingress"}
+    assert gateways("gates") == both
+    assert copies("gates") == {("Secret", each) for each in both}
+    assert gateways("gates-of-two-engines") == {"envoy-gateway-system", "istio-system"}
+    assert copies("gates-of-two-engines") == {("Secret", "istio-system"), ("ConfigMap", "daypass")}
 
 
 def test_a_config_change_changes_the_pod_template() -> None:
