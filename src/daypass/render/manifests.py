@@ -36,11 +36,11 @@ def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """
     if not (engines := engines_of(config, facts)):
         return []
-    objects: list[Object] = []
+    objects = [*watcher_objects(config, facts), *authorizer_objects(config, facts)]
     for engine in engines:
         # Gateways of one kind verify the authorizer by the same object.
         objects += [each for each in engine.objects() if each not in objects]
-    return [*objects, *authorizer_objects(config, facts), *watcher_objects(config, facts)]
+    return objects
 
 
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"

@@ -91,7 +91,7 @@ def test_a_file_that_the_config_names_is_read_for_one_machine_too(
 def test_what_only_a_cluster_knows_is_named(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config.write_text(GATE)
+    config.write_text(GATE + IMAGE)
     assert main(["render"]) == 2
     assert "issuer" in capsys.readouterr().err
     assert main(["config", "validate"]) == 0
@@ -99,7 +99,7 @@ def test_what_only_a_cluster_knows_is_named(
     config.write_text(GATE)
     assert main(["config", "validate"]) == 2
     check(capsys.readouterr().err, "gatePods.image", reason="config")
-    config.write_text(GATE + "cluster: {issuer: 'https://issuer.example.com'}\n")
+    config.write_text(GATE + IMAGE + "cluster: {issuer: 'https://issuer.example.com'}\n")
     assert main(["render"]) == 0
     assert main(["config", "validate"]) == 0
     assert "issuer" not in capsys.readouterr().err
