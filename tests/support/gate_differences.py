@@ -116,6 +116,12 @@ DIFFERENCES = (
         decision=(Reason.ALGORITHM,),
         envoy=(Reason.SIGNATURE,),
     ),
+    Difference(
+        what="for a name in upper case, where `hosts` has names alone",
+        changes=("host with upper case",),
+        decision=(Reason.NOT_GUARDED,),
+        envoy=_PASSES,
+    ),
 )  # fmt: skip
 
 

@@ -22,15 +22,13 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
-from daypass.rules.claims import Bound
 from daypass.rules.decision import Rules
-from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support.authority import Authority
 from support.doors import EKF, door_settings, running_envoy, upstream_at
 from support.publishing import published as known
 from support.raw import Answer, connect, exchange, get
-from support.tokens import AUDIENCE, ISSUER, LONGEST_SECONDS
+from support.single_changes import RULES
 
 EVERYDAY = Timeouts()
 
@@ -71,7 +69,7 @@ def running_gate(
     jwks: str,
     *,
     published: Published | None = None,
-    require_bound: bool = True,
+    rules: Rules = RULES,
     protected: Protected | None = None,
     change: Callable[[dict[str, Json]], None] = lambda files: None,
     check: Check = "jwt",
@@ -92,22 +90,15 @@ def running_gate(
         gate = GateSettings(
             name=DEFAULT_GATE,
             gate=Gate(
-                audience=AUDIENCE,
+                audience=rules.audience,
                 engine="envoy",
                 hosts=(EKF,),
                 check=check,
-                bound=("Secret",) if require_bound else ("Secret", "none"),
             ),
             listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
-            rules=Rules(
-                hosts=(HostPattern.parse(EKF),),
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                longest_lifetime_seconds=LONGEST_SECONDS,
-                bound=frozenset({Bound.SECRET} if require_bound else {Bound.SECRET, Bound.NONE}),
-            ),
+            rules=rules,
             parts=len(published.parts),
             authorizer_socket=authorizer_socket,
             timeouts=timeouts,

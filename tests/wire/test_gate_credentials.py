@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,9 @@ import pytest
 from daypass._core.secret import Secret
 from daypass.render.envoy.bootstrap import published_file, published_files, to_json
 from daypass.render.envoy.protobuf_any import Json
+from daypass.rules.claims import Bound
 from daypass.rules.credentials import CredentialPart, part_of
+from daypass.rules.decision import GateRequest, Rules, decide
 from daypass.rules.published import CREDENTIALS, DENIALS, Published, part_name
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support import publishing
@@ -27,6 +30,7 @@ from support.gates import RunningGate, running_gate
 from support.h2c import Http2
 from support.publishing import closing_in, denied_by_hand
 from support.raw import Caller, Conversation
+from support.single_changes import RULES
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
 
 SIGNER = Signer("ours")
@@ -75,6 +79,16 @@ def of(uid: object, **changes: Any) -> str:
 
 def bearer(token: str) -> str:
     return f"Authorization: Bearer {token}"
+
+
+def reason_by(rules: Rules, sent: str) -> Reason:
+    """What the decision says to a request with a token that the API server has signed."""
+    request = GateRequest(host=EKF, authorizations=(f"Bearer {sent}",))
+    return decide(request, rules, closing_in(0), signed=True).reason
+
+
+def becomes(gate: RunningGate, sent: str, reason: Reason) -> None:
+    eventually(f"it says {reason}", lambda: reason_in(gate.send([bearer(sent)])) is reason)
 
 
 @contextmanager
@@ -405,36 +419,62 @@ def test_a_gate_that_starts_while_nothing_is_published_refuses(tmp_path: Path) -
         eventually("it passes", lambda: gate.send([bearer(token())]).code == 200)
 
 
-UNBOUND: dict[str, tuple[Json, Reason]] = {
-    "its account": ({"serviceaccount": {"uid": ACCOUNT_UID}}, Reason.ALLOWED),
-    "a Pod": ({"serviceaccount": {"uid": ACCOUNT_UID}, "pod": {"uid": "p"}}, Reason.ALLOWED),
-    "another account": ({"serviceaccount": {"uid": SAME_PART_UID}}, Reason.UNKNOWN_CREDENTIAL),
-    "the account in upper case": (
-        {"serviceaccount": {"uid": ACCOUNT_UID.upper()}}, Reason.UNKNOWN_CREDENTIAL
-    ),
-    "nothing": ({}, Reason.UNKNOWN_CREDENTIAL),
-    "a Secret that is gone": (
-        {"secret": {"uid": SAME_PART_UID}, "serviceaccount": {"uid": ACCOUNT_UID}},
-        Reason.UNKNOWN_CREDENTIAL,
-    ),
-    "a Secret without a UID": (
-        {"secret": {"name": "s"}, "serviceaccount": {"uid": ACCOUNT_UID}}, Reason.UNKNOWN_CREDENTIAL
-    ),
-    "a Secret that is null": (
-        {"secret": None, "serviceaccount": {"uid": ACCOUNT_UID}}, Reason.UNKNOWN_CREDENTIAL
-    ),
-    "a Secret that is text": (
-        {"secret": "s", "serviceaccount": {"uid": ACCOUNT_UID}}, Reason.UNKNOWN_CREDENTIAL
-    ),
-    "a Secret that exists": ({"secret": {"uid": SECRET_UID}}, Reason.ALLOWED),
-}  # fmt: skip
+POD_UID = "90d00000-0000-4000-8000-000000000001"
+_OF_ACCOUNT = {"serviceaccount": {"uid": ACCOUNT_UID}}
+_POD, _NODE = {"pod": {"name": "p", "uid": POD_UID}}, {"node": {"name": "n", "uid": POD_UID}}
+BOUND_TO: dict[str, Json] = {
+    "its account": _OF_ACCOUNT,
+    "a Pod": {**_OF_ACCOUNT, **_POD},
+    "a Pod and its node": {**_OF_ACCOUNT, **_POD, **_NODE},
+    "a Pod that is null": {**_OF_ACCOUNT, "pod": None},
+    "a Pod that is text": {**_OF_ACCOUNT, "pod": "p"},
+    "a Pod without an account": _POD,
+    "a Pod whose UID is that of a Secret": {**_OF_ACCOUNT, "pod": {"uid": SECRET_UID}},
+    "a node": {**_OF_ACCOUNT, **_NODE},
+    "a node that is null": {**_OF_ACCOUNT, "node": None},
+    "another account": {"serviceaccount": {"uid": SAME_PART_UID}},
+    "the account in upper case": {"serviceaccount": {"uid": ACCOUNT_UID.upper()}},
+    "nothing": {},
+    "a Secret that is gone": {**_OF_ACCOUNT, "secret": {"uid": SAME_PART_UID}},
+    "a Secret without a UID": {**_OF_ACCOUNT, "secret": {"name": "s"}},
+    "a Secret with an empty UID": {**_OF_ACCOUNT, "secret": {"uid": ""}},
+    "a Secret that is null": {**_OF_ACCOUNT, "secret": None},
+    "a Secret that is text": {**_OF_ACCOUNT, "secret": "s"},
+    "a Secret that exists": {"secret": {"uid": SECRET_UID}},
+    "a Secret that exists and a Pod": {**_OF_ACCOUNT, **_POD, "secret": {"uid": SECRET_UID}},
+    "a Secret that is gone and a Pod": {**_OF_ACCOUNT, **_POD, "secret": {"uid": SAME_PART_UID}},
+}
 
 
-def test_where_tokens_may_be_unbound_one_with_a_secret_never_passes_by_its_account(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "accepted",
+    [each for count in (1, 2, 3) for each in combinations(Bound, count)],
+    ids="-".join,
+)
+def test_a_token_passes_only_if_it_is_bound_to_what_the_gate_accepts(
+    tmp_path: Path, accepted: tuple[Bound, ...]
 ) -> None:
     exist = published({SECRET_UID, ACCOUNT_UID})
-    with started(tmp_path, published=exist, require_bound=False) as gate:
-        for case, (bound, reason) in UNBOUND.items():
-            claims = {"kubernetes.io": {"namespace": "team", **bound}}
-            assert reason_in(gate.send([bearer(token(**claims))])) is reason, case
+    rules = replace(RULES, bound=frozenset(accepted), published=exist)
+    with started(tmp_path, published=exist, rules=rules) as gate:
+        for case, bound in BOUND_TO.items():
+            sent = token(**{"kubernetes.io": {"namespace": "team", **bound}})
+            assert reason_in(gate.send([bearer(sent)])) is reason_by(rules, sent), case
+
+
+def test_denials_and_their_age_hold_for_the_token_of_a_pod(tmp_path: Path) -> None:
+    rules = replace(RULES, bound=frozenset({Bound.SECRET, Bound.POD}))
+    bound = {"namespace": "team", **_OF_ACCOUNT, **_POD, **_NODE}
+    sent = token(**{"kubernetes.io": bound, "jti": "pods"})
+    with started(tmp_path, published=published({SECRET_UID}), rules=rules) as gate:
+        assert reason_in(gate.send([bearer(sent)])) is Reason.ALLOWED
+        for denials in (
+            denied_by_hand(tokens={"pods"}), denied_by_hand(objects={POD_UID}),
+            denied_by_hand(objects={ACCOUNT_UID}), denied_by_hand(namespaces={"team"}),
+        ):  # fmt: skip
+            gate.publish(replace(published({SECRET_UID}), denials=denials))
+            becomes(gate, sent, Reason.DENIED)
+            gate.publish(published({SECRET_UID}))
+            becomes(gate, sent, Reason.ALLOWED)
+        gate.publish(replace(published({SECRET_UID}), denials=denied_by_hand(closing_in(0))))
+        becomes(gate, sent, Reason.UNKNOWN)

@@ -42,12 +42,9 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 
 
 def gate_of(
-    tmp_path_factory: pytest.TempPathFactory, *, require_bound: bool = True
+    tmp_path_factory: pytest.TempPathFactory, rules: Rules = RULES
 ) -> AbstractContextManager[RunningGate]:
-    return running_gate(
-        tmp_path_factory.mktemp("gate"), OURS.jwks,
-        published=known(), require_bound=require_bound,
-    )  # fmt: skip
+    return running_gate(tmp_path_factory.mktemp("gate"), OURS.jwks, published=known(), rules=rules)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +83,9 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(gate: Runn
 def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_may_pass(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    expect = partial(decided, rules=replace(RULES, bound=frozenset({Bound.SECRET, Bound.NONE})))
-    with gate_of(tmp_path_factory, require_bound=False) as gate:
-        pairs = compare(single_changes(KEYS), KEYS, gate.connect, expect)
+    rules = replace(RULES, bound=frozenset({Bound.SECRET, Bound.NONE}))
+    with gate_of(tmp_path_factory, rules) as gate:
+        pairs = compare(single_changes(KEYS), KEYS, gate.connect, partial(decided, rules=rules))
     assert_documented(pairs, "envoy")
     assert pairs["kubernetes.io=account"] == (Reason.ALLOWED, Reason.ALLOWED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from daypass.config import Address
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
 from daypass.rules.reasons import REASON_HEADER, Reason
-from support import gates
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.gate_differences import assert_passed_as, reason_in
@@ -20,6 +20,7 @@ from support.gates import RunningGate, running_gate
 from support.http_services import Handler, serving
 from support.messages import check
 from support.raw import exchange
+from support.single_changes import RULES
 from support.tokens import AUDIENCE, USER, Signer, good_claims
 
 SIGNER = Signer("ours")
@@ -80,11 +81,8 @@ def test_each_refusal_has_its_own_reason(gate: RunningGate, case: str) -> None:
 
 
 @pytest.mark.parametrize("audience", ["https://" + "a" * 245, "!" + "^]-.*+?()[{|$%~" * 16 + "/"])
-def test_an_audience_may_be_as_long_as_a_config_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audience: str
-) -> None:
-    monkeypatch.setattr(gates, "AUDIENCE", audience)
-    with running_gate(tmp_path, SIGNER.jwks) as gate:
+def test_an_audience_may_be_as_long_as_a_config_allows(tmp_path: Path, audience: str) -> None:
+    with running_gate(tmp_path, SIGNER.jwks, rules=replace(RULES, audience=audience)) as gate:
         for aud, reason in (
             ([audience], Reason.ALLOWED),
             ([audience, audience[:-1]], Reason.SEVERAL_AUDIENCES),

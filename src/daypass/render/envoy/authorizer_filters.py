@@ -31,6 +31,7 @@ _CLIENT_HEADER = "x-envoy-external-address"
 
 
 def asking_filter(
+    gate_name: str,
     set_headers: tuple[str, ...],
     *,
     name: str = _FILTER,
@@ -39,8 +40,10 @@ def asking_filter(
 ) -> Json:
     """Return an ext_authz filter.
 
-    It sends the request's method, host, path, Authorization header and client address; no body.
-    `set_headers`: the identity headers that it takes from the authorizer's response.
+    It sends the request's method, host, path, Authorization header and client address; no body. The
+    path follows a prefix that names the gate. No client can name another one: Envoy refuses a path
+    that does not begin with a slash. `set_headers`: the identity headers that it takes from the
+    authorizer's response.
     """
     returned = ["content-type", "www-authenticate", "retry-after", REASON_HEADER]
     return extension(
@@ -49,6 +52,7 @@ def asking_filter(
         transport_api_version="V3",
         http_service={
             "server_uri": {"uri": uri, "cluster": cluster, "timeout": duration(TIMEOUT_SECONDS)},
+            "path_prefix": f"/gate/{gate_name}/",
             "authorization_response": {
                 "allowed_upstream_headers": _exactly(set_headers),
                 "allowed_client_headers": _exactly(returned),

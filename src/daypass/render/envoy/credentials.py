@@ -2,7 +2,7 @@
 
 The claims that they look up are copied to filter state once they are verified: no client can write
 to it, and it ends with the request. Each look-up is one in a hash map, so its cost does not depend
-on the number of entries; only denials of ServiceAccounts are compared one by one.
+on the number of entries; only denials of ServiceAccounts and Pods are compared one by one.
 
 **Credentials.** A composite filter evaluates, for each request, the part of the set that has the
 range of its credential's UID. Each part is an RBAC config that Envoy follows on its own, so a
@@ -24,11 +24,15 @@ from string import hexdigits
 from daypass.render.envoy.matching import (
     A_UID,
     ACCOUNT,
+    AUDIENCE_STATE,
     JTI_STATE,
     NAMESPACE_STATE,
+    NODE,
     NOW,
     NOW_STATE,
+    POD,
     SECRET,
+    SOME_TEXT,
     USER_STATE,
     action,
     all_of,
@@ -40,7 +44,9 @@ from daypass.render.envoy.matching import (
     has_claim,
     has_state,
     is_before,
+    is_marked,
     is_not,
+    lookup,
     marking,
     one_of,
     only_where,
@@ -49,7 +55,9 @@ from daypass.render.envoy.matching import (
 )
 from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter
 from daypass.render.envoy.replies import refuse
+from daypass.rules.claims import Bound
 from daypass.rules.credentials import CLOSED_PART, CredentialPart, part_of
+from daypass.rules.decision import Rules
 from daypass.rules.denials import Denials, DeniedKind
 from daypass.rules.published import CREDENTIALS, DENIALS, part_name
 from daypass.rules.reasons import Reason
@@ -69,34 +77,60 @@ _EXISTS = action("daypass-exists", "ALLOW")
 _NOT_DENIED = action("daypass-not-denied", "ALLOW")
 
 
-def claims_filters(name: str, *, require_bound: bool) -> list[Json]:
+_BOUND_CLAIMS = {
+    Bound.SECRET: has_claim(SECRET),
+    Bound.POD: all_of(is_not(has_claim(SECRET)), has_claim(POD)),
+    Bound.NONE: all_of(*(is_not(has_claim(kind)) for kind in (SECRET, POD, NODE))),
+}
+
+
+def claims_filters(name: str, rules: Rules) -> list[Json]:
     """Return the filters that copy verified claims to filter state; without them, there is none.
 
-    The credential is the Secret that the token is bound to. Unless `require_bound`, it is the
-    ServiceAccount of a token without the claim of a Secret.
+    The credential is the Secret that the token is bound to, or the ServiceAccount of a token that
+    is bound to nothing, if such tokens may pass. That of a Pod has none: TokenReview decides.
     """
     copied = {
         NOW_STATE: NOW,
         USER_STATE: claim_text("sub"),
         JTI_STATE: claim_text("jti"),
         NAMESPACE_STATE: claim_text("kubernetes.io", "namespace"),
-        _CREDENTIAL_STATE: claim_text(*SECRET, "uid"),
     }
+    if rules.audiences:
+        copied[AUDIENCE_STATE] = claim_text("aud")
+    if Bound.SECRET in rules.bound:
+        copied[_CREDENTIAL_STATE] = claim_text(*SECRET, "uid")
     filters = [set_filter_state(name, copied, skip_if_empty=True)]
-    if not require_bound:
+    if Bound.NONE in rules.bound:
         of_account = {_CREDENTIAL_STATE: claim_text(*ACCOUNT, "uid")}
         copies = set_filter_state(f"{name}-account", of_account, skip_if_empty=True)
-        filters.append(only_where(is_not(has_claim(SECRET)), copies))
+        filters.append(only_where(_BOUND_CLAIMS[Bound.NONE], copies))
     return filters
 
 
-def has_credential(*, require_bound: bool) -> Json:
-    """Return a predicate: the token's credential has a UID in Kubernetes' form."""
-    of_secret = has_claim((*SECRET, "uid"), A_UID)
-    if require_bound:
-        return of_secret
+def is_bound(rules: Rules) -> Json:
+    """Return a predicate: the token is bound to what it may be bound to."""
+    found = {**_BOUND_CLAIMS, Bound.SECRET: has_claim((*SECRET, "uid"), SOME_TEXT)}
+    return any_of(*(found[bound] for bound in Bound if bound in rules.bound))
+
+
+def has_credential(rules: Rules) -> Json:
+    """Return a predicate: the token's credential, if it needs one, has a UID of Kubernetes."""
     of_account = has_claim((*ACCOUNT, "uid"), A_UID)
-    return any_of(of_secret, all_of(is_not(has_claim(SECRET)), of_account))
+    found = {
+        Bound.SECRET: has_claim((*SECRET, "uid"), A_UID),
+        Bound.POD: _BOUND_CLAIMS[Bound.POD],
+        Bound.NONE: all_of(_BOUND_CLAIMS[Bound.NONE], of_account),
+    }
+    return any_of(*(found[bound] for bound in Bound if bound in rules.bound))
+
+
+def has_marks(rules: Rules) -> tuple[Json, ...]:
+    """Return predicates: the token is not denied, and its credential exists."""
+    credential = is_marked(CREDENTIALS_MARK)
+    if Bound.POD in rules.bound:
+        credential = any_of(credential, _BOUND_CLAIMS[Bound.POD])
+    return is_marked(DENIALS_MARK), credential
 
 
 def published_filters(source: Source | None, *, parts: int) -> list[Json]:
@@ -157,9 +191,9 @@ def denials_config(denials: Denials) -> Json:
     matcher, denied = _NOT_DENIED, refuse(Reason.DENIED)
     objects = denials.names(DeniedKind.OBJECT)
     if objects:
-        # Denials are few, and of accounts rarer still: a state costs each request more.
-        of_account = has_claim((*ACCOUNT, "uid"), one_of(objects))
-        matcher = first_of([(of_account, denied)], matcher)
+        # Denials are few, and of these rarer still: a state costs each request more.
+        bound = (has_claim((*kind, "uid"), one_of(objects)) for kind in (ACCOUNT, POD))
+        matcher = first_of([(any_of(*bound), denied)], matcher)
     for state, values in (
         (NAMESPACE_STATE, denials.names(DeniedKind.NAMESPACE)),
         (_CREDENTIAL_STATE, objects),
@@ -171,13 +205,7 @@ def denials_config(denials: Denials) -> Json:
 
 def _lookup(state: str, values: Collection[str], found: Json, otherwise: Json) -> Json:
     """Return a matcher for requests whose filter state is among `values`, and for all others."""
-    if not values:  # Envoy rejects an empty map
-        return otherwise
-    tree = {
-        "input": state_input(state),
-        "exact_match_map": {"map": dict.fromkeys(sorted(values), found)},
-    }
-    return {"matcher": {"matcher_tree": tree, "on_no_match": otherwise}}
+    return lookup(state, dict.fromkeys(sorted(values), found), otherwise)
 
 
 def _until(closes_unix: int, matcher: Json) -> Json:

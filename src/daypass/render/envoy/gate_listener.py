@@ -7,6 +7,7 @@ forwarded by one of two routes: that of WebSockets, or that of all other request
 from collections.abc import Iterable, Iterator
 
 from daypass._core.net import bracketed
+from daypass.render.envoy.access import any_pattern, is_strict
 from daypass.render.envoy.authorizer_filters import (
     NO_RBAC,
     asking_filter,
@@ -20,6 +21,7 @@ from daypass.render.envoy.listener import (
     connection_manager,
     early_mutations,
     json_log,
+    stream_bound,
     tls_listener,
 )
 from daypass.render.envoy.matching import GROUPS, JTI_STATE, USER, USER_STATE, state_text
@@ -41,6 +43,7 @@ from daypass.render.envoy.token_rules import (
     refusal_replies,
 )
 from daypass.render.envoy.upstream import PROTECTED, WEB_SOCKETS
+from daypass.rules.patterns import EVERY_HOST
 from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
 
 _ELSEWHERE = "not-guarded"
@@ -58,21 +61,30 @@ def keys_config(settings: GateSettings, keys: str | None) -> Json:
 
 
 def gate_routes(settings: GateSettings) -> Json:
-    """Return the routes: one forwards, for the gate's hosts; requests for others are refused."""
+    """Return the routes: they forward for the gate's hosts; requests for others are refused."""
+    hosts = [host for host in settings.rules.hosts if host.text != EVERY_HOST]
+    if is_strict(settings.rules):
+        exact = header_match(":authority", any_pattern(host.exact_regex for host in hosts))
+        forward = list(_forwarding(settings, [exact]))
+        named: list[Json] = []
+    else:
+        forward = []
+        names = [bracketed(host.text) for host in hosts]
+        named = [{"name": "gate", "domains": names, "routes": list(_forwarding(settings))}]
+    others = [*forward, _not_guarded(settings)]
     return {
         "name": "gate",
         "ignore_port_in_host_matching": True,
         # No proxy in front is trusted: a client's claim about its address is replaced.
         "request_headers_to_add": [set_header("x-forwarded-for", CLIENT_ADDRESS)],
-        "virtual_hosts": [
-            {
-                "name": "gate",
-                "domains": [bracketed(host) for host in settings.gate.named_hosts],
-                "routes": [*_web_sockets(settings), _forward(settings, "pass")],
-            },
-            {"name": "elsewhere", "domains": ["*"], "routes": [_not_guarded(settings)]},
-        ],
+        "virtual_hosts": [*named, {"name": "elsewhere", "domains": ["*"], "routes": others}],
     }
+
+
+def _forwarding(settings: GateSettings, headers: Iterable[Json] = ()) -> Iterator[Json]:
+    """Yield the routes that forward requests with these headers."""
+    yield from _web_sockets(settings, headers)
+    yield _forward(settings, "pass", headers)
 
 
 _WEB_SOCKET = (
@@ -93,11 +105,11 @@ by requests that the gate never sees.
 """
 
 
-def _web_sockets(settings: GateSettings) -> Iterator[Json]:
+def _web_sockets(settings: GateSettings, headers: Iterable[Json]) -> Iterator[Json]:
     """Yield the route of WebSockets, which need HTTP/1.1 on both sides of the gate."""
     if settings.protected.is_http2:
         return
-    route = _forward(settings, "pass-websocket", _WEB_SOCKET)
+    route = _forward(settings, "pass-websocket", [*headers, *_WEB_SOCKET])
     route["route"] |= {
         "cluster": WEB_SOCKETS,
         "idle_timeout": duration(_SILENT_SECONDS),
@@ -106,7 +118,7 @@ def _web_sockets(settings: GateSettings) -> Iterator[Json]:
     yield route
 
 
-def _forward(settings: GateSettings, name: str, headers: Iterable[Json] = ()) -> Json:
+def _forward(settings: GateSettings, name: str, headers: Iterable[Json]) -> Json:
     """Return a route for requests with these headers."""
     gate = settings.gate
     added = {gate.headers.user: USER, gate.headers.groups: GROUPS}
@@ -165,7 +177,7 @@ def _gate_replies(settings: GateSettings) -> Json:
         reply_where(upgrade, 403, "Forbidden", _UPGRADE, "upgrade"),
         _no_web_socket_reply(),
         reply_where(has_details(_OVERFLOW), 429, *_BUSY, "too-many-requests"),
-        *refusal_replies(audience),
+        *refusal_replies(settings.rules),
         reply(401, "Unauthorized", with_hint, Reason.MALFORMED),
         reply(403, "Forbidden", with_hint, "refused"),
         reply(*_NOT_GUARDED),
@@ -194,7 +206,7 @@ def gate_listener(
     """
     headers = settings.gate.headers
     identity = headers.user, headers.groups
-    asked = asking_filter(identity), identified_filter(headers.user)
+    asked = asking_filter(settings.name, identity), identified_filter(headers.user)
     filters = [
         *deciding_filters(settings.rules, verified=keys, published=published),
         *(asked if settings.gate.is_reviewed else ()),
@@ -214,6 +226,7 @@ def gate_listener(
             # `kubeflow_userid` and `kubeflow-userid` are the same name to some servers.
             "headers_with_underscores_action": "DROP_HEADER",
             "idle_timeout": duration(settings.timeouts.idle_seconds),
+            **stream_bound(settings.gate),
         },
         http2_protocol_options={"max_concurrent_streams": 100},
         max_request_headers_kb=60,

@@ -1,6 +1,6 @@
 """What the listeners of door and gate share: TLS only, and HTTP that is forwarded as received."""
 
-from daypass.config import Address
+from daypass.config import Address, Gate
 from daypass.render.envoy.protobuf_any import Json, duration, extension
 from daypass.render.envoy.settings import Certificate, Timeouts
 
@@ -95,6 +95,14 @@ def connection_manager(
         http_filters=filters,
         **fields,
     )
+
+
+def stream_bound(gate: Gate) -> Json:
+    """Return the field of HttpProtocolOptions that ends a request of a gate, if it may not last for
+    ever: a stream or a WebSocket is cut, what has no response yet gets a 504.
+    """
+    seconds = gate.longest_stream_seconds
+    return {} if seconds is None else {"max_stream_duration": duration(seconds)}
 
 
 def early_mutations(*mutations: Json) -> list[Json]:

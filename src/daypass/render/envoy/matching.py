@@ -18,11 +18,16 @@ PAYLOAD = "payload"
 SECRET, ACCOUNT = ("kubernetes.io", "secret"), ("kubernetes.io", "serviceaccount")
 """Claims: the Secret that the token is bound to, and its ServiceAccount, each with a UID."""
 
+POD, NODE = ("kubernetes.io", "pod"), ("kubernetes.io", "node")
+"""Claims: the Pod that a token is bound to, and the node of the Pod or of the token itself."""
+
 USER_STATE = "daypass.user"
 JTI_STATE = "daypass.jti"
 NAMESPACE_STATE = "daypass.namespace"
 """Claims that are copied to filter state: no client can write to it, it ends with the request, and
 logging it costs a tenth of metadata."""
+AUDIENCE_STATE = "daypass.audience"
+"""The claim `aud` as Envoy prints it; only where there is a table of audiences."""
 NOW_STATE, NOW = "daypass.now", "%EMIT_TIME(%s)%"
 """When the claims are copied, in seconds since 1970."""
 
@@ -44,9 +49,9 @@ def one_of(texts: Sequence[str]) -> Json:
     return {"or_match": {"value_matchers": [exactly(text) for text in texts]}}
 
 
-def is_or_has(text: str) -> Json:
-    """Return a matcher's value: this string, or a list with it."""
-    is_it = exactly(text)
+def is_or_has(*texts: str) -> Json:
+    """Return a matcher's value: one of these strings, or a list with one of them."""
+    is_it = one_of(texts)
     return {"or_match": {"value_matchers": [is_it, {"list_match": {"one_of": is_it}}]}}
 
 
@@ -153,6 +158,14 @@ def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json | None = None) 
     matchers = [{"predicate": predicate, "on_match": then} for predicate, then in cases]
     last = {} if otherwise is None else {"on_no_match": otherwise}
     return {"matcher": {"matcher_list": {"matchers": matchers}, **last}}
+
+
+def lookup(state: str, found: Mapping[str, Json], otherwise: Json) -> Json:
+    """Return a matcher for the value of a filter state: what is found there, or `otherwise`."""
+    if not found:  # Envoy rejects an empty map
+        return otherwise
+    tree = {"input": state_input(state), "exact_match_map": {"map": dict(found)}}
+    return {"matcher": {"matcher_tree": tree, "on_no_match": otherwise}}
 
 
 def all_of(*predicates: Json) -> Json:

@@ -16,15 +16,26 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from daypass.render.envoy.credentials import MARKS, claims_filters, has_credential
+from daypass.render.envoy.access import (
+    ALLOWED_MARK,
+    allowed_filter,
+    by_audience,
+    is_ambiguous,
+    is_strict,
+)
+from daypass.render.envoy.credentials import (
+    MARKS,
+    claims_filters,
+    has_credential,
+    has_marks,
+    is_bound,
+)
 from daypass.render.envoy.door_routes import header_match
 from daypass.render.envoy.draining import draining_filters
 from daypass.render.envoy.matching import (
     A_NAMESPACE,
     AN_EXACT_TIME,
     PAYLOAD,
-    SECRET,
-    SOME_TEXT,
     USER_STATE,
     action,
     all_of,
@@ -49,13 +60,7 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
 )
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply, refuse
-from daypass.rules.claims import (
-    BEARER_JWT,
-    LONG_LIVED_ISSUER,
-    SERVICE_ACCOUNT_USER,
-    SKEW_SECONDS,
-    Bound,
-)
+from daypass.rules.claims import BEARER_JWT, LONG_LIVED_ISSUER, SERVICE_ACCOUNT_USER, SKEW_SECONDS
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
 
@@ -94,20 +99,16 @@ _STATUSES_OF_OTHERS = {
 
 DECISION = "daypass"
 """The mark of the decision: it lets pass what has an accepted token."""
-_OTHERS_POLICY = "daypass-others"
-_ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(_OTHERS_POLICY, "DENY")
+OTHERS_POLICY = "daypass-others"
+_ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(OTHERS_POLICY, "DENY")
 """Its results, next to the reasons for a refusal. `_OTHERS`: what a shared gateway leaves alone."""
 
-_NOT_OURS = (
-    Reason.ALLOWED, Reason.NOT_GUARDED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE, Reason.MODEL,
-    Reason.AMBIGUOUS, Reason.AUDIENCE_OPENING, Reason.NOT_ALLOWED,
-)  # fmt: skip
-_REFUSALS = [(each, policy_of(each)) for each in Reason if each not in _NOT_OURS]
-"""Why the decision can refuse, and its policies."""
+_NOT_OURS = (Reason.ALLOWED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE, Reason.MODEL)
 REFUSING = "daypass-gate-refusal"
 """Name of the filter that refuses."""
 
 _Case = tuple[Json, Json]
+_WRONG_AUDIENCE = refuse(Reason.AUDIENCE)
 
 
 def authentication(
@@ -125,7 +126,7 @@ def authentication(
     which match the requests whose tokens are verified; `exempt`: RouteMatches of exceptions.
     """
     provider = partial(_provider, NO_KEYS if keys is None else keys, keeps_header=keeps_header)
-    ours, audience = partial(provider, rules.issuer), [rules.audience]
+    ours, audience = partial(provider, rules.issuer), [rules.audience, *sorted(rules.audiences)]
     short = {
         **ours(PAYLOAD, _FAILED_WITHOUT_KEYS if keys is None else _FAILED, audiences=audience),
         "require_expiration": True,
@@ -177,33 +178,44 @@ def deciding_filters(
     verified: Json,
     published: Iterable[Json],
     elsewhere: Json | None = None,
+    misnamed: Json | None = None,
     has_login: bool = False,
 ) -> list[Json]:
     """Return the filters that decide.
 
     `verified`: the JWT filter. `published`: those that look up what is published. `elsewhere`: a
     predicate for requests that a shared gateway leaves alone; None if it guards all that it serves.
-    `has_login`: it also leaves alone what has no token of the cluster.
+    `misnamed`: one for hosts that it refuses; None if routes do. `has_login`: it also leaves alone
+    what has no token of the cluster.
     """
-    decision = _decision(rules, elsewhere, has_login=has_login)
+    decision = _decision(rules, elsewhere, misnamed, has_login=has_login)
     passes = is_marked(DECISION)
     if elsewhere is not None:
-        passes = any_of(passes, is_marked(DECISION, _OTHERS_POLICY))
-    refusals = [(is_marked(DECISION, policy), refuse(reason)) for reason, policy in _REFUSALS]
+        passes = any_of(passes, is_marked(DECISION, OTHERS_POLICY))
+    refusals = [
+        (is_marked(DECISION, policy_of(reason)), refuse(reason))
+        for reason in refusing_reasons(rules)
+    ]
     refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))["matcher"]
     return [
         verified,
-        *claims_filters("daypass-gate-claims", require_bound=Bound.NONE not in rules.bound),
+        *claims_filters("daypass-gate-claims", rules),
         *published,
+        *([] if rules.allow is None else [allowed_filter(rules.allow)]),
         {"name": "daypass-gate-decision", "typed_config": marking(DECISION, decision)},
         *draining_filters(is_not(passes)),
         extension(REFUSING, RBAC, matcher=refusal),
     ]
 
 
-def _decision(rules: Rules, elsewhere: Json | None, *, has_login: bool) -> Json:
+def _decision(
+    rules: Rules, elsewhere: Json | None, misnamed: Json | None, *, has_login: bool
+) -> Json:
     cases = [] if elsewhere is None else [(elsewhere, _OTHERS)]
-    cases += [(_is_accepted(rules), _ACCEPTED), *_refusals_of_the_cluster(rules)]
+    cases += [] if misnamed is None else [(misnamed, refuse(Reason.NOT_GUARDED))]
+    if rules.reads_paths:
+        cases.append((is_ambiguous(), refuse(Reason.AMBIGUOUS)))
+    cases += [(_is_accepted(rules), _accepted(rules)), *_refusals_of_the_cluster(rules)]
     cases += [] if has_login else _refusals_of_others()
     matcher: Json = first_of(cases, _OTHERS if has_login else refuse(Reason.MALFORMED))["matcher"]
     return matcher
@@ -213,13 +225,36 @@ def _is_accepted(rules: Rules) -> Json:
     # The mark of its credential implies that its UID has Kubernetes' form.
     return all_of(
         has_claim(["iss"], exactly(rules.issuer)),
-        # The JWT filter ignores a scheme, and a slash at the end.
-        has_claim(["aud"], is_or_has(rules.audience)),
-        is_not(has_claim(["aud"], has_other_item(rules.audience))),
+        *([] if rules.audiences else _is_for(rules.audience)),
         has_claim(["exp"], AN_EXACT_TIME),
         *_OF_AN_ACCOUNT,
-        *map(is_marked, MARKS),
+        *([] if rules.allow is None else [is_marked(ALLOWED_MARK)]),
+        *has_marks(rules),
     )
+
+
+def _accepted(rules: Rules) -> Json:
+    """Return the result for a token that is accepted if its audience opens the request."""
+    if not rules.audiences:
+        return _ACCEPTED
+    otherwise = first_of(
+        # A list may have the same audience twice.
+        [(all_of(*_is_for(rules.audience)), _ACCEPTED), (_is_for_others(rules), _WRONG_AUDIENCE)],
+        refuse(Reason.SEVERAL_AUDIENCES),
+    )
+    return by_audience(rules, _ACCEPTED, refuse(Reason.AUDIENCE_OPENING), otherwise)
+
+
+def _is_for(audience: str) -> tuple[Json, Json]:
+    """Return predicates: a verified token has this audience, and no other."""
+    # The JWT filter ignores a scheme, and a slash at the end.
+    has_it = has_claim(["aud"], is_or_has(audience))
+    return has_it, is_not(has_claim(["aud"], has_other_item(audience)))
+
+
+def _is_for_others(rules: Rules) -> Json:
+    """Return a predicate: a verified token has none of the gate's audiences."""
+    return is_not(has_claim(["aud"], is_or_has(rules.audience, *sorted(rules.audiences))))
 
 
 _OF_AN_ACCOUNT = (
@@ -235,15 +270,16 @@ def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
     def lacks(*required: Json) -> Json:
         return all_of(verified, is_not(all_of(*required)))
 
-    yield lacks(has_claim(["aud"], is_or_has(rules.audience))), refuse(Reason.AUDIENCE)
-    several = has_claim(["aud"], has_other_item(rules.audience))
-    yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
+    yield all_of(verified, _is_for_others(rules)), _WRONG_AUDIENCE
+    if not rules.audiences:
+        several = has_claim(["aud"], has_other_item(rules.audience))
+        yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
     yield lacks(has_claim(["exp"], AN_EXACT_TIME)), refuse(Reason.LIVES_TOO_LONG)
     yield lacks(*_OF_AN_ACCOUNT), refuse(Reason.SUBJECT)
-    if Bound.NONE not in rules.bound:
-        yield lacks(has_claim((*SECRET, "uid"), SOME_TEXT)), refuse(Reason.UNBOUND)
-    has_uid = has_credential(require_bound=Bound.NONE not in rules.bound)
-    yield lacks(has_uid), refuse(Reason.UNKNOWN_CREDENTIAL)
+    if rules.allow is not None:
+        yield lacks(is_marked(ALLOWED_MARK)), refuse(Reason.NOT_ALLOWED)
+    yield lacks(is_bound(rules)), refuse(Reason.UNBOUND)
+    yield lacks(has_credential(rules)), refuse(Reason.UNKNOWN_CREDENTIAL)
     for name, reasons in MARKS.items():
         for reason in reasons:
             yield all_of(verified, is_marked(name, policy_of(reason))), refuse(reason)
@@ -271,14 +307,26 @@ def _has_status(status: str, within: str = _FAILED) -> Json:
     return has_claim(["message"], exactly(status), within=within)
 
 
-def refusal_replies(audience: str) -> list[Json]:
+def refusing_reasons(rules: Rules) -> list[Reason]:
+    """Return why the decision can refuse."""
+    needs = {
+        Reason.NOT_GUARDED: is_strict(rules),
+        Reason.AMBIGUOUS: rules.reads_paths,
+        Reason.AUDIENCE_OPENING: rules.audiences,
+        Reason.NOT_ALLOWED: rules.allow is not None,
+    }
+    return [each for each in Reason if each not in _NOT_OURS and needs.get(each, True)]
+
+
+def refusal_replies(rules: Rules) -> list[Json]:
     """Return mappers that give each refusal its Kubernetes Status, with what to do.
 
     A body that was not read to its end changes the code of a refusal, but not its mark.
     """
     mappers = []
-    for reason, policy in _REFUSALS:
+    for reason in refusing_reasons(rules):
+        policy = policy_of(reason)
         unread = f"response.code == 413 && {has_mark(DECISION, policy)}"
         refused = f"{has_details(denial(policy))} || {unread}"
-        mappers.append(refusal_reply(reason, audience, refused))
+        mappers.append(refusal_reply(reason, rules.audience, refused))
     return mappers

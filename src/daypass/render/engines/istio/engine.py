@@ -15,7 +15,7 @@ from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.engine import Engine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
-from daypass.render.engines.istio.guarded import policy_operations
+from daypass.render.engines.istio.guarded import policy_operations, wide_operations
 from daypass.render.engines.istio.other_names import (
     NAME_THEM,
     Pods,
@@ -24,9 +24,10 @@ from daypass.render.engines.istio.other_names import (
 )
 from daypass.render.envoy.authorizer_filters import authorizer_replies
 from daypass.render.envoy.credentials import denials_config, part_config
+from daypass.render.envoy.listener import stream_bound
 from daypass.render.envoy.matching import has_mark, mark_entry
 from daypass.render.envoy.protobuf_any import Json
-from daypass.render.envoy.token_rules import DECISION, refusal_replies
+from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.istio import (
     ISTIO_GATEWAY,
@@ -127,22 +128,24 @@ class IstioEngine(Engine[IstioGate]):
         return self._envoy_filter(self.named(name), [patch])
 
     def _filters(self, rules: Rules) -> Object:
-        mappers = refusal_replies(self.gate.audience)
+        mappers = refusal_replies(rules)
         if self.gate.is_reviewed:
             mappers += authorizer_replies(has_mark(DECISION))
+        # Of the whole gateway: an EnvoyFilter selects routes by exact names of hosts alone.
+        bound = stream_bound(self.gate)
+        options = {"common_http_protocol_options": bound} if bound else {}
         router = {"name": "envoy.filters.http.router"}
-        first = first_filters(self.gate, self.config, rules)
+        first = first_filters(self.name, self.gate, self.config, rules)
         patches = [
             # The last one inserted is the first one in the chain.
             *(_http_filter("INSERT_FIRST", each) for each in reversed(first)),
             _http_filter("INSERT_BEFORE", last_filter(self.gate), router),
-            _merged_manager(local_reply_config={"mappers": mappers}),
+            _merged_manager(local_reply_config={"mappers": mappers}, **options),
         ]
         return self._envoy_filter(self.named(GATE), patches)
 
     def _backstop(self, rules: Rules) -> Object:
         """Refuse what the filters have not verified, even if they are missing."""
-        operations = policy_operations(self.gate, self.config)
         versions = ("security.istio.io/v1", "security.istio.io/v1beta1")
         return new_object(
             self.facts.api_version("AuthorizationPolicy", *versions),
@@ -154,7 +157,12 @@ class IstioEngine(Engine[IstioGate]):
                 "action": "DENY",
                 "rules": [
                     {**rule, "to": [{"operation": each} for each in operations]}
-                    for rule in _backstop_rules(self.gate, rules.issuer)
+                    for operations, when in (
+                        (policy_operations(rules, self.config), []),
+                        (wide_operations(rules, self.config), [_NOT_LEFT_ALONE]),
+                    )
+                    for rule in _backstop_rules(self.gate, rules.issuer, when)
+                    if operations
                 ],
             },
         )
@@ -185,19 +193,29 @@ def _match(within: Json) -> Json:
     return {"context": "GATEWAY", "listener": {"filterChain": {"filter": within}}}
 
 
-def _backstop_rules(gate: IstioGate, issuer: str) -> list[Object]:
+def _marked(policy: str = "") -> Object:
+    """Return a condition on a mark of the decision."""
+    key, value = mark_entry(DECISION, policy)
+    return {"key": f"experimental.envoy.filters.http.rbac[{key}]", "notValues": [value]}
+
+
+_UNVERIFIED, _NOT_LEFT_ALONE = _marked(), _marked(OTHERS_POLICY)
+"""Conditions: the filters have not accepted a request's token; they have not left it alone."""
+
+
+def _backstop_rules(gate: IstioGate, issuer: str, conditions: Sequence[Object]) -> list[Object]:
     # A RequestAuthentication of others, or a login, may accept the cluster's tokens, too: of every
     # audience, and in forms that the filters ignore. Alone they must open nothing.
-    key, value = mark_entry(DECISION)
-    marked = f"experimental.envoy.filters.http.rbac[{key}]"
-    unverified: Object = {"key": marked, "notValues": [value]}
+    unverified = [*conditions, _UNVERIFIED]
     if gate.has_login:
         user = f"request.headers[{gate.headers.user}]"
         issuers = [issuer, LONG_LIVED_ISSUER]
         return [
-            {"when": [unverified, {"key": user, "values": ["system:serviceaccount:*"]}]},
-            {"when": [unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
+            {"when": [*unverified, {"key": user, "values": ["system:serviceaccount:*"]}]},
+            {"when": [*unverified, {"key": "request.auth.claims[iss]", "values": issuers}]},
         ]
     accounts = f"{issuer}/system:serviceaccount:*"
     not_an_account: Object = {"from": [{"source": {"notRequestPrincipals": [accounts]}}]}
-    return [{"when": [unverified]}, not_an_account]
+    if conditions:
+        not_an_account["when"] = [*conditions]
+    return [{"when": unverified}, not_an_account]

@@ -5,6 +5,7 @@ from daypass.render.engines.istio.guarded import (
     door_matches,
     guarded_headers,
     is_guarded,
+    is_misnamed,
     is_on_guarded_host,
     own_headers,
 )
@@ -50,25 +51,26 @@ def keys_config(gate: IstioGate, config: Config, rules: Rules, keys: str | None)
         rules,
         keys,
         keeps_header=gate.is_reviewed,
-        guarded=guarded_headers(gate),
-        exempt=door_matches(gate, config),
+        guarded=guarded_headers(rules),
+        exempt=door_matches(rules, config),
     )
 
 
-def first_filters(gate: IstioGate, config: Config, rules: Rules) -> list[Json]:
-    """Return the filters before all others of the gateway."""
+def first_filters(name: str, gate: IstioGate, config: Config, rules: Rules) -> list[Json]:
+    """Return the filters before all others of the gateway. `name`: the gate's."""
     # Each applies its default until istiod configures it.
     no_keys = keys_config(gate, config, rules, None)
     decides = deciding_filters(
         rules,
         verified=discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
         published=published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
-        elsewhere=is_not(is_guarded(gate, config)),
+        elsewhere=is_not(is_guarded(rules, config)),
+        misnamed=is_misnamed(rules),
         has_login=gate.has_login,
     )
-    keeps = [_keep_token(gate, config)] if gate.forward_token else []
-    reviews = _review(gate, config) if gate.is_reviewed else []
-    return [_forget(gate), *keeps, *decides, *reviews]
+    keeps = [_keep_token(rules, config)] if gate.forward_token else []
+    reviews = _review(name, gate, config) if gate.is_reviewed else []
+    return [_forget(gate, rules), *keeps, *decides, *reviews]
 
 
 def last_filter(gate: IstioGate) -> Json:
@@ -80,23 +82,24 @@ def last_filter(gate: IstioGate) -> Json:
     return only_where(is_marked(DECISION), _mutation(f"{GATE}-identity", appended))
 
 
-def _forget(gate: IstioGate) -> Json:
+def _forget(gate: IstioGate, rules: Rules) -> Json:
     """Remove the headers that only the gate sets."""
     removed = [{"remove": name} for name in own_headers(gate)]
-    return only_where(is_on_guarded_host(gate), _mutation(f"{GATE}-forget", removed))
+    return only_where(is_on_guarded_host(rules), _mutation(f"{GATE}-forget", removed))
 
 
-def _keep_token(gate: IstioGate, config: Config) -> Json:
+def _keep_token(rules: Rules, config: Config) -> Json:
     """Save the Authorization header, which a filter removes, for the services behind."""
     saved = {_TOKEN_STATE: "%REQ(authorization)%"}
-    return only_where(is_guarded(gate, config), set_filter_state(f"{GATE}-token", saved))
+    return only_where(is_guarded(rules, config), set_filter_state(f"{GATE}-token", saved))
 
 
-def _review(gate: IstioGate, config: Config) -> list[Json]:
+def _review(name: str, gate: IstioGate, config: Config) -> list[Json]:
     """Ask the authorizer about accepted tokens, require its user, then remove the token."""
     headers = (gate.headers.user, gate.headers.groups)
     host = authorizer_server(config).host
     asked = asking_filter(
+        name,
         headers,
         name=f"{GATE}-authorizer",
         # Istio's name for a Service of the cluster.

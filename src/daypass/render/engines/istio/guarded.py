@@ -2,18 +2,24 @@
 
 Requests are selected by host, and the door's by path. Every form of a name that could lead to its
 route counts: in any case, with anything in place of a port, with the dot of a fully qualified name.
+Where hosts name models, or audiences open hosts and paths, one form passes; others are refused.
+
 The door on a guarded host receives long-lived tokens, so its prefix is exempt; clients' identity
 headers are removed there, too.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
+from daypass._core.k8s_names import is_label
 from daypass._core.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
+from daypass.render.envoy.access import LOCAL_DOMAIN, any_pattern, is_host, is_strict
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
+from daypass.rules.decision import Rules
+from daypass.rules.patterns import EVERY_HOST, HostPattern
 from daypass.rules.reasons import REASON_HEADER
 
 _FRONTS = (IstioDomain, GatewayApiDomain, IngressDomain)
@@ -23,13 +29,17 @@ _OF_A_LOGIN = ("user", "email", "groups", "preferred-username")
 """oauth2-proxy's identity headers, `x-auth-request-...`: no client may send them itself."""
 
 
-def door_hosts(gate: IstioGate, config: Config) -> list[str]:
+def guards_every_host(rules: Rules) -> bool:
+    """Return whether every host of the gateway is guarded, by any name."""
+    return any(host.text == EVERY_HOST for host in rules.hosts)
+
+
+def door_hosts(rules: Rules, config: Config) -> list[str]:
     """Return the guarded hosts that may have the door on the same gateway."""
     domains = config.domains.values()
     doors = [domain.host for domain in domains if isinstance(domain, _FRONTS)]
-    if gate.guards_every_host:
-        return doors
-    return [host for host in gate.hosts if host in doors]
+    found = [door for host in rules.hosts for door in doors if host.is_near(door)]
+    return list(dict.fromkeys(found))
 
 
 def own_headers(gate: IstioGate) -> list[str]:
@@ -59,46 +69,58 @@ def _spellings(name: str) -> list[str]:
     return spellings
 
 
-def is_on_guarded_host(gate: IstioGate) -> Json:
+def is_on_guarded_host(rules: Rules) -> Json:
     """Return a predicate: the host is guarded, whatever the path."""
-    if gate.guards_every_host:
+    if guards_every_host(rules):
         return has_header(":method", ".+")  # every request has one
-    return has_header(":authority", _pattern(gate.hosts))
+    return has_header(":authority", _near(rules))
 
 
-def is_guarded(gate: IstioGate, config: Config) -> Json:
+def is_misnamed(rules: Rules) -> Json | None:
+    """Return a predicate for requests to guarded hosts whose form is none of the gate's. By a
+    wildcard they could lead to the same routes. None if every form may pass.
+    """
+    if guards_every_host(rules) or not is_strict(rules):
+        return None
+    return is_not(is_host(rules.hosts))
+
+
+def is_guarded(rules: Rules, config: Config) -> Json:
     """Return a predicate: the request is guarded."""
-    on_host = is_on_guarded_host(gate)
-    if not door_hosts(gate, config):
+    on_host = is_on_guarded_host(rules)
+    if not (doors := door_hosts(rules, config)):
         return on_host
     prefix = re.escape(config.prefix)
     door = all_of(
-        has_header(":authority", _pattern(door_hosts(gate, config))),
+        has_header(":authority", _spellings_of(doors)),
         has_header(":path", rf"{prefix}([/?].*)?"),
     )
     return all_of(on_host, is_not(door))
 
 
-def door_matches(gate: IstioGate, config: Config) -> list[Json]:
+def door_matches(rules: Rules, config: Config) -> list[Json]:
     """Return RouteMatches of the door's requests."""
-    if not door_hosts(gate, config):
+    if not (doors := door_hosts(rules, config)):
         return []
-    header = _header(door_hosts(gate, config))
+    header = _header(_spellings_of(doors))
     prefix = config.prefix
     return [{"path": prefix, "headers": [header]}, {"prefix": f"{prefix}/", "headers": [header]}]
 
 
-def guarded_headers(gate: IstioGate) -> list[Json]:
+def guarded_headers(rules: Rules) -> list[Json]:
     """Return HeaderMatchers, all of which match requests to guarded hosts."""
-    return [] if gate.guards_every_host else [_header(gate.hosts)]
+    return [] if guards_every_host(rules) else [_header(_near(rules))]
 
 
-def policy_operations(gate: IstioGate, config: Config) -> list[Object]:
-    """Return the guarded requests as operations of an AuthorizationPolicy."""
-    prefix, door = config.prefix, door_hosts(gate, config)
-    others = [host for host in gate.hosts if host not in door]
+def policy_operations(rules: Rules, config: Config) -> list[Object]:
+    """Return the guarded requests as operations of an AuthorizationPolicy, but for those of
+    patterns.
+    """
+    prefix, door = config.prefix, door_hosts(rules, config)
+    names = (form for host in rules.hosts if host.is_literal for form in _forms(host))
+    others = [name for name in map(".".join, names) if name not in door]
     operations: list[Object] = []
-    if gate.guards_every_host:
+    if guards_every_host(rules):
         operations.append({"notHosts": _policy_hosts(door)} if door else {"hosts": ["*"]})
     elif others:
         operations.append({"hosts": _policy_hosts(others)})
@@ -108,14 +130,48 @@ def policy_operations(gate: IstioGate, config: Config) -> list[Object]:
     return operations
 
 
+def wide_operations(rules: Rules, config: Config) -> list[Object]:
+    """Return operations for the hosts of patterns, and for others: an AuthorizationPolicy knows
+    nothing but the end of a host, and hosts with a port end with a digit, whatever they are.
+    """
+    if guards_every_host(rules) or all(host.is_literal for host in rules.hosts):
+        return []
+    patterns = (host for host in rules.hosts if not host.is_literal)
+    ends = dict.fromkeys(_end(form) for host in patterns for form in _forms(host))
+    hosts = [f"*{end}{dot}" for end in ends for dot in ("", ".")]
+    hosts = ["*"] if "*" in hosts else [*hosts, *(f"*{digit}" for digit in range(10))]
+    door = door_hosts(rules, config)
+    return [{"hosts": hosts, **({"notHosts": _policy_hosts(door)} if door else {})}]
+
+
+def _forms(host: HostPattern) -> Iterator[Sequence[str]]:
+    """Yield the labels of a host's name, and of its short forms in a cluster."""
+    yield host.labels
+    if host.text.endswith(LOCAL_DOMAIN):
+        yield from (host.labels[:-2], host.labels[:-3])
+
+
+def _end(labels: Sequence[str]) -> str:
+    """Return the literal end of a name: what follows its last variable."""
+    last = max(place for place, label in enumerate(labels) if not is_label(label))
+    return "".join(f".{label}" for label in labels[last + 1 :])
+
+
 def _policy_hosts(hosts: Iterable[str]) -> list[str]:
     # Istio ignores case here.
     return [f"{host}{end}" for host in hosts for end in ("", ":*", ".", ".:*")]
 
 
-def _header(hosts: Iterable[str]) -> Json:
-    return {"name": ":authority", "string_match": {"safe_regex": full_match(_pattern(hosts))}}
+def _header(pattern: str) -> Json:
+    return {"name": ":authority", "string_match": {"safe_regex": full_match(pattern)}}
 
 
-def _pattern(hosts: Iterable[str]) -> str:
+def _near(rules: Rules) -> str:
+    """Return a pattern of all hosts that are guarded."""
+    if is_strict(rules):
+        return any_pattern(host.near_regex for host in rules.hosts)
+    return _spellings_of(host.text for host in rules.hosts)
+
+
+def _spellings_of(hosts: Iterable[str]) -> str:
     return rf"(?i)({'|'.join(re.escape(host) for host in hosts)})\.?(:.*)?"

@@ -1,0 +1,204 @@
+"""Hosts, paths and headers that proxies and servers read in different ways: what a gate that reads
+them has to refuse, whatever the token is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass.rules.decision import GateRequest, Opening, Rules, decide
+from daypass.rules.models import MODEL_HEADERS
+from daypass.rules.patterns import HostPattern, PathPattern
+from daypass.rules.reasons import REASON_HEADER, Reason
+from support.gate_differences import reason_in
+from support.raw import Answer
+from support.single_changes import HOST, RULES
+from support.tokens import AUDIENCE
+
+ALICE, TWO, EVERYWHERE = "alice.example.com", "two.example.com", "everywhere.example.com"
+"""Further audiences: of some hosts and paths, of paths alone, and of all that the gate guards."""
+
+
+def hosts(*texts: str) -> tuple[HostPattern, ...]:
+    return tuple(map(HostPattern.parse, texts))
+
+
+def paths(*texts: str) -> tuple[PathPattern, ...]:
+    return tuple(map(PathPattern.parse, texts))
+
+
+PATTERNS = replace(
+    RULES,
+    hosts=hosts(
+        HOST, "{name}.{namespace}.example.com", "{name}-{namespace}.serving.example.org",
+        "*.any.example.org", "{name}.{namespace}.svc.cluster.local",
+    ),
+)  # fmt: skip
+"""Rules of a gate for models, by their hosts."""
+OPENINGS = replace(
+    PATTERNS,
+    audiences={
+        ALICE: Opening(
+            hosts=hosts("{name}.alice.example.com", HOST), paths=paths("/serving/alice/")
+        ),
+        TWO: Opening(paths=paths("/serving/alice/", "/{namespace}/{name}/")),
+        EVERYWHERE: Opening(),
+    },
+)
+"""The same, with audiences for parts of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a request is for. `header`: a line of its own."""
+
+    host: str = HOST
+    path: str = "/serving/alice/iris/"
+    audience: str = AUDIENCE
+    header: str = ""
+
+
+_NAMES = (
+    HOST, "iris.alice.example.com", "iris.bob.example.com", "alice.example.com", "example.com",
+    "x.iris.alice.example.com", "iris.alice.example.com.evil.org", "evil-iris.alice.example.com",
+    "iris.alice.xample.com", "iris.alice-example.com", "iris.alice.example.com.example.com",
+    "iris-alice.serving.example.org", "irisalice.serving.example.org", "serving.example.org",
+    "a-b-c.serving.example.org", "-.serving.example.org", "-a.serving.example.org",
+    "a-.serving.example.org", "a--b.serving.example.org", "x.a-b.serving.example.org",
+    "x.any.example.org", "any.example.org", "y.x.any.example.org", "iris.alice.svc.cluster.local",
+    "iris.alice.svc", "iris.alice", "iris", "iris.alice.svc.cluster",
+    "iris.alice.svc.cluster.local.", "iris.alice.svc.cluster.localx", "x.iris.alice",
+    "xn--ls8h.alice.example.com", "xn--80ak6aa92e.alice.example.com", "a_b.alice.example.com",
+    "\xe9.alice.example.com", "iris..example.com", ".alice.example.com", "iris.alice..example.com",
+    "*.alice.example.com", "{name}.{namespace}.example.com", "iris%2ealice.example.com",
+    "iris.alice%2eexample.com", "127.0.0.1", "[::1]", "localhost",
+    "iris.alice.example.com@evil.org", f"{'a' * 63}.alice.example.com",
+    f"{'a' * 64}.alice.example.com", f"{'a' * 63}.{'b' * 63}.example.com",
+)  # fmt: skip
+_FORMS = (
+    "{}", "{}.", "{}..", ".{}", "{}:443", "{}:80", "{}:0", "{}:99999", "{}:123456", "{}:", "{}:x",
+    "{}:+80", "{}:80:80", "{}:-1", "{}.:443", "{},{}", "{}, evil.org",
+)  # fmt: skip
+_PATHS = (
+    "/", "/serving/alice/iris/", "/serving/alice", "/serving/alice/", "/serving/alice?x",
+    "/serving/alice/?x=/../", "/serving/alice2/", "/serving/ALICE/", "/Serving/alice/",
+    "/SERVING/alice/", "/serving//alice/", "//serving/alice/", "/serving/alice//",
+    "/serving/alice/../bob/", "/serving/bob/../alice/", "/serving/alice/./x", "/serving/alice/..",
+    "/serving/alice/.", "/serving/alice/...", "/serving/alice/.../", "/./serving/alice/",
+    "/../serving/alice/", "/serving/alice/.x", "/serving/alice/x.", "/serving/%61lice/",
+    "/serving/alice/%2e%2e/bob/", "/serving/alice/%2E./bob/", "/serving/alice/%2fbob/",
+    "/serving/alice%2f..%2fbob/", "/serving/alice%5c..%5cbob/", "/serving/alice\\..\\bob/",
+    "/serving\\alice/", "/serving/alice/%252e%252e/bob/", "/serving/alice;x=/bob/",
+    "/serving/alice/..;/bob/", "/serving/alice/;/", "/serving;/alice/", "/serving/alice/%3b/",
+    "/serving/alice/%00", "/serving/alice/%0a", "/serving/alice/%7f", "/serving/alice/%zz",
+    "/serving/alice/%", "/serving/alice/%2", "/serving/alice/%20x", "/serving/alice/%C3%A9",
+    "/serving/alice/%e9", "/serving/alice/\xe9", "/serving/alice/\x85",
+    "/serving/alice/%c0%ae%c0%ae/", "/serving/alice/x/serving/bob/y/", "/x/serving/alice/",
+    "/serving/bob/serving/alice/", "/serving/alice/v1/models/iris:predict",
+    "/serving/alice/a+b,c=d!e$f&g'h(i)j*k@l~m", "/serving/alice/[x]", "/serving/alice/{x}",
+    '/serving/alice/"x"', "/serving/alice/<x>", "/serving/alice/x|y", "/serving/alice/^",
+    "/serving/alice/`", "/serving/alice/x?y?z", "/serving/alice/?#", "/serving/alice/#x",
+    "/serving/alice/?a=%zz", "/serving/alice/?a;b", "/serving/alice/?//", "/serving/alice/?\\",
+    "/alice/llama/v1/chat/completions", "/alice/llama", "/alice", "/alice/", "/alice//llama/",
+    "/-/x/", "/a_b/x/", "/publishers/alice/models/x/", "/serving", "/serving/",
+    "/serving/x/y/../../alice/", "/" + "a" * 8000, "/serving/alice/" + "a/" * 2000,
+)  # fmt: skip
+_HEADERS = (
+    "X-Gateway-Model-Name: llama", "x-gateway-model-name: llama", "X-Gateway-Model-Name:",
+    "X-GATEWAY-MODEL-NAME: a, b", "x-gateway-destination-endpoint: 10.0.0.1:80",
+    "X-Gateway-Model-Namex: llama", "X-Gateway-Model: llama", "X-Original-URL: /serving/bob/",
+    "X-Rewrite-URL: /serving/bob/", "X-Forwarded-Host: iris.bob.example.com",
+    "X-Envoy-Original-Path: /serving/bob/", "X-HTTP-Method-Override: PUT",
+)  # fmt: skip
+
+
+def all_targets(audiences: Iterable[str]) -> Iterator[Target]:
+    """Each host, path and header with each audience; hosts in each form with the first."""
+    own, *_ = audiences = tuple(audiences)
+    for form in _FORMS:
+        for name in (HOST, "iris.alice.example.com", "iris.alice.svc.cluster.local"):
+            for spelled in (name, name.upper(), name.title()):
+                yield Target(host=form.format(spelled, spelled), audience=own)
+    for audience in audiences:
+        for name in _NAMES:
+            yield Target(host=name, audience=audience)
+        for path in _PATHS:
+            for host in (HOST, "iris.alice.example.com", "iris.bob.example.com"):
+                yield Target(host=host, path=path, audience=audience)
+        for header in _HEADERS:
+            yield Target(header=header, audience=audience)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A row. `covers`: which targets. Reasons: what is found by the decision (`daypass gate
+    explain`, the authorizer), and by Envoy; None: Envoy refuses before any filter (400, or the end
+    of an HTTP/2 stream).
+    """
+
+    what: str
+    covers: Callable[[Target], bool]
+    decision: tuple[Reason, ...]
+    envoy: tuple[Reason | None, ...]
+
+
+NO_HTTP = Difference(
+    what="`#` or bytes outside ASCII in the path; spaces, brackets or `@` in the host",
+    covers=lambda target: (
+        "#" in target.path
+        or not f"{target.host}{target.path}".isascii()
+        or any(each in target.host for each in " {@")
+    ),
+    decision=(Reason.NOT_GUARDED, Reason.AMBIGUOUS, Reason.ALLOWED),
+    envoy=(None,),
+)
+
+
+def reason_of(answer: Answer) -> Reason | None:
+    """The gate's reason in an answer; None where Envoy has refused before any filter."""
+    if answer.code == 0 or (
+        answer.code == 400 and answer.headers.get(REASON_HEADER) != "ambiguous"
+    ):
+        return None
+    return reason_in(answer)
+
+
+def decided(target: Target, rules: Rules, token: str) -> Reason:
+    """What the decision says to a target with a good token for its audience."""
+    request = GateRequest(
+        host=target.host,
+        path=target.path,
+        authorizations=(f"Bearer {token}",),
+        model_header=target.header.partition(":")[0].lower() in MODEL_HEADERS,
+    )
+    return decide(request, rules, SYSTEM_CLOCK.unix(), signed=True).reason
+
+
+def assert_targets_agree(
+    ask: Callable[[Target, str], Answer],
+    rules: Rules,
+    sign: Callable[[str], str],
+    rows: Sequence[Difference] = (NO_HTTP,),
+) -> Counter[Reason]:
+    """Fails for a difference that is in no row, and for a row that is none any more; how often the
+    decision found each reason. `ask`: sends a target with a token. `sign`: a token for an audience.
+    """
+    tokens = {audience: sign(audience) for audience in (rules.audience, *rules.audiences)}
+    counts, new, seen = Counter[Reason](), [], set[str]()
+    for target in all_targets(tokens):
+        token = tokens[target.audience]
+        decision, engine = decided(target, rules, token), reason_of(ask(target, token))
+        counts[decision] += 1
+        if decision is engine:
+            continue
+        covering = [row for row in rows if row.covers(target)]
+        if any(decision in row.decision and engine in row.envoy for row in covering):
+            seen |= {row.what for row in covering}
+        else:
+            new.append(f"{target}: {decision} by the decision, {engine} by Envoy")
+    assert not new, f"{len(new)} differences that are in no row:\n" + "\n".join(new[:20])
+    assert {row.what for row in rows} == seen, "rows that are no difference any more"
+    return counts
