@@ -351,7 +351,7 @@ def add_credentials_out(
 
 
 def add_door(parser: ArgumentParser) -> None:
-    """Add --config, --domain, --door, --certificate-authority, --audience and --lifetime."""
+    """Add the options of DoorOptions."""
     group = parser.add_argument_group("the door and its tokens")
     group.add_argument("--config", metavar="FILE", help="default: daypass.yaml, if it exists")
     group.add_argument("--domain", metavar="DOMAIN", help="a domain of the config")
@@ -361,7 +361,8 @@ def add_door(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="PEM of the door's private certificate authority",
     )
-    group.add_argument("--audience", metavar="A", help="the audience of the tokens")
+    group.add_argument("--gate", metavar="GATE", help="the gate of the config that tokens are for")
+    group.add_argument("--audience", metavar="A", help="instead of the audience of a gate")
     group.add_argument("--lifetime", metavar="TIME", help="of the tokens (default: 1h)")
 
 
@@ -376,17 +377,21 @@ class DoorOptions:
         from daypass.identity.credentials_file import CredentialsOptions
 
         self._args = args
-        if args.door is not None and args.domain is not None:
-            raise UsageError("--door and --domain are both named", "leave one out")
+        for one, other in (("door", "domain"), ("audience", "gate")):
+            if getattr(args, one) is not None and getattr(args, other) is not None:
+                raise UsageError(f"--{one} and --{other} are both named", "leave one out")
         self.config = find_config(args.config)
-        if args.domain is not None:
-            if self.config is None:
-                raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
+        if self.config is None and (args.domain is not None or args.gate is not None):
+            raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
+        if self.config is not None and args.domain is not None:
             self.config.find_domain(args.domain)
+        if self.config is not None and args.gate is not None:
+            self.config.find_gate(args.gate)
         file: str | None = args.certificate_authority
         self._options = CredentialsOptions(
             door=args.door,
             domain=args.domain,
+            gate=args.gate,
             authority=None if file is None else read_authority(file),
             audience=args.audience,
             lifetime_seconds=parse_lifetime(args.lifetime),

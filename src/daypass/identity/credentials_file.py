@@ -150,10 +150,11 @@ def _check_authority(pem: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsOptions:
-    """The options of a command. `door`: a URL. `domain`: of the config. `authority`: PEM."""
+    """The options of a command. `door`: a URL. `domain`, `gate`: names. `authority`: PEM."""
 
     door: str | None = None
     domain: str | None = None
+    gate: str | None = None
     authority: str | None = None
     audience: str | None = None
     lifetime_seconds: int | None = None
@@ -194,7 +195,8 @@ def resolve_settings(
     before = account.annotations if account is not None and account.is_ours else {}
     from_config = _door_url(domain, config) if domain and config else None
     door = options.door or from_config or before.get(labels.DOOR)
-    audience = options.audience or _config_audience(config) or before.get(labels.AUDIENCE)
+    known = before.get(labels.AUDIENCE)
+    audience = options.audience or _config_audience(options, config, domain, known) or known
     if door is None:
         raise IncompleteCredentialsError(
             "the door of the identity is not known",
@@ -228,12 +230,29 @@ def _door_url(domain: Domain, config: Config) -> str:
     return f"https://{str(HostPort(domain.host, port)).removesuffix(':443')}{config.prefix}"
 
 
-def _config_audience(config: Config | None) -> str | None:
+def _config_audience(
+    options: CredentialsOptions, config: Config | None, domain: Domain | None, before: str | None
+) -> str | None:
+    """Return the audience of the named gate, or of the one to use; None if the config has none.
+
+    Of several gates without a name, it is the one whose audience the identity has already, or the
+    one that guards the domain; a named domain takes precedence. Raises UsageError.
+    """
     if config is None:
         return None
+    if options.gate is not None:
+        return config.find_gate(options.gate)[1].audience
     of_gates = {gate.audience for gate in config.every_gate.values()}
     if len(of_gates) == 1:
         return of_gates.pop()
+    if before in of_gates and options.domain is None:
+        return before
+    if domain is not None and (found := config.gate_of(domain)) is not None:
+        return found[1].audience
+    if of_gates:
+        raise UsageError(
+            "the config has several gates", f"name one with --gate: {', '.join(config.every_gate)}"
+        )
     audiences = config.policy.audiences if config.policy is not None else ()
     return audiences[0] if len(audiences) == 1 else None
 

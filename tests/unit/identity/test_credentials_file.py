@@ -64,6 +64,14 @@ GATE = "gate: {audience: gate}\n"
 POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
 
 
+GATES = """
+gates:
+  ekf: {audience: to-ekf, hosts: [ekf.example.com]}
+  serving: {audience: to-serving, hosts: [serving.example.com], frontLabels: {istio: serving}}
+"""
+TWO = CONFIG + SECOND + GATES
+
+
 EKF, OTHER = "https://ekf.example.com/tokens", "https://d.example.com/k"
 
 
@@ -112,9 +120,12 @@ def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str,
         (Options(audience="one", lifetime_seconds=1801), CONFIG + POLICY, UsageError, "1801"),
         (Options(audience="x", authority="not PEM"), CONFIG, BadCertificateAuthorityError, "PEM"),
         (Options(audience="two words "), CONFIG, CredentialsError, "audience"),
+        (Options(door=OTHER), TWO, UsageError, "--gate: ekf, serving"),
+        (Options(domain="ekf", gate="servin"), TWO, UsageError, "serving"),
+        (Options(domain="ekf", gate="x"), CONFIG, UsageError, "no gate"),
     ],
     ids=["no door", "no audience", "two domains", "unknown domain", "http", "too short",
-         "too long", "authority", "audience"],
+         "too long", "authority", "audience", "two gates", "unknown gate", "no gate"],
 )  # fmt: skip
 def test_options_that_give_no_valid_credentials_are_refused(
     options: Options, text: str | None, error: type[DaypassError], value: str
@@ -139,6 +150,33 @@ def test_the_domain_in_the_annotations_is_chosen_among_several() -> None:
     account = known(**{labels.DOOR: "https://serving.example.com/tokens"})
     found = resolve(Options(audience="x"), CONFIG + SECOND, account)
     assert found.door == "https://serving.example.com/tokens"
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "audience"),
+    [
+        (Options(domain="ekf"), None, "to-ekf"),
+        (Options(domain="serving"), None, "to-serving"),
+        (Options(domain="ekf", gate="serving"), None, "to-serving"),
+        (Options(door=OTHER, gate="serving"), None, "to-serving"),
+        (Options(domain="ekf", audience="x"), None, "x"),
+        (Options(door=OTHER), "to-serving", "to-serving"),
+        (Options(domain="ekf"), "to-serving", "to-ekf"),
+        (Options(gate="ekf"), "to-serving", "to-ekf"),
+    ],
+)
+def test_the_audience_is_that_of_the_gate_that_is_named_or_guards_the_domain(
+    options: Options, before: str | None, audience: str
+) -> None:
+    annotations = {} if before is None else {labels.DOOR: EKF, labels.AUDIENCE: before}
+    assert resolve(options, TWO, known(**annotations)).audience == audience
+
+
+def test_a_repaired_identity_keeps_the_gate_that_it_has() -> None:
+    account = known(**{labels.DOOR: EKF, labels.AUDIENCE: "to-serving"})
+    assert resolve(Options(), TWO, account).audience == "to-serving"
+    account = known(**{labels.DOOR: EKF, labels.AUDIENCE: "of-a-gate-that-is-gone"})
+    assert resolve(Options(), TWO, account).audience == "to-ekf"
 
 
 def test_annotations_of_a_foreign_account_are_ignored() -> None:

@@ -23,6 +23,7 @@ SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:
   daypass identity create bot -n team                            at the door of ./daypass.yaml
   daypass identity create bot -n team --expires 90d --credentials-out bot.json
+  daypass identity create bot -n team --gate serving     for one of several gates
   daypass identity create bot -n team --audience gate \\
     --door https://kubeflow.example.com/kubernetes
   daypass identity create bot -n team --dry-run=client -o yaml > bot.yaml        for GitOps
