@@ -17,13 +17,7 @@ from daypass._core import labels
 from daypass._core.objects import Object
 from daypass.config.models import Policy
 from daypass.identity.enforcement import apply_policy
-from daypass.identity.grants import (
-    INGRESS_GATEWAY,
-    USER_HEADER,
-    Grant,
-    authorization_policy,
-    role_binding,
-)
+from daypass.identity.grants import KUBEFLOW, RoleGrant
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
@@ -84,14 +78,9 @@ def _make(plane: ControlPlane, count: int) -> None:
 
 def _make_one(cluster: Cluster, namespace: str, name: str) -> None:
     identity = IdentityName(namespace=namespace, name=name)
-    grant = Grant(identity=identity, namespace=namespace, cluster_role="kubeflow-view")
+    grant = RoleGrant(identity=identity, namespace=namespace, cluster_role="kubeflow-view")
     documents: list[Object] = identity_objects(identity)
-    documents += [
-        role_binding(grant, grant.names[0]),
-        authorization_policy(
-            grant, grant.names[0], principals=(INGRESS_GATEWAY,), header=USER_HEADER
-        ),
-    ]
+    documents += grant.objects(grant.names[0], KUBEFLOW)
     for document in documents:
         cluster.apply(document)
 

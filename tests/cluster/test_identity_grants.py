@@ -11,13 +11,14 @@ import yaml
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, name_of
-from daypass.identity.grants import (
+from daypass.identity.authorize import (
     NoIstioError,
     RiskyRoleError,
     apply,
     plan,
     unauthorize,
 )
+from daypass.identity.grants import RoleGrant
 from daypass.identity.model import IdentityName, Warn
 from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -62,11 +63,20 @@ def bob(plane: ControlPlane) -> str:
 
 
 def planned(
-    shell: AdminShell, *namespaces: str, warn: Warn = silent, **changes: Any
+    shell: AdminShell,
+    *namespaces: str,
+    warn: Warn = silent,
+    identity: IdentityName | None = None,
+    cluster_role: str = "kubeflow-view",
+    **changes: Any,
 ) -> list[Object]:
     """The objects of a grant of Kubeflow's view; `changes`: to the request."""
-    wish = {"identity": shell.bot, "cluster_role": "kubeflow-view", **changes}
-    return plan(shell.cluster, namespaces=namespaces, warn=warn, **wish)
+    name = identity or shell.bot
+    grants = [
+        RoleGrant(identity=name, namespace=namespace, cluster_role=cluster_role)
+        for namespace in namespaces
+    ]
+    return plan(shell.cluster, grants, warn=warn, **changes)
 
 
 def grant(shell: AdminShell, *namespaces: str, **changes: Any) -> list[Object]:
@@ -197,7 +207,7 @@ def test_two_identities_with_the_same_kubeflow_name_keep_separate_grants(
         for each in shell.cluster.list(ROLE_BINDINGS, alice)
     ]
     assert sorted(bound) == [(base, "x-y"), (other, "y")]
-    unauthorize(shell.cluster, names[0], [alice])
+    unauthorize(shell.cluster, names[0], [alice], warn=silent)
     assert len(made(shell, alice)) == 2
 
 
@@ -214,7 +224,7 @@ def test_an_object_that_kubeflow_made_under_the_same_name_is_kept(
     }
     before = shell.plane.admin.create(ROLE_BINDINGS.path(alice), theirs)
     grant(shell, alice)
-    assert len(unauthorize(shell.cluster, shell.bot, None)) == 2
+    assert len(unauthorize(shell.cluster, shell.bot, None, warn=silent)) == 2
     assert shell.cluster.get(ROLE_BINDINGS, name, alice)["metadata"] == before["metadata"]
 
 
@@ -247,7 +257,9 @@ def test_unauthorize_removes_partial_grants_of_a_deleted_identity(
     shell.cluster.delete(SERVICE_ACCOUNTS, "bot", shell.namespace)
     for half in (documents[0], documents[3]):
         shell.cluster.apply(half)
-    assert len(unauthorize(shell.cluster, shell.bot, None, cluster_role="kubeflow-view")) == 2
+    shell.identity("unauthorize", "--everywhere", "--role", "edit")
+    assert len(made(shell, alice) + made(shell, bob)) == 2
+    shell.identity("unauthorize", "--everywhere", "--role", "view")
     assert made(shell, alice) == made(shell, bob) == []
 
 
@@ -305,7 +317,7 @@ def test_another_gateway_and_another_header_may_be_named(shell: AdminShell, alic
     [
         ({"cluster_role": "kubeflow-none"}, NotFoundError, "kubectl get clusterroles"),
         ({"cluster_role": "x/../y"}, DaypassError, "x/"),
-        ({"istio": False}, NoIstioError, "AuthorizationPolicy"),
+        ({"trusted": None}, NoIstioError, "AuthorizationPolicy"),
     ],
     ids=["unknown", "no name", "without Istio in a cluster with Istio"],
 )
@@ -326,5 +338,6 @@ def test_a_role_that_the_user_cannot_read_counts_as_risky(shell: AdminShell, ali
     identities.allow(admin, shell.namespace, "owner", rule, home=alice)
     asked = cluster_as(shell.plane, owner.token)
     with raises(RiskyRoleError, match="kubeflow-view"):
-        plan(asked, shell.bot, (alice,), "kubeflow-view", warn=silent)
+        view = RoleGrant(identity=shell.bot, namespace=alice, cluster_role="kubeflow-view")
+        plan(asked, [view], warn=silent)
     asked.close()

@@ -15,7 +15,8 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.objects import name_of
-from daypass.identity.grants import apply, plan
+from daypass.identity.authorize import apply, plan
+from daypass.identity.grants import RoleGrant
 from daypass.identity.health import examine
 from daypass.identity.model import IdentityName
 from daypass.identity.records import list_objects, list_queries
@@ -67,8 +68,9 @@ def alice(shell: AdminShell) -> str:
 
 def granted_profile(shell: AdminShell, identity: IdentityName | None = None) -> str:
     name = make_profile(shell.plane)
-    planned = plan(shell.cluster, identity or shell.bot, (name,), "kubeflow-view", warn=silent)
-    apply(shell.cluster, planned)
+    owner = identity or shell.bot
+    view = RoleGrant(identity=owner, namespace=name, cluster_role="kubeflow-view")
+    apply(shell.cluster, plan(shell.cluster, [view], warn=silent))
     return name
 
 

@@ -22,6 +22,7 @@ from daypass.render.names import GATE_WATCH
 from support.admin_shell import AdminShell
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
+from support.crds import install_kserve
 from support.deadline import eventually
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make
@@ -43,6 +44,7 @@ from support.watching import Watch, install
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
 CREATE = f"identity create bot -n {{namespace}} {DOOR} --force"
 GRANT = "identity authorize bot -n {namespace} --in {grants} --role view --yes"
+MODEL = "identity authorize bot -n {namespace} --model {grants}/iris --ignore-not-found"
 FEDERATE = f"identity federate ci -n {{namespace}} {DOOR} --credentials-out ci.json --force"
 CONFIG = """\
 version: 1
@@ -70,9 +72,9 @@ CASES = {
         lines=(f"# {CREATE}", f"# {GRANT}", "identity show bot -n {namespace}"),
         optional=(f"list {POLICY_BINDINGS}", "list configmaps"),
     ),
-    "identity authorize": Case(lines=(f"# {CREATE}", GRANT)),
+    "identity authorize": Case(lines=(f"# {CREATE}", GRANT, MODEL)),
     "identity unauthorize": Case(
-        lines=(f"# {CREATE}", f"# {GRANT}", "identity unauthorize bot -n {namespace} --in {grants}")
+        lines=(f"# {CREATE}", f"# {MODEL}", "identity unauthorize bot -n {namespace} --in {grants}")
     ),
     "identity rotate": Case(
         lines=(
@@ -135,6 +137,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     folder = tmp_path_factory.mktemp("rbac")
     with ControlPlane.start(folder / "plane") as running:
         install_kubeflow(running)
+        install_kserve(running)
         forget_default_rights(running)
         for name in ("istio-system", "team"):
             running.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})

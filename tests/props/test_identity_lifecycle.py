@@ -6,18 +6,18 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from daypass._core import labels
-from daypass._core.objects import name_of
 from daypass._core.secret import Secret
-from daypass.identity import grants as authorizing
+from daypass.identity import authorize as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of
 from daypass.identity.delete import delete, revoke
-from daypass.identity.grants import Grant
+from daypass.identity.grants import GRANTED, KUBEFLOW, SELECTOR, Grant, ModelGrant, RoleGrant
 from daypass.identity.model import (
     IdentityName,
     IdentityNotFoundError,
@@ -27,7 +27,6 @@ from daypass.identity.model import (
 from daypass.identity.reap import reap
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
-    AUTHORIZATION_POLICIES,
     ROLE_BINDINGS,
     ROLES,
     SECRETS,
@@ -55,7 +54,7 @@ NAMES = [
 ]
 names = st.sampled_from(NAMES)
 places = st.sampled_from(["team", "far"])
-roles = st.sampled_from(["view", "edit"])
+roles = st.sampled_from(["view", "edit", "model/iris", "model/*"])
 crashes = st.one_of(st.none(), st.tuples(st.integers(1, 18), st.booleans()))
 
 
@@ -138,9 +137,8 @@ class Lifecycle(RuleBasedStateMachine):
         """Grant a role, in its namespace or another."""
 
         def action() -> None:
-            planned = authorizing.plan(
-                self.cluster, name, (namespace,), role, accept_risks=True, warn=silent
-            )
+            grant = granted(name, namespace, role)
+            planned = authorizing.plan(self.cluster, [grant], accept_risks=True, warn=silent)
             authorizing.apply(self.cluster, planned)
 
         known = self.known[name]
@@ -157,7 +155,9 @@ class Lifecycle(RuleBasedStateMachine):
     ) -> None:
         """Remove its roles in one namespace, or in all."""
         where = None if namespace is None else [namespace]
-        self.interrupted(crash, lambda: authorizing.unauthorize(self.cluster, name, where))
+        self.interrupted(
+            crash, lambda: authorizing.unauthorize(self.cluster, name, where, warn=silent)
+        )
         known = self.known[name]
         known.grants = {each for each in known.grants if namespace not in (None, each[0])}
 
@@ -259,25 +259,30 @@ class Lifecycle(RuleBasedStateMachine):
             for each in self.cluster.list(resource, labels=labels.SELECTOR)
         }
         assert marked == {n.key for n, known in self.known.items() if known.state != "absent"}
-        granted = sorted(
-            (
-                name.key,
-                namespace,
-                Grant(identity=name, namespace=namespace, cluster_role=role).unique_name,
-            )
-            for name, known in self.known.items()
-            for namespace, role in known.grants
-        )
-        for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
-            assert granted == sorted(
-                (
-                    each["metadata"]["annotations"][labels.IDENTITY],
-                    each["metadata"]["namespace"],
-                    name_of(each),
-                )
-                for each in self.cluster.list(resource, labels=labels.SELECTOR)
-                if each.get("roleRef", {}).get("kind") != "Role"
-            )
+        grants = [
+            granted(name, *each) for name, known in self.known.items() for each in known.grants
+        ]
+        for resource in GRANTED:
+            wanted = [
+                document["metadata"]
+                for grant in grants
+                for document in grant.objects(grant.names[-1], KUBEFLOW)
+                if document["kind"] == resource.kind
+            ]
+            found = [each["metadata"] for each in self.cluster.list(resource, labels=SELECTOR)]
+            assert sorted(map(place_of, wanted)) == sorted(map(place_of, found))
+
+
+def granted(name: IdentityName, namespace: str, role: str) -> Grant:
+    """What a rule asks for."""
+    kind, _, model = role.partition("/")
+    if kind == "model":
+        return ModelGrant(identity=name, namespace=namespace, model=model)
+    return RoleGrant(identity=name, namespace=namespace, cluster_role=role)
+
+
+def place_of(metadata: dict[str, Any]) -> tuple[str, str, str]:
+    return metadata["annotations"][labels.IDENTITY], metadata["namespace"], metadata["name"]
 
 
 class FederatedLifecycle(Lifecycle):

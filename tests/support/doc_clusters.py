@@ -15,7 +15,7 @@ from tools.docs.pages import ROOT
 
 from support.authority import Authority
 from support.controlplane import ControlPlane
-from support.crds import install_cert_manager, install_istio
+from support.crds import install_cert_manager, install_istio, install_kserve
 from support.doc_sessions import Session, follow_command, session
 from support.doc_shell import Command
 from support.fake_pipelines import FakePipelines, running_pipelines
@@ -35,6 +35,7 @@ def _kubeflow(plane: ControlPlane) -> None:
 INSTALLED: Mapping[str, Callable[[ControlPlane], None]] = {
     "cert-manager": install_cert_manager,
     "istio": install_istio,
+    "kserve": install_kserve,
     "kubeflow": _kubeflow,
 }
 _ISTIO = """\
@@ -68,6 +69,16 @@ spec:
       paths: [{path: /, pathType: Prefix, backend: {service: {name: ekf, port: {number: 80}}}}]
 """,
     "istio": _ISTIO,
+    "kserve": """\
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: iris
+  namespace: alice
+  annotations: {serving.kserve.io/deploymentMode: Standard}
+spec:
+  predictor: {containers: [{name: kserve-container, image: registry.example.com/iris:1}]}
+""",
     "kubeflow": _ISTIO
     + """\
 ---

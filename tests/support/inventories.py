@@ -6,13 +6,7 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.objects import Object
-from daypass.identity.grants import (
-    INGRESS_GATEWAY,
-    USER_HEADER,
-    Grant,
-    authorization_policy,
-    role_binding,
-)
+from daypass.identity.grants import KUBEFLOW, RoleGrant
 from daypass.identity.model import IdentityName
 from daypass.identity.records import ClusterObjects
 from support.lifecycle import identity_objects
@@ -65,10 +59,9 @@ def stored(document: Object) -> Object:
 
 
 def grant(identity: IdentityName, namespace: str, role: str) -> tuple[Object, Object]:
-    given = Grant(identity=identity, namespace=namespace, cluster_role=role)
-    name = given.names[0]
-    policy = authorization_policy(given, name, principals=(INGRESS_GATEWAY,), header=USER_HEADER)
-    return stored(role_binding(given, name)), stored(policy)
+    given = RoleGrant(identity=identity, namespace=namespace, cluster_role=role)
+    binding, policy = given.objects(given.names[0], KUBEFLOW)
+    return stored(binding), stored(policy)
 
 
 def cluster_role(name: str, verb: str, resource: str) -> Object:

@@ -13,13 +13,7 @@ from daypass._core.secret import Secret
 from daypass.identity.create import Federation, IdentitySpec, create
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.grants import (
-    INGRESS_GATEWAY,
-    USER_HEADER,
-    Grant,
-    authorization_policy,
-    role_binding,
-)
+from daypass.identity.grants import KUBEFLOW, RoleGrant
 from daypass.identity.model import (
     IdentityName,
     account_objects,
@@ -104,11 +98,9 @@ def foreign_account(cluster: Cluster, **labels: str) -> None:
 
 def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
     """Give an identity Kubeflow's edit in the namespace `far`."""
-    given = Grant(identity=name, namespace="far", cluster_role="kubeflow-edit")
-    cluster.apply(role_binding(given, "grant"))
-    cluster.apply(
-        authorization_policy(given, "grant", principals=(INGRESS_GATEWAY,), header=USER_HEADER)
-    )
+    given = RoleGrant(identity=name, namespace="far", cluster_role="kubeflow-edit")
+    for document in given.objects("grant", KUBEFLOW):
+        cluster.apply(document)
 
 
 def renew(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:

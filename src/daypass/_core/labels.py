@@ -41,6 +41,9 @@ ADOPTED = f"{DOMAIN}/adopted"
 DEADLINE = f"{DOMAIN}/deadline"
 """On the ServiceAccount: when the identity expires (RFC 3339, UTC)."""
 
+MODEL = f"{DOMAIN}/model"
+"""On a grant to call models: the model's name, or `*` for every model of the namespace."""
+
 REPLACES = f"{DOMAIN}/replaces"
 """On a Secret: the name of the one that it replaces. The rotation is unfinished while that is live.
 """

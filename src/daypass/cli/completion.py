@@ -5,8 +5,8 @@ for each, then `:` and a directive. Candidates and directives are those of cobra
 completes `kubectl daypass` too: its plugins have a program `kubectl_complete-NAME` for that.
 
 Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR
-and PATH a file; CONTEXT, DOMAIN, NS and SA a name of that kind, and so the argument NAME. `NS[,NS]`
-is a list of them.
+and PATH a file; CONTEXT, DOMAIN, GATE, NS, NS/MODEL and SA a name of that kind, and so the argument
+NAME. `NS[,NS]` is a list of them.
 """
 
 import argparse
@@ -37,6 +37,8 @@ FILES, NOTHING_ELSE, COMMAND = 0, 4, 64
 """The shell completes files; nothing but the candidates; a command and its arguments, after `--`.
 The first two are cobra's. It ignores the third, and completes files."""
 CLUSTER_SECONDS = 1.0
+DEFAULT_GATE = "default"
+"""The name of the gate in the short form, `gate`."""
 CONFIG_BYTES = 256 * 1024
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+=,%-]*")
 """Shells insert a name from elsewhere as it is: it must not contain what they would expand."""
@@ -177,20 +179,22 @@ def _names(kind: str, given: Mapping[str, str]) -> list[str]:
         if given.get(each)
     }
     kubeconfig = files.get("kubeconfig")
-    if kind == "DOMAIN":
-        return _domains(files.get("config", "daypass.yaml"))
+    if kind in ("DOMAIN", "GATE"):
+        below = _sections(files.get("config", "daypass.yaml"))
+        one = [DEFAULT_GATE] if kind == "GATE" and "gate" in below else []
+        return [*below.get(f"{kind.lower()}s", ()), *one]
     if kind == "CONTEXT":
         from daypass.kube.kubeconfig import context_names
 
         return context_names(os.environ, kubeconfig=kubeconfig)
-    if kind in ("NS", "SA"):
+    if kind in ("NS", "NS/MODEL", "SA"):
         context, namespace = given.get("context"), given.get("namespace")
         return _ask_cluster(kind, kubeconfig, context, namespace)
     return []
 
 
-def _domains(file: str) -> list[str]:
-    """Return the keys below `domains`, of an unfinished config too.
+def _sections(file: str) -> dict[str, list[str]]:
+    """Return the keys below each key of a config, of an unfinished one too.
 
     Not by `daypass.config`: to import pydantic takes longer than all the rest.
     """
@@ -199,15 +203,21 @@ def _domains(file: str) -> list[str]:
     from daypass._core.files import read_ordinary
 
     root: Any = yaml.compose(read_ordinary(file, limit_bytes=CONFIG_BYTES))
-    (domains,) = (below for key, below in root.value if key.value == "domains")
-    return [str(key.value) for key, _ in domains.value]
+    return {
+        key.value: [str(name.value) for name, _ in below.value]
+        for key, below in root.value
+        if isinstance(below, yaml.MappingNode)
+    }
 
 
 def _ask_cluster(
     kind: str, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> list[str]:
-    """Return the namespaces, or the identities of the namespace; none after CLUSTER_SECONDS."""
+    """Return the namespaces, the models of all, or the identities of the namespace; none after
+    CLUSTER_SECONDS.
+    """
     from daypass._core.objects import name_of
+    from daypass.identity.inference import list_models
     from daypass.identity.model import list_identities
     from daypass.kube.cluster import Cluster
     from daypass.kube.kubeconfig import find_connection_config
@@ -225,6 +235,8 @@ def _ask_cluster(
         with suppress(Exception), closing(cluster):
             if kind == "NS":
                 found.extend(map(name_of, cluster.list(NAMESPACES, metadata_only=True)))
+            elif kind == "NS/MODEL":
+                found.extend(map(str, list_models(cluster, None)))
             else:
                 found.extend(it.name.name for it in list_identities(cluster, cluster.namespace))
 

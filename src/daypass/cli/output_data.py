@@ -37,6 +37,13 @@ class Named(TypedDict):
     name: Annotated[str, "the name of the identity, and of its ServiceAccount"]
 
 
+class CallableModel(TypedDict):
+    resource: Annotated[
+        Literal["inferenceservices", "llminferenceservices"], "the resource that it may get"
+    ]
+    name: Annotated[str | None, "the name of the model; null: every model"]
+
+
 class ReportedGrant(TypedDict):
     namespace: Annotated[str | None, "where it holds; null: in every namespace"]
     role: Annotated[str, "the name of the role"]
@@ -44,6 +51,10 @@ class ReportedGrant(TypedDict):
     binding: Annotated[str, "the name of the RoleBinding or ClusterRoleBinding"]
     daypass: Annotated[bool, "whether daypass created it"]
     authorizationPolicy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
+    models: Annotated[
+        list[CallableModel] | None,
+        "the models that it lets the identity call; null: you may not see the role",
+    ]
 
 
 class ReportedSecret(TypedDict):

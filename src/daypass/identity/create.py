@@ -120,18 +120,19 @@ def check(
     return checked
 
 
-def dry_run(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
+def dry_run(cluster: Cluster, documents: Sequence[Object], *, force: bool = False) -> list[Object]:
     """Return an identity's objects as the API server would store them. Raises ApiError.
 
-    In a dry run by the client, they are returned unchanged. A Secret is without its data: that of
-    an existing one would have its token.
+    `force`: take over fields that another field manager has set. In a dry run by the client, they
+    are returned unchanged. A Secret is without its data: that of an existing one would have its
+    token.
     """
     if cluster.dry_run == "client":
         return list(documents)
     checked = []
     for document in documents:
         try:
-            stored = cluster.apply(document, dry_run=True)
+            stored = cluster.apply(document, dry_run=True, force=force)
             if stored["kind"] == "Secret":
                 stored.pop("data", None)
             checked.append(stored)

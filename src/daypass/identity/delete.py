@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.objects import Object, name_of, uid_of
+from daypass.identity.authorize import warn_of_open_pods
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
-from daypass.identity.grants import allows_anything
+from daypass.identity.grants import GRANTED
 from daypass.identity.model import (
     Account,
     ForeignAccountError,
@@ -40,7 +42,6 @@ from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     ROLE_BINDINGS,
-    ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
     Resource,
@@ -51,7 +52,6 @@ REMEMBERED_SECONDS = 10
 (k8s.io/apiserver/pkg/authentication/token/cache)."""
 
 _ROUNDS = 5
-_GRANTS = (ROLE_BINDINGS, AUTHORIZATION_POLICIES)
 _ACCOUNT_ANNOTATIONS = (
     labels.IDENTITY, labels.DOOR, labels.AUDIENCE, labels.LIFETIME, labels.AUTHORITY,
     labels.ADOPTED, labels.DEADLINE,
@@ -78,13 +78,17 @@ class DeletedIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedObject:
-    """An object that is annotated as part of the identity `owner`."""
+    """An object that is annotated as part of the identity `owner`.
+
+    `policy`: the whole object, if it is an AuthorizationPolicy.
+    """
 
     resource: Resource
     namespace: str
     name: str
     uid: str
     owner: str
+    policy: Object | None = None
 
     @property
     def display(self) -> str:
@@ -161,7 +165,7 @@ def delete(
             removed.append(each)
     deleted = [each.display for each in removed]
     wait([each.uid for each in removed if each.resource is SECRETS])
-    warn_of_open_namespaces(cluster, owned, warn)
+    warn_of_open_pods(cluster, policies_in(owned), warn)
     release_namespace(cluster, name, warn)
     account_uid: str | None = None
     left = [f"secrets/{each} in {name.namespace}" for each in foreign]
@@ -188,9 +192,8 @@ def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> l
 
     Grants are listed in all namespaces or, if that is forbidden, in this one.
     """
-    roles = cluster.list(ROLES, namespace, labels=labels.SELECTOR, metadata_only=True)
-    found = [*map(OwnedObject.secret, our_secrets(cluster, namespace)), *_read(ROLES, roles)]
-    for resource in _GRANTS:
+    found = [*map(OwnedObject.secret, our_secrets(cluster, namespace))]
+    for resource in GRANTED:
         found += _read(resource, _list_grants(cluster, resource, namespace, warn))
     return sorted(found, key=_step)
 
@@ -199,29 +202,21 @@ def owned_by(name: IdentityName, found: Iterable[OwnedObject]) -> list[OwnedObje
     return [each for each in found if each.owner == name.key]
 
 
-def warn_of_open_namespaces(cluster: Cluster, removed: Iterable[OwnedObject], warn: Warn) -> None:
-    """Warn about namespaces that lose their last AuthorizationPolicy with action ALLOW."""
-    policies = [each for each in removed if each.resource is AUTHORIZATION_POLICIES]
-    uids = {each.uid for each in policies}
-    for namespace in sorted({each.namespace for each in policies}):
-        left = [
-            each
-            for each in cluster.list(AUTHORIZATION_POLICIES, namespace)
-            if uid_of(each) not in uids
-        ]
-        if not allows_anything(left):
-            has = "would have" if cluster.dry_run else "has"
-            warn(
-                f"{namespace} {has} no AuthorizationPolicy with action ALLOW left",
-                "so Istio now lets all requests in: is that intended?",
-            )
+def policies_in(owned: Iterable[OwnedObject]) -> list[Object]:
+    return [each.policy for each in owned if each.policy is not None]
 
 
 def _list_grants(
     cluster: Cluster, resource: Resource, namespace: str | None, warn: Warn
 ) -> list[Object]:
+    ours = partial(
+        cluster.list,
+        resource,
+        labels=labels.SELECTOR,
+        metadata_only=resource is not AUTHORIZATION_POLICIES,
+    )
     try:
-        return cluster.list(resource, labels=labels.SELECTOR, metadata_only=True)
+        return ours()
     except NotFoundError:
         return []  # Istio is not installed
     except ForbiddenError as error:
@@ -229,7 +224,7 @@ def _list_grants(
             raise
         warn(f"{resource.plural} of other namespaces cannot be listed and stay", error.hint)
     try:
-        return cluster.list(resource, namespace, labels=labels.SELECTOR, metadata_only=True)
+        return ours(namespace=namespace)
     except ForbiddenError as error:
         warn(f"{resource.plural} cannot be listed and stay", error.hint)
         return []
@@ -243,6 +238,7 @@ def _read(resource: Resource, documents: Iterable[Object]) -> list[OwnedObject]:
             name=name_of(document),
             uid=uid_of(document),
             owner=owner,
+            policy=document if resource is AUTHORIZATION_POLICIES else None,
         )
         for document in documents
         if (owner := owner_of(document))

@@ -1,220 +1,314 @@
-"""Grants: giving an identity a ClusterRole in namespaces, and taking it away.
+"""Grants: the right of an identity to a ClusterRole in a namespace, or to call models there.
 
-A grant is two objects in a namespace. A RoleBinding lets Kubernetes, and the Kubeflow APIs that ask
-Kubernetes, accept the identity's requests. An AuthorizationPolicy lets Istio forward them to the
-namespace's workloads. Names, annotations and form follow Kubeflow's access management, so that its
-UI lists and removes them (github.com/kubeflow/dashboard, components/access-management/kfam/
+A grant is two kinds of objects in a namespace. A RoleBinding lets Kubernetes, and the APIs and
+gates that ask Kubernetes, accept the identity's requests. AuthorizationPolicies let Istio forward
+them to the namespace's workloads. The right to call models has a Role of its own, and its policies
+select the Pods of these models alone.
+
+Names, annotations and form of a ClusterRole's grant follow Kubeflow's access management, so that
+its UI lists and removes them (github.com/kubeflow/dashboard, components/access-management/kfam/
 bindings.go: `getBindingName`, `getAuthorizationPolicy`, `List`). Two things differ: the subject is
 the ServiceAccount instead of a user, and only named principals (by default the ingress gateway) may
 set the user header.
-
-`plan` changes nothing, and `apply` lets the API server check all objects (`dryRun=All`) before it
-creates any. After an interruption, `daypass identity list` shows the half grant, and the same
-command completes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from daypass._core import labels
-from daypass._core.errors import DaypassError
-from daypass._core.hints import command, kubectl
 from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.objects import Object, name_of, new_object, uid_of
-from daypass.identity.model import IdentityName, Warn, get_identity, is_owned_by
-from daypass.identity.role_risks import find_risks, rules_of
-from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass._core.objects import Object, name_of, new_object
+from daypass.identity.inference import (
+    EVERY_MODEL,
+    MODEL_KINDS,
+    ModelKind,
+    Selector,
+    call_rule,
+    callable_models,
+)
+from daypass.identity.model import IdentityName, owner_of
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
-    CLUSTER_ROLES,
-    NAMESPACES,
     ROLE_BINDINGS,
+    ROLES,
     Resource,
 )
 
-INGRESS_GATEWAY = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
-"""The principal of Kubeflow's ingress gateway, which sets the user header."""
-USER_HEADER = "kubeflow-userid"
+TRUST_DOMAIN = "cluster.local"
+"""Istio's own, unless its administrator names another."""
 KUBEFLOW_ROLES = {"kubeflow-view": "view", "kubeflow-edit": "edit", "kubeflow-admin": "admin"}
+GRANTED = (ROLE_BINDINGS, AUTHORIZATION_POLICIES, ROLES)
+"""The kinds of a grant's objects, in the order to delete them: the first decides what APIs accept.
+"""
+_COMPONENT = "grant"
+SELECTOR = f"{labels.SELECTOR},{labels.COMPONENT}={_COMPONENT}"
+_WHOLE_NAMESPACE: Mapping[str, Selector] = {"": {}}
 _LONGEST_NAME_CHARACTERS = 253
 _DIGEST_CHARACTERS = 12
+_SUFFIX_CHARACTERS = 24
+"""Room for what follows a grant's name in the name of a policy."""
 
 
-class RiskyRoleError(DaypassError):
-    """A role gives access to more than it seems to, and the user has not confirmed it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedHeader:
+    """The header that names the user, and the workloads that may set it: Istio's principals.
+
+    Without a principal, any Pod in the mesh could set it.
+    """
+
+    header: str = "kubeflow-userid"
+    principals: tuple[str, ...] = (
+        f"{TRUST_DOMAIN}/ns/istio-system/sa/istio-ingressgateway-service-account",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.principals:
+            raise ValueError("a header that anybody can set proves nothing")
 
 
-class NoIstioError(DaypassError):
-    """An AuthorizationPolicy is wanted without Istio, or not wanted with it."""
+KUBEFLOW = TrustedHeader()
+"""Kubeflow's own header, set by its ingress gateway."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Grant:
-    """An identity, a namespace, and the ClusterRole that it has there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant(ABC):
+    """An identity, a namespace, and what it may do there."""
 
     identity: IdentityName
     namespace: str
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The possible names of its RoleBinding, the preferred one first."""
+
+    @property
+    @abstractmethod
+    def display(self) -> str:
+        """What it gives, as shown to users."""
+
+    @property
+    @abstractmethod
+    def options(self) -> tuple[str, ...]:
+        """The options of `daypass identity authorize` and `unauthorize` for it."""
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Those of each of its objects."""
+        return {labels.IDENTITY: self.identity.key}
+
+    @property
+    def selectors(self) -> Mapping[str, Selector]:
+        """The Pods that it admits requests to, by the suffix of the policy's name."""
+        return _WHOLE_NAMESPACE
+
+    @abstractmethod
+    def role_reference(self, name: str) -> tuple[str, str]:
+        """Return kind and name of the role to bind."""
+
+    def own_role(self, name: str) -> list[Object]:
+        """Return the Role that it binds, if it has one of its own."""
+        return []
+
+    def binding(self, name: str) -> Object:
+        """Return the object that lets the APIs accept the identity's requests."""
+        identity = self.identity
+        subject = {"kind": "ServiceAccount", "name": identity.name, "namespace": identity.namespace}
+        kind, role = self.role_reference(name)
+        return {
+            **self._new_object(ROLE_BINDINGS, name),
+            "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": role},
+            "subjects": [subject],
+        }
+
+    def policies(self, name: str, trusted: TrustedHeader) -> list[Object]:
+        """Return the objects that let Istio forward requests whose header names the identity."""
+        key = f"request.headers[{trusted.header}]"
+        documents = []
+        for policy_name, selector in zip(
+            self.policy_names(name), self.selectors.values(), strict=True
+        ):
+            rule = {
+                "from": [{"source": {"principals": list(trusted.principals)}}],
+                "when": [{"key": key, "values": [self.identity.user]}],
+            }
+            spec: Object = {"action": "ALLOW", "rules": [rule]}
+            if selector:
+                spec["selector"] = {"matchLabels": dict(selector)}
+            documents.append(self._new_object(AUTHORIZATION_POLICIES, policy_name, spec=spec))
+        return documents
+
+    def policy_names(self, name: str) -> list[str]:
+        """Return the names of its policies."""
+        return [f"{name}.{suffix}" if suffix else name for suffix in self.selectors]
+
+    def objects(self, name: str, trusted: TrustedHeader | None) -> list[Object]:
+        """Return all of its objects, in the order to create them. `trusted`: None without Istio."""
+        policies = [] if trusted is None else self.policies(name, trusted)
+        return [*self.own_role(name), self.binding(name), *policies]
+
+    def owns(self, document: Object) -> bool:
+        """Return whether an object of this identity has the namespace and a name of this grant."""
+        return (
+            document["metadata"]["namespace"] == self.namespace
+            and grant_name(document) in self.names
+        )
+
+    def _unique_name(self, key: str, kind: str) -> str:
+        """Return a name that no other grant in the namespace has."""
+        digest = hashlib.sha256(f"{self.identity.key}\n{key}".encode()).hexdigest()
+        longest = _LONGEST_NAME_CHARACTERS - _SUFFIX_CHARACTERS - _DIGEST_CHARACTERS - 1
+        return f"{self._kubeflow_name(kind)[:longest]}-{digest[:_DIGEST_CHARACTERS]}"
+
+    def _kubeflow_name(self, kind: str) -> str:
+        return re.sub("[^a-z0-9]+", "-", f"user-{self.identity.user}-{kind}".lower())
+
+    def _new_object(self, resource: Resource, name: str, **fields: object) -> Object:
+        return new_object(
+            resource.api_version,
+            resource.kind,
+            name,
+            self.namespace,
+            labels={labels.COMPONENT: _COMPONENT},
+            annotations=self.annotations,
+            **fields,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleGrant(Grant):
+    """The rights of a ClusterRole in a namespace."""
+
     cluster_role: str
 
     @property
-    def role(self) -> str | None:
+    def kubeflow_role(self) -> str | None:
         """Kubeflow's name of the role: view, edit, admin, or None for another ClusterRole."""
         return KUBEFLOW_ROLES.get(self.cluster_role)
 
     @property
-    def kubeflow_name(self) -> str:
-        """The name that Kubeflow gives both objects. Two identities may share it."""
-        kind = f"clusterrole-{self.role or self.cluster_role}"
-        return re.sub("[^a-z0-9]+", "-", f"user-{self.identity.user}-{kind}".lower())
+    def names(self) -> tuple[str, ...]:
+        """The name that Kubeflow gives both objects, which two identities may share; another."""
+        kind = f"clusterrole-{self.kubeflow_role or self.cluster_role}"
+        unique, shared = self._unique_name(self.cluster_role, kind), self._kubeflow_name(kind)
+        if self.kubeflow_role is None or len(shared) > _LONGEST_NAME_CHARACTERS:
+            return (unique,)
+        return (shared, unique)
 
     @property
-    def unique_name(self) -> str:
-        """A name that no other grant in the namespace has."""
-        key = f"{self.identity.key}\n{self.cluster_role}"
-        digest = hashlib.sha256(key.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-        longest = _LONGEST_NAME_CHARACTERS - _DIGEST_CHARACTERS - 1
-        return f"{self.kubeflow_name[:longest]}-{digest}"
+    def display(self) -> str:
+        """The role: Kubeflow's by its short name."""
+        return display_role(self.cluster_role)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The namespace, and the role."""
+        role = self.kubeflow_role
+        named = ("--role", role) if role else ("--cluster-role", self.cluster_role)
+        return ("--in", self.namespace, *named)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Those that Kubeflow's UI reads, too; it knows no other roles."""
+        own = {labels.IDENTITY: self.identity.key}
+        role = self.kubeflow_role
+        return own if role is None else {**own, "user": self.identity.user, "role": role}
+
+    def role_reference(self, name: str) -> tuple[str, str]:
+        """Return the ClusterRole."""
+        return "ClusterRole", self.cluster_role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelGrant(Grant):
+    """The right to call a model or (EVERY_MODEL) all of a namespace: those of `kinds`."""
+
+    model: str
+    kinds: tuple[ModelKind, ...] = MODEL_KINDS
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The possible names of its objects, the preferred one first."""
-        if self.role is None or len(self.kubeflow_name) > _LONGEST_NAME_CHARACTERS:
-            return (self.unique_name,)
-        return (self.kubeflow_name, self.unique_name)
+        """The name of the Role, too."""
+        kind = "models" if self.model == EVERY_MODEL else f"model-{self.model}"
+        return (self._unique_name(f"model/{self.model}", kind),)
+
+    @property
+    def display(self) -> str:
+        """The model's name."""
+        return f"model/{self.model}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The model, or the namespace."""
+        if self.model == EVERY_MODEL:
+            return ("--in", self.namespace, "--inference-only")
+        return ("--model", f"{self.namespace}/{self.model}")
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The model, too."""
+        return {labels.IDENTITY: self.identity.key, labels.MODEL: self.model}
+
+    @property
+    def selectors(self) -> Mapping[str, Selector]:
+        """The Pods of these models alone."""
+        pods: dict[str, Selector] = {}
+        for kind in self.kinds:
+            pods |= kind.pods_of(self.model)
+        return pods
+
+    @property
+    def rules(self) -> list[Object]:
+        """Those of its Role."""
+        return [call_rule(self.model, self.kinds)]
+
+    def role_reference(self, name: str) -> tuple[str, str]:
+        """Return its own Role."""
+        return "Role", name
+
+    def own_role(self, name: str) -> list[Object]:
+        """Return a Role with exactly this right."""
+        return [self._new_object(ROLES, name, rules=self.rules)]
 
 
-def plan(
-    cluster: Cluster,
-    identity: IdentityName,
-    namespaces: Sequence[str],
-    cluster_role: str,
-    *,
-    principals: tuple[str, ...] = (INGRESS_GATEWAY,),
-    header: str = USER_HEADER,
-    istio: bool = True,
-    accept_risks: bool = False,
-    warn: Warn,
-) -> list[Object]:
-    """Return the objects to create; nothing is changed.
+def read_grant(binding: Object, rules: Iterable[Object] | None = None) -> Grant | None:
+    """Return the grant that a RoleBinding is part of; None if daypass did not create it.
 
-    `principals` may set `header`. `istio=False`: no AuthorizationPolicy, for a cluster without
-    Istio. `accept_risks`: the user has confirmed what the role gives access to. Raises
-    IdentityNotFoundError, NotFoundError (a namespace, the ClusterRole), NoIstioError,
-    RiskyRoleError.
+    `rules`: those of its role, which tell the kinds of models.
     """
-    get_identity(cluster, identity)
-    for namespace in namespaces:
-        cluster.get(NAMESPACES, namespace)
-    _check_istio(cluster, is_wanted=istio)
-    _check_risks(cluster, cluster_role, warn, are_accepted=accept_risks)
-    documents: list[Object] = []
-    for namespace in namespaces:
-        grant = Grant(identity=identity, namespace=namespace, cluster_role=cluster_role)
-        bindings = cluster.list(ROLE_BINDINGS, namespace)
-        policies = cluster.list(AUTHORIZATION_POLICIES, namespace) if istio else []
-        name = _free_name(grant, [*bindings, *policies])
-        documents.append(role_binding(grant, name))
-        _warn_of_other_roles(grant, bindings, warn)
-        if istio:
-            documents.append(
-                authorization_policy(grant, name, principals=principals, header=header)
-            )
-            if not allows_anything(policies):
-                warn(
-                    f"{namespace} has no AuthorizationPolicy with action ALLOW yet",
-                    "with this one, Istio refuses all requests to its workloads that no such policy"
-                    " allows;\na Kubeflow profile has one from the start",
-                )
-    return documents
+    identity = IdentityName.parse_key(owner_of(binding) or "")
+    namespace, role = binding["metadata"].get("namespace"), binding["roleRef"]
+    if identity is None or not namespace:
+        return None
+    grant: Grant
+    if role["kind"] == "ClusterRole":
+        grant = RoleGrant(identity=identity, namespace=namespace, cluster_role=role["name"])
+    elif model := binding["metadata"]["annotations"].get(labels.MODEL):
+        named = {kind for kind, _ in callable_models(rules or ())}
+        kinds = tuple(kind for kind in MODEL_KINDS if kind in named) or MODEL_KINDS
+        grant = ModelGrant(identity=identity, namespace=namespace, model=model, kinds=kinds)
+    else:
+        return None  # the identity's right to request its own tokens
+    name = name_of(binding)
+    is_same = name in grant.names and grant.role_reference(name) == (role["kind"], role["name"])
+    return grant if is_same else None
 
 
-def apply(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
-    """Create what was planned, after the API server has accepted a dry run of all of it.
-
-    Takes over fields that another field manager has set: the objects are daypass's own.
-    """
-    if not cluster.dry_run:
-        for document in documents:
-            cluster.apply(document, dry_run=True, force=True)
-    return [cluster.apply(document, force=True) for document in documents]
-
-
-def unauthorize(
-    cluster: Cluster,
-    identity: IdentityName,
-    namespaces: Sequence[str] | None,
-    *,
-    cluster_role: str | None = None,
-) -> list[str]:
-    """Remove an identity's grants in these namespaces or (None) in all; return what was removed.
-
-    `cluster_role`: only grants of it. May be repeated after an interruption.
-    """
-    removed = []
-    for resource, document in list(_granted_objects(cluster, identity, namespaces)):
-        namespace, name = document["metadata"]["namespace"], name_of(document)
-        if cluster_role is not None:
-            grant = Grant(identity=identity, namespace=namespace, cluster_role=cluster_role)
-            if name not in grant.names:
-                continue
-        if cluster.delete(resource, name, namespace, uid=uid_of(document)):
-            removed.append(resource.named(namespace, name))
-    return removed
-
-
-def _granted_objects(
-    cluster: Cluster, identity: IdentityName, namespaces: Sequence[str] | None
-) -> Iterator[tuple[Resource, Object]]:
-    """Yield RoleBindings first: they decide what the APIs accept."""
-    for resource in (ROLE_BINDINGS, AUTHORIZATION_POLICIES):
-        for namespace in namespaces if namespaces is not None else (None,):
-            try:
-                found = cluster.list(resource, namespace, labels=labels.SELECTOR)
-            except NotFoundError:
-                continue  # the cluster has no Istio
-            for each in found:
-                # A binding to a Role is the identity's right to request its own tokens.
-                if is_owned_by(each, identity) and each.get("roleRef", {}).get("kind") != "Role":
-                    yield resource, each
-
-
-def role_binding(grant: Grant, name: str) -> Object:
-    """Return the object that lets the APIs accept the identity's requests."""
-    identity = grant.identity
-    subject = {"kind": "ServiceAccount", "name": identity.name, "namespace": identity.namespace}
-    return {
-        **_new_object(ROLE_BINDINGS, grant, name),
-        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": grant.cluster_role},
-        "subjects": [subject],
-    }
-
-
-def authorization_policy(
-    grant: Grant, name: str, *, principals: tuple[str, ...], header: str
-) -> Object:
-    """Return the object that lets Istio forward requests whose `header` names the identity.
-
-    Only requests from `principals` count: without them, any Pod in the mesh could set the header.
-    """
-    if not principals:
-        raise ValueError("a header that anybody can set proves nothing")
-    condition = {"key": f"request.headers[{header}]", "values": [grant.identity.user]}
-    rule = {"from": [{"source": {"principals": list(principals)}}], "when": [condition]}
-    return {
-        **_new_object(AUTHORIZATION_POLICIES, grant, name),
-        "spec": {"action": "ALLOW", "rules": [rule]},
-    }
+def grant_name(document: Object) -> str:
+    """Return the name of the RoleBinding of the grant that has this object."""
+    return name_of(document).partition(".")[0]
 
 
 def admits_only(policy: Object, identity: IdentityName) -> bool:
-    """Return whether each rule of an AuthorizationPolicy names this user and trusted principals.
+    """Return whether an AuthorizationPolicy of a grant is as narrow as it was created.
 
-    Without a principal, any Pod in the mesh could set the user header.
+    Each rule names this user and trusted principals: without a principal, any Pod in the mesh could
+    set the user header. A policy for models selects their Pods.
     """
     spec = policy.get("spec") or {}
     rules = spec.get("rules") or ()
@@ -222,7 +316,17 @@ def admits_only(policy: Object, identity: IdentityName) -> bool:
         spec.get("action", "ALLOW") == "ALLOW"
         and bool(rules)
         and all(_names_user(rule, identity.user) and _has_principals(rule) for rule in rules)
+        and _selects_its_models(policy)
     )
+
+
+def _selects_its_models(policy: Object) -> bool:
+    """Return whether a policy for models selects the Pods that its annotation and name say."""
+    model = (policy["metadata"].get("annotations") or {}).get(labels.MODEL)
+    suffix = name_of(policy).partition(".")[2]
+    expected = (kind.pods_of(model).get(suffix) for kind in MODEL_KINDS) if model else ({},)
+    actual = selector_of(policy).items()
+    return any(each is not None and each.items() <= actual for each in expected)
 
 
 def _names_user(rule: Object, user: str) -> bool:
@@ -241,103 +345,13 @@ def _has_principals(rule: Object) -> bool:
     )
 
 
-def _new_object(resource: Resource, grant: Grant, name: str) -> Object:
-    annotations = {labels.IDENTITY: grant.identity.key}
-    if grant.role is not None:  # Kubeflow's UI knows no other roles
-        annotations |= {"user": grant.identity.user, "role": grant.role}
-    return new_object(
-        resource.api_version,
-        resource.kind,
-        name,
-        grant.namespace,
-        labels={labels.COMPONENT: "grant"},
-        annotations=annotations,
-    )
-
-
 def display_role(role: str, kind: str = "ClusterRole") -> str:
     """Return a role as it is shown to users: Kubeflow's by its short name, others in full."""
     short = KUBEFLOW_ROLES.get(role) if kind == "ClusterRole" else None
     return short or f"{kind.lower()}/{role}"
 
 
-def allows_anything(policies: Sequence[Object]) -> bool:
-    """Return whether any of these AuthorizationPolicies has the action ALLOW.
-
-    In a namespace with one, Istio refuses what none of them allows; without one, it lets all in.
-    """
-    return any((each.get("spec") or {}).get("action", "ALLOW") == "ALLOW" for each in policies)
-
-
-def _check_istio(cluster: Cluster, *, is_wanted: bool) -> None:
-    has_istio = cluster.serves(AUTHORIZATION_POLICIES)
-    if is_wanted and not has_istio:
-        raise NoIstioError(
-            "the cluster has no AuthorizationPolicy (security.istio.io/v1)",
-            "is Istio installed? For a cluster without it: --no-istio makes the RoleBinding alone",
-        )
-    if has_istio and not is_wanted:
-        raise NoIstioError(
-            "the cluster has Istio: a RoleBinding without an AuthorizationPolicy is half a grant",
-            "leave --no-istio out",
-        )
-
-
-def _check_risks(cluster: Cluster, cluster_role: str, warn: Warn, *, are_accepted: bool) -> None:
-    fact = f"ClusterRole {cluster_role} gives access to more than it seems to"
-    try:
-        role = cluster.get(CLUSTER_ROLES, cluster_role)
-        others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
-        why = "\n".join(f"it {risk}" for risk in find_risks(rules_of(role, others)))
-    except NotFoundError as error:
-        hint = kubectl("get", "clusterroles")
-        if cluster_role in KUBEFLOW_ROLES:
-            hint = "is Kubeflow installed? --cluster-role names another role"
-        raise NotFoundError(error.status, error.fact, hint) from None
-    except ForbiddenError:
-        fact = f"the rules of ClusterRole {cluster_role} cannot be checked"
-        why = "you may not read them"
-    if why and not are_accepted:
-        raise RiskyRoleError(fact, f"{why}\nto grant it all the same: --yes")
-    if why:
-        warn(fact, why)
-
-
-def _free_name(grant: Grant, existing: Sequence[Object]) -> str:
-    """Return the first of the grant's names that no other grant's object has."""
-    *preferred, unique = grant.names
-    for name in preferred:
-        if all(_is_of_grant(each, grant) for each in existing if name_of(each) == name):
-            return name
-    return unique
-
-
-def _is_of_grant(document: Object, grant: Grant) -> bool:
-    role = document.get("roleRef", {}).get("name", grant.cluster_role)
-    return is_owned_by(document, grant.identity) and role == grant.cluster_role
-
-
-def _warn_of_other_roles(grant: Grant, bindings: Sequence[Object], warn: Warn) -> None:
-    """Warn that earlier grants stay, in case the user wants to replace them."""
-    for role in sorted(
-        each["roleRef"]["name"]
-        for each in bindings
-        if is_owned_by(each, grant.identity)
-        and each["roleRef"]["kind"] == "ClusterRole"
-        and each["roleRef"]["name"] != grant.cluster_role
-    ):
-        identity, other = grant.identity, replace(grant, cluster_role=role)
-        remove = command(
-            "identity",
-            "unauthorize",
-            identity.name,
-            "-n",
-            identity.namespace,
-            "--in",
-            grant.namespace,
-            *(("--role", other.role) if other.role else ("--cluster-role", role)),
-        )
-        warn(
-            f"{identity} keeps {display_role(role)} in {grant.namespace}, too",
-            f"to remove it: {remove}",
-        )
+def selector_of(policy: Object) -> Selector:
+    """Return the labels of the Pods that an AuthorizationPolicy applies to; empty: all Pods."""
+    selector = (policy.get("spec") or {}).get("selector") or {}
+    return dict(selector.get("matchLabels") or {})

@@ -6,7 +6,7 @@ call them problems and notes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
-from daypass.identity.grants import admits_only
+from daypass.identity.grants import ModelGrant, admits_only, grant_name
 from daypass.identity.model import account_objects
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.published_objects import UnreadablePartError, read_object
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS, Presence
 from daypass.rules.published import Published
@@ -94,34 +94,42 @@ def _repair(record: IdentityRecord, *options: str) -> str:
 
 def _check_parts(record: IdentityRecord) -> Iterator[Finding]:
     bindings = [ROLE_BINDINGS.named(each.namespace, each.binding) for each in record.roles]
-    policies = [
-        AUTHORIZATION_POLICIES.named(each["metadata"]["namespace"], name_of(each))
-        for each in record.policies
-    ]
-    left = ", ".join([*bindings, *policies, *record.parts])
+    policies = list(_named(AUTHORIZATION_POLICIES, record.policies))
+    left = ", ".join([*bindings, *(shown for _, shown in policies), *record.parts])
     if record.account is None and left:
         remove = command("identity", "delete", record.name.name, "-n", record.name.namespace)
         yield failure("orphan", f"its ServiceAccount was deleted, but not {left}", remove)
     if record.account is not None and not record.account.is_ours:
         fact = "its ServiceAccount has lost daypass's label or annotation"
         yield failure("unmarked", fact, _repair(record, "--adopt"))
+    bound = set()
     for role in record.roles:
-        if role.has_policy is False:
-            fact = f"{role.display} has no AuthorizationPolicy"
-            yield failure("half-grant", fact, "authorize it again")
-    bound = {(each.namespace, each.binding) for each in record.roles if each.is_ours}
-    for policy, shown in zip(record.policies, policies, strict=True):
-        if (policy["metadata"]["namespace"], name_of(policy)) not in bound:
+        if role.is_ours:
+            bound.add((role.namespace, role.binding))
+            lacks = "AuthorizationPolicy" if role.has_policy is False else ""
+            if role.is_missing and role.role_kind == "Role":
+                lacks = "Role"
+            if lacks:
+                yield failure("half-grant", f"{role.display} has no {lacks}", "authorize it again")
+    for part, shown in (*policies, *_named(ROLES, record.granted_roles)):
+        if (part["metadata"]["namespace"], grant_name(part)) not in bound:
             fact = f"{shown} has no RoleBinding"
             yield failure("half-grant", fact, "authorize it again, or unauthorize it")
+    for policy, shown in policies:
         if not admits_only(policy, record.name):
             yield failure(
                 "open-policy",
-                f"{shown} was changed: it admits other users, or lets anybody set the user header",
+                f"{shown} was changed: it admits other users, selects other Pods, or lets anybody"
+                " set the user header",
             )
     for binding in record.misplaced:
         shown = ROLE_BINDINGS.named(binding["metadata"]["namespace"], name_of(binding))
         yield failure("misplaced", f"{shown} is annotated as its own, but has other subjects")
+
+
+def _named(resource: Resource, documents: Iterable[Object]) -> Iterator[tuple[Object, str]]:
+    for each in documents:
+        yield each, resource.named(each["metadata"]["namespace"], name_of(each))
 
 
 def _check_times(
@@ -192,6 +200,9 @@ def _check_roles(record: IdentityRecord, risks: Mapping[str, tuple[str, ...]]) -
         fact = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
         yield failure("more-rights", fact)
     for role in sorted(record.roles):
+        if isinstance(role.grant, ModelGrant) and role.rules not in (None, role.grant.rules):
+            allows = f"more than to call {role.display.partition('/')[2]}"
+            yield failure("more-rights", f"roles/{role.role} in {role.namespace} allows {allows}")
         why = risks.get(role.role, ()) if role.role_kind == "ClusterRole" else ()
         suffix = f": it {', '.join(why)}" if why else ""
         if not role.is_ours and record.account is not None:

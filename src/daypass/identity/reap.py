@@ -18,12 +18,13 @@ from daypass._core.clock import is_past, parse_rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.objects import Object, new_object
 from daypass._core.text import printable
+from daypass.identity.authorize import warn_of_open_pods
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets
 from daypass.identity.delete import (
     OwnedObject,
     find_owned_objects,
     owned_by,
-    warn_of_open_namespaces,
+    policies_in,
 )
 from daypass.identity.model import Account, Warn, list_identities
 from daypass.kube.cluster import Cluster
@@ -77,7 +78,7 @@ def reap(
         result.expired += [name.key] if owned else []
         for each in owned:
             _remove(cluster, each, result, show)
-        warn_of_open_namespaces(cluster, owned, warn)
+        warn_of_open_pods(cluster, policies_in(owned), warn)
     return result
 
 

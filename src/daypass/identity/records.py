@@ -16,7 +16,8 @@ from daypass._core import labels
 from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
-from daypass.identity.grants import Grant, display_role
+from daypass.identity.grants import Grant, display_role, read_grant
+from daypass.identity.inference import ModelKind, callable_models
 from daypass.identity.model import (
     Account,
     IdentityName,
@@ -27,6 +28,7 @@ from daypass.identity.model import (
     role_name,
     users_of,
 )
+from daypass.identity.role_risks import rules_of
 from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -54,8 +56,8 @@ EVERYWHERE = "*"
 class ClusterObjects:
     """The objects of the API server; None for a kind that can't be listed.
 
-    `accounts`: all ServiceAccounts. `roles`: those with daypass's label. `secrets`: the metadata of
-    all that hold tokens, `other_secrets`: that of all others. `policies`: daypass's
+    `accounts`: all ServiceAccounts. `roles`: all Roles where `bindings` are from. `secrets`: the
+    metadata of all that hold tokens, `other_secrets`: that of all others. `policies`: daypass's
     AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `published`: what
     may be the set of a gate. `policy_bindings`: the binding of the admission policy, None if
     the API server can enforce none.
@@ -77,6 +79,8 @@ class ClusterObjects:
 
 _REQUIRED = {"accounts", "bindings"}
 """There is no inventory without them."""
+_NARROWED = {*_REQUIRED, "roles"}
+"""Where those of all namespaces can't be listed, those of one are."""
 _QUIET = {"other_secrets", "published", "policy_bindings"}
 """Nobody is warned if they can't be listed."""
 
@@ -91,7 +95,7 @@ def list_queries(namespace: str | None) -> dict[str, Selection]:
         "bindings": Selection(resource=ROLE_BINDINGS),
         "secrets": secrets(fields=TOKEN_SECRETS),
         "other_secrets": secrets(fields=OTHER_SECRETS),
-        "roles": Selection(resource=ROLES, namespace=namespace, labels=ours),
+        "roles": Selection(resource=ROLES),
         "policies": Selection(resource=AUTHORIZATION_POLICIES, labels=ours),
         "namespaces": Selection(resource=NAMESPACES, fields=only, metadata_only=True),
         "gates": Selection(resource=NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True),
@@ -118,9 +122,14 @@ def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Clus
         threads=len(queries),
     )
     results = dict(zip(queries, found, strict=True))
+    roles, of_roles = results["roles"]
     if results["bindings"][1] is not None:
-        # Policies in namespaces whose bindings can't be seen would look like half grants.
+        # Policies and Roles in namespaces whose bindings can't be seen would look like half grants.
         results["policies"] = (None, results["policies"][1])
+        seen = [each for each in roles or () if each["metadata"]["namespace"] == namespace]
+        results["roles"] = (None if roles is None else seen, of_roles)
+    elif of_roles is not None:
+        results["roles"] = (None, of_roles)
     for _, warning in results.values():
         if warning is not None:
             warn(*warning)
@@ -139,12 +148,17 @@ def _try_list(
     except ForbiddenError as error:
         if name in _QUIET or not cluster.serves(query.resource):
             return None, None  # RBAC forbids what the API server does not serve, too
-        if name not in _REQUIRED:
-            return None, (f"you may not list {plural}", error.hint)
-        if namespace is None or query.namespace is not None:
+        fact, hint = f"you may not list {plural}", error.hint
+        if name in _NARROWED and query.namespace is None and namespace is not None:
+            try:
+                found = _list(cluster, replace(query, namespace=namespace))
+                return found, (f"{fact} of other namespaces", hint)
+            except ForbiddenError:
+                if name in _REQUIRED:
+                    raise
+        elif name in _REQUIRED:
             raise
-        warning = (f"you may not list {plural} of other namespaces", error.hint)
-    return _list(cluster, replace(query, namespace=namespace)), warning
+        return None, (fact, hint)
 
 
 def _list(cluster: Cluster, query: Selection) -> list[Object]:
@@ -161,31 +175,47 @@ def _list(cluster: Cluster, query: Selection) -> list[Object]:
 class BoundRole:
     """A role that an identity has in a namespace, or EVERYWHERE.
 
-    `is_ours`: the binding is a grant by daypass. `has_policy`: the grant's AuthorizationPolicy
-    exists; None if there is none to look for.
+    `grant`: what the binding is part of; None if others created it. `rules`: those of the role;
+    None if they are not known. `is_missing`: the role does not exist. `has_policy`: the grant's
+    AuthorizationPolicies exist; None if there is none to look for.
     """
 
     namespace: str
     role: str
     role_kind: str
     binding: str
-    is_ours: bool
+    grant: Grant | None = field(default=None, compare=False)
+    rules: Sequence[Object] | None = field(default=None, compare=False)
+    is_missing: bool = False
     has_policy: bool | None = None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether daypass created the binding."""
+        return self.grant is not None
+
+    @property
     def display(self) -> str:
-        """The role as the table shows it: `alice=edit`, `alice=role/x`."""
-        return f"{self.namespace}={display_role(self.role, self.role_kind)}"
+        """The role as the table shows it: `alice=edit`, `alice=model/iris`, `alice=role/x`."""
+        role = self.grant.display if self.grant else display_role(self.role, self.role_kind)
+        return f"{self.namespace}={role}"
+
+    @property
+    def models(self) -> tuple[tuple[ModelKind, str], ...] | None:
+        """The models that it lets the identity call; None if that is not known."""
+        if self.rules is None:
+            return () if self.is_missing else None
+        return tuple(dict.fromkeys(callable_models(self.rules)))
 
 
 @dataclass(slots=True, kw_only=True)
 class IdentityRecord:
     """One identity and its objects. `account` is None if its ServiceAccount was deleted.
 
-    `policies`: its AuthorizationPolicies. `misplaced`: bindings that are annotated as its own but
-    have other subjects. `parts`: its other objects, as shown to users. `can_request_tokens`: a
-    binding gives it the Role for its own TokenRequests. `users`: those of another issuer who may
-    send them; None unless it is federated.
+    `policies`: its AuthorizationPolicies. `granted_roles`: the Roles of its grants. `misplaced`:
+    bindings that are annotated as its own but have other subjects. `parts`: its other objects, as
+    shown to users. `can_request_tokens`: a binding gives it the Role for its own TokenRequests.
+    `users`: those of another issuer who may send them; None unless it is federated.
     """
 
     name: IdentityName
@@ -195,6 +225,7 @@ class IdentityRecord:
     secrets: list[CredentialSecret] = field(default_factory=list)
     roles: list[BoundRole] = field(default_factory=list)
     policies: list[Object] = field(default_factory=list)
+    granted_roles: list[Object] = field(default_factory=list)
     misplaced: list[Object] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     own_role: Object | None = None
@@ -209,6 +240,15 @@ class IdentityRecord:
     @property
     def annotations(self) -> Mapping[str, str]:
         return self.account.annotations if self.account else {}
+
+    @property
+    def models(self) -> Mapping[str, Sequence[str]]:
+        """The kinds of the models that it may call, by `NAMESPACE/NAME`; `*` for all."""
+        found: dict[str, dict[str, None]] = {}
+        for role in sorted(self.roles):
+            for kind, name in role.models or ():
+                found.setdefault(f"{role.namespace}/{name}", {})[kind.kind] = None
+        return {model: tuple(kinds) for model, kinds in sorted(found.items())}
 
 
 def identity_records(objects: ClusterObjects, namespace: str | None = None) -> list[IdentityRecord]:
@@ -243,32 +283,63 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
     if "rules" in document:
         if (namespace, name) == (record.name.namespace, role_name(record.name.name)):
             record.own_role = document
+        else:
+            record.granted_roles.append(document)
         record.parts.append(f"roles/{name} in {namespace}")
     elif "roleRef" not in document:
         record.policies.append(document)
-    elif document["roleRef"]["kind"] == "Role":
+    elif namespace == record.name.namespace and name in (
+        role_name(record.name.name),
+        federated := federated_binding_name(record.name.name),
+    ):
         record.parts.append(f"rolebindings/{name} in {namespace}")
-        own = (record.name.namespace, federated_binding_name(record.name.name))
-        if (namespace, name) == own:
+        if name == federated:
             record.users = users_of(document)
     elif list(_accounts_in(document)) != [record.name]:
         record.misplaced.append(document)
+
+
+class _Roles:
+    """The Roles and ClusterRoles of the cluster, by name."""
+
+    def __init__(self, objects: ClusterObjects) -> None:
+        self._cluster_roles = objects.cluster_roles
+        found = [*(objects.roles or ()), *(objects.cluster_roles or ())]
+        self._by_name = {(each["metadata"].get("namespace"), name_of(each)): each for each in found}
+        self._all_listed = {
+            "Role": objects.roles is not None,
+            "ClusterRole": objects.cluster_roles is not None,
+        }
+        self._rules: dict[tuple[str | None, str], list[Object] | None] = {}
+
+    def rules(self, kind: str, namespace: str, name: str) -> list[Object] | None:
+        """Return the rules of a role; None if they are not known."""
+        key = (namespace if kind == "Role" else None, name)
+        if key not in self._rules:
+            role = self._by_name.get(key)
+            self._rules[key] = None if role is None else rules_of(role, self._cluster_roles or ())
+        return self._rules[key]
+
+    def is_missing(self, kind: str, namespace: str, name: str) -> bool:
+        """Return whether the cluster does not have a role."""
+        return self._all_listed[kind] and self.rules(kind, namespace, name) is None
 
 
 def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> None:
     policies = None
     if objects.policies is not None:
         policies = {(each["metadata"]["namespace"], name_of(each)) for each in objects.policies}
+    roles = _Roles(objects)
     by_namespace: dict[str, list[IdentityRecord]] = defaultdict(list)
     for record in records.values():
         by_namespace[record.name.namespace].append(record)
     for binding in (*objects.bindings, *(objects.cluster_bindings or ())):
         for record in _bound_records(binding, records, by_namespace):
-            _add_role(record, binding, policies)
+            _add_role(record, binding, roles, policies)
 
 
 def _add_role(
-    record: IdentityRecord, binding: Object, policies: set[tuple[str, str]] | None
+    record: IdentityRecord, binding: Object, roles: _Roles, policies: set[tuple[str, str]] | None
 ) -> None:
     namespace = binding["metadata"].get("namespace", EVERYWHERE)
     role, name = binding["roleRef"], name_of(binding)
@@ -276,21 +347,22 @@ def _add_role(
     if (namespace, role["kind"], role["name"]) == own:
         record.can_request_tokens = True
         return
-    grant = Grant(identity=record.name, namespace=namespace, cluster_role=role["name"])
-    is_ours = (
-        is_owned_by(binding, record.name)
-        and role["kind"] == "ClusterRole"
-        and namespace != EVERYWHERE
-        and name in grant.names
-    )
+    reference = (role["kind"], namespace, role["name"])
+    rules = roles.rules(*reference)
+    grant = read_grant(binding, rules) if is_owned_by(binding, record.name) else None
+    has_policy = None
+    if grant is not None and policies is not None:
+        has_policy = all((namespace, each) in policies for each in grant.policy_names(name))
     record.roles.append(
         BoundRole(
             namespace=namespace,
             role=role["name"],
             role_kind=role["kind"],
             binding=name,
-            is_ours=is_ours,
-            has_policy=(namespace, name) in policies if is_ours and policies is not None else None,
+            grant=grant,
+            rules=rules,
+            is_missing=roles.is_missing(*reference),
+            has_policy=has_policy,
         )
     )
 

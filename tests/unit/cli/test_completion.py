@@ -16,6 +16,7 @@ from tools.reference.commands import command_parsers
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.completion import COMMAND, FILES, NOTHING_ELSE
+from daypass.config.gate import DEFAULT_GATE
 from support.fake_door import FakeDoor, answer, status_answer
 
 Offered = Callable[..., dict[str, str]]
@@ -110,7 +111,7 @@ def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
         ("token >tok", FILES, ""),
         ("token --no-cache --aud", NOTHING_ELSE, "--audience"),
         ("token --audience x --aud", NOTHING_ELSE, ""),
-        ("identity authorize bot --in x --in", NOTHING_ELSE, "--in"),
+        ("identity authorize bot --in x --in", NOTHING_ELSE, "--in --inference-only"),
         ("identity list -nteam -o ", NOTHING_ELSE, "table wide json yaml"),
         ("run --fi", NOTHING_ELSE, "--file"),
         ("run -- ", COMMAND, ""),
@@ -152,6 +153,24 @@ def test_domains_are_those_of_the_config(
     file = Path.home() / "other.yaml" if option else Path("daypass.yaml")
     file.write_text("version: 1\ndomains:\n  lab: {host: lab.example.com}\n  ekf:\nfuture: [1]\n")
     assert list(offered(*line.format(option).split(" "))) == ["ekf", "lab"]
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ("gates:\n  serving: {audience: x}\n  ekf:\n", ["ekf", "serving"]),
+        ("gate: {audience: x}\n", [DEFAULT_GATE]),
+        ("domains: {ekf: {host: x}}\n", []),
+    ],
+)
+@pytest.mark.parametrize("command", ["create", "authorize"])
+def test_gates_are_those_of_the_config(
+    offered: Offered, config: str, names: list[str], command: str, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("daypass.yaml").write_text(f"version: 1\n{config}")
+    assert list(offered("identity", command, "bot", "--gate", "")) == names
 
 
 @pytest.mark.parametrize("option", ["--kubeconfig kubeconfig", "--kubeconfig=./kubeconfig", ""])

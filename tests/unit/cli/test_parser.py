@@ -39,7 +39,7 @@ LINES = {
     "identity create": ("NAME", "daypass identity create bot"),
     "identity creat bot": ("'creat'", "`daypass identity create`"),
     "identity authorize": (
-        "NAME, --in NS[,NS] and --role or --cluster-role NAME",
+        "NAME and --in NS[,NS] or --model NS/MODEL",
         "daypass identity authorize bot -n team --in alice,bob --role view",
     ),
     "identity federate bot": (

@@ -25,6 +25,8 @@ CREATE = {
     "bot --expires soon": "'soon'",
     "bot --certificate-authority none": "none",
     "bot --config none.yaml": "none.yaml",
+    "bot --gate serving": "no gate",
+    "bot --gate serving --audience x": "--audience and --gate",
 }
 AUTHORIZE = {
     "--in alice --role view --principal '*'": "principal",
@@ -34,6 +36,14 @@ AUTHORIZE = {
     "--in alice,BOB --role view": "'BOB'",
     "--in alice, --role view": "''",
     "--in alice --role owner": "'owner'",
+    "--in alice": "--role view",
+    "--in alice --model alice/iris": "--in",
+    "--model alice/iris --role view": "--model",
+    "--model alice/iris --inference-only": "--model",
+    "--model iris": "'iris'",
+    "--model alice/iris --gate x --principal p": "--gate",
+    "--model alice/iris --gate serving --config none.yaml": "none.yaml",
+    "--model alice/iris --gate serving": "no gate",
 }
 IDENTITY = {
     **{f"create {options}": value for options, value in CREATE.items()},

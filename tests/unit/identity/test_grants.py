@@ -8,26 +8,27 @@ from hypothesis import strategies as st
 
 from daypass._core.k8s_names import is_subdomain
 from daypass.identity.grants import (
-    INGRESS_GATEWAY,
-    USER_HEADER,
-    Grant,
+    KUBEFLOW,
+    ModelGrant,
+    RoleGrant,
+    TrustedHeader,
     admits_only,
-    authorization_policy,
-    role_binding,
+    grant_name,
+    read_grant,
 )
+from daypass.identity.inference import EVERY_MODEL, callable_models
 from daypass.identity.model import IdentityName
 from support.messages import raises
 
 BOT = IdentityName(namespace="team", name="bot")
-EDIT = Grant(identity=BOT, namespace="alice", cluster_role="kubeflow-edit")
+EDIT = RoleGrant(identity=BOT, namespace="alice", cluster_role="kubeflow-edit")
 NAME = "user-system-serviceaccount-team-bot-clusterrole-edit"
 """The result of kfam's getBindingName for User, this user, ClusterRole, edit."""
 
 
 def test_a_grant_has_the_objects_that_kubeflows_kfam_creates() -> None:
     assert EDIT.names[0] == NAME
-    binding = role_binding(EDIT, NAME)
-    policy = authorization_policy(EDIT, NAME, principals=(INGRESS_GATEWAY,), header=USER_HEADER)
+    binding, policy = EDIT.objects(NAME, KUBEFLOW)
     for document in (binding, policy):
         assert document["metadata"]["name"] == NAME
         assert document["metadata"]["namespace"] == "alice"
@@ -49,23 +50,20 @@ def test_a_grant_has_the_objects_that_kubeflows_kfam_creates() -> None:
 
 def test_a_policy_without_a_principal_is_refused() -> None:
     with raises(ValueError):
-        authorization_policy(EDIT, NAME, principals=(), header=USER_HEADER)
+        TrustedHeader(principals=())
 
 
 def test_a_role_unknown_to_kubeflow_has_no_annotations_for_its_ui() -> None:
-    grant = Grant(identity=BOT, namespace="alice", cluster_role="edit")
+    grant = RoleGrant(identity=BOT, namespace="alice", cluster_role="edit")
     (name,) = grant.names
     assert name.startswith(f"{NAME}-")
-    for document in (
-        role_binding(grant, name),
-        authorization_policy(grant, name, principals=("p",), header="h"),
-    ):
+    for document in grant.objects(name, KUBEFLOW):
         assert document["metadata"]["annotations"].keys() == {"daypass.dev/identity"}
 
 
 def test_identities_with_the_same_kubeflow_name_have_different_second_names() -> None:
     one, two = (
-        Grant(
+        RoleGrant(
             identity=IdentityName(namespace=namespace, name=name),
             namespace="alice", cluster_role="kubeflow-edit",
         )
@@ -83,9 +81,77 @@ roles = st.sampled_from(["kubeflow-view", "edit", "system:node", "A_role/with.al
 @given(namespace=label, name=subdomain, role=roles)
 def test_every_grant_name_is_a_valid_object_name(namespace: str, name: str, role: str) -> None:
     identity = IdentityName(namespace=namespace, name=name)
-    grant = Grant(identity=identity, namespace="alice", cluster_role=role)
+    grant = RoleGrant(identity=identity, namespace="alice", cluster_role=role)
     assert all(is_subdomain(each) for each in grant.names)
     assert len(set(grant.names)) == len(grant.names)
+
+
+@given(namespace=label, name=subdomain, model=st.one_of(st.just(EVERY_MODEL), subdomain))
+def test_each_object_of_a_models_grant_has_a_valid_name_that_leads_to_the_grant(
+    namespace: str, name: str, model: str
+) -> None:
+    identity = IdentityName(namespace=namespace, name=name)
+    grant = ModelGrant(identity=identity, namespace="alice", model=model)
+    role, binding, *policies = grant.objects(grant.names[0], KUBEFLOW)
+    documents = [role, binding, *policies]
+    names = [document["metadata"]["name"] for document in documents]
+    assert all(is_subdomain(each) for each in names)
+    assert len(set(names)) == len(names) - 1  # Role and RoleBinding have the same
+    assert {grant_name(document) for document in documents} == set(grant.names)
+    assert all(grant.owns(document) for document in documents)
+    assert read_grant(binding, role["rules"]) == grant
+    assert {found for _, found in callable_models(role["rules"])} == {model}
+    assert all(admits_only(policy, identity) for policy in policies)
+
+
+def test_grants_of_different_models_share_no_name() -> None:
+    names = ["iris", "iris-2", EVERY_MODEL, "models", "i-ris", "i.ris"]
+    grants = [ModelGrant(identity=BOT, namespace="alice", model=each) for each in names]
+    assert len({grant.names for grant in grants}) == len(names)
+    assert not grants[0].owns(grants[1].binding(grants[1].names[0]))
+
+
+def test_a_binding_that_was_changed_is_no_grant() -> None:
+    grant = ModelGrant(identity=BOT, namespace="alice", model="iris")
+    (name,) = grant.names
+    for change in (
+        {"metadata": {**grant.binding(name)["metadata"], "name": "other"}},
+        {"roleRef": {"kind": "Role", "name": "other"}},
+        {"roleRef": {"kind": "ClusterRole", "name": name}},
+        {"metadata": {**grant.binding(name)["metadata"], "labels": {}}},
+    ):
+        assert read_grant({**grant.binding(name), **change}) is None
+
+
+def test_a_policy_for_models_admits_only_with_its_selector() -> None:
+    grant = ModelGrant(identity=BOT, namespace="alice", model="iris")
+    for policy in grant.objects(grant.names[0], KUBEFLOW)[2:]:
+        spec = policy["spec"]
+        assert not admits_only({**policy, "spec": {**spec, "selector": {}}}, BOT)
+        other = {"matchLabels": {"serving.kserve.io/inferenceservice": "other"}}
+        assert not admits_only({**policy, "spec": {**spec, "selector": other}}, BOT)
+        narrower = {"matchLabels": {**spec["selector"]["matchLabels"], "component": "predictor"}}
+        assert admits_only({**policy, "spec": {**spec, "selector": narrower}}, BOT)
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ({"verbs": ["get"], "resources": ["inferenceservices"]}, ["inferenceservices *"]),
+        ({"verbs": ["*"], "resources": ["*"]}, ["inferenceservices *", "llminferenceservices *"]),
+        ({"verbs": ["list", "get"], "resources": ["llminferenceservices"],
+          "resourceNames": ["a", "b"]}, ["llminferenceservices a", "llminferenceservices b"]),
+        ({"verbs": ["list", "watch"], "resources": ["inferenceservices"]}, []),
+        ({"verbs": ["get"], "resources": ["inferenceservices/status", "pods"]}, []),
+        ({"verbs": ["get"], "resources": ["inferenceservices"], "apiGroups": [""]}, []),
+        ({"verbs": ["get"], "nonResourceURLs": ["*"]}, []),
+    ],
+)  # fmt: skip
+def test_the_models_that_a_rule_lets_one_call_are_those_that_it_lets_one_get(
+    rule: dict[str, list[str]], found: list[str]
+) -> None:
+    models = callable_models([{"apiGroups": ["serving.kserve.io"], **rule}])
+    assert [f"{kind.plural} {name}" for kind, name in models] == found
 
 
 @pytest.mark.parametrize(
@@ -105,7 +171,7 @@ def test_every_grant_name_is_a_valid_object_name(namespace: str, name: str, role
     ],
 )  # fmt: skip
 def test_a_widened_policy_proves_nothing(change: dict[str, object]) -> None:
-    policy = authorization_policy(EDIT, NAME, principals=("p",), header=USER_HEADER)
+    _, policy = EDIT.objects(NAME, KUBEFLOW)
     assert admits_only(policy, BOT)
     assert not admits_only(policy, IdentityName(namespace="team", name="other"))
     policy["spec"]["rules"].append(policy["spec"]["rules"][0] | change)

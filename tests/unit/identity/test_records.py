@@ -204,3 +204,20 @@ def test_a_forbidden_list_is_reported_only_if_the_api_server_serves_the_kind(
     warnings = Warnings()
     assert list_objects(api.cluster(), "team", warn=warnings).policies is None
     assert ["authorizationpolicies" in str(each) for each in warnings] == [True] * has_istio
+
+
+@pytest.mark.parametrize(
+    ("unseen", "role_kind"), [("cluster_roles", "ClusterRole"), ("roles", "Role")]
+)
+def test_the_models_of_a_role_that_cannot_be_seen_are_not_known(
+    unseen: str, role_kind: str
+) -> None:
+    listed = ListedObjects()
+    listed.lists["bindings"] = [binding("x", "alice", "custom", ACCOUNT, kind=role_kind)]
+    (record,) = identity_records(listed.objects())
+    assert record.roles[0].is_missing
+    assert record.roles[0].models == ()
+    listed.lists[unseen] = None
+    (record,) = identity_records(listed.objects())
+    assert not record.roles[0].is_missing
+    assert record.roles[0].models is None

@@ -1,39 +1,72 @@
-"""`daypass identity authorize`: grant an identity a role in namespaces."""
+"""`daypass identity authorize`: grant an identity a role in namespaces, or models."""
+
+from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects
 
-SUMMARY = "give an identity a role in namespaces (profiles)"
+if TYPE_CHECKING:
+    from daypass._core.objects import Object
+    from daypass.identity.grants import Grant, TrustedHeader
+    from daypass.identity.inference import ModelName
+    from daypass.identity.model import IdentityName
+    from daypass.kube.cluster import Cluster
+
+SUMMARY = "give an identity a role in namespaces, or models to call"
 EPILOG = """examples:
   daypass identity authorize bot -n team --in alice,bob --role view
   daypass identity authorize bot -n team --in alice --role edit --yes
   daypass identity authorize bot -n team --in alice \\
     --cluster-role kubeflow-pipelines-edit
+  daypass identity authorize bot -n team --model alice/iris --gate serving
+  daypass identity authorize bot -n team --in alice --inference-only
 
 In each namespace it creates a RoleBinding and an AuthorizationPolicy of Istio, like Kubeflow's own
-access management. Kubeflow's UI lists them.
+access management. Kubeflow's UI lists them. For models it creates a Role, too: `get` on these
+InferenceServices and LLMInferenceServices, which a gate with `authorize` asks for.
 """
 ROLES = ("view", "edit", "admin")
+GrantIn: TypeAlias = Callable[[str], "Grant"]
+"""Returns a grant in a namespace."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser)
-    parser.add_argument(
-        "--in",
-        dest="places",
-        metavar="NS[,NS]",
-        action="append",
-        required=True,
-        help="the namespaces (profiles)",
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--in", dest="places", metavar="NS[,NS]", action="append", help="the namespaces (profiles)"
     )
-    role = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--model",
+        dest="models",
+        metavar="NS/MODEL",
+        action="append",
+        help="a model to call, and nothing else; may be repeated",
+    )
+    role = parser.add_mutually_exclusive_group()
     role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
     role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
-    options.add_yes(parser, "even if the role can create tokens, read Secrets or impersonate")
+    role.add_argument(
+        "--inference-only", action="store_true", help="all models of the namespaces, and no role"
+    )
     parser.add_argument(
+        "--ignore-not-found", action="store_true", help="with --model: it may be created later"
+    )
+    options.add_yes(parser, "even if the role can create tokens, read Secrets or impersonate")
+    sender = parser.add_mutually_exclusive_group()
+    sender.add_argument(
+        "--gate",
+        metavar="GATE",
+        help="let the gateway of this gate set the user header, instead of Kubeflow's ingress"
+        " gateway; with the gate's header",
+    )
+    sender.add_argument(
         "--principal",
         metavar="P",
         action="append",
@@ -44,8 +77,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--user-header", metavar="H", help="the user header (default: kubeflow-userid)"
     )
     parser.add_argument(
-        "--no-istio", action="store_true", help="the RoleBinding alone: there is no Istio"
+        "--no-istio", action="store_true", help="no AuthorizationPolicy: there is no Istio"
     )
+    options.add_config(parser)
     options.add_dry_run(parser)
     options.add_output(parser, "with --dry-run: print the objects")
     options.add_cluster(parser)
@@ -62,9 +96,34 @@ def split(places: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def cluster_role_of(role: str | None, cluster_role: str | None) -> str | None:
-    """Return the ClusterRole that --role or --cluster-role names."""
-    return cluster_role if role is None else f"kubeflow-{role}"
+def parse_models(models: list[str]) -> tuple[ModelName, ...]:
+    """Return the models of `--model`, each once. Raises UsageError."""
+    from daypass.identity.inference import ModelName
+
+    return tuple(dict.fromkeys(map(ModelName.parse, models)))
+
+
+def named_grant(args: Namespace, identity: IdentityName) -> GrantIn | None:
+    """Return what --role, --cluster-role or --inference-only give; None without them.
+
+    Raises UsageError if a model is named, too.
+    """
+    from daypass.identity.grants import ModelGrant, RoleGrant
+    from daypass.identity.inference import EVERY_MODEL
+
+    role = args.cluster_role if args.role is None else f"kubeflow-{args.role}"
+    if args.models and (role or args.inference_only):
+        raise UsageError(
+            "--model is the right to call one model, and has no role",
+            "leave out --role, --cluster-role and --inference-only, or --model",
+        )
+    if args.inference_only:
+        return lambda namespace: ModelGrant(
+            identity=identity, namespace=namespace, model=EVERY_MODEL
+        )
+    if role is None:
+        return None
+    return lambda namespace: RoleGrant(identity=identity, namespace=namespace, cluster_role=role)
 
 
 def _check_proof(principals: list[str], header: str) -> None:
@@ -80,29 +139,56 @@ def _check_proof(principals: list[str], header: str) -> None:
 
 def run(args: Namespace) -> int:
     options.check_output(args)
-    namespaces = split(args.places)
+    namespaces, models = split(args.places or []), parse_models(args.models or [])
     _check_proof(args.principal or [], args.user_header or "x")
     with options.open_identity(args) as (cluster, identity):
-        from daypass.identity.grants import INGRESS_GATEWAY, USER_HEADER, apply, plan
+        from daypass.identity.authorize import apply, model_grants, plan
 
-        planned = plan(
+        grant_in = named_grant(args, identity)
+        if namespaces and grant_in is None:
+            raise UsageError(
+                "no role is named",
+                "add --role view, or --inference-only for the right to call all models",
+            )
+        trusted = None if args.no_istio else _trusted_header(args, cluster)
+        grants = [grant_in(namespace) for namespace in namespaces] if grant_in else []
+        grants += model_grants(
             cluster,
             identity,
-            namespaces,
-            cluster_role_of(args.role, args.cluster_role) or "",
-            principals=tuple(args.principal or (INGRESS_GATEWAY,)),
-            header=args.user_header or USER_HEADER,
-            istio=not args.no_istio,
-            accept_risks=args.yes,
+            models,
+            ignore_not_found=args.ignore_not_found,
+            are_senders_named=bool(args.principal or args.no_istio),
             warn=warn,
         )
+        planned = plan(cluster, grants, trusted=trusted, accept_risks=args.yes, warn=warn)
         documents = apply(cluster, planned)
         if args.output != "text":
             write_objects(documents, args.output)
-        done = did(args.dry_run, "grant", "granted")
-        for namespace in namespaces:
-            names = [each for each in documents if each["metadata"]["namespace"] == namespace]
-            kinds = " and ".join(each["kind"] for each in names)
-            role = args.role or args.cluster_role
-            log(f"{done} {identity} {role} in {namespace}: {kinds} {names[0]['metadata']['name']}")
+        for grant in grants:
+            _report(args, grant, documents)
         return 0
+
+
+def _trusted_header(args: Namespace, cluster: Cluster) -> TrustedHeader:
+    from daypass.identity.authorize import header_of_gate
+    from daypass.identity.grants import TrustedHeader
+
+    trusted = TrustedHeader()
+    if args.gate is not None:
+        name, gate = options.load_config(args.config).find_gate(args.gate)
+        trusted = header_of_gate(cluster, name, gate)
+    if args.principal:
+        trusted = replace(trusted, principals=tuple(args.principal))
+    return replace(trusted, header=args.user_header or trusted.header)
+
+
+def _report(args: Namespace, grant: Grant, documents: Sequence[Object]) -> None:
+    from daypass.identity.grants import grant_name
+
+    found = [each for each in documents if grant.owns(each)]
+    *kinds, last = dict.fromkeys(each["kind"] for each in found)
+    shown = f"{', '.join(kinds)} and {last}" if kinds else last
+    log(
+        f"{did(args.dry_run, 'grant', 'granted')} {grant.identity} {grant.display} in"
+        f" {grant.namespace}: {shown} {grant_name(found[0])}"
+    )

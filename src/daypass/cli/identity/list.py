@@ -32,7 +32,8 @@ EPILOG = """examples:
   daypass identity list -A --check --unused-after 30d     exit code 3 if there is a problem
 
 GRANTS are of all RoleBindings: alice=edit is Kubeflow's edit in the namespace alice,
-*=clusterrole/x a ClusterRoleBinding. No token is read.
+alice=model/iris the right to call a model, *=clusterrole/x a ClusterRoleBinding. MODELS are
+those that it may call by any of them: alice/* all of alice. No token is read.
 """
 WATCH_SECONDS = 2.0
 """Between two lists; longer, if a list takes long."""
@@ -41,7 +42,7 @@ _SHOWN_GRANTS = 2
 _LONGEST_CELL_CHARACTERS = 4000
 _NOTHING = "-"
 _UNKNOWN = "unknown"
-"""The last use of an anchor: the API server notes none."""
+"""The last use of an anchor: the API server notes none. The models of a role that can't be read."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     options.add_output(
         parser,
-        "default: table; wide: doors, all grants, health in sentences",
+        "default: table; wide: doors, all grants, models, health in sentences",
         choices=("table", "wide", "json", "yaml"),
     )
     parser.add_argument(
@@ -154,7 +155,8 @@ def table(examined: Sequence[IdentityHealth], clock: Clock, *, wide: bool = Fals
 def table_row(health: IdentityHealth, clock: Clock, *, wide: bool = False) -> dict[str, str]:
     """Return the cells of an identity by their headings.
 
-    `wide`: with the door, all grants, the time of the deadline, and findings as sentences.
+    `wide`: with the door, all grants, the models that it may call, the time of the deadline, and
+    findings as sentences.
     """
     from daypass._core.clock import age_seconds
 
@@ -165,12 +167,17 @@ def table_row(health: IdentityHealth, clock: Clock, *, wide: bool = False) -> di
     worst_first = sorted(health.findings, key=lambda finding: not is_problem(finding))
     findings = [finding.sentence if wide else finding.check for finding in worst_first]
     age = display_age(age_seconds(record.created, clock)) if record.created else _NOTHING
+    models = [
+        *record.models,
+        *([_UNKNOWN] if any(it.models is None for it in record.roles) else []),
+    ]
     is_unknown = any(secret.is_anchor for secret in health.live)
     deadline = annotations.get(labels.DEADLINE, _NOTHING)
     return {
         "NAMESPACE": record.name.namespace,
         "NAME": record.name.name,
         "GRANTS": ", ".join(grants) or _NOTHING,
+        **({"MODELS": ", ".join(models) or _NOTHING} if wide else {}),
         **({"DOOR": annotations.get(labels.DOOR, _NOTHING)} if wide else {}),
         "AGE": age,
         "LAST USED": health.last_used or (_UNKNOWN if is_unknown else _NOTHING),
@@ -194,6 +201,7 @@ def display_age(seconds: float) -> str:
 
 
 def identity_json(health: IdentityHealth) -> IdentityData:
+    from daypass.identity.inference import EVERY_MODEL
     from daypass.identity.records import EVERYWHERE
 
     record, annotations = health.record, health.record.annotations
@@ -216,6 +224,12 @@ def identity_json(health: IdentityHealth) -> IdentityData:
                 "binding": role.binding,
                 "daypass": role.is_ours,
                 "authorizationPolicy": role.has_policy,
+                "models": None
+                if role.models is None
+                else [
+                    {"resource": kind.plural, "name": None if name == EVERY_MODEL else name}
+                    for kind, name in role.models
+                ],
             }
             for role in sorted(record.roles)
         ],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daypass.identity.credential_secrets import CredentialSecret
     from daypass.identity.health import IdentityHealth
 
-SUMMARY = "all about one identity: its grants, its tokens, its health"
+SUMMARY = "all about one identity: its grants, models, tokens and health"
 EPILOG = """examples:
   daypass identity show bot -n team
 """
@@ -61,6 +61,15 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
         f"{role.display:<{width}}  by {'daypass' if role.is_ours else 'others'}: {role.binding}"
         for role in sorted(found.record.roles)
     ]
+    width = max(map(len, found.record.models), default=0)
+    models = [
+        f"{model:<{width}}  {', '.join(kinds)}" for model, kinds in found.record.models.items()
+    ]
+    models += [
+        f"unknown: you may not see the role of {role.display}"
+        for role in sorted(found.record.roles)
+        if role.models is None
+    ]
     health = [
         f"{'problem' if is_problem(each) else 'note':<8} {each.check}: {each.sentence}"
         for each in found.findings
@@ -68,6 +77,7 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
     return (
         _section(str(found.record.name), facts, "")
         + _section("grants", grants, "none")
+        + _section("models that it may call", models, "none")
         + _section(
             "tokens", [_token(secret, found, clock) for secret in found.record.secrets], "none"
         )

@@ -1,0 +1,335 @@
+"""Granting roles and models to an identity, and taking them away.
+
+`plan` changes nothing, and `apply` lets the API server check all objects (`dryRun=All`) before it
+creates any. After an interruption, `daypass identity list` shows the half grant, and the same
+command completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import command, kubectl
+from daypass._core.objects import Object, name_of, uid_of
+from daypass.identity.create import dry_run
+from daypass.identity.grants import (
+    GRANTED,
+    KUBEFLOW,
+    KUBEFLOW_ROLES,
+    SELECTOR,
+    TRUST_DOMAIN,
+    Grant,
+    ModelGrant,
+    RoleGrant,
+    TrustedHeader,
+    read_grant,
+    selector_of,
+)
+from daypass.identity.inference import (
+    EVERY_MODEL,
+    MODEL_KINDS,
+    ModelName,
+    Selector,
+    find_model,
+)
+from daypass.identity.model import IdentityName, Warn, get_identity, is_owned_by
+from daypass.identity.role_risks import find_risks, rules_of
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    PODS,
+    ROLE_BINDINGS,
+    Resource,
+)
+
+if TYPE_CHECKING:
+    from daypass.config import Gate
+
+
+class RiskyRoleError(DaypassError):
+    """A role gives access to more than it seems to, and the user has not confirmed it."""
+
+
+class NoIstioError(DaypassError):
+    """An AuthorizationPolicy is wanted without Istio, or not wanted with it."""
+
+
+def model_grants(
+    cluster: Cluster,
+    identity: IdentityName,
+    models: Iterable[ModelName],
+    *,
+    ignore_not_found: bool,
+    are_senders_named: bool,
+    warn: Warn,
+) -> list[Grant]:
+    """Return the right to call each of these models.
+
+    `ignore_not_found`: if there is no such model, both kinds may have it later.
+    `are_senders_named`: the user knows what sends requests to their Pods. Raises NotFoundError (the
+    namespace), ModelNotFoundError.
+    """
+    grants: list[Grant] = []
+    for name in models:
+        found = find_model(cluster, name, ignore_not_found=ignore_not_found)
+        kinds = found.kinds or MODEL_KINDS
+        if len(kinds) > 1:
+            shown = " and an ".join(kind.kind for kind in kinds)
+            verb = "there is" if found.kinds else "there may later be"
+            warn(f"{verb} an {shown} {name}", "each may be called")
+        if found.on_knative and not are_senders_named:
+            warn(
+                f"{name} runs on Knative: its Pods get requests from Knative's local gateway and"
+                " activator, which the AuthorizationPolicy does not admit",
+                "if its Pods have Istio's sidecar, name both with --principal; a workload that"
+                " reaches them without a gate can then set the user header",
+            )
+        grants.append(
+            ModelGrant(identity=identity, namespace=name.namespace, model=name.name, kinds=kinds)
+        )
+    return grants
+
+
+def header_of_gate(cluster: Cluster, name: str, gate: Gate) -> TrustedHeader:
+    """Return the header in which a gate passes on the user, and who sets it: its gateway's Pods.
+
+    Raises UsageError if there are none.
+    """
+    from daypass.config import IstioGate
+
+    if not isinstance(gate, IstioGate):
+        raise UsageError(
+            f"gate {name} is not at a gateway of Istio, so its gateway may have no principal",
+            "name the one that its Pods have, if any: --principal P",
+        )
+    namespace = gate.front_namespace
+    selector = ",".join(f"{key}={value}" for key, value in sorted(gate.front_labels.items()))
+    accounts = {
+        pod["spec"].get("serviceAccountName") or "default"
+        for pod in cluster.list(PODS, namespace, labels=selector)
+    }
+    if not accounts:
+        raise UsageError(
+            f"the gateway of gate {name} has no Pods: none in {namespace} has {selector}",
+            "check the gate's frontNamespace and frontLabels, or name its principal: --principal"
+            " cluster.local/ns/NS/sa/NAME",
+        )
+    principals = (f"{TRUST_DOMAIN}/ns/{namespace}/sa/{each}" for each in sorted(accounts))
+    return TrustedHeader(header=gate.headers.user, principals=tuple(principals))
+
+
+def plan(
+    cluster: Cluster,
+    grants: Sequence[Grant],
+    *,
+    trusted: TrustedHeader | None = KUBEFLOW,
+    accept_risks: bool = False,
+    warn: Warn,
+) -> list[Object]:
+    """Return the objects to create; nothing is changed.
+
+    `trusted`: None for a cluster without Istio. `accept_risks`: the user has confirmed what a role
+    gives access to. Raises IdentityNotFoundError, NotFoundError (a namespace, the ClusterRole),
+    NoIstioError, RiskyRoleError.
+    """
+    for identity in dict.fromkeys(grant.identity for grant in grants):
+        get_identity(cluster, identity)
+    namespaces = dict.fromkeys(grant.namespace for grant in grants)
+    for namespace in namespaces:
+        cluster.get(NAMESPACES, namespace)
+    _check_istio(cluster, is_wanted=trusted is not None)
+    roles = (grant.cluster_role for grant in grants if isinstance(grant, RoleGrant))
+    for role in dict.fromkeys(roles):
+        _check_risks(cluster, role, warn, are_accepted=accept_risks)
+    documents: list[Object] = []
+    for namespace in namespaces:
+        bindings = cluster.list(ROLE_BINDINGS, namespace)
+        policies = [] if trusted is None else cluster.list(AUTHORIZATION_POLICIES, namespace)
+        for grant in grants:
+            if grant.namespace == namespace:
+                name = _free_name(grant, [*bindings, *policies])
+                planned = grant.objects(name, trusted)
+                _warn_of_wider_grants(grant, bindings, warn)
+                _warn_of_first_policies(grant, policies, planned, warn)
+                documents += planned
+                policies += (each for each in planned if "spec" in each)
+    return documents
+
+
+def apply(cluster: Cluster, documents: Sequence[Object]) -> list[Object]:
+    """Create what was planned, after the API server has accepted a dry run of all of it.
+
+    Takes over fields that another field manager has set: the objects are daypass's own.
+    """
+    checked = dry_run(cluster, documents, force=True)
+    if cluster.dry_run:
+        return checked
+    return [cluster.apply(document, force=True) for document in documents]
+
+
+def unauthorize(
+    cluster: Cluster,
+    identity: IdentityName,
+    namespaces: Sequence[str] | None,
+    is_meant: Callable[[Object], bool] = lambda document: True,
+    *,
+    warn: Warn,
+) -> list[str]:
+    """Remove an identity's grants in these namespaces or (None) in all; return what was removed.
+
+    `is_meant`: whether to remove an object of a grant. May be repeated after an interruption.
+    """
+    removed, opened = list[str](), list[Object]()
+    for resource, document in list(_granted_objects(cluster, identity, namespaces)):
+        namespace, name = document["metadata"]["namespace"], name_of(document)
+        if is_meant(document) and cluster.delete(resource, name, namespace, uid=uid_of(document)):
+            removed.append(resource.named(namespace, name))
+            opened += [document] if resource is AUTHORIZATION_POLICIES else []
+    warn_of_open_pods(cluster, opened, warn)
+    return removed
+
+
+def _granted_objects(
+    cluster: Cluster, identity: IdentityName, namespaces: Sequence[str] | None
+) -> Iterator[tuple[Resource, Object]]:
+    for resource in GRANTED:
+        for namespace in namespaces if namespaces is not None else (None,):
+            try:
+                found = cluster.list(resource, namespace, labels=SELECTOR)
+            except NotFoundError:
+                continue  # the cluster has no Istio
+            for each in found:
+                if is_owned_by(each, identity):
+                    yield resource, each
+
+
+def _are_closed(pods: Selector, policies: Iterable[Object]) -> bool:
+    """Return whether any AuthorizationPolicy with action ALLOW applies to all Pods with labels.
+
+    Then Istio refuses them what no such policy allows; without one, it lets all in.
+    """
+    return any(
+        (each.get("spec") or {}).get("action", "ALLOW") == "ALLOW"
+        and selector_of(each).items() <= pods.items()
+        for each in policies
+    )
+
+
+def warn_of_open_pods(cluster: Cluster, removed: Sequence[Object], warn: Warn) -> None:
+    """Warn about Pods that lose their last AuthorizationPolicy with action ALLOW.
+
+    `removed`: policies that were removed, or in a dry run would be.
+    """
+    uids = set(map(uid_of, removed))
+    for namespace in sorted({each["metadata"]["namespace"] for each in removed}):
+        found = cluster.list(AUTHORIZATION_POLICIES, namespace)
+        left = [each for each in found if uid_of(each) not in uids]
+        pods = [selector_of(each) for each in removed if _namespace_of(each) == namespace]
+        if opened := [each for each in pods if not _are_closed(each, left)]:
+            has = "would have" if cluster.dry_run else "has"
+            warn(
+                f"{namespace} {has} no AuthorizationPolicy with action ALLOW left{_for(opened)}",
+                "so Istio now lets all requests in: is that intended?",
+            )
+
+
+def _warn_of_first_policies(
+    grant: Grant, policies: Sequence[Object], planned: Iterable[Object], warn: Warn
+) -> None:
+    pods = [selector_of(each) for each in planned if each["kind"] == AUTHORIZATION_POLICIES.kind]
+    if closed := [each for each in pods if not _are_closed(each, policies)]:
+        to = "them" if all(closed) else "its workloads"
+        warn(
+            f"{grant.namespace} has no AuthorizationPolicy with action ALLOW yet{_for(closed)}",
+            f"with this one, Istio refuses all requests to {to} that no such policy allows;\na"
+            " Kubeflow profile has one from the start",
+        )
+
+
+def _for(pods: Sequence[Selector]) -> str:
+    """Return which Pods a message is about; "" for all of a namespace."""
+    if not all(pods):
+        return ""
+    shown = [",".join(f"{key}={value}" for key, value in each.items()) for each in pods]
+    return f" for Pods with {' or '.join(dict.fromkeys(shown))}"
+
+
+def _namespace_of(document: Object) -> str:
+    return str(document["metadata"]["namespace"])
+
+
+def _check_istio(cluster: Cluster, *, is_wanted: bool) -> None:
+    has_istio = cluster.serves(AUTHORIZATION_POLICIES)
+    if is_wanted and not has_istio:
+        raise NoIstioError(
+            "the cluster has no AuthorizationPolicy (security.istio.io/v1)",
+            "is Istio installed? For a cluster without it: --no-istio makes the RoleBinding alone",
+        )
+    if has_istio and not is_wanted:
+        raise NoIstioError(
+            "the cluster has Istio: a RoleBinding without an AuthorizationPolicy is half a grant",
+            "leave --no-istio out",
+        )
+
+
+def _check_risks(cluster: Cluster, cluster_role: str, warn: Warn, *, are_accepted: bool) -> None:
+    fact = f"ClusterRole {cluster_role} gives access to more than it seems to"
+    try:
+        role = cluster.get(CLUSTER_ROLES, cluster_role)
+        others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
+        why = "\n".join(f"it {risk}" for risk in find_risks(rules_of(role, others)))
+    except NotFoundError as error:
+        hint = kubectl("get", "clusterroles")
+        if cluster_role in KUBEFLOW_ROLES:
+            hint = "is Kubeflow installed? --cluster-role names another role"
+        raise NotFoundError(error.status, error.fact, hint) from None
+    except ForbiddenError:
+        fact = f"the rules of ClusterRole {cluster_role} cannot be checked"
+        why = "you may not read them"
+    if why and not are_accepted:
+        raise RiskyRoleError(fact, f"{why}\nto grant it all the same: --yes")
+    if why:
+        warn(fact, why)
+
+
+def _free_name(grant: Grant, existing: Sequence[Object]) -> str:
+    """Return the first of the grant's names that no other grant's object has."""
+    *preferred, unique = grant.names
+    for name in preferred:
+        if all(_is_of_grant(each, grant) for each in existing if name_of(each) == name):
+            return name
+    return unique
+
+
+def _is_of_grant(document: Object, grant: Grant) -> bool:
+    role = document.get("roleRef", {}).get("name")
+    return is_owned_by(document, grant.identity) and role in (None, grant.role_reference("")[1])
+
+
+def _warn_of_wider_grants(grant: Grant, bindings: Iterable[Object], warn: Warn) -> None:
+    """Warn that earlier grants stay, in case the user wants to replace them."""
+    found = (read_grant(each) for each in bindings if is_owned_by(each, grant.identity))
+    for other in sorted(filter(None, found), key=lambda each: each.options):
+        if not _is_for_one_model(other) and other.options != grant.options:
+            identity = grant.identity
+            remove = command(
+                "identity",
+                "unauthorize",
+                identity.name,
+                "-n",
+                identity.namespace,
+                *other.options,
+            )
+            warn(
+                f"{identity} keeps {other.display} in {grant.namespace}, too",
+                f"to remove it: {remove}",
+            )
+
+
+def _is_for_one_model(grant: Grant) -> bool:
+    return isinstance(grant, ModelGrant) and grant.model != EVERY_MODEL
