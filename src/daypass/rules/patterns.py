@@ -65,7 +65,7 @@ _ESCAPED = "%(2[0-46-9A-Ca-c]|3[AC-Fac-f]|40|5[BDEbde]|60|7[B-Db-d]|[89A-Fa-f][0
 _CHARACTER = f"([!$&'()*+,0-9:=@A-Z_a-z~-]|{_ESCAPED})"
 _SEGMENT = rf"\.*{_CHARACTER}({_CHARACTER}|\.)*"
 
-PLAIN_PATH_REGEX = rf"(?s)/({_SEGMENT}(/{_SEGMENT})*/?)?(\?[^#]*)?"
+PLAIN_PATH_REGEX = rf"(?s)((/{_SEGMENT})+/?|/)(\?[^#]*)?"
 """The paths of `is_plain_path`, for RE2."""
 
 _COMPONENT = re.compile(
@@ -263,6 +263,9 @@ def candidates(name: str) -> frozenset[str]:
     `-predictor` or `-transformer` (`ingress_reconciler.go`, getServiceHost), or the first one with
     `-default`. For a model `a-predictor-b` this is `a-b-predictor`: so each name counts from which
     it could have taken one.
+
+    A predictor with a name of its own gives its model the host of a model `NAME-PART`, on Knative.
+    That is not read: two models `iris` and `iris-v2` would each need access to both.
     """
     component = _COMPONENT.fullmatch(name)
     if not is_label(name) or component is None:
@@ -283,11 +286,13 @@ def _variables(parts: Iterable[str]) -> set[str]:
 
 
 def _splits(label: str) -> Iterator[tuple[str, str]]:
+    # KServe takes the first `-predictor-default` out of a predictor's host. In a namespace
+    # `default` or `default-...` that is not the component's (`ingress_reconciler.go`,
+    # getServiceHost).
+    yield "default", label
     for dash in re.finditer("-", label):
         name, namespace = label[: dash.start()], label[dash.end() :]
         yield namespace, name
-        # KServe takes the first `-predictor-default` out of a predictor's host, for which that of
-        # a namespace default-NAMESPACE can be mistaken (`ingress_reconciler.go`, getServiceHost).
         yield f"default-{namespace}", name
 
 
