@@ -145,6 +145,7 @@ class Step(TypedDict):
 
 
 class Explained(TypedDict):
+    gate: Annotated[str, "the name of the gate"]
     allowed: Annotated[bool, "whether no check refuses the token"]
     reason: Annotated[Reason, "the code of the decision"]
     message: Annotated[str, "the decision as a sentence"]

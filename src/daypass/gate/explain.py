@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.objects import Object, name_of
 from daypass._core.text import printable
 from daypass.gate.signing_keys import is_signed
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.rules.claims import Bound, CallerIdentity, bound_to
 from daypass.rules.decision import Decision, GateRequest, Rules, decide
+from daypass.rules.models import Access, Readings
+from daypass.rules.patterns import Model
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 
 ISSUER_NOT_CHECKED = (
@@ -19,6 +26,8 @@ UNKNOWN = "nothing speaks against it, as far as it was checked"
 SIGNATURE_NOT_CHECKED = "the signature (no keys were given)"
 SHOWN_CHARACTERS = 300
 REVOCATION_NOT_CHECKED = "whether its credential exists, and is not denied"
+POD_NOT_CHECKED = "whether its Pod exists (the gate asks with a TokenReview)"
+MODEL_NOT_CHECKED = "which models host and path mean, and whether its caller may use them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +48,146 @@ class Explanation:
         return 200 if self.passes else CODES.get(self.decision.reason, 401)
 
 
-def explain(token: str, host: str, rules: Rules, now_unix: float, keys: str | None) -> Explanation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModels:
+    """What a cluster has of the models that a request may mean. `existing`: those that exist.
+    `answers`: whether the caller has an access; None: the user may not ask.
+    """
+
+    existing: frozenset[Model]
+    answers: Mapping[Access, bool | None]
+
+    def unknown(self, needed: Iterable[Access]) -> list[Access]:
+        """Return the accesses on whose answers it depends, and that are not known."""
+        answers = {access: self.answers.get(access) for access in needed}
+        if False in answers.values():
+            return []
+        return sorted(access for access, answer in answers.items() if answer is None)
+
+
+FindModels: TypeAlias = Callable[[Readings, CallerIdentity], KnownModels | None]
+"""Returns what a cluster has of models; None if that is not known."""
+
+
+def explain(
+    token: str,
+    host: str,
+    path: str,
+    rules: Rules,
+    now_unix: float,
+    keys: str | None,
+    *,
+    find_models: FindModels | None = None,
+) -> Explanation:
     """Return what the gate would do with a token. `keys`: a JSON Web Key Set, or None.
 
-    An empty `rules.issuer` is unknown: the token's own is taken for it.
+    An empty `rules.issuer` is unknown: the token's own is taken for it. `find_models` is called if
+    everything else is good.
     """
     signed: bool | None = None
     if keys is not None:
         signed = is_signed(token, keys)
     unknown = [] if rules.issuer else [ISSUER_NOT_CHECKED]
     rules = replace(rules, issuer=rules.issuer or str(_claim(token, "iss") or ""))
-    request = GateRequest(host=host, authorizations=(f"Bearer {token}",))
+    request = GateRequest(host=host, path=path, authorizations=(f"Bearer {token}",))
     unknown += [SIGNATURE_NOT_CHECKED] if signed is None else []
+    is_of_pod = _bound_to(token) is Bound.POD
+    unknown += [POD_NOT_CHECKED] if is_of_pod and Bound.POD in rules.bound else []
     unknown += [REVOCATION_NOT_CHECKED] if rules.published is None else []
-    decision = decide(request, rules, now_unix, signed=signed)
     # Without keys the signature is unknown; the other checks may still refuse the token.
-    passes = decide(request, rules, now_unix, signed=signed is not False).is_allowed
-    reason = Reason.ALLOWED if passes else decision.reason
+    possible = decide(request, rules, now_unix, signed=signed is not False)
+    readings, known = rules.models(host, path), None
+    if possible.identity is not None and readings is not None:
+        known = find_models(readings, possible.identity) if find_models is not None else None
+        needed = None if known is None else readings.existing(known.existing.__contains__)
+        unknown += [MODEL_NOT_CHECKED] if known is None else []
+        if known is not None and (unasked := known.unknown(needed or ())):
+            unknown += [f"whether its caller may {_shown(access)}" for access in unasked]
+            known = None
+    exists = None if known is None else known.existing.__contains__
+    may = None if known is None else known.answers.get
+    decision = decide(request, rules, now_unix, signed=signed, exists=exists, may=may)
+    possible = decide(request, rules, now_unix, signed=signed is not False, exists=exists, may=may)
+    reason = possible.reason if possible.is_allowed else decision.reason
     message = MESSAGES[reason] + _values(reason, token, rules)
-    message = UNKNOWN if passes and unknown else message
+    if reason is Reason.MODEL and readings is not None and known is not None:
+        message += _refused_models(readings, known)
+    message = UNKNOWN if possible.is_allowed and unknown else message
     return Explanation(
-        decision=decision, message=message, passes=passes, not_checked=tuple(unknown)
+        decision=decision,
+        message=message,
+        passes=possible.is_allowed,
+        not_checked=tuple(unknown),
     )
+
+
+def find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) -> KnownModels:
+    """Return what a cluster has of the models that a request may mean. Raises ForbiddenError if
+    they may not be listed.
+    """
+    resources = {model.resource for _, model in readings.accesses}
+    served = {each: cluster.find_resource(each) for each in resources}
+    existing = frozenset(
+        Model(resource, namespace, name_of(found))
+        for resource, namespace in {model[:2] for _, model in readings.accesses}
+        if (kind := served[resource]) is not None
+        for found in cluster.list(kind, namespace, metadata_only=True)
+    )
+    needed = readings.existing(existing.__contains__) or ()
+    return KnownModels(
+        existing=existing, answers={each: _may(cluster, caller, each) for each in needed}
+    )
+
+
+def _may(cluster: Cluster, caller: CallerIdentity, access: Access) -> bool | None:
+    """Return whether a caller has an access; None if the user may not ask."""
+    plural, _, group = access.model.resource.partition(".")
+    spec: Object = {
+        "user": caller.user,
+        "groups": list(caller.groups),
+        "resourceAttributes": {
+            "group": group,
+            "resource": plural,
+            "verb": access.verb,
+            "namespace": access.model.namespace,
+            "name": access.model.name,
+        },
+    }
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    try:
+        answer = cluster.request(
+            "POST",
+            "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+            body,
+            what=f"ask whether {caller.user} may {_shown(access)}",
+        )
+    except ForbiddenError:
+        return None
+    status = answer.get("status") or {}
+    return status.get("allowed") is True and status.get("denied") is not True
+
+
+def _shown(access: Access) -> str:
+    verb, (resource, namespace, name) = access
+    return f"{verb} {resource} {namespace}/{name}"
+
+
+def _refused_models(readings: Readings, known: KnownModels) -> str:
+    refused = sorted(access for access, answer in known.answers.items() if answer is False)
+    if refused:
+        return f": its caller may not {_shown(refused[0])}"
+    shortest = min(
+        readings.accesses, key=lambda access: (len(access.model.name), access), default=None
+    )
+    if shortest is None:
+        return ": host and path name none"
+    _, (resource, namespace, name) = shortest
+    return f": none exists that host and path can mean, such as {resource} {namespace}/{name}"
+
+
+def _bound_to(token: str) -> Bound | None:
+    claim = _claim(token, "kubernetes.io")
+    return bound_to(claim) if isinstance(claim, dict) else None
 
 
 def _claim(token: str, name: str) -> Any:

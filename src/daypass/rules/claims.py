@@ -101,7 +101,7 @@ def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
     if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
         return None
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-    bound = _bound(kubernetes)
+    bound = bound_to(kubernetes)
     return BoundClaims(
         identity=CallerIdentity(user=subject, groups=(*groups, "system:authenticated")),
         expires_unix=int(claims["exp"]),
@@ -115,7 +115,8 @@ def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
     )
 
 
-def _bound(kubernetes: dict[str, Any]) -> Bound | None:
+def bound_to(kubernetes: dict[str, Any]) -> Bound | None:
+    """Return what a token is bound to, by its claim `kubernetes.io`; None for a Node."""
     if "secret" in kubernetes:
         return Bound.SECRET if _uid(kubernetes["secret"]) else None
     if "pod" in kubernetes:  # whose node is a claim, too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,24 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.config.key_set import KeySetError
 from daypass.gate.deny import change_denial
-from daypass.gate.explain import ISSUER_NOT_CHECKED, REVOCATION_NOT_CHECKED
+from daypass.gate.explain import (
+    ISSUER_NOT_CHECKED,
+    MODEL_NOT_CHECKED,
+    POD_NOT_CHECKED,
+    REVOCATION_NOT_CHECKED,
+    Explanation,
+    KnownModels,
+    explain,
+)
 from daypass.gate.signing_keys import is_signed
 from daypass.identity.credential_secrets import FilledSecret
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
+from daypass.rules.claims import Bound
+from daypass.rules.decision import Rules
 from daypass.rules.denials import Denial, DeniedKind
+from daypass.rules.models import Access, ModelRule
+from daypass.rules.patterns import HostPattern, Model, PathPattern
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, disguise, make
 from support.messages import check, raises
@@ -224,13 +237,12 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
     return embedded
 
 
-def bound_to(created: FilledSecret, **changes: Any) -> str:
+def bound_to(created: FilledSecret, aud: str = "gate", **changes: Any) -> str:
     """A token that is bound to the Secret of an identity."""
     secret = {"name": created.secret.name, "uid": created.secret.uid, **changes}
     account = {"name": "bot", "uid": SECRETS_UID}
-    return token(**{
-        "kubernetes.io": {"namespace": "team", "secret": secret, "serviceaccount": account}
-    })  # fmt: skip
+    claim = {"namespace": "team", "secret": secret, "serviceaccount": account}
+    return token(aud=aud, **{"kubernetes.io": claim})
 
 
 Explained = Callable[[str], dict[str, Any]]
@@ -305,3 +317,130 @@ def test_what_may_not_be_read_or_is_not_published_is_not_checked(
     code, out, err = run(value, *EXPLAIN, *options, config=IN_A_CLUSTER)
     assert (code, REVOCATION_NOT_CHECKED in out) == (0, True)
     assert 'resources: ["configmaps"]' in err
+
+
+INFERENCE = "inferenceservices.serving.kserve.io"
+MODELS = f"""
+version: 1
+cluster: {{issuer: "{ISSUER}"}}
+domains:
+  x: {{host: ekf.example.com, front: istio, tls: outside, gateway: a/b}}
+policy: {{audiences: [gate, models], longestLifetime: 2h}}
+gates:
+  ekf: {{audience: gate, hosts: [ekf.example.com]}}
+  models:
+    audience: models
+    check: review
+    frontLabels: {{istio: models}}
+    hosts: ['{{name}}-{{namespace}}.example.com', api.example.com]
+    authorize:
+    - {{host: '{{name}}-{{namespace}}.example.com', resource: {INFERENCE}}}
+    - {{host: api.example.com, path: '/serving/{{namespace}}/{{name}}/', resource: {INFERENCE}}}
+"""
+A_MODEL = ("explain", "--token-file", "TOKEN", "--keys", "KEYS", "--output", "json", "--host")
+IRIS = Access("get", Model(INFERENCE, "alice", "iris"))
+
+
+def known(answer: bool | None) -> KnownModels:
+    return KnownModels(existing=frozenset({IRIS.model}), answers={IRIS: answer})
+
+
+@pytest.mark.parametrize(
+    ("host", "gate"), [("ekf.example.com", "ekf"), ("iris-alice.example.com:443", "models")]
+)
+def test_of_several_gates_the_one_with_the_host_is_explained(
+    run: Run, host: str, gate: str
+) -> None:
+    assert json.loads(run(token(), *A_MODEL, host, config=MODELS)[1])["gate"] == gate
+    out = run(token(), "explain", "--token-file", "TOKEN", "--host", host, config=MODELS)[1]
+    assert out.splitlines()[0] == f"gate {gate}"
+
+
+def test_a_gate_is_named_where_no_or_another_one_has_the_host(run: Run) -> None:
+    code, _, err = run(token(), *A_MODEL, "other.org", config=MODELS)
+    assert (code, "ekf, models" in err) == (2, True)
+    check(err, reason="usage")
+    for name, reason in (("ekf", "not-guarded"), ("models", "audience")):
+        _, out, _ = run(token(), *A_MODEL, "iris-alice.example.com", "--gate", name, config=MODELS)
+        assert (json.loads(out)["gate"], json.loads(out)["reason"]) == (name, reason)
+
+
+def test_without_a_cluster_the_model_is_not_checked(run: Run) -> None:
+    value = token(aud=["models"])
+    code, out, _ = run(value, *A_MODEL, "iris-alice.example.com", config=MODELS)
+    assert (code, MODEL_NOT_CHECKED in json.loads(out)["notChecked"]) == (0, True)
+    for path, needs_model in (("/x", False), ("/serving/alice/iris/", True)):
+        _, out, _ = run(value, *A_MODEL, "api.example.com", "--path", path, config=MODELS)
+        assert (MODEL_NOT_CHECKED in json.loads(out)["notChecked"]) is needs_model
+
+
+@pytest.mark.parametrize("path", ["//", "/a/../b", "/%2e"])
+def test_an_ambiguous_path_is_refused(run: Run, path: str) -> None:
+    options = ("api.example.com", "--path", path)
+    code, out, _ = run(token(aud=["models"]), *A_MODEL, *options, config=MODELS)
+    assert (code, json.loads(out)["reason"], len(json.loads(out)["steps"])) == (3, "ambiguous", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(True, "allowed"), (False, "model"), (None, "allowed")]
+)
+def test_the_model_is_checked_as_far_as_the_user_may(answer: bool | None, reason: str) -> None:
+    explained = explained_model("iris-predictor-alice.example.com", known(answer))
+    assert explained.decision.reason == reason
+    assert explained.passes is (reason == "allowed")
+    of_access = [what for what in explained.not_checked if "alice/iris" in what]
+    assert len(of_access) == (answer is None)
+    check(explained.message, reason=reason)
+
+
+def test_a_model_that_does_not_exist_is_named() -> None:
+    explained = explained_model("setosa-alice.example.com", known(True))
+    assert (explained.passes, "alice/setosa" in explained.message) == (False, True)
+    check(explained.message, reason="model")
+    none = explained_model("api.example.com", known(True), path="/serving/")
+    assert not none.passes
+    check(none.message, reason="model")
+
+
+def explained_model(host: str, models: KnownModels, path: str = "/v1") -> Explanation:
+    rules = replace(RULES_OF_MODELS, published=None)
+    value = token(aud=["models"])
+    now = SYSTEM_CLOCK.unix()
+    return explain(
+        value, host, path, rules, now, SIGNER.jwks, find_models=lambda readings, caller: models
+    )
+
+
+RULES_OF_MODELS = Rules(
+    hosts=(HostPattern.parse("{name}-{namespace}.example.com"),
+           HostPattern.parse("api.example.com")),
+    issuer=ISSUER,
+    audience="models",
+    longest_lifetime_seconds=7200,
+    authorize=(
+        ModelRule(host=HostPattern.parse("{name}-{namespace}.example.com"), resource=INFERENCE),
+        ModelRule(
+            host=HostPattern.parse("api.example.com"),
+            path=PathPattern.parse("/serving/{namespace}/{name}/"),
+            resource=INFERENCE,
+        ),
+    ),
+)  # fmt: skip
+
+
+def test_the_token_of_a_pod_is_not_checked_without_a_review() -> None:
+    rules = replace(RULES_OF_MODELS, authorize=(), bound=frozenset(Bound))
+    claim = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": SECRETS_UID},
+             "pod": {"name": "p", "uid": SECRETS_UID}}  # fmt: skip
+    value = token(aud=["models"], **{"kubernetes.io": claim})
+    explained = explain(value, "api.example.com", "/", rules, SYSTEM_CLOCK.unix(), SIGNER.jwks)
+    assert (explained.passes, POD_NOT_CHECKED in explained.not_checked) == (True, True)
+
+
+def test_in_a_cluster_without_kserve_there_is_no_model(run: Run, embedded: EmbeddedCluster) -> None:
+    gate = StandInGate(embedded=embedded, delay_seconds=0)
+    value = bound_to(make(embedded.cluster), aud="models")
+    gate.publish()
+    options = ("iris-alice.example.com", "--kubeconfig", "admin")
+    code, out, err = run(value, *A_MODEL, *options, config=MODELS)
+    assert (code, json.loads(out)["reason"], err) == (3, "model", "")

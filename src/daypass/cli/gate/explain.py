@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -16,26 +18,36 @@ from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Explained
-    from daypass.config import Config
-    from daypass.gate.explain import Explanation
+    from daypass.config import Config, Gate
+    from daypass.gate.explain import Explanation, KnownModels
     from daypass.kube.cluster import Cluster
+    from daypass.rules.claims import CallerIdentity
     from daypass.rules.decision import Rules
+    from daypass.rules.models import Readings
 
 SUMMARY = "show step by step what the gate would do with a token"
 EPILOG = """examples:
   daypass token | daypass gate explain --token-file - --host ekf.example.com
   daypass gate explain --token-file token --host ekf.example.com \\
     --kubeconfig admin.kubeconfig
+  daypass gate explain --token-file token --host serving.example.com \\
+    --path /serving/alice/iris/v1/models/iris:predict
 
-With --kubeconfig, --context or KUBECONFIG it reads the cluster's keys, and what its gate has
-published; with --keys it ignores KUBECONFIG. The token is sent nowhere. Exit code 3: it would
-be refused.
+With --kubeconfig, --context or KUBECONFIG it reads the cluster's keys, what its gates have
+published, and which models exist; with --keys it ignores KUBECONFIG. The token is sent nowhere.
+Exit code 3: it would be refused.
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--token-file", required=True, metavar="FILE", help="- for stdin")
     parser.add_argument("--host", required=True, help="the host of the request")
+    parser.add_argument(
+        "--path", default="/", help="the path of the request, as it is sent (default: /)"
+    )
+    parser.add_argument(
+        "--gate", metavar="NAME", help="one of several gates (default: the one with this host)"
+    )
     parser.add_argument(
         "--keys",
         metavar="FILE",
@@ -49,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Explain; return 0 if the token would be accepted, else 3."""
     config = load_gates(args.config)  # first: its errors take precedence
-    _, gate = config.find_gate(None)
+    name, gate = _gate_of(config, args)
     from daypass.config.key_set import read_key_set
     from daypass.gate.explain import explain
 
@@ -57,13 +69,43 @@ def run(args: Namespace) -> int:
     rules = config.rules_of(gate, config.cluster.issuer or "")
     keys = None if config.cluster.keys is None else read_key_set(config.cluster.keys)
     keys = keys if args.keys is None else read_text(args.keys, "JSON Web Key Set")
-    named = args.kubeconfig or args.context
-    if named or (keys is None and os.environ.get("KUBECONFIG")):
-        with options.open_cluster(args) as cluster:
+    asks = args.kubeconfig or args.context or (keys is None and os.environ.get("KUBECONFIG"))
+    with options.open_cluster(args) if asks else nullcontext() as cluster:
+        find = None
+        if cluster is not None:
             keys, rules = _read_cluster(cluster, token, rules, config, keys)
-    explained = explain(token, args.host, rules, SYSTEM_CLOCK.unix(), keys)
-    write_result(args, _document(explained), _text(explained), indent=None)
+            find = partial(_find_models, cluster)
+        now = SYSTEM_CLOCK.unix()
+        explained = explain(token, args.host, args.path, rules, now, keys, find_models=find)
+    several = f"gate {name}\n" if len(config.every_gate) > 1 else ""
+    write_result(args, _document(name, explained), several + _text(explained), indent=None)
     return 0 if explained.passes else 3
+
+
+def _gate_of(config: Config, args: Namespace) -> tuple[str, Gate]:
+    """Return the gate that is named, or the one that guards the host. Raises UsageError."""
+    from daypass.rules.patterns import HostPattern
+
+    guarding = {
+        name: gate.guards_every_host
+        for name, gate in config.every_gate.items()
+        if any(HostPattern.parse(host).matches(args.host) for host in gate.hosts)
+    }
+    named = [name for name, is_any in guarding.items() if not is_any] or list(guarding)
+    return config.find_gate(args.gate or (named[0] if len(named) == 1 else None))
+
+
+def _find_models(
+    cluster: Cluster, readings: Readings, caller: CallerIdentity
+) -> KnownModels | None:
+    from daypass.gate.explain import find_models
+    from daypass.kube.errors import ForbiddenError
+
+    try:
+        return find_models(cluster, readings, caller)
+    except ForbiddenError as error:
+        warn(error.fact, error.hint)
+        return None
 
 
 def _read_cluster(
@@ -84,9 +126,10 @@ def _read_cluster(
     return keys or keys_for(config, cluster), replace(rules, issuer=issuer, published=published)
 
 
-def _document(explained: Explanation) -> Explained:
+def _document(gate: str, explained: Explanation) -> Explained:
     decision = explained.decision
     return {
+        "gate": gate,
         "allowed": explained.passes,
         "reason": decision.reason,
         "message": explained.message,

@@ -1,0 +1,116 @@
+"""`daypass gate explain` about models: what exists, and what RBAC lets a caller do, on a real API
+server with KServe's kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from daypass._core.k8s_names import RBAC_GROUP
+from daypass._core.objects import new_object
+from daypass.gate.explain import find_models
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
+from daypass.rules.claims import CallerIdentity
+from daypass.rules.models import Access, ModelRule, Readings, read_models
+from daypass.rules.patterns import HostPattern, Model, PathPattern
+from support.clusters import account_token, admin_cluster, cluster_as
+from support.controlplane import ControlPlane
+from support.crds import install_kserve
+
+INFERENCE, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+RBAC, KSERVE = f"{RBAC_GROUP}/v1", "serving.kserve.io"
+RULES = (
+    ModelRule(host=HostPattern.parse("{name}-{namespace}.example.com"), resource=INFERENCE),
+    ModelRule(
+        host=HostPattern.parse("api.example.com"),
+        path=PathPattern.parse("/{namespace}/{name}/"),
+        resource=LLM,
+    ),
+)
+CALLER = CallerIdentity(
+    user="system:serviceaccount:c:bot",
+    groups=("system:serviceaccounts", "system:serviceaccounts:c", "system:authenticated"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env:
+    plane: ControlPlane
+    cluster: Cluster
+
+
+@pytest.fixture(scope="module")
+def env(control_plane: ControlPlane) -> Iterator[Env]:
+    """Two models that one host may mean, one of which the caller may get, and a third one."""
+    install_kserve(control_plane)
+    with admin_cluster(control_plane) as cluster:
+        for namespace in ("c", "b-c"):
+            cluster.apply(new_object("v1", "Namespace", namespace))
+        for namespace, name in (("c", "a-b"), ("b-c", "a")):
+            spec = {"predictor": {"model": {"modelFormat": {"name": "sklearn"}}}}
+            cluster.apply(
+                new_object(f"{KSERVE}/v1beta1", "InferenceService", name, namespace, spec=spec)
+            )
+        llm = {"model": {"uri": "hf://example/llama"}}
+        cluster.apply(
+            new_object(f"{KSERVE}/v1alpha1", "LLMInferenceService", "llama", "c", spec=llm)
+        )
+        rule = {"apiGroups": [KSERVE], "resources": ["inferenceservices"], "verbs": ["get"],
+                "resourceNames": ["a-b"]}  # fmt: skip
+        cluster.apply(new_object(RBAC, "Role", "one-model", "c", rules=[rule]))
+        binding = new_object(
+            RBAC, "RoleBinding", "one-model", "c",
+            roleRef={"apiGroup": RBAC_GROUP, "kind": "Role", "name": "one-model"},
+            subjects=[{"kind": "ServiceAccount", "namespace": "c", "name": "bot"}],
+        )  # fmt: skip
+        cluster.apply(binding)
+        yield Env(plane=control_plane, cluster=cluster)
+
+
+def readings(host: str, path: str = "/") -> Readings:
+    found = read_models(RULES, host, path)
+    assert found is not None
+    return found
+
+
+def test_what_exists_and_what_the_caller_may_use_is_found(env: Env) -> None:
+    found = find_models(env.cluster, readings("a-b-c.example.com"), CALLER)
+    ours, other = Model(INFERENCE, "c", "a-b"), Model(INFERENCE, "b-c", "a")
+    assert found.existing == {ours, other}
+    assert found.answers == {Access("get", ours): True, Access("get", other): False}
+
+
+def test_a_component_is_that_of_its_model(env: Env) -> None:
+    found = find_models(env.cluster, readings("a-b-predictor-c.example.com"), CALLER)
+    assert found.answers == {Access("get", Model(INFERENCE, "c", "a-b")): True}
+
+
+def test_a_role_for_one_kind_is_none_for_another(env: Env) -> None:
+    found = find_models(env.cluster, readings("api.example.com", "/c/llama/v1"), CALLER)
+    assert found.answers == {Access("get", Model(LLM, "c", "llama")): False}
+    none = find_models(env.cluster, readings("api.example.com", "/c/none/v1"), CALLER)
+    assert none.answers == {}
+
+
+def test_what_the_user_may_not_ask_is_unknown(env: Env) -> None:
+    env.cluster.apply(new_object("v1", "ServiceAccount", "reader", "c"))
+    token = account_token(env.plane, "c", "reader")
+    asked = readings("a-b-c.example.com")
+    user = cluster_as(env.plane, token)
+    with pytest.raises(ForbiddenError):
+        find_models(user, asked, CALLER)
+    rule = {"apiGroups": [KSERVE], "resources": ["inferenceservices"], "verbs": ["list"]}
+    env.cluster.apply(new_object(RBAC, "ClusterRole", "lists-models", rules=[rule]))
+    env.cluster.apply(new_object(
+        RBAC, "ClusterRoleBinding", "lists-models",
+        roleRef={"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": "lists-models"},
+        subjects=[{"kind": "ServiceAccount", "namespace": "c", "name": "reader"}],
+    ))  # fmt: skip
+    found = find_models(user, asked, CALLER)
+    assert len(found.existing) == 2
+    assert set(found.answers.values()) == {None}
+    user.close()
