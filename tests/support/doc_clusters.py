@@ -116,6 +116,8 @@ local: {{door: "{ADDRESS}:8443", gate: "{ADDRESS}:443", upstream: "PIPELINES", a
 LAPTOP = "laptop"
 """The reader starts a door and a gate later, with `daypass up --config ~/up.yaml`."""
 LAPTOP_HOST, LAPTOP_ADDRESS = "echo.localhost", "127.0.0.1"
+SERVING = "serving"
+"""Models, and gateways of Istio in front of them: tests/serving follows such a page."""
 PARTS = {*INSTALLED, *OBJECTS, *PUBLISHED, LAPTOP}
 
 

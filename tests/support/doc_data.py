@@ -142,12 +142,11 @@ def _check_config(block: Block, document: dict[str, Any]) -> None:
 
 
 def _completed(fragment: dict[str, Any]) -> dict[str, Any]:
-    engine = fragment.get("gate", {}).get("engine")
-    if engine is None and "gate" in fragment:
-        engine = "istio"
-    cluster = (
-        {"cluster": {"issuer": "https://kubernetes.default.svc"}} if "gate" in fragment else {}
-    )
+    gates = [*fragment.get("gates", {}).values()] or [
+        fragment[key] for key in fragment.keys() & {"gate"}
+    ]
+    engine = gates[0].get("engine", "istio") if gates else None
+    cluster = {"cluster": {"issuer": "https://kubernetes.default.svc"}} if gates else {}
     return {"version": 1, "domains": {"ekf": _DOMAINS[engine]}, **cluster, **fragment}
 
 
