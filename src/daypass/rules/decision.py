@@ -32,7 +32,7 @@ from daypass.rules.claims import (
 )
 from daypass.rules.credentials import UID, Presence
 from daypass.rules.models import Access, ModelRule, Readings, read_models
-from daypass.rules.patterns import HostPattern, Model, PathPattern, is_plain_path
+from daypass.rules.patterns import HostPattern, Model, PathPattern, is_plain_path, without_port
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -100,6 +100,18 @@ class Rules:
     def reads_paths(self) -> bool:
         """Whether the path of a request matters, so that everybody has to read it alike."""
         return bool(self.audiences or self.authorize)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a Host header must have the one form that every proxy reads alike. At a gate of
+        names alone, each spelling of a name leads to the same routes.
+        """
+        return self.reads_paths or any(each.is_local or not each.is_literal for each in self.hosts)
+
+    def guards(self, host: str) -> bool:
+        """Return whether the gate guards this host."""
+        asked = host if self.is_strict else without_port(host)
+        return any(each.matches(asked) for each in self.hosts)
 
     def models(self, host: str, path: str) -> Readings | None:
         """Return what a host and a path may mean; None if the request needs no model."""
@@ -210,8 +222,8 @@ def check_claims(
     """Check everything that needs neither TokenReview nor models; `passed` gets each step. Raises
     RefusedError, and what `signed` raises.
     """
-    # 1. The gate guards this host, in the one form that every proxy reads alike.
-    if not any(host.matches(request.host) for host in rules.hosts):
+    # 1. The gate guards this host.
+    if not rules.guards(request.host):
         raise RefusedError(Reason.NOT_GUARDED)
     passed("the gate guards this host")
     # 2. Where the path matters: it has one reading, and no header chooses a model past it.

@@ -139,6 +139,11 @@ class HostPattern:
         return self.text != EVERY_HOST and not any(label in _VARIABLES for label in self.labels)
 
     @property
+    def is_local(self) -> bool:
+        """Whether hosts of this form have short forms."""
+        return self.text.endswith(_LOCAL)
+
+    @property
     def names_a_model(self) -> bool:
         """Whether a host of this form names a model and its namespace."""
         return _variables(self.labels) == {NAME, NAMESPACE}
@@ -153,7 +158,7 @@ class HostPattern:
         """Return whether a Host header is a spelling of a host that matches, perhaps another one:
         in any case, with dots at the end, with anything in place of a port.
         """
-        return self.matches(host.lower().partition(":")[0].rstrip("."))
+        return self.matches(without_port(host).rstrip("."))
 
     def is_near(self, host: str) -> bool:
         """Return whether a Host header matches, or could lead to the same routes."""
@@ -226,6 +231,12 @@ class PathPattern:
         if self.segments[0] == NAMESPACE and pair[0] == _PUBLISHERS:
             return frozenset()
         return frozenset({pair} if all(map(is_label, pair)) else ())
+
+
+def without_port(host: str) -> str:
+    """Return a Host header in lower case, without what is in place of a port."""
+    name, bracket, _ = host.lower().partition("]")
+    return f"{name}]" if bracket and name.startswith("[") else name.partition(":")[0]
 
 
 def overlap(a: HostPattern, b: HostPattern) -> bool:
@@ -343,7 +354,7 @@ def _below(path: str) -> str:
 def _forms(pattern: HostPattern) -> Iterator[tuple[str, ...]]:
     """Yield the labels of each form of the hosts: in full, and shortened if it is cluster-local."""
     yield pattern.labels
-    if pattern.text.endswith(_LOCAL):
+    if pattern.is_local:
         yield pattern.labels[:-2]
         yield pattern.labels[:-_LOCAL_LABELS]
 

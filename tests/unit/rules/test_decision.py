@@ -191,15 +191,34 @@ def test_the_authorization_header_has_one_accepted_form(
 
 
 @pytest.mark.parametrize(
-    "host", ["ekf.example.com", "ekf.example.com:443", "127.0.0.1:80", "[::1]:1"]
+    "host",
+    ["EKF.example.com", "ekf.example.com:443", "ekf.example.com:x", "127.0.0.1:80", "[::1]:1"],
 )
-def test_a_host_is_guarded_with_any_port(host: str) -> None:
+def test_a_name_is_guarded_in_any_case_and_with_any_port(host: str) -> None:
     assert decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True).is_allowed
 
 
 @pytest.mark.parametrize(
+    "strict",
+    [
+        replace(RULES, audiences={"other": Opening(hosts=hosts("ekf.example.com"))}),
+        replace(RULES, authorize=(ModelRule(host=RULES.hosts[0], resource="r"),)),
+        replace(RULES, hosts=(*RULES.hosts, *hosts("{name}.{namespace}.example.com"))),
+        replace(RULES, hosts=(*RULES.hosts, *hosts("a.b.svc.cluster.local"))),
+    ],
+)
+def test_where_more_than_names_count_a_host_has_one_form(strict: Rules) -> None:
+    for host in ("EKF.example.com", "ekf.example.com:x", "ekf.example.com:", "[::1]:x"):
+        decision = decide(asked(f"Bearer {token()}", host=host), strict, NOW, signed=True)
+        assert decision.reason is Reason.NOT_GUARDED
+    for host in ("ekf.example.com:443", "[::1]:1"):
+        decision = decide(asked(f"Bearer {token()}", host=host), strict, NOW, signed=True)
+        assert decision.is_allowed
+
+
+@pytest.mark.parametrize(
     "host",
-    ["", "EKF.example.com", "ekf.example.com.", "ekf.example.com:x", "xekf.example.com", "::1"],
+    ["", "ekf.example.com.", "ekf.example.com.:1", "xekf.example.com", "::1", "[::1", "ekf"],
 )
 def test_another_host_is_not_guarded(host: str) -> None:
     decision = decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True)

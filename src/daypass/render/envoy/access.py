@@ -29,8 +29,6 @@ from daypass.rules.models import MODEL_HEADERS
 from daypass.rules.patterns import PLAIN_PATH_REGEX, HostPattern
 from daypass.rules.reasons import Reason
 
-LOCAL_DOMAIN = ".svc.cluster.local"
-"""The end of a cluster-local name, which clients may leave out or shorten."""
 ALLOWED_MARK = "daypass_allowed"
 """The mark of a caller that may pass, where not everybody may."""
 
@@ -40,16 +38,6 @@ _ALLOWED = action("daypass-allowed", "ALLOW")
 def any_pattern(patterns: Iterable[str]) -> str:
     """Return a pattern for what one of these matches; their flags remain their own."""
     return "|".join(f"(?:{each})" for each in patterns)
-
-
-def is_strict(rules: Rules) -> bool:
-    """Return whether a Host header has to have the one form that every proxy reads alike.
-
-    For a gate of names alone, each spelling of a name leads to the same routes.
-    """
-    return rules.reads_paths or any(
-        not host.is_literal or host.text.endswith(LOCAL_DOMAIN) for host in rules.hosts
-    )
 
 
 def is_host(hosts: Iterable[HostPattern]) -> Json:

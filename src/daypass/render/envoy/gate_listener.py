@@ -7,7 +7,7 @@ forwarded by one of two routes: that of WebSockets, or that of all other request
 from collections.abc import Iterable, Iterator
 
 from daypass._core.net import bracketed
-from daypass.render.envoy.access import any_pattern, is_strict
+from daypass.render.envoy.access import any_pattern
 from daypass.render.envoy.authorizer_filters import (
     NO_RBAC,
     asking_filter,
@@ -63,7 +63,7 @@ def keys_config(settings: GateSettings, keys: str | None) -> Json:
 def gate_routes(settings: GateSettings) -> Json:
     """Return the routes: they forward for the gate's hosts; requests for others are refused."""
     hosts = [host for host in settings.rules.hosts if host.text != EVERY_HOST]
-    if is_strict(settings.rules):
+    if settings.rules.is_strict:
         exact = header_match(":authority", any_pattern(host.exact_regex for host in hosts))
         forward = list(_forwarding(settings, [exact]))
         named: list[Json] = []

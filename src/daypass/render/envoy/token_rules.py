@@ -21,7 +21,6 @@ from daypass.render.envoy.access import (
     allowed_filter,
     by_audience,
     is_ambiguous,
-    is_strict,
 )
 from daypass.render.envoy.credentials import (
     MARKS,
@@ -310,7 +309,7 @@ def _has_status(status: str, within: str = _FAILED) -> Json:
 def refusing_reasons(rules: Rules) -> list[Reason]:
     """Return why the decision can refuse."""
     needs = {
-        Reason.NOT_GUARDED: is_strict(rules),
+        Reason.NOT_GUARDED: rules.is_strict,
         Reason.AMBIGUOUS: rules.reads_paths,
         Reason.AUDIENCE_OPENING: rules.audiences,
         Reason.NOT_ALLOWED: rules.allow is not None,

@@ -15,7 +15,7 @@ from daypass._core.k8s_names import is_label
 from daypass._core.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
-from daypass.render.envoy.access import LOCAL_DOMAIN, any_pattern, is_host, is_strict
+from daypass.render.envoy.access import any_pattern, is_host
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
 from daypass.rules.decision import Rules
@@ -80,7 +80,7 @@ def is_misnamed(rules: Rules) -> Json | None:
     """Return a predicate for requests to guarded hosts whose form is none of the gate's. By a
     wildcard they could lead to the same routes. None if every form may pass.
     """
-    if guards_every_host(rules) or not is_strict(rules):
+    if guards_every_host(rules) or not rules.is_strict:
         return None
     return is_not(is_host(rules.hosts))
 
@@ -147,7 +147,7 @@ def wide_operations(rules: Rules, config: Config) -> list[Object]:
 def _forms(host: HostPattern) -> Iterator[Sequence[str]]:
     """Yield the labels of a host's name, and of its short forms in a cluster."""
     yield host.labels
-    if host.text.endswith(LOCAL_DOMAIN):
+    if host.is_local:
         yield from (host.labels[:-2], host.labels[:-3])
 
 
@@ -168,7 +168,7 @@ def _header(pattern: str) -> Json:
 
 def _near(rules: Rules) -> str:
     """Return a pattern of all hosts that are guarded."""
-    if is_strict(rules):
+    if rules.is_strict:
         return any_pattern(host.near_regex for host in rules.hosts)
     return _spellings_of(host.text for host in rules.hosts)
 
