@@ -162,14 +162,14 @@ def test_a_cached_token_does_not_pass_on_an_unguarded_host(
     assert tried.ask(cached, host=host).reason is Reason.NOT_GUARDED
 
 
-def test_a_host_matches_with_any_port_and_the_cache_of_hosts_is_bounded(
+def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded(
     tried: AskedAuthorizer,
 ) -> None:
     line = f"Bearer {tried.token()}"
     for number in range(3000):
-        assert tried.ask(line, host=f"{HOST}:{number}").code == 200
+        assert tried.ask(line, host=f"EKF.example.com:{number}").code == 200
     assert len(tried.authorizer._known_hosts) <= 1000
-    assert tried.ask(line, host=f"{HOST}:{'9' * 60_000}").reason is Reason.NOT_GUARDED
+    assert tried.ask(line, host=f"{HOST}:{'9' * 60_000}").code == 200
     assert max(map(len, tried.authorizer._known_hosts)) < 1000
     assert len(tried.asked) == 1
 
