@@ -297,6 +297,14 @@ gates:
 """
 
 
+ASKS = """\
+    check: review
+    authorize:
+    - {host: serving.example.com, path: '/serving/{namespace}/{name}/',
+       resource: inferenceservices.serving.kserve.io}
+"""
+
+
 def test_the_principal_is_that_of_the_pods_of_the_gateway_of_the_named_gate(
     shell: AdminShell, alice: str
 ) -> None:
@@ -313,13 +321,20 @@ def test_the_principal_is_that_of_the_pods_of_the_gateway_of_the_named_gate(
         shell.cluster.apply(pod)
     identities.ensure_service_account(shell.plane.admin, gateways, "other")
     shell.cluster.apply(pod_of(gateways, "d", "other", istio="serving-gateway"))
-    shell.identity(*words)
+    _, err = shell.identity(*words)
+    check(line_with(err, "warning"), "serving", reason="no-authorize")
     (policy,) = shell.cluster.list(AUTHORIZATION_POLICIES, alice, labels=labels.SELECTOR)
     (rule,) = policy["spec"]["rules"]
     accounts = [f"cluster.local/ns/{gateways}/sa/{each}" for each in ("one", "two")]
     assert rule["from"] == [{"source": {"principals": accounts}}]
     assert rule["when"][0]["key"] == "request.headers[x-user]"
-    shell.identity("authorize", "--in", alice, "--role", "view", *words[3:])
+    assert (
+        "warning" not in shell.identity("authorize", "--in", alice, "--role", "view", *words[3:])[1]
+    )
+    (shell.folder / "daypass.yaml").write_text(
+        GATES.format(namespace=gateways).replace("    headers", f"{ASKS}    headers", 1)
+    )
+    assert "has no authorize" not in shell.identity(*words)[1]
     _, err = shell.identity(*words[:-1], "servin", code=2)
     check(err, "did you mean serving?", reason="usage")
     _, err = shell.identity(*words[:-1], "ekf", code=2)

@@ -17,7 +17,7 @@ from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of
 from daypass.identity.delete import delete, revoke
-from daypass.identity.grants import GRANTED, KUBEFLOW, SELECTOR, Grant, ModelGrant, RoleGrant
+from daypass.identity.grants import GRANTED, KUBEFLOW, Grant, ModelGrant, RoleGrant
 from daypass.identity.model import (
     IdentityName,
     IdentityNotFoundError,
@@ -269,7 +269,8 @@ class Lifecycle(RuleBasedStateMachine):
                 for document in grant.objects(grant.names[-1], KUBEFLOW)
                 if document["kind"] == resource.kind
             ]
-            found = [each["metadata"] for each in self.cluster.list(resource, labels=SELECTOR)]
+            ours = f"{labels.SELECTOR},{labels.COMPONENT}=grant"
+            found = [each["metadata"] for each in self.cluster.list(resource, labels=ours)]
             assert sorted(map(place_of, wanted)) == sorted(map(place_of, found))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of, uid_of
@@ -18,7 +19,6 @@ from daypass.identity.grants import (
     GRANTED,
     KUBEFLOW,
     KUBEFLOW_ROLES,
-    SELECTOR,
     TRUST_DOMAIN,
     Grant,
     ModelGrant,
@@ -34,7 +34,13 @@ from daypass.identity.inference import (
     Selector,
     find_model,
 )
-from daypass.identity.model import IdentityName, Warn, get_identity, is_owned_by
+from daypass.identity.model import (
+    IdentityName,
+    Warn,
+    get_identity,
+    is_owned_by,
+    token_right_names,
+)
 from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -197,14 +203,16 @@ def unauthorize(
 def _granted_objects(
     cluster: Cluster, identity: IdentityName, namespaces: Sequence[str] | None
 ) -> Iterator[tuple[Resource, Object]]:
+    own = token_right_names(identity.name)
     for resource in GRANTED:
         for namespace in namespaces if namespaces is not None else (None,):
             try:
-                found = cluster.list(resource, namespace, labels=SELECTOR)
+                found = cluster.list(resource, namespace, labels=labels.SELECTOR)
             except NotFoundError:
                 continue  # the cluster has no Istio
             for each in found:
-                if is_owned_by(each, identity):
+                is_its_own = _namespace_of(each) == identity.namespace and name_of(each) in own
+                if is_owned_by(each, identity) and not is_its_own:
                     yield resource, each
 
 

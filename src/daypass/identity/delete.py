@@ -30,11 +30,10 @@ from daypass.identity.model import (
     ForeignAccountError,
     IdentityName,
     Warn,
-    federated_binding_name,
     find_account,
     identity_not_found,
     owner_of,
-    role_name,
+    token_right_names,
 )
 from daypass.identity.namespaces import release_namespace
 from daypass.kube.cluster import Cluster
@@ -247,8 +246,7 @@ def _read(resource: Resource, documents: Iterable[Object]) -> list[OwnedObject]:
 
 def _step(owned: OwnedObject) -> int:
     account = owned.owner.partition("/")[2]
-    requesting = role_name(account), federated_binding_name(account)
-    if owned.resource is ROLE_BINDINGS and owned.name in requesting:
+    if owned.resource is ROLE_BINDINGS and owned.name in token_right_names(account):
         return 0
     return {SECRETS: 1, ROLE_BINDINGS: 2, AUTHORIZATION_POLICIES: 2}.get(owned.resource, 3)
 

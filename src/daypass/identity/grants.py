@@ -46,7 +46,6 @@ GRANTED = (ROLE_BINDINGS, AUTHORIZATION_POLICIES, ROLES)
 """The kinds of a grant's objects, in the order to delete them: the first decides what APIs accept.
 """
 _COMPONENT = "grant"
-SELECTOR = f"{labels.SELECTOR},{labels.COMPONENT}={_COMPONENT}"
 _WHOLE_NAMESPACE: Mapping[str, Selector] = {"": {}}
 _LONGEST_NAME_CHARACTERS = 253
 _DIGEST_CHARACTERS = 12

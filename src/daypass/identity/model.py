@@ -125,6 +125,13 @@ def federated_binding_name(service_account: str) -> str:
     return f"{service_account}-daypass-federated"
 
 
+def token_right_names(service_account: str) -> tuple[str, str]:
+    """Return the names of the RoleBindings that let somebody request an identity's tokens. The
+    first is its Role's, too.
+    """
+    return role_name(service_account), federated_binding_name(service_account)
+
+
 def account_objects(
     name: IdentityName, annotations: Mapping[str, str] = {}, users: Sequence[str] | None = None
 ) -> list[Object]:

@@ -26,6 +26,7 @@ from daypass.identity.model import (
     is_owned_by,
     owner_of,
     role_name,
+    token_right_names,
     users_of,
 )
 from daypass.identity.role_risks import rules_of
@@ -288,12 +289,9 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.parts.append(f"roles/{name} in {namespace}")
     elif "roleRef" not in document:
         record.policies.append(document)
-    elif namespace == record.name.namespace and name in (
-        role_name(record.name.name),
-        federated := federated_binding_name(record.name.name),
-    ):
+    elif namespace == record.name.namespace and name in token_right_names(record.name.name):
         record.parts.append(f"rolebindings/{name} in {namespace}")
-        if name == federated:
+        if name == federated_binding_name(record.name.name):
             record.users = users_of(document)
     elif list(_accounts_in(document)) != [record.name]:
         record.misplaced.append(document)

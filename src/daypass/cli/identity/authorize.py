@@ -177,6 +177,12 @@ def _trusted_header(args: Namespace, cluster: Cluster) -> TrustedHeader:
     if args.gate is not None:
         name, gate = options.load_config(args.config).find_gate(args.gate)
         trusted = header_of_gate(cluster, name, gate)
+        if (args.models or args.inference_only) and not gate.authorize:
+            warn(
+                f"gate {name} lets every identity that passes it call every model: it has no"
+                " authorize",
+                "add it to the gate in the config, and apply that",
+            )
     if args.principal:
         trusted = replace(trusted, principals=tuple(args.principal))
     return replace(trusted, header=args.user_header or trusted.header)
