@@ -50,7 +50,8 @@ CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 policy: {audiences: [gate]}
-gate: {audience: gate, check: review, image: 'registry.example.com/daypass:0.1.0'}
+gate: {audience: gate, check: review}
+gatePods: {image: 'registry.example.com/daypass:0.1.0'}
 """
 POLICY_BINDINGS = "validatingadmissionpolicybindings.admissionregistration.k8s.io"
 FOR_ROLES = ("create serviceaccounts/token", "watch secrets", "create events")
