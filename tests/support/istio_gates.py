@@ -24,6 +24,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.engines import denials_object, keys_object, part_object, the_engine
+from support.hostile_targets import OPENINGS
 from support.http_services import Handler, serving
 from support.identities import Identity
 from support.istio_gateway import (
@@ -40,6 +41,7 @@ from support.raw import Answer, Conversation
 from support.rendered import config_of
 from support.tokens import AUDIENCE, SECRET_UID, Signer, good_claims
 
+AUDIENCES = (AUDIENCE, *OPENINGS.audiences)
 GUARDED, OTHER = "ekf.example.com", "other.example.com"
 LOGIN_PAGE = "https://login.example.com/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
@@ -229,7 +231,7 @@ version: 1
 cluster: {{issuer: '{issuer}'}}
 domains:
   ekf: {{host: {GUARDED}, front: {front}, tls: {{secret: public}}}}
-policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
+policy: {{audiences: [{", ".join(AUDIENCES)}], longestLifetime: 2h}}
 gate: {{audience: {AUDIENCE}, {gate}}}
 watch: {{{watch}}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}

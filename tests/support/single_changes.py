@@ -499,7 +499,7 @@ def _header_lines() -> dict[str, Make]:
         "Authorization and Basic": ("Bearer {}", "Basic eDp5"),
         "Basic and Authorization": ("Basic eDp5", "Bearer {}"),
     }
-    hosts = {"upper case": HOST.upper(), "a port": f"{HOST}:443", "another port": f"{HOST}:99",
+    hosts = {"a port": f"{HOST}:443", "another port": f"{HOST}:99",
              "a dot at its end": f"{HOST}.", "a dot and a port": f"{HOST}.:443"}  # fmt: skip
     return {
         **{f"Authorization: {name}": _lines(text) for name, text in forms.items()},

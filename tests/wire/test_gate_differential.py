@@ -24,8 +24,16 @@ from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
 from support.fake_reviews import fake_reviews
-from support.gate_differences import Expect, assert_documented, compare, is_known_difference, seen
+from support.gate_differences import (
+    WITH_AUDIENCES,
+    Expect,
+    assert_documented,
+    compare,
+    is_known_difference,
+    seen,
+)
 from support.gates import RunningGate, running_gate
+from support.hostile_targets import HOSTS, OPENINGS
 from support.odd_tokens import changes, forms, signed_token, signers
 from support.raw import Answer
 from support.single_changes import RULES, Keys, Sent, known, single_changes
@@ -88,6 +96,15 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
         pairs = compare(single_changes(KEYS), KEYS, gate.connect, partial(decided, rules=rules))
     assert_documented(pairs, "envoy")
     assert pairs["kubernetes.io=account"] == (Reason.ALLOWED, Reason.ALLOWED)
+
+
+def test_each_single_change_of_a_token_for_a_further_audience_has_the_reason_of_the_decision(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    keys, expect = replace(KEYS, audience=HOSTS), partial(decided, rules=OPENINGS)
+    with gate_of(tmp_path_factory, OPENINGS) as gate:
+        pairs = compare(single_changes(keys), keys, gate.connect, expect)
+    assert_documented(pairs, "envoy", WITH_AUDIENCES)
 
 
 def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(

@@ -7,14 +7,23 @@ from contextlib import closing
 
 import pytest
 
+from daypass.render.envoy.access import is_strict
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
 from support.doors import EKF
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
-from support.hostile_targets import OPENINGS, PATTERNS, Target, assert_targets_agree
+from support.hostile_targets import (
+    NO_HTTP,
+    OPENINGS,
+    PATTERNS,
+    SPELLED,
+    Difference,
+    Target,
+    assert_targets_agree,
+)
 from support.raw import Answer, Reconnecting, get
-from support.single_changes import known
+from support.single_changes import RULES, known
 from support.tokens import Signer, good_claims
 
 OURS = Signer("ours")
@@ -24,7 +33,9 @@ def sign(audience: str) -> str:
     return OURS.sign(good_claims(aud=[audience]))
 
 
-@pytest.fixture(scope="module", params=[PATTERNS, OPENINGS], ids=["patterns", "openings"])
+@pytest.fixture(
+    scope="module", params=[RULES, PATTERNS, OPENINGS], ids=["names", "patterns", "openings"]
+)
 def rules(request: pytest.FixtureRequest) -> Rules:
     found: Rules = request.param
     return found
@@ -37,14 +48,19 @@ def gate(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         yield running
 
 
+def rows_of(rules: Rules) -> list[Difference]:
+    return [NO_HTTP] if is_strict(rules) else [NO_HTTP, SPELLED]
+
+
 def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Rules) -> None:
+    rows = rows_of(rules)
     with closing(Reconnecting(gate.connect)) as asking:
 
         def ask(target: Target, token: str) -> Answer:
-            lines = (f"Authorization: Bearer {token}", *filter(None, [target.header]))
+            lines = target.lines(token)
             return asking.ask(get(*lines, host=target.host, path=target.path))
 
-        counts = assert_targets_agree(ask, rules, sign)
+        counts = assert_targets_agree(ask, rules, sign, *rows)
     expected = {Reason.ALLOWED, Reason.NOT_GUARDED}
     if rules.audiences:
         expected |= {Reason.AMBIGUOUS, Reason.AUDIENCE_OPENING}
@@ -54,22 +70,21 @@ def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Ru
 def test_each_target_has_the_reason_of_the_decision_over_http2(
     gate: RunningGate, rules: Rules
 ) -> None:
-    connections: list[Http2] = []
+    rows, connections = rows_of(rules), list[Http2]()
 
     def ask(target: Target, token: str) -> Answer:
         if not connections or connections[-1].closed:
             connections.append(Http2(gate.port, authority_pem=gate.authority.pem, name=EKF))
-        name, _, value = target.header.partition(":")
+        lines = (line.partition(":") for line in target.lines(token))
         fields = [
             (":method", "GET"), (":scheme", "https"), (":authority", target.host),
-            (":path", target.path), ("authorization", f"Bearer {token}"),
-            *([(name.lower(), value.strip())] if name else []),
+            (":path", target.path), *((name.lower(), value.strip()) for name, _, value in lines),
         ]  # fmt: skip
         reply = connections[-1].request(fields)
         return Answer(code=reply.code, headers=reply.headers, body=reply.body)
 
     try:
-        assert_targets_agree(ask, rules, sign)
+        assert_targets_agree(ask, rules, sign, *rows)
     finally:
         for each in connections:
             each.__exit__()
