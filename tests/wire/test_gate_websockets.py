@@ -24,6 +24,7 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authority import Authority
 from support.deadline import eventually
 from support.doors import EKF, access_log
+from support.endless import SWITCHED, UPGRADE
 from support.gate_differences import FORGERIES, assert_refused
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
@@ -36,13 +37,6 @@ from support.tcp_server import TcpServer
 from support.tokens import USER, Signer, good_claims
 
 SIGNER = Signer("ours")
-UPGRADE = (
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
-)
-SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nkubeflow-userid: admin\r\n\r\n"
 
 
