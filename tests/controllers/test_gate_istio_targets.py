@@ -33,11 +33,13 @@ AUDIENCES = ", ".join(
 )
 
 
+EVERY_FORM = f"hosts: [{HOSTS}], audiences: {{{AUDIENCES}}}"
+
+
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     """A gateway that serves every host by a wildcard, and guards some."""
-    gate = f"hosts: [{HOSTS}], audiences: {{{AUDIENCES}}}"
-    with running_istio_gate(tmp_path_factory.mktemp("gate"), gate) as running:
+    with running_istio_gate(tmp_path_factory.mktemp("gate"), EVERY_FORM) as running:
         running.apply(served("*"), route("*", "echo"))
         eventually(
             "any host is served",
@@ -63,3 +65,28 @@ def test_each_target_has_the_reason_of_the_decision(gate: IstioEnv) -> None:
     with closing(Reconnecting(connect)) as asking:
         counts = assert_targets_agree(ask, rules, sign, NO_HTTP, LEFT_ALONE, REWRITTEN)
     assert Reason.AUDIENCE_OPENING in counts
+
+
+def test_where_the_filters_are_missing_no_form_of_a_guarded_host_is_served(gate: IstioEnv) -> None:
+    """The backstop knows only the ends of hosts, so it refuses some others, too. While the filters
+    are there it leaves those alone.
+    """
+    guarded = "iris.alice.example.com"
+    forms = (guarded, guarded.upper(), f"{guarded}:443", f"{guarded}:99", f"{guarded}.", GUARDED,
+             f"x.{guarded}", f"{GUARDED}:99")  # fmt: skip
+    refused_with_them = ("kubeflow.example.com", "x.example.org:8443", "10.0.0.1")
+    gate.configure("hosts: [ekf.example.com, '{name}.{namespace}.example.com']")
+    try:
+        eventually("two labels are no host of it", lambda: gate.send(host="iris.alice").code == 200)
+        for host in (*refused_with_them, "x.example.org"):
+            assert gate.send(host=host).code == 200, host
+        for host in forms:
+            assert gate.send(host=host).code in (401, 404), host
+        with gate.without_filters():
+            good = gate.bearer()
+            for host in (*forms, *refused_with_them):
+                answer = gate.send(good, host=host)
+                assert (answer.code, answer.body) == (403, b"RBAC: access denied"), host
+            assert gate.send(host="x.example.org").code == 200
+    finally:
+        gate.configure(EVERY_FORM)
