@@ -9,7 +9,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,22 +21,38 @@ from daypass.config import Address
 from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
 from daypass.rules.credentials import LOCAL_PARTS
+from daypass.rules.decision import Opening
 from support.authority import Authority
 from support.doors import EKF
 from support.gates import RunningGate, running_gate
+from support.hostile_targets import hosts, paths
 from support.publishing import closing_in, published
+from support.single_changes import RULES
 from support.tokens import AUDIENCE, ISSUER, Signer
 
 TOKENS = 2000
 UIDS = [str(uuid4()) for _ in range(10)]
 """Of the Secrets that the tokens are bound to."""
 IDENTITIES = 20_000
+AUDIENCES, HOSTS = 50, 200
+TABLE = {
+    f"team-{number}.example.com": Opening(
+        hosts=hosts(EKF, f"{{name}}.team-{number}.example.com"),
+        paths=paths(f"/serving/team-{number}/", "/pipeline/"),
+    )
+    for number in range(AUDIENCES)
+}
+BY_AUDIENCE = replace(RULES, audiences=TABLE)
+BY_HOST = replace(RULES, hosts=hosts(EKF, "{name}.{namespace}.example.com"))
+GATES = ("plain", "few", "many", "hosts", "audiences")
+"""None, with few identities and with many, of many hosts, with many audiences. The last one gets
+tokens for its own audience and, in turns, those for a further one."""
 LONGEST = 3
 """Times as many rounds, if the machine is not quiet enough to know the ratios well."""
 
 
 def run(*, quick: bool) -> None:
-    """The gate against no check, and many identities against ten."""
+    """The gate against no check, and with many identities, hosts and audiences against few."""
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         _cost(Path(scratch), 3 if quick else 60)
 
@@ -43,13 +60,17 @@ def run(*, quick: bool) -> None:
 def _cost(folder: Path, rounds: int) -> None:
     signer, authority = Signer("bench"), Authority()
     pair = authority.server("127.0.0.1")
-    tokens = [_token(signer, number) for number in range(TOKENS)]
+    audience = next(iter(TABLE))
     for name, text in (("stub.crt", pair.certificate_pem), ("stub.key", pair.key_pem),
                        ("ca.crt", authority.pem), ("answer", "x" * 200),
                        ("bearer", "Authorization: Bearer {token}\n"),
-                       ("tokens", "\n".join(tokens))):  # fmt: skip
+                       ("tokens", _tokens(signer, AUDIENCE)),
+                       ("further", _tokens(signer, audience)),
+                       ("hosts.txt", "\n".join(f"model-{n}.team.example.com" for n in range(HOSTS)))
+                      ):  # fmt: skip
         (folder / name).write_text(text)
-    sizes = {"plain": 0, "few": 0, "many": IDENTITIES - len(UIDS)}
+    sizes = {"many": IDENTITIES - len(UIDS)}
+    rules = {"audiences": BY_AUDIENCE, "hosts": BY_HOST}
     load = build()
     with stub(load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         protected = Protected(
@@ -61,27 +82,30 @@ def _cost(folder: Path, rounds: int) -> None:
         def gate(name: str) -> Iterator[RunningGate]:
             place = folder / name
             place.mkdir()
-            more = (str(uuid4()) for _ in range(sizes[name]))
+            more = (str(uuid4()) for _ in range(sizes.get(name, 0)))
             with running_gate(
                 place, signer.jwks,
                 published=published(
                     {*UIDS, *more}, closes_unix=closing_in(86_400), parts=LOCAL_PARTS
                 ),
-                protected=protected, change=_without_check if name == "plain" else _unchanged,
+                protected=protected, rules=rules.get(name, RULES),
+                change=_without_check if name == "plain" else _unchanged,
             ) as running:  # fmt: skip
                 (place / "gate.crt").write_text(running.authority.pem)
                 yield running
 
-        with gate("plain") as plain, gate("few") as few, gate("many") as many:
-            gates = {"plain": plain, "few": few, "many": many}
+        with ExitStack() as stack:
+            gates = {name: stack.enter_context(gate(name)) for name in GATES}
+            gates["further"] = gates["audiences"]
             costs: dict[str, list[float]] = {name: [] for name in gates}
             rates: dict[str, list[float]] = {name: [] for name in gates}
 
             def measure(name: str, *, once: bool = False) -> tuple[float, float]:
                 target = Target(
-                    port=gates[name].port, authority_file=folder / name / "gate.crt", name=EKF,
-                    path="/pipeline", header_file=folder / "bearer", tokens=folder / "tokens",
-                    method="GET",
+                    port=gates[name].port, authority_file=gates[name].folder / "gate.crt", name=EKF,
+                    path="/pipeline", header_file=folder / "bearer", method="GET",
+                    tokens=folder / ("further" if name == "further" else "tokens"),
+                    hosts=folder / "hosts.txt" if name == "hosts" else None,
                 )  # fmt: skip
                 before = cpu_seconds(gates[name].envoy.pid)
                 figures = fire(load, target, connections=8, seconds=1.0, once=once)
@@ -112,7 +136,12 @@ def _comparisons(
     for title, one, other, bar, most in (
         (f"gate | no check, {TOKENS} tokens, 8 connections", "few", "plain", ">= 0.75", ""),
         (f"{IDENTITIES:,} identities | {len(UIDS)}", "many", "few", "", "<= 1.05"),
-    ):
+        (f"{HOSTS} hosts of a pattern | one host", "hosts", "few", "", "<= 1.05"),
+        (f"{AUDIENCES} audiences in a table, tokens for the gate's own | one audience",
+         "audiences", "few", "", "<= 1.05"),
+        (f"{AUDIENCES} audiences in a table, tokens for one of them | one audience",
+         "further", "few", "", "<= 1.05"),
+    ):  # fmt: skip
         for name, unit, found, wanted in (
             (title, "/s", rates, bar),
             ("the same, by CPU time of Envoy a request", "µs", costs, most),
@@ -138,10 +167,14 @@ def _without_check(files: dict[str, Any]) -> None:
     routes["virtual_hosts"][0]["routes"] = [passing]
 
 
-def _token(signer: Signer, number: int) -> str:
+def _tokens(signer: Signer, audience: str) -> str:
+    return "\n".join(_token(signer, number, audience) for number in range(TOKENS))
+
+
+def _token(signer: Signer, number: int, audience: str) -> str:
     now = int(time.time())
     bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": f"sa-{number % 50}"},
              "secret": {"name": "bot-daypass-x", "uid": UIDS[number % len(UIDS)]}}  # fmt: skip
-    return signer.sign({"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
+    return signer.sign({"iss": ISSUER, "aud": [audience], "sub": "system:serviceaccount:team:bot",
                         "iat": now, "nbf": now, "exp": now + 7000, "jti": f"j-{number}",
                         "kubernetes.io": bound})  # fmt: skip

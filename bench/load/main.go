@@ -7,8 +7,8 @@
 //
 // fire keeps every connection busy with one request after another and prints one JSON object:
 // requests, errors, seconds, and latencies in microseconds by percentile. With -tokens each request
-// has the next line of that file wherever its header or body says {token}; with -once it ends when
-// each had its turn. stub answers every request with 201 and the same body; it prints its port.
+// has the next line of that file wherever its header or body says {token}, with -hosts also the next
+// line of that one as its Host; with -once it ends when each had its turn. stub answers every request with 201 and the same body; it prints its port.
 // authorizer is an ext_authz service at a Unix socket, reviews an API server for TokenReviews, which
 // prints its port.
 package main
@@ -85,6 +85,7 @@ func fire(arguments []string) {
 	seconds := flags.Float64("seconds", 5, "how long")
 	expected := flags.Int("status", 201, "status that counts as a good answer")
 	tokenFile := flags.String("tokens", "", "file with a token a line")
+	hostFile := flags.String("hosts", "", "file with a Host a line, for one token after another")
 	once := flags.Bool("once", false, "send each token once, however long that takes")
 	_ = flags.Parse(arguments)
 
@@ -96,13 +97,17 @@ func fire(arguments []string) {
 	if *name == "" {
 		*name = address.Hostname()
 	}
-	head := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", *method, address.RequestURI(), *name))
+	hosts := [][]byte{[]byte(*name)}
+	if *hostFile != "" {
+		hosts = bytes.Fields(read(*hostFile))
+	}
+	head := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: {host}\r\n", *method, address.RequestURI()))
 	if *headerFiles != "" {
 		for line := range strings.Lines(string(read(*headerFiles))) {
 			head = append(head, strings.TrimRight(line, "\r\n")+"\r\n"...)
 		}
 	}
-	source := &requests{head: head, body: body, hasBody: *method == "POST", once: *once}
+	source := &requests{head: head, body: body, hosts: hosts, hasBody: *method == "POST", once: *once}
 	if *tokenFile != "" {
 		source.tokens = bytes.Fields(read(*tokenFile))
 	}
@@ -119,11 +124,11 @@ func fire(arguments []string) {
 	report(results, time.Since(started))
 }
 
-// requests gives out what to send: always the same, or with one token after another.
+// requests gives out what to send: always the same, or with one token and host after another.
 type requests struct {
 	head, body    []byte
 	hasBody, once bool
-	tokens        [][]byte
+	tokens, hosts [][]byte
 	count         atomic.Int64
 	same          []byte
 	made          sync.Once
@@ -131,18 +136,18 @@ type requests struct {
 
 func (r *requests) next() []byte {
 	if len(r.tokens) == 0 {
-		r.made.Do(func() { r.same = r.with(nil) })
+		r.made.Do(func() { r.same = r.with(nil, r.hosts[0]) })
 		return r.same
 	}
 	index := int(r.count.Add(1)) - 1
 	if r.once && index >= len(r.tokens) {
 		return nil
 	}
-	return r.with(r.tokens[index%len(r.tokens)])
+	return r.with(r.tokens[index%len(r.tokens)], r.hosts[index%len(r.hosts)])
 }
 
-func (r *requests) with(token []byte) []byte {
-	head, body := r.head, r.body
+func (r *requests) with(token, host []byte) []byte {
+	head, body := bytes.Replace(r.head, []byte("{host}"), host, 1), r.body
 	if token != nil {
 		head = bytes.ReplaceAll(head, []byte("{token}"), token)
 		body = bytes.ReplaceAll(body, []byte("{token}"), token)

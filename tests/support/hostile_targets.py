@@ -123,13 +123,20 @@ _HEADERS = (
 )  # fmt: skip
 
 
-def all_targets(audiences: Iterable[str]) -> Iterator[Target]:
-    """Each host, path and header with each audience; hosts in each form with the first."""
-    own, *_ = audiences = tuple(audiences)
+def hostile_hosts() -> Iterator[str]:
+    """Each name, and some in each form."""
+    yield from _NAMES
     for form in _FORMS:
         for name in (HOST, "iris.alice.example.com", "iris.alice.svc.cluster.local"):
             for spelled in (name, name.upper(), name.title()):
-                yield Target(host=form.format(spelled, spelled), audience=own)
+                yield form.format(spelled, spelled)
+
+
+def all_targets(audiences: Iterable[str]) -> Iterator[Target]:
+    """Each path, each header and some hosts with each audience; each host with the first."""
+    own, *_ = audiences = tuple(audiences)
+    for host in hostile_hosts():
+        yield Target(host=host, audience=own)
     for audience in audiences:
         for name in _NAMES:
             yield Target(host=name, audience=audience)

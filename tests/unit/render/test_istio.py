@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from uuid import UUID, uuid4
+
+import pytest
 
 from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.kube.published_objects import part_config_map
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.engines.istio.guarded import policy_operations, wide_operations
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.token_rules import NO_KEYS
@@ -24,6 +28,7 @@ from daypass.rules.credentials import (
 from daypass.rules.denials import Denials
 from daypass.rules.published import part_name
 from support.engines import denials_object, keys_object, part_object
+from support.hostile_targets import hostile_hosts
 from support.messages import raises
 from support.publishing import NEVER, parts_of
 from support.rendered import config_of
@@ -112,3 +117,44 @@ def test_the_filter_refers_to_each_part_once() -> None:
     text = json.dumps(published_filters(lambda name: {"path": name}, parts=CLUSTER_PARTS))
     for number in range(CLUSTER_PARTS):
         assert text.count(f'{{"name": "{part_name(number)}"') == 1
+
+
+def caught(host: str, operations: list[Object]) -> bool:
+    """Whether Istio finds a host among those of operations (HostMatcher in pilot's authz)."""
+
+    def found(names: list[str]) -> bool:
+        return any(
+            host.lower().endswith(name[1:])
+            if name.startswith("*")
+            else host.lower().startswith(name[:-1])
+            if name.endswith("*")
+            else host.lower() == name
+            for name in names
+        )
+
+    return any(
+        found(each.get("hosts", ["*"])) and not found(each.get("notHosts", []))
+        for each in operations
+    )
+
+
+@pytest.mark.parametrize("named", [
+    "'{name}.{namespace}.example.com'", "'*.example.com', ekf.example.org",
+    "'{name}-{namespace}.serving.example.org', '{name}.alice.svc.cluster.local'",
+    "iris.alice.svc.cluster.local", "'{name}.{namespace}.svc.cluster.local'",
+])  # fmt: skip
+def test_the_backstop_catches_every_host_that_could_lead_to_a_guarded_route(named: str) -> None:
+    """Others, such as one with two dots at its end, no route has but that for every host."""
+    gate = config(f", hosts: [{named}]")
+    rules = gate.rules_of(gate.every_gate["default"], "https://issuer.example.com")
+    operations = [*policy_operations(rules, gate), *wide_operations(rules, gate)]
+    near = [
+        host
+        for host in hostile_hosts()
+        if any(each.is_near(host) for each in rules.hosts)
+        and re.fullmatch(r"[^:]*[^.:]\.?(:[0-9]+)?", host)
+    ]
+    assert [host for host in near if not caught(host, operations)] == []
+    assert len(near) > 10
+    wide = "{" in named and named.endswith("svc.cluster.local'") and "alice" not in named
+    assert caught("elsewhere.example.net", operations) is wide
