@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.render.envoy.access import is_strict
 from daypass.rules.decision import GateRequest, Opening, Rules, decide
 from daypass.rules.models import MODEL_HEADERS
 from daypass.rules.patterns import HostPattern, PathPattern, is_plain_path
@@ -192,14 +191,12 @@ REWRITTEN = Difference(
 )
 
 
-SPELLED = Difference(
-    engines="both",
-    what="where `hosts` has names alone: a name in upper case, or with a port that is none",
-    covers=lambda target, rules: (
-        not is_strict(rules) and target.host.lower().partition(":")[0] == HOST
-    ),
-    decision=(Reason.NOT_GUARDED,),
-    engine=(Reason.ALLOWED,),
+TWO_PORTS = Difference(
+    engines="one machine",
+    what="two ports, where `hosts` has names alone",
+    covers=lambda target, rules: not rules.is_strict and target.host.count(":") == 2,
+    decision=(Reason.ALLOWED,),
+    engine=(Reason.NOT_GUARDED,),
 )
 
 
@@ -207,7 +204,7 @@ def as_table() -> str:
     """The rows as a table in Markdown."""
     lines = ["| a request | engine | `gate explain`, the authorizer | Envoy |"]
     lines.append("| --- | --- | --- | --- |")
-    for row in (SPELLED, NO_HTTP, REWRITTEN, LEFT_ALONE):
+    for row in (NO_HTTP, TWO_PORTS, REWRITTEN, LEFT_ALONE):
         found = cell(row.decision), cell(row.engine)
         lines.append(f"| {row.what} | {row.engines} | {' | '.join(found)} |")
     return "\n".join(lines)

@@ -7,7 +7,6 @@ from contextlib import closing
 
 import pytest
 
-from daypass.render.envoy.access import is_strict
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
 from support.doors import EKF
@@ -17,7 +16,7 @@ from support.hostile_targets import (
     NO_HTTP,
     OPENINGS,
     PATTERNS,
-    SPELLED,
+    TWO_PORTS,
     Difference,
     Target,
     assert_targets_agree,
@@ -49,18 +48,17 @@ def gate(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 
 def rows_of(rules: Rules) -> list[Difference]:
-    return [NO_HTTP] if is_strict(rules) else [NO_HTTP, SPELLED]
+    return [NO_HTTP] if rules.is_strict else [NO_HTTP, TWO_PORTS]
 
 
 def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Rules) -> None:
-    rows = rows_of(rules)
     with closing(Reconnecting(gate.connect)) as asking:
 
         def ask(target: Target, token: str) -> Answer:
             lines = target.lines(token)
             return asking.ask(get(*lines, host=target.host, path=target.path))
 
-        counts = assert_targets_agree(ask, rules, sign, *rows)
+        counts = assert_targets_agree(ask, rules, sign, *rows_of(rules))
     expected = {Reason.ALLOWED, Reason.NOT_GUARDED}
     if rules.audiences:
         expected |= {Reason.AMBIGUOUS, Reason.AUDIENCE_OPENING}
@@ -70,7 +68,7 @@ def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Ru
 def test_each_target_has_the_reason_of_the_decision_over_http2(
     gate: RunningGate, rules: Rules
 ) -> None:
-    rows, connections = rows_of(rules), list[Http2]()
+    connections: list[Http2] = []
 
     def ask(target: Target, token: str) -> Answer:
         if not connections or connections[-1].closed:
@@ -84,7 +82,7 @@ def test_each_target_has_the_reason_of_the_decision_over_http2(
         return Answer(code=reply.code, headers=reply.headers, body=reply.body)
 
     try:
-        assert_targets_agree(ask, rules, sign, *rows)
+        assert_targets_agree(ask, rules, sign, *rows_of(rules))
     finally:
         for each in connections:
             each.__exit__()
