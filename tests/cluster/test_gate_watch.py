@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -16,7 +15,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import MANAGED_BY
 from daypass._core.objects import uid_of
 from daypass.cli import main
-from daypass.gate.watch.cluster_publisher import term_of
+from daypass.gate.watch.fenced_objects import term_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
@@ -45,6 +44,7 @@ from support.watching import (
     as_watch,
     becomes_published,
     becomes_removed,
+    get_from,
     give_role,
     identity_namespace,
     prepare,
@@ -151,11 +151,11 @@ def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     bot = plane.make_identity(namespace)
 
     def is_reported() -> bool:
-        code, status = _get(watch, "/status")
+        code, status = get_from(watch, "/status")
         return code == 503 and namespace in json.loads(status)["problems"].get("namespaces", "")
 
     eventually("it is reported", is_reported, seconds=60)
-    assert "daypass_gate_watch_namespaces_unwatched 0.0\n" not in _get(watch, "/metrics")[1]
+    assert "daypass_gate_watch_namespaces_unwatched 0.0\n" not in get_from(watch, "/metrics")[1]
     assert bot.secret_uid not in published(plane)
     give_role(plane, namespace)
     eventually("it is published", lambda: bot.secret_uid in published(plane), seconds=90)
@@ -169,9 +169,9 @@ def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
         text = json.dumps(cluster.get(ENVOY_FILTERS, GATE_KEYS, FRONT))
     assert keys[-1]["kids"][0] in text
     assert "https://kubernetes.default.svc" in text
-    assert _get(watch, "/healthz")[0] == 200
-    assert eventually("it is ready", lambda: _get(watch, "/readyz")[0] == 200)
-    text = _get(watch, "/metrics")[1]
+    assert get_from(watch, "/healthz")[0] == 200
+    assert eventually("it is ready", lambda: get_from(watch, "/readyz")[0] == 200)
+    text = get_from(watch, "/metrics")[1]
     for line in (
         "daypass_gate_watch_leader 1",
         "daypass_gate_watch_credentials",
@@ -196,8 +196,12 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
         becomes_published(plane, one.secret_uid)
 
         def is_logged() -> bool:
-            problems = str([each for each in watch.events("problem") if each["kind"] == "publish"])
-            return f"envoyfilters/{NAMES[1]}" in problems and f"configmaps/{part}" in problems
+            problems = watch.events("problem")
+            filters, maps = (
+                str([each for each in problems if each["kind"] == kind])
+                for kind in ("gates", "publish")
+            )
+            return f"envoyfilters/{NAMES[1]}" in filters and f"configmaps/{part}" in maps
 
         eventually("it is logged", is_logged)
 
@@ -289,15 +293,6 @@ def test_beyond_the_limit_the_newest_are_left_out_with_an_event(
         "it is logged",
         lambda: any(bot.namespace in each["why"] for each in watch.events("problem")),
     )
-
-
-def _get(watch: Watch, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://{watch.address()}{path}") as answer:
-            return int(answer.status), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
 
 
 @pytest.fixture

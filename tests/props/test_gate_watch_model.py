@@ -1,4 +1,4 @@
-"""Two replicas of a gate's watch, and all that goes wrong around them, against what exists.
+"""Two replicas of the watch of two gates, and all that goes wrong around them, against what exists.
 
 Two invariants hold. No token passes whose Secret does not exist, later than `closeAfter` after a
 watch has last seen it. And once nothing fails any more, every token passes whose Secret exists.
@@ -20,19 +20,22 @@ from hypothesis.stateful import (
     rule,
 )
 
-from daypass.gate.watch.cluster_publisher import term_of
+from daypass.gate.watch.fenced_objects import term_of
 from support.objects_api import ObjectsApi
 from support.watch_replicas import (
     CLOSE_AFTER,
     CONFIG_MAPS,
     FILTERS,
     LEASE,
+    OTHER,
+    OTHER_FILTERS,
     FewParts,
     Replica,
     WatchEnv,
 )
 
 NAMES = ("one", "two")
+GATES = ("default", OTHER)
 ROUNDING_SECONDS = 2
 """Closing times are whole seconds, and so is the smallest step back of a clock that counts."""
 STEP_SECONDS = 30.0
@@ -72,7 +75,7 @@ FAULTS = st.one_of(
 class WatchModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.env = WatchEnv()
+        self.env = WatchEnv(*GATES)
         self.replicas = {name: self.env.replica(name) for name in NAMES}
         self.ahead = 0.0
         self.saved: dict[str, Any] = {}
@@ -101,6 +104,10 @@ class WatchModel(RuleBasedStateMachine):
         (cluster.forbidden if is_role else cluster.labelled).symmetric_difference_update(
             {namespace}
         )
+
+    @rule(code=st.sampled_from([None, 403, 404, 500]))
+    def lose_or_get_back_a_gateway(self, code: int | None) -> None:
+        self.env.api.denies = {} if code is None else {OTHER_FILTERS: code}
 
     # What a replica sees and does. What it does not see is lost.
 
@@ -222,6 +229,7 @@ class WatchModel(RuleBasedStateMachine):
         """Nothing fails any more, for as long as a lost lease and a lost listing take."""
         env = self.env
         heal(env.api)
+        env.api.denies.clear()
         env.cluster.labelled = set(env.cluster.namespaces)
         env.cluster.forbidden.clear()
         for replica in self.replicas.values():
@@ -232,12 +240,15 @@ class WatchModel(RuleBasedStateMachine):
                 replica.work()
         self.ahead = 0.0
         now = env.clock.unix()
-        filtered = list(env.filtered())
+        parts = [*env.published().parts]
         assert env.uids() == env.cluster.admitted
-        assert [part.uids for part in filtered] == [p.uids for p in env.published().parts]
+        for gate in GATES:
+            filtered = list(env.filtered(gate))
+            assert [part.uids for part in filtered] == [p.uids for p in env.published().parts]
+            parts += filtered
+        assert env.lacking() == set()
         assert env.passing(now) == env.cluster.admitted
-        parts = [*env.published().parts, *filtered]
-        assert len(parts) == 2 * FewParts.parts
+        assert len(parts) == (1 + len(GATES)) * FewParts.parts
         assert all(now < part.closes_unix <= now + CLOSE_AFTER + 1 for part in parts)
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1
 
@@ -245,7 +256,8 @@ class WatchModel(RuleBasedStateMachine):
         self.recover()
 
     def _published_paths(self) -> list[str]:
-        return [p for p in self.env.api.objects if p.startswith((CONFIG_MAPS, FILTERS))]
+        paths = (CONFIG_MAPS, FILTERS, OTHER_FILTERS)
+        return [path for path in self.env.api.objects if path.startswith(paths)]
 
 
 def _leads(replica: Replica) -> bool:

@@ -19,7 +19,8 @@ class ObjectsApi(httpx2.BaseTransport):
 
     `written`: the names, in order. `meanwhile`: called once, before the next write. `fails_after`:
     so many writes more it takes. `loses_answers`: of so many writes, which it takes. `refuses`: the
-    names of objects whose content it does not take, as if they were too large.
+    names of objects whose content it does not take, as if they were too large. `denies`: what is
+    answered to each request below a path, such as that of a namespace.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class ObjectsApi(httpx2.BaseTransport):
         self.meanwhile: list[Callable[[], object]] = []
         self.fails = False
         self.refuses: set[str] = set()
+        self.denies: dict[str, int] = {}
         self.fails_after: int | None = None
         self.loses_answers = 0
         self._managers: dict[str, str] = {}
@@ -49,6 +51,9 @@ class ObjectsApi(httpx2.BaseTransport):
         path = request.url.path
         if self.fails:
             raise httpx2.ConnectError("refused", request=request)
+        for where, code in self.denies.items():
+            if path.startswith(where):
+                return _status(code)
         if request.method == "GET":
             found = self.objects.get(path)
             return _status(404) if found is None else _answer(request, found)
@@ -130,6 +135,9 @@ def _differs(old: Any, new: Any) -> bool:
 
 
 def _status(code: int) -> httpx2.Response:
-    reason = {400: "BadRequest", 404: "NotFound", 409: "Conflict", 422: "Invalid"}[code]
+    reason = {
+        400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Invalid",
+        500: "InternalError",
+    }[code]  # fmt: skip
     document = {"kind": "Status", "code": code, "reason": reason, "message": reason}
     return httpx2.Response(code, json=document)

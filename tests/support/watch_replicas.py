@@ -6,31 +6,46 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from daypass._core.poller import Poller
 from daypass.config import IstioGate
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.cluster_publisher import ClusterPublisher, term_of
+from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller, State, WatchEvent
+from daypass.gate.watch.fenced_objects import term_of
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
-from daypass.kube.published_objects import read_part, read_published_denials
+from daypass.kube.published_objects import read_lacking, read_part, read_published_denials
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine
 from daypass.rules.credentials import CredentialPart
 from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
 from support.objects_api import ObjectsApi
+from support.rendered import config_of
 from support.timing import FakeClock
 from support.tokens import Signer
-from support.watching import FRONT, HOME, watched_config
+from support.watching import FRONT, HOME
 
 CLOSE_AFTER = 600.0
-CONFIG = watched_config(closeAfter=f"{CLOSE_AFTER:.0f}s")
+OTHER, OTHER_FRONT = "serving", "serving-system"
+"""A second gate, and the namespace of its gateway."""
+CONFIG = config_of(f"""\
+version: 1
+domains: {{a: {{host: a.example.com, front: istio, tls: outside, gateway: a/a}}}}
+gates:
+  default: {{audience: a, hosts: [a.example.com]}}
+  {OTHER}: {{audience: b, hosts: [b.example.com], frontNamespace: {OTHER_FRONT},
+    frontLabels: {{istio: {OTHER}}}}}
+watch: {{closeAfter: {CLOSE_AFTER:.0f}s}}
+""")
 CONFIG_MAPS = f"/api/v1/namespaces/{HOME}/configmaps/"
-FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{FRONT}/envoyfilters/"
+FILTERS, OTHER_FILTERS = (
+    f"/apis/networking.istio.io/v1alpha3/namespaces/{namespace}/envoyfilters/"
+    for namespace in (FRONT, OTHER_FRONT)
+)
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
 
 
@@ -40,9 +55,14 @@ class PlainEngine(IstioEngine):
     def published_objects(self, name: str, published: Published) -> list[dict[str, Any]]:
         if name == DENIALS:
             denials = published.denials
-            return [_filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)]
+            return [self._filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)]
         part = published.parts[NAMES.index(name)]
-        return [_filter(name, uids=sorted(part.uids), closes=part.closes_unix)]
+        return [self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)]
+
+    def _filter(self, name: str, **spec: object) -> dict[str, Any]:
+        metadata = {"name": self.named(name), "namespace": self.pods_namespace, "labels": {}}
+        head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
+        return {**head, "metadata": metadata, "spec": spec}
 
 
 class FewParts(ClusterPublisher):
@@ -154,19 +174,21 @@ class SteppedObserver:
 
 
 class Replica:
-    """A watch. `events`: what it has logged, with their fields."""
+    """A watch. `events`: what it has logged, with their fields. `gates`: those of its config."""
 
-    def __init__(self, env: WatchEnv, name: str) -> None:
-        gate = CONFIG.gate
-        assert isinstance(gate, IstioGate)
-        engine = PlainEngine(name="default", gate=gate, config=CONFIG, facts=ClusterFacts())
+    def __init__(self, env: WatchEnv, name: str, gates: Sequence[str]) -> None:
+        engines = [
+            PlainEngine(name=each, gate=gate, config=CONFIG, facts=ClusterFacts())
+            for each, gate in CONFIG.cluster_gates.items()
+            if each in gates and isinstance(gate, IstioGate)
+        ]
         self.clock = ReplicaClock(env.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
         self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.observer = SteppedObserver(env.cluster)
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
-        self.publisher = FewParts(cluster, [engine], self.lease)
+        self.publisher = FewParts(cluster, engines, self.lease)
         self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
@@ -205,16 +227,19 @@ class Replica:
 
 
 class WatchEnv:
-    """A cluster, its API server with what is published, and replicas."""
+    """A cluster, its API server with what is published, and replicas. `gates`: whose gateways read
+    that themselves.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *gates: str) -> None:
+        self.gates = gates or ("default",)
         self.clock = FakeClock()
         self.api = ObjectsApi()
         self.cluster = ObservedCluster(self.clock)
         self._count = 0
 
     def replica(self, name: str) -> Replica:
-        return Replica(self, name)
+        return Replica(self, name, self.gates)
 
     def leader(self, name: str = "one") -> Replica:
         """A replica that has published everything."""
@@ -254,24 +279,36 @@ class WatchEnv:
         """The credentials that are published."""
         return {uid for part in self.published().parts for uid in part.uids}
 
-    def filtered(self) -> Iterator[CredentialPart]:
-        """What is in the EnvoyFilters."""
+    def filtered(self, gate: str = "default") -> Iterator[CredentialPart]:
+        """What is in the EnvoyFilters of a gate."""
         for number in range(FewParts.parts):
-            found = self.api.objects.get(f"{FILTERS}{part_name(number)}")
+            name = part_name(number)
+            path = f"{FILTERS}{name}" if gate == "default" else f"{OTHER_FILTERS}{name}.{gate}"
+            found = self.api.objects.get(path)
             if found is not None:
                 spec = found["spec"]
                 yield CredentialPart(uids=frozenset(spec["uids"]), closes_unix=spec["closes"])
 
     def passing(self, now_unix: float) -> set[str]:
-        """The credentials that Envoy or an authorizer accept at a time."""
-        parts = [*self.parts().values(), *self.filtered()]
+        """The credentials that some Envoy or an authorizer accepts at a time."""
+        parts = [*self.parts().values(), *(it for each in self.gates for it in self.filtered(each))]
         return {uid for part in parts if now_unix < part.closes_unix for uid in part.uids}
+
+    def passing_at(self, gate: str) -> set[str]:
+        """The credentials that the Envoys of a gate accept now."""
+        now, parts = self.clock.unix(), self.filtered(gate)
+        return {uid for part in parts if now < part.closes_unix for uid in part.uids}
+
+    def lacking(self) -> set[str]:
+        """The gates that ConfigMaps name, which do not have what is published."""
+        found = [it for path, it in self.api.objects.items() if path.startswith(CONFIG_MAPS)]
+        return set(filter(None, map(read_lacking, found)))
 
     def denied(self) -> set[str]:
         return set(read_published_denials(self.api.objects[f"{CONFIG_MAPS}{DENIALS}"]).keys)
 
     def terms(self) -> set[int]:
-        paths = (CONFIG_MAPS, FILTERS)
+        paths = (CONFIG_MAPS, FILTERS, OTHER_FILTERS)
         return {term_of(it) for path, it in self.api.objects.items() if path.startswith(paths)}
 
     def lease_term(self) -> int:
@@ -282,9 +319,3 @@ class WatchEnv:
         names = [name for name in self.api.written if name != "watch"]
         self.api.written.clear()
         return names
-
-
-def _filter(name: str, **spec: object) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": FRONT, "labels": {}}
-    head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
-    return {**head, "metadata": metadata, "spec": spec}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -111,8 +113,8 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
 
 CHECKING_EVERYTHING = (
     "-c",
-    "from daypass.gate.watch import cluster_publisher\n"
-    "cluster_publisher.CHECKED_AT_ONCE = 1000\n"
+    "from daypass.gate.watch import fenced_objects\n"
+    "fenced_objects.CHECKED_AT_ONCE = 1000\n"
     "from daypass.cli import main\n"
     "raise SystemExit(main())",
 )
@@ -173,3 +175,13 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def get_from(watch: Watch, path: str) -> tuple[int, str]:
+    """The code and the text of one of its pages."""
+    try:
+        with urllib.request.urlopen(f"http://{watch.address()}{path}") as answer:
+            return int(answer.status), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()

@@ -13,10 +13,12 @@ from typing import TypeAlias
 from daypass._core import labels
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
+from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.published_objects import (
     UnreadablePartError,
+    read_lacking,
     read_object,
     read_part,
     read_published_denials,
@@ -172,7 +174,12 @@ def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | 
     """Return what a ConfigMap lacks, or None."""
     try:
         found = cluster.find(CONFIG_MAPS, name, home)
-        return f"it has published no {name}" if found is None else missing_in(found) or None
+        if found is None:
+            return f"it has published no {name}"
+        if missing := missing_in(found):
+            return missing
+        gates = read_lacking(found)
+        return f"it could not be published at: {printable(gates)}" if gates else None
     except UnreadablePartError as error:
         return f"its ConfigMap {name} is not readable: {error}"
     except ClusterUnreachableError as error:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import uvloop
 
@@ -22,7 +23,7 @@ from daypass._core.loop_thread import LoopThread
 from daypass.config import Config, Gate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.controller import Controller
+from daypass.gate.watch.controller import AtGate, Controller
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
@@ -66,6 +67,7 @@ class CredentialWatch:
     """It is the only one."""
     keys = None
     """The supervisor gives them to Envoy."""
+    gates: Mapping[str, AtGate] = MappingProxyType({})
 
     def __init__(
         self,

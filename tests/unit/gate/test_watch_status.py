@@ -9,7 +9,7 @@ import pytest
 
 from daypass.gate.watch.status import WatchStatus
 from daypass.rules.denials import LIMIT, Denial, DeniedKind
-from support.watch_replicas import CLOSE_AFTER, Replica, WatchEnv
+from support.watch_replicas import CLOSE_AFTER, OTHER, OTHER_FILTERS, Replica, WatchEnv
 
 
 @pytest.fixture
@@ -58,6 +58,19 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnv) -> None:
     assert found["daypass_gate_watch_healthy"] == 0
     assert found["daypass_gate_watch_credentials_left_out"] == 3
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
+
+
+def test_a_gate_that_lacks_something_is_named_and_the_watch_is_still_ready() -> None:
+    env = WatchEnv("default", OTHER)
+    env.api.denies[OTHER_FILTERS] = 403
+    replica = env.leader()
+    assert ask(replica, "/readyz")[0] == 200
+    assert problems(replica) == (503, {"gates"})
+    assert f"the gate {OTHER} " in ask(replica, "/status")[1]
+    found = metrics(replica)
+    assert found['daypass_gate_watch_lacking{gate="default"}'] == 0
+    assert found[f'daypass_gate_watch_lacking{{gate="{OTHER}"}}'] > 4  # parts, denials, keys
+    assert found["daypass_gate_watch_healthy"] == 0
 
 
 def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnv) -> None:

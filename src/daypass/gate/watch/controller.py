@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -88,6 +88,14 @@ LIMIT_WHY_CHARACTERS = 2000
 """Of a problem in the log."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtGate:
+    """What a gate does not have as it is published: how much, and why; "" if it has everything."""
+
+    lacking: int
+    why: str
+
+
 class Publisher(Protocol):
     """Where a watch publishes: objects of a cluster, or Envoy's files on one machine.
 
@@ -97,11 +105,14 @@ class Publisher(Protocol):
     `parts`: how many parts the set has. `pace_seconds`: for how long a round of writing lasts, and
     the pause after it. `lease`: who holds it may publish; None if there is no other controller.
     `keys`: None if it publishes none. `clock_ahead_seconds`: how far this clock is ahead of the API
-    server's.
+    server's. `gates`: by name, those that can lack something while others have it.
     """
 
     parts: int
     pace_seconds: float
+
+    @property
+    def gates(self) -> Mapping[str, AtGate]: ...
 
     @property
     def lease(self) -> Lease | None: ...
@@ -126,7 +137,8 @@ class Publisher(Protocol):
         """Put other signing keys in force."""
 
     def check(self) -> None:
-        """Fail if others have changed what is in force: look at some of it, in turn."""
+        """Fail if others have changed what is in force: look at some of it, in turn. Publish what
+        gates lack."""
 
     def warn(self, namespace: str) -> None:
         """Report in a namespace that its newest credentials are left out."""
@@ -207,6 +219,11 @@ class Controller:
             found["clock"] = (
                 f"the clock of this machine is over {CLOCK_SECONDS:.0f} s {where} the API server's"
             )
+        lacking = {name: each.why for name, each in publisher.gates.items() if each.why}
+        found["gates"] = "\n".join(
+            f"the gate {name} does not have all that is published: {why}"
+            for name, why in sorted(lacking.items())
+        )
         if unwatched := ", ".join(sorted(observation.unwatched)):
             why = next(iter(observation.unwatched.values()))
             found["namespaces"] = f"tokens of these namespaces are refused: {unwatched}\n{why}"
@@ -237,7 +254,8 @@ class Controller:
         if self.publisher.keys is not None:
             self.publisher.keys.fetch()
         self.step(is_once=True)
-        return self.state is State.PUBLISHING and not self.problems().keys() & {"publish", "keys"}
+        failed = self.problems().keys() & {"publish", "keys", "gates"}
+        return self.state is State.PUBLISHING and not failed
 
     def step(self, *, is_once: bool = False) -> bool:
         """Do what is to be done now; return whether more or less passes since then.

@@ -1,15 +1,15 @@
-"""Health and metrics of the watch of a cluster's gate."""
+"""Health and metrics of the watch of a cluster's gates."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from daypass._core.clock import Clock
 from daypass._core.status_server import Routes, health_routes
-from daypass.gate.metrics import exposition, gauge
+from daypass.gate.metrics import METRIC_PREFIX, exposition, gauge
 from daypass.gate.watch.controller import Controller
 
 
@@ -41,6 +41,7 @@ class WatchStatus:
             yield _gauge("credentials", "Credentials in the published set.", credentials)
             yield _gauge("denials", "Published denials.", len(published.denials))
             yield _gauge("closes_seconds", "Time until the first part closes.", left)
+            yield self._lacking()
         watched = len(observation.namespaces.keys() - observation.unwatched.keys())
         unwatched, left_out = len(observation.unwatched), sum(observation.left_out.values())
         yield _gauge("namespaces", "Watched identity namespaces.", watched)
@@ -49,6 +50,13 @@ class WatchStatus:
         yield _gauge(
             "credentials_left_out", "Credentials beyond the limit of their namespace.", left_out
         )
+
+    def _lacking(self) -> Metric:
+        text = "Objects that a gateway of Istio does not have as they are published, by gate."
+        family = GaugeMetricFamily(f"{METRIC_PREFIX}watch_lacking", text, labels=["gate"])
+        for name, found in self._controller.publisher.gates.items():
+            family.add_metric([name], found.lacking)
+        return family
 
     def _why_not_ready(self) -> str:
         if not self._controller.observer.observation().is_complete:

@@ -1,0 +1,148 @@
+"""Objects of a cluster that one leader at a time writes.
+
+Each has the term of the leader that wrote it. A new leader first writes its term on all of them,
+and every later write names the version of the object that it replaces. So a leader that was paused,
+or cut off, cannot write any more: the API server refuses it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import islice
+
+from daypass._core.errors import DaypassError
+from daypass._core.labels import TERM
+from daypass._core.objects import Object, name_of
+from daypass.kube.answers import METADATA
+from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster
+from daypass.kube.errors import ConflictError, NotFoundError
+from daypass.kube.lease import Lease
+
+LIMIT_TERM = 2**30
+"""Beyond every term that a watch reaches; a Lease takes twice as much."""
+CHECKED_AT_ONCE = 3
+"""Objects of one place; all of them within 30 s."""
+
+_HEAD = ("apiVersion", "kind", "metadata")
+_ONLY_METADATA = {"Accept": METADATA.format("")}
+
+
+class FencedObjects:
+    """The objects of one place, written in terms of a lease.
+
+    Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
+    """
+
+    def __init__(self, cluster: Cluster, lease: Lease) -> None:
+        self._cluster = cluster
+        self._lease = lease
+        self._versions: dict[str, str] = {}  # by path, the one first that was checked longest ago
+
+    def forget(self) -> None:
+        """Know no version any more."""
+        self._versions.clear()
+
+    def find(self, document: Object) -> Object | None:
+        """Return an object as it is, if there is one, and know its version from then on."""
+        return self._look(self.path(document))
+
+    def has(self, document: Object) -> bool:
+        """Return whether an object is known to exist."""
+        return self.path(document) in self._versions
+
+    def write(self, document: Object, content: Object) -> None:
+        """Write the term and this content on an object in place of the version that is known; if
+        none is, create it whole. Raises ConflictError or NotFoundError if it has changed since.
+
+        A JSON patch leaves nothing of what was there, as a merge patch would: a label that no
+        longer selects the gateway's pods, or what someone else has added. No two leaders create the
+        same object: each has a field manager of its own, and does not take fields from another.
+        """
+        path, term = self.path(document), {TERM: str(self._lease.term)}
+        version = self._versions.pop(path, None)
+        if version is None:
+            metadata = {**document["metadata"], "annotations": term}
+            change: object = {**document, "metadata": metadata}
+            content_type, manager = APPLY, f"daypass-watch-{self._lease.term}"
+            params = {"fieldManager": manager, "force": "false"}
+        else:
+            values = {"metadata/resourceVersion": version, "metadata/annotations": term, **content}
+            change = [
+                {"op": "add", "path": f"/{at}", "value": value} for at, value in values.items()
+            ]
+            content_type, params = JSON_PATCH, {"fieldManager": "daypass-watch"}
+        written = self._cluster.request(
+            "PATCH",
+            path,
+            change,
+            content_type=content_type,
+            params=params,
+            headers=_ONLY_METADATA,
+            what=f"publish {document['kind']} {name_of(document)}",
+        )
+        self._versions[path] = _version(written)
+
+    def overwrite(self, document: Object, content: Object) -> None:
+        """Write as `write`, whatever others have made of the object. Raises DaypassError if that
+        was a later leader.
+        """
+        path = self.path(document)
+        if path in self._versions:
+            with suppress(ConflictError, NotFoundError):
+                return self.write(document, content)
+        self._look(path)
+        # After that: a later leader than it finds here gives the object another version.
+        self._assert_leader()
+        self.write(document, content)
+        return None
+
+    def changed(self) -> list[str]:
+        """Look at the objects whose turn it is; return the paths of those that others have changed.
+        Their versions are no longer known.
+        """
+        found = []
+        for path in [*islice(self._versions, CHECKED_AT_ONCE)]:
+            before = self._versions[path]
+            if self._look(path, _ONLY_METADATA) is None or self._versions[path] != before:
+                self._versions.pop(path, None)
+                found.append(path)
+        return found
+
+    def path(self, document: Object) -> str:
+        """Return an object's path. Raises NotFoundError for an unknown kind."""
+        namespace = document["metadata"]["namespace"]
+        return self._cluster.resource(document).path(namespace, name_of(document))
+
+    def _look(self, path: str, headers: dict[str, str] | None = None) -> Object | None:
+        """Return an object, if there is one, and know its version."""
+        self._versions.pop(path, None)
+        try:
+            found = self._cluster.request("GET", path, headers=headers, what=f"get {path}")
+        except NotFoundError:
+            return None
+        self._versions[path] = _version(found)
+        return found
+
+    def _assert_leader(self) -> None:
+        """Raise DaypassError unless the Lease says that this process has led since its term."""
+        term = self._lease.term
+        self._lease.attempt()
+        if not self._lease.is_held or self._lease.term != term:
+            raise DaypassError("another process publishes in a later term")
+
+
+def term_of(document: Object) -> int:
+    """Return the term in an object's annotation; 0 if no watch has written it."""
+    text = str((document["metadata"].get("annotations") or {}).get(TERM))
+    term = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
+    return term if term < LIMIT_TERM else 0
+
+
+def content_of(document: Object) -> Object:
+    """Return what a document replaces in an object, by path."""
+    content = {key: value for key, value in document.items() if key not in _HEAD}
+    return {"metadata/labels": document["metadata"].get("labels"), **content}
+
+
+def _version(document: Object) -> str:
+    return str(document["metadata"]["resourceVersion"])
