@@ -191,20 +191,11 @@ REWRITTEN = Difference(
 )
 
 
-TWO_PORTS = Difference(
-    engines="one machine",
-    what="two ports, where `hosts` has names alone",
-    covers=lambda target, rules: not rules.is_strict and target.host.count(":") == 2,
-    decision=(Reason.ALLOWED,),
-    engine=(Reason.NOT_GUARDED,),
-)
-
-
 def as_table() -> str:
     """The rows as a table in Markdown."""
     lines = ["| a request | engine | `gate explain`, the authorizer | Envoy |"]
     lines.append("| --- | --- | --- | --- |")
-    for row in (NO_HTTP, TWO_PORTS, REWRITTEN, LEFT_ALONE):
+    for row in (NO_HTTP, REWRITTEN, LEFT_ALONE):
         found = cell(row.decision), cell(row.engine)
         lines.append(f"| {row.what} | {row.engines} | {' | '.join(found)} |")
     return "\n".join(lines)

@@ -16,8 +16,6 @@ from support.hostile_targets import (
     NO_HTTP,
     OPENINGS,
     PATTERNS,
-    TWO_PORTS,
-    Difference,
     Target,
     assert_targets_agree,
 )
@@ -47,10 +45,6 @@ def gate(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         yield running
 
 
-def rows_of(rules: Rules) -> list[Difference]:
-    return [NO_HTTP] if rules.is_strict else [NO_HTTP, TWO_PORTS]
-
-
 def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Rules) -> None:
     with closing(Reconnecting(gate.connect)) as asking:
 
@@ -58,7 +52,7 @@ def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Ru
             lines = target.lines(token)
             return asking.ask(get(*lines, host=target.host, path=target.path))
 
-        counts = assert_targets_agree(ask, rules, sign, *rows_of(rules))
+        counts = assert_targets_agree(ask, rules, sign, NO_HTTP)
     expected = {Reason.ALLOWED, Reason.NOT_GUARDED}
     if rules.audiences:
         expected |= {Reason.AMBIGUOUS, Reason.AUDIENCE_OPENING}
@@ -68,7 +62,7 @@ def test_each_target_has_the_reason_of_the_decision(gate: RunningGate, rules: Ru
 def test_each_target_has_the_reason_of_the_decision_over_http2(
     gate: RunningGate, rules: Rules
 ) -> None:
-    connections: list[Http2] = []
+    connections = list[Http2]()
 
     def ask(target: Target, token: str) -> Answer:
         if not connections or connections[-1].closed:
@@ -82,7 +76,7 @@ def test_each_target_has_the_reason_of_the_decision_over_http2(
         return Answer(code=reply.code, headers=reply.headers, body=reply.body)
 
     try:
-        assert_targets_agree(ask, rules, sign, *rows_of(rules))
+        assert_targets_agree(ask, rules, sign, NO_HTTP)
     finally:
         for each in connections:
             each.__exit__()

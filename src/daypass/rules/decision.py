@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.net import bracketed
 from daypass.rules.claims import (
     ALGORITHMS,
     BEARER_JWT,
@@ -110,8 +111,9 @@ class Rules:
 
     def guards(self, host: str) -> bool:
         """Return whether the gate guards this host."""
-        asked = host if self.is_strict else without_port(host)
-        return any(each.matches(asked) for each in self.hosts)
+        if self.is_strict:
+            return any(each.matches(host) for each in self.hosts)
+        return without_port(host) in (bracketed(each.text) for each in self.hosts)
 
     def models(self, host: str, path: str) -> Readings | None:
         """Return what a host and a path may mean; None if the request needs no model."""

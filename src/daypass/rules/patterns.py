@@ -158,7 +158,7 @@ class HostPattern:
         """Return whether a Host header is a spelling of a host that matches, perhaps another one:
         in any case, with dots at the end, with anything in place of a port.
         """
-        return self.matches(without_port(host).rstrip("."))
+        return self.matches(host.lower().partition(":")[0].rstrip("."))
 
     def is_near(self, host: str) -> bool:
         """Return whether a Host header matches, or could lead to the same routes."""
@@ -234,9 +234,11 @@ class PathPattern:
 
 
 def without_port(host: str) -> str:
-    """Return a Host header in lower case, without what is in place of a port."""
-    name, bracket, _ = host.lower().partition("]")
-    return f"{name}]" if bracket and name.startswith("[") else name.partition(":")[0]
+    """Return a Host header in lower case, without what is in place of a port: what follows the last
+    colon (Envoy, `source/common/http/header_utility.cc`, getPortStart).
+    """
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and "]" not in port else host.lower()
 
 
 def overlap(a: HostPattern, b: HostPattern) -> bool:

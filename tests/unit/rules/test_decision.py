@@ -218,7 +218,16 @@ def test_where_more_than_names_count_a_host_has_one_form(strict: Rules) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "ekf.example.com.", "ekf.example.com.:1", "xekf.example.com", "::1", "[::1", "ekf"],
+    [
+        "",
+        "ekf.example.com.",
+        "ekf.example.com.:1",
+        "ekf.example.com:1:1",
+        "xekf.example.com",
+        "::1",
+        "[::1",
+        "ekf",
+    ],
 )
 def test_another_host_is_not_guarded(host: str) -> None:
     decision = decide(asked(f"Bearer {token()}", host=host), RULES, NOW, signed=True)
