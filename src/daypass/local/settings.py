@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -10,8 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
+from daypass._core.k8s_names import is_label
 from daypass._core.net import is_address
-from daypass.config import Address, Config, Domain, TlsFiles
+from daypass.config import Address, Config, Domain, Gate, TlsFiles
 from daypass.config.locations import split_origin
 from daypass.kube.certificate_authority import Authority, hosts_of
 from daypass.local.envoy_instance import EnvoyInstanceSettings
@@ -24,6 +26,7 @@ from daypass.render.envoy.settings import (
     Upstream,
     exposure_of,
 )
+from daypass.rules.patterns import HostPattern
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -80,11 +83,12 @@ def envoy_settings(
             "gate.hosts names no host, and on this machine the gate answers only to names",
             "add one next to '*', such as localhost",
         )
-    for host in hosts:
+    names = (*hosts, *_wildcards(guarding))
+    for host in names:
         if host not in certificates:
             own = _issue(host, authority, folder, clock)
             certificates[host] = _shown_for(f"gate.{host}", host, *own)
-    shown = tuple(certificates[host] for host in hosts)
+    shown = tuple(certificates[host] for host in names)
     gate = GateSettings(
         name=name,
         gate=guarding,
@@ -96,6 +100,14 @@ def envoy_settings(
         authorizer_socket="" if authorizer is None else str(authorizer),
     )
     return EnvoyInstanceSettings(door=door, gate=gate)
+
+
+def _wildcards(gate: Gate) -> Iterator[str]:
+    """Yield the names for patterns whose first label alone varies. No certificate is for more."""
+    for pattern in map(HostPattern.parse, gate.hosts):
+        _, *rest = pattern.labels or ("",)
+        if rest and not pattern.is_literal and all(map(is_label, rest)):
+            yield ".".join(["*", *rest])
 
 
 def _protected(config: Config, echo: Address | None) -> Protected:
@@ -173,9 +185,12 @@ def certificate_generation(clock: Clock) -> int:
     return int(clock.unix() // REISSUE_AFTER_SECONDS)
 
 
+_IN_FILE_NAMES = str.maketrans(":*", "__")
+
+
 def _issue(host: str, authority: Authority, folder: Path, clock: Clock) -> tuple[Path, Path]:
     # New files for a new certificate, so that Envoy never reads half of a pair.
-    stem = f"{host.replace(':', '_')}-{certificate_generation(clock)}"
+    stem = f"{host.translate(_IN_FILE_NAMES)}-{certificate_generation(clock)}"
     certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
     if not certificate.exists():
         chain_pem, key_pem = authority.issue([host], clock)

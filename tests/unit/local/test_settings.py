@@ -70,6 +70,13 @@ def test_the_local_gate_serves_only_named_hosts(tmp_path: Path) -> None:
         gate_of(tmp_path, "", gate="hosts: ['*']")
 
 
+def test_a_pattern_of_one_label_has_a_wildcard_certificate(tmp_path: Path) -> None:
+    patterns = "'{name}-{namespace}.serving.example.com', '{name}.{namespace}.example.org'"
+    gate = gate_of(tmp_path, "", gate=f"engine: envoy, hosts: [localhost, {patterns}]")
+    names = [each.server_names for each in gate.certificates]
+    assert names == [("localhost",), ("*.serving.example.com",)]
+
+
 def test_two_domains_that_are_addresses_are_refused(tmp_path: Path) -> None:
     two = "{host: 127.0.0.1, front: envoy}, there: {host: 127.0.0.2, front: envoy}"
     with raises(UsageError, match=r"127\.0\.0\.1"):

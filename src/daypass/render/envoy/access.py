@@ -26,7 +26,7 @@ from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import refuse
 from daypass.rules.decision import Allow, Opening, Rules
 from daypass.rules.models import MODEL_HEADERS
-from daypass.rules.patterns import PLAIN_PATH_REGEX, HostPattern
+from daypass.rules.patterns import EVERY_HOST, PLAIN_PATH_REGEX, HostPattern
 from daypass.rules.reasons import Reason
 
 ALLOWED_MARK = "daypass_allowed"
@@ -38,6 +38,11 @@ _ALLOWED = action("daypass-allowed", "ALLOW")
 def any_pattern(patterns: Iterable[str]) -> str:
     """Return a pattern for what one of these matches; their flags remain their own."""
     return "|".join(f"(?:{each})" for each in patterns)
+
+
+def guards_every_host(rules: Rules) -> bool:
+    """Return whether every host is guarded, by any name."""
+    return any(host.text == EVERY_HOST for host in rules.hosts)
 
 
 def is_host(hosts: Iterable[HostPattern]) -> Json:

@@ -5,6 +5,7 @@ forwarded by one of two routes: that of WebSockets, or that of all other request
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from daypass._core.net import bracketed
 from daypass.render.envoy.access import any_pattern
@@ -62,8 +63,8 @@ def keys_config(settings: GateSettings, keys: str | None) -> Json:
 
 def gate_routes(settings: GateSettings) -> Json:
     """Return the routes: they forward for the gate's hosts; requests for others are refused."""
-    hosts = [host for host in settings.rules.hosts if host.text != EVERY_HOST]
-    if settings.rules.is_strict:
+    hosts = tuple(host for host in settings.rules.hosts if host.text != EVERY_HOST)
+    if replace(settings.rules, hosts=hosts).is_strict:
         exact = header_match(":authority", any_pattern(host.exact_regex for host in hosts))
         forward = list(_forwarding(settings, [exact]))
         named: list[Json] = []

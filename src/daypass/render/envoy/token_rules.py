@@ -20,6 +20,7 @@ from daypass.render.envoy.access import (
     ALLOWED_MARK,
     allowed_filter,
     by_audience,
+    guards_every_host,
     is_ambiguous,
 )
 from daypass.render.envoy.credentials import (
@@ -309,7 +310,7 @@ def _has_status(status: str, within: str = _FAILED) -> Json:
 def refusing_reasons(rules: Rules) -> list[Reason]:
     """Return why the decision can refuse."""
     needs = {
-        Reason.NOT_GUARDED: rules.is_strict,
+        Reason.NOT_GUARDED: rules.is_strict and not guards_every_host(rules),
         Reason.AMBIGUOUS: rules.reads_paths,
         Reason.AUDIENCE_OPENING: rules.audiences,
         Reason.NOT_ALLOWED: rules.allow is not None,

@@ -15,11 +15,11 @@ from daypass._core.k8s_names import is_label
 from daypass._core.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
-from daypass.render.envoy.access import any_pattern, is_host
+from daypass.render.envoy.access import any_pattern, guards_every_host, is_host
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
 from daypass.rules.decision import Rules
-from daypass.rules.patterns import EVERY_HOST, HostPattern
+from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER
 
 _FRONTS = (IstioDomain, GatewayApiDomain, IngressDomain)
@@ -27,11 +27,6 @@ _FRONTS = (IstioDomain, GatewayApiDomain, IngressDomain)
 
 _OF_A_LOGIN = ("user", "email", "groups", "preferred-username")
 """oauth2-proxy's identity headers, `x-auth-request-...`: no client may send them itself."""
-
-
-def guards_every_host(rules: Rules) -> bool:
-    """Return whether every host of the gateway is guarded, by any name."""
-    return any(host.text == EVERY_HOST for host in rules.hosts)
 
 
 def door_hosts(rules: Rules, config: Config) -> list[str]:
