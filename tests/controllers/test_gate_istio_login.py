@@ -227,3 +227,20 @@ def test_a_request_authentication_of_the_gates_own_would_break_the_login(
                 lambda: running.send(line, SESSION).code == 401,
             )
             assert running.send(line, SESSION, host=OTHER).code == 401
+
+
+def test_what_is_read_of_a_path_holds_for_tokens_and_not_for_sessions(gate: IstioEnv) -> None:
+    path, header = "/notebook/team//lab;x", "X-Gateway-Model-Name: llama"
+    gate.configure("others: login, audiences: {paths.example.com: {paths: [/serving/alice/]}}")
+    try:
+        good = gate.bearer()
+        eventually("paths are read", lambda: gate.send(good, path=path).code == 400)
+        assert_refused(gate, gate.send(good, header), Reason.AMBIGUOUS)
+        narrow = gate.bearer(audiences=["paths.example.com"])
+        assert_refused(gate, gate.send(narrow), Reason.AUDIENCE_OPENING)
+        assert seen(gate.send(narrow, path="/serving/alice/iris"))
+        headers = seen(gate.send(SESSION, header, path=path))
+        assert headers["kubeflow-userid"] == "alice@example.com"
+    finally:
+        gate.configure("others: login")
+        eventually("paths are not read", lambda: gate.send(good, path=path).code == 200)

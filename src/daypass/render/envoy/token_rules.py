@@ -214,7 +214,9 @@ def _decision(
     cases = [] if elsewhere is None else [(elsewhere, _OTHERS)]
     cases += [] if misnamed is None else [(misnamed, refuse(Reason.NOT_GUARDED))]
     if rules.reads_paths:
-        cases.append((is_ambiguous(), refuse(Reason.AMBIGUOUS)))
+        # A browser's session may have any path: what is read of paths holds for tokens alone.
+        of_tokens = [has_claim(["iss"])] if has_login else []
+        cases.append((all_of(*of_tokens, is_ambiguous()), refuse(Reason.AMBIGUOUS)))
     cases += [(_is_accepted(rules), _accepted(rules)), *_refusals_of_the_cluster(rules)]
     cases += [] if has_login else _refusals_of_others()
     matcher: Json = first_of(cases, _OTHERS if has_login else refuse(Reason.MALFORMED))["matcher"]
