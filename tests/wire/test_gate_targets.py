@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
@@ -16,12 +18,15 @@ from support.hostile_targets import (
     NO_HTTP,
     OPENINGS,
     PATTERNS,
+    UNHTTP,
     Target,
     assert_targets_agree,
+    decided,
+    outcome,
 )
-from support.raw import Answer, Reconnecting, get
+from support.raw import Answer, Reconnecting, exchange, get
 from support.single_changes import RULES, known
-from support.tokens import Signer, good_claims
+from support.tokens import AUDIENCE, Signer, good_claims
 
 OURS = Signer("ours")
 
@@ -80,3 +85,41 @@ def test_each_target_has_the_reason_of_the_decision_over_http2(
     finally:
         for each in connections:
             each.__exit__()
+
+
+_LABELS = st.sampled_from((
+    "iris", "alice", "a-b", "a-b-c", "-", "", "X", "a_b", "xn--80ak6aa92e", "example", "com", "org",
+    "serving", "any", "svc", "cluster", "local", "*", "%2e", "1", "a" * 63,
+))  # fmt: skip
+_ENDS = st.sampled_from((
+    "", ".example.com", ".EXAMPLE.com", ".serving.example.org", ".any.example.org", ".svc",
+    ".svc.cluster.local", ".example.com.", ".example.com:443", ".serving.example.org:x",
+))  # fmt: skip
+_HOSTS = st.builds("{}{}".format, st.lists(_LABELS, max_size=4).map(".".join), _ENDS)
+_PIECES = st.sampled_from((
+    "serving", "alice", "bob", "iris", "/", "/", "/", ".", "..", "%2e", "%2F", "%5c", "\\", ";",
+    "?", "%", "%61", "%20", "A", "=", "&", "//", "v1", ":predict", "%25", "%00", "%C3%A9", "~", '"',
+))  # fmt: skip
+_PATHS = st.lists(_PIECES, max_size=12).map(lambda pieces: f"/{''.join(pieces)}")
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    host=st.one_of(st.just(EKF), _HOSTS),
+    path=st.one_of(_PATHS, _PATHS.map(lambda path: f"/serving/alice{path}")),
+    audience=st.sampled_from([AUDIENCE, *OPENINGS.audiences]),
+)
+def test_any_target_has_the_reason_of_the_decision(
+    gate: RunningGate, rules: Rules, host: str, path: str, audience: str
+) -> None:
+    target = Target(host=host, path=path, audience=audience if rules.audiences else AUDIENCE)
+    token = sign(target.audience)
+    with gate.connect() as connection:
+        answer = exchange(connection, get(*target.lines(token), host=host, path=path))
+    found = outcome(answer)
+    if found != UNHTTP:
+        assert found == decided(target, rules, token), target
