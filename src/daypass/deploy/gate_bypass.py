@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, ok, skipped, warning
@@ -41,7 +42,8 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
     """
     gates = config.every_gate.values()
     if gates and all(gate.guards_every_host for gate in gates):
-        return [ok(_GATE_HOSTS, "the gate guards every name")]
+        subject = "the gate" if len(gates) == 1 else "each gate"
+        return [ok(_GATE_HOSTS, f"{subject} guards every name")]
     queries = bypass_queries(config)
     if not queries:
         return []
@@ -53,9 +55,13 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
     except DaypassError as error:
         return [skipped(_GATE_HOSTS, f"{_QUESTION}: {error.fact}")]
     if found:
-        return [warning(_GATE_HOSTS, "\n".join(each.fact for each in found), found[0].hint)]
+        return [
+            warning(_GATE_HOSTS, "\n".join(each.fact for each in group), hint)
+            for hint, group in groupby(found, key=lambda each: each.hint)
+        ]
     if listed.unseen:
         return [
             skipped(_GATE_HOSTS, f"{_QUESTION}: no right to list {', '.join(listed.unseen_kinds)}")
         ]
-    return [ok(_GATE_HOSTS, "no other name on that gateway leads to what it guards")]
+    where = "that gateway" if len(gates) == 1 else "a gate's gateway"
+    return [ok(_GATE_HOSTS, f"no other name on {where} leads to what it guards")]

@@ -286,3 +286,71 @@ def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
 )
 def test_the_intersection_of_two_host_patterns(one: str, other: str, both: str | None) -> None:
     assert in_common(one, other) == both
+
+
+PATTERNS = ("kf.example.com", "{name}.{namespace}.example.com")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_past"),
+    [
+        (["iris.alice.example.com", "*.alice.example.com", "a.b.c.example.com"], False),
+        (["iris.example.com"], True),
+        (["*.example.com"], True),
+        (["iris.alice.example.org"], True),
+    ],
+)
+def test_a_pattern_guards_every_host_with_its_end(hosts: list[str], is_past: bool) -> None:
+    guarded = service("kubeflow/dashboard", PATTERNS[0])
+    other = service("team/x", *hosts, to="dashboard.kubeflow", at="kubeflow/kubeflow-gateway")
+    quoted = [f"'{host}'" for host in PATTERNS]
+    assert bool(reported(gateway("*"), guarded, other, hosts=quoted)) is is_past
+
+
+def test_many_names_of_one_gateway_are_one_line() -> None:
+    """Each model has names at Knative's gateway inside the cluster."""
+    models = [
+        service(f"team/m{number}", f"m{number}.team.svc.cluster.local", to="dashboard.kubeflow",
+                at="kubeflow/kubeflow-gateway")
+        for number in range(20)
+    ]  # fmt: skip
+    (line,) = reported(gateway("*"), OURS, *models)
+    assert is_about(line, "m0.team.svc", "VirtualService team/m0", "17 more")
+    check(line, reason="unguarded")
+
+
+def test_the_key_of_one_of_several_gates_is_named() -> None:
+    text = gate_of("").partition("gate:")[0] + (
+        "gates:\n  default: {audience: a, hosts: [x.example.com], frontLabels: {istio: x}}\n"
+        f"  ekf: {{audience: b, hosts: [{HOST}]}}\n"
+    )
+    _, engine = engines_of(config_of(text))
+    (line,) = engine.bypasses(listed_of(gateway("*"), STAR), [USUAL])
+    check(f"{line}\n{engine.bypass_hint}", "gates.ekf.hosts names only", reason="unguarded")
+
+
+def test_a_match_for_another_gateway_or_host_serves_nothing_here() -> None:
+    """KServe's VirtualServices have one for each."""
+    matched = service(
+        "team/x", "x.example.com", to="dashboard.kubeflow", at="kubeflow/kubeflow-gateway"
+    )
+    matched["spec"]["gateways"].append("knative-serving/local")
+    (http,) = matched["spec"]["http"]
+    http["match"] = [{"gateways": ["knative-serving/local"]}]
+    assert reported(gateway("*"), OURS, matched) == []
+    http["match"] = [{"authority": {"regex": r"^y\.example\.com$"}}]
+    assert reported(gateway("*"), OURS, matched) == []
+    http["match"].append({"authority": {"prefix": "x."}, "gateways": ["kubeflow/kubeflow-gateway"]})
+    assert len(reported(gateway("*"), OURS, matched)) == 1
+
+
+def test_an_ingress_of_istios_class_is_served_at_its_usual_gateway() -> None:
+    backend = {"service": {"name": "dashboard", "port": {"number": 80}}}
+    rule = {"host": "x.example.com", "http": {"paths": [{"path": "/", "backend": backend}]}}
+    ingress = make("networking.k8s.io/v1", "Ingress", "x", "kubeflow", spec={
+        "ingressClassName": "istio", "rules": [rule]})  # fmt: skip
+    (line,) = reported(gateway("*"), OURS, ingress)
+    assert is_about(line, "Ingress kubeflow/x ", " x.example.com ", "IngressClass istio")
+    assert reported(gateway("*"), OURS, ingress, pods=[pod(istio="serving")]) == []
+    del ingress["spec"]["ingressClassName"]
+    assert reported(gateway("*"), OURS, ingress) == []

@@ -24,7 +24,7 @@ from daypass.config.types import audience, gateway_or_listener, label, subdomain
 from daypass.deploy.ekf import PLACEHOLDERS, Overlay, resulting_hosts
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import USUAL_PREFIX, NewConfig
-from daypass.render.engines.istio.other_names import NAME_THEM, unguarded_names
+from daypass.render.engines.istio.other_names import name_them, unguarded_names
 from daypass.render.fronts import FRONTS, AnyFront
 from daypass.render.fronts.istio import seen_service
 from daypass.render.fronts.routes import ServedHost, serving
@@ -219,7 +219,7 @@ def _resolve(setup: _Setup) -> NewConfig:
     unguarded = unguarded_names(found.listed, tuple(hosts.values()))
     if unguarded:
         words = ("other names than these lead past a gate on Istio's gateway", *unguarded)
-        questions.tell("\n".join((*words, NAME_THEM)))
+        questions.tell("\n".join((*words, name_them("gate"))))
     return NewConfig(
         domains=domains,
         prefix=prefix,

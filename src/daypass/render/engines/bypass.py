@@ -1,30 +1,45 @@
-"""Hosts that bypass the gate: served on the gateway that it guards, without being guarded.
+"""What a gateway serves, and the hosts that bypass the gate: served there without being guarded.
 
 An object and its gateway count together: a VirtualService for any host on a Gateway for one host
 serves that one. A route that only redirects serves nothing.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from daypass._core.labels import is_ours
-from daypass._core.objects import Object
+from daypass._core.objects import Object, group_of
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
+from daypass.rules.patterns import EVERY_HOST, HostPattern
 
 ANY = "*"
 _WEB = ("HTTP", "HTTPS")
 _MOST_NAMED = 3
+_MOST_LABELS = 8
+_LITERAL = re.compile(r"\^?((?:(?:[\w/~%-]|\\[^\w])(?![?*{]))*)")
+KSERVE = "serving.kserve.io"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOwner:
-    """A host (or `*`, `*.example.com`) that `owner` adds to a gateway, and its services."""
+    """A host (or `*`, `*.example.com`) that `owner` adds to a gateway, and its services.
+
+    `namespace`: the owner's. `is_ours`: it has daypass's labels, which anybody can write.
+    `is_models`: KServe has made it for a model. `paths`: the beginnings of its paths: `/` gives way
+    to the longer ones of other routes, the empty one may not.
+    """
 
     owner: str
+    namespace: str
     gateway: str
     host: str
     leads_to: frozenset[str]
+    is_ours: bool
+    is_models: bool
+    paths: frozenset[str]
 
 
 def read_routes(
@@ -34,7 +49,7 @@ def read_routes(
     gateways = {path_of(gateway): gateway for gateway in listed.of(GATEWAY)}
     for route in [*listed.of(HTTP_ROUTE), *listed.of(GRPC_ROUTE)]:
         leads_to = frozenset(_backends(route))
-        if is_ours(route) or not leads_to:
+        if not leads_to:
             continue
         spec, here = route["spec"], route["metadata"]["namespace"]
         for parent in spec.get("parentRefs") or ():
@@ -46,15 +61,67 @@ def read_routes(
                     where = f"{owner_of(gateway)}, listener {listener['name']}"
                     hosts = spec.get("hostnames") or [ANY]
                     both = hosts_in_common(hosts, [listener.get("hostname") or ANY])
-                    yield from host_owners(route, where, both, leads_to)
+                    for host in both:
+                        yield host_owner(route, where, host, leads_to, _paths(route))
 
 
-def host_owners(
-    route: Object, gateway: str, hosts: Iterable[str], leads_to: frozenset[str]
-) -> Iterator[HostOwner]:
-    """Yield a route as the owner of each of these hosts."""
-    for host in hosts:
-        yield HostOwner(owner=owner_of(route), gateway=gateway, host=host, leads_to=leads_to)
+def host_owner(
+    route: Object, gateway: str, host: str, leads_to: frozenset[str], paths: Iterable[str]
+) -> HostOwner:
+    """Return a route as the owner of a host."""
+    metadata = route["metadata"]
+    makers = (group_of(each["apiVersion"]) for each in metadata.get("ownerReferences") or ())
+    return HostOwner(
+        owner=owner_of(route),
+        namespace=metadata["namespace"],
+        gateway=gateway,
+        host=host,
+        leads_to=leads_to,
+        is_ours=is_ours(route),
+        is_models=KSERVE in makers,
+        paths=frozenset(paths),
+    )
+
+
+def literal_beginning(pattern: str) -> str:
+    """Return how all texts begin that a pattern of RE2 matches; empty if that is not clear.
+
+    A pattern of a tenant is never run here: it could take forever.
+    """
+    found = None if "|" in pattern else _LITERAL.match(pattern)
+    return "" if found is None else re.sub(r"\\(.)", r"\1", found[1])
+
+
+def _paths(route: Object) -> Iterator[str]:
+    """Yield the beginnings of a route's paths. Of two routes, the one with the longer host takes
+    precedence, and only then the one with the longer path.
+    """
+    everything = "" if route["spec"].get("hostnames") else "/"
+    for rule in route["spec"].get("rules") or ():
+        matches: Sequence[Object] = rule.get("matches") or ({},)
+        for match in matches:
+            path = match.get("path") or {}
+            value = path.get("value", "/")
+            if path.get("type") == "RegularExpression":
+                value = literal_beginning(value)
+                yield "" if value == "/" else value
+            else:
+                yield everything if value == "/" else value
+
+
+def shares_hosts(host: str, pattern: HostPattern) -> bool:
+    """Return whether a name or wildcard may be a host that a gate with this pattern guards."""
+    if pattern.text == EVERY_HOST or host == ANY:
+        return True
+    more = range(1, _MOST_LABELS) if ANY in host else range(1, 2)
+    return in_common(host, pattern.text) is not None or any(
+        pattern.is_near(host.replace(ANY, ".".join(["x"] * labels))) for labels in more
+    )
+
+
+def is_guarded(host: str, patterns: Iterable[HostPattern]) -> bool:
+    """Return whether a gate with these patterns guards a name, or all names of a wildcard."""
+    return any(pattern.is_near(host.replace(ANY, "any-host")) for pattern in patterns)
 
 
 def in_common(one: str, other: str) -> str | None:
@@ -93,20 +160,31 @@ def _is_meant(parent: Object, listener: Object) -> bool:
 
 
 def describe_hosts(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
-    """Yield each host, and a phrase that names its owners and their gateway."""
-    found: dict[tuple[str, str], set[str]] = {}
+    """Yield which hosts are meant, and a phrase that names their owners and gateway: for each host,
+    but for many names of one gateway together.
+    """
+    found = defaultdict[str, dict[str, set[str]]](dict)
     for one in served:
-        found.setdefault((one.gateway, one.host), set()).add(one.owner)
-    for (gateway, host), owners in sorted(found.items()):
-        serve = "serves" if len(owners) == 1 else "serve"
-        name = "any host" if host == ANY else host
-        yield host, f"{join_names(sorted(owners))} {serve} {name} on {gateway}"
+        if not one.is_ours:
+            found[one.gateway].setdefault(one.host, set()).add(one.owner)
+    for gateway, by_host in sorted(found.items()):
+        names = sorted(host for host in by_host if ANY not in host)
+        together = [names] if len(names) > _MOST_NAMED else [[name] for name in names]
+        for hosts in [*([host] for host in sorted(by_host.keys() - {*names})), *together]:
+            owners = sorted(set().union(*(by_host[host] for host in hosts)))
+            serve = "serves" if len(owners) == 1 else "serve"
+            shown = "any host" if hosts == [ANY] else join_names(hosts)
+            meant = "other names" if ANY in hosts[0] else "that name"
+            yield (
+                meant if len(hosts) == 1 else "those names",
+                f"{join_names(owners)} {serve} {shown} on {gateway}",
+            )
 
 
-def join_names(names: Iterable[str]) -> str:
+def join_names(names: Iterable[str], most: int = _MOST_NAMED) -> str:
     """Return names as a phrase; of many, the first ones and how many more there are."""
     listed = list(names)
-    more = len(listed) - _MOST_NAMED
+    more = len(listed) - most
     if more > 1:
-        listed = [*listed[:_MOST_NAMED], f"{more} more"]
+        listed = [*listed[:most], f"{more} more"]
     return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))

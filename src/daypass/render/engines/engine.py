@@ -9,6 +9,7 @@ from daypass._core.objects import Object
 from daypass.config import ClusterGate, Config
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.engines.bypass import HostOwner
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 from daypass.render.tls_server import AuthorityLocation
 from daypass.rules.published import Published
@@ -30,8 +31,8 @@ class Engine(ABC, Generic[G]):
     """The kind of the objects in which the gateway reads what is published, to verify tokens
     itself. None: the authorizer does both, with ConfigMaps and keys that it reads."""
 
-    bypass_hint: ClassVar[str] = ""
-    """What to do about what bypasses the gate."""
+    route_queries: ClassVar[tuple[ObjectQuery, ...]] = ()
+    """What to list to know what is served at the gateway."""
 
     name: str
     gate: G
@@ -48,6 +49,12 @@ class Engine(ABC, Generic[G]):
         of two gates never have the same."""
         return base if self.name == DEFAULT_GATE else f"{base}.{self.name}"
 
+    @property
+    def key(self) -> str:
+        """The gate's key in the config."""
+        is_only = self.name == DEFAULT_GATE and len(self.config.every_gate) == 1
+        return "gate" if is_only else f"gates.{self.name}"
+
     @abstractmethod
     def objects(self) -> list[Object]:
         """Return the gateway's objects. Raises RenderError if the config leaves that open."""
@@ -60,10 +67,21 @@ class Engine(ABC, Generic[G]):
     def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded, as JSON, to compare with another config's."""
 
+    @abstractmethod
+    def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
+        """Return what is served at the gateway, of the listed `route_queries`. `pods`: listed by
+        `pods_query`.
+        """
+
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
         """What to list to find what bypasses the gate; nothing if nothing can."""
         return ()
+
+    @property
+    def bypass_hint(self) -> str:
+        """What to do about what bypasses the gate."""
+        return ""
 
     @property
     def pods_query(self) -> ObjectQuery | None:

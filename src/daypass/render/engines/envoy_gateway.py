@@ -11,13 +11,13 @@ identity headers are removed, and that `daypass apply` reports such a policy.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
 from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
-from daypass.render.engines.bypass import describe_hosts, in_common, read_routes
+from daypass.render.engines.bypass import HostOwner, describe_hosts, read_routes, shares_hosts
 from daypass.render.engines.engine import Engine
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.gateway_api import (
@@ -31,6 +31,7 @@ from daypass.render.fronts.gateway_api import (
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
 from daypass.render.names import GATE, SERVICE_PORT
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
+from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER
 
 POLICY_GROUP = "gateway.envoyproxy.io"
@@ -44,7 +45,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     """A Gateway of Envoy Gateway, or one listener of it, which asks about every request."""
 
     gate_type: ClassVar = EnvoyGatewayGate
-    bypass_hint: ClassVar = "guard all of the Gateway: gate.gateway without a listener"
+    route_queries: ClassVar = (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
 
     @property
     def _gateway(self) -> tuple[str, str]:
@@ -80,21 +81,32 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
         """What routes requests on another listener, if only one is guarded."""
-        return () if self._listener is None else (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
+        return () if self._listener is None else self.route_queries
+
+    @property
+    def bypass_hint(self) -> str:
+        """What to do about what bypasses the gate."""
+        return f"guard all of the Gateway: {self.key}.gateway without a listener"
+
+    def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
+        """Return what is served at the Gateway or listener."""
+        return list(self._routes(listed, lambda name: self._listener in (None, name)))
+
+    def _routes(self, listed: ListedObjects, has: Callable[[str], bool]) -> Iterator[HostOwner]:
+        gateway = "/".join(self._gateway)
+        return read_routes(
+            listed, lambda other, listener: path_of(other) == gateway and has(listener["name"])
+        )
 
     def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
         """Return a line for each guarded host that other listeners serve, also by a wildcard."""
-        listener, gateway = self._listener or "", "/".join(self._gateway)
-
-        def concerns(other: Object, other_listener: Object) -> bool:
-            return path_of(other) == gateway and other_listener["name"] != listener
-
+        patterns = [HostPattern.parse(host) for host in self.gate.hosts]
         past = [
             each
-            for each in read_routes(listed, concerns)
-            if any(in_common(each.host, host) for host in self.gate.hosts)
+            for each in self._routes(listed, lambda name: name != self._listener)
+            if any(shares_hosts(each.host, pattern) for pattern in patterns)
         ]
-        only = f"gate.gateway names only the listener {listener}"
+        only = f"{self.key}.gateway names only the listener {self._listener}"
         return tuple(
             f"{line}, too; {only}: requests there aren't checked"
             for _, line in describe_hosts(past)

@@ -27,7 +27,8 @@ class ObjectQuery(NamedTuple):
     @property
     def plural(self) -> str:
         """The kind in words, such as Ingresses."""
-        return f"{self.kind}es" if self.kind.endswith("s") else f"{self.kind}s"
+        kind = re.sub("([^aeo])y$", r"\1ie", self.kind)
+        return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,8 @@ class ListedObjects:
     @property
     def unseen_kinds(self) -> list[str]:
         """What the user may not list, in words."""
-        return [f"{each.plural} of {each.group}" for each in sorted(self.unseen)]
+        named = (f"{e.plural} of {e.group}" if e.group else e.plural for e in sorted(self.unseen))
+        return list(dict.fromkeys(named))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
+from daypass.render.engines.bypass import HostOwner
 from daypass.render.engines.engine import Engine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import policy_operations, wide_operations
 from daypass.render.engines.istio.other_names import (
-    NAME_THEM,
     Pods,
+    name_them,
     read_gateway,
     report_other_names,
 )
@@ -29,6 +30,7 @@ from daypass.render.envoy.matching import has_mark, mark_entry
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
+from daypass.render.fronts.ingress_controller import INGRESS
 from daypass.render.fronts.istio import (
     ISTIO_GATEWAY,
     VIRTUAL_SERVICE,
@@ -50,8 +52,15 @@ class IstioEngine(Engine[IstioGate]):
     """Istio's gateway, which verifies tokens by Envoy's own filters."""
 
     gate_type: ClassVar = IstioGate
-    bypass_hint: ClassVar = NAME_THEM
     published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
+    route_queries: ClassVar = (
+        VIRTUAL_SERVICE,
+        ISTIO_GATEWAY,
+        HTTP_ROUTE,
+        GRPC_ROUTE,
+        GATEWAY,
+        INGRESS,
+    )
 
     @property
     def _pods_labels(self) -> dict[str, str]:
@@ -88,9 +97,12 @@ class IstioEngine(Engine[IstioGate]):
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
         """What routes requests on Istio; nothing if every host is guarded."""
-        if self.gate.guards_every_host:
-            return ()
-        return VIRTUAL_SERVICE, ISTIO_GATEWAY, HTTP_ROUTE, GRPC_ROUTE, GATEWAY
+        return () if self.gate.guards_every_host else self.route_queries
+
+    @property
+    def bypass_hint(self) -> str:
+        """What to do about what bypasses the gate."""
+        return name_them(self.key)
 
     @property
     def pods_query(self) -> ObjectQuery:
@@ -98,11 +110,15 @@ class IstioEngine(Engine[IstioGate]):
         labels = ",".join(f"{name}={value}" for name, value in sorted(self._pods_labels.items()))
         return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
 
-    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
-        """Return a line for each other name that leads to what is guarded."""
+    def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
+        """Return what is served at the gateway."""
         seen = [pod["metadata"].get("labels") or {} for pod in pods]
         known = Pods(labels=seen or [self._pods_labels], complete=bool(seen))
-        return report_other_names(read_gateway(listed, self.pods_namespace, known), self.gate.hosts)
+        return read_gateway(listed, self.pods_namespace, known)
+
+    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
+        """Return a line for each other name that leads to what is guarded."""
+        return report_other_names(self.served(listed, pods), self.gate.hosts, self.key)
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
         """Return an EnvoyFilter for the gateway's pods."""

@@ -1,20 +1,24 @@
-"""What bypasses a gate on Istio's gateway: other names that lead to the services it guards."""
+"""What Istio's gateway serves, and what bypasses a gate there: other names that lead to the
+services it guards.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from daypass._core.labels import is_ours
 from daypass._core.objects import Object
 from daypass.config.domain import GATEWAY_LABELS
 from daypass.render.engines.bypass import (
     ANY,
     HostOwner,
     describe_hosts,
-    host_owners,
+    host_owner,
     hosts_in_common,
+    is_guarded,
     join_names,
+    literal_beginning,
     read_routes,
 )
+from daypass.render.fronts.ingress_controller import INGRESS
 from daypass.render.fronts.istio import (
     GATEWAY_POD,
     GATEWAY_SERVICE,
@@ -22,10 +26,10 @@ from daypass.render.fronts.istio import (
     VIRTUAL_SERVICE,
 )
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
+from daypass.rules.patterns import HostPattern
 
-NAME_THEM = (
-    "guard every name with gate.hosts: ['*'], or name the hosts in that Gateway and in gate.hosts"
-)
+_ISTIO_CLASS = "IngressClass istio"
+_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 """Label of the pods that Istio makes for a Gateway of the Gateway API."""
 
@@ -70,28 +74,49 @@ def read_gateway(listed: ListedObjects, namespace: str, pods: Pods) -> list[Host
         services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
         return made or any(service[1:2] == [namespace] for service in services)
 
-    return [*_read_virtual_services(listed, pods.selected_by), *read_routes(listed, concerns)]
-
-
-def report_other_names(served: Iterable[HostOwner], hosts: Collection[str]) -> tuple[str, ...]:
-    """Return a line for each host outside `hosts` that is a wildcard or shares a service."""
-    everything = list(served)
-    guarded = {service for one in everything if one.host in hosts for service in one.leads_to}
-    past = [
-        one
-        for one in everything
-        if one.host not in hosts and ("*" in one.host or guarded & one.leads_to)
+    return [
+        *read_virtual_services(listed, pods.selected_by),
+        *read_routes(listed, concerns),
+        *(
+            one
+            for one in read_ingresses(listed)
+            if one.gateway == _ISTIO_CLASS and pods.selected_by(GATEWAY_LABELS)
+        ),
     ]
-    only = f"gate.hosts names only {join_names(hosts)}"
-    return tuple(
-        f"{line}; {only}: requests for {'other names' if '*' in host else 'that name'}"
-        " aren't checked"
-        for host, line in describe_hosts(past)
+
+
+def name_them(key: str) -> str:
+    """Return what to do about other names. `key`: the gate's, in the config."""
+    return (
+        f"guard every name with {key}.hosts: ['*'], or name the hosts in that Gateway and in"
+        f" {key}.hosts"
     )
 
 
-def _read_virtual_services(
-    listed: ListedObjects, selects: Callable[[Object], bool]
+def report_other_names(
+    served: Iterable[HostOwner], hosts: Collection[str], key: str = "gate"
+) -> tuple[str, ...]:
+    """Return a line for each host that `hosts` do not guard and that is a wildcard or shares a
+    service. `key`: the gate's, in the config.
+    """
+    patterns, everything = [HostPattern.parse(host) for host in hosts], list(served)
+    guarded = {
+        service for one in everything if is_guarded(one.host, patterns) for service in one.leads_to
+    }
+    past = [
+        one
+        for one in everything
+        if not is_guarded(one.host, patterns) and ("*" in one.host or guarded & one.leads_to)
+    ]
+    only = f"{key}.hosts names only {join_names(hosts)}"
+    return tuple(
+        f"{line}; {only}: requests for {names} aren't checked"
+        for names, line in describe_hosts(past)
+    )
+
+
+def read_virtual_services(
+    listed: ListedObjects, selects: Callable[[Object], bool] = lambda selector: True
 ) -> Iterator[HostOwner]:
     """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
     gateways = {
@@ -101,13 +126,62 @@ def _read_virtual_services(
     }
     for service in listed.of(VIRTUAL_SERVICE):
         leads_to = frozenset(_destinations(service))
-        if is_ours(service) or not leads_to:
+        if not leads_to:
             continue
         spec, here = service["spec"], service["metadata"]["namespace"]
         for reference in spec.get("gateways") or ():
             if gateway := gateways.get(_gateway_named(reference, here)):
                 hosts = hosts_in_common(spec.get("hosts") or (), _hosts_for(gateway, here))
-                yield from host_owners(service, owner_of(gateway), hosts, leads_to)
+                for host in hosts:
+                    if paths := set(_paths(service, path_of(gateway), host)):
+                        yield host_owner(service, owner_of(gateway), host, leads_to, paths)
+
+
+def read_ingresses(listed: ListedObjects) -> Iterator[HostOwner]:
+    """Yield the hosts of Ingresses of every class; KServe writes them in Standard mode."""
+    for ingress in listed.of(INGRESS):
+        spec, metadata = ingress.get("spec") or {}, ingress["metadata"]
+        annotated = (metadata.get("annotations") or {}).get(_CLASS_ANNOTATION)
+        where = f"IngressClass {spec.get('ingressClassName') or annotated or 'by default'}"
+        for rule in spec.get("rules") or ():
+            listed_paths = (rule.get("http") or {}).get("paths") or ()
+            names = (each["backend"].get("service", {}).get("name") for each in listed_paths)
+            leads_to = frozenset(f"{name}.{metadata['namespace']}" for name in names)
+            paths = [each.get("path") or "/" for each in listed_paths]
+            host = str(rule.get("host") or ANY).lower()
+            yield host_owner(ingress, where, host, leads_to, paths)
+
+
+def _paths(service: Object, gateway: str, host: str) -> Iterator[str]:
+    """Yield the beginnings of a VirtualService's paths on one of its hosts, at one of its gateways.
+
+    Istio takes routes of the same host in the order of their age, but for those of every path
+    without another condition, which come last (pilot/pkg/networking/core/route/route.go,
+    SortVHostRoutes).
+    """
+    here = service["metadata"]["namespace"]
+    for http in (service.get("spec") or {}).get("http") or ():
+        matches: Sequence[Object] = http.get("match") or ({},)
+        for match in matches:
+            places = [_gateway_named(each, here) for each in match.get("gateways") or ()]
+            if (places and gateway not in places) or not _may_match(match.get("authority"), host):
+                continue
+            ((how, path),) = (match.get("uri") or {"prefix": "/"}).items()
+            if path in ("/", ".*") and not match.keys() - {"uri", "gateways", "name"}:
+                yield "/"
+                continue
+            beginning = literal_beginning(path) if how == "regex" else path
+            beginning = "" if beginning == "/" else beginning
+            yield beginning.lower() if match.get("ignoreUriCase") else beginning
+
+
+def _may_match(authority: Object | None, host: str) -> bool:
+    """Return whether a StringMatch may match a host, or one of a wildcard."""
+    for how, text in (authority or {}).items():
+        beginning = literal_beginning(text) if how == "regex" else str(text)
+        if ANY not in host and not host.startswith(beginning.lower()):
+            return False
+    return True
 
 
 def _gateway_named(reference: str, namespace: str) -> str:
