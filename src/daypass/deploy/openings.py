@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from itertools import product
+from typing import Any, TypeVar
 
+from daypass._core.errors import DaypassError
 from daypass.config import Config, Policy
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.engines import AnyEngine, engines_of
@@ -18,7 +21,12 @@ _MODES = ("deny", "warn", "audit")  # from strict to lax
 _BINDINGS = ("required", "optional")
 _SUCCESSORS = ("forbidden", "allowed")
 _ANYWHERE = "anywhere"
+T = TypeVar("T")
 _UNKNOWN = "what was open before is not known: policy and gate may have been stricter"
+
+
+class RenamedGateError(DaypassError):
+    """A gate would get another name."""
 
 
 def openings(config: Config) -> Openings:
@@ -63,9 +71,40 @@ def _widened(before: Openings, after: Openings) -> Iterator[str]:
     for name, value in after["limits"].items():
         yield from _higher(f"limits.{name}", before["limits"][name], value)
     yield from _looser(before["policy"], after["policy"])
+    is_only = {*before["gates"], *after["gates"]} == {DEFAULT_GATE}
     for name, gate in before["gates"].items():
-        where = "gate" if name == DEFAULT_GATE else f"gates.{name}"
+        where = "gate" if is_only else f"gates.{name}"
         yield from _less_guarded(where, gate, after["gates"].get(name))
+
+
+def require_same_names(before: Openings | None, after: Openings) -> None:
+    """Raise RenamedGateError if a gate would be at the gateway of one that has another name.
+
+    For a moment both would be there, and the first one may remove the token that the second one
+    needs; to remove the old one first would leave a gap.
+    """
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # before is not known
+        for (name, gate), (other, old) in product(
+            after["gates"].items(), (before or {"gates": {}})["gates"].items()
+        ):
+            if other != name and _may_be_same(old["where"], gate["where"]):
+                raise RenamedGateError(
+                    f"the gate {other} is at the gateway of {name} already, and a gate cannot be"
+                    " renamed without a moment in which its gateway refuses or checks nothing",
+                    f"keep its name: gates.{other} (`gate` is gates.{DEFAULT_GATE})",
+                )
+
+
+def _may_be_same(one: Any, other: Any) -> bool:
+    """Return whether two of `guarded_gateway` may be one gateway."""
+    *place, which = one
+    *other_place, other_which = other
+    if place != other_place or type(which) is not type(other_which):
+        return False
+    if isinstance(which, dict):  # labels of its pods
+        return all(which[label] == other_which[label] for label in which.keys() & other_which)
+    shorter, longer = sorted((f"{which}/", f"{other_which}/"), key=len)
+    return longer.startswith(shorter)
 
 
 def _policy(policy: Policy) -> Openings:
@@ -89,6 +128,12 @@ def _gate(engine: AnyEngine) -> Openings:
         "others": "login" if gate.has_login else "refuse",
         "bound": list(gate.bound),
         "forwardToken": gate.forward_token,
+        "audiences": {
+            name: opening.model_dump(mode="json") for name, opening in gate.audiences.items()
+        },
+        "allow": None if gate.allow is None else gate.allow.model_dump(mode="json"),
+        "authorize": [rule.model_dump(mode="json") for rule in gate.authorize],
+        "longestStreamSeconds": gate.longest_stream_seconds,
     }
 
 
@@ -133,8 +178,7 @@ def _looser(before: Openings | None, after: Openings | None) -> Iterator[str]:
     for name in ("longestLifetimeSeconds", "federatedLifetimeSeconds"):
         yield from _higher(f"policy.{name}", before[name], after[name])
     for name in ("audiences", "exempt"):
-        if more := _more(before[name], after[name]):
-            yield f"policy.{name}: {', '.join(more)} added"
+        yield from _added(f"policy.{name}", before[name], after[name])
     for name, order in (("mode", _MODES), ("binding", _BINDINGS), ("successors", _SUCCESSORS)):
         then, now = before[name], after[name]
         if then != now and (then not in order or order.index(now) > order.index(then)):
@@ -152,21 +196,49 @@ def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterat
         yield f"{gate}.hosts: {names} no longer guarded"
     if after["audience"] != before["audience"]:
         yield f"{gate}.audience: tokens for {after['audience']} open it"
-    if more := _more(before["bound"], after["bound"]):
-        yield f"{gate}.bound: {', '.join(more)} added"
+    yield from _added(f"{gate}.bound", before["bound"], after["bound"])
+    yield from _wider_audiences(f"{gate}.audiences", before["audiences"], after["audiences"])
+    if before["allow"] is not None and after["allow"] is None:
+        yield f"{gate}.allow: removed; every identity may pass"
+    elif before["allow"] is not None:
+        for name, known in before["allow"].items():
+            yield from _added(f"{gate}.allow.{name}", known, after["allow"][name])
+    for rule in _more(after["authorize"], before["authorize"]):
+        where = f"{rule['host']}{rule['path'] or ''}"
+        yield f"{gate}.authorize: {where} no longer needs {rule['verb']} of {rule['resource']}"
+    if (longest := before["longestStreamSeconds"]) is not None:
+        yield from _higher(f"{gate}.longestStreamSeconds", longest, after["longestStreamSeconds"])
     for name, strict in (("others", "refuse"), ("forwardToken", False)):
         if after[name] != strict and before[name] == strict:
             yield f"{gate}.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
+
+
+def _wider_audiences(name: str, before: Openings, after: Openings) -> Iterator[str]:
+    for audience, opening in after.items():
+        if audience not in before:
+            opened = ", ".join([*opening["hosts"], *opening["paths"]])
+            yield f"{name}: tokens for {audience} open {opened}"
+            continue
+        for what, known in before[audience].items():
+            if known and not opening[what]:
+                yield f"{name}.{audience}.{what}: all"
+            elif known:
+                yield from _added(f"{name}.{audience}.{what}", known, opening[what])
 
 
 def _spelt(value: str | bool) -> str:
     return str(value).lower()
 
 
-def _higher(name: str, before: Any, after: int) -> Iterator[str]:
-    if not isinstance(before, int) or after > before:
-        yield f"{name}: {after}, was {before}"
+def _higher(name: str, before: Any, after: int | None) -> Iterator[str]:
+    if not isinstance(before, int) or after is None or after > before:
+        yield f"{name}: {'no bound' if after is None else after}, was {before}"
 
 
-def _more(before: list[str], after: list[str]) -> list[str]:
+def _added(name: str, before: list[str], after: list[str]) -> Iterator[str]:
+    if more := _more(before, after):
+        yield f"{name}: {', '.join(more)} added"
+
+
+def _more(before: list[T], after: list[T]) -> list[T]:
     return [value for value in after if value not in before]

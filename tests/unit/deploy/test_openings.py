@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.openings import openings, widened
-from support.messages import check
+from daypass.deploy.openings import RenamedGateError, openings, require_same_names, widened
+from support.messages import check, raises
 from support.rendered import config_of
 
 CONFIG = """\
@@ -79,6 +79,51 @@ WIDER = {
 }  # fmt: skip
 """What is replaced in the config, and what the line about it names."""
 
+BY_MODEL = """\
+version: 1
+domains: {a: {host: a.example.com, front: istio, tls: outside}}
+policy: {audiences: [gate, alice.gate, x.gate]}
+gate:
+  audience: gate
+  check: review
+  hosts: [a.example.com, '{name}.{namespace}.example.com']
+  audiences: {alice.gate: {hosts: [a.example.com], paths: [/serving/alice/]}}
+  allow: {namespaces: [alice]}
+  authorize:
+  - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
+  longestStream: 1h
+"""
+PATHS = "[/serving/alice/"
+RULES = BY_MODEL[BY_MODEL.index("  authorize:") : BY_MODEL.index("  longest")]
+NEEDED = "get of inferenceservices"
+WIDER_BY_MODEL = {
+    "an audience": (
+        "alice.gate: {", "x.gate: {paths: [/x/]}, alice.gate: {",
+        "gate.audiences: ", " x.gate ", " /x/",
+    ),
+    "an audience for more hosts": (
+        "{hosts: [a.", "{hosts: [x.alice.example.com, a.",
+        "gate.audiences.alice.gate.hosts: x.alice.example.com",
+    ),
+    "an audience for more paths": (
+        PATHS, f"{PATHS}, /serving/bob/", "gate.audiences.alice.gate.paths: /serving/bob/",
+    ),
+    "an audience for all hosts": (
+        "hosts: [a.example.com], paths", "paths", "gate.audiences.alice.gate.hosts: all",
+    ),
+    "all identities": ("  allow: {namespaces: [alice]}\n", "", "gate.allow: "),
+    "a namespace": ("{namespaces: [", "{namespaces: [bob, ", "gate.allow.namespaces: bob"),
+    "an identity": (
+        "{namespaces: [alice]", "{namespaces: [alice], identities: [bob/bot]",
+        "gate.allow.identities: bob/bot",
+    ),
+    "every model": (RULES, "", "gate.authorize: ", "{name}.{namespace}.example.com", NEEDED),
+    "another right": ("kserve.io}", "kserve.io, verb: list}", "gate.authorize: ", NEEDED),
+    "longer streams": (": 1h", ": 2h", "gate.longestStreamSeconds: 7200, was 3600"),
+    "streams without bound": ("  longestStream: 1h\n", "", "gate.longestStreamSeconds: "),
+}  # fmt: skip
+"""The same for a gate with access by model."""
+
 BOTH_WAYS = {
     "another prefix",
     "pods of another namespace",
@@ -103,6 +148,72 @@ def test_each_widening_is_one_line_and_its_reverse_is_none(name: str) -> None:
     check(line, reason="opens")
     assert opened(CONFIG, CONFIG) == []
     assert bool(opened(wider, CONFIG)) is (name in BOTH_WAYS)
+
+
+@pytest.mark.parametrize("name", WIDER_BY_MODEL)
+def test_each_widening_of_access_by_model_is_one_line(name: str) -> None:
+    old, new, *values = WIDER_BY_MODEL[name]
+    wider = BY_MODEL.replace(old, new, 1)
+    assert wider != BY_MODEL
+    (line,) = opened(BY_MODEL, wider)
+    assert all(value in line for value in values), line
+    check(line, reason="opens")
+    assert opened(BY_MODEL, BY_MODEL) == []
+    assert bool(opened(wider, BY_MODEL)) is (name == "another right")
+
+
+NAMED = """\
+version: 1
+domains: {a: {host: a.example.com, front: istio, tls: outside}}
+gates:
+  default: {audience: a, hosts: [a.example.com]}
+  serving: {audience: b, hosts: [b.example.com], frontLabels: {istio: serving}}
+"""
+
+
+def test_a_second_gate_opens_nothing_and_each_line_names_its_gate() -> None:
+    first = NAMED[: NAMED.index("  serving")]
+    assert opened(first, NAMED) == []
+    for old, key in (("audience: a", "default"), ("audience: b", "serving")):
+        (line,) = opened(NAMED, NAMED.replace(old, "audience: c"))
+        check(line, f"gates.{key}.audience: ", reason="opens")
+    (line,) = opened(NAMED, first)
+    check(line, "gates.serving: removed", reason="opens")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("serving:", "models:", "serving"),
+        ("default:", "ekf:", "default"),
+        # The gateway of a gate gets another gate's name, too.
+        ("{istio: serving}", "{istio: x}}\n  more: {audience: b, hosts: [c.example.com],"
+         " frontLabels: {istio: serving, app: y}", "serving"),
+    ],
+)  # fmt: skip
+def test_a_gate_keeps_its_name(old: str, new: str, name: str) -> None:
+    before, after = (openings(config_of(text)) for text in (NAMED, NAMED.replace(old, new)))
+    with raises(RenamedGateError, match=f"{name} "):
+        require_same_names(before, after)
+    require_same_names(after, after)
+
+
+def test_a_listener_of_a_gates_gateway_is_at_its_gateway() -> None:
+    text = NAMED.replace("serving: {", "serving: {engine: envoy-gateway, gateway: infra/public, ")
+    text = text.replace(", frontLabels: {istio: serving}", "")
+    before = openings(config_of(text))
+    renamed = text.replace("serving: {", "models: {").replace("infra/public", "infra/public/https")
+    with raises(RenamedGateError, match="serving "):
+        require_same_names(before, openings(config_of(renamed)))
+    another = text.replace("serving: {", "models: {").replace("infra/public", "infra/publica")
+    require_same_names(before, openings(config_of(another)))
+
+
+@pytest.mark.parametrize(
+    "before", [None, {}, {"gates": 5}, {"gates": {"a": {}}}, {"gates": {"a": 5}}]
+)
+def test_a_name_that_is_not_known_refuses_nothing(before: Any) -> None:
+    require_same_names(before, openings(config_of(NAMED)))
 
 
 def test_before_the_first_apply_nothing_is_exposed() -> None:
