@@ -158,6 +158,7 @@ class Denied(MayBeDry):
     namespace: Annotated[str, "the namespace of the ConfigMap"]
     configMap: Annotated[str, "the ConfigMap with the deny list"]
     key: Annotated[str, "the key of the entry: `jti.JTI` or `uid.UID`"]
+    gates: Annotated[list[str], "the gates of the config, at all of which it holds"]
     until: Annotated[str | None, "when the denial expires (RFC 3339); null: it was removed"]
 
 
@@ -224,6 +225,7 @@ class Plan(TypedDict):
     widens: Annotated[list[str], "what it opens more than is open now"]
     collisions: Annotated[list[str], "routes of others at the same place"]
     unguarded: Annotated[list[str], "hosts that bypass the gate"]
+    models: Annotated[list[str], "what bypasses access by model"]
     unseen: Annotated[list[str], "kinds that you may not list, so not all of this is known"]
     refused: Annotated[
         list[str],

@@ -138,25 +138,28 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
 
     def check() -> str | None:
         there.update(_published(waiter.cluster, home, engines))
-        count = f"{len(wanted & there)} of {len(wanted)}"
-        return None if wanted <= there else f"it has published {count} objects"
+        if not (lacking := wanted - there):
+            return None
+        gates = sorted({gate for name in lacking if (gate := name.partition(".")[2])})
+        count = f"it has published {len(wanted & there)} of {len(wanted)} objects"
+        return f"{count}: the gate {', '.join(gates)} lacks some" if gates else count
 
     hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", home)
     waiter.wait(f"the gate's watch in {home}", check, hint)
 
 
 def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Iterator[str]:
-    """Yield the names of what is published and open: where gateways read objects of their own, in
-    all of them.
+    """Yield the names of what is published and open. A ConfigMap and a gateway's object may have
+    the same name: then both are.
     """
-    specs = dict[str, Any]()
+    specs = dict[str, Mapping[str, Any]]()
     for engine in engines:
         if (query := engine.published_as) is not None:
             kind = cluster.find_kind(query.group, query.kind)
             listed = [] if kind is None else cluster.list(kind, engine.pods_namespace)
-            found = {name_of(each): each.get("spec") for each in listed}
-            specs |= found
-            yield from {engine.named(GATE_KEYS)} & found.keys()  # never published without keys
+            specs[engine.name] = {name_of(each): each.get("spec") for each in listed}
+            # They are never published without keys.
+            yield from {engine.named(GATE_KEYS)} & specs[engine.name].keys()
     for document in cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true"):
         name = name_of(document)
         with suppress(UnreadablePartError):
@@ -164,9 +167,12 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
                 continue
             # The watch of another version may have published it for the authorizer alone.
             published = read_object(document, Published.closed(CLUSTER_PARTS))
-            objects = [it for each in engines for it in each.published_objects(name, published)]
-            if all(specs.get(name_of(each)) == each["spec"] for each in objects):
-                yield from (name, *map(name_of, objects))
+            are_there = {
+                name_of(each): specs[engine.name].get(name_of(each)) == each["spec"]
+                for engine in engines
+                for each in engine.published_objects(name, published)
+            }
+            yield from (each for each, is_there in ({name: True} | are_there).items() if is_there)
 
 
 def wait_for_certificate(waiter: Waiter, secret: ObjectRef) -> None:

@@ -110,7 +110,8 @@ def _install_hint(document: Object) -> str:
     what = _PROVIDERS.get(group, f"what serves {group}")
     if group == "cert-manager.io":
         return f"install {what}, or name no issuer"
-    key = "engine" if name_of(document).startswith(GATE) else "front"
+    base, _, gate = name_of(document).partition(".")
+    key = f"gates.{gate}.engine" if gate else "engine" if base.startswith(GATE) else "front"
     return f"install {what}, or write another `{key}`"
 
 

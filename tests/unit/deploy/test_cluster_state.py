@@ -31,6 +31,7 @@ gate: {audience: gate, check: review, engine: istio}
 gatePods: {image: 'r.example.com/daypass:1'}
 """
 ISSUER = "door: {certificateIssuer: ca}\n"
+NAMED = "gates: {serving: {audience: gate, engine: istio}}\n" + GATE.partition("\n")[2]
 
 
 def without(group: str, documents: list[dict[str, Any]]) -> ClusterState:
@@ -48,11 +49,12 @@ def without(group: str, documents: list[dict[str, Any]]) -> ClusterState:
     ("front", "more", "group", "expected"),
     [
         ("ingress-nginx", GATE, ".istio.io", ["`engine`"]),
+        ("ingress-nginx", NAMED, ".istio.io", ["`gates.serving.engine`"]),
         ("istio", "", ".istio.io", ["`front`"]),
         ("istio", GATE, ".istio.io", ["`engine`", "`front`"]),
         ("ingress-nginx", ISSUER, "cert-manager.io", ["issuer"]),
     ],
-    ids=["gate", "front", "both", "issuer"],
+    ids=["gate", "named gate", "front", "both", "issuer"],
 )
 def test_the_hint_for_missing_kinds_names_each_cause_once(
     front: str, more: str, group: str, expected: list[str]

@@ -23,9 +23,9 @@ EPILOG = """examples:
   daypass gate deny --uid 7d3f... --until 2027-01-31T12:00:00Z
   daypass gate deny --of-namespace team
 
-ConfigMap daypass-denied in the door's namespace holds it. A denied token still works at the API
-server: `daypass identity revoke` revokes it everywhere. Exit code 3: the gate has not published it
-in time.
+ConfigMap daypass-denied in the door's namespace holds it, for all gates. A denied token still works
+at the API server: `daypass identity revoke` revokes it everywhere. Exit code 3: the gate has not
+published it in time.
 """
 DENIED = {
     "jti": "token {}",
@@ -76,11 +76,14 @@ def run(args: Namespace) -> int:
             "namespace": namespace,
             "configMap": GATE_DENIED,
             "key": denial.key,
+            "gates": [*config.every_gate],
             "until": until,
             "dryRun": args.dry_run,
         },
     )
     named = DENIED[denial.kind].format(denial.name)
+    if len(config.every_gate) > 1:
+        named = f"{named} at the gates {', '.join(config.every_gate)}"
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
