@@ -15,7 +15,7 @@ from daypass._core.findings import Finding, Level
 from daypass.local.stack import LocalStack
 from daypass.render.fronts import FRONTS
 from daypass.testing.running import stack as running_stack
-from daypass.verification.target import VerificationTarget, target_of_url
+from daypass.verification.target import GateTarget, VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
 from support.authority import Authority
 from support.fake_door import FakeDoor
@@ -136,10 +136,11 @@ def looked_at(door: FakeDoor, authority_pem: str | None = None) -> list[Finding]
 
 
 def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalStack) -> None:
-    target = replace(target_of_url(stack.door, stack.authority.pem), gate_audience="x")
+    why = "gate.hosts has no host"
+    gate = GateTarget(name="serving", audiences=("x",), address=None, why_not=why)
+    target = replace(target_of_url(stack.door, stack.authority.pem), gates=(gate,))
     (finding,) = (f for f in Verifier().verify([target])[target.name] if f.check == "gate-closed")
-    assert finding.level is Level.SKIPPED
-    check(finding.fact, reason=finding.check)
+    assert (finding.level, finding.fact) == (Level.SKIPPED, f"gate serving: {why}")
 
 
 @pytest.mark.parametrize("subject", sorted({front.default_certificate for front in FRONTS} - {""}))

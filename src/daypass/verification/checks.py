@@ -28,6 +28,7 @@ from daypass.client.http1 import HttpResponse
 from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token
 from daypass.identity.model import new_secret_name
+from daypass.rules.reasons import REASON_HEADER, Reason
 from daypass.verification.target import VerificationTarget
 
 ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
@@ -36,7 +37,8 @@ _LOGIN = re.compile(r"login|oauth|\bauth(?!ors?\b)|\bdex\b|\bsso", re.IGNORECASE
 _USER = re.compile(r'User "([^"]*)" cannot')
 _TAKE_DOWN = "more than TokenRequests is reachable: remove the route, and check what it leads to"
 GATE_CLOSED = "gate-closed"
-NO_HOST = "gate.hosts has no host to send the request to: add one next to '*'"
+_ACCEPTED_ELSEWHERE = (Reason.MODEL, Reason.AUDIENCE_OPENING)
+"""Reasons of refusals that depend on the URL, which is that of no model."""
 NO_ISSUER = "the issuer is not known: set cluster.issuer in the config"
 
 
@@ -355,6 +357,8 @@ def judge_gate(response: HttpResponse) -> Finding:
                 f"the gate redirects a request with a token to a login: {location} ({code})",
                 "the gate has to come before the login",
             )
+    if response.header(REASON_HEADER) in _ACCEPTED_ELSEWHERE:
+        return ok(check, f"the gate accepts the token, but not for this URL ({code})")
     if code in (401, 403):
         message = printable(status.message, 400) if status is not None else "no Kubernetes Status"
         return failure(

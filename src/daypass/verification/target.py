@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from daypass._core.net import HostPort
@@ -9,6 +10,26 @@ from daypass._core.token_bounds import PROBE_PATH
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, TlsIssuer
 from daypass.render.fronts import AnyFront, fronts_of
+from daypass.rules.patterns import ANY, EVERY_HOST, NAME, NAMESPACE
+
+MADE_UP = "daypass-verify"
+"""Stands for a model and its namespace where a gate guards no host by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateTarget:
+    """A gate. `name`: the config's, if there are several. `audiences`: of tokens for it, the one
+    that opens all first. `address`: where it answers; None if that is not known, for a reason.
+    """
+
+    name: str
+    audiences: tuple[str, ...]
+    address: HostPort | None
+    why_not: str = ""
+
+    def named(self, fact: str) -> str:
+        """Return a fact about it, with its name if there are several."""
+        return f"gate {self.name}: {fact}" if self.name else fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +38,9 @@ class VerificationTarget:
 
     `is_local`: `daypass up` serves it, not a cluster. `has_issuer`: cert-manager issues its
     certificate. `has_record`: ExternalDNS creates its record. `certificate_authority`: PEM to trust
-    instead of the system's authorities. `gate`: where the gate answers, None if that is not known.
-    `issuer`: the `iss` of the cluster's tokens. `has_policy`: the config has a policy for it.
+    instead of the system's authorities. `gates`: its gate; without one, or for want of a better
+    domain, others. `other_gates`: the rest. `issuer`: the `iss` of the cluster's tokens.
+    `has_policy`: the config has a policy for it.
     """
 
     name: str
@@ -28,8 +50,8 @@ class VerificationTarget:
     has_record: bool = False
     is_direct: bool = False
     certificate_authority: str | None = None
-    gate: HostPort | None = None
-    gate_audience: str = ""
+    gates: tuple[GateTarget, ...] = ()
+    other_gates: tuple[GateTarget, ...] = ()
     issuer: str | None = None
     has_policy: bool = False
 
@@ -60,12 +82,14 @@ def targets_of(
     if name is not None:
         config.find_domain(name)
     fronts = {front.name: front for front in fronts_of(config)}
+    checked = _gates_to_check(config, None if name is None else config.domains[name])
     return [
         _target(
             config,
             each,
             domain,
             fronts.get(each),
+            checked[domain.host],
             certificate_authority or (machine_authority if domain.tls is None else None),
         )
         for each, domain in config.domains.items()
@@ -78,18 +102,11 @@ def _target(
     name: str,
     domain: Domain,
     front: AnyFront | None,
+    checked: Collection[str],
     certificate_authority: str | None,
 ) -> VerificationTarget:
     door = HostPort(domain.host, config.port_of(domain, config.local.door))
-    host, audience = None, ""
-    if found := config.gate_of(domain):
-        host, audience = domain.host, found[1].audience
-    else:  # another host is the next best
-        for each in config.every_gate.values():
-            audience = each.audience
-            if (host := next(iter(each.named_hosts), None)) is not None:
-                break
-    gate = None if host is None else HostPort(host, config.port_of(domain, config.local.gate))
+    gates = {each: _gate_target(config, each, domain) for each in config.every_gate}
     return VerificationTarget(
         name=name,
         door=DoorUrl.parse(f"https://{door}{config.prefix}"),
@@ -98,8 +115,44 @@ def _target(
         has_record=front is not None and bool(front.dns_annotations),
         is_direct=front is not None and front.is_direct,
         certificate_authority=certificate_authority,
-        gate=gate,
-        gate_audience=audience,
+        gates=tuple(gate for each, gate in gates.items() if each in checked),
+        other_gates=tuple(gate for each, gate in gates.items() if each not in checked),
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None and front is not None,
+    )
+
+
+def _gates_to_check(config: Config, only: Domain | None) -> dict[str, set[str]]:
+    """Return the names of the gates to check for each domain, by its host: its own. All of them for
+    one that has none; and if all domains are checked, for the first one those of no domain.
+    """
+    names, checked = set(config.every_gate), dict[str, set[str]]()
+    for domain in config.domains.values():
+        found = config.gate_of(domain)
+        checked[domain.host] = names if found is None else {found[0]}
+    if only is None:
+        first = next(iter(checked))
+        checked[first] = checked[first] | names - set().union(*checked.values())
+    return checked
+
+
+def _gate_target(config: Config, name: str, domain: Domain) -> GateTarget:
+    """Return where a gate answers: at the domain, or else at a host of its own."""
+    gate, several = config.every_gate[name], len(config.every_gate) > 1
+    host, why_not = domain.host, ""
+    if config.gate_of(domain) != (name, gate):
+        named = [*gate.named_hosts, *(each for each in gate.hosts if each != EVERY_HOST)]
+        host = named[0] if named else ""
+        for variable in (NAME, NAMESPACE, ANY):
+            host = host.replace(variable, MADE_UP)
+        key = f"gates.{name}" if several else "gate"
+        if not host:
+            why_not = f"{key}.hosts has no host to send the request to: add one next to '*'"
+        elif host.endswith(".svc.cluster.local"):
+            why_not = f"{key}.hosts are names inside the cluster"
+    return GateTarget(
+        name=name if several else "",
+        audiences=(gate.audience, *gate.audiences),
+        address=None if why_not else HostPort(host, config.port_of(domain, config.local.gate)),
+        why_not=why_not,
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
@@ -19,11 +19,11 @@ from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
+from daypass.client.token import Token
 from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to, send
 from daypass.verification.certificate import check_certificate
 from daypass.verification.checks import (
     GATE_CLOSED,
-    NO_HOST,
     NO_ISSUER,
     BlockedRequest,
     blocked_requests,
@@ -39,7 +39,7 @@ from daypass.verification.checks import (
     policy_request,
     worst_of_blocked,
 )
-from daypass.verification.target import VerificationTarget
+from daypass.verification.target import GateTarget, VerificationTarget
 
 PLAIN_HTTP_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
@@ -166,7 +166,7 @@ class Verifier:
                 pool.submit(_check_blocked, prober, each, target)
                 for each in blocked_requests(target)
             ]
-            forged = pool.submit(self._check_forged_token, target)
+            forged = pool.submit(self._check_forged_tokens, target)
             with_credentials = pool.submit(self._check_credentials, prober, target)
             checking("api-server")
             yield anonymous.result()
@@ -205,20 +205,24 @@ class Verifier:
             response = send(route, request, Deadline(self.clock, PLAIN_HTTP_SECONDS))
         return judge_plain_http(response)
 
-    def _check_forged_token(self, target: VerificationTarget) -> list[Finding]:
-        if target.gate is None:
-            return [skipped(GATE_CLOSED, NO_HOST)] if target.gate_audience else []
+    def _check_forged_tokens(self, target: VerificationTarget) -> list[Finding]:
+        return [self._check_forged_token(target, gate) for gate in target.gates]
+
+    def _check_forged_token(self, target: VerificationTarget, gate: GateTarget) -> Finding:
+        if gate.address is None:
+            return skipped(GATE_CLOSED, gate.named(gate.why_not))
         if target.issuer is None:
-            return [skipped(GATE_CLOSED, NO_ISSUER)]
-        prober = self._prober(target, target.gate)
-        token = forged_token(target.issuer, target.gate_audience, self.clock.unix())
-        return [
+            return skipped(GATE_CLOSED, NO_ISSUER)
+        prober = self._prober(target, gate.address)
+        token = forged_token(target.issuer, gate.audiences[0], self.clock.unix())
+        return _named(
+            gate,
             _judged(
                 lambda: prober.get_with_token(token),
                 judge_forged,
                 lambda words: skipped(GATE_CLOSED, f"{prober.authority}: {words}"),
-            )
-        ]
+            ),
+        )
 
     def _check_credentials(self, prober: Prober, target: VerificationTarget) -> list[Finding]:
         config = self.credentials
@@ -239,16 +243,29 @@ class Verifier:
                     partial(failure, "policy"),
                 )
             )
-        if target.gate is not None:
-            gate = self._prober(target, target.gate, token.value)
-            findings.append(
-                _judged(
-                    lambda: gate.get_with_token(token.value.reveal()),
-                    judge_gate,
-                    lambda words: failure("gate", f"{gate.authority}: {words}"),
-                )
-            )
+        gates = [*target.gates, *target.other_gates]
+        meant = [gate for gate in gates if {*token.audiences} & {*gate.audiences}]
+        for gate in meant or target.gates:
+            if gate.address is not None:
+                findings.append(self._check_token(target, gate, gate.address, token))
         return findings
+
+    def _check_token(
+        self, target: VerificationTarget, gate: GateTarget, address: HostPort, token: Token
+    ) -> Finding:
+        prober = self._prober(target, address, token.value)
+        return _named(
+            gate,
+            _judged(
+                lambda: prober.get_with_token(token.value.reveal()),
+                judge_gate,
+                lambda words: failure("gate", f"{prober.authority}: {words}"),
+            ),
+        )
+
+
+def _named(gate: GateTarget, finding: Finding) -> Finding:
+    return replace(finding, fact=gate.named(finding.fact))
 
 
 def _check_name(target: VerificationTarget) -> Finding:

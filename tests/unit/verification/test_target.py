@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.verification.target import targets_of
+from daypass.verification.target import GateTarget, targets_of
+from support.messages import check
 from support.rendered import config_of
 
 
@@ -18,7 +19,12 @@ domains:
 gate: {{audience: gate.example.com{hosts}}}
 """)
     targets = targets_of(config, None, None)
-    return {target.name: str(target.gate) if target.gate else None for target in targets}
+    return {target.name: shown(*target.gates) for target in targets}
+
+
+def shown(gate: GateTarget) -> str | None:
+    assert (gate.address is None) is bool(gate.why_not)
+    return None if gate.address is None else str(gate.address)
 
 
 EKF, SERVING = "ekf.example.com:443", "serving.example.com:443"
@@ -40,3 +46,49 @@ def test_the_gate_is_probed_on_a_known_host(
     hosts: str, ekf: str | None, serving: str | None
 ) -> None:
     assert gates(hosts) == {"ekf": ekf, "serving": serving}
+
+
+def checked(gates: str, domain: str | None = None) -> dict[str, dict[str, str]]:
+    """Where each gate is probed, or why not, by domain."""
+    config = config_of(f"""\
+version: 1
+domains:
+  ekf: {{host: ekf.example.com, front: istio, tls: outside}}
+  serving: {{host: serving.example.com, front: istio, tls: outside}}
+gates:
+{gates}""")
+    return {
+        target.name: {gate.name: str(gate.address or gate.why_not) for gate in target.gates}
+        for target in targets_of(config, domain, None)
+    }
+
+
+TWO = """\
+  ekf: {audience: a, hosts: [ekf.example.com]}
+  serving: {audience: b, hosts: [serving.example.com], frontLabels: {istio: serving}}
+"""
+PATTERN = TWO.replace("[serving.example.com]", "['{name}.{namespace}.example.com']")
+LOCAL = "  local: {audience: c, hosts: ['{name}.{namespace}.svc.cluster.local'],"
+LOCAL += " frontLabels: {istio: local}}\n"
+MADE_UP = "daypass-verify.daypass-verify.example.com:443"
+
+
+def test_each_domain_has_its_gate_checked() -> None:
+    assert checked(TWO) == {"ekf": {"ekf": EKF}, "serving": {"serving": SERVING}}
+    assert checked(TWO, "serving") == {"serving": {"serving": SERVING}}
+
+
+def test_a_gate_of_patterns_is_probed_at_a_name_of_no_model() -> None:
+    found = {"ekf": EKF, "serving": MADE_UP}
+    assert checked(PATTERN) == {"ekf": {"ekf": EKF}, "serving": found}
+    assert checked(PATTERN, "serving") == {"serving": found}
+    dashed = PATTERN.replace("{name}.{namespace}", "{name}-{namespace}")
+    (host,) = {checked(dashed, "serving")["serving"]["serving"]}
+    assert host == "daypass-verify-daypass-verify.example.com:443"
+
+
+def test_a_gate_of_no_domain_is_checked_with_the_first_one() -> None:
+    whys = checked(TWO + LOCAL)
+    check(whys["ekf"].pop("local"), "gates.local.hosts", reason="gate-closed")
+    assert whys == {"ekf": {"ekf": EKF}, "serving": {"serving": SERVING}}
+    assert checked(TWO + LOCAL, "ekf") == {"ekf": {"ekf": EKF}}
