@@ -76,8 +76,9 @@ def run(args: Namespace) -> int:
         findings = verifier.verify(targets)
         if config is not None and config.every_gate:
             from daypass.deploy.gate_bypass import verify_gate_hosts
+            from daypass.deploy.model_access import verify_access
 
-            bypasses = verify_gate_hosts(cluster, config)
+            bypasses = [*verify_gate_hosts(cluster, config), *verify_access(cluster, config)]
             findings = {name: [*found, *bypasses] for name, found in findings.items()}
     log_timeouts(args, findings)
     if args.output == "text":

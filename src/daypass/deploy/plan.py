@@ -17,9 +17,10 @@ from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
 from daypass.deploy.inventory import AppliedObject
+from daypass.deploy.model_access import access_queries, find_access_bypass
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
-from daypass.deploy.openings import Openings, openings, widened
+from daypass.deploy.openings import Openings, openings, require_same_names, widened
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import ROUTE_KINDS, collisions, list_all
@@ -84,9 +85,9 @@ class ApplyPlan:
 
     `entries`: the inventory after it, without the UIDs of new objects.
 
-    `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate;
-    `refused`: the namespaces of identities whose tokens a gate that changes refuses; `unseen`: the
-    kinds that the user may not list for these three.
+    `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate; `models`:
+    what bypasses access by model; `refused`: the namespaces of identities whose tokens a gate that
+    changes refuses; `unseen`: the kinds that the user may not list for these four.
     """
 
     state: ClusterState
@@ -98,6 +99,7 @@ class ApplyPlan:
     missing: tuple[Prerequisite, ...]
     collisions: tuple[Finding, ...]
     unguarded: tuple[Finding, ...]
+    models: tuple[Finding, ...]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
     entries: Mapping[ObjectRef, AppliedObject]
@@ -140,11 +142,11 @@ class ApplyPlan:
     @property
     def findings(self) -> list[Finding]:
         """What to know before it is applied; nothing of it prevents that."""
-        found = [*self.collisions, *self.unguarded]
+        found = [*self.collisions, *self.unguarded, *self.models]
         if self.unseen:
             fact = (
                 f"no right to list {', '.join(self.unseen)}: whether others' routes are in the way,"
-                " or the gate refuses a whole namespace, is not known"
+                " or the gate refuses a whole namespace or can be bypassed, is not known"
             )
             found.append(warning("unseen", fact))
         if self.refused:
@@ -178,9 +180,10 @@ class ApplyPlan:
 def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     """Compare a config with a cluster.
 
-    Raises MissingError for missing kinds and namespaces; RejectedObjectsError, with all errors at
-    once, for missing permissions and whatever else the API server refuses.
+    Raises MissingError for missing kinds and namespaces; RenamedGateError; RejectedObjectsError,
+    with all errors at once, for missing permissions and whatever else the API server refuses.
     """
+    require_same_names(state.exposed, openings(config))
     cluster, namespace = state.cluster, config.door.namespace
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
     facts = state.facts(config)
@@ -189,7 +192,8 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
     removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
-    listed = list_all(cluster, [*ROUTE_KINDS, *bypass_queries(config)])
+    wanted = [*ROUTE_KINDS, *bypass_queries(config), *access_queries(config)]
+    listed = list_all(cluster, wanted)
     refused, unseen = _refused(cluster, changes, namespace)
     return ApplyPlan(
         state=state,
@@ -201,6 +205,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         missing=tuple(provided.missing),
         collisions=tuple(collisions(listed, config)),
         unguarded=tuple(find_gate_bypass(cluster, listed, config)),
+        models=tuple(find_access_bypass(cluster, listed, config)),
         unseen=(*listed.unseen_kinds, *unseen),
         refused=refused,
         entries=entries,

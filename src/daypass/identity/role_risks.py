@@ -12,7 +12,7 @@ _WORKLOADS = (
     ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),
     ("apps", "statefulsets"), ("apps", "daemonsets"), ("batch", "jobs"), ("batch", "cronjobs"),
 )  # fmt: skip
-_CHANGE = ("create", "update", "patch")
+CHANGE = ("create", "update", "patch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ RISKS = (
     ),
     Risk(
         reason="runs Pods as any ServiceAccount of the namespace",
-        verbs=_CHANGE, resources=(*_WORKLOADS, ("", "pods/ephemeralcontainers")),
+        verbs=CHANGE, resources=(*_WORKLOADS, ("", "pods/ephemeralcontainers")),
     ),
     Risk(
         reason="gives itself and others rights that it does not have (escalate, bind)",
@@ -62,7 +62,7 @@ RISKS = (
     ),
     Risk(
         reason="gives its rights to others",
-        verbs=_CHANGE, resources=((RBAC_GROUP, "rolebindings"),),
+        verbs=CHANGE, resources=((RBAC_GROUP, "rolebindings"),),
     ),
 )  # fmt: skip
 
@@ -73,7 +73,11 @@ def find_risks(rules: Iterable[Object]) -> tuple[str, ...]:
     A rule with `resourceNames` is a risk, too: which objects have these names may change.
     """
     rules = list(rules)
-    return tuple(risk.reason for risk in RISKS if any(_allows(rule, risk) for rule in rules))
+    return tuple(
+        risk.reason
+        for risk in RISKS
+        if any(allows(rule, risk.verbs, risk.resources) for rule in rules)
+    )
 
 
 def rules_of(cluster_role: Object, cluster_roles: Sequence[Object]) -> list[Object]:
@@ -86,16 +90,17 @@ def rules_of(cluster_role: Object, cluster_roles: Sequence[Object]) -> list[Obje
             continue
         found[name_of(role)] = role
         for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            pending += [other for other in cluster_roles if _selects(selector, other)]
+            pending += [other for other in cluster_roles if selects(selector, other)]
     return [rule for role in found.values() for rule in role.get("rules") or ()]
 
 
-def _allows(rule: Object, risk: Risk) -> bool:
-    verbs, groups = rule.get("verbs") or (), rule.get("apiGroups") or ()
-    resources = rule.get("resources") or ()
-    return ("*" in verbs or any(verb in verbs for verb in risk.verbs)) and any(
-        ("*" in groups or group in groups) and _matches(resources, resource)
-        for group, resource in risk.resources
+def allows(rule: Object, verbs: Sequence[str], resources: Sequence[tuple[str, str]]) -> bool:
+    """Return whether a rule allows any of these verbs on any of these resources (group, plural)."""
+    allowed, groups = rule.get("verbs") or (), rule.get("apiGroups") or ()
+    named = rule.get("resources") or ()
+    return ("*" in allowed or any(verb in allowed for verb in verbs)) and any(
+        ("*" in groups or group in groups) and _matches(named, resource)
+        for group, resource in resources
     )
 
 
@@ -106,7 +111,7 @@ def _matches(resources: Sequence[str], resource: str) -> bool:
     return any(form in resources for form in forms)
 
 
-def _selects(selector: Object, role: Object) -> bool:
+def selects(selector: Object, role: Object) -> bool:
     """Return whether a label selector matches (k8s.io/apimachinery/pkg/labels)."""
     labels = role["metadata"].get("labels") or {}
     wanted = selector.get("matchLabels") or {}

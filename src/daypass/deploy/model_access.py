@@ -1,0 +1,297 @@
+"""What makes a gate's access by model true, and what of it a cluster lacks.
+
+The gate asks whether the caller may use the model that the host or the path names. That decides who
+reaches a model only if no tenant can lead its host or path elsewhere, and if there is no other way
+to it. Kubeflow's roles decide if they have the right that the gate asks for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, failure, ok, skipped, warning
+from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.k8s_names import RBAC_GROUP
+from daypass._core.objects import Object, name_of
+from daypass.config import Config
+from daypass.config.gate import IstioGate
+from daypass.deploy.model_pods import EVERYBODY, callers_of
+from daypass.deploy.routes import list_all
+from daypass.identity.role_risks import CHANGE, allows, rules_of
+from daypass.kube.cluster import Cluster
+from daypass.render.engines import AnyEngine, engines, engines_of
+from daypass.render.engines.bypass import KSERVE, HostOwner, join_names, read_routes
+from daypass.render.engines.istio.other_names import read_ingresses, read_virtual_services
+from daypass.render.engines.model_routes import foreign_routes, is_read
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
+
+_MODELS = {
+    f"inferenceservices.{KSERVE}": ObjectQuery(KSERVE, "InferenceService", metadata_only=True),
+    f"llminferenceservices.{KSERVE}": ObjectQuery(KSERVE, "LLMInferenceService"),
+}
+_LLM = _MODELS[f"llminferenceservices.{KSERVE}"]
+_MODEL_PODS = (
+    ObjectQuery("", "Pod", labels=f"{KSERVE}/inferenceservice"),
+    ObjectQuery(
+        "",
+        "Pod",
+        labels="app.kubernetes.io/part-of=llminferenceservice,kserve.io/component=workload",
+    ),
+)
+_KNATIVE = "knative-serving"
+_ACTIVATOR = ObjectQuery("", "Pod", _KNATIVE, "app=activator")
+_LIMITS = (
+    ObjectQuery("security.istio.io", "AuthorizationPolicy"),
+    ObjectQuery("networking.k8s.io", "NetworkPolicy"),
+)
+_CLUSTER_ROLES, *_ = _ROLES = tuple(ObjectQuery(RBAC_GROUP, e) for e in ("ClusterRole", "Role"))
+_BINDINGS = tuple(ObjectQuery(RBAC_GROUP, f"{query.kind}Binding") for query in _ROLES)
+_ROUTES = {
+    ("networking.istio.io", "virtualservices"): "VirtualServices",
+    ("networking.istio.io", "gateways"): "Gateways",
+    ("gateway.networking.k8s.io", "httproutes"): "HTTPRoutes",
+    ("gateway.networking.k8s.io", "grpcroutes"): "GRPCRoutes",
+    ("networking.k8s.io", "ingresses"): "Ingresses",
+    ("serving.knative.dev", "domainmappings"): "DomainMappings",
+    ("networking.internal.knative.dev", "ingresses"): "Ingresses of Knative",
+    (KSERVE, "llminferenceservices"): "LLMInferenceServices",
+}
+"""What leads any host or path at a gateway to the Pods of its author."""
+_PLATFORM = {"istio-system", _KNATIVE, "kubeflow"}
+"""Namespaces of no tenant, next to those of gateways."""
+_BOOTSTRAPPING = "kubernetes.io/bootstrapping"
+_AGGREGATED = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-view"
+_VIEW = "kubeflow-view"
+
+
+def authorizing(config: Config) -> list[AnyEngine]:
+    """Return the engines of the gates with access by model."""
+    return [engine for engine in engines_of(config) if engine.gate.authorize]
+
+
+def access_queries(config: Config) -> Sequence[ObjectQuery]:
+    """Return what to list to find how access by model can be bypassed; nothing without any."""
+    if not authorizing(config):
+        return ()
+    routes = [query for kind in engines() for query in kind.route_queries]
+    pods = (*_MODEL_PODS, _ACTIVATOR, *_LIMITS)
+    return tuple(dict.fromkeys([*routes, *_MODELS.values(), *pods, *_ROLES, *_BINDINGS]))
+
+
+def find_access_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> list[Finding]:
+    """Return what makes access by model untrue, by the listed objects of `access_queries`."""
+    if not (gates := authorizing(config)):
+        return []
+    found, read = list(_sessions(config)), set[HostOwner]()
+    models = {resource: _names(listed.of(query)) for resource, query in _MODELS.items()}
+    for engine in gates:
+        query = engine.pods_query
+        pods = () if query is None else list_all(cluster, [query]).of(query)
+        served = engine.served(listed, pods)
+        rules = [each.rule for each in engine.gate.authorize]
+        read |= {one for one in served if is_read(one, rules)}
+        for line in foreign_routes(served, rules, models):
+            found.append(failure("model-routes", line, _REMOVE))
+    return [
+        *found,
+        *_own_routes(listed.of(_LLM)),
+        *_gateways(listed, read),
+        *_pods(listed, _PLATFORM | {engine.pods_namespace for engine in gates}),
+        *_rights(listed),
+        *_missing_rights(listed, gates),
+    ]
+
+
+def verify_access(cluster: Cluster | None, config: Config) -> list[Finding]:
+    """Return findings about access by model, if there is any. `cluster`: None to look at none."""
+    if not (queries := access_queries(config)):
+        return []
+    question = "whether access by model can be bypassed"
+    if cluster is None:
+        without = skipped("model-access", f"{question}: --kubeconfig FILE looks at the cluster")
+        return [*_sessions(config), without]
+    try:
+        listed = list_all(cluster, queries)
+        found = find_access_bypass(cluster, listed, config)
+    except DaypassError as error:
+        return [skipped("model-access", f"{question}: {error.fact}")]
+    if listed.unseen:
+        fact = f"{question}: no right to list {', '.join(listed.unseen_kinds)}"
+        return [*found, skipped("model-access", fact)]
+    return found or [ok("model-access", "no other way leads to a model than its gate")]
+
+
+_REMOVE = (
+    "remove it, or name its own model. KServe makes such routes in Standard mode, where it has a"
+    " pathTemplate and uses the Gateway API: leave the template out"
+)
+
+
+def _names(documents: Iterable[Object]) -> dict[str, set[str]]:
+    found = defaultdict[str, set[str]](set)
+    for document in documents:
+        found[document["metadata"]["namespace"]].add(name_of(document))
+    return found
+
+
+def _sessions(config: Config) -> Iterator[Finding]:
+    for engine in authorizing(config):
+        gate = engine.gate
+        if isinstance(gate, IstioGate) and gate.has_login and gate.sessions is None:
+            yield warning(
+                "model-sessions",
+                f"{engine.key}.others is login: users of a browser may call every model",
+                f"write {engine.key}.others: refuse, or {engine.key}.sessions: unchecked if that"
+                " is meant",
+            )
+
+
+def _own_routes(documents: Iterable[Object]) -> Iterator[Finding]:
+    """Find LLMInferenceServices with routes that their authors have written."""
+    for each in documents:
+        route = ((each.get("spec") or {}).get("router") or {}).get("route") or {}
+        if http := route.get("http"):
+            fields = " and ".join(f"spec.router.route.http.{name}" for name in sorted(http))
+            yield warning(
+                "model-routes",
+                f"LLMInferenceService {path_of(each)} has routes of its own: {fields}",
+                "leave them out: KServe then writes the route for its own path alone",
+            )
+
+
+def _gateways(listed: ListedObjects, read: set[HostOwner]) -> Iterator[Finding]:
+    """Find gateways that lead to models without asking who may call them."""
+    everything = [
+        *read_virtual_services(listed),
+        *read_routes(listed, lambda _, __: True),
+        *read_ingresses(listed),
+    ]
+    past = defaultdict[str, set[str]](set)
+    for one in everything:
+        if one.is_models and one not in read:
+            past[one.gateway].add(one.namespace)
+    for gateway, namespaces in sorted(past.items()):
+        yield warning(
+            "model-gateways",
+            f"{gateway} leads to models of {join_names(sorted(namespaces))}, and no rule of"
+            " `authorize` is for their hosts there",
+            "add a rule for these hosts, or a gate for this gateway",
+        )
+
+
+def _pods(listed: ListedObjects, platform: set[str]) -> Iterator[Finding]:
+    """Find who may call the Pods of models without a gateway."""
+    if listed.unseen & {*_LIMITS}:
+        return
+    limits = [listed.of(query) for query in _LIMITS]
+    found = defaultdict[tuple[str, str], set[str]](set)
+    activated = set[str]()
+    for pod in (pod for query in _MODEL_PODS for pod in listed.of(query)):
+        own = pod["metadata"]["namespace"]
+        callers = callers_of(pod, *limits)
+        if _KNATIVE in callers and EVERYBODY not in callers:
+            activated.add(own)
+        for caller, why in callers.items():
+            if caller not in {own, *platform}:
+                found[caller, why].add(own)
+    for pod in listed.of(_ACTIVATOR) if activated else ():
+        for caller, why in callers_of(pod, *limits).items():
+            if caller not in platform:
+                found[caller, f"Knative's activator forwards them: {why}"] |= activated
+    authorize = command(
+        "identity",
+        "authorize",
+        Placeholder("NAME"),
+        "-n",
+        Placeholder("NAMESPACE"),
+        "--model",
+        Placeholder("NAMESPACE/MODEL"),
+        "--gate",
+        Placeholder("GATE"),
+    )
+    for (caller, why), namespaces in sorted(found.items()):
+        who = "every Pod" if caller == EVERYBODY else f"Pods of {caller}"
+        yield warning(
+            "model-pods",
+            f"{who} may call models of {join_names(sorted(namespaces))} past the gate: {why}",
+            "let only the gateway call them, by a NetworkPolicy, or by AuthorizationPolicies that"
+            f" name its principal, as this makes them: {authorize}",
+        )
+
+
+def _rights(listed: ListedObjects) -> Iterator[Finding]:
+    """Find who may write routes for any host, by role: a few lines for hundreds of namespaces."""
+    kinds_of, everywhere = _route_kinds(listed), set[str]()
+    places = defaultdict[tuple[str, tuple[str, ...]], set[str]](set)
+    for binding in (each for query in _BINDINGS for each in listed.of(query)):
+        metadata, role = binding["metadata"], binding["roleRef"]
+        namespace = metadata.get("namespace", "")
+        is_own = role["kind"] == "Role"
+        kinds = kinds_of.get((namespace if is_own else "", role["name"]))
+        subjects = set(filter(None, map(_subject, binding.get("subjects") or ())))
+        if not kinds or not subjects or _BOOTSTRAPPING in (metadata.get("labels") or {}):
+            continue
+        if namespace:
+            places["Roles" if is_own else f"ClusterRole {role['name']}", kinds].add(namespace)
+        else:
+            everywhere |= subjects
+    lines = [
+        f"{role} in {join_names(sorted(namespaces))}: {join_names(kinds, most=len(kinds))}"
+        for (role, kinds), namespaces in sorted(places.items())
+    ]
+    accounts = {each for each in everywhere if each.startswith("ServiceAccount ")}
+    for named in filter(None, (everywhere - accounts, accounts)):
+        lines.append(f"{join_names(sorted(named))} in every namespace")
+    if places or everywhere - accounts:
+        fact = "these may write routes for the host or path of any model:"
+        hint = "let administrators alone write them, or let an admission policy check their hosts"
+        yield warning("route-rights", "\n".join([fact, *lines]), hint)
+
+
+def _subject(subject: Object) -> str:
+    """Return a subject of a binding in words; empty for the control plane."""
+    kind, name, namespace = subject["kind"], subject["name"], subject.get("namespace")
+    if name == "system:masters" or (kind == "ServiceAccount" and namespace == "kube-system"):
+        return ""
+    return f"{kind} {namespace}/{name}" if kind == "ServiceAccount" else f"{kind} {name}"
+
+
+def _route_kinds(listed: ListedObjects) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the kinds of routes that each role lets one write, by namespace and name."""
+    cluster_roles = listed.of(_CLUSTER_ROLES)
+    rules = {("", name_of(each)): rules_of(each, cluster_roles) for each in cluster_roles}
+    for query in _ROLES[1:]:
+        for each in listed.of(query):
+            rules[each["metadata"]["namespace"], name_of(each)] = each.get("rules") or []
+    return {
+        role: tuple(
+            shown
+            for resource, shown in _ROUTES.items()
+            if any(allows(rule, CHANGE, [resource]) for rule in its_rules)
+        )
+        for role, its_rules in rules.items()
+    }
+
+
+def _missing_rights(listed: ListedObjects, gates: Iterable[AnyEngine]) -> Iterator[Finding]:
+    """Find rights that the gates ask for and Kubeflow's roles lack."""
+    cluster_roles = listed.of(_CLUSTER_ROLES)
+    views = [each for each in cluster_roles if name_of(each) == _VIEW]
+    rules = [rule for view in views for rule in rules_of(view, cluster_roles)]
+    wanted = {(rule.resource, rule.verb) for each in gates for rule in each.gate.authorize}
+    for resource, verb in sorted(wanted) if views else ():
+        plural, _, group = resource.partition(".")
+        has_it = any(allows(rule, [verb], [(group, plural)]) for rule in rules)
+        if has_it or not listed.serves(_MODELS[resource]):
+            continue
+        name = f"daypass-{verb}-{plural}"
+        create = kubectl("create", "clusterrole", name, "--verb", verb, "--resource", resource)
+        aggregate = kubectl("label", "clusterrole", name, f"{_AGGREGATED}=true")
+        yield warning(
+            "model-roles",
+            f"ClusterRole {_VIEW} and those above it may not {verb} {resource}: with Kubeflow's"
+            " roles alone, nobody may call these models",
+            f"add that right to them: {create} && {aggregate}",
+        )

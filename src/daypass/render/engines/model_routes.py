@@ -1,0 +1,74 @@
+"""Routes at a gateway that lead requests for a model of one namespace to another namespace.
+
+A gate with `authorize` reads a model from a request's host or path. That is true only if the route
+for this host or path leads to that model: a tenant who may create routes can write one for the
+model of another tenant. Of two routes for one host, Istio takes the older one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+
+from daypass.render.engines.bypass import ANY, HostOwner, join_names, shares_hosts
+from daypass.rules.models import ModelRule
+from daypass.rules.patterns import NAME, NAMESPACE, candidates
+
+ModelNames = Mapping[str, Mapping[str, Set[str]]]
+"""The names of the models that exist, by their resource and namespace."""
+
+
+def foreign_routes(
+    served: Iterable[HostOwner], rules: Sequence[ModelRule], models: ModelNames
+) -> Iterator[str]:
+    """Yield a line for each route whose host or path names a model of another namespace."""
+    found = dict[tuple[str, str], set[str]]()
+    for one in served:
+        for rule in rules:
+            known = models.get(rule.resource, {})
+            if named := set(_named(rule, one, known)):
+                others = found.setdefault((one.owner, one.gateway), set())
+                others |= set(_of_others(named, one.namespace, known))
+    for (owner, gateway), others in sorted(found.items()):
+        if others:
+            yield f"{owner} takes requests for {join_names(sorted(others))} on {gateway}"
+
+
+def is_read(one: HostOwner, rules: Iterable[ModelRule]) -> bool:
+    """Return whether the gate reads a model from every request to a host, or to its paths there.
+
+    It reads a path on every host alike.
+    """
+    return any(
+        rule.host.matches(one.host) if rule.path is None else all(map(rule.path.is_near, one.paths))
+        for rule in rules
+    )
+
+
+def _named(
+    rule: ModelRule, one: HostOwner, known: Mapping[str, Set[str]]
+) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of each model that a route's host or a path of it may mean."""
+    if not shares_hosts(one.host, rule.host):
+        return
+    if rule.path is None:
+        yield from rule.host.names(one.host.replace(ANY, "any"))
+        return
+    form = rule.path.text
+    for path in one.paths - {"/"}:
+        yield from rule.path.names(path) or (
+            (namespace, name)
+            for namespace, names in known.items()
+            for name in names
+            if form.replace(NAMESPACE, namespace).replace(NAME, name).startswith(path)
+        )
+
+
+def _of_others(
+    named: Set[tuple[str, str]], own: str, known: Mapping[str, Set[str]]
+) -> Iterator[str]:
+    """Yield those of other namespaces that have models. Where a model of the route's own namespace
+    may be meant, too, only those that exist.
+    """
+    may_be_own = any(namespace == own for namespace, _ in named)
+    for namespace, name in named:
+        there = known.get(namespace, frozenset())
+        if namespace != own and (candidates(name) & there if may_be_own else there):
+            yield f"{namespace}/{name}"

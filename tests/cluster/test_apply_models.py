@@ -1,0 +1,434 @@
+"""What `apply` and `verify` report of access by model, and of several gates, by a real API server
+with KServe's kinds and Kubeflow's roles.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from cluster.conftest import Run
+from daypass._core.findings import Finding, Level
+from daypass._core.objects import Object, name_of
+from daypass.config import Config
+from daypass.deploy.apply import execute, wait_for_publication
+from daypass.deploy.model_access import verify_access
+from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.openings import RenamedGateError
+from daypass.kube.cluster import Cluster
+from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.kube.resources import CONFIG_MAPS
+from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.render.engines import engines_of
+from daypass.render.names import GATE, GATE_DENIED
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import NAMES
+from support.clusters import cluster_as
+from support.controlplane import ControlPlane
+from support.crds import install_gateway_api, install_istio, install_kserve
+from support.deadline import eventually
+from support.deploying import QUICK_APPLY, apply, everything, named, plan, prepare, remove, write
+from support.identities import RBAC
+from support.kserve import (
+    LanguageModel,
+    Model,
+    Routing,
+    inference_service,
+    llm_inference_service,
+    llm_route,
+    virtual_service,
+)
+from support.kubeflow import LABEL, install_kubeflow
+from support.messages import check, message_with, raises
+from support.objects import make
+from support.programs import output_of
+from support.publishing import published
+from support.rendered import config_of
+from support.tokens import ISSUER
+
+pytestmark = pytest.mark.usefixtures("cleared")
+
+KSERVE, DOMAIN = "serving.kserve.io", "serving.example.com"
+BY_HOST = (
+    f"    - {{host: '{{name}}.{{namespace}}.{DOMAIN}', resource: inferenceservices.{KSERVE}}}\n"
+)
+ONE = """\
+version: 1
+cluster: {issuer: 'https://kubernetes.default.svc'}
+domains: {ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}}
+policy: {audiences: [gate, serving]}
+gate: {audience: gate, hosts: [ekf.example.com]}
+gatePods: {image: 'r.example.com/daypass:1'}
+"""
+SERVING = f"""\
+  serving:
+    audience: serving
+    check: review
+    frontLabels: {{istio: serving}}
+    hosts: [{DOMAIN}, '{{name}}.{{namespace}}.{DOMAIN}']
+    authorize:
+{BY_HOST}\
+    - host: {DOMAIN}
+      path: '/serving/{{namespace}}/{{name}}/'
+      resource: inferenceservices.{KSERVE}
+"""
+TWO = ONE.replace("gate: {", "gates:\n  default: {") + SERVING
+TWO = (
+    TWO.replace("gatePods: {image: 'r.example.com/daypass:1'}\n", "") + ONE[ONE.index("gatePods") :]
+)
+LLM = f"""\
+    - host: {DOMAIN}
+      path: '/{{namespace}}/{{name}}/'
+      resource: llminferenceservices.{KSERVE}
+"""
+WITH_LLMS = TWO.replace("gatePods", f"{LLM}gatePods")
+GATEWAY = make(
+    "networking.istio.io/v1", "Gateway", "kubeflow-gateway", "kubeflow",
+    spec={
+        "selector": {"istio": "serving"},
+        "servers": [{"port": {"number": 443, "name": "https", "protocol": "HTTP"}, "hosts": ["*"]}],
+    },
+)  # fmt: skip
+IRIS = Model(name="iris", namespace="alice")
+LLAMA = LanguageModel(name="llama", namespace="bob")
+ROUTING = Routing(domain=DOMAIN, gateway_api="kubeflow/none")
+
+
+def prepare_plane(plane: ControlPlane) -> None:
+    kinds = (install_istio, install_gateway_api, install_kserve, install_kubeflow)
+    prepare(plane, kinds, "istio-system", "kubeflow", "knative-serving", "alice", "bob")
+    for role, verbs, resources in (
+        ("view", ["get", "list", "watch"], ["inferenceservices"]),
+        ("edit", ["create", "patch", "update"], ["inferenceservices", "llminferenceservices"]),
+    ):
+        # As Kubeflow 26.03's `kubeflow-kserve-edit`; its older ones lack llminferenceservices.
+        name = f"kubeflow-kserve-{role}"
+        rule = {"apiGroups": [KSERVE], "resources": resources, "verbs": verbs}
+        labels = {f"{LABEL}{role}": "true"}
+        document = make("rbac.authorization.k8s.io/v1", "ClusterRole", name, rules=[rule])
+        document["metadata"]["labels"] = labels
+        plane.admin.apply(f"{RBAC}/clusterroles/{name}", document)
+    eventually("the roles have models", lambda: "llminferenceservices" in str(
+        plane.admin.get(f"{RBAC}/clusterroles/kubeflow-edit")))  # fmt: skip
+
+
+@contextmanager
+def there(cluster: Cluster, *documents: Object) -> Iterator[None]:
+    """These objects exist for a while."""
+    made = [cluster.create(document) for document in documents]
+    try:
+        yield
+    finally:
+        for each in made:
+            metadata = each["metadata"]
+            namespace = metadata.get("namespace")
+            cluster.delete(cluster.resource(each), name_of(each), namespace, uid=metadata["uid"])
+
+
+@contextmanager
+def served(cluster: Cluster, *models: Model) -> Iterator[None]:
+    """These models, with the routes that KServe makes for them, next to LLAMA without any."""
+    services = [inference_service(model) for model in models]
+    with there(cluster, GATEWAY, llm_inference_service(LLAMA), *services):
+        routes = []
+        for model, service in zip(models, services, strict=True):
+            live = cluster.get(cluster.resource(service), model.name, model.namespace)
+            owner = {"name": model.name, "uid": live["metadata"]["uid"]}
+            owner |= {name: service[name] for name in ("apiVersion", "kind")}
+            route = virtual_service(model, ROUTING)
+            route["metadata"]["ownerReferences"] = [owner]
+            routes.append(route)
+        with there(cluster, *routes):
+            yield
+
+
+def found(cluster: Cluster, text: str = TWO) -> dict[str, list[Finding]]:
+    """What `verify` finds about access by model, by check."""
+    by_check: dict[str, list[Finding]] = {}
+    for each in verify_access(cluster, config_of(text)):
+        by_check.setdefault(each.check, []).append(each)
+    return by_check
+
+
+THEIRS = make(
+    "networking.istio.io/v1", "VirtualService", "mine", "bob",
+    spec={
+        "hosts": [f"iris.alice.{DOMAIN}"], "gateways": ["kubeflow/kubeflow-gateway"],
+        "http": [{"route": [{"destination": {"host": "mine"}}]}],
+    },
+)  # fmt: skip
+
+
+def test_kserves_routes_and_roles_that_no_tenant_has_are_no_finding(cluster: Cluster) -> None:
+    with served(cluster, IRIS), there(cluster, llm_route(LLAMA, ROUTING)):
+        (finding,) = verify_access(cluster, config_of(TWO))
+        assert finding.level is Level.OK
+        check(finding.fact, reason=finding.check)
+        assert plan(cluster, TWO).models == ()
+    assert verify_access(cluster, config_of(ONE)) == []
+
+
+def test_a_route_for_anothers_model_is_reported_by_apply_and_fails_verify(
+    plane: ControlPlane, cluster: Cluster, folder: Path, run: Run
+) -> None:
+    write(folder, TWO)
+    with served(cluster, IRIS), there(cluster, THEIRS):
+        message = message_with(run(*QUICK_APPLY, "--dry-run")[1], "VirtualService bob/mine")
+        check(message, "alice/iris", "Gateway kubeflow/kubeflow-gateway", reason="model-routes")
+        planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
+        (told,) = planned["models"]
+        assert told in message
+        at = ("--kubeconfig", str(plane.kubeconfig))
+        out, _ = run("verify", "ekf", *at, "-o", "json", code=3)
+        (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "model-routes")
+        assert (finding["level"], finding["fact"]) == ("failure", told)
+        out, _ = run("verify", "ekf", "-o", "json", code=3)
+        (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "model-access")
+        assert finding["level"] == "skipped"
+        check(finding["fact"], reason="model-access")
+
+
+def test_a_language_model_with_routes_of_its_own_is_reported(cluster: Cluster) -> None:
+    own = llm_inference_service(LanguageModel(name="own", namespace="bob"))
+    own["spec"]["router"]["route"] = {"http": {"refs": [{"name": "mine"}]}}
+    group = llm_inference_service(LanguageModel(name="group", namespace="bob"))
+    group["spec"]["router"]["route"] = {"group": "a", "weight": 1}
+    with served(cluster, IRIS), there(cluster, own, group):
+        ((finding,),) = found(cluster).values()
+    assert finding.level is Level.WARNING
+    check(finding.sentence, "LLMInferenceService bob/own", "refs", reason="model-routes")
+
+
+def test_gateways_where_nobody_is_asked_are_reported(cluster: Cluster) -> None:
+    local = make(
+        "networking.istio.io/v1", "Gateway", "knative-local-gateway", "knative-serving",
+        spec={**GATEWAY["spec"], "selector": {"istio": "cluster-local-gateway"}},
+    )  # fmt: skip
+    wine = Model(name="wine", namespace="bob")
+    not_for_a_model = {**THEIRS, "spec": {**THEIRS["spec"], "hosts": ["notebook.example.org"]}}
+    with served(cluster, IRIS, wine), there(cluster, local, not_for_a_model):
+        ((finding,),) = found(cluster).values()
+        check(finding.sentence, "knative-local-gateway", "alice and bob", reason="model-gateways")
+        guarded = TWO.replace("gatePods", f"""\
+  local:
+    audience: gate
+    check: review
+    frontLabels: {{istio: cluster-local-gateway}}
+    hosts: ['{{name}}.{{namespace}}.svc.cluster.local']
+    authorize:
+    - host: '{{name}}.{{namespace}}.svc.cluster.local'
+      resource: inferenceservices.{KSERVE}
+gatePods""")  # fmt: skip
+        ((finding,),) = found(cluster, guarded).values()
+        assert finding.level is Level.OK
+        told = [each.fact for each in found(cluster, TWO.replace(BY_HOST, ""))["model-gateways"]]
+        assert any("Gateway kubeflow/kubeflow-gateway" in fact for fact in told)
+
+
+def pod(name: str, namespace: str, *sidecars: str, **labels: str) -> Object:
+    containers = [{"name": each, "image": "i"} for each in ("app", *sidecars)]
+    document = make("v1", "Pod", name, namespace, spec={"containers": containers})
+    document["metadata"]["labels"] = {key.replace("__", "/").replace("_", "."): value
+                                      for key, value in labels.items()}  # fmt: skip
+    return document
+
+
+def policy(namespace: str, name: str, *rules: Object, **selector: str) -> Object:
+    spec: Object = {"action": "ALLOW", "rules": [*rules]}
+    if selector:
+        spec["selector"] = {"matchLabels": selector}
+    return make("security.istio.io/v1", "AuthorizationPolicy", name, namespace, spec=spec)
+
+
+def test_ways_around_the_gateway_are_reported_by_namespace(cluster: Cluster) -> None:
+    model = {"serving_kserve_io__inferenceservice": "iris"}
+    safe = pod("iris-0", "alice", "istio-proxy", **model)
+    gateway = "cluster.local/ns/istio-system/sa/serving"
+    activator = "cluster.local/ns/knative-serving/sa/controller"
+    narrow = policy("alice", "gateway", {"from": [{"source": {"principals": [gateway]}}]})
+    with served(cluster, IRIS), there(cluster, safe, narrow):
+        assert set(found(cluster)) == {"model-access"}
+    knative = (
+        policy("knative-serving", "activator-service", {}),
+        pod("activator-0", "knative-serving", "istio-proxy", app="activator"),
+    )
+    with served(cluster, IRIS), there(cluster, safe, narrow, *knative):
+        assert set(found(cluster)) == {"model-access"}  # no model takes requests of the activator
+        by_activator = policy(
+            "alice", "knative", {"from": [{"source": {"principals": [activator]}}]}
+        )
+        with there(cluster, by_activator):
+            ((finding,),) = found(cluster).values()
+    check(
+        finding.sentence, "Knative's activator", "alice", "activator-service", reason="model-pods"
+    )
+    without = [pod(f"m-{place}", place, **model) for place in ("alice", "bob")]
+    opened = policy("bob", "allow-isvc", {})
+    llm = {"app_kubernetes_io__part-of": "llminferenceservice"}
+    llm["kserve_io__component"] = "workload"
+    with (
+        served(cluster, IRIS),
+        there(cluster, *without, opened, pod("llm-0", "bob", "istio-proxy", **llm)),
+    ):
+        told = [each.sentence for each in found(cluster)["model-pods"]]
+    by_policy, no_sidecar = told
+    check(by_policy, "every Pod", "of bob", "allow-isvc", reason="model-pods")
+    check(no_sidecar, "every Pod", "of alice and bob", "sidecar", reason="model-pods")
+
+
+def binding(name: str, role: str, subject: str, namespace: str | None = None) -> Object:
+    kind = "RoleBinding" if namespace else "ClusterRoleBinding"
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    user = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": subject}
+    if subject.count("/"):
+        place, _, account = subject.partition("/")
+        user = {"kind": "ServiceAccount", "namespace": place, "name": account}
+    version = "rbac.authorization.k8s.io/v1"
+    return make(version, kind, name, namespace, roleRef=reference, subjects=[user])
+
+
+def test_who_may_write_routes_is_a_few_lines_for_many_profiles(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    profiles = [plane.make_namespace("profile") for _ in range(30)]
+    owners = [binding("namespaceAdmin", "kubeflow-edit", f"{each}@x", each) for each in profiles]
+    readers = [binding("reader", "kubeflow-view", "reader@x", profiles[0])]
+    routes = {"apiGroups": ["networking.istio.io"], "resources": ["*"], "verbs": ["*"]}
+    istio = make("rbac.authorization.k8s.io/v1", "ClusterRole", "routes", rules=[routes])
+    controller = binding("knative", "routes", "knative-serving/controller")
+    with there(cluster, istio, controller):
+        ((finding,),) = found(cluster).values()
+        assert finding.level is Level.OK  # it has to write them
+    with there(cluster, istio, *owners, *readers, controller, binding("ops", "routes", "ops@x")):
+        ((finding,),) = found(cluster).values()
+    assert finding.level is Level.WARNING
+    _, of_profiles, people, accounts = finding.fact.split("\n")
+    assert all(word in of_profiles for word in ("kubeflow-edit", "27 more", "LLMInferenceServices"))
+    assert ("User ops@x" in people, "knative-serving/controller" in accounts) == (True, True)
+    check(finding.sentence, reason=finding.check, hide=r"(?<=profile-)\w{8}")
+
+
+def test_the_right_that_kubeflows_roles_lack_is_added_by_the_commands_in_the_hint(
+    plane: ControlPlane, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig))
+    ((finding,),) = found(cluster, WITH_LLMS).values()
+    assert finding.level is Level.WARNING
+    check(finding.sentence, f"get llminferenceservices.{KSERVE}", reason=finding.check)
+    for line in finding.hint.partition(": ")[2].split(" && "):
+        output_of(*shlex.split(line))
+    eventually("it is aggregated", lambda: "model-roles" not in found(cluster, WITH_LLMS))
+    for role in ("view", "edit"):
+        rules = plane.admin.get(f"{RBAC}/clusterroles/kubeflow-{role}")["rules"]
+        assert any("llminferenceservices" in rule["resources"] and "get" in rule["verbs"]
+                   for rule in rules) is (role == "view")  # fmt: skip
+    plane.admin.delete(f"{RBAC}/clusterroles/daypass-get-llminferenceservices")
+
+
+def test_a_login_that_may_call_every_model_is_a_finding_unless_it_is_meant(
+    cluster: Cluster,
+) -> None:
+    login = TWO.replace("    audience: serving\n", "    audience: serving\n    others: login\n")
+    for at in (cluster, None):
+        (finding, *_) = verify_access(at, config_of(login))
+        check(finding.sentence, "gates.serving.others", reason=finding.check)
+        meant = login.replace("others: login", "others: login\n    sessions: unchecked")
+        assert "model-sessions" not in {e.check for e in verify_access(at, config_of(meant))}
+
+
+def test_what_the_user_may_not_list_is_named(plane: ControlPlane) -> None:
+    identity = plane.make_identity()
+    with closing(cluster_as(plane, identity.token)) as limited:
+        *_, finding = verify_access(limited, config_of(TWO))
+    assert finding.level is Level.SKIPPED
+    check(finding.fact, "Pods", "ClusterRoleBindings", f"InferenceServices of {KSERVE}",
+          reason=finding.check)  # fmt: skip
+
+
+def gates_objects(whole: dict[tuple[str, str, str], tuple[str, str]], gate: str) -> set[str]:
+    """The objects of a gate at its gateway, and their versions."""
+    return {
+        f"{kind} {version}"
+        for (kind, namespace, name), version in whole.items()
+        if (namespace, name) == ("istio-system", f"{GATE}{gate}")
+    }
+
+
+def test_a_second_gate_is_added_and_removed_without_touching_the_first(cluster: Cluster) -> None:
+    apply(cluster, ONE)
+    first = gates_objects(everything(cluster), "")
+    assert first
+    planned = plan(cluster, TWO)
+    assert not planned.removals
+    assert not planned.widened
+    changed = {(each.ref.kind, each.ref.where) for each in planned.to_apply if each.live}
+    assert not {where for _, where in changed} & {f"istio-system/{GATE}"}, changed
+    execute(planned)
+    assert gates_objects(everything(cluster), "") == first
+    assert len(gates_objects(everything(cluster), ".serving")) == len(first)
+    apply(cluster, ONE)
+    assert gates_objects(everything(cluster), "") == first
+    assert not gates_objects(everything(cluster), ".serving")
+
+
+def publish(cluster: Cluster, config: Config, gates: Sequence[str]) -> None:
+    """What the watch publishes, to these gates."""
+    known = published((), parts=CLUSTER_PARTS)
+    for number, part in enumerate(known.parts):
+        cluster.apply(part_config_map(number, part, "daypass", room=1))
+    cluster.apply(denials_config_map(known.denials, "daypass"))
+    for engine in engines_of(config):
+        if engine.name in gates:
+            objects = [each for name in NAMES for each in engine.published_objects(name, known)]
+            for each in [*engine.keys_objects(ISSUER, "{}"), *objects]:
+                cluster.apply(each)
+
+
+def test_an_apply_waits_until_every_gate_has_what_is_published(cluster: Cluster) -> None:
+    apply(cluster, TWO)
+    config = config_of(TWO)
+    publish(cluster, config, ["default"])
+    with raises(NotReadyError, match="66 of 132 objects.*serving"):
+        wait_for_publication(Waiter(cluster, 0), config)
+    publish(cluster, config, ["serving"])
+    wait_for_publication(Waiter(cluster, 0), config)
+    # Without the second gate, what was published to it goes.
+    done = apply(cluster, ONE)
+    assert not [each for each in named(everything(cluster)) if each[2].endswith(".serving")]
+    assert done.removed >= 68
+    remove(cluster)
+    assert not [each for each in named(everything(cluster)) if each[2].startswith(f"{GATE}-cred")
+                and each[1] == "istio-system"]  # fmt: skip
+
+
+def test_a_gate_is_not_renamed(cluster: Cluster, folder: Path, run: Run) -> None:
+    apply(cluster, TWO)
+    before = everything(cluster)
+    renamed = TWO.replace("  serving:\n", "  models:\n")
+    with raises(RenamedGateError, match="serving"):
+        plan(cluster, renamed)
+    write(folder, renamed)
+    check(message_with(run(*QUICK_APPLY, "--yes", code=1)[1], "gates.serving"), reason="renamed")
+    assert everything(cluster) == before
+    refs = {ObjectRef.of(each.document).name for each in plan(cluster, TWO).changes}
+    assert f"{GATE}.serving" in refs
+
+
+def test_a_denial_holds_at_all_gates_and_names_them(
+    cluster: Cluster, folder: Path, run: Run
+) -> None:
+    apply(cluster, TWO)
+    write(folder, TWO)
+    uid = "00000000-0000-4000-8000-000000000001"
+    deny = ("gate", "deny", "--uid", uid, "--no-wait")
+    message = run(*deny)[1].partition(": ")[2]
+    check(message, "default, serving", reason="denied", hide=r"until \S+|(?<=UID )--\S+.*")
+    assert json.loads(run(*deny, "-o", "json")[0])["gates"] == ["default", "serving"]
+    write(folder, ONE)
+    assert "default" not in run(*deny, "--dry-run")[1]
+    cluster.delete(CONFIG_MAPS, GATE_DENIED, "daypass")  # an administrator's: `remove` keeps it

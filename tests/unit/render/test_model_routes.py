@@ -1,0 +1,242 @@
+"""Which routes lead requests for a model of one namespace to another, judged from KServe's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from daypass._core.labels import OWNED
+from daypass._core.objects import Object
+from daypass.render.engines.bypass import literal_beginning
+from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
+from support.engines import the_engine
+from support.kserve import (
+    LanguageModel,
+    Model,
+    Routing,
+    http_routes,
+    ingress,
+    knative_service_routes,
+    llm_route,
+    virtual_service,
+)
+from support.listed_objects import listed_of
+from support.messages import check
+from support.objects import make
+from support.rendered import config_of
+
+ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+HOST = f"{{host: '{{name}}.{{namespace}}.example.com', resource: {ISVC}}}"
+DASHED = f"{{host: '{{name}}-{{namespace}}.example.com', resource: {ISVC}}}"
+PATH = f"{{host: example.com, path: '/serving/{{namespace}}/{{name}}/', resource: {ISVC}}}"
+LLM_PATH = f"{{host: example.com, path: '/{{namespace}}/{{name}}/', resource: {LLM}}}"
+ROUTING = Routing(gateway_api="istio-system/public")
+MODELS: ModelNames = {
+    ISVC: {"alice": {"iris", "wine"}, "bob": {"iris", "mnist"}, "b-c": {"a"}},
+    LLM: {"alice": {"llama"}, "bob": {"llama"}},
+}
+
+
+def gate(*rules: str) -> str:
+    return (
+        "version: 1\ndomains: {ekf: {host: example.com, front: istio, tls: outside}}\n"
+        "gate:\n  audience: gate.example.com\n  check: review\n"
+        "  hosts: [example.com, '{name}.{namespace}.example.com',"
+        " '{name}-{namespace}.example.com']\n"
+        f"  authorize: [{', '.join(rules)}]\n"
+    )
+
+
+KUBEFLOW_GATEWAY = make(
+    "networking.istio.io/v1", "Gateway", "kubeflow-gateway", "kubeflow",
+    spec={
+        "selector": {"istio": "ingressgateway"},
+        "servers": [{"port": {"number": 443, "protocol": "HTTPS"}, "hosts": ["*"]}],
+    },
+)  # fmt: skip
+PUBLIC = make(
+    "gateway.networking.k8s.io/v1", "Gateway", "public", "istio-system",
+    spec={"listeners": [{"name": "https", "port": 443, "protocol": "HTTPS"}]},
+)  # fmt: skip
+POD = make(
+    "v1", "Pod", "gateway-0", "istio-system",
+) | {"metadata": {"name": "gateway-0", "labels": {
+    "istio": "ingressgateway", "gateway.networking.k8s.io/gateway-name": "public"}}}  # fmt: skip
+
+
+def reported(*routes: Object, rules: tuple[str, ...] = (HOST, PATH)) -> list[str]:
+    """The lines about these routes at the gateway that has the gate."""
+    config = config_of(gate(*rules))
+    listed = listed_of(KUBEFLOW_GATEWAY, PUBLIC, *routes)
+    served = the_engine(config).served(listed, [POD])
+    own = [each.rule for each in config.every_gate["default"].authorize]
+    return list(foreign_routes(served, own, MODELS))
+
+
+def service(name: str, *hosts: str, namespace: str = "alice", **match: object) -> Object:
+    route = {"route": [{"destination": {"host": "mine"}}], **({"match": [match]} if match else {})}
+    spec = {"hosts": [*hosts], "gateways": ["kubeflow/kubeflow-gateway"], "http": [route]}
+    return make("networking.istio.io/v1", "VirtualService", name, namespace, spec=spec)
+
+
+def route(
+    *hosts: str, namespace: str = "alice", kind: str = "PathPrefix", path: str = "/"
+) -> Object:
+    rule = {
+        "matches": [{"path": {"type": kind, "value": path}}],
+        "backendRefs": [{"name": "mine", "port": 80}],
+    }
+    parents = [{"name": "public", "namespace": "istio-system"}]
+    spec = {"parentRefs": parents, "hostnames": [*hosts], "rules": [rule]}
+    return make("gateway.networking.k8s.io/v1", "HTTPRoute", "app", namespace, spec=spec)
+
+
+def app(host: str, namespace: str = "alice", path: str = "/") -> Object:
+    backend = {"service": {"name": "mine", "port": {"number": 80}}}
+    paths = [{"path": path, "pathType": "Prefix", "backend": backend}]
+    spec = {"ingressClassName": "istio", "rules": [{"host": host, "http": {"paths": paths}}]}
+    return make("networking.k8s.io/v1", "Ingress", "app", namespace, spec=spec)
+
+
+IRIS = Model(name="iris", namespace="alice")
+EXPLAINED = Model(name="wine", namespace="alice", transformer=True, explainer=True)
+MNIST = Model(name="mnist", namespace="bob", standard=True, transformer=True, explainer=True)
+LLAMA = LanguageModel(name="llama", namespace="alice", model="publishers")
+WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
+
+
+@pytest.mark.parametrize(
+    ("routes", "rules"),
+    [
+        ([virtual_service(IRIS, ROUTING)], (HOST, PATH, LLM_PATH)),
+        ([virtual_service(EXPLAINED, ROUTING)], (HOST, PATH, LLM_PATH)),
+        ([knative_service_routes(EXPLAINED, ROUTING, "wine-predictor", tags=["bob", "latest"])],
+         (HOST, PATH, LLM_PATH)),
+        ([ingress(MNIST, ROUTING)], (DASHED,)),
+        (http_routes(MNIST, WITHOUT_PATHS), (DASHED, PATH)),
+        ([llm_route(LLAMA, ROUTING)], (HOST, PATH, LLM_PATH)),
+        # Applications on the same hosts, and at the same gateway.
+        ([service("dashboard", "*", namespace="kubeflow")], (HOST, PATH)),
+        ([service("dashboard", "*", namespace="kubeflow", uri={"prefix": "/"})], (HOST, LLM_PATH)),
+        ([service("dashboard", "*", namespace="kubeflow", uri={"regex": ".*"})], (PATH,)),
+        ([service("nb", "*", uri={"prefix": "/notebook/bob/x/"})], (HOST, PATH, LLM_PATH)),
+        ([service("kiali", "kiali.monitoring.example.com")], (HOST, PATH)),
+        ([service("kiali", "kiali-monitoring.example.com")], (DASHED,)),
+        ([service("shop", "iris.bob.example.org", "bob.example.com")], (HOST, PATH)),
+        ([service("own", "*.alice.example.com", "iris.alice.example.com")], (HOST,)),
+        ([route(path="/")], (HOST, PATH, LLM_PATH)),
+        ([route("shop.example.com")], (HOST, PATH)),
+        ([app("shop.example.com", path="/serving/bob/iris/")], (HOST, PATH)),
+    ],
+    ids=range(17),
+)  # fmt: skip
+def test_routes_of_the_same_namespace_and_of_no_models_are_not_reported(
+    routes: list[Object], rules: tuple[str, ...]
+) -> None:
+    assert reported(*routes, rules=rules) == []
+
+
+def test_a_route_at_another_gateway_is_not_reported() -> None:
+    elsewhere = service("x", "iris.bob.example.com")
+    elsewhere["spec"]["gateways"] = ["kubeflow/another", "mesh"]
+    assert reported(elsewhere) == []
+    other_class = app("iris.bob.example.com")
+    other_class["spec"]["ingressClassName"] = "nginx"
+    assert reported(other_class) == []
+
+
+SHARED = "example.com"
+FOREIGN = {
+    "a host": (service("x", "iris.bob.example.com"), "bob/iris", HOST),
+    "in capitals": (service("x", "IRIS.Bob.example.com"), "bob/iris", HOST),
+    "a component's": (service("x", "iris-predictor.bob.example.com"), "bob/iris-predictor", HOST),
+    "a model that is yet to come": (service("x", "new.bob.example.com"), "bob/new", HOST),
+    "a wildcard": (service("x", "*.bob.example.com"), "bob/", HOST),
+    "a dashed host": (service("x", "iris-bob.example.com"), "bob/iris", DASHED),
+    "another reading": (service("x", "a-b-c.example.com", namespace="c"), "b-c/a", DASHED),
+    "a path": (service("x", SHARED, uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
+    "on any host": (service("x", "*", uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
+    "an exact one": (service("x", SHARED, uri={"exact": "/serving/bob/iris"}), "bob/iris", PATH),
+    "below it": (service("x", SHARED, uri={"prefix": "/serving/bob/new/v1"}), "bob/new", PATH),
+    "a path in capitals": (
+        service("x", SHARED, uri={"prefix": "/SERVING/bob/iris/"}, ignoreUriCase=True),
+        "bob/iris", PATH,
+    ),
+    "a regex": (service("x", SHARED, uri={"regex": "/serving/bob/iris(/.*)?"}), "bob/iris", PATH),
+    "a shorter text": (service("x", SHARED, uri={"prefix": "/serving/b"}), "bob/iris", PATH),
+    "a namespace": (service("x", SHARED, uri={"prefix": "/serving/bob/"}), "bob/iris", PATH),
+    "all models": (service("x", SHARED, uri={"prefix": "/serving"}), "bob/iris", PATH),
+    "one of two": (
+        service("x", SHARED, uri={"regex": "/serving/alice/x|/serving/bob/y"}), "bob/iris", PATH,
+    ),
+    "maybe": (service("x", SHARED, uri={"regex": "/serving/b?.*"}), "bob/iris", PATH),
+    "a header": (service("x", SHARED, headers={"x-a": {"exact": "b"}}), "bob/iris", PATH),
+    "an LLM's": (service("x", SHARED, uri={"prefix": "/bob/llama/v1"}), "bob/llama", LLM_PATH),
+    "an HTTPRoute's host": (route("iris.bob.example.com"), "bob/iris", HOST),
+    "an HTTPRoute's path": (route(path="/serving/bob/iris/"), "bob/iris", PATH),
+    "its exact path": (route(path="/bob/llama/v1", kind="Exact"), "bob/llama", LLM_PATH),
+    "its regex": (route(path="/serving/bob/.*", kind="RegularExpression"), "bob/iris", PATH),
+    "all of a host that LLMs do not name": (route(SHARED), "bob/llama", LLM_PATH),
+    "an Ingress": (app("iris-bob.example.com"), "bob/iris", DASHED),
+    "an Ingress's path": (app(SHARED, path="/serving/bob/iris/"), "bob/iris", PATH),
+}  # fmt: skip
+"""A route in the namespace alice (or c), a model that it takes, and the rule that reads that."""
+
+
+@pytest.mark.parametrize(("document", "model", "rule"), FOREIGN.values(), ids=FOREIGN)
+def test_a_route_for_a_model_of_another_namespace_is_reported(
+    document: Object, model: str, rule: str
+) -> None:
+    (line,) = reported(virtual_service(IRIS, ROUTING), document, rules=(rule,))
+    metadata = document["metadata"]
+    assert f"{document['kind']} {metadata['namespace']}/{metadata['name']} " in line
+    assert f" {model}" in line
+
+
+def test_labels_of_daypass_hide_no_route() -> None:
+    """Anybody can write them."""
+    hidden = service("x", "iris.bob.example.com", "mnist.bob.example.com")
+    hidden["metadata"]["labels"] = dict(OWNED)
+    (line,) = reported(hidden)
+    check(line, "VirtualService alice/x ", "bob/iris", "bob/mnist", reason="model-routes")
+
+
+def test_kserves_path_template_of_standard_mode_is_reported() -> None:
+    """Its HTTPRoute takes every path of the shared domain."""
+    standard = Model(name="iris", namespace="alice", standard=True)
+    (line,) = reported(*http_routes(standard, ROUTING), rules=(DASHED, PATH))
+    check(line, "HTTPRoute alice/iris ", "b-c/a", "bob/iris", reason="model-routes")
+
+
+@pytest.mark.parametrize(
+    ("rules", "read"),
+    [((HOST, PATH), True), ((HOST,), False), ((PATH,), False), ((HOST, LLM_PATH), True)],
+)
+def test_a_gate_reads_every_model_if_each_of_its_hosts_has_a_rule(
+    rules: tuple[str, ...], read: bool
+) -> None:
+    config = config_of(gate(*rules))
+    listed = listed_of(KUBEFLOW_GATEWAY, virtual_service(IRIS, ROUTING))
+    served = the_engine(config).served(listed, [POD])
+    assert {each.host for each in served} == {"iris.alice.example.com", "example.com"}
+    own = [each.rule for each in config.every_gate["default"].authorize]
+    assert all(is_read(each, own) for each in served) is read
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beginning"),
+    [
+        ("/serving/a/b(/v1/models/[\\w-]+:explain)$", "/serving/a/b"),
+        (r"^iris\.alice\.example\.com(?::\d{1,5})?$", "iris.alice.example.com"),
+        ("/serving/ab?", "/serving/a"),
+        ("/serving/ab*/c", "/serving/a"),
+        ("/serving/ab{0,1}", "/serving/a"),
+        ("/serving/ab+", "/serving/ab"),
+        (r"/a\.?b", "/a"),
+        ("/a|/b", ""),
+        ("(?i)/a", ""),
+        (".*", ""),
+        ("^/.*$", "/"),
+    ],
+)
+def test_how_the_texts_begin_that_a_pattern_matches(pattern: str, beginning: str) -> None:
+    assert literal_beginning(pattern) == beginning
