@@ -65,6 +65,12 @@ class PlainEngine(IstioEngine):
         return {**head, "metadata": metadata, "spec": spec}
 
 
+class AskingEngine(PlainEngine):
+    """A gateway that asks the authorizer, and reads nothing of what is published."""
+
+    published_as = None  # type: ignore[assignment]
+
+
 class FewParts(ClusterPublisher):
     """A publisher of a set in few parts, so that a step takes little time. `warned`: namespaces."""
 
@@ -174,13 +180,17 @@ class SteppedObserver:
 
 
 class Replica:
-    """A watch. `events`: what it has logged, with their fields. `gates`: those of its config."""
+    """A watch. `events`: what it has logged, with their fields. `reading`: the gates whose gateways
+    read what is published themselves.
+    """
 
-    def __init__(self, env: WatchEnv, name: str, gates: Sequence[str]) -> None:
+    def __init__(self, env: WatchEnv, name: str, reading: Sequence[str]) -> None:
         engines = [
-            PlainEngine(name=each, gate=gate, config=CONFIG, facts=ClusterFacts())
+            (PlainEngine if each in reading else AskingEngine)(
+                name=each, gate=gate, config=CONFIG, facts=ClusterFacts()
+            )
             for each, gate in CONFIG.cluster_gates.items()
-            if each in gates and isinstance(gate, IstioGate)
+            if isinstance(gate, IstioGate)
         ]
         self.clock = ReplicaClock(env.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
@@ -189,7 +199,8 @@ class Replica:
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
         self.publisher = FewParts(cluster, engines, self.lease)
-        self.publisher.keys = Poller(lambda: self.keys, 3600)
+        if self.publisher.keys is not None:
+            self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
             self.publisher,
@@ -204,8 +215,8 @@ class Replica:
 
     def turn(self) -> None:
         """Renew or try to get the lease, and do what is to be done."""
-        assert self.publisher.keys is not None
-        self.publisher.keys.fetch()
+        if self.publisher.keys is not None:
+            self.publisher.keys.fetch()
         self.lease.attempt()
         self.controller.step()
 

@@ -62,6 +62,18 @@ def test_what_exists_is_published_at_both_and_what_is_deleted_no_longer(env: Wat
     assert env.terms() == {1}
 
 
+def test_where_no_gateway_reads_it_config_maps_alone_are_published() -> None:
+    env = WatchEnv("none")
+    uid = env.create()
+    replica = env.leader()
+    assert env.uids() == {uid}
+    assert not [path for path in env.api.objects if "envoyfilters" in path]
+    assert (replica.publisher.keys, dict(replica.publisher.gates)) == (None, {})
+    env.delete(uid)
+    replica.work()
+    assert env.uids() == set()
+
+
 @pytest.mark.parametrize("code", [FORBIDDEN, GONE, BROKEN])
 def test_a_gateway_that_cannot_be_written_stops_no_other_and_catches_up(
     env: WatchEnv, code: int

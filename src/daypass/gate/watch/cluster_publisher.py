@@ -90,8 +90,8 @@ class ClusterPublisher:
         documents = [self._config_map(number, closed, []) for number in numbers]
         self._home.forget()
         found = [self._home.find(each) for each in documents]
-        terms = [0, *(term_of(each) for each in found if each is not None)]
-        highest = max(*terms, *(each.find(closed) for each in self._gateways))
+        terms = [term_of(each) for each in found if each is not None]
+        highest = max([0, *terms, *(each.find(closed) for each in self._gateways)])
         if self.lease.term <= highest:
             self.lease.attempt(above=highest)
         if self.lease.term <= highest:
