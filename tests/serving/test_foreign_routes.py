@@ -1,0 +1,121 @@
+"""What `apply` reports of routes, compared with whom a real Istio asks: a tenant's older route next
+to the one that KServe makes for a model of another namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from daypass._core.objects import Object
+from daypass.config import Config
+from daypass.deploy.model_access import access_queries, find_access_bypass
+from daypass.deploy.routes import list_all
+from support.deadline import eventually
+from support.istio_gates import service
+from support.kserve import Model, inference_service, virtual_service
+from support.model_serving import DOMAIN, ROUTING, SERVING, ServingEnv, running_serving
+from support.objects import make
+from support.raw import Answer
+from support.rendered import config_of
+
+pytestmark = pytest.mark.timeout(300)
+
+CONFIG = f"""\
+version: 1
+cluster: {{issuer: 'https://kubernetes.default.svc'}}
+domains: {{serving: {{host: {DOMAIN}, front: istio, tls: outside}}}}
+gate:
+  audience: serving
+  check: review
+  frontNamespace: {SERVING.namespace}
+  frontLabels: {{istio: {SERVING.labels["istio"]}}}
+  hosts: [{DOMAIN}, '{{name}}.{{namespace}}.{DOMAIN}']
+  authorize:
+  - {{host: '{{name}}.{{namespace}}.{DOMAIN}', resource: inferenceservices.serving.kserve.io}}
+  - host: {DOMAIN}
+    path: '/serving/{{namespace}}/{{name}}/'
+    resource: inferenceservices.serving.kserve.io
+"""
+IRIS = Model(name="iris", namespace="alice")
+HOST, PATH = IRIS.host(IRIS.name, DOMAIN), f"{IRIS.path}/v1/x"
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingEnv]:
+    with running_serving(tmp_path_factory.mktemp("serving")) as running:
+        for namespace in ("alice", "bob"):
+            running.plane.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        running.apply(inference_service(IRIS), service("theirs", running.echo))
+        yield running
+
+
+def theirs(*hosts: str, name: str = "a-route", **match: Any) -> Object:
+    """A route in bob, which comes before KServe's if both are made in the same second."""
+    route: Object = {
+        "route": [{"destination": {"host": "theirs.team.svc.cluster.local"}}],
+        "headers": {"request": {"set": {"x-owner": "bob"}}},
+    }
+    if match:
+        route["match"] = [match]
+    spec = {"hosts": [*hosts], "gateways": [ROUTING.gateway], "http": [route]}
+    return make("networking.istio.io/v1", "VirtualService", name, "bob", spec=spec)
+
+
+ROUTES = {
+    "the host": theirs(HOST, uri={"regex": "/.*"}),
+    "every path of the host": theirs(HOST),
+    "a wildcard of its namespace": theirs(f"*.alice.{DOMAIN}"),
+    "the path": theirs(DOMAIN, uri={"prefix": f"{IRIS.path}/"}),
+    "a path below": theirs(DOMAIN, uri={"exact": PATH}),
+    "a shorter path": theirs(DOMAIN, uri={"prefix": "/serving/al"}),
+    "all models": theirs(DOMAIN, uri={"prefix": "/serving/"}),
+    "a path in capitals": theirs(DOMAIN, uri={"prefix": "/SERVING/ALICE/"}, ignoreUriCase=True),
+    "a regex": theirs(DOMAIN, uri={"regex": "/serving/[^/]+/iris/.*"}),
+    "a regex of all paths": theirs(DOMAIN, uri={"regex": "/.*"}),
+    "a method": theirs(DOMAIN, method={"exact": "GET"}),
+    "an authority": theirs(DOMAIN, authority={"prefix": DOMAIN}),
+    "every path": theirs(DOMAIN),
+    "every path, as a prefix": theirs(DOMAIN, uri={"prefix": "/"}),
+    "every path, as a regex": theirs(DOMAIN, uri={"regex": ".*"}),
+    "every host": theirs("*"),
+    "a path on every host": theirs("*", uri={"prefix": "/serving/alice/"}),
+    "another path": theirs(DOMAIN, uri={"prefix": "/serving/bob/"}),
+    "another authority": theirs(DOMAIN, authority={"exact": "x.example.com"}),
+    "another host": theirs(f"iris.bob.{DOMAIN}"),
+}
+NOT_TAKEN = {"every path of the host", "a wildcard of its namespace", "a path on every host"}
+"""Reported, though KServe's route takes precedence: until there is none."""
+
+
+def asked(env: ServingEnv, host: str, path: str) -> str:
+    answer: Answer = env.send(host=host, path=path)
+    return answer.json["headers"].get("x-owner", "alice") if answer.code == 200 else "nobody"
+
+
+def reported(env: ServingEnv, config: Config) -> bool:
+    listed = list_all(env.cluster, access_queries(config))
+    found = find_access_bypass(env.cluster, listed, config)
+    return any("bob/a-route takes" in each.fact for each in found)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_is_reported_if_istio_prefers_it_to_kserves(env: ServingEnv, route: str) -> None:
+    kserves = virtual_service(IRIS, ROUTING)
+    own = theirs(f"ready.{DOMAIN}", name="ready")  # istiod has read what was written before
+    del own["spec"]["http"][0]["headers"]
+    env.apply(ROUTES[route], kserves, own)
+    try:
+        eventually("it is routed", lambda: asked(env, f"ready.{DOMAIN}", "/") == "alice")
+        takers = {asked(env, HOST, "/"), asked(env, DOMAIN, PATH)}
+        assert takers <= {"alice", "bob"}
+        expected = "bob" in takers or route in NOT_TAKEN
+        assert reported(env, config_of(CONFIG)) is expected
+    finally:
+        for each in (own, kserves, ROUTES[route]):
+            metadata = each["metadata"]
+            resource = env.cluster.resource(each)
+            env.cluster.delete(resource, metadata["name"], metadata["namespace"])
+        eventually("it is gone", lambda: asked(env, f"ready.{DOMAIN}", "/") == "nobody")
