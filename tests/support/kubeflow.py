@@ -1,8 +1,17 @@
-"""As much of Kubeflow as grants meet: its ClusterRoles, aggregated as it does, and profiles."""
+"""As much of Kubeflow as grants meet: its ClusterRoles, aggregated as it does, and profiles.
+
+The roles and their labels are those of `common/kubeflow-roles/base/cluster-roles.yaml` in
+github.com/kubeflow/manifests (April 2026), with some of their rules. KServe's own, which add models
+to them, come from KServe's module.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from tools.gobuild import TOOLS, downloaded
 
 from support.admin import Document
 from support.controlplane import ControlPlane
@@ -34,12 +43,20 @@ RULES: Mapping[str, tuple[Document, ...]] = {
 }  # fmt: skip
 
 
+_NEXT = {"view": "edit", "edit": "admin"}
+"""The role that has all that a role has."""
+
+
 def install_kubeflow(plane: ControlPlane) -> None:
     """The kubeflow-... ClusterRoles of RULES, filled by aggregation, and Istio's kinds."""
     install_istio(plane)
     for name, rules in RULES.items():
         selector = {"matchLabels": {f"{LABEL}{name}": "true"}}
-        whole = {"aggregationRule": {"clusterRoleSelectors": [selector]}}
+        labels = {f"{LABEL}{_NEXT[name]}": "true"} if name in _NEXT else {}
+        whole = {
+            "metadata": {"labels": labels},
+            "aggregationRule": {"clusterRoleSelectors": [selector]},
+        }
         part = {"metadata": {"labels": {f"{LABEL}{name}": "true"}}, "rules": list(rules)}
         _apply(plane, f"kubeflow-{name}", whole)
         _apply(plane, f"kubeflow-kubernetes-{name}", part)
@@ -47,6 +64,21 @@ def install_kubeflow(plane: ControlPlane) -> None:
             f"kubeflow-{name} is aggregated",
             lambda name=name: plane.admin.get(f"{RBAC}/clusterroles/kubeflow-{name}").get("rules"),  # type: ignore[misc]
         )
+
+
+def install_kserve_roles(plane: ControlPlane) -> None:
+    """The rules about models in kubeflow-view, kubeflow-edit and kubeflow-admin, in force."""
+    folder = Path(downloaded("github.com/kserve/kserve", TOOLS / "kservemanager")["Dir"])
+    for role in yaml.safe_load_all(
+        (folder / "config/overlays/kubeflow/cluster-role.yaml").read_text()
+    ):
+        plane.admin.apply(f"{RBAC}/clusterroles/{role['metadata']['name']}", role)
+
+    def has_models(name: str) -> bool:
+        rules = plane.admin.get(f"{RBAC}/clusterroles/kubeflow-{name}").get("rules") or ()
+        return any("inferenceservices" in rule["resources"] for rule in rules)
+
+    eventually("they have models", lambda: all(map(has_models, ("view", "edit", "admin"))))
 
 
 def make_profile(plane: ControlPlane, name: str | None = None) -> str:
