@@ -5,8 +5,6 @@ istiod and its Envoy. The test does what kubelet would do.
 from __future__ import annotations
 
 import ssl
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
 from support.authority import Authority
-from support.children import Child
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -56,8 +53,6 @@ class Env:
     """A cluster with a guarded service, and a gateway before it."""
 
     folder: Path
-    config: str
-    """Of the gate that is applied next."""
     plane: ControlPlane
     cluster: Cluster
     gateway: Gateway
@@ -76,7 +71,7 @@ class Env:
 
 
 @contextmanager
-def running_env(folder: Path, config: str) -> Iterator[Env]:
+def running_env(folder: Path) -> Iterator[Env]:
     (folder / "gateway").mkdir()
     public = Authority()
     with (
@@ -94,40 +89,23 @@ def running_env(folder: Path, config: str) -> Iterator[Env]:
             cluster.apply(each)
         with running_gateway(folder / "gateway", plane) as gateway:
             yield Env(
-                folder=folder, config=config, plane=plane, cluster=cluster, gateway=gateway,
+                folder=folder, plane=plane, cluster=cluster, gateway=gateway,
                 public=public,
             )  # fmt: skip
-
-
-def apply(env: Env) -> Child:
-    """`daypass apply`, as an administrator runs it."""
-    folder = Path(tempfile.mkdtemp(dir=env.folder))
-    (folder / "daypass.yaml").write_text(env.config)
-    return Child(
-        [sys.executable, "-m", "daypass", "apply", "--yes", "--no-commit", "--no-verify",
-         "--timeout", "2m", "--kubeconfig", str(env.plane.kubeconfig)],
-        log=folder / "apply.log", folder=folder,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_a_change_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_pass(
     tmp_path: Path, check: str
 ) -> None:
-    with running_env(tmp_path, config_text(check, 1)) as env, ExitStack() as stack:
+    with running_env(tmp_path) as env, ExitStack() as stack:
         plane = env.plane
         kubelet = Kubelet(
             folder=env.folder, plane=plane, cluster=env.cluster, pull_seconds=PULL_SECONDS
         )
         stack.callback(kubelet.stop)
 
-        def is_applied(applying: Child) -> bool:
-            kubelet.look()
-            return applying.exit_code() is not None
-
-        first = apply(env)
-        eventually("the first is applied", lambda: is_applied(first))
-        assert first.exit_code() == 0, first.tail(40)
+        kubelet.apply(config_text(check, 1))
         namespace = identity_namespace(plane)
         revoked, revoked_token = env.token(namespace, "revoked")
         late, late_token = env.token(namespace, "late")
@@ -140,13 +118,12 @@ def test_a_change_under_traffic_refuses_no_good_request_and_lets_no_revoked_one_
             traffic.codes.clear()
         for traffic in (good, bad, meanwhile):
             stack.enter_context(traffic.flowing())
-        env.config = config_text(check, 2)
-        second = apply(env)
+        second = kubelet.start_apply(config_text(check, 2))
 
         def is_changed() -> bool:
             if plane.admin.find(late.secret_path) is not None and good.codes.total() > 50:
                 plane.admin.delete(late.secret_path)
-            return is_applied(second)
+            return kubelet.has_applied(second)
 
         eventually("the second is applied", is_changed)
         assert second.exit_code() == 0, second.tail(40)

@@ -48,7 +48,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingEnv]:
     with running_serving(tmp_path_factory.mktemp("serving")) as running:
         for namespace in ("alice", "bob"):
             running.plane.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-        running.apply(inference_service(IRIS), service("theirs", running.echo))
+        running.apply(inference_service(IRIS), service("theirs", running.models))
         yield running
 
 

@@ -33,6 +33,7 @@ SECRET = "7q0zk3vr9b2mx5c8w1td"
 SHELL_COMMAND = ("bash", "--noprofile", "--norc")
 SECONDS, READY_SECONDS = 90, 30
 NO_HOSTS: Mapping[str, str] = {}
+NO_ADDRESSES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +113,14 @@ class Session:
 
 
 @contextmanager
-def session(*, ports: Sequence[int] = (), hosts: Mapping[str, str] = NO_HOSTS) -> Iterator[Session]:
+def session(
+    *, ports: Sequence[int] = (), hosts: Mapping[str, str] = NO_HOSTS,
+    https: Mapping[str, int] = NO_ADDRESSES,
+) -> Iterator[Session]:  # fmt: skip
     """A session that reaches these ports of this machine, and has these names and addresses.
 
-    What it leaves is removed. The home's path is short, for Unix sockets below it.
+    `https`: which port of this machine is port 443 of an address. What it leaves is removed. The
+    home's path is short, for Unix sockets below it.
     """
     home = Path(tempfile.mkdtemp(prefix="docs-"))
     checkout = home / "daypass"
@@ -127,6 +132,7 @@ def session(*, ports: Sequence[int] = (), hosts: Mapping[str, str] = NO_HOSTS) -
         SHELL_COMMAND,
         ports=ports,
         hosts=hosts,
+        https=https,
         environment={"HOME": str(home), "PATH": f"{programs}:{os.defpath}", "LANG": "C.UTF-8"},
         folder=checkout,
     )
@@ -171,15 +177,24 @@ def follow(
     page: Page, terminal: Session, chosen: Callable[[Block], bool] = is_run
 ) -> Iterator[str]:
     """Run the chosen blocks of a page from top to bottom; yield what differs from it, and stop at
-    the first failure.
+    the first failure. The session ends with the page.
     """
+    for mistake in follow_blocks(page, terminal, chosen):
+        yield mistake
+        return
+    for mistake in terminal.close():
+        yield f"{page.path}: {mistake}"
+
+
+def follow_blocks(
+    page: Page, terminal: Session, chosen: Callable[[Block], bool] = is_run
+) -> Iterator[str]:
+    """Run the chosen blocks as `follow` does, in a session that goes on."""
     blocks = filter(chosen, page.steps)
     for command in itertools.chain.from_iterable(map(_commands_of, blocks)):
         if mistake := follow_command(command, terminal):
             yield mistake
             return
-    for mistake in terminal.close():
-        yield f"{page.path}: {mistake}"
 
 
 def _commands_of(block: Block) -> list[Command]:

@@ -1,7 +1,11 @@
-"""Runs what daypass's Deployments ask for, from the objects in the cluster, as kubelets would."""
+"""Applies configs by `daypass apply`, and runs what the Deployments ask for, from the objects in
+the cluster, as kubelets would.
+"""
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -16,8 +20,10 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
 from daypass.render.names import DOOR, DOOR_PAIR, GATE, GATE_PAIR, GATE_WATCH
 from support.authority import Certificate
+from support.children import Child
 from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
+from support.deadline import eventually
 from support.istio_gateway import service_at
 from support.objects import config_map
 from support.rendered import config_of, running_container
@@ -60,6 +66,26 @@ class Kubelet:
             if not status.items() <= document.get("status", {}).items():
                 path = f"{deployments}/{name_of(document)}/status"
                 self.plane.admin.patch(path, {"status": status})
+
+    def apply(self, text: str) -> None:
+        """Apply a config, as an administrator does, and run what it asks for until that is done."""
+        applying = self.start_apply(text)
+        eventually("it is applied", lambda: self.has_applied(applying), seconds=180)
+        assert applying.exit_code() == 0, applying.tail(40)
+
+    def start_apply(self, text: str) -> Child:
+        """`daypass apply` of a config, which comes to its end as `has_applied` is asked."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        (folder / "daypass.yaml").write_text(text)
+        return Child(
+            [sys.executable, "-m", "daypass", "apply", "--yes", "--no-commit", "--no-verify",
+             "--timeout", "2m", "--kubeconfig", str(self.plane.kubeconfig)],
+            log=folder / "apply.log", folder=folder,
+        )  # fmt: skip
+
+    def has_applied(self, applying: Child) -> bool:
+        self.look()
+        return applying.exit_code() is not None
 
     def stop(self) -> None:
         """End all that runs."""

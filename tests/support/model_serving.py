@@ -4,12 +4,16 @@ for models and one for callers inside, and models behind them, with the routes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from daypass._core.objects import Object
+from daypass._core.parallel import in_parallel
+from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
 from support import identities, kserve, raw
@@ -17,6 +21,7 @@ from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_kserve
+from support.identities import Identity
 from support.istio_gates import route, service
 from support.istio_gateway import (
     INGRESS,
@@ -28,8 +33,10 @@ from support.istio_gateway import (
     service_entry,
 )
 from support.kserve import Model, Routing
+from support.kubelet import Kubelet
 from support.objects import make, tls_secret
 from support.raw import Answer, Conversation
+from support.tokens import AUDIENCE, ISSUER
 
 EKF, DOMAIN = "ekf.example.com", "serving.example.com"
 SERVING = Place(
@@ -45,13 +52,84 @@ LOCAL = Place(
     number=80,
 )
 ROUTING = Routing(domain=DOMAIN, gateway=f"{SERVING.namespace}/serving")
+SERVING_AUDIENCE, INSIDE_AUDIENCE = DOMAIN, "inside.example.com"
+HOSTS = (f"{{name}}.{{namespace}}.{DOMAIN}", f"{{name}}-{{namespace}}.{DOMAIN}", DOMAIN)
+PATH = "/serving/{namespace}/{name}/"
+INSIDE = "{name}.{namespace}.svc.cluster.local"
+RESOURCE = "inferenceservices.serving.kserve.io"
+EKF_ROUTING = Routing(domain=EKF, gateway=f"{NAMESPACE}/public")
+"""Of models that share the gateway of the ingress, as in Kubeflow's manifests."""
+Gate = dict[str, Any]
+EKF_GATE: Gate = {"engine": "istio", "audience": AUDIENCE, "hosts": [EKF], "check": "jwt"}
+"""The gate of the ingress, as EKF has it."""
+SERVING_GATE: Gate = {
+    "engine": "istio",
+    "frontNamespace": SERVING.namespace,
+    "frontLabels": dict(SERVING.labels),
+    "audience": SERVING_AUDIENCE,
+    "hosts": list(HOSTS),
+    "check": "review",
+    "remember": "5s",
+    "authorize": [
+        {"host": HOSTS[0], "resource": RESOURCE},
+        {"host": HOSTS[1], "resource": RESOURCE},
+        {"host": DOMAIN, "path": PATH, "resource": RESOURCE},
+    ],
+}
+"""The gate of the gateway for models: who may `get` a model may call it."""
+INSIDE_GATE: Gate = {
+    "engine": "istio",
+    "frontLabels": dict(LOCAL.labels),
+    "audience": INSIDE_AUDIENCE,
+    "audiences": {SERVING_AUDIENCE: {"hosts": [INSIDE]}},
+    "hosts": [INSIDE],
+    "bound": ["Secret", "Pod"],
+    "check": "review",
+    "remember": "5s",
+    "authorize": [{"host": INSIDE, "resource": RESOURCE}],
+}
+"""That of the cluster-local gateway: Pods call models with their own tokens. What the gateway for
+models has let through comes by with the token that it was let through with."""
 _NETWORKING = "networking.istio.io/v1"
+
+
+DOMAINS: Object = {
+    "ekf": {
+        "host": EKF, "front": "istio", "gateway": f"{NAMESPACE}/public", "tls": "outside",
+    },
+    "serving": {
+        "host": DOMAIN, "front": "istio", "gateway": ROUTING.gateway, "tls": "outside",
+    },
+}  # fmt: skip
+"""Those of EKF, each at a Gateway that is there."""
+
+
+AUDIENCES = (AUDIENCE, SERVING_AUDIENCE, INSIDE_AUDIENCE)
+
+
+def config_text(
+    *, domains: Object = DOMAINS, audiences: Sequence[str] = AUDIENCES, **gates: Gate
+) -> str:
+    """A daypass.yaml with these gates: with `gate:`, if there is one alone that is `default`."""
+    document: Object = {
+        "version": 1,
+        "cluster": {"issuer": ISSUER},
+        "domains": domains,
+        "policy": {"audiences": list(audiences), "longestLifetime": "2h"},
+        "gatePods": {"image": "registry.example.com/daypass:1"},
+        "gates": gates,
+    }
+    if gates.keys() == {"default"}:
+        document["gate"] = document.pop("gates")["default"]
+    return json.dumps(document, indent=2)
 
 
 @dataclass(slots=True, kw_only=True)
 class ServingEnv:
     """One that runs. `local`: there is none unless it is asked for; then what passes the gateway
     for models goes on to it, as in a cluster. Otherwise it goes on to the models at once.
+
+    `kubelet`: applies configs, and runs what they ask for.
     """
 
     plane: ControlPlane
@@ -60,18 +138,35 @@ class ServingEnv:
     serving: Gateway
     local: Gateway | None
     public: Authority
-    echo: int
-    models: list[Model] = field(default_factory=list)
+    models: int
+    """The port of what answers for models."""
+    kubelet: Kubelet
 
     def apply(self, *objects: Object) -> None:
-        for each in objects:
-            self.cluster.apply(each, force=True)
+        list(in_parallel(lambda each: self.cluster.apply(each, force=True), objects))
 
-    def serve(self, *models: Model) -> None:
+    def serve(self, *models: Model, routing: Routing = ROUTING) -> None:
         """Models as they are once KServe and Knative have made what they make for them."""
-        for model in models:
-            self.apply(*model_objects(model, self.echo))
-            self.models.append(model)
+        self.apply(*(o for model in models for o in model_objects(model, self.models, routing)))
+
+    def allow(self, identity: Identity, *names: str, namespace: str = "") -> None:
+        """Let an identity `get` models by their names (all of them without), by a Role, in its
+        namespace or another.
+        """
+        where = namespace or identity.namespace
+        self.allow_account(where, identity.service_account, *names, home=identity.namespace)
+
+    def allow_account(self, namespace: str, account: str, *names: str, home: str = "") -> None:
+        """The same for a ServiceAccount. `home`: its namespace, if that is another."""
+        rule = {
+            "apiGroups": [kserve.SERVING], "resources": ["inferenceservices"], "verbs": ["get"],
+            **({"resourceNames": list(names)} if names else {}),
+        }  # fmt: skip
+        identities.allow(self.plane.admin, namespace, account, rule, home=home or None)
+
+    def call(self, token: Secret, **request: Any) -> Answer:
+        """As `send`, with a token."""
+        return self.send(raw.bearer(token), **request)
 
     def send(
         self, *lines: str, host: str, path: str = "/", sni: str = "", gateway: Gateway | None = None
@@ -88,7 +183,7 @@ class ServingEnv:
         return gateway.send(request, name=name, authority_pem=self.public.pem)
 
 
-def model_objects(model: Model, port: int) -> list[Object]:
+def model_objects(model: Model, port: int, routing: Routing) -> list[Object]:
     """An InferenceService, its routes, and something at `port` in the place of its pods."""
     components = [model.predictor]
     if model.transformer:
@@ -98,11 +193,11 @@ def model_objects(model: Model, port: int) -> list[Object]:
     objects = [kserve.inference_service(model)]
     if model.standard:
         # KServe writes an Ingress. This is what its class `istio` would make of it.
-        objects += [_as_virtual_service(kserve.ingress(model, ROUTING))]
+        objects += [_as_virtual_service(kserve.ingress(model, routing), routing.gateway)]
         backends = components
     else:
-        objects.append(kserve.virtual_service(model, ROUTING))
-        objects += [kserve.knative_service_routes(model, ROUTING, each) for each in components]
+        objects.append(kserve.virtual_service(model, routing))
+        objects += [kserve.knative_service_routes(model, routing, each) for each in components]
         backends = [f"{each}-00001" for each in components]
     return [
         *objects,
@@ -115,8 +210,8 @@ def model_objects(model: Model, port: int) -> list[Object]:
     ]
 
 
-def _as_virtual_service(ingress: Object) -> Object:
-    """An Ingress of plain hosts as a VirtualService at the gateway for models."""
+def _as_virtual_service(ingress: Object, gateway: str) -> Object:
+    """An Ingress of plain hosts as a VirtualService at a gateway."""
     metadata = ingress["metadata"]
     rules = {rule["host"]: rule["http"]["paths"][0] for rule in ingress["spec"]["rules"]}
     http = [
@@ -134,8 +229,13 @@ def _as_virtual_service(ingress: Object) -> Object:
         }
         for host, path in rules.items()
     ]
-    spec = {"gateways": [ROUTING.gateway], "hosts": sorted(rules), "http": http}
+    spec = {"gateways": [gateway], "hosts": sorted(rules), "http": http}
     return make(_NETWORKING, "VirtualService", metadata["name"], metadata["namespace"], spec=spec)
+
+
+def names_of(domain: str) -> tuple[str, ...]:
+    """The names that a certificate for a domain with models has."""
+    return (domain, f"*.{domain}", f"*.alice.{domain}")
 
 
 def listening(gateway: str, place: Place, *hosts: str) -> Object:
@@ -152,10 +252,15 @@ def listening(gateway: str, place: Place, *hosts: str) -> Object:
 
 
 @contextmanager
-def running_serving(folder: Path, *, local: bool = False) -> Iterator[ServingEnv]:
-    """A control plane with KServe's kinds, istiod and its gateways, and an echo service at EKF."""
+def running_serving(
+    folder: Path, *, local: bool = False, models: int | None = None
+) -> Iterator[ServingEnv]:
+    """A control plane with KServe's kinds, istiod and its gateways, and an echo service at EKF.
+
+    `models`: the port of what answers for models, if not the echo service.
+    """
     public = Authority()
-    pair = public.server(EKF, DOMAIN, f"*.{DOMAIN}")
+    pair = public.server(*(name for host in (EKF, DOMAIN) for name in names_of(host)))
     places = [INGRESS, SERVING, *([LOCAL] if local else [])]
     (folder / "gateways").mkdir()
     with ExitStack() as stack:
@@ -168,7 +273,7 @@ def running_serving(folder: Path, *, local: bool = False) -> Iterator[ServingEnv
         for each in (
             tls_secret("public", INGRESS.namespace, pair),
             tls_secret("public", SERVING.namespace, pair),
-            listening(f"{INGRESS.namespace}/public", INGRESS, EKF),
+            listening(EKF_ROUTING.gateway, INGRESS, "*"),
             listening(ROUTING.gateway, SERVING, "*"),
             listening(ROUTING.local_gateway, LOCAL, "*"),
             route(EKF, "echo"),
@@ -176,12 +281,16 @@ def running_serving(folder: Path, *, local: bool = False) -> Iterator[ServingEnv
         ):
             cluster.apply(each)
         gateways = stack.enter_context(running_gateways(folder / "gateways", plane, *places))
-        onward = gateways[2].port if local else echo
+        models = models or echo
+        onward = gateways[2].port if local else models
         host = ROUTING.local_service
         cluster.apply(
             service_entry("onward", onward, NAMESPACE, host=host, number=80, protocol="HTTP")
         )
+        kubelet = Kubelet(folder=folder, plane=plane, cluster=cluster)
+        stack.callback(kubelet.stop)
         yield ServingEnv(
-            plane=plane, cluster=cluster, ingress=gateways[0], serving=gateways[1],
-            local=gateways[2] if local else None, public=public, echo=echo,
+            plane=plane, cluster=cluster, kubelet=kubelet,
+            ingress=gateways[0], serving=gateways[1], local=gateways[2] if local else None,
+            public=public, models=models,
         )  # fmt: skip

@@ -2,10 +2,10 @@
 
     python network_of_its_own.py CHANNEL PORTS HOSTS PROGRAM...
 
-`CHANNEL`: the number of a Unix socket, over which listeners for `PORTS` (with commas between) go to
-the process that started this. A listener stays in the network in which it was made, so what
-connects to it there is connected to the network outside. `HOSTS` are names and their addresses
-(`NAME=ADDRESS`, with commas between), which are this machine's own there.
+`CHANNEL`: the number of a Unix socket, over which listeners for `PORTS` (`ADDRESS:PORT`, with
+commas between) go to the process that started this. A listener stays in the network in which it was
+made, so what connects to it there is connected to the network outside. `HOSTS` are names and their
+addresses (`NAME=ADDRESS`, with commas between), which are this machine's own there.
 """
 
 from __future__ import annotations
@@ -24,21 +24,25 @@ from pathlib import Path
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFADDR, _IFF_UP = 0x8913, 0x8914, 0x8916, 1
 _HOSTS = Path("/etc/hosts")
+_NOTHING: Mapping[str, int] = {}
 
 
 def start(
     program: Sequence[str], *, ports: Sequence[int], hosts: Mapping[str, str],
-    environment: Mapping[str, str], folder: Path,
+    environment: Mapping[str, str], folder: Path, https: Mapping[str, int] = _NOTHING,
 ) -> subprocess.Popen[str]:  # fmt: skip
     """Start a program in a network of its own; it reaches `ports` of this machine's loopback.
 
-    There, the names in `hosts` lead to their addresses, at which the program may listen. It reads
-    from a pipe, and writes both of its outputs to another one.
+    There, the names in `hosts` lead to their addresses, at which the program may listen. `https`:
+    what port 443 of some of these addresses is on this machine's loopback. The program reads from a
+    pipe, and writes both of its outputs to another one.
     """
+    targets = {f"127.0.0.1:{port}": port for port in ports}
+    targets |= {f"{address}:443": port for address, port in https.items()}
     ours, theirs = socket.socketpair()
     # Another user than root needs a user namespace, in which it is root.
     unshare = ["unshare", "--net", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    joined = ",".join(map(str, ports))
+    joined = ",".join(targets)
     named = ",".join(f"{name}={address}" for name, address in hosts.items())
     with ours, theirs:
         process = subprocess.Popen(
@@ -48,8 +52,8 @@ def start(
             start_new_session=True,
         )  # fmt: skip
         theirs.close()
-        _, listeners, _, _ = socket.recv_fds(ours, 1, len(ports) + 1)
-    for port, listener in zip(ports, listeners, strict=True):
+        _, listeners, _, _ = socket.recv_fds(ours, 1, len(targets) + 1)
+    for port, listener in zip(targets.values(), listeners, strict=True):
         threading.Thread(
             target=_connect, args=(socket.socket(fileno=listener), port), daemon=True
         ).start()
@@ -104,8 +108,8 @@ def _enter() -> None:
             fcntl.ioctl(control, _SIOCSIFADDR, own)
     if hosts:
         _name(hosts)
-    ports = [int(port) for port in sys.argv[2].split(",") if port]
-    listeners = [socket.create_server(("127.0.0.1", port)) for port in ports]
+    places = [place.partition(":") for place in sys.argv[2].split(",") if place]
+    listeners = [socket.create_server((address, int(port))) for address, _, port in places]
     socket.send_fds(channel, [b"x"], [listener.fileno() for listener in listeners])
     os.execvp(sys.argv[4], sys.argv[4:])  # noqa: S606 - a list of arguments, as everywhere
 

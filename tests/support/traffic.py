@@ -17,7 +17,8 @@ from support.raw import Reconnecting
 @dataclass(slots=True, kw_only=True)
 class Traffic:
     """Requests with one token, one after another, on a connection that is open as long as the other
-    side keeps it. `codes`: how often each was answered.
+    side keeps it. `codes`: how often each was answered; `history`: each that was another one than
+    the last.
     """
 
     connect: Callable[[], ssl.SSLSocket]
@@ -25,6 +26,7 @@ class Traffic:
     token: Secret
     codes: Counter[int] = field(default_factory=Counter)
     last: int = 0
+    history: list[int] = field(default_factory=list)
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
@@ -43,3 +45,5 @@ class Traffic:
             while not stop.wait(0.02):
                 self.last = caller.ask(request).code
                 self.codes[self.last] += 1
+                if self.history[-1:] != [self.last]:
+                    self.history.append(self.last)
