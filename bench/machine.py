@@ -10,7 +10,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from bench.revocation import fill, measure
+from bench.revocation import at_one_gate, fill, measure
 from support.churn import A_SECOND, churning
 from support.controlplane import ControlPlane
 from support.up_gate import calling, gate_up
@@ -32,7 +32,7 @@ def run(*, quick: bool) -> None:
                 up_folder = folder / str(size)
                 up_folder.mkdir()
                 with gate_up(up_folder, plane) as up:
-                    ours = partial(calling, up, plane)
+                    ours = at_one_gate(partial(calling, up, plane))
                     what = f"{size:,} credentials"
                     measure(what, plane, ours, rounds, median=bar)
                     with churning(plane, identity_namespace(plane)):

@@ -88,6 +88,17 @@ def run(*, quick: bool) -> None:
                 figure("two gates against one, deletion", f"{both - many:+.3f} s")
 
 
+def at_one_gate(calling: Callable[[Identity], AbstractContextManager[Caller]]) -> Calling:
+    """Return what opens the connection of one gate."""
+
+    @contextmanager
+    def callers(identity: Identity) -> Iterator[Sequence[Caller]]:
+        with calling(identity) as caller:
+            yield [caller]
+
+    return callers
+
+
 @contextmanager
 def _gated(env: ServingEnv, folder: Path, config: Config) -> Iterator[Calling]:
     """The gates of a config in force, with a watch."""
