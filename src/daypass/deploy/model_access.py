@@ -291,7 +291,7 @@ def _missing_rights(listed: ListedObjects, gates: Iterable[AnyEngine]) -> Iterat
         aggregate = kubectl("label", "clusterrole", name, f"{_AGGREGATED}=true")
         yield warning(
             "model-roles",
-            f"ClusterRole {_VIEW} and those above it may not {verb} {resource}: with Kubeflow's"
-            " roles alone, nobody may call these models",
-            f"add that right to them: {create} && {aggregate}",
+            f"ClusterRole {_VIEW} has no right to {verb} {resource}: users with that role alone may"
+            " call none of these models",
+            f"add that right to it: {create} && {aggregate}",
         )
