@@ -25,7 +25,8 @@ class WatchedApi(httpx2.AsyncBaseTransport):
 
     `fails`: what every request gets instead, 0 for no answer. `forbidden`: namespaces, kinds and
     `namespace/kind` whose objects may not be seen. `hangs`: kinds and `namespace/kind` whose lists
-    are never answered. `lost`: versions whose events no watch gets. `breaks`: how often watches
+    are never answered. `installed`: the plurals of each GROUP/VERSION, the preferred version first.
+    `lost`: versions whose events no watch gets. `breaks`: how often watches
     break off at the event of a version; `breaking`: the error, or half a line where it is None.
     `asked`: all requests.
     """
@@ -36,6 +37,7 @@ class WatchedApi(httpx2.AsyncBaseTransport):
         self.fails: int | None = None
         self.forbidden: set[str] = set()
         self.hangs: set[str] = set()
+        self.installed: dict[str, list[str]] = {}
         self.lost: set[int] = set()
         self.breaks: dict[int, int] = {}
         self.breaking: type[httpx2.TransportError] | None = None
@@ -90,11 +92,22 @@ class WatchedApi(httpx2.AsyncBaseTransport):
         plural, place = request.url.path.rpartition("/")[2], _namespace(request.url.path)
         if self.forbidden & {plural, place, f"{place}/{plural}"}:
             return httpx2.Response(403, json=status(403))
+        if request.url.path.startswith("/apis/") and request.url.path.count("/") <= 3:
+            return self._discover(request.url.path.removeprefix("/apis/"))
         if "watch" in request.url.params:
             return httpx2.Response(200, stream=_Lines(self._watch(plural, place, request)))
         if self.hangs & {plural, f"{place}/{plural}"}:
             await asyncio.Event().wait()
         return httpx2.Response(200, json=self._list(plural, place, request.url.params))
+
+    def _discover(self, path: str) -> httpx2.Response:
+        versions = [each for each in self.installed if each.startswith(f"{path}/")]
+        plurals = self.installed.get(path)
+        if plurals is None and not versions:
+            return httpx2.Response(404, text="404 page not found")
+        kinds = [{"name": each, "kind": each.title(), "namespaced": True} for each in plurals or ()]
+        found = {"versions": [{"groupVersion": each} for each in versions], "resources": kinds}
+        return httpx2.Response(200, json=found)
 
     def _list(self, plural: str, place: str, params: httpx2.QueryParams) -> Document:
         objects = self.objects.items()

@@ -23,7 +23,13 @@ from daypass.kube.connection import (
     explain_transport,
     is_stale,
 )
-from daypass.kube.errors import BrokenResponseError, NoHttp2Error, TooLargeError
+from daypass.kube.errors import (
+    BrokenResponseError,
+    NoHttp2Error,
+    NotFoundError,
+    TooLargeError,
+)
+from daypass.kube.resources import Resource, kinds_of_group
 
 if TYPE_CHECKING:
     from daypass.kube.http2 import Http2Transport
@@ -76,6 +82,28 @@ class AsyncCluster:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    async def find_resource(self, group: str, plural: str) -> Resource | None:
+        """Return a kind of objects in its preferred version; None if it is not installed.
+
+        While an API server starts, it answers 503 in place of 404
+        (k8s.io/apiserver/pkg/util/notfoundhandler).
+        """
+        what = f"discover {plural}.{group}"
+        try:
+            served = (await self._get(f"/apis/{group}", what)).document()
+            for version in served["versions"]:
+                name = str(version["groupVersion"])
+                answer = (await self._get(f"/apis/{name}", what)).document()
+                for resource in kinds_of_group(name, answer).values():
+                    if resource.plural == plural:
+                        return resource
+        except NotFoundError:  # a group or a version that is being removed
+            pass
+        except (KeyError, TypeError, AttributeError):
+            fact = f"cannot {what}: the response is not a list of kinds"
+            raise BrokenResponseError(fact) from None
+        return None
 
     async def list(
         self,

@@ -8,7 +8,7 @@ is also the only sign of life (`AsyncCluster.list` says why it is one).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -54,6 +54,8 @@ class Failure:
 class Informer(Generic[T]):
     """Lists and watches in an event loop, while `run` runs.
 
+    - `selection`: what to list, or finds that out before each list; None then means that there are
+      no such objects, and it looks again a while later.
     - `read`: makes of an object what is kept of it; None: nothing is.
     - `valid_seconds`: how long a list is of use. It is repeated at least three times in that time.
     - `notify`: is called after the first list, and when objects or `failure` have changed.
@@ -66,7 +68,7 @@ class Informer(Generic[T]):
     def __init__(
         self,
         cluster: AsyncCluster,
-        selection: Selection,
+        selection: Selection | Callable[[], Awaitable[Selection | None]],
         read: Callable[[Object], T | None],
         *,
         valid_seconds: float,
@@ -107,26 +109,26 @@ class Informer(Generic[T]):
         backoff = Backoff(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest, jitter=JITTER)
         while True:
             began = clock.monotonic()
-            version = await self.sync()
-            if version is not None:
-                await self._watch(version)
+            watched = await self.sync()
+            if watched is not None:
+                await self._watch(*watched)
                 if clock.monotonic() - began >= STEADY_SECONDS:
                     failures = 0
                     continue
             failures += 1
             await asyncio.sleep(backoff.seconds(failures, random_fraction()))
 
-    async def sync(self) -> str | None:
-        """List once; return the version from which to watch, or None after a failure."""
+    async def sync(self) -> tuple[Selection, str] | None:
+        """List once. Return what to watch, and from which version; None after a failure, or if
+        there are no such objects.
+        """
         try:
             async with self._slots:
                 # Before the request: what happens while it is on its way may not be in the list.
                 began = self._cluster.clock.monotonic()
                 seconds = max(self._valid_seconds / 10, SHORTEST_LIST_SECONDS)
                 async with asyncio.timeout(seconds):
-                    found, version = await self._cluster.list(
-                        self._selection, self._read_with_uid, limit_objects=self._limit_objects
-                    )
+                    found, watched = await self._list()
         except Exception as error:
             self._failed(error)
             return None
@@ -138,13 +140,24 @@ class Informer(Generic[T]):
         failed, self.failure = self.failure, None
         if failed is not None or not is_same:
             self._notify()
-        return version
+        return watched
 
-    async def _watch(self, version: str) -> None:
+    async def _list(self) -> tuple[list[tuple[str, T | None]], tuple[Selection, str] | None]:
+        chosen = (
+            self._selection if isinstance(self._selection, Selection) else await self._selection()
+        )
+        if chosen is None:
+            return [], None
+        found, version = await self._cluster.list(
+            chosen, self._read_with_uid, limit_objects=self._limit_objects
+        )
+        return found, (chosen, version)
+
+    async def _watch(self, selection: Selection, version: str) -> None:
         """Handle events until the API server ends the watch, or it breaks."""
         seconds = max(1, int(self._valid_seconds * (1 + random_fraction()) / 6))
         longest = seconds + max(self._valid_seconds / 20, 1)  # if the API server does not end it
-        events = self._cluster.watch(self._selection, version, timeout_seconds=seconds)
+        events = self._cluster.watch(selection, version, timeout_seconds=seconds)
         try:
             async with asyncio.timeout(longest), aclosing(events):
                 async for event, document in events:
