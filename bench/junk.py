@@ -19,6 +19,8 @@ from typing import Any
 
 from bench.loads import Target, build, fire
 from bench.report import figure
+from daypass.config.gate import DEFAULT_GATE
+from daypass.render.envoy.authorizer_filters import gate_prefix
 from support.authority import Authority
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
@@ -41,6 +43,7 @@ class Verifier:
     pid: int
     port: int
     authority_pem: str
+    path: str = "/"
 
 
 def run(*, quick: bool) -> None:
@@ -75,7 +78,10 @@ def _authorizer(folder: Path) -> Iterator[Verifier]:
         (folder / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
         arguments = ("--kubeconfig", "kubeconfig", "--without-watch")
         with gate_serve_over_tls(folder, config, authority.server(EKF), *arguments) as served:
-            yield Verifier(pid=served.child.pid, port=served.port, authority_pem=authority.pem)
+            path = f"{gate_prefix(DEFAULT_GATE)}/"
+            yield Verifier(
+                pid=served.child.pid, port=served.port, authority_pem=authority.pem, path=path
+            )
         if reviews.asked:
             raise RuntimeError(f"the API server was asked about {len(reviews.asked)} tokens")
 
@@ -94,7 +100,7 @@ def _measure(
         tokens = folder / "tokens"
         tokens.write_text("".join(f"{make(next(numbers))}\n" for _ in range(some)))
         target = Target(
-            port=to.port, authority_file=folder / "trusted.crt", name=EKF, path="/",
+            port=to.port, authority_file=folder / "trusted.crt", name=EKF, path=to.path,
             header_file=folder / "bearer", tokens=tokens, method="GET",
         )  # fmt: skip
         return fire(build(), target, connections=CONNECTIONS, seconds=0, once=True, status=401)

@@ -5,79 +5,36 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daypass._core.objects import new_object
 from daypass.config import Config
-from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.render.engines import AnyEngine
-from daypass.render.names import GATE
-from daypass.render.rbac import authorizer_rbac
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
-from daypass.rules.published import DENIALS, NAMES, Published, part_name
-from daypass.rules.reasons import REASON_HEADER, Reason
+from daypass.rules.published import DENIALS, part_name
+from daypass.rules.reasons import Reason
 from support import raw
-from support.admin import Document
 from support.authority import Authority
+from support.authorizer_serving import NAME, Publishing, Serving, authorizer_kubeconfig
 from support.authorizers import ask_over_tls
-from support.clusters import account_token, admin_cluster, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.engines import the_engine
 from support.gate_differences import assert_passed_as, reason_in
 from support.gates import RunningGate, running_gate
-from support.identities import Identity, unique
-from support.messages import check, message_with
+from support.identities import Identity
+from support.messages import check
 from support.programs import DAYPASS, run
-from support.publishing import closing_in, published
-from support.raw import Answer, connect, exchange, get
+from support.publishing import published
 from support.rights import forget_default_rights
-from support.serving import Served, gate_serve_over_tls
+from support.serving import gate_serve_over_tls
 from support.tokens import ISSUER
 
-AUDIENCE, HOST, NAME = "gate.example.com", "ekf.example.com", "daypass-gate.daypass.svc"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    served: Served
-    authority: Authority
-    home: str
-
-    def ask(self, *headers: str) -> Answer:
-        """What it answers to Envoy's question about a request with these header lines."""
-        with connect(self.served.port, authority_pem=self.authority.pem, name=NAME) as connection:
-            return exchange(connection, get(*headers, host=HOST, path="/pipeline"))
-
-    def reason(self, *headers: str) -> Reason:
-        """The reason of its answer."""
-        return Reason(self.ask(*headers).headers.get(REASON_HEADER, Reason.ALLOWED))
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            address = f"http://{self.served.status}{path}"
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def printed(self) -> str:
-        """All that it has printed: events, which are JSON, and messages."""
-        return self.served.child.log.read_text()
-
-    def message(self, value: str) -> str:
-        """The message that holds a value."""
-        lines = self.printed().splitlines(keepends=True)
-        return message_with("".join(line for line in lines if line[0] != "{"), value)
+AUDIENCE, HOST = "gate.example.com", "ekf.example.com"
 
 
 VERIFYING = "envoy-gateway, gateway: infra/public"
@@ -112,22 +69,8 @@ def kubeconfig(
 
 
 def made_kubeconfig(plane: ControlPlane, home: str, file: Path, *, without: str = "\0") -> Path:
-    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights, `without`
-    objects whose names end so.
-    """
-    account = new_object("v1", "ServiceAccount", GATE, home)
-    with admin_cluster(plane) as cluster:
-        for each in [account, *authorizer_rbac(envoy_gateway(home).config)]:
-            if each["metadata"]["name"].endswith(without):
-                continue
-            if each["kind"] == "ClusterRoleBinding":
-                each["metadata"]["name"] = unique(GATE)
-            cluster.create(each)
-    write_kubeconfig(plane, account_token(plane, home, GATE), file)
-    return file
-
-
-CLOSE_AFTER_SECONDS = 600
+    """As `authorizer_kubeconfig`."""
+    return authorizer_kubeconfig(plane, envoy_gateway(home).config, file, without=without)
 
 
 def envoy_gateway(home: str) -> AnyEngine:
@@ -136,50 +79,6 @@ def envoy_gateway(home: str) -> AnyEngine:
     domains = {"a": {"host": "a.example.com", "front": "istio", "tls": "outside"}}
     config = {"version": 1, "domains": domains, "door": {"namespace": home}, "gate": gate}
     return the_engine(Config.model_validate(config))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publishing:
-    """The ConfigMaps of a gate's watch, written by an administrator."""
-
-    plane: ControlPlane
-    home: str
-
-    @property
-    def _path(self) -> str:
-        return f"/api/v1/namespaces/{self.home}/configmaps"
-
-    def documents(self, published: Published) -> dict[str, Document]:
-        parts = enumerate(published.parts)
-        made = [part_config_map(number, part, self.home, room=2000) for number, part in parts]
-        made.append(denials_config_map(published.denials, self.home))
-        return {each["metadata"]["name"]: each for each in made}
-
-    def create(self, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS) -> None:
-        """All of them, with these credentials, valid for so long from now."""
-        for document in self.documents(self._of(*identities, seconds=seconds)).values():
-            self.plane.admin.create(self._path, document)
-
-    def change(
-        self, name: str, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS
-    ) -> None:
-        """One of them."""
-        document = self.documents(self._of(*identities, seconds=seconds))[name]
-        self.plane.admin.patch(f"{self._path}/{name}", document)
-
-    def deny(self, **denied: Any) -> None:
-        """Other denials."""
-        denials = published((), closes_unix=closing_in(CLOSE_AFTER_SECONDS), **denied).denials
-        document = denials_config_map(denials, self.home)
-        self.plane.admin.patch(f"{self._path}/{DENIALS}", document)
-
-    def delete(self, *names: str) -> None:
-        for name in names or NAMES:
-            self.plane.admin.delete(f"{self._path}/{name}")
-
-    def _of(self, *identities: Identity, seconds: float) -> Published:
-        uids = [each.secret_uid for each in identities]
-        return published(uids, closes_unix=closing_in(seconds), parts=CLUSTER_PARTS)
 
 
 def part_with(identity: Identity) -> str:
@@ -222,9 +121,9 @@ def test_the_authorizer_answers_over_tls_as_the_token_review_decides(
     assert serve.ask().code == 401
     code, text = serve.get("/metrics")
     assert code == 200
-    assert 'daypass_gate_cache_lookups_total{result="hit"} 2' in text
-    assert 'daypass_gate_decisions_total{reason="allowed"} 3' in text
-    assert 'daypass_gate_decisions_total{reason="no-token"} 1' in text
+    assert 'daypass_gate_cache_lookups_total{gate="default",result="hit"} 2' in text
+    assert 'daypass_gate_decisions_total{gate="default",reason="allowed"} 3' in text
+    assert 'daypass_gate_decisions_total{gate="default",reason="no-token"} 1' in text
     assert identity.user in serve.printed()
     assert line.rpartition(".")[2] not in serve.printed() + text
 

@@ -15,6 +15,8 @@ import pytest
 
 from daypass._core.files import write_private
 from daypass._core.jwt import decode_unverified
+from daypass.config.gate import DEFAULT_GATE
+from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authority import Authority
 from support.controlplane import ControlPlane
@@ -28,7 +30,7 @@ from support.tokens import AUDIENCE, ISSUER, Signer
 
 HOST, NAME = "ekf.example.com", "daypass-gate.daypass.svc"
 ATTACKER, VICTIM = "192.0.2.1", "192.0.2.2"
-MISSES = r'daypass_gate_cache_lookups_total\{result="miss"\}'
+MISSES = r'daypass_gate_cache_lookups_total\{gate="default",result="miss"\}'
 """Tokens that a TokenReview was sent for, or waits for."""
 IN_FLIGHT = "daypass_gate_reviews_in_flight"
 CONFIG = f"""\
@@ -71,7 +73,7 @@ class Gate:
 
 def asking(token: str, source: str) -> bytes:
     lines = (f"Authorization: Bearer {token}", f"x-envoy-external-address: {source}")
-    return get(*lines, host=HOST, path="/pipeline")
+    return get(*lines, host=HOST, path=f"{gate_prefix(DEFAULT_GATE)}/pipeline")
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_a_recreated_service_account_is_another_one(
 def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
 ) -> None:
-    """With `bound: [Secret, none]`: of Pods, and of what asks for tokens itself."""
+    """With `bound: [Secret, none]`. A Pod's token is bound to something else."""
     admin, folder = control_plane.admin, tmp_path_factory.mktemp("up")
     watched, unwatched = control_plane.make_identity(), control_plane.make_identity()
     label = {"metadata": {"labels": {POLICY: None}}}
@@ -118,7 +118,8 @@ def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
     ):
         caller.becomes(200)
         tokens = [make(each) for each in (watched, unwatched) for make in (of_pod, unbound)]
-        passed, refused = [Reason.ALLOWED] * 2, [Reason.UNKNOWN_CREDENTIAL] * 2
+        refused = [Reason.UNBOUND, Reason.UNKNOWN_CREDENTIAL]
+        passed = [Reason.UNBOUND, Reason.ALLOWED]
         assert [reason_in(caller.ask(token)) for token in tokens] == [*passed, *refused]
         account = f"/api/v1/namespaces/{watched.namespace}/serviceaccounts"
         admin.delete(f"{account}/{watched.service_account}")

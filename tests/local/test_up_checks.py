@@ -135,12 +135,18 @@ def end_work(authorizer: LocalAuthorizer) -> None:
     eventually("its work has ended", ticker.done)
 
 
+def end_models(authorizer: LocalAuthorizer) -> None:
+    task = authorizer._service._background[-1]
+    authorizer._thread.call(task.cancel)
+    eventually("it looks for models no more", task.done)
+
+
 def remove_socket(authorizer: LocalAuthorizer) -> None:
     """As a cleaner of /tmp does."""
     authorizer.path.unlink()
 
 
-@pytest.mark.parametrize("end", [end_thread, end_work, remove_socket])
+@pytest.mark.parametrize("end", [end_thread, end_work, end_models, remove_socket])
 def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
     tmp_path_factory: pytest.TempPathFactory, end: Callable[[LocalAuthorizer], None]
 ) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.config import Gate
-from daypass.local.gate_services import LocalAuthorizer
+from daypass.config.gate import DEFAULT_GATE
+from daypass.local.gate_services import AskedGate, LocalAuthorizer
 from daypass.render.envoy.authorizer_filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.upstream import certificate_names, verified_tls
@@ -47,9 +48,10 @@ def running_authorizer(
         longest_lifetime_seconds=LONGEST_SECONDS,
     )  # fmt: skip
     gate = Gate(audience=AUDIENCE, engine="envoy", check="review")
+    asked = AskedGate(name=DEFAULT_GATE, gate=gate, rules=rules, close_after_seconds=600)
     with unlimited_reviews():
         authorizer = LocalAuthorizer(
-            gate, rules, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
+            asked, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
             lambda line: events.append(json.loads(line)), checks_credentials=False,
         )  # fmt: skip
         try:

@@ -1,16 +1,17 @@
-"""An API server that answers TokenReviews as a test wants, and counts how often it is asked."""
+"""An API server that answers reviews as a test wants, and counts how often it is asked."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.authorizer import PROBE_TOKEN
+from daypass.gate.authorizer.reviewer import PROBE_TOKEN
 from daypass.kube.connection import ConnectionConfig
 from support.http_services import Handler, serving
 
@@ -23,6 +24,10 @@ class FakeReviews:
     `lie`: what a status says instead. `failing`: a code and a Retry-After to answer with. `held`:
     answers wait while it is cleared. `keys`: what it publishes as its signing keys.
     `asked`: the tokens that were asked about. `port` stays the same after `down` and `up`.
+
+    `models`: the InferenceServices that exist, as NAMESPACE/NAME. `allows`: the code and the body
+    of its answers to SubjectAccessReviews. `access_held`: they wait while it is cleared.
+    `asked_accesses`: what they were about.
     """
 
     def __init__(self, judge: Judge) -> None:
@@ -33,6 +38,11 @@ class FakeReviews:
         self.held = threading.Event()
         self.held.set()
         self.asked: list[str] = []
+        self.models: Sequence[str] = ()
+        self.allows: tuple[int, str] = (201, '{"status": {"allowed": true}}')
+        self.access_held = threading.Event()
+        self.access_held.set()
+        self.asked_accesses: list[dict[str, Any]] = []
         self.connections = 0
         self.port = 0
         self._is_up = False
@@ -57,7 +67,8 @@ class FakeReviews:
                 reviews._answer(self)
 
             def do_GET(self) -> None:
-                self.answer(200 if reviews.keys else 404, reviews.keys or "{}")
+                found = reviews._found(urlsplit(self.path).path) if "watch" not in self.path else ""
+                self.answer(404 if found is None else 200, found or "{}")
 
         self.port = self._listening.enter_context(serving(Reviewing, port=self.port))
         self._is_up = True
@@ -67,8 +78,31 @@ class FakeReviews:
         self._is_up = False
         self._listening.close()
 
+    def _found(self, path: str) -> str | None:
+        version = "serving.kserve.io/v1beta1"
+        pairs = [each.split("/") for each in self.models]
+        items = [
+            {"metadata": {"uid": f"{namespace}-{name}", "namespace": namespace, "name": name}}
+            for namespace, name in pairs
+        ]
+        kind = {"name": "inferenceservices", "kind": "InferenceService", "namespaced": True}
+        listed = {"metadata": {"resourceVersion": "1"}, "items": items}
+        known: dict[str, Any] = {
+            "/apis/serving.kserve.io": {"versions": [{"groupVersion": version}]},
+            f"/apis/{version}": {"resources": [kind]},
+            f"/apis/{version}/inferenceservices": listed,
+        }
+        if path in known:
+            return json.dumps(known[path])
+        return self.keys or None
+
     def _answer(self, handler: Handler) -> None:
         question = json.loads(handler.content())
+        if "token" not in question["spec"]:
+            self.asked_accesses.append(question["spec"])
+            self.access_held.wait(30)
+            handler.answer(*self.allows)
+            return
         token = str(question["spec"]["token"])
         if token != PROBE_TOKEN:
             self.asked.append(token)
@@ -103,4 +137,5 @@ def fake_reviews(judge: Judge) -> Iterator[FakeReviews]:
         yield reviews
     finally:
         reviews.held.set()
+        reviews.access_held.set()
         reviews.down()

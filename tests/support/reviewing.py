@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from daypass.config import IstioGate
+from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.audit_log import AuditLog
-from daypass.gate.authorizer.authorizer import Authorizer
+from daypass.gate.authorizer.authorizer import Authorizer, AuthzRequest
+from daypass.gate.authorizer.models import Models
 from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.token_reviews import ReviewFailure
+from daypass.gate.authorizer.review_client import ReviewFailure
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.signing_keys import TokenVerifier
+from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Review, Rules
-from daypass.rules.patterns import HostPattern
+from daypass.rules.models import Access
+from daypass.rules.patterns import HostPattern, Model
 from daypass.rules.published import Published
 from support.publishing import denied_by_hand, parts_of
 from support.timing import FakeClock
@@ -32,31 +39,54 @@ def claims(clock: FakeClock, **changes: Any) -> dict[str, Any]:
     return good_claims(clock, **{"iat": now, "nbf": now, "exp": now + 3600, **changes})
 
 
+def rules(*hosts: str, **changes: Any) -> Rules:
+    """Those of a gate that guards some hosts, HOST if none are named."""
+    return Rules(
+        **{
+            "hosts": tuple(map(HostPattern.parse, hosts or (HOST,))),
+            "issuer": ISSUER,
+            "audience": AUDIENCE,
+            "longest_lifetime_seconds": 7200,
+            **changes,
+        }
+    )
+
+
 class AskedAuthorizer:
-    """An authorizer, what it is asked, and what it asks the API server."""
+    """An authorizer, what it is asked, and what it asks the API server.
+
+    `gates`: by name; `settings`: of all of them.
+    """
 
     def __init__(
         self,
+        gates: Mapping[str, Rules] | None = None,
         *,
         verifier: TokenVerifier | None = None,
         clock: FakeClock | None = None,
+        **settings: Any,
     ) -> None:
         self.clock = clock or FakeClock()
         self.lines: list[dict[str, Any]] = []
         self.audit = AuditLog(lambda line: self.lines.append(json.loads(line)), self.clock)
         self.asked: list[str] = []
+        self.asked_for: list[str] = []
+        """The audience of each TokenReview."""
+        self.asked_accesses: list[tuple[str, Access]] = []
         self.says: Callable[[str], Review | ReviewFailure | float | None] = lambda token: GOOD
         """The API server's result; a number or None: it fails, with this Retry-After."""
-        rules = Rules(
-            hosts=(HostPattern.parse(HOST),), issuer=ISSUER, audience=AUDIENCE,
-            longest_lifetime_seconds=7200,
-        )  # fmt: skip
-        self.rules = rules
+        self.may: Callable[[str, Access], bool | ReviewFailure] = lambda user, access: True
+        gate = IstioGate(audience=AUDIENCE, check="review", **settings)
+        self.gates = {
+            name: ServedGate(name, gate, each, is_verified=verifier is None)
+            for name, each in (gates or {DEFAULT_GATE: rules()}).items()
+        }
         self.authorizer = Authorizer(
-            IstioGate(audience=AUDIENCE, check="review"), rules, self._review, self.clock,
+            list(self.gates.values()), self._review, self._review_access, self.clock,
             audit=self.audit, verifier=verifier,
         )  # fmt: skip
-        self.metrics, self.responses = self.authorizer.metrics, self.authorizer.responses
+        first = next(iter(self.gates.values()))
+        self.metrics, self.responses = first.metrics, first.responses
 
     def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
         """Let it take a set of these credentials, valid for so long; `denied`: what is."""
@@ -65,32 +95,83 @@ class AskedAuthorizer:
         denials = denied_by_hand(**{"closes_unix": closes, **denied})
         self.authorizer.take_published(Published(parts=credentials, denials=denials))
 
+    def have(self, *models: Model, seconds: float = math.inf) -> None:
+        """Let these models exist, which is known for so long."""
+        names: dict[tuple[str, str], set[str]] = {}
+        for resource, namespace, name in models:
+            names.setdefault((resource, namespace), set()).add(name)
+        kinds = {each for gate in self.gates.values() for each in gate.resources}
+        until = dict.fromkeys(kinds, self.clock.monotonic() + seconds)
+        self.authorizer.take_models(Models(names=names, valid_until=until))
+
     def token(self, **changes: Any) -> str:
         return SIGNER.sign(claims(self.clock, **changes))
 
-    def ask(self, *authorizations: str, host: str = HOST, source: str = "") -> AuthzResponse:
-        """The response to a request, after its review if there is one."""
-        responses: list[AuthzResponse] = []
-        values = [value.encode("latin-1") for value in authorizations]
+    def ask(self, *authorizations: str, **request: Any) -> AuthzResponse:
+        """The response to a request, after its reviews if there are any."""
+        return asyncio.run(self._answer(*authorizations, **request))
 
-        async def send() -> AuthzResponse | None:
-            response = self.authorizer.check(
-                host.encode("latin-1"), values, source, responses.append
+    def ask_at_once(self, *requests: Mapping[str, Any]) -> list[AuthzResponse]:
+        """The responses to requests that arrive together; each as for `ask`, with its `line`."""
+
+        async def send() -> list[AuthzResponse]:
+            answers = (self._answer(each["line"], **{**each, "line": None}) for each in requests)
+            return list(await asyncio.gather(*answers))
+
+        return asyncio.run(send())
+
+    def cached(
+        self, line: str, *, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE,
+        model_header: bool = False,
+    ) -> AuthzResponse | None:  # fmt: skip
+        """The response from the caches alone."""
+        target = gate_prefix(gate) + path
+        return self.authorizer.cached(
+            target.encode("latin-1"), host.encode("latin-1"), line.encode("latin-1"),
+            model_header=model_header,
+        )  # fmt: skip
+
+    async def _answer(
+        self, *authorizations: str, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE,
+        source: str = "", model_header: bool = False, line: None = None,
+    ) -> AuthzResponse:  # fmt: skip
+        if len(authorizations) == 1:
+            found = self.cached(
+                authorizations[0], host=host, path=path, gate=gate, model_header=model_header
             )
-            while self.authorizer.tasks:
-                await asyncio.wait(self.authorizer.tasks)
-            return response
-
-        now = asyncio.run(send())
+            if found is not None:
+                return found
+        request = AuthzRequest(
+            target=(gate_prefix(gate) + path).encode("latin-1"),
+            host=host.encode("latin-1"),
+            authorizations=[value.encode("latin-1") for value in authorizations],
+            source=source,
+            model_header=model_header,
+        )
+        responses: list[AuthzResponse] = []
+        now = self.authorizer.check(request, responses.append)
+        tasks = self.authorizer.reviewer.tasks
+        while tasks:
+            await asyncio.wait(tasks)
         (response,) = responses if now is None else [now, *responses]
         return response
 
     def bearer(self, **changes: Any) -> AuthzResponse:
         return self.ask(f"Bearer {self.token(**changes)}")
 
-    async def _review(self, token: str) -> Review | ReviewFailure:
+    async def _review(self, token: str, audience: str) -> Review | ReviewFailure:
         self.asked.append(token)
-        result = self.says(token)
-        if isinstance(result, Review | ReviewFailure):
-            return result
-        return ReviewFailure(why="it fails", retry_after_seconds=result)
+        self.asked_for.append(audience)
+        return _result(self.says(token))
+
+    async def _review_access(
+        self, identity: CallerIdentity, access: Access
+    ) -> bool | ReviewFailure:
+        self.asked_accesses.append((identity.user, access))
+        return self.may(identity.user, access)
+
+
+def _result(says: Review | ReviewFailure | float | None) -> Review | ReviewFailure:
+    if isinstance(says, Review | ReviewFailure):
+        return says
+    return ReviewFailure(why="it fails", retry_after_seconds=says)

@@ -11,10 +11,12 @@ from typing import TypeAlias
 import pytest
 
 from daypass._core.files import write_private
+from daypass.config.gate import DEFAULT_GATE
+from daypass.render.envoy.authorizer_filters import gate_prefix
 from support.authority import Authority
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews
-from support.raw import connect, exchange
+from support.raw import connect, exchange, get
 from support.serving import serving
 
 NAME = "daypass-gate.daypass.svc"
@@ -48,7 +50,7 @@ def port(folder: Path, show: Show) -> Iterator[int]:
 
 
 def test_only_a_client_that_speaks_tls_and_trusts_its_authority_is_answered(port: int) -> None:
-    question = b"GET / HTTP/1.1\r\nHost: elsewhere.example.com\r\n\r\n"
+    question = get(host="elsewhere.example.com", path=f"{gate_prefix(DEFAULT_GATE)}/")
     with connect(port, authority_pem=AUTHORITY.pem, name=NAME) as connection:
         assert exchange(connection, question).code == 404
     with pytest.raises(ssl.SSLCertVerificationError):

@@ -122,12 +122,12 @@ def test_the_authorizer_is_asked_about_what_envoy_accepts_and_about_nothing_else
     accepted = {name for name, (_, reason) in alone.items() if reason is Reason.ALLOWED}
     asked, pairs = set[str](), dict[str, tuple[Reason, Reason]]()
     with reviewed(tmp_path_factory) as both:
-        metrics = both.authorizer._service.metrics
+        metrics = both.authorizer._service.authorizer.gates[0].metrics
         for name, make in single_changes(KEYS).items():
-            before = sum(metrics.decisions.values()) + metrics.cache_hits
+            before = sum(metrics.decisions.values()) + metrics.passed
             expect = reviewed_decision if name in accepted else decided
             pairs |= compare({name: make}, KEYS, both.gate.connect, expect)
-            if sum(metrics.decisions.values()) + metrics.cache_hits > before:
+            if sum(metrics.decisions.values()) + metrics.passed > before:
                 asked.add(name)
     assert asked == accepted
     assert_documented(pairs, "review")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daypass.config.gate import Check
+from daypass.config.gate import DEFAULT_GATE, Check
+from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
 from daypass.render.envoy.settings import Protected, Timeouts
 from support.authorizers import running_authorizer
@@ -33,8 +34,8 @@ CLIENT_BYTES = 32 * 1024
 SIGNER = Signer("ours")
 
 
-def request() -> bytes:
-    return get(f"Authorization: Bearer {SIGNER.sign(good_claims())}", host=EKF)
+def request(path: str = "/") -> bytes:
+    return get(f"Authorization: Bearer {SIGNER.sign(good_claims())}", host=EKF, path=path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +122,8 @@ def test_connections_that_nobody_needs_any_more_end(
 def test_thousands_of_connections_are_answered_by_an_authorizer_that_began_with_a_thousand_files(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    folder, line = tmp_path_factory.mktemp("a"), request()
-    path = folder / SOCKET
+    folder = tmp_path_factory.mktemp("a")
+    line, path = request(f"{gate_prefix(DEFAULT_GATE)}/"), folder / SOCKET
     with (
         open_files(CLIENTS),
         fake_reviews(lambda token: True) as reviews,

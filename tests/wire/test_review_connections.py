@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
-from daypass.gate.authorizer import token_reviews
-from daypass.gate.authorizer.token_reviews import LIMIT_BYTES, ApiServerReviews, ReviewFailure
+from daypass.gate.authorizer import review_client
+from daypass.gate.authorizer.access_reviews import review_access
+from daypass.gate.authorizer.review_client import LIMIT_BYTES, ReviewClient, ReviewFailure
+from daypass.gate.authorizer.token_reviews import review_token
 from daypass.kube.connection import ConnectionConfig
+from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Review
+from daypass.rules.models import Access
+from daypass.rules.patterns import Model
 from support.authority import ANY_AUTHORITY
 from support.messages import check
 
+T = TypeVar("T")
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 GOOD = b'{"status":{"authenticated":true,"user":{"username":"u"},"audiences":["a"]}}'
 
@@ -43,10 +50,25 @@ def saying(*answers: bytes) -> Serve:
     return serve
 
 
+async def review(client: ReviewClient) -> Review | ReviewFailure:
+    return await review_token(client, "x.y.z", "a")
+
+
 def asked(serve: Serve, *, times: int = 1, scheme: str = "http") -> list[Review | ReviewFailure]:
+    """What comes of asking about a token so many times, one after another."""
+    return asked_by(serve, review, times=times, scheme=scheme)
+
+
+def asked_by(
+    serve: Serve,
+    ask: Callable[[ReviewClient], Awaitable[T]],
+    *,
+    times: int = 1,
+    scheme: str = "http",
+) -> list[T]:
     """What comes of asking so many times, one after another."""
 
-    async def run() -> list[Review | ReviewFailure]:
+    async def run() -> list[T]:
         async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 await serve(reader, writer)
@@ -61,11 +83,11 @@ def asked(serve: Serve, *, times: int = 1, scheme: str = "http") -> list[Review 
             server=url, namespace="x", origin="a test", token=Secret("asker"),
             authority=ANY_AUTHORITY,
         )  # fmt: skip
-        reviews = ApiServerReviews(access, "a", SYSTEM_CLOCK)
+        client = ReviewClient(access, SYSTEM_CLOCK)
         try:
-            return [await reviews.ask("x.y.z") for _ in range(times)]
+            return [await ask(client) for _ in range(times)]
         finally:
-            reviews.close()
+            client.close()
             server.close()
 
     return asyncio.run(run())
@@ -83,6 +105,49 @@ def test_a_good_answer_is_accepted_and_its_connection_reused() -> None:
     assert len(connections) == 1
 
 
+ALICE = CallerIdentity(user="alice", groups=("g", "h"))
+IRIS = Access("get", Model("inferenceservices.serving.kserve.io", "team", "iris"))
+
+
+def test_tokens_and_accesses_are_reviewed_on_one_connection() -> None:
+    requests: list[bytes] = []
+    allowed = answered(b'{"status":{"allowed":true}}')
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (answered(GOOD), allowed):
+            requests.append(await read_request(reader))
+            writer.write(answer)
+        assert await reader.read() == b""
+
+    async def ask(client: ReviewClient) -> list[Review | bool | ReviewFailure]:
+        return [await review_token(client, "x.y.z", "a"), await review_access(client, ALICE, IRIS)]
+
+    (found,) = asked_by(serve, ask)
+    assert found == [Review(authenticated=True, user="u", audiences=("a",)), True]
+    heads = [each.partition(b"\r\n\r\n")[0] for each in requests]
+    assert [head.split(b"\r\n")[0] for head in heads] == [
+        b"POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1",
+        b"POST /apis/authorization.k8s.io/v1/subjectaccessreviews HTTP/1.1",
+    ]
+    assert all(b"authorization: Bearer asker" in head for head in heads)
+    assert json.loads(requests[1].partition(b"\r\n\r\n")[2]) == {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": "alice",
+            "groups": ["g", "h"],
+            "resourceAttributes": {
+                "group": "serving.kserve.io",
+                "version": "*",
+                "resource": "inferenceservices",
+                "verb": "get",
+                "namespace": "team",
+                "name": "iris",
+            },
+        },
+    }
+
+
 def test_a_closed_connection_is_replaced() -> None:
     assert all(isinstance(each, Review) for each in asked(saying(answered(GOOD)), times=4))
 
@@ -90,7 +155,7 @@ def test_a_closed_connection_is_replaced() -> None:
 def test_a_connection_that_takes_no_more_requests_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(token_reviews, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(review_client, "ANSWER_SECONDS", 60.0)
     connections: list[asyncio.Event] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -119,30 +184,39 @@ def test_a_refused_review_returns_the_retry_after_seconds() -> None:
     assert said.retry_after_seconds == 7
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"\x16\x03\x01\x02\x00",
-        b"HTTP/1.1 201 Created\r\ncontent-length: 5\r\n\r\n{",
-        b"HTTP/1.1 201 Created\r\ncontent-length: -1\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
-        answered(b"not json"),
-        answered(b"[" * 100_000),
-        answered(GOOD, "302 Found", "location: http://127.0.0.1:1/\r\n"),
-        answered(GOOD, "200 OK").replace(b"true", b"1"),
-        b"HTTP/1.1 201 Created\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
-        answered(b" " * (LIMIT_BYTES + 1) + GOOD),
-        b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000,
-    ],
-)
+BAD_ANSWERS = [
+    b"",
+    b"\x16\x03\x01\x02\x00",
+    b"HTTP/1.1 201 Created\r\ncontent-length: 5\r\n\r\n{",
+    b"HTTP/1.1 201 Created\r\ncontent-length: -1\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    answered(b"not json"),
+    answered(b"[" * 100_000),
+    answered(GOOD, "302 Found", "location: http://127.0.0.1:1/\r\n"),
+    answered(GOOD, "200 OK").replace(b"true", b"1"),
+    b"HTTP/1.1 201 Created\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
+    answered(b" " * (LIMIT_BYTES + 1) + GOOD),
+    b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000,
+]
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS)
 def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
     (said,) = asked(saying(answer))
     assert isinstance(said, ReviewFailure) or not said.authenticated
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [*BAD_ANSWERS, answered(GOOD), answered(b'{"status":{"allowed":true}}', "403 Forbidden")],
+)
+def test_an_invalid_review_answer_allows_no_access(answer: bytes) -> None:
+    (said,) = asked_by(saying(answer), lambda client: review_access(client, ALICE, IRIS))
+    assert isinstance(said, ReviewFailure)
+
+
 def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_reviews, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(review_client, "ANSWER_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -151,21 +225,21 @@ def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -
 
     (said,) = asked(silent)
     assert isinstance(said, ReviewFailure)
-    assert said.about_token, "others may have their answer"
+    assert said.about_request, "others may have their answer"
     check(said.why, reason="unanswered")
 
 
 def test_an_api_server_that_takes_no_connection_fails_for_every_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(token_reviews, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(review_client, "CONNECT_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
     (said,) = asked(silent, scheme="https")  # the handshake gets no answer
     assert isinstance(said, ReviewFailure)
-    assert not said.about_token
+    assert not said.about_request
     check(said.why, reason="unreachable")
 
 

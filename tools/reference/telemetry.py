@@ -16,6 +16,7 @@ from daypass.agent.file_renewer import RenewerStatus
 from daypass.agent.log import AgentEvent
 from daypass.cli.gate.watch import cluster_controller
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Service
 from daypass.gate.watch.controller import Leader, WatchEvent
 from daypass.gate.watch.status import WatchStatus
@@ -40,11 +41,18 @@ def gate_serve() -> str:
     """Return what `daypass gate serve` reports."""
     engine = example_engine()
     rules = engine.config.rules_of(engine.gate, "")
+    gate = ServedGate(engine.name, engine.gate, rules, is_verified=True)
     service = Service(
-        engine.gate, rules, CONNECTION, SYSTEM_CLOCK, print, checks_credentials=True, verifier=None
+        [gate],
+        CONNECTION,
+        SYSTEM_CLOCK,
+        print,
+        checks_credentials=True,
+        verifier=None,
+        close_after_seconds=engine.config.watch.close_after_seconds,
     )
     # As if it had happened.
-    service.authorizer.heard_at = service.metrics.published_at = 0.0
+    service.authorizer.reviewer.heard_at = service.authorizer.published_at = 0.0
     tables = _program(service.collect(), AuditEvent)
     return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."
 

@@ -167,7 +167,9 @@ class AuditLine(TypedDict):
 
     time: Annotated[str, "when it happened (RFC 3339, UTC, milliseconds)"]
     event: Annotated[AuditEvent, "what happened"]
+    gate: NotRequired[Annotated[str, "the name of the gate"]]
     why: NotRequired[Annotated[Reason, "the code of the decision"]]
+    model: NotRequired[Annotated[str, "the model that was asked for: RESOURCE NAMESPACE/NAME"]]
     user: NotRequired[Annotated[str, "the user of an accepted token"]]
     jti: NotRequired[Annotated[str, "the `jti` of an accepted token"]]
     claimedJti: NotRequired[Annotated[str, "the `jti` in a refused token, which is not verified"]]

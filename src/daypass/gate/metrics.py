@@ -6,7 +6,8 @@ No label has an unbounded number of values.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -40,61 +41,100 @@ def counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(METRIC_PREFIX + name, text, value=value)
 
 
-class AuthorizerMetrics:
-    """The authorizer's counters. They are plain integers, since they change with every request; one
-    thread writes them.
-    """
+class ReviewMetrics:
+    """Counts reviews of a kind, and how long they took."""
 
     def __init__(self) -> None:
-        self.decisions = dict.fromkeys(Reason, 0)
-        self.cache_hits = 0
-        self.cached_refusals = 0
-        self.cache_misses = 0
-        self.evicted = 0
-        self.published_at: float | None = None
         self.answered = 0
         self.failed = 0
+        self.seconds = 0.0
         self._buckets = [0] * (len(BUCKETS_SECONDS) + 1)
-        self._seconds = 0.0
 
-    def reviewed(self, seconds: float, *, is_answered: bool) -> None:
-        """Count a finished TokenReview."""
+    def finished(self, seconds: float, *, is_answered: bool) -> None:
+        """Count a finished review."""
         self._buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
-        self._seconds += seconds
+        self.seconds += seconds
         if is_answered:
             self.answered += 1
         else:
             self.failed += 1
 
-    def families(self) -> Iterator[Metric]:
-        """Return the counters and the histogram for Prometheus."""
-        hits = self.cache_hits
-        decisions = {str(reason): count for reason, count in self.decisions.items()}
-        decisions[Reason.ALLOWED] += hits
-        yield _labelled("decisions", "Decisions, by reason.", "reason", decisions)
-        lookups = {"hit": hits, "refused": self.cached_refusals, "miss": self.cache_misses}
-        yield _labelled("cache_lookups", "Cache lookups, by result.", "result", lookups)
-        reviews = {"answered": self.answered, "failed": self.failed}
-        yield _labelled("reviews", "TokenReviews, by result.", "result", reviews)
-        yield counter(
-            "evicted", "Cached decisions removed since they no longer hold.", self.evicted
-        )
-        yield self._histogram()
-
-    def _histogram(self) -> Metric:
-        total, buckets = 0, []
+    @property
+    def buckets(self) -> list[tuple[str, float]]:
+        """Pairs of an upper bound and how many took no longer."""
         bounds = [*(f"{bound:g}" for bound in BUCKETS_SECONDS), "+Inf"]
-        for bound, count in zip(bounds, self._buckets, strict=True):
-            total += count
-            buckets.append((bound, float(total)))
-        name = f"{METRIC_PREFIX}review_seconds"
-        return HistogramMetricFamily(
-            name, "Duration of TokenReviews.", buckets=buckets, sum_value=self._seconds
-        )
+        return [*zip(bounds, map(float, accumulate(self._buckets)), strict=True)]
 
 
-def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(METRIC_PREFIX + name, text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
+class GateMetrics:
+    """The authorizer's counters for one gate. They are plain integers, since they change with every
+    request; one thread writes them.
+
+    `passed`: decisions from the cache alone, which are in no other counter. `token_reviews`,
+    `access_reviews`: of the API server.
+    """
+
+    def __init__(self) -> None:
+        self.decisions = dict.fromkeys(Reason, 0)
+        self.passed = 0
+        self.cache_hits = 0
+        self.cached_refusals = 0
+        self.cache_misses = 0
+        self.evicted = 0
+        self.token_reviews = ReviewMetrics()
+        self.access_reviews = ReviewMetrics()
+
+
+def gate_families(gates: Mapping[str, GateMetrics]) -> Iterator[Metric]:
+    """Return the counters and the histograms of gates by name for Prometheus."""
+    decisions = _counter("decisions", "Decisions, by reason.", "reason")
+    lookups = _counter("cache_lookups", "Cache lookups, by result.", "result")
+    evicted = _counter("evicted", "Cached decisions removed since they no longer hold.")
+    for name, of in gates.items():
+        for reason, count in of.decisions.items():
+            decisions.add_metric([name, reason], count + of.passed * (reason is Reason.ALLOWED))
+        hits = of.cache_hits + of.passed
+        for result, count in (
+            ("hit", hits),
+            ("refused", of.cached_refusals),
+            ("miss", of.cache_misses),
+        ):
+            lookups.add_metric([name, result], count)
+        evicted.add_metric([name], of.evicted)
+    yield from (decisions, lookups, evicted)
+    tokens = {name: of.token_reviews for name, of in gates.items()}
+    yield from _review_families("review", "TokenReviews", tokens)
+    accesses = {name: of.access_reviews for name, of in gates.items()}
+    yield from _review_families("access_review", "SubjectAccessReviews", accesses)
+
+
+def model_families(kinds: Iterable[tuple[str, int, float]], now: float) -> Iterator[Metric]:
+    """Return what is known of the kinds of models: how many exist, and when the last list began."""
+    models = GaugeMetricFamily(
+        f"{METRIC_PREFIX}models", "Models that exist, by kind.", labels=["resource"]
+    )
+    ages = GaugeMetricFamily(
+        f"{METRIC_PREFIX}models_age_seconds", "Time since models were listed.", labels=["resource"]
+    )
+    for resource, count, listed_at in kinds:
+        models.add_metric([resource], count)
+        ages.add_metric([resource], now - listed_at)
+    yield from (models, ages)
+
+
+def _review_families(
+    name: str, kind: str, gates: Mapping[str, ReviewMetrics]
+) -> tuple[Metric, Metric]:
+    results = _counter(f"{name}s", f"{kind}, by result.", "result")
+    seconds = HistogramMetricFamily(
+        f"{METRIC_PREFIX}{name}_seconds", f"Duration of {kind}.", labels=["gate"]
+    )
+    for gate, of in gates.items():
+        for result, count in (("answered", of.answered), ("failed", of.failed)):
+            results.add_metric([gate, result], count)
+        seconds.add_metric([gate], of.buckets, of.seconds)
+    return results, seconds
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(METRIC_PREFIX + name, text, labels=["gate", *labels])

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.loop_thread import LoopThread
 from daypass.config import Config, Gate
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.controller import AtGate, Controller
@@ -184,8 +186,18 @@ class CredentialWatch:
         return f"the gate refuses {which}: what it knows of credentials is out of date"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedGate:
+    """The gate for which an authorizer answers, and what it needs of the config for that."""
+
+    name: str
+    gate: Gate
+    rules: Rules
+    close_after_seconds: float
+
+
 class LocalAuthorizer:
-    """Listens at the Unix socket `path` until `stop`.
+    """Listens at the Unix socket `path` until `stop`. `asked`: for which gate it answers.
 
     `checks_credentials`: it refuses every token until `take_published` is called. `write` gets
     audit events, one line each, on the thread. Raises KubeconfigError, ListenError.
@@ -193,8 +205,7 @@ class LocalAuthorizer:
 
     def __init__(
         self,
-        gate: Gate,
-        rules: Rules,
+        asked: AskedGate,
         connection: ConnectionConfig,
         path: Path,
         clock: Clock,
@@ -202,17 +213,18 @@ class LocalAuthorizer:
         *,
         checks_credentials: bool,
     ) -> None:
-        self.gate = gate
-        self.rules = rules
+        self.asked = asked
         self.path = path
+        # Envoy has verified what it asks about.
+        served = ServedGate(asked.name, asked.gate, asked.rules, is_verified=True)
         self._service = Service(
-            gate,
-            rules,
+            [served],
             connection,
             clock,
             write,
             checks_credentials=checks_credentials,
-            verifier=None,  # Envoy has verified what it asks about
+            verifier=None,
+            close_after_seconds=asked.close_after_seconds,
         )
         self._thread = LoopThread("daypass-authorizer", self._serving(), uvloop.new_event_loop)
         try:
@@ -234,7 +246,7 @@ class LocalAuthorizer:
     @property
     def last_error(self) -> str:
         """Why the API server does not answer right now, or ""."""
-        return self._service.authorizer.last_error
+        return self._service.last_error
 
     def take_published(self, published: Published) -> None:
         """Replace what is published. Safe from any thread."""
@@ -279,7 +291,7 @@ class Authorizers:
         self._lock = threading.Lock()
         self._count = 0
 
-    def socket_for(self, config: Config, gate: Gate, issuer: str) -> Path | None:
+    def socket_for(self, config: Config, name: str, gate: Gate, issuer: str) -> Path | None:
         """Return the socket of an authorizer for this gate; None if its check needs none.
 
         Raises KubeconfigError, ListenError.
@@ -287,13 +299,19 @@ class Authorizers:
         if not gate.is_reviewed:
             self._next = None
             return None
-        rules, current = config.rules_of(gate, issuer), self._current
-        if current is not None and (current.gate, current.rules) == (gate, rules):
+        asked = AskedGate(
+            name=name,
+            gate=gate,
+            rules=config.rules_of(gate, issuer),
+            close_after_seconds=config.watch.close_after_seconds,
+        )
+        current = self._current
+        if current is not None and current.asked == asked:
             self._next = current
             return current.path
         self._count += 1
         path = self._folder / f"authorizer-{self._count}.sock"
-        self._start(gate, rules, path)
+        self._start(asked, path)
         return path
 
     def keep_new(self) -> None:
@@ -325,7 +343,7 @@ class Authorizers:
         if not current.is_alive:
             current.stop()
             try:
-                current = self._start(current.gate, current.rules, current.path)
+                current = self._start(current.asked, current.path)
                 self._current = current
             except (OSError, DaypassError) as error:
                 return f"the authorizer has ended, and cannot be started again: {error}"
@@ -336,10 +354,10 @@ class Authorizers:
         for each in self._running():
             each.stop()
 
-    def _start(self, gate: Gate, rules: Rules, path: Path) -> LocalAuthorizer:
+    def _start(self, asked: AskedGate, path: Path) -> LocalAuthorizer:
         connection = self._backend.connection()
         started = LocalAuthorizer(
-            gate, rules, connection, path, self._clock, self._write, checks_credentials=True
+            asked, connection, path, self._clock, self._write, checks_credentials=True
         )
         with self._lock:
             self._next = started

@@ -204,7 +204,7 @@ class Supervisor:
                     self._echo = Echo()
                     self._echo.start()
                 echo = self._echo.address
-            authorizer = self._authorizers.socket_for(config, named[1], issuer)
+            authorizer = self._authorizers.socket_for(config, *named, issuer)
         return envoy_settings(
             config,
             self._backend.upstream(config),

@@ -35,7 +35,7 @@ from support.watching import Watch, identity_namespace
 pytestmark = pytest.mark.timeout(1800)
 
 CLOSE_AFTER_SECONDS = 20
-REFUSALS = r'daypass_gate_decisions_total\{reason="no-token"\}'
+REFUSALS = r'daypass_gate_decisions_total\{gate="default",reason="no-token"\}'
 SLACK_SECONDS = 3.0
 """For processes that are waited for, on a machine that is busy."""
 

@@ -18,7 +18,7 @@ from support.tokens import AUDIENCE, ISSUER, Signer
 
 pytestmark = pytest.mark.timeout(1800)
 
-REVIEWED = r'daypass_gate_cache_lookups_total\{result="miss"\}'
+REVIEWED = r'daypass_gate_cache_lookups_total\{gate="default",result="miss"\}'
 """Tokens that a TokenReview was sent for, or will be."""
 
 

@@ -1,31 +1,46 @@
-"""The decision cache: bounded, without expired and refused entries."""
+"""The caches of decisions: bounded, without expired and refused entries."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daypass.config import IstioGate
 from daypass.gate.authorizer.decision_cache import (
     ENTRY_BYTES,
+    CachedAccess,
     CachedDecision,
+    Closed,
     DecisionCache,
+    ExpiringCache,
     RefusalCache,
 )
 from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.served_gate import ServedGate
+from daypass.rules.credentials import part_of
 from daypass.rules.reasons import Reason
+from support.publishing import published
+from support.reviewing import rules
 
 ALLOWED = AuthzResponse(Reason.ALLOWED, 200, ())
+GATE = ServedGate("a", IstioGate(audience="a", check="review"), rules(), is_verified=True)
+UIDS = {name: f"{name * 8}-0000-4000-8000-000000000001" for name in "abcd"}
 
 
-def entry(until: float = 10.0, **names: str) -> CachedDecision:
-    names = {"secret": "", "account": "", "jti": "", "namespace": "", **names}
-    return CachedDecision(response=ALLOWED, fresh_until=until, until=until, **names)
+def entry(until: float = 10.0, *, secret: str = "", jti: str = "") -> CachedDecision:
+    """Of a token that is bound to this Secret, or to a Pod."""
+    return CachedDecision(
+        gate=GATE, response=ALLOWED, fresh_until=until, until=until, audience="a",
+        credential=UIDS.get(secret, ""), bound=UIDS.get(secret, "pod"), account="account", jti=jti,
+        namespace="team",
+    )  # fmt: skip
 
 
 def test_a_full_cache_drops_the_oldest_entry() -> None:
     cache = DecisionCache(limit_entries=3)
     for name in "abcd":
-        cache.put(name.encode(), entry(secret="s"))
+        cache.put(name.encode(), entry(secret="a"))
     assert list(cache.entries) == [b"b", b"c", b"d"]
     assert cache.size_bytes == 3 * ENTRY_BYTES
 
@@ -38,23 +53,38 @@ def test_the_size_in_bytes_is_bounded() -> None:
     assert 0 < len(cache) < 10
 
 
-def test_what_is_refused_is_removed_and_returned() -> None:
-    cache = DecisionCache()
-    for name in "abc":
-        cache.put(name.encode(), entry(secret=name, jti="j" * 10))
-    removed = cache.remove_all(lambda each: each.secret in {"a", "c", "d"})
-    assert [each.secret for each in removed] == ["a", "c"]
-    assert list(cache.entries) == [b"b"]
-    cache.remove(b"b")
-    assert (cache.size_bytes, set(cache.credentials)) == (0, set())
+@pytest.fixture
+def cache() -> DecisionCache:
+    """Tokens that are bound to the Secrets a, b and c, and one that is bound to a Pod."""
+    made = DecisionCache()
+    for name in (*"abc", "pod"):
+        made.put(name.encode(), entry(secret=name, jti=f"j-{name}"))
+    return made
 
 
-def test_the_credential_of_a_token_is_its_secret_or_else_its_account() -> None:
-    cache = DecisionCache()
-    cache.put(b"bound", entry(secret="s", account="a"))
-    assert set(cache.credentials) == {"s"}
-    cache.put(b"unbound", entry(account="a"))
-    assert set(cache.credentials) == {"s", "a"}
+def test_what_no_longer_exists_or_is_denied_is_removed_with_the_reason(
+    cache: DecisionCache,
+) -> None:
+    before = published(UIDS.values())
+    after = published([UIDS["b"], UIDS["c"]], tokens=["j-b"])
+    removed = [(each.jti, reason) for each, reason in cache.remove_refused(before, after)]
+    assert removed == [("j-a", Reason.UNKNOWN_CREDENTIAL), ("j-b", Reason.DENIED)]
+    assert list(cache.entries) == [b"c", b"pod"]
+    assert list(cache.remove_refused(after, after)) == []
+    (left,) = cache.remove_refused(after, published([UIDS["c"]], objects=["pod"]))
+    assert left[1] is Reason.DENIED
+    cache.remove(b"c")
+    assert (len(cache), cache.size_bytes) == (0, 0)
+
+
+def test_what_is_closed_is_removed(cache: DecisionCache) -> None:
+    number = part_of(UIDS["a"], 64)
+    removed = cache.remove_closed(Closed(parts={number}), parts=64)
+    assert [each.jti for each in removed] == ["j-a"]
+    removed = cache.remove_closed(Closed(parts=set(range(64))), parts=64)
+    assert [each.jti for each in removed] == ["j-b", "j-c"], "a Pod's is of no part"
+    removed = cache.remove_closed(Closed(parts=set(range(64)), are_denials=True), parts=64)
+    assert [each.jti for each in removed] == ["j-pod"]
 
 
 def test_expired_entries_are_removed() -> None:
@@ -65,8 +95,18 @@ def test_expired_entries_are_removed() -> None:
     assert list(cache.entries) == [b"new"]
 
 
+def test_a_full_cache_of_accesses_drops_the_oldest_and_what_has_expired() -> None:
+    cache: ExpiringCache[str, CachedAccess] = ExpiringCache(limit_entries=3)
+    for until, name in enumerate("abcd"):
+        cache.put(name, CachedAccess(fresh_until=until, until=until))
+    cache.put("b", CachedAccess(fresh_until=9, until=9))
+    assert list(cache.entries) == ["c", "d", "b"]
+    cache.sweep(3)
+    assert list(cache.entries) == ["b"]
+
+
 def test_refusals_are_bounded_and_expire() -> None:
-    refusals = RefusalCache(limit_entries=100)
+    refusals: RefusalCache[bytes] = RefusalCache(limit_entries=100)
     for number in range(1000):
         refusals.put(b"%d" % number, 5.0, ALLOWED)
     assert len(refusals) == 100
@@ -75,17 +115,20 @@ def test_refusals_are_bounded_and_expire() -> None:
 
 
 @given(
-    puts=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"))),
-    refused=st.sets(st.sampled_from("abcd")),
+    puts=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcd"))),
+    kept=st.sets(st.sampled_from("abcd")),
 )
-def test_credentials_and_size_are_those_of_the_entries(
-    puts: list[tuple[int, str]], refused: set[str]
+def test_size_and_entries_stay_those_of_what_is_left(
+    puts: list[tuple[int, str]], kept: set[str]
 ) -> None:
     cache = DecisionCache(limit_entries=6)
     for number, secret in puts:
-        cache.put(b"%d" % number, entry(secret=secret))
-    cache.remove_all(lambda each: each.secret in refused)
-    left = cache.entries.values()
-    assert not {each.secret for each in left} & refused
-    assert cache.size_bytes == sum(each.size_bytes for each in left)
-    assert set(cache.credentials) == {each.secret for each in left}
+        cache.put(b"%d" % number, entry(secret=secret, jti="j" * number))
+    left = [UIDS[name] for name in kept]
+    assert len(cache) == min(6, len({number for number, _ in puts}))
+    assert {
+        each.credential
+        for each, _ in cache.remove_refused(published(UIDS.values()), published(left))
+    } <= {*UIDS.values()} - {*left}
+    assert {each.credential for each in cache.entries.values()} <= {*left}
+    assert cache.size_bytes == sum(each.size_bytes for each in cache.entries.values())

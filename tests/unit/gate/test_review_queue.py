@@ -7,26 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue, source_of
-from daypass.rules.claims import BoundClaims, CallerIdentity
 
-CLAIMS = BoundClaims(
-    identity=CallerIdentity(user="u", groups=()), expires_unix=0, audience="", namespace="",
-    account="", bound=None, bound_uid="", service_account_uid="", jti="",
-)  # fmt: skip
+Queue = ReviewQueue[str, str]
 
 
-def pending(name: str, source: str = "a") -> PendingReview:
-    return PendingReview(key=name.encode(), token=f"token-{name}", source=source, claims=CLAIMS)
+def pending(name: str, source: str = "a") -> PendingReview[str]:
+    return PendingReview(key=name.encode(), source=source, question=f"token-{name}")
 
 
-def started(queue: ReviewQueue[str], now: float = 0.0) -> list[str]:
+def started(queue: Queue, now: float = 0.0) -> list[str]:
     found = []
     while (next_one := queue.next(now)) is not None:
-        found.append(next_one.key.decode())
+        found.append(next_one.question.removeprefix("token-"))
     return found
 
 
-def begun(queue: ReviewQueue[str], now: float) -> PendingReview:
+def begun(queue: Queue, now: float) -> PendingReview[str]:
     """The next review, which begins."""
     found = queue.next(now)
     assert found is not None
@@ -34,7 +30,7 @@ def begun(queue: ReviewQueue[str], now: float) -> PendingReview:
 
 
 def test_requests_with_one_token_share_one_review() -> None:
-    queue: ReviewQueue[str] = ReviewQueue()
+    queue: Queue = ReviewQueue()
     for waiter in "xyz":
         assert queue.submit(pending("t"), waiter, 0.0) == []
     first = begun(queue, 0.0)
@@ -45,7 +41,7 @@ def test_requests_with_one_token_share_one_review() -> None:
 
 
 def test_sources_take_turns_however_many_requests_one_has() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=5)
+    queue: Queue = ReviewQueue(limit_in_flight=5)
     for number in range(50):
         queue.submit(pending(f"flood-{number}", "flood"), "f", 0.0)
     queue.submit(pending("one", "quiet"), "q", 0.0)
@@ -53,7 +49,7 @@ def test_sources_take_turns_however_many_requests_one_has() -> None:
 
 
 def test_a_source_whose_reviews_are_slow_leaves_as_many_for_others() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=16)
+    queue: Queue = ReviewQueue(limit_in_flight=16)
     for number in range(50):
         queue.submit(pending(f"slow-{number}", "slow"), "s", 0.0)
     assert len(started(queue)) == 8
@@ -66,7 +62,7 @@ def test_a_source_whose_reviews_are_slow_leaves_as_many_for_others() -> None:
 
 
 def test_a_slow_review_stops_no_other_source() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=2)
+    queue: Queue = ReviewQueue(limit_in_flight=2)
     queue.submit(pending("slow", "slow"), "s", 0.0)
     slow = begun(queue, 0.0)
     assert queue.finished(slow) == ["s"]
@@ -76,7 +72,7 @@ def test_a_slow_review_stops_no_other_source() -> None:
 
 
 def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=1, limit_waiting=10)
+    queue: Queue = ReviewQueue(limit_in_flight=1, limit_waiting=10)
     for number in range(10):
         assert queue.submit(pending(f"flood-{number}", "flood"), f"f{number}", 0.0) == []
     assert queue.submit(pending("flood-10", "flood"), "f10", 0.0) == ["f10"]
@@ -85,7 +81,7 @@ def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
 
 
 def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=1, timeout_seconds=0.5)
+    queue: Queue = ReviewQueue(limit_in_flight=1, timeout_seconds=0.5)
     queue.submit(pending("slow"), "x", 0.0)
     queue.submit(pending("behind"), "y", 0.1)
     first = begun(queue, 0.1)
@@ -98,7 +94,7 @@ def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> N
 
 
 def test_after_a_failure_no_review_starts_for_a_while() -> None:
-    queue: ReviewQueue[str] = ReviewQueue()
+    queue: Queue = ReviewQueue()
     queue.submit(pending("t"), "x", 0.0)
     first = begun(queue, 0.0)
     assert queue.failed(first, 1.0, retry_after_seconds=7.0) == ["x"]
@@ -110,7 +106,7 @@ def test_after_a_failure_no_review_starts_for_a_while() -> None:
 
 @pytest.mark.parametrize(("retry_after", "until"), [(0.0, 1.5), (10.0**9, 60.0)])
 def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: float) -> None:
-    queue: ReviewQueue[str] = ReviewQueue()
+    queue: Queue = ReviewQueue()
     queue.submit(pending("t"), "x", 0.0)
     first = begun(queue, 0.0)
     queue.failed(first, 1.0, retry_after_seconds=retry_after)
@@ -118,7 +114,7 @@ def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: f
 
 
 def test_concurrency_drops_after_failures_and_recovers() -> None:
-    queue: ReviewQueue[str] = ReviewQueue(limit_in_flight=8)
+    queue: Queue = ReviewQueue(limit_in_flight=8)
     for number in range(4):
         queue.submit(pending(f"t{number}"), "x", 0.0)
     for now in (0.0, 10.0, 20.0):
@@ -159,7 +155,9 @@ steps = st.lists(
 
 @given(steps=steps)
 def test_every_request_is_answered_exactly_once(steps: list[tuple[str, int, str]]) -> None:
-    queue: ReviewQueue[int] = ReviewQueue(limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0)
+    queue: ReviewQueue[str, int] = ReviewQueue(
+        limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0
+    )
     now, count, in_flight = 0.0, 0, []
     answered: list[int] = []
     for action, number, source in steps:

@@ -1,4 +1,4 @@
-"""`daypass gate serve`: the authorizer, which checks each token with TokenReview."""
+"""`daypass gate serve`: the authorizer, which asks the API server about tokens and their users."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from daypass.gate.watch.follower import PublishedFollower
 
 EXTRA = "gate"
-SUMMARY = "answer a gateway's ext_authz requests with a TokenReview"
+SUMMARY = "answer ext_authz requests of gateways by asking the API server"
 EPILOG = """examples:
   daypass gate serve                                    in a Pod, by its ServiceAccount
   daypass gate serve --listen '*:9443' --certificate tls.crt --key tls.key
   daypass gate serve --kubeconfig gate.kubeconfig --without-watch \\
     --listen unix:/run/gate.sock
 
-Its user needs the ClusterRoles system:auth-delegator and system:service-account-issuer-discovery.
-It listens with a certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on
-stdout.
+It answers for every gate with check: review, at the path /gate/NAME/ and what the client asks for.
+Its user needs the ClusterRoles system:auth-delegator and system:service-account-issuer-discovery
+and, with gate.authorize, the right to list and watch those resources. It listens with a
+certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on stdout.
 """
 DEFAULT_LISTEN = "127.0.0.1:9002"
 DEFAULT_STATUS = "127.0.0.1:9003"
@@ -77,6 +78,7 @@ def run(args: Namespace) -> int:
     """Serve until a signal; return 0 after an orderly end."""
     import uvloop
 
+    from daypass.gate.authorizer.served_gate import ServedGate
     from daypass.gate.authorizer.service import Service
     from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
@@ -84,22 +86,29 @@ def run(args: Namespace) -> int:
 
     allow_many_files()
     config = load_gates(args.config)
-    _, gate = config.find_gate(None)
+    reviewed = {name: gate for name, gate in config.every_gate.items() if gate.is_reviewed}
+    if not reviewed:
+        raise UsageError("no gate of the config asks an authorizer", "write check: review")
     listen = _listen(args)
     status = listen_address("--status", args.status)
     cluster = options.connect(args)
-    rules = config.rules_of(gate, issuer_for(config, cluster))
+    issuer = issuer_for(config, cluster)
+    unverified = {each.name for each in engines_of(config) if each.published_as is None}
+    gates = [
+        ServedGate(name, gate, config.rules_of(gate, issuer), is_verified=name not in unverified)
+        for name, gate in reviewed.items()
+    ]
     verifier = None
-    if any(engine.published_as is None for engine in engines_of(config)):
+    if unverified:
         verifier = TokenVerifier(partial(keys_for, config, cluster), SYSTEM_CLOCK)
     service = Service(
-        gate,
-        rules,
+        gates,
         cluster.connection,
         SYSTEM_CLOCK,
         write_stdout,
         checks_credentials=not args.without_watch,
         verifier=verifier,
+        close_after_seconds=config.watch.close_after_seconds,
     )
     follower = None
     if not args.without_watch:

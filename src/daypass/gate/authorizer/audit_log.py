@@ -22,19 +22,23 @@ class AuditEvent(StrEnum):
     """Every event that is ever logged."""
 
     ACCEPTED = "token-accepted"
-    """A token is accepted for the first time: `user`, `jti`."""
+    """A gate accepts a token for the first time: `gate`, `user`, `jti`."""
     REFUSED = "token-refused"
-    """A request is refused: `why`, and the `claimedJti` of its token, which is not verified."""
+    """A request is refused: `gate`, `why`, and the `claimedJti` of its token, which is not
+    verified."""
+    MODEL_REFUSED = "model-refused"
+    """A caller may not use a `model` (RESOURCE NAMESPACE/NAME), or no model exists where it asks
+    for one: `gate`, `user`."""
     REVOKED = "token-revoked"
-    """An accepted token is refused from now on, since its credential was deleted or denied: `why`,
-    `user`, `jti`."""
+    """An accepted token is refused from now on, since its credential was deleted or denied: `gate`,
+    `why`, `user`, `jti`."""
     CLOSED = "gate-closed"
     """Every token is refused that belongs to one of so many `parts` of the published set: they are
     missing or out of date."""
     OPENED = "gate-opened"
     """No part is."""
     UNREACHABLE = "api-server-unreachable"
-    """The API server does not answer TokenReviews."""
+    """The API server does not answer reviews."""
     REACHED = "api-server-reached"
     """It answers again."""
     SUPPRESSED = "events-suppressed"
@@ -60,10 +64,10 @@ class AuditLog:
         if self._has_room():
             self._write(event, why=why, **fields)
 
-    def refused(self, why: Reason, token: str) -> None:
+    def refused(self, gate: str, why: Reason, token: str) -> None:
         """Log a refused request. The `jti` that the token claims is not verified."""
         if self._has_room():
-            self._write(AuditEvent.REFUSED, why=why, claimedJti=_jti(token))
+            self._write(AuditEvent.REFUSED, gate=gate, why=why, claimedJti=_jti(token))
 
     def _has_room(self) -> bool:
         second = int(self._clock.monotonic())

@@ -1,120 +1,149 @@
-"""The authorizer: answers a request from its cache, from its claims, or after a TokenReview.
+"""The authorizer: answers a request from its caches, or after a TokenReview and, where it asks for
+a model, SubjectAccessReviews.
 
-It opens no socket; `ask` sends a TokenReview. It runs in one event loop and is not safe to share
-between threads.
+It runs in one event loop and is not safe to share between threads.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from sys import intern
-from typing import TypeAlias
-from weakref import WeakValueDictionary
 
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError
-from daypass.config import Gate
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
-from daypass.gate.authorizer.decision_cache import CachedDecision, DecisionCache, RefusalCache
-from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
-from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
-from daypass.gate.authorizer.token_reviews import ReviewFailure
-from daypass.gate.metrics import AuthorizerMetrics
+from daypass.gate.authorizer.decision_cache import (
+    AccessKey,
+    CachedAccess,
+    CachedDecision,
+    Closed,
+    DecisionCache,
+    ExpiringCache,
+    RefusalCache,
+)
+from daypass.gate.authorizer.destinations import Key
+from daypass.gate.authorizer.models import Models
+from daypass.gate.authorizer.responses import AuthzResponse, unavailable
+from daypass.gate.authorizer.reviewer import (
+    AccessQuestion,
+    AskAccess,
+    AskToken,
+    Question,
+    ResponseWaiter,
+    Reviewer,
+    TokenQuestion,
+)
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
-from daypass.rules.claims import BoundClaims
-from daypass.rules.credentials import part_of
+from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.rules.claims import BoundClaims, CallerIdentity
 from daypass.rules.decision import (
     GateRequest,
     RefusedError,
     Review,
-    Rules,
     check_claims,
     check_current,
+    check_model,
     check_review,
 )
+from daypass.rules.models import Access
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
 REFUSED_SECONDS = 5.0
-"""How long a refusal by the API server is cached: a Secret may be seconds old, and unknown to the
-replica that answered."""
+"""How long a refusal by the API server is cached: a Secret or a RoleBinding may be seconds old, and
+unknown to the replica that answered."""
 LIMIT_REFUSALS = 10_000
 FRESH_SHARE = 0.8
-"""A token in use is reviewed again after this share of the time for which a decision is cached."""
+"""What is in use is reviewed again after this share of the time for which it is cached."""
 AGAIN_SECONDS = 2.0
 TICK_SECONDS = 0.05
 SWEEP_EVERY_SECONDS = 1.0
-PROBE_AFTER_SECONDS = 10.0
-PROBE_TOKEN = "e30.e30.e30"  # noqa: S105 - `{}` thrice, which every API server refuses
 STALLED_SECONDS = 10.0
-LIMIT_HOSTS = 1_000
-LIMIT_HOST_BYTES = 300
-"""A host name has at most 253 bytes; Envoy takes anything after a colon for a port."""
+LIMIT_ROUNDS = 3
+"""How often the models that a request may mean are looked up, if they change while it waits."""
+_NAME_AT = gate_prefix("").index("//") + 1
 
 
-ResponseWaiter: TypeAlias = Callable[[AuthzResponse], None]
-Ask: TypeAlias = Callable[[str], Awaitable[Review | ReviewFailure]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthzRequest:
+    """What Envoy asks. `target`: the gate's `gate_prefix`, and the path that the client asks for.
+    `authorizations`: the values of all Authorization headers. `source`: the client's address.
+    `model_header`: whether a header selects the model.
+    """
+
+    target: bytes
+    host: bytes
+    authorizations: Sequence[bytes]
+    source: str
+    model_header: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caller:
+    """A request whose claims have been checked. `key`: of its token in the caches. `destination`:
+    the key of what it asks for.
+    """
+
+    gate: ServedGate
+    claims: BoundClaims
+    key: bytes
+    destination: Key
+    source: str
+    waiter: ResponseWaiter
 
 
 class Authorizer:
-    """Answers requests. `take_published` replaces `published` of the `rules`.
+    """Answers requests. `take_published` replaces `published` of the gates' rules, `take_models`
+    what is known of the models that exist.
 
     From `start` to `stop` it also sends a probe when there has been no review for a while.
-    `heard_at`: when the API server last answered, on the monotonic clock. `last_error`: why it
-    can't be asked, or "". `verifier`: None if the proxy has verified the tokens.
-    `closed_parts`: the numbers of the published parts that refuse every token.
+    `verifier`: for gates whose proxy has not verified the tokens. `lost`: how many requests named
+    no gate. `closed`: what of the published set is.
     """
 
     def __init__(
         self,
-        gate: Gate,
-        rules: Rules,
-        ask: Ask,
+        gates: Sequence[ServedGate],
+        ask_token: AskToken,
+        ask_access: AskAccess,
         clock: Clock,
         *,
         audit: AuditLog,
         verifier: TokenVerifier | None,
     ) -> None:
-        self.metrics = AuthorizerMetrics()
-        self.responses = AuthzResponses(gate)
+        self.gates = gates
         self.cache = DecisionCache()
+        self.accesses: ExpiringCache[AccessKey, CachedAccess] = ExpiringCache()
+        self.refusals: RefusalCache[bytes | AccessKey]
         self.refusals = RefusalCache(limit_entries=LIMIT_REFUSALS)
-        self.queue: ReviewQueue[ResponseWaiter] = ReviewQueue()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.heard_at: float | None = None
-        self.last_error = ""
-        published = rules.published
-        self.closed_parts = published.closed_parts(clock.unix()) if published else frozenset()
-        self._rules = rules
-        self._ask = ask
+        self.reviewer = Reviewer(ask_token, ask_access, self._judge, clock, audit)
+        self.lost = 0
+        self.published_at: float | None = None
         self._audit = audit
         self._verifier = verifier
         self._clock = clock
         self._monotonic = clock.monotonic
-        self._remember_seconds = gate.remember_seconds
+        self._models = Models()
+        self._by_prefix = {gate_prefix(each.name).encode(): each for each in gates}
         self._entries = self.cache.entries
-        self._known_hosts: set[bytes] = set()
-        self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
+        self._access_entries = self.accesses.entries
+        self.closed = self._read_closed()
         self._ticker: asyncio.Task[None] | None = None
-        self._probed_at = self._ticked_at = self._swept_at = clock.monotonic()
+        self._ticked_at = self._swept_at = clock.monotonic()
 
     async def start(self) -> None:
         """Send a first probe, and go on in the background."""
-        await self._probe()
+        await self.reviewer.probe(self.gates[0])
         self._ticked_at = self._monotonic()
         self._ticker = asyncio.create_task(self._run())
 
-    def reject_waiting(self) -> None:
-        """Reject all requests that wait."""
-        self._respond(self.queue.remove_all_waiters(), self._unavailable(1))
-
     async def stop(self) -> None:
-        """Cancel all reviews, after `reject_waiting` and the end of all connections."""
-        tasks = [*self.tasks, *([] if self._ticker is None else [self._ticker])]
+        """Cancel all reviews, after `reviewer.reject_waiting` and the end of all connections."""
+        tasks = [*self.reviewer.tasks, *([] if self._ticker is None else [self._ticker])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,113 +158,74 @@ class Authorizer:
         """Whether its event loop has not run for STALLED_SECONDS. From any thread."""
         return self._monotonic() - self._ticked_at > STALLED_SECONDS
 
-    def cached(self, host: bytes, authorization: bytes) -> AuthzResponse | None:
-        """Return the response to a request that passes from the cache; otherwise call `check`.
+    def cached(
+        self, target: bytes, host: bytes, authorization: bytes, *, model_header: bool = False
+    ) -> AuthzResponse | None:
+        """Return the response to a request that passes from the caches; otherwise call `check`.
 
-        Nearly every request needs nothing else.
+        Nearly every request needs nothing else. For the arguments, see AuthzRequest.
         """
-        entry = self._entries.get(sha256(authorization).digest())
-        if entry is None or host not in self._known_hosts or self._monotonic() >= entry.fresh_until:
+        end = target.find(b"/", _NAME_AT) + 1
+        prefix = target[:end]
+        gate = self._by_prefix.get(prefix)
+        entry = self._entries.get(sha256(prefix + authorization).digest())
+        if gate is None or entry is None:
             return None
-        self.metrics.cache_hits += 1
+        destinations, now = gate.destinations, self._monotonic()
+        if now >= entry.fresh_until or (model_header and destinations.reads_paths):
+            return None
+        key = destinations.key(host, target[end:])
+        if key is None:
+            return None
+        destination = destinations.known.get(key)
+        if destination is None or entry.audience not in destination.audiences:
+            return None
+        if destination.has_readings:
+            accesses = destination.accesses
+            if now >= gate.models_until or accesses == ():
+                return None
+            name, user, allowed = gate.name, entry.response.user, self._access_entries
+            for access in accesses or ():
+                found = allowed.get((name, user, access))
+                if found is None or now >= found.fresh_until:
+                    return None
+        gate.metrics.passed += 1
         return entry.response
 
-    def check(
-        self, host: bytes, authorizations: Sequence[bytes], source: str, waiter: ResponseWaiter
-    ) -> AuthzResponse | None:
-        """Return the response that `cached` has not, or None: then `waiter` gets it later.
+    def check(self, request: AuthzRequest, waiter: ResponseWaiter) -> AuthzResponse | None:
+        """Return the response that `cached` has not, or None: then `waiter` gets it later."""
+        end = request.target.find(b"/", _NAME_AT) + 1
+        gate = self._by_prefix.get(request.target[:end])
+        if gate is None:
+            self.lost += 1
+            return unavailable(1)
 
-        `authorizations`: the values of all Authorization headers. `source`: the client's address.
-        """
-        values = tuple(value.decode("latin-1") for value in authorizations)
-        request = GateRequest(host=host.decode("latin-1"), authorizations=values)
-        signed = self._verifier.is_signed if self._verifier is not None else lambda _: None
-        try:
-            claims = check_claims(request, self._rules, self._clock.unix(), signed=signed)
-        except UnreadKeyError as unknown:
-            again = partial(self.check, host, authorizations, source, waiter)
-            self._start(_check_after(unknown.reading, again, waiter))
-            return None
-        except RefusedError as refused:
-            token = values[0].removeprefix("Bearer ") if values else ""
-            self._note_refused(refused.reason, token)
-            return self._count(self.responses.refused(refused.reason))
-        self._remember_host(host)
-        return self._from_review(authorizations[0], claims, source, waiter)
+        def counted(response: AuthzResponse) -> None:
+            waiter(_count(gate, response))
+
+        response = self._check(gate, end, request, counted)
+        return None if response is None else _count(gate, response)
 
     def take_published(self, published: Published) -> None:
         """Refuse from now on what this no longer has. Call it on the event loop's thread."""
-        before, self._rules = self._rules.published, replace(self._rules, published=published)
+        before = self.published
+        for gate in self.gates:
+            gate.rules = replace(gate.rules, published=published)
         self._forget_closed()  # first: what a closed part does not have may exist
         self._forget_refused(before or published, published)
-        self.metrics.published_at = self._monotonic()
+        self.published_at = self._monotonic()
+
+    def take_models(self, models: Models) -> None:
+        """Read hosts and paths by these models from now on. Call it on the event loop's thread."""
+        have_changed = models.names is not self._models.names
+        self._models = models
+        for gate in self.gates:
+            gate.take_models(models, have_changed=have_changed)
 
     @property
     def published(self) -> Published | None:
         """What it has taken last; None if it checks no credentials."""
-        return self._rules.published
-
-    def _forget_refused(self, before: Published, after: Published) -> None:
-        """Remove the cached decisions on credentials that no longer exist or are denied.
-
-        A decision is cached only if its credential is in the set, so the difference is enough.
-        """
-        deleted: set[str] = set()
-        for old, new in zip(before.parts, after.parts, strict=False):
-            if new is not old:
-                deleted |= old.uids - new.uids
-        deleted &= self.cache.credentials
-        denied = after.denials
-
-        def is_denied(entry: CachedDecision) -> bool:
-            objects = (entry.secret, entry.account)
-            return denied.denies(token=entry.jti, objects=objects, namespace=entry.namespace)
-
-        if not deleted and denied.keys == before.denials.keys:
-            return  # nearly always
-        for entry in self.cache.remove_all(lambda e: e.credential in deleted or is_denied(e)):
-            reason = Reason.DENIED if is_denied(entry) else Reason.UNKNOWN_CREDENTIAL
-            user = entry.response.user
-            self._audit.event(AuditEvent.REVOKED, reason, user=user, jti=entry.jti)
-            self.metrics.evicted += 1
-
-    def _forget_closed(self) -> None:
-        """Remove the cached decisions of parts that have closed."""
-        published, before = self._rules.published, self.closed_parts
-        if published is None:
-            return
-        self.closed_parts = closed = published.closed_parts(self._clock.unix())
-        if closed == before:
-            return
-        if newly := closed - before:
-            parts = len(published.parts)
-            found = self.cache.remove_all(lambda e: part_of(e.credential, parts) in newly)
-            self.metrics.evicted += len(found)
-            self._audit.event(AuditEvent.CLOSED, Reason.UNKNOWN, parts=len(closed))
-        elif not closed:
-            self._audit.event(AuditEvent.OPENED, Reason.ALLOWED)
-
-    def _from_review(
-        self, authorization: bytes, claims: BoundClaims, source: str, waiter: ResponseWaiter
-    ) -> AuthzResponse | None:
-        key = sha256(authorization).digest()
-        now = self._monotonic()
-        entry = self._entries.get(key)
-        is_cached = entry is not None and now < entry.until
-        if not is_cached and (refusal := self.refusals.get(key, now)) is not None:
-            self.metrics.cached_refusals += 1
-            return self._count(refusal)
-        token = authorization.removeprefix(b"Bearer ").decode("ascii")
-        pending = PendingReview(key=key, token=token, source=source, claims=claims)
-        if entry is not None and is_cached:
-            if now >= entry.fresh_until:
-                entry.fresh_until = min(now + AGAIN_SECONDS, entry.until)
-                self._submit(pending, None)
-            self.metrics.cache_hits += 1
-            return entry.response
-        self.metrics.cache_misses += 1
-        self._submit(pending, waiter)
-        return None
+        return self.gates[0].rules.published
 
     def tick(self) -> None:
         """Reject requests that waited too long, start what may start now, and forget decisions
@@ -243,143 +233,260 @@ class Authorizer:
         """
         now = self._ticked_at = self._monotonic()
         self._forget_closed()
-        self._reject(self.queue.remove_expired(now), now)
-        self._start_reviews()
+        self.reviewer.tick()
         if now - self._swept_at >= SWEEP_EVERY_SECONDS:
             self._swept_at = now
             self.cache.sweep(now)
+            self.accesses.sweep(now)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.tick()
-            now = self._monotonic()
-            if now - max(self.heard_at or 0.0, self._probed_at) > PROBE_AFTER_SECONDS:
-                self._probed_at = now
-                self._start(self._probe())
+            self.reviewer.probe_if_quiet(self.gates[0])
 
-    async def _probe(self) -> None:
-        self._probed_at = self._monotonic()
-        await self._send(PROBE_TOKEN)
-
-    def _submit(self, pending: PendingReview, waiter: ResponseWaiter | None) -> None:
-        """Review a token; `waiter` gets the response. Without a `waiter`: if it can start now."""
-        now = self._monotonic()
-        self._reject(self.queue.submit(pending, waiter, now), now)
-        self._start_reviews()
-
-    def _start_reviews(self) -> None:
-        while (pending := self.queue.next(self._monotonic())) is not None:
-            self._start(self._review(pending))
-
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    async def _review(self, pending: PendingReview) -> None:
-        result = await self._send(pending.token)
-        if isinstance(result, Review):
-            waiters = self.queue.answered(pending)
-            response = self._judge(pending, result)
-        elif result.about_token:
-            waiters = self.queue.finished(pending)
-            response = self._unavailable(1)
-        else:
-            now = self._monotonic()
-            waiters = self.queue.failed(pending, now, result.retry_after_seconds)
-            response = self._unavailable(self.queue.retry_after_seconds(now))
-        self._respond(waiters, response)
-        self._start_reviews()
-
-    async def _send(self, token: str) -> Review | ReviewFailure:
-        began = self._monotonic()
+    def _check(
+        self, gate: ServedGate, end: int, request: AuthzRequest, waiter: ResponseWaiter
+    ) -> AuthzResponse | None:
+        authorizations, path = request.authorizations, request.target[end:]
+        values = tuple(value.decode("latin-1") for value in authorizations)
+        question = GateRequest(
+            host=request.host.decode("latin-1"),
+            path=path.decode("latin-1"),
+            authorizations=values,
+            model_header=request.model_header,
+        )
+        verifier = None if gate.is_verified else self._verifier
+        signed = (lambda _: None) if verifier is None else verifier.is_signed
         try:
-            result = await self._ask(token)
-        except DaypassError as error:
-            result = ReviewFailure(why=str(error))
-        except Exception as error:  # whatever it is, the waiters need a response
-            result = ReviewFailure(
-                why=f"the API server could not be asked ({type(error).__name__})"
-            )
-        now = self._monotonic()
-        self.metrics.reviewed(now - began, is_answered=isinstance(result, Review))
-        if isinstance(result, ReviewFailure) and not result.about_token:
-            self._note_error(result.why)
-        else:  # a client's token must not make the API server look down
-            self.heard_at = now
-            self._note_error("")
-        return result
-
-    def _note_error(self, error: str) -> None:
-        if bool(error) != bool(self.last_error):
-            event = AuditEvent.UNREACHABLE if error else AuditEvent.REACHED
-            self._audit.event(event, Reason.UNKNOWN if error else Reason.ALLOWED)
-        self.last_error = error
-
-    def _reject(self, waiters: list[ResponseWaiter], now: float) -> None:
-        if waiters:
-            self._respond(waiters, self._unavailable(self.queue.retry_after_seconds(now)))
-
-    def _respond(self, waiters: Iterable[ResponseWaiter], response: AuthzResponse) -> None:
-        for waiter in waiters:
-            self._count(response)
-            waiter(response)
-
-    def _judge(self, pending: PendingReview, review: Review) -> AuthzResponse:
-        """Return the response to a reviewed token, and cache it."""
-        try:
-            check_current(pending.claims, self._rules, self._clock.unix())
-            check_review(pending.claims, review)
+            claims = check_claims(question, gate.rules, self._clock.unix(), signed=signed)
+            destination = gate.destinations.key(request.host, path)
+            if destination is None:  # a second look at what has been checked
+                raise RefusedError(Reason.AMBIGUOUS)
+        except UnreadKeyError as unknown:
+            again = partial(self._check, gate, end, request, waiter)
+            self.reviewer.start(_check_after(unknown.reading, again, waiter))
+            return None
         except RefusedError as refused:
-            response = self.responses.refused(refused.reason)
-            self.cache.remove(pending.key)
+            self._note_refused(gate, refused.reason, values[0] if values else "")
+            return gate.responses.refused(refused.reason)
+        authorization = next(filter(None, authorizations))  # the one that has been checked
+        key = sha256(request.target[:end] + authorization).digest()
+        caller = _Caller(
+            gate=gate,
+            claims=claims,
+            key=key,
+            destination=destination,
+            source=request.source,
+            waiter=waiter,
+        )
+        response = self._check_token(caller, authorization)
+        if response is None or response.reason is not Reason.ALLOWED:
+            return response
+        return self._check_models(caller, response, LIMIT_ROUNDS)
+
+    def _check_token(self, caller: _Caller, authorization: bytes) -> AuthzResponse | None:
+        """Return the response to its token, or None: `_go_on` gets it later."""
+        now, metrics = self._monotonic(), caller.gate.metrics
+        entry = self._entries.get(caller.key)
+        is_cached = entry is not None and now < entry.until
+        if not is_cached and (refusal := self.refusals.get(caller.key, now)) is not None:
+            metrics.cached_refusals += 1
+            return refusal
+        question = TokenQuestion(
+            gate=caller.gate,
+            key=caller.key,
+            token=authorization.removeprefix(b"Bearer ").decode("ascii"),
+            claims=caller.claims,
+        )
+        if entry is not None and is_cached:
+            if now >= entry.fresh_until:
+                entry.fresh_until = min(now + AGAIN_SECONDS, entry.until)
+                self.reviewer.submit(question, caller.source, None)
+            metrics.cache_hits += 1
+            return entry.response
+        metrics.cache_misses += 1
+        self.reviewer.submit(question, caller.source, partial(self._go_on, caller, LIMIT_ROUNDS))
+        return None
+
+    def _go_on(self, caller: _Caller, rounds: int, response: AuthzResponse) -> None:
+        """Respond to a request that has waited for a review: to what it is refused, or to the rest
+        of it. Anything may have changed.
+        """
+        final: AuthzResponse | None = response
+        if response.reason is Reason.ALLOWED:
+            try:
+                check_current(caller.claims, caller.gate.rules, self._clock.unix())
+                final = self._check_models(caller, response, rounds)
+            except RefusedError as refused:
+                final = caller.gate.responses.refused(refused.reason)
+        if final is not None:
+            caller.waiter(final)
+
+    def _check_models(
+        self, caller: _Caller, allowed: AuthzResponse, rounds: int
+    ) -> AuthzResponse | None:
+        """Return the response to a request whose token is allowed; None: `caller.waiter` gets it
+        later.
+        """
+        gate, now = caller.gate, self._monotonic()
+        destination = gate.destinations.find(caller.destination, self._models)
+        if destination.has_readings and now >= gate.models_until:
+            return unavailable(1)
+        if (accesses := destination.accesses) is None:
+            return allowed
+        known = {access: self._is_allowed(caller, access, now) for access in accesses}
+        missing = [access for access, is_allowed in known.items() if is_allowed is None]
+        try:
+            check_model(accesses, known.get)
+        except RefusedError as refused:
+            if refused.reason is not Reason.UNKNOWN or not missing or not rounds:
+                if not accesses:
+                    self._note_no_model(gate, caller.claims.identity, "")
+                return gate.responses.refused(refused.reason)
+            self._review(caller, missing, partial(self._go_on, caller, rounds - 1))
+            return None
+        return allowed
+
+    def _is_allowed(self, caller: _Caller, access: Access, now: float) -> bool | None:
+        """Return what the caches have on an access; None: nothing."""
+        question = _access_question(caller, access)
+        entry = self._access_entries.get(question.key)
+        if entry is None or now >= entry.until:
+            return None if self.refusals.get(question.key, now) is None else False
+        if now >= entry.fresh_until:
+            entry.fresh_until = min(now + AGAIN_SECONDS, entry.until)
+            self.reviewer.submit(question, caller.source, None)
+        return True
+
+    def _review(self, caller: _Caller, accesses: Sequence[Access], waiter: ResponseWaiter) -> None:
+        """Review all accesses at once; `waiter` gets the first refusal, or the last response."""
+        left = set(accesses)
+
+        def answered(access: Access, response: AuthzResponse) -> None:
+            if not left:
+                return
+            left.discard(access)
+            if response.reason is not Reason.ALLOWED:
+                left.clear()
+            if not left:
+                waiter(response)
+
+        for access in accesses:
+            if left:
+                question = _access_question(caller, access)
+                self.reviewer.submit(question, caller.source, partial(answered, access))
+
+    def _judge(self, question: Question, result: Review | bool, asked_at: float) -> AuthzResponse:
+        """Return the response to a question with this result, and cache it."""
+        if isinstance(question, AccessQuestion):
+            return self._judge_access(question, asked_at, is_allowed=result is True)
+        assert isinstance(result, Review)  # noqa: S101 - the result of a TokenQuestion
+        gate, claims = question.gate, question.claims
+        try:
+            check_current(claims, gate.rules, self._clock.unix())
+            check_review(claims, result)
+        except RefusedError as refused:
+            response = gate.responses.refused(refused.reason)
+            self.cache.remove(question.key)
             if refused.reason in (Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE):
-                self.refusals.put(pending.key, self._monotonic() + REFUSED_SECONDS, response)
-            self._note_refused(refused.reason, pending.token)
-        else:
-            response = self._accept(pending)
-        return response
+                self.refusals.put(question.key, self._monotonic() + REFUSED_SECONDS, response)
+            self._note_refused(gate, refused.reason, question.token)
+            return response
+        return self._accept(question, asked_at)
 
-    def _note_refused(self, reason: Reason, token: str) -> None:
-        if reason is not Reason.UNKNOWN:  # a closed gate has an event of its own
-            self._audit.refused(reason, token)
-
-    def _accept(self, pending: PendingReview) -> AuthzResponse:
-        claims, monotonic = pending.claims, self._monotonic()
-        user = claims.identity.user
-        response = self._allowed.get(user)
-        if response is None:
-            response = self._allowed[user] = self.responses.allowed(claims.identity)
-        left = claims.expires_unix - self._clock.unix()
-        seconds = max(0.0, min(self._remember_seconds, left))
-        if pending.key not in self._entries:
-            self._audit.event(AuditEvent.ACCEPTED, Reason.ALLOWED, user=user, jti=claims.jti)
+    def _accept(self, question: TokenQuestion, asked_at: float) -> AuthzResponse:
+        gate, claims, now = question.gate, question.claims, self._monotonic()
+        response = gate.allowed(claims.identity)
+        if question.key not in self._entries:
+            user = response.user
+            self._audit.event(
+                AuditEvent.ACCEPTED, Reason.ALLOWED, gate=gate.name, user=user, jti=claims.jti
+            )
+        # What was true when it was asked; the token itself expires by the clock.
+        until = min(
+            asked_at + gate.remember_seconds, now + claims.expires_unix - self._clock.unix()
+        )
         entry = CachedDecision(
+            gate=gate,
             response=response,
-            fresh_until=monotonic + FRESH_SHARE * seconds,
-            until=monotonic + seconds,
-            secret=intern(claims.bound_uid),  # shared by all tokens that are bound to it
+            fresh_until=_fresh_until(asked_at, until),
+            until=until,
+            audience=intern(claims.audience),
+            credential=intern(claims.credential_uid),  # shared by all tokens that are bound to it
+            bound=intern(claims.bound_uid),
             account=intern(claims.service_account_uid),
             jti=claims.jti,
             namespace=intern(claims.namespace),
         )
-        self.cache.put(pending.key, entry)
+        self.cache.put(question.key, entry)
         return response
 
-    def _remember_host(self, host: bytes) -> None:
-        if len(host) > LIMIT_HOST_BYTES:
+    def _judge_access(
+        self, question: AccessQuestion, asked_at: float, *, is_allowed: bool
+    ) -> AuthzResponse:
+        gate, key = question.gate, question.key
+        if is_allowed:
+            until = asked_at + gate.remember_seconds
+            fresh_until = _fresh_until(asked_at, until)
+            response = gate.allowed(question.identity)
+            key = gate.name, response.user, question.access  # one text for all entries of a user
+            self.accesses.put(key, CachedAccess(fresh_until=fresh_until, until=until))
+            return response
+        self.accesses.remove(key)
+        response = gate.responses.refused(Reason.MODEL)
+        self.refusals.put(key, self._monotonic() + REFUSED_SECONDS, response)
+        resource, namespace, name = question.access.model
+        self._note_no_model(gate, question.identity, f"{resource} {namespace}/{name}")
+        return response
+
+    def _forget_refused(self, before: Published, after: Published) -> None:
+        """Forget the decisions on credentials that no longer exist or are denied."""
+        for entry, reason in self.cache.remove_refused(before, after):
+            gate, user = entry.gate, entry.response.user
+            self._audit.event(AuditEvent.REVOKED, reason, gate=gate.name, user=user, jti=entry.jti)
+            gate.metrics.evicted += 1
+
+    def _forget_closed(self) -> None:
+        """Forget the decisions of what has closed."""
+        before = self.closed
+        if (published := self.published) is None or (closed := self._read_closed()) == before:
             return
-        if len(self._known_hosts) >= LIMIT_HOSTS:  # one name, with thousands of ports
-            self._known_hosts.clear()
-        self._known_hosts.add(host)
+        self.closed = closed
+        for entry in self.cache.remove_closed(closed, parts=len(published.parts)):
+            entry.gate.metrics.evicted += 1
+        if closed.parts - before.parts:
+            self._audit.event(AuditEvent.CLOSED, Reason.UNKNOWN, parts=len(closed.parts))
+        elif not closed.parts:
+            self._audit.event(AuditEvent.OPENED, Reason.ALLOWED)
 
-    def _unavailable(self, retry_after_seconds: int) -> AuthzResponse:
-        return self.responses.refused(Reason.UNKNOWN, retry_after_seconds)
+    def _read_closed(self) -> Closed:
+        published, now = self.published, self._clock.unix()
+        if published is None:
+            return Closed()
+        parts, are_denials = published.closed_parts(now), published.denials.is_closed(now)
+        return Closed(parts=parts, are_denials=are_denials)
 
-    def _count(self, response: AuthzResponse) -> AuthzResponse:
-        self.metrics.decisions[response.reason] += 1
-        return response
+    def _note_no_model(self, gate: ServedGate, identity: CallerIdentity, model: str) -> None:
+        fields = {"gate": gate.name, "user": identity.user, "model": model}
+        self._audit.event(AuditEvent.MODEL_REFUSED, Reason.MODEL, **fields)
+
+    def _note_refused(self, gate: ServedGate, reason: Reason, authorization: str) -> None:
+        if reason is not Reason.UNKNOWN:  # a closed gate has an event of its own
+            self._audit.refused(gate.name, reason, authorization.removeprefix("Bearer "))
+
+
+def _count(gate: ServedGate, response: AuthzResponse) -> AuthzResponse:
+    gate.metrics.decisions[response.reason] += 1
+    return response
+
+
+def _access_question(caller: _Caller, access: Access) -> AccessQuestion:
+    return AccessQuestion(gate=caller.gate, identity=caller.claims.identity, access=access)
+
+
+def _fresh_until(since: float, until: float) -> float:
+    return since + FRESH_SHARE * (until - since)
 
 
 async def _check_after(

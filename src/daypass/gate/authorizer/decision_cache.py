@@ -1,16 +1,23 @@
-"""Cached decisions, bounded in number and bytes.
+"""Cached decisions on tokens and accesses, bounded in number and bytes.
 
-The key is the SHA-256 of the exact Authorization header, so the cache holds no token, and a header
-that differs in any way (bytes after the token, another scheme) finds nothing.
+The key of a token is the SHA-256 of the gate's path and the exact Authorization header. So the
+cache holds no token, a header that differs in any way (bytes after the token, another scheme) finds
+nothing, and a token that one gate accepts is unknown at another.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, KeysView
+from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.served_gate import ServedGate
+from daypass.rules.credentials import part_of
+from daypass.rules.models import Access
+from daypass.rules.published import Published
+from daypass.rules.reasons import Reason
 
 LIMIT_ENTRIES = 200_000
 LIMIT_BYTES = 128 * 1024 * 1024
@@ -20,80 +27,35 @@ SWEEP = 2_000
 """How many of the oldest entries are checked for expiry at a time."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class CachedDecision:
-    """A response that lets a request pass. Times are seconds of a monotonic clock.
-
-    From `fresh_until` on the token is reviewed again in the background; from `until` on the entry
-    is not used. `secret` and `account` are UIDs.
-    """
-
-    response: AuthzResponse
-    fresh_until: float
+class _Expiring(Protocol):
     until: float
-    secret: str
-    account: str
-    jti: str
-    namespace: str
-
-    @property
-    def credential(self) -> str:
-        """The UID that has to be in the published set."""
-        return self.secret or self.account
-
-    @property
-    def size_bytes(self) -> int:
-        """The approximate memory of the entry."""
-        return ENTRY_BYTES + len(self.jti)
 
 
-class DecisionCache:
-    """Cached decisions by key, the oldest first; a full cache removes the oldest."""
+K = TypeVar("K", bound=Hashable)
+E = TypeVar("E", bound=_Expiring)
 
-    def __init__(
-        self, *, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES
-    ) -> None:
+
+class ExpiringCache(Generic[K, E]):
+    """Entries by key, each until a time, the oldest first; a full cache removes the oldest."""
+
+    def __init__(self, *, limit_entries: int = LIMIT_ENTRIES) -> None:
         self._limit_entries = limit_entries
-        self._limit_bytes = limit_bytes
-        self.entries: dict[bytes, CachedDecision] = {}
+        self.entries: dict[K, E] = {}
         """For lookups in the path of a request; only this class writes to it."""
-        self._credentials: Counter[str] = Counter()
-        self.size_bytes = 0
-        """The approximate memory of all entries."""
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    @property
-    def credentials(self) -> KeysView[str]:
-        """The UIDs of the credentials that entries belong to."""
-        return self._credentials.keys()
-
-    def put(self, key: bytes, entry: CachedDecision) -> None:
+    def put(self, key: K, entry: E) -> None:
         """Add an entry as the newest."""
         self.remove(key)
         self.entries[key] = entry
-        self.size_bytes += entry.size_bytes
-        self._credentials[entry.credential] += 1
-        while len(self.entries) > self._limit_entries or self.size_bytes > self._limit_bytes:
+        if len(self.entries) > self._limit_entries:
             self.remove(next(iter(self.entries)))
 
-    def remove(self, key: bytes) -> None:
-        """Remove an entry, if there is one."""
-        entry = self.entries.pop(key, None)
-        if entry is None:
-            return
-        self.size_bytes -= entry.size_bytes
-        self._credentials[entry.credential] -= 1
-        if not self._credentials[entry.credential]:
-            del self._credentials[entry.credential]
-
-    def remove_all(self, is_refused: Callable[[CachedDecision], bool]) -> list[CachedDecision]:
-        """Remove and return the entries that are refused now. It looks at each."""
-        found = {key: entry for key, entry in self.entries.items() if is_refused(entry)}
-        for key in found:
-            self.remove(key)
-        return list(found.values())
+    def remove(self, key: K) -> E | None:
+        """Remove and return an entry, if there is one."""
+        return self.entries.pop(key, None)
 
     def sweep(self, now: float) -> None:
         """Remove expired entries among the oldest."""
@@ -103,24 +65,149 @@ class DecisionCache:
                 self.remove(key)
 
 
-class RefusalCache:
+@dataclass(slots=True, kw_only=True, eq=False)
+class CachedDecision:
+    """A response that lets a request pass. Times are seconds of a monotonic clock.
+
+    From `fresh_until` on the token is reviewed again in the background; from `until` on the entry
+    is not used. `audience`: for which the token was made. `credential`: the UID that has to be in
+    the published set, or "" if none has to be. `bound` and `account`: those of what the token is
+    bound to, and of its ServiceAccount.
+    """
+
+    gate: ServedGate
+    response: AuthzResponse
+    fresh_until: float
+    until: float
+    audience: str
+    credential: str
+    bound: str
+    account: str
+    jti: str
+    namespace: str
+
+    @property
+    def size_bytes(self) -> int:
+        """The approximate memory of the entry."""
+        return ENTRY_BYTES + len(self.jti)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What of the published set is missing or out of date: the numbers of `parts`, which are all if
+    the denials are.
+    """
+
+    parts: Set[int] = frozenset()
+    are_denials: bool = False
+
+
+class DecisionCache(ExpiringCache[bytes, CachedDecision]):
+    """Cached decisions by key, bounded in bytes too."""
+
+    def __init__(
+        self, *, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES
+    ) -> None:
+        super().__init__(limit_entries=limit_entries)
+        self._limit_bytes = limit_bytes
+        self._credentials: Counter[str] = Counter()
+        self.size_bytes = 0
+        """The approximate memory of all entries."""
+
+    def put(self, key: bytes, entry: CachedDecision) -> None:
+        """Add an entry as the newest."""
+        super().put(key, entry)
+        self.size_bytes += entry.size_bytes
+        self._credentials[entry.credential] += 1
+        while self.size_bytes > self._limit_bytes:
+            self.remove(next(iter(self.entries)))
+
+    def remove(self, key: bytes) -> CachedDecision | None:
+        """Remove and return an entry, if there is one."""
+        entry = super().remove(key)
+        if entry is not None:
+            self.size_bytes -= entry.size_bytes
+            self._credentials[entry.credential] -= 1
+            if not self._credentials[entry.credential]:
+                del self._credentials[entry.credential]
+        return entry
+
+    def remove_refused(
+        self, before: Published, after: Published
+    ) -> Iterator[tuple[CachedDecision, Reason]]:
+        """Remove and yield the decisions on credentials that no longer exist or are denied, with
+        the reason.
+
+        A decision that needs a credential is cached only if that is in the set, so the difference
+        is enough.
+        """
+        deleted: set[str] = set()
+        for old, new in zip(before.parts, after.parts, strict=False):
+            if new is not old:
+                deleted |= old.uids - new.uids
+        deleted &= self._credentials.keys()
+        denied = after.denials
+
+        def is_denied(entry: CachedDecision) -> bool:
+            objects = (entry.bound, entry.account)
+            return denied.denies(token=entry.jti, objects=objects, namespace=entry.namespace)
+
+        if not deleted and denied.keys == before.denials.keys:
+            return  # nearly always
+        for entry in self._remove_all(lambda e: e.credential in deleted or is_denied(e)):
+            yield entry, Reason.DENIED if is_denied(entry) else Reason.UNKNOWN_CREDENTIAL
+
+    def remove_closed(self, closed: Closed, *, parts: int) -> list[CachedDecision]:
+        """Remove and return the decisions of what is closed, of so many parts.
+
+        A token that needs no credential is of no part: only the API server knows whether what it is
+        bound to exists. But it may be denied, so it is refused while the denials are closed.
+        """
+
+        def is_closed(entry: CachedDecision) -> bool:
+            if not entry.credential:
+                return closed.are_denials
+            return part_of(entry.credential, parts) in closed.parts
+
+        return self._remove_all(is_closed)
+
+    def _remove_all(self, is_refused: Callable[[CachedDecision], bool]) -> list[CachedDecision]:
+        found = {key: entry for key, entry in self.entries.items() if is_refused(entry)}
+        for key in found:
+            self.remove(key)
+        return list(found.values())
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class CachedAccess:
+    """An access that is allowed; the times are as in CachedDecision."""
+
+    fresh_until: float
+    until: float
+
+
+AccessKey: TypeAlias = tuple[str, str, Access]
+"""The name of a gate, a user, and what it may do. All groups of a user follow from its name."""
+
+
+class RefusalCache(Generic[K]):
     """Refusals by the API server, by key, each for a short time."""
 
     def __init__(self, *, limit_entries: int) -> None:
         self._limit_entries = limit_entries
-        self._until: dict[bytes, tuple[float, AuthzResponse]] = {}
+        self._until: dict[K, tuple[float, AuthzResponse]] = {}
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def get(self, key: bytes, now: float) -> AuthzResponse | None:
+    def get(self, key: K, now: float) -> AuthzResponse | None:
         """Return the refusal, if it is still valid."""
         found = self._until.get(key)
         if found is None or found[0] <= now:
             return None
         return found[1]
 
-    def put(self, key: bytes, until: float, response: AuthzResponse) -> None:
+    def put(self, key: K, until: float, response: AuthzResponse) -> None:
         """Add a refusal; a full cache removes the oldest."""
         self._until.pop(key, None)
         self._until[key] = (until, response)

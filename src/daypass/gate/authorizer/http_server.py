@@ -1,7 +1,8 @@
 """ext_authz over HTTP/1.1: Envoy sends a request without a body, the response is the decision.
 
-The server reads the Host and Authorization headers and the client's address; method and path do not
-matter. It decides nothing. What it reads and keeps is bounded.
+The server reads the request's target, the Host and Authorization headers, whether a header selects
+a model, and the client's address; the method does not matter. It decides nothing. What it reads and
+keeps is bounded.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from typing import cast
 
 import httptools
 
-from daypass.gate.authorizer.authorizer import Authorizer
+from daypass.gate.authorizer.authorizer import Authorizer, AuthzRequest
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_queue import source_of
+from daypass.rules.models import MODEL_HEADERS
 
 LIMIT_REQUEST_BYTES = 128 * 1024
 """Headers only; Envoy accepts 60 KiB of them."""
 LIMIT_CONNECTIONS = 8192
 STALLED_SECONDS = 10.0
+_MODEL_HEADERS = frozenset(map(str.encode, MODEL_HEADERS))
 SOURCE = b"x-envoy-external-address"
 """The client's address as Envoy knows it; Envoy replaces what the client sends."""
 
@@ -104,6 +107,9 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse_bytes()
 
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"authorization":
@@ -112,6 +118,8 @@ class HttpConnection(asyncio.Protocol):
             self._hosts.append(value)
         elif name == SOURCE:
             self._source = value
+        elif name in _MODEL_HEADERS:
+            self._has_model_header = True
 
     def on_message_complete(self) -> None:
         self._count += 1
@@ -122,11 +130,19 @@ class HttpConnection(asyncio.Protocol):
         host, authorizations = self._hosts[0], self._authorizations
         response = None
         if len(authorizations) == 1:
-            response = self._authorizer.cached(host, authorizations[0])
+            response = self._authorizer.cached(
+                self._target, host, authorizations[0], model_header=self._has_model_header
+            )
         if response is None:
-            source = source_of(self._source.decode("latin-1"))
+            request = AuthzRequest(
+                target=self._target,
+                host=host,
+                authorizations=authorizations,
+                source=source_of(self._source.decode("latin-1")),
+                model_header=self._has_model_header,
+            )
             self._is_waiting = True
-            response = self._authorizer.check(host, authorizations, source, self._respond)
+            response = self._authorizer.check(request, self._respond)
             if response is None:
                 return
         self._respond(response)
@@ -146,6 +162,8 @@ class HttpConnection(asyncio.Protocol):
         self._forget_request()
 
     def _forget_request(self) -> None:
+        self._target = b""
+        self._has_model_header = False
         self._hosts: list[bytes] = []
         self._authorizations: list[bytes] = []
         self._source = b""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 
 from daypass._core.k8s_status import failure
@@ -18,29 +18,42 @@ TO_REMOVE = "x-envoy-auth-headers-to-remove"
 """Tells Envoy which headers to remove from the request that goes on."""
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
 class AuthzResponse:
-    """One response. `http` is all of its bytes; `http_head` is for HEAD, without the body.
-
-    `headers`: added to the request that goes on, or sent with the refusal. `user`: the caller that
-    passes, or "".
+    """One response. `http` is all of its bytes; `http_head` is for HEAD, without the body. `user`:
+    the caller that passes, or "". There may be one for each of many users, so it has nothing twice.
     """
 
-    reason: Reason
-    code: int
-    headers: Sequence[tuple[str, str]]
-    body: str = ""
-    user: str = ""
-    http: bytes = field(init=False)
-    http_head: bytes = field(init=False)
+    __slots__ = ("__weakref__", "code", "http", "http_head", "reason", "user")
 
-    def __post_init__(self) -> None:
-        sent, body = UNAVAILABLE if self.code == 503 else self.code, self.body.encode()
+    def __init__(
+        self,
+        reason: Reason,
+        code: int,
+        headers: Iterable[tuple[str, str]],
+        body: str = "",
+        *,
+        user: str = "",
+    ) -> None:
+        self.reason = reason
+        self.code = code
+        self.user = user
+        sent, content = UNAVAILABLE if code == 503 else code, body.encode()
         lines = [f"HTTP/1.1 {sent} {HTTPStatus(sent).phrase}"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        lines += [f"content-length: {len(body)}", "", ""]
+        lines += [f"{name}: {value}" for name, value in headers]
+        lines += [f"content-length: {len(content)}", "", ""]
         self.http_head = "\r\n".join(lines).encode()
-        self.http = self.http_head + body
+        self.http = self.http_head + content
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is added to the request that goes on, or sent with the refusal."""
+        lines = self.http_head.decode().split("\r\n")[1:-3]
+        return dict(line.split(": ", 1) for line in lines)
+
+    @property
+    def body(self) -> str:
+        """The body of a refusal."""
+        return self.http.removeprefix(self.http_head).decode()
 
 
 class AuthzResponses:
@@ -48,7 +61,7 @@ class AuthzResponses:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._refusals = {reason: self._refused(reason, 1) for reason in Reason}
+        self._refusals = {reason: _refused(reason, gate.audience) for reason in Reason}
 
     def allowed(self, identity: CallerIdentity) -> AuthzResponse:
         """Return the response that lets a request pass, with the identity of its caller."""
@@ -60,19 +73,23 @@ class AuthzResponses:
             headers.append((TO_REMOVE, "authorization"))
         return AuthzResponse(Reason.ALLOWED, 200, headers, user=identity.user)
 
-    def refused(self, reason: Reason, retry_after_seconds: int = 1) -> AuthzResponse:
-        """Return the refusal for a reason; the time is used with Reason.UNKNOWN only."""
-        if reason is Reason.UNKNOWN and retry_after_seconds != 1:
-            return self._refused(reason, retry_after_seconds)
+    def refused(self, reason: Reason) -> AuthzResponse:
+        """Return the refusal for a reason."""
         return self._refusals[reason]
 
-    def _refused(self, reason: Reason, retry_after_seconds: int) -> AuthzResponse:
-        code = CODES.get(reason, 401)
-        headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
-        if code == 401:
-            headers.append(("www-authenticate", "Bearer"))
-        if code == 503:
-            headers.append(("retry-after", str(retry_after_seconds)))
-        message = refusal_message(reason, self._gate.audience)
-        body = failure(code, STATUS_REASONS.get(code, ""), message)
-        return AuthzResponse(reason, code, headers, json.dumps(body) + "\n")
+
+@lru_cache(maxsize=100)
+def unavailable(retry_after_seconds: int) -> AuthzResponse:
+    """Return the refusal of any gate that can't decide now."""
+    return _refused(Reason.UNKNOWN, "", retry_after_seconds)
+
+
+def _refused(reason: Reason, audience: str, retry_after_seconds: int = 1) -> AuthzResponse:
+    code = CODES.get(reason, 401)
+    headers = [("content-type", "application/json"), (REASON_HEADER, str(reason))]
+    if code == 401:
+        headers.append(("www-authenticate", "Bearer"))
+    if code == 503:
+        headers.append(("retry-after", str(retry_after_seconds)))
+    body = failure(code, STATUS_REASONS.get(code, ""), refusal_message(reason, audience))
+    return AuthzResponse(reason, code, headers, json.dumps(body) + "\n")

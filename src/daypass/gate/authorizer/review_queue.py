@@ -1,7 +1,7 @@
-"""The queue of tokens to review: one review per token, a bounded number at once, sources in turn.
+"""The queue of reviews: one for each question, a bounded number at once, sources in turn.
 
-`ReviewQueue` decides which token is reviewed next and which requests have waited for too long. It
-has no socket and no clock.
+`ReviewQueue` decides what is reviewed next, a token or an access, and which requests have waited
+for too long. It has no socket and no clock.
 
 Requests that have to wait queue by the client they come from, and the queues take turns. A client
 has at most as many reviews in flight as are left for others. So a client that floods the gate with
@@ -15,11 +15,11 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import Counter, deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from daypass._core.backoff import Backoff
-from daypass.rules.claims import BoundClaims
 
 LIMIT_IN_FLIGHT = 64
 LIMIT_WAITING = 1024
@@ -28,6 +28,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 BACKOFF = Backoff(first_seconds=0.1, longest_seconds=2.0)
 LEAST_IN_FLIGHT = 4
 
+Question = TypeVar("Question")
 Waiter = TypeVar("Waiter")
 
 
@@ -45,23 +46,24 @@ def source_of(address: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingReview:
-    """A token to review. `key` identifies it without revealing it; `claims` have been checked."""
+class PendingReview(Generic[Question]):
+    """A question to the API server, about a token or an access. `key` is the same for the same
+    question, and holds no token.
+    """
 
-    key: bytes
-    token: str = field(repr=False)
+    key: Hashable
     source: str
-    claims: BoundClaims = field(repr=False)
+    question: Question = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _QueuedReview(Generic[Waiter]):
-    pending: PendingReview
+class _QueuedReview(Generic[Question, Waiter]):
+    pending: PendingReview[Question]
     waiters: deque[tuple[float, Waiter]]
     is_sent: bool = False
 
 
-class ReviewQueue(Generic[Waiter]):
+class ReviewQueue(Generic[Question, Waiter]):
     """The reviews that wait or are in flight. Methods return the waiters to respond to now."""
 
     def __init__(
@@ -74,8 +76,8 @@ class ReviewQueue(Generic[Waiter]):
         self._limit_in_flight = limit_in_flight
         self._limit_waiting = limit_waiting
         self._timeout_seconds = timeout_seconds
-        self._queued: dict[bytes, _QueuedReview[Waiter]] = {}
-        self._lines: dict[str, deque[_QueuedReview[Waiter]]] = {}
+        self._queued: dict[Hashable, _QueuedReview[Question, Waiter]] = {}
+        self._lines: dict[str, deque[_QueuedReview[Question, Waiter]]] = {}
         self._in_flight_of: Counter[str] = Counter()
         self._limit_now = float(limit_in_flight)
         self._paused_until = -math.inf
@@ -84,8 +86,10 @@ class ReviewQueue(Generic[Waiter]):
         self.waiting = 0
         self.rejected = 0
 
-    def submit(self, pending: PendingReview, waiter: Waiter | None, now: float) -> list[Waiter]:
-        """Queue a review, unless there is one for this token; return the rejected waiters.
+    def submit(
+        self, pending: PendingReview[Question], waiter: Waiter | None, now: float
+    ) -> list[Waiter]:
+        """Queue a review, unless there is one of this key; return the rejected waiters.
 
         Without a `waiter`, the review is queued only if it can start at once.
         """
@@ -121,7 +125,7 @@ class ReviewQueue(Generic[Waiter]):
         """The number of reviews that may be in flight at once."""
         return max(1, int(self._limit_now))
 
-    def next(self, now: float) -> PendingReview | None:
+    def next(self, now: float) -> PendingReview[Question] | None:
         """Return the review to send now; `answered`, `finished` or `failed` has to follow."""
         if self.in_flight >= self.allowed_in_flight:
             return None
@@ -138,13 +142,13 @@ class ReviewQueue(Generic[Waiter]):
         queued.is_sent = True
         return queued.pending
 
-    def answered(self, pending: PendingReview) -> list[Waiter]:
+    def answered(self, pending: PendingReview[Question]) -> list[Waiter]:
         """Finish a review that the API server answered; return its waiters."""
         self._failures = 0
         self._limit_now = min(self._limit_in_flight, self._limit_now + 1 / self._limit_now)
         return self.finished(pending)
 
-    def finished(self, pending: PendingReview) -> list[Waiter]:
+    def finished(self, pending: PendingReview[Question]) -> list[Waiter]:
         """Finish a review that says nothing about the API server; return its waiters."""
         self.in_flight -= 1
         self._in_flight_of[pending.source] -= 1
@@ -153,7 +157,7 @@ class ReviewQueue(Generic[Waiter]):
         return [waiter for _, waiter in self._queued.pop(pending.key).waiters]
 
     def failed(
-        self, pending: PendingReview, now: float, retry_after_seconds: float | None
+        self, pending: PendingReview[Question], now: float, retry_after_seconds: float | None
     ) -> list[Waiter]:
         """Finish a review that failed; return its waiters.
 
@@ -196,7 +200,7 @@ class ReviewQueue(Generic[Waiter]):
         free = self.allowed_in_flight - self.in_flight
         return now >= self._paused_until and self._in_flight_of[source] < free
 
-    def _leave_line(self, queued: _QueuedReview[Waiter]) -> list[Waiter]:
+    def _leave_line(self, queued: _QueuedReview[Question, Waiter]) -> list[Waiter]:
         source = queued.pending.source
         self._lines[source].remove(queued)
         if not self._lines[source]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from prometheus_client.core import Metric
 
@@ -14,16 +15,18 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
 from daypass._core.status_server import Routes, health_routes
-from daypass.config import Gate
+from daypass.gate.authorizer.access_reviews import review_access
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
+from daypass.gate.authorizer.models import ModelFollower
+from daypass.gate.authorizer.review_client import ReviewClient
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
-from daypass.gate.authorizer.token_reviews import ApiServerReviews
-from daypass.gate.metrics import counter, exposition, gauge
+from daypass.gate.authorizer.token_reviews import review_token
+from daypass.gate.metrics import counter, exposition, gate_families, gauge, model_families
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
-from daypass.rules.decision import Rules
 from daypass.rules.published import Published
 
 BACKLOG = 1024
@@ -57,36 +60,48 @@ class Service:
 
     `write` gets audit events, one line each. `checks_credentials`: a token passes only if its
     credential is published; not ready until the first call of `authorizer.take_published`.
-    `verifier`: None if the proxy has verified the tokens. Raises KubeconfigError.
+    `verifier`: for gates whose proxy has not verified the tokens. `close_after_seconds`: how long
+    it counts which models existed. Raises KubeconfigError.
     """
 
     def __init__(
         self,
-        gate: Gate,
-        rules: Rules,
+        gates: Sequence[ServedGate],
         connection: ConnectionConfig,
         clock: Clock,
         write: Callable[[str], None],
         *,
         checks_credentials: bool,
         verifier: TokenVerifier | None,
+        close_after_seconds: float,
     ) -> None:
         self._clock = clock
         self._verifier = verifier
-        self._ready_seconds = max(LEAST_READY_SECONDS, gate.remember_seconds)
+        remembered = max(gate.remember_seconds for gate in gates)
+        self._ready_seconds = max(LEAST_READY_SECONDS, remembered)
         self._audit = AuditLog(write, clock)
-        self._api_server = ApiServerReviews(connection, gate.audience, clock)
+        self._client = ReviewClient(connection, clock)
+        for gate in gates:
+            published = Published.closed(1) if checks_credentials else None
+            gate.rules = replace(gate.rules, published=published)
         self.authorizer = Authorizer(
-            gate,
-            replace(rules, published=Published.closed(1) if checks_credentials else None),
-            self._api_server.ask,
+            gates,
+            partial(review_token, self._client),
+            partial(review_access, self._client),
             clock,
             audit=self._audit,
             verifier=verifier,
         )
-        self.metrics = self.authorizer.metrics
+        self._models = ModelFollower(
+            connection,
+            frozenset(chain(*(gate.resources for gate in gates))),
+            self.authorizer.take_models,
+            clock,
+            valid_seconds=close_after_seconds,
+        )
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._certificate: ReloadingCertificate | None = None
 
     @asynccontextmanager
@@ -95,28 +110,28 @@ class Service:
 
         Raises ListenError.
         """
-        background: list[asyncio.Task[None]] = []
         try:
             await self.authorizer.start()
             self._server = await self._listen(listen)
             if self._verifier is not None:
                 self._verifier.start()
-            works = [_every(STALLED_SECONDS, self.http.close_stalled)]
+            works = [_every(STALLED_SECONDS, self.http.close_stalled), self._models.run()]
             if self._certificate is not None:
                 works.append(_every(CERTIFICATE_EVERY_SECONDS, self._certificate.reload))
-            background = [asyncio.create_task(each) for each in works]
+            self._background = [asyncio.create_task(each) for each in works]
             yield 0 if listen.path else int(self._server.sockets[0].getsockname()[1])
         finally:
-            for task in background:
+            for task in self._background:
                 task.cancel()
             if self._verifier is not None:
                 self._verifier.stop()
             if self._server is not None:
                 self._server.close()
-            self.authorizer.reject_waiting()
+            self.authorizer.reviewer.reject_waiting()
             self.http.close()  # so that no request begins a review any more
             await self.authorizer.stop()
-            self._api_server.close()
+            self._client.close()
+            await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _listen(self, listen: Listen) -> asyncio.Server:
         self._certificate = listen.certificate
@@ -147,23 +162,28 @@ class Service:
         """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.last_error
         keys = "" if self._verifier is None else self._verifier.last_error
-        return "\n".join(line for line in (self.authorizer.last_error, keys, own) if line)
+        lines = (self.authorizer.reviewer.last_error, self._models.last_error, keys, own)
+        return "\n".join(filter(None, lines))
 
     def is_alive(self) -> bool:
         """Whether it works, or has not started yet; otherwise only a restart helps."""
-        return self._server is None or self.authorizer.is_alive
+        has_ended = any(task.done() for task in self._background)
+        return self._server is None or (self.authorizer.is_alive and not has_ended)
 
     def why_not_ready(self) -> str:
         """Why it should get no requests, or ""."""
         if self.http.is_draining:
             return "it is shutting down"
-        if self.authorizer.published is not None and self.metrics.published_at is None:
+        authorizer = self.authorizer
+        if authorizer.published is not None and authorizer.published_at is None:
             return "what the watch publishes has not been read yet"
+        if not self._models.are_listed:
+            return self._models.last_error or "the models have not been listed yet"
         if self._verifier is not None and not self._verifier.are_known:
             return self._verifier.last_error
-        heard = self.authorizer.heard_at
+        heard = authorizer.reviewer.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
-            return self.authorizer.last_error or "the API server has not answered yet"
+            return authorizer.reviewer.last_error or "the API server has not answered yet"
         return ""
 
     @property
@@ -177,28 +197,31 @@ class Service:
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
-        queue, cache = self.authorizer.queue, self.authorizer.cache
-        yield from self.metrics.families()
+        authorizer, now = self.authorizer, self._clock.monotonic()
+        queue, cache = authorizer.reviewer.queue, authorizer.cache
+        yield from gate_families({gate.name: gate.metrics for gate in authorizer.gates})
         yield gauge("cache_entries", "Cached decisions.", len(cache))
         yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
-        yield gauge("reviews_in_flight", "TokenReviews in flight.", queue.in_flight)
-        yield gauge("reviews_waiting", "Tokens that wait for their review.", queue.waiting)
+        yield gauge("access_cache_entries", "Cached accesses to models.", len(authorizer.accesses))
+        yield gauge("reviews_in_flight", "Reviews of both kinds in flight.", queue.in_flight)
+        yield gauge("reviews_waiting", "Reviews of both kinds that wait.", queue.waiting)
         yield counter("requests_rejected", "Requests rejected without a review.", queue.rejected)
+        yield counter("requests_lost", "Requests that name no gate of the config.", authorizer.lost)
         yield gauge("connections", "Open connections.", len(self.http.connections))
-        if (published := self.authorizer.published) is not None:
+        if (published := authorizer.published) is not None:
             count, denials = published.count, len(published.denials)
             yield gauge("credentials", "Credentials in the published set.", count)
             yield gauge("denials", "Denials by hand that are published.", denials)
-            closed = len(self.authorizer.closed_parts)
+            closed = len(authorizer.closed.parts)
             yield gauge("closed_parts", "Parts of the set whose tokens are refused.", closed)
         yield counter("events_suppressed", "Audit events beyond the limit.", self._audit.suppressed)
-        now = self._clock.monotonic()
-        if self.metrics.published_at is not None:
-            age = now - self.metrics.published_at
+        if authorizer.published_at is not None:
+            age = now - authorizer.published_at
             yield gauge("published_age_seconds", "Time since the set last changed.", age)
-        if self.authorizer.heard_at is not None:
-            age = now - self.authorizer.heard_at
+        if authorizer.reviewer.heard_at is not None:
+            age = now - authorizer.reviewer.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
+        yield from model_families(self._models.counts(), now)
 
     def _why_not_alive(self) -> str:
         is_stalled = self._server is not None and self.authorizer.is_stalled

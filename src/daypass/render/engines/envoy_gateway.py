@@ -19,6 +19,7 @@ from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
 from daypass.render.engines.bypass import HostOwner, describe_hosts, read_routes, shares_hosts
 from daypass.render.engines.engine import Engine
+from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.gateway_api import (
     GATEWAY,
@@ -31,6 +32,7 @@ from daypass.render.fronts.gateway_api import (
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
 from daypass.render.names import GATE, SERVICE_PORT
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
+from daypass.rules.models import MODEL_HEADERS
 from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER
 
@@ -123,14 +125,16 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
 
     def _ext_auth(self) -> Object:
         service = {"name": GATE, "namespace": self.config.door.namespace, "port": SERVICE_PORT}
+        choosing = MODEL_HEADERS if self.gate.audiences or self.gate.authorize else ()
         return {
             # The authorizer's response names the headers to remove, above all the token
             # (x-envoy-auth-headers-to-remove).
             "http": {
                 "backendRefs": [service],
+                "path": gate_prefix(self.name),  # a prefix, for all that its documentation says
                 "headersToBackend": [self.gate.headers.user, self.gate.headers.groups],
             },
-            "headersToExtAuth": ["x-envoy-external-address"],
+            "headersToExtAuth": ["x-envoy-external-address", *choosing],
             "failOpen": False,
             "statusOnError": 503,
             "timeout": _TIMEOUT,

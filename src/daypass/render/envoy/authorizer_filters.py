@@ -25,9 +25,16 @@ UNAVAILABLE = 429
 drops its message and Retry-After. A mapper turns it back into 503.
 """
 TIMEOUT_SECONDS = 2.0
-"""The authorizer responds within half a second, even if it can't decide."""
+"""The authorizer responds within half a second for each of two reviews, even if it can't decide."""
 _CLIENT_HEADER = "x-envoy-external-address"
 """The client's address according to Envoy, which replaces a client's own header of this name."""
+
+
+def gate_prefix(gate: str) -> str:
+    """Return the beginning of the paths at which the authorizer answers for a gate. The client's
+    path follows it, from the first slash on. So no client can name another gate.
+    """
+    return f"/gate/{gate}/"
 
 
 def asking_filter(
@@ -41,8 +48,7 @@ def asking_filter(
     """Return an ext_authz filter.
 
     It sends the request's method, host, path, Authorization header and client address; no body. The
-    path follows a prefix that names the gate. No client can name another one: Envoy refuses a path
-    that does not begin with a slash. `set_headers`: the identity headers that it takes from the
+    path follows the prefix of the gate. `set_headers`: the identity headers that it takes from the
     authorizer's response.
     """
     returned = ["content-type", "www-authenticate", "retry-after", REASON_HEADER]
@@ -52,7 +58,7 @@ def asking_filter(
         transport_api_version="V3",
         http_service={
             "server_uri": {"uri": uri, "cluster": cluster, "timeout": duration(TIMEOUT_SECONDS)},
-            "path_prefix": f"/gate/{gate_name}/",
+            "path_prefix": gate_prefix(gate_name),
             "authorization_response": {
                 "allowed_upstream_headers": _exactly(set_headers),
                 "allowed_client_headers": _exactly(returned),

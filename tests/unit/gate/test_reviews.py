@@ -1,4 +1,4 @@
-"""Parsing of TokenReview responses, valid and invalid."""
+"""Parsing of reviews of tokens and accesses, valid and invalid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.token_reviews import ReviewFailure, body_for, read_response
+from daypass.gate.authorizer import access_reviews
+from daypass.gate.authorizer.review_client import ReviewFailure, read_failure
+from daypass.gate.authorizer.token_reviews import body_for, read_review
 from daypass.rules.decision import Review
 from support.fake_door import long_lived_token
 
@@ -28,7 +30,7 @@ def test_the_request_has_audience_and_token() -> None:
 def test_a_successful_response_is_read_completely() -> None:
     status = {"authenticated": True, "user": {"username": "u"}, "audiences": ["a", "b"]}
     expected = Review(authenticated=True, user="u", audiences=("a", "b"))
-    assert read_response(201, "", answer(status)) == expected
+    assert read_review(answer(status)) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_successful_response_is_read_completely() -> None:
     ],
 )
 def test_only_authenticated_true_counts(status: Any) -> None:
-    review = read_response(201, "", answer(status))
+    review = read_review(answer(status))
     assert isinstance(review, Review)
     assert not review.authenticated
 
@@ -56,15 +58,42 @@ def test_only_authenticated_true_counts(status: Any) -> None:
 def test_retry_after_of_a_failure_is_read(
     code: int, retry_after: str, seconds: float | None
 ) -> None:
-    result = read_response(code, retry_after, b"{}")
-    assert isinstance(result, ReviewFailure)
+    result = read_failure("TokenReviews", code, retry_after, b"{}")
     assert result.retry_after_seconds == seconds
 
 
-@given(code=st.integers(100, 599), body=st.binary(max_size=200), retry_after=st.text(max_size=9))
-def test_arbitrary_bytes_authenticate_no_one(code: int, body: bytes, retry_after: str) -> None:
-    result = read_response(code, retry_after, body)
+@given(body=st.binary(max_size=200))
+def test_arbitrary_bytes_authenticate_no_one_and_allow_nothing(body: bytes) -> None:
+    result = read_review(body)
     assert isinstance(result, ReviewFailure) or not result.authenticated
+    assert isinstance(access_reviews.read_review(body), ReviewFailure)
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed"),
+    [
+        ({"allowed": True}, True),
+        ({"allowed": True, "denied": False, "reason": "RBAC"}, True),
+        ({"allowed": True, "evaluationError": "a role is missing"}, True),
+        ({"allowed": False}, False),
+        ({"allowed": False, "denied": True}, False),
+        ({"allowed": True, "denied": True}, False),
+        ({}, None),
+        ({"denied": False}, None),
+        ({"allowed": "true"}, None),
+        ({"allowed": 1}, None),
+        ({"allowed": None}, None),
+        ({"allowed": True, "denied": "no"}, None),
+        ({"allowed": True, "denied": None}, None),
+        ({"allowed": True, "denied": 0}, None),
+        ([True], None),
+        ("allowed", None),
+        (None, None),
+    ],
+)
+def test_only_allowed_and_not_denied_is_an_access(status: Any, allowed: bool | None) -> None:
+    result = access_reviews.read_review(answer(status))
+    assert result is allowed or (allowed is None and isinstance(result, ReviewFailure))
 
 
 @given(
@@ -80,25 +109,22 @@ def test_arbitrary_bytes_authenticate_no_one(code: int, body: bytes, retry_after
     )
 )
 def test_a_malformed_status_authenticates_no_one(status: Any) -> None:
-    result = read_response(201, "", answer(status))
+    result = read_review(answer(status))
     if isinstance(result, Review) and result.authenticated:
         assert status["authenticated"] is True
 
 
 @pytest.mark.parametrize(("code", "about"), [(400, True), (413, True), (500, False), (404, False)])
-def test_errors_about_one_token_differ_from_errors_of_the_api_server(
+def test_errors_about_one_request_differ_from_errors_of_the_api_server(
     code: int, about: bool
 ) -> None:
-    result = read_response(code, "", b"{}")
-    assert isinstance(result, ReviewFailure)
-    assert result.about_token is about
+    assert read_failure("TokenReviews", code, "", b"{}").about_request is about
 
 
 def test_a_response_that_quotes_the_token_is_redacted() -> None:
     token = long_lived_token()
     escaped = "".join(f"\\u{ord(c):04x}" for c in token)
     body = f'{{"kind": "Status", "message": "bad token {escaped}, {token[60:]}"}}'
-    result = read_response(422, "", body.encode(), Secret(token))
-    assert isinstance(result, ReviewFailure)
+    result = read_failure("TokenReviews", 422, "", body.encode(), Secret(token))
     assert "bad token ***" in result.why
     assert not any(token[at : at + 16] in result.why for at in range(len(token) - 15))

@@ -1,0 +1,105 @@
+"""What the host and the path of a request mean at a gate, remembered for the next request.
+
+A gate with `audiences` or `authorize` looks at the path: only at its first segments, as many as the
+longest pattern has. So what is remembered is bounded, and is the same for every path that has them:
+a pattern is a prefix of whole segments. What every proxy might read differently is refused before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from daypass.gate.authorizer.models import Models
+from daypass.rules.decision import Rules
+from daypass.rules.models import Access
+from daypass.rules.patterns import Model, is_plain_path
+
+LIMIT_DESTINATIONS = 10_000
+LIMIT_KEY_BYTES = 800
+"""A host name has at most 253 bytes, two names in a path 316; Envoy takes anything after a colon
+for a port."""
+LIMIT_READINGS = 16
+"""Models that exist and that a request may mean, at most. One that may mean more is refused."""
+_ORDINARY = b"-/_.~!$&'()*+,:=@%b%b%b" % (
+    b"0123456789", b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)  # fmt: skip
+
+Key: TypeAlias = tuple[bytes, bytes]
+"""A host, and the first segments of a path, or "" where no path matters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """What a host and a path mean.
+
+    `audiences`: of the tokens that open it. `has_readings`: whether it may mean a model, if that
+    exists. `accesses`: what is needed, for all models that exist and that it may mean; empty if it
+    needs one and none exists, None if it needs none.
+    """
+
+    audiences: frozenset[str]
+    has_readings: bool
+    accesses: tuple[Access, ...] | None
+
+
+class Destinations:
+    """The destinations of a gate. `known`: for lookups in the path of a request; bounded."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.reads_paths = rules.reads_paths
+        patterns = [each.path for each in rules.authorize if each.path is not None]
+        patterns += [path for opening in rules.audiences.values() for path in opening.paths]
+        self._depth = max((len(each.segments) for each in patterns), default=0)
+        self.known: dict[Key, Destination] = {}
+
+    def key(self, host: bytes, path: bytes) -> Key | None:
+        """Return the key of a request, or None if its path is not plain, which matters here."""
+        if not self.reads_paths:
+            return host, b""
+        if not is_plain(path):
+            return None
+        if not self._depth:
+            return host, b""
+        segments = path.partition(b"?")[0].split(b"/", self._depth + 1)
+        return host, b"/".join(segments[: self._depth + 1])
+
+    def find(self, key: Key, models: Models) -> Destination:
+        """Return the destination of a key, which has passed `check_claims`, and remember it."""
+        destination = self.known.get(key)
+        if destination is None:
+            host, path = (part.decode("latin-1") for part in key)
+            destination = self._read(host, path or "/", models)
+            if sum(map(len, key)) <= LIMIT_KEY_BYTES:
+                if len(self.known) >= LIMIT_DESTINATIONS:  # one name, with thousands of ports
+                    self.known.clear()
+                self.known[key] = destination
+        return destination
+
+    def _read(self, host: str, path: str, models: Models) -> Destination:
+        def exists(model: Model) -> bool:
+            return model.name in models.names_in(model.resource, model.namespace)
+
+        readings = self._rules.models(host, path)
+        needed = None if readings is None else readings.existing(exists)
+        if needed is not None and len(needed) > LIMIT_READINGS:
+            needed = frozenset()
+        opened = (name for name, each in self._rules.audiences.items() if each.has(host, path))
+        return Destination(
+            audiences=frozenset({self._rules.audience, *opened}),
+            has_readings=readings is not None,
+            accesses=None if needed is None else tuple(needed),
+        )
+
+
+def is_plain(path: bytes) -> bool:
+    """Return whether a path is plain, as `is_plain_path` does. Nearly all need nothing else."""
+    before, _, query = path.partition(b"?")
+    return (
+        before[:1] == b"/"
+        and not before.translate(None, _ORDINARY)
+        and b"//" not in before
+        and b"/." not in before
+        and b"#" not in query
+    ) or is_plain_path(path.decode("latin-1"))

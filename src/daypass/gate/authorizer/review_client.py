@@ -1,0 +1,273 @@
+"""Reviews at the API server: their connections, requests and failures.
+
+A TokenReview and a SubjectAccessReview are created alike: the answer is a 201, and the caller reads
+its status. The HTTP client is its own, since a general one costs more CPU than everything else in a
+review. What it reads is bounded; TLS verifies the API server by the CA of the kubeconfig or the
+Pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import urllib.parse
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import httptools
+
+from daypass._core import VERSION
+from daypass._core.clock import Clock, random_fraction
+from daypass._core.k8s_status import Status, parse_retry_after
+from daypass._core.secret import Secret, redact_response
+from daypass.kube.connection import Authenticator, ConnectionConfig
+from daypass.kube.errors import KubeconfigError
+
+LIMIT_BYTES = 256 * 1024
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 5.0
+LIVES_SECONDS = 300.0
+"""Connections are closed then, so that all API servers behind one address get some."""
+AUTHORIZED_SECONDS = 10.0
+"""How long credentials are cached; the kubelet replaces them well before they expire."""
+_ABOUT_REQUEST = (400, 413, 414, 422)
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading an answer raises that is no review."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewFailure:
+    """The API server gave no result. `why` is for people, and holds no token.
+
+    `about_request`: it failed because of what was asked, or is slow, and others may work.
+    """
+
+    why: str
+    about_request: bool = False
+    retry_after_seconds: float | None = None
+
+
+def read_failure(
+    kind: str, code: int, retry_after: str, body: bytes, *secrets: Secret
+) -> ReviewFailure:
+    """Return the failure that an answer is. `kind`: what was created, such as TokenReviews.
+    `retry_after`: that header, or "". `secrets`: what was sent.
+    """
+    status = Status.parse(redact_response(body, *secrets))
+    message = status.message if status is not None else ""
+    if code in (401, 403):
+        return ReviewFailure(
+            why=f"the gate may not create {kind}: {code} {message[:256]}; bind "
+            "ClusterRole system:auth-delegator to its ServiceAccount"
+        )
+    seconds = parse_retry_after(retry_after) if code in (429, 503) else None
+    return ReviewFailure(
+        why=f"the API server answered {code} {message[:256]}",
+        retry_after_seconds=seconds,
+        about_request=code in _ABOUT_REQUEST,
+    )
+
+
+class ReviewClient:
+    """Creates reviews; `create` may run many times at once, in one event loop.
+
+    Raises KubeconfigError if the connection can't be used.
+    """
+
+    def __init__(self, connection: ConnectionConfig, clock: Clock) -> None:
+        if connection.proxy:
+            raise KubeconfigError("the gate asks the API server directly, and not by a proxy", "")
+        url = urllib.parse.urlsplit(connection.server)
+        self._clock = clock
+        self._authenticator = Authenticator(connection, clock)
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._name = connection.tls_server_name or self._host
+        self._tls = self._authenticator.tls if url.scheme == "https" else None
+        self._base = url.path.rstrip("/").encode("ascii")
+        self._head = _head(url, connection)
+        self._idle: list[_Connection] = []
+        self._authorization = b""
+        self._authorized_at: float | None = None
+
+    async def create(
+        self, kind: str, path: str, body: bytes, *secrets: Secret
+    ) -> bytes | ReviewFailure:
+        """Return the API server's answer to a review. `kind`: its plural, for messages. `path`: of
+        its resource. `secrets`: what no message may quote of the body.
+        """
+        request = partial(self._request, path.encode("ascii"), body)
+        answer = await self._answer(request(await self._authorized(renew=False)))
+        if not isinstance(answer, ReviewFailure) and answer[0] == 401:
+            # Its own credentials may have expired.
+            answer = await self._answer(request(await self._authorized(renew=True)))
+        if isinstance(answer, ReviewFailure):
+            return answer
+        code, retry_after, content = answer
+        if code in (200, 201):
+            return content
+        own = self._authorization.decode("latin-1").strip().rpartition(" ")[2]
+        return read_failure(kind, code, retry_after, content, *secrets, Secret(own))
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _authorized(self, *, renew: bool) -> bytes:
+        now = self._clock.monotonic()
+        at = self._authorized_at
+        if renew or at is None or now - at > AUTHORIZED_SECONDS:
+            self._authorized_at = now
+            # On another thread: it may read a file or start a program.
+            loop = asyncio.get_running_loop()
+            read = partial(self._authenticator.authorization, renew=renew)
+            self._authorization = (await loop.run_in_executor(None, read)).encode("ascii")
+        return self._authorization
+
+    def _request(self, path: bytes, body: bytes, authorization: bytes) -> bytes:
+        start = b"POST %b%b HTTP/1.1\r\n" % (self._base, path)
+        line = b"authorization: %b\r\n" % authorization if authorization else b""
+        end = b"content-length: %d\r\n\r\n" % len(body)
+        return b"".join((start, self._head, line, end, body))
+
+    async def _answer(self, request: bytes) -> tuple[int, str, bytes] | ReviewFailure:
+        try:
+            while True:
+                connection = self._pooled()
+                is_reused = connection is not None
+                if connection is None:
+                    connection = await self._connect()
+                try:
+                    answer = await connection.exchange(request, ANSWER_SECONDS)
+                except ConnectionError:
+                    if is_reused:  # it may be closed already; repeating a review is harmless
+                        continue
+                    raise
+                if connection.is_reusable:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+                return answer
+        except TimeoutError:
+            # It took the request: a webhook may be slow about this one.
+            return ReviewFailure(why="the API server does not answer in time", about_request=True)
+        except ssl.SSLCertVerificationError as error:
+            return ReviewFailure(why=f"the API server is not trusted: {error.verify_message}")
+        except (OSError, httptools.HttpParserError) as error:
+            return ReviewFailure(why=f"the API server cannot be reached: {error}")
+
+    def _pooled(self) -> _Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed and now < connection.lives_until:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await loop.create_connection(
+                    _Connection,
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._name if self._tls else None,
+                )
+        except TimeoutError:
+            raise ConnectionRefusedError("it does not accept a connection in time") from None
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with at most one request in flight."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport | None = None
+        self._answered: asyncio.Future[tuple[int, str, bytes]] | None = None
+        self._received = 0
+        self.is_closed = False
+        self.is_reusable = False
+        self.lives_until = self._loop.time() + LIVES_SECONDS * (0.8 + 0.4 * random_fraction())
+        self._parser = httptools.HttpResponseParser(self)
+        self._retry_after = b""
+        self._body: deque[bytes] = deque()
+
+    async def exchange(self, request: bytes, seconds: float) -> tuple[int, str, bytes]:
+        """Return the whole response. Raises TimeoutError, OSError, HttpParserError."""
+        self._answered = answered = self._loop.create_future()
+        self._received, self.is_reusable, self._retry_after = 0, False, b""
+        self._body.clear()
+        timer = self._loop.call_later(seconds, self._end, TimeoutError())
+        try:
+            if self.is_closed or self._transport is None:
+                raise ConnectionError("it was closed")
+            self._transport.write(request)
+            result: tuple[int, str, bytes] = await answered
+            return result
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Close it."""
+        self.is_closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_closed = True
+        self._end(ConnectionError("the connection broke"))
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > LIMIT_BYTES or self._answered is None:
+            self._end(ConnectionError("the answer is too large"))
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._end(ConnectionError(f"the answer is not HTTP: {type(error).__name__}"))
+            self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"retry-after":
+            self._retry_after = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self.is_reusable = self._parser.should_keep_alive()
+        answered, self._answered = self._answered, None
+        if answered is not None and not answered.done():
+            code = self._parser.get_status_code()
+            answered.set_result((code, self._retry_after.decode("latin-1"), b"".join(self._body)))
+
+    def _end(self, error: Exception) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None and not answered.done():
+            answered.set_exception(error)
+
+
+def _head(url: urllib.parse.SplitResult, connection: ConnectionConfig) -> bytes:
+    lines = [
+        f"host: {url.netloc}",
+        f"user-agent: daypass-gate/{VERSION}",
+        "accept: application/json",
+        "content-type: application/json",
+        *(f"{name}: {value}" for name, value in connection.impersonate),
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")

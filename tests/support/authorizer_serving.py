@@ -1,0 +1,140 @@
+"""`daypass gate serve` before a real API server: asked as Envoy asks it, and what it follows."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daypass._core.objects import new_object
+from daypass.config import Config
+from daypass.config.gate import DEFAULT_GATE
+from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import GATE
+from daypass.render.rbac import authorizer_rbac
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import DENIALS, NAMES, Published
+from daypass.rules.reasons import REASON_HEADER, Reason
+from support.admin import Document
+from support.authority import Authority
+from support.clusters import account_token, admin_cluster, write_kubeconfig
+from support.controlplane import ControlPlane
+from support.doors import EKF
+from support.identities import Identity, unique
+from support.messages import message_with
+from support.publishing import closing_in, published
+from support.raw import Answer, connect, exchange, get
+from support.serving import Served
+
+NAME = "daypass-gate.daypass.svc"
+"""Of the authorizer's certificate."""
+CLOSE_AFTER_SECONDS = 600
+
+
+def authorizer_kubeconfig(
+    plane: ControlPlane, config: Config, file: Path, *, without: str = "\0"
+) -> Path:
+    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights, `without`
+    objects whose names end so.
+    """
+    home = config.door.namespace
+    account = new_object("v1", "ServiceAccount", GATE, home)
+    with admin_cluster(plane) as cluster:
+        for each in [account, *authorizer_rbac(config)]:
+            if each["metadata"]["name"].endswith(without):
+                continue
+            if each["kind"] == "ClusterRoleBinding":
+                each["metadata"]["name"] = unique(GATE)
+            cluster.create(each)
+    write_kubeconfig(plane, account_token(plane, home, GATE), file)
+    return file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """`daypass gate serve` over TLS, and the authority of its certificate.
+
+    `home`: the namespace of what it follows.
+    """
+
+    served: Served
+    authority: Authority
+    home: str
+
+    def ask(
+        self, *headers: str, gate: str = DEFAULT_GATE, host: str = EKF, path: str = "/pipeline"
+    ) -> Answer:
+        """What it answers to the question of a gate's Envoy about a request with these header
+        lines.
+        """
+        with connect(self.served.port, authority_pem=self.authority.pem, name=NAME) as connection:
+            return exchange(connection, get(*headers, host=host, path=gate_prefix(gate) + path))
+
+    def reason(self, *headers: str, **request: str) -> Reason:
+        """The reason of its answer."""
+        return Reason(self.ask(*headers, **request).headers.get(REASON_HEADER, Reason.ALLOWED))
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            address = f"http://{self.served.status}{path}"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def printed(self) -> str:
+        """All that it has printed: events, which are JSON, and messages."""
+        return self.served.child.log.read_text()
+
+    def message(self, value: str) -> str:
+        """The message that holds a value."""
+        lines = self.printed().splitlines(keepends=True)
+        return message_with("".join(line for line in lines if line[0] != "{"), value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """The ConfigMaps of a gate's watch, written by an administrator."""
+
+    plane: ControlPlane
+    home: str
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v1/namespaces/{self.home}/configmaps"
+
+    def documents(self, published: Published) -> dict[str, Document]:
+        parts = enumerate(published.parts)
+        made = [part_config_map(number, part, self.home, room=2000) for number, part in parts]
+        made.append(denials_config_map(published.denials, self.home))
+        return {each["metadata"]["name"]: each for each in made}
+
+    def create(self, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS) -> None:
+        """All of them, with these credentials, valid for so long from now."""
+        for document in self.documents(self._of(*identities, seconds=seconds)).values():
+            self.plane.admin.create(self._path, document)
+
+    def change(
+        self, name: str, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS
+    ) -> None:
+        """One of them."""
+        document = self.documents(self._of(*identities, seconds=seconds))[name]
+        self.plane.admin.patch(f"{self._path}/{name}", document)
+
+    def deny(self, **denied: Any) -> None:
+        """Other denials."""
+        denials = published((), closes_unix=closing_in(CLOSE_AFTER_SECONDS), **denied).denials
+        document = denials_config_map(denials, self.home)
+        self.plane.admin.patch(f"{self._path}/{DENIALS}", document)
+
+    def delete(self, *names: str) -> None:
+        for name in names or NAMES:
+            self.plane.admin.delete(f"{self._path}/{name}")
+
+    def _of(self, *identities: Identity, seconds: float) -> Published:
+        uids = [each.secret_uid for each in identities]
+        return published(uids, closes_unix=closing_in(seconds), parts=CLUSTER_PARTS)

@@ -1,0 +1,295 @@
+"""Several gates of one authorizer, without sockets: nothing of one counts at another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from daypass.gate.authorizer.authorizer import AuthzRequest
+from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.rules.claims import Bound
+from daypass.rules.decision import Opening
+from daypass.rules.models import Access, ModelRule
+from daypass.rules.patterns import HostPattern, Model, PathPattern
+from daypass.rules.published import Published
+from daypass.rules.reasons import Reason
+from support.publishing import denied_by_hand, parts_of
+from support.reviewing import GOOD, HOST, AskedAuthorizer, rules
+from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, USER
+
+SERVING, ISVC = "serving.example.com", "inferenceservices.serving.kserve.io"
+MODELS = "{name}.{namespace}.example.com"
+POD_UID = "90d00000-0000-4000-8000-000000000001"
+TO_POD = {
+    "namespace": "team", "serviceaccount": {"name": "bot", "uid": ACCOUNT_UID},
+    "pod": {"name": "bot-0", "uid": POD_UID},
+}  # fmt: skip
+
+
+@pytest.fixture
+def tried() -> AskedAuthorizer:
+    """Two gates that guard the same host: `a` for AUDIENCE, `b` for another."""
+    made = AskedAuthorizer({"a": rules(), "b": rules(audience="b.example.com")})
+    made.says = lambda token: replace(GOOD, audiences=(AUDIENCE, "b.example.com"))
+    return made
+
+
+def test_a_token_that_one_gate_has_cached_is_refused_at_another(tried: AskedAuthorizer) -> None:
+    line = f"Bearer {tried.token()}"
+    for _ in range(2):
+        assert tried.ask(line, gate="a").reason is Reason.ALLOWED
+        refused = tried.ask(line, gate="b")
+        assert (refused.reason, refused.code) == (Reason.AUDIENCE, 403)
+    assert tried.cached(line, gate="a") is not None
+    assert tried.cached(line, gate="b") is None
+    assert tried.asked_for == [AUDIENCE]
+
+
+def test_gates_with_one_audience_review_a_token_each_with_their_own_headers() -> None:
+    tried = AskedAuthorizer({"a": rules(), "b": rules("other.example.com")})
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line, gate="a").reason is Reason.ALLOWED
+    assert tried.cached(line, gate="b") is None
+    assert tried.ask(line, gate="b").reason is Reason.NOT_GUARDED
+    assert tried.ask(line, gate="b", host="other.example.com").reason is Reason.ALLOWED
+    assert len(tried.asked) == 2
+    assert tried.cached(line, gate="a", host="other.example.com") is None
+    assert tried.cached(line, gate="b", host=HOST) is None
+
+
+def test_a_refusal_that_one_gate_has_cached_is_not_used_at_another() -> None:
+    tried = AskedAuthorizer({"a": rules(), "b": rules()})
+    line = f"Bearer {tried.token()}"
+    tried.says = lambda token: replace(GOOD, authenticated=False)
+    assert tried.ask(line, gate="a").reason is Reason.REVIEW_REFUSED
+    tried.says = lambda token: GOOD
+    assert tried.ask(line, gate="b").reason is Reason.ALLOWED
+    assert tried.ask(line, gate="a").reason is Reason.REVIEW_REFUSED
+
+
+def test_an_access_by_one_gate_says_nothing_about_another() -> None:
+    authorize = (ModelRule(host=HostPattern.parse(MODELS), resource=ISVC),)
+    gate = rules(MODELS, authorize=authorize)
+    tried = AskedAuthorizer({"a": gate, "b": gate})
+    tried.have(Model(ISVC, "alice", "iris"))
+    line, host = f"Bearer {tried.token()}", "iris.alice.example.com"
+    assert tried.ask(line, gate="a", host=host).reason is Reason.ALLOWED
+    tried.may = lambda user, access: False
+    assert tried.ask(line, gate="b", host=host).reason is Reason.MODEL
+    assert tried.ask(line, gate="a", host=host).reason is Reason.ALLOWED
+    assert len(tried.asked_accesses) == 2
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "/", "/x", "/gate", "/gate/", "/gate//", "/gate/a", "/gate/c/", "/gate/A/", "/gate/a%2f",
+     "/Gate/a/", "gate/a/", "//gate/a/", "/gate/a?/", "/gate/ä/", "/gate/\x00/"],
+)  # fmt: skip
+def test_a_request_that_names_no_gate_is_unknown(tried: AskedAuthorizer, target: str) -> None:
+    line = f"Bearer {tried.token()}".encode()
+    assert tried.ask(line.decode(), gate="a").reason is Reason.ALLOWED
+    assert tried.authorizer.cached(target.encode(), HOST.encode(), line) is None
+    request = AuthzRequest(
+        target=target.encode(), host=HOST.encode(), authorizations=(line,), source="",
+        model_header=False,
+    )  # fmt: skip
+    late: list[AuthzResponse] = []
+    response = tried.authorizer.check(request, late.append)
+    assert response is not None
+    assert (response.reason, response.code, late) == (Reason.UNKNOWN, 503, [])
+    assert tried.authorizer.lost == 1
+
+
+@pytest.mark.parametrize("path", ["/gate/a/", "//gate/a/", "/../gate/a/", "/gate/a/x", "gate/a/"])
+def test_no_path_of_a_client_names_another_gate(tried: AskedAuthorizer, path: str) -> None:
+    line = f"Bearer {tried.token()}"
+    assert tried.ask(line, gate="a").reason is Reason.ALLOWED
+    assert tried.ask(line, gate="b", path=path).reason is Reason.AUDIENCE
+    assert tried.cached(line, gate="b", path=path) is None
+
+
+def test_decisions_and_events_name_their_gate(tried: AskedAuthorizer) -> None:
+    line = f"Bearer {tried.token()}"
+    tried.ask(line, gate="a")
+    tried.ask(line, gate="b")
+    counted = {
+        name: {reason for reason, count in gate.metrics.decisions.items() if count}
+        for name, gate in tried.gates.items()
+    }
+    assert counted == {"a": {Reason.ALLOWED}, "b": {Reason.AUDIENCE}}
+    assert [(each["event"], each["gate"]) for each in tried.lines] == [
+        ("token-accepted", "a"), ("token-refused", "b"),
+    ]  # fmt: skip
+
+
+def test_a_revocation_holds_at_every_gate() -> None:
+    tried = AskedAuthorizer({"a": rules(), "b": rules()})
+    tried.publish(SECRET_UID)
+    line = f"Bearer {tried.token()}"
+    assert {tried.ask(line, gate=each).reason for each in "ab"} == {Reason.ALLOWED}
+    tried.publish()
+    assert [tried.cached(line, gate=each) for each in "ab"] == [None, None]
+    assert {tried.ask(line, gate=each).reason for each in "ab"} == {Reason.UNKNOWN_CREDENTIAL}
+    revoked = [each["gate"] for each in tried.lines if each["event"] == "token-revoked"]
+    assert sorted(revoked) == ["a", "b"]
+
+
+ALICE, BOB = "alice.serving.example.com", "bob.serving.example.com"
+
+
+@pytest.fixture
+def opened() -> AskedAuthorizer:
+    """A gate where an audience opens a path and a host, and another one a host."""
+    hosts = (SERVING, MODELS)
+    alice = Opening(
+        hosts=(HostPattern.parse(SERVING), HostPattern.parse("{name}.alice.example.com")),
+        paths=(PathPattern.parse("/serving/alice/"),),
+    )
+    bob = Opening(hosts=(HostPattern.parse("{name}.bob.example.com"),))
+    made = AskedAuthorizer({"serving": rules(*hosts, audiences={ALICE: alice, BOB: bob})})
+    made.says = lambda token: replace(GOOD, audiences=(AUDIENCE, ALICE, BOB))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("audience", "host", "path", "expected"),
+    [
+        (AUDIENCE, SERVING, "/anything", Reason.ALLOWED),
+        (ALICE, SERVING, "/serving/alice/iris/v1", Reason.ALLOWED),
+        (ALICE, SERVING, "/serving/alice", Reason.ALLOWED),
+        (ALICE, SERVING, "/serving/alice?x=/serving/bob/", Reason.ALLOWED),
+        (ALICE, SERVING, "/serving/alicex/iris", Reason.AUDIENCE_OPENING),
+        (ALICE, SERVING, "/serving/bob/iris", Reason.AUDIENCE_OPENING),
+        (ALICE, SERVING, "/serving", Reason.AUDIENCE_OPENING),
+        (ALICE, SERVING, "/serving/alice/../bob/iris", Reason.AMBIGUOUS),
+        (ALICE, "iris.alice.example.com", "/serving/alice/", Reason.ALLOWED),
+        (ALICE, "iris.alice.example.com", "/v1", Reason.AUDIENCE_OPENING),
+        (ALICE, "iris.bob.example.com", "/serving/alice/", Reason.AUDIENCE_OPENING),
+        (BOB, "iris.bob.example.com", "/v1", Reason.ALLOWED),
+        (BOB, "iris.bob.example.com:8443", "/v1", Reason.ALLOWED),
+        (BOB, SERVING, "/", Reason.AUDIENCE_OPENING),
+    ],
+)
+def test_an_audience_opens_its_own_hosts_and_paths_cached_or_not(
+    opened: AskedAuthorizer, audience: str, host: str, path: str, expected: Reason
+) -> None:
+    line = f"Bearer {opened.token(aud=[audience])}"
+    for other in (AUDIENCE, ALICE, BOB):  # what is cached for others is no help
+        opened.ask(
+            f"Bearer {opened.token(aud=[other], jti='j-2')}", gate="serving", host=host, path=path
+        )
+    for at in ({"host": SERVING, "path": "/serving/alice/"}, {"host": "iris.bob.example.com"}):
+        opened.ask(line, gate="serving", **at)
+    for _ in range(2):
+        assert opened.ask(line, gate="serving", host=host, path=path).reason is expected
+    found = opened.cached(line, gate="serving", host=host, path=path)
+    assert (found is not None) is (expected is Reason.ALLOWED)
+
+
+def test_a_token_is_reviewed_for_its_own_audience(opened: AskedAuthorizer) -> None:
+    line = f"Bearer {opened.token(aud=[BOB])}"
+    at = {"gate": "serving", "host": "iris.bob.example.com"}
+    opened.says = lambda token: replace(GOOD, audiences=(AUDIENCE,))
+    assert opened.ask(line, **at).reason is Reason.REVIEW_AUDIENCE
+    assert opened.asked_for == [BOB]
+
+
+@pytest.fixture
+def bound() -> AskedAuthorizer:
+    """A gate that accepts tokens that are bound to a Secret, a Pod or nothing."""
+    return AskedAuthorizer({"serving": rules(bound=frozenset(Bound))})
+
+
+def to_pod(tried: AskedAuthorizer, **changes: Any) -> str:
+    return f"Bearer {tried.token(**{'kubernetes.io': TO_POD, **changes})}"
+
+
+def test_a_token_bound_to_a_pod_needs_no_entry_in_the_set(bound: AskedAuthorizer) -> None:
+    bound.publish()
+    line = to_pod(bound)
+    assert bound.ask(line, gate="serving").reason is Reason.ALLOWED
+    assert bound.cached(line, gate="serving") is not None
+    bound.publish(SECRET_UID)
+    bound.publish()
+    assert bound.cached(line, gate="serving") is not None
+    bound.clock.advance(60)
+    bound.says = lambda token: replace(GOOD, authenticated=False)
+    assert bound.ask(line, gate="serving").reason is Reason.REVIEW_REFUSED
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        {"objects": {POD_UID}},
+        {"objects": {ACCOUNT_UID}},
+        {"tokens": {"j-1"}},
+        {"namespaces": {"team"}},
+    ],
+    ids=["pod", "account", "token", "namespace"],
+)
+def test_a_denied_token_bound_to_a_pod_is_refused_at_once_even_if_cached(
+    bound: AskedAuthorizer, denied: dict[str, Any]
+) -> None:
+    bound.publish()
+    line = to_pod(bound)
+    assert bound.ask(line, gate="serving").reason is Reason.ALLOWED
+    bound.publish(**denied)
+    assert bound.cached(line, gate="serving") is None
+    assert bound.ask(line, gate="serving").reason is Reason.DENIED
+    assert [each["gate"] for each in bound.lines if each["event"] == "token-revoked"] == ["serving"]
+
+
+def test_closed_parts_refuse_tokens_that_need_them_and_closed_denials_all(
+    bound: AskedAuthorizer,
+) -> None:
+    """A Pod's token is in no part, so none that is out of date hides that it was revoked. But
+    denials that are out of date may hide that it was denied.
+    """
+    lines = [to_pod(bound), f"Bearer {bound.token()}"]
+    closes = int(bound.clock.unix()) + 30
+
+    def publish(parts: int, denials: int) -> None:
+        bound.authorizer.take_published(
+            Published(parts=parts_of({SECRET_UID}, parts), denials=denied_by_hand(denials))
+        )
+
+    def reasons() -> list[Reason]:
+        return [bound.ask(each, gate="serving").reason for each in lines]
+
+    publish(closes, closes + 30)
+    assert reasons() == [Reason.ALLOWED, Reason.ALLOWED]
+    bound.clock.advance(30)
+    bound.authorizer.tick()
+    assert [bound.cached(each, gate="serving") is None for each in lines] == [False, True]
+    assert reasons() == [Reason.ALLOWED, Reason.UNKNOWN]
+    bound.clock.advance(30)
+    bound.authorizer.tick()
+    assert [bound.cached(each, gate="serving") for each in lines] == [None, None]
+    assert reasons() == [Reason.UNKNOWN, Reason.UNKNOWN]
+    publish(closes + 600, closes + 600)
+    assert reasons() == [Reason.ALLOWED, Reason.ALLOWED]
+    closed = [
+        (each["event"], each.get("parts")) for each in bound.lines if "gate-" in each["event"]
+    ]
+    assert closed == [("gate-closed", 64), ("gate-opened", None)]
+
+
+def test_before_anything_is_published_no_token_passes_whatever_it_is_bound_to() -> None:
+    gate = rules(bound=frozenset(Bound), published=Published.closed(1))
+    tried = AskedAuthorizer({"serving": gate})
+    for line in (to_pod(tried), f"Bearer {tried.token()}"):
+        assert tried.ask(line, gate="serving").reason is Reason.UNKNOWN
+    assert tried.asked == []
+
+
+def test_a_users_tokens_share_what_it_may_use_whatever_they_are_bound_to() -> None:
+    authorize = (ModelRule(host=HostPattern.parse(MODELS), resource=ISVC),)
+    gate = rules(MODELS, authorize=authorize, bound=frozenset(Bound))
+    tried = AskedAuthorizer({"serving": gate})
+    tried.have(iris := Model(ISVC, "alice", "iris"))
+    for line in (to_pod(tried), f"Bearer {tried.token(jti='j-2')}"):
+        found = tried.ask(line, gate="serving", host="iris.alice.example.com")
+        assert found.reason is Reason.ALLOWED
+    assert tried.asked_accesses == [(USER, Access("get", iris))]

@@ -1,0 +1,538 @@
+"""Which models a caller may reach, without sockets: readings, reviews of accesses, the cache."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from daypass._core.errors import DaypassError
+from daypass.gate.authorizer.authorizer import FRESH_SHARE, REFUSED_SECONDS
+from daypass.gate.authorizer.destinations import LIMIT_READINGS
+from daypass.gate.authorizer.review_client import ReviewFailure
+from daypass.rules.decision import Review
+from daypass.rules.models import Access, ModelRule
+from daypass.rules.patterns import HostPattern, Model, PathPattern
+from daypass.rules.reasons import Reason
+from support.reviewing import GOOD, REFUSED, AskedAuthorizer, rules
+from support.tokens import AUDIENCE, SECRET_UID, USER
+
+ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+DASHED, DOTTED, SHARED = (
+    "{name}-{namespace}.raw.example.com",
+    "{name}.{namespace}.example.com",
+    "serving.example.com",
+)
+IRIS, CATS = Model(ISVC, "alice", "iris"), Model(ISVC, "alice", "cats")
+AT_IRIS = {"host": "iris.alice.example.com", "path": "/v1/models/iris:predict"}
+OTHER = "system:serviceaccount:team:other"
+
+
+def rule(host: str, path: str | None = None, resource: str = ISVC, verb: str = "get") -> ModelRule:
+    return ModelRule(
+        host=HostPattern.parse(host), path=PathPattern.parse(path) if path else None,
+        resource=resource, verb=verb,
+    )  # fmt: skip
+
+
+RULES = rules(
+    DASHED, DOTTED, SHARED,
+    authorize=(
+        rule(DASHED), rule(DOTTED), rule(SHARED, "/serving/{namespace}/{name}/"),
+        rule(SHARED, "/llm/{namespace}/{name}/", LLM),
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture
+def tried() -> AskedAuthorizer:
+    """A gate whose callers may use every model, if it exists: IRIS and CATS do."""
+    made = AskedAuthorizer({"serving": RULES})
+    made.have(IRIS, CATS)
+    return made
+
+
+@pytest.fixture
+def line(tried: AskedAuthorizer) -> str:
+    return f"Bearer {tried.token()}"
+
+
+def reasons(tried: AskedAuthorizer, line: str, *requests: dict[str, Any]) -> list[Reason]:
+    return [tried.ask(line, gate="serving", **each).reason for each in requests]
+
+
+def reason(tried: AskedAuthorizer, line: str, **request: Any) -> Reason:
+    return tried.ask(line, gate="serving", **(request or AT_IRIS)).reason
+
+
+def passes_from_cache(tried: AskedAuthorizer, line: str, **request: Any) -> bool:
+    return tried.cached(line, gate="serving", **(request or AT_IRIS)) is not None
+
+
+def only(*models: Model) -> Any:
+    """What an API server says whose users may use these models alone."""
+    return lambda user, access: access.model in models
+
+
+def test_an_access_is_reviewed_once_for_all_tokens_of_a_user_and_all_paths(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    lines = [line, f"Bearer {tried.token(jti='j-2')}"]
+    for each in lines:
+        for path in ("/v1/models/iris:predict", "/v2/models/iris/infer?x=1", "/"):
+            assert reason(tried, each, host=AT_IRIS["host"], path=path) is Reason.ALLOWED
+    assert tried.asked_accesses == [(USER, Access("get", IRIS))]
+    assert len(tried.asked) == 2
+    assert passes_from_cache(tried, line)
+
+
+def test_a_model_that_the_caller_may_not_use_and_one_that_does_not_exist_are_refused_alike(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.may = only(CATS)
+    refused = tried.ask(line, gate="serving", **AT_IRIS)
+    absent = tried.ask(line, gate="serving", host="none.alice.example.com")
+    assert refused is absent
+    assert (refused.reason, refused.code) == (Reason.MODEL, 403)
+    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
+    assert [access.model for _, access in tried.asked_accesses] == [IRIS, CATS]
+
+
+def test_nothing_is_asked_about_a_model_before_the_token_is_accepted(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.says = lambda token: REFUSED
+    assert reason(tried, line) is Reason.REVIEW_REFUSED
+    assert reason(tried, line, host="none.alice.example.com") is Reason.REVIEW_REFUSED
+    assert tried.asked_accesses == []
+
+
+def test_every_reading_that_exists_has_to_be_allowed(tried: AskedAuthorizer, line: str) -> None:
+    ab_c, a_bc = Model(ISVC, "c", "a-b"), Model(ISVC, "b-c", "a")
+    at = {"host": "a-b-c.raw.example.com"}
+    tried.may = only(a_bc)
+    for models, expected in (
+        ((), Reason.MODEL), ((a_bc,), Reason.ALLOWED), ((ab_c,), Reason.MODEL),
+        ((ab_c, a_bc), Reason.MODEL), ((a_bc,), Reason.ALLOWED),
+    ):  # fmt: skip
+        tried.have(*models)
+        assert reason(tried, line, **at) is expected, models
+    tried.may = only(a_bc, ab_c)
+    tried.have(ab_c, a_bc)
+    tried.clock.advance(REFUSED_SECONDS)
+    assert reason(tried, line, **at) is Reason.ALLOWED
+
+
+def test_a_second_model_that_makes_a_cached_host_ambiguous_is_checked_at_once(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    mine, added = Model(ISVC, "b-c", "a"), Model(ISVC, "c", "a-b")
+    at = {"host": "a-b-c.raw.example.com"}
+    tried.may = only(mine)
+    tried.have(mine)
+    assert reason(tried, line, **at) is Reason.ALLOWED
+    assert passes_from_cache(tried, line, **at)
+    tried.have(mine, added)
+    assert not passes_from_cache(tried, line, **at)
+    assert reason(tried, line, **at) is Reason.MODEL
+    tried.have(mine)
+    assert reason(tried, line, **at) is Reason.ALLOWED
+
+
+def test_a_component_host_needs_each_model_that_it_may_belong_to(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    predictor = Model(ISVC, "alice", "iris-predictor")
+    at = {"host": "iris-predictor.alice.example.com"}
+    tried.may = only(IRIS)
+    assert reason(tried, line, **at) is Reason.ALLOWED
+    tried.have(IRIS, predictor)
+    assert reason(tried, line, **at) is Reason.MODEL
+    assert reason(tried, line, host="stable-iris-predictor.alice.example.com") is Reason.ALLOWED
+
+
+def test_a_model_that_is_deleted_and_created_again_is_refused_in_between(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    for models, expected in (
+        ((IRIS,), Reason.ALLOWED),
+        ((), Reason.MODEL),
+        ((IRIS,), Reason.ALLOWED),
+    ):
+        tried.have(*models)
+        assert passes_from_cache(tried, line) is False
+        assert reason(tried, line) is expected
+    assert len(tried.asked_accesses) == 1, "RBAC names it, and does not know that it is another"
+
+
+def test_one_kind_says_nothing_about_another_of_the_same_name(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.may = only(IRIS)
+    at = {"host": SHARED, "path": "/llm/alice/iris/v1/completions"}
+    assert reason(tried, line, **at) is Reason.MODEL
+    tried.have(IRIS, Model(LLM, "alice", "iris"))
+    assert reason(tried, line, host=SHARED, path="/serving/alice/iris/v1") is Reason.ALLOWED
+    assert reason(tried, line, **at) is Reason.MODEL
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/serving/alice/iris", Reason.ALLOWED),
+        ("/serving/alice/iris/", Reason.ALLOWED),
+        ("/serving/alice/iris?x=/serving/alice/cats/", Reason.ALLOWED),
+        ("/serving/alice/iris/v1/serving/alice/cats/", Reason.ALLOWED),
+        ("/serving/alice/cats/v1", Reason.MODEL),
+        ("/serving/alice/", Reason.MODEL),
+        ("/serving/alice", Reason.MODEL),
+        ("/serving", Reason.MODEL),
+        ("/serving/", Reason.MODEL),
+        ("/Serving/alice/iris/", Reason.MODEL),
+        ("/serving/Alice/iris/", Reason.MODEL),
+        ("/serving/alice/iris.x/", Reason.MODEL),
+        ("/servingx/alice/cats/", Reason.ALLOWED),
+        ("/", Reason.ALLOWED),
+        ("//serving/alice/iris/", Reason.AMBIGUOUS),
+        ("/serving//alice/iris/", Reason.AMBIGUOUS),
+        ("/serving/alice/cats/../iris/", Reason.AMBIGUOUS),
+        ("/serving/alice/./iris/", Reason.AMBIGUOUS),
+        ("/serving/alice/%69ris/", Reason.AMBIGUOUS),
+        ("/serving/alice/iris%2f..%2fcats/", Reason.AMBIGUOUS),
+        ("/serving/alice/iris;/v1", Reason.AMBIGUOUS),
+        ("/serving\\alice/iris/", Reason.AMBIGUOUS),
+        ("/serving/alice/iris/#x", Reason.AMBIGUOUS),
+        ("serving/alice/iris/", Reason.AMBIGUOUS),
+        ("*", Reason.AMBIGUOUS),
+        ("", Reason.AMBIGUOUS),
+    ],
+)
+def test_a_path_passes_only_for_the_model_that_it_names_cached_or_not(
+    tried: AskedAuthorizer, line: str, path: str, expected: Reason
+) -> None:
+    tried.may = only(IRIS)
+    for _ in range(2):
+        assert reason(tried, line, host=SHARED, path=path) is expected
+    for fill in ("/serving/alice/iris/v1", "/serving/alice/iris", "/", "/serving/alice/iris/"):
+        assert reason(tried, line, host=SHARED, path=fill) is Reason.ALLOWED
+    assert passes_from_cache(tried, line, host=SHARED, path=path) is (expected is Reason.ALLOWED)
+    assert reason(tried, line, host=SHARED, path=path) is expected
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["Iris.alice.example.com", "iris.alice.example.com.", "x.iris.alice.example.com",
+     "iris.example.com", "iris.alice.example.com:x", "iris..example.com", ""],
+)  # fmt: skip
+def test_a_cached_host_passes_in_no_other_spelling(
+    tried: AskedAuthorizer, line: str, host: str
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    assert reason(tried, line, host=host) is Reason.NOT_GUARDED
+
+
+def test_a_header_that_chooses_a_model_is_refused_even_if_the_rest_is_cached(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    assert reason(tried, line, **AT_IRIS, model_header=True) is Reason.AMBIGUOUS
+    elsewhere = AskedAuthorizer()
+    assert elsewhere.ask(line, model_header=True).reason is Reason.ALLOWED
+
+
+@pytest.mark.parametrize("seconds", [0, -1, -math.inf])
+def test_models_that_are_not_known_for_sure_are_unknown_even_if_cached(
+    tried: AskedAuthorizer, line: str, seconds: float
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.have(IRIS, CATS, seconds=seconds)
+    assert not passes_from_cache(tried, line)
+    answer = tried.ask(line, gate="serving", **AT_IRIS)
+    assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
+    assert reason(tried, line, host="none.alice.example.com") is Reason.UNKNOWN
+    assert reason(tried, line, host=SHARED) is Reason.ALLOWED, "it needs no model"
+    tried.have(IRIS)
+    assert reason(tried, line) is Reason.ALLOWED
+
+
+def test_models_become_unknown_when_their_time_is_over(tried: AskedAuthorizer, line: str) -> None:
+    tried.have(IRIS, seconds=30)
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.clock.advance(29)
+    assert passes_from_cache(tried, line)
+    tried.clock.advance(1)
+    assert not passes_from_cache(tried, line)
+    assert reason(tried, line) is Reason.UNKNOWN
+
+
+def test_before_models_are_listed_every_model_is_unknown() -> None:
+    tried = AskedAuthorizer({"serving": RULES})
+    assert reason(tried, f"Bearer {tried.token()}") is Reason.UNKNOWN
+
+
+@pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
+def test_a_removed_right_outlives_its_removal_by_the_cache_time_at_most(
+    tried: AskedAuthorizer, line: str, every: float
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.may = only()
+    passed = [0.0]
+    for number in range(1, int(200 / every) + 1):
+        tried.clock.advance(every)
+        if reason(tried, line) is Reason.ALLOWED:
+            passed.append(number * every)
+    assert passed[-1] < 60
+    assert len([each for each in passed if each >= FRESH_SHARE * 60]) <= 1
+
+
+def test_the_time_counts_from_the_question_and_not_from_the_answer(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    def slowly(user: str, access: Access) -> bool:
+        tried.clock.advance(20)
+        return True
+
+    tried.may = slowly
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.may = only()
+    tried.clock.advance(39)
+    assert tried.authorizer.accesses.entries
+    tried.clock.advance(1)
+    assert reason(tried, line) is Reason.MODEL
+
+
+def test_an_access_in_use_is_reviewed_again_before_it_expires(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.clock.advance(50)
+    assert reason(tried, line) is Reason.ALLOWED, "no request waits for it"
+    assert len(tried.asked_accesses) == 2
+    tried.clock.advance(20)
+    assert passes_from_cache(tried, line)
+    tried.authorizer.tick()
+    assert len(tried.authorizer.accesses) == 1
+    tried.clock.advance(60)
+    tried.authorizer.tick()
+    assert len(tried.authorizer.accesses) == 0
+
+
+def test_a_refused_access_is_cached_briefly_and_a_granted_right_then_works(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.may = only()
+    for _ in range(3):
+        assert reason(tried, line) is Reason.MODEL
+    assert len(tried.asked_accesses) == 1
+    tried.may = only(IRIS)
+    tried.clock.advance(REFUSED_SECONDS)
+    assert reason(tried, line) is Reason.ALLOWED
+
+
+def test_the_access_of_one_user_says_nothing_about_another(tried: AskedAuthorizer) -> None:
+    tried.says = lambda token: replace(GOOD, user=OTHER if token == other else USER)
+    tried.may = lambda user, access: user == USER
+    other = tried.token(sub=OTHER, jti="j-2")
+    assert reason(tried, f"Bearer {tried.token()}") is Reason.ALLOWED
+    assert reason(tried, f"Bearer {other}") is Reason.MODEL
+    assert {user for user, _ in tried.asked_accesses} == {USER, OTHER}
+
+
+def test_the_access_with_one_verb_says_nothing_about_another(line: str) -> None:
+    one, other = "{name}.{namespace}.one.example.com", "{name}.{namespace}.two.example.com"
+    authorize = (rule(one), rule(other, verb="update"))
+    tried = AskedAuthorizer({"serving": rules(one, other, authorize=authorize)})
+    tried.have(IRIS)
+    tried.may = lambda user, access: access.verb == "get"
+    assert reason(tried, line, host="iris.alice.one.example.com") is Reason.ALLOWED
+    assert reason(tried, line, host="iris.alice.two.example.com") is Reason.MODEL
+
+
+FAILURES: dict[str, ReviewFailure | Exception] = {
+    "about the request": ReviewFailure(why="no", about_request=True),
+    "of the API server": ReviewFailure(why="no", retry_after_seconds=7),
+    "error": DaypassError("no"),
+    "bug": KeyError("no"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_a_review_of_an_access_that_fails_lets_nothing_pass(
+    tried: AskedAuthorizer, line: str, failure: ReviewFailure | Exception
+) -> None:
+    def fail(user: str, access: Access) -> ReviewFailure:
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
+    tried.may = fail
+    answer = tried.ask(line, gate="serving", **AT_IRIS)
+    assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
+    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED, "still cached"
+    tried.may = only(IRIS)
+    tried.clock.advance(10)
+    assert reason(tried, line) is Reason.ALLOWED
+
+
+def test_a_failed_repeated_review_keeps_an_access_until_it_expires(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.may = lambda user, access: ReviewFailure(why="no")
+    tried.clock.advance(50)
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.clock.advance(10)
+    assert reason(tried, line) is Reason.UNKNOWN
+
+
+def test_a_model_that_appears_while_a_request_waits_is_checked_too(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    mine, added = Model(ISVC, "b-c", "a"), Model(ISVC, "c", "a-b")
+
+    def appear(user: str, access: Access) -> bool:
+        tried.have(mine, added)
+        return access.model == mine
+
+    tried.have(mine)
+    tried.may = appear
+    assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
+
+
+def test_models_that_always_change_keep_no_request_waiting(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    counted = iter(range(100))
+
+    def change(user: str, access: Access) -> bool:
+        tried.have(IRIS)
+        tried.authorizer.accesses.entries.clear()
+        tried.clock.advance(61 if next(counted) < 50 else 0)
+        return True
+
+    tried.may = change
+    assert reason(tried, line) is Reason.UNKNOWN
+    assert len(tried.asked_accesses) < 10
+
+
+def test_a_token_that_is_revoked_while_its_access_is_reviewed_is_refused(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    def revoke(user: str, access: Access) -> bool:
+        tried.publish()
+        return True
+
+    tried.publish(SECRET_UID)
+    tried.may = revoke
+    assert reason(tried, line) is Reason.UNKNOWN_CREDENTIAL
+
+
+@pytest.mark.parametrize("count", [LIMIT_READINGS, LIMIT_READINGS + 1])
+def test_a_host_that_may_mean_too_many_models_is_refused(
+    tried: AskedAuthorizer, line: str, count: int
+) -> None:
+    parts = "abcdefghijklmnopqrstuvwxyz"[:count]
+    tried.have(*(Model(ISVC, "alice", part) for part in parts))
+    at = {"host": f"{'-'.join(parts)}-predictor.alice.example.com"}
+    expected = Reason.ALLOWED if count <= LIMIT_READINGS else Reason.MODEL
+    assert reason(tried, line, **at) is expected
+    assert len(tried.asked_accesses) == (count if expected is Reason.ALLOWED else 0)
+    assert passes_from_cache(tried, line, **at) is (expected is Reason.ALLOWED)
+
+
+def test_several_readings_are_reviewed_together_and_one_refusal_is_enough(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    models = [Model(ISVC, "c", "a-b"), Model(ISVC, "b-c", "a")]
+    tried.have(*models)
+    for allowed, expected in (
+        (models[:1], Reason.MODEL),
+        (models[1:], Reason.MODEL),
+        (models, Reason.ALLOWED),
+    ):
+        tried.may = only(*allowed)
+        tried.clock.advance(60)
+        tried.asked_accesses.clear()
+        assert reason(tried, line, host="a-b-c.raw.example.com") is expected
+        assert len(tried.asked_accesses) == 2
+
+
+def test_requests_for_one_model_share_a_review(tried: AskedAuthorizer, line: str) -> None:
+    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
+    tried.asked_accesses.clear()
+    request = {"line": line, "gate": "serving", **AT_IRIS}
+    answers = tried.ask_at_once(*[request] * 20)
+    assert {each.reason for each in answers} == {Reason.ALLOWED}
+    assert len(tried.asked_accesses) == 1
+
+
+def test_each_request_is_counted_once(tried: AskedAuthorizer, line: str) -> None:
+    tried.may = only(IRIS)
+    for _ in range(3):
+        assert reasons(tried, line, AT_IRIS, {"host": "cats.alice.example.com"}) == [
+            Reason.ALLOWED, Reason.MODEL,
+        ]  # fmt: skip
+    metrics = tried.metrics
+    counted = {each: count for each, count in metrics.decisions.items() if count}
+    assert counted == {Reason.ALLOWED: 1, Reason.MODEL: 3}
+    assert metrics.passed == 2
+    assert (metrics.token_reviews.answered, metrics.access_reviews.answered) == (1, 2)
+
+
+def test_a_refused_model_is_an_event_with_gate_user_and_model(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.may = only()
+    assert reasons(tried, line, AT_IRIS, {"host": "none.alice.example.com"}) == [Reason.MODEL] * 2
+    found = [each for each in tried.lines if each["event"] == "model-refused"]
+    assert [each.pop("time") for each in found]
+    refused = {"event": "model-refused", "gate": "serving", "why": "model", "user": USER}
+    assert found == [{**refused, "model": f"{ISVC} alice/iris"}, refused]
+
+
+def test_a_path_means_the_same_on_a_host_of_no_model_rule() -> None:
+    """A route of an LLMInferenceService names no host."""
+    path = rule(SHARED, "/{namespace}/{name}/", LLM)
+    tried = AskedAuthorizer({"serving": rules(SHARED, "ui.example.com", authorize=(path,))})
+    line = f"Bearer {tried.token()}"
+    tried.may = only()
+    tried.have()
+    at = {"host": "ui.example.com", "path": "/alice/llama/v1"}
+    assert reason(tried, line, **at) is Reason.ALLOWED
+    tried.have(Model(LLM, "alice", "llama"))
+    assert not passes_from_cache(tried, line, **at)
+    assert reason(tried, line, **at) is Reason.MODEL
+    tried.have(seconds=-1)
+    assert reason(tried, line, **at) is Reason.UNKNOWN, "nobody knows whether it exists"
+    assert reason(tried, line, host="ui.example.com", path="/alice") is Reason.ALLOWED
+
+
+def test_places_of_callers_that_try_out_hosts_and_paths_are_bounded(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    destinations = tried.gates["serving"].destinations
+    for number in range(10_100):
+        tried.ask(line, gate="serving", host=SHARED, path=f"/x/y/z{number}/rest/of/it")
+    assert len(destinations.known) <= 10_000
+    assert max(sum(map(len, key)) for key in destinations.known) < 100
+    long = f"/serving/alice/{'x' * 5000}/"
+    assert reason(tried, line, host=SHARED, path=long) is Reason.MODEL
+    assert max(sum(map(len, key)) for key in destinations.known) < 1000
+
+
+def test_a_review_of_a_token_that_is_refused_in_the_background_holds_for_models(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    tried.says = lambda token: Review(authenticated=False)
+    tried.clock.advance(50)
+    reason(tried, line)
+    assert reason(tried, line) is Reason.REVIEW_REFUSED
+
+
+def test_a_token_review_asks_for_the_gates_audience(tried: AskedAuthorizer, line: str) -> None:
+    assert reason(tried, line) is Reason.ALLOWED
+    assert tried.asked_for == [AUDIENCE]

@@ -1,0 +1,99 @@
+"""What the authorizer remembers of hosts and paths: the same for all that it takes for the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daypass.gate.authorizer.destinations import Destination, Destinations, is_plain
+from daypass.gate.authorizer.models import Models
+from daypass.rules.decision import Opening
+from daypass.rules.models import ModelRule
+from daypass.rules.patterns import HostPattern, PathPattern, is_plain_path
+from support.reviewing import rules
+
+ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+HOSTS = (
+    "serving.example.com",
+    "{name}.{namespace}.example.com",
+    "{name}-{namespace}.raw.example.com",
+)
+SERVING, MODEL, DASHED = map(HostPattern.parse, HOSTS)
+BELOW_SERVING = PathPattern.parse("/serving/{namespace}/{name}/")
+RULES = rules(
+    *HOSTS,
+    authorize=(
+        ModelRule(host=MODEL, resource=ISVC),
+        ModelRule(host=DASHED, resource=ISVC, verb="update"),
+        ModelRule(host=SERVING, path=BELOW_SERVING, resource=ISVC),
+        ModelRule(host=SERVING, path=PathPattern.parse("/{namespace}/{name}/"), resource=LLM),
+    ),
+    audiences={
+        "alice": Opening(hosts=(SERVING,), paths=(PathPattern.parse("/serving/a/b/v1/x/"),)),
+        "bob": Opening(paths=(PathPattern.parse("/b/"), PathPattern.parse("/serving/b/"))),
+    },
+)  # fmt: skip
+NAMES = {"a", "b", "a-b", "v1"}
+EVERY_MODEL = Models(names={(kind, each): NAMES for kind in (ISVC, LLM) for each in NAMES})
+
+segments = st.sampled_from(
+    ["a", "b", "a-b", "serving", "Serving", "v1", "x", "%20", "a.b", "A", ""]
+)
+paths = st.builds(
+    lambda parts, query: f"/{'/'.join(parts)}{query}",
+    st.lists(segments, max_size=8), st.sampled_from(["", "?", "?x=/serving/a/b/", "?a?b"]),
+)  # fmt: skip
+hosts = st.sampled_from(
+    ["serving.example.com", "a.b.example.com", "a-b.raw.example.com", "a-b-a.raw.example.com:8443"]
+)
+
+
+@given(host=hosts, path=paths)
+def test_a_destination_is_what_the_rules_say_of_the_whole_path(host: str, path: str) -> None:
+    destinations = Destinations(RULES)
+    key = destinations.key(host.encode(), path.encode())
+    assert (key is None) is not is_plain_path(path)
+    if key is None:
+        return
+    readings = RULES.models(host, path)
+    needed = (
+        None
+        if readings is None
+        else readings.existing(lambda model: model.name in NAMES and model.namespace in NAMES)
+    )
+    destination = destinations.find(key, EVERY_MODEL)
+    assert destination.has_readings is (readings is not None)
+    assert (None if destination.accesses is None else set(destination.accesses)) == needed
+    opened = {name for name, each in RULES.audiences.items() if each.has(host, path)}
+    assert destination.audiences == {RULES.audience, *opened}
+    assert destinations.known[key] is destination
+
+
+@given(path=st.text(alphabet="/aA.%2fF;?#\\~-:@ \x00é", max_size=12) | paths)
+def test_the_quick_look_at_a_path_is_never_wrong(path: str) -> None:
+    assert is_plain(path.encode("latin-1")) is is_plain_path(path)
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/x", "/x/y/z?q=1", "?q=/serving/a/b"])
+def test_paths_below_one_destination_have_one_key(tail: str) -> None:
+    destinations = Destinations(rules(HOSTS[0], authorize=(RULES.authorize[2],)))
+    below = destinations.key(b"serving.example.com", f"/serving/a/b{tail}".encode())
+    assert below == (b"serving.example.com", b"/serving/a/b")
+
+
+def test_a_gate_that_reads_no_paths_knows_hosts_alone() -> None:
+    destinations = Destinations(rules(HOSTS[0]))
+    keys = {destinations.key(b"serving.example.com", path) for path in (b"/a", b"//x;", b"*", b"")}
+    assert keys == {(b"serving.example.com", b"")}
+    destination = destinations.find(keys.pop() or (b"", b""), Models())
+    assert destination == Destination(
+        audiences=frozenset({RULES.audience}), has_readings=False, accesses=None
+    )
+
+
+def test_models_that_are_read_from_hosts_alone_leave_paths_out_of_the_key() -> None:
+    destinations = Destinations(rules(HOSTS[1], authorize=(RULES.authorize[0],)))
+    keys = {destinations.key(b"a.b.example.com", path) for path in (b"/v1", b"/v2/x?y", b"/")}
+    assert keys == {(b"a.b.example.com", b"")}
+    assert destinations.key(b"a.b.example.com", b"//v1") is None
