@@ -30,6 +30,7 @@ NAMES = (
     "machine",
     "namespaces",
     "review",
+    "models",
     "junk",
     "hostile",
     "identity",

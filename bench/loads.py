@@ -28,7 +28,8 @@ class Target:
     """A TLS server and the request that it gets, again and again.
 
     `tokens`: a file with a token a line, for {token} in the header or the body, in turn. `hosts`:
-    one with a Host a line, in the same turn.
+    one with a Host a line, in the same turn. `numbers`: how many numbers stand for {number} in the
+    path, in the same turn.
     """
 
     port: int
@@ -40,6 +41,7 @@ class Target:
     tokens: Path | None = None
     hosts: Path | None = None
     method: str = "POST"
+    numbers: int = 1
 
 
 def fire(
@@ -62,6 +64,7 @@ def fire(
         "-ca", str(target.authority_file), "-name", target.name,
         "-header-file", str(target.header_file), "-method", target.method,
         "-connections", str(connections), "-seconds", str(seconds), "-status", str(status),
+        "-numbers", str(target.numbers),
     ]  # fmt: skip
     if target.body_file is not None:
         command += ["-body-file", str(target.body_file)]

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from bench.rounds import compare
 from daypass.config import Address
 from daypass.gate.authorizer.token_reviews import PATH
 from daypass.render.envoy.settings import Protected
+from daypass.rules.decision import Rules
 from support import objects
 from support.authority import Authority
 from support.controlplane import ControlPlane
@@ -42,6 +43,7 @@ from support.doors import EKF
 from support.gates import running_gate
 from support.identities import RBAC, Identity
 from support.publishing import published
+from support.single_changes import RULES
 from support.tokens import AUDIENCE, ISSUER
 from support.up_gate import calling, gate_up
 
@@ -60,14 +62,21 @@ class Side:
     authorizer: int | None
 
     def fire(
-        self, load: Path, tokens: Path, *, seconds: float, once: bool = False
+        self,
+        load: Path,
+        tokens: Path,
+        *,
+        seconds: float,
+        once: bool = False,
+        path: str = "/pipeline",
+        numbers: int = 1,
     ) -> dict[str, Any]:
-        """What the generator gets through."""
+        """What the generator gets through. `numbers`: that stand for {number} in the path."""
         header = tokens.parent / "bearer"
         header.write_text("Authorization: Bearer {token}\n")
         target = Target(
-            port=self.port, authority_file=self.authority_file, name=EKF, path="/pipeline",
-            header_file=header, tokens=tokens, method="GET",
+            port=self.port, authority_file=self.authority_file, name=EKF, path=path,
+            header_file=header, tokens=tokens, method="GET", numbers=numbers,
         )  # fmt: skip
         return fire(load, target, connections=CONNECTIONS, seconds=seconds, once=once,
                     tolerated=0.01 if once else 0.0)  # fmt: skip
@@ -93,16 +102,24 @@ class Bench:
         self.token_file.touch(0o600)
         self.token_file.write_text(self.reviewer.token.reveal())
 
-    def tokens(self, count: int) -> Path:
-        """A file with new tokens, signed as the API server does."""
+    def tokens(self, *counts: int) -> Path:
+        """A file with so many new tokens of each of some identities, the first of which is that of
+        the bench, signed as the API server does.
+        """
         number = next(self._numbers)
         file = self.folder / f"tokens-{number}"
         file.touch(0o600)
-        file.write_text("".join(f"{self._token(f'{number}-{n}')}\n" for n in range(count)))
+        with file.open("w") as lines:
+            for user, count in enumerate(counts):
+                name = self.identity.service_account + (f"-{user}" if user else "")
+                identity = replace(self.identity, service_account=name)
+                lines.writelines(
+                    f"{self._token(identity, f'{number}-{user}-{n}')}\n" for n in range(count)
+                )
         return file
 
-    def _token(self, jti: str) -> str:
-        identity, now = self.identity, int(time.time())
+    def _token(self, identity: Identity, jti: str) -> str:
+        now = int(time.time())
         bound = {"namespace": identity.namespace,
                  "serviceaccount": {"name": identity.service_account,
                                     "uid": identity.service_account_uid},
@@ -117,17 +134,21 @@ class Bench:
 
     def api_server_rate(self) -> float:
         """TokenReviews a second of the API server itself, of tokens that it has not seen."""
+        spec = {"token": "{token}", "audiences": [AUDIENCE]}
+        review = {"kind": "TokenReview", "spec": spec, "apiVersion": "authentication.k8s.io/v1"}
+        return self.rate_of(PATH, review)
+
+    def rate_of(self, path: str, review: dict[str, Any]) -> float:
+        """Reviews a second of the API server itself, one for each of UNSEEN tokens."""
         headers, body = self.folder / "review-headers", self.folder / "review-body"
         headers.touch(0o600)
         headers.write_text(
             f"Authorization: Bearer {self.reviewer.token.reveal()}\n"
             "Content-Type: application/json\n"
         )
-        spec = {"token": "{token}", "audiences": [AUDIENCE]}
-        body.write_text(json.dumps({"kind": "TokenReview", "spec": spec,
-                                    "apiVersion": "authentication.k8s.io/v1"}))  # fmt: skip
+        body.write_text(json.dumps(review))
         target = Target(
-            port=self.plane.port, authority_file=self.plane.ca_path, name=NAME, path=PATH,
+            port=self.plane.port, authority_file=self.plane.ca_path, name=NAME, path=path,
             header_file=headers, body_file=body, tokens=self.tokens(UNSEEN),
         )  # fmt: skip
         return float(fire(self.load, target, connections=64, seconds=0, once=True)["per_second"])
@@ -199,16 +220,10 @@ def _unseen(bench: Bench, ours: Side, theirs: Side, rounds: int) -> None:
 
 
 def _memory(bench: Bench, count: int) -> None:
-    pair = Authority("bench reviews")
-    server = pair.server(NAME, "127.0.0.1")
-    for name, text in (("r.crt", server.certificate_pem), ("r.key", server.key_pem),
-                       ("r-ca.crt", pair.pem)):  # fmt: skip
-        (bench.folder / name).write_text(text)
     tokens = bench.tokens(count)
     sizes = {}
     with ExitStack() as stack:
-        port = stack.enter_context(_reviews(bench))
-        where = (f"https://127.0.0.1:{port}", bench.folder / "r-ca.crt")
+        where = stack.enter_context(fake_api_server(bench))
         protected = stack.enter_context(protected_service(bench))
         for name, started in (
             ("ours", our_authorizer(bench, "c", *where)),
@@ -217,7 +232,7 @@ def _memory(bench: Bench, count: int) -> None:
             side = stack.enter_context(gate_side(bench, f"{name}-many", protected, started))
             assert side.authorizer is not None
             side.fire(bench.load, tokens, seconds=0, once=True)
-            sizes[name] = _resident_mib(side.authorizer)
+            sizes[name] = resident_mib(side.authorizer)
     ratio = sizes["ours"] / sizes["go"]
     figure(
         f"memory with {count:,} cached tokens | in Go",
@@ -232,7 +247,11 @@ Started = tuple[list[str], Path]
 
 @contextmanager
 def gate_side(
-    bench: Bench, name: str, protected: Protected, started: Started | None
+    bench: Bench,
+    name: str,
+    protected: Protected,
+    started: Started | None,
+    rules: Rules = RULES,
 ) -> Iterator[Side]:
     """A gate that asks the authorizer `started`; None: with `check: jwt`."""
     place = bench.folder / name
@@ -243,7 +262,7 @@ def gate_side(
         if started is not None:
             process = stack.enter_context(_process(*started))
         gate = stack.enter_context(running_gate(
-            place, keys, protected=protected,
+            place, keys, protected=protected, rules=rules,
             check="jwt" if started is None else "review",
             authorizer_socket="" if started is None else str(started[1]),
             published=published({bench.identity.secret_uid}),
@@ -277,8 +296,9 @@ def our_authorizer(
     *,
     python: str = sys.executable,
     check: str = "review",
+    more: str = "",
 ) -> Started:
-    """The command of `daypass gate serve`, and its socket."""
+    """The command of `daypass gate serve`, and its socket. `more`: of the gate."""
     socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
     kubeconfig = bench.folder / f"{name}.kubeconfig"
     config.write_text(
@@ -287,7 +307,8 @@ def our_authorizer(
         f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
         f"policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}\n"
         "gate:\n"
-        f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {check}, remember: 1h}}\n"
+        f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {check}, remember: 1h, "
+        f"{more}}}\n"
     )
     user = {"token": bench.reviewer.token.reveal()}
     trusted = str(authority or bench.plane.ca_path)
@@ -326,14 +347,19 @@ def protected_service(bench: Bench) -> Iterator[Protected]:
 
 
 @contextmanager
-def _reviews(bench: Bench) -> Iterator[int]:
-    folder = bench.folder
+def fake_api_server(bench: Bench, *, models: int = 0) -> Iterator[tuple[str, Path]]:
+    """An API server that believes every token, its URL and its authority. `models`: exist."""
+    folder, pair = bench.folder, Authority("bench reviews")
+    server = pair.server(NAME, "127.0.0.1")
+    for name, text in (("r.crt", server.certificate_pem), ("r.key", server.key_pem),
+                       ("r-ca.crt", pair.pem)):  # fmt: skip
+        (folder / name).write_text(text)
     command = [str(bench.load), "reviews", "-certificate", str(folder / "r.crt"),
-               "-key", str(folder / "r.key")]  # fmt: skip
+               "-key", str(folder / "r.key"), "-models", str(models)]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         try:
-            yield int(child.stdout.readline())
+            yield f"https://127.0.0.1:{int(child.stdout.readline())}", folder / "r-ca.crt"
         finally:
             child.kill()
 
@@ -346,7 +372,7 @@ def _delegator(identity: Identity) -> dict[str, Any]:
     return {"metadata": {"name": "bench-delegator"}, "subjects": [subject], "roleRef": role}
 
 
-def _resident_mib(pid: int) -> float:
+def resident_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -129,13 +130,50 @@ func ask(client *http.Client, server, bearer, token, audience string) (*status, 
 	return &status{said.Status.Authenticated, said.Status.Audiences, said.Status.User}, nil
 }
 
-// reviews is an API server that takes every token and believes its claims.
+// kinds is what an API server says of the kinds of KServe: its answers, by path.
+func kinds(models int) map[string]any {
+	type object = map[string]any
+	version := "serving.kserve.io/v1beta1"
+	items := []object{}
+	for number := range models {
+		name := fmt.Sprintf("model-%d", number)
+		items = append(items, object{"metadata": object{"uid": name, "namespace": "models", "name": name}})
+	}
+	kind := object{"name": "inferenceservices", "kind": "InferenceService", "namespaced": true}
+	return map[string]any{
+		"/apis/serving.kserve.io":                 object{"versions": []object{{"groupVersion": version}}},
+		"/apis/" + version:                        object{"resources": []object{kind}},
+		"/apis/" + version + "/inferenceservices": object{"metadata": object{"resourceVersion": "1"}, "items": items},
+	}
+}
+
+// reviews is an API server that takes every token, believes its claims, and allows everything.
 func reviews(arguments []string) {
 	flags := flag.NewFlagSet("reviews", flag.ExitOnError)
 	certificate := flags.String("certificate", "", "PEM file")
 	key := flags.String("key", "", "PEM file")
+	models := flags.Int("models", 0, "so many models exist")
 	_ = flags.Parse(arguments)
+	known := kinds(*models)
 	handler := func(writer http.ResponseWriter, request *http.Request) {
+		writer.Header().Set("Content-Type", "application/json")
+		if request.Method == http.MethodGet {
+			if request.URL.Query().Has("watch") { // nothing changes
+				writer.(http.Flusher).Flush()
+				<-request.Context().Done()
+			} else if answer, found := known[request.URL.Path]; found {
+				_ = json.NewEncoder(writer).Encode(answer)
+			} else {
+				writer.WriteHeader(http.StatusNotFound)
+			}
+			return
+		}
+		if strings.HasSuffix(request.URL.Path, "/subjectaccessreviews") {
+			_, _ = io.Copy(io.Discard, request.Body)
+			writer.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(writer, `{"status":{"allowed":true}}`)
+			return
+		}
 		var question review
 		if err := json.NewDecoder(request.Body).Decode(&question); err != nil {
 			writer.WriteHeader(http.StatusBadRequest)
@@ -151,7 +189,6 @@ func reviews(arguments []string) {
 		question.Status.Audiences = question.Spec.Audiences
 		question.Status.User = user{claims.Sub, []string{"system:serviceaccounts", "system:authenticated"}}
 		question.Spec.Token = ""
-		writer.Header().Set("Content-Type", "application/json")
 		writer.WriteHeader(http.StatusCreated)
 		_ = json.NewEncoder(writer).Encode(question)
 	}

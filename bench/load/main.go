@@ -28,6 +28,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,6 +88,7 @@ func fire(arguments []string) {
 	tokenFile := flags.String("tokens", "", "file with a token a line")
 	hostFile := flags.String("hosts", "", "file with a Host a line, for one token after another")
 	once := flags.Bool("once", false, "send each token once, however long that takes")
+	numbers := flags.Int("numbers", 1, "so many numbers stand for {number} in the URL, in turn")
 	_ = flags.Parse(arguments)
 
 	body := []byte{}
@@ -107,7 +109,9 @@ func fire(arguments []string) {
 			head = append(head, strings.TrimRight(line, "\r\n")+"\r\n"...)
 		}
 	}
-	source := &requests{head: head, body: body, hosts: hosts, hasBody: *method == "POST", once: *once}
+	source := &requests{
+		head: head, body: body, hosts: hosts, hasBody: *method == "POST", once: *once, numbers: *numbers,
+	}
 	if *tokenFile != "" {
 		source.tokens = bytes.Fields(read(*tokenFile))
 	}
@@ -129,6 +133,7 @@ type requests struct {
 	head, body    []byte
 	hasBody, once bool
 	tokens, hosts [][]byte
+	numbers       int
 	count         atomic.Int64
 	same          []byte
 	made          sync.Once
@@ -136,19 +141,21 @@ type requests struct {
 
 func (r *requests) next() []byte {
 	if len(r.tokens) == 0 {
-		r.made.Do(func() { r.same = r.with(nil, r.hosts[0]) })
+		r.made.Do(func() { r.same = r.with(nil, r.hosts[0], 0) })
 		return r.same
 	}
 	index := int(r.count.Add(1)) - 1
 	if r.once && index >= len(r.tokens) {
 		return nil
 	}
-	return r.with(r.tokens[index%len(r.tokens)], r.hosts[index%len(r.hosts)])
+	index %= len(r.tokens)
+	return r.with(r.tokens[index], r.hosts[index%len(r.hosts)], index%r.numbers)
 }
 
-func (r *requests) with(token, host []byte) []byte {
+func (r *requests) with(token, host []byte, number int) []byte {
 	head, body := bytes.Replace(r.head, []byte("{host}"), host, 1), r.body
 	if token != nil {
+		head = bytes.ReplaceAll(head, []byte("%7Bnumber%7D"), []byte(strconv.Itoa(number)))
 		head = bytes.ReplaceAll(head, []byte("{token}"), token)
 		body = bytes.ReplaceAll(body, []byte("{token}"), token)
 	}

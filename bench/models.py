@@ -1,0 +1,170 @@
+"""What access by model costs next to the same gate without it: a SubjectAccessReview for each user
+and model, cached or not, before a real API server.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.report import figure
+from bench.review import (
+    UNSEEN,
+    Bench,
+    Side,
+    fake_api_server,
+    gate_side,
+    our_authorizer,
+    protected_service,
+    resident_mib,
+)
+from bench.rounds import Comparison
+from daypass.gate.authorizer.access_reviews import PATH
+from daypass.rules.models import ModelRule
+from daypass.rules.patterns import HostPattern, PathPattern
+from support.controlplane import ControlPlane
+from support.crds import install_kserve
+from support.doors import EKF
+from support.identities import RBAC, allow
+from support.kserve import Model, inference_service
+from support.single_changes import RULES
+
+NAMESPACE, RESOURCE = "models", "inferenceservices.serving.kserve.io"
+PATHS = "/serving/{namespace}/{name}/"
+MODEL = f"/serving/{NAMESPACE}/model-{{number}}/v1/models/m:predict"
+AUTHORIZE = f"authorize: [{{host: {EKF}, path: '{PATHS}', resource: {RESOURCE}}}]"
+ACCESS_RULES = replace(
+    RULES,
+    authorize=(
+        ModelRule(host=HostPattern.parse(EKF), path=PathPattern.parse(PATHS), resource=RESOURCE),
+    ),
+)
+MANY, USERS, CACHED, CACHED_MODELS = 100_000, 100, 2_000, 50
+LONGEST = 3
+"""Times as many rounds, if the machine is not quiet enough to know the ratio well."""
+
+
+def run(*, quick: bool) -> None:
+    """Cached and unseen pairs of a token and a model, and the memory of many."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        folder = Path(scratch)
+        with ControlPlane.start(folder / "cp") as plane:
+            bench = Bench(folder, plane)
+            models = UNSEEN // 10 if quick else UNSEEN
+            _prepare(bench, models)
+            with ExitStack() as stack:
+                protected = stack.enter_context(protected_service(bench))
+
+                def side(name: str, more: str = "", **rules: Any) -> Side:
+                    started = our_authorizer(bench, name, more=more)
+                    return stack.enter_context(gate_side(bench, name, protected, started, **rules))
+
+                review = side("review")
+                access = side("access", AUTHORIZE, rules=ACCESS_RULES)
+                _cached(bench, access, review, 3 if quick else 20)
+                _unseen(bench, access, models)
+            _memory(bench, MANY // 10 if quick else MANY)
+
+
+def _prepare(bench: Bench, models: int) -> None:
+    """Make models that the caller may use, and that the authorizer may list."""
+    plane, caller, reviewer = bench.plane, bench.identity, bench.reviewer
+    install_kserve(plane)
+    plane.admin.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    rule = {"apiGroups": ["serving.kserve.io"], "resources": ["inferenceservices"]}
+    reading = {**rule, "verbs": ["get"]}
+    allow(plane.admin, NAMESPACE, caller.service_account, reading, home=caller.namespace)
+    role = {"metadata": {"name": "bench-models"}, "rules": [{**rule, "verbs": ["list", "watch"]}]}
+    plane.admin.create(f"{RBAC}/clusterroles", role)
+    subject = {"kind": "ServiceAccount", "name": reviewer.service_account,
+               "namespace": reviewer.namespace}  # fmt: skip
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                 "name": "bench-models"}  # fmt: skip
+    binding = {"metadata": {"name": "bench-models"}, "subjects": [subject], "roleRef": reference}
+    plane.admin.create(f"{RBAC}/clusterrolebindings", binding)
+    path = f"/apis/serving.kserve.io/v1beta1/namespaces/{NAMESPACE}/inferenceservices"
+
+    def make(number: int) -> None:
+        document = inference_service(Model(name=f"model-{number}", namespace=NAMESPACE))
+        plane.admin.create(path, document)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(models)))
+
+
+def _cached(bench: Bench, access: Side, review: Side, rounds: int) -> None:
+    """CPU of Envoy and the authorizer for a request, in turns."""
+    tokens = bench.tokens(CACHED)
+
+    def cost(side: Side, *, once: bool = False) -> float:
+        before = side.cpu_seconds()
+        figures = side.fire(
+            bench.load, tokens, seconds=1.0, once=once, path=MODEL, numbers=CACHED_MODELS
+        )
+        return (side.cpu_seconds() - before) / float(figures["requests"]) * 1e6
+
+    for each in (access, review):
+        cost(each, once=True)
+    pairs: list[tuple[float, float]] = []
+
+    def compared() -> Comparison:
+        ours, theirs = zip(*pairs, strict=True)
+        return Comparison(
+            name=f"CPU time a request, {CACHED} tokens, {CACHED_MODELS} models | without models",
+            unit="µs", ours=ours, theirs=theirs, bar="<= 1.12", certain=True,
+        )  # fmt: skip
+
+    for index in range(rounds * LONGEST):
+        if index >= rounds and compared().is_narrow:
+            break
+        if index % 2:  # so that neither always finds the machine rested
+            without, with_models = cost(review), cost(access)
+        else:
+            with_models, without = cost(access), cost(review)
+        pairs.append((with_models, without))
+    compared().report()
+
+
+def _unseen(bench: Bench, access: Side, models: int) -> None:
+    spec = {
+        "user": bench.identity.user,
+        "resourceAttributes": {
+            "group": "serving.kserve.io", "resource": "inferenceservices", "verb": "get",
+            "namespace": NAMESPACE, "name": "model-1",
+        },
+    }  # fmt: skip
+    review = {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec}
+    reviews, accesses = bench.api_server_rate(), bench.rate_of(PATH, review)
+    server = 1 / (1 / reviews + 1 / accesses)
+    tokens = bench.tokens(models)
+    figures = access.fire(bench.load, tokens, seconds=0, once=True, path=MODEL, numbers=models)
+    figure(
+        f"{models:,} unseen pairs of token and model | the API server alone",
+        f"{figures['per_second']:,.0f}, {server:,.0f} /s; {figures['errors']} shed",
+        ratio=f"{figures['per_second'] / server:.2f}",
+        bar=">= 0.4",
+    )
+    figure("unseen pairs, 99th percentile", f"{figures['p99_us'] / 1000:,.0f} ms", bar="bounded")
+
+
+def _memory(bench: Bench, count: int) -> None:
+    """As many users and models as pairs: each token is for a user and a model of its own."""
+    models = count // USERS
+    tokens = bench.tokens(*[models] * USERS)
+    with ExitStack() as stack:
+        where = stack.enter_context(fake_api_server(bench, models=models))
+        protected = stack.enter_context(protected_service(bench))
+        started = our_authorizer(bench, "many", *where, more=AUTHORIZE)
+        side = stack.enter_context(gate_side(bench, "many", protected, started, rules=ACCESS_RULES))
+        assert side.authorizer is not None
+        side.fire(bench.load, tokens, seconds=0, once=True, path=MODEL, numbers=models)
+        size = resident_mib(side.authorizer)
+    figure(
+        f"memory with {count:,} cached pairs: {USERS} users, {models:,} models",
+        f"{size:.0f} MiB ({size * 1.048576:.0f} MB)",
+        bar="<= 200 MB",
+    )
