@@ -47,6 +47,8 @@ BY_HOST = replace(RULES, hosts=hosts(EKF, "{name}.{namespace}.example.com"))
 GATES = ("plain", "few", "many", "hosts", "audiences")
 """None, with few identities and with many, of many hosts, with many audiences. The last one gets
 tokens for its own audience and, in turns, those for a further one."""
+ROUNDS_A_START = 10
+"""Where an Envoy has its memory makes it faster or slower by some percent, until it ends."""
 LONGEST = 3
 """Times as many rounds, if the machine is not quiet enough to know the ratios well."""
 
@@ -80,8 +82,7 @@ def _cost(folder: Path, rounds: int) -> None:
 
         @contextmanager
         def gate(name: str) -> Iterator[RunningGate]:
-            place = folder / name
-            place.mkdir()
+            place = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
             more = (str(uuid4()) for _ in range(sizes.get(name, 0)))
             with running_gate(
                 place, signer.jwks,
@@ -94,34 +95,37 @@ def _cost(folder: Path, rounds: int) -> None:
                 (place / "gate.crt").write_text(running.authority.pem)
                 yield running
 
+        gates: dict[str, RunningGate] = {}
+        costs: dict[str, list[float]] = {name: [] for name in (*GATES, "further")}
+        rates: dict[str, list[float]] = {name: [] for name in costs}
+
+        def measure(name: str, *, once: bool = False) -> tuple[float, float]:
+            target = Target(
+                port=gates[name].port, authority_file=gates[name].folder / "gate.crt", name=EKF,
+                path="/pipeline", header_file=folder / "bearer", method="GET",
+                tokens=folder / ("further" if name == "further" else "tokens"),
+                hosts=folder / "hosts.txt" if name == "hosts" else None,
+            )  # fmt: skip
+            before = cpu_seconds(gates[name].envoy.pid)
+            figures = fire(load, target, connections=8, seconds=1.0, once=once)
+            spent = cpu_seconds(gates[name].envoy.pid) - before
+            return float(figures["per_second"]), spent / figures["requests"] * 1e6
+
         with ExitStack() as stack:
-            gates = {name: stack.enter_context(gate(name)) for name in GATES}
-            gates["further"] = gates["audiences"]
-            costs: dict[str, list[float]] = {name: [] for name in gates}
-            rates: dict[str, list[float]] = {name: [] for name in gates}
-
-            def measure(name: str, *, once: bool = False) -> tuple[float, float]:
-                target = Target(
-                    port=gates[name].port, authority_file=gates[name].folder / "gate.crt", name=EKF,
-                    path="/pipeline", header_file=folder / "bearer", method="GET",
-                    tokens=folder / ("further" if name == "further" else "tokens"),
-                    hosts=folder / "hosts.txt" if name == "hosts" else None,
-                )  # fmt: skip
-                before = cpu_seconds(gates[name].envoy.pid)
-                figures = fire(load, target, connections=8, seconds=1.0, once=once)
-                spent = cpu_seconds(gates[name].envoy.pid) - before
-                return float(figures["per_second"]), spent / figures["requests"] * 1e6
-
-            for name in gates:
-                measure(name, once=True)  # every token is verified once, and then remembered
-            order = tuple(gates)
             for index in range(rounds * LONGEST):
                 compared = _comparisons(rates, costs)
                 if index >= rounds and all(
                     each.is_narrow for each in compared if each.unit == "µs"
                 ):
                     break
+                if index % ROUNDS_A_START == 0:
+                    stack.close()
+                    gates |= {name: stack.enter_context(gate(name)) for name in GATES}
+                    gates["further"] = gates["audiences"]
+                    for name in gates:
+                        measure(name, once=True)  # each token is verified once, then remembered
                 turn = index % len(gates)  # so that none always finds the machine rested
+                order = tuple(gates)
                 for name in (*order[turn:], *order[:turn]):
                     rate, cost = measure(name)
                     rates[name].append(rate)
