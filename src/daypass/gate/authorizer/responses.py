@@ -92,4 +92,6 @@ def _refused(reason: Reason, audience: str, retry_after_seconds: int = 1) -> Aut
     if code == 503:
         headers.append(("retry-after", str(retry_after_seconds)))
     body = failure(code, STATUS_REASONS.get(code, ""), refusal_message(reason, audience))
-    return AuthzResponse(reason, code, headers, json.dumps(body) + "\n")
+    # As Envoy writes its own, so that they do not differ.
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return AuthzResponse(reason, code, headers, text + "\n")

@@ -11,8 +11,16 @@ from collections.abc import Iterable
 
 from daypass.render.envoy.matching import action, first_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import RBAC, Json, duration, extension, protobuf_any
-from daypass.render.envoy.replies import cel_filter, code_filter, refuse, reply
+from daypass.render.envoy.replies import (
+    cel_filter,
+    code_filter,
+    denial,
+    has_details,
+    refusal_reply,
+    reply,
+)
 from daypass.rules.claims import SERVICE_ACCOUNT_USER
+from daypass.rules.decision import Rules
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 AUTHORIZER = "authorizer"
@@ -20,6 +28,8 @@ IDENTIFIED = "daypass-gate-identified"
 NO_RBAC = protobuf_any("extensions.filters.http.rbac.v3.RBACPerRoute")
 """What a route sets for an RBAC filter that refuses nothing there."""
 _FILTER = "envoy.filters.http.ext_authz"
+_NOBODY = "daypass-nobody"
+"""The policy by which a request without a user's name is refused."""
 UNAVAILABLE = 429
 """The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
 drops its message and Retry-After. A mapper turns it back into 503.
@@ -74,7 +84,7 @@ def identified_filter(user_header: str) -> Json:
     """Return the filter after the authorizer: it refuses what passed without a user's name."""
     nobody = is_not(has_header(user_header, SERVICE_ACCOUNT_USER))
     passes = action("daypass-identified", "ALLOW")
-    return extension(IDENTIFIED, RBAC, **first_of([(nobody, refuse(Reason.UNKNOWN))], passes))
+    return extension(IDENTIFIED, RBAC, **first_of([(nobody, action(_NOBODY, "DENY"))], passes))
 
 
 def without_authorizer() -> Json:
@@ -83,11 +93,16 @@ def without_authorizer() -> Json:
     return {_FILTER: protobuf_any(message, disabled=True), IDENTIFIED: NO_RBAC}
 
 
-def authorizer_replies(where: str = "true") -> list[Json]:
+def authorizer_replies(rules: Rules, where: str = "true") -> list[Json]:
     """Return mappers that pass on the authorizer's refusals, and replace all else that fails.
+
+    Envoy does not ask about a request without a route. Where the authorizer decides about models,
+    it is refused as one for a model that does not exist: nobody learns which have routes.
 
     `where`: a CEL condition for requests that this authorizer gets; a gateway may have others.
     """
+    nobody = has_details(denial(_NOBODY))
+    not_asked = f"{nobody} && !has(xds.route_name)"
     unchanged = {
         "body_format_override": {
             "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
@@ -98,6 +113,8 @@ def authorizer_replies(where: str = "true") -> list[Json]:
     denied = cel_filter(f"'{REASON_HEADER}' in response.headers && {failed}")
     unavailable = {"and_filter": {"filters": [denied, code_filter("EQ", UNAVAILABLE)]}}
     return [
+        *([refusal_reply(Reason.MODEL, rules.audience, not_asked)] if rules.authorize else ()),
+        refusal_reply(Reason.UNKNOWN, rules.audience, nobody),
         {**unchanged, "filter": unavailable, "status_code": 503},
         {**unchanged, "filter": denied},
         {

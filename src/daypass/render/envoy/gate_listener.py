@@ -173,7 +173,7 @@ def _gate_replies(settings: GateSettings) -> Json:
     with_hint = f"%LOCAL_REPLY_BODY% ({literal(next_step(Reason.NO_TOKEN, audience))})"
     upgrade = has_details("upgrade_failed")
     mappers = [
-        *(authorizer_replies() if settings.gate.is_reviewed else ()),
+        *(authorizer_replies(settings.rules) if settings.gate.is_reviewed else ()),
         reply_where(f"{upgrade} && xds.route_name == '{_ELSEWHERE}'", *_NOT_GUARDED),
         reply_where(upgrade, 403, "Forbidden", _UPGRADE, "upgrade"),
         _no_web_socket_reply(),

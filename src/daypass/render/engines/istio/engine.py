@@ -146,7 +146,7 @@ class IstioEngine(Engine[IstioGate]):
     def _filters(self, rules: Rules) -> Object:
         mappers = refusal_replies(rules)
         if self.gate.is_reviewed:
-            mappers += authorizer_replies(has_mark(DECISION))
+            mappers += authorizer_replies(rules, has_mark(DECISION))
         # Of the whole gateway: an EnvoyFilter selects routes by exact names of hosts alone.
         bound = stream_bound(self.gate)
         options = {"common_http_protocol_options": bound} if bound else {}
