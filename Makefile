@@ -97,7 +97,7 @@ test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod
 	$(BUILD) istiod envoygateway oauth2proxy
 	$(PYTEST) tests/controllers
 
-test-serving: .venv/.synced controlplane ## models behind gates of their own, on a real istiod and Envoy Gateway, with KServe's routes
+test-serving: .venv/.synced .venv-client-kserve/.synced controlplane ## models behind gates of their own, on a real istiod and Envoy Gateway, with KServe's routes
 	$(BUILD) istiod envoygateway
 	$(PYTEST) tests/serving
 
