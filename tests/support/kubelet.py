@@ -112,7 +112,7 @@ class Kubelet:
         if name == GATE:
             return self._start_authorizer(folder, deployment)
         assert name == DOOR
-        return self._start_door(folder, deployment)
+        return self._start_door(deployment)
 
     def _config(self, document: Object) -> dict[str, str]:
         """The files that the pod's config is."""
@@ -144,8 +144,9 @@ class Kubelet:
 
         return is_ready
 
-    def _start_door(self, folder: Path, deployment: Object) -> Callable[[], bool]:
-        folder.mkdir()
+    def _start_door(self, deployment: Object) -> Callable[[], bool]:
+        # A path that is short enough for the name of a Unix socket.
+        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="door-")))
         files = config_map(DOOR, HOME, self._config(deployment))
         objects = [{**deployment, "kind": "Deployment"}, files]
         envoy, _ = self._open.enter_context(

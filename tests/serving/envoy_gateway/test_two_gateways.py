@@ -209,7 +209,7 @@ def test_a_language_model_is_called_by_its_path_alone(env: Env, bot: Identity) -
         # The Gateway resolves the dots before it asks the gate, and leads to that path.
         ((), f"/alice/chat/../../bob/chat{COMPLETE}", Reason.MODEL),
         ((), f"/alice/chat/%2e%2e/%2e%2e/bob/chat{COMPLETE}", Reason.MODEL),
-        ((), f"/alice;x/chat{COMPLETE}", Reason.AMBIGUOUS),
+        ((), f"/alice/chat/;x{COMPLETE}", Reason.AMBIGUOUS),
     ):
         assert_refused(env.call(token, *lines, host=LLM_HOST, path=path), reason)
 
