@@ -137,6 +137,7 @@ gatePods:
 GATES = """\
 version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
+policy: {audiences: [ekf.example.com, serving.example.com, alice.serving.example.com, inside.example.com]}
 domains:
   ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
   serving:
@@ -151,6 +152,10 @@ gates:
     audience: serving.example.com
     check: review
     hosts: ['{name}.{namespace}.example.com', serving.example.com]
+    audiences:
+      alice.serving.example.com: {hosts: ['{name}.alice.example.com'], paths: [/v1/]}
+    allow: {namespaces: [alice], identities: [bob/bot]}
+    longestStream: 1h
     frontNamespace: istio-ingress
     frontLabels: {istio: serving-gateway}
     authorize:
