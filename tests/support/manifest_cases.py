@@ -137,7 +137,8 @@ gatePods:
 GATES = """\
 version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
-policy: {audiences: [ekf.example.com, serving.example.com, alice.serving.example.com, inside.example.com]}
+policy:
+  audiences: [ekf.example.com, serving.example.com, alice.serving.example.com, inside.example.com]
 domains:
   ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
   serving:
