@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
+from tools.docs.pages import ROOT
 
+from daypass._core.objects import Object
 from daypass._core.secret import Secret
+from daypass.kube.errors import ForbiddenError
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.gate_differences import assert_refused, reason_in
@@ -36,6 +41,7 @@ WINE = Model(name="wine", namespace="alice", transformer=True, explainer=True)
 STANDARD = Model(name="mnist", namespace="bob", standard=True)
 INSIDE = Model(name="secret", namespace="bob", local=True)
 MODELS = (IRIS, WINE, STANDARD, INSIDE)
+EXAMPLE = ROOT / "examples/model-client.yaml"
 GET = {"group": "serving.kserve.io", "resource": "inferenceservices", "verb": "get"}
 
 
@@ -315,13 +321,48 @@ def test_a_pods_own_token_calls_the_models_that_its_account_may(
     assert_refused(answer, Reason.REVIEW_REFUSED)
 
 
+def test_the_pods_of_the_example_are_let_through_and_refused(env: ServingEnv) -> None:
+    documents = list(yaml.safe_load_all(EXAMPLE.read_text()))
+    *others, own, other = sorted(documents, key=lambda each: each["kind"] == "Pod")
+    env.apply(*others)
+    eventually("their accounts are known", lambda: applied(env, own, other))
+    eventually("its Role is known", lambda: run_pod(env, own).code == 200, seconds=20)
+    assert_refused(run_pod(env, other), Reason.MODEL)
+
+
+def run_pod(env: ServingEnv, pod: Object) -> Answer:
+    """The answer to what a Pod sends, with the token that kubelet would mount into it."""
+    namespace, name = (pod["metadata"][key] for key in ("namespace", "name"))
+    (volume,), (container,) = (pod["spec"][key] for key in ("volumes", "containers"))
+    ((host, path),) = re.findall(r"http://([^/]+)(/\S+)", *container["args"])
+    uid = env.plane.admin.get(f"/api/v1/namespaces/{namespace}/pods/{name}")["metadata"]["uid"]
+    account = pod["spec"]["serviceAccountName"]
+    mounted = volume["projected"]["sources"][0]["serviceAccountToken"]
+    token = bound_token(env, namespace, account, name, uid, mounted["audience"])
+    return env.call(token, host=host, path=path, gateway=env.local)
+
+
+def applied(env: ServingEnv, *objects: Object) -> bool:
+    """Whether the API server takes them: it looks for a Pod's account in a cache of its own."""
+    try:
+        env.apply(*objects)
+    except ForbiddenError:
+        return False
+    return True
+
+
 def pod_token(
     env: ServingEnv, namespace: str, account: str, pod: str, audience: str = INSIDE_AUDIENCE
 ) -> Secret:
     """What kubelet would mount into a Pod of this name."""
-    admin = env.plane.admin
-    uid = make_pod(admin, namespace, pod, service_account=account)
+    uid = make_pod(env.plane.admin, namespace, pod, service_account=account)
+    return bound_token(env, namespace, account, pod, uid, audience)
+
+
+def bound_token(
+    env: ServingEnv, namespace: str, account: str, pod: str, uid: str, audience: str
+) -> Secret:
     bound = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}
     spec = {"audiences": [audience], "boundObjectRef": bound}
-    answer = admin.create(token_path(namespace, account), {"spec": spec})
+    answer = env.plane.admin.create(token_path(namespace, account), {"spec": spec})
     return Secret(answer["status"]["token"])
