@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.report import figure
 from bench.review import (
+    MOST_CONNECTIONS,
     UNSEEN,
     Bench,
     Side,
@@ -141,7 +142,10 @@ def _unseen(bench: Bench, access: Side, models: int) -> None:
     reviews, accesses = bench.api_server_rate(), bench.rate_of(PATH, review)
     server = 1 / (1 / reviews + 1 / accesses)
     tokens = bench.tokens(models)
-    figures = access.fire(bench.load, tokens, seconds=0, once=True, path=MODEL, numbers=models)
+    figures = access.fire(
+        bench.load, tokens, seconds=0, once=True, path=MODEL, numbers=models,
+        connections=MOST_CONNECTIONS,  # as at the API server itself
+    )  # fmt: skip
     figure(
         f"{models:,} unseen pairs of token and model | the API server alone",
         f"{figures['per_second']:,.0f}, {server:,.0f} /s; {figures['errors']} shed",
@@ -165,6 +169,6 @@ def _memory(bench: Bench, count: int) -> None:
         size = resident_mib(side.authorizer)
     figure(
         f"memory with {count:,} cached pairs: {USERS} users, {models:,} models",
-        f"{size:.0f} MiB ({size * 1.048576:.0f} MB)",
+        f"{size * 2**20 / 1e6:.0f} MB",
         bar="<= 200 MB",
     )

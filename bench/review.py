@@ -48,7 +48,7 @@ from support.tokens import AUDIENCE, ISSUER
 from support.up_gate import calling, gate_up
 
 CACHED, UNSEEN, MANY = 2_000, 5_000, 100_000
-CONNECTIONS = 16
+CONNECTIONS, MOST_CONNECTIONS = 16, 64
 NAME = "kubernetes.default.svc"
 
 
@@ -70,6 +70,7 @@ class Side:
         once: bool = False,
         path: str = "/pipeline",
         numbers: int = 1,
+        connections: int = CONNECTIONS,
     ) -> dict[str, Any]:
         """What the generator gets through. `numbers`: that stand for {number} in the path."""
         header = tokens.parent / "bearer"
@@ -78,7 +79,7 @@ class Side:
             port=self.port, authority_file=self.authority_file, name=EKF, path=path,
             header_file=header, tokens=tokens, method="GET", numbers=numbers,
         )  # fmt: skip
-        return fire(load, target, connections=CONNECTIONS, seconds=seconds, once=once,
+        return fire(load, target, connections=connections, seconds=seconds, once=once,
                     tolerated=0.01 if once else 0.0)  # fmt: skip
 
     def cpu_seconds(self) -> float:
@@ -151,7 +152,8 @@ class Bench:
             port=self.plane.port, authority_file=self.plane.ca_path, name=NAME, path=path,
             header_file=headers, body_file=body, tokens=self.tokens(UNSEEN),
         )  # fmt: skip
-        return float(fire(self.load, target, connections=64, seconds=0, once=True)["per_second"])
+        figures = fire(self.load, target, connections=MOST_CONNECTIONS, seconds=0, once=True)
+        return float(figures["per_second"])
 
 
 def run(*, quick: bool) -> None:
