@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from support.hostile_targets import (
     LEFT_ALONE,
     NO_HTTP,
     OPENINGS,
+    OPENINGS_KEYS,
     REWRITTEN,
     Target,
     assert_targets_agree,
@@ -25,15 +27,7 @@ from support.tokens import good_claims
 
 pytestmark = pytest.mark.timeout(600)
 
-HOSTS = ", ".join(f"'{host.text}'" for host in OPENINGS.hosts)
-AUDIENCES = ", ".join(
-    f"{audience}: {{hosts: [{', '.join(repr(host.text) for host in opening.hosts)}],"
-    f" paths: [{', '.join(repr(path.text) for path in opening.paths)}]}}"
-    for audience, opening in OPENINGS.audiences.items()
-)
-
-
-EVERY_FORM = f"hosts: [{HOSTS}], audiences: {{{AUDIENCES}}}"
+EVERY_FORM = ", ".join(f"{key}: {json.dumps(value)}" for key, value in OPENINGS_KEYS.items())
 
 
 @pytest.fixture(scope="module")

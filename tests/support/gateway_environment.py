@@ -96,7 +96,9 @@ class GatewayEnv:
         return self.exchange(post(path, host=host, method="GET", headers=headers, body=b""), host)
 
     def exchange(self, request: bytes, host: str = HOST) -> Answer:
-        with connect(self.port, authority_pem=PUBLIC.pem, name=host) as connection:
+        """The answer at a listener for every host; HOST and OTHER are in its certificate."""
+        name = host if host == OTHER else HOST
+        with connect(self.port, authority_pem=PUBLIC.pem, name=name) as connection:
             return exchange(connection, request)
 
     def bearer(self, **shape: Any) -> str:
@@ -112,12 +114,13 @@ class GatewayEnv:
         shown: str = "",
         is_watched: bool = False,
         kubeconfig: Path | None = None,
+        text: str = "",
     ) -> Iterator[Served]:
         """An authorizer of this gate, where the rendered policies look for it, and no other.
 
         `authority`, `shown`: who signed its certificate, and for what name, instead of its own.
         `is_watched`: it follows what the watch publishes, with the rights rendered for it.
-        `kubeconfig`: of another API server.
+        `kubeconfig`: of another API server. `text`: a whole config, in place of one with the gate.
         """
         pair = (authority or self.authority).server(shown or f"{GATE}.{DOORS}.svc")
         folder = Path(tempfile.mkdtemp(dir=self.folder))
@@ -125,7 +128,7 @@ class GatewayEnv:
         if is_watched:
             kubeconfig, more = folder / "kubeconfig", []
             write_kubeconfig(self.plane, account_token(self.plane, DOORS, GATE), kubeconfig)
-        text = config_text(gate, f"{INFRA}/public")
+        text = text or config_text(gate, f"{INFRA}/public")
         try:
             with gate_serve_over_tls(
                 folder, text, pair, "--kubeconfig", str(kubeconfig), *more

@@ -51,6 +51,17 @@ OPENINGS = replace(
     },
 )
 """The same, with audiences for parts of it."""
+OPENINGS_KEYS = {
+    "hosts": [host.text for host in OPENINGS.hosts],
+    "audiences": {
+        audience: {
+            "hosts": [host.text for host in opening.hosts],
+            "paths": [path.text for path in opening.paths],
+        }
+        for audience, opening in OPENINGS.audiences.items()
+    },
+}
+"""Keys of a gate with these rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +100,7 @@ _FORMS = (
     "{}", "{}.", "{}..", ".{}", "{}:443", "{}:80", "{}:0", "{}:99999", "{}:123456", "{}:", "{}:x",
     "{}:+80", "{}:80:80", "{}:-1", "{}.:443", "{},{}", "{}, evil.org",
 )  # fmt: skip
-_PATHS = (
+HOSTILE_PATHS = (
     "/", "/serving/alice/iris/", "/serving/alice", "/serving/alice/", "/serving/alice?x",
     "/serving/alice/?x=/../", "/serving/alice2/", "/serving/ALICE/", "/Serving/alice/",
     "/SERVING/alice/", "/serving//alice/", "//serving/alice/", "/serving/alice//",
@@ -139,7 +150,7 @@ def all_targets(audiences: Iterable[str]) -> Iterator[Target]:
     for audience in audiences:
         for name in _NAMES:
             yield Target(host=name, audience=audience)
-        for path in _PATHS:
+        for path in HOSTILE_PATHS:
             for host in (HOST, "iris.alice.example.com", "iris.bob.example.com"):
                 yield Target(host=host, path=path, audience=audience)
         for header in _HEADERS:
@@ -147,7 +158,10 @@ def all_targets(audiences: Iterable[str]) -> Iterator[Target]:
 
 
 UNHTTP, UNCHECKED = "400 before any filter", "served without a check"
-"""What an engine does without the gate: it refuses what is no HTTP, or serves another's host."""
+REDIRECTED = "307 before any filter"
+"""What an engine does without the gate: it refuses what is no HTTP, serves another's host, or sends
+a client to another path.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,13 +203,21 @@ REWRITTEN = Difference(
     decision=(Reason.AMBIGUOUS,),
     engine=(Reason.ALLOWED, Reason.AUDIENCE_OPENING, UNHTTP),
 )
+REWRITTEN_MORE = Difference(
+    engines="Envoy Gateway",
+    what="the same, and empty segments or encoded slashes: Envoy Gateway normalizes it first, or"
+    " redirects to the result",
+    covers=REWRITTEN.covers,
+    decision=(Reason.AMBIGUOUS,),
+    engine=(Reason.ALLOWED, Reason.AUDIENCE_OPENING, UNHTTP, REDIRECTED),
+)
 
 
 def as_table() -> str:
     """The rows as a table in Markdown."""
     lines = ["| a request | engine | `gate explain`, the authorizer | Envoy |"]
     lines.append("| --- | --- | --- | --- |")
-    for row in (NO_HTTP, REWRITTEN, LEFT_ALONE):
+    for row in (NO_HTTP, REWRITTEN, REWRITTEN_MORE, LEFT_ALONE):
         found = cell(row.decision), cell(row.engine)
         lines.append(f"| {row.what} | {row.engines} | {' | '.join(found)} |")
     return "\n".join(lines)
@@ -207,6 +229,8 @@ def outcome(answer: Answer) -> str:
         answer.code == 400 and answer.headers.get(REASON_HEADER) != Reason.AMBIGUOUS
     ):
         return UNHTTP
+    if answer.code == 307 and not answer.body:
+        return REDIRECTED
     if answer.code == 200 and answer.json["headers"]["kubeflow-userid"] == CLAIMED:
         return UNCHECKED
     return reason_in(answer)

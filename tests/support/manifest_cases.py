@@ -117,7 +117,7 @@ gatePods:
   image: registry.example.com/daypass:1
 """
 
-# The gate on Envoy Gateway, with a door on the same Gateway.
+# The gate on Envoy Gateway, with a door on the same Gateway, and a bound for streams.
 ENVOY_GATEWAY = """\
 version: 1
 cluster: {issuer: https://kubernetes.default.svc}
@@ -129,6 +129,7 @@ gate:
   check: review
   forwardToken: true
   gateway: infra/public
+  longestStream: 1h
 gatePods:
   image: registry.example.com/daypass:1
 """

@@ -57,6 +57,14 @@ def test_no_client_traffic_policy_is_set_on_a_single_listener() -> None:
     assert not [o for o in found if o["kind"] == "ClientTrafficPolicy"]
 
 
+def test_streams_of_the_whole_gateway_are_bounded() -> None:
+    found = objects("gateway: infra/public, longestStream: 1h")
+    limit = only(found, "ClientTrafficPolicy", "daypass-gate")["spec"]["connection"]
+    assert limit == {"connectionLimit": {"maxStreamDuration": "3600s"}}
+    unbounded = only(objects("gateway: infra/public"), "ClientTrafficPolicy", "daypass-gate")
+    assert "connection" not in unbounded["spec"]
+
+
 def test_no_reference_grant_is_needed_in_the_authorizer_namespace() -> None:
     found = objects("gateway: daypass/public, check: review")
     assert not [o for o in found if o["kind"] == "ReferenceGrant"]

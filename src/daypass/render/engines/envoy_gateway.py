@@ -67,7 +67,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             self._policy(
                 "SecurityPolicy", extAuth=self._ext_auth(), authorization=self._backstop()
             ),
-            *([] if self._listener else [self._without_identity()]),
+            *([] if self._listener else [self._client_traffic()]),
             *self._open_door_routes(),
             *self._authorizer_access(),
         ]
@@ -140,19 +140,23 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             "timeout": _TIMEOUT,
         }
 
-    def _without_identity(self) -> Object:
-        """Remove clients' identity headers, even if a more specific policy replaces the gate's.
+    def _client_traffic(self) -> Object:
+        """Remove clients' identity headers, even if a more specific policy replaces the gate's, and
+        bound streams, at every listener.
 
         Not for a single listener: there it would replace the Gateway's own policy with all its
         settings, such as the authority of client certificates.
         """
         names = [self.gate.headers.user, self.gate.headers.groups, REASON_HEADER]
+        seconds = self.gate.longest_stream_seconds
+        limit = {"connectionLimit": {"maxStreamDuration": f"{seconds}s"}}
         return self._policy(
             "ClientTrafficPolicy",
             headers={
                 "withUnderscoresAction": "RejectRequest",
                 "earlyRequestHeaders": {"remove": names},
             },
+            **({} if seconds is None else {"connection": limit}),
         )
 
     def _open_door_routes(self) -> list[Object]:
