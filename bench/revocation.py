@@ -200,8 +200,8 @@ def _until_all(callers: Sequence[Caller], code: int) -> float:
 def _until(caller: Caller, code: int) -> float:
     """Return when the gate first answered with a code."""
     ends = time.perf_counter() + 60
-    while caller.ask().code != code:
+    while (answer := caller.ask()).code != code:
         if time.perf_counter() > ends:
-            raise RuntimeError(f"no {code} within a minute")
+            raise RuntimeError(f"no {code} within a minute, but {answer}")
         time.sleep(ASK_EVERY_SECONDS)  # the gate and what it waits for need the machine, too
     return time.perf_counter()

@@ -14,7 +14,7 @@ from daypass.config import parse
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 from support.admin import Document
 from support.controlplane import ControlPlane
-from support.crds import install_istio
+from support.crds import install_istio, install_kserve
 from support.deadline import eventually
 from support.restricted_users import kubeconfig_with
 from support.serving import gate_serve
@@ -23,7 +23,15 @@ from support.watching import identity_namespace
 CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
-gate: {audience: gate, check: review}
+gate:
+  audience: gate
+  check: review
+  hosts: ['{name}.{namespace}.a.example.com', a.example.com]
+  authorize:
+  - {host: '{name}.{namespace}.a.example.com', resource: inferenceservices.serving.kserve.io}
+  - host: a.example.com
+    path: /{namespace}/{name}/
+    resource: llminferenceservices.serving.kserve.io
 watch: {credentialsPerNamespace: 1}
 gatePods: {image: 'example.com/daypass:0.1.0'}
 """
@@ -62,6 +70,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ControlP
     """A control plane with a namespace of more identities than the gate takes."""
     with ControlPlane.start(tmp_path_factory.mktemp("rbac")) as plane:
         install_istio(plane)
+        install_kserve(plane)
         for name in (HOME, "istio-system"):
             plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})
         namespace = identity_namespace(plane)
