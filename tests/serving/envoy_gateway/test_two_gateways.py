@@ -12,6 +12,8 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass._core.secret import Secret
+from daypass.deploy.model_access import access_queries, find_access_bypass
+from daypass.deploy.routes import list_all
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
 from support import identities, raw
@@ -47,6 +49,7 @@ from support.model_serving import (
     DOMAIN,
     EKF,
     HOSTS,
+    PATH,
     RESOURCE,
     SERVING_AUDIENCE,
     Gate,
@@ -55,6 +58,7 @@ from support.model_serving import (
 from support.objects import tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
+from support.rendered import config_of
 from support.tokens import AUDIENCE
 from support.watching import HOME, identity_namespace
 
@@ -68,6 +72,7 @@ CHAT = LanguageModel(name="chat", namespace="alice", model="llama")
 OTHER_CHAT = LanguageModel(name="chat", namespace="bob", model="llama")
 LLM, LLM_HOST = "llminferenceservices", f"llm.{DOMAIN}"
 """KServe's route names no host, and so is none of a host that another names, as the door does."""
+PATHS = Routing(domain=f"paths.{DOMAIN}", gateway_api=ROUTING.gateway_api)
 DOMAINS: Object = {
     "ekf": {"host": EKF, "front": "gateway-api", "gateway": f"{INFRA}/ekf", "tls": "outside"},
     "serving": {
@@ -81,11 +86,12 @@ SERVING_GATE: Gate = {
     "engine": "envoy-gateway",
     "gateway": ROUTING.gateway_api,
     "audience": SERVING_AUDIENCE,
-    "hosts": [HOSTS[1], LLM_HOST, DOMAIN],
+    "hosts": [HOSTS[1], LLM_HOST, PATHS.domain, DOMAIN],
     "remember": "5s",
     "authorize": [
         {"host": HOSTS[1], "resource": RESOURCE},
         {"host": LLM_HOST, "path": "/{namespace}/{name}/", "resource": f"{LLM}.serving.kserve.io"},
+        {"host": PATHS.domain, "path": PATH, "resource": RESOURCE},
     ],
 }
 
@@ -223,6 +229,28 @@ def test_the_route_of_a_language_model_opens_no_other_host(env: Env, bot: Identi
         assert reason_in(answer) in (Reason.MODEL, Reason.NOT_GUARDED), host
 
 
+def test_a_path_template_in_standard_mode_leads_to_another_model_than_it_names(
+    env: Env, bot: Identity
+) -> None:
+    """KServe's own route: what `authorize` reads is not what is reached. `apply` reports it."""
+    *_, whole = http_routes(IRIS, PATHS)
+    apply(env.plane, {**whole, "metadata": {"name": "iris-paths", "namespace": "alice"}})
+    allow(env, bot, "inferenceservices", "mnist", namespace="bob")
+    path = f"{MNIST.path}/v1/models/mnist:predict"
+
+    def reached() -> Object | None:
+        answer = env.call(env.token(bot), host=PATHS.domain, path=path)
+        return answer.json["headers"] if answer.code == 200 else None
+
+    headers = eventually("there is a route", reached, seconds=60)
+    assert (headers["kserve-isvc-namespace"], headers["kserve-isvc-name"]) == ("alice", "iris")
+    config = config_of(config_text(domains=DOMAINS, default=EKF_GATE, serving=SERVING_GATE))
+    with admin_cluster(env.plane) as cluster:
+        listed = list_all(cluster, access_queries(config))
+        found = find_access_bypass(cluster, listed, config)
+    assert [each.fact for each in found if "alice/iris-paths" in each.fact]
+
+
 def test_what_one_gate_remembers_opens_no_other(env: Env, bot: Identity) -> None:
     allow(env, bot, "inferenceservices", "iris")
     ekf, serving = env.token(bot, AUDIENCE), env.token(bot)
@@ -243,9 +271,9 @@ def test_a_deleted_secret_closes_both_gates(env: Env, bot: Identity) -> None:
         eventually("it is refused", lambda h=host, t=token: env.call(t, host=h).code == 401)  # type: ignore[misc]
 
 
-def allow(env: Env, bot: Identity, resource: str, name: str) -> None:
+def allow(env: Env, bot: Identity, resource: str, name: str, *, namespace: str = "alice") -> None:
     rule = {
         "apiGroups": ["serving.kserve.io"], "resources": [resource], "verbs": ["get"],
         "resourceNames": [name],
     }  # fmt: skip
-    identities.allow(env.plane.admin, "alice", bot.service_account, rule, home=bot.namespace)
+    identities.allow(env.plane.admin, namespace, bot.service_account, rule, home=bot.namespace)
