@@ -102,7 +102,7 @@ def test_every_listener_of_an_authorizer_accepts_ipv6(tmp_path: Path) -> None:
     listen = ("--listen", where, "--status", where)
     with fake_reviews(lambda token: True) as reviews, serving(tmp_path, reviews, *listen) as served:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"http://{served.listens}/", timeout=20)
+            urllib.request.urlopen(f"http://{served.listens}/gate/default//", timeout=20)
         refused.value.close()
         assert refused.value.code == 404, "this host is not guarded"
         assert served.metric("daypass_gate_cache_entries") == 0
