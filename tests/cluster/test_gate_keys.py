@@ -14,6 +14,8 @@ import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
+from daypass.config.gate import DEFAULT_GATE
+from daypass.render.envoy.authorizer_filters import gate_prefix
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -37,6 +39,7 @@ class Gate:
     host: str
     connect: Callable[[], ssl.SSLSocket]
     has_taken: Callable[[], bool]
+    path: str = "/"
 
 
 @contextmanager
@@ -72,7 +75,7 @@ def of_envoy_gateway(kubeconfig: Path, folder: Path) -> Iterator[Gate]:
         port, pem = served.port, authority.pem
         yield Gate(
             host=host, connect=lambda: connect(port, authority_pem=pem, name=HOST),
-            has_taken=lambda: True,
+            has_taken=lambda: True, path=f"{gate_prefix(DEFAULT_GATE)}/",
         )  # fmt: skip
 
 
@@ -91,7 +94,7 @@ class Callers:
 
     def __init__(self, gates: Mapping[str, Gate], token: Secret) -> None:
         self.all = {
-            name: Traffic(connect=gate.connect, host=gate.host, token=token)
+            name: Traffic(connect=gate.connect, host=gate.host, token=token, path=gate.path)
             for name, gate in gates.items()
         }
 

@@ -24,6 +24,7 @@ class Traffic:
     connect: Callable[[], ssl.SSLSocket]
     host: str
     token: Secret
+    path: str = "/"
     codes: Counter[int] = field(default_factory=Counter)
     last: int = 0
     history: list[int] = field(default_factory=list)
@@ -41,7 +42,7 @@ class Traffic:
 
     def _flow(self, stop: threading.Event) -> None:
         with closing(Reconnecting(self.connect)) as caller:
-            request = raw.get(raw.bearer(self.token), host=self.host)
+            request = raw.get(raw.bearer(self.token), host=self.host, path=self.path)
             while not stop.wait(0.02):
                 self.last = caller.ask(request).code
                 self.codes[self.last] += 1
