@@ -24,7 +24,7 @@ from bench.review import (
     resident_mib,
 )
 from bench.rounds import Comparison
-from daypass.gate.authorizer.access_reviews import PATH
+from daypass.kube.access_review import PATH
 from daypass.rules.models import ModelRule
 from daypass.rules.patterns import HostPattern, PathPattern
 from support.controlplane import ControlPlane

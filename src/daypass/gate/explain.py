@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.objects import Object, name_of
+from daypass._core.objects import name_of
 from daypass._core.text import printable
 from daypass.gate.signing_keys import is_signed
+from daypass.kube.access_review import PATH, access_review, is_allowed
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.claims import Bound, CallerIdentity, bound_to
@@ -141,30 +142,12 @@ def find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) ->
 
 def _may(cluster: Cluster, caller: CallerIdentity, access: Access) -> bool | None:
     """Return whether a caller has an access; None if the user may not ask."""
-    plural, _, group = access.model.resource.partition(".")
-    spec: Object = {
-        "user": caller.user,
-        "groups": list(caller.groups),
-        "resourceAttributes": {
-            "group": group,
-            "resource": plural,
-            "verb": access.verb,
-            "namespace": access.model.namespace,
-            "name": access.model.name,
-        },
-    }
-    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    what = f"ask whether {caller.user} may {_shown(access)}"
     try:
-        answer = cluster.request(
-            "POST",
-            "/apis/authorization.k8s.io/v1/subjectaccessreviews",
-            body,
-            what=f"ask whether {caller.user} may {_shown(access)}",
-        )
+        answer = cluster.request("POST", PATH, access_review(caller, access), what=what)
     except ForbiddenError:
         return None
-    status = answer.get("status") or {}
-    return status.get("allowed") is True and status.get("denied") is not True
+    return is_allowed(answer)
 
 
 def _shown(access: Access) -> str:
