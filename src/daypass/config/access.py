@@ -112,30 +112,33 @@ class Authorize(Section):
         )
 
 
-def check_authorize(rule: Authorize, hosts: tuple[str, ...], index: int) -> None:
-    """Raise a fault unless a rule is for one of these hosts, and names a model in a namespace."""
+def check_authorize(rule: Authorize, hosts: tuple[str, ...], *at: str | int) -> None:
+    """Raise a fault unless a rule is for one of these hosts, and names a model in a namespace.
+
+    `at`: leads to the rule.
+    """
     if rule.host not in hosts:
         raise fault(
             f"the gate does not guard {shown(rule.host)}",
             "add it to hosts, or write it as it is written there",
-            at=(index, "host"),
+            at=(*at, "host"),
         )
     of_host = HostPattern.parse(rule.host).names_a_model
     of_path = rule.path is not None and PathPattern.parse(rule.path).names_a_model
     if of_host and rule.path is not None:
-        raise fault("the host names a model already", "leave path out", at=(index, "path"))
+        raise fault("the host names a model already", "leave path out", at=(*at, "path"))
     if not of_host and not of_path:
         where = ("host",) if rule.path is None else ("path",)
         raise fault(
             "it names no model and its namespace",
             "write {name} and {namespace} in host or in path",
-            at=(index, *where),
+            at=(*at, *where),
         )
     if of_host and rule.resource == LLM:
         raise fault(
             "an LLMInferenceService has no host of its own",
             "write path: /{namespace}/{name}/ and the gateway's host",
-            at=(index, "resource"),
+            at=(*at, "resource"),
         )
     if rule.host == EVERY_HOST and not of_path:
-        raise fault("every host names no model", "write path", at=(index, "host"))
+        raise fault("every host names no model", "write path", at=(*at, "host"))

@@ -5,6 +5,7 @@ from itertools import combinations
 
 from pydantic import ValidationInfo
 
+from daypass.config.access import check_authorize
 from daypass.config.errors import fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate
 from daypass.config.hosts import is_public_name
@@ -27,9 +28,18 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
             raise fault("it is the gate's audience, which opens all", "leave it out", at=place)
         if not opening.hosts and not opening.paths:
             raise fault("it opens all", "add hosts or paths", at=place)
+    guarding = _with_hosts(gate, info, *at)
+    if guarding.hosts:
+        _check_openings(guarding, *at)
+        for index, rule in enumerate(guarding.authorize):
+            check_authorize(rule, guarding.hosts, *at, "authorize", index)
+    return guarding
+
+
+def _with_hosts(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
+    """Return a gate with its hosts, by default those of all domains; none if these are wrong."""
     domains = info.data.get("domains")
     if gate.hosts or domains is None:
-        _check_openings(gate, *at)
         return gate
     hosts = [domain.host for domain in domains.values()]
     if isinstance(gate, ClusterGate):
@@ -40,9 +50,7 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
             "list the hosts in gate.hosts, or write engine: envoy for one machine",
             at=at,
         )
-    guarding = gate.model_copy(update={"hosts": tuple(hosts)})
-    _check_openings(guarding, *at)
-    return guarding
+    return gate.model_copy(update={"hosts": tuple(hosts)})
 
 
 def _check_openings(gate: Gate, *at: str) -> None:
@@ -51,7 +59,7 @@ def _check_openings(gate: Gate, *at: str) -> None:
     for audience, opening in gate.audiences.items():
         for index, host in enumerate(opening.hosts):
             pattern = HostPattern.parse(host)
-            if guarded and not any(overlap(pattern, each) for each in guarded):
+            if not any(overlap(pattern, each) for each in guarded):
                 raise fault(
                     f"the gate guards no host {shown(host)}",
                     f"write one of {one_of([shown(each) for each in gate.hosts[:3]])}",

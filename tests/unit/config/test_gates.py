@@ -169,6 +169,8 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
                 schema_accepts=False),
         wrong(f"{HEAD}gate: {{audience: a, check: review, "
               f"authorize: [{{host: ^'{MODELS}', resource: {ISVC}}}]}}\n", "hosts"),
+        wrong(f"{HEAD}gate: {{audience: a, check: review, authorize: [{{host: ^other.example.com, "
+              f"path: '/{{namespace}}/{{name}}/', resource: {LLM}}}]}}\n", "'other.example.com'"),
     ],
     "audiences open less than the gate's own": [
         serving("audiences: {^serving: {paths: [/a/]}}", "opens all"),
