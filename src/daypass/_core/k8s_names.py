@@ -4,6 +4,9 @@ The functions check a name before it enters a URL, without the cost of importing
 are for configs of other programs: Python and RE2 read them alike, and they match a whole text.
 """
 
+KSERVE_GROUP = "serving.kserve.io"
+"""The API group of models."""
+
 RBAC_GROUP = "rbac.authorization.k8s.io"
 """The API group of roles and their bindings."""
 

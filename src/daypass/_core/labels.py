@@ -147,3 +147,8 @@ def has_policy_label(namespace: Mapping[str, Any]) -> bool:
 
 def _labels(document: Mapping[str, Any]) -> dict[str, Any]:
     return document["metadata"].get("labels") or {}
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    """Return the label selector that matches all of these labels."""
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from daypass.config.access import AllowedCallers, AudienceOpening, Authorize, check_authorize
+from daypass.config.access import AllowedCallers, AudienceOpening, Authorize
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
 from daypass.config.hosts import HostOrPattern, PublicHost, PublicOrEveryHost
@@ -156,7 +156,7 @@ class Gate(Section, defer_build=True):
 
     @field_validator("authorize")
     @classmethod
-    def _models_are_on_its_hosts(
+    def _its_callers_are_reviewed(
         cls, authorize: tuple[Authorize, ...], info: ValidationInfo
     ) -> tuple[Authorize, ...]:
         if authorize and info.data.get("check") == "jwt":
@@ -164,11 +164,6 @@ class Gate(Section, defer_build=True):
                 "only the authorizer asks Kubernetes who may call a model, and check: jwt has none",
                 "write check: review",
             )
-        for index, rule in enumerate(authorize):
-            if hosts := info.data.get("hosts"):
-                check_authorize(rule, hosts, index)
-            elif rule.host == EVERY_HOST or "{" in rule.host:
-                raise fault("the gate names no hosts", "add hosts", at=(index, "host"))
         return authorize
 
     @field_validator("bound")
@@ -256,7 +251,7 @@ class IstioGate(ClusterGate):
     """authorize and others: login: who logs in with a browser may call every model. unchecked: that
     is meant. Default: it is a finding."""
 
-    front_namespace: Label = Field(default="istio-system", examples=["istio-system"])
+    front_namespace: Label = Field(default=ISTIO_ROOT, examples=[ISTIO_ROOT])
 
     front_labels: Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT] = Field(
         default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]

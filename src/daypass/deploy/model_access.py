@@ -13,32 +13,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, failure, ok, skipped, warning
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass._core.k8s_names import RBAC_GROUP
+from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
+from daypass._core.labels import selector
 from daypass._core.objects import Object, name_of
 from daypass.config import Config
-from daypass.config.gate import IstioGate
+from daypass.config.gate import ISTIO_ROOT, IstioGate
 from daypass.deploy.model_pods import EVERYBODY, callers_of
 from daypass.deploy.routes import list_all
+from daypass.identity.inference import LLM_WORKLOAD, MODEL_LABEL
 from daypass.identity.role_risks import CHANGE, allows, rules_of
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines, engines_of
-from daypass.render.engines.bypass import KSERVE, HostOwner, join_names, read_routes
+from daypass.render.engines.bypass import HostOwner, join_names, read_routes
 from daypass.render.engines.istio.other_names import read_ingresses, read_virtual_services
 from daypass.render.engines.model_routes import foreign_routes, is_read
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
 
+_LLM = ObjectQuery(KSERVE_GROUP, "LLMInferenceService")
 _MODELS = {
-    f"inferenceservices.{KSERVE}": ObjectQuery(KSERVE, "InferenceService", metadata_only=True),
-    f"llminferenceservices.{KSERVE}": ObjectQuery(KSERVE, "LLMInferenceService"),
-}
-_LLM = _MODELS[f"llminferenceservices.{KSERVE}"]
-_MODEL_PODS = (
-    ObjectQuery("", "Pod", labels=f"{KSERVE}/inferenceservice"),
-    ObjectQuery(
-        "",
-        "Pod",
-        labels="app.kubernetes.io/part-of=llminferenceservice,kserve.io/component=workload",
+    f"inferenceservices.{KSERVE_GROUP}": ObjectQuery(
+        KSERVE_GROUP, "InferenceService", metadata_only=True
     ),
+    f"llminferenceservices.{KSERVE_GROUP}": _LLM,
+}
+_MODEL_PODS = (
+    ObjectQuery("", "Pod", labels=MODEL_LABEL),
+    ObjectQuery("", "Pod", labels=selector(LLM_WORKLOAD)),
 )
 _KNATIVE = "knative-serving"
 _ACTIVATOR = ObjectQuery("", "Pod", _KNATIVE, "app=activator")
@@ -56,10 +56,10 @@ _ROUTES = {
     ("networking.k8s.io", "ingresses"): "Ingresses",
     ("serving.knative.dev", "domainmappings"): "DomainMappings",
     ("networking.internal.knative.dev", "ingresses"): "Ingresses of Knative",
-    (KSERVE, "llminferenceservices"): "LLMInferenceServices",
+    (KSERVE_GROUP, "llminferenceservices"): "LLMInferenceServices",
 }
 """What leads any host or path at a gateway to the Pods of its author."""
-_PLATFORM = {"istio-system", _KNATIVE, "kubeflow"}
+_PLATFORM = {ISTIO_ROOT, _KNATIVE, "kubeflow"}
 """Namespaces of no tenant, next to those of gateways."""
 _BOOTSTRAPPING = "kubernetes.io/bootstrapping"
 _AGGREGATED = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-view"

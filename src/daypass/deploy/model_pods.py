@@ -14,12 +14,11 @@ import re
 from collections.abc import Sequence, Set
 
 from daypass._core.objects import Object, name_of
+from daypass.config.gate import ISTIO_ROOT
 from daypass.identity.role_risks import selects
 
 EVERYBODY = "*"
 """Pods of every namespace, with or without a sidecar."""
-_ROOT_NAMESPACE = "istio-system"
-"""Istio's policies here apply to Pods of every namespace."""
 _PROBES = {"/healthz", "/metrics", "/wait-for-drain"}
 """Paths that Kubeflow's profiles leave open to every caller, for Knative (kubeflow/dashboard
 components/profile-controller/controllers/profile_controller.go, getAuthorizationPolicy)."""
@@ -72,7 +71,7 @@ def _action(policy: Object) -> str:
 def _applies(policy: Object, pod: Object) -> bool:
     """Return whether a policy is for a Pod's sidecar."""
     spec, place = policy.get("spec") or {}, policy["metadata"]["namespace"]
-    is_here = place in (pod["metadata"]["namespace"], _ROOT_NAMESPACE)
+    is_here = place in (pod["metadata"]["namespace"], ISTIO_ROOT)
     return is_here and "targetRefs" not in spec and selects(spec.get("selector") or {}, pod)
 
 

@@ -114,7 +114,7 @@ def header_of_gate(cluster: Cluster, name: str, gate: Gate) -> TrustedHeader:
             "name the one that its Pods have, if any: --principal P",
         )
     namespace = gate.front_namespace
-    selector = ",".join(f"{key}={value}" for key, value in sorted(gate.front_labels.items()))
+    selector = labels.selector(gate.front_labels)
     accounts = {
         pod["spec"].get("serviceAccountName") or "default"
         for pod in cluster.list(PODS, namespace, labels=selector)
@@ -263,7 +263,7 @@ def _for(pods: Sequence[Selector]) -> str:
     """Return which Pods a message is about; "" for all of a namespace."""
     if not all(pods):
         return ""
-    shown = [",".join(f"{key}={value}" for key, value in each.items()) for each in pods]
+    shown = map(labels.selector, pods)
     return f" for Pods with {' or '.join(dict.fromkeys(shown))}"
 
 

@@ -18,19 +18,19 @@ from typing import Literal
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.k8s_names import is_label, is_subdomain
+from daypass._core.k8s_names import KSERVE_GROUP, is_label, is_subdomain
 from daypass._core.objects import Object
 from daypass._core.text import did_you_mean, printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES
 
-GROUP = "serving.kserve.io"
 EVERY_MODEL = "*"
 """In place of a model's name: every model of a namespace."""
-_INFERENCE_SERVICE = f"{GROUP}/inferenceservice"
-_WORKLOAD = {labels.PART_OF: "llminferenceservice", "kserve.io/component": "workload"}
+MODEL_LABEL = f"{KSERVE_GROUP}/inferenceservice"
+"""On the Pods of an InferenceService: its name."""
+LLM_WORKLOAD = {labels.PART_OF: "llminferenceservice", "kserve.io/component": "workload"}
 """The Pods of an LLMInferenceService that answer requests, and not its scheduler or tokenizer."""
-_MODE = f"{GROUP}/deploymentMode"
+_MODE = f"{KSERVE_GROUP}/deploymentMode"
 _COMPONENTS = ("predictor", "transformer", "explainer")
 
 Selector = Mapping[str, str]
@@ -55,12 +55,12 @@ class ModelKind:
 def _inference_service_pods(model: str) -> Mapping[str, Selector]:
     if model == EVERY_MODEL:  # Istio's selectors can't ask whether a label exists
         return {each: {"component": each} for each in _COMPONENTS}
-    return {"inferenceservice": {_INFERENCE_SERVICE: model}}
+    return {"inferenceservice": {MODEL_LABEL: model}}
 
 
 def _llm_pods(model: str) -> Mapping[str, Selector]:
     name = {} if model == EVERY_MODEL else {labels.APP_NAME: model}
-    return {"llminferenceservice": {**_WORKLOAD, **name}}
+    return {"llminferenceservice": {**LLM_WORKLOAD, **name}}
 
 
 MODEL_KINDS = (
@@ -106,7 +106,7 @@ def find_model(cluster: Cluster, name: ModelName, *, ignore_not_found: bool) -> 
 
     `ignore_not_found`: it may be that nothing has it.
     """
-    served = {kind: cluster.find_kind(GROUP, kind.kind) for kind in MODEL_KINDS}
+    served = {kind: cluster.find_kind(KSERVE_GROUP, kind.kind) for kind in MODEL_KINDS}
     found = {
         kind: document
         for kind, resource in served.items()
@@ -129,7 +129,7 @@ def list_models(cluster: Cluster, namespace: str | None) -> list[ModelName]:
     """Return the models of a namespace or (None) of all. Raises ForbiddenError."""
     found = set()
     for kind in MODEL_KINDS:
-        if resource := cluster.find_kind(GROUP, kind.kind):
+        if resource := cluster.find_kind(KSERVE_GROUP, kind.kind):
             for document in cluster.list(resource, namespace, metadata_only=True):
                 metadata = document["metadata"]
                 found.add(ModelName(namespace=metadata["namespace"], name=metadata["name"]))
@@ -146,7 +146,7 @@ def _is_on_knative(document: Object) -> bool:
 def call_rule(model: str, kinds: Iterable[ModelKind]) -> Object:
     """Return the rule of a Role that lets its subjects call a model, or EVERY_MODEL."""
     rule: Object = {
-        "apiGroups": [GROUP],
+        "apiGroups": [KSERVE_GROUP],
         "resources": [kind.plural for kind in kinds],
         "verbs": ["get"],
     }
@@ -158,7 +158,7 @@ def callable_models(rules: Iterable[Object]) -> Iterator[tuple[ModelKind, str]]:
     for rule in rules:
         if {"get", "*"}.isdisjoint(rule.get("verbs") or ()):
             continue
-        if {GROUP, "*"}.isdisjoint(rule.get("apiGroups") or ()):
+        if {KSERVE_GROUP, "*"}.isdisjoint(rule.get("apiGroups") or ()):
             continue
         for kind in MODEL_KINDS:
             if not {kind.plural, "*"}.isdisjoint(rule.get("resources") or ()):

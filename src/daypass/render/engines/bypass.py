@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from daypass._core.k8s_names import KSERVE_GROUP
 from daypass._core.labels import is_ours
 from daypass._core.objects import Object, group_of
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
@@ -20,7 +21,6 @@ _WEB = ("HTTP", "HTTPS")
 _MOST_NAMED = 3
 _MOST_LABELS = 8
 _LITERAL = re.compile(r"\^?((?:(?:[\w/~%-]|\\[^\w])(?![?*{]))*)")
-KSERVE = "serving.kserve.io"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def host_owner(
         host=host,
         leads_to=leads_to,
         is_ours=is_ours(route),
-        is_models=KSERVE in makers,
+        is_models=KSERVE_GROUP in makers,
         paths=frozenset(paths),
     )
 

@@ -6,6 +6,7 @@ A DestinationRule verifies the door, one for all domains.
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from daypass._core.labels import selector
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioDomain
 from daypass.config.domain import GATEWAY_LABELS
@@ -27,7 +28,7 @@ from daypass.render.tls_server import AuthorityLocation, TlsServer
 VIRTUAL_SERVICE = ObjectQuery("networking.istio.io", "VirtualService")
 ISTIO_GATEWAY = ObjectQuery("networking.istio.io", "Gateway")
 USUAL_NAMESPACE = "istio-system"
-_SELECTOR = ",".join(f"{name}={value}" for name, value in GATEWAY_LABELS.items())
+_SELECTOR = selector(GATEWAY_LABELS)
 GATEWAY_SERVICE = ObjectQuery("", "Service", labels=_SELECTOR, metadata_only=True)
 GATEWAY_POD = ObjectQuery("", "Pod", labels=_SELECTOR, metadata_only=True)
 

@@ -11,6 +11,7 @@ refused.
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from daypass._core.labels import selector
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.bypass import HostOwner
@@ -107,7 +108,7 @@ class IstioEngine(Engine[IstioGate]):
     @property
     def pods_query(self) -> ObjectQuery:
         """The gateway's pods."""
-        labels = ",".join(f"{name}={value}" for name, value in sorted(self._pods_labels.items()))
+        labels = selector(self._pods_labels)
         return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
 
     def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
