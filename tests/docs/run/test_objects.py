@@ -58,13 +58,20 @@ def plane(control_plane: ControlPlane) -> ControlPlane:
         control_plane.admin.apply(f"/api/v1/namespaces/{namespace}", {
             "apiVersion": "v1", "kind": "Namespace", **document,
         })  # fmt: skip
+    for pod in (it for _, it in OBJECTS if it["kind"] == "Pod"):
+        # Pods of an example use its ServiceAccounts.
+        namespace, name = pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"]
+        metadata = {"name": name, "namespace": namespace}
+        control_plane.admin.apply(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}", {
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata,
+        })  # fmt: skip
     return control_plane
 
 
 def refusal(plane: ControlPlane, document: dict[str, Any]) -> str:
-    """Return why the API server would not create this; empty if it would."""
+    """Return why the API server would not take this; empty if it would."""
     done = run(
-        "kubectl", "create", "--dry-run=server", "--validate=strict", "-f", "-",
+        "kubectl", "apply", "--dry-run=server", "--validate=strict", "-f", "-",
         given=json.dumps(document),
         environment={
             "KUBECONFIG": str(plane.kubeconfig),
