@@ -70,14 +70,17 @@ class Side:
         once: bool = False,
         path: str = "/pipeline",
         numbers: int = 1,
+        hosts: Path | None = None,
         connections: int = CONNECTIONS,
     ) -> dict[str, Any]:
-        """What the generator gets through. `numbers`: that stand for {number} in the path."""
+        """What the generator gets through. `numbers`: that stand for {number} in the path. `hosts`:
+        a file with those that it asks for, in turn.
+        """
         header = tokens.parent / "bearer"
         header.write_text("Authorization: Bearer {token}\n")
         target = Target(
             port=self.port, authority_file=self.authority_file, name=EKF, path=path,
-            header_file=header, tokens=tokens, method="GET", numbers=numbers,
+            header_file=header, tokens=tokens, method="GET", numbers=numbers, hosts=hosts,
         )  # fmt: skip
         return fire(load, target, connections=connections, seconds=seconds, once=once,
                     tolerated=0.01 if once else 0.0)  # fmt: skip
@@ -246,6 +249,14 @@ def _memory(bench: Bench, count: int) -> None:
 
 Started = tuple[list[str], Path]
 
+ONE_GATE = f"""\
+domains: {{{{ekf: {{{{host: {EKF}, front: envoy}}}}}}}}
+policy: {{{{audiences: [{AUDIENCE}], longestLifetime: 2h}}}}
+gate:
+  {{{{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {{check}}, remember: 1h,
+    {{more}}}}}}
+"""
+
 
 @contextmanager
 def gate_side(
@@ -299,18 +310,17 @@ def our_authorizer(
     python: str = sys.executable,
     check: str = "review",
     more: str = "",
+    gates: str = "",
 ) -> Started:
-    """The command of `daypass gate serve`, and its socket. `more`: of the gate."""
+    """The command of `daypass gate serve`, and its socket. `more`: of the gate. `gates`: those of a
+    cluster instead of it, with their domains.
+    """
     socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
     kubeconfig = bench.folder / f"{name}.kubeconfig"
     config.write_text(
         "version: 1\n"
         f"cluster: {{issuer: '{ISSUER}'}}\n"
-        f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
-        f"policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}\n"
-        "gate:\n"
-        f"  {{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {check}, remember: 1h, "
-        f"{more}}}\n"
+        + (gates or ONE_GATE.format(check=check, more=more))
     )
     user = {"token": bench.reviewer.token.reveal()}
     trusted = str(authority or bench.plane.ca_path)
