@@ -319,8 +319,7 @@ def our_authorizer(
     kubeconfig = bench.folder / f"{name}.kubeconfig"
     config.write_text(
         "version: 1\n"
-        f"cluster: {{issuer: '{ISSUER}'}}\n"
-        + (gates or ONE_GATE.format(check=check, more=more))
+        f"cluster: {{issuer: '{ISSUER}'}}\n" + (gates or ONE_GATE.format(check=check, more=more))
     )
     user = {"token": bench.reviewer.token.reveal()}
     trusted = str(authority or bench.plane.ca_path)

@@ -10,10 +10,9 @@ from daypass.config.errors import fault, shown
 from daypass.config.hosts import HostOrPattern, PathForm, PublicOrEveryHost
 from daypass.config.types import Label, Section, subdomain, text_schema, unique
 from daypass.rules.decision import Allow, Opening
-from daypass.rules.models import ModelRule
+from daypass.rules.models import LLM, ModelRule
 from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern
 
-LLM = "llminferenceservices.serving.kserve.io"
 ModelResource: TypeAlias = Literal[
     "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 ]

@@ -6,7 +6,7 @@ exists, and the caller needs access to all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,11 @@ MODEL_HEADERS = ("x-gateway-model-name", "x-gateway-destination-endpoint")
 (KServe, `pkg/apis/serving/v1beta1/configmap.go`, DefaultModelBasedRoutingHeaderName), the second a
 Pod of the route's InferencePool or, at some gateways, any Pod (Gateway API Inference Extension,
 `docs/proposals/004-endpoint-picker-protocol`). No client needs to send either."""
+
+LLM = "llminferenceservices.serving.kserve.io"
+_PUBLISHERS = PathPattern.parse("/publishers/")
+"""Where KServe serves LLMInferenceServices by `spec.model.name`, on every host of a gateway: not by
+the name of an object, and several may have it."""
 
 
 class Access(NamedTuple):
@@ -83,8 +88,10 @@ class Readings:
         return found if found & self.required else frozenset()
 
 
-def read_models(rules: Iterable[ModelRule], host: str, path: str) -> Readings | None:
+def read_models(rules: Sequence[ModelRule], host: str, path: str) -> Readings | None:
     """Return what a request may mean; None if it needs no model, whichever exist."""
+    if _PUBLISHERS.is_near(path) and any(rule.resource == LLM for rule in rules):
+        return Readings(accesses=frozenset(), required=frozenset())
     accesses: set[Access] = set()
     required: set[Access] = set()
     is_covered = False

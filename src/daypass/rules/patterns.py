@@ -22,7 +22,7 @@ KServe's files are in `pkg/controller/v1beta1/inferenceservice/reconcilers/ingre
 
 An LLMInferenceService has a second path, `/publishers/{namespace}/models/MODEL/`, and a header,
 `X-Gateway-Model-Name`. Both name `spec.model.name`, which is not the name of an object, and which
-several may have. So neither is a reading of a model: the gate refuses both.
+several may have. So neither is a reading of a model: the gate refuses both, on each of its hosts.
 
 A pattern's regular expressions mean the same to Python and to RE2, Envoy's; the functions use them.
 They ignore lengths, which RE2 could count only in a long program: a longer name has no reading.
@@ -226,10 +226,6 @@ class PathPattern:
             return frozenset()
         read = dict(zip(self.segments, path.partition("?")[0].split("/")[1:], strict=False))
         pair = read[NAMESPACE], read[NAME]
-        # /publishers/alice/... belongs to a model of alice, even if there is a model alice in a
-        # namespace with that name.
-        if self.segments[0] == NAMESPACE and pair[0] == _PUBLISHERS:
-            return frozenset()
         return frozenset({pair} if all(map(is_label, pair)) else ())
 
 

@@ -224,9 +224,11 @@ def test_the_route_of_a_language_model_opens_no_other_host(env: Env, bot: Identi
     """KServe's route is for every host of the Gateway."""
     allow(env, bot, LLM, "chat")
     token = env.token(bot)
+    published = f"publishers/bob/models/{OTHER_CHAT.model}"
     for host in (host_of(IRIS), f"other.{DOMAIN}", f"x.y.{DOMAIN}"):
-        answer = env.call(token, host=host, path=f"/bob/chat{COMPLETE}")
-        assert reason_in(answer) in (Reason.MODEL, Reason.NOT_GUARDED), host
+        for path in ("bob/chat", published):
+            answer = env.call(token, host=host, path=f"/{path}{COMPLETE}")
+            assert reason_in(answer) in (Reason.MODEL, Reason.NOT_GUARDED), (host, path)
 
 
 def test_a_path_template_in_standard_mode_leads_to_another_model_than_it_names(

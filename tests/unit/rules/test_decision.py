@@ -507,6 +507,12 @@ def test_the_path_of_a_model_needs_access_to_it_on_every_host(host: str) -> None
     assert judged(host, "/llm/alice/none/v1") is Reason.ALLOWED
 
 
+@pytest.mark.parametrize("path", ["/publishers/alice/models/llama/v1", "/Publishers"])
+@pytest.mark.parametrize("host", ["free.example.com", "iris-alice.example.com", "api.example.com"])
+def test_an_llm_is_on_no_host_called_by_another_name_than_its_own(host: str, path: str) -> None:
+    assert judged(host, path, Model(LLM, "publishers", "alice")) is Reason.MODEL
+
+
 def test_a_path_of_another_host_replaces_no_model_of_the_host() -> None:
     assert judged("none-alice.example.com", "/llm/alice/llama/v1") is Reason.MODEL
 

@@ -350,13 +350,6 @@ def test_every_path_is_near_a_pattern_that_begins_with_a_variable() -> None:
     assert LLM.names("/bob/llama/v1/chat/completions") == {("bob", "llama")}
 
 
-def test_the_paths_of_publishers_are_no_reading() -> None:
-    """They belong to a model of alice, whatever there is in a namespace `publishers`."""
-    assert LLM.names("/publishers/alice/models/x/v1/completions") == frozenset()
-    assert LLM.names("/publishers/alice") == frozenset()
-    assert SERVING.names("/serving/publishers/x/") == {("publishers", "x")}
-
-
 def test_a_literal_path_matches_whole_segments() -> None:
     alice = PathPattern.parse("/serving/alice/")
     assert alice.prefix == "/serving/alice/"
