@@ -388,8 +388,8 @@ def publish(cluster: Cluster, config: Config, gates: Sequence[str]) -> None:
     cluster.apply(denials_config_map(known.denials, "daypass"))
     for engine in engines_of(config):
         if engine.name in gates:
-            objects = [each for name in NAMES for each in engine.published_objects(name, known)]
-            for each in [*engine.keys_objects(ISSUER, "{}"), *objects]:
+            objects = [engine.published_object(name, known) for name in NAMES]
+            for each in [engine.keys_object(ISSUER, "{}"), *objects]:
                 cluster.apply(each)
 
 

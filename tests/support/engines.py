@@ -22,18 +22,15 @@ def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:
 def part_object(config: Config, number: int, part: CredentialPart) -> Object:
     """The gateway's object with a part of the set."""
     published = Published.closed(CLUSTER_PARTS).with_part(number, part)
-    (found,) = the_engine(config).published_objects(part_name(number), published)
-    return found
+    return the_engine(config).published_object(part_name(number), published)
 
 
 def denials_object(config: Config, denials: Denials) -> Object:
     """The gateway's object with what is denied."""
     published = replace(Published.closed(CLUSTER_PARTS), denials=denials)
-    (found,) = the_engine(config).published_objects(DENIALS, published)
-    return found
+    return the_engine(config).published_object(DENIALS, published)
 
 
 def keys_object(config: Config, issuer: str, key_set: str) -> Object:
     """The gateway's object with the API server's keys."""
-    (found,) = the_engine(config).keys_objects(issuer, key_set)
-    return found
+    return the_engine(config).keys_object(issuer, key_set)

@@ -52,12 +52,12 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
 class PlainEngine(IstioEngine):
     """EnvoyFilters that a test can read, in place of Envoy's own config."""
 
-    def published_objects(self, name: str, published: Published) -> list[dict[str, Any]]:
+    def published_object(self, name: str, published: Published) -> dict[str, Any]:
         if name == DENIALS:
             denials = published.denials
-            return [self._filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)]
+            return self._filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)
         part = published.parts[NAMES.index(name)]
-        return [self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)]
+        return self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
         metadata = {"name": self.named(name), "namespace": self.pods_namespace, "labels": {}}

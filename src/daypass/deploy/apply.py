@@ -170,7 +170,8 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
             are_there = {
                 name_of(each): specs[engine.name].get(name_of(each)) == each["spec"]
                 for engine in engines
-                for each in engine.published_objects(name, published)
+                if engine.name in specs
+                for each in [engine.published_object(name, published)]
             }
             yield from (each for each, is_there in ({name: True} | are_there).items() if is_there)
 

@@ -686,7 +686,7 @@ def test_after_each_failure_the_next_attempt_comes_later(
     handle = env.api.handle_request
 
     def noting(request: Any) -> Any:
-        if request.method == "GET" and request.url.path.startswith(FILTERS):
+        if request.method == "GET" and request.url.path.startswith(CONFIG_MAPS):
             read.add(env.clock.monotonic())
         return handle(request)
 

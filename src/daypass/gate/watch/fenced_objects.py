@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import islice
+from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
 from daypass._core.labels import TERM
 from daypass._core.objects import Object, name_of
+from daypass.gate.watch.schedule import Number
 from daypass.kube.answers import METADATA
 from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
@@ -23,12 +25,15 @@ LIMIT_TERM = 2**30
 CHECKED_AT_ONCE = 3
 """Objects of one place; all of them within 30 s."""
 
+Item: TypeAlias = Number | Literal["keys"]
+"""What an object has: a part, the denials (None), or the signing keys."""
+
 _HEAD = ("apiVersion", "kind", "metadata")
 _ONLY_METADATA = {"Accept": METADATA.format("")}
 
 
 class FencedObjects:
-    """The objects of one place, written in terms of a lease.
+    """The objects of one place, one for each item, written in terms of a lease.
 
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
@@ -36,37 +41,31 @@ class FencedObjects:
     def __init__(self, cluster: Cluster, lease: Lease) -> None:
         self._cluster = cluster
         self._lease = lease
-        self._versions: dict[str, str] = {}  # by path, the one first that was checked longest ago
+        # Path and version of what is known; first, what was checked longest ago.
+        self._known: dict[Item, tuple[str, str]] = {}
 
-    def forget(self) -> None:
-        """Know no version any more."""
-        self._versions.clear()
-
-    def find(self, document: Object) -> Object | None:
+    def find(self, item: Item, document: Object) -> Object | None:
         """Return an object as it is, if there is one, and know its version from then on."""
-        return self._look(self.path(document))
+        return self._look(item, self._path(document))
 
-    def has(self, document: Object) -> bool:
-        """Return whether an object is known to exist."""
-        return self.path(document) in self._versions
-
-    def write(self, document: Object, content: Object) -> None:
-        """Write the term and this content on an object in place of the version that is known; if
+    def write(self, item: Item, document: Object, *, only_term: bool = False) -> None:
+        """Write the term and the content of an object in place of the version that is known; if
         none is, create it whole. Raises ConflictError or NotFoundError if it has changed since.
 
         A JSON patch leaves nothing of what was there, as a merge patch would: a label that no
         longer selects the gateway's pods, or what someone else has added. No two leaders create the
         same object: each has a field manager of its own, and does not take fields from another.
         """
-        path, term = self.path(document), {TERM: str(self._lease.term)}
-        version = self._versions.pop(path, None)
-        if version is None:
-            metadata = {**document["metadata"], "annotations": term}
+        term = {TERM: str(self._lease.term)}
+        if (known := self._known.pop(item, None)) is None:
+            path, metadata = self._path(document), {**document["metadata"], "annotations": term}
             change: object = {**document, "metadata": metadata}
             content_type, manager = APPLY, f"daypass-watch-{self._lease.term}"
             params = {"fieldManager": manager, "force": "false"}
         else:
-            values = {"metadata/resourceVersion": version, "metadata/annotations": term, **content}
+            path, version = known
+            values = {"metadata/resourceVersion": version, "metadata/annotations": term}
+            values |= {} if only_term else _content(document)
             change = [
                 {"op": "add", "path": f"/{at}", "value": value} for at, value in values.items()
             ]
@@ -80,47 +79,45 @@ class FencedObjects:
             headers=_ONLY_METADATA,
             what=f"publish {document['kind']} {name_of(document)}",
         )
-        self._versions[path] = _version(written)
+        self._known[item] = path, _version(written)
 
-    def overwrite(self, document: Object, content: Object) -> None:
+    def overwrite(self, item: Item, document: Object) -> None:
         """Write as `write`, whatever others have made of the object. Raises DaypassError if that
         was a later leader.
         """
-        path = self.path(document)
-        if path in self._versions:
+        if item in self._known:
             with suppress(ConflictError, NotFoundError):
-                return self.write(document, content)
-        self._look(path)
+                return self.write(item, document)
+        self.find(item, document)
         # After that: a later leader than it finds here gives the object another version.
         self._assert_leader()
-        self.write(document, content)
-        return None
+        return self.write(item, document)
 
-    def changed(self) -> list[str]:
-        """Look at the objects whose turn it is; return the paths of those that others have changed.
-        Their versions are no longer known.
+    def changed(self) -> list[tuple[Item, str]]:
+        """Look at the objects whose turn it is; return items and paths of those that others have
+        changed. Their versions are no longer known.
         """
         found = []
-        for path in [*islice(self._versions, CHECKED_AT_ONCE)]:
-            before = self._versions[path]
-            if self._look(path, _ONLY_METADATA) is None or self._versions[path] != before:
-                self._versions.pop(path, None)
-                found.append(path)
+        for item in [*islice(self._known, CHECKED_AT_ONCE)]:
+            before = path, _ = self._known[item]
+            if self._look(item, path, _ONLY_METADATA) is None or self._known[item] != before:
+                self._known.pop(item, None)
+                found.append((item, path))
         return found
 
-    def path(self, document: Object) -> str:
+    def _path(self, document: Object) -> str:
         """Return an object's path. Raises NotFoundError for an unknown kind."""
         namespace = document["metadata"]["namespace"]
         return self._cluster.resource(document).path(namespace, name_of(document))
 
-    def _look(self, path: str, headers: dict[str, str] | None = None) -> Object | None:
+    def _look(self, item: Item, path: str, headers: dict[str, str] | None = None) -> Object | None:
         """Return an object, if there is one, and know its version."""
-        self._versions.pop(path, None)
+        self._known.pop(item, None)
         try:
             found = self._cluster.request("GET", path, headers=headers, what=f"get {path}")
         except NotFoundError:
             return None
-        self._versions[path] = _version(found)
+        self._known[item] = path, _version(found)
         return found
 
     def _assert_leader(self) -> None:
@@ -138,7 +135,12 @@ def term_of(document: Object) -> int:
     return term if term < LIMIT_TERM else 0
 
 
-def content_of(document: Object) -> Object:
+def is_as(found: Object | None, document: Object) -> bool:
+    """Return whether an object is there and has the content of a document."""
+    return found is not None and _content(document).items() <= _content(found).items()
+
+
+def _content(document: Object) -> Object:
     """Return what a document replaces in an object, by path."""
     content = {key: value for key, value in document.items() if key not in _HEAD}
     return {"metadata/labels": document["metadata"].get("labels"), **content}

@@ -92,13 +92,13 @@ class Engine(ABC, Generic[G]):
         """Return a line for each host that bypasses the gate. `pods`: listed by `pods_query`."""
         return ()
 
-    def keys_objects(self, issuer: str, key_set: str) -> list[Object]:
-        """Return the object of `published_as` with the API server's JSON Web Key Set, if any.
+    def keys_object(self, issuer: str, key_set: str) -> Object:
+        """Return the object of `published_as` with the API server's JSON Web Key Set.
 
         `issuer`: the `iss` of its short-lived tokens. `key_set`: its text.
         """
-        return []
+        raise NotImplementedError
 
-    def published_objects(self, name: str, published: Published) -> list[Object]:
-        """Return the object of `published_as` with a part of the set or the denials, if any."""
-        return []
+    def published_object(self, name: str, published: Published) -> Object:
+        """Return the object of `published_as` with a part of the set or the denials."""
+        raise NotImplementedError

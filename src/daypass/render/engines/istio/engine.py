@@ -84,16 +84,16 @@ class IstioEngine(Engine[IstioGate]):
         """Return which gateway is guarded."""
         return [self.gate.engine, self.pods_namespace, self._pods_labels]
 
-    def keys_objects(self, issuer: str, key_set: str) -> list[Object]:
+    def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
         rules = self.config.rules_of(self.gate, issuer)
-        return [self._published(GATE_KEYS, keys_config(self.gate, self.config, rules, key_set))]
+        return self._published(GATE_KEYS, keys_config(self.gate, self.config, rules, key_set))
 
-    def published_objects(self, name: str, published: Published) -> list[Object]:
+    def published_object(self, name: str, published: Published) -> Object:
         """Return the EnvoyFilter with a part of the set, or the denials."""
         if name == DENIALS:
-            return [self._published(name, denials_config(published.denials))]
-        return [self._published(name, part_config(published.parts[NAMES.index(name)]))]
+            return self._published(name, denials_config(published.denials))
+        return self._published(name, part_config(published.parts[NAMES.index(name)]))
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
