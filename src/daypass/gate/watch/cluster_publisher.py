@@ -83,29 +83,33 @@ class ClusterPublisher:
 
     def take_over(self) -> Published:
         """Write the lease's term on every object, create missing ones closed, and return what is in
-        force. The term is raised above those of all ConfigMaps: a lease may be new, or restored.
+        force. The term is raised above all that are found: a lease may be new, or restored.
         """
         self._forget()
         closed = published = self._published
-        closed_maps = {n: self._config_map(n, closed) for n in (*range(self.parts), None)}
-        found = {n: self._home.find(n, document) for n, document in closed_maps.items()}
-        highest = max((term_of(each) for each in found.values() if each is not None), default=0)
+        documents: dict[Item, Object] = {
+            number: self._config_map(number, closed) for number in _numbers(closed)
+        }
+        found = self._home.find(documents)
+        at_gateways = [gateway.find(closed) for gateway in self._gateways]
+        there = (each for some in (found, *at_gateways) for each in some.values())
+        highest = max((term_of(each) for each in there if each is not None), default=0)
         if self.lease.term <= highest:
             self.lease.attempt(above=highest)
         if self.lease.term <= highest:
             raise DaypassError("another process holds the Lease")
-        for number, config_map in found.items():
+        for number in _numbers(closed):
             with suppress(UnreadablePartError):
-                if config_map is not None:
+                if (config_map := found[number]) is not None:
                     read = read_object(config_map, published)
                     # It may differ from what this config makes of it.
                     if is_as(config_map, self._config_map(number, read)):
                         published = read
-        for gateway in self._gateways:
-            for number in gateway.take_over(published):
+        for gateway, its in zip(self._gateways, at_gateways, strict=True):
+            for number in gateway.take_over(its, published):
                 published = published.updated(number, closed)
-        for number, document in closed_maps.items():
-            self._home.write(number, document, only_term=True)
+        for item, document in documents.items():
+            self._home.write(item, document, only_term=True)
         self._published = published
         return published
 
@@ -202,26 +206,29 @@ class _Gateway:
         self._failures = 0  # in a row
         self._tries_again_at = self._is_back_at = -math.inf
 
-    def take_over(self, published: Published) -> list[Number]:
-        """Write the term on what is there, and create what is missing, closed; but not the keys:
+    def find(self, closed: Published) -> dict[Item, Object | None]:
+        """Return all objects as they are; nothing if that fails."""
+        with self._failing():
+            items: tuple[Item, ...] = ("keys", *_numbers(closed))
+            return self._objects.find({item: self._document(item, closed) for item in items})
+        return {}
+
+    def take_over(self, found: Mapping[Item, Object | None], published: Published) -> list[Number]:
+        """Write the term on what was found, and create what is missing, closed; but not the keys:
         they are not known yet. Return what is not there as it is published.
 
-        If that fails, nothing is known: the gateway lacks everything.
+        Nothing is known of a gateway that fails: it lacks everything.
         """
-        closed, others = Published.closed(len(published.parts)), list[Number]()
-        numbers = (*range(len(published.parts)), None)
+        closed = Published.closed(len(published.parts))
         with self._failing():
-            if keys := self._objects.find("keys", self._document("keys", closed)):
-                self._objects.write("keys", keys, only_term=True)
-            for number in numbers:
-                document = self._document(number, closed)
-                found = self._objects.find(number, document)
-                self._objects.write(number, document, only_term=True)
-                if not is_as(found, self._document(number, published)):
-                    others.append(number)
+            for item, each in found.items():
+                if each is not None or item != "keys":
+                    self._objects.write(item, self._document(item, closed), only_term=True)
         if self.why:
-            self.lacking.update(numbers)
-        return others
+            self.lacking.update(_numbers(published))
+            return []
+        numbers = _numbers(published)
+        return [n for n in numbers if not is_as(found[n], self._document(n, published))]
 
     def put(self, item: Item, published: Published) -> None:
         """Write an item, except while the gateway is left alone after a failure."""
@@ -264,6 +271,11 @@ class _Gateway:
             self._tries_again_at = self._clock.monotonic() + BACKOFF.seconds(self._failures)
             if error.status.code not in _OF_ONE_OBJECT:
                 self._is_back_at = self._tries_again_at
+
+
+def _numbers(published: Published) -> tuple[Number, ...]:
+    """Return the numbers of all parts, and that of the denials."""
+    return (*range(len(published.parts)), None)
 
 
 def _changed(path: str) -> str:

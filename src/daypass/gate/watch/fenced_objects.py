@@ -7,6 +7,7 @@ or cut off, cannot write any more: the API server refuses it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Literal, TypeAlias
@@ -44,9 +45,9 @@ class FencedObjects:
         # Path and version of what is known; first, what was checked longest ago.
         self._known: dict[Item, tuple[str, str]] = {}
 
-    def find(self, item: Item, document: Object) -> Object | None:
-        """Return an object as it is, if there is one, and know its version from then on."""
-        return self._look(item, self._path(document))
+    def find(self, documents: Mapping[Item, Object]) -> dict[Item, Object | None]:
+        """Return objects as they are, if there are any, and know their versions from then on."""
+        return {item: self._look(item, self._path(each)) for item, each in documents.items()}
 
     def write(self, item: Item, document: Object, *, only_term: bool = False) -> None:
         """Write the term and the content of an object in place of the version that is known; if
@@ -88,7 +89,7 @@ class FencedObjects:
         if item in self._known:
             with suppress(ConflictError, NotFoundError):
                 return self.write(item, document)
-        self.find(item, document)
+        self._look(item, self._path(document))
         # After that: a later leader than it finds here gives the object another version.
         self._assert_leader()
         return self.write(item, document)
