@@ -312,6 +312,10 @@ class Config(Section):
         gates = dict(self.gates) if self.gate is None else {DEFAULT_GATE: self.gate}
         return dict(sorted(gates.items()))
 
+    def key_of_gate(self, name: str) -> str:
+        """Return the key of a gate: `gate`, or `gates.NAME`."""
+        return f"gates.{name}" if self.gate is None else "gate"
+
     @property
     def cluster_gates(self) -> Mapping[str, ClusterGate]:
         """The gates in a cluster by name, sorted; none if there is one on one machine."""

@@ -160,6 +160,10 @@ class HostPattern:
         """
         return self.matches(host.lower().partition(":")[0].rstrip("."))
 
+    def example(self, label: str) -> str:
+        """Return a host of this form, with `label` for each variable."""
+        return re.sub(r"{name}|{namespace}|\*", label, self.text)
+
     def is_near(self, host: str) -> bool:
         """Return whether a Host header matches, or could lead to the same routes."""
         return self._near.fullmatch(host) is not None

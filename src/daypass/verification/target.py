@@ -10,7 +10,7 @@ from daypass._core.token_bounds import PROBE_PATH
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, TlsIssuer
 from daypass.render.fronts import AnyFront, fronts_of
-from daypass.rules.patterns import ANY, EVERY_HOST, NAME, NAMESPACE
+from daypass.rules.patterns import EVERY_HOST, HostPattern
 
 MADE_UP = "daypass-verify"
 """Stands for a model and its namespace where a gate guards no host by name."""
@@ -20,16 +20,14 @@ MADE_UP = "daypass-verify"
 class GateTarget:
     """A gate. `name`: the config's, if there are several. `audiences`: of tokens for it, the one
     that opens all first. `address`: where it answers; None if that is not known, for a reason.
+    `is_checked`: with this domain: it is at its host, or at no host of a better domain.
     """
 
     name: str
     audiences: tuple[str, ...]
     address: HostPort | None
     why_not: str = ""
-
-    def named(self, fact: str) -> str:
-        """Return a fact about it, with its name if there are several."""
-        return f"gate {self.name}: {fact}" if self.name else fact
+    is_checked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +36,8 @@ class VerificationTarget:
 
     `is_local`: `daypass up` serves it, not a cluster. `has_issuer`: cert-manager issues its
     certificate. `has_record`: ExternalDNS creates its record. `certificate_authority`: PEM to trust
-    instead of the system's authorities. `gates`: its gate; without one, or for want of a better
-    domain, others. `other_gates`: the rest. `issuer`: the `iss` of the cluster's tokens.
-    `has_policy`: the config has a policy for it.
+    instead of the system's authorities. `gates`: all of the config. `issuer`: the `iss` of the
+    cluster's tokens. `has_policy`: the config has a policy for it.
     """
 
     name: str
@@ -51,7 +48,6 @@ class VerificationTarget:
     is_direct: bool = False
     certificate_authority: str | None = None
     gates: tuple[GateTarget, ...] = ()
-    other_gates: tuple[GateTarget, ...] = ()
     issuer: str | None = None
     has_policy: bool = False
 
@@ -82,14 +78,18 @@ def targets_of(
     if name is not None:
         config.find_domain(name)
     fronts = {front.name: front for front in fronts_of(config)}
-    checked = _gates_to_check(config, None if name is None else config.domains[name])
+    names = set(config.every_gate)
+    own = {each: config.gate_of(domain) for each, domain in config.domains.items()}
+    checked = {each: names if found is None else {found[0]} for each, found in own.items()}
+    if name is None:  # with the first domain, those of no domain
+        checked[next(iter(own))] |= names - set().union(*checked.values())
     return [
         _target(
             config,
             each,
             domain,
             fronts.get(each),
-            checked[domain.host],
+            checked[each],
             certificate_authority or (machine_authority if domain.tls is None else None),
         )
         for each, domain in config.domains.items()
@@ -106,7 +106,6 @@ def _target(
     certificate_authority: str | None,
 ) -> VerificationTarget:
     door = HostPort(domain.host, config.port_of(domain, config.local.door))
-    gates = {each: _gate_target(config, each, domain) for each in config.every_gate}
     return VerificationTarget(
         name=name,
         door=DoorUrl.parse(f"https://{door}{config.prefix}"),
@@ -115,44 +114,32 @@ def _target(
         has_record=front is not None and bool(front.dns_annotations),
         is_direct=front is not None and front.is_direct,
         certificate_authority=certificate_authority,
-        gates=tuple(gate for each, gate in gates.items() if each in checked),
-        other_gates=tuple(gate for each, gate in gates.items() if each not in checked),
+        gates=tuple(
+            _gate_target(config, each, domain, is_checked=each in checked)
+            for each in config.every_gate
+        ),
         issuer=config.cluster.issuer,
         has_policy=config.policy is not None and front is not None,
     )
 
 
-def _gates_to_check(config: Config, only: Domain | None) -> dict[str, set[str]]:
-    """Return the names of the gates to check for each domain, by its host: its own. All of them for
-    one that has none; and if all domains are checked, for the first one those of no domain.
-    """
-    names, checked = set(config.every_gate), dict[str, set[str]]()
-    for domain in config.domains.values():
-        found = config.gate_of(domain)
-        checked[domain.host] = names if found is None else {found[0]}
-    if only is None:
-        first = next(iter(checked))
-        checked[first] = checked[first] | names - set().union(*checked.values())
-    return checked
-
-
-def _gate_target(config: Config, name: str, domain: Domain) -> GateTarget:
+def _gate_target(config: Config, name: str, domain: Domain, *, is_checked: bool) -> GateTarget:
     """Return where a gate answers: at the domain, or else at a host of its own."""
     gate, several = config.every_gate[name], len(config.every_gate) > 1
     host, why_not = domain.host, ""
     if config.gate_of(domain) != (name, gate):
-        named = [*gate.named_hosts, *(each for each in gate.hosts if each != EVERY_HOST)]
-        host = named[0] if named else ""
-        for variable in (NAME, NAMESPACE, ANY):
-            host = host.replace(variable, MADE_UP)
-        key = f"gates.{name}" if several else "gate"
+        patterns = sorted(map(HostPattern.parse, gate.hosts), key=lambda each: not each.is_literal)
+        forms = (each.example(MADE_UP) for each in patterns if each.text != EVERY_HOST)
+        host = next(forms, "")
+        hosts = f"{config.key_of_gate(name)}.hosts"
         if not host:
-            why_not = f"{key}.hosts has no host to send the request to: add one next to '*'"
+            why_not = f"{hosts} has no host to send the request to: add one next to '*'"
         elif host.endswith(".svc.cluster.local"):
-            why_not = f"{key}.hosts are names inside the cluster"
+            why_not = f"{hosts} are names inside the cluster"
     return GateTarget(
         name=name if several else "",
         audiences=(gate.audience, *gate.audiences),
         address=None if why_not else HostPort(host, config.port_of(domain, config.local.gate)),
         why_not=why_not,
+        is_checked=is_checked,
     )

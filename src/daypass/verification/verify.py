@@ -19,7 +19,6 @@ from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
-from daypass.client.token import Token
 from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to, send
 from daypass.verification.certificate import check_certificate
 from daypass.verification.checks import (
@@ -206,23 +205,15 @@ class Verifier:
         return judge_plain_http(response)
 
     def _check_forged_tokens(self, target: VerificationTarget) -> list[Finding]:
-        return [self._check_forged_token(target, gate) for gate in target.gates]
-
-    def _check_forged_token(self, target: VerificationTarget, gate: GateTarget) -> Finding:
-        if gate.address is None:
-            return skipped(GATE_CLOSED, gate.named(gate.why_not))
+        gates = [gate for gate in target.gates if gate.is_checked]
         if target.issuer is None:
-            return skipped(GATE_CLOSED, NO_ISSUER)
-        prober = self._prober(target, gate.address)
-        token = forged_token(target.issuer, gate.audiences[0], self.clock.unix())
-        return _named(
-            gate,
-            _judged(
-                lambda: prober.get_with_token(token),
-                judge_forged,
-                lambda words: skipped(GATE_CLOSED, f"{prober.authority}: {words}"),
-            ),
-        )
+            return [skipped(GATE_CLOSED, NO_ISSUER)] if gates else []
+        findings = []
+        for gate in gates:
+            token = Secret(forged_token(target.issuer, gate.audiences[0], self.clock.unix()))
+            unclear = partial(skipped, GATE_CLOSED)
+            findings.append(self._ask(target, gate, token, judge_forged, unclear))
+        return findings
 
     def _check_credentials(self, prober: Prober, target: VerificationTarget) -> list[Finding]:
         config = self.credentials
@@ -243,29 +234,32 @@ class Verifier:
                     partial(failure, "policy"),
                 )
             )
-        gates = [*target.gates, *target.other_gates]
-        meant = [gate for gate in gates if {*token.audiences} & {*gate.audiences}]
-        for gate in meant or target.gates:
-            if gate.address is not None:
-                findings.append(self._check_token(target, gate, gate.address, token))
-        return findings
+        meant = [gate for gate in target.gates if {*token.audiences} & {*gate.audiences}]
+        return findings + [
+            self._ask(target, gate, token.value, judge_gate, partial(failure, "gate"))
+            for gate in meant or target.gates
+            if gate.address is not None and (meant or gate.is_checked)
+        ]
 
-    def _check_token(
-        self, target: VerificationTarget, gate: GateTarget, address: HostPort, token: Token
+    def _ask(
+        self,
+        target: VerificationTarget,
+        gate: GateTarget,
+        token: Secret,
+        judge: Callable[[HttpResponse], Finding],
+        unanswered: Callable[[str], Finding],
     ) -> Finding:
-        prober = self._prober(target, address, token.value)
-        return _named(
-            gate,
-            _judged(
-                lambda: prober.get_with_token(token.value.reveal()),
-                judge_gate,
-                lambda words: failure("gate", f"{prober.authority}: {words}"),
-            ),
-        )
-
-
-def _named(gate: GateTarget, finding: Finding) -> Finding:
-    return replace(finding, fact=gate.named(finding.fact))
+        """Judge a gate's response to a token; without one, return `unanswered` with the reason."""
+        if gate.address is None:
+            finding = unanswered(gate.why_not)
+        else:
+            prober = self._prober(target, gate.address, token)
+            finding = _judged(
+                lambda: prober.get_with_token(token.reveal()),
+                judge,
+                lambda words: unanswered(f"{prober.authority}: {words}"),
+            )
+        return replace(finding, fact=f"gate {gate.name}: {finding.fact}") if gate.name else finding
 
 
 def _check_name(target: VerificationTarget) -> Finding:

@@ -58,7 +58,9 @@ domains:
 gates:
 {gates}""")
     return {
-        target.name: {gate.name: str(gate.address or gate.why_not) for gate in target.gates}
+        target.name: {
+            gate.name: str(gate.address or gate.why_not) for gate in target.gates if gate.is_checked
+        }
         for target in targets_of(config, domain, None)
     }
 

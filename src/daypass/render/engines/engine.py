@@ -52,8 +52,7 @@ class Engine(ABC, Generic[G]):
     @property
     def key(self) -> str:
         """The gate's key in the config."""
-        is_only = self.name == DEFAULT_GATE and len(self.config.every_gate) == 1
-        return "gate" if is_only else f"gates.{self.name}"
+        return self.config.key_of_gate(self.name)
 
     @abstractmethod
     def objects(self) -> list[Object]:
