@@ -32,7 +32,7 @@ from bench.report import figure, spread
 from bench.revocation import at_one_gate, measure
 from bench.rounds import compare
 from daypass.config import Address
-from daypass.gate.authorizer.token_reviews import PATH
+from daypass.gate.authorizer.reviews import TOKEN_PATH
 from daypass.render.envoy.settings import Protected
 from daypass.rules.decision import Rules
 from support import objects
@@ -140,7 +140,7 @@ class Bench:
         """TokenReviews a second of the API server itself, of tokens that it has not seen."""
         spec = {"token": "{token}", "audiences": [AUDIENCE]}
         review = {"kind": "TokenReview", "spec": spec, "apiVersion": "authentication.k8s.io/v1"}
-        return self.rate_of(PATH, review)
+        return self.rate_of(TOKEN_PATH, review)
 
     def rate_of(self, path: str, review: dict[str, Any]) -> float:
         """Reviews a second of the API server itself, one for each of UNSEEN tokens."""

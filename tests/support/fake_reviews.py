@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.reviewer import PROBE_TOKEN
+from daypass.gate.authorizer.authorizer import PROBE_TOKEN
 from daypass.kube.connection import ConnectionConfig
 from support.http_services import Handler, serving
 

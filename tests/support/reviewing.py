@@ -148,12 +148,11 @@ class AskedAuthorizer:
             source=source,
             model_header=model_header,
         )
-        responses: list[AuthzResponse] = []
-        now = self.authorizer.check(request, responses.append)
-        tasks = self.authorizer.reviewer.tasks
-        while tasks:
+        response = self.authorizer.check(request)
+        if not isinstance(response, AuthzResponse):
+            response = await response
+        while tasks := self.authorizer.tokens.tasks | self.authorizer.accesses.tasks:
             await asyncio.wait(tasks)
-        (response,) = responses if now is None else [now, *responses]
         return response
 
     def bearer(self, **changes: Any) -> AuthzResponse:

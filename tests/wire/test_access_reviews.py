@@ -155,7 +155,7 @@ def test_a_review_that_fails_lets_nobody_pass(asked: Asked, code: int) -> None:
 
 
 def test_a_review_that_hangs_delays_no_request_and_its_late_answer_is_used(asked: Asked) -> None:
-    asked.authorizer._service.authorizer.reviewer.queue = ReviewQueue()
+    asked.authorizer._service.authorizer.accesses.queue = ReviewQueue()
     asked.reviews.access_held.clear()
     began = SYSTEM_CLOCK.monotonic()
     assert asked.reason("cats") is Reason.UNKNOWN

@@ -12,9 +12,8 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass.gate.authorizer import review_client
-from daypass.gate.authorizer.access_reviews import review_access
 from daypass.gate.authorizer.review_client import LIMIT_BYTES, ReviewClient, ReviewFailure
-from daypass.gate.authorizer.token_reviews import review_token
+from daypass.gate.authorizer.reviews import review_access, review_token
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Review

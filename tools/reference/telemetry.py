@@ -52,7 +52,7 @@ def gate_serve() -> str:
         close_after_seconds=engine.config.watch.close_after_seconds,
     )
     # As if it had happened.
-    service.authorizer.reviewer.heard_at = service.authorizer.published_at = 0.0
+    service.authorizer.tokens.heard_at = service.authorizer.published_at = 0.0
     tables = _program(service.collect(), AuditEvent)
     return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."
 

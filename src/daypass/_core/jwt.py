@@ -60,9 +60,7 @@ def _object(part: str, what: str) -> dict[str, Any]:
 
 def _strict_json(text: str) -> Any:
     """Return JSON that all parsers of tokens read alike. Raises ValueError for any other."""
-    value = json.loads(
-        text, object_pairs_hook=_unique_keys, parse_int=_bounded, parse_constant=_refuse
-    )
+    value = _DECODER.decode(text)
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
     return value
@@ -83,3 +81,8 @@ def _bounded(digits: str) -> int:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)  # NaN and Infinity
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_int=_bounded, parse_constant=_refuse
+)

@@ -42,9 +42,14 @@ def counter(name: str, text: str, value: float) -> Metric:
 
 
 class ReviewMetrics:
-    """Counts reviews of a kind, and how long they took."""
+    """Counts reviews of a kind, how long they took, and `hits`, `refused` and `misses`: which
+    questions were answered from the cache.
+    """
 
     def __init__(self) -> None:
+        self.hits = 0
+        self.refused = 0
+        self.misses = 0
         self.answered = 0
         self.failed = 0
         self.seconds = 0.0
@@ -77,9 +82,6 @@ class GateMetrics:
     def __init__(self) -> None:
         self.decisions = dict.fromkeys(Reason, 0)
         self.passed = 0
-        self.cache_hits = 0
-        self.cached_refusals = 0
-        self.cache_misses = 0
         self.evicted = 0
         self.token_reviews = ReviewMetrics()
         self.access_reviews = ReviewMetrics()
@@ -93,19 +95,16 @@ def gate_families(gates: Mapping[str, GateMetrics]) -> Iterator[Metric]:
     for name, of in gates.items():
         for reason, count in of.decisions.items():
             decisions.add_metric([name, reason], count + of.passed * (reason is Reason.ALLOWED))
-        hits = of.cache_hits + of.passed
-        for result, count in (
-            ("hit", hits),
-            ("refused", of.cached_refusals),
-            ("miss", of.cache_misses),
-        ):
+        tokens = of.token_reviews
+        hits = tokens.hits + of.passed
+        for result, count in (("hit", hits), ("refused", tokens.refused), ("miss", tokens.misses)):
             lookups.add_metric([name, result], count)
         evicted.add_metric([name], of.evicted)
     yield from (decisions, lookups, evicted)
-    tokens = {name: of.token_reviews for name, of in gates.items()}
-    yield from _review_families("review", "TokenReviews", tokens)
-    accesses = {name: of.access_reviews for name, of in gates.items()}
-    yield from _review_families("access_review", "SubjectAccessReviews", accesses)
+    of_tokens = {name: of.token_reviews for name, of in gates.items()}
+    yield from _review_families("review", "TokenReviews", of_tokens)
+    of_accesses = {name: of.access_reviews for name, of in gates.items()}
+    yield from _review_families("access_review", "SubjectAccessReviews", of_accesses)
 
 
 def model_families(kinds: Iterable[tuple[str, int, float]], now: float) -> Iterator[Metric]:

@@ -13,10 +13,11 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.config.gate import DEFAULT_GATE
-from daypass.gate.authorizer.authorizer import FRESH_SHARE, LIMIT_REFUSALS, AuthzRequest
+from daypass.gate.authorizer.authorizer import FRESH_SHARE, AuthzRequest
 from daypass.gate.authorizer.destinations import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_client import ReviewFailure
+from daypass.gate.authorizer.reviewer import LIMIT_REFUSALS
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
@@ -67,7 +68,7 @@ def test_a_token_is_reviewed_once_and_then_cached(tried: AskedAuthorizer) -> Non
     line = f"Bearer {tried.token()}"
     answers = {tried.ask(line) for _ in range(5)}
     assert len(answers) == len(tried.asked) == 1
-    assert (tried.metrics.cache_misses, tried.metrics.passed) == (1, 4)
+    assert (tried.metrics.token_reviews.misses, tried.metrics.passed) == (1, 4)
 
 
 @pytest.mark.parametrize("lifetime", [30, 3600])
@@ -204,7 +205,6 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
     authorizer = tried.authorizer
     others = {"iss": "https://other.example.com", "aud": [AUDIENCE], "sub": USER}
     codes: Counter[int] = Counter()
-    late: list[AuthzResponse] = []
 
     def send(count: int) -> None:
         for number in range(count // 10):
@@ -216,16 +216,16 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
                 request = AuthzRequest(
                     target=target, host=host, authorizations=(line,), source="", model_header=False
                 )  # fmt: skip
-                answer = authorizer.check(request, late.append)
-                codes[answer.code if answer is not None else 0] += 1
+                answer = authorizer.check(request)
+                codes[answer.code if isinstance(answer, AuthzResponse) else 0] += 1
 
     send(10_000)
     before = resident_bytes()
     send(200_000)
     assert codes == {401: 210_000}
     assert resident_bytes() - before < 3 * 1024 * 1024, "16 bytes for each"
-    assert (len(authorizer.cache), len(authorizer.refusals), tried.asked) == (0, 0, [])
-    assert authorizer.reviewer.queue.waiting == 0
+    assert (len(authorizer.cache), len(authorizer.tokens.refusals), tried.asked) == (0, 0, [])
+    assert authorizer.tokens.queue.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded too"
     assert tried.audit.suppressed > 200_000
 
@@ -237,7 +237,7 @@ def test_cached_refusals_of_forged_tokens_are_bounded(tried: AskedAuthorizer) ->
         answer = tried.ask(f"Bearer {part({'alg': 'RS256'})}.{forged}.x")
         assert answer.reason is Reason.REVIEW_REFUSED
     authorizer = tried.authorizer
-    assert (len(authorizer.cache), len(authorizer.refusals)) == (0, LIMIT_REFUSALS)
+    assert (len(authorizer.cache), len(authorizer.tokens.refusals)) == (0, LIMIT_REFUSALS)
 
 
 def test_a_refusal_by_the_api_server_is_cached_briefly(tried: AskedAuthorizer) -> None:
@@ -434,8 +434,8 @@ def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(
 ) -> None:
     tried.says = lambda token: ReviewFailure(why="no", about_request=True)
     assert tried.bearer().code == 503
-    assert tried.authorizer.reviewer.heard_at == tried.clock.monotonic()
-    assert tried.authorizer.reviewer.last_error == ""
+    assert tried.authorizer.tokens.heard_at == tried.clock.monotonic()
+    assert tried.authorizer.tokens.last_error == ""
     tried.says = lambda token: GOOD
     assert tried.bearer(jti="other").code == 200
 
@@ -447,7 +447,7 @@ def test_an_error_of_a_review_is_a_failure(tried: AskedAuthorizer, error: Except
 
     tried.says = fail
     assert tried.bearer().code == 503
-    assert tried.authorizer.reviewer.last_error
+    assert tried.authorizer.tokens.last_error
 
 
 def raw(claims: str, header: str = '{"alg":"RS256"}') -> str:
@@ -481,7 +481,7 @@ def test_an_invalid_token_is_refused_without_review_and_not_cached(
 ) -> None:
     assert tried.ask(f"Bearer {token}").reason is reason
     assert tried.asked == []
-    assert len(tried.authorizer.cache) == len(tried.authorizer.refusals) == 0
+    assert len(tried.authorizer.cache) == len(tried.authorizer.tokens.refusals) == 0
 
 
 STRANGER = Signer("stranger")

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.gate.authorizer.authorizer import FRESH_SHARE, REFUSED_SECONDS
+from daypass.gate.authorizer.authorizer import FRESH_SHARE
 from daypass.gate.authorizer.destinations import LIMIT_READINGS
 from daypass.gate.authorizer.review_client import ReviewFailure
+from daypass.gate.authorizer.reviewer import REFUSED_SECONDS
 from daypass.rules.decision import Review
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
@@ -298,7 +299,7 @@ def test_the_time_counts_from_the_question_and_not_from_the_answer(
     assert reason(tried, line) is Reason.ALLOWED
     tried.may = only()
     tried.clock.advance(39)
-    assert tried.authorizer.accesses.entries
+    assert tried.authorizer.accesses.cache.entries
     tried.clock.advance(1)
     assert reason(tried, line) is Reason.MODEL
 
@@ -313,10 +314,10 @@ def test_an_access_in_use_is_reviewed_again_before_it_expires(
     tried.clock.advance(20)
     assert passes_from_cache(tried, line)
     tried.authorizer.tick()
-    assert len(tried.authorizer.accesses) == 1
+    assert len(tried.authorizer.accesses.cache) == 1
     tried.clock.advance(60)
     tried.authorizer.tick()
-    assert len(tried.authorizer.accesses) == 0
+    assert len(tried.authorizer.accesses.cache) == 0
 
 
 def test_a_refused_access_is_cached_briefly_and_a_granted_right_then_works(
@@ -377,6 +378,19 @@ def test_a_review_of_an_access_that_fails_lets_nothing_pass(
     assert reason(tried, line) is Reason.ALLOWED
 
 
+def test_a_failing_review_of_an_access_pauses_no_review_of_a_token(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.may = lambda user, access: ReviewFailure(why="no", retry_after_seconds=7)
+    assert reason(tried, line) is Reason.UNKNOWN
+    other = f"Bearer {tried.token(jti='j-2')}"
+    assert reason(tried, other, host=SHARED, path="/") is Reason.ALLOWED
+    assert reason(tried, other) is Reason.UNKNOWN
+    reviews = [each.get("reviews") for each in tried.lines if "api-server" in each["event"]]
+    assert reviews == ["SubjectAccessReviews"]
+    assert len(tried.asked_accesses) == 1
+
+
 def test_a_failed_repeated_review_keeps_an_access_until_it_expires(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -409,7 +423,7 @@ def test_models_that_always_change_keep_no_request_waiting(
 
     def change(user: str, access: Access) -> bool:
         tried.have(IRIS)
-        tried.authorizer.accesses.entries.clear()
+        tried.authorizer.accesses.cache.entries.clear()
         tried.clock.advance(61 if next(counted) < 50 else 0)
         return True
 

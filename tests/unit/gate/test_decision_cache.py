@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,16 +11,14 @@ from hypothesis import strategies as st
 from daypass.config import IstioGate
 from daypass.gate.authorizer.decision_cache import (
     ENTRY_BYTES,
-    CachedAccess,
     CachedDecision,
-    Closed,
+    CachedResponse,
     DecisionCache,
     ExpiringCache,
-    RefusalCache,
 )
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.rules.credentials import part_of
+from daypass.rules.credentials import CLOSED_PART, part_of
 from daypass.rules.reasons import Reason
 from support.publishing import published
 from support.reviewing import rules
@@ -79,11 +79,12 @@ def test_what_no_longer_exists_or_is_denied_is_removed_with_the_reason(
 
 def test_what_is_closed_is_removed(cache: DecisionCache) -> None:
     number = part_of(UIDS["a"], 64)
-    removed = cache.remove_closed(Closed(parts={number}), parts=64)
+    whole = published(UIDS.values(), closes_unix=10, parts=64)
+    removed = cache.remove_closed(whole.with_part(number, CLOSED_PART), 9)
     assert [each.jti for each in removed] == ["j-a"]
-    removed = cache.remove_closed(Closed(parts=set(range(64))), parts=64)
+    removed = cache.remove_closed(replace(whole, parts=(CLOSED_PART,) * 64), 9)
     assert [each.jti for each in removed] == ["j-b", "j-c"], "a Pod's is of no part"
-    removed = cache.remove_closed(Closed(parts=set(range(64)), are_denials=True), parts=64)
+    removed = cache.remove_closed(whole, 10)
     assert [each.jti for each in removed] == ["j-pod"]
 
 
@@ -96,22 +97,18 @@ def test_expired_entries_are_removed() -> None:
 
 
 def test_a_full_cache_of_accesses_drops_the_oldest_and_what_has_expired() -> None:
-    cache: ExpiringCache[str, CachedAccess] = ExpiringCache(limit_entries=3)
+    cache: ExpiringCache[str, CachedResponse] = ExpiringCache(3)
     for until, name in enumerate("abcd"):
-        cache.put(name, CachedAccess(fresh_until=until, until=until))
-    cache.put("b", CachedAccess(fresh_until=9, until=9))
+        cache.put(name, response(until))
+    cache.put("b", newest := response(9))
     assert list(cache.entries) == ["c", "d", "b"]
+    assert (cache.get("b", 8.9), cache.get("b", 9)) == (newest, None)
     cache.sweep(3)
     assert list(cache.entries) == ["b"]
 
 
-def test_refusals_are_bounded_and_expire() -> None:
-    refusals: RefusalCache[bytes] = RefusalCache(limit_entries=100)
-    for number in range(1000):
-        refusals.put(b"%d" % number, 5.0, ALLOWED)
-    assert len(refusals) == 100
-    assert refusals.get(b"999", 4.9) is ALLOWED
-    assert refusals.get(b"999", 5.0) is None
+def response(until: float) -> CachedResponse:
+    return CachedResponse(response=ALLOWED, fresh_until=until, until=until)
 
 
 @given(

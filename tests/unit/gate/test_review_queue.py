@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue, sou
 Queue = ReviewQueue[str, str]
 
 
-def pending(name: str, source: str = "a") -> PendingReview[str]:
+def pending(name: str, source: str = "a") -> PendingReview[str, Any]:
     return PendingReview(key=name.encode(), source=source, question=f"token-{name}")
 
 
@@ -22,7 +24,7 @@ def started(queue: Queue, now: float = 0.0) -> list[str]:
     return found
 
 
-def begun(queue: Queue, now: float) -> PendingReview[str]:
+def begun(queue: Queue, now: float) -> PendingReview[str, str]:
     """The next review, which begins."""
     found = queue.next(now)
     assert found is not None

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.secret import Secret
-from daypass.gate.authorizer import access_reviews
 from daypass.gate.authorizer.review_client import ReviewFailure, read_failure
-from daypass.gate.authorizer.token_reviews import body_for, read_review
+from daypass.gate.authorizer.reviews import read_access_review, read_token_review, token_body
 from daypass.rules.decision import Review
 from support.fake_door import long_lived_token
 
@@ -22,7 +21,7 @@ def answer(status: Any) -> bytes:
 
 
 def test_the_request_has_audience_and_token() -> None:
-    before, after = body_for('a"b\\n')
+    before, after = token_body('a"b\\n')
     spec = json.loads(before + b"x.y.z" + after)["spec"]
     assert spec == {"audiences": ['a"b\\n'], "token": "x.y.z"}
 
@@ -30,7 +29,7 @@ def test_the_request_has_audience_and_token() -> None:
 def test_a_successful_response_is_read_completely() -> None:
     status = {"authenticated": True, "user": {"username": "u"}, "audiences": ["a", "b"]}
     expected = Review(authenticated=True, user="u", audiences=("a", "b"))
-    assert read_review(answer(status)) == expected
+    assert read_token_review(answer(status)) == expected
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_a_successful_response_is_read_completely() -> None:
     ],
 )
 def test_only_authenticated_true_counts(status: Any) -> None:
-    review = read_review(answer(status))
+    review = read_token_review(answer(status))
     assert isinstance(review, Review)
     assert not review.authenticated
 
@@ -64,9 +63,9 @@ def test_retry_after_of_a_failure_is_read(
 
 @given(body=st.binary(max_size=200))
 def test_arbitrary_bytes_authenticate_no_one_and_allow_nothing(body: bytes) -> None:
-    result = read_review(body)
+    result = read_token_review(body)
     assert isinstance(result, ReviewFailure) or not result.authenticated
-    assert isinstance(access_reviews.read_review(body), ReviewFailure)
+    assert isinstance(read_access_review(body), ReviewFailure)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_arbitrary_bytes_authenticate_no_one_and_allow_nothing(body: bytes) -> N
     ],
 )
 def test_only_allowed_and_not_denied_is_an_access(status: Any, allowed: bool | None) -> None:
-    result = access_reviews.read_review(answer(status))
+    result = read_access_review(answer(status))
     assert result is allowed or (allowed is None and isinstance(result, ReviewFailure))
 
 
@@ -109,7 +108,7 @@ def test_only_allowed_and_not_denied_is_an_access(status: Any, allowed: bool | N
     )
 )
 def test_a_malformed_status_authenticates_no_one(status: Any) -> None:
-    result = read_review(answer(status))
+    result = read_token_review(answer(status))
     if isinstance(result, Review) and result.authenticated:
         assert status["authenticated"] is True
 

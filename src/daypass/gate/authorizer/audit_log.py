@@ -38,9 +38,9 @@ class AuditEvent(StrEnum):
     OPENED = "gate-opened"
     """No part is."""
     UNREACHABLE = "api-server-unreachable"
-    """The API server does not answer reviews."""
+    """The API server does not answer `reviews`: TokenReviews or SubjectAccessReviews."""
     REACHED = "api-server-reached"
-    """It answers again."""
+    """It answers these `reviews` again."""
     SUPPRESSED = "events-suppressed"
     """`count` events were not written, since there were too many in a second."""
 

@@ -8,9 +8,9 @@ nothing, and a token that one gate accepts is unknown at another.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Set
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.served_gate import ServedGate
@@ -27,24 +27,38 @@ SWEEP = 2_000
 """How many of the oldest entries are checked for expiry at a time."""
 
 
-class _Expiring(Protocol):
+@dataclass(slots=True, kw_only=True, eq=False)
+class CachedResponse:
+    """A response of the API server's. Times are seconds of a monotonic clock.
+
+    From `fresh_until` on the question is asked again in the background; from `until` on the entry
+    is not used.
+    """
+
+    response: AuthzResponse
+    fresh_until: float
     until: float
 
 
 K = TypeVar("K", bound=Hashable)
-E = TypeVar("E", bound=_Expiring)
+E = TypeVar("E", bound=CachedResponse)
 
 
 class ExpiringCache(Generic[K, E]):
     """Entries by key, each until a time, the oldest first; a full cache removes the oldest."""
 
-    def __init__(self, *, limit_entries: int = LIMIT_ENTRIES) -> None:
+    def __init__(self, limit_entries: int = LIMIT_ENTRIES) -> None:
         self._limit_entries = limit_entries
         self.entries: dict[K, E] = {}
         """For lookups in the path of a request; only this class writes to it."""
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def get(self, key: K, now: float) -> E | None:
+        """Return an entry, if it is still valid."""
+        entry = self.entries.get(key)
+        return None if entry is None or now >= entry.until else entry
 
     def put(self, key: K, entry: E) -> None:
         """Add an entry as the newest."""
@@ -66,19 +80,15 @@ class ExpiringCache(Generic[K, E]):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class CachedDecision:
-    """A response that lets a request pass. Times are seconds of a monotonic clock.
+class CachedDecision(CachedResponse):
+    """A response that lets the requests with a token pass.
 
-    From `fresh_until` on the token is reviewed again in the background; from `until` on the entry
-    is not used. `audience`: for which the token was made. `credential`: the UID that has to be in
-    the published set, or "" if none has to be. `bound` and `account`: those of what the token is
-    bound to, and of its ServiceAccount.
+    `audience`: for which the token was made. `credential`: the UID that has to be in the published
+    set, or "" if none has to be. `bound` and `account`: those of what the token is bound to, and of
+    its ServiceAccount.
     """
 
     gate: ServedGate
-    response: AuthzResponse
-    fresh_until: float
-    until: float
     audience: str
     credential: str
     bound: str
@@ -92,23 +102,15 @@ class CachedDecision:
         return ENTRY_BYTES + len(self.jti)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
-    """What of the published set is missing or out of date: the numbers of `parts`, which are all if
-    the denials are.
-    """
-
-    parts: Set[int] = frozenset()
-    are_denials: bool = False
+AccessKey: TypeAlias = tuple[str, str, Access]
+"""The name of a gate, a user, and what it may do. All groups of a user follow from its name."""
 
 
 class DecisionCache(ExpiringCache[bytes, CachedDecision]):
     """Cached decisions by key, bounded in bytes too."""
 
-    def __init__(
-        self, *, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES
-    ) -> None:
-        super().__init__(limit_entries=limit_entries)
+    def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
+        super().__init__(limit_entries)
         self._limit_bytes = limit_bytes
         self._credentials: Counter[str] = Counter()
         self.size_bytes = 0
@@ -157,17 +159,19 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
         for entry in self._remove_all(lambda e: e.credential in deleted or is_denied(e)):
             yield entry, Reason.DENIED if is_denied(entry) else Reason.UNKNOWN_CREDENTIAL
 
-    def remove_closed(self, closed: Closed, *, parts: int) -> list[CachedDecision]:
-        """Remove and return the decisions of what is closed, of so many parts.
+    def remove_closed(self, published: Published, now_unix: float) -> list[CachedDecision]:
+        """Remove and return the decisions of what is missing or out of date.
 
         A token that needs no credential is of no part: only the API server knows whether what it is
         bound to exists. But it may be denied, so it is refused while the denials are closed.
         """
+        closed, parts = published.closed_parts(now_unix), len(published.parts)
+        are_denials_closed = published.denials.is_closed(now_unix)
 
         def is_closed(entry: CachedDecision) -> bool:
             if not entry.credential:
-                return closed.are_denials
-            return part_of(entry.credential, parts) in closed.parts
+                return are_denials_closed
+            return part_of(entry.credential, parts) in closed
 
         return self._remove_all(is_closed)
 
@@ -176,40 +180,3 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
         for key in found:
             self.remove(key)
         return list(found.values())
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class CachedAccess:
-    """An access that is allowed; the times are as in CachedDecision."""
-
-    fresh_until: float
-    until: float
-
-
-AccessKey: TypeAlias = tuple[str, str, Access]
-"""The name of a gate, a user, and what it may do. All groups of a user follow from its name."""
-
-
-class RefusalCache(Generic[K]):
-    """Refusals by the API server, by key, each for a short time."""
-
-    def __init__(self, *, limit_entries: int) -> None:
-        self._limit_entries = limit_entries
-        self._until: dict[K, tuple[float, AuthzResponse]] = {}
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def get(self, key: K, now: float) -> AuthzResponse | None:
-        """Return the refusal, if it is still valid."""
-        found = self._until.get(key)
-        if found is None or found[0] <= now:
-            return None
-        return found[1]
-
-    def put(self, key: K, until: float, response: AuthzResponse) -> None:
-        """Add a refusal; a full cache removes the oldest."""
-        self._until.pop(key, None)
-        self._until[key] = (until, response)
-        if len(self._until) > self._limit_entries:
-            del self._until[next(iter(self._until))]

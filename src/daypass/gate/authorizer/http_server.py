@@ -12,8 +12,8 @@ from typing import cast
 
 import httptools
 
-from daypass.gate.authorizer.authorizer import Authorizer, AuthzRequest
-from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.authorizer import Authorizer, AuthzRequest, Later
+from daypass.gate.authorizer.responses import AuthzResponse, unavailable
 from daypass.gate.authorizer.review_queue import source_of
 from daypass.rules.models import MODEL_HEADERS
 
@@ -56,18 +56,22 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._forget_request()
-        self._is_waiting = False
+        self._waiting: asyncio.Task[None] | None = None
+        """For the response to the request."""
         self._received = 0
         self._seen, self._count = -1, 0
 
     def close(self) -> None:
-        """Close it."""
+        """Close it. A request that waits is refused."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._respond(unavailable(1))
         if self._transport is not None:
             self._transport.close()
 
     def close_if_stalled(self) -> None:
         """Abort it if the request that was unfinished at the last call still is."""
-        if self._received and not self._is_waiting and self._count == self._seen:
+        if self._received and self._waiting is None and self._count == self._seen:
             self.abort()
         self._seen = self._count if self._received else -1
 
@@ -85,6 +89,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._server.connections.discard(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def pause_writing(self) -> None:
         # A client that reads no responses sends no more requests.
@@ -97,7 +103,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > LIMIT_REQUEST_BYTES or self._is_waiting:
+        if self._received > LIMIT_REQUEST_BYTES or self._waiting is not None:
             self.abort()
             return
         try:
@@ -124,11 +130,11 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._count += 1
         self._received = 0
-        if self._is_waiting or len(self._hosts) != 1:
+        if self._waiting is not None or len(self._hosts) != 1:
             self._refuse_bytes()
             return
         host, authorizations = self._hosts[0], self._authorizations
-        response = None
+        response: AuthzResponse | Later | None = None
         if len(authorizations) == 1:
             response = self._authorizer.cached(
                 self._target, host, authorizations[0], model_header=self._has_model_header
@@ -141,14 +147,17 @@ class HttpConnection(asyncio.Protocol):
                 source=source_of(self._source.decode("latin-1")),
                 model_header=self._has_model_header,
             )
-            self._is_waiting = True
-            response = self._authorizer.check(request, self._respond)
-            if response is None:
-                return
-        self._respond(response)
+            response = self._authorizer.check(request)
+        if isinstance(response, AuthzResponse):
+            self._respond(response)
+        else:
+            self._waiting = asyncio.create_task(self._respond_later(response))
+
+    async def _respond_later(self, response: Later) -> None:
+        self._respond(await response)
 
     def _respond(self, response: AuthzResponse) -> None:
-        self._is_waiting = False
+        self._waiting = None
         transport = self._transport
         if transport is None:
             return

@@ -33,8 +33,6 @@ LIVES_SECONDS = 300.0
 AUTHORIZED_SECONDS = 10.0
 """How long credentials are cached; the kubelet replaces them well before they expire."""
 _ABOUT_REQUEST = (400, 413, 414, 422)
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading an answer raises that is no review."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +84,7 @@ class ReviewClient:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._name = connection.tls_server_name or self._host
         self._tls = self._authenticator.tls if url.scheme == "https" else None
-        self._base = url.path.rstrip("/").encode("ascii")
+        self._base = url.path.rstrip("/")
         self._head = _head(url, connection)
         self._idle: list[_Connection] = []
         self._authorization = b""
@@ -98,11 +96,9 @@ class ReviewClient:
         """Return the API server's answer to a review. `kind`: its plural, for messages. `path`: of
         its resource. `secrets`: what no message may quote of the body.
         """
-        request = partial(self._request, path.encode("ascii"), body)
-        answer = await self._answer(request(await self._authorized(renew=False)))
+        answer = await self._answer(path, body, renew=False)
         if not isinstance(answer, ReviewFailure) and answer[0] == 401:
-            # Its own credentials may have expired.
-            answer = await self._answer(request(await self._authorized(renew=True)))
+            answer = await self._answer(path, body, renew=True)  # its own may have expired
         if isinstance(answer, ReviewFailure):
             return answer
         code, retry_after, content = answer
@@ -127,13 +123,14 @@ class ReviewClient:
             self._authorization = (await loop.run_in_executor(None, read)).encode("ascii")
         return self._authorization
 
-    def _request(self, path: bytes, body: bytes, authorization: bytes) -> bytes:
-        start = b"POST %b%b HTTP/1.1\r\n" % (self._base, path)
+    async def _answer(
+        self, path: str, body: bytes, *, renew: bool
+    ) -> tuple[int, str, bytes] | ReviewFailure:
+        authorization = await self._authorized(renew=renew)
         line = b"authorization: %b\r\n" % authorization if authorization else b""
+        start = f"POST {self._base}{path} HTTP/1.1\r\n".encode("ascii")
         end = b"content-length: %d\r\n\r\n" % len(body)
-        return b"".join((start, self._head, line, end, body))
-
-    async def _answer(self, request: bytes) -> tuple[int, str, bytes] | ReviewFailure:
+        request = b"".join((start, self._head, line, end, body))
         try:
             while True:
                 connection = self._pooled()

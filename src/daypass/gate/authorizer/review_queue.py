@@ -1,7 +1,7 @@
-"""The queue of reviews: one for each question, a bounded number at once, sources in turn.
+"""A queue of reviews: one for each question, a bounded number at once, sources in turn.
 
-`ReviewQueue` decides what is reviewed next, a token or an access, and which requests have waited
-for too long. It has no socket and no clock.
+`ReviewQueue` decides what is reviewed next, and which requests have waited for too long. It has no
+socket and no clock.
 
 Requests that have to wait queue by the client they come from, and the queues take turns. A client
 has at most as many reviews in flight as are left for others. So a client that floods the gate with
@@ -17,6 +17,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from daypass._core.backoff import Backoff
@@ -32,6 +33,7 @@ Question = TypeVar("Question")
 Waiter = TypeVar("Waiter")
 
 
+@lru_cache(maxsize=1000)
 def source_of(address: str) -> str:
     """Return the line of a client: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
@@ -45,21 +47,16 @@ def source_of(address: str) -> str:
     return str(parsed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingReview(Generic[Question]):
-    """A question to the API server, about a token or an access. `key` is the same for the same
-    question, and holds no token.
+@dataclass(slots=True, kw_only=True, eq=False)
+class PendingReview(Generic[Question, Waiter]):
+    """A question to the API server. `key` is the same for the same question, and holds no token.
+    `waiters`: with the time since which each waits.
     """
 
     key: Hashable
     source: str
     question: Question = field(repr=False)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _QueuedReview(Generic[Question, Waiter]):
-    pending: PendingReview[Question]
-    waiters: deque[tuple[float, Waiter]]
+    waiters: deque[tuple[float, Waiter]] = field(default_factory=deque)
     is_sent: bool = False
 
 
@@ -76,8 +73,8 @@ class ReviewQueue(Generic[Question, Waiter]):
         self._limit_in_flight = limit_in_flight
         self._limit_waiting = limit_waiting
         self._timeout_seconds = timeout_seconds
-        self._queued: dict[Hashable, _QueuedReview[Question, Waiter]] = {}
-        self._lines: dict[str, deque[_QueuedReview[Question, Waiter]]] = {}
+        self._queued: dict[Hashable, PendingReview[Question, Waiter]] = {}
+        self._lines: dict[str, deque[PendingReview[Question, Waiter]]] = {}
         self._in_flight_of: Counter[str] = Counter()
         self._limit_now = float(limit_in_flight)
         self._paused_until = -math.inf
@@ -87,7 +84,7 @@ class ReviewQueue(Generic[Question, Waiter]):
         self.rejected = 0
 
     def submit(
-        self, pending: PendingReview[Question], waiter: Waiter | None, now: float
+        self, pending: PendingReview[Question, Waiter], waiter: Waiter | None, now: float
     ) -> list[Waiter]:
         """Queue a review, unless there is one of this key; return the rejected waiters.
 
@@ -113,10 +110,10 @@ class ReviewQueue(Generic[Question, Waiter]):
                 return [] if waiter is None else [waiter]
             displaced = self._leave_line(longest[-1])
             self.rejected += len(displaced)
-        waiters = deque([] if waiter is None else [(now, waiter)])
-        queued = _QueuedReview(pending=pending, waiters=waiters)
-        self._queued[pending.key] = queued
-        self._lines.setdefault(pending.source, deque()).append(queued)
+        if waiter is not None:
+            pending.waiters.append((now, waiter))
+        self._queued[pending.key] = pending
+        self._lines.setdefault(pending.source, deque()).append(pending)
         self.waiting += 1
         return displaced
 
@@ -125,39 +122,41 @@ class ReviewQueue(Generic[Question, Waiter]):
         """The number of reviews that may be in flight at once."""
         return max(1, int(self._limit_now))
 
-    def next(self, now: float) -> PendingReview[Question] | None:
+    def next(self, now: float) -> PendingReview[Question, Waiter] | None:
         """Return the review to send now; `answered`, `finished` or `failed` has to follow."""
-        if self.in_flight >= self.allowed_in_flight:
-            return None
         source = next((each for each in self._lines if self._may_send(each, now)), None)
         if source is None:
             return None
         line = self._lines.pop(source)
-        queued = line.popleft()
+        pending = line.popleft()
         if line:  # back to the end: every other line has its turn first
             self._lines[source] = line
         self.waiting -= 1
         self.in_flight += 1
         self._in_flight_of[source] += 1
-        queued.is_sent = True
-        return queued.pending
+        pending.is_sent = True
+        return pending
 
-    def answered(self, pending: PendingReview[Question]) -> list[Waiter]:
+    def answered(self, pending: PendingReview[Question, Waiter]) -> list[Waiter]:
         """Finish a review that the API server answered; return its waiters."""
         self._failures = 0
         self._limit_now = min(self._limit_in_flight, self._limit_now + 1 / self._limit_now)
         return self.finished(pending)
 
-    def finished(self, pending: PendingReview[Question]) -> list[Waiter]:
+    def finished(self, pending: PendingReview[Question, Waiter]) -> list[Waiter]:
         """Finish a review that says nothing about the API server; return its waiters."""
         self.in_flight -= 1
         self._in_flight_of[pending.source] -= 1
         if not self._in_flight_of[pending.source]:
             del self._in_flight_of[pending.source]
-        return [waiter for _, waiter in self._queued.pop(pending.key).waiters]
+        del self._queued[pending.key]
+        return [waiter for _, waiter in pending.waiters]
 
     def failed(
-        self, pending: PendingReview[Question], now: float, retry_after_seconds: float | None
+        self,
+        pending: PendingReview[Question, Waiter],
+        now: float,
+        retry_after_seconds: float | None,
     ) -> list[Waiter]:
         """Finish a review that failed; return its waiters.
 
@@ -181,30 +180,23 @@ class ReviewQueue(Generic[Question, Waiter]):
         """Remove the waiters that waited too long. A review in flight goes on, for their retry."""
         before = now - self._timeout_seconds
         found: list[Waiter] = []
-        for queued in list(self._queued.values()):
-            while queued.waiters and queued.waiters[0][0] <= before:
-                found.append(queued.waiters.popleft()[1])
-            if not queued.is_sent and not queued.waiters:
-                self._leave_line(queued)
+        for pending in list(self._queued.values()):
+            while pending.waiters and pending.waiters[0][0] <= before:
+                found.append(pending.waiters.popleft()[1])
+            if not pending.is_sent and not pending.waiters:
+                self._leave_line(pending)
         self.rejected += len(found)
-        return found
-
-    def remove_all_waiters(self) -> list[Waiter]:
-        """Remove all waiters and return them. Reviews in flight go on."""
-        found = [waiter for queued in self._queued.values() for _, waiter in queued.waiters]
-        for queued in self._queued.values():
-            queued.waiters.clear()
         return found
 
     def _may_send(self, source: str, now: float) -> bool:
         free = self.allowed_in_flight - self.in_flight
         return now >= self._paused_until and self._in_flight_of[source] < free
 
-    def _leave_line(self, queued: _QueuedReview[Question, Waiter]) -> list[Waiter]:
-        source = queued.pending.source
-        self._lines[source].remove(queued)
-        if not self._lines[source]:
-            del self._lines[source]
+    def _leave_line(self, pending: PendingReview[Question, Waiter]) -> list[Waiter]:
+        line = self._lines[pending.source]
+        line.remove(pending)
+        if not line:
+            del self._lines[pending.source]
         self.waiting -= 1
-        del self._queued[queued.pending.key]
-        return [waiter for _, waiter in queued.waiters]
+        del self._queued[pending.key]
+        return [waiter for _, waiter in pending.waiters]

@@ -15,15 +15,14 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
 from daypass._core.status_server import Routes, health_routes
-from daypass.gate.authorizer.access_reviews import review_access
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
 from daypass.gate.authorizer.models import ModelFollower
 from daypass.gate.authorizer.review_client import ReviewClient
+from daypass.gate.authorizer.reviews import review_access, review_token
 from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
-from daypass.gate.authorizer.token_reviews import review_token
 from daypass.gate.metrics import counter, exposition, gate_families, gauge, model_families
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
@@ -127,7 +126,6 @@ class Service:
                 self._verifier.stop()
             if self._server is not None:
                 self._server.close()
-            self.authorizer.reviewer.reject_waiting()
             self.http.close()  # so that no request begins a review any more
             await self.authorizer.stop()
             self._client.close()
@@ -162,7 +160,8 @@ class Service:
         """What does not work right now, or ""."""
         own = "" if self._certificate is None else self._certificate.last_error
         keys = "" if self._verifier is None else self._verifier.last_error
-        lines = (self.authorizer.reviewer.last_error, self._models.last_error, keys, own)
+        reviews = (self.authorizer.tokens.last_error, self.authorizer.accesses.last_error)
+        lines = (*reviews, self._models.last_error, keys, own)
         return "\n".join(filter(None, lines))
 
     def is_alive(self) -> bool:
@@ -181,9 +180,9 @@ class Service:
             return self._models.last_error or "the models have not been listed yet"
         if self._verifier is not None and not self._verifier.are_known:
             return self._verifier.last_error
-        heard = authorizer.reviewer.heard_at
+        heard = authorizer.tokens.heard_at
         if heard is None or self._clock.monotonic() - heard > self._ready_seconds:
-            return authorizer.reviewer.last_error or "the API server has not answered yet"
+            return authorizer.tokens.last_error or "the API server has not answered yet"
         return ""
 
     @property
@@ -198,28 +197,33 @@ class Service:
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
         authorizer, now = self.authorizer, self._clock.monotonic()
-        queue, cache = authorizer.reviewer.queue, authorizer.cache
+        cache, accesses = authorizer.cache, len(authorizer.accesses.cache)
+        queues = (authorizer.tokens.queue, authorizer.accesses.queue)
+        in_flight, waiting, rejected = (
+            sum(counts)
+            for counts in zip(*((q.in_flight, q.waiting, q.rejected) for q in queues), strict=True)
+        )
         yield from gate_families({gate.name: gate.metrics for gate in authorizer.gates})
         yield gauge("cache_entries", "Cached decisions.", len(cache))
         yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
-        yield gauge("access_cache_entries", "Cached accesses to models.", len(authorizer.accesses))
-        yield gauge("reviews_in_flight", "Reviews of both kinds in flight.", queue.in_flight)
-        yield gauge("reviews_waiting", "Reviews of both kinds that wait.", queue.waiting)
-        yield counter("requests_rejected", "Requests rejected without a review.", queue.rejected)
+        yield gauge("access_cache_entries", "Cached accesses to models.", accesses)
+        yield gauge("reviews_in_flight", "Reviews of both kinds in flight.", in_flight)
+        yield gauge("reviews_waiting", "Reviews of both kinds that wait.", waiting)
+        yield counter("requests_rejected", "Requests rejected without a review.", rejected)
         yield counter("requests_lost", "Requests that name no gate of the config.", authorizer.lost)
         yield gauge("connections", "Open connections.", len(self.http.connections))
         if (published := authorizer.published) is not None:
             count, denials = published.count, len(published.denials)
             yield gauge("credentials", "Credentials in the published set.", count)
             yield gauge("denials", "Denials by hand that are published.", denials)
-            closed = len(authorizer.closed.parts)
+            closed = len(authorizer.closed)
             yield gauge("closed_parts", "Parts of the set whose tokens are refused.", closed)
         yield counter("events_suppressed", "Audit events beyond the limit.", self._audit.suppressed)
         if authorizer.published_at is not None:
             age = now - authorizer.published_at
             yield gauge("published_age_seconds", "Time since the set last changed.", age)
-        if authorizer.reviewer.heard_at is not None:
-            age = now - authorizer.reviewer.heard_at
+        if authorizer.tokens.heard_at is not None:
+            age = now - authorizer.tokens.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
         yield from model_families(self._models.counts(), now)
 
