@@ -81,9 +81,7 @@ def run(*, quick: bool) -> None:
             _prepare(bench, models)
             with protected_service(bench) as protected:
                 _cached(bench, protected, 3 if quick else 40)
-                started = our_authorizer(bench, "access", more=AUTHORIZE)
-                with gate_side(bench, "access", protected, started, ACCESS_RULES) as access:
-                    _unseen(bench, access, models)
+                _unseen(bench, protected, models, 1 if quick else 3)
             _memory(bench, MANY // 10 if quick else MANY)
 
 
@@ -169,7 +167,8 @@ def _cached(bench: Bench, protected: Protected, rounds: int) -> None:
         comparison.report()
 
 
-def _unseen(bench: Bench, access: Side, models: int) -> None:
+def _unseen(bench: Bench, protected: Protected, models: int, rounds: int) -> None:
+    """Pairs a second of an authorizer that has just started, and of the API server itself."""
     spec = {
         "user": bench.identity.user,
         "resourceAttributes": {
@@ -178,20 +177,25 @@ def _unseen(bench: Bench, access: Side, models: int) -> None:
         },
     }  # fmt: skip
     review = {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec}
-    reviews, accesses = bench.api_server_rate(), bench.rate_of(PATH, review)
-    server = 1 / (1 / reviews + 1 / accesses)
-    tokens = bench.tokens(models)
-    figures = access.fire(
-        bench.load, tokens, seconds=0, once=True, path=MODEL, numbers=models,
-        connections=MOST_CONNECTIONS,  # as at the API server itself
-    )  # fmt: skip
-    figure(
-        f"{models:,} unseen pairs of token and model | the API server alone",
-        f"{figures['per_second']:,.0f}, {server:,.0f} /s; {figures['errors']} shed",
-        ratio=f"{figures['per_second'] / server:.2f}",
-        bar=">= 0.4",
-    )
-    figure("unseen pairs, 99th percentile", f"{figures['p99_us'] / 1000:,.0f} ms", bar="bounded")
+    worst = []
+    for number in range(rounds):
+        reviews, accesses = bench.api_server_rate(), bench.rate_of(PATH, review)
+        server = 1 / (1 / reviews + 1 / accesses)
+        name = f"unseen-{number}"
+        started = our_authorizer(bench, name, more=AUTHORIZE)
+        with gate_side(bench, name, protected, started, ACCESS_RULES) as side:
+            figures = side.fire(
+                bench.load, bench.tokens(models), seconds=0, once=True, path=MODEL, numbers=models,
+                connections=MOST_CONNECTIONS,  # as at the API server itself
+            )  # fmt: skip
+        worst.append(figures["p99_us"] / 1000)
+        figure(
+            f"{models:,} unseen pairs of token and model | the API server alone",
+            f"{figures['per_second']:,.0f}, {server:,.0f} /s; {figures['errors']} shed",
+            ratio=f"{figures['per_second'] / server:.2f}",
+            bar=">= 0.4",
+        )
+    figure("unseen pairs, 99th percentile", f"{max(worst):,.0f} ms", bar="bounded")
 
 
 def _memory(bench: Bench, count: int) -> None:

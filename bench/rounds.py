@@ -50,6 +50,7 @@ class Comparison:
             f"{short(ours)}, {short(theirs)} {self.unit}",
             ratio=f"{statistics.median(ratios):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})",
             bar=self.bar,
+            judged=(high if self.bar.startswith("<") else low) if self.certain else None,
         )
 
     def _interval(self) -> tuple[float, float]:
