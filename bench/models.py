@@ -118,7 +118,7 @@ def _cached(bench: Bench, protected: Protected, rounds: int) -> None:
     tokens, hosts = bench.tokens(CACHED), bench.folder / "hosts"
     hosts.write_text("\n".join(f"model-{number}.team.example.com" for number in range(HOSTS)))
     by_host = replace(RULES, hosts=(HostPattern.parse(EKF), HostPattern.parse(HOSTS_OF_MODELS)))
-    kinds: dict[str, tuple[Rules, dict[str, str], dict[str, Any]]] = {
+    kinds: dict[str, tuple[Rules, dict[str, Any], dict[str, Any]]] = {
         "review": (RULES, {}, {}),
         "access": (ACCESS_RULES, {"more": AUTHORIZE}, {}),
         "two": (by_host, {"gates": TWO_GATES}, {"hosts": hosts}),

@@ -158,8 +158,8 @@ def test_a_model_for_callers_inside_is_not_to_be_had_outside(
 
 def test_what_kubeflows_own_test_asserts_about_tokens_holds(env: ServingEnv, bot: Identity) -> None:
     """`tests/kserve_test.sh` in github.com/kubeflow/manifests, with an identity of daypass that has
-    the role of Kubeflow's `default-editor`. What passes there passes; what is refused there (403) is
-    refused with 401 if there is no token.
+    the role of Kubeflow's `default-editor`. What passes there passes; what is refused there with
+    403 is refused with 401 if there is no token.
     """
     role = {"role": "kubeflow-edit", "home": bot.namespace, "until": GET}
     bind(env.plane.admin, "alice", bot.service_account, **role)  # type: ignore[arg-type]
