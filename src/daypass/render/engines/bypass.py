@@ -14,7 +14,7 @@ from daypass._core.labels import is_ours
 from daypass._core.objects import Object, group_of
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
-from daypass.rules.patterns import EVERY_HOST, HostPattern
+from daypass.rules.patterns import HostPattern
 
 ANY = "*"
 _WEB = ("HTTP", "HTTPS")
@@ -111,12 +111,8 @@ def _paths(route: Object) -> Iterator[str]:
 
 def shares_hosts(host: str, pattern: HostPattern) -> bool:
     """Return whether a name or wildcard may be a host that a gate with this pattern guards."""
-    if pattern.text == EVERY_HOST or host == ANY:
-        return True
-    more = range(1, _MOST_LABELS) if ANY in host else range(1, 2)
-    return in_common(host, pattern.text) is not None or any(
-        pattern.is_near(host.replace(ANY, ".".join(["x"] * labels))) for labels in more
-    )
+    longer = (host.replace(ANY, ".".join(["x"] * labels)) for labels in range(1, _MOST_LABELS))
+    return in_common(host, pattern.text) is not None or any(map(pattern.is_near, longer))
 
 
 def is_guarded(host: str, patterns: Iterable[HostPattern]) -> bool:
@@ -167,18 +163,17 @@ def describe_hosts(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
     for one in served:
         if not one.is_ours:
             found[one.gateway].setdefault(one.host, set()).add(one.owner)
-    for gateway, by_host in sorted(found.items()):
-        names = sorted(host for host in by_host if ANY not in host)
+    for gateway, owners in sorted(found.items()):
+        wildcards = [[host] for host in sorted(owners) if ANY in host]
+        names = [host for host in sorted(owners) if ANY not in host]
         together = [names] if len(names) > _MOST_NAMED else [[name] for name in names]
-        for hosts in [*([host] for host in sorted(by_host.keys() - {*names})), *together]:
-            owners = sorted(set().union(*(by_host[host] for host in hosts)))
-            serve = "serves" if len(owners) == 1 else "serve"
+        for hosts in [*wildcards, *together]:
+            which = sorted(set().union(*(owners[host] for host in hosts)))
+            serve = "serves" if len(which) == 1 else "serve"
             shown = "any host" if hosts == [ANY] else join_names(hosts)
             meant = "other names" if ANY in hosts[0] else "that name"
-            yield (
-                meant if len(hosts) == 1 else "those names",
-                f"{join_names(owners)} {serve} {shown} on {gateway}",
-            )
+            meant = meant if len(hosts) == 1 else "those names"
+            yield meant, f"{join_names(which)} {serve} {shown} on {gateway}"
 
 
 def join_names(names: Iterable[str], most: int = _MOST_NAMED) -> str:

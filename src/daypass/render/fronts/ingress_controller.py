@@ -79,7 +79,7 @@ class ControllerFront(Front[C]):
                     host=host,
                     front=cls.kind(),
                     ends_tls=host in with_tls,
-                    class_name=_class_of(ingress),
+                    class_name=class_of(ingress),
                 )
 
     @classmethod
@@ -117,7 +117,7 @@ class ControllerFront(Front[C]):
     def _ingresses(cls, listed: ListedObjects) -> Iterator[Object]:
         controllers = _controllers(listed)
         for ingress in listed.of(INGRESS):
-            name = _class_of(ingress)
+            name = class_of(ingress)
             if cls.serves_class(name, controllers.get(name or "", "")):
                 yield ingress
 
@@ -130,7 +130,8 @@ def _controllers(listed: ListedObjects) -> dict[str, str]:
     }
 
 
-def _class_of(ingress: Object) -> str | None:
+def class_of(ingress: Object) -> str | None:
+    """Return the name of the class that an Ingress names, if any."""
     annotations = ingress["metadata"].get("annotations") or {}
     name = (ingress.get("spec") or {}).get("ingressClassName") or annotations.get(_CLASS_ANNOTATION)
     return None if name is None else str(name)

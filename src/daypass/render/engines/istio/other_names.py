@@ -18,7 +18,7 @@ from daypass.render.engines.bypass import (
     literal_beginning,
     read_routes,
 )
-from daypass.render.fronts.ingress_controller import INGRESS
+from daypass.render.fronts.ingress_controller import INGRESS, class_of
 from daypass.render.fronts.istio import (
     GATEWAY_POD,
     GATEWAY_SERVICE,
@@ -29,7 +29,6 @@ from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
 from daypass.rules.patterns import HostPattern
 
 _ISTIO_CLASS = "IngressClass istio"
-_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 """Label of the pods that Istio makes for a Gateway of the Gateway API."""
 
@@ -140,13 +139,11 @@ def read_virtual_services(
 def read_ingresses(listed: ListedObjects) -> Iterator[HostOwner]:
     """Yield the hosts of Ingresses of every class; KServe writes them in Standard mode."""
     for ingress in listed.of(INGRESS):
-        spec, metadata = ingress.get("spec") or {}, ingress["metadata"]
-        annotated = (metadata.get("annotations") or {}).get(_CLASS_ANNOTATION)
-        where = f"IngressClass {spec.get('ingressClassName') or annotated or 'by default'}"
-        for rule in spec.get("rules") or ():
+        where = f"IngressClass {class_of(ingress) or 'by default'}"
+        for rule in (ingress.get("spec") or {}).get("rules") or ():
             listed_paths = (rule.get("http") or {}).get("paths") or ()
             names = (each["backend"].get("service", {}).get("name") for each in listed_paths)
-            leads_to = frozenset(f"{name}.{metadata['namespace']}" for name in names)
+            leads_to = frozenset(f"{name}.{ingress['metadata']['namespace']}" for name in names)
             paths = [each.get("path") or "/" for each in listed_paths]
             host = str(rule.get("host") or ANY).lower()
             yield host_owner(ingress, where, host, leads_to, paths)
