@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.config import Gate
-from daypass.config.gate import DEFAULT_GATE
-from daypass.local.gate_services import AskedGate, LocalAuthorizer
+from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.envoy.authorizer_filters import AUTHORIZER
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.upstream import certificate_names, verified_tls
-from daypass.rules.decision import Rules
-from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
 from support.gates import RunningGate, running_gate
+from support.rendered import config_of
 from support.tokens import AUDIENCE, ISSUER, LONGEST_SECONDS, Signer
 from support.unlimited_reviews import unlimited_reviews
 
@@ -43,15 +40,15 @@ def running_authorizer(
     """One that guards EKF for AUDIENCE, and waits for every TokenReview, as does a gate that starts
     inside the block.
     """
-    rules = Rules(
-        hosts=(HostPattern.parse(EKF),), issuer=ISSUER, audience=AUDIENCE,
-        longest_lifetime_seconds=LONGEST_SECONDS,
-    )  # fmt: skip
-    gate = Gate(audience=AUDIENCE, engine="envoy", check="review")
-    asked = AskedGate(name=DEFAULT_GATE, gate=gate, rules=rules, close_after_seconds=600)
+    config = config_of(f"""\
+version: 1
+domains: {{ekf: {{host: {EKF}, front: envoy}}}}
+policy: {{audiences: [{AUDIENCE}], longestLifetime: {LONGEST_SECONDS}s}}
+gate: {{engine: envoy, audience: {AUDIENCE}, check: review}}
+""")
     with unlimited_reviews():
         authorizer = LocalAuthorizer(
-            asked, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
+            config, ISSUER, reviews.access, folder / "a.sock", SYSTEM_CLOCK,
             lambda line: events.append(json.loads(line)), checks_credentials=False,
         )  # fmt: skip
         try:

@@ -17,18 +17,15 @@ from typing import Any, cast
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.config import Gate
 from daypass.gate.authorizer.review_queue import ReviewQueue
-from daypass.local.gate_services import AskedGate, LocalAuthorizer
+from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.envoy.authorizer_filters import gate_prefix
-from daypass.rules.models import ModelRule
-from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.fake_reviews import FakeReviews, fake_reviews
 from support.raw import Answer, exchange, get
-from support.reviewing import rules
-from support.tokens import AUDIENCE, USER, Signer, good_claims
+from support.rendered import config_of
+from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
 SIGNER = Signer("ours")
 HOSTS = "{name}.{namespace}.example.com"
@@ -65,16 +62,23 @@ class Asked:
 @pytest.fixture
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     """One with the models iris and cats of alice."""
-    rule = ModelRule(host=HostPattern.parse(HOSTS), resource=ISVC)
-    gate = Gate(audience=AUDIENCE, engine="envoy", check="review")
-    served = AskedGate(
-        name="serving", gate=gate, rules=rules(HOSTS, authorize=(rule,)), close_after_seconds=600
-    )
+    config = config_of(f"""\
+version: 1
+domains: {{ekf: {{host: localhost, front: envoy}}}}
+policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
+gates:
+  serving:
+    engine: envoy
+    audience: {AUDIENCE}
+    check: review
+    hosts: ['{HOSTS}']
+    authorize: [{{host: '{HOSTS}', resource: {ISVC}}}]
+""")
     events: list[dict[str, Any]] = []
     with fake_reviews(lambda token: True) as reviews:
         reviews.models = ["alice/iris", "alice/cats"]
         authorizer = LocalAuthorizer(
-            served, reviews.access, tmp_path_factory.mktemp("a") / "a.sock", SYSTEM_CLOCK,
+            config, ISSUER, reviews.access, tmp_path_factory.mktemp("a") / "a.sock", SYSTEM_CLOCK,
             lambda line: events.append(json.loads(line)), checks_credentials=False,
         )  # fmt: skip
         try:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,7 +20,7 @@ import uvloop
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.loop_thread import LoopThread
-from daypass.config import Config, Gate
+from daypass.config import Config
 from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.signing_keys import SigningKeys
@@ -31,7 +30,6 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
 from daypass.rules.credentials import Presence
-from daypass.rules.decision import Rules
 from daypass.rules.published import Published
 
 START_SECONDS = 30.0
@@ -186,18 +184,8 @@ class CredentialWatch:
         return f"the gate refuses {which}: what it knows of credentials is out of date"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskedGate:
-    """The gate for which an authorizer answers, and what it needs of the config for that."""
-
-    name: str
-    gate: Gate
-    rules: Rules
-    close_after_seconds: float
-
-
 class LocalAuthorizer:
-    """Listens at the Unix socket `path` until `stop`. `asked`: for which gate it answers.
+    """Answers for the gate of a config at the Unix socket `path` until `stop`.
 
     `checks_credentials`: it refuses every token until `take_published` is called. `write` gets
     audit events, one line each, on the thread. Raises KubeconfigError, ListenError.
@@ -205,7 +193,8 @@ class LocalAuthorizer:
 
     def __init__(
         self,
-        asked: AskedGate,
+        config: Config,
+        issuer: str,
         connection: ConnectionConfig,
         path: Path,
         clock: Clock,
@@ -213,10 +202,12 @@ class LocalAuthorizer:
         *,
         checks_credentials: bool,
     ) -> None:
-        self.asked = asked
+        self.config = config
+        name, self.gate = config.find_gate(config.local.gate_name)
+        self.rules = config.rules_of(self.gate, issuer)
         self.path = path
         # Envoy has verified what it asks about.
-        served = ServedGate(asked.name, asked.gate, asked.rules, is_verified=True)
+        served = ServedGate(name, self.gate, self.rules, is_verified=True)
         self._service = Service(
             [served],
             connection,
@@ -224,7 +215,7 @@ class LocalAuthorizer:
             write,
             checks_credentials=checks_credentials,
             verifier=None,
-            close_after_seconds=asked.close_after_seconds,
+            close_after_seconds=config.watch.close_after_seconds,
         )
         self._thread = LoopThread("daypass-authorizer", self._serving(), uvloop.new_event_loop)
         try:
@@ -291,27 +282,22 @@ class Authorizers:
         self._lock = threading.Lock()
         self._count = 0
 
-    def socket_for(self, config: Config, name: str, gate: Gate, issuer: str) -> Path | None:
-        """Return the socket of an authorizer for this gate; None if its check needs none.
+    def socket_for(self, config: Config, issuer: str) -> Path | None:
+        """Return the socket of an authorizer for a config's gate; None if its check needs none.
 
         Raises KubeconfigError, ListenError.
         """
+        _, gate = config.find_gate(config.local.gate_name)
         if not gate.is_reviewed:
             self._next = None
             return None
-        asked = AskedGate(
-            name=name,
-            gate=gate,
-            rules=config.rules_of(gate, issuer),
-            close_after_seconds=config.watch.close_after_seconds,
-        )
-        current = self._current
-        if current is not None and current.asked == asked:
+        rules, current = config.rules_of(gate, issuer), self._current
+        if current is not None and (current.gate, current.rules) == (gate, rules):
             self._next = current
             return current.path
         self._count += 1
         path = self._folder / f"authorizer-{self._count}.sock"
-        self._start(asked, path)
+        self._start(config, issuer, path)
         return path
 
     def keep_new(self) -> None:
@@ -343,7 +329,7 @@ class Authorizers:
         if not current.is_alive:
             current.stop()
             try:
-                current = self._start(current.asked, current.path)
+                current = self._start(current.config, current.rules.issuer, current.path)
                 self._current = current
             except (OSError, DaypassError) as error:
                 return f"the authorizer has ended, and cannot be started again: {error}"
@@ -354,10 +340,10 @@ class Authorizers:
         for each in self._running():
             each.stop()
 
-    def _start(self, asked: AskedGate, path: Path) -> LocalAuthorizer:
-        connection = self._backend.connection()
+    def _start(self, config: Config, issuer: str, path: Path) -> LocalAuthorizer:
+        connection, clock = self._backend.connection(), self._clock
         started = LocalAuthorizer(
-            asked, connection, path, self._clock, self._write, checks_credentials=True
+            config, issuer, connection, path, clock, self._write, checks_credentials=True
         )
         with self._lock:
             self._next = started

@@ -197,14 +197,14 @@ class Supervisor:
 
     def _settings(self, config: Config) -> EnvoyInstanceSettings:
         issuer, echo, authorizer = "", None, None
-        if (named := config.local_gate) is not None:
+        if config.local_gate is not None:
             issuer = self._backend.issuer(config)
             if config.local.upstream is None:
                 if self._echo is None:
                     self._echo = Echo()
                     self._echo.start()
                 echo = self._echo.address
-            authorizer = self._authorizers.socket_for(config, *named, issuer)
+            authorizer = self._authorizers.socket_for(config, issuer)
         return envoy_settings(
             config,
             self._backend.upstream(config),
