@@ -5,6 +5,7 @@ Pods run under Pod Security `restricted`, behind a NetworkPolicy.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from daypass._core.labels import APP_NAME, CONFIG_HASH
 from daypass._core.net import is_address
@@ -84,7 +85,7 @@ class Workload:
 class Deployment(Workload):
     """A Deployment, and the objects that go with it under its name.
 
-    - `files`: the ConfigMap; a new `config_hash` replaces the pods.
+    - `files`: the ConfigMap; other ones replace the pods.
     - `ports`: container ports by name; one that is called `https` gets a Service.
     - `rules`: ingress rules of the NetworkPolicy.
     - `chosen`: what the config says about the pods.
@@ -95,7 +96,6 @@ class Deployment(Workload):
     namespace: str
     args: tuple[str, ...] = ()
     files: Mapping[str, str]
-    config_hash: str
     ports: Mapping[str, int]
     rules: tuple[Object, ...]
     probes: Probes
@@ -145,7 +145,9 @@ class Deployment(Workload):
             "istio.io/dataplane-mode": "none",
             "sidecar.istio.io/inject": "false",
         }
-        metadata = {"annotations": {CONFIG_HASH: self.config_hash}, "labels": labels}
+        texts = "".join(f"{name}\0{text}\0" for name, text in self.files.items())
+        digest = sha256(texts.encode()).hexdigest()[:16]
+        metadata = {"annotations": {CONFIG_HASH: digest}, "labels": labels}
         self._label(metadata)
         spec = {
             # A number would conflict with the autoscaler's.

@@ -11,7 +11,6 @@ An attacker who controls a pod gets:
   permission for metadata alone.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 
@@ -80,7 +79,6 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
     namespace = config.door.namespace
     own_authority = config.cluster.certificate_authority is not None
     authority = API_SERVER_AUTHORITY if own_authority else CLUSTER_AUTHORITY
-    files = _door_files(config, fronts)
     door = Deployment(
         name=DOOR,
         namespace=namespace,
@@ -93,8 +91,7 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
             *("--log-level", "warning"),
             "--disable-hot-restart",
         ),
-        files=files,
-        config_hash=_hash(files),
+        files=_door_files(config, fronts),
         ports={"https": _HTTPS_PORT, "probe": _PROBE_PORT},
         rules=({**_from_fronts(fronts), "ports": [network_port(_HTTPS_PORT)]},),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
@@ -168,7 +165,6 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
     if not reviewed:
         return []
-    files = _config_files(config, facts.keys)
     authorizer = Deployment(
         name=GATE,
         namespace=config.door.namespace,
@@ -182,8 +178,7 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
             *("--key", f"{_AUTHORIZER_PAIR_FOLDER}/tls.key"),
             *("--drain", f"{_DRAIN_SECONDS}s"),
         ),
-        files=files,
-        config_hash=_hash(files),
+        files=_config_files(config, facts.keys),
         ports={"https": _AUTHORIZER_PORT, "status": _AUTHORIZER_STATUS_PORT},
         # The gateways' requests; metrics are open to every pod.
         rules=(
@@ -213,7 +208,6 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
 def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return the objects of the watch. Raises RenderError if the config names no image."""
-    files = _config_files(config, facts.keys)
     watcher = Deployment(
         name=GATE_WATCH,
         namespace=config.door.namespace,
@@ -225,8 +219,7 @@ def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
             *("--listen", f"*:{_WATCHER_STATUS_PORT}"),
         ),
         env={"PYTHONDONTWRITEBYTECODE": "1"},
-        files=files,
-        config_hash=_hash(files),
+        files=_config_files(config, facts.keys),
         ports={"status": _WATCHER_STATUS_PORT},
         # It serves numbers and names of namespaces.
         rules=({"ports": [network_port(_WATCHER_STATUS_PORT)]},),
@@ -272,13 +265,6 @@ def _image(config: Config, process: str) -> str:
             "build one from the Containerfile, and write its name to gatePods.image",
         )
     return config.gate_pods.image
-
-
-def _hash(files: dict[str, str]) -> str:
-    digest = hashlib.sha256()
-    for name, text in files.items():
-        digest.update(f"{name}\0{text}\0".encode())
-    return digest.hexdigest()[:16]
 
 
 def _pair(secret: str) -> Object:
