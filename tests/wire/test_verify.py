@@ -137,8 +137,9 @@ def looked_at(door: FakeDoor, authority_pem: str | None = None) -> list[Finding]
 
 def test_a_gate_without_a_concrete_host_is_skipped_with_a_reason(stack: LocalStack) -> None:
     why = "gate.hosts has no host"
-    gate = GateTarget(name="serving", audiences=("x",), address=None, why_not=why)
-    target = replace(target_of_url(stack.door, stack.authority.pem), gates=(gate,))
+    gate = GateTarget(name="serving", audiences=("x",), address=None, why_not=why, is_checked=True)
+    known = target_of_url(stack.door, stack.authority.pem)
+    target = replace(known, gates=(gate,), issuer="https://issuer.example.com")
     (finding,) = (f for f in Verifier().verify([target])[target.name] if f.check == "gate-closed")
     assert (finding.level, finding.fact) == (Level.SKIPPED, f"gate serving: {why}")
 

@@ -93,7 +93,12 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
         ),
         files=_door_files(config, fronts),
         ports={"https": _HTTPS_PORT, "probe": _PROBE_PORT},
-        rules=({**_from_fronts(fronts), "ports": [network_port(_HTTPS_PORT)]},),
+        rules=(
+            {
+                **_from_namespaces(front.pods_namespace for front in fronts),
+                "ports": [network_port(_HTTPS_PORT)],
+            },
+        ),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
         mounts=(
             ("config", DOOR_CONFIG_FOLDER, {"configMap": {"name": DOOR}}),
@@ -276,16 +281,12 @@ def _items(*keys: str) -> list[Object]:
     return [{"key": key, "path": key} for key in keys]
 
 
-def _from_fronts(fronts: list[AnyFront]) -> Object:
-    namespaces = {front.pods_namespace for front in fronts}
-    if None in namespaces:
-        return {}  # A front in an unknown namespace opens the port to every pod.
-    return _from_namespaces(filter(None, namespaces))
-
-
-def _from_namespaces(names: Iterable[str]) -> Object:
+def _from_namespaces(names: Iterable[str | None]) -> Object:
+    """Return from where a port takes requests: from every pod if a namespace is not known."""
+    if None in (namespaces := set(names)):
+        return {}
     selectors = [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-        for name in sorted(set(names))
+        for name in sorted(filter(None, namespaces))
     ]
     return {"from": selectors}

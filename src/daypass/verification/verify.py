@@ -83,10 +83,6 @@ class Prober:
             )
         )
 
-    def get_with_token(self, token: str) -> HttpResponse:
-        """Return the response to a GET of / with a bearer token. Raises TransportError."""
-        return self.request("GET", "/", [("Authorization", f"Bearer {token}")])
-
     def send(self, request: HttpRequest) -> HttpResponse:
         """Return the response to this request. Raises TransportError."""
         response = send(self.route, request, Deadline(self.clock, REQUEST_SECONDS))
@@ -254,8 +250,9 @@ class Verifier:
             finding = unanswered(gate.why_not)
         else:
             prober = self._prober(target, gate.address, token)
+            headers = [("Authorization", f"Bearer {token.reveal()}")]
             finding = _judged(
-                lambda: prober.get_with_token(token.reveal()),
+                lambda: prober.request("GET", "/", headers),
                 judge,
                 lambda words: unanswered(f"{prober.authority}: {words}"),
             )

@@ -83,15 +83,18 @@ class FencedObjects:
         self._known[item] = path, _version(written)
 
     def overwrite(self, item: Item, document: Object) -> None:
-        """Write as `write`, whatever others have made of the object. Raises DaypassError if that
-        was a later leader.
+        """Write as `write`, whatever others have made of the object. Raises DaypassError unless the
+        Lease says that this process has led since its term: they may be a later leader.
         """
         if item in self._known:
             with suppress(ConflictError, NotFoundError):
                 return self.write(item, document)
         self._look(item, self._path(document))
         # After that: a later leader than it finds here gives the object another version.
-        self._assert_leader()
+        term = self._lease.term
+        self._lease.attempt()
+        if not self._lease.is_held or self._lease.term != term:
+            raise DaypassError("another process publishes in a later term")
         return self.write(item, document)
 
     def changed(self) -> list[tuple[Item, str]]:
@@ -120,13 +123,6 @@ class FencedObjects:
             return None
         self._known[item] = path, _version(found)
         return found
-
-    def _assert_leader(self) -> None:
-        """Raise DaypassError unless the Lease says that this process has led since its term."""
-        term = self._lease.term
-        self._lease.attempt()
-        if not self._lease.is_held or self._lease.term != term:
-            raise DaypassError("another process publishes in a later term")
 
 
 def term_of(document: Object) -> int:

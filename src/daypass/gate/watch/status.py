@@ -41,7 +41,11 @@ class WatchStatus:
             yield _gauge("credentials", "Credentials in the published set.", credentials)
             yield _gauge("denials", "Published denials.", len(published.denials))
             yield _gauge("closes_seconds", "Time until the first part closes.", left)
-            yield self._lacking()
+            text = "Objects that a gateway does not have as they are published, by gate."
+            lacking = GaugeMetricFamily(f"{METRIC_PREFIX}watch_lacking", text, labels=["gate"])
+            for name, gate in controller.publisher.gates.items():
+                lacking.add_metric([name], gate.lacking)
+            yield lacking
         watched = len(observation.namespaces.keys() - observation.unwatched.keys())
         unwatched, left_out = len(observation.unwatched), sum(observation.left_out.values())
         yield _gauge("namespaces", "Watched identity namespaces.", watched)
@@ -50,13 +54,6 @@ class WatchStatus:
         yield _gauge(
             "credentials_left_out", "Credentials beyond the limit of their namespace.", left_out
         )
-
-    def _lacking(self) -> Metric:
-        text = "Objects that a gateway of Istio does not have as they are published, by gate."
-        family = GaugeMetricFamily(f"{METRIC_PREFIX}watch_lacking", text, labels=["gate"])
-        for name, found in self._controller.publisher.gates.items():
-            family.add_metric([name], found.lacking)
-        return family
 
     def _why_not_ready(self) -> str:
         if not self._controller.observer.observation().is_complete:

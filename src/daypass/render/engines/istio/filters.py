@@ -68,9 +68,15 @@ def first_filters(name: str, gate: IstioGate, config: Config, rules: Rules) -> l
         misnamed=is_misnamed(rules),
         has_login=gate.has_login,
     )
-    keeps = [_keep_token(rules, config)] if gate.forward_token else []
-    reviews = _review(name, gate, config) if gate.is_reviewed else []
-    return [_forget(gate, rules), *keeps, *decides, *reviews]
+    forget = _mutation(f"{GATE}-forget", [{"remove": name} for name in own_headers(gate)])
+    # For the services behind: a filter removes it.
+    keep = set_filter_state(f"{GATE}-token", {_TOKEN_STATE: "%REQ(authorization)%"})
+    return [
+        only_where(is_on_guarded_host(rules), forget),
+        *([only_where(is_guarded(rules, config), keep)] if gate.forward_token else []),
+        *decides,
+        *(_review(name, gate, config) if gate.is_reviewed else []),
+    ]
 
 
 def last_filter(gate: IstioGate) -> Json:
@@ -80,18 +86,6 @@ def last_filter(gate: IstioGate) -> Json:
         set_headers["authorization"] = state_text(_TOKEN_STATE)
     appended = [{"append": set_header(name, value)} for name, value in set_headers.items()]
     return only_where(is_marked(DECISION), _mutation(f"{GATE}-identity", appended))
-
-
-def _forget(gate: IstioGate, rules: Rules) -> Json:
-    """Remove the headers that only the gate sets."""
-    removed = [{"remove": name} for name in own_headers(gate)]
-    return only_where(is_on_guarded_host(rules), _mutation(f"{GATE}-forget", removed))
-
-
-def _keep_token(rules: Rules, config: Config) -> Json:
-    """Save the Authorization header, which a filter removes, for the services behind."""
-    saved = {_TOKEN_STATE: "%REQ(authorization)%"}
-    return only_where(is_guarded(rules, config), set_filter_state(f"{GATE}-token", saved))
 
 
 def _review(name: str, gate: IstioGate, config: Config) -> list[Json]:
