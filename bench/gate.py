@@ -21,11 +21,10 @@ from daypass.config import Address
 from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
 from daypass.rules.credentials import LOCAL_PARTS
-from daypass.rules.decision import Opening
 from support.authority import Authority
 from support.doors import EKF
 from support.gates import RunningGate, running_gate
-from support.hostile_targets import hosts, paths
+from support.hostile_targets import hosts, places
 from support.publishing import closing_in, published
 from support.single_changes import RULES
 from support.tokens import AUDIENCE, ISSUER, Signer
@@ -36,9 +35,10 @@ UIDS = [str(uuid4()) for _ in range(10)]
 IDENTITIES = 20_000
 AUDIENCES, HOSTS = 50, 200
 TABLE = {
-    f"team-{number}.example.com": Opening(
-        hosts=hosts(EKF, f"{{name}}.team-{number}.example.com"),
-        paths=paths(f"/serving/team-{number}/", "/pipeline/"),
+    f"team-{number}.example.com": places(
+        f"{{name}}.team-{number}.example.com",
+        f"{EKF}/serving/team-{number}/",
+        f"{EKF}/pipeline/",
     )
     for number in range(AUDIENCES)
 }

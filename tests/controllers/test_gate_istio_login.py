@@ -19,6 +19,7 @@ from support.gate_differences import seen
 from support.istio_gates import (
     COLLECTIONS,
     FORGED,
+    GUARDED,
     LOGIN_PAGE,
     OTHER,
     OTHER_TOKENS,
@@ -231,7 +232,7 @@ def test_a_request_authentication_of_the_gates_own_would_break_the_login(
 
 def test_what_is_read_of_a_path_holds_for_tokens_and_not_for_sessions(gate: IstioEnv) -> None:
     path, header = "/notebook/team//lab;x", "X-Gateway-Model-Name: llama"
-    gate.configure("others: login, audiences: {paths.example.com: {paths: [/serving/alice/]}}")
+    gate.configure(f"others: login, audiences: {{paths.example.com: [{GUARDED}/serving/alice/]}}")
     try:
         good = gate.bearer()
         eventually("paths are read", lambda: gate.send(good, path=path).code == 400)

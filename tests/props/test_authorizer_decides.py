@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
 from daypass.rules.claims import Bound
-from daypass.rules.decision import Allow, GateRequest, Opening, Review, decide
+from daypass.rules.decision import Allow, GateRequest, Review, decide
 from daypass.rules.models import Access, ModelRule
-from daypass.rules.patterns import HostPattern, Model, PathPattern
+from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.reasons import Reason
 from support.reviewing import AskedAuthorizer, rules
 from support.tokens import AUDIENCE, USER
@@ -44,7 +44,9 @@ GATES = {
     ),
     "openings": rules(
         DOTTED, SHARED,
-        audiences={ALICE: Opening(paths=(PathPattern.parse("/serving/a/"),))},
+        audiences={
+            ALICE: (Place.parse(f"{SHARED}/serving/a/"), Place.parse("{name}.b.example.com/a/")),
+        },
         authorize=(rule(DOTTED),),
         allow=Allow(identities=frozenset({"team/bot"})),
     ),

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.rules.decision import GateRequest, Opening, Rules, decide
+from daypass.rules.decision import GateRequest, Rules, decide
 from daypass.rules.models import MODEL_HEADERS
-from daypass.rules.patterns import HostPattern, PathPattern, is_plain_path
+from daypass.rules.patterns import HostPattern, Place, is_plain_path
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.gate_differences import cell, reason_in
 from support.raw import Answer
@@ -19,7 +19,7 @@ from support.single_changes import HOST, RULES
 from support.tokens import AUDIENCE
 
 ALICE, PATHS, HOSTS = "alice.example.com", "paths.example.com", "hosts.example.com"
-"""Further audiences: of some hosts and paths, of paths alone, and of hosts alone."""
+"""Further audiences: of a host and a path, of the same paths on each host, and of whole hosts."""
 CLAIMED = "somebody"
 """What each request claims to be."""
 
@@ -28,8 +28,8 @@ def hosts(*texts: str) -> tuple[HostPattern, ...]:
     return tuple(map(HostPattern.parse, texts))
 
 
-def paths(*texts: str) -> tuple[PathPattern, ...]:
-    return tuple(map(PathPattern.parse, texts))
+def places(*texts: str) -> tuple[Place, ...]:
+    return tuple(map(Place.parse, texts))
 
 
 PATTERNS = replace(
@@ -40,27 +40,18 @@ PATTERNS = replace(
     ),
 )  # fmt: skip
 """Rules of a gate for models, by their hosts."""
-OPENINGS = replace(
-    PATTERNS,
-    audiences={
-        ALICE: Opening(
-            hosts=hosts("{name}.alice.example.com", HOST), paths=paths("/serving/alice/")
-        ),
-        PATHS: Opening(paths=paths("/serving/alice/", "/{namespace}/{name}/")),
-        HOSTS: Opening(hosts=hosts(HOST, "{name}-{namespace}.serving.example.org")),
-    },
-)
-"""The same, with audiences for parts of it."""
-OPENINGS_KEYS = {
-    "hosts": [host.text for host in OPENINGS.hosts],
-    "audiences": {
-        audience: {
-            "hosts": [host.text for host in opening.hosts],
-            "paths": [path.text for path in opening.paths],
-        }
-        for audience, opening in OPENINGS.audiences.items()
-    },
+_OPENED = {
+    ALICE: ["{name}.alice.example.com", f"{HOST}/serving/alice/"],
+    PATHS: [
+        f"{host.text}{path}"
+        for host in PATTERNS.hosts
+        for path in ("/serving/alice/", "/{namespace}/{name}/")
+    ],
+    HOSTS: [HOST, "{name}-{namespace}.serving.example.org"],
 }
+OPENINGS = replace(PATTERNS, audiences={name: places(*each) for name, each in _OPENED.items()})
+"""The same, with audiences for parts of it."""
+OPENINGS_KEYS = {"hosts": [host.text for host in OPENINGS.hosts], "audiences": _OPENED}
 """Keys of a gate with these rules."""
 
 

@@ -155,7 +155,7 @@ gates:
     check: review
     hosts: ['{name}.{namespace}.example.com', serving.example.com]
     audiences:
-      alice.serving.example.com: {hosts: ['{name}.alice.example.com'], paths: [/v1/]}
+      alice.serving.example.com: ['{name}.alice.example.com', serving.example.com/alice/]
     allow: {namespaces: [alice], identities: [bob/bot]}
     longestStream: 1h
     frontNamespace: istio-ingress

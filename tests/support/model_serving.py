@@ -81,7 +81,7 @@ INSIDE_GATE: Gate = {
     "engine": "istio",
     "frontLabels": dict(LOCAL.labels),
     "audience": INSIDE_AUDIENCE,
-    "audiences": {SERVING_AUDIENCE: {"hosts": [INSIDE]}},
+    "audiences": {SERVING_AUDIENCE: [INSIDE]},
     "hosts": [INSIDE],
     "bound": ["Secret", "Pod"],
     "check": "review",

@@ -14,14 +14,14 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.config import Address
 from daypass.render.envoy.settings import Protected
-from daypass.rules.decision import Allow, GateRequest, Opening, Rules, decide
+from daypass.rules.decision import Allow, GateRequest, Rules, decide
 from daypass.rules.reasons import Reason
 from support.doors import EKF
 from support.endless import UPGRADE, Endless
 from support.gate_differences import assert_passed_as, reason_in
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
-from support.hostile_targets import OPENINGS, all_targets, paths
+from support.hostile_targets import OPENINGS, all_targets, places
 from support.raw import Answer, Conversation, get
 from support.single_changes import RULES, known
 from support.tokens import AUDIENCE, USER, Signer, good_claims
@@ -80,7 +80,7 @@ def test_only_who_is_allowed_passes(tmp_path: Path, case: str) -> None:
 
 def test_each_of_fifty_audiences_opens_its_own_paths_and_no_others(tmp_path: Path) -> None:
     names = [f"a{number}.example.com" for number in range(50)]
-    table = {name: Opening(paths=paths(f"/serving/{name}/")) for name in names}
+    table = {name: places(f"{EKF}/serving/{name}/") for name in names}
     with running_gate(tmp_path, SIGNER.jwks, rules=replace(RULES, audiences=table)) as gate:
         for name, other in zip(names, [*names[1:], names[0]], strict=True):
             line = bearer(aud=[name])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from daypass._core.jwt import decode_unverified
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.claims import Bound
-from daypass.rules.decision import Decision, GateRequest, Review, Rules, decide
+from daypass.rules.decision import Allow, Decision, GateRequest, Review, Rules, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
 from support.fake_reviews import fake_reviews
@@ -33,10 +34,19 @@ from support.gate_differences import (
     seen,
 )
 from support.gates import RunningGate, running_gate
-from support.hostile_targets import HOSTS, OPENINGS
+from support.hostile_targets import ALICE, HOSTS, OPENINGS
 from support.odd_tokens import changes, forms, signed_token, signers
 from support.raw import Answer
-from support.single_changes import RULES, Keys, Sent, known, single_changes
+from support.single_changes import (
+    DENIED_TOKEN,
+    GONE_UID,
+    RULES,
+    Keys,
+    Make,
+    Sent,
+    known,
+    single_changes,
+)
 from support.tokens import AUDIENCE, ISSUER, Signer
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
@@ -105,6 +115,42 @@ def test_each_single_change_of_a_token_for_a_further_audience_has_the_reason_of_
     with gate_of(tmp_path_factory, OPENINGS) as gate:
         pairs = compare(single_changes(keys), keys, gate.connect, expect)
     assert_documented(pairs, "envoy", WITH_AUDIENCES)
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "another audience": {"aud": ["elsewhere"]},
+    "several audiences": {"aud": [AUDIENCE, HOSTS]},
+    "a closed audience": {"aud": [ALICE]},
+    "a user": {"sub": "admin"},
+    "not allowed": {"sub": "system:serviceaccount:team:other"},
+    "unbound": {"kubernetes.io": {"namespace": "team"}},
+    "unknown": {"kubernetes.io": {"namespace": "team", "secret": {"name": "s", "uid": GONE_UID}}},
+    "denied": {"jti": DENIED_TOKEN},
+}  # fmt: skip
+
+
+def with_faults(faults: dict[str, Any]) -> Make:
+    def make(keys: Keys) -> Sent:
+        token = keys.ours.sign({**keys.claims(), **faults})
+        return Sent(authorization=(f"Bearer {token}",), token=token)
+
+    return make
+
+
+@pytest.mark.parametrize("rules", [RULES, OPENINGS], ids=["names", "openings"])
+def test_of_two_faults_envoy_reports_the_one_that_the_decision_reports(
+    tmp_path_factory: pytest.TempPathFactory, rules: Rules
+) -> None:
+    rules = replace(rules, allow=Allow(identities=frozenset({"team/bot"})))
+    changes = {
+        f"{one}, {other}": with_faults(FAULTS[one] | FAULTS[other])
+        for one, other in combinations(FAULTS, 2)
+        if FAULTS[one].keys().isdisjoint(FAULTS[other])
+    }
+    with gate_of(tmp_path_factory, rules) as gate:
+        pairs = compare(changes, KEYS, gate.connect, partial(decided, rules=rules))
+    assert {name: pair for name, pair in pairs.items() if pair[0] is not pair[1]} == {}
+    assert Reason.ALLOWED not in {reason for reason, _ in pairs.values()}
 
 
 def test_each_single_change_of_a_token_is_the_authorizers_as_the_decisions(

@@ -19,6 +19,7 @@ from daypass.config.hosts import (
     HostOrPattern,
     IpAddress,
     PathForm,
+    PlaceForm,
     PublicHost,
     PublicName,
     PublicOrEveryHost,
@@ -61,6 +62,7 @@ TYPES = {
     _pattern(PublicHost): "host, or pattern of hosts",
     _pattern(PublicOrEveryHost): "host, pattern of hosts, or `*`",
     _pattern(PathForm): "pattern of paths",
+    _pattern(PlaceForm): "HOST or HOST/PATH/",
     _pattern(Account): "NAMESPACE/NAME",
     _pattern(Verb): "verb",
     _pattern(IpAddress): "IP address",
@@ -222,6 +224,9 @@ def _value(field: Schema) -> str:
         return "`true`, `false`"
     if kind == "string":
         return TYPES.get(field["pattern"], "text")
+    for value in field.get("patternProperties", {}).values():
+        if value.get("type") == "array":
+            return f"mapping to a {_value(value)}"
     return "mapping" if _kinds(field) or "$ref" in field else "labels"
 
 

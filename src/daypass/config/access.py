@@ -1,4 +1,4 @@
-"""What of a gate's hosts a caller may reach: narrower audiences, callers, and access by model."""
+"""Who may pass a gate, and access by model."""
 
 import re
 from typing import Annotated, Literal, Self, TypeAlias
@@ -7,9 +7,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from daypass._core.k8s_names import LABEL, SUBDOMAIN, is_label
 from daypass.config.errors import fault, shown
-from daypass.config.hosts import HostOrPattern, PathForm, PublicOrEveryHost
+from daypass.config.hosts import PathForm, PublicOrEveryHost
 from daypass.config.types import Label, Section, subdomain, text_schema, unique
-from daypass.rules.decision import Allow, Opening
+from daypass.rules.decision import Allow
 from daypass.rules.models import LLM, ModelRule
 from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern
 
@@ -36,28 +36,6 @@ def verb(text: str) -> str:
 
 Account = Annotated[str, AfterValidator(account), text_schema(rf"{LABEL}/{SUBDOMAIN}", 317)]
 Verb = Annotated[str, AfterValidator(verb), text_schema("[a-z]+", 30)]
-
-
-class AudienceOpening(Section):
-    """What tokens with a further audience open."""
-
-    hosts: Annotated[tuple[HostOrPattern, ...], AfterValidator(unique)] = Field(
-        default_factory=tuple, max_length=100, examples=[["{name}.alice.example.com"]]
-    )
-    """Hosts, among those that the gate guards. Default: all of them."""
-
-    paths: Annotated[tuple[PathForm, ...], AfterValidator(unique)] = Field(
-        default_factory=tuple, max_length=100, examples=[["/serving/alice/"]]
-    )
-    """Paths, each with all below it. Default: all of them."""
-
-    @property
-    def rule(self) -> Opening:
-        """The same for the decision."""
-        return Opening(
-            hosts=tuple(map(HostPattern.parse, self.hosts)),
-            paths=tuple(map(PathPattern.parse, self.paths)),
-        )
 
 
 class AllowedCallers(Section):

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from daypass.config.access import AllowedCallers, AudienceOpening, Authorize
+from daypass.config.access import AllowedCallers, Authorize
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
-from daypass.config.hosts import HostOrPattern, PublicHost, PublicOrEveryHost
+from daypass.config.hosts import HostOrPattern, PlaceForm, PublicHost, PublicOrEveryHost
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -32,6 +32,9 @@ from daypass.rules.patterns import EVERY_HOST, HostPattern, overlap
 
 T = TypeVar("T")
 Hosts: TypeAlias = Annotated[tuple[T, ...], AfterValidator(unique)]
+Places: TypeAlias = Annotated[
+    tuple[PlaceForm, ...], Field(min_length=1, max_length=100), AfterValidator(unique)
+]
 DEFAULT_GATE = "default"
 """The name of the gate in the short form, `gate`."""
 
@@ -91,12 +94,13 @@ class Gate(Section, defer_build=True):
     forward_token: bool = False
     """Whether the token is passed on to the APIs behind the gate."""
 
-    audiences: Annotated[Mapping[Audience, AudienceOpening], READ_ONLY, AS_DICT] = Field(
+    audiences: Annotated[Mapping[Audience, Places], READ_ONLY, AS_DICT] = Field(
         default_factory=dict,
         max_length=200,
-        examples=[{"alice.example.com": {"hosts": ["{name}.alice.example.com"]}}],
+        examples=[{"alice": ["{name}.alice.example.com", "serving.example.com/serving/alice/"]}],
     )
-    """Further audiences: a token with one of them opens only its hosts and paths."""
+    """Further audiences. A token with one of them opens only its places: each a host or pattern of
+    hosts, among those that the gate guards, and with a path only what is below it."""
 
     allow: AllowedCallers | None = Field(default=None, examples=[{"namespaces": ["alice"]}])
     """Who may pass. Default: every identity."""

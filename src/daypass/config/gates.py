@@ -9,7 +9,7 @@ from daypass.config.access import check_authorize
 from daypass.config.errors import fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate
 from daypass.config.hosts import is_public_name
-from daypass.rules.patterns import EVERY_HOST, HostPattern, overlap
+from daypass.rules.patterns import EVERY_HOST, HostPattern, Place, overlap
 
 IN_CLUSTER = "https://kubernetes.default.svc"
 _AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"})
@@ -21,16 +21,14 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
     `info`: of the config. `at`: leads from the value that is validated to the gate.
     """
     _check_audience(gate.audience, info, *at, "audience")
-    for audience, opening in gate.audiences.items():
-        place = (*at, "audiences", audience)
-        _check_audience(audience, info, *place)
+    for audience in gate.audiences:
+        further = (*at, "audiences", audience)
+        _check_audience(audience, info, *further)
         if audience == gate.audience:
-            raise fault("it is the gate's audience, which opens all", "leave it out", at=place)
-        if not opening.hosts and not opening.paths:
-            raise fault("it opens all", "add hosts or paths", at=place)
+            raise fault("it is the gate's audience, which opens all", "leave it out", at=further)
     guarding = _with_hosts(gate, info, *at)
     if guarding.hosts:
-        _check_openings(guarding, *at)
+        _check_places(guarding, *at)
         for index, rule in enumerate(guarding.authorize):
             check_authorize(rule, guarding.hosts, *at, "authorize", index)
     return guarding
@@ -53,17 +51,18 @@ def _with_hosts(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
     return gate.model_copy(update={"hosts": tuple(hosts)})
 
 
-def _check_openings(gate: Gate, *at: str) -> None:
-    """Raise a fault for a host of an audience that the gate does not guard."""
+def _check_places(gate: Gate, *at: str) -> None:
+    """Raise a fault for a place of an audience whose host the gate does not guard."""
     guarded = [HostPattern.parse(host) for host in gate.hosts]
-    for audience, opening in gate.audiences.items():
-        for index, host in enumerate(opening.hosts):
-            pattern = HostPattern.parse(host)
-            if not any(overlap(pattern, each) for each in guarded):
+    for audience, places in gate.audiences.items():
+        for index, text in enumerate(places):
+            host = Place.parse(text).host
+            is_wider = host.text == EVERY_HOST and not gate.guards_every_host
+            if is_wider or not any(overlap(host, each) for each in guarded):
                 raise fault(
-                    f"the gate guards no host {shown(host)}",
+                    f"the gate guards no host {shown(host.text)}",
                     f"write one of {one_of([shown(each) for each in gate.hosts[:3]])}",
-                    at=(*at, "audiences", audience, "hosts", index),
+                    at=(*at, "audiences", audience, index),
                 )
 
 

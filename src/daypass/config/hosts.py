@@ -83,6 +83,16 @@ def path_pattern(text: str) -> str:
     return text
 
 
+def place(text: str) -> str:
+    """Return HOST or HOST/PATH/: a `host_or_pattern` or EVERY_HOST, and a `path_pattern`."""
+    name, slash, path = text.partition("/")
+    if name != EVERY_HOST:
+        host_or_pattern(name)
+    if slash:
+        path_pattern(slash + path)
+    return text
+
+
 def ip_address(text: str) -> str:
     """Return an IP address (RFC 5952), without brackets and port."""
     if "%" in text or not is_address(text):
@@ -161,5 +171,11 @@ PublicOrEveryHost = Annotated[
     str, AfterValidator(public_or_every_host), text_schema(rf"\*|{_PUBLIC_NAME}|{_PATTERN}")
 ]
 _SEGMENT = r"(?:[A-Za-z0-9._~-]+|\{(?:name|namespace)\})"
-PathForm = Annotated[str, AfterValidator(path_pattern), text_schema(rf"/(?:{_SEGMENT}/)*")]
+_PATH = rf"/(?:{_SEGMENT}/)*"
+PathForm = Annotated[str, AfterValidator(path_pattern), text_schema(_PATH)]
+PlaceForm = Annotated[
+    str,
+    AfterValidator(place),
+    text_schema(rf"(?:\*|{_HOST}|{_PATTERN})(?:{_PATH})?", 2 * LIMIT_CHARACTERS),
+]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]

@@ -41,7 +41,7 @@ from daypass.config.types import (
 )
 from daypass.rules.claims import Bound
 from daypass.rules.decision import Rules
-from daypass.rules.patterns import HostPattern
+from daypass.rules.patterns import HostPattern, Place
 
 
 def _host_of_server(validated: dict[str, Any]) -> str:
@@ -378,7 +378,9 @@ class Config(Section):
             issuer=issuer,
             audience=gate.audience,
             longest_lifetime_seconds=self.longest_lifetime_seconds,
-            audiences={name: opening.rule for name, opening in gate.audiences.items()},
+            audiences={
+                name: tuple(map(Place.parse, places)) for name, places in gate.audiences.items()
+            },
             bound=frozenset(map(Bound, gate.bound)),
             allow=None if gate.allow is None else gate.allow.rule,
             authorize=tuple(each.rule for each in gate.authorize),

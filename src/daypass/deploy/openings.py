@@ -128,9 +128,7 @@ def _gate(engine: AnyEngine) -> Openings:
         "others": "login" if gate.has_login else "refuse",
         "bound": list(gate.bound),
         "forwardToken": gate.forward_token,
-        "audiences": {
-            name: opening.model_dump(mode="json") for name, opening in gate.audiences.items()
-        },
+        "audiences": {name: list(places) for name, places in gate.audiences.items()},
         "allow": None if gate.allow is None else gate.allow.model_dump(mode="json"),
         "authorize": [rule.model_dump(mode="json") for rule in gate.authorize],
         "longestStreamSeconds": gate.longest_stream_seconds,
@@ -214,16 +212,11 @@ def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterat
 
 
 def _wider_audiences(name: str, before: Openings, after: Openings) -> Iterator[str]:
-    for audience, opening in after.items():
-        if audience not in before:
-            opened = ", ".join([*opening["hosts"], *opening["paths"]])
-            yield f"{name}: tokens for {audience} open {opened}"
-            continue
-        for what, known in before[audience].items():
-            if known and not opening[what]:
-                yield f"{name}.{audience}.{what}: all"
-            elif known:
-                yield from _added(f"{name}.{audience}.{what}", known, opening[what])
+    for audience, places in after.items():
+        if audience in before:
+            yield from _added(f"{name}.{audience}", before[audience], places)
+        else:
+            yield f"{name}: tokens for {audience} open {', '.join(places)}"
 
 
 def _spelt(value: str | bool) -> str:

@@ -33,7 +33,7 @@ from daypass.rules.claims import (
 )
 from daypass.rules.credentials import UID, Presence
 from daypass.rules.models import Access, ModelRule, Readings, read_models
-from daypass.rules.patterns import HostPattern, Model, PathPattern, is_plain_path, without_port
+from daypass.rules.patterns import HostPattern, Model, Place, is_plain_path, without_port
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -48,21 +48,6 @@ class GateRequest:
     path: str = "/"
     authorizations: tuple[str, ...] = ()
     model_header: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """What tokens for one audience open: these paths of these hosts. Without hosts, of all that the
-    gate guards; without paths, all of them.
-    """
-
-    hosts: tuple[HostPattern, ...] = ()
-    paths: tuple[PathPattern, ...] = ()
-
-    def has(self, host: str, path: str) -> bool:
-        """Return whether a request is open."""
-        on_host = not self.hosts or any(each.matches(host) for each in self.hosts)
-        return on_host and (not self.paths or any(each.matches(path) for each in self.paths))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +66,7 @@ class Allow:
 class Rules:
     """What the gate requires of a request and its token.
 
-    `audience` opens all that the gate guards, each of `audiences` its own part. `bound`: what a
+    `audience` opens all that the gate guards, each of `audiences` its own places. `bound`: what a
     token may be bound to. `allow`: who may pass; None for everybody. `authorize`: which requests
     need access to a model. `published`: the credentials that exist, and denials by hand; None if
     they are not checked.
@@ -91,7 +76,7 @@ class Rules:
     issuer: str
     audience: str
     longest_lifetime_seconds: int
-    audiences: Mapping[str, Opening] = field(default_factory=dict)
+    audiences: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     bound: frozenset[Bound] = frozenset({Bound.SECRET})
     allow: Allow | None = None
     authorize: tuple[ModelRule, ...] = ()
@@ -114,6 +99,12 @@ class Rules:
         if self.is_strict:
             return any(each.matches(host) for each in self.hosts)
         return without_port(host) in (bracketed(each.text) for each in self.hosts)
+
+    def opens(self, audience: str, host: str, path: str) -> bool:
+        """Return whether tokens for one of the gate's audiences open a host and a path."""
+        return audience == self.audience or any(
+            place.has(host, path) for place in self.audiences[audience]
+        )
 
     def models(self, host: str, path: str) -> Readings | None:
         """Return what a host and a path may mean; None if the request needs no model."""
@@ -262,7 +253,7 @@ def check_claims(
     passed("signed by a key of the API server" if is_signed else "signature not checked")
     # 8. An audience of the gate, and no other, which opens this host and path.
     audience = _check_audience(claims, rules)
-    if audience != rules.audience and not rules.audiences[audience].has(request.host, request.path):
+    if not rules.opens(audience, request.host, request.path):
         raise RefusedError(Reason.AUDIENCE_OPENING)
     passed(f"made for {audience} alone")
     # 9. Valid now, with bounded skew, and for no longer than the longest lifetime.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from daypass.rules.patterns import HostPattern, Model, PathPattern, candidates
+from daypass.rules.patterns import Model, Place, candidates
 
 MODEL_HEADERS = ("x-gateway-model-name", "x-gateway-destination-endpoint")
 """Headers that choose a model past host and path: the first selects an LLMInferenceService's route
@@ -32,15 +32,13 @@ class Access(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRule:
-    """Requests that need access to a model: to all paths of a host, or to those of a form.
+class ModelRule(Place):
+    """A place whose requests need access to a model.
 
-    `path`: if there is one, the model is read from it, otherwise from the host. `resource`: plural
-    and group, such as `inferenceservices.serving.kserve.io`.
+    The model is read from the path, if the place has one, otherwise from the host. `resource`:
+    plural and group, such as `inferenceservices.serving.kserve.io`.
     """
 
-    host: HostPattern
-    path: PathPattern | None = None
     resource: str
     verb: str = "get"
 

@@ -233,6 +233,25 @@ class PathPattern:
         return frozenset({pair} if all(map(is_label, pair)) else ())
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The paths of one form on the hosts of one form; without `path`, all paths."""
+
+    host: HostPattern
+    path: PathPattern | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return the place that HOST or HOST/PATH/ describes. Raises PatternError."""
+        host, slash, path = text.partition("/")
+        form = PathPattern.parse(f"/{path}") if slash else None
+        return cls(HostPattern.parse(host), form)
+
+    def has(self, host: str, path: str) -> bool:
+        """Return whether a request is for this place."""
+        return self.host.matches(host) and (self.path is None or self.path.matches(path))
+
+
 def without_port(host: str) -> str:
     """Return a Host header in lower case, without what is in place of a port: what follows the last
     colon (Envoy, `source/common/http/header_utility.cc`, getPortStart).

@@ -4,7 +4,7 @@ In a refused text, `^` is where the mistake is.
 """
 
 from daypass.config import Config, IstioGate
-from daypass.config.access import AllowedCallers, AudienceOpening, Authorize, ModelResource
+from daypass.config.access import AllowedCallers, Authorize, ModelResource
 from unit.config.texts import Refused, read, refused, refuses
 
 HEAD = """\
@@ -27,7 +27,7 @@ gates:
     hosts: ['{MODELS}', serving.example.com]
     check: review
     bound: [Secret, Pod]
-    audiences: {{alice: {{hosts: ['{{name}}.alice.example.com'], paths: [/serving/alice/]}}}}
+    audiences: {{alice: ['{{name}}.alice.example.com', serving.example.com/serving/alice/]}}
     allow: {{namespaces: [alice], identities: [bob/bot]}}
     authorize:
     - {{host: '{MODELS}', resource: {ISVC}}}
@@ -66,7 +66,7 @@ def test_two_gates_are_read_with_all_that_they_say_about_models() -> None:
         ("Secret",), None, (), None,
     )  # fmt: skip
     assert dict(gate.audiences) == {
-        "alice": AudienceOpening(hosts=("{name}.alice.example.com",), paths=("/serving/alice/",))
+        "alice": ("{name}.alice.example.com", "serving.example.com/serving/alice/")
     }
     assert gate.bound == ("Secret", "Pod")
     assert gate.allow == AllowedCallers(namespaces=("alice",), identities=("bob/bot",))
@@ -173,13 +173,18 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
               f"path: '/{{namespace}}/{{name}}/', resource: {LLM}}}]}}\n", "'other.example.com'"),
     ],
     "audiences open less than the gate's own": [
-        serving("audiences: {^serving: {paths: [/a/]}}", "opens all"),
-        serving("audiences: {^alice: {}}", "hosts or paths"),
-        serving("audiences: {alice: {hosts: [^alice.example]}}", "'alice.example'"),
-        serving("audiences: {alice: {paths: [^/a]}}", "'/a'", schema_accepts=False),
-        serving("audiences: {^'https://kubernetes.default.svc': {paths: [/a/]}}", "API server"),
-        serving("audiences: {alice: {^path: [/a/]}}", "'path'", "'paths'", schema_accepts=False),
-        wrong(BOTH.replace("{alice: {hosts", "{^other: {hosts"), "'other'", "policy.audiences"),
+        serving("audiences: {serving: ^[serving.example.com/a/]}", "opens all"),
+        serving("audiences: {alice: ^[]}", "one entry", schema_accepts=False),
+        serving("audiences: {alice: [^alice.example]}", "'alice.example'"),
+        serving("audiences: {alice: [serving.example.com/a/, ^alice.example/a/]}", "alice.example"),
+        serving("audiences: {alice: [^'*/a/']}", "'*'", "'serving.example.com'"),
+        serving("audiences: {alice: [^serving.example.com/a]}", "'/a'", schema_accepts=False),
+        serving("audiences: {alice: [^/a/]}", "not a host name", schema_accepts=False),
+        serving("audiences: {alice: [serving.example.com, ^serving.example.com]}", "twice"),
+        serving("audiences: {alice: [^serving.Example.com/a/]}", "capital", schema_accepts=False),
+        serving("audiences: {'https://kubernetes.default.svc': ^[serving.example.com/a/]}",
+                "API server"),
+        wrong(BOTH.replace("{alice: [", "{other: ^["), "'other'", "policy.audiences"),
     ],
     "callers and bindings can be checked": [
         serving("^allow: {}", "nobody"),

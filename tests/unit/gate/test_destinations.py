@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from daypass.gate.authorizer.destinations import Destination, Destinations, is_plain
 from daypass.gate.authorizer.models import Models
-from daypass.rules.decision import Opening
 from daypass.rules.models import ModelRule
-from daypass.rules.patterns import HostPattern, PathPattern, is_plain_path
+from daypass.rules.patterns import HostPattern, PathPattern, Place, is_plain_path
 from support.reviewing import rules
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
@@ -30,8 +29,8 @@ RULES = rules(
         ModelRule(host=SERVING, path=PathPattern.parse("/{namespace}/{name}/"), resource=LLM),
     ),
     audiences={
-        "alice": Opening(hosts=(SERVING,), paths=(PathPattern.parse("/serving/a/b/v1/x/"),)),
-        "bob": Opening(paths=(PathPattern.parse("/b/"), PathPattern.parse("/serving/b/"))),
+        "alice": (Place(SERVING, PathPattern.parse("/serving/a/b/v1/x/")), Place(MODEL)),
+        "bob": (Place(MODEL, PathPattern.parse("/b/")), Place.parse(f"{HOSTS[0]}/serving/b/")),
     },
 )  # fmt: skip
 NAMES = {"a", "b", "a-b", "v1"}
@@ -65,7 +64,7 @@ def test_a_destination_is_what_the_rules_say_of_the_whole_path(host: str, path: 
     destination = destinations.find(key, EVERY_MODEL)
     assert destination.has_readings is (readings is not None)
     assert (None if destination.accesses is None else set(destination.accesses)) == needed
-    opened = {name for name, each in RULES.audiences.items() if each.has(host, path)}
+    opened = {name for name in RULES.audiences if RULES.opens(name, host, path)}
     assert destination.audiences == {RULES.audience, *opened}
     assert destinations.known[key] is destination
 

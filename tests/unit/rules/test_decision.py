@@ -16,7 +16,6 @@ from daypass.rules.decision import (
     Allow,
     Decision,
     GateRequest,
-    Opening,
     RefusedError,
     Review,
     Rules,
@@ -25,7 +24,7 @@ from daypass.rules.decision import (
 )
 from daypass.rules.denials import Denials
 from daypass.rules.models import Access, ModelRule
-from daypass.rules.patterns import HostPattern, Model, PathPattern
+from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.publishing import denied_by_hand, parts_of
@@ -43,8 +42,8 @@ def hosts(*texts: str) -> tuple[HostPattern, ...]:
     return tuple(map(HostPattern.parse, texts))
 
 
-def paths(*texts: str) -> tuple[PathPattern, ...]:
-    return tuple(map(PathPattern.parse, texts))
+def places(*texts: str) -> tuple[Place, ...]:
+    return tuple(map(Place.parse, texts))
 
 
 RULES = Rules(
@@ -201,7 +200,7 @@ def test_a_name_is_guarded_in_any_case_and_with_any_port(host: str) -> None:
 @pytest.mark.parametrize(
     "strict",
     [
-        replace(RULES, audiences={"other": Opening(hosts=hosts("ekf.example.com"))}),
+        replace(RULES, audiences={"other": places("ekf.example.com")}),
         replace(RULES, authorize=(ModelRule(host=RULES.hosts[0], resource="r"),)),
         replace(RULES, hosts=(*RULES.hosts, *hosts("{name}.{namespace}.example.com"))),
         replace(RULES, hosts=(*RULES.hosts, *hosts("a.b.svc.cluster.local"))),
@@ -348,9 +347,12 @@ OPENINGS = replace(
     RULES,
     hosts=hosts("ekf.example.com", "{name}.{namespace}.example.com"),
     audiences={
-        "alice": Opening(hosts=hosts("{name}.alice.example.com"), paths=paths("/v1/", "/v2/")),
-        "paths": Opening(paths=paths("/serving/alice/")),
-        "hosts": Opening(hosts=hosts("ekf.example.com")),
+        "alice": places(
+            *(f"{{name}}.alice.example.com{path}" for path in ("/v1/", "/v2/")),
+            "ekf.example.com/serving/alice/",
+        ),
+        "paths": places("ekf.example.com/serving/alice/", "{name}.bob.example.com/serving/alice/"),
+        "hosts": places("ekf.example.com"),
     },
 )
 
@@ -365,9 +367,12 @@ OPENINGS = replace(
         ("alice", "iris.alice.example.com", "/V1/", Reason.AUDIENCE_OPENING),
         ("alice", "iris.bob.example.com", "/v1/", Reason.AUDIENCE_OPENING),
         ("alice", "ekf.example.com", "/v1/", Reason.AUDIENCE_OPENING),
+        ("alice", "ekf.example.com", "/serving/alice/iris/", Reason.ALLOWED),
+        ("alice", "iris.alice.example.com", "/serving/alice/iris/", Reason.AUDIENCE_OPENING),
         ("alice", "x.iris.alice.example.com", "/v1/", Reason.NOT_GUARDED),
         ("paths", "ekf.example.com", "/serving/alice/iris/", Reason.ALLOWED),
         ("paths", "iris.bob.example.com", "/serving/alice", Reason.ALLOWED),
+        ("paths", "iris.alice.example.com", "/serving/alice", Reason.AUDIENCE_OPENING),
         ("paths", "ekf.example.com", "/serving/alice2/iris/", Reason.AUDIENCE_OPENING),
         ("paths", "ekf.example.com", "/serving/alice/../bob/", Reason.AMBIGUOUS),
         ("paths", "ekf.example.com", "/", Reason.AUDIENCE_OPENING),

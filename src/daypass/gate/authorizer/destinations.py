@@ -8,6 +8,7 @@ a pattern is a prefix of whole segments. What every proxy might read differently
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 from daypass.gate.authorizer.models import Models
@@ -49,9 +50,9 @@ class Destinations:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.reads_paths = rules.reads_paths
-        patterns = [each.path for each in rules.authorize if each.path is not None]
-        patterns += [path for opening in rules.audiences.values() for path in opening.paths]
-        self._depth = max((len(each.segments) for each in patterns), default=0)
+        places = [*rules.authorize, *chain.from_iterable(rules.audiences.values())]
+        paths = [place.path for place in places if place.path is not None]
+        self._depth = max((len(path.segments) for path in paths), default=0)
         self.known: dict[Key, Destination] = {}
 
     def key(self, host: bytes, path: bytes) -> Key | None:
@@ -85,9 +86,9 @@ class Destinations:
         needed = None if readings is None else readings.existing(exists)
         if needed is not None and len(needed) > LIMIT_READINGS:
             needed = frozenset()
-        opened = (name for name, each in self._rules.audiences.items() if each.has(host, path))
+        audiences = (self._rules.audience, *self._rules.audiences)
         return Destination(
-            audiences=frozenset({self._rules.audience, *opened}),
+            audiences=frozenset(each for each in audiences if self._rules.opens(each, host, path)),
             has_readings=readings is not None,
             accesses=None if needed is None else tuple(needed),
         )

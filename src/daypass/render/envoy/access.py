@@ -17,22 +17,28 @@ from daypass.render.envoy.matching import (
     all_of,
     any_of,
     first_of,
+    has_claim,
     has_header,
+    has_other_item,
     is_not,
+    is_or_has,
     lookup,
     marking,
 )
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import refuse
-from daypass.rules.decision import Allow, Opening, Rules
+from daypass.rules.decision import Allow, Rules
 from daypass.rules.models import MODEL_HEADERS
-from daypass.rules.patterns import EVERY_HOST, PLAIN_PATH_REGEX, HostPattern
+from daypass.rules.patterns import EVERY_HOST, PLAIN_PATH_REGEX, HostPattern, Place
 from daypass.rules.reasons import Reason
 
 ALLOWED_MARK = "daypass_allowed"
 """The mark of a caller that may pass, where not everybody may."""
 
-_ALLOWED = action("daypass-allowed", "ALLOW")
+OPENED_MARK = "daypass_opened"
+"""The mark of a request that its token's audience opens, where there is a table of audiences."""
+
+_ALLOWED, _OPENED = action("daypass-allowed", "ALLOW"), action("daypass-opened", "ALLOW")
 
 
 def any_pattern(patterns: Iterable[str]) -> str:
@@ -56,15 +62,20 @@ def is_ambiguous() -> Json:
     return any_of(is_not(has_header(":path", PLAIN_PATH_REGEX)), *chosen)
 
 
-def by_audience(rules: Rules, accepted: Json, closed: Json, otherwise: Json) -> Json:
-    """Return a matcher for a token's audience: `accepted` if it opens the request, or `closed`.
-
-    `otherwise`: for claims that are no single audience of the gate.
-    """
-    table = dict.fromkeys(_texts(rules.audience), accepted)
-    for audience, opening in rules.audiences.items():
-        table |= dict.fromkeys(_texts(audience), _opened(opening, accepted, closed))
-    return lookup(AUDIENCE_STATE, table, otherwise)
+def opened_filter(rules: Rules) -> Json:
+    """Return the filter that marks whether a token's audience opens the request, or why not."""
+    table = dict.fromkeys(_texts(rules.audience), _OPENED)
+    for audience, places in rules.audiences.items():
+        is_open = any_of(*map(_is_for_place, places))
+        result = first_of([(is_open, _OPENED)], refuse(Reason.AUDIENCE_OPENING))
+        table |= dict.fromkeys(_texts(audience), result)
+    otherwise = first_of(
+        # A list may have the same audience twice.
+        [(is_for(rules.audience), _OPENED), (is_for_others(rules), refuse(Reason.AUDIENCE))],
+        refuse(Reason.SEVERAL_AUDIENCES),
+    )
+    matcher = lookup(AUDIENCE_STATE, table, otherwise)["matcher"]
+    return {"name": "daypass-gate-opened", "typed_config": marking(OPENED_MARK, matcher)}
 
 
 def _texts(audience: str) -> tuple[str, str]:
@@ -72,12 +83,21 @@ def _texts(audience: str) -> tuple[str, str]:
     return audience, json.dumps([audience])
 
 
-def _opened(opening: Opening, accepted: Json, closed: Json) -> Json:
-    required = [is_host(opening.hosts)] if opening.hosts else []
-    if opening.paths:
-        paths = any_pattern(path.exact_regex for path in opening.paths)
-        required.append(has_header(":path", paths))
-    return first_of([(all_of(*required), accepted)], closed) if required else accepted
+def is_for(audience: str) -> Json:
+    """Return a predicate: a verified token has this audience, and no other."""
+    # The JWT filter ignores a scheme, and a slash at the end.
+    has_it = has_claim(["aud"], is_or_has(audience))
+    return all_of(has_it, is_not(has_claim(["aud"], has_other_item(audience))))
+
+
+def is_for_others(rules: Rules) -> Json:
+    """Return a predicate: a verified token has none of the gate's audiences."""
+    return is_not(has_claim(["aud"], is_or_has(rules.audience, *sorted(rules.audiences))))
+
+
+def _is_for_place(place: Place) -> Json:
+    on_path = [] if place.path is None else [has_header(":path", place.path.exact_regex)]
+    return all_of(is_host([place.host]), *on_path)
 
 
 def allowed_filter(allow: Allow) -> Json:

@@ -18,10 +18,13 @@ from functools import partial
 
 from daypass.render.envoy.access import (
     ALLOWED_MARK,
+    OPENED_MARK,
     allowed_filter,
-    by_audience,
     guards_every_host,
     is_ambiguous,
+    is_for,
+    is_for_others,
+    opened_filter,
 )
 from daypass.render.envoy.credentials import (
     MARKS,
@@ -45,11 +48,9 @@ from daypass.render.envoy.matching import (
     has_claim,
     has_header,
     has_mark,
-    has_other_item,
     has_state,
     is_marked,
     is_not,
-    is_or_has,
     marking,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -108,7 +109,6 @@ REFUSING = "daypass-gate-refusal"
 """Name of the filter that refuses."""
 
 _Case = tuple[Json, Json]
-_WRONG_AUDIENCE = refuse(Reason.AUDIENCE)
 
 
 def authentication(
@@ -201,6 +201,7 @@ def deciding_filters(
         verified,
         *claims_filters("daypass-gate-claims", rules),
         *published,
+        *([opened_filter(rules)] if rules.audiences else []),
         *([] if rules.allow is None else [allowed_filter(rules.allow)]),
         {"name": "daypass-gate-decision", "typed_config": marking(DECISION, decision)},
         *draining_filters(is_not(passes)),
@@ -217,7 +218,7 @@ def _decision(
         # A browser's session may have any path: what is read of paths holds for tokens alone.
         of_tokens = [has_claim(["iss"])] if has_login else []
         cases.append((all_of(*of_tokens, is_ambiguous()), refuse(Reason.AMBIGUOUS)))
-    cases += [(_is_accepted(rules), _accepted(rules)), *_refusals_of_the_cluster(rules)]
+    cases += [(_is_accepted(rules), _ACCEPTED), *_refusals_of_the_cluster(rules)]
     cases += [] if has_login else _refusals_of_others()
     matcher: Json = first_of(cases, _OTHERS if has_login else refuse(Reason.MALFORMED))["matcher"]
     return matcher
@@ -227,36 +228,12 @@ def _is_accepted(rules: Rules) -> Json:
     # The mark of its credential implies that its UID has Kubernetes' form.
     return all_of(
         has_claim(["iss"], exactly(rules.issuer)),
-        *([] if rules.audiences else _is_for(rules.audience)),
+        is_marked(OPENED_MARK) if rules.audiences else is_for(rules.audience),
         has_claim(["exp"], AN_EXACT_TIME),
         *_OF_AN_ACCOUNT,
         *([] if rules.allow is None else [is_marked(ALLOWED_MARK)]),
         *has_marks(rules),
     )
-
-
-def _accepted(rules: Rules) -> Json:
-    """Return the result for a token that is accepted if its audience opens the request."""
-    if not rules.audiences:
-        return _ACCEPTED
-    otherwise = first_of(
-        # A list may have the same audience twice.
-        [(all_of(*_is_for(rules.audience)), _ACCEPTED), (_is_for_others(rules), _WRONG_AUDIENCE)],
-        refuse(Reason.SEVERAL_AUDIENCES),
-    )
-    return by_audience(rules, _ACCEPTED, refuse(Reason.AUDIENCE_OPENING), otherwise)
-
-
-def _is_for(audience: str) -> tuple[Json, Json]:
-    """Return predicates: a verified token has this audience, and no other."""
-    # The JWT filter ignores a scheme, and a slash at the end.
-    has_it = has_claim(["aud"], is_or_has(audience))
-    return has_it, is_not(has_claim(["aud"], has_other_item(audience)))
-
-
-def _is_for_others(rules: Rules) -> Json:
-    """Return a predicate: a verified token has none of the gate's audiences."""
-    return is_not(has_claim(["aud"], is_or_has(rules.audience, *sorted(rules.audiences))))
 
 
 _OF_AN_ACCOUNT = (
@@ -272,10 +249,12 @@ def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
     def lacks(*required: Json) -> Json:
         return all_of(verified, is_not(all_of(*required)))
 
-    yield all_of(verified, _is_for_others(rules)), _WRONG_AUDIENCE
-    if not rules.audiences:
-        several = has_claim(["aud"], has_other_item(rules.audience))
-        yield all_of(verified, several), refuse(Reason.SEVERAL_AUDIENCES)
+    if rules.audiences:
+        for reason in (Reason.AUDIENCE, Reason.SEVERAL_AUDIENCES, Reason.AUDIENCE_OPENING):
+            yield all_of(verified, is_marked(OPENED_MARK, policy_of(reason))), refuse(reason)
+    else:
+        yield all_of(verified, is_for_others(rules)), refuse(Reason.AUDIENCE)
+        yield lacks(is_for(rules.audience)), refuse(Reason.SEVERAL_AUDIENCES)
     yield lacks(has_claim(["exp"], AN_EXACT_TIME)), refuse(Reason.LIVES_TOO_LONG)
     yield lacks(*_OF_AN_ACCOUNT), refuse(Reason.SUBJECT)
     if rules.allow is not None:
