@@ -16,7 +16,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.claims import Bound, CallerIdentity, bound_to
 from daypass.rules.decision import Decision, GateRequest, Rules, decide
-from daypass.rules.models import Access, Readings
+from daypass.rules.models import Access, Readings, read_models
 from daypass.rules.patterns import Model
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 
@@ -97,7 +97,7 @@ def explain(
     unknown += [REVOCATION_NOT_CHECKED] if rules.published is None else []
     # Without keys the signature is unknown; the other checks may still refuse the token.
     possible = decide(request, rules, now_unix, signed=signed is not False)
-    readings, known = rules.models(host, path), None
+    readings, known = read_models(rules.authorize, host, path), None
     if possible.identity is not None and readings is not None:
         known = find_models(readings, possible.identity) if find_models is not None else None
         needed = None if known is None else readings.existing(known.existing.__contains__)

@@ -105,7 +105,7 @@ def envoy_settings(
 def _wildcards(gate: Gate) -> Iterator[str]:
     """Yield the names for patterns whose first label alone varies. No certificate is for more."""
     for pattern in map(HostPattern.parse, gate.hosts):
-        _, *rest = pattern.labels or ("",)
+        _, *rest = pattern.parts or ("",)
         if rest and not pattern.is_literal and all(map(is_label, rest)):
             yield ".".join(["*", *rest])
 

@@ -32,8 +32,15 @@ from daypass.rules.claims import (
     has_registered_types,
 )
 from daypass.rules.credentials import UID, Presence
-from daypass.rules.models import Access, ModelRule, Readings, read_models
-from daypass.rules.patterns import HostPattern, Model, Place, is_plain_path, without_port
+from daypass.rules.models import Access, ModelRule, read_models
+from daypass.rules.patterns import (
+    EVERY_HOST,
+    HostPattern,
+    Model,
+    Place,
+    is_plain_path,
+    without_port,
+)
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -92,7 +99,14 @@ class Rules:
         """Whether a Host header must have the one form that every proxy reads alike. At a gate of
         names alone, each spelling of a name leads to the same routes.
         """
-        return self.reads_paths or any(each.is_local or not each.is_literal for each in self.hosts)
+        return self.reads_paths or any(
+            len(each.forms) > 1 or not each.is_literal for each in self.hosts
+        )
+
+    @property
+    def guards_every_host(self) -> bool:
+        """Whether it guards every host, by any name."""
+        return any(host.text == EVERY_HOST for host in self.hosts)
 
     def guards(self, host: str) -> bool:
         """Return whether the gate guards this host."""
@@ -105,10 +119,6 @@ class Rules:
         return audience == self.audience or any(
             place.has(host, path) for place in self.audiences[audience]
         )
-
-    def models(self, host: str, path: str) -> Readings | None:
-        """Return what a host and a path may mean; None if the request needs no model."""
-        return read_models(self.authorize, host, path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,26 +192,19 @@ def decide(
         found.append(
             "no TokenReview" if review is None else "TokenReview accepted, for this audience"
         )
-        readings = rules.models(request.host, request.path)
-        if readings is None:
-            found.append("it needs no model")
-        elif exists is None:
+        readings = read_models(rules.authorize, request.host, request.path)
+        needed = None if readings is None or exists is None else readings.existing(exists)
+        if needed is not None:
+            check_model(needed, may or (lambda _: None))
+            models = sorted(f"{model.namespace}/{model.name}" for _, model in needed)
+            found.append(f"its caller may use {' and '.join(models)}")
+        elif readings is not None and exists is None:
             found.append("whether its caller may use the model was not checked")
         else:
-            needed = readings.existing(exists)
-            if needed is not None:
-                check_model(needed, may or (lambda _: None))
-            found.append(_shown(needed))
+            found.append("it needs no model")
     except RefusedError as refused:
         return Decision(reason=refused.reason, found=tuple(found))
     return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=claims.identity)
-
-
-def _shown(needed: Iterable[Access] | None) -> str:
-    if needed is None:
-        return "it needs no model"
-    models = sorted(f"{model.namespace}/{model.name}" for _, model in needed)
-    return f"its caller may use {' and '.join(models)}"
 
 
 def check_claims(
@@ -292,13 +295,11 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
         raise RefusedError(Reason.DENIED)
     if claims.bound is Bound.POD:  # only TokenReview knows whether it exists
         return
-    match rules.published.find(claims.credential_uid, now_unix):
-        case Presence.CLOSED:
-            raise RefusedError(Reason.UNKNOWN)
-        case Presence.UNKNOWN:
-            raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
-        case Presence.EXISTS:
-            return
+    presence = rules.published.find(claims.credential_uid, now_unix)
+    if presence is Presence.CLOSED:
+        raise RefusedError(Reason.UNKNOWN)
+    if presence is Presence.UNKNOWN:
+        raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
 
 
 def check_review(claims: BoundClaims, review: Review) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from daypass.rules.patterns import Model, Place, candidates
+from daypass.rules.patterns import Model, PathPattern, Place, candidates
 
 MODEL_HEADERS = ("x-gateway-model-name", "x-gateway-destination-endpoint")
 """Headers that choose a model past host and path: the first selects an LLMInferenceService's route
@@ -47,7 +47,8 @@ class ModelRule(Place):
 
         Other spellings of host and path count: they have no reading, and are refused.
         """
-        return self.host.is_spelled_by(host) and (self.path is None or self.path.is_near(path))
+        name = host.lower().partition(":")[0].rstrip(".")
+        return self.host.matches(name) and (self.path is None or self.path.is_near(path))
 
     def read(self, host: str, path: str) -> frozenset[Access]:
         """Return what a request may mean. A path means the same on every host: a route of KServe's

@@ -31,13 +31,14 @@ They ignore lengths, which RE2 could count only in a long program: a longer name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import combinations, product, takewhile
 from typing import NamedTuple
 
 from daypass._core.k8s_names import SUBDOMAIN_LENGTH, is_label
-from daypass._core.net import is_address
+from daypass._core.net import bracketed, is_address
 
 EVERY_HOST = "*"
 """The pattern of every host that a client asks for, whatever its form."""
@@ -46,15 +47,11 @@ LONGEST_PATTERN = SUBDOMAIN_LENGTH
 """Characters of a pattern; of a host because DNS allows no more (RFC 1035)."""
 
 NAME, NAMESPACE, ANY, BOTH = "{name}", "{namespace}", "*", "{name}-{namespace}"
-_VARIABLES = {NAME: {NAME}, NAMESPACE: {NAMESPACE}, ANY: set(), BOTH: {NAME, NAMESPACE}}
-"""What a label of a host can be instead of literal, and what is read from it."""
+_VARIABLES = frozenset({NAME, NAMESPACE, ANY, BOTH})
+"""What a label of a host can be instead of literal; a segment of a path, one of the first two."""
 
 _LOCAL, _LOCAL_LABELS = ".svc.cluster.local", 3
-_MAYBE_LOCAL = r"(\.svc(\.cluster\.local)?)?"
 """The end of a cluster-local host, which clients may leave out or shorten."""
-
-_PUBLISHERS = "publishers"
-"""The first segment that KServe reserves for `spec.model.name`."""
 
 _LABEL = "[a-z0-9]+(-+[a-z0-9]+)*"
 _TWO_LABELS = "[a-z0-9]+(--+[a-z0-9]+)*-[a-z0-9]+(-+[a-z0-9]+)*"
@@ -71,6 +68,9 @@ PLAIN_PATH_REGEX = rf"(?s)((/{_SEGMENT})+/?|/)(\?[^#]*)?"
 _COMPONENT = re.compile(
     r"(?P<stem>.+)-(?P<component>predictor|transformer|explainer)(-default|-canary)?(-[0-9]{5,})?"
 )
+
+
+_compiled = cache(partial(re.compile, flags=re.ASCII))
 
 
 class PatternError(ValueError):
@@ -94,79 +94,71 @@ class Model(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HostPattern:
-    """The hosts of one form. Of two patterns with the same text, both are equal.
+class _Pattern:
+    """A form of hosts or paths, in `parts`: labels or segments.
 
-    `exact_regex`: the hosts that match. `near_regex`: a superset, what a gateway that has other
-    hosts too has to guard: every host with the pattern's literal end and at least as many labels,
-    in any case, with anything in place of a port, with the dot of a fully qualified name. What is
-    near but does not match has no reading, and a wildcard route could lead past the gate.
+    `exact_regex`: what matches. `near_regex`: a superset, what could lead to the same routes. What
+    is near but does not match has no reading, and is refused.
     """
 
     text: str
-    labels: tuple[str, ...] = field(compare=False, repr=False)
-    exact_regex: str = field(compare=False, repr=False)
-    near_regex: str = field(compare=False, repr=False)
-    _exact: re.Pattern[str] = field(compare=False, repr=False)
-    _near: re.Pattern[str] = field(compare=False, repr=False)
+    parts: tuple[str, ...]
+    exact_regex: str
+    near_regex: str
+
+    @property
+    def names_a_model(self) -> bool:
+        """Whether what matches names a model and its namespace."""
+        return NAME in self.text and NAMESPACE in self.text
+
+    def matches(self, text: str) -> bool:
+        """Return whether a host or a path has this form."""
+        return _compiled(self.exact_regex).fullmatch(text) is not None
+
+    def is_near(self, text: str) -> bool:
+        """Return whether a host or a path matches, or could lead to the same routes."""
+        return _compiled(self.near_regex).fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class HostPattern(_Pattern):
+    """Hosts in lower case, without a dot at the end, with or without a decimal port.
+
+    Near is what a gateway that has other hosts too has to guard: every host with the same literal
+    end and at least as many labels, in any case, with anything in place of a port, with dots at the
+    end. A wildcard route could lead past the gate.
+    """
 
     @classmethod
     def parse(cls, text: str) -> HostPattern:
         """Return the pattern that a text describes. Raises PatternError."""
         if text == EVERY_HOST:
-            return cls._of(text, (), "(?s).*", "(?s).*")
-        if ":" in text and is_address(text):
-            escaped = re.escape(f"[{text}]")
-            return cls._of(text, (text,), f"{escaped}{_PORT}", _near_host(escaped))
-        labels = tuple(text.split("."))
-        _check_host(text, labels)
+            return cls(text, (), "(?s).*", "(?s).*")
+        labels = (bracketed(text),) if ":" in text and is_address(text) else _labels(text)
+        exact, near = r"\.".join(map(_part_regex, labels)), _ends_with(labels)
         if text.endswith(_LOCAL):
             own = labels[:-_LOCAL_LABELS]
-            return cls._of(
-                text, labels, f"{_exact_host(own)}{_MAYBE_LOCAL}{_PORT}", _near_local(own)
-            )
-        return cls._of(
-            text, labels, f"{_exact_host(labels)}{_PORT}", _near_host(_ends_with(labels))
-        )
-
-    @classmethod
-    def _of(cls, text: str, labels: tuple[str, ...], exact: str, near: str) -> HostPattern:
-        return cls(text, labels, exact, near, re.compile(exact), re.compile(near, re.ASCII))
+            exact = r"\.".join(map(_part_regex, own)) + r"(\.svc(\.cluster\.local)?)?"
+            # The shortest form may have no literal end: near are hosts with as many labels.
+            short = r"\.".join("[^.:]*" if each in _VARIABLES else re.escape(each) for each in own)
+            near = rf"({_ends_with((*own, 'svc'))}(\.cluster\.local)?|{short})"
+        return cls(text, labels, f"{exact}{_PORT}", rf"(?is){near}\.*(:.*)?")
 
     @property
     def is_literal(self) -> bool:
         """Whether it is the name of one host (with its short forms)."""
-        return self.text != EVERY_HOST and not any(label in _VARIABLES for label in self.labels)
+        return "{" not in self.text and ANY not in self.text
 
     @property
-    def is_local(self) -> bool:
-        """Whether hosts of this form have short forms."""
-        return self.text.endswith(_LOCAL)
-
-    @property
-    def names_a_model(self) -> bool:
-        """Whether a host of this form names a model and its namespace."""
-        return _variables(self.labels) == {NAME, NAMESPACE}
-
-    def matches(self, host: str) -> bool:
-        """Return whether a Host header has this form: in lower case, without a dot at the end, with
-        or without a decimal port.
-        """
-        return self._exact.fullmatch(host) is not None
-
-    def is_spelled_by(self, host: str) -> bool:
-        """Return whether a Host header is a spelling of a host that matches, perhaps another one:
-        in any case, with dots at the end, with anything in place of a port.
-        """
-        return self.matches(host.lower().partition(":")[0].rstrip("."))
+    def forms(self) -> tuple[tuple[str, ...], ...]:
+        """The labels of each form of the hosts: in full and, if cluster-local, shortened."""
+        if self.text.endswith(_LOCAL):
+            return self.parts, self.parts[:-2], self.parts[:-_LOCAL_LABELS]
+        return (self.parts,)
 
     def example(self, label: str) -> str:
         """Return a host of this form, with `label` for each variable."""
         return re.sub(r"{name}|{namespace}|\*", label, self.text)
-
-    def is_near(self, host: str) -> bool:
-        """Return whether a Host header matches, or could lead to the same routes."""
-        return self._near.fullmatch(host) is not None
 
     def names(self, host: str) -> frozenset[tuple[str, str]]:
         """Return every namespace and name that a host may mean; none if it does not match.
@@ -176,59 +168,33 @@ class HostPattern:
         """
         if not self.names_a_model or not self.matches(host):
             return frozenset()
-        read = dict(zip(self.labels, host.partition(":")[0].split("."), strict=False))
+        read = dict(zip(self.parts, host.partition(":")[0].split("."), strict=False))
         pairs = _splits(read[BOTH]) if BOTH in read else [(read[NAMESPACE], read[NAME])]
         return frozenset(pair for pair in pairs if all(map(is_label, pair)))
 
 
 @dataclass(frozen=True, slots=True)
-class PathPattern:
-    """The paths below one of a form. Of two patterns with the same text, both are equal.
+class PathPattern(_Pattern):
+    """The paths below one of a form: a path has whole segments of it. The last slash may be missing
+    at the end of the path, and the query is ignored.
 
-    A path has whole segments of it; the last slash may be missing at the end of the path. The query
-    is ignored. `prefix`: its literal beginning, to the slash before its first variable.
-    `exact_regex`: the paths that match. `near_regex`: those that begin with `prefix`, in any case.
-    What is near but does not match has no reading.
+    Near is what begins like it, up to its first variable, in any case.
     """
-
-    text: str
-    prefix: str = field(compare=False, repr=False)
-    segments: tuple[str, ...] = field(compare=False, repr=False)
-    exact_regex: str = field(compare=False, repr=False)
-    near_regex: str = field(compare=False, repr=False)
-    _exact: re.Pattern[str] = field(compare=False, repr=False)
-    _near: re.Pattern[str] = field(compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> PathPattern:
         """Return the pattern that a text describes. Raises PatternError."""
-        _check_path(text)
-        segments = tuple(filter(None, text.split("/")))
-        literal = segments[: next(_places(segments), len(segments))]
-        exact = f"(?s){_below(''.join(f'/{_part_regex(segment)}' for segment in segments))}"
-        near = f"(?is){_below(''.join(f'/{re.escape(segment)}' for segment in literal))}"
-        prefix = "/".join(["", *literal, ""])
-        compiled = re.compile(exact), re.compile(near, re.ASCII)
-        return cls(text, prefix, segments, exact, near, *compiled)
-
-    @property
-    def names_a_model(self) -> bool:
-        """Whether a path of this form names a model and its namespace."""
-        return _variables(self.segments) == {NAME, NAMESPACE}
-
-    def matches(self, path: str) -> bool:
-        """Return whether a path, with or without a query, is one of this form or below it."""
-        return self._exact.fullmatch(path) is not None
-
-    def is_near(self, path: str) -> bool:
-        """Return whether a path matches, or begins with `prefix` in any case."""
-        return self._near.fullmatch(path) is not None
+        segments = _segments(text)
+        exact = "".join(f"/{_part_regex(segment)}" for segment in segments)
+        literal = takewhile(lambda segment: segment not in _VARIABLES, segments)
+        near = "".join(f"/{re.escape(segment)}" for segment in literal)
+        return cls(text, segments, f"(?s){_below(exact)}", f"(?is){_below(near)}")
 
     def names(self, path: str) -> frozenset[tuple[str, str]]:
         """Return the namespace and the name that a path means; nothing if it does not match."""
         if not self.names_a_model or not self.matches(path):
             return frozenset()
-        read = dict(zip(self.segments, path.partition("?")[0].split("/")[1:], strict=False))
+        read = dict(zip(self.parts, path.partition("?")[0].split("/")[1:], strict=False))
         pair = read[NAMESPACE], read[NAME]
         return frozenset({pair} if all(map(is_label, pair)) else ())
 
@@ -260,15 +226,19 @@ def without_port(host: str) -> str:
     return name if colon and "]" not in port else host.lower()
 
 
-def overlap(a: HostPattern, b: HostPattern) -> bool:
-    """Return whether some host matches both patterns."""
+def overlap(a: HostPattern, b: HostPattern) -> tuple[str, str] | None:
+    """Return the form of each, in full or short, in which some host matches both; None without."""
     if EVERY_HOST in (a.text, b.text):
-        return True
-    return any(
-        len(ours) == len(theirs) and all(map(_share_a_label, ours, theirs))
-        for ours in _forms(a)
-        for theirs in _forms(b)
-    )
+        return a.text, b.text
+    for ours, theirs in product(a.forms, b.forms):
+        if len(ours) == len(theirs) and all(map(_share_a_label, ours, theirs)):
+            return ".".join(ours), ".".join(theirs)
+    return None
+
+
+def literal_end(labels: Sequence[str]) -> list[str]:
+    """Return the labels after the last variable."""
+    return [*takewhile(lambda label: label not in _VARIABLES, reversed(labels))][::-1]
 
 
 def is_plain_path(path: str) -> bool:
@@ -313,10 +283,6 @@ def candidates(name: str) -> frozenset[str]:
     return frozenset({name, *filter(is_label, runs), *filter(is_label, removed)})
 
 
-def _variables(parts: Iterable[str]) -> set[str]:
-    return {variable for part in parts for variable in _VARIABLES.get(part, ())}
-
-
 def _splits(label: str) -> Iterator[tuple[str, str]]:
     # KServe takes the first `-predictor-default` out of a predictor's host. In a namespace
     # `default` or `default-...` that is not the component's (`ingress_reconciler.go`,
@@ -335,36 +301,12 @@ def _part_regex(part: str) -> str:
     return _LABEL if part in _VARIABLES else re.escape(part)
 
 
-def _places(parts: tuple[str, ...]) -> Iterator[int]:
-    """Yield where variables stand."""
-    return (place for place, part in enumerate(parts) if part in _VARIABLES)
-
-
-def _exact_host(labels: tuple[str, ...]) -> str:
-    return r"\.".join(map(_part_regex, labels))
-
-
 def _ends_with(labels: tuple[str, ...]) -> str:
     """Return the pattern of hosts with the same literal end and as many labels, or more."""
-    first = max(_places(labels), default=-1) + 1
-    more = r"(.*\.)?" if first else ""
-    return r"[^.]*\." * first + more + r"\.".join(map(re.escape, labels[first:]))
-
-
-def _near_host(host: str) -> str:
-    return rf"(?is){host}\.*(:.*)?"
-
-
-def _near_local(labels: tuple[str, ...]) -> str:
-    """Return the near pattern of a cluster-local host, given its labels before `.svc`.
-
-    If they end with a variable, the shortest form has no literal end: every host of a gateway would
-    be near. Only those with as many labels are.
-    """
-    if labels[-1] not in _VARIABLES:
-        return _near_host(f"{_ends_with(labels)}{_MAYBE_LOCAL}")
-    long, short = (r"\.".join([label] * len(labels)) for label in ("[^.]*", "[^.:]*"))
-    return _near_host(rf"({long}(\..*)?\.svc(\.cluster\.local)?|{short})")
+    end = literal_end(labels)
+    variable = len(labels) - len(end)
+    more = r"(.*\.)?" if variable else ""
+    return r"[^.]*\." * variable + more + r"\.".join(map(re.escape, end))
 
 
 def _below(path: str) -> str:
@@ -372,68 +314,52 @@ def _below(path: str) -> str:
     return f"{path}([/?].*)?" if path else "/.*"
 
 
-def _forms(pattern: HostPattern) -> Iterator[tuple[str, ...]]:
-    """Yield the labels of each form of the hosts: in full, and shortened if it is cluster-local."""
-    yield pattern.labels
-    if pattern.is_local:
-        yield pattern.labels[:-2]
-        yield pattern.labels[:-_LOCAL_LABELS]
-
-
 def _share_a_label(a: str, b: str) -> bool:
-    if a in _VARIABLES and b in _VARIABLES:
-        return True
-    literal, other = (b, a) if a in _VARIABLES else (a, b)
-    return re.fullmatch(_part_regex(other), literal) is not None
+    matching = re.fullmatch(_part_regex(a), b) or re.fullmatch(_part_regex(b), a)
+    return matching is not None or {a, b} <= _VARIABLES
 
 
-def _check_host(text: str, labels: tuple[str, ...]) -> None:
-    variables = [variable for label in labels for variable in _VARIABLES.get(label, ())]
-    literals = [label for label in labels if label not in _VARIABLES]
-    wrong = next((label for label in literals if not is_label(label)), None)
+def _labels(text: str) -> tuple[str, ...]:
+    """Return the labels of a pattern of hosts. Raises PatternError."""
+    labels = tuple(text.split("."))
     example = "write a name such as {name}.{namespace}.example.com"
-    if not text or len(text) > LONGEST_PATTERN:
-        raise PatternError(f"a host has 1 to {LONGEST_PATTERN} characters", example)
-    if text != text.lower():
-        raise PatternError("it has capital letters", f"write {text.lower()}")
-    if wrong is not None and re.search("[{*}]", wrong):
-        raise PatternError(
-            f"{wrong!r} is no label of a pattern",
-            f"a whole label is a name, {ANY}, {NAME}, {NAMESPACE} or {BOTH}",
-        )
-    if wrong is not None:
-        raise PatternError(
-            f"{wrong!r} is no label of a host",
-            "write up to 63 of a-z, 0-9 and -, with no - at either end; no port, no dot at the end",
-        )
-    if len(variables) > len(set(variables)):
-        raise PatternError("a variable stands in it twice", example)
-    if labels[-1] in _VARIABLES:
-        raise PatternError("it ends with a variable", "end it with the domain of the gateway")
-    if labels[-1].isdigit() and not is_address(text):
-        raise PatternError("it is neither a host name nor an IP address", example)
+    if len(text) > LONGEST_PATTERN:
+        raise PatternError(f"it has more than {LONGEST_PATTERN} characters", example)
+    for label in labels:
+        if label not in _VARIABLES and not is_label(label):
+            raise PatternError(
+                f"{label!r} is no label of a host",
+                f"a whole label is {ANY}, {NAME}, {NAMESPACE} or {BOTH}, or up to 63 of a-z, 0-9"
+                " and -, with no - at either end",
+            )
+    _check_variables(text, example)
+    if labels[-1] in _VARIABLES or (labels[-1].isdigit() and not is_address(text)):
+        raise PatternError("it does not end with a domain", example)
+    return labels
 
 
-def _check_path(text: str) -> None:
-    segments = text.split("/")[1:-1]
+def _segments(text: str) -> tuple[str, ...]:
+    """Return the segments of a pattern of paths. Raises PatternError."""
+    segments = tuple(text.split("/")[1:-1])
     example = "write a path such as /serving/{namespace}/{name}/ or /serving/alice/"
     if len(text) > LONGEST_PATTERN or text[:1] != "/" or text[-1:] != "/":
         raise PatternError("it does not begin and end with /, or is too long", example)
     for segment in segments:
-        if segment in (NAME, NAMESPACE):
-            continue
-        if re.search("[{*}]", segment):
+        is_plain = re.fullmatch("[A-Za-z0-9._~-]+", segment) and segment.strip(".")
+        if segment not in (NAME, NAMESPACE) and not is_plain:
             raise PatternError(
-                f"{segment!r} is no segment of a pattern",
-                f"a whole segment is literal, {NAME} or {NAMESPACE}",
+                f"{segment!r} is no segment of a path",
+                f"a whole segment is {NAME}, {NAMESPACE}, or letters, digits, -, ., _ and ~",
             )
-        if not re.fullmatch("[A-Za-z0-9._~-]+", segment) or not segment.strip("."):
-            raise PatternError(f"{segment!r} is no plain segment of a path", example)
-    variables = [segment for segment in segments if segment in _VARIABLES]
-    if len(variables) > len(set(variables)):
-        raise PatternError("a variable stands in it twice", example)
-    if segments[:1] == [_PUBLISHERS] and variables:
+    _check_variables(text, example)
+    if segments[:1] == ("publishers",) and "{" in text:
         raise PatternError(
             "the paths below /publishers/ name spec.model.name, not an object",
             "write /{namespace}/{name}/, the other path of an LLMInferenceService",
         )
+    return segments
+
+
+def _check_variables(text: str, example: str) -> None:
+    if max(text.count(NAME), text.count(NAMESPACE)) > 1:
+        raise PatternError("a variable stands in it twice", example)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from daypass.gate.authorizer.destinations import Destination, Destinations, is_plain
 from daypass.gate.authorizer.models import Models
-from daypass.rules.models import ModelRule
+from daypass.rules.models import ModelRule, read_models
 from daypass.rules.patterns import HostPattern, PathPattern, Place, is_plain_path
 from support.reviewing import rules
 
@@ -55,7 +55,7 @@ def test_a_destination_is_what_the_rules_say_of_the_whole_path(host: str, path: 
     assert (key is None) is not is_plain_path(path)
     if key is None:
         return
-    readings = RULES.models(host, path)
+    readings = read_models(RULES.authorize, host, path)
     needed = (
         None
         if readings is None

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from daypass.gate.authorizer.models import Models
 from daypass.rules.decision import Rules
-from daypass.rules.models import Access
+from daypass.rules.models import Access, read_models
 from daypass.rules.patterns import Model, is_plain_path
 
 LIMIT_DESTINATIONS = 10_000
@@ -52,7 +52,7 @@ class Destinations:
         self.reads_paths = rules.reads_paths
         places = [*rules.authorize, *chain.from_iterable(rules.audiences.values())]
         paths = [place.path for place in places if place.path is not None]
-        self._depth = max((len(path.segments) for path in paths), default=0)
+        self._depth = max((len(path.parts) for path in paths), default=0)
         self.known: dict[Key, Destination] = {}
 
     def key(self, host: bytes, path: bytes) -> Key | None:
@@ -82,7 +82,7 @@ class Destinations:
         def exists(model: Model) -> bool:
             return model.name in models.names_in(model.resource, model.namespace)
 
-        readings = self._rules.models(host, path)
+        readings = read_models(self._rules.authorize, host, path)
         needed = None if readings is None else readings.existing(exists)
         if needed is not None and len(needed) > LIMIT_READINGS:
             needed = frozenset()

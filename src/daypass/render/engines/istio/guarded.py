@@ -9,17 +9,16 @@ headers are removed there, too.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from daypass._core.k8s_names import is_label
 from daypass._core.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
-from daypass.render.envoy.access import any_pattern, guards_every_host, is_host
+from daypass.render.envoy.access import any_pattern, is_host
 from daypass.render.envoy.matching import all_of, has_header, is_not
 from daypass.render.envoy.protobuf_any import Json, full_match
 from daypass.rules.decision import Rules
-from daypass.rules.patterns import HostPattern
+from daypass.rules.patterns import literal_end
 from daypass.rules.reasons import REASON_HEADER
 
 _FRONTS = (IstioDomain, GatewayApiDomain, IngressDomain)
@@ -66,7 +65,7 @@ def _spellings(name: str) -> list[str]:
 
 def is_on_guarded_host(rules: Rules) -> Json:
     """Return a predicate: the host is guarded, whatever the path."""
-    if guards_every_host(rules):
+    if rules.guards_every_host:
         return has_header(":method", ".+")  # every request has one
     return has_header(":authority", _near(rules))
 
@@ -75,7 +74,7 @@ def is_misnamed(rules: Rules) -> Json | None:
     """Return a predicate for requests to guarded hosts whose form is none of the gate's. By a
     wildcard they could lead to the same routes. None if every form may pass.
     """
-    if guards_every_host(rules) or not rules.is_strict:
+    if rules.guards_every_host or not rules.is_strict:
         return None
     return is_not(is_host(rules.hosts))
 
@@ -104,7 +103,7 @@ def door_matches(rules: Rules, config: Config) -> list[Json]:
 
 def guarded_headers(rules: Rules) -> list[Json]:
     """Return HeaderMatchers, all of which match requests to guarded hosts."""
-    return [] if guards_every_host(rules) else [_header(_near(rules))]
+    return [] if rules.guards_every_host else [_header(_near(rules))]
 
 
 def policy_operations(rules: Rules, config: Config) -> list[Object]:
@@ -112,10 +111,10 @@ def policy_operations(rules: Rules, config: Config) -> list[Object]:
     patterns.
     """
     prefix, door = config.prefix, door_hosts(rules, config)
-    names = (form for host in rules.hosts if host.is_literal for form in _forms(host))
+    names = (form for host in rules.hosts if host.is_literal for form in host.forms)
     others = [name for name in map(".".join, names) if name not in door]
     operations: list[Object] = []
-    if guards_every_host(rules):
+    if rules.guards_every_host:
         operations.append({"notHosts": _policy_hosts(door)} if door else {"hosts": ["*"]})
     elif others:
         operations.append({"hosts": _policy_hosts(others)})
@@ -129,27 +128,19 @@ def wide_operations(rules: Rules, config: Config) -> list[Object]:
     """Return operations for the hosts of patterns, and for others: an AuthorizationPolicy knows
     nothing but the end of a host, and hosts with a port end with a digit, whatever they are.
     """
-    if guards_every_host(rules) or all(host.is_literal for host in rules.hosts):
+    if rules.guards_every_host or all(host.is_literal for host in rules.hosts):
         return []
     patterns = (host for host in rules.hosts if not host.is_literal)
-    ends = dict.fromkeys(_end(form) for host in patterns for form in _forms(host))
+    ends = dict.fromkeys(_end(form) for host in patterns for form in host.forms)
     hosts = [f"*{end}{dot}" for end in ends for dot in ("", ".")]
     hosts = ["*"] if "*" in hosts else [*hosts, *(f"*{digit}" for digit in range(10))]
     door = door_hosts(rules, config)
     return [{"hosts": hosts, **({"notHosts": _policy_hosts(door)} if door else {})}]
 
 
-def _forms(host: HostPattern) -> Iterator[Sequence[str]]:
-    """Yield the labels of a host's name, and of its short forms in a cluster."""
-    yield host.labels
-    if host.is_local:
-        yield from (host.labels[:-2], host.labels[:-3])
-
-
 def _end(labels: Sequence[str]) -> str:
     """Return the literal end of a name: what follows its last variable."""
-    last = max(place for place, label in enumerate(labels) if not is_label(label))
-    return "".join(f".{label}" for label in labels[last + 1 :])
+    return "".join(f".{label}" for label in literal_end(labels))
 
 
 def _policy_hosts(hosts: Iterable[str]) -> list[str]:
