@@ -15,21 +15,23 @@ from daypass.render.envoy.matching import (
     USER_STATE,
     action,
     all_of,
+    among,
     any_of,
     first_of,
     has_claim,
     has_header,
-    has_other_item,
     is_not,
     is_or_has,
+    like,
     lookup,
     marking,
+    other_than,
 )
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.replies import refuse
 from daypass.rules.decision import Allow, Rules
 from daypass.rules.models import MODEL_HEADERS
-from daypass.rules.patterns import EVERY_HOST, PLAIN_PATH_REGEX, HostPattern, Place
+from daypass.rules.patterns import PLAIN_PATH_REGEX, HostPattern, Place
 from daypass.rules.reasons import Reason
 
 ALLOWED_MARK = "daypass_allowed"
@@ -44,11 +46,6 @@ _ALLOWED, _OPENED = action("daypass-allowed", "ALLOW"), action("daypass-opened",
 def any_pattern(patterns: Iterable[str]) -> str:
     """Return a pattern for what one of these matches; their flags remain their own."""
     return "|".join(f"(?:{each})" for each in patterns)
-
-
-def guards_every_host(rules: Rules) -> bool:
-    """Return whether every host is guarded, by any name."""
-    return any(host.text == EVERY_HOST for host in rules.hosts)
 
 
 def is_host(hosts: Iterable[HostPattern]) -> Json:
@@ -74,8 +71,8 @@ def opened_filter(rules: Rules) -> Json:
         [(is_for(rules.audience), _OPENED), (is_for_others(rules), refuse(Reason.AUDIENCE))],
         refuse(Reason.SEVERAL_AUDIENCES),
     )
-    matcher = lookup(AUDIENCE_STATE, table, otherwise)["matcher"]
-    return {"name": "daypass-gate-opened", "typed_config": marking(OPENED_MARK, matcher)}
+    marked = marking(OPENED_MARK, lookup(AUDIENCE_STATE, table, otherwise))
+    return {"name": "daypass-gate-opened", "typed_config": marked}
 
 
 def _texts(audience: str) -> tuple[str, str]:
@@ -86,8 +83,8 @@ def _texts(audience: str) -> tuple[str, str]:
 def is_for(audience: str) -> Json:
     """Return a predicate: a verified token has this audience, and no other."""
     # The JWT filter ignores a scheme, and a slash at the end.
-    has_it = has_claim(["aud"], is_or_has(audience))
-    return all_of(has_it, is_not(has_claim(["aud"], has_other_item(audience))))
+    another = {"list_match": {"one_of": like(other_than(audience))}}
+    return all_of(has_claim(["aud"], is_or_has(audience)), is_not(has_claim(["aud"], another)))
 
 
 def is_for_others(rules: Rules) -> Json:
@@ -103,9 +100,6 @@ def _is_for_place(place: Place) -> Json:
 def allowed_filter(allow: Allow) -> Json:
     """Return the filter that marks who may pass."""
     users = [f"system:serviceaccount:{name.replace('/', ':')}" for name in allow.identities]
-    matcher = refuse(Reason.NOT_ALLOWED)
-    for state, names in ((USER_STATE, users), (NAMESPACE_STATE, allow.namespaces)):
-        matcher = lookup(state, dict.fromkeys(sorted(names), _ALLOWED), matcher)
-    # Envoy needs a matcher here, not an action alone.
-    config = marking(ALLOWED_MARK, matcher.get("matcher", {"on_no_match": matcher}))
-    return {"name": "daypass-gate-allowed", "typed_config": config}
+    of_users = among(USER_STATE, users, _ALLOWED, refuse(Reason.NOT_ALLOWED))
+    marked = marking(ALLOWED_MARK, among(NAMESPACE_STATE, allow.namespaces, _ALLOWED, of_users))
+    return {"name": "daypass-gate-allowed", "typed_config": marked}

@@ -18,7 +18,7 @@ with both, and without one it is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from string import hexdigits
 
 from daypass.render.envoy.matching import (
@@ -36,6 +36,7 @@ from daypass.render.envoy.matching import (
     USER_STATE,
     action,
     all_of,
+    among,
     any_of,
     claim_text,
     composite,
@@ -46,7 +47,6 @@ from daypass.render.envoy.matching import (
     is_before,
     is_marked,
     is_not,
-    lookup,
     marking,
     one_of,
     only_where,
@@ -78,7 +78,7 @@ _NOT_DENIED = action("daypass-not-denied", "ALLOW")
 
 
 _BOUND_CLAIMS = {
-    Bound.SECRET: has_claim(SECRET),
+    Bound.SECRET: has_claim((*SECRET, "uid"), SOME_TEXT),
     Bound.POD: all_of(is_not(has_claim(SECRET)), has_claim(POD)),
     Bound.NONE: all_of(*(is_not(has_claim(kind)) for kind in (SECRET, POD, NODE))),
 }
@@ -110,8 +110,7 @@ def claims_filters(name: str, rules: Rules) -> list[Json]:
 
 def is_bound(rules: Rules) -> Json:
     """Return a predicate: the token is bound to what it may be bound to."""
-    found = {**_BOUND_CLAIMS, Bound.SECRET: has_claim((*SECRET, "uid"), SOME_TEXT)}
-    return any_of(*(found[bound] for bound in Bound if bound in rules.bound))
+    return _if_bound(rules, _BOUND_CLAIMS)
 
 
 def has_credential(rules: Rules) -> Json:
@@ -122,6 +121,10 @@ def has_credential(rules: Rules) -> Json:
         Bound.POD: _BOUND_CLAIMS[Bound.POD],
         Bound.NONE: all_of(_BOUND_CLAIMS[Bound.NONE], of_account),
     }
+    return _if_bound(rules, found)
+
+
+def _if_bound(rules: Rules, found: Mapping[Bound, Json]) -> Json:
     return any_of(*(found[bound] for bound in Bound if bound in rules.bound))
 
 
@@ -138,11 +141,14 @@ def published_filters(source: Source | None, *, parts: int) -> list[Json]:
 
     `source`: where Envoy gets each config, by its name; None if nothing is ever published.
     """
-    default = denials_config(Denials())
+    return [_followed(source, DENIALS, denials_config(Denials())), _composite(source, parts)]
+
+
+def _followed(source: Source | None, name: str, default: Json) -> Json:
+    """Return the filter with what is published under a name; until then, with a default."""
     if source is None:
-        return [{"name": DENIALS, "typed_config": default}, _composite(None, parts)]
-    denials = discovered_filter(DENIALS, source(DENIALS), RBAC, default_config=default)
-    return [denials, _composite(source, parts)]
+        return {"name": name, "typed_config": default}
+    return discovered_filter(name, source(name), RBAC, default_config=default)
 
 
 def _composite(source: Source | None, parts: int) -> Json:
@@ -159,22 +165,18 @@ def _composite(source: Source | None, parts: int) -> Json:
 
 
 def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
-    digits: dict[int, str] = {}
+    closed, digits = part_config(CLOSED_PART), dict[int, str]()
     for second in hexdigits[:16]:
         number = part_of(first + second, parts)
         digits[number] = digits.get(number, "") + second
     *cases, (_, last) = (
-        (has_state(_CREDENTIAL_STATE, f"{first}[{seconds}].*"), _evaluate(source, number))
+        (
+            has_state(_CREDENTIAL_STATE, f"{first}[{seconds}].*"),
+            execute(_followed(source, part_name(number), closed)),
+        )
         for number, seconds in digits.items()
     )
     return first_of(cases, last) if cases else last
-
-
-def _evaluate(source: Source | None, number: int) -> Json:
-    name, default = part_name(number), part_config(CLOSED_PART)
-    if source is None:
-        return execute({"name": name, "typed_config": default})
-    return execute(discovered_filter(name, source(name), RBAC, default_config=default))
 
 
 def part_config(part: CredentialPart) -> Json:
@@ -182,7 +184,7 @@ def part_config(part: CredentialPart) -> Json:
     unknown = refuse(Reason.UNKNOWN_CREDENTIAL)
     return marking(
         CREDENTIALS_MARK,
-        _until(part.closes_unix, _lookup(_CREDENTIAL_STATE, part.uids, _EXISTS, unknown)),
+        _until(part.closes_unix, among(_CREDENTIAL_STATE, part.uids, _EXISTS, unknown)),
     )
 
 
@@ -199,19 +201,11 @@ def denials_config(denials: Denials) -> Json:
         (_CREDENTIAL_STATE, objects),
         (JTI_STATE, denials.names(DeniedKind.TOKEN)),
     ):
-        matcher = _lookup(state, values, denied, matcher)
+        matcher = among(state, values, denied, matcher)
     return marking(DENIALS_MARK, _until(denials.closes_unix, matcher))
-
-
-def _lookup(state: str, values: Collection[str], found: Json, otherwise: Json) -> Json:
-    """Return a matcher for requests whose filter state is among `values`, and for all others."""
-    return lookup(state, dict.fromkeys(sorted(values), found), otherwise)
 
 
 def _until(closes_unix: int, matcher: Json) -> Json:
     """Return what `matcher` does, until it closes."""
     closed = refuse(Reason.UNKNOWN)
-    if closes_unix <= 0:
-        return {"on_no_match": closed}  # Envoy needs a matcher here, not an action alone
-    whole: Json = first_of([(is_before(closes_unix), matcher)], closed)["matcher"]
-    return whole
+    return first_of([(is_before(closes_unix), matcher)], closed) if closes_unix > 0 else closed

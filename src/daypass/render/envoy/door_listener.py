@@ -183,8 +183,8 @@ def _late_refusals() -> Json:
         (_IS_LIMITED, action(_LIMITED, "DENY")),
         (has_metadata(METADATA, [TRUNCATED]), action(_TOO_LARGE, "DENY")),
     ]
-    matcher = first_of(refused, action("daypass-fits", "ALLOW"))["matcher"]
-    return {"name": "daypass.late_refusals", "typed_config": protobuf_any(RBAC, matcher=matcher)}
+    fits = action("daypass-fits", "ALLOW")
+    return extension("daypass.late_refusals", RBAC, **first_of(refused, fits))
 
 
 def _rate_limits(limits: RateLimits) -> list[Json]:

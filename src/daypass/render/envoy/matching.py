@@ -55,11 +55,6 @@ def is_or_has(*texts: str) -> Json:
     return {"or_match": {"value_matchers": [is_it, {"list_match": {"one_of": is_it}}]}}
 
 
-def has_other_item(text: str) -> Json:
-    """Return a matcher's value: a list with a string other than this one."""
-    return {"list_match": {"one_of": like(other_than(text))}}
-
-
 SOME_TEXT = like("(?s).+")
 """A matcher's value: a string that is not empty. Claims of other types do not match."""
 A_NAMESPACE = like("[a-z0-9-]+")
@@ -130,8 +125,13 @@ _RBAC_FILTER = "envoy.filters.http.rbac"
 """Name of the metadata; the same for every RBAC filter."""
 
 
-def marking(name: str, matcher: Json) -> Json:
-    """Return the config of an RBAC filter that refuses nothing: its result is metadata, a mark."""
+def marking(name: str, result: Json) -> Json:
+    """Return the config of an RBAC filter that refuses nothing: its result is metadata, a mark.
+
+    `result`: a matcher, or an action.
+    """
+    # Envoy needs a matcher here, not an action alone.
+    matcher = result.get("matcher", {"on_no_match": result})
     return protobuf_any(RBAC, shadow_matcher=matcher, shadow_rules_stat_prefix=f"{name}_")
 
 
@@ -153,11 +153,10 @@ def is_marked(name: str, policy: str = "") -> Json:
     return has_metadata(_RBAC_FILTER, [key], exactly(value))
 
 
-def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json | None = None) -> Json:
+def first_of(cases: Iterable[tuple[Json, Json]], otherwise: Json) -> Json:
     """Return a matcher for the first case that applies; `cases`: predicates and their results."""
     matchers = [{"predicate": predicate, "on_match": then} for predicate, then in cases]
-    last = {} if otherwise is None else {"on_no_match": otherwise}
-    return {"matcher": {"matcher_list": {"matchers": matchers}, **last}}
+    return {"matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": otherwise}}
 
 
 def lookup(state: str, found: Mapping[str, Json], otherwise: Json) -> Json:
@@ -166,6 +165,11 @@ def lookup(state: str, found: Mapping[str, Json], otherwise: Json) -> Json:
         return otherwise
     tree = {"input": state_input(state), "exact_match_map": {"map": dict(found)}}
     return {"matcher": {"matcher_tree": tree, "on_no_match": otherwise}}
+
+
+def among(state: str, values: Iterable[str], found: Json, otherwise: Json) -> Json:
+    """Return a matcher for requests whose filter state is one of these values, and for others."""
+    return lookup(state, dict.fromkeys(sorted(values), found), otherwise)
 
 
 def all_of(*predicates: Json) -> Json:
@@ -257,14 +261,7 @@ _SKIP: Json = {
 
 def only_where(predicate: Json, delegate: Json) -> Json:
     """Return an HTTP filter that is skipped unless the predicate holds."""
-    return {
-        "name": delegate["name"],
-        "typed_config": protobuf_any(
-            "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher=_skipped_unless(predicate),
-            extension_config=delegate,
-        ),
-    }
+    return _with_matcher(delegate["name"], _skipped_unless(predicate), delegate)
 
 
 def only_on_route(predicate: Json) -> Json:
@@ -279,16 +276,13 @@ def _skipped_unless(predicate: Json) -> Json:
 
 def composite(name: str, matcher: Json) -> Json:
     """Return an HTTP filter that does what a matcher chooses by `execute`, or nothing."""
-    return {
-        "name": name,
-        "typed_config": protobuf_any(
-            "extensions.common.matching.v3.ExtensionWithMatcher",
-            xds_matcher=matcher,
-            extension_config=extension(
-                "composite", "extensions.filters.http.composite.v3.Composite"
-            ),
-        ),
-    }
+    chosen = extension("composite", "extensions.filters.http.composite.v3.Composite")
+    return _with_matcher(name, matcher, chosen)
+
+
+def _with_matcher(name: str, matcher: Json, delegate: Json) -> Json:
+    message = "extensions.common.matching.v3.ExtensionWithMatcher"
+    return extension(name, message, xds_matcher=matcher, extension_config=delegate)
 
 
 def execute(delegate: Json) -> Json:

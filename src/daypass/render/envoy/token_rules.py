@@ -20,7 +20,6 @@ from daypass.render.envoy.access import (
     ALLOWED_MARK,
     OPENED_MARK,
     allowed_filter,
-    guards_every_host,
     is_ambiguous,
     is_for,
     is_for_others,
@@ -196,7 +195,7 @@ def deciding_filters(
         (is_marked(DECISION, policy_of(reason)), refuse(reason))
         for reason in refusing_reasons(rules)
     ]
-    refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))["matcher"]
+    refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))
     return [
         verified,
         *claims_filters("daypass-gate-claims", rules),
@@ -205,7 +204,7 @@ def deciding_filters(
         *([] if rules.allow is None else [allowed_filter(rules.allow)]),
         {"name": "daypass-gate-decision", "typed_config": marking(DECISION, decision)},
         *draining_filters(is_not(passes)),
-        extension(REFUSING, RBAC, matcher=refusal),
+        extension(REFUSING, RBAC, **refusal),
     ]
 
 
@@ -220,8 +219,7 @@ def _decision(
         cases.append((all_of(*of_tokens, is_ambiguous()), refuse(Reason.AMBIGUOUS)))
     cases += [(_is_accepted(rules), _ACCEPTED), *_refusals_of_the_cluster(rules)]
     cases += [] if has_login else _refusals_of_others()
-    matcher: Json = first_of(cases, _OTHERS if has_login else refuse(Reason.MALFORMED))["matcher"]
-    return matcher
+    return first_of(cases, _OTHERS if has_login else refuse(Reason.MALFORMED))
 
 
 def _is_accepted(rules: Rules) -> Json:
@@ -291,7 +289,7 @@ def _has_status(status: str, within: str = _FAILED) -> Json:
 def refusing_reasons(rules: Rules) -> list[Reason]:
     """Return why the decision can refuse."""
     needs = {
-        Reason.NOT_GUARDED: rules.is_strict and not guards_every_host(rules),
+        Reason.NOT_GUARDED: rules.is_strict and not rules.guards_every_host,
         Reason.AMBIGUOUS: rules.reads_paths,
         Reason.AUDIENCE_OPENING: rules.audiences,
         Reason.NOT_ALLOWED: rules.allow is not None,
