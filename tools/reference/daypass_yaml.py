@@ -15,14 +15,12 @@ from daypass._core.token_bounds import AUDIENCE
 from daypass.config import json_schema
 from daypass.config.access import Account, Verb
 from daypass.config.hosts import (
+    GuardedHost,
     Host,
-    HostOrPattern,
     IpAddress,
     PathForm,
     PlaceForm,
-    PublicHost,
     PublicName,
-    PublicOrEveryHost,
 )
 from daypass.config.locations import ADDRESS, PREFIX, FilePath, HttpsOrigin, Issuer, UpstreamOrigin
 from daypass.config.types import (
@@ -58,9 +56,7 @@ TYPES = {
     f"^(?:{ADDRESS})$": "HOST:PORT",
     _pattern(Host): "host",
     _pattern(PublicName): "host",
-    _pattern(HostOrPattern): "host, or pattern of hosts",
-    _pattern(PublicHost): "host, or pattern of hosts",
-    _pattern(PublicOrEveryHost): "host, pattern of hosts, or `*`",
+    _pattern(GuardedHost): "host, pattern of hosts, or `*`",
     _pattern(PathForm): "pattern of paths",
     _pattern(PlaceForm): "HOST or HOST/PATH/",
     _pattern(Account): "NAMESPACE/NAME",

@@ -1,41 +1,27 @@
 """Who may pass a gate, and access by model."""
 
-import re
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from daypass._core.k8s_names import LABEL, SUBDOMAIN, is_label
+from daypass._core.k8s_names import LABEL, SUBDOMAIN
 from daypass.config.errors import fault, shown
-from daypass.config.hosts import PathForm, PublicOrEveryHost
-from daypass.config.types import Label, Section, subdomain, text_schema, unique
+from daypass.config.hosts import GuardedHost, PathForm
+from daypass.config.types import Label, Section, matching, text_schema, unique
 from daypass.rules.decision import Allow
 from daypass.rules.models import LLM, ModelRule
-from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern
+from daypass.rules.patterns import HostPattern, PathPattern
 
 ModelResource: TypeAlias = Literal[
     "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 ]
 
 
-def account(text: str) -> str:
-    """Return a ServiceAccount as NAMESPACE/NAME."""
-    namespace, slash, name = text.partition("/")
-    if not slash or not is_label(namespace):
-        raise fault(f"{shown(text)} is no identity", "write NAMESPACE/NAME")
-    subdomain(name)
-    return text
-
-
-def verb(text: str) -> str:
-    """Return a verb of Kubernetes' RBAC."""
-    if not re.fullmatch("[a-z]{1,30}", text):
-        raise fault(f"{shown(text)} is no verb", "write one such as get")
-    return text
-
-
-Account = Annotated[str, AfterValidator(account), text_schema(rf"{LABEL}/{SUBDOMAIN}", 317)]
-Verb = Annotated[str, AfterValidator(verb), text_schema("[a-z]+", 30)]
+ACCOUNT, VERB = f"{LABEL}/{SUBDOMAIN}", "[a-z]+"
+account = matching(ACCOUNT, "an identity", "write NAMESPACE/NAME", 317)
+verb = matching(VERB, "a verb", "write one such as get", 30)
+Account = Annotated[str, AfterValidator(account), text_schema(ACCOUNT, 317)]
+Verb = Annotated[str, AfterValidator(verb), text_schema(VERB, 30)]
 
 
 class AllowedCallers(Section):
@@ -66,7 +52,7 @@ class AllowedCallers(Section):
 class Authorize(Section):
     """Which requests are for a model, and what its callers have to be allowed in RBAC."""
 
-    host: PublicOrEveryHost = Field(examples=["{name}.{namespace}.example.com"])
+    host: GuardedHost = Field(examples=["{name}.{namespace}.example.com"])
     """One of the gate's hosts, as it is written there."""
 
     path: PathForm | None = Field(default=None, examples=["/serving/{namespace}/{name}/"])
@@ -100,16 +86,15 @@ def check_authorize(rule: Authorize, hosts: tuple[str, ...], *at: str | int) -> 
             "add it to hosts, or write it as it is written there",
             at=(*at, "host"),
         )
-    of_host = HostPattern.parse(rule.host).names_a_model
-    of_path = rule.path is not None and PathPattern.parse(rule.path).names_a_model
-    if of_host and rule.path is not None:
+    place = rule.rule
+    of_host = place.host.names_a_model
+    if of_host and place.path is not None:
         raise fault("the host names a model already", "leave path out", at=(*at, "path"))
-    if not of_host and not of_path:
-        where = ("host",) if rule.path is None else ("path",)
+    if not (place.path or place.host).names_a_model:
         raise fault(
             "it names no model and its namespace",
             "write {name} and {namespace} in host or in path",
-            at=(*at, *where),
+            at=(*at, "host" if place.path is None else "path"),
         )
     if of_host and rule.resource == LLM:
         raise fault(
@@ -117,5 +102,3 @@ def check_authorize(rule: Authorize, hosts: tuple[str, ...], *at: str | int) -> 
             "write path: /{namespace}/{name}/ and the gateway's host",
             at=(*at, "resource"),
         )
-    if rule.host == EVERY_HOST and not of_path:
-        raise fault("every host names no model", "write path", at=(*at, "host"))

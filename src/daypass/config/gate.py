@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from daypass.config.access import AllowedCallers, Authorize
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
-from daypass.config.hosts import HostOrPattern, PlaceForm, PublicHost, PublicOrEveryHost
+from daypass.config.hosts import GuardedHost, PlaceForm, overlap_hint
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -31,9 +31,8 @@ from daypass.config.types import (
 from daypass.rules.patterns import EVERY_HOST, HostPattern, overlap
 
 T = TypeVar("T")
-Hosts: TypeAlias = Annotated[tuple[T, ...], AfterValidator(unique)]
-Places: TypeAlias = Annotated[
-    tuple[PlaceForm, ...], Field(min_length=1, max_length=100), AfterValidator(unique)
+Listed: TypeAlias = Annotated[
+    tuple[T, ...], Field(min_length=1, max_length=100), AfterValidator(unique)
 ]
 DEFAULT_GATE = "default"
 """The name of the gate in the short form, `gate`."""
@@ -82,11 +81,11 @@ class Gate(Section, defer_build=True):
     Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
     can be revoked only with its ServiceAccount."""
 
-    hosts: Hosts[HostOrPattern] = Field(
-        default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
-    )
+    hosts: Listed[GuardedHost] = Field(default_factory=tuple, examples=[["kubeflow.example.com"]])
     """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
-    *.serving.example.com, where * is one label. Default: the hosts of all domains."""
+    *.serving.example.com, where * is one label. istio: * alone is every host of the gateway, by any
+    name; other hosts are then those that `daypass verify` checks. Default: the hosts of all
+    domains."""
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
@@ -94,7 +93,7 @@ class Gate(Section, defer_build=True):
     forward_token: bool = False
     """Whether the token is passed on to the APIs behind the gate."""
 
-    audiences: Annotated[Mapping[Audience, Places], READ_ONLY, AS_DICT] = Field(
+    audiences: Annotated[Mapping[Audience, Listed[PlaceForm]], READ_ONLY, AS_DICT] = Field(
         default_factory=dict,
         max_length=200,
         examples=[{"alice": ["{name}.alice.example.com", "serving.example.com/serving/alice/"]}],
@@ -153,35 +152,10 @@ class Gate(Section, defer_build=True):
                 if EVERY_HOST not in (pattern.text, earlier.text) and overlap(pattern, earlier):
                     raise fault(
                         f"{shown(pattern.text)} and {shown(earlier.text)} match the same host",
-                        "leave one out",
+                        overlap_hint(pattern, earlier, "leave one out"),
                         at=(index,),
                     )
         return hosts
-
-    @field_validator("authorize")
-    @classmethod
-    def _its_callers_are_reviewed(
-        cls, authorize: tuple[Authorize, ...], info: ValidationInfo
-    ) -> tuple[Authorize, ...]:
-        if authorize and info.data.get("check") == "jwt":
-            raise fault(
-                "only the authorizer asks Kubernetes who may call a model, and check: jwt has none",
-                "write check: review",
-            )
-        return authorize
-
-    @field_validator("bound")
-    @classmethod
-    def _pods_are_reviewed(
-        cls, bound: tuple[BoundTo, ...], info: ValidationInfo
-    ) -> tuple[BoundTo, ...]:
-        if "Pod" in bound and info.data.get("check") == "jwt":
-            raise fault(
-                "only TokenReview knows whether a Pod still exists, and check: jwt asks for none",
-                "write check: review, or leave Pod out",
-                at=(bound.index("Pod"),),
-            )
-        return bound
 
     @property
     def is_reviewed(self) -> bool:
@@ -222,10 +196,6 @@ ISTIO_ROOT = "istio-system"
 class ClusterGate(Gate):
     """A gate at a gateway of a cluster."""
 
-    hosts: Hosts[PublicHost] = Field(
-        default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
-    )
-
     front_namespace: Label = Field(examples=["istio-system"])
     """Namespace of the gateway's pods."""
 
@@ -238,13 +208,6 @@ class IstioGate(ClusterGate):
     """A gate at Istio's gateway."""
 
     engine: Literal["istio"] = "istio"
-
-    hosts: Hosts[PublicOrEveryHost] = Field(
-        default_factory=tuple, min_length=1, max_length=100, examples=[["kubeflow.example.com"]]
-    )
-    """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
-    *.serving.example.com. * alone is every host of the gateway, by any name; other hosts are then
-    those that `daypass verify` checks. Default: the hosts of all domains."""
 
     others: Others = "refuse"
     """What happens to requests without a token of this cluster. refuse: they are refused. login:

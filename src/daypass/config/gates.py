@@ -1,14 +1,14 @@
 """The gates of a config: what each needs of the other sections, and of the other gates."""
 
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, product
 
 from pydantic import ValidationInfo
 
 from daypass.config.access import check_authorize
 from daypass.config.errors import fault, one_of, shown
-from daypass.config.gate import AnyGate, ClusterGate, Gate
-from daypass.config.hosts import is_public_name
+from daypass.config.gate import AnyGate, ClusterGate, Gate, IstioGate
+from daypass.config.hosts import is_public_name, not_public, overlap_hint
 from daypass.rules.patterns import EVERY_HOST, HostPattern, Place, overlap
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -26,12 +26,35 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
         _check_audience(audience, info, *further)
         if audience == gate.audience:
             raise fault("it is the gate's audience, which opens all", "leave it out", at=further)
+    if not gate.is_reviewed and "Pod" in gate.bound:
+        raise fault(
+            "only TokenReview knows whether a Pod still exists, and check: jwt asks for none",
+            "write check: review, or leave Pod out",
+            at=(*at, "bound", gate.bound.index("Pod")),
+        )
+    if not gate.is_reviewed and gate.authorize:
+        raise fault(
+            "only the authorizer asks Kubernetes who may call a model, and check: jwt has none",
+            "write check: review",
+            at=(*at, "authorize"),
+        )
+    _check_hosts(gate, *at)
     guarding = _with_hosts(gate, info, *at)
     if guarding.hosts:
         _check_places(guarding, *at)
         for index, rule in enumerate(guarding.authorize):
             check_authorize(rule, guarding.hosts, *at, "authorize", index)
     return guarding
+
+
+def _check_hosts(gate: Gate, *at: str) -> None:
+    """Raise a fault for a host that the gate's engine cannot guard."""
+    for index, host in enumerate(gate.hosts):
+        if host == EVERY_HOST and not isinstance(gate, IstioGate):
+            fact = f"{shown(host)} is every host, which only the engine istio guards"
+            raise fault(fact, "name the hosts", at=(*at, "hosts", index))
+        if isinstance(gate, ClusterGate) and not is_public_name(host):
+            raise not_public(host, *at, "hosts", index)
 
 
 def _with_hosts(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
@@ -103,11 +126,12 @@ def check_gates(gates: Mapping[str, AnyGate]) -> None:
                 at=(name,),
             )
         guarded = [HostPattern.parse(host) for host in first.hosts if host != EVERY_HOST]
-        for index, host in enumerate(gate.hosts):
-            pattern = HostPattern.parse(host)
-            if host != EVERY_HOST and any(overlap(pattern, each) for each in guarded):
+        for (index, host), theirs in product(enumerate(gate.hosts), guarded):
+            ours = HostPattern.parse(host)
+            if host != EVERY_HOST and overlap(ours, theirs):
                 raise fault(
-                    f"the gate {shown(other)} guards {shown(host)}, too",
-                    "a host belongs to one gate",
+                    f"{shown(host)} and {shown(theirs.text)} of the gate {shown(other)} match the"
+                    " same host",
+                    overlap_hint(ours, theirs, "a host belongs to one gate"),
                     at=(name, "hosts", index),
                 )

@@ -9,12 +9,19 @@ import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from daypass._core.k8s_names import LABEL, is_label
 from daypass._core.net import is_address
 from daypass.config.errors import fault, shown
 from daypass.config.types import LIMIT_CHARACTERS, text_schema
-from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern, PatternError
+from daypass.rules.patterns import (
+    NAMESPACE,
+    HostPattern,
+    PathPattern,
+    PatternError,
+    overlap,
+)
 
 
 def is_public_name(host: str) -> bool:
@@ -35,43 +42,37 @@ def host(text: str) -> str:
 def public_name(text: str) -> str:
     """Return a `host` that is a DNS name."""
     if not is_public_name(host(text)):
-        raise fault(
-            f"{shown(text)} is not a public name",
-            "write the DNS name; only envoy (one machine) accepts addresses",
-        )
+        raise not_public(text)
     return text
 
 
-def host_pattern(text: str) -> str:
-    """Return a pattern of hosts that is none of one host or of every host."""
+def not_public(text: str, *at: str | int) -> PydanticCustomError:
+    """Return the fault for a host that is no DNS name. `at`: leads to it."""
+    hint = "write the DNS name; only envoy (one machine) accepts addresses"
+    return fault(f"{shown(text)} is not a public name", hint, at=at)
+
+
+def guarded_host(text: str) -> str:
+    """Return a `host`, a pattern of hosts, or EVERY_HOST."""
+    if not set("{*") & set(text):
+        return host(text)
     try:
-        pattern = HostPattern.parse(text)
+        HostPattern.parse(text)
     except PatternError as error:
         raise fault(f"{shown(text)} is no pattern of hosts: {error.fact}", error.hint) from None
-    if pattern.text == EVERY_HOST:
-        raise fault(
-            f"{shown(text)} is every host, which only the engine istio guards", "name the hosts"
-        )
     return text
 
 
-def _is_pattern(text: str) -> bool:
-    return "{" in text or "*" in text
-
-
-def host_or_pattern(text: str) -> str:
-    """Return a `host`, or a `host_pattern`."""
-    return host_pattern(text) if _is_pattern(text) else host(text)
-
-
-def public_host(text: str) -> str:
-    """Return a `public_name`, or a `host_pattern`."""
-    return host_pattern(text) if _is_pattern(text) else public_name(text)
-
-
-def public_or_every_host(text: str) -> str:
-    """Return a `public_host`, or EVERY_HOST."""
-    return text if text == EVERY_HOST else public_host(text)
+def overlap_hint(a: HostPattern, b: HostPattern, hint: str) -> str:
+    """Return what to do about hosts in common: `hint`, or more if a short form has them."""
+    for pattern, form in zip((a, b), overlap(a, b) or (), strict=True):
+        if form != pattern.text:
+            example = form.replace(NAMESPACE, "alice") + pattern.text.removeprefix(form)
+            return (
+                f"clients may write {shown(form)} for {shown(pattern.text)}: name its namespaces,"
+                f" such as {example}"
+            )
+    return hint
 
 
 def path_pattern(text: str) -> str:
@@ -84,10 +85,9 @@ def path_pattern(text: str) -> str:
 
 
 def place(text: str) -> str:
-    """Return HOST or HOST/PATH/: a `host_or_pattern` or EVERY_HOST, and a `path_pattern`."""
+    """Return HOST or HOST/PATH/: a `guarded_host`, and a `path_pattern`."""
     name, slash, path = text.partition("/")
-    if name != EVERY_HOST:
-        host_or_pattern(name)
+    guarded_host(name)
     if slash:
         path_pattern(slash + path)
     return text
@@ -165,17 +165,14 @@ Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
 PublicName = Annotated[str, AfterValidator(public_name), text_schema(_PUBLIC_NAME)]
 _PART = rf"(?:{LABEL}|\*|\{{name\}}|\{{namespace\}}|\{{name\}}-\{{namespace\}})"
 _PATTERN = rf"(?=.*[{{*]){_PART}(\.{_PART})*\.{LABEL}"
-HostOrPattern = Annotated[str, AfterValidator(host_or_pattern), text_schema(rf"{_HOST}|{_PATTERN}")]
-PublicHost = Annotated[str, AfterValidator(public_host), text_schema(rf"{_PUBLIC_NAME}|{_PATTERN}")]
-PublicOrEveryHost = Annotated[
-    str, AfterValidator(public_or_every_host), text_schema(rf"\*|{_PUBLIC_NAME}|{_PATTERN}")
-]
+_GUARDED = rf"\*|{_HOST}|{_PATTERN}"
+GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(_GUARDED)]
 _SEGMENT = r"(?:[A-Za-z0-9._~-]+|\{(?:name|namespace)\})"
 _PATH = rf"/(?:{_SEGMENT}/)*"
 PathForm = Annotated[str, AfterValidator(path_pattern), text_schema(_PATH)]
 PlaceForm = Annotated[
     str,
     AfterValidator(place),
-    text_schema(rf"(?:\*|{_HOST}|{_PATTERN})(?:{_PATH})?", 2 * LIMIT_CHARACTERS),
+    text_schema(rf"(?:{_GUARDED})(?:{_PATH})?", 2 * LIMIT_CHARACTERS),
 ]
 IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]

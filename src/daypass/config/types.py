@@ -154,7 +154,7 @@ _FAMILIES = ("impersonate-", "proxy-", "sec-", "x-envoy-")
 _GROUPS = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
 
 
-def _matching(
+def matching(
     pattern: str, what: str, hint: str, longest: int = LIMIT_CHARACTERS
 ) -> Callable[[str], str]:
     """Return the check of a text that matches a pattern as a whole: that it is `what`."""
@@ -168,24 +168,24 @@ def _matching(
     return check
 
 
-label = _matching(LABEL, "a valid name", LABEL_HINT, 63)
+label = matching(LABEL, "a valid name", LABEL_HINT, 63)
 """An RFC 1123 label: a namespace, the name of a domain."""
 
-subdomain = _matching(
+subdomain = matching(
     SUBDOMAIN,
     "a valid name of a Kubernetes object",
     "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
 )
 """An RFC 1123 subdomain: the name of a Secret or Issuer."""
 
-audience = _matching(
+audience = matching(
     AUDIENCE,
     "a valid audience",
     AUDIENCE_HINT,
 )
 """The audience of a token: visible ASCII without quotes or backslashes."""
 
-label_value = _matching(
+label_value = matching(
     LABEL_VALUE,
     "a valid label value",
     "use up to 63 letters, digits, -, _ and ., with a letter or digit at both ends",
@@ -193,14 +193,14 @@ label_value = _matching(
 )
 """The value of a Kubernetes label."""
 
-label_name = _matching(
+label_name = matching(
     LABEL_KEY,
     "a valid label key",
     "write one such as istio or app.example.com/name",
 )
 """The key of a Kubernetes label, with or without a prefix."""
 
-image = _matching(
+image = matching(
     IMAGE,
     "an image with a version",
     "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",

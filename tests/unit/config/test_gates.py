@@ -16,6 +16,7 @@ domains:
 ISVC: ModelResource = "inferenceservices.serving.kserve.io"
 LLM: ModelResource = "llminferenceservices.serving.kserve.io"
 MODELS = "{name}.{namespace}.example.com"
+LOCAL = "{name}.{namespace}.svc.cluster.local"
 EKF = "  ekf: {audience: ekf, hosts: [ekf.example.com]}\n"
 BOTH = f"""\
 {HEAD}policy: {{audiences: [ekf, serving, alice]}}
@@ -134,8 +135,13 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
         second("frontLabels: {istio: x}, hosts: [a.example, ^ekf.example.com]}", "'ekf'",
                "'ekf.example.com'"),
         second("frontLabels: {istio: x}, hosts: [^'*.example.com']}", "'ekf'", "'*.example.com'"),
+        second(f"frontLabels: {{istio: x}}, hosts: [^'{LOCAL}']}}", "'example.com'",
+               "'{name}.{namespace}'", "{name}.alice.svc.cluster.local",
+               first="  ekf: {audience: ekf, hosts: [example.com]}\n"),
     ],
     "hosts have one pattern each": [
+        wrong(f"{HEAD}gate: {{audience: a, hosts: ['{LOCAL}', ^example.com]}}\n",
+              "'{name}.{namespace}'", "{name}.alice.svc.cluster.local"),
         wrong(f"{HEAD}gate: {{audience: a, hosts: ['*.example.com', ^ekf.example.com]}}\n",
               "'*.example.com'", "'ekf.example.com'"),
         wrong(f"{HEAD}gate: {{audience: a, hosts: ['{MODELS}', "
@@ -145,7 +151,7 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
         wrong(f"{HEAD}gate: {{audience: a, hosts: [^'model-{{name}}.example.com']}}\n", "label",
               schema_accepts=False),
         wrong(f"{HEAD}gate: {{audience: a, hosts: [^'{{name}}.{{name}}.example.com']}}\n", "twice"),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'a.{{name}}']}}\n", "ends with a variable",
+        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'a.{{name}}']}}\n", "end with a domain",
               schema_accepts=False),
     ],
     "authorize names a model on the gate's hosts": [
