@@ -17,7 +17,7 @@ from daypass._core import labels
 from daypass._core.objects import Object
 from daypass.config.models import Policy
 from daypass.identity.enforcement import apply_policy
-from daypass.identity.grants import KUBEFLOW, RoleGrant
+from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
@@ -78,7 +78,7 @@ def _make(plane: ControlPlane, count: int) -> None:
 
 def _make_one(cluster: Cluster, namespace: str, name: str) -> None:
     identity = IdentityName(namespace=namespace, name=name)
-    grant = RoleGrant(identity=identity, namespace=namespace, cluster_role="kubeflow-view")
+    grant = role_grant(identity=identity, namespace=namespace, cluster_role="kubeflow-view")
     documents: list[Object] = identity_objects(identity)
     documents += grant.objects(grant.names[0], KUBEFLOW)
     for document in documents:

@@ -18,7 +18,7 @@ from daypass.identity.authorize import (
     plan,
     unauthorize,
 )
-from daypass.identity.grants import RoleGrant
+from daypass.identity.grants import role_grant
 from daypass.identity.model import IdentityName, Warn
 from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -73,7 +73,7 @@ def planned(
     """The objects of a grant of Kubeflow's view; `changes`: to the request."""
     name = identity or shell.bot
     grants = [
-        RoleGrant(identity=name, namespace=namespace, cluster_role=cluster_role)
+        role_grant(identity=name, namespace=namespace, cluster_role=cluster_role)
         for namespace in namespaces
     ]
     return plan(shell.cluster, grants, warn=warn, **changes)
@@ -338,6 +338,6 @@ def test_a_role_that_the_user_cannot_read_counts_as_risky(shell: AdminShell, ali
     identities.allow(admin, shell.namespace, "owner", rule, home=alice)
     asked = cluster_as(shell.plane, owner.token)
     with raises(RiskyRoleError, match="kubeflow-view"):
-        view = RoleGrant(identity=shell.bot, namespace=alice, cluster_role="kubeflow-view")
+        view = role_grant(identity=shell.bot, namespace=alice, cluster_role="kubeflow-view")
         plan(asked, [view], warn=silent)
     asked.close()

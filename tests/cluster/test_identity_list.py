@@ -16,7 +16,7 @@ import pytest
 from daypass._core import labels
 from daypass._core.objects import name_of
 from daypass.identity.authorize import apply, plan
-from daypass.identity.grants import RoleGrant
+from daypass.identity.grants import role_grant
 from daypass.identity.health import examine
 from daypass.identity.model import IdentityName
 from daypass.identity.records import list_objects, list_queries
@@ -69,7 +69,7 @@ def alice(shell: AdminShell) -> str:
 def granted_profile(shell: AdminShell, identity: IdentityName | None = None) -> str:
     name = make_profile(shell.plane)
     owner = identity or shell.bot
-    view = RoleGrant(identity=owner, namespace=name, cluster_role="kubeflow-view")
+    view = role_grant(identity=owner, namespace=name, cluster_role="kubeflow-view")
     apply(shell.cluster, plan(shell.cluster, [view], warn=silent))
     return name
 

@@ -16,7 +16,6 @@ from daypass._core import labels
 from daypass._core.objects import Object, name_of
 from daypass.identity.delete import delete
 from daypass.identity.grants import GRANTED
-from daypass.identity.inference import ModelName
 from daypass.identity.reap import reap, reaper_objects
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES
 from support import identities
@@ -531,7 +530,3 @@ def test_models_are_completed_from_the_cluster(shell: AdminShell, alice: str) ->
 def test_what_names_no_model_is_refused(shell: AdminShell, text: str) -> None:
     _, err = shell.identity("authorize", "--model", text, code=2)
     check(err, repr(text), "alice/iris", reason="usage")
-
-
-def test_the_name_of_a_model_reads_as_it_is_written() -> None:
-    assert str(ModelName.parse("alice/iris")) == "alice/iris"

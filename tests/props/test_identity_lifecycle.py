@@ -17,7 +17,7 @@ from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of
 from daypass.identity.delete import delete, revoke
-from daypass.identity.grants import GRANTED, KUBEFLOW, Grant, ModelGrant, RoleGrant
+from daypass.identity.grants import GRANTED, KUBEFLOW, Grant, model_grant, role_grant
 from daypass.identity.model import (
     IdentityName,
     IdentityNotFoundError,
@@ -278,8 +278,8 @@ def granted(name: IdentityName, namespace: str, role: str) -> Grant:
     """What a rule asks for."""
     kind, _, model = role.partition("/")
     if kind == "model":
-        return ModelGrant(identity=name, namespace=namespace, model=model)
-    return RoleGrant(identity=name, namespace=namespace, cluster_role=role)
+        return model_grant(identity=name, namespace=namespace, model=model)
+    return role_grant(identity=name, namespace=namespace, cluster_role=role)
 
 
 def place_of(metadata: dict[str, Any]) -> tuple[str, str, str]:

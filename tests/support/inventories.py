@@ -6,7 +6,7 @@ from typing import Any
 
 from daypass._core import labels
 from daypass._core.objects import Object
-from daypass.identity.grants import KUBEFLOW, RoleGrant
+from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import IdentityName
 from daypass.identity.records import ClusterObjects
 from support.lifecycle import identity_objects
@@ -59,7 +59,7 @@ def stored(document: Object) -> Object:
 
 
 def grant(identity: IdentityName, namespace: str, role: str) -> tuple[Object, Object]:
-    given = RoleGrant(identity=identity, namespace=namespace, cluster_role=role)
+    given = role_grant(identity=identity, namespace=namespace, cluster_role=role)
     binding, policy = given.objects(given.names[0], KUBEFLOW)
     return stored(binding), stored(policy)
 

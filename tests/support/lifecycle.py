@@ -13,7 +13,7 @@ from daypass._core.secret import Secret
 from daypass.identity.create import Federation, IdentitySpec, create
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.grants import KUBEFLOW, RoleGrant
+from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import (
     IdentityName,
     account_objects,
@@ -98,7 +98,7 @@ def foreign_account(cluster: Cluster, **labels: str) -> None:
 
 def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
     """Give an identity Kubeflow's edit in the namespace `far`."""
-    given = RoleGrant(identity=name, namespace="far", cluster_role="kubeflow-edit")
+    given = role_grant(identity=name, namespace="far", cluster_role="kubeflow-edit")
     for document in given.objects("grant", KUBEFLOW):
         cluster.apply(document)
 

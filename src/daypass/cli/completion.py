@@ -236,7 +236,7 @@ def _ask_cluster(
             if kind == "NS":
                 found.extend(map(name_of, cluster.list(NAMESPACES, metadata_only=True)))
             elif kind == "NS/MODEL":
-                found.extend(map(str, list_models(cluster, None)))
+                found.extend(map("/".join, list_models(cluster, None)))
             else:
                 found.extend(it.name.name for it in list_identities(cluster, cluster.namespace))
 

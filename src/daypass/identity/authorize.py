@@ -21,18 +21,17 @@ from daypass.identity.grants import (
     KUBEFLOW_ROLES,
     TRUST_DOMAIN,
     Grant,
-    ModelGrant,
-    RoleGrant,
     TrustedHeader,
+    model_grant,
     read_grant,
     selector_of,
 )
 from daypass.identity.inference import (
     EVERY_MODEL,
     MODEL_KINDS,
-    ModelName,
     Selector,
     find_model,
+    is_on_knative,
 )
 from daypass.identity.model import (
     IdentityName,
@@ -68,36 +67,34 @@ class NoIstioError(DaypassError):
 def model_grants(
     cluster: Cluster,
     identity: IdentityName,
-    models: Iterable[ModelName],
+    models: Iterable[tuple[str, str]],
     *,
     ignore_not_found: bool,
     are_senders_named: bool,
     warn: Warn,
 ) -> list[Grant]:
-    """Return the right to call each of these models.
+    """Return the right to call each of these models, by namespace and name.
 
     `ignore_not_found`: if there is no such model, both kinds may have it later.
     `are_senders_named`: the user knows what sends requests to their Pods. Raises NotFoundError (the
     namespace), ModelNotFoundError.
     """
-    grants: list[Grant] = []
-    for name in models:
-        found = find_model(cluster, name, ignore_not_found=ignore_not_found)
-        kinds = found.kinds or MODEL_KINDS
-        if len(kinds) > 1:
-            shown = " and an ".join(kind.kind for kind in kinds)
-            verb = "there is" if found.kinds else "there may later be"
-            warn(f"{verb} an {shown} {name}", "each may be called")
-        if found.on_knative and not are_senders_named:
+    grants = []
+    for namespace, name in models:
+        found = find_model(cluster, namespace, name, ignore_not_found=ignore_not_found)
+        plurals = tuple(found or MODEL_KINDS)
+        if len(plurals) > 1:
+            shown = " and an ".join(MODEL_KINDS[plural] for plural in plurals)
+            verb = "there is" if found else "there may later be"
+            warn(f"{verb} an {shown} {namespace}/{name}", "each may be called")
+        if any(map(is_on_knative, found.values())) and not are_senders_named:
             warn(
-                f"{name} runs on Knative: its Pods get requests from Knative's local gateway and"
-                " activator, which the AuthorizationPolicy does not admit",
+                f"{namespace}/{name} runs on Knative: its Pods get requests from Knative's local"
+                " gateway and activator, which the AuthorizationPolicy does not admit",
                 "if its Pods have Istio's sidecar, name both with --principal; a workload that"
                 " reaches them without a gate can then set the user header",
             )
-        grants.append(
-            ModelGrant(identity=identity, namespace=name.namespace, model=name.name, kinds=kinds)
-        )
+        grants.append(model_grant(identity, namespace, name, plurals))
     return grants
 
 
@@ -149,8 +146,7 @@ def plan(
     for namespace in namespaces:
         cluster.get(NAMESPACES, namespace)
     _check_istio(cluster, is_wanted=trusted is not None)
-    roles = (grant.cluster_role for grant in grants if isinstance(grant, RoleGrant))
-    for role in dict.fromkeys(roles):
+    for role in dict.fromkeys(grant.cluster_role for grant in grants if grant.cluster_role):
         _check_risks(cluster, role, warn, are_accepted=accept_risks)
     documents: list[Object] = []
     for namespace in namespaces:
@@ -323,21 +319,10 @@ def _warn_of_wider_grants(grant: Grant, bindings: Iterable[Object], warn: Warn) 
     """Warn that earlier grants stay, in case the user wants to replace them."""
     found = (read_grant(each) for each in bindings if is_owned_by(each, grant.identity))
     for other in sorted(filter(None, found), key=lambda each: each.options):
-        if not _is_for_one_model(other) and other.options != grant.options:
+        if other.model in (None, EVERY_MODEL) and other.options != grant.options:
             identity = grant.identity
-            remove = command(
-                "identity",
-                "unauthorize",
-                identity.name,
-                "-n",
-                identity.namespace,
-                *other.options,
-            )
+            named = ("identity", "unauthorize", identity.name, "-n", identity.namespace)
             warn(
                 f"{identity} keeps {other.display} in {grant.namespace}, too",
-                f"to remove it: {remove}",
+                f"to remove it: {command(*named, *other.options)}",
             )
-
-
-def _is_for_one_model(grant: Grant) -> bool:
-    return isinstance(grant, ModelGrant) and grant.model != EVERY_MODEL

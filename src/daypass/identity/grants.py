@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daypass._core import labels
@@ -26,18 +25,14 @@ from daypass._core.objects import Object, name_of, new_object
 from daypass.identity.inference import (
     EVERY_MODEL,
     MODEL_KINDS,
-    ModelKind,
+    ModelPlural,
     Selector,
     call_rule,
     callable_models,
+    pods_of,
 )
 from daypass.identity.model import IdentityName, owner_of
-from daypass.kube.resources import (
-    AUTHORIZATION_POLICIES,
-    ROLE_BINDINGS,
-    ROLES,
-    Resource,
-)
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 
 TRUST_DOMAIN = "cluster.local"
 """Istio's own, unless its administrator names another."""
@@ -46,7 +41,6 @@ GRANTED = (ROLE_BINDINGS, AUTHORIZATION_POLICIES, ROLES)
 """The kinds of a grant's objects, in the order to delete them: the first decides what APIs accept.
 """
 _COMPONENT = "grant"
-_WHOLE_NAMESPACE: Mapping[str, Selector] = {"": {}}
 _LONGEST_NAME_CHARACTERS = 253
 _DIGEST_CHARACTERS = 12
 _SUFFIX_CHARACTERS = 24
@@ -75,44 +69,30 @@ KUBEFLOW = TrustedHeader()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant(ABC):
-    """An identity, a namespace, and what it may do there."""
+class Grant:
+    """An identity, a namespace, and what it may do there. Use `role_grant` and `model_grant`.
+
+    `names`: the possible names of its RoleBinding, the preferred one first. `cluster_role`: what it
+    binds; None: a Role of its own, of the same name, with `rules` to call `model`. `display`: what
+    it gives, as shown to users. `options`: those of `daypass identity authorize` for it.
+    `annotations`: those of its objects, in addition to the identity's. `selectors`: the Pods that
+    it admits requests to, by the suffix of the policy's name.
+    """
 
     identity: IdentityName
     namespace: str
+    names: tuple[str, ...]
+    cluster_role: str | None = None
+    model: str | None = None
+    rules: Sequence[Object] = ()
+    display: str
+    options: tuple[str, ...]
+    annotations: Mapping[str, str]
+    selectors: Mapping[str, Selector]
 
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """The possible names of its RoleBinding, the preferred one first."""
-
-    @property
-    @abstractmethod
-    def display(self) -> str:
-        """What it gives, as shown to users."""
-
-    @property
-    @abstractmethod
-    def options(self) -> tuple[str, ...]:
-        """The options of `daypass identity authorize` and `unauthorize` for it."""
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """Those of each of its objects."""
-        return {labels.IDENTITY: self.identity.key}
-
-    @property
-    def selectors(self) -> Mapping[str, Selector]:
-        """The Pods that it admits requests to, by the suffix of the policy's name."""
-        return _WHOLE_NAMESPACE
-
-    @abstractmethod
     def role_reference(self, name: str) -> tuple[str, str]:
         """Return kind and name of the role to bind."""
-
-    def own_role(self, name: str) -> list[Object]:
-        """Return the Role that it binds, if it has one of its own."""
-        return []
+        return ("Role", name) if self.cluster_role is None else ("ClusterRole", self.cluster_role)
 
     def binding(self, name: str) -> Object:
         """Return the object that lets the APIs accept the identity's requests."""
@@ -125,13 +105,10 @@ class Grant(ABC):
             "subjects": [subject],
         }
 
-    def policies(self, name: str, trusted: TrustedHeader) -> list[Object]:
-        """Return the objects that let Istio forward requests whose header names the identity."""
+    def _policies(self, name: str, trusted: TrustedHeader) -> Iterator[Object]:
+        """Yield the objects that let Istio forward requests whose header names the identity."""
         key = f"request.headers[{trusted.header}]"
-        documents = []
-        for policy_name, selector in zip(
-            self.policy_names(name), self.selectors.values(), strict=True
-        ):
+        for policy, selector in zip(self.policy_names(name), self.selectors.values(), strict=True):
             rule = {
                 "from": [{"source": {"principals": list(trusted.principals)}}],
                 "when": [{"key": key, "values": [self.identity.user]}],
@@ -139,8 +116,7 @@ class Grant(ABC):
             spec: Object = {"action": "ALLOW", "rules": [rule]}
             if selector:
                 spec["selector"] = {"matchLabels": dict(selector)}
-            documents.append(self._new_object(AUTHORIZATION_POLICIES, policy_name, spec=spec))
-        return documents
+            yield self._new_object(AUTHORIZATION_POLICIES, policy, spec=spec)
 
     def policy_names(self, name: str) -> list[str]:
         """Return the names of its policies."""
@@ -148,8 +124,9 @@ class Grant(ABC):
 
     def objects(self, name: str, trusted: TrustedHeader | None) -> list[Object]:
         """Return all of its objects, in the order to create them. `trusted`: None without Istio."""
-        policies = [] if trusted is None else self.policies(name, trusted)
-        return [*self.own_role(name), self.binding(name), *policies]
+        roles = [self._new_object(ROLES, name, rules=[*self.rules])] if self.rules else []
+        policies = () if trusted is None else self._policies(name, trusted)
+        return [*roles, self.binding(name), *policies]
 
     def owns(self, document: Object) -> bool:
         """Return whether an object of this identity has the namespace and a name of this grant."""
@@ -158,15 +135,6 @@ class Grant(ABC):
             and grant_name(document) in self.names
         )
 
-    def _unique_name(self, key: str, kind: str) -> str:
-        """Return a name that no other grant in the namespace has."""
-        digest = hashlib.sha256(f"{self.identity.key}\n{key}".encode()).hexdigest()
-        longest = _LONGEST_NAME_CHARACTERS - _SUFFIX_CHARACTERS - _DIGEST_CHARACTERS - 1
-        return f"{self._kubeflow_name(kind)[:longest]}-{digest[:_DIGEST_CHARACTERS]}"
-
-    def _kubeflow_name(self, kind: str) -> str:
-        return re.sub("[^a-z0-9]+", "-", f"user-{self.identity.user}-{kind}".lower())
-
     def _new_object(self, resource: Resource, name: str, **fields: object) -> Object:
         return new_object(
             resource.api_version,
@@ -174,105 +142,66 @@ class Grant(ABC):
             name,
             self.namespace,
             labels={labels.COMPONENT: _COMPONENT},
-            annotations=self.annotations,
+            annotations={labels.IDENTITY: self.identity.key, **self.annotations},
             **fields,
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleGrant(Grant):
-    """The rights of a ClusterRole in a namespace."""
+def role_grant(identity: IdentityName, namespace: str, cluster_role: str) -> Grant:
+    """Return the grant of a ClusterRole in a namespace.
 
-    cluster_role: str
-
-    @property
-    def kubeflow_role(self) -> str | None:
-        """Kubeflow's name of the role: view, edit, admin, or None for another ClusterRole."""
-        return KUBEFLOW_ROLES.get(self.cluster_role)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name that Kubeflow gives both objects, which two identities may share; another."""
-        kind = f"clusterrole-{self.kubeflow_role or self.cluster_role}"
-        unique, shared = self._unique_name(self.cluster_role, kind), self._kubeflow_name(kind)
-        if self.kubeflow_role is None or len(shared) > _LONGEST_NAME_CHARACTERS:
-            return (unique,)
-        return (shared, unique)
-
-    @property
-    def display(self) -> str:
-        """The role: Kubeflow's by its short name."""
-        return display_role(self.cluster_role)
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The namespace, and the role."""
-        role = self.kubeflow_role
-        named = ("--role", role) if role else ("--cluster-role", self.cluster_role)
-        return ("--in", self.namespace, *named)
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """Those that Kubeflow's UI reads, too; it knows no other roles."""
-        own = {labels.IDENTITY: self.identity.key}
-        role = self.kubeflow_role
-        return own if role is None else {**own, "user": self.identity.user, "role": role}
-
-    def role_reference(self, name: str) -> tuple[str, str]:
-        """Return the ClusterRole."""
-        return "ClusterRole", self.cluster_role
+    For Kubeflow's roles it has the name that Kubeflow gives both objects, which two identities may
+    share, and the annotations that Kubeflow's UI reads, which knows no other roles.
+    """
+    role = KUBEFLOW_ROLES.get(cluster_role)
+    kind = f"clusterrole-{role or cluster_role}"
+    shared, unique = _kubeflow_name(identity, kind), _unique_name(identity, kind, cluster_role)
+    is_shared = role is not None and len(shared) <= _LONGEST_NAME_CHARACTERS
+    option = ("--cluster-role", cluster_role) if role is None else ("--role", role)
+    return Grant(
+        identity=identity,
+        namespace=namespace,
+        names=(shared, unique) if is_shared else (unique,),
+        cluster_role=cluster_role,
+        display=display_role(cluster_role),
+        options=("--in", namespace, *option),
+        annotations={} if role is None else {"user": identity.user, "role": role},
+        selectors={"": {}},
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelGrant(Grant):
-    """The right to call a model or (EVERY_MODEL) all of a namespace: those of `kinds`."""
+def model_grant(
+    identity: IdentityName,
+    namespace: str,
+    model: str,
+    plurals: Sequence[ModelPlural] = tuple(MODEL_KINDS),
+) -> Grant:
+    """Return the right to call a model or (EVERY_MODEL) all of a namespace: those of `plurals`."""
+    kind, options = f"model-{model}", ("--model", f"{namespace}/{model}")
+    if model == EVERY_MODEL:
+        kind, options = "models", ("--in", namespace, "--inference-only")
+    return Grant(
+        identity=identity,
+        namespace=namespace,
+        names=(_unique_name(identity, kind, f"model/{model}"),),
+        model=model,
+        rules=[call_rule(model, plurals)],
+        display=f"model/{model}",
+        options=options,
+        annotations={labels.MODEL: model},
+        selectors={k: v for plural in plurals for k, v in pods_of(plural, model).items()},
+    )
 
-    model: str
-    kinds: tuple[ModelKind, ...] = MODEL_KINDS
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of the Role, too."""
-        kind = "models" if self.model == EVERY_MODEL else f"model-{self.model}"
-        return (self._unique_name(f"model/{self.model}", kind),)
+def _kubeflow_name(identity: IdentityName, kind: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", f"user-{identity.user}-{kind}".lower())
 
-    @property
-    def display(self) -> str:
-        """The model's name."""
-        return f"model/{self.model}"
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The model, or the namespace."""
-        if self.model == EVERY_MODEL:
-            return ("--in", self.namespace, "--inference-only")
-        return ("--model", f"{self.namespace}/{self.model}")
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """The model, too."""
-        return {labels.IDENTITY: self.identity.key, labels.MODEL: self.model}
-
-    @property
-    def selectors(self) -> Mapping[str, Selector]:
-        """The Pods of these models alone."""
-        pods: dict[str, Selector] = {}
-        for kind in self.kinds:
-            pods |= kind.pods_of(self.model)
-        return pods
-
-    @property
-    def rules(self) -> list[Object]:
-        """Those of its Role."""
-        return [call_rule(self.model, self.kinds)]
-
-    def role_reference(self, name: str) -> tuple[str, str]:
-        """Return its own Role."""
-        return "Role", name
-
-    def own_role(self, name: str) -> list[Object]:
-        """Return a Role with exactly this right."""
-        return [self._new_object(ROLES, name, rules=self.rules)]
+def _unique_name(identity: IdentityName, kind: str, key: str) -> str:
+    """Return a name that no other grant in the namespace has."""
+    digest = hashlib.sha256(f"{identity.key}\n{key}".encode()).hexdigest()
+    longest = _LONGEST_NAME_CHARACTERS - _SUFFIX_CHARACTERS - _DIGEST_CHARACTERS - 1
+    return f"{_kubeflow_name(identity, kind)[:longest]}-{digest[:_DIGEST_CHARACTERS]}"
 
 
 def read_grant(binding: Object, rules: Iterable[Object] | None = None) -> Grant | None:
@@ -284,13 +213,12 @@ def read_grant(binding: Object, rules: Iterable[Object] | None = None) -> Grant 
     namespace, role = binding["metadata"].get("namespace"), binding["roleRef"]
     if identity is None or not namespace:
         return None
-    grant: Grant
     if role["kind"] == "ClusterRole":
-        grant = RoleGrant(identity=identity, namespace=namespace, cluster_role=role["name"])
+        grant = role_grant(identity, namespace, role["name"])
     elif model := binding["metadata"]["annotations"].get(labels.MODEL):
-        named = {kind for kind, _ in callable_models(rules or ())}
-        kinds = tuple(kind for kind in MODEL_KINDS if kind in named) or MODEL_KINDS
-        grant = ModelGrant(identity=identity, namespace=namespace, model=model, kinds=kinds)
+        named = {plural for plural, _ in callable_models(rules or ())} or MODEL_KINDS
+        plurals = [plural for plural in MODEL_KINDS if plural in named]
+        grant = model_grant(identity, namespace, model, plurals)
     else:
         return None  # the identity's right to request its own tokens
     name = name_of(binding)
@@ -323,7 +251,7 @@ def _selects_its_models(policy: Object) -> bool:
     """Return whether a policy for models selects the Pods that its annotation and name say."""
     model = (policy["metadata"].get("annotations") or {}).get(labels.MODEL)
     suffix = name_of(policy).partition(".")[2]
-    expected = (kind.pods_of(model).get(suffix) for kind in MODEL_KINDS) if model else ({},)
+    expected = (pods_of(each, model).get(suffix) for each in MODEL_KINDS) if model else ({},)
     actual = selector_of(policy).items()
     return any(each is not None and each.items() <= actual for each in expected)
 

@@ -16,11 +16,10 @@ from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
-from daypass.identity.grants import ModelGrant, admits_only, grant_name
+from daypass.identity.grants import admits_only, grant_name
 from daypass.identity.model import account_objects
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
-from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.published_objects import UnreadablePartError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
@@ -53,7 +52,6 @@ def examine(
     `unused_seconds`: a token that was not used for so long is a problem.
     """
     records = identity_records(objects, namespace)
-    risks = _role_risks(objects.cluster_roles or (), records)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
     gates = set(map(name_of, objects.gates or ()))
     watched, published = _watched(objects, gates), _published(objects, gates)
@@ -64,7 +62,7 @@ def examine(
             *_check_parts(record),
             *_check_times(record, live, clock, unused_seconds),
             *_check_tokens(record, live, objects),
-            *_check_roles(record, risks),
+            *_check_roles(record),
             *_check_policy(record, labelled, objects.policy_bindings),
             *_check_gate(record, watched),
             *_check_published(record, live, published, clock),
@@ -194,22 +192,22 @@ def _check_tokens(
         yield failure("no-token-right", "it may not request its own tokens", _repair(record))
 
 
-def _check_roles(record: IdentityRecord, risks: Mapping[str, tuple[str, ...]]) -> Iterator[Finding]:
+def _check_roles(record: IdentityRecord) -> Iterator[Finding]:
     expected = account_objects(record.name)[1]["rules"]
     if record.own_role is not None and record.own_role.get("rules") != expected:
         fact = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
         yield failure("more-rights", fact)
     for role in sorted(record.roles):
-        if isinstance(role.grant, ModelGrant) and role.rules not in (None, role.grant.rules):
-            allows = f"more than to call {role.display.partition('/')[2]}"
+        grant = role.grant
+        if grant and grant.model and role.rules not in (None, grant.rules):
+            allows = f"more than to call {grant.model}"
             yield failure("more-rights", f"roles/{role.role} in {role.namespace} allows {allows}")
-        why = risks.get(role.role, ()) if role.role_kind == "ClusterRole" else ()
-        suffix = f": it {', '.join(why)}" if why else ""
+        suffix = f": it {', '.join(role.risks)}" if role.risks else ""
         if not role.is_ours and record.account is not None:
             kind = "clusterrolebindings" if role.namespace == EVERYWHERE else "rolebindings"
             fact = f"{role.display} by {kind}/{role.binding}, which daypass did not create{suffix}"
             yield failure("more-rights", fact)
-        elif why:
+        elif role.risks:
             yield warning("risky-role", f"{role.display}{suffix}")
 
 
@@ -273,15 +271,3 @@ def _check_published(
                     yield failure("unknown-to-gate", fact)
                 else:
                     yield failure("unknown-to-gate", f"{fact}: it lost daypass's label", rotate)
-
-
-def _role_risks(
-    cluster_roles: Sequence[Object], records: Sequence[IdentityRecord]
-) -> dict[str, tuple[str, ...]]:
-    """Return the risks of the ClusterRoles that any identity has."""
-    held = {role.role for record in records for role in record.roles}
-    return {
-        name_of(role): find_risks(rules_of(role, cluster_roles))
-        for role in cluster_roles
-        if name_of(role) in held
-    }

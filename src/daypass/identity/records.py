@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
+from typing import TypeAlias
 
 from daypass._core import labels
 from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
 from daypass.identity.grants import Grant, display_role, read_grant
-from daypass.identity.inference import ModelKind, callable_models
+from daypass.identity.inference import MODEL_KINDS, ModelPlural, callable_models
 from daypass.identity.model import (
     Account,
     IdentityName,
@@ -29,7 +30,7 @@ from daypass.identity.model import (
     token_right_names,
     users_of,
 )
-from daypass.identity.role_risks import rules_of
+from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -177,8 +178,9 @@ class BoundRole:
     """A role that an identity has in a namespace, or EVERYWHERE.
 
     `grant`: what the binding is part of; None if others created it. `rules`: those of the role;
-    None if they are not known. `is_missing`: the role does not exist. `has_policy`: the grant's
-    AuthorizationPolicies exist; None if there is none to look for.
+    `models`: those that it lets the identity call. Both are None if they are not known. `risks`:
+    of a ClusterRole, see `find_risks`. `is_missing`: the role does not exist. `has_policy`: the
+    grant's AuthorizationPolicies exist; None if there is none to look for.
     """
 
     namespace: str
@@ -187,6 +189,8 @@ class BoundRole:
     binding: str
     grant: Grant | None = field(default=None, compare=False)
     rules: Sequence[Object] | None = field(default=None, compare=False)
+    models: Sequence[tuple[ModelPlural, str]] | None = field(default=None, compare=False)
+    risks: tuple[str, ...] = field(default=(), compare=False)
     is_missing: bool = False
     has_policy: bool | None = None
 
@@ -200,13 +204,6 @@ class BoundRole:
         """The role as the table shows it: `alice=edit`, `alice=model/iris`, `alice=role/x`."""
         role = self.grant.display if self.grant else display_role(self.role, self.role_kind)
         return f"{self.namespace}={role}"
-
-    @property
-    def models(self) -> tuple[tuple[ModelKind, str], ...] | None:
-        """The models that it lets the identity call; None if that is not known."""
-        if self.rules is None:
-            return () if self.is_missing else None
-        return tuple(dict.fromkeys(callable_models(self.rules)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -247,8 +244,8 @@ class IdentityRecord:
         """The kinds of the models that it may call, by `NAMESPACE/NAME`; `*` for all."""
         found: dict[str, dict[str, None]] = {}
         for role in sorted(self.roles):
-            for kind, name in role.models or ():
-                found.setdefault(f"{role.namespace}/{name}", {})[kind.kind] = None
+            for plural, name in role.models or ():
+                found.setdefault(f"{role.namespace}/{name}", {})[MODEL_KINDS[plural]] = None
         return {model: tuple(kinds) for model, kinds in sorted(found.items())}
 
 
@@ -297,37 +294,54 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.misplaced.append(document)
 
 
-class _Roles:
-    """The Roles and ClusterRoles of the cluster, by name."""
+RoleKey: TypeAlias = tuple[str | None, str]
+"""Namespace and name of a Role; None and the name of a ClusterRole."""
 
-    def __init__(self, objects: ClusterObjects) -> None:
-        self._cluster_roles = objects.cluster_roles
-        found = [*(objects.roles or ()), *(objects.cluster_roles or ())]
+
+def role_of(binding: Object) -> RoleKey:
+    """Return the role that a RoleBinding or ClusterRoleBinding names."""
+    role = binding["roleRef"]
+    return binding["metadata"]["namespace"] if role["kind"] == "Role" else None, role["name"]
+
+
+class Roles:
+    """What Roles and ClusterRoles allow; None instead of either: they can't be listed."""
+
+    def __init__(
+        self, roles: Sequence[Object] | None, cluster_roles: Sequence[Object] | None
+    ) -> None:
+        found = [*(roles or ()), *(cluster_roles or ())]
         self._by_name = {(each["metadata"].get("namespace"), name_of(each)): each for each in found}
-        self._all_listed = {
-            "Role": objects.roles is not None,
-            "ClusterRole": objects.cluster_roles is not None,
-        }
-        self._rules: dict[tuple[str | None, str], list[Object] | None] = {}
+        self._cluster_roles = cluster_roles or ()
+        self._are_listed = roles is not None, cluster_roles is not None
+        self.rules, self.models = cache(self._rules), cache(self._models)
+        self.risks = cache(self._risks)
 
-    def rules(self, kind: str, namespace: str, name: str) -> list[Object] | None:
-        """Return the rules of a role; None if they are not known."""
-        key = (namespace if kind == "Role" else None, name)
-        if key not in self._rules:
-            role = self._by_name.get(key)
-            self._rules[key] = None if role is None else rules_of(role, self._cluster_roles or ())
-        return self._rules[key]
-
-    def is_missing(self, kind: str, namespace: str, name: str) -> bool:
+    def is_missing(self, role: RoleKey) -> bool:
         """Return whether the cluster does not have a role."""
-        return self._all_listed[kind] and self.rules(kind, namespace, name) is None
+        return self._are_listed[role[0] is None] and role not in self._by_name
+
+    def _rules(self, role: RoleKey) -> list[Object] | None:
+        """Return the rules of a role; None if they are not known."""
+        found = self._by_name.get(role)
+        return None if found is None else rules_of(found, self._cluster_roles)
+
+    def _models(self, role: RoleKey) -> Sequence[tuple[ModelPlural, str]] | None:
+        """Return the models that a role lets one call; None if that is not known."""
+        if (rules := self.rules(role)) is None:
+            return () if self.is_missing(role) else None
+        return tuple(dict.fromkeys(callable_models(rules)))
+
+    def _risks(self, role: RoleKey) -> tuple[str, ...]:
+        """Return why a ClusterRole gives access to more than it seems to."""
+        return find_risks(self.rules(role) or ()) if role[0] is None else ()
 
 
 def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> None:
     policies = None
     if objects.policies is not None:
         policies = {(each["metadata"]["namespace"], name_of(each)) for each in objects.policies}
-    roles = _Roles(objects)
+    roles = Roles(objects.roles, objects.cluster_roles)
     by_namespace: dict[str, list[IdentityRecord]] = defaultdict(list)
     for record in records.values():
         by_namespace[record.name.namespace].append(record)
@@ -337,16 +351,14 @@ def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> N
 
 
 def _add_role(
-    record: IdentityRecord, binding: Object, roles: _Roles, policies: set[tuple[str, str]] | None
+    record: IdentityRecord, binding: Object, roles: Roles, policies: set[tuple[str, str]] | None
 ) -> None:
     namespace = binding["metadata"].get("namespace", EVERYWHERE)
-    role, name = binding["roleRef"], name_of(binding)
-    own = (record.name.namespace, "Role", role_name(record.name.name))
-    if (namespace, role["kind"], role["name"]) == own:
+    key, name = role_of(binding), name_of(binding)
+    if key == (record.name.namespace, role_name(record.name.name)):
         record.can_request_tokens = True
         return
-    reference = (role["kind"], namespace, role["name"])
-    rules = roles.rules(*reference)
+    rules = roles.rules(key)
     grant = read_grant(binding, rules) if is_owned_by(binding, record.name) else None
     has_policy = None
     if grant is not None and policies is not None:
@@ -354,12 +366,14 @@ def _add_role(
     record.roles.append(
         BoundRole(
             namespace=namespace,
-            role=role["name"],
-            role_kind=role["kind"],
+            role=key[1],
+            role_kind=binding["roleRef"]["kind"],
             binding=name,
             grant=grant,
             rules=rules,
-            is_missing=roles.is_missing(*reference),
+            models=roles.models(key),
+            risks=roles.risks(key),
+            is_missing=roles.is_missing(key),
             has_policy=has_policy,
         )
     )

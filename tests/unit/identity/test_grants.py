@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 from daypass._core.k8s_names import is_subdomain
 from daypass.identity.grants import (
     KUBEFLOW,
-    ModelGrant,
-    RoleGrant,
     TrustedHeader,
     admits_only,
     grant_name,
+    model_grant,
     read_grant,
+    role_grant,
 )
 from daypass.identity.inference import EVERY_MODEL, callable_models
 from daypass.identity.model import IdentityName
 from support.messages import raises
 
 BOT = IdentityName(namespace="team", name="bot")
-EDIT = RoleGrant(identity=BOT, namespace="alice", cluster_role="kubeflow-edit")
+EDIT = role_grant(identity=BOT, namespace="alice", cluster_role="kubeflow-edit")
 NAME = "user-system-serviceaccount-team-bot-clusterrole-edit"
 """The result of kfam's getBindingName for User, this user, ClusterRole, edit."""
 
@@ -54,7 +54,7 @@ def test_a_policy_without_a_principal_is_refused() -> None:
 
 
 def test_a_role_unknown_to_kubeflow_has_no_annotations_for_its_ui() -> None:
-    grant = RoleGrant(identity=BOT, namespace="alice", cluster_role="edit")
+    grant = role_grant(identity=BOT, namespace="alice", cluster_role="edit")
     (name,) = grant.names
     assert name.startswith(f"{NAME}-")
     for document in grant.objects(name, KUBEFLOW):
@@ -63,7 +63,7 @@ def test_a_role_unknown_to_kubeflow_has_no_annotations_for_its_ui() -> None:
 
 def test_identities_with_the_same_kubeflow_name_have_different_second_names() -> None:
     one, two = (
-        RoleGrant(
+        role_grant(
             identity=IdentityName(namespace=namespace, name=name),
             namespace="alice", cluster_role="kubeflow-edit",
         )
@@ -81,7 +81,7 @@ roles = st.sampled_from(["kubeflow-view", "edit", "system:node", "A_role/with.al
 @given(namespace=label, name=subdomain, role=roles)
 def test_every_grant_name_is_a_valid_object_name(namespace: str, name: str, role: str) -> None:
     identity = IdentityName(namespace=namespace, name=name)
-    grant = RoleGrant(identity=identity, namespace="alice", cluster_role=role)
+    grant = role_grant(identity=identity, namespace="alice", cluster_role=role)
     assert all(is_subdomain(each) for each in grant.names)
     assert len(set(grant.names)) == len(grant.names)
 
@@ -91,7 +91,7 @@ def test_each_object_of_a_models_grant_has_a_valid_name_that_leads_to_the_grant(
     namespace: str, name: str, model: str
 ) -> None:
     identity = IdentityName(namespace=namespace, name=name)
-    grant = ModelGrant(identity=identity, namespace="alice", model=model)
+    grant = model_grant(identity=identity, namespace="alice", model=model)
     role, binding, *policies = grant.objects(grant.names[0], KUBEFLOW)
     documents = [role, binding, *policies]
     names = [document["metadata"]["name"] for document in documents]
@@ -106,13 +106,13 @@ def test_each_object_of_a_models_grant_has_a_valid_name_that_leads_to_the_grant(
 
 def test_grants_of_different_models_share_no_name() -> None:
     names = ["iris", "iris-2", EVERY_MODEL, "models", "i-ris", "i.ris"]
-    grants = [ModelGrant(identity=BOT, namespace="alice", model=each) for each in names]
+    grants = [model_grant(identity=BOT, namespace="alice", model=each) for each in names]
     assert len({grant.names for grant in grants}) == len(names)
     assert not grants[0].owns(grants[1].binding(grants[1].names[0]))
 
 
 def test_a_binding_that_was_changed_is_no_grant() -> None:
-    grant = ModelGrant(identity=BOT, namespace="alice", model="iris")
+    grant = model_grant(identity=BOT, namespace="alice", model="iris")
     (name,) = grant.names
     for change in (
         {"metadata": {**grant.binding(name)["metadata"], "name": "other"}},
@@ -124,7 +124,7 @@ def test_a_binding_that_was_changed_is_no_grant() -> None:
 
 
 def test_a_policy_for_models_admits_only_with_its_selector() -> None:
-    grant = ModelGrant(identity=BOT, namespace="alice", model="iris")
+    grant = model_grant(identity=BOT, namespace="alice", model="iris")
     for policy in grant.objects(grant.names[0], KUBEFLOW)[2:]:
         spec = policy["spec"]
         assert not admits_only({**policy, "spec": {**spec, "selector": {}}}, BOT)
@@ -151,7 +151,7 @@ def test_the_models_that_a_rule_lets_one_call_are_those_that_it_lets_one_get(
     rule: dict[str, list[str]], found: list[str]
 ) -> None:
     models = callable_models([{"apiGroups": ["serving.kserve.io"], **rule}])
-    assert [f"{kind.plural} {name}" for kind, name in models] == found
+    assert [f"{plural} {name}" for plural, name in models] == found
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
@@ -14,7 +14,6 @@ from daypass.cli.output import did, write_objects
 if TYPE_CHECKING:
     from daypass._core.objects import Object
     from daypass.identity.grants import Grant, TrustedHeader
-    from daypass.identity.inference import ModelName
     from daypass.identity.model import IdentityName
     from daypass.kube.cluster import Cluster
 
@@ -32,29 +31,11 @@ access management. Kubeflow's UI lists them. For models it creates a Role, too: 
 InferenceServices and LLMInferenceServices, which a gate with `authorize` asks for.
 """
 ROLES = ("view", "edit", "admin")
-GrantIn: TypeAlias = Callable[[str], "Grant"]
-"""Returns a grant in a namespace."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser)
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument(
-        "--in", dest="places", metavar="NS[,NS]", action="append", help="the namespaces (profiles)"
-    )
-    where.add_argument(
-        "--model",
-        dest="models",
-        metavar="NS/MODEL",
-        action="append",
-        help="a model to call, and nothing else; may be repeated",
-    )
-    role = parser.add_mutually_exclusive_group()
-    role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
-    role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
-    role.add_argument(
-        "--inference-only", action="store_true", help="all models of the namespaces, and no role"
-    )
+    add_grant(parser)
     parser.add_argument(
         "--ignore-not-found", action="store_true", help="with --model: it may be created later"
     )
@@ -85,45 +66,62 @@ def add_arguments(parser: ArgumentParser) -> None:
     options.add_cluster(parser)
 
 
-def split(places: list[str]) -> tuple[str, ...]:
-    """Return the namespaces of `--in`, each once. Raises UsageError for an invalid name."""
+def add_grant(parser: ArgumentParser, *, everywhere: bool = False) -> None:
+    """Add what names grants: where they are, and what they give. `everywhere`: --everywhere, too"""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--in", dest="places", metavar="NS[,NS]", action="append", help="the namespaces (profiles)"
+    )
+    if everywhere:
+        where.add_argument("--everywhere", action="store_true", help="every namespace")
+    where.add_argument(
+        "--model",
+        dest="models",
+        metavar="NS/MODEL",
+        action="append",
+        help="a model to call, and nothing else; may be repeated",
+    )
+    role = parser.add_mutually_exclusive_group()
+    role.add_argument("--role", choices=ROLES, help="Kubeflow's role (ClusterRole kubeflow-ROLE)")
+    role.add_argument("--cluster-role", metavar="NAME", help="any other ClusterRole")
+    role.add_argument(
+        "--inference-only", action="store_true", help="all models of the namespaces, and no role"
+    )
+
+
+def named_namespaces(args: Namespace) -> list[str]:
+    """Return the namespaces of --in, each once. Raises UsageError for an invalid name."""
     from daypass._core.k8s_names import is_label
 
-    names = [name.strip() for each in places for name in each.split(",")]
+    names = [name.strip() for each in args.places or () for name in each.split(",")]
     for name in names:
         if not is_label(name):
             raise UsageError(f"{name[:80]!r} is not a namespace", "write --in alice,bob")
-    return tuple(dict.fromkeys(names))
+    return list(dict.fromkeys(names))
 
 
-def parse_models(models: list[str]) -> tuple[ModelName, ...]:
-    """Return the models of `--model`, each once. Raises UsageError."""
-    from daypass.identity.inference import ModelName
+def named_models(args: Namespace) -> list[tuple[str, str]]:
+    """Return namespace and name of each --model, once. Raises UsageError."""
+    from daypass.identity.inference import parse_model
 
-    return tuple(dict.fromkeys(map(ModelName.parse, models)))
-
-
-def named_grant(args: Namespace, identity: IdentityName) -> GrantIn | None:
-    """Return what --role, --cluster-role or --inference-only give; None without them.
-
-    Raises UsageError if a model is named, too.
-    """
-    from daypass.identity.grants import ModelGrant, RoleGrant
-    from daypass.identity.inference import EVERY_MODEL
-
-    role = args.cluster_role if args.role is None else f"kubeflow-{args.role}"
-    if args.models and (role or args.inference_only):
+    models = list(dict.fromkeys(map(parse_model, args.models or ())))
+    if models and (args.role or args.cluster_role or args.inference_only):
         raise UsageError(
             "--model is the right to call one model, and has no role",
             "leave out --role, --cluster-role and --inference-only, or --model",
         )
+    return models
+
+
+def grant_in(args: Namespace, identity: IdentityName, namespace: str) -> Grant | None:
+    """Return what --role, --cluster-role or --inference-only give; None without them."""
+    from daypass.identity.grants import model_grant, role_grant
+    from daypass.identity.inference import EVERY_MODEL
+
     if args.inference_only:
-        return lambda namespace: ModelGrant(
-            identity=identity, namespace=namespace, model=EVERY_MODEL
-        )
-    if role is None:
-        return None
-    return lambda namespace: RoleGrant(identity=identity, namespace=namespace, cluster_role=role)
+        return model_grant(identity, namespace, EVERY_MODEL)
+    role = args.cluster_role if args.role is None else f"kubeflow-{args.role}"
+    return None if role is None else role_grant(identity, namespace, role)
 
 
 def _check_proof(principals: list[str], header: str) -> None:
@@ -139,19 +137,19 @@ def _check_proof(principals: list[str], header: str) -> None:
 
 def run(args: Namespace) -> int:
     options.check_output(args)
-    namespaces, models = split(args.places or []), parse_models(args.models or [])
+    namespaces, models = named_namespaces(args), named_models(args)
     _check_proof(args.principal or [], args.user_header or "x")
     with options.open_identity(args) as (cluster, identity):
         from daypass.identity.authorize import apply, model_grants, plan
 
-        grant_in = named_grant(args, identity)
-        if namespaces and grant_in is None:
+        named = (grant_in(args, identity, namespace) for namespace in namespaces)
+        grants = [grant for grant in named if grant is not None]
+        if namespaces and not grants:
             raise UsageError(
                 "no role is named",
                 "add --role view, or --inference-only for the right to call all models",
             )
         trusted = None if args.no_istio else _trusted_header(args, cluster)
-        grants = [grant_in(namespace) for namespace in namespaces] if grant_in else []
         grants += model_grants(
             cluster,
             identity,

@@ -227,8 +227,8 @@ def identity_json(health: IdentityHealth) -> IdentityData:
                 "models": None
                 if role.models is None
                 else [
-                    {"resource": kind.plural, "name": None if name == EVERY_MODEL else name}
-                    for kind, name in role.models
+                    {"resource": plural, "name": None if name == EVERY_MODEL else name}
+                    for plural, name in role.models
                 ],
             }
             for role in sorted(record.roles)

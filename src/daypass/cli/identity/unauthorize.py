@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from daypass.cli import log, options, warn
-from daypass.cli.identity.authorize import ROLES, named_grant, parse_models, split
+from daypass.cli.identity.authorize import add_grant, grant_in, named_models, named_namespaces
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
@@ -25,46 +25,25 @@ Grants by others stay; `daypass identity show` shows them.
 
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser)
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument(
-        "--in", dest="places", metavar="NS[,NS]", action="append", help="in these namespaces"
-    )
-    where.add_argument("--everywhere", action="store_true", help="in every namespace")
-    where.add_argument(
-        "--model",
-        dest="models",
-        metavar="NS/MODEL",
-        action="append",
-        help="only the right to call this model; may be repeated",
-    )
-    role = parser.add_mutually_exclusive_group()
-    role.add_argument("--role", choices=ROLES, help="only this role")
-    role.add_argument("--cluster-role", metavar="NAME", help="only this ClusterRole")
-    role.add_argument(
-        "--inference-only", action="store_true", help="only the right to call all models"
-    )
+    add_grant(parser, everywhere=True)
     options.add_dry_run(parser)
     options.add_output(parser)
     options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
-    models = parse_models(args.models or [])
-    namespaces = split(args.places or []) or tuple(dict.fromkeys(it.namespace for it in models))
+    models = named_models(args)
+    namespaces = named_namespaces(args) or sorted({namespace for namespace, _ in models})
     with options.open_identity(args) as (cluster, identity):
         from daypass.identity.authorize import unauthorize
-        from daypass.identity.grants import ModelGrant
+        from daypass.identity.grants import model_grant
 
-        grant_in = named_grant(args, identity)
-        granted = [
-            ModelGrant(identity=identity, namespace=model.namespace, model=model.name)
-            for model in models
-        ]
+        granted = [model_grant(identity, *model) for model in models]
 
         def is_meant(document: Object) -> bool:
-            if grant_in is not None:
-                return grant_in(document["metadata"]["namespace"]).owns(document)
-            return not granted or any(grant.owns(document) for grant in granted)
+            grant = grant_in(args, identity, document["metadata"]["namespace"])
+            meant = granted if grant is None else [grant]
+            return not meant or any(grant.owns(document) for grant in meant)
 
         removed = unauthorize(cluster, identity, namespaces or None, is_meant, warn=warn)
         write_result(
