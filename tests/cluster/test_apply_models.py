@@ -35,6 +35,7 @@ from support.deadline import eventually
 from support.deploying import QUICK_APPLY, apply, everything, named, plan, prepare, remove, write
 from support.identities import RBAC
 from support.kserve import (
+    MODEL_HEADER,
     LanguageModel,
     Model,
     Routing,
@@ -228,6 +229,29 @@ gatePods""")  # fmt: skip
         assert finding.level is Level.OK
         told = [each.fact for each in found(cluster, TWO.replace(BY_HOST, ""))["model-gateways"]]
         assert any("Gateway kubeflow/kubeflow-gateway" in fact for fact in told)
+
+
+def test_a_language_model_whose_path_or_header_no_gate_reads_is_reported(cluster: Cluster) -> None:
+    public = make(
+        "gateway.networking.k8s.io/v1", "Gateway", "public", "kubeflow",
+        spec={"gatewayClassName": "istio", "addresses": [{"value": "gw.istio-system.svc"}],
+              "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    )  # fmt: skip
+    routing = Routing(domain=DOMAIN, gateway_api="kubeflow/public")
+    with served(cluster, IRIS), there(cluster, public):
+        live = cluster.get(cluster.resource(llm_inference_service(LLAMA)), LLAMA.name, "bob")
+        route = llm_route(LLAMA, routing)
+        owner = {"apiVersion": live["apiVersion"], "kind": live["kind"], "name": LLAMA.name}
+        route["metadata"]["ownerReferences"] = [{**owner, "uid": live["metadata"]["uid"]}]
+        with there(cluster, route):
+            (finding,) = found(cluster)["model-gateways"]
+            check(finding.sentence, "Gateway kubeflow/public", "bob", reason=finding.check)
+            assert "model-gateways" not in found(cluster, WITH_LLMS)
+        renamed = json.loads(json.dumps(route).replace(MODEL_HEADER, "X-Model"))
+        with there(cluster, renamed):
+            (finding,) = found(cluster, WITH_LLMS)["model-routes"]
+            assert finding.level is Level.FAILURE
+            check(finding.sentence, "HTTPRoute bob/llama", "X-Model", reason=finding.check)
 
 
 def pod(name: str, namespace: str, *sidecars: str, **labels: str) -> Object:

@@ -11,8 +11,7 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass.config import Config
-from daypass.deploy.model_access import access_queries, find_access_bypass
-from daypass.deploy.routes import list_all
+from daypass.deploy.model_access import verify_access
 from support.deadline import eventually
 from support.istio_gates import service
 from support.kserve import Model, inference_service, virtual_service
@@ -96,8 +95,7 @@ def asked(env: ServingEnv, host: str, path: str) -> str:
 
 
 def reported(env: ServingEnv, config: Config) -> bool:
-    listed = list_all(env.cluster, access_queries(config))
-    found = find_access_bypass(env.cluster, listed, config)
+    found = verify_access(env.cluster, config)
     return any("bob/a-route takes" in each.fact for each in found)
 
 

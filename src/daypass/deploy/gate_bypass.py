@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from daypass._core.errors import DaypassError
@@ -14,7 +14,6 @@ from daypass.render.engines import engines_of
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 
 _GATE_HOSTS = "gate-hosts"
-_QUESTION = "whether other names lead past the gate"
 
 
 def bypass_queries(config: Config) -> Sequence[ObjectQuery]:
@@ -23,16 +22,13 @@ def bypass_queries(config: Config) -> Sequence[ObjectQuery]:
     return tuple(dict.fromkeys(found))
 
 
-def find_gate_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> list[Finding]:
+def find_gate_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
     """Return what bypasses the gates, by the listed objects of `bypass_queries`."""
-    found = []
-    for engine in engines_of(config):
-        if engine.bypass_queries:
-            query = engine.pods_query
-            pods = () if query is None else list_all(cluster, [query]).of(query)
-            lines = engine.bypasses(listed, pods)
-            found += [warning(_GATE_HOSTS, line, engine.bypass_hint) for line in lines]
-    return found
+    return [
+        warning(_GATE_HOSTS, line, engine.bypass_hint)
+        for engine in engines_of(config)
+        for line in engine.bypasses(listed)
+    ]
 
 
 def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
@@ -47,21 +43,30 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
     queries = bypass_queries(config)
     if not queries:
         return []
-    if cluster is None:
-        return [skipped(_GATE_HOSTS, f"{_QUESTION}: --kubeconfig FILE looks at the cluster")]
-    try:
-        listed = list_all(cluster, queries)
-        found = find_gate_bypass(cluster, listed, config)
-    except DaypassError as error:
-        return [skipped(_GATE_HOSTS, f"{_QUESTION}: {error.fact}")]
+    found, unknown = look(cluster, config, queries, find_gate_bypass)
     if found:
         return [
             warning(_GATE_HOSTS, "\n".join(each.fact for each in group), hint)
             for hint, group in groupby(found, key=lambda each: each.hint)
         ]
-    if listed.unseen:
-        return [
-            skipped(_GATE_HOSTS, f"{_QUESTION}: no right to list {', '.join(listed.unseen_kinds)}")
-        ]
+    if unknown:
+        return [skipped(_GATE_HOSTS, f"whether other names lead past the gate: {unknown}")]
     where = "that gateway" if len(gates) == 1 else "a gate's gateway"
     return [ok(_GATE_HOSTS, f"no other name on {where} leads to what it guards")]
+
+
+def look(
+    cluster: Cluster | None,
+    config: Config,
+    queries: Iterable[ObjectQuery],
+    find: Callable[[ListedObjects, Config], list[Finding]],
+) -> tuple[list[Finding], str]:
+    """Return what is found in a cluster, and why that may not be all; empty if it is."""
+    if cluster is None:
+        return [], "--kubeconfig FILE looks at the cluster"
+    try:
+        listed = list_all(cluster, queries)
+        unseen = ", ".join(listed.unseen_kinds)
+        return find(listed, config), f"no right to list {unseen}" if unseen else ""
+    except DaypassError as error:
+        return [], error.fact

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
-from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, failure, ok, skipped, warning
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
@@ -18,21 +18,24 @@ from daypass._core.labels import selector
 from daypass._core.objects import Object, name_of
 from daypass.config import Config
 from daypass.config.gate import ISTIO_ROOT, IstioGate
+from daypass.deploy.gate_bypass import look
 from daypass.deploy.model_pods import EVERYBODY, callers_of
-from daypass.deploy.routes import list_all
-from daypass.identity.inference import LLM_WORKLOAD, MODEL_LABEL
-from daypass.identity.role_risks import CHANGE, allows, rules_of
+from daypass.identity.inference import LLM_WORKLOAD, MODEL_KINDS, MODEL_LABEL
+from daypass.identity.records import RoleKey, Roles, role_of
+from daypass.identity.role_risks import CHANGE, allows
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines, engines_of
 from daypass.render.engines.bypass import HostOwner, join_names, read_routes
 from daypass.render.engines.istio.other_names import read_ingresses, read_virtual_services
 from daypass.render.engines.model_routes import foreign_routes, is_read
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
+from daypass.render.fronts.gateway_api import HTTP_ROUTE
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of, path_of
+from daypass.rules.models import MODEL_HEADERS
 
-_LLM = ObjectQuery(KSERVE_GROUP, "LLMInferenceService")
+_LLM = ObjectQuery(KSERVE_GROUP, MODEL_KINDS["llminferenceservices"])
 _MODELS = {
     f"inferenceservices.{KSERVE_GROUP}": ObjectQuery(
-        KSERVE_GROUP, "InferenceService", metadata_only=True
+        KSERVE_GROUP, MODEL_KINDS["inferenceservices"], metadata_only=True
     ),
     f"llminferenceservices.{KSERVE_GROUP}": _LLM,
 }
@@ -46,7 +49,7 @@ _LIMITS = (
     ObjectQuery("security.istio.io", "AuthorizationPolicy"),
     ObjectQuery("networking.k8s.io", "NetworkPolicy"),
 )
-_CLUSTER_ROLES, *_ = _ROLES = tuple(ObjectQuery(RBAC_GROUP, e) for e in ("ClusterRole", "Role"))
+_ROLES = tuple(ObjectQuery(RBAC_GROUP, kind) for kind in ("Role", "ClusterRole"))
 _BINDINGS = tuple(ObjectQuery(RBAC_GROUP, f"{query.kind}Binding") for query in _ROLES)
 _ROUTES = {
     ("networking.istio.io", "virtualservices"): "VirtualServices",
@@ -61,35 +64,38 @@ _ROUTES = {
 """What leads any host or path at a gateway to the Pods of its author."""
 _PLATFORM = {ISTIO_ROOT, _KNATIVE, "kubeflow"}
 """Namespaces of no tenant, next to those of gateways."""
+_PUBLISHERS = "publishers/"
+"""How the value of a header begins by which KServe's route chooses an LLMInferenceService
+(`config/llmisvcconfig/config-llm-router-route.yaml`)."""
 _BOOTSTRAPPING = "kubernetes.io/bootstrapping"
 _AGGREGATED = "rbac.authorization.kubeflow.org/aggregate-to-kubeflow-view"
 _VIEW = "kubeflow-view"
 
 
-def authorizing(config: Config) -> list[AnyEngine]:
+def _authorizing(config: Config) -> list[AnyEngine]:
     """Return the engines of the gates with access by model."""
     return [engine for engine in engines_of(config) if engine.gate.authorize]
 
 
 def access_queries(config: Config) -> Sequence[ObjectQuery]:
     """Return what to list to find how access by model can be bypassed; nothing without any."""
-    if not authorizing(config):
+    if not (gates := _authorizing(config)):
         return ()
     routes = [query for kind in engines() for query in kind.route_queries]
+    served = [query for engine in gates for query in engine.served_queries]
     pods = (*_MODEL_PODS, _ACTIVATOR, *_LIMITS)
-    return tuple(dict.fromkeys([*routes, *_MODELS.values(), *pods, *_ROLES, *_BINDINGS]))
+    return tuple(dict.fromkeys([*routes, *served, *_MODELS.values(), *pods, *_ROLES, *_BINDINGS]))
 
 
-def find_access_bypass(cluster: Cluster, listed: ListedObjects, config: Config) -> list[Finding]:
+def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
     """Return what makes access by model untrue, by the listed objects of `access_queries`."""
-    if not (gates := authorizing(config)):
+    if not (gates := _authorizing(config)):
         return []
-    found, read = list(_sessions(config)), set[HostOwner]()
+    found, read = list(_sessions(gates)), set[HostOwner]()
+    roles = Roles(*map(listed.of, _ROLES))
     models = {resource: _names(listed.of(query)) for resource, query in _MODELS.items()}
     for engine in gates:
-        query = engine.pods_query
-        pods = () if query is None else list_all(cluster, [query]).of(query)
-        served = engine.served(listed, pods)
+        served = engine.served(listed)
         rules = [each.rule for each in engine.gate.authorize]
         read |= {one for one in served if is_read(one, rules)}
         for line in foreign_routes(served, rules, models):
@@ -97,10 +103,11 @@ def find_access_bypass(cluster: Cluster, listed: ListedObjects, config: Config) 
     return [
         *found,
         *_own_routes(listed.of(_LLM)),
+        *_headers(listed.of(HTTP_ROUTE)),
         *_gateways(listed, read),
         *_pods(listed, _PLATFORM | {engine.pods_namespace for engine in gates}),
-        *_rights(listed),
-        *_missing_rights(listed, gates),
+        *_rights(listed, roles),
+        *_missing_rights(listed, roles, gates),
     ]
 
 
@@ -108,18 +115,10 @@ def verify_access(cluster: Cluster | None, config: Config) -> list[Finding]:
     """Return findings about access by model, if there is any. `cluster`: None to look at none."""
     if not (queries := access_queries(config)):
         return []
-    question = "whether access by model can be bypassed"
-    if cluster is None:
-        without = skipped("model-access", f"{question}: --kubeconfig FILE looks at the cluster")
-        return [*_sessions(config), without]
-    try:
-        listed = list_all(cluster, queries)
-        found = find_access_bypass(cluster, listed, config)
-    except DaypassError as error:
-        return [skipped("model-access", f"{question}: {error.fact}")]
-    if listed.unseen:
-        fact = f"{question}: no right to list {', '.join(listed.unseen_kinds)}"
-        return [*found, skipped("model-access", fact)]
+    found, unknown = look(cluster, config, queries, find_access_bypass)
+    if unknown:
+        fact = f"whether access by model can be bypassed: {unknown}"
+        return [*(found or _sessions(_authorizing(config))), skipped("model-access", fact)]
     return found or [ok("model-access", "no other way leads to a model than its gate")]
 
 
@@ -136,8 +135,8 @@ def _names(documents: Iterable[Object]) -> dict[str, set[str]]:
     return found
 
 
-def _sessions(config: Config) -> Iterator[Finding]:
-    for engine in authorizing(config):
+def _sessions(gates: Iterable[AnyEngine]) -> Iterator[Finding]:
+    for engine in gates:
         gate = engine.gate
         if isinstance(gate, IstioGate) and gate.has_login and gate.sessions is None:
             yield warning(
@@ -161,6 +160,23 @@ def _own_routes(documents: Iterable[Object]) -> Iterator[Finding]:
             )
 
 
+def _headers(routes: Iterable[Object]) -> Iterator[Finding]:
+    """Find routes that choose a model by another header than the gates refuse."""
+    for route in routes:
+        rules = route["spec"].get("rules") or ()
+        matches = (match for rule in rules for match in rule.get("matches") or ())
+        headers = (header for match in matches for header in match.get("headers") or ())
+        named = {each["name"] for each in headers if each["value"].startswith(_PUBLISHERS)}
+        if others := sorted(name for name in named if name.lower() not in MODEL_HEADERS):
+            yield failure(
+                "model-routes",
+                f"{owner_of(route)} chooses a model by the header {join_names(others)}, which no"
+                " gate refuses",
+                "leave modelBasedRoutingHeaderName out of KServe's ConfigMap"
+                " inferenceservice-config",
+            )
+
+
 def _gateways(listed: ListedObjects, read: set[HostOwner]) -> Iterator[Finding]:
     """Find gateways that lead to models without asking who may call them."""
     everything = [
@@ -176,8 +192,8 @@ def _gateways(listed: ListedObjects, read: set[HostOwner]) -> Iterator[Finding]:
         yield warning(
             "model-gateways",
             f"{gateway} leads to models of {join_names(sorted(namespaces))}, and no rule of"
-            " `authorize` is for their hosts there",
-            "add a rule for these hosts, or a gate for this gateway",
+            " `authorize` is for their hosts and paths there",
+            "add a rule for these, or a gate for this gateway",
         )
 
 
@@ -200,17 +216,8 @@ def _pods(listed: ListedObjects, platform: set[str]) -> Iterator[Finding]:
         for caller, why in callers_of(pod, *limits).items():
             if caller not in platform:
                 found[caller, f"Knative's activator forwards them: {why}"] |= activated
-    authorize = command(
-        "identity",
-        "authorize",
-        Placeholder("NAME"),
-        "-n",
-        Placeholder("NAMESPACE"),
-        "--model",
-        Placeholder("NAMESPACE/MODEL"),
-        "--gate",
-        Placeholder("GATE"),
-    )
+    words = "authorize NAME -n NAMESPACE --model NAMESPACE/MODEL --gate GATE"
+    authorize = command("identity", *map(Placeholder, words.split()))
     for (caller, why), namespaces in sorted(found.items()):
         who = "every Pod" if caller == EVERYBODY else f"Pods of {caller}"
         yield warning(
@@ -221,20 +228,28 @@ def _pods(listed: ListedObjects, platform: set[str]) -> Iterator[Finding]:
         )
 
 
-def _rights(listed: ListedObjects) -> Iterator[Finding]:
+def _rights(listed: ListedObjects, roles: Roles) -> Iterator[Finding]:
     """Find who may write routes for any host, by role: a few lines for hundreds of namespaces."""
-    kinds_of, everywhere = _route_kinds(listed), set[str]()
-    places = defaultdict[tuple[str, tuple[str, ...]], set[str]](set)
+
+    @cache
+    def kinds_of(role: RoleKey) -> tuple[str, ...]:
+        rules = roles.rules(role) or ()
+        return tuple(
+            shown
+            for resource, shown in _ROUTES.items()
+            if any(allows(rule, CHANGE, [resource]) for rule in rules)
+        )
+
+    places, everywhere = defaultdict[tuple[str, tuple[str, ...]], set[str]](set), set[str]()
     for binding in (each for query in _BINDINGS for each in listed.of(query)):
-        metadata, role = binding["metadata"], binding["roleRef"]
-        namespace = metadata.get("namespace", "")
-        is_own = role["kind"] == "Role"
-        kinds = kinds_of.get((namespace if is_own else "", role["name"]))
+        metadata, role = binding["metadata"], role_of(binding)
+        kinds = kinds_of(role)
         subjects = set(filter(None, map(_subject, binding.get("subjects") or ())))
         if not kinds or not subjects or _BOOTSTRAPPING in (metadata.get("labels") or {}):
             continue
-        if namespace:
-            places["Roles" if is_own else f"ClusterRole {role['name']}", kinds].add(namespace)
+        if namespace := metadata.get("namespace"):
+            shown = "Roles" if role[0] else f"ClusterRole {role[1]}"
+            places[shown, kinds].add(namespace)
         else:
             everywhere |= subjects
     lines = [
@@ -258,30 +273,14 @@ def _subject(subject: Object) -> str:
     return f"{kind} {namespace}/{name}" if kind == "ServiceAccount" else f"{kind} {name}"
 
 
-def _route_kinds(listed: ListedObjects) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Return the kinds of routes that each role lets one write, by namespace and name."""
-    cluster_roles = listed.of(_CLUSTER_ROLES)
-    rules = {("", name_of(each)): rules_of(each, cluster_roles) for each in cluster_roles}
-    for query in _ROLES[1:]:
-        for each in listed.of(query):
-            rules[each["metadata"]["namespace"], name_of(each)] = each.get("rules") or []
-    return {
-        role: tuple(
-            shown
-            for resource, shown in _ROUTES.items()
-            if any(allows(rule, CHANGE, [resource]) for rule in its_rules)
-        )
-        for role, its_rules in rules.items()
-    }
-
-
-def _missing_rights(listed: ListedObjects, gates: Iterable[AnyEngine]) -> Iterator[Finding]:
+def _missing_rights(
+    listed: ListedObjects, roles: Roles, gates: Iterable[AnyEngine]
+) -> Iterator[Finding]:
     """Find rights that the gates ask for and Kubeflow's roles lack."""
-    cluster_roles = listed.of(_CLUSTER_ROLES)
-    views = [each for each in cluster_roles if name_of(each) == _VIEW]
-    rules = [rule for view in views for rule in rules_of(view, cluster_roles)]
+    if (rules := roles.rules((None, _VIEW))) is None:
+        return
     wanted = {(rule.resource, rule.verb) for each in gates for rule in each.gate.authorize}
-    for resource, verb in sorted(wanted) if views else ():
+    for resource, verb in sorted(wanted):
         plural, _, group = resource.partition(".")
         has_it = any(allows(rule, [verb], [(group, plural)]) for rule in rules)
         if has_it or not listed.serves(_MODELS[resource]):

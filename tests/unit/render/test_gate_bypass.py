@@ -12,8 +12,7 @@ from daypass._core.labels import OWNED
 from daypass._core.objects import Object
 from daypass.render.engines import engines_of
 from daypass.render.engines.bypass import in_common
-from support.engines import the_engine
-from support.listed_objects import listed_of
+from support.engines import listed_at, the_engine
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
@@ -30,7 +29,8 @@ def gate_of(text: str) -> str:
 
 def bypasses(gate: str, documents: Sequence[Object], *pods: Object) -> tuple[str, ...]:
     """The lines reported about objects. `pods`: of the gateway that has the gate."""
-    return the_engine(config_of(gate_of(gate))).bypasses(listed_of(*documents), pods)
+    engine = the_engine(config_of(gate_of(gate)))
+    return engine.bypasses(listed_at(engine, pods, *documents))
 
 
 def pod(**labels: str) -> Object:
@@ -267,6 +267,18 @@ def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
         assert bypasses(gate, with_gateways(route)) == ()
 
 
+def test_a_listener_that_another_gate_guards_is_not_reported() -> None:
+    text = gate_of("").partition("gate:")[0] + (
+        f"gates:\n  ekf: {{engine: envoy-gateway, audience: a, hosts: [{HOST}],"
+        " gateway: istio-system/public/https}\n"
+        "  web: {engine: envoy-gateway, audience: b, hosts: [x.test],"
+        " gateway: istio-system/public/web}\n"
+    )
+    for engine in engines_of(config_of(text)):
+        listed = listed_at(engine, (), *with_gateways(ROUTE.replace(", sectionName: https", "")))
+        assert engine.bypasses(listed) == ()
+
+
 @pytest.mark.parametrize(
     ("one", "other", "both"),
     [
@@ -325,7 +337,7 @@ def test_the_key_of_one_of_several_gates_is_named() -> None:
         f"  ekf: {{audience: b, hosts: [{HOST}]}}\n"
     )
     _, engine = engines_of(config_of(text))
-    (line,) = engine.bypasses(listed_of(gateway("*"), STAR), [USUAL])
+    (line,) = engine.bypasses(listed_at(engine, [USUAL], gateway("*"), STAR))
     check(f"{line}\n{engine.bypass_hint}", "gates.ekf.hosts names only", reason="unguarded")
 
 

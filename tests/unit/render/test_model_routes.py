@@ -8,7 +8,7 @@ from daypass._core.labels import OWNED
 from daypass._core.objects import Object
 from daypass.render.engines.bypass import literal_beginning
 from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
-from support.engines import the_engine
+from support.engines import listed_at, the_engine
 from support.kserve import (
     LanguageModel,
     Model,
@@ -19,7 +19,6 @@ from support.kserve import (
     llm_route,
     virtual_service,
 )
-from support.listed_objects import listed_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
@@ -66,8 +65,8 @@ POD = make(
 def reported(*routes: Object, rules: tuple[str, ...] = (HOST, PATH)) -> list[str]:
     """The lines about these routes at the gateway that has the gate."""
     config = config_of(gate(*rules))
-    listed = listed_of(KUBEFLOW_GATEWAY, PUBLIC, *routes)
-    served = the_engine(config).served(listed, [POD])
+    engine = the_engine(config)
+    served = engine.served(listed_at(engine, [POD], KUBEFLOW_GATEWAY, PUBLIC, *routes))
     own = [each.rule for each in config.every_gate["default"].authorize]
     return list(foreign_routes(served, own, MODELS))
 
@@ -215,8 +214,9 @@ def test_a_gate_reads_every_model_if_each_of_its_hosts_has_a_rule(
     rules: tuple[str, ...], read: bool
 ) -> None:
     config = config_of(gate(*rules))
-    listed = listed_of(KUBEFLOW_GATEWAY, virtual_service(IRIS, ROUTING))
-    served = the_engine(config).served(listed, [POD])
+    engine = the_engine(config)
+    route = virtual_service(IRIS, ROUTING)
+    served = engine.served(listed_at(engine, [POD], KUBEFLOW_GATEWAY, route))
     assert {each.host for each in served} == {"iris.alice.example.com", "example.com"}
     own = [each.rule for each in config.every_gate["default"].authorize]
     assert all(is_read(each, own) for each in served) is read

@@ -32,7 +32,7 @@ class Engine(ABC, Generic[G]):
     itself. None: the authorizer does both, with ConfigMaps and keys that it reads."""
 
     route_queries: ClassVar[tuple[ObjectQuery, ...]] = ()
-    """What to list to know what is served at the gateway."""
+    """The kinds that route requests at such gateways."""
 
     name: str
     gate: G
@@ -66,11 +66,14 @@ class Engine(ABC, Generic[G]):
     def guarded_gateway(self) -> list[Any]:
         """Return which gateway is guarded, as JSON, to compare with another config's."""
 
+    @property
+    def served_queries(self) -> Sequence[ObjectQuery]:
+        """What to list to know what is served at the gateway."""
+        return self.route_queries
+
     @abstractmethod
-    def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
-        """Return what is served at the gateway, of the listed `route_queries`. `pods`: listed by
-        `pods_query`.
-        """
+    def served(self, listed: ListedObjects) -> list[HostOwner]:
+        """Return what is served at the gateway, of the listed `served_queries`."""
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
@@ -82,13 +85,8 @@ class Engine(ABC, Generic[G]):
         """What to do about what bypasses the gate."""
         return ""
 
-    @property
-    def pods_query(self) -> ObjectQuery | None:
-        """The gateway's pods, if what bypasses the gate depends on them."""
-        return None
-
-    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
-        """Return a line for each host that bypasses the gate. `pods`: listed by `pods_query`."""
+    def bypasses(self, listed: ListedObjects) -> tuple[str, ...]:
+        """Return a line for each host that bypasses the gate, of the listed `bypass_queries`."""
         return ()
 
     def keys_object(self, issuer: str, key_set: str) -> Object:

@@ -90,7 +90,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         """What to do about what bypasses the gate."""
         return f"guard all of the Gateway: {self.key}.gateway without a listener"
 
-    def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
+    def served(self, listed: ListedObjects) -> list[HostOwner]:
         """Return what is served at the Gateway or listener."""
         return list(self._routes(listed, lambda name: self._listener in (None, name)))
 
@@ -100,12 +100,19 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             listed, lambda other, listener: path_of(other) == gateway and has(listener["name"])
         )
 
-    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
-        """Return a line for each guarded host that other listeners serve, also by a wildcard."""
+    def bypasses(self, listed: ListedObjects) -> tuple[str, ...]:
+        """Return a line for each guarded host that listeners without a gate serve, also by a
+        wildcard.
+        """
         patterns = [HostPattern.parse(host) for host in self.gate.hosts]
+        gates = self.config.cluster_gates.values()
+        guarded = {gate.gateway for gate in gates if isinstance(gate, EnvoyGatewayGate)}
+        here = "/".join(self._gateway)
         past = [
             each
-            for each in self._routes(listed, lambda name: name != self._listener)
+            for each in self._routes(
+                listed, lambda name: guarded.isdisjoint({f"{here}/{name}", here})
+            )
             if any(shares_hosts(each.host, pattern) for pattern in patterns)
         ]
         only = f"{self.key}.gateway names only the listener {self._listener}"

@@ -97,8 +97,8 @@ class IstioEngine(Engine[IstioGate]):
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
-        """What routes requests on Istio; nothing if every host is guarded."""
-        return () if self.gate.guards_every_host else self.route_queries
+        """What is served on Istio; nothing if every host is guarded."""
+        return () if self.gate.guards_every_host else self.served_queries
 
     @property
     def bypass_hint(self) -> str:
@@ -106,20 +106,24 @@ class IstioEngine(Engine[IstioGate]):
         return name_them(self.key)
 
     @property
-    def pods_query(self) -> ObjectQuery:
-        """The gateway's pods."""
+    def _pods_query(self) -> ObjectQuery:
         labels = selector(self._pods_labels)
         return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
 
-    def served(self, listed: ListedObjects, pods: Sequence[Object]) -> list[HostOwner]:
+    @property
+    def served_queries(self) -> Sequence[ObjectQuery]:
+        """What routes requests, and the gateway's pods, whose labels are selected."""
+        return (*self.route_queries, self._pods_query)
+
+    def served(self, listed: ListedObjects) -> list[HostOwner]:
         """Return what is served at the gateway."""
-        seen = [pod["metadata"].get("labels") or {} for pod in pods]
+        seen = [pod["metadata"].get("labels") or {} for pod in listed.of(self._pods_query)]
         known = Pods(labels=seen or [self._pods_labels], complete=bool(seen))
         return read_gateway(listed, self.pods_namespace, known)
 
-    def bypasses(self, listed: ListedObjects, pods: Sequence[Object]) -> tuple[str, ...]:
+    def bypasses(self, listed: ListedObjects) -> tuple[str, ...]:
         """Return a line for each other name that leads to what is guarded."""
-        return report_other_names(self.served(listed, pods), self.gate.hosts, self.key)
+        return report_other_names(self.served(listed), self.gate.hosts, self.key)
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
         """Return an EnvoyFilter for the gateway's pods."""
