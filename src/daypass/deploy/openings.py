@@ -8,9 +8,9 @@ from itertools import product
 from typing import Any, TypeVar
 
 from daypass._core.errors import DaypassError
-from daypass.config import Config, Policy
+from daypass.config import Config
 from daypass.config.gate import DEFAULT_GATE
-from daypass.render.engines import AnyEngine, engines_of
+from daypass.config.types import key_of
 from daypass.render.fronts import fronts_of
 from daypass.rules.patterns import EVERY_HOST
 
@@ -21,6 +21,8 @@ _MODES = ("deny", "warn", "audit")  # from strict to lax
 _BINDINGS = ("required", "optional")
 _SUCCESSORS = ("forbidden", "allowed")
 _ANYWHERE = "anywhere"
+_PLACE = ("gateway", "front_namespace", "front_labels")
+"""The fields of a gate that say which gateway it guards."""
 T = TypeVar("T")
 _UNKNOWN = "what was open before is not known: policy and gate may have been stricter"
 
@@ -45,8 +47,10 @@ def openings(config: Config) -> Openings:
         },
         "trustedHops": config.door.trusted_hops,
         "limits": config.limits.model_dump(mode="json"),
-        "policy": None if config.policy is None else _policy(config.policy),
-        "gates": {engine.name: _gate(engine) for engine in engines_of(config)},
+        "policy": None if config.policy is None else config.policy.model_dump(mode="json"),
+        "gates": {
+            name: gate.model_dump(mode="json") for name, gate in config.cluster_gates.items()
+        },
     }
 
 
@@ -77,7 +81,7 @@ def _widened(before: Openings, after: Openings) -> Iterator[str]:
         yield from _less_guarded(where, gate, after["gates"].get(name))
 
 
-def require_same_names(before: Openings | None, after: Openings) -> None:
+def require_same_names(before: Openings | None, config: Config) -> None:
     """Raise RenamedGateError if a gate would be at the gateway of one that has another name.
 
     For a moment both would be there, and the first one may remove the token that the second one
@@ -85,54 +89,16 @@ def require_same_names(before: Openings | None, after: Openings) -> None:
     """
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # before is not known
         for (name, gate), (other, old) in product(
-            after["gates"].items(), (before or {"gates": {}})["gates"].items()
+            config.cluster_gates.items(), (before or {"gates": {}})["gates"].items()
         ):
-            if other != name and _may_be_same(old["where"], gate["where"]):
+            place = {each: old[key] for each in _PLACE if (key := key_of(each)) in old}
+            previous = gate.model_copy(update=place)
+            if other != name and old["engine"] == gate.engine and gate.is_at_gateway_of(previous):
                 raise RenamedGateError(
                     f"the gate {other} is at the gateway of {name} already, and a gate cannot be"
                     " renamed without a moment in which its gateway refuses or checks nothing",
                     f"keep its name: gates.{other} (`gate` is gates.{DEFAULT_GATE})",
                 )
-
-
-def _may_be_same(one: Any, other: Any) -> bool:
-    """Return whether two of `guarded_gateway` may be one gateway."""
-    *place, which = one
-    *other_place, other_which = other
-    if place != other_place or type(which) is not type(other_which):
-        return False
-    if isinstance(which, dict):  # labels of its pods
-        return all(which[label] == other_which[label] for label in which.keys() & other_which)
-    shorter, longer = sorted((f"{which}/", f"{other_which}/"), key=len)
-    return longer.startswith(shorter)
-
-
-def _policy(policy: Policy) -> Openings:
-    return {
-        "longestLifetimeSeconds": policy.longest_lifetime_seconds,
-        "federatedLifetimeSeconds": policy.federated.longest_lifetime_seconds,
-        "audiences": list(policy.audiences),
-        "exempt": list(policy.exempt),
-        "mode": policy.mode,
-        "binding": policy.binding,
-        "successors": policy.successors,
-    }
-
-
-def _gate(engine: AnyEngine) -> Openings:
-    gate = engine.gate
-    return {
-        "where": engine.guarded_gateway(),
-        "hosts": list(gate.hosts),
-        "audience": gate.audience,
-        "others": "login" if gate.has_login else "refuse",
-        "bound": list(gate.bound),
-        "forwardToken": gate.forward_token,
-        "audiences": {name: list(places) for name, places in gate.audiences.items()},
-        "allow": None if gate.allow is None else gate.allow.model_dump(mode="json"),
-        "authorize": [rule.model_dump(mode="json") for rule in gate.authorize],
-        "longestStreamSeconds": gate.longest_stream_seconds,
-    }
 
 
 def _hosts(before: Openings, after: Openings) -> Iterator[str]:
@@ -173,8 +139,10 @@ def _looser(before: Openings | None, after: Openings | None) -> Iterator[str]:
     if after is None:
         yield "policy: removed; short-lived tokens may have any lifetime, audience and binding"
         return
-    for name in ("longestLifetimeSeconds", "federatedLifetimeSeconds"):
-        yield from _higher(f"policy.{name}", before[name], after[name])
+    key = "longestLifetime"
+    yield from _higher(f"policy.{key}", before[key], after[key])
+    then, now = before["federated"][key], after["federated"][key]
+    yield from _higher(f"policy.federated.{key}", then, now)
     for name in ("audiences", "exempt"):
         yield from _added(f"policy.{name}", before[name], after[name])
     for name, order in (("mode", _MODES), ("binding", _BINDINGS), ("successors", _SUCCESSORS)):
@@ -187,7 +155,7 @@ def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterat
     if after is None:
         yield f"{gate}: removed; callers can set identity headers themselves"
         return
-    if after["where"] != before["where"]:
+    if any(before.get(key) != after.get(key) for key in ("engine", *map(key_of, _PLACE))):
         yield f"{gate}: another gateway is guarded, the previous one no longer is"
     if EVERY_HOST not in after["hosts"] and (gone := _more(after["hosts"], before["hosts"])):
         names = ", ".join("every other host" if host == EVERY_HOST else host for host in gone)
@@ -204,11 +172,11 @@ def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterat
     for rule in _more(after["authorize"], before["authorize"]):
         where = f"{rule['host']}{rule['path'] or ''}"
         yield f"{gate}.authorize: {where} no longer needs {rule['verb']} of {rule['resource']}"
-    if (longest := before["longestStreamSeconds"]) is not None:
-        yield from _higher(f"{gate}.longestStreamSeconds", longest, after["longestStreamSeconds"])
+    if (longest := before["longestStream"]) is not None:
+        yield from _higher(f"{gate}.longestStream", longest, after["longestStream"])
     for name, strict in (("others", "refuse"), ("forwardToken", False)):
-        if after[name] != strict and before[name] == strict:
-            yield f"{gate}.{name}: {_spelt(after[name])}, was {_spelt(strict)}"
+        if (now := after.get(name, strict)) != strict == before.get(name, strict):
+            yield f"{gate}.{name}: {str(now).lower()}, was {str(strict).lower()}"
 
 
 def _wider_audiences(name: str, before: Openings, after: Openings) -> Iterator[str]:
@@ -217,10 +185,6 @@ def _wider_audiences(name: str, before: Openings, after: Openings) -> Iterator[s
             yield from _added(f"{name}.{audience}", before[audience], places)
         else:
             yield f"{name}: tokens for {audience} open {', '.join(places)}"
-
-
-def _spelt(value: str | bool) -> str:
-    return str(value).lower()
 
 
 def _higher(name: str, before: Any, after: int | None) -> Iterator[str]:

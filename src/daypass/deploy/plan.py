@@ -183,7 +183,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     Raises MissingError for missing kinds and namespaces; RenamedGateError; RejectedObjectsError,
     with all errors at once, for missing permissions and whatever else the API server refuses.
     """
-    require_same_names(state.exposed, openings(config))
+    require_same_names(state.exposed, config)
     cluster, namespace = state.cluster, config.door.namespace
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
     facts = state.facts(config)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from daypass._core.objects import Object
 from daypass.config import ClusterGate, Config
@@ -61,10 +61,6 @@ class Engine(ABC, Generic[G]):
     @abstractmethod
     def authority_location(self) -> AuthorityLocation:
         """Return where the gateway looks for the authority of the authorizer."""
-
-    @abstractmethod
-    def guarded_gateway(self) -> list[Any]:
-        """Return which gateway is guarded, as JSON, to compare with another config's."""
 
     @property
     def served_queries(self) -> Sequence[ObjectQuery]:

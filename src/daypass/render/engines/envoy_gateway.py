@@ -76,10 +76,6 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         """Return a ConfigMap next to the authorizer."""
         return AuthorityLocation(kind="ConfigMap", namespace=self.config.door.namespace)
 
-    def guarded_gateway(self) -> list[Any]:
-        """Return which gateway is guarded."""
-        return [self.gate.engine, self.gate.gateway]
-
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
         """What routes requests on another listener, if only one is guarded."""

@@ -9,7 +9,7 @@ refused.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from daypass._core.labels import selector
 from daypass._core.objects import Object, new_object
@@ -79,10 +79,6 @@ class IstioEngine(Engine[IstioGate]):
     def authority_location(self) -> AuthorityLocation:
         """Return a Secret next to the gateway's pods."""
         return AuthorityLocation(kind="Secret", namespace=self.pods_namespace)
-
-    def guarded_gateway(self) -> list[Any]:
-        """Return which gateway is guarded."""
-        return [self.gate.engine, self.pods_namespace, self._pods_labels]
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
