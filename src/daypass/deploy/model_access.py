@@ -216,9 +216,9 @@ def _pods(listed: ListedObjects, platform: set[str]) -> Iterator[Finding]:
         for caller, why in callers_of(pod, *limits).items():
             if caller not in platform:
                 found[caller, f"Knative's activator forwards them: {why}"] |= activated
-    named = (Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
     model = ("--model", Placeholder("NAMESPACE/MODEL"), "--gate", Placeholder("GATE"))
-    authorize = command("identity", "authorize", *named, *model)
+    name, namespace = Placeholder("NAME"), Placeholder("NAMESPACE")
+    authorize = command("identity", "authorize", name, "-n", namespace, *model)
     for (caller, why), namespaces in sorted(found.items()):
         who = "every Pod" if caller == EVERYBODY else f"Pods of {caller}"
         yield warning(
