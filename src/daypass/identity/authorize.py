@@ -212,16 +212,17 @@ def _granted_objects(
                     yield resource, each
 
 
-def _are_closed(pods: Selector, policies: Iterable[Object]) -> bool:
-    """Return whether any AuthorizationPolicy with action ALLOW applies to all Pods with labels.
-
-    Then Istio refuses them what no such policy allows; without one, it lets all in.
+def _open_pods(own: Iterable[Object], others: Iterable[Object]) -> list[Selector]:
+    """Return the Pods of `own` AuthorizationPolicies to which no other one with action ALLOW applies:
+    without any such policy, Istio lets all requests in.
     """
-    return any(
-        (each.get("spec") or {}).get("action", "ALLOW") == "ALLOW"
-        and selector_of(each).items() <= pods.items()
-        for each in policies
-    )
+    allowing = [
+        selector_of(each).items()
+        for each in others
+        if (each.get("spec") or {}).get("action", "ALLOW") == "ALLOW"
+    ]
+    pods = map(selector_of, own)
+    return [each for each in pods if not any(other <= each.items() for other in allowing)]
 
 
 def warn_of_open_pods(cluster: Cluster, removed: Sequence[Object], warn: Warn) -> None:
@@ -230,11 +231,11 @@ def warn_of_open_pods(cluster: Cluster, removed: Sequence[Object], warn: Warn) -
     `removed`: policies that were removed, or in a dry run would be.
     """
     uids = set(map(uid_of, removed))
-    for namespace in sorted({each["metadata"]["namespace"] for each in removed}):
+    for namespace in sorted(set(map(_namespace_of, removed))):
         found = cluster.list(AUTHORIZATION_POLICIES, namespace)
         left = [each for each in found if uid_of(each) not in uids]
-        pods = [selector_of(each) for each in removed if _namespace_of(each) == namespace]
-        if opened := [each for each in pods if not _are_closed(each, left)]:
+        own = [each for each in removed if _namespace_of(each) == namespace]
+        if opened := _open_pods(own, left):
             has = "would have" if cluster.dry_run else "has"
             warn(
                 f"{namespace} {has} no AuthorizationPolicy with action ALLOW left{_for(opened)}",
@@ -245,8 +246,8 @@ def warn_of_open_pods(cluster: Cluster, removed: Sequence[Object], warn: Warn) -
 def _warn_of_first_policies(
     grant: Grant, policies: Sequence[Object], planned: Iterable[Object], warn: Warn
 ) -> None:
-    pods = [selector_of(each) for each in planned if each["kind"] == AUTHORIZATION_POLICIES.kind]
-    if closed := [each for each in pods if not _are_closed(each, policies)]:
+    own = (each for each in planned if each["kind"] == AUTHORIZATION_POLICIES.kind)
+    if closed := _open_pods(own, policies):
         to = "them" if all(closed) else "its workloads"
         warn(
             f"{grant.namespace} has no AuthorizationPolicy with action ALLOW yet{_for(closed)}",

@@ -66,17 +66,8 @@ class CredentialsSettings:
         """
         annotations, name = account.annotations, account.name
         door, audience = annotations.get(labels.DOOR), annotations.get(labels.AUDIENCE)
-        create = command(
-            "identity",
-            "create",
-            name.name,
-            "-n",
-            name.namespace,
-            "--door",
-            Placeholder("URL"),
-            "--audience",
-            Placeholder("AUDIENCE"),
-        )
+        fields = ("--door", Placeholder("URL"), "--audience", Placeholder("AUDIENCE"))
+        create = command("identity", "create", name.name, "-n", name.namespace, *fields)
         if not door or not audience:
             raise IncompleteCredentialsError(
                 f"identity {name} has no annotation for its door or its audience",

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daypass._core import labels
+from daypass._core.errors import UsageError
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, name_of, new_object
 from daypass.identity.inference import (
@@ -51,7 +52,8 @@ _SUFFIX_CHARACTERS = 24
 class TrustedHeader:
     """The header that names the user, and the workloads that may set it: Istio's principals.
 
-    Without a principal, any Pod in the mesh could set it.
+    Without a principal, any Pod in the mesh could set it. Raises UsageError for a principal or a
+    header that matches everything or nothing.
     """
 
     header: str = "kubeflow-userid"
@@ -60,8 +62,15 @@ class TrustedHeader:
     )
 
     def __post_init__(self) -> None:
-        if not self.principals:
-            raise ValueError("a header that anybody can set proves nothing")
+        if not all(each.strip() and "*" not in each for each in self.principals or [""]):
+            raise UsageError(
+                "a principal with * or without a name matches any workload",
+                "name one workload, such as cluster.local/ns/NS/sa/NAME",
+            )
+        if not self.header.isascii() or not self.header.replace("-", "").isalnum():
+            raise UsageError(
+                f"{self.header[:40]!r} is not a header name", "such as kubeflow-userid"
+            )
 
 
 KUBEFLOW = TrustedHeader()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daypass._core.errors import UsageError
 from daypass._core.k8s_names import is_subdomain
 from daypass.identity.grants import (
     KUBEFLOW,
@@ -49,8 +50,9 @@ def test_a_grant_has_the_objects_that_kubeflows_kfam_creates() -> None:
 
 
 def test_a_policy_without_a_principal_is_refused() -> None:
-    with raises(ValueError):
-        TrustedHeader(principals=())
+    for principals in ((), ("",), ("a", "*"), ("cluster.local/ns/x/sa/*",)):
+        with raises(UsageError, match="principal"):
+            TrustedHeader(principals=principals)
 
 
 def test_a_role_unknown_to_kubeflow_has_no_annotations_for_its_ui() -> None:
