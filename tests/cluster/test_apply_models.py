@@ -234,8 +234,11 @@ gatePods""")  # fmt: skip
 def test_a_language_model_whose_path_or_header_no_gate_reads_is_reported(cluster: Cluster) -> None:
     public = make(
         "gateway.networking.k8s.io/v1", "Gateway", "public", "kubeflow",
-        spec={"gatewayClassName": "istio", "addresses": [{"value": "gw.istio-system.svc"}],
-              "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        spec={
+            "gatewayClassName": "istio",
+            "addresses": [{"type": "Hostname", "value": "gw.istio-system.svc"}],
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
     )  # fmt: skip
     routing = Routing(domain=DOMAIN, gateway_api="kubeflow/public")
     with served(cluster, IRIS), there(cluster, public):

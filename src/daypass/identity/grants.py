@@ -186,9 +186,9 @@ def model_grant(
     plurals: Sequence[ModelPlural] = tuple(MODEL_KINDS),
 ) -> Grant:
     """Return the right to call a model or (EVERY_MODEL) all of a namespace: those of `plurals`."""
-    kind, options = f"model-{model}", ("--model", f"{namespace}/{model}")
+    kind, options = f"model-{model}", ["--model", f"{namespace}/{model}"]
     if model == EVERY_MODEL:
-        kind, options = "models", ("--in", namespace, "--inference-only")
+        kind, options = "models", ["--in", namespace, "--inference-only"]
     return Grant(
         identity=identity,
         namespace=namespace,
@@ -196,7 +196,7 @@ def model_grant(
         model=model,
         rules=[call_rule(model, plurals)],
         display=f"model/{model}",
-        options=options,
+        options=tuple(options),
         annotations={labels.MODEL: model},
         selectors={k: v for plural in plurals for k, v in pods_of(plural, model).items()},
     )

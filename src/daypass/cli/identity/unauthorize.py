@@ -19,7 +19,8 @@ EPILOG = """examples:
   daypass identity unauthorize bot -n team --model alice/iris
   daypass identity unauthorize bot -n team --everywhere
 
-Grants by others stay; `daypass identity show` shows them.
+Without a role or a model, all grants there go. Grants by others stay; `daypass identity show` shows
+them.
 """
 
 
