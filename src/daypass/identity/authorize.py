@@ -213,8 +213,8 @@ def _granted_objects(
 
 
 def _open_pods(own: Iterable[Object], others: Iterable[Object]) -> list[Selector]:
-    """Return the Pods of `own` AuthorizationPolicies to which no other one with action ALLOW applies:
-    without any such policy, Istio lets all requests in.
+    """Return the Pods of `own` AuthorizationPolicies to which none of `others` with action ALLOW
+    applies: without any such policy, Istio lets all requests in.
     """
     allowing = [
         selector_of(each).items()
