@@ -115,11 +115,6 @@ def shares_hosts(host: str, pattern: HostPattern) -> bool:
     return in_common(host, pattern.text) is not None or any(map(pattern.is_near, longer))
 
 
-def is_guarded(host: str, patterns: Iterable[HostPattern]) -> bool:
-    """Return whether a gate with these patterns guards a name, or all names of a wildcard."""
-    return any(pattern.is_near(host.replace(ANY, "any-host")) for pattern in patterns)
-
-
 def in_common(one: str, other: str) -> str | None:
     """Return the hosts that two names or wildcards have in common, or None."""
     if one in (ANY, other):

@@ -13,7 +13,6 @@ from daypass.render.engines.bypass import (
     describe_hosts,
     host_owner,
     hosts_in_common,
-    is_guarded,
     join_names,
     literal_beginning,
     read_routes,
@@ -98,15 +97,13 @@ def report_other_names(
     """Return a line for each host that `hosts` do not guard and that is a wildcard or shares a
     service. `key`: the gate's, in the config.
     """
-    patterns, everything = [HostPattern.parse(host) for host in hosts], list(served)
-    guarded = {
-        service for one in everything if is_guarded(one.host, patterns) for service in one.leads_to
-    }
-    past = [
-        one
-        for one in everything
-        if not is_guarded(one.host, patterns) and ("*" in one.host or guarded & one.leads_to)
-    ]
+    patterns, guarded, others = [HostPattern.parse(host) for host in hosts], set[str](), []
+    for one in served:
+        if any(pattern.is_near(one.host.replace(ANY, "any-host")) for pattern in patterns):
+            guarded |= one.leads_to
+        else:
+            others.append(one)
+    past = [one for one in others if ANY in one.host or guarded & one.leads_to]
     only = f"{key}.hosts names only {join_names(hosts)}"
     return tuple(
         f"{line}; {only}: requests for {names} aren't checked"
