@@ -219,10 +219,10 @@ class Controller:
             found["clock"] = (
                 f"the clock of this machine is over {CLOCK_SECONDS:.0f} s {where} the API server's"
             )
-        lacking = {name: each.why for name, each in publisher.gates.items() if each.why}
         found["gates"] = "\n".join(
-            f"the gate {name} does not have all that is published: {why}"
-            for name, why in sorted(lacking.items())
+            f"the gate {name} does not have all that is published: {gate.why}"
+            for name, gate in publisher.gates.items()
+            if gate.why
         )
         if unwatched := ", ".join(sorted(observation.unwatched)):
             why = next(iter(observation.unwatched.values()))

@@ -72,15 +72,10 @@ def read_gateway(listed: ListedObjects, namespace: str, pods: Pods) -> list[Host
         services = (str(each.get("value")).split(".") for each in spec.get("addresses") or ())
         return made or any(service[1:2] == [namespace] for service in services)
 
-    return [
-        *read_virtual_services(listed, pods.selected_by),
-        *read_routes(listed, concerns),
-        *(
-            one
-            for one in read_ingresses(listed)
-            if one.gateway == _ISTIO_CLASS and pods.selected_by(GATEWAY_LABELS)
-        ),
-    ]
+    served = [*read_virtual_services(listed, pods.selected_by), *read_routes(listed, concerns)]
+    if pods.selected_by(GATEWAY_LABELS):
+        served += (one for one in read_ingresses(listed) if one.gateway == _ISTIO_CLASS)
+    return served
 
 
 def name_them(key: str) -> str:
