@@ -11,9 +11,8 @@ from daypass.config import Config
 from daypass.deploy.routes import list_all
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import engines_of
+from daypass.render.engines.bypass import GATE_HOSTS
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
-
-_GATE_HOSTS = "gate-hosts"
 
 
 def bypass_queries(config: Config) -> Sequence[ObjectQuery]:
@@ -24,11 +23,7 @@ def bypass_queries(config: Config) -> Sequence[ObjectQuery]:
 
 def find_gate_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
     """Return what bypasses the gates, by the listed objects of `bypass_queries`."""
-    return [
-        warning(_GATE_HOSTS, line, engine.bypass_hint)
-        for engine in engines_of(config)
-        for line in engine.bypasses(listed)
-    ]
+    return [found for engine in engines_of(config) for found in engine.bypasses(listed)]
 
 
 def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
@@ -39,20 +34,20 @@ def verify_gate_hosts(cluster: Cluster | None, config: Config) -> list[Finding]:
     gates = config.every_gate.values()
     if gates and all(gate.guards_every_host for gate in gates):
         subject = "the gate" if len(gates) == 1 else "each gate"
-        return [ok(_GATE_HOSTS, f"{subject} guards every name")]
+        return [ok(GATE_HOSTS, f"{subject} guards every name")]
     queries = bypass_queries(config)
     if not queries:
         return []
     found, unknown = look(cluster, config, queries, find_gate_bypass)
     if found:
         return [
-            warning(_GATE_HOSTS, "\n".join(each.fact for each in group), hint)
+            warning(GATE_HOSTS, "\n".join(each.fact for each in group), hint)
             for hint, group in groupby(found, key=lambda each: each.hint)
         ]
     if unknown:
-        return [skipped(_GATE_HOSTS, f"whether other names lead past the gate: {unknown}")]
+        return [skipped(GATE_HOSTS, f"whether other names lead past the gate: {unknown}")]
     where = "that gateway" if len(gates) == 1 else "a gate's gateway"
-    return [ok(_GATE_HOSTS, f"no other name on {where} leads to what it guards")]
+    return [ok(GATE_HOSTS, f"no other name on {where} leads to what it guards")]
 
 
 def look(

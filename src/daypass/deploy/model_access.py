@@ -17,7 +17,7 @@ from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
 from daypass._core.labels import selector
 from daypass._core.objects import Object, name_of
 from daypass.config import Config
-from daypass.config.gate import ISTIO_ROOT, IstioGate
+from daypass.config.gate import ISTIO_ROOT
 from daypass.deploy.gate_bypass import look
 from daypass.deploy.model_pods import EVERYBODY, callers_of
 from daypass.identity.inference import LLM_WORKLOAD, MODEL_KINDS, MODEL_LABEL
@@ -25,8 +25,7 @@ from daypass.identity.records import RoleKey, Roles, role_of
 from daypass.identity.role_risks import CHANGE, allows
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines, engines_of
-from daypass.render.engines.bypass import HostOwner, join_names, read_routes
-from daypass.render.engines.istio.other_names import read_ingresses, read_virtual_services
+from daypass.render.engines.bypass import HostOwner, join_names
 from daypass.render.engines.model_routes import foreign_routes, is_read
 from daypass.render.fronts.gateway_api import HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of, path_of
@@ -137,8 +136,7 @@ def _names(documents: Iterable[Object]) -> dict[str, set[str]]:
 
 def _sessions(gates: Iterable[AnyEngine]) -> Iterator[Finding]:
     for engine in gates:
-        gate = engine.gate
-        if isinstance(gate, IstioGate) and gate.has_login and gate.sessions is None:
+        if engine.passes_sessions:
             yield warning(
                 "model-sessions",
                 f"{engine.key}.others is login: users of a browser may call every model",
@@ -179,13 +177,8 @@ def _headers(routes: Iterable[Object]) -> Iterator[Finding]:
 
 def _gateways(listed: ListedObjects, read: set[HostOwner]) -> Iterator[Finding]:
     """Find gateways that lead to models without asking who may call them."""
-    everything = [
-        *read_virtual_services(listed),
-        *read_routes(listed, lambda _, __: True),
-        *read_ingresses(listed),
-    ]
     past = defaultdict[str, set[str]](set)
-    for one in everything:
+    for one in {one for kind in engines() for read in kind.route_readers for one in read(listed)}:
         if one.is_models and one not in read:
             past[one.gateway].add(one.namespace)
     for gateway, namespaces in sorted(past.items()):

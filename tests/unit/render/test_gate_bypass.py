@@ -30,7 +30,7 @@ def gate_of(text: str) -> str:
 def bypasses(gate: str, documents: Sequence[Object], *pods: Object) -> tuple[str, ...]:
     """The lines reported about objects. `pods`: of the gateway that has the gate."""
     engine = the_engine(config_of(gate_of(gate)))
-    return engine.bypasses(listed_at(engine, pods, *documents))
+    return tuple(each.fact for each in engine.bypasses(listed_at(engine, pods, *documents)))
 
 
 def pod(**labels: str) -> Object:
@@ -276,7 +276,7 @@ def test_a_listener_that_another_gate_guards_is_not_reported() -> None:
     )
     for engine in engines_of(config_of(text)):
         listed = listed_at(engine, (), *with_gateways(ROUTE.replace(", sectionName: https", "")))
-        assert engine.bypasses(listed) == ()
+        assert engine.bypasses(listed) == []
 
 
 @pytest.mark.parametrize(
@@ -337,8 +337,8 @@ def test_the_key_of_one_of_several_gates_is_named() -> None:
         f"  ekf: {{audience: b, hosts: [{HOST}]}}\n"
     )
     _, engine = engines_of(config_of(text))
-    (line,) = engine.bypasses(listed_at(engine, [USUAL], gateway("*"), STAR))
-    check(f"{line}\n{engine.bypass_hint}", "gates.ekf.hosts names only", reason="unguarded")
+    (found,) = engine.bypasses(listed_at(engine, [USUAL], gateway("*"), STAR))
+    check(f"{found.fact}\n{found.hint}", "gates.ekf.hosts names only", reason="unguarded")
 
 
 def test_a_match_for_another_gateway_or_host_serves_nothing_here() -> None:

@@ -16,6 +16,8 @@ from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
 from daypass.rules.patterns import HostPattern
 
+GATE_HOSTS = "gate-hosts"
+"""The check that finds what bypasses a gate."""
 ANY = "*"
 _WEB = ("HTTP", "HTTPS")
 _MOST_NAMED = 3
@@ -43,7 +45,7 @@ class HostOwner:
 
 
 def read_routes(
-    listed: ListedObjects, concerns: Callable[[Object, Object], bool]
+    listed: ListedObjects, concerns: Callable[[Object, Object], bool] = lambda *_: True
 ) -> Iterator[HostOwner]:
     """Yield what Gateway API listeners serve for which `concerns(gateway, listener)`."""
     gateways = {path_of(gateway): gateway for gateway in listed.of(GATEWAY)}

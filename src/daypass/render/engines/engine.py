@@ -1,10 +1,11 @@
 """The gateway that has the gate: what every kind of it makes, and what may bypass it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
+from daypass._core.findings import Finding
 from daypass._core.objects import Object
 from daypass.config import ClusterGate, Config
 from daypass.config.gate import DEFAULT_GATE
@@ -33,6 +34,9 @@ class Engine(ABC, Generic[G]):
 
     route_queries: ClassVar[tuple[ObjectQuery, ...]] = ()
     """The kinds that route requests at such gateways."""
+
+    route_readers: ClassVar[tuple[Callable[[ListedObjects], Iterator[HostOwner]], ...]] = ()
+    """What read of them what any such gateway serves."""
 
     name: str
     gate: G
@@ -76,14 +80,14 @@ class Engine(ABC, Generic[G]):
         """What to list to find what bypasses the gate; nothing if nothing can."""
         return ()
 
-    @property
-    def bypass_hint(self) -> str:
-        """What to do about what bypasses the gate."""
-        return ""
+    def bypasses(self, listed: ListedObjects) -> list[Finding]:
+        """Return what bypasses the gate, of the listed `bypass_queries`."""
+        return []
 
-    def bypasses(self, listed: ListedObjects) -> tuple[str, ...]:
-        """Return a line for each host that bypasses the gate, of the listed `bypass_queries`."""
-        return ()
+    @property
+    def passes_sessions(self) -> bool:
+        """Whether users of a browser login pass, and the config does not say that this is meant."""
+        return False
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the object of `published_as` with the API server's JSON Web Key Set.

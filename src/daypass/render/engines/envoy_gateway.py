@@ -14,10 +14,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from daypass._core.findings import Finding, warning
 from daypass._core.objects import Object, new_object
 from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
-from daypass.render.engines.bypass import HostOwner, describe_hosts, read_routes, shares_hosts
+from daypass.render.engines.bypass import (
+    GATE_HOSTS,
+    HostOwner,
+    describe_hosts,
+    read_routes,
+    shares_hosts,
+)
 from daypass.render.engines.engine import Engine
 from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.render.fronts import fronts_of
@@ -48,6 +55,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
 
     gate_type: ClassVar = EnvoyGatewayGate
     route_queries: ClassVar = (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
+    route_readers: ClassVar = (read_routes,)
 
     @property
     def _gateway(self) -> tuple[str, str]:
@@ -81,11 +89,6 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         """What routes requests on another listener, if only one is guarded."""
         return () if self._listener is None else self.route_queries
 
-    @property
-    def bypass_hint(self) -> str:
-        """What to do about what bypasses the gate."""
-        return f"guard all of the Gateway: {self.key}.gateway without a listener"
-
     def served(self, listed: ListedObjects) -> list[HostOwner]:
         """Return what is served at the Gateway or listener."""
         return list(self._routes(listed, lambda name: self._listener in (None, name)))
@@ -96,10 +99,8 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             listed, lambda other, listener: path_of(other) == gateway and has(listener["name"])
         )
 
-    def bypasses(self, listed: ListedObjects) -> tuple[str, ...]:
-        """Return a line for each guarded host that listeners without a gate serve, also by a
-        wildcard.
-        """
+    def bypasses(self, listed: ListedObjects) -> list[Finding]:
+        """Return each guarded host that listeners without a gate serve, also by a wildcard."""
         patterns = [HostPattern.parse(host) for host in self.gate.hosts]
         gates = self.config.cluster_gates.values()
         guarded = {gate.gateway for gate in gates if isinstance(gate, EnvoyGatewayGate)}
@@ -112,10 +113,11 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
             if any(shares_hosts(each.host, pattern) for pattern in patterns)
         ]
         only = f"{self.key}.gateway names only the listener {self._listener}"
-        return tuple(
-            f"{line}, too; {only}: requests there aren't checked"
+        hint = f"guard all of the Gateway: {self.key}.gateway without a listener"
+        return [
+            warning(GATE_HOSTS, f"{line}, too; {only}: requests there aren't checked", hint)
             for _, line in describe_hosts(past)
-        )
+        ]
 
     def _policy(self, kind: str, **spec: Any) -> Object:
         """Return a policy for the guarded Gateway or listener."""

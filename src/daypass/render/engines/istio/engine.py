@@ -11,10 +11,11 @@ refused.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from daypass._core.findings import Finding, warning
 from daypass._core.labels import selector
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
-from daypass.render.engines.bypass import HostOwner
+from daypass.render.engines.bypass import GATE_HOSTS, HostOwner, read_routes
 from daypass.render.engines.engine import Engine
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import policy_operations, wide_operations
@@ -22,6 +23,8 @@ from daypass.render.engines.istio.other_names import (
     Pods,
     name_them,
     read_gateway,
+    read_ingresses,
+    read_virtual_services,
     report_other_names,
 )
 from daypass.render.envoy.authorizer_filters import authorizer_replies
@@ -62,6 +65,7 @@ class IstioEngine(Engine[IstioGate]):
         GATEWAY,
         INGRESS,
     )
+    route_readers: ClassVar = (read_virtual_services, read_routes, read_ingresses)
 
     @property
     def _pods_labels(self) -> dict[str, str]:
@@ -97,11 +101,6 @@ class IstioEngine(Engine[IstioGate]):
         return () if self.gate.guards_every_host else self.served_queries
 
     @property
-    def bypass_hint(self) -> str:
-        """What to do about what bypasses the gate."""
-        return name_them(self.key)
-
-    @property
     def _pods_query(self) -> ObjectQuery:
         labels = selector(self._pods_labels)
         return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
@@ -117,9 +116,15 @@ class IstioEngine(Engine[IstioGate]):
         known = Pods(labels=seen or [self._pods_labels], complete=bool(seen))
         return read_gateway(listed, self.pods_namespace, known)
 
-    def bypasses(self, listed: ListedObjects) -> tuple[str, ...]:
-        """Return a line for each other name that leads to what is guarded."""
-        return report_other_names(self.served(listed), self.gate.hosts, self.key)
+    def bypasses(self, listed: ListedObjects) -> list[Finding]:
+        """Return each other name that leads to what is guarded."""
+        lines = report_other_names(self.served(listed), self.gate.hosts, self.key)
+        return [warning(GATE_HOSTS, line, name_them(self.key)) for line in lines]
+
+    @property
+    def passes_sessions(self) -> bool:
+        """Whether users of a browser login pass, and the config does not say that this is meant."""
+        return self.gate.has_login and self.gate.sessions is None
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
         """Return an EnvoyFilter for the gateway's pods."""
