@@ -60,7 +60,7 @@ class PlainEngine(IstioEngine):
         return self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
-        metadata = {"name": self.named(name), "namespace": self.pods_namespace, "labels": {}}
+        metadata = {"name": self.named(name), "namespace": self.gate.front_namespace, "labels": {}}
         head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
         return {**head, "metadata": metadata, "spec": spec}
 

@@ -104,7 +104,7 @@ def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
         *_own_routes(listed.of(_LLM)),
         *_headers(listed.of(HTTP_ROUTE)),
         *_gateways(listed, read),
-        *_pods(listed, _PLATFORM | {engine.pods_namespace for engine in gates}),
+        *_pods(listed, _PLATFORM | {engine.gate.front_namespace for engine in gates}),
         *_rights(listed, roles),
         *_missing_rights(listed, roles, gates),
     ]

@@ -117,7 +117,7 @@ def published_refs(config: Config) -> set[ObjectRef]:
             ObjectRef(
                 group=engine.published_as.group,
                 kind=engine.published_as.kind,
-                namespace=engine.pods_namespace,
+                namespace=engine.gate.front_namespace,
                 name=engine.named(name),
             )
             for engine in found

@@ -72,7 +72,7 @@ def watcher_rbac(config: Config) -> list[Object]:
         if (query := engine.published_as) is not None:
             names = [engine.named(name) for name in (GATE_KEYS, *NAMES)]
             rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, names)
-            of_gateways.setdefault(engine.pods_namespace, []).append(rule)
+            of_gateways.setdefault(engine.gate.front_namespace, []).append(rule)
     for namespace, rules in of_gateways.items():
         objects += _role(GATE_PUBLISHER, GATE_WATCH, namespace, home, rules)
     if of_gateways:

@@ -188,7 +188,7 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         # The gateways' requests; metrics are open to every pod.
         rules=(
             {
-                **_from_namespaces(engine.pods_namespace for engine in reviewed),
+                **_from_namespaces(engine.gate.front_namespace for engine in reviewed),
                 "ports": [network_port(_AUTHORIZER_PORT)],
             },
             {"ports": [network_port(_AUTHORIZER_STATUS_PORT)]},

@@ -43,11 +43,6 @@ class Engine(ABC, Generic[G]):
     config: Config
     facts: ClusterFacts
 
-    @property
-    def pods_namespace(self) -> str:
-        """Namespace of the gateway's pods."""
-        return self.gate.front_namespace
-
     def named(self, base: str) -> str:
         """Return the name of an object at the gateway. No name of a gate contains a dot, so objects
         of two gates never have the same."""

@@ -82,7 +82,7 @@ class IstioEngine(Engine[IstioGate]):
 
     def authority_location(self) -> AuthorityLocation:
         """Return a Secret next to the gateway's pods."""
-        return AuthorityLocation(kind="Secret", namespace=self.pods_namespace)
+        return AuthorityLocation(kind="Secret", namespace=self.gate.front_namespace)
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
@@ -103,7 +103,7 @@ class IstioEngine(Engine[IstioGate]):
     @property
     def _pods_query(self) -> ObjectQuery:
         labels = selector(self._pods_labels)
-        return ObjectQuery("", "Pod", self.pods_namespace, labels, metadata_only=True)
+        return ObjectQuery("", "Pod", self.gate.front_namespace, labels, metadata_only=True)
 
     @property
     def served_queries(self) -> Sequence[ObjectQuery]:
@@ -114,7 +114,7 @@ class IstioEngine(Engine[IstioGate]):
         """Return what is served at the gateway."""
         seen = [pod["metadata"].get("labels") or {} for pod in listed.of(self._pods_query)]
         known = Pods(labels=seen or [self._pods_labels], complete=bool(seen))
-        return read_gateway(listed, self.pods_namespace, known)
+        return read_gateway(listed, self.gate.front_namespace, known)
 
     def bypasses(self, listed: ListedObjects) -> list[Finding]:
         """Return each other name that leads to what is guarded."""
@@ -132,7 +132,7 @@ class IstioEngine(Engine[IstioGate]):
             "networking.istio.io/v1alpha3",
             "EnvoyFilter",
             name,
-            self.pods_namespace,
+            self.gate.front_namespace,
             spec={
                 "workloadSelector": {"labels": self._pods_labels},
                 "priority": _PRIORITY,
@@ -173,7 +173,7 @@ class IstioEngine(Engine[IstioGate]):
             self.facts.api_version("AuthorizationPolicy", *versions),
             "AuthorizationPolicy",
             self.named(GATE),
-            self.pods_namespace,
+            self.gate.front_namespace,
             spec={
                 "selector": {"matchLabels": self._pods_labels},
                 "action": "DENY",

@@ -9,7 +9,7 @@ headers are removed there, too.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from daypass._core.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
@@ -128,19 +128,14 @@ def wide_operations(rules: Rules, config: Config) -> list[Object]:
     """Return operations for the hosts of patterns, and for others: an AuthorizationPolicy knows
     nothing but the end of a host, and hosts with a port end with a digit, whatever they are.
     """
-    if rules.guards_every_host or all(host.is_literal for host in rules.hosts):
+    forms = [form for host in rules.hosts if not host.is_literal for form in host.forms]
+    if rules.guards_every_host or not forms:
         return []
-    patterns = (host for host in rules.hosts if not host.is_literal)
-    ends = dict.fromkeys(_end(form) for host in patterns for form in host.forms)
+    ends = dict.fromkeys("".join(f".{label}" for label in literal_end(form)) for form in forms)
     hosts = [f"*{end}{dot}" for end in ends for dot in ("", ".")]
     hosts = ["*"] if "*" in hosts else [*hosts, *(f"*{digit}" for digit in range(10))]
     door = door_hosts(rules, config)
     return [{"hosts": hosts, **({"notHosts": _policy_hosts(door)} if door else {})}]
-
-
-def _end(labels: Sequence[str]) -> str:
-    """Return the literal end of a name: what follows its last variable."""
-    return "".join(f".{label}" for label in literal_end(labels))
 
 
 def _policy_hosts(hosts: Iterable[str]) -> list[str]:
