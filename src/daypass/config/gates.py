@@ -44,7 +44,21 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
         _check_places(guarding, *at)
         for index, rule in enumerate(guarding.authorize):
             check_authorize(rule, guarding.hosts, *at, "authorize", index)
+        if guarding.authorize:
+            _check_rules_are_complete(guarding, *at)
     return guarding
+
+
+def _check_rules_are_complete(gate: Gate, *at: str) -> None:
+    """Raise a fault for hosts of models that every caller may call."""
+    ruled = {rule.host for rule in gate.authorize}
+    for index, host in enumerate(gate.hosts):
+        if host not in ruled and HostPattern.parse(host).names_a_model:
+            raise fault(
+                f"no rule of authorize is for {shown(host)}: every caller may call its models",
+                "add a rule with this host, or write * for a label that names no model",
+                at=(*at, "hosts", index),
+            )
 
 
 def _check_hosts(gate: Gate, *at: str) -> None:
@@ -120,9 +134,10 @@ def check_gates(gates: Mapping[str, AnyGate]) -> None:
         )
     for (other, first), (name, gate) in combinations(in_cluster.items(), 2):
         if first.is_at_gateway_of(gate):
+            keys = "frontNamespace, frontLabels" if isinstance(gate, IstioGate) else "gateway"
             raise fault(
                 f"the gate {shown(other)} may be at the same gateway",
-                "a gateway has one gate: list all hosts in it, or name another gateway",
+                f"a gateway has one gate: list all hosts in it, or name another gateway ({keys})",
                 at=(name,),
             )
         guarded = [HostPattern.parse(host) for host in first.hosts if host != EVERY_HOST]

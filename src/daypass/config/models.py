@@ -333,13 +333,13 @@ class Config(Section):
             return next(iter(gates.items()))
         if name is not None and name in gates:
             return name, gates[name]
-        known = f"it has: {', '.join(gates)}"
+        known = ", ".join(gates)
         if not gates:
             raise UsageError("the config has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
         if name is None:
             raise UsageError("the config has several gates", f"name one: {known}")
         fact = f"the config has no gate {name[:80]!r}"
-        raise UsageError(fact, did_you_mean(name, gates, known))
+        raise UsageError(fact, did_you_mean(name, gates, f"it has: {known}"))
 
     @property
     def local_gate(self) -> tuple[str, Gate] | None:

@@ -178,6 +178,11 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
         wrong(f"{HEAD}gate: {{audience: a, check: review, authorize: [{{host: ^other.example.com, "
               f"path: '/{{namespace}}/{{name}}/', resource: {LLM}}}]}}\n", "'other.example.com'"),
     ],
+    "authorize has a rule for each host of models": [
+        wrong(f"{HEAD}gate: {{audience: a, check: review, hosts: [a.example.com, ^'{MODELS}'], "
+              "authorize: [{host: a.example.com, path: '/serving/{namespace}/{name}/', "
+              f"resource: {ISVC}}}]}}\n", "every caller"),
+    ],
     "audiences open less than the gate's own": [
         serving("audiences: {serving: ^[serving.example.com/a/]}", "opens all"),
         serving("audiences: {alice: ^[]}", "one entry", schema_accepts=False),

@@ -36,11 +36,12 @@ MODELS: ModelNames = {
 
 
 def gate(*rules: str) -> str:
+    of_models, dashed = ("{name}.{namespace}", "{name}-{namespace}")
+    hosts = [of_models if HOST in rules else "*.*", dashed if DASHED in rules else "*"]
     return (
         "version: 1\ndomains: {ekf: {host: example.com, front: istio, tls: outside}}\n"
         "gate:\n  audience: gate.example.com\n  check: review\n"
-        "  hosts: [example.com, '{name}.{namespace}.example.com',"
-        " '{name}-{namespace}.example.com']\n"
+        f"  hosts: [example.com, '{hosts[0]}.example.com', '{hosts[1]}.example.com']\n"
         f"  authorize: [{', '.join(rules)}]\n"
     )
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import UsageError
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
 from daypass.cli import options, warn
@@ -91,6 +92,9 @@ def _gate_of(config: Config, args: Namespace) -> tuple[str, Gate]:
         for name, gate in config.every_gate.items()
         if any(HostPattern.parse(host).matches(args.host) for host in gate.hosts)
     }
+    if args.gate is None and not guarding and len(config.every_gate) > 1:
+        hint = f"write another --host, or --gate: {', '.join(config.every_gate)}"
+        raise UsageError(f"no gate guards {args.host[:80]!r}", hint)
     named = [name for name, is_any in guarding.items() if not is_any] or list(guarding)
     return config.find_gate(args.gate or (named[0] if len(named) == 1 else None))
 
