@@ -80,20 +80,19 @@ def readings(host: str, path: str = "/") -> Readings:
 def test_what_exists_and_what_the_caller_may_use_is_found(env: Env) -> None:
     found = find_models(env.cluster, readings("a-b-c.example.com"), CALLER)
     ours, other = Model(INFERENCE, "c", "a-b"), Model(INFERENCE, "b-c", "a")
-    assert found.existing == {ours, other}
-    assert found.answers == {Access("get", ours): True, Access("get", other): False}
+    assert found == {Access("get", ours): True, Access("get", other): False}
 
 
 def test_a_component_is_that_of_its_model(env: Env) -> None:
     found = find_models(env.cluster, readings("a-b-predictor-c.example.com"), CALLER)
-    assert found.answers == {Access("get", Model(INFERENCE, "c", "a-b")): True}
+    assert found == {Access("get", Model(INFERENCE, "c", "a-b")): True}
 
 
 def test_a_role_for_one_kind_is_none_for_another(env: Env) -> None:
     found = find_models(env.cluster, readings("api.example.com", "/c/llama/v1"), CALLER)
-    assert found.answers == {Access("get", Model(LLM, "c", "llama")): False}
+    assert found == {Access("get", Model(LLM, "c", "llama")): False}
     none = find_models(env.cluster, readings("api.example.com", "/c/none/v1"), CALLER)
-    assert none.answers == {}
+    assert none == {}
 
 
 def test_what_the_user_may_not_ask_is_unknown(env: Env) -> None:
@@ -111,6 +110,5 @@ def test_what_the_user_may_not_ask_is_unknown(env: Env) -> None:
         subjects=[{"kind": "ServiceAccount", "namespace": "c", "name": "reader"}],
     ))  # fmt: skip
     found = find_models(user, asked, CALLER)
-    assert len(found.existing) == 2
-    assert set(found.answers.values()) == {None}
+    assert list(found.values()) == [None, None]
     user.close()

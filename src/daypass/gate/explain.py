@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from daypass._core.hints import command
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.objects import name_of
+from daypass._core.objects import group_of, name_of
 from daypass._core.text import printable
 from daypass.gate.signing_keys import is_signed
 from daypass.kube.access_review import PATH, access_review, is_allowed
@@ -49,25 +49,10 @@ class Explanation:
         return 200 if self.passes else CODES.get(self.decision.reason, 401)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownModels:
-    """What a cluster has of the models that a request may mean. `existing`: those that exist.
-    `answers`: whether the caller has an access; None: the user may not ask.
-    """
-
-    existing: frozenset[Model]
-    answers: Mapping[Access, bool | None]
-
-    def unknown(self, needed: Iterable[Access]) -> list[Access]:
-        """Return the accesses on whose answers it depends, and that are not known."""
-        answers = {access: self.answers.get(access) for access in needed}
-        if False in answers.values():
-            return []
-        return sorted(access for access, answer in answers.items() if answer is None)
-
-
-FindModels: TypeAlias = Callable[[Readings, CallerIdentity], KnownModels | None]
-"""Returns what a cluster has of models; None if that is not known."""
+Answers: TypeAlias = Mapping[Access, bool | None]
+"""Whether the caller has each access that a request needs; None: the user may not ask."""
+FindModels: TypeAlias = Callable[[Readings, CallerIdentity], Answers | None]
+"""Returns the answers of a cluster; None if the user may not list models."""
 
 
 def explain(
@@ -85,9 +70,7 @@ def explain(
     An empty `rules.issuer` is unknown: the token's own is taken for it. `find_models` is called if
     everything else is good.
     """
-    signed: bool | None = None
-    if keys is not None:
-        signed = is_signed(token, keys)
+    signed = None if keys is None else is_signed(token, keys)
     unknown = [] if rules.issuer else [ISSUER_NOT_CHECKED]
     rules = replace(rules, issuer=rules.issuer or str(_claim(token, "iss") or ""))
     request = GateRequest(host=host, path=path, authorizations=(f"Bearer {token}",))
@@ -97,22 +80,18 @@ def explain(
     unknown += [REVOCATION_NOT_CHECKED] if rules.published is None else []
     # Without keys the signature is unknown; the other checks may still refuse the token.
     possible = decide(request, rules, now_unix, signed=signed is not False)
-    readings, known = read_models(rules.authorize, host, path), None
+    readings, answers = read_models(rules.authorize, host, path), None
     if possible.identity is not None and readings is not None:
-        known = find_models(readings, possible.identity) if find_models is not None else None
-        needed = None if known is None else readings.existing(known.existing.__contains__)
-        unknown += [MODEL_NOT_CHECKED] if known is None else []
-        if known is not None and (unasked := known.unknown(needed or ())):
-            unknown += [f"whether its caller may {_shown(access)}" for access in unasked]
-            known = None
-    exists = None if known is None else known.existing.__contains__
-    may = None if known is None else known.answers.get
+        answers = find_models(readings, possible.identity) if find_models is not None else None
+        unknown += _unanswered(answers)
+    exists = may = None
+    if answers is not None and not _unanswered(answers):
+        exists, may = {access.model for access in answers}.__contains__, answers.get
     decision = decide(request, rules, now_unix, signed=signed, exists=exists, may=may)
     possible = decide(request, rules, now_unix, signed=signed is not False, exists=exists, may=may)
-    reason = possible.reason if possible.is_allowed else decision.reason
-    message = MESSAGES[reason] + _values(reason, token, rules)
-    if reason is Reason.MODEL and readings is not None and known is not None:
-        message += _refused_models(readings, known)
+    message = MESSAGES[possible.reason] + _values(possible.reason, token, rules)
+    if possible.reason is Reason.MODEL and readings is not None and answers is not None:
+        message += _refused_models(readings, answers)
     message = UNKNOWN if possible.is_allowed and unknown else message
     return Explanation(
         decision=decision,
@@ -122,22 +101,30 @@ def explain(
     )
 
 
-def find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) -> KnownModels:
-    """Return what a cluster has of the models that a request may mean. Raises ForbiddenError if
-    they may not be listed.
+def find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) -> Answers:
+    """Return whether a caller may use the models that exist and that a request may mean. Raises
+    ForbiddenError if they may not be listed.
     """
-    resources = {model.resource for _, model in readings.accesses}
-    served = {each: cluster.find_resource(each) for each in resources}
-    existing = frozenset(
+    served = [*cluster.kinds().resources.values()][::-1]  # a preferred version is the last one
+    kinds = {f"{kind.plural}.{group_of(kind.api_version)}": kind for kind in served}
+    existing = {
         Model(resource, namespace, name_of(found))
         for resource, namespace in {model[:2] for _, model in readings.accesses}
-        if (kind := served[resource]) is not None
-        for found in cluster.list(kind, namespace, metadata_only=True)
-    )
+        if resource in kinds
+        for found in cluster.list(kinds[resource], namespace, metadata_only=True)
+    }
     needed = readings.existing(existing.__contains__) or ()
-    return KnownModels(
-        existing=existing, answers={each: _may(cluster, caller, each) for each in needed}
-    )
+    return {each: _may(cluster, caller, each) for each in needed}
+
+
+def _unanswered(answers: Answers | None) -> list[str]:
+    """Return what of the models is not known, if the decision depends on it."""
+    if answers is None:
+        return [MODEL_NOT_CHECKED]
+    if False in answers.values():
+        return []
+    unasked = sorted(access for access, answer in answers.items() if answer is None)
+    return [f"whether its caller may {_shown(access)}" for access in unasked]
 
 
 def _may(cluster: Cluster, caller: CallerIdentity, access: Access) -> bool | None:
@@ -155,8 +142,8 @@ def _shown(access: Access) -> str:
     return f"{verb} {resource} {namespace}/{name}"
 
 
-def _refused_models(readings: Readings, known: KnownModels) -> str:
-    refused = sorted(access for access, answer in known.answers.items() if answer is False)
+def _refused_models(readings: Readings, answers: Answers) -> str:
+    refused = sorted(access for access, answer in answers.items() if answer is False)
     if refused:
         return f": its caller may not {_shown(refused[0])}"
     shortest = min(

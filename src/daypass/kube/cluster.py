@@ -297,22 +297,6 @@ class Cluster:
             self._groups[api_version] = kinds_of_group(api_version, answer)
         return self._groups[api_version].get(kind)
 
-    def find_resource(self, name: str) -> Resource | None:
-        """Return the kind PLURAL.GROUP in its preferred version, or None if it is not served."""
-        plural, _, group = name.partition(".")
-        what = f"discover {name}"
-        try:
-            served = self.request("GET", f"/apis/{group}", what=what)
-            for version in served.get("versions", ()):
-                api_version = str(version["groupVersion"])
-                answer = self.request("GET", f"/apis/{api_version}", what=what)
-                for resource in kinds_of_group(api_version, answer).values():
-                    if resource.plural == plural:
-                        return resource
-        except NotFoundError:
-            pass
-        return None
-
     def find_kind(self, group: str, kind: str) -> Resource | None:
         """Return a kind in its preferred version, or None. Raises as `kinds`."""
         return self.kinds().find(group, kind)

@@ -22,14 +22,15 @@ from daypass.gate.explain import (
     MODEL_NOT_CHECKED,
     POD_NOT_CHECKED,
     REVOCATION_NOT_CHECKED,
+    Answers,
     Explanation,
-    KnownModels,
     explain,
 )
 from daypass.gate.signing_keys import is_signed
 from daypass.identity.credential_secrets import FilledSecret
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster
+from daypass.kube.resources import served_kinds
 from daypass.rules.claims import Bound
 from daypass.rules.decision import Rules
 from daypass.rules.denials import Denial, DeniedKind
@@ -341,10 +342,6 @@ A_MODEL = ("explain", "--token-file", "TOKEN", "--keys", "KEYS", "--output", "js
 IRIS = Access("get", Model(INFERENCE, "alice", "iris"))
 
 
-def known(answer: bool | None) -> KnownModels:
-    return KnownModels(existing=frozenset({IRIS.model}), answers={IRIS: answer})
-
-
 @pytest.mark.parametrize(
     ("host", "gate"), [("ekf.example.com", "ekf"), ("iris-alice.example.com:443", "models")]
 )
@@ -385,7 +382,7 @@ def test_an_ambiguous_path_is_refused(run: Run, path: str) -> None:
     ("answer", "reason"), [(True, "allowed"), (False, "model"), (None, "allowed")]
 )
 def test_the_model_is_checked_as_far_as_the_user_may(answer: bool | None, reason: str) -> None:
-    explained = explained_model("iris-predictor-alice.example.com", known(answer))
+    explained = explained_model("iris-predictor-alice.example.com", {IRIS: answer})
     assert explained.decision.reason == reason
     assert explained.passes is (reason == "allowed")
     of_access = [what for what in explained.not_checked if "alice/iris" in what]
@@ -394,20 +391,20 @@ def test_the_model_is_checked_as_far_as_the_user_may(answer: bool | None, reason
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:
-    explained = explained_model("setosa-alice.example.com", known(True))
+    explained = explained_model("setosa-alice.example.com", {})
     assert (explained.passes, "alice/setosa" in explained.message) == (False, True)
     check(explained.message, reason="model")
-    none = explained_model("api.example.com", known(True), path="/serving/")
+    none = explained_model("api.example.com", {}, path="/serving/")
     assert not none.passes
     check(none.message, reason="model")
 
 
-def explained_model(host: str, models: KnownModels, path: str = "/v1") -> Explanation:
+def explained_model(host: str, answers: Answers, path: str = "/v1") -> Explanation:
     rules = replace(RULES_OF_MODELS, published=None)
     value = token(aud=["models"])
     now = SYSTEM_CLOCK.unix()
     return explain(
-        value, host, path, rules, now, SIGNER.jwks, find_models=lambda readings, caller: models
+        value, host, path, rules, now, SIGNER.jwks, find_models=lambda readings, caller: answers
     )
 
 
@@ -437,7 +434,10 @@ def test_the_token_of_a_pod_is_not_checked_without_a_review() -> None:
     assert (explained.passes, POD_NOT_CHECKED in explained.not_checked) == (True, True)
 
 
-def test_in_a_cluster_without_kserve_there_is_no_model(run: Run, embedded: EmbeddedCluster) -> None:
+def test_in_a_cluster_without_kserve_there_is_no_model(
+    run: Run, embedded: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "kinds", lambda _: served_kinds([]))
     gate = StandInGate(embedded=embedded, delay_seconds=0)
     value = bound_to(make(embedded.cluster), aud="models")
     gate.publish()

@@ -20,7 +20,7 @@ from daypass.cli.output import write_result
 if TYPE_CHECKING:
     from daypass.cli.output_data import Explained
     from daypass.config import Config, Gate
-    from daypass.gate.explain import Explanation, KnownModels
+    from daypass.gate.explain import Answers, Explanation
     from daypass.kube.cluster import Cluster
     from daypass.rules.claims import CallerIdentity
     from daypass.rules.decision import Rules
@@ -99,9 +99,7 @@ def _gate_of(config: Config, args: Namespace) -> tuple[str, Gate]:
     return config.find_gate(args.gate or (named[0] if len(named) == 1 else None))
 
 
-def _find_models(
-    cluster: Cluster, readings: Readings, caller: CallerIdentity
-) -> KnownModels | None:
+def _find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) -> Answers | None:
     from daypass.gate.explain import find_models
     from daypass.kube.errors import ForbiddenError
 
