@@ -280,10 +280,9 @@ class Authorizer:
         return self.accesses.answer(key, source, ask, gate.metrics.access_reviews)
 
     async def _review_token(
-        self, gate: ServedGate, claims: BoundClaims, key: bytes, token: str
+        self, gate: ServedGate, claims: BoundClaims, key: bytes, token: str, asked_at: float
     ) -> AuthzResponse | ReviewFailure:
         """Ask about a token whose claims have been checked, and cache the result."""
-        asked_at = self._monotonic()
         review = await self._ask_token(token, claims.audience)
         if isinstance(review, ReviewFailure):
             return review
@@ -323,10 +322,9 @@ class Authorizer:
         return response
 
     async def _review_access(
-        self, gate: ServedGate, identity: CallerIdentity, access: Access
+        self, gate: ServedGate, identity: CallerIdentity, access: Access, asked_at: float
     ) -> AuthzResponse | ReviewFailure:
         """Ask whether a caller has an access, and cache the result."""
-        asked_at = self._monotonic()
         is_allowed = await self._ask_access(identity, access)
         if isinstance(is_allowed, ReviewFailure):
             return is_allowed
@@ -390,7 +388,7 @@ class Authorizer:
         """Ask about a token that is none, to see whether the API server answers."""
         gate, self._probed_at = self.gates[0], self._monotonic()
 
-        async def ask() -> AuthzResponse | ReviewFailure:
+        async def ask(_: float) -> AuthzResponse | ReviewFailure:
             review = await self._ask_token(PROBE_TOKEN, gate.rules.audience)
             return review if isinstance(review, ReviewFailure) else unavailable(1)
 

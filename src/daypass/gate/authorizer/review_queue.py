@@ -124,8 +124,10 @@ class ReviewQueue(Generic[Question, Waiter]):
 
     def next(self, now: float) -> PendingReview[Question, Waiter] | None:
         """Return the review to send now; `answered`, `finished` or `failed` has to follow."""
-        source = next((each for each in self._lines if self._may_send(each, now)), None)
-        if source is None:
+        for source in self._lines:
+            if self._may_send(source, now):
+                break
+        else:
             return None
         line = self._lines.pop(source)
         pending = line.popleft()

@@ -22,9 +22,9 @@ unknown to the replica that answered."""
 LIMIT_REFUSALS = 10_000
 AGAIN_SECONDS = 2.0
 
-Ask: TypeAlias = Callable[[], Awaitable[AuthzResponse | ReviewFailure]]
-"""Asks the API server; caches the result, and returns the response to all who have this question.
-"""
+Ask: TypeAlias = Callable[[float], Awaitable[AuthzResponse | ReviewFailure]]
+"""Asks the API server, now at this time; caches the result, and returns the response to all who
+have this question."""
 Waiter: TypeAlias = asyncio.Future[AuthzResponse]
 _Question: TypeAlias = tuple[Ask, ReviewMetrics]
 _Pending: TypeAlias = PendingReview[_Question, Waiter]
@@ -87,17 +87,17 @@ class Reviewer(Generic[K, E]):
         """Reject requests that waited too long, and start what may start now."""
         now = self._monotonic()
         self._reject(self.queue.remove_expired(now), now)
-        self._start_reviews()
+        self._start_reviews(now)
 
     def _submit(self, key: K, source: str, question: _Question, waiter: Waiter | None) -> None:
         """Queue a review. Without a `waiter`: if it can start now."""
         now = self._monotonic()
         pending: _Pending = PendingReview(key=key, source=source, question=question)
         self._reject(self.queue.submit(pending, waiter, now), now)
-        self._start_reviews()
+        self._start_reviews(now)
 
-    def _start_reviews(self) -> None:
-        while (pending := self.queue.next(self._monotonic())) is not None:
+    def _start_reviews(self, now: float) -> None:
+        while (pending := self.queue.next(now)) is not None:
             task = asyncio.create_task(self._review(pending))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -106,7 +106,7 @@ class Reviewer(Generic[K, E]):
         ask, metrics = pending.question
         began = self._monotonic()
         try:
-            result = await ask()
+            result = await ask(began)
         except DaypassError as error:
             result = ReviewFailure(why=str(error))
         except Exception as error:  # whatever it is, the waiters need a response
@@ -126,7 +126,7 @@ class Reviewer(Generic[K, E]):
         else:  # a client's request must not make the API server look down
             self.heard_at = now
             self._note_error("")
-        self._start_reviews()
+        self._start_reviews(now)
 
     def _note_error(self, error: str) -> None:
         if bool(error) != bool(self.last_error):
