@@ -54,12 +54,19 @@ def not_public(text: str, *at: str | int) -> PydanticCustomError:
 
 def guarded_host(text: str) -> str:
     """Return a `host`, a pattern of hosts, or EVERY_HOST."""
-    if not set("{*") & set(text):
-        return host(text)
+    return _pattern(text, HostPattern, "hosts") if {"{", "*"} & set(text) else host(text)
+
+
+def path_pattern(text: str) -> str:
+    """Return a pattern of paths."""
+    return _pattern(text, PathPattern, "paths")
+
+
+def _pattern(text: str, kind: type[HostPattern | PathPattern], of: str) -> str:
     try:
-        HostPattern.parse(text)
+        kind.parse(text)
     except PatternError as error:
-        raise fault(f"{shown(text)} is no pattern of hosts: {error.fact}", error.hint) from None
+        raise fault(f"{shown(text)} is no pattern of {of}: {error.fact}", error.hint) from None
     return text
 
 
@@ -73,15 +80,6 @@ def overlap_hint(a: HostPattern, b: HostPattern, hint: str) -> str:
                 f" such as {example}"
             )
     return hint
-
-
-def path_pattern(text: str) -> str:
-    """Return a pattern of paths."""
-    try:
-        PathPattern.parse(text)
-    except PatternError as error:
-        raise fault(f"{shown(text)} is no pattern of paths: {error.fact}", error.hint) from None
-    return text
 
 
 def place(text: str) -> str:

@@ -33,14 +33,7 @@ from daypass.rules.claims import (
 )
 from daypass.rules.credentials import UID, Presence
 from daypass.rules.models import Access, ModelRule, read_models
-from daypass.rules.patterns import (
-    EVERY_HOST,
-    HostPattern,
-    Model,
-    Place,
-    is_plain_path,
-    without_port,
-)
+from daypass.rules.patterns import EVERY_HOST, HostPattern, Model, Place, is_plain_path
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -112,7 +105,11 @@ class Rules:
         """Return whether the gate guards this host."""
         if self.is_strict:
             return any(each.matches(host) for each in self.hosts)
-        return without_port(host) in (bracketed(each.text) for each in self.hosts)
+        # What follows the last colon is in place of a port, whatever it is: so Envoy has it
+        # (source/common/http/header_utility.cc, getPortStart).
+        name, colon, port = host.lower().rpartition(":")
+        name = name if colon and "]" not in port else host.lower()
+        return name in (bracketed(each.text) for each in self.hosts)
 
     def opens(self, audience: str, host: str, path: str) -> bool:
         """Return whether tokens for one of the gate's audiences open a host and a path."""

@@ -218,14 +218,6 @@ class Place:
         return self.host.matches(host) and (self.path is None or self.path.matches(path))
 
 
-def without_port(host: str) -> str:
-    """Return a Host header in lower case, without what is in place of a port: what follows the last
-    colon (Envoy, `source/common/http/header_utility.cc`, getPortStart).
-    """
-    name, colon, port = host.lower().rpartition(":")
-    return name if colon and "]" not in port else host.lower()
-
-
 def overlap(a: HostPattern, b: HostPattern) -> tuple[str, str] | None:
     """Return the form of each, in full or short, in which some host matches both; None without."""
     if EVERY_HOST in (a.text, b.text):
