@@ -171,7 +171,7 @@ def test_kserves_routes_and_roles_that_no_tenant_has_are_no_finding(cluster: Clu
         (finding,) = verify_access(cluster, config_of(TWO))
         assert finding.level is Level.OK
         check(finding.fact, reason=finding.check)
-        assert plan(cluster, TWO).models == ()
+        assert plan(cluster, TWO).unguarded == ()
     assert verify_access(cluster, config_of(ONE)) == []
 
 
@@ -183,7 +183,7 @@ def test_a_route_for_anothers_model_is_reported_by_apply_and_fails_verify(
         message = message_with(run(*QUICK_APPLY, "--dry-run")[1], "VirtualService bob/mine")
         check(message, "alice/iris", "Gateway kubeflow/kubeflow-gateway", reason="model-routes")
         planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
-        (told,) = planned["models"]
+        (told,) = planned["unguarded"]
         assert told in message
         at = ("--kubeconfig", str(plane.kubeconfig))
         out, _ = run("verify", "ekf", *at, "-o", "json", code=3)

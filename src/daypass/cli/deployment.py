@@ -92,7 +92,6 @@ def plan_json(plan: ApplyPlan) -> Plan:
         "widens": list(plan.widened),
         "collisions": [each.fact for each in plan.collisions],
         "unguarded": [each.fact for each in plan.unguarded],
-        "models": [each.fact for each in plan.models],
         "unseen": list(plan.unseen),
         "refused": list(plan.refused),
         "missing": [name_of_need(need) for need in plan.missing],

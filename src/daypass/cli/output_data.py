@@ -226,8 +226,7 @@ class Plan(TypedDict):
     unchanged: Annotated[int, "how many objects stay as they are"]
     widens: Annotated[list[str], "what it opens more than is open now"]
     collisions: Annotated[list[str], "routes of others at the same place"]
-    unguarded: Annotated[list[str], "hosts that bypass the gate"]
-    models: Annotated[list[str], "what bypasses access by model"]
+    unguarded: Annotated[list[str], "what bypasses the gate, or access by model"]
     unseen: Annotated[list[str], "kinds that you may not list, so not all of this is known"]
     refused: Annotated[
         list[str],

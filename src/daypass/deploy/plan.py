@@ -85,9 +85,9 @@ class ApplyPlan:
 
     `entries`: the inventory after it, without the UIDs of new objects.
 
-    `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate; `models`:
-    what bypasses access by model; `refused`: the namespaces of identities whose tokens a gate that
-    changes refuses; `unseen`: the kinds that the user may not list for these four.
+    `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate or access
+    by model; `refused`: the namespaces of identities whose tokens a gate that changes refuses;
+    `unseen`: the kinds that the user may not list for these three.
     """
 
     state: ClusterState
@@ -99,7 +99,6 @@ class ApplyPlan:
     missing: tuple[Prerequisite, ...]
     collisions: tuple[Finding, ...]
     unguarded: tuple[Finding, ...]
-    models: tuple[Finding, ...]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
     entries: Mapping[ObjectRef, AppliedObject]
@@ -142,7 +141,7 @@ class ApplyPlan:
     @property
     def findings(self) -> list[Finding]:
         """What to know before it is applied; nothing of it prevents that."""
-        found = [*self.collisions, *self.unguarded, *self.models]
+        found = [*self.collisions, *self.unguarded]
         if self.unseen:
             fact = (
                 f"no right to list {', '.join(self.unseen)}: whether others' routes are in the way,"
@@ -204,8 +203,7 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         waiting=tuple(provided.waiting),
         missing=tuple(provided.missing),
         collisions=tuple(collisions(listed, config)),
-        unguarded=tuple(find_gate_bypass(listed, config)),
-        models=tuple(find_access_bypass(listed, config)),
+        unguarded=(*find_gate_bypass(listed, config), *find_access_bypass(listed, config)),
         unseen=(*listed.unseen_kinds, *unseen),
         refused=refused,
         entries=entries,

@@ -313,7 +313,7 @@ def _free_name(grant: Grant, existing: Sequence[Object]) -> str:
 
 def _is_of_grant(document: Object, grant: Grant) -> bool:
     role = document.get("roleRef", {}).get("name")
-    return is_owned_by(document, grant.identity) and role in (None, grant.role_reference("")[1])
+    return is_owned_by(document, grant.identity) and role in (None, grant.cluster_role)
 
 
 def _warn_of_wider_grants(grant: Grant, bindings: Iterable[Object], warn: Warn) -> None:

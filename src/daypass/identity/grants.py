@@ -21,14 +21,13 @@ from dataclasses import dataclass
 
 from daypass._core import labels
 from daypass._core.errors import UsageError
-from daypass._core.k8s_names import RBAC_GROUP
+from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
 from daypass._core.objects import Object, name_of, new_object
 from daypass.identity.inference import (
     EVERY_MODEL,
     MODEL_KINDS,
     ModelPlural,
     Selector,
-    call_rule,
     callable_models,
     pods_of,
 )
@@ -99,15 +98,12 @@ class Grant:
     annotations: Mapping[str, str]
     selectors: Mapping[str, Selector]
 
-    def role_reference(self, name: str) -> tuple[str, str]:
-        """Return kind and name of the role to bind."""
-        return ("Role", name) if self.cluster_role is None else ("ClusterRole", self.cluster_role)
-
     def binding(self, name: str) -> Object:
         """Return the object that lets the APIs accept the identity's requests."""
         identity = self.identity
         subject = {"kind": "ServiceAccount", "name": identity.name, "namespace": identity.namespace}
-        kind, role = self.role_reference(name)
+        role = self.cluster_role or name
+        kind = "ClusterRole" if self.cluster_role else "Role"
         return {
             **self._new_object(ROLE_BINDINGS, name),
             "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": role},
@@ -187,14 +183,17 @@ def model_grant(
 ) -> Grant:
     """Return the right to call a model or (EVERY_MODEL) all of a namespace: those of `plurals`."""
     kind, options = f"model-{model}", ["--model", f"{namespace}/{model}"]
+    rule: Object = {"apiGroups": [KSERVE_GROUP], "resources": [*plurals], "verbs": ["get"]}
     if model == EVERY_MODEL:
         kind, options = "models", ["--in", namespace, "--inference-only"]
+    else:
+        rule["resourceNames"] = [model]
     return Grant(
         identity=identity,
         namespace=namespace,
         names=(_unique_name(identity, kind, f"model/{model}"),),
         model=model,
-        rules=[call_rule(model, plurals)],
+        rules=[rule],
         display=f"model/{model}",
         options=tuple(options),
         annotations={labels.MODEL: model},
@@ -231,7 +230,7 @@ def read_grant(binding: Object, rules: Iterable[Object] | None = None) -> Grant 
     else:
         return None  # the identity's right to request its own tokens
     name = name_of(binding)
-    is_same = name in grant.names and grant.role_reference(name) == (role["kind"], role["name"])
+    is_same = name in grant.names and role == grant.binding(name)["roleRef"]
     return grant if is_same else None
 
 

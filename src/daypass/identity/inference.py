@@ -115,12 +115,6 @@ def is_on_knative(document: Object) -> bool:
     return mode in ("Knative", "Serverless")
 
 
-def call_rule(model: str, plurals: Iterable[ModelPlural]) -> Object:
-    """Return the rule of a Role that lets its subjects call a model, or EVERY_MODEL."""
-    rule: Object = {"apiGroups": [KSERVE_GROUP], "resources": [*plurals], "verbs": ["get"]}
-    return rule if model == EVERY_MODEL else {**rule, "resourceNames": [model]}
-
-
 def callable_models(rules: Iterable[Object]) -> Iterator[tuple[ModelPlural, str]]:
     """Yield the kinds and names of the models that rules let one call; EVERY_MODEL for all."""
     for rule in rules:

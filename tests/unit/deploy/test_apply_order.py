@@ -81,7 +81,6 @@ def plan_of(case: str, cluster: Any) -> ApplyPlan:
         missing=(),
         collisions=(),
         unguarded=(),
-        models=(),
         unseen=(),
         refused=(),
         entries={change.ref: AppliedObject(api_version="v1") for change in changes},
