@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -11,9 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
-from daypass._core.k8s_names import is_label
 from daypass._core.net import is_address
-from daypass.config import Address, Config, Domain, Gate, TlsFiles
+from daypass.config import Address, Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
 from daypass.kube.certificate_authority import Authority, hosts_of
 from daypass.local.envoy_instance import EnvoyInstanceSettings
@@ -26,7 +24,7 @@ from daypass.render.envoy.settings import (
     Upstream,
     exposure_of,
 )
-from daypass.rules.patterns import HostPattern
+from daypass.rules.patterns import HostPattern, literal_end
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -83,7 +81,11 @@ def envoy_settings(
             "gate.hosts names no host, and on this machine the gate answers only to names",
             "add one next to '*', such as localhost",
         )
-    names = (*hosts, *_wildcards(guarding))
+    forms = (HostPattern.parse(host).parts for host in guarding.hosts)
+    ends = ((parts, literal_end(parts)) for parts in forms)
+    # No certificate is for names of which more than the first label varies.
+    wildcards = (".".join(["*", *end]) for parts, end in ends if len(end) == len(parts) - 1)
+    names = (*hosts, *wildcards)
     for host in names:
         if host not in certificates:
             own = _issue(host, authority, folder, clock)
@@ -100,14 +102,6 @@ def envoy_settings(
         authorizer_socket="" if authorizer is None else str(authorizer),
     )
     return EnvoyInstanceSettings(door=door, gate=gate)
-
-
-def _wildcards(gate: Gate) -> Iterator[str]:
-    """Yield the names for patterns whose first label alone varies. No certificate is for more."""
-    for pattern in map(HostPattern.parse, gate.hosts):
-        _, *rest = pattern.parts or ("",)
-        if rest and not pattern.is_literal and all(map(is_label, rest)):
-            yield ".".join(["*", *rest])
 
 
 def _protected(config: Config, echo: Address | None) -> Protected:
