@@ -6,7 +6,7 @@ checked: an unreadable part counts as closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,29 +21,27 @@ from daypass.rules.published import DENIALS, NAMES, Published, part_name
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
 _CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "credentialsPerNamespace"
-_LACKING = "lackingAt"
+LACKING = "lackingAt"
+"""The gates whose gateways do not have it yet, for commands."""
 
 
 class UnreadablePartError(ValueError):
     """A ConfigMap is no published part of this format."""
 
 
-def part_config_map(
-    number: int, part: CredentialPart, namespace: str, lacking: Iterable[str] = (), *, room: int
-) -> Object:
+def part_config_map(number: int, part: CredentialPart, namespace: str, *, room: int) -> Object:
     """Return a part's ConfigMap; the same part gives the same bytes.
 
-    `lacking`: the gates whose gateways do not have it yet. `room`: how many credentials of one
-    namespace the set takes. Both are for commands.
+    `room`: how many credentials of one namespace the set takes, for commands that create them.
     """
-    found = _config_map(part_name(number), namespace, part.uids, part.closes_unix, lacking)
+    found = _config_map(part_name(number), namespace, part.uids, part.closes_unix)
     found["data"][_ROOM] = str(room)
     return found
 
 
-def denials_config_map(denials: Denials, namespace: str, lacking: Iterable[str] = ()) -> Object:
+def denials_config_map(denials: Denials, namespace: str) -> Object:
     """Return the denials' ConfigMap; the same denials give the same bytes."""
-    return _config_map(DENIALS, namespace, denials.keys, denials.closes_unix, lacking)
+    return _config_map(DENIALS, namespace, denials.keys, denials.closes_unix)
 
 
 def read_part(document: Mapping[str, Any], parts: int) -> tuple[int, CredentialPart]:
@@ -87,18 +85,12 @@ def read_room(document: Mapping[str, Any]) -> int:
 
 
 def read_lacking(document: Mapping[str, Any]) -> str:
-    """Return the names of the gates whose gateways do not have it yet, or "". Raises
-    UnreadablePartError.
-    """
-    return _data(document).get(_LACKING, "")
+    """Return the names of the gates that do not have it yet, or "". Raises UnreadablePartError."""
+    return _data(document).get(LACKING, "")
 
 
-def _config_map(
-    name: str, namespace: str, entries: Set[str], closes_unix: int, lacking: Iterable[str]
-) -> Object:
+def _config_map(name: str, namespace: str, entries: Set[str], closes_unix: int) -> Object:
     data = {_CLOSES: rfc3339(utc(closes_unix)), _ENTRIES: "\n".join(sorted(entries))}
-    if gates := ", ".join(lacking):
-        data[_LACKING] = gates
     return new_object("v1", "ConfigMap", name, namespace, labels={PUBLISHED: "true"}, data=data)
 
 

@@ -24,6 +24,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ApiError
 from daypass.kube.lease import Lease
 from daypass.kube.published_objects import (
+    LACKING,
     UnreadablePartError,
     denials_config_map,
     part_config_map,
@@ -67,7 +68,7 @@ class ClusterPublisher:
         self._home = FencedObjects(self._cluster, self.lease)
         self._gateways = [_Gateway(each, self._cluster, self.lease) for each in self._engines]
         self._published = Published.closed(self.parts)
-        self._lacking: dict[Number, list[str]] = {}  # the gates that a ConfigMap names
+        self._lacking: dict[Number, str] = {}  # the gates that a ConfigMap names
 
     @property
     def clock_ahead_seconds(self) -> float:
@@ -169,19 +170,20 @@ class ClusterPublisher:
 
     def _write(self, number: Number) -> None:
         """Write the ConfigMap of a part, or of the denials."""
+        document = self._config_map(number, self._published)
         self._lacking[number] = lacking = self._lacking_at(number)
-        self._home.write(number, self._config_map(number, self._published, lacking))
+        if lacking:
+            document["data"][LACKING] = lacking
+        self._home.write(number, document)
 
-    def _lacking_at(self, number: Number) -> list[str]:
-        return [each.name for each in self._gateways if number in each.lacking]
+    def _lacking_at(self, number: Number) -> str:
+        return ", ".join(each.name for each in self._gateways if number in each.lacking)
 
-    def _config_map(
-        self, number: Number, published: Published, lacking: Sequence[str] = ()
-    ) -> Object:
+    def _config_map(self, number: Number, published: Published) -> Object:
         home = self._config.door.namespace
         if number is None:
-            return denials_config_map(published.denials, home, lacking)
-        return part_config_map(number, published.parts[number], home, lacking, room=self._room)
+            return denials_config_map(published.denials, home)
+        return part_config_map(number, published.parts[number], home, room=self._room)
 
     @property
     def _room(self) -> int:
