@@ -8,7 +8,7 @@ is also the only sign of life (`AsyncCluster.list` says why it is one).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,7 @@ from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, Fo
 STEADY_SECONDS = 1.0
 """After a round that ends sooner, the informer waits."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, JITTER = 0.3, 15.0, 0.4
+CHECK_EVERY_SECONDS = 1.0
 SHORTEST_LIST_SECONDS = 1.0
 """A list has at least this long."""
 
@@ -202,3 +203,25 @@ class Informer(Generic[T]):
         self.failure = Failure(error=error, lasts=isinstance(error, ForbiddenError) or not is_first)
         if before is None or shown != self.last_error:
             self._notify()
+
+
+async def follow(
+    cluster: AsyncCluster | None, informers: Iterable[Informer[Any]], check: Callable[[], object]
+) -> None:
+    """Run informers until this is cancelled, then close their cluster. Call `check` each second:
+    what is known grows old, and lists that find the same notify nobody.
+    """
+
+    async def check_always() -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_SECONDS)
+            check()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for informer in informers:
+                group.create_task(informer.run())
+            group.create_task(check_always())
+    finally:
+        if cluster is not None:
+            await cluster.close()

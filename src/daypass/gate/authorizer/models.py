@@ -7,7 +7,6 @@ not count.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -19,9 +18,8 @@ from daypass._core.objects import Object, name_of
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import Informer
+from daypass.kube.informer import Informer, follow
 
-CHECK_EVERY_SECONDS = 1.0
 _NONE: frozenset[str] = frozenset()
 
 
@@ -65,24 +63,23 @@ class ModelFollower:
         self._take = take
         self._clock = clock
         self._valid_seconds = valid_seconds
+        self._cluster: AsyncCluster | None = None
         self._informers: dict[str, Informer[tuple[str, str]]] = {}
         if resources:  # otherwise it needs no connection
-            self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
-            self._informers = {each: self._informer(each) for each in sorted(resources)}
+            self._cluster = cluster = AsyncCluster(connection, clock=clock, transport=transport)
+            self._informers = {each: self._informer(cluster, each) for each in sorted(resources)}
         self._taken = Models()
         self._names = self._taken.names
         self._read = [each.objects for each in self._informers.values()]
 
-    def _informer(self, resource: str) -> Informer[tuple[str, str]]:
+    def _informer(self, cluster: AsyncCluster, resource: str) -> Informer[tuple[str, str]]:
         plural, _, group = resource.partition(".")
 
         async def find() -> Selection | None:
-            served = await self._cluster.find_resource(group, plural)
+            served = await cluster.find_resource(group, plural)
             return None if served is None else Selection(resource=served, metadata_only=True)
 
-        return Informer(
-            self._cluster, find, _key, valid_seconds=self._valid_seconds, notify=self.check
-        )
+        return Informer(cluster, find, _key, valid_seconds=self._valid_seconds, notify=self.check)
 
     @property
     def last_error(self) -> str:
@@ -105,19 +102,7 @@ class ModelFollower:
 
     async def run(self) -> None:
         """Follow until it is cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for informer in self._informers.values():
-                    group.create_task(informer.run())
-                group.create_task(self._check_always())
-        finally:
-            if self._informers:
-                await self._cluster.close()
-
-    async def _check_always(self) -> None:
-        while True:  # lists that find the same notify nobody, and prolong what is known
-            await asyncio.sleep(CHECK_EVERY_SECONDS)
-            self.check()
+        await follow(self._cluster, self._informers.values(), self.check)
 
     def check(self) -> None:
         """Pass on what is known now, if it is not what was passed on last."""

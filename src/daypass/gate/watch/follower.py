@@ -6,7 +6,6 @@ parts if the denials are. A closing time that is too far ahead is not believed: 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import httpx2
@@ -18,14 +17,13 @@ from daypass._core.objects import Object, name_of
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import Informer
+from daypass.kube.informer import Informer, follow
 from daypass.kube.published_objects import UnreadablePartError, read_part, read_published_denials
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
 from daypass.rules.published import DENIALS, NAMES, Published
 
-CHECK_EVERY_SECONDS = 1.0
 FUTURE_SECONDS = 60.0
 """Two clocks may differ by so much."""
 
@@ -72,17 +70,7 @@ class PublishedFollower:
 
     async def run(self) -> None:
         """Follow until it is cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._informer.run())
-                group.create_task(self._check_always())
-        finally:
-            await self._cluster.close()
-
-    async def _check_always(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_EVERY_SECONDS)
-            self.check()
+        await follow(self._cluster, [self._informer], self.check)
 
     def check(self) -> None:
         """Pass on what applies now, if it is not what was passed on last."""
