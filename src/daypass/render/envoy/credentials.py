@@ -65,11 +65,6 @@ from daypass.rules.reasons import Reason
 _CREDENTIAL_STATE = "daypass.credential"
 CREDENTIALS_MARK = "daypass_credentials"
 DENIALS_MARK = "daypass_denials"
-MARKS: dict[str, tuple[Reason, ...]] = {
-    DENIALS_MARK: (Reason.DENIED, Reason.UNKNOWN),
-    CREDENTIALS_MARK: (Reason.UNKNOWN_CREDENTIAL, Reason.UNKNOWN),
-}
-"""The marks in the order in which they decide, and why each can refuse."""
 Source = Callable[[str], Json]
 """Returns Envoy's ConfigSource for what is published under a name."""
 

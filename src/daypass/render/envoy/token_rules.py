@@ -26,7 +26,8 @@ from daypass.render.envoy.access import (
     opened_filter,
 )
 from daypass.render.envoy.credentials import (
-    MARKS,
+    CREDENTIALS_MARK,
+    DENIALS_MARK,
     claims_filters,
     has_credential,
     has_marks,
@@ -104,6 +105,8 @@ _ACCEPTED, _OTHERS = action("daypass-accepted", "ALLOW"), action(OTHERS_POLICY, 
 """Its results, next to the reasons for a refusal. `_OTHERS`: what a shared gateway leaves alone."""
 
 _NOT_OURS = (Reason.ALLOWED, Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE, Reason.MODEL)
+_REASONS = [reason for reason in Reason if reason not in _NOT_OURS]
+"""Why the decision can refuse."""
 REFUSING = "daypass-gate-refusal"
 """Name of the filter that refuses."""
 
@@ -191,10 +194,7 @@ def deciding_filters(
     passes = is_marked(DECISION)
     if elsewhere is not None:
         passes = any_of(passes, is_marked(DECISION, OTHERS_POLICY))
-    refusals = [
-        (is_marked(DECISION, policy_of(reason)), refuse(reason))
-        for reason in refusing_reasons(rules)
-    ]
+    refusals = [(is_marked(DECISION, policy_of(reason)), refuse(reason)) for reason in _REASONS]
     refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))
     return [
         verified,
@@ -247,9 +247,14 @@ def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
     def lacks(*required: Json) -> Json:
         return all_of(verified, is_not(all_of(*required)))
 
+    def marked(name: str, reasons: Iterable[Reason]) -> Iterator[_Case]:
+        for reason in reasons:
+            yield all_of(verified, is_marked(name, policy_of(reason))), refuse(reason)
+
     if rules.audiences:
-        for reason in (Reason.AUDIENCE, Reason.SEVERAL_AUDIENCES, Reason.AUDIENCE_OPENING):
-            yield all_of(verified, is_marked(OPENED_MARK, policy_of(reason))), refuse(reason)
+        yield from marked(
+            OPENED_MARK, (Reason.AUDIENCE, Reason.SEVERAL_AUDIENCES, Reason.AUDIENCE_OPENING)
+        )
     else:
         yield all_of(verified, is_for_others(rules)), refuse(Reason.AUDIENCE)
         yield lacks(is_for(rules.audience)), refuse(Reason.SEVERAL_AUDIENCES)
@@ -259,9 +264,8 @@ def _refusals_of_the_cluster(rules: Rules) -> Iterator[_Case]:
         yield lacks(is_marked(ALLOWED_MARK)), refuse(Reason.NOT_ALLOWED)
     yield lacks(is_bound(rules)), refuse(Reason.UNBOUND)
     yield lacks(has_credential(rules)), refuse(Reason.UNKNOWN_CREDENTIAL)
-    for name, reasons in MARKS.items():
-        for reason in reasons:
-            yield all_of(verified, is_marked(name, policy_of(reason))), refuse(reason)
+    yield from marked(DENIALS_MARK, (Reason.DENIED, Reason.UNKNOWN))
+    yield from marked(CREDENTIALS_MARK, (Reason.UNKNOWN_CREDENTIAL, Reason.UNKNOWN))
     yield verified, refuse(Reason.UNKNOWN)
     of_long = [_has_status(status, _FAILED_LONG) for status in _STATUSES]
     yield any_of(has_claim(["iss"], within=_LONG), *of_long), refuse(Reason.LONG_LIVED)
@@ -286,24 +290,13 @@ def _has_status(status: str, within: str = _FAILED) -> Json:
     return has_claim(["message"], exactly(status), within=within)
 
 
-def refusing_reasons(rules: Rules) -> list[Reason]:
-    """Return why the decision can refuse."""
-    needs = {
-        Reason.NOT_GUARDED: rules.is_strict and not rules.guards_every_host,
-        Reason.AMBIGUOUS: rules.reads_paths,
-        Reason.AUDIENCE_OPENING: rules.audiences,
-        Reason.NOT_ALLOWED: rules.allow is not None,
-    }
-    return [each for each in Reason if each not in _NOT_OURS and needs.get(each, True)]
-
-
 def refusal_replies(rules: Rules) -> list[Json]:
     """Return mappers that give each refusal its Kubernetes Status, with what to do.
 
     A body that was not read to its end changes the code of a refusal, but not its mark.
     """
     mappers = []
-    for reason in refusing_reasons(rules):
+    for reason in _REASONS:
         policy = policy_of(reason)
         unread = f"response.code == 413 && {has_mark(DECISION, policy)}"
         refused = f"{has_details(denial(policy))} || {unread}"
