@@ -11,11 +11,11 @@ import pytest
 
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import new_object
-from daypass.gate.explain import find_models
+from daypass.gate.explain import Answers, find_models
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.claims import CallerIdentity
-from daypass.rules.models import Access, ModelRule, Readings, read_models
+from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from support.clusters import account_token, admin_cluster, cluster_as
 from support.controlplane import ControlPlane
@@ -71,37 +71,34 @@ def env(control_plane: ControlPlane) -> Iterator[Env]:
         yield Env(plane=control_plane, cluster=cluster)
 
 
-def readings(host: str, path: str = "/") -> Readings:
-    found = read_models(RULES, host, path)
-    assert found is not None
-    return found
+def find(host: str, path: str = "/", *, cluster: Cluster) -> Answers:
+    return find_models(cluster, RULES, host, path, CALLER)
 
 
 def test_what_exists_and_what_the_caller_may_use_is_found(env: Env) -> None:
-    found = find_models(env.cluster, readings("a-b-c.example.com"), CALLER)
+    found = find("a-b-c.example.com", cluster=env.cluster)
     ours, other = Model(INFERENCE, "c", "a-b"), Model(INFERENCE, "b-c", "a")
     assert found == {Access("get", ours): True, Access("get", other): False}
 
 
 def test_a_component_is_that_of_its_model(env: Env) -> None:
-    found = find_models(env.cluster, readings("a-b-predictor-c.example.com"), CALLER)
+    found = find("a-b-predictor-c.example.com", cluster=env.cluster)
     assert found == {Access("get", Model(INFERENCE, "c", "a-b")): True}
 
 
 def test_a_role_for_one_kind_is_none_for_another(env: Env) -> None:
-    found = find_models(env.cluster, readings("api.example.com", "/c/llama/v1"), CALLER)
+    found = find("api.example.com", "/c/llama/v1", cluster=env.cluster)
     assert found == {Access("get", Model(LLM, "c", "llama")): False}
-    none = find_models(env.cluster, readings("api.example.com", "/c/none/v1"), CALLER)
+    none = find("api.example.com", "/c/none/v1", cluster=env.cluster)
     assert none == {}
 
 
 def test_what_the_user_may_not_ask_is_unknown(env: Env) -> None:
     env.cluster.apply(new_object("v1", "ServiceAccount", "reader", "c"))
     token = account_token(env.plane, "c", "reader")
-    asked = readings("a-b-c.example.com")
     user = cluster_as(env.plane, token)
     with pytest.raises(ForbiddenError):
-        find_models(user, asked, CALLER)
+        find("a-b-c.example.com", cluster=user)
     rule = {"apiGroups": [KSERVE], "resources": ["inferenceservices"], "verbs": ["list"]}
     env.cluster.apply(new_object(RBAC, "ClusterRole", "lists-models", rules=[rule]))
     env.cluster.apply(new_object(
@@ -109,6 +106,6 @@ def test_what_the_user_may_not_ask_is_unknown(env: Env) -> None:
         roleRef={"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": "lists-models"},
         subjects=[{"kind": "ServiceAccount", "namespace": "c", "name": "reader"}],
     ))  # fmt: skip
-    found = find_models(user, asked, CALLER)
+    found = find("a-b-c.example.com", cluster=user)
     assert list(found.values()) == [None, None]
     user.close()

@@ -18,6 +18,7 @@ from daypass.rules.decision import Allow, GateRequest, Review, decide
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.reasons import Reason
+from support.existing_models import names_in
 from support.reviewing import AskedAuthorizer, rules
 from support.tokens import AUDIENCE, USER
 
@@ -111,7 +112,7 @@ def test_what_is_cached_changes_no_decision(steps: list[tuple[object, ...]]) -> 
                     )  # fmt: skip
                     expected = decide(
                         request, GATES[gate], tried.clock.unix(), review=_believe(token),
-                        exists=exist.__contains__, may=is_allowed,
+                        names_in=names_in(exist), may=is_allowed,
                     )  # fmt: skip
                     asked = {"gate": gate, "host": host, "path": path, "model_header": model_header}
                     answer = tried.ask(f"Bearer {token}", **asked)

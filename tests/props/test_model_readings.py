@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daypass.rules.decision import RefusedError, check_model
-from daypass.rules.models import ModelRule, read_models
+from daypass.rules.models import ModelRule, needed_accesses
 from daypass.rules.patterns import HostPattern, Model, PathPattern
+from support.existing_models import names_in
 
 INFERENCE, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 TEMPLATES = ("{name}.{namespace}.example.com", "{name}-{namespace}.example.com")
@@ -34,7 +35,7 @@ def hosts_of(model: Model, template: str) -> Iterator[str]:
                 url = host(f"{model.name}{part}-{component}{end}")
                 yield url
                 # getServiceHost in KServe's ingress_reconciler.go; for a predictor with a name of
-                # its own, the docstring of `candidates` says what is not read.
+                # its own, the docstring of `owners` says what is not read.
                 if component != "explainer" and not part and end != "-canary":
                     removed = f"-{component}-default" if "-default" in url else f"-{component}"
                     yield url.replace(removed, "", 1)
@@ -87,8 +88,7 @@ def may_pass(
     denied: set[Model],
     path: str = "/v1",
 ) -> bool:
-    readings = read_models(rules, host, path)
-    needed = None if readings is None else readings.existing(existing.__contains__)
+    needed = needed_accesses(rules, host, path, names_in(existing))
     try:
         if needed is not None:
             check_model(needed, lambda access: access.model not in denied)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 from daypass._core.hints import command
@@ -16,8 +17,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.claims import Bound, CallerIdentity, bound_to
 from daypass.rules.decision import Decision, GateRequest, Rules, decide
-from daypass.rules.models import Access, Readings, read_models
-from daypass.rules.patterns import Model
+from daypass.rules.models import Access, ModelRule, NamesIn, may_mean_models, needed_accesses
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 
 ISSUER_NOT_CHECKED = (
@@ -51,7 +51,7 @@ class Explanation:
 
 Answers: TypeAlias = Mapping[Access, bool | None]
 """Whether the caller has each access that a request needs; None: the user may not ask."""
-FindModels: TypeAlias = Callable[[Readings, CallerIdentity], Answers | None]
+FindModels: TypeAlias = Callable[[CallerIdentity], Answers | None]
 """Returns the answers of a cluster; None if the user may not list models."""
 
 
@@ -80,18 +80,19 @@ def explain(
     unknown += [REVOCATION_NOT_CHECKED] if rules.published is None else []
     # Without keys the signature is unknown; the other checks may still refuse the token.
     possible = decide(request, rules, now_unix, signed=signed is not False)
-    readings, answers = read_models(rules.authorize, host, path), None
-    if possible.identity is not None and readings is not None:
-        answers = find_models(readings, possible.identity) if find_models is not None else None
+    answers: Answers | None = None
+    if possible.identity is not None and may_mean_models(rules.authorize, host, path):
+        answers = find_models(possible.identity) if find_models is not None else None
         unknown += _unanswered(answers)
-    exists = may = None
+    names_in = may = None
     if answers is not None and not _unanswered(answers):
-        exists, may = {access.model for access in answers}.__contains__, answers.get
-    decision = decide(request, rules, now_unix, signed=signed, exists=exists, may=may)
-    possible = decide(request, rules, now_unix, signed=signed is not False, exists=exists, may=may)
+        names_in, may = _names_in(answers), answers.get
+    decision = decide(request, rules, now_unix, signed=signed, names_in=names_in, may=may)
+    signed = signed is not False
+    possible = decide(request, rules, now_unix, signed=signed, names_in=names_in, may=may)
     message = MESSAGES[possible.reason] + _values(possible.reason, token, rules)
-    if possible.reason is Reason.MODEL and readings is not None and answers is not None:
-        message += _refused_models(readings, answers)
+    if possible.reason is Reason.MODEL and answers is not None:
+        message += _refused_models(rules, host, path, answers)
     message = UNKNOWN if possible.is_allowed and unknown else message
     return Explanation(
         decision=decision,
@@ -101,20 +102,32 @@ def explain(
     )
 
 
-def find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) -> Answers:
+def find_models(
+    cluster: Cluster, rules: Sequence[ModelRule], host: str, path: str, caller: CallerIdentity
+) -> Answers:
     """Return whether a caller may use the models that exist and that a request may mean. Raises
     ForbiddenError if they may not be listed.
     """
     served = [*cluster.kinds().resources.values()][::-1]  # a preferred version is the last one
     kinds = {f"{kind.plural}.{group_of(kind.api_version)}": kind for kind in served}
-    existing = {
-        Model(resource, namespace, name_of(found))
-        for resource, namespace in {model[:2] for _, model in readings.accesses}
-        if resource in kinds
-        for found in cluster.list(kinds[resource], namespace, metadata_only=True)
-    }
-    needed = readings.existing(existing.__contains__) or ()
+
+    def names_in(resource: str, namespace: str) -> Set[str]:
+        if resource not in kinds:
+            return frozenset()
+        found = cluster.list(kinds[resource], namespace, metadata_only=True)
+        return frozenset(map(name_of, found))
+
+    needed = needed_accesses(rules, host, path, cache(names_in)) or ()
     return {each: _may(cluster, caller, each) for each in needed}
+
+
+def _names_in(answers: Answers) -> NamesIn:
+    """Return which models exist, as far as a request may mean them."""
+
+    def names_in(resource: str, namespace: str) -> Set[str]:
+        return {model.name for _, model in answers if model[:2] == (resource, namespace)}
+
+    return names_in
 
 
 def _unanswered(answers: Answers | None) -> list[str]:
@@ -142,17 +155,19 @@ def _shown(access: Access) -> str:
     return f"{verb} {resource} {namespace}/{name}"
 
 
-def _refused_models(readings: Readings, answers: Answers) -> str:
+def _refused_models(rules: Rules, host: str, path: str, answers: Answers) -> str:
     refused = sorted(access for access, answer in answers.items() if answer is False)
     if refused:
         return f": its caller may not {_shown(refused[0])}"
-    shortest = min(
-        readings.accesses, key=lambda access: (len(access.model.name), access), default=None
+    named = (
+        (len(name), f"{rule.resource} {namespace}/{name}")
+        for rule in rules.authorize
+        for namespace, name in rule.names(host, path)
     )
+    shortest = min(named, default=None)
     if shortest is None:
         return ": host and path name none"
-    _, (resource, namespace, name) = shortest
-    return f": none exists that host and path can mean, such as {resource} {namespace}/{name}"
+    return f": none exists that host and path can mean, such as {shortest[1]}"
 
 
 def _bound_to(token: str) -> Bound | None:

@@ -32,8 +32,8 @@ from daypass.rules.claims import (
     has_registered_types,
 )
 from daypass.rules.credentials import UID, Presence
-from daypass.rules.models import Access, ModelRule, read_models
-from daypass.rules.patterns import EVERY_HOST, HostPattern, Model, Place, is_plain_path
+from daypass.rules.models import Access, ModelRule, NamesIn, may_mean_models, needed_accesses
+from daypass.rules.patterns import EVERY_HOST, HostPattern, Place, is_plain_path
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -162,15 +162,15 @@ def decide(
     *,
     signed: bool | None = None,
     review: Review | None = None,
-    exists: Callable[[Model], bool] | None = None,
+    names_in: NamesIn | None = None,
     may: Callable[[Access], bool | None] | None = None,
 ) -> Decision:
     """Return whether a request passes the gate, and the identity of its caller.
 
     `signed`: whether a key of the API server signed the token. `review`: the API server's result.
     None means that it was not checked. At least one has to be known, and each that is known has to
-    be good. `exists`: whether a model exists; None if nothing of models is checked. `may`: whether
-    the caller has an access; None: unknown.
+    be good. `names_in`: which models exist; None if no model is checked. `may`: whether the caller
+    has an access; None: unknown.
     """
     found: list[str] = []
     try:
@@ -189,13 +189,13 @@ def decide(
         found.append(
             "no TokenReview" if review is None else "TokenReview accepted, for this audience"
         )
-        readings = read_models(rules.authorize, request.host, request.path)
-        needed = None if readings is None or exists is None else readings.existing(exists)
+        place = rules.authorize, request.host, request.path
+        needed = None if names_in is None else needed_accesses(*place, names_in)
         if needed is not None:
             check_model(needed, may or (lambda _: None))
             models = sorted(f"{model.namespace}/{model.name}" for _, model in needed)
             found.append(f"its caller may use {' and '.join(models)}")
-        elif readings is not None and exists is None:
+        elif names_in is None and may_mean_models(*place):
             found.append("whether its caller may use the model was not checked")
         else:
             found.append("it needs no model")
@@ -310,7 +310,7 @@ def check_review(claims: BoundClaims, review: Review) -> None:
 
 
 def check_model(needed: Iterable[Access], may: Callable[[Access], bool | None]) -> None:
-    """Check the accesses that a request needs, of `Readings.existing`. `may`: whether its caller
+    """Check the accesses that a request needs, of `needed_accesses`. `may`: whether its caller
     has one; None: unknown. Raises RefusedError.
     """
     # 15. The model exists, and the caller may use it: every one that host and path may mean.

@@ -6,11 +6,11 @@ exists, and the caller needs access to all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from daypass.rules.patterns import Model, PathPattern, Place, candidates
+from daypass.rules.patterns import Model, PathPattern, Place, owners
 
 MODEL_HEADERS = ("x-gateway-model-name", "x-gateway-destination-endpoint")
 """Headers that choose a model past host and path: the first selects an LLMInferenceService's route
@@ -22,6 +22,11 @@ LLM = "llminferenceservices.serving.kserve.io"
 _PUBLISHERS = PathPattern.parse("/publishers/")
 """Where KServe serves LLMInferenceServices by `spec.model.name`, on every host of a gateway: not by
 the name of an object, and several may have it."""
+
+
+NamesIn: TypeAlias = Callable[[str, str], Set[str]]
+"""Returns the names of the models of a kind that exist in a namespace. It may raise, if that is
+unknown."""
 
 
 class Access(NamedTuple):
@@ -50,58 +55,48 @@ class ModelRule(Place):
         name = host.lower().partition(":")[0].rstrip(".")
         return self.host.matches(name) and (self.path is None or self.path.is_near(path))
 
-    def read(self, host: str, path: str) -> frozenset[Access]:
-        """Return what a request may mean. A path means the same on every host: a route of KServe's
-        LLMInferenceService names no host, and takes what no other route of the gateway does.
+    def names(self, host: str, path: str) -> frozenset[tuple[str, str]]:
+        """Return every namespace and name that a request may mean. A path means the same on every
+        host: a route of KServe's LLMInferenceService names no host, and takes what no other route
+        of the gateway does.
         """
-        if self.path is not None:
-            pairs = self.path.names(path)
-        else:
-            pairs = frozenset(
-                (namespace, each)
-                for namespace, name in self.host.names(host)
-                for each in candidates(name)
-            )
-        return frozenset(
-            Access(self.verb, Model(self.resource, namespace, name)) for namespace, name in pairs
-        )
+        return self.host.names(host) if self.path is None else self.path.names(path)
+
+    def existing(self, host: str, path: str, names_in: NamesIn) -> Iterator[Access]:
+        """Yield the accesses to the models that exist and that a request may mean."""
+        for namespace, name in self.names(host, path):
+            there = names_in(self.resource, namespace)
+            for model in owners(name, there) if self.path is None else {name} & there:
+                yield Access(self.verb, Model(self.resource, namespace, model))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
-    """What a request may mean. `accesses`: those of them that exist are all needed. `required`: of
-    these, one at least has to exist; None if the request needs no model.
+def may_mean_models(rules: Sequence[ModelRule], host: str, path: str) -> bool:
+    """Return whether a request needs a model, or may mean one."""
+    return _is_of_publishers(rules, path) or any(
+        rule.covers(host, path) or rule.names(host, path) for rule in rules
+    )
+
+
+def needed_accesses(
+    rules: Sequence[ModelRule], host: str, path: str, names_in: NamesIn
+) -> frozenset[Access] | None:
+    """Return the accesses that a request needs: to all models that exist and that it may mean; none
+    if it needs a model, and none exists. None if it needs no model.
     """
-
-    accesses: frozenset[Access]
-    required: frozenset[Access] | None
-
-    def existing(self, exists: Callable[[Model], bool]) -> frozenset[Access] | None:
-        """Return the accesses that are needed; none if no model exists. None if it needs no model.
-
-        `exists` may raise, if that is unknown.
-        """
-        found = frozenset(access for access in self.accesses if exists(access.model))
-        if self.required is None:
-            return found or None
-        return found if found & self.required else frozenset()
-
-
-def read_models(rules: Sequence[ModelRule], host: str, path: str) -> Readings | None:
-    """Return what a request may mean; None if it needs no model, whichever exist."""
-    if _PUBLISHERS.is_near(path) and any(rule.resource == LLM for rule in rules):
-        return Readings(accesses=frozenset(), required=frozenset())
-    accesses: set[Access] = set()
-    required: set[Access] = set()
-    is_covered = False
+    if _is_of_publishers(rules, path):
+        return frozenset()
+    found: set[Access] = set()
+    has_model, is_covered = False, False
     for rule in rules:
-        found = rule.read(host, path)
-        accesses |= found
+        existing = set(rule.existing(host, path, names_in))
+        found |= existing
         if rule.covers(host, path):
             is_covered = True
-            required |= found if rule.host.matches(host) else set()
-    if not is_covered and not accesses:
-        return None
-    return Readings(
-        accesses=frozenset(accesses), required=frozenset(required) if is_covered else None
-    )
+            has_model |= rule.host.matches(host) and bool(existing)
+    if is_covered:
+        return frozenset(found if has_model else ())
+    return frozenset(found) or None
+
+
+def _is_of_publishers(rules: Sequence[ModelRule], path: str) -> bool:
+    return _PUBLISHERS.is_near(path) and any(rule.resource == LLM for rule in rules)

@@ -31,10 +31,10 @@ They ignore lengths, which RE2 could count only in a long program: a longer name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import combinations, product, takewhile
+from itertools import product, takewhile
 from typing import NamedTuple
 
 from daypass._core.k8s_names import SUBDOMAIN_LENGTH, is_label
@@ -164,7 +164,7 @@ class HostPattern(_Pattern):
         """Return every namespace and name that a host may mean; none if it does not match.
 
         `a-b-c` under `{name}-{namespace}` is `a-b` in `c`, and `a` in `b-c`. The name may be that
-        of a component: see `candidates`.
+        of a component: see `owners`.
         """
         if not self.names_a_model or not self.matches(host):
             return frozenset()
@@ -243,8 +243,8 @@ def is_plain_path(path: str) -> bool:
     return re.fullmatch(PLAIN_PATH_REGEX, path) is not None
 
 
-def candidates(name: str) -> frozenset[str]:
-    """Return the names of the models that a host's name may belong to: itself, or a component's.
+def owners(name: str, models: Set[str]) -> Set[str]:
+    """Return those models to which a host's name may belong: that of this name, or a component's.
 
     A component is `NAME-predictor`, also `-transformer` and `-explainer`, with `-default` or
     `-canary` at the end (KServe, `pkg/constants/constants.go`, PredictorServiceName and others).
@@ -261,18 +261,17 @@ def candidates(name: str) -> frozenset[str]:
     A predictor with a name of its own gives its model the host of a model `NAME-PART`, on Knative.
     That is not read: two models `iris` and `iris-v2` would each need access to both.
     """
-    component = _COMPONENT.fullmatch(name)
-    if not is_label(name) or component is None:
-        return frozenset({name})
+    component = _COMPONENT.fullmatch(name) if models else None
+    if component is None:
+        return {name} & models
     stem = component["stem"]
-    parts = stem.split("-")
-    runs = ("-".join(parts[i:j]) for i, j in combinations(range(len(parts) + 1), 2))
-    removed = (
+    whole = {
         f"{stem[:at]}-{component['component']}{end}{stem[at:]}"
         for at in range(1, len(stem) + 1)
         for end in ("", "-default")
-    )
-    return frozenset({name, *filter(is_label, runs), *filter(is_label, removed)})
+    }
+    runs = {model for model in models if model in stem and f"-{model}-" in f"-{stem}-"}
+    return {name, *whole} & models | runs
 
 
 def _splits(label: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from daypass.gate.authorizer.destinations import Destination, Destinations, is_plain
 from daypass.gate.authorizer.models import Models
-from daypass.rules.models import ModelRule, read_models
+from daypass.rules.models import ModelRule, may_mean_models, needed_accesses
 from daypass.rules.patterns import HostPattern, PathPattern, Place, is_plain_path
 from support.reviewing import rules
 
@@ -55,14 +55,10 @@ def test_a_destination_is_what_the_rules_say_of_the_whole_path(host: str, path: 
     assert (key is None) is not is_plain_path(path)
     if key is None:
         return
-    readings = read_models(RULES.authorize, host, path)
-    needed = (
-        None
-        if readings is None
-        else readings.existing(lambda model: model.name in NAMES and model.namespace in NAMES)
-    )
+    place = RULES.authorize, host, path
+    needed = needed_accesses(*place, EVERY_MODEL.names_in)
     destination = destinations.find(key, EVERY_MODEL)
-    assert destination.has_readings is (readings is not None)
+    assert destination.has_readings is may_mean_models(*place)
     assert (None if destination.accesses is None else set(destination.accesses)) == needed
     opened = {name for name in RULES.audiences if RULES.opens(name, host, path)}
     assert destination.audiences == {RULES.audience, *opened}

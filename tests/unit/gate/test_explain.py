@@ -403,9 +403,7 @@ def explained_model(host: str, answers: Answers, path: str = "/v1") -> Explanati
     rules = replace(RULES_OF_MODELS, published=None)
     value = token(aud=["models"])
     now = SYSTEM_CLOCK.unix()
-    return explain(
-        value, host, path, rules, now, SIGNER.jwks, find_models=lambda readings, caller: answers
-    )
+    return explain(value, host, path, rules, now, SIGNER.jwks, find_models=lambda caller: answers)
 
 
 RULES_OF_MODELS = Rules(

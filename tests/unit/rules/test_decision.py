@@ -27,6 +27,7 @@ from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
+from support.existing_models import names_in
 from support.publishing import denied_by_hand, parts_of
 from support.tokens import encode
 
@@ -460,7 +461,7 @@ def judged(
         MODELS,
         NOW,
         signed=True,
-        exists=(EXISTING | set(more)).__contains__,
+        names_in=names_in({*EXISTING, *more}),
         may=lambda access: access.model not in refused,
     ).reason
 
@@ -528,7 +529,7 @@ def test_where_every_host_is_guarded_other_spellings_of_a_model_host_have_no_mod
                  "iris-alice.example.com..:1:2", "API.example.com"):  # fmt: skip
         request = asked(f"Bearer {token()}", host=host, path="/serving/alice/iris/")
         decision = decide(
-            request, rules, NOW, signed=True, exists=EXISTING.__contains__, may=lambda _: True
+            request, rules, NOW, signed=True, names_in=names_in(EXISTING), may=lambda _: True
         )
         assert decision.reason is Reason.MODEL
 
@@ -542,7 +543,7 @@ def test_each_rule_asks_for_its_verb() -> None:
 
     for path in ("/serving/alice/iris/", "/llm/alice/llama/"):
         request = asked(f"Bearer {token()}", host="api.example.com", path=path)
-        decide(request, MODELS, NOW, signed=True, exists=EXISTING.__contains__, may=may)
+        decide(request, MODELS, NOW, signed=True, names_in=names_in(EXISTING), may=may)
     assert asked_for == [
         Access("get", Model(INFERENCE, "alice", "iris")),
         Access("use", Model(LLM, "alice", "llama")),

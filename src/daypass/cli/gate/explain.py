@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from daypass.kube.cluster import Cluster
     from daypass.rules.claims import CallerIdentity
     from daypass.rules.decision import Rules
-    from daypass.rules.models import Readings
+    from daypass.rules.models import ModelRule
 
 SUMMARY = "show step by step what the gate would do with a token"
 EPILOG = """examples:
@@ -75,7 +76,7 @@ def run(args: Namespace) -> int:
         find = None
         if cluster is not None:
             keys, rules = _read_cluster(cluster, token, rules, config, keys)
-            find = partial(_find_models, cluster)
+            find = partial(_find_models, cluster, rules.authorize, args.host, args.path)
         now = SYSTEM_CLOCK.unix()
         explained = explain(token, args.host, args.path, rules, now, keys, find_models=find)
     several = f"gate {name}\n" if len(config.every_gate) > 1 else ""
@@ -99,12 +100,14 @@ def _gate_of(config: Config, args: Namespace) -> tuple[str, Gate]:
     return config.find_gate(args.gate or (named[0] if len(named) == 1 else None))
 
 
-def _find_models(cluster: Cluster, readings: Readings, caller: CallerIdentity) -> Answers | None:
+def _find_models(
+    cluster: Cluster, rules: Sequence[ModelRule], host: str, path: str, caller: CallerIdentity
+) -> Answers | None:
     from daypass.gate.explain import find_models
     from daypass.kube.errors import ForbiddenError
 
     try:
-        return find_models(cluster, readings, caller)
+        return find_models(cluster, rules, host, path, caller)
     except ForbiddenError as error:
         warn(error.fact, error.hint)
         return None

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from daypass.gate.authorizer.models import Models
 from daypass.rules.decision import Rules
-from daypass.rules.models import Access, read_models
-from daypass.rules.patterns import Model, is_plain_path
+from daypass.rules.models import Access, may_mean_models, needed_accesses
+from daypass.rules.patterns import is_plain_path
 
 LIMIT_DESTINATIONS = 10_000
 LIMIT_KEY_BYTES = 800
@@ -79,17 +79,14 @@ class Destinations:
         return destination
 
     def _read(self, host: str, path: str, models: Models) -> Destination:
-        def exists(model: Model) -> bool:
-            return model.name in models.names_in(model.resource, model.namespace)
-
-        readings = read_models(self._rules.authorize, host, path)
-        needed = None if readings is None else readings.existing(exists)
+        place = self._rules.authorize, host, path
+        needed = needed_accesses(*place, models.names_in)
         if needed is not None and len(needed) > LIMIT_READINGS:
             needed = frozenset()
         audiences = (self._rules.audience, *self._rules.audiences)
         return Destination(
             audiences=frozenset(each for each in audiences if self._rules.opens(each, host, path)),
-            has_readings=readings is not None,
+            has_readings=may_mean_models(*place),
             accesses=None if needed is None else tuple(needed),
         )
 

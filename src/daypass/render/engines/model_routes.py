@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from daypass.render.engines.bypass import ANY, HostOwner, join_names, shares_hosts
 from daypass.rules.models import ModelRule
-from daypass.rules.patterns import NAME, NAMESPACE, candidates
+from daypass.rules.patterns import NAME, NAMESPACE, owners
 
 ModelNames = Mapping[str, Mapping[str, Set[str]]]
 """The names of the models that exist, by their resource and namespace."""
@@ -70,5 +70,5 @@ def _of_others(
     may_be_own = any(namespace == own for namespace, _ in named)
     for namespace, name in named:
         there = known.get(namespace, frozenset())
-        if namespace != own and (candidates(name) & there if may_be_own else there):
+        if namespace != own and (owners(name, there) if may_be_own else there):
             yield f"{namespace}/{name}"
