@@ -57,11 +57,12 @@ def look(
     find: Callable[[ListedObjects, Config], list[Finding]],
 ) -> tuple[list[Finding], str]:
     """Return what is found in a cluster, and why that may not be all; empty if it is."""
-    if cluster is None:
-        return [], "--kubeconfig FILE looks at the cluster"
-    try:
-        listed = list_all(cluster, queries)
-        unseen = ", ".join(listed.unseen_kinds)
-        return find(listed, config), f"no right to list {unseen}" if unseen else ""
-    except DaypassError as error:
-        return [], error.fact
+    listed, unknown = ListedObjects(), "--kubeconfig FILE looks at the cluster"
+    if cluster is not None:
+        try:
+            listed = list_all(cluster, queries)
+            unseen = ", ".join(listed.unseen_kinds)
+            unknown = f"no right to list {unseen}" if unseen else ""
+        except DaypassError as error:
+            unknown = error.fact
+    return find(listed, config), unknown

@@ -117,7 +117,7 @@ def verify_access(cluster: Cluster | None, config: Config) -> list[Finding]:
     found, unknown = look(cluster, config, queries, find_access_bypass)
     if unknown:
         fact = f"whether access by model can be bypassed: {unknown}"
-        return [*(found or _sessions(_authorizing(config))), skipped("model-access", fact)]
+        return [*found, skipped("model-access", fact)]
     return found or [ok("model-access", "no other way leads to a model than its gate")]
 
 
