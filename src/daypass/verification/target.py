@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from daypass._core.net import HostPort
 from daypass._core.token_bounds import PROBE_PATH
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, TlsIssuer
-from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.fronts import fronts_of
 from daypass.rules.patterns import EVERY_HOST, HostPattern
 
 MADE_UP = "daypass-verify"
@@ -83,44 +82,31 @@ def targets_of(
     checked = {each: names if found is None else {found[0]} for each, found in own.items()}
     if name is None:  # with the first domain, those of no domain
         checked[next(iter(own))] |= names - set().union(*checked.values())
-    return [
-        _target(
-            config,
-            each,
-            domain,
-            fronts.get(each),
-            checked[each],
-            certificate_authority or (machine_authority if domain.tls is None else None),
+    targets = []
+    for each, domain in config.domains.items():
+        if name not in (None, each):
+            continue
+        front = fronts.get(each)
+        door = HostPort(domain.host, config.port_of(domain, config.local.door))
+        own_authority = machine_authority if domain.tls is None else None
+        gates = (
+            _gate_target(config, gate, domain, is_checked=gate in checked[each])
+            for gate in config.every_gate
         )
-        for each, domain in config.domains.items()
-        if name in (None, each)
-    ]
-
-
-def _target(
-    config: Config,
-    name: str,
-    domain: Domain,
-    front: AnyFront | None,
-    checked: Collection[str],
-    certificate_authority: str | None,
-) -> VerificationTarget:
-    door = HostPort(domain.host, config.port_of(domain, config.local.door))
-    return VerificationTarget(
-        name=name,
-        door=DoorUrl.parse(f"https://{door}{config.prefix}"),
-        is_local=front is None,
-        has_issuer=isinstance(domain.tls, TlsIssuer),
-        has_record=front is not None and bool(front.dns_annotations),
-        is_direct=front is not None and front.is_direct,
-        certificate_authority=certificate_authority,
-        gates=tuple(
-            _gate_target(config, each, domain, is_checked=each in checked)
-            for each in config.every_gate
-        ),
-        issuer=config.cluster.issuer,
-        has_policy=config.policy is not None and front is not None,
-    )
+        target = VerificationTarget(
+            name=each,
+            door=DoorUrl.parse(f"https://{door}{config.prefix}"),
+            is_local=front is None,
+            has_issuer=isinstance(domain.tls, TlsIssuer),
+            has_record=front is not None and bool(front.dns_annotations),
+            is_direct=front is not None and front.is_direct,
+            certificate_authority=certificate_authority or own_authority,
+            gates=tuple(gates),
+            issuer=config.cluster.issuer,
+            has_policy=config.policy is not None and front is not None,
+        )
+        targets.append(target)
+    return targets
 
 
 def _gate_target(config: Config, name: str, domain: Domain, *, is_checked: bool) -> GateTarget:
