@@ -132,14 +132,7 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
     They are fixed except for certificates, which Envoy watches: a new config needs new pods, which
     replace the old ones only once they reach the API server.
     """
-    settings = _door_settings(config, fronts)
-    files = static_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
-    return {name: to_json(content) for name, content in sorted(files.items())}
-
-
-def _door_settings(config: Config, fronts: list[AnyFront]) -> DoorSettings:
-    """Return the settings of a door in a pod, with every file at its place there."""
-    return DoorSettings(
+    settings = DoorSettings(
         exposure=exposure_of(config, tuple(front.domain.host for front in fronts)),
         listen=Address(host=_ALL_ADDRESSES, port=_HTTPS_PORT),
         # For every name: some ingresses send none, or another one.
@@ -160,6 +153,8 @@ def _door_settings(config: Config, fronts: list[AnyFront]) -> DoorSettings:
         https_hosts=tuple(front.domain.host for front in fronts if front.domain.ends_tls),
         probe=Address(host=_ALL_ADDRESSES, port=_PROBE_PORT),
     )
+    files = static_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
+    return {name: to_json(content) for name, content in sorted(files.items())}
 
 
 def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
