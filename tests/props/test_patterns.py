@@ -5,6 +5,7 @@ It takes a host or path apart by hand, and tries every namespace and name that i
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daypass.rules.patterns import (
+    PLAIN_PATH_REGEX,
     HostPattern,
     PathPattern,
     is_plain_path,
@@ -274,6 +276,7 @@ def oracle_is_plain(path: str) -> bool:
 @example(path="/a//")
 def test_a_path_is_plain_as_the_oracle_says(path: str) -> None:
     assert is_plain_path(path) == oracle_is_plain(path)
+    assert is_plain_path(path) == bool(re.fullmatch(PLAIN_PATH_REGEX, path))
 
 
 components = st.sampled_from(["predictor", "transformer", "explainer"])

@@ -54,7 +54,7 @@ def gate_serve() -> str:
     # As if it had happened.
     service.authorizer.tokens.heard_at = service.authorizer.published_at = 0.0
     tables = _program(service.collect(), AuditEvent)
-    return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events a second are written."
+    return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events of a kind are written in a second."
 
 
 def agent() -> str:

@@ -33,7 +33,13 @@ from daypass.rules.claims import (
 )
 from daypass.rules.credentials import UID, Presence
 from daypass.rules.models import Access, ModelRule, NamesIn, may_mean_models, needed_accesses
-from daypass.rules.patterns import EVERY_HOST, HostPattern, Place, is_plain_path
+from daypass.rules.patterns import (
+    EVERY_HOST,
+    LONGEST_HOST,
+    HostPattern,
+    Place,
+    is_plain_path,
+)
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -104,7 +110,7 @@ class Rules:
     def guards(self, host: str) -> bool:
         """Return whether the gate guards this host."""
         if self.is_strict:
-            return any(each.matches(host) for each in self.hosts)
+            return len(host) <= LONGEST_HOST and any(each.matches(host) for each in self.hosts)
         # What follows the last colon is in place of a port, whatever it is: so Envoy has it
         # (source/common/http/header_utility.cc, getPortStart).
         name, colon, port = host.lower().rpartition(":")

@@ -46,6 +46,9 @@ EVERY_HOST = "*"
 LONGEST_PATTERN = SUBDOMAIN_LENGTH
 """Characters of a pattern; of a host because DNS allows no more (RFC 1035)."""
 
+LONGEST_HOST = LONGEST_PATTERN + len(":65535")
+"""Characters of a Host header that is guarded where its form counts."""
+
 NAME, NAMESPACE, ANY, BOTH = "{name}", "{namespace}", "*", "{name}-{namespace}"
 _VARIABLES = frozenset({NAME, NAMESPACE, ANY, BOTH})
 """What a label of a host can be instead of literal; a segment of a path, one of the first two."""
@@ -63,7 +66,11 @@ _CHARACTER = f"([!$&'()*+,0-9:=@A-Z_a-z~-]|{_ESCAPED})"
 _SEGMENT = rf"\.*{_CHARACTER}({_CHARACTER}|\.)*"
 
 PLAIN_PATH_REGEX = rf"(?s)((/{_SEGMENT})+/?|/)(\?[^#]*)?"
-"""The paths of `is_plain_path`, for RE2."""
+"""The paths of `is_plain_path`, for RE2. Python's `re` takes 10 ms for a path of 60 kB."""
+
+_PATH_CHARACTERS = re.compile(r"/[!$%&'()*+,./0-9:=@A-Z_a-z~-]*")
+_NEEDLESS_ESCAPE = re.compile(f"%(?!{_ESCAPED[1:]})")
+_DOT_SEGMENT = re.compile(r"/\.+(/|\Z)")
 
 _COMPONENT = re.compile(
     r"(?P<stem>.+)-(?P<component>predictor|transformer|explainer)(-default|-canary)?(-[0-9]{5,})?"
@@ -240,7 +247,14 @@ def is_plain_path(path: str) -> bool:
     of only dots, and no fragment. Percent-encoded are only characters that mean nothing special:
     none that need no encoding, no `/`, `\\`, `%`, `;` and no control characters.
     """
-    return re.fullmatch(PLAIN_PATH_REGEX, path) is not None
+    path, _, query = path.partition("?")
+    return (
+        _PATH_CHARACTERS.fullmatch(path) is not None
+        and "//" not in path
+        and "#" not in query
+        and ("%" not in path or _NEEDLESS_ESCAPE.search(path) is None)
+        and ("/." not in path or _DOT_SEGMENT.search(path) is None)
+    )
 
 
 def owners(name: str, models: Set[str]) -> Set[str]:

@@ -13,6 +13,7 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.config.gate import DEFAULT_GATE
+from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.gate.authorizer.authorizer import FRESH_SHARE, AuthzRequest
 from daypass.gate.authorizer.destinations import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.authorizer.responses import AuthzResponse
@@ -228,6 +229,8 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
     assert authorizer.tokens.queue.waiting == 0
     assert len(tried.lines) <= 60, "events are bounded too"
     assert tried.audit.suppressed > 200_000
+    tried.audit.event(AuditEvent.REVOKED, Reason.DENIED)
+    assert json.loads(tried.lines[-1])["event"] == "token-revoked", "junk hides no other event"
 
 
 def test_cached_refusals_of_forged_tokens_are_bounded(tried: AskedAuthorizer) -> None:

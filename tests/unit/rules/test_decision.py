@@ -234,6 +234,12 @@ def test_another_host_is_not_guarded(host: str) -> None:
     assert decision.reason is Reason.NOT_GUARDED
 
 
+def test_a_host_that_is_longer_than_any_name_is_not_guarded() -> None:
+    rules = replace(RULES, hosts=hosts("{name}.{namespace}.example.com"))
+    assert rules.guards(f"{'a' * 63}.{'b' * 63}.example.com:65535")
+    assert not rules.guards(f"{'a' * 300}.b.example.com")
+
+
 @pytest.mark.parametrize("host", ["", "ekf.example.com.", "x", "*", "[::1]:1"])
 def test_the_wildcard_guards_every_host(host: str) -> None:
     rules = replace(RULES, hosts=hosts("*"))

@@ -6,6 +6,7 @@ A request that passes from the cache is no event: the proxy's access log has it,
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -46,7 +47,8 @@ class AuditEvent(StrEnum):
 
 
 class AuditLog:
-    """Writes events; of those beyond EVENTS_PER_SECOND it writes their number only.
+    """Writes events; of those of a kind beyond EVENTS_PER_SECOND it writes their number only. So
+    refused requests, which any client can cause, hide no other events.
 
     `suppressed`: how many events were not written.
     """
@@ -56,29 +58,29 @@ class AuditLog:
         self._log = JsonLog(write, clock, "milliseconds")
         self._clock = clock
         self._second = 0
-        self._left = EVENTS_PER_SECOND
+        self._written: Counter[AuditEvent] = Counter()
         self._reported = 0
 
     def event(self, event: AuditEvent, why: Reason, **fields: object) -> None:
         """Log an event. `user` and `jti` are those of a token that the API server has accepted."""
-        if self._has_room():
+        if self._has_room(event):
             self._write(event, why=why, **fields)
 
     def refused(self, gate: str, why: Reason, token: str) -> None:
         """Log a refused request. The `jti` that the token claims is not verified."""
-        if self._has_room():
+        if self._has_room(AuditEvent.REFUSED):
             self._write(AuditEvent.REFUSED, gate=gate, why=why, claimedJti=_jti(token))
 
-    def _has_room(self) -> bool:
+    def _has_room(self, event: AuditEvent) -> bool:
         second = int(self._clock.monotonic())
         if second != self._second:
-            self._second, self._left = second, EVENTS_PER_SECOND
+            self._second, self._written = second, Counter()
             if self.suppressed > self._reported:
                 count = self.suppressed - self._reported
                 self._reported = self.suppressed
                 self._write(AuditEvent.SUPPRESSED, count=count)
-        if self._left:
-            self._left -= 1
+        if self._written[event] < EVENTS_PER_SECOND:
+            self._written[event] += 1
             return True
         self.suppressed += 1
         return False

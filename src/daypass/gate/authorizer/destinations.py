@@ -22,9 +22,6 @@ LIMIT_KEY_BYTES = 800
 for a port."""
 LIMIT_READINGS = 16
 """Models that exist and that a request may mean, at most. One that may mean more is refused."""
-_ORDINARY = b"-/_.~!$&'()*+,:=@%b%b%b" % (
-    b"0123456789", b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)  # fmt: skip
 
 Key: TypeAlias = tuple[bytes, bytes]
 """A host, and the first segments of a path, or "" where no path matters."""
@@ -59,7 +56,7 @@ class Destinations:
         """Return the key of a request, or None if its path is not plain, which matters here."""
         if not self.reads_paths:
             return host, b""
-        if not is_plain(path):
+        if not is_plain_path(path.decode("latin-1")):
             return None
         if not self._depth:
             return host, b""
@@ -89,15 +86,3 @@ class Destinations:
             has_readings=may_mean_models(*place),
             accesses=None if needed is None else tuple(needed),
         )
-
-
-def is_plain(path: bytes) -> bool:
-    """Return whether a path is plain, as `is_plain_path` does. Nearly all need nothing else."""
-    before, _, query = path.partition(b"?")
-    return (
-        before[:1] == b"/"
-        and not before.translate(None, _ORDINARY)
-        and b"//" not in before
-        and b"/." not in before
-        and b"#" not in query
-    ) or is_plain_path(path.decode("latin-1"))
