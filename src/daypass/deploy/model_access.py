@@ -29,14 +29,11 @@ from daypass.render.engines.bypass import HostOwner, join_names
 from daypass.render.engines.model_routes import foreign_routes, is_read
 from daypass.render.fronts.gateway_api import HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of, path_of
-from daypass.rules.models import MODEL_HEADERS
+from daypass.rules.models import LLM, MODEL_HEADERS
 
-_LLM = ObjectQuery(KSERVE_GROUP, MODEL_KINDS["llminferenceservices"])
 _MODELS = {
-    f"inferenceservices.{KSERVE_GROUP}": ObjectQuery(
-        KSERVE_GROUP, MODEL_KINDS["inferenceservices"], metadata_only=True
-    ),
-    f"llminferenceservices.{KSERVE_GROUP}": _LLM,
+    f"{plural}.{KSERVE_GROUP}": ObjectQuery(KSERVE_GROUP, kind)
+    for plural, kind in MODEL_KINDS.items()
 }
 _MODEL_PODS = (
     ObjectQuery("", "Pod", labels=MODEL_LABEL),
@@ -101,7 +98,7 @@ def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
             found.append(failure("model-routes", line, _REMOVE))
     return [
         *found,
-        *_own_routes(listed.of(_LLM)),
+        *_own_routes(listed.of(_MODELS[LLM])),
         *_headers(listed.of(HTTP_ROUTE)),
         *_gateways(listed, read),
         *_pods(listed, _PLATFORM | {engine.gate.front_namespace for engine in gates}),
