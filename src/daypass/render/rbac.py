@@ -1,10 +1,10 @@
 """The RBAC of daypass's own ServiceAccounts: what authorizer, watch and reaper may do.
 
 The authorizer may create TokenReviews and SubjectAccessReviews, and watch the ConfigMaps of its
-namespace: what is published is some of them. It may watch the models that a gate authorizes, and on
-Envoy Gateway read the API server's keys. The watch may list namespaces and ServiceAccounts, and
-write what it publishes, by name. In namespaces of identities, by a Role that `identity create` adds
-there, it may list Secrets and create Events.
+namespace: what is published is some of them. It may watch the models that a gate authorizes, and
+for a gateway that verifies no tokens read the API server's keys. The watch may list namespaces and
+ServiceAccounts, and write what it publishes, by name. In namespaces of identities, by a Role that
+`identity create` adds there, it may list Secrets and create Events.
 """
 
 from daypass._core.k8s_names import RBAC_GROUP
