@@ -11,7 +11,7 @@ from typing import Any
 from daypass.config import IstioGate
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.audit_log import AuditLog
-from daypass.gate.authorizer.authorizer import Authorizer, AuthzRequest
+from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.models import Models
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_client import ReviewFailure
@@ -141,14 +141,11 @@ class AskedAuthorizer:
             )
             if found is not None:
                 return found
-        request = AuthzRequest(
-            target=(gate_prefix(gate) + path).encode("latin-1"),
-            host=host.encode("latin-1"),
-            authorizations=[value.encode("latin-1") for value in authorizations],
-            source=source,
-            model_header=model_header,
-        )
-        response = self.authorizer.check(request)
+        response = self.authorizer.check(
+            (gate_prefix(gate) + path).encode("latin-1"), host.encode("latin-1"),
+            [value.encode("latin-1") for value in authorizations],
+            source=source, model_header=model_header,
+        )  # fmt: skip
         if not isinstance(response, AuthzResponse):
             response = await response
         while tasks := self.authorizer.tokens.tasks | self.authorizer.accesses.tasks:

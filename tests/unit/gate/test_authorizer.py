@@ -14,7 +14,7 @@ import pytest
 from daypass._core.errors import DaypassError
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.audit_log import AuditEvent
-from daypass.gate.authorizer.authorizer import FRESH_SHARE, AuthzRequest
+from daypass.gate.authorizer.authorizer import FRESH_SHARE
 from daypass.gate.authorizer.destinations import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_client import ReviewFailure
@@ -214,10 +214,7 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
                 # One of ten is well-formed, from another issuer.
                 middle = foreign if kind == 0 else f"{number}{kind}"
                 line = f"Bearer e30.{middle}.x".encode()
-                request = AuthzRequest(
-                    target=target, host=host, authorizations=(line,), source="", model_header=False
-                )  # fmt: skip
-                answer = authorizer.check(request)
+                answer = authorizer.check(target, host, (line,), source="", model_header=False)
                 codes[answer.code if isinstance(answer, AuthzResponse) else 0] += 1
 
     send(10_000)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from daypass.gate.authorizer.authorizer import AuthzRequest
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.rules.claims import Bound
 from daypass.rules.models import Access, ModelRule
@@ -90,11 +89,9 @@ def test_a_request_that_names_no_gate_is_unknown(tried: AskedAuthorizer, target:
     line = f"Bearer {tried.token()}".encode()
     assert tried.ask(line.decode(), gate="a").reason is Reason.ALLOWED
     assert tried.authorizer.cached(target.encode(), HOST.encode(), line) is None
-    request = AuthzRequest(
-        target=target.encode(), host=HOST.encode(), authorizations=(line,), source="",
-        model_header=False,
-    )  # fmt: skip
-    response = tried.authorizer.check(request)
+    response = tried.authorizer.check(
+        target.encode(), HOST.encode(), (line,), source="", model_header=False
+    )
     assert isinstance(response, AuthzResponse)
     assert (response.reason, response.code) == (Reason.UNKNOWN, 503)
     assert tried.authorizer.lost == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from sys import intern
@@ -61,20 +61,6 @@ AskToken: TypeAlias = Callable[[str, str], Awaitable[Review | ReviewFailure]]
 """Asks about a token, for an audience."""
 AskAccess: TypeAlias = Callable[[CallerIdentity, Access], Awaitable[bool | ReviewFailure]]
 Later: TypeAlias = Coroutine[None, None, AuthzResponse]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthzRequest:
-    """What Envoy asks. `target`: the gate's `gate_prefix`, and the path that the client asks for.
-    `authorizations`: the values of all Authorization headers. `source`: the client's address.
-    `model_header`: whether a header selects the model.
-    """
-
-    target: bytes
-    host: bytes
-    authorizations: Sequence[bytes]
-    source: str
-    model_header: bool
 
 
 class Authorizer:
@@ -148,7 +134,8 @@ class Authorizer:
     ) -> AuthzResponse | None:
         """Return the response to a request that passes from the caches; otherwise call `check`.
 
-        Nearly every request needs nothing else. For the arguments, see AuthzRequest.
+        Nearly every request needs nothing else. `target`: the gate's `gate_prefix`, and the path
+        that the client asks for. `model_header`: whether a header selects the model.
         """
         end = target.find(b"/", _NAME_AT) + 1
         prefix = target[:end]
@@ -177,44 +164,48 @@ class Authorizer:
         gate.metrics.passed += 1
         return entry.response
 
-    def check(self, request: AuthzRequest) -> AuthzResponse | Later:
-        """Return the response that `cached` has not, at once if the claims are refused."""
-        end = request.target.find(b"/", _NAME_AT) + 1
-        gate = self._by_prefix.get(request.target[:end])
+    def check(
+        self,
+        target: bytes,
+        host: bytes,
+        authorizations: Sequence[bytes],
+        *,
+        source: str,
+        model_header: bool,
+    ) -> AuthzResponse | Later:
+        """Return the response that `cached` has not, at once if the claims are refused.
+
+        `authorizations`: the values of all Authorization headers. `source`: the client's address.
+        """
+        end = target.find(b"/", _NAME_AT) + 1
+        prefix, path = target[:end], target[end:]
+        gate = self._by_prefix.get(prefix)
         if gate is None:
             self.lost += 1
             return unavailable(1)
-        authorizations, path = request.authorizations, request.target[end:]
-        values = tuple(value.decode("latin-1") for value in authorizations)
         question = GateRequest(
-            host=request.host.decode("latin-1"),
+            host=host.decode("latin-1"),
             path=path.decode("latin-1"),
-            authorizations=values,
-            model_header=request.model_header,
+            authorizations=tuple(value.decode("latin-1") for value in authorizations),
+            model_header=model_header,
         )
         verifier = None if gate.is_verified else self._verifier
         signed = (lambda _: None) if verifier is None else verifier.is_signed
         try:
             claims = check_claims(question, gate.rules, self._clock.unix(), signed=signed)
-            destination = gate.destinations.key(request.host, path)
+            destination = gate.destinations.key(host, path)
             if destination is None:  # a second look at what has been checked
                 raise RefusedError(Reason.AMBIGUOUS)
         except UnreadKeyError as unknown:
-            return self._check_after(unknown.reading, request)
+            check = partial(self.check, source=source, model_header=model_header)
+            return _check_after(unknown.reading, partial(check, target, host, authorizations))
         except RefusedError as refused:
-            response = self._refusal(gate, refused.reason, values[0] if values else "")
-            return _counted(gate, response)
+            first = next(iter(question.authorizations), "")
+            return _counted(gate, self._refusal(gate, refused.reason, first))
         authorization = next(filter(None, authorizations))  # the one that has been checked
-        key = sha256(request.target[:end] + authorization).digest()
+        key = sha256(prefix + authorization).digest()
         token = authorization.removeprefix(b"Bearer ").decode("ascii")
-        return self._decide(gate, claims, key, token, destination, request.source)
-
-    async def _check_after(
-        self, reading: asyncio.Future[None], request: AuthzRequest
-    ) -> AuthzResponse:
-        await asyncio.wait([reading], timeout=WAIT_SECONDS)
-        response = self.check(request)
-        return response if isinstance(response, AuthzResponse) else await response
+        return self._decide(gate, claims, key, token, destination, source)
 
     async def _decide(
         self,
@@ -435,3 +426,11 @@ def _counted(gate: ServedGate, response: AuthzResponse) -> AuthzResponse:
 
 def _fresh_until(since: float, until: float) -> float:
     return since + FRESH_SHARE * (until - since)
+
+
+async def _check_after(
+    reading: asyncio.Future[None], check: Callable[[], AuthzResponse | Later]
+) -> AuthzResponse:
+    await asyncio.wait([reading], timeout=WAIT_SECONDS)
+    response = check()
+    return response if isinstance(response, AuthzResponse) else await response

@@ -12,7 +12,7 @@ from typing import cast
 
 import httptools
 
-from daypass.gate.authorizer.authorizer import Authorizer, AuthzRequest, Later
+from daypass.gate.authorizer.authorizer import Authorizer, Later
 from daypass.gate.authorizer.responses import AuthzResponse, unavailable
 from daypass.gate.authorizer.review_queue import source_of
 from daypass.rules.models import MODEL_HEADERS
@@ -140,14 +140,13 @@ class HttpConnection(asyncio.Protocol):
                 self._target, host, authorizations[0], model_header=self._has_model_header
             )
         if response is None:
-            request = AuthzRequest(
-                target=self._target,
-                host=host,
-                authorizations=authorizations,
+            response = self._authorizer.check(
+                self._target,
+                host,
+                authorizations,
                 source=source_of(self._source.decode("latin-1")),
                 model_header=self._has_model_header,
             )
-            response = self._authorizer.check(request)
         if isinstance(response, AuthzResponse):
             self._respond(response)
         else:
