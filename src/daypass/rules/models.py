@@ -19,6 +19,8 @@ Pod of the route's InferencePool or, at some gateways, any Pod (Gateway API Infe
 `docs/proposals/004-endpoint-picker-protocol`). No client needs to send either."""
 
 LLM = "llminferenceservices.serving.kserve.io"
+LIMIT_READINGS = 16
+"""Models that exist and that a request may mean, at most. One that may mean more is refused."""
 _PUBLISHERS = PathPattern.parse("/publishers/")
 """Where KServe serves LLMInferenceServices by `spec.model.name`, on every host of a gateway: not by
 the name of an object, and several may have it."""
@@ -81,7 +83,7 @@ def needed_accesses(
     rules: Sequence[ModelRule], host: str, path: str, names_in: NamesIn
 ) -> frozenset[Access] | None:
     """Return the accesses that a request needs: to all models that exist and that it may mean; none
-    if it needs a model, and none exists. None if it needs no model.
+    if it needs a model, and none exists, or too many. None if it needs no model.
     """
     if _is_of_publishers(rules, path):
         return frozenset()
@@ -93,8 +95,8 @@ def needed_accesses(
         if rule.covers(host, path):
             is_covered = True
             has_model |= rule.host.matches(host) and bool(existing)
-    if is_covered:
-        return frozenset(found if has_model else ())
+    if is_covered and (not has_model or len(found) > LIMIT_READINGS):
+        return frozenset()
     return frozenset(found) or None
 
 

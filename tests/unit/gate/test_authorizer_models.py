@@ -10,11 +10,10 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.gate.authorizer.authorizer import FRESH_SHARE
-from daypass.gate.authorizer.destinations import LIMIT_READINGS
 from daypass.gate.authorizer.review_client import ReviewFailure
 from daypass.gate.authorizer.reviewer import REFUSED_SECONDS
 from daypass.rules.decision import Review
-from daypass.rules.models import Access, ModelRule
+from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.reasons import Reason
 from support.reviewing import GOOD, REFUSED, AskedAuthorizer, rules

@@ -20,8 +20,6 @@ LIMIT_DESTINATIONS = 10_000
 LIMIT_KEY_BYTES = 800
 """A host name has at most 253 bytes, two names in a path 316; Envoy takes anything after a colon
 for a port."""
-LIMIT_READINGS = 16
-"""Models that exist and that a request may mean, at most. One that may mean more is refused."""
 
 Key: TypeAlias = tuple[bytes, bytes]
 """A host, and the first segments of a path, or "" where no path matters."""
@@ -78,8 +76,6 @@ class Destinations:
     def _read(self, host: str, path: str, models: Models) -> Destination:
         place = self._rules.authorize, host, path
         needed = needed_accesses(*place, models.names_in)
-        if needed is not None and len(needed) > LIMIT_READINGS:
-            needed = frozenset()
         audiences = (self._rules.audience, *self._rules.audiences)
         return Destination(
             audiences=frozenset(each for each in audiences if self._rules.opens(each, host, path)),
