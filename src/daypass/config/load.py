@@ -38,7 +38,7 @@ from daypass.config.yaml_loader import (
     MISSING,
     Document,
     Location,
-    Place,
+    MarkedValue,
     described,
     read_document,
 )
@@ -143,7 +143,7 @@ class _Finding:
 
     error: ErrorDetails
     location: Location
-    place: Place
+    place: MarkedValue
     mark: Mark
     selected: str
     """What selects the section that the error is in, if there are several."""

@@ -64,7 +64,7 @@ _WORDS = {"true": True, "false": False} | dict.fromkeys(("", "~", "null", "Null"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class MarkedValue:
     """A value in the document. A list item's key mark is that of its value."""
 
     key_mark: Mark
@@ -79,13 +79,13 @@ class Document:
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
-        self._places: dict[Location, Place] = {}
+        self._places: dict[Location, MarkedValue] = {}
 
-    def add(self, location: Location, place: Place) -> None:
+    def add(self, location: Location, place: MarkedValue) -> None:
         """Remember where a value is."""
         self._places[location] = place
 
-    def find(self, location: Location) -> tuple[Place, bool]:
+    def find(self, location: Location) -> tuple[MarkedValue, bool]:
         """Return the place of a value, or of the nearest one around it, and whether it is exact."""
         end = len(location)
         while location[:end] not in self._places:
@@ -272,7 +272,7 @@ class _Reader:
         elif isinstance(node, ScalarNode):
             is_broken = self._is_broken(node) or self._is_folded(node)
             value = MISSING if is_broken else _scalar(node)
-        place = Place(key_mark=key_mark, mark=mark, value=value, is_broken=is_broken)
+        place = MarkedValue(key_mark=key_mark, mark=mark, value=value, is_broken=is_broken)
         self._document.add(location, place)
         return value
 
