@@ -74,9 +74,7 @@ class Gate(Section, defer_build=True):
     """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
     review: the same, then a TokenReview of the API server, cached."""
 
-    bound: Annotated[tuple[BoundTo, ...], AfterValidator(unique)] = Field(
-        default=("Secret",), min_length=1, examples=[["Secret"]]
-    )
+    bound: Listed[BoundTo] = Field(default=("Secret",), examples=[["Secret"]])
     """What a token may be bound to. Secret: it is revoked with that Secret. Pod: a token that
     Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
     can be revoked only with its ServiceAccount."""
