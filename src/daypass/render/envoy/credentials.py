@@ -32,7 +32,6 @@ from daypass.render.envoy.matching import (
     NOW_STATE,
     POD,
     SECRET,
-    SOME_TEXT,
     USER_STATE,
     action,
     all_of,
@@ -47,6 +46,7 @@ from daypass.render.envoy.matching import (
     is_before,
     is_marked,
     is_not,
+    like,
     marking,
     one_of,
     only_where,
@@ -73,7 +73,7 @@ _NOT_DENIED = action("daypass-not-denied", "ALLOW")
 
 
 _BOUND_CLAIMS = {
-    Bound.SECRET: has_claim((*SECRET, "uid"), SOME_TEXT),
+    Bound.SECRET: has_claim((*SECRET, "uid"), like("(?s).+")),
     Bound.POD: all_of(is_not(has_claim(SECRET)), has_claim(POD)),
     Bound.NONE: all_of(*(is_not(has_claim(kind)) for kind in (SECRET, POD, NODE))),
 }

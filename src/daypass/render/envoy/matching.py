@@ -55,9 +55,6 @@ def is_or_has(*texts: str) -> Json:
     return {"or_match": {"value_matchers": [is_it, {"list_match": {"one_of": is_it}}]}}
 
 
-SOME_TEXT = like("(?s).+")
-"""A matcher's value: a string that is not empty. Claims of other types do not match."""
-A_NAMESPACE = like("[a-z0-9-]+")
 A_UID = like(UID.pattern)
 """The form of Kubernetes' UIDs."""
 AN_EXACT_TIME: Json = {"double_match": {"range": {"start": 0.0, "end": 2.0**53}}}
@@ -232,7 +229,7 @@ def state_input(key: str) -> Json:
     )
 
 
-def has_state(key: str, pattern: str = ".+") -> Json:
+def has_state(key: str, pattern: str) -> Json:
     """Return a predicate: the filter state has a value, which matches a pattern as a whole."""
     return {"single_predicate": {"input": state_input(key), "value_match": _whole(pattern)}}
 

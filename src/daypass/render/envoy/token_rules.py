@@ -36,7 +36,6 @@ from daypass.render.envoy.credentials import (
 from daypass.render.envoy.door_routes import header_match
 from daypass.render.envoy.draining import draining_filters
 from daypass.render.envoy.matching import (
-    A_NAMESPACE,
     AN_EXACT_TIME,
     PAYLOAD,
     USER_STATE,
@@ -51,6 +50,7 @@ from daypass.render.envoy.matching import (
     has_state,
     is_marked,
     is_not,
+    like,
     marking,
 )
 from daypass.render.envoy.protobuf_any import (
@@ -236,7 +236,7 @@ def _is_accepted(rules: Rules) -> Json:
 
 _OF_AN_ACCOUNT = (
     has_state(USER_STATE, SERVICE_ACCOUNT_USER),
-    has_claim(["kubernetes.io", "namespace"], A_NAMESPACE),
+    has_claim(["kubernetes.io", "namespace"], like("[a-z0-9-]+")),
 )
 
 
