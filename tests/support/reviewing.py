@@ -33,6 +33,17 @@ GOOD = Review(authenticated=True, user=USER, audiences=(AUDIENCE,))
 REFUSED = Review(authenticated=False)
 
 
+def headers_of(response: AuthzResponse) -> dict[str, str]:
+    """What is added to the request that goes on, or sent with the refusal."""
+    lines = response.http_head.decode().split("\r\n")[1:-3]
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def body_of(response: AuthzResponse) -> bytes:
+    """The body of a refusal."""
+    return response.http.partition(b"\r\n\r\n")[2]
+
+
 def claims(clock: FakeClock, **changes: Any) -> dict[str, Any]:
     """Those of a good token of an hour; None leaves one out."""
     now = int(clock.unix())

@@ -30,7 +30,16 @@ from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.many_connections import resident_bytes
 from support.messages import check
 from support.publishing import parts_of
-from support.reviewing import GOOD, HOST, REFUSED, SIGNER, AskedAuthorizer, claims
+from support.reviewing import (
+    GOOD,
+    HOST,
+    REFUSED,
+    SIGNER,
+    AskedAuthorizer,
+    body_of,
+    claims,
+    headers_of,
+)
 from support.timing import FakeClock
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, Signer, encode
 
@@ -56,7 +65,7 @@ def test_a_token_accepted_by_the_api_server_passes_with_identity_headers(
 ) -> None:
     answer = tried.bearer()
     assert answer.reason is Reason.ALLOWED
-    assert dict(answer.headers) == {
+    assert headers_of(answer) == {
         "kubeflow-userid": USER,
         "kubeflow-groups": (
             "system:serviceaccounts,system:serviceaccounts:team,system:authenticated"
@@ -135,7 +144,7 @@ def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires(
     assert tried.ask(cached).code == 200
     tried.clock.advance(11)
     answer = tried.ask(cached)
-    assert (answer.code, dict(answer.headers)["retry-after"]) == (503, "1")
+    assert (answer.code, headers_of(answer)["retry-after"]) == (503, "1")
 
 
 MALFORMED = [
@@ -402,13 +411,13 @@ def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(
         answer = tried.responses.refused(reason)
         if reason is Reason.ALLOWED:
             continue
-        status = json.loads(answer.body)
+        status = json.loads(body_of(answer))
         assert (status["kind"], status["code"]) == ("Status", CODES.get(reason, 401))
         assert MESSAGES[reason] in status["message"]
         if status["code"] not in (401, 403):  # those are in test_refusal_hints
             check(status["message"], reason=reason)
-        assert answer.http.endswith(answer.body.encode())
-        assert answer.http_head + answer.body.encode() == answer.http
+        assert answer.http.endswith(body_of(answer))
+        assert answer.http_head + body_of(answer) == answer.http
         assert f"\r\ndaypass-reason: {reason}\r\n".encode() in answer.http_head
         assert b"\r\nlocation:" not in answer.http
 

@@ -11,6 +11,7 @@ from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.render.envoy.replies import refusal_reply
 from daypass.rules.reasons import CODES, Reason
 from support.messages import check
+from support.reviewing import body_of
 
 AUDIENCE = "gate.example.com"
 ANSWERS = AuthzResponses(IstioGate(audience=AUDIENCE))
@@ -21,7 +22,7 @@ def messages(reason: Reason) -> list[str]:
     """The message of the authorizer, and the one of Envoy."""
     reply = refusal_reply(reason, AUDIENCE, "true")
     native = reply["body_format_override"]["json_format"]["message"]
-    return [json.loads(ANSWERS.refused(reason).body)["message"], native]
+    return [json.loads(body_of(ANSWERS.refused(reason)))["message"], native]
 
 
 @pytest.mark.parametrize("reason", REFUSED)

@@ -286,7 +286,7 @@ class Authorizer:
             if refused.reason in (Reason.REVIEW_REFUSED, Reason.REVIEW_AUDIENCE):
                 self.tokens.refuse(key, response)
             return response
-        response = gate.allowed(claims.identity)
+        response = gate.responses.allowed(claims.identity)
         if key not in self._entries:
             self._audit.event(
                 AuditEvent.ACCEPTED, Reason.ALLOWED, gate=gate.name, user=response.user,
@@ -320,7 +320,7 @@ class Authorizer:
         if isinstance(is_allowed, ReviewFailure):
             return is_allowed
         if is_allowed:
-            response = gate.allowed(identity)
+            response = gate.responses.allowed(identity)
             until = asked_at + gate.remember_seconds
             fresh_until = _fresh_until(asked_at, until)
             entry = CachedResponse(response=response, fresh_until=fresh_until, until=until)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
+from weakref import WeakValueDictionary
 
 from daypass._core.k8s_status import failure
 from daypass.config import Gate
@@ -44,34 +45,26 @@ class AuthzResponse:
         self.http_head = "\r\n".join(lines).encode()
         self.http = self.http_head + content
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """What is added to the request that goes on, or sent with the refusal."""
-        lines = self.http_head.decode().split("\r\n")[1:-3]
-        return dict(line.split(": ", 1) for line in lines)
-
-    @property
-    def body(self) -> str:
-        """The body of a refusal."""
-        return self.http.removeprefix(self.http_head).decode()
-
 
 class AuthzResponses:
     """The responses of one gate."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
         self._refusals = {reason: _refused(reason, gate.audience) for reason in Reason}
 
     def allowed(self, identity: CallerIdentity) -> AuthzResponse:
-        """Return the response that lets a request pass, with the identity of its caller."""
-        headers = [
-            (self._gate.headers.user, identity.user),
-            (self._gate.headers.groups, ",".join(identity.groups)),
-        ]
-        if not self._gate.forward_token:
-            headers.append((TO_REMOVE, "authorization"))
-        return AuthzResponse(Reason.ALLOWED, 200, headers, user=identity.user)
+        """Return the response that lets a request pass, the same for all tokens of its caller."""
+        response = self._allowed.get(identity.user)
+        if response is None:
+            names = self._gate.headers
+            headers = [(names.user, identity.user), (names.groups, ",".join(identity.groups))]
+            if not self._gate.forward_token:
+                headers.append((TO_REMOVE, "authorization"))
+            response = AuthzResponse(Reason.ALLOWED, 200, headers, user=identity.user)
+            self._allowed[identity.user] = response
+        return response
 
     def refused(self, reason: Reason) -> AuthzResponse:
         """Return the refusal for a reason."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from weakref import WeakValueDictionary
 
 from daypass.config import Gate
 from daypass.gate.authorizer.destinations import Destinations
 from daypass.gate.authorizer.models import Models
-from daypass.gate.authorizer.responses import AuthzResponse, AuthzResponses
+from daypass.gate.authorizer.responses import AuthzResponses
 from daypass.gate.metrics import GateMetrics
-from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Rules
 
 
@@ -31,14 +29,6 @@ class ServedGate:
         self.destinations = Destinations(rules)
         self.resources = frozenset(each.resource for each in rules.authorize)
         self.models_until = -math.inf
-        self._allowed: WeakValueDictionary[str, AuthzResponse] = WeakValueDictionary()
-
-    def allowed(self, identity: CallerIdentity) -> AuthzResponse:
-        """Return the response that lets a caller pass, the same for all of its tokens."""
-        response = self._allowed.get(identity.user)
-        if response is None:
-            response = self._allowed[identity.user] = self.responses.allowed(identity)
-        return response
 
     def take_models(self, models: Models, *, have_changed: bool) -> None:
         """Replace what is known of the models that exist."""

@@ -199,10 +199,9 @@ class Service:
         authorizer, now = self.authorizer, self._clock.monotonic()
         cache, accesses = authorizer.cache, len(authorizer.accesses.cache)
         queues = (authorizer.tokens.queue, authorizer.accesses.queue)
-        in_flight, waiting, rejected = (
-            sum(counts)
-            for counts in zip(*((q.in_flight, q.waiting, q.rejected) for q in queues), strict=True)
-        )
+        in_flight = sum(each.in_flight for each in queues)
+        waiting = sum(each.waiting for each in queues)
+        rejected = sum(each.rejected for each in queues)
         yield from gate_families({gate.name: gate.metrics for gate in authorizer.gates})
         yield gauge("cache_entries", "Cached decisions.", len(cache))
         yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
