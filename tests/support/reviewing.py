@@ -111,7 +111,7 @@ class AskedAuthorizer:
         names: dict[tuple[str, str], set[str]] = {}
         for resource, namespace, name in models:
             names.setdefault((resource, namespace), set()).add(name)
-        kinds = {each for gate in self.gates.values() for each in gate.resources}
+        kinds = {each for gate in self.gates.values() for each in gate.destinations.resources}
         until = dict.fromkeys(kinds, self.clock.monotonic() + seconds)
         self.authorizer.take_models(Models(names=names, valid_until=until))
 

@@ -51,13 +51,14 @@ hosts = st.sampled_from(
 @given(host=hosts, path=paths)
 def test_a_destination_is_what_the_rules_say_of_the_whole_path(host: str, path: str) -> None:
     destinations = Destinations(RULES)
+    destinations.take_models(EVERY_MODEL)
     key = destinations.key(host.encode(), path.encode())
     assert (key is None) is not is_plain_path(path)
     if key is None:
         return
     place = RULES.authorize, host, path
     needed = needed_accesses(*place, EVERY_MODEL.names_in)
-    destination = destinations.find(key, EVERY_MODEL)
+    destination = destinations.find(key)
     assert destination.has_readings is may_mean_models(*place)
     assert (None if destination.accesses is None else set(destination.accesses)) == needed
     opened = {name for name in RULES.audiences if RULES.opens(name, host, path)}
@@ -76,7 +77,7 @@ def test_a_gate_that_reads_no_paths_knows_hosts_alone() -> None:
     destinations = Destinations(rules(HOSTS[0]))
     keys = {destinations.key(b"serving.example.com", path) for path in (b"/a", b"//x;", b"*", b"")}
     assert keys == {(b"serving.example.com", b"")}
-    destination = destinations.find(keys.pop() or (b"", b""), Models())
+    destination = destinations.find(keys.pop() or (b"", b""))
     assert destination == Destination(
         audiences=frozenset({RULES.audience}), has_readings=False, accesses=None
     )

@@ -96,7 +96,6 @@ class Authorizer:
         self._verifier = verifier
         self._clock = clock
         self._monotonic = clock.monotonic
-        self._models = Models()
         self._by_prefix = {gate_prefix(each.name).encode(): each for each in gates}
         self._entries = self.cache.entries
         self._access_entries = self.accesses.cache.entries
@@ -154,7 +153,7 @@ class Authorizer:
             return None
         if destination.has_readings:
             accesses = destination.accesses
-            if now >= gate.models_until or accesses == ():
+            if now >= destinations.models_until or accesses == ():
                 return None
             name, user, allowed = gate.name, entry.response.user, self._access_entries
             for access in accesses or ():
@@ -240,8 +239,8 @@ class Authorizer:
         """Return the response to a request whose token is allowed. Raises RefusedError."""
         for _ in range(LIMIT_ROUNDS):  # anything may have changed while it waited
             check_current(claims, gate.rules, self._clock.unix())
-            destination = gate.destinations.find(key, self._models)
-            if destination.has_readings and self._monotonic() >= gate.models_until:
+            destination = gate.destinations.find(key)
+            if destination.has_readings and self._monotonic() >= gate.destinations.models_until:
                 return unavailable(1)
             if (accesses := destination.accesses) is None:
                 return allowed
@@ -344,10 +343,8 @@ class Authorizer:
 
     def take_models(self, models: Models) -> None:
         """Read hosts and paths by these models from now on. Call it on the event loop's thread."""
-        have_changed = models.names is not self._models.names
-        self._models = models
         for gate in self.gates:
-            gate.take_models(models, have_changed=have_changed)
+            gate.destinations.take_models(models)
 
     @property
     def published(self) -> Published | None:

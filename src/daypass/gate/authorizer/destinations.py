@@ -7,6 +7,7 @@ a pattern is a prefix of whole segments. What every proxy might read differently
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
@@ -40,7 +41,11 @@ class Destination:
 
 
 class Destinations:
-    """The destinations of a gate. `known`: for lookups in the path of a request; bounded."""
+    """The destinations of a gate. `known`: for lookups in the path of a request; bounded.
+
+    `resources`: the kinds of its models, as PLURAL.GROUP. `models_until`: until when what is known
+    of them counts (monotonic).
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -49,6 +54,16 @@ class Destinations:
         paths = [place.path for place in places if place.path is not None]
         self._depth = max((len(path.parts) for path in paths), default=0)
         self.known: dict[Key, Destination] = {}
+        self.resources = frozenset(each.resource for each in rules.authorize)
+        self.models_until = -math.inf
+        self._models = Models()
+
+    def take_models(self, models: Models) -> None:
+        """Read hosts and paths by these models from now on."""
+        if models.names is not self._models.names:
+            self.known.clear()
+        self._models = models
+        self.models_until = models.are_known_until(self.resources)
 
     def key(self, host: bytes, path: bytes) -> Key | None:
         """Return the key of a request, or None if its path is not plain, which matters here."""
@@ -61,21 +76,21 @@ class Destinations:
         segments = path.partition(b"?")[0].split(b"/", self._depth + 1)
         return host, b"/".join(segments[: self._depth + 1])
 
-    def find(self, key: Key, models: Models) -> Destination:
+    def find(self, key: Key) -> Destination:
         """Return the destination of a key, which has passed `check_claims`, and remember it."""
         destination = self.known.get(key)
         if destination is None:
             host, path = (part.decode("latin-1") for part in key)
-            destination = self._read(host, path or "/", models)
+            destination = self._read(host, path or "/")
             if sum(map(len, key)) <= LIMIT_KEY_BYTES:
                 if len(self.known) >= LIMIT_DESTINATIONS:  # one name, with thousands of ports
                     self.known.clear()
                 self.known[key] = destination
         return destination
 
-    def _read(self, host: str, path: str, models: Models) -> Destination:
+    def _read(self, host: str, path: str) -> Destination:
         place = self._rules.authorize, host, path
-        needed = needed_accesses(*place, models.names_in)
+        needed = needed_accesses(*place, self._models.names_in)
         audiences = (self._rules.audience, *self._rules.audiences)
         return Destination(
             audiences=frozenset(each for each in audiences if self._rules.opens(each, host, path)),

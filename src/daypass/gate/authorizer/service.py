@@ -93,7 +93,7 @@ class Service:
         )
         self._models = ModelFollower(
             connection,
-            frozenset(chain(*(gate.resources for gate in gates))),
+            frozenset(chain(*(gate.destinations.resources for gate in gates))),
             self.authorizer.take_models,
             clock,
             valid_seconds=close_after_seconds,
