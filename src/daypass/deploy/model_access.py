@@ -26,15 +26,17 @@ from daypass.identity.role_risks import CHANGE, allows
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines, engines_of
 from daypass.render.engines.bypass import HostOwner, join_names
-from daypass.render.engines.model_routes import foreign_routes, is_read
+from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
 from daypass.render.fronts.gateway_api import HTTP_ROUTE
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of, path_of
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of
 from daypass.rules.models import LLM, MODEL_HEADERS
+from daypass.rules.patterns import owners
 
 _MODELS = {
     f"{plural}.{KSERVE_GROUP}": ObjectQuery(KSERVE_GROUP, kind)
     for plural, kind in MODEL_KINDS.items()
 }
+_CONFIGS = ObjectQuery(KSERVE_GROUP, "LLMInferenceServiceConfig")
 _MODEL_PODS = (
     ObjectQuery("", "Pod", labels=MODEL_LABEL),
     ObjectQuery("", "Pod", labels=selector(LLM_WORKLOAD)),
@@ -56,9 +58,10 @@ _ROUTES = {
     ("serving.knative.dev", "domainmappings"): "DomainMappings",
     ("networking.internal.knative.dev", "ingresses"): "Ingresses of Knative",
     (KSERVE_GROUP, "llminferenceservices"): "LLMInferenceServices",
+    (KSERVE_GROUP, "llminferenceserviceconfigs"): "LLMInferenceServiceConfigs",
 }
 """What leads any host or path at a gateway to the Pods of its author."""
-_PLATFORM = {ISTIO_ROOT, _KNATIVE, "kubeflow"}
+_PLATFORM = {ISTIO_ROOT, _KNATIVE, "kubeflow", "kserve"}
 """Namespaces of no tenant, next to those of gateways."""
 _PUBLISHERS = "publishers/"
 """How the value of a header begins by which KServe's route chooses an LLMInferenceService
@@ -79,8 +82,8 @@ def access_queries(config: Config) -> Sequence[ObjectQuery]:
         return ()
     routes = [query for kind in engines() for query in kind.route_queries]
     served = [query for engine in gates for query in engine.served_queries]
-    pods = (*_MODEL_PODS, _ACTIVATOR, *_LIMITS)
-    return tuple(dict.fromkeys([*routes, *served, *_MODELS.values(), *pods, *_ROLES, *_BINDINGS]))
+    models = (*_MODELS.values(), _CONFIGS, *_MODEL_PODS, _ACTIVATOR, *_LIMITS)
+    return tuple(dict.fromkeys([*routes, *served, *models, *_ROLES, *_BINDINGS]))
 
 
 def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
@@ -98,9 +101,9 @@ def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
             found.append(failure("model-routes", line, _REMOVE))
     return [
         *found,
-        *_own_routes(listed.of(_MODELS[LLM])),
+        *_own_routes([*listed.of(_MODELS[LLM]), *listed.of(_CONFIGS)]),
         *_headers(listed.of(HTTP_ROUTE)),
-        *_gateways(listed, read),
+        *_gateways(listed, read, models),
         *_pods(listed, _PLATFORM | {engine.gate.front_namespace for engine in gates}),
         *_rights(listed, roles),
         *_missing_rights(listed, roles, gates),
@@ -143,14 +146,16 @@ def _sessions(gates: Iterable[AnyEngine]) -> Iterator[Finding]:
 
 
 def _own_routes(documents: Iterable[Object]) -> Iterator[Finding]:
-    """Find LLMInferenceServices with routes that their authors have written."""
+    """Find LLMInferenceServices, and configs that these name, with routes of their authors."""
     for each in documents:
+        if each["kind"] == _CONFIGS.kind and each["metadata"]["namespace"] in _PLATFORM:
+            continue
         route = ((each.get("spec") or {}).get("router") or {}).get("route") or {}
         if http := route.get("http"):
             fields = " and ".join(f"spec.router.route.http.{name}" for name in sorted(http))
             yield warning(
                 "model-routes",
-                f"LLMInferenceService {path_of(each)} has routes of its own: {fields}",
+                f"{owner_of(each)} has routes of its own: {fields}",
                 "leave them out: KServe then writes the route for its own path alone",
             )
 
@@ -172,12 +177,19 @@ def _headers(routes: Iterable[Object]) -> Iterator[Finding]:
             )
 
 
-def _gateways(listed: ListedObjects, read: set[HostOwner]) -> Iterator[Finding]:
-    """Find gateways that lead to models without asking who may call them."""
+def _gateways(listed: ListedObjects, read: set[HostOwner], models: ModelNames) -> Iterator[Finding]:
+    """Find gateways that lead to models without asking who may call them.
+
+    KServe has made their routes; or Knative or others, if they lead to the Service of a component.
+    """
     past = defaultdict[str, set[str]](set)
-    for one in {one for kind in engines() for read in kind.route_readers for one in read(listed)}:
-        if one.is_models and one not in read:
+    routes = {one for kind in engines() for read in kind.route_readers for one in read(listed)}
+    for one in routes - read:
+        if one.is_models:
             past[one.gateway].add(one.namespace)
+        for name, _, own in (service.rpartition(".") for service in one.leads_to):
+            if any(owners(name, known.get(own, set())) for known in models.values()):
+                past[one.gateway].add(own)
     for gateway, namespaces in sorted(past.items()):
         yield warning(
             "model-gateways",

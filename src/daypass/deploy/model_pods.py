@@ -24,6 +24,9 @@ _PROBES = {"/healthz", "/metrics", "/wait-for-drain"}
 components/profile-controller/controllers/profile_controller.go, getAuthorizationPolicy)."""
 _PRINCIPAL = re.compile(r"[^/]+/ns/([^/*]+)/.*")
 _SIDECAR = "istio-proxy"
+_PAST_SIDECAR = "traffic.sidecar.istio.io/excludeInboundPorts"
+_SIDECARS_OWN_PORT = "15020"
+"""Istio's CNI plugin has it in the annotation of every Pod."""
 
 
 def callers_of(
@@ -40,6 +43,9 @@ def callers_of(
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     if not any(each["name"] == _SIDECAR for each in containers):
         return {EVERYBODY: "they have no sidecar of Istio"}
+    excluded = str((pod["metadata"].get("annotations") or {}).get(_PAST_SIDECAR, ""))
+    if {port.strip() for port in excluded.split(",")} - {"", _SIDECARS_OWN_PORT}:
+        return {EVERYBODY: f"their annotation {_PAST_SIDECAR} leaves ports to no sidecar"}
     applying = [each for each in policies if _applies(each, pod)]
     allowing = [each for each in applying if _action(each) == "ALLOW"]
     if not allowing:
@@ -130,6 +136,16 @@ def _is_limited_by_network(pod: Object, networks: Sequence[Object]) -> bool:
     ]
     rules = [rule for spec in applying for rule in spec.get("ingress") or ()]
     return bool(applying) and all(
-        rule.get("from") and all(peer.get("namespaceSelector", True) for peer in rule["from"])
-        for rule in rules
+        rule.get("from") and all(map(_names_callers, rule["from"])) for rule in rules
     )
+
+
+def _names_callers(peer: Object) -> bool:
+    """Return whether a peer of a NetworkPolicy is less than all Pods of the cluster."""
+    if "ipBlock" in peer:
+        return not peer["ipBlock"]["cidr"].endswith("/0")
+    namespaces = peer.get("namespaceSelector")
+    if namespaces is None:
+        return True
+    expressions = namespaces.get("matchExpressions") or ()
+    return bool(namespaces.get("matchLabels")) or any(e["operator"] == "In" for e in expressions)

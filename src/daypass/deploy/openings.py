@@ -174,7 +174,9 @@ def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterat
         yield f"{gate}.authorize: {where} no longer needs {rule['verb']} of {rule['resource']}"
     if (longest := before["longestStream"]) is not None:
         yield from _higher(f"{gate}.longestStream", longest, after["longestStream"])
-    for name, strict in (("others", "refuse"), ("forwardToken", False)):
+    if before["check"] == after["check"] == "review":
+        yield from _higher(f"{gate}.remember", before["remember"], after["remember"])
+    for name, strict in (("check", "review"), ("others", "refuse"), ("forwardToken", False)):
         if (now := after.get(name, strict)) != strict == before.get(name, strict):
             yield f"{gate}.{name}: {str(now).lower()}, was {str(strict).lower()}"
 

@@ -112,6 +112,15 @@ def test_without_a_sidecar_policies_of_istio_decide_nothing() -> None:
         assert set(callers_of(meshed, narrow, [])) == {"istio-system"}
 
 
+@pytest.mark.parametrize(
+    ("ports", "is_closed"), [("15020", True), ("", True), ("8080", False), ("15020, 8080", False)]
+)
+def test_a_port_that_the_sidecar_leaves_out_is_open(ports: str, is_closed: bool) -> None:
+    meshed = pod("istio-proxy")
+    meshed["metadata"]["annotations"] = {"traffic.sidecar.istio.io/excludeInboundPorts": ports}
+    assert (callers_of(meshed, [DENY_ALL], []) == {}) is is_closed
+
+
 def test_the_reason_names_the_policy() -> None:
     narrow = policy(source(principals=[GATEWAY]), name="narrow")
     callers = callers_of(IN_MESH, [narrow, policy({}, name="allow-isvc")], [])
@@ -120,6 +129,12 @@ def test_the_reason_names_the_policy() -> None:
 
 
 PEER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "istio-system"}}}
+
+
+def named(operator: str, *values: str) -> Object:
+    key = "kubernetes.io/metadata.name"
+    expression = {"key": key, "operator": operator, **({"values": [*values]} if values else {})}
+    return {"namespaceSelector": {"matchExpressions": [expression]}}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +148,13 @@ PEER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "is
         ([network({"from": [PEER, {"namespaceSelector": {}}]})], False),
         ([network({"from": [PEER]}, {"ports": [{"port": 8080}]})], False),
         ([network({"from": [PEER]}), network({"from": []})], False),
+        ([network({"from": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]})], True),
+        ([network({"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]})], False),
+        ([network({"from": [{"ipBlock": {"cidr": "::/0"}}]})], False),
+        ([network({"from": [{"namespaceSelector": {"matchLabels": {}}}]})], False),
+        ([network({"from": [named("Exists")]})], False),
+        ([network({"from": [named("NotIn", "bob")]})], False),
+        ([network({"from": [named("In", "istio-system")]})], True),
         ([], False),
     ],
 )

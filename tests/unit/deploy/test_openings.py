@@ -116,6 +116,9 @@ WIDER_BY_MODEL = {
     ),
     "every model": (RULES, "", "gate.authorize: ", "{name}.{namespace}.example.com", NEEDED),
     "another right": ("kserve.io}", "kserve.io, verb: list}", "gate.authorize: ", NEEDED),
+    "answers cached for longer": (
+        "review\n", "review\n  remember: 1h\n", "gate.remember: 3600, was 60",
+    ),
     "longer streams": (": 1h", ": 2h", "gate.longestStream: 7200, was 3600"),
     "streams without bound": ("  longestStream: 1h\n", "", "gate.longestStream: "),
 }  # fmt: skip
@@ -260,3 +263,10 @@ def test_the_default_place_of_a_gate_can_be_written_out() -> None:
 
 def test_adding_a_policy_is_no_widening() -> None:
     assert opened(CONFIG.replace("policy: {audiences: [gate.example.com]}\n", ""), CONFIG) == []
+
+
+def test_a_review_that_is_given_up_opens_more() -> None:
+    reviewed = CONFIG.replace("hosts: [ekf", "check: review, hosts: [ekf")
+    (line,) = opened(reviewed, CONFIG)
+    check(line, "gate.check: jwt", reason="opens")
+    assert opened(CONFIG, reviewed.replace("check: review", "check: review, remember: 1h")) == []

@@ -10,6 +10,7 @@ import yaml
 
 from daypass._core.labels import OWNED
 from daypass._core.objects import Object
+from daypass.deploy.gate_bypass import AUDIENCE_ROUTES, find_gate_bypass, verify_gate_hosts
 from daypass.render.engines import engines_of
 from daypass.render.engines.bypass import in_common
 from support.engines import listed_at, the_engine
@@ -366,3 +367,73 @@ def test_an_ingress_of_istios_class_is_served_at_its_usual_gateway() -> None:
     assert reported(gateway("*"), OURS, ingress, pods=[pod(istio="serving")]) == []
     del ingress["spec"]["ingressClassName"]
     assert reported(gateway("*"), OURS, ingress) == []
+
+
+DASHED = "{name}-{namespace}.example.com"
+AUDIENCE = "policy: {audiences: [gate.example.com, alice]}\n"
+
+
+def opened_too(
+    *documents: Object, places: str, hosts: str = "{name}.alice.example.com"
+) -> list[tuple[str, str]]:
+    """What is reported of an audience that opens these places: facts and hints."""
+    gate = f"hosts: [{HOST}, '{hosts}'], audiences: {{alice: [{places}]}}"
+    config = config_of(AUDIENCE + gate_of(gate))
+    listed = listed_at(the_engine(config), [USUAL], *documents)
+    found = find_gate_bypass(listed, config)
+    return [(each.fact, each.hint) for each in found if each.check == AUDIENCE_ROUTES]
+
+
+def paths_of(document: Object, *prefixes: str) -> Object:
+    """The same VirtualService for these paths alone."""
+    (http,) = document["spec"]["http"]
+    matched = {**http, "match": [{"uri": {"prefix": each}} for each in prefixes]}
+    return {**document, "spec": {**document["spec"], "http": [matched]}}
+
+
+ALICE, BELOW = "'{name}.alice.example.com'", f"{HOST}/serving/alice/"
+
+
+@pytest.mark.parametrize(
+    ("document", "places", "hosts", "is_more"),
+    [
+        (paths_of(STAR, "/pipeline/"), ALICE, ALICE, True),
+        (service("kubeflow/d", "*.example.com"), ALICE, ALICE, True),
+        (service("kubeflow/d", "*.example.com"), f"'{DASHED}'", f"'{DASHED}'", True),
+        (STAR, BELOW, ALICE, True),
+        (paths_of(STAR, "/serving/"), BELOW, ALICE, True),
+        (paths_of(STAR, "/SERVING/alice/x"), BELOW, ALICE, True),
+        (paths_of(STAR, "/pipeline/"), BELOW, ALICE, False),
+        (service("alice/d", "*.alice.example.com", at="kubeflow/kubeflow-gateway"),
+         ALICE, ALICE, False),
+        (service("kubeflow/d", "iris.alice.example.com"), ALICE, ALICE, False),
+        (service("kubeflow/d", "*.bob.example.com"), ALICE, ALICE, False),
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_a_wildcards_route_that_an_audience_opens_too_is_reported(
+    document: Object, places: str, hosts: str, is_more: bool
+) -> None:
+    found = opened_too(gateway("*"), document, places=places, hosts=hosts.strip("'"))
+    assert len(found) == is_more
+    for fact, hint in found:
+        assert is_about(fact, document["metadata"]["name"], "gate.audiences", " alice ")
+        check(f"{fact}\n{hint}", reason=AUDIENCE_ROUTES)
+
+
+def test_audiences_are_looked_at_even_where_every_name_is_guarded() -> None:
+    gate = f"hosts: ['*', '{DASHED}'], audiences: {{alice: ['{DASHED}']}}"
+    config = config_of(AUDIENCE + gate_of(gate))
+    guarded, unknown = verify_gate_hosts(None, config)
+    assert (guarded.check, unknown.check) == ("gate-hosts", AUDIENCE_ROUTES)
+    check(unknown.fact, reason=AUDIENCE_ROUTES)
+    listed = listed_at(the_engine(config), [USUAL], gateway("*"), STAR)
+    assert [each.check for each in find_gate_bypass(listed, config)] == [AUDIENCE_ROUTES]
+
+
+def test_a_gate_with_audiences_is_not_told_to_guard_every_name() -> None:
+    config = config_of(AUDIENCE + gate_of(f"hosts: [{HOST}], audiences: {{alice: [{HOST}/a/]}}"))
+    engine = the_engine(config)
+    (found,) = engine.bypasses(listed_at(engine, [USUAL], gateway("*"), STAR))
+    check(f"{found.fact}\n{found.hint}", reason="unguarded")
+    assert "'*'" not in found.hint

@@ -223,6 +223,19 @@ def test_a_gate_reads_every_model_if_each_of_its_hosts_has_a_rule(
     assert all(is_read(each, own) for each in served) is read
 
 
+def test_a_rule_for_paths_reads_no_model_of_another_hosts_every_path() -> None:
+    """KServe's Ingresses in Standard mode have `/`, which is near `/{namespace}/{name}/`."""
+    config = config_of(gate(LLM_PATH))
+    engine = the_engine(config)
+    own = [each.rule for each in config.every_gate["default"].authorize]
+    served = engine.served(listed_at(engine, [POD], PUBLIC, ingress(MNIST, ROUTING)))
+    assert served
+    assert not any(is_read(each, own) for each in served)
+    of_llms = engine.served(listed_at(engine, [POD], PUBLIC, llm_route(LLAMA, ROUTING)))
+    assert of_llms
+    assert all(is_read(each, own) for each in of_llms)
+
+
 @pytest.mark.parametrize(
     ("pattern", "beginning"),
     [

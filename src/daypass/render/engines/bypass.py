@@ -14,7 +14,8 @@ from daypass._core.labels import is_ours
 from daypass._core.objects import Object, group_of
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
-from daypass.rules.patterns import HostPattern
+from daypass.rules.models import MODEL_HEADERS
+from daypass.rules.patterns import HostPattern, Place
 
 GATE_HOSTS = "gate-hosts"
 """The check that finds what bypasses a gate."""
@@ -96,12 +97,16 @@ def literal_beginning(pattern: str) -> str:
 
 def _paths(route: Object) -> Iterator[str]:
     """Yield the beginnings of a route's paths. Of two routes, the one with the longer host takes
-    precedence, and only then the one with the longer path.
+    precedence, and only then the one with the longer path. Those with a header are left out that
+    gates with access by model refuse.
     """
     everything = "" if route["spec"].get("hostnames") else "/"
     for rule in route["spec"].get("rules") or ():
         matches: Sequence[Object] = rule.get("matches") or ({},)
         for match in matches:
+            headers = match.get("headers") or ()
+            if any(each["name"].lower() in MODEL_HEADERS for each in headers):
+                continue
             path = match.get("path") or {}
             value = path.get("value", "/")
             if path.get("type") == "RegularExpression":
@@ -115,6 +120,17 @@ def shares_hosts(host: str, pattern: HostPattern) -> bool:
     """Return whether a name or wildcard may be a host that a gate with this pattern guards."""
     longer = (host.replace(ANY, ".".join(["x"] * labels)) for labels in range(1, _MOST_LABELS))
     return in_common(host, pattern.text) is not None or any(map(pattern.is_near, longer))
+
+
+def serves_more(one: HostOwner, place: Place) -> bool:
+    """Return whether a wildcard's route may serve a place, and hosts that are none of it."""
+    if ANY not in one.host or place.host.matches(one.host.replace(ANY, "any")):
+        return False
+    beginning = "" if place.path is None else place.path.text.partition("{")[0].lower()
+    paths = [path.lower() for path in one.paths]
+    return shares_hosts(one.host, place.host) and any(
+        path.startswith(beginning) or beginning.startswith(path) for path in paths
+    )
 
 
 def in_common(one: str, other: str) -> str | None:

@@ -34,12 +34,15 @@ def foreign_routes(
 def is_read(one: HostOwner, rules: Iterable[ModelRule]) -> bool:
     """Return whether the gate reads a model from every request to a host, or to its paths there.
 
-    It reads a path on every host alike.
+    It reads a path on every host alike. What is only near is refused, on the rule's own host.
     """
-    return any(
-        rule.host.matches(one.host) if rule.path is None else all(map(rule.path.is_near, one.paths))
-        for rule in rules
-    )
+    for rule in rules:
+        is_own = rule.host.matches(one.host)
+        if rule.path is None and is_own:
+            return True
+        if rule.path and all(map(rule.path.is_near if is_own else rule.path.matches, one.paths)):
+            return True
+    return False
 
 
 def _named(

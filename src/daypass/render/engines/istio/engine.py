@@ -119,7 +119,8 @@ class IstioEngine(Engine[IstioGate]):
     def bypasses(self, listed: ListedObjects) -> list[Finding]:
         """Return each other name that leads to what is guarded."""
         lines = report_other_names(self.served(listed), self.gate.hosts, self.key)
-        return [warning(GATE_HOSTS, line, name_them(self.key)) for line in lines]
+        hint = name_them(self.key, has_audiences=bool(self.gate.audiences))
+        return [warning(GATE_HOSTS, line, hint) for line in lines]
 
     @property
     def passes_sessions(self) -> bool:

@@ -78,12 +78,13 @@ def read_gateway(listed: ListedObjects, namespace: str, pods: Pods) -> list[Host
     return served
 
 
-def name_them(key: str) -> str:
-    """Return what to do about other names. `key`: the gate's, in the config."""
-    return (
-        f"guard every name with {key}.hosts: ['*'], or name the hosts in that Gateway and in"
-        f" {key}.hosts"
-    )
+def name_them(key: str, *, has_audiences: bool = False) -> str:
+    """Return what to do about other names. `key`: the gate's, in the config.
+
+    `has_audiences`: a route for any host is then to be named, even if every name is guarded.
+    """
+    named = f"name the hosts in that Gateway and in {key}.hosts"
+    return named if has_audiences else f"guard every name with {key}.hosts: ['*'], or {named}"
 
 
 def report_other_names(

@@ -1,0 +1,76 @@
+"""What makes access by model untrue, judged from the objects of a cluster."""
+
+from __future__ import annotations
+
+from daypass._core.findings import Finding
+from daypass._core.objects import Object
+from daypass.deploy.model_access import access_queries, find_access_bypass
+from daypass.render.fronts.routes import ListedObjects
+from support.kserve import (
+    LanguageModel,
+    Model,
+    Routing,
+    inference_service,
+    knative_service_routes,
+    llm_inference_service,
+)
+from support.messages import check
+from support.objects import make
+from support.rendered import config_of
+
+IRIS = Model(name="iris", namespace="alice")
+CONFIG = """\
+version: 1
+domains: {serving: {host: example.com, front: istio, tls: outside}}
+gate:
+  audience: serving
+  check: review
+  frontLabels: {istio: serving}
+  hosts: ['{name}.{namespace}.example.com']
+  authorize:
+  - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
+"""
+
+
+def found(*documents: Object) -> list[Finding]:
+    """What is found in a cluster that has these objects alone."""
+    config = config_of(CONFIG)
+    listed = {
+        query: [each for each in documents if each["kind"] == query.kind]
+        for query in access_queries(config)
+    }
+    return find_access_bypass(ListedObjects(objects=listed), config)
+
+
+def gateway(name: str, istio: str) -> Object:
+    servers = [{"port": {"number": 443, "protocol": "HTTPS"}, "hosts": ["*"]}]
+    spec = {"selector": {"istio": istio}, "servers": servers}
+    return make("networking.istio.io/v1", "Gateway", name, "kubeflow", spec=spec)
+
+
+def test_knatives_own_route_to_a_model_is_reported_at_a_gateway_without_a_rule() -> None:
+    """Kubeflow's gateway remains Knative's, if only KServe's `ingressGateway` was moved."""
+    gateways = gateway("kubeflow-gateway", "ingressgateway"), gateway("serving", "serving")
+    routes = {
+        name: knative_service_routes(IRIS, Routing(gateway=f"kubeflow/{name}"), "iris-predictor")
+        for name in ("kubeflow-gateway", "serving")
+    }
+    # What leads to no model.
+    other = Model(name="shop", namespace="alice")
+    routes["other"] = knative_service_routes(other, Routing(), "shop")
+    (finding,) = found(inference_service(IRIS), *gateways, *routes.values())
+    check(finding.fact, "Gateway kubeflow/kubeflow-gateway", "alice", reason="model-gateways")
+    assert found(inference_service(IRIS), *gateways, routes["serving"], routes["other"]) == []
+
+
+def test_a_tenants_config_with_routes_for_language_models_is_reported() -> None:
+    """KServe takes a config of this name from the model's namespace first."""
+    model = llm_inference_service(LanguageModel(name="own", namespace="bob"))
+    named, name = {**model["spec"], "baseRefs": [{"name": "mine"}]}, "LLMInferenceServiceConfig"
+    spec = {"router": {"route": {"http": {"spec": {"rules": []}}}}}
+    theirs, kserves, empty = (
+        make("serving.kserve.io/v1alpha2", name, "mine", namespace, spec=each)
+        for namespace, each in (("bob", spec), ("kserve", spec), ("alice", {"router": {}}))
+    )
+    (finding,) = found({**model, "spec": named}, theirs, kserves, empty)
+    check(finding.sentence, "LLMInferenceServiceConfig bob/mine", reason="model-routes")
