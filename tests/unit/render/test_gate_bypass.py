@@ -72,6 +72,11 @@ def is_about(line: str, *names: str) -> bool:
     return all(name in line for name in names)
 
 
+def labelled(document: Object) -> Object:
+    """The same with daypass's labels, which anybody can write."""
+    return {**document, "metadata": {**document["metadata"], "labels": OWNED}}
+
+
 STAR = service("kubeflow/dashboard", "*")
 OURS = service("kubeflow/dashboard", HOST)
 
@@ -94,7 +99,7 @@ OURS = service("kubeflow/dashboard", HOST)
               servers=[{"hosts": ["*"]}]), STAR],
         [gateway("*"), made("VirtualService", "kubeflow/r", hosts=["*"],
                             gateways=["kubeflow-gateway"], http=[{"redirect": {"uri": "/x"}}])],
-        [gateway("*"), {**STAR, "metadata": {**STAR["metadata"], "labels": OWNED}}],
+        [gateway("*"), labelled(service("daypass/door", "*", at="kubeflow/kubeflow-gateway"))],
         [gateway("*"), OURS, service("team/x", "x.example.com", to="x",
                                      at="kubeflow/kubeflow-gateway")],
         [{**gateway(), "spec": None}, STAR],
@@ -127,6 +132,7 @@ AT = ["kubeflow/kubeflow-gateway", "./kubeflow-gateway", "kubeflow-gateway.kubef
 REPORTED: dict[str, tuple[list[Object], tuple[str, ...]]] = {
     "any host": ([gateway("*"), STAR], ANY),
     "any host next to the guarded one": ([gateway("*", HOST), STAR], ANY),
+    "with daypass's labels": ([gateway("*"), labelled(STAR)], ANY),
     "any host of any namespace": ([gateway("*/*"), STAR], ANY),
     "a host of the gateway": ([gateway(HOST, "x.example.com"), STAR], (" x.example.com ", *ANY)),
     "a wildcard": ([gateway("*.example.com"), STAR], (" *.example.com ", *ANY)),

@@ -174,8 +174,7 @@ def describe_hosts(served: Iterable[HostOwner]) -> Iterator[tuple[str, str]]:
     """
     found = defaultdict[str, dict[str, set[str]]](dict)
     for one in served:
-        if not one.is_ours:
-            found[one.gateway].setdefault(one.host, set()).add(one.owner)
+        found[one.gateway].setdefault(one.host, set()).add(one.owner)
     for gateway, owners in sorted(found.items()):
         wildcards = [[host] for host in sorted(owners) if ANY in host]
         names = [host for host in sorted(owners) if ANY not in host]

@@ -1,7 +1,7 @@
 """The gateway that has the gate: what every kind of it makes, and what may bypass it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -69,6 +69,11 @@ class Engine(ABC, Generic[G]):
     @abstractmethod
     def served(self, listed: ListedObjects) -> list[HostOwner]:
         """Return what is served at the gateway, of the listed `served_queries`."""
+
+    def of_others(self, served: Iterable[HostOwner]) -> list[HostOwner]:
+        """Return what daypass has not made: anybody can write its labels, but not at its home."""
+        home = self.config.door.namespace
+        return [one for one in served if not (one.is_ours and one.namespace == home)]
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:

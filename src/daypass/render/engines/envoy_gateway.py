@@ -107,8 +107,8 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         here = "/".join(self._gateway)
         past = [
             each
-            for each in self._routes(
-                listed, lambda name: guarded.isdisjoint({f"{here}/{name}", here})
+            for each in self.of_others(
+                self._routes(listed, lambda name: guarded.isdisjoint({f"{here}/{name}", here}))
             )
             if any(shares_hosts(each.host, pattern) for pattern in patterns)
         ]

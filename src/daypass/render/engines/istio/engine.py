@@ -118,7 +118,8 @@ class IstioEngine(Engine[IstioGate]):
 
     def bypasses(self, listed: ListedObjects) -> list[Finding]:
         """Return each other name that leads to what is guarded."""
-        lines = report_other_names(self.served(listed), self.gate.hosts, self.key)
+        served = self.of_others(self.served(listed))
+        lines = report_other_names(served, self.gate.hosts, self.key)
         hint = name_them(self.key, has_audiences=bool(self.gate.audiences))
         return [warning(GATE_HOSTS, line, hint) for line in lines]
 
