@@ -43,6 +43,7 @@ from daypass.rules.decision import (
     check_review,
 )
 from daypass.rules.models import Access
+from daypass.rules.patterns import is_plain_path
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
@@ -143,12 +144,12 @@ class Authorizer:
         if gate is None or entry is None:
             return None
         destinations, now = gate.destinations, self._monotonic()
-        if now >= entry.fresh_until or (model_header and destinations.reads_paths):
+        if now >= entry.fresh_until:
             return None
-        key = destinations.key(host, target[end:])
-        if key is None:
+        path = target[end:]
+        if destinations.reads_paths and (model_header or not is_plain_path(path.decode("latin-1"))):
             return None
-        destination = destinations.known.get(key)
+        destination = destinations.known.get(destinations.key(host, path))
         if destination is None or entry.audience not in destination.audiences:
             return None
         if destination.has_readings:
@@ -192,9 +193,6 @@ class Authorizer:
         signed = (lambda _: None) if verifier is None else verifier.is_signed
         try:
             claims = check_claims(question, gate.rules, self._clock.unix(), signed=signed)
-            destination = gate.destinations.key(host, path)
-            if destination is None:  # a second look at what has been checked
-                raise RefusedError(Reason.AMBIGUOUS)
         except UnreadKeyError as unknown:
             check = partial(self.check, source=source, model_header=model_header)
             return _check_after(unknown.reading, partial(check, target, host, authorizations))
@@ -204,6 +202,7 @@ class Authorizer:
         authorization = next(filter(None, authorizations))  # the one that has been checked
         key = sha256(prefix + authorization).digest()
         token = authorization.removeprefix(b"Bearer ").decode("ascii")
+        destination = gate.destinations.key(host, path)
         return self._decide(gate, claims, key, token, destination, source)
 
     async def _decide(

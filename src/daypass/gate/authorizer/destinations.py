@@ -15,7 +15,6 @@ from typing import TypeAlias
 from daypass.gate.authorizer.models import Models
 from daypass.rules.decision import Rules
 from daypass.rules.models import Access, may_mean_models, needed_accesses
-from daypass.rules.patterns import is_plain_path
 
 LIMIT_DESTINATIONS = 10_000
 LIMIT_KEY_BYTES = 800
@@ -65,12 +64,8 @@ class Destinations:
         self._models = models
         self.models_until = models.are_known_until(self.resources)
 
-    def key(self, host: bytes, path: bytes) -> Key | None:
-        """Return the key of a request, or None if its path is not plain, which matters here."""
-        if not self.reads_paths:
-            return host, b""
-        if not is_plain_path(path.decode("latin-1")):
-            return None
+    def key(self, host: bytes, path: bytes) -> Key:
+        """Return the key of a request, whose path is plain if it is read."""
         if not self._depth:
             return host, b""
         segments = path.partition(b"?")[0].split(b"/", self._depth + 1)
