@@ -15,10 +15,10 @@ from daypass._core.errors import DaypassError
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.gate.authorizer.authorizer import FRESH_SHARE
-from daypass.gate.authorizer.destinations import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_client import ReviewFailure
 from daypass.gate.authorizer.reviewer import LIMIT_REFUSALS
+from daypass.gate.authorizer.served_gate import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS

@@ -23,13 +23,12 @@ from daypass.gate.authorizer.decision_cache import (
     DecisionCache,
     ExpiringCache,
 )
-from daypass.gate.authorizer.destinations import Key
 from daypass.gate.authorizer.models import Models
 from daypass.gate.authorizer.responses import AuthzResponse, unavailable
 from daypass.gate.authorizer.review_client import ReviewFailure
 from daypass.gate.authorizer.reviewer import Reviewer, Waiter
 from daypass.gate.authorizer.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS
-from daypass.gate.authorizer.served_gate import ServedGate
+from daypass.gate.authorizer.served_gate import Key, ServedGate
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
 from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.rules.claims import BoundClaims, CallerIdentity
