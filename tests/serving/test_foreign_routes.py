@@ -5,17 +5,33 @@ to the one that KServe makes for a model of another namespace.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from daypass._core.objects import Object
 from daypass.config import Config
+from daypass.deploy.gate_bypass import AUDIENCE_ROUTES, verify_gate_hosts
 from daypass.deploy.model_access import verify_access
 from support.deadline import eventually
 from support.istio_gates import service
-from support.kserve import Model, inference_service, virtual_service
-from support.model_serving import DOMAIN, ROUTING, SERVING, ServingEnv, running_serving
+from support.istio_gateway import service_entry
+from support.kserve import (
+    Model,
+    Routing,
+    inference_service,
+    knative_service_routes,
+    virtual_service,
+)
+from support.model_serving import (
+    DOMAIN,
+    EKF_ROUTING,
+    ROUTING,
+    SERVING,
+    ServingEnv,
+    running_serving,
+)
 from support.objects import make
 from support.raw import Answer
 from support.rendered import config_of
@@ -99,21 +115,56 @@ def reported(env: ServingEnv, config: Config) -> bool:
     return any("bob/a-route takes" in each.fact for each in found)
 
 
+@contextmanager
+def there(env: ServingEnv, *documents: Object) -> Iterator[None]:
+    """These objects exist for a while."""
+    env.apply(*documents)
+    try:
+        yield
+    finally:
+        for each in reversed(documents):
+            metadata = each["metadata"]
+            resource = env.cluster.resource(each)
+            env.cluster.delete(resource, metadata["name"], metadata["namespace"])
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_route_is_reported_if_istio_prefers_it_to_kserves(env: ServingEnv, route: str) -> None:
     kserves = virtual_service(IRIS, ROUTING)
     own = theirs(f"ready.{DOMAIN}", name="ready")  # istiod has read what was written before
     del own["spec"]["http"][0]["headers"]
-    env.apply(ROUTES[route], kserves, own)
-    try:
+    with there(env, ROUTES[route], kserves, own):
         eventually("it is routed", lambda: asked(env, f"ready.{DOMAIN}", "/") == "alice")
         takers = {asked(env, HOST, "/"), asked(env, DOMAIN, PATH)}
         assert takers <= {"alice", "bob"}
         expected = "bob" in takers or route in NOT_TAKEN
         assert reported(env, config_of(CONFIG)) is expected
-    finally:
-        for each in (own, kserves, ROUTES[route]):
-            metadata = each["metadata"]
-            resource = env.cluster.resource(each)
-            env.cluster.delete(resource, metadata["name"], metadata["namespace"])
-        eventually("it is gone", lambda: asked(env, f"ready.{DOMAIN}", "/") == "nobody")
+    eventually("it is gone", lambda: asked(env, f"ready.{DOMAIN}", "/") == "nobody")
+
+
+def test_a_host_without_a_route_gets_that_of_a_wildcard_which_is_reported(env: ServingEnv) -> None:
+    narrow = f"  audiences: {{alice: ['{{name}}.alice.{DOMAIN}']}}\n"
+    config = config_of(f"policy: {{audiences: [serving, alice]}}\n{CONFIG}{narrow}")
+    pipelines = theirs("*", name="pipelines", uri={"prefix": "/pipeline/"})
+    with there(env, virtual_service(IRIS, ROUTING), pipelines):
+        without = f"iris-explainer.alice.{DOMAIN}", "/pipeline/x"
+        eventually("the wildcard's is routed", lambda: asked(env, *without) == "bob")
+        eventually("the model's is routed", lambda: asked(env, HOST, "/pipeline/x") == "alice")
+        found = verify_gate_hosts(env.cluster, config)
+        (finding,) = (each for each in found if each.check == AUDIENCE_ROUTES)
+        assert "VirtualService bob/pipelines" in finding.fact
+
+
+def test_knatives_own_route_to_a_model_at_another_gateway_is_reported(env: ServingEnv) -> None:
+    routing = Routing(domain=DOMAIN, gateway=EKF_ROUTING.gateway)
+    knative = knative_service_routes(IRIS, routing, IRIS.predictor)
+    revision = f"{IRIS.predictor}-00001"
+    pods = service_entry(
+        revision, env.models, IRIS.namespace, host=IRIS.inside(revision), number=80, protocol="HTTP"
+    )
+    host = IRIS.host(IRIS.predictor, DOMAIN)
+    with there(env, knative, pods):
+        eventually("it is routed", lambda: env.send(host=host, gateway=env.ingress).code == 200)
+        found = verify_access(env.cluster, config_of(CONFIG))
+        facts = [each.fact for each in found if each.check == "model-gateways"]
+        assert any(f"Gateway {EKF_ROUTING.gateway} " in fact for fact in facts)
