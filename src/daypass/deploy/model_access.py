@@ -25,7 +25,7 @@ from daypass.identity.records import RoleKey, Roles, role_of
 from daypass.identity.role_risks import CHANGE, allows
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines, engines_of
-from daypass.render.engines.bypass import HostOwner, join_names
+from daypass.render.engines.bypass import ANY, HostOwner, join_names
 from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
 from daypass.render.fronts.gateway_api import HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of
@@ -93,18 +93,20 @@ def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
     found, read = list(_sessions(gates)), set[HostOwner]()
     roles = Roles(*map(listed.of, _ROLES))
     models = {resource: _names(listed.of(query)) for resource, query in _MODELS.items()}
+    platform = _PLATFORM | {engine.gate.front_namespace for engine in gates}
     for engine in gates:
         served = engine.served(listed)
         rules = [each.rule for each in engine.gate.authorize]
         read |= {one for one in served if is_read(one, rules)}
-        for line in foreign_routes(served, rules, models):
+        of_tenants = [one for one in served if ANY not in one.host or one.namespace not in platform]
+        for line in foreign_routes(of_tenants, rules, models):
             found.append(failure("model-routes", line, _REMOVE))
     return [
         *found,
         *_own_routes([*listed.of(_MODELS[LLM]), *listed.of(_CONFIGS)]),
         *_headers(listed.of(HTTP_ROUTE)),
         *_gateways(listed, read, models),
-        *_pods(listed, _PLATFORM | {engine.gate.front_namespace for engine in gates}),
+        *_pods(listed, platform),
         *_rights(listed, roles),
         *_missing_rights(listed, roles, gates),
     ]

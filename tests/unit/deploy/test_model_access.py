@@ -67,10 +67,22 @@ def test_a_tenants_config_with_routes_for_language_models_is_reported() -> None:
     """KServe takes a config of this name from the model's namespace first."""
     model = llm_inference_service(LanguageModel(name="own", namespace="bob"))
     named, name = {**model["spec"], "baseRefs": [{"name": "mine"}]}, "LLMInferenceServiceConfig"
-    spec = {"router": {"route": {"http": {"spec": {"rules": []}}}}}
+    spec: Object = {"router": {"route": {"http": {"spec": {"rules": []}}}}}
     theirs, kserves, empty = (
         make("serving.kserve.io/v1alpha2", name, "mine", namespace, spec=each)
         for namespace, each in (("bob", spec), ("kserve", spec), ("alice", {"router": {}}))
     )
     (finding,) = found({**model, "spec": named}, theirs, kserves, empty)
     check(finding.sentence, "LLMInferenceServiceConfig bob/mine", reason="model-routes")
+
+
+def test_a_tenants_route_for_a_wildcard_takes_models_and_that_of_an_application_does_not() -> None:
+    """Where Kubeflow's Gateway has `*.example.com`, that is what its routes for `*` serve."""
+    at = {"hosts": ["*.example.com"], "gateways": ["kubeflow/serving"]}
+    http = [{"route": [{"destination": {"host": "mine"}}]}]
+    tenants, dashboard = (
+        make("networking.istio.io/v1", "VirtualService", "x", namespace, spec={**at, "http": http})
+        for namespace in ("bob", "kubeflow")
+    )
+    (finding,) = found(inference_service(IRIS), gateway("serving", "serving"), tenants, dashboard)
+    check(finding.fact, "VirtualService bob/x ", "alice/iris", reason="model-routes")

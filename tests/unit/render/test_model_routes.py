@@ -119,6 +119,7 @@ WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
         ([service("dashboard", "*", namespace="kubeflow", uri={"prefix": "/"})], (HOST, LLM_PATH)),
         ([service("dashboard", "*", namespace="kubeflow", uri={"regex": ".*"})], (PATH,)),
         ([service("nb", "*", uri={"prefix": "/notebook/bob/x/"})], (HOST, PATH, LLM_PATH)),
+        ([service("nb", "*.example.com", uri={"prefix": "/notebook/alice/x/"})], (HOST, DASHED)),
         ([service("kiali", "kiali.monitoring.example.com")], (HOST, PATH)),
         ([service("kiali", "kiali-monitoring.example.com")], (DASHED,)),
         ([service("shop", "iris.bob.example.org", "bob.example.com")], (HOST, PATH)),
@@ -127,7 +128,7 @@ WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
         ([route("shop.example.com")], (HOST, PATH)),
         ([app("shop.example.com", path="/serving/bob/iris/")], (HOST, PATH)),
     ],
-    ids=range(17),
+    ids=range(18),
 )  # fmt: skip
 def test_routes_of_the_same_namespace_and_of_no_models_are_not_reported(
     routes: list[Object], rules: tuple[str, ...]
@@ -151,6 +152,8 @@ FOREIGN = {
     "a component's": (service("x", "iris-predictor.bob.example.com"), "bob/iris-predictor", HOST),
     "a model that is yet to come": (service("x", "new.bob.example.com"), "bob/new", HOST),
     "a wildcard": (service("x", "*.bob.example.com"), "bob/", HOST),
+    "a wildcard of all": (service("x", "*.example.com"), "bob/iris", HOST),
+    "one of all dashed hosts": (service("x", "*.example.com"), "bob/iris", DASHED),
     "a dashed host": (service("x", "iris-bob.example.com"), "bob/iris", DASHED),
     "another reading": (service("x", "a-b-c.example.com", namespace="c"), "b-c/a", DASHED),
     "a path": (service("x", SHARED, uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),

@@ -7,7 +7,7 @@ model of another tenant. Of two routes for one host, Istio takes the older one.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
-from daypass.render.engines.bypass import ANY, HostOwner, join_names, shares_hosts
+from daypass.render.engines.bypass import ANY, HostOwner, in_common, join_names, shares_hosts
 from daypass.rules.models import ModelRule
 from daypass.rules.patterns import NAME, NAMESPACE, owners
 
@@ -53,15 +53,21 @@ def _named(
         return
     if rule.path is None:
         yield from rule.host.names(one.host.replace(ANY, "any"))
+        if one.host.startswith("*.") and one.paths & {"", "/"}:
+            hosts = _written(rule.host.text, known)
+            yield from (model for model, host in hosts if in_common(one.host, host))
         return
-    form = rule.path.text
     for path in one.paths - {"/"}:
         yield from rule.path.names(path) or (
-            (namespace, name)
-            for namespace, names in known.items()
-            for name in names
-            if form.replace(NAMESPACE, namespace).replace(NAME, name).startswith(path)
+            model for model, text in _written(rule.path.text, known) if text.startswith(path)
         )
+
+
+def _written(form: str, known: Mapping[str, Set[str]]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield namespace and name of each model, and its host or path of a form."""
+    for namespace, names in known.items():
+        for name in names:
+            yield (namespace, name), form.replace(NAMESPACE, namespace).replace(NAME, name)
 
 
 def _of_others(
