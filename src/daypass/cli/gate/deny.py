@@ -28,11 +28,11 @@ at the API server: `daypass identity revoke` revokes it everywhere. Exit code 3:
 published it in time.
 """
 DENIED = {
-    "jti": ("--jti", "token {}"),
-    "uid": ("--uid", "every token bound to {}"),
-    "namespace": ("--of-namespace", "every token of namespace {}"),
+    "jti": "token {}",
+    "uid": "every token bound to {}",
+    "namespace": "every token of namespace {}",
 }
-"""The option for each kind of denial, and what it refuses."""
+"""What each kind of denial refuses."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -81,15 +81,25 @@ def run(args: Namespace) -> int:
             "dryRun": args.dry_run,
         },
     )
-    option, what = DENIED[denial.kind]
-    named = what.format(denial.name)
+    named = DENIED[denial.kind].format(denial.name)
     if len(config.every_gate) > 1:
         named = f"{named} at the gates {', '.join(config.every_gate)}"
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
         target = options.target_options(args)
-        undo = command("gate", "deny", option, denial.name, "--undo", *target)
+        undo = command(
+            "gate",
+            "deny",
+            "--jti"
+            if denial.kind == "jti"
+            else "--uid"
+            if denial.kind == "uid"
+            else "--of-namespace",
+            denial.name,
+            "--undo",
+            *target,
+        )
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
