@@ -17,7 +17,6 @@ import math
 from collections import Counter, deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Generic, TypeVar
 
 from daypass._core.backoff import Backoff
@@ -33,7 +32,6 @@ Question = TypeVar("Question")
 Waiter = TypeVar("Waiter")
 
 
-@lru_cache(maxsize=1000)
 def source_of(address: str) -> str:
     """Return the line of a client: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
