@@ -6,9 +6,11 @@ It is asked as Envoy asks it, at its socket.
 from __future__ import annotations
 
 import json
+import math
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
@@ -168,6 +170,16 @@ def test_a_review_that_hangs_delays_no_request_and_its_late_answer_is_used(asked
     asked.reviews.access_held.set()
     eventually("the answer has come", lambda: asked.reason("cats") is Reason.ALLOWED)
     assert len(asked.reviews.asked_accesses) == 2
+
+
+def test_a_request_that_waits_while_the_authorizer_stops_is_refused(asked: Asked) -> None:
+    asked.authorizer._service.authorizer.accesses.queue = ReviewQueue(timeout_seconds=math.inf)
+    asked.reviews.access_held.clear()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(asked.reason, "cats")
+        eventually("it waits", lambda: len(asked.reviews.asked_accesses) == 2)
+        asked.authorizer.stop()
+        assert answer.result(60) is Reason.UNKNOWN
 
 
 def test_models_that_come_and_go_are_noticed(asked: Asked) -> None:
