@@ -473,6 +473,18 @@ def test_several_readings_are_reviewed_together_and_one_refusal_is_enough(
         assert len(tried.asked_accesses) == 2
 
 
+def test_a_refusal_of_one_reading_waits_for_no_review_of_another(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    refused, other = Model(ISVC, "c", "a-b"), Model(ISVC, "b-c", "a")
+    tried.have(refused)
+    tried.may = only()
+    assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
+    tried.have(refused, other)
+    tried.may = lambda user, access: ReviewFailure(why="no")
+    assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
+
+
 def test_requests_for_one_model_share_a_review(tried: AskedAuthorizer, line: str) -> None:
     assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
     tried.asked_accesses.clear()

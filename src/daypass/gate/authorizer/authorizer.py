@@ -250,7 +250,7 @@ class Authorizer:
                 for access, each in answers.items()
                 if isinstance(each, AuthzResponse)
             }
-            if len(known) == len(answers):
+            if len(known) == len(answers) or False in known.values():
                 check_model(accesses, known.get)
                 return allowed
             for each in answers.values():
