@@ -42,11 +42,8 @@ def _wide(engine: AnyEngine, listed: ListedObjects) -> Iterator[Finding]:
     """Find routes of wildcards for hosts of an audience and others. Envoy takes them for each host
     that has no route of its own.
     """
-    audiences = engine.gate.audiences
-    if not audiences:
-        return
     served, reached, opened = engine.served(listed), set[HostOwner](), list[str]()
-    for audience, places in audiences.items():
+    for audience, places in engine.gate.audiences.items():
         forms = [*map(Place.parse, places)]
         if more := {one for one in served if any(serves_more(one, form) for form in forms)}:
             reached |= more
