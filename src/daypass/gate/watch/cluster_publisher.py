@@ -242,8 +242,7 @@ class _Gateway:
 
     def check(self, published: Published) -> None:
         """Look at the objects whose turn it is, and write what is lacking."""
-        began = self._clock.monotonic()
-        if began < self._is_back_at:
+        if self._clock.monotonic() < self._is_back_at:
             return
         if not self.lacking:
             self.why, self._failures = "", 0
@@ -251,6 +250,7 @@ class _Gateway:
             for item, path in self._objects.changed():
                 self.lacking.add(item)
                 self.why = _changed(path)
+        began = self._clock.monotonic()  # after looking: however long that takes, some are written
         if began >= self._tries_again_at:
             for item in [*self.lacking]:
                 if self._clock.monotonic() <= began + CATCHES_UP_SECONDS:
