@@ -18,13 +18,14 @@ from pathlib import Path
 
 from bench.report import figure, spread
 from daypass._core.objects import Object
-from daypass.config import Config
+from daypass.config import Config, Gate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
 from support.churn import A_SECOND, churning
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity, ensure_service_account, make_credential
+from support.istio_gateway import Gateway
 from support.model_serving import DOMAIN, EKF, ROUTING, SERVING, ServingEnv, running_serving
 from support.objects import make
 from support.raw import Caller, Conversation
@@ -107,6 +108,9 @@ def _gated(env: ServingEnv, folder: Path, config: Config) -> Iterator[Calling]:
     env.apply(*(each for engine in engines for each in engine.objects()))
     with Watch(folder, env.plane, config) as watch:
         watch.wait_leading()
+        for _, host, gateway in _places(env, config):
+            ask = partial(env.send, host=host, gateway=gateway)
+            eventually(f"a gate guards {host}", lambda ask=ask: ask().code == 401)
         yield partial(_calling, env, config)
 
 
@@ -169,16 +173,20 @@ def fill(plane: ControlPlane, count: int) -> None:
             list(pool.map(lambda _, make=make: make(), some))
 
 
+def _places(env: ServingEnv, config: Config) -> Iterator[tuple[Gate, str, Gateway]]:
+    """Yield each gate with its host and its gateway."""
+    gateways = {EKF: env.ingress, DOMAIN: env.serving}
+    for gate in config.cluster_gates.values():
+        (host,) = gate.hosts
+        yield gate, host, gateways[host]
+
+
 @contextmanager
 def _calling(env: ServingEnv, config: Config, identity: Identity) -> Iterator[Sequence[Caller]]:
-    places = {EKF: env.ingress, DOMAIN: env.serving}
     callers = []
     with ExitStack() as stack:
-        for gate in config.cluster_gates.values():
-            (host,) = gate.hosts
-            opened = stack.enter_context(
-                places[host].connect(name=host, authority_pem=env.public.pem)
-            )
+        for gate, host, gateway in _places(env, config):
+            opened = stack.enter_context(gateway.connect(name=host, authority_pem=env.public.pem))
             token = env.plane.make_token(identity, audiences=[gate.audience])
             callers.append(Caller(Conversation(opened), host, token))
         yield callers
