@@ -108,9 +108,11 @@ def _gated(env: ServingEnv, folder: Path, config: Config) -> Iterator[Calling]:
     env.apply(*(each for engine in engines for each in engine.objects()))
     with Watch(folder, env.plane, config) as watch:
         watch.wait_leading()
-        for _, host, gateway in _places(env, config):
-            ask = partial(env.send, host=host, gateway=gateway)
-            eventually(f"a gate guards {host}", lambda ask=ask: ask().code == 401)
+        places = [(host, gateway) for _, host, gateway in _places(env, config)]
+        eventually(
+            "the gates are in force",
+            lambda: all(env.send(host=host, gateway=at).code == 401 for host, at in places),
+        )
         yield partial(_calling, env, config)
 
 
