@@ -26,7 +26,7 @@ _PRINCIPAL = re.compile(r"[^/]+/ns/([^/*]+)/.*")
 _SIDECAR = "istio-proxy"
 _PAST_SIDECAR = "traffic.sidecar.istio.io/excludeInboundPorts"
 _SIDECARS_OWN_PORT = "15020"
-"""Istio's CNI plugin has it in the annotation of every Pod."""
+"""Its status port, which Istio's injector itself writes there for its CNI plugin."""
 
 
 def callers_of(

@@ -25,7 +25,6 @@ _PUBLISHERS = PathPattern.parse("/publishers/")
 """Where KServe serves LLMInferenceServices by `spec.model.name`, on every host of a gateway: not by
 the name of an object, and several may have it."""
 
-
 NamesIn: TypeAlias = Callable[[str, str], Set[str]]
 """Returns the names of the models of a kind that exist in a namespace. It may raise, if that is
 unknown."""
@@ -95,7 +94,7 @@ def needed_accesses(
         if rule.covers(host, path):
             is_covered = True
             has_model |= rule.host.matches(host) and bool(existing)
-    if is_covered and (not has_model or len(found) > LIMIT_READINGS):
+    if (is_covered and not has_model) or len(found) > LIMIT_READINGS:
         return frozenset()
     return frozenset(found) or None
 

@@ -23,7 +23,7 @@ from daypass.rules.decision import (
     decide,
 )
 from daypass.rules.denials import Denials
-from daypass.rules.models import Access, ModelRule
+from daypass.rules.models import LIMIT_READINGS, Access, ModelRule, needed_accesses
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
@@ -523,6 +523,16 @@ def test_the_path_of_a_model_needs_access_to_it_on_every_host(host: str) -> None
 @pytest.mark.parametrize("host", ["free.example.com", "iris-alice.example.com", "api.example.com"])
 def test_an_llm_is_on_no_host_called_by_another_name_than_its_own(host: str, path: str) -> None:
     assert judged(host, path, Model(LLM, "publishers", "alice")) is Reason.MODEL
+
+
+@pytest.mark.parametrize("host", ["free.example.com", "api.example.com"])
+@pytest.mark.parametrize("count", [LIMIT_READINGS, LIMIT_READINGS + 1])
+def test_a_request_that_may_mean_too_much_is_refused_on_every_host(host: str, count: int) -> None:
+    rule = MODELS.authorize[2]
+    rules = [replace(rule, verb=f"use-{number}") for number in range(count)]
+    needed = needed_accesses(rules, host, "/llm/alice/llama/", lambda *_: {"llama"})
+    assert needed is not None
+    assert len(needed) == (count if count <= LIMIT_READINGS else 0)
 
 
 def test_a_path_of_another_host_replaces_no_model_of_the_host() -> None:
