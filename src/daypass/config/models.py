@@ -25,6 +25,7 @@ from daypass.config.locations import (
     UpstreamOrigin,
     split_origin,
 )
+from daypass.config.metrics import Metrics
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -141,6 +142,9 @@ class Local(Section):
     gate: ListenAddress = Field(default=Address("127.0.0.1", 8444), examples=["127.0.0.1:8444"])
     """Where the gate listens: HOST:PORT; port 0 is any free port."""
 
+    metrics: ListenAddress | None = Field(default=None, examples=["127.0.0.1:9002"])
+    """Where the metrics of door and gate are served, over http at /metrics. Default: nowhere."""
+
     gate_name: Label | None = Field(default=None, examples=["serving"])
     """Which of several gates runs there. Default: the only one."""
 
@@ -153,12 +157,13 @@ class Local(Section):
     api_server: ApiServer = "embedded"
     """embedded: an API server in daypass, for a first run. external: that at `cluster.server`."""
 
-    @field_validator("gate")
+    @field_validator("gate", "metrics")
     @classmethod
-    def _door_and_gate_differ(cls, gate: Address, info: ValidationInfo) -> Address:
-        if gate.port and gate == info.data.get("door"):
-            raise fault(f"the door already listens on {gate}", "choose another port")
-        return gate
+    def _each_has_its_own(cls, address: Address | None, info: ValidationInfo) -> Address | None:
+        for other in ("door", "gate"):
+            if address is not None and address.port and address == info.data.get(other):
+                raise fault(f"the {other} already listens on {address}", "choose another port")
+        return address
 
 
 DEFAULT_LONGEST_LIFETIME_SECONDS = 86_400
@@ -281,6 +286,9 @@ class Config(Section):
 
     gate_pods: GatePods = Field(default_factory=GatePods)
     """The Deployments of `daypass gate watch` and `daypass gate serve`."""
+
+    metrics: Metrics = Field(default_factory=Metrics)
+    """Metrics for Prometheus, and who may read them."""
 
     limits: Limits = Field(default_factory=Limits)
     """How many requests, and of what size, one replica of the door lets through."""

@@ -241,7 +241,7 @@ def config_text(config: Config) -> str:
     document = config.model_dump(
         mode="json",
         exclude_none=True,
-        exclude={"local": True, "door": _OF_PODS, "gate_pods": True},
+        exclude={"local": True, "metrics": True, "door": _OF_PODS, "gate_pods": True},
     )
     document["cluster"].pop("certificateAuthority", None)
     if config.cluster.keys is not None:

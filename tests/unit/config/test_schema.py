@@ -72,6 +72,9 @@ GOOD = [
     f"{MINIMAL}gatePods: {{image: 'registry.example.com:5000/team/daypass:0.1.0', replicas: 3}}",
     f"{MINIMAL}gatePods: {{image: 'daypass@sha256:{'0' * 64}'}}",
     gate("engine: envoy, remember: 5s") + "watch: {closeAfter: 1h}",
+    f"{MINIMAL}metrics: {{scrapedFrom: [monitoring], podMonitor: true, labels: {{release: a}}}}",
+    f"{MINIMAL}metrics: {{podProxy: true, serviceMonitor: true, alerts: true, dashboard: true}}",
+    MINIMAL + "local: {metrics: '127.0.0.1:9002'}\n",
     gate("hosts: ['*']"),
     gate("engine: istio, others: login, hosts: [ekf.example.com, '*']"),
 ]
