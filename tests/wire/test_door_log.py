@@ -22,6 +22,7 @@ from support.doors import (
     running_door_env,
 )
 from support.h2c import Http2
+from support.recorder import ANSWER, answer_with
 
 SENTINEL = "SeNtInElOfAsEcReT"
 TOKEN = f"{base64.urlsafe_b64encode(b'{}').decode().rstrip('=')}.{SENTINEL}.sig"
@@ -111,6 +112,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         env.door.send(post(method="PUT", extra=("X-Request-Id: method",)))
         env.door.send(post(extra=("X-Request-Id: id", 'User-Agent: a"b\\c\td')))
         env.door.envoy.stop()  # which writes what it still holds
+    return log_in(folder)
+
+
+def log_in(folder: Path) -> Log:
+    """The log that an Envoy in this folder has written."""
     text = (folder / "envoy.log").read_text()
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return Log(text=text, lines=lines)
@@ -142,6 +148,7 @@ def test_a_passed_request_is_logged_with_its_path(log: Log) -> None:
     assert line.pop("time")
     assert isinstance(line.pop("duration_ms"), int)
     assert line == {
+        "audit_id": None,
         "client": "127.0.0.1",
         "code": 201,
         "method": "POST",
@@ -150,6 +157,19 @@ def test_a_passed_request_is_logged_with_its_path(log: Log) -> None:
         "server_name": EKF,
         "user_agent": "agent",
     }
+
+
+def test_the_audit_id_is_that_of_the_answer_whatever_a_client_sends(tmp_path: Path) -> None:
+    answer = ANSWER.replace(b"\r\n", b"\r\nAudit-Id: of-the-server\r\n", 1)
+    with running_door_env(tmp_path) as env:
+        env.recorder.behave = answer_with(answer)
+        env.door.send(post(extra=("X-Request-Id: good", "Audit-ID: of-the-client")))
+        env.door.send(post("/nothing", extra=("X-Request-Id: bad", "Audit-ID: of-the-client")))
+        env.door.envoy.stop()
+    log = log_in(tmp_path)
+    assert line_of(log, "good")["audit_id"] == "of-the-server"
+    assert line_of(log, "bad")["audit_id"] is None
+    assert "of-the-client" not in log.text
 
 
 def test_a_request_for_an_unpublished_path_is_logged_without_it(log: Log) -> None:

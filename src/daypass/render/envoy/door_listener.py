@@ -280,6 +280,9 @@ _GOOD: dict[str, str | None] = {
     "code": "%RESPONSE_CODE%",
     "duration_ms": "%DURATION%",
     "request_id": "%REQ(X-REQUEST-ID):64%",
+    # The API server's own name for the request, also in its audit log. No client chooses it: the
+    # door forwards no header Audit-ID.
+    "audit_id": "%RESP(AUDIT-ID):64%",
     "user_agent": "%REQ(USER-AGENT):100%",
 }
 _BAD: dict[str, str | None] = {
