@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-pythons fuzz lint type format bench docs picture reference controlplane clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-operation test-pythons fuzz lint type format bench docs picture reference controlplane clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -104,6 +104,10 @@ test-serving: .venv/.synced .venv-client-kserve/.synced controlplane ## models b
 test-serving-kserve: .venv/.synced controlplane ## KServe's own controllers, whose routes test-serving has; builds them once (about 5 minutes)
 	$(BUILD) kservemanager kservellm
 	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/serving/kserve
+
+test-operation: .venv/.synced controlplane ## metrics, dashboard, alerts, status, doctor and trace, on a real Prometheus; builds istiod and Envoy Gateway once
+	$(BUILD) istiod envoygateway
+	$(PYTEST) tests/operation
 
 .PHONY: release test-packages
 release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left

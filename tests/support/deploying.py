@@ -81,8 +81,11 @@ def remove(cluster: Cluster) -> ApplyResult:
 
 def clear(cluster: Cluster) -> None:
     """Remove what was applied, and come back when the doors' namespaces are gone."""
-    remove(cluster)
-    eventually("they are gone", lambda: not any(cluster.find(NAMESPACES, each) for each in DOORS))
+    left = [(str(each.ref), each.why) for each in remove(cluster).left]
+    eventually(
+        f"all is gone but {left}",
+        lambda: not any(cluster.find(NAMESPACES, each) for each in DOORS),
+    )
 
 
 def prepare(
