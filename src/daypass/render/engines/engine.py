@@ -53,6 +53,11 @@ class Engine(ABC, Generic[G]):
         """The gate's key in the config."""
         return self.config.key_of_gate(self.name)
 
+    @property
+    @abstractmethod
+    def pods_labels(self) -> dict[str, str]:
+        """The labels of the gateway's pods, in the gate's `front_namespace`."""
+
     @abstractmethod
     def objects(self) -> list[Object]:
         """Return the gateway's objects. Raises RenderError if the config leaves that open."""

@@ -69,6 +69,13 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         _, _, *listener = self.gate.gateway.split("/")
         return listener[0] if listener else None
 
+    @property
+    def pods_labels(self) -> dict[str, str]:
+        """The labels of the Gateway's pods, which are in the controller's namespace."""
+        namespace, name = self._gateway
+        owner = "gateway.envoyproxy.io/owning-gateway"
+        return {f"{owner}-namespace": namespace, f"{owner}-name": name}
+
     def objects(self) -> list[Object]:
         """Return the policies that make the Gateway ask the authorizer."""
         return [

@@ -68,7 +68,7 @@ class IstioEngine(Engine[IstioGate]):
     route_readers: ClassVar = (read_virtual_services, read_routes, read_ingresses)
 
     @property
-    def _pods_labels(self) -> dict[str, str]:
+    def pods_labels(self) -> dict[str, str]:
         """The labels of the gateway's pods."""
         return dict(self.gate.front_labels)
 
@@ -102,7 +102,7 @@ class IstioEngine(Engine[IstioGate]):
 
     @property
     def _pods_query(self) -> ObjectQuery:
-        labels = selector(self._pods_labels)
+        labels = selector(self.pods_labels)
         return ObjectQuery("", "Pod", self.gate.front_namespace, labels, metadata_only=True)
 
     @property
@@ -113,7 +113,7 @@ class IstioEngine(Engine[IstioGate]):
     def served(self, listed: ListedObjects) -> list[HostOwner]:
         """Return what is served at the gateway."""
         seen = [pod["metadata"].get("labels") or {} for pod in listed.of(self._pods_query)]
-        known = Pods(labels=seen or [self._pods_labels], complete=bool(seen))
+        known = Pods(labels=seen or [self.pods_labels], complete=bool(seen))
         return read_gateway(listed, self.gate.front_namespace, known)
 
     def bypasses(self, listed: ListedObjects) -> list[Finding]:
@@ -136,7 +136,7 @@ class IstioEngine(Engine[IstioGate]):
             name,
             self.gate.front_namespace,
             spec={
-                "workloadSelector": {"labels": self._pods_labels},
+                "workloadSelector": {"labels": self.pods_labels},
                 "priority": _PRIORITY,
                 "configPatches": patches,
             },
@@ -177,7 +177,7 @@ class IstioEngine(Engine[IstioGate]):
             self.named(GATE),
             self.gate.front_namespace,
             spec={
-                "selector": {"matchLabels": self._pods_labels},
+                "selector": {"matchLabels": self.pods_labels},
                 "action": "DENY",
                 "rules": [
                     {**rule, "to": [{"operation": each} for each in operations]}
