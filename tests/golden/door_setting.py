@@ -49,6 +49,7 @@ SETTINGS = DoorSettings(
     rate_limits=RateLimits(per_source_per_second=10, requests_per_second=200),
     connections=4096,
     timeouts=Timeouts(),
+    metrics=Address(host="0.0.0.0", port=9002),  # noqa: S104 - the NetworkPolicy opens it
 )
 
 

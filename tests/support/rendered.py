@@ -205,7 +205,7 @@ def _on_loopback(bootstrap: str, api_server: int) -> str:
     document = json.loads(bootstrap)
     for listener in document["static_resources"]["listeners"]:
         listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": 0}
-    (cluster,) = document["static_resources"]["clusters"]
+    cluster = document["static_resources"]["clusters"][0]
     (endpoints,) = cluster["load_assignment"]["endpoints"]
     (endpoint,) = endpoints["lb_endpoints"]
     endpoint["endpoint"]["address"]["socket_address"] = {

@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
@@ -26,6 +25,7 @@ from daypass.render.envoy.bootstrap import (
     to_json,
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
+from daypass.render.envoy.statistics import METRICS
 from daypass.rules.credentials import part_of
 from daypass.rules.published import Published, part_name
 
@@ -38,9 +38,6 @@ _VERSIONS = {
 """Of a file that configures no filter: see `_statistic`."""
 _LOADED_WITHIN_SECONDS = 5.0
 _READ_WITHIN_SECONDS = 2.0
-
-
-_Settings = TypeVar("_Settings", DoorSettings, GateSettings)
 
 
 class RefusedChangeError(DaypassError):
@@ -57,8 +54,9 @@ class EnvoyInstanceSettings:
     @property
     def listens(self) -> dict[str, Address]:
         """The addresses to listen on, by the name of the listener."""
-        listens = {"door": self.door.listen}
-        return listens if self.gate is None else {**listens, "gate": self.gate.listen}
+        gate = None if self.gate is None else self.gate.listen
+        listens = {"door": self.door.listen, "gate": gate, METRICS: self.door.metrics}
+        return {name: listen for name, listen in listens.items() if listen is not None}
 
 
 class EnvoyInstance:
@@ -182,11 +180,16 @@ class EnvoyInstance:
             self._write_keys(settings.gate, self._keys)
             with self._publishing:
                 self._write_published(self.published)
+        door, gate, metrics = settings.door, settings.gate, settings.door.metrics
         files = followed_files(
-            self._placed(settings.door, "door"),
+            replace(
+                door,
+                listen=self._placed("door", door.listen),
+                metrics=None if metrics is None else self._placed(METRICS, metrics),
+            ),
             str(self.folder),
             admin_socket=ADMIN_SOCKET,
-            gate=None if settings.gate is None else self._placed(settings.gate, "gate"),
+            gate=None if gate is None else replace(gate, listen=self._placed("gate", gate.listen)),
         )
         versions: dict[str, str] = {}
         # The listeners last: what they refer to is then in place.
@@ -216,9 +219,8 @@ class EnvoyInstance:
             # Each start writes it again, so it need not be synced, which takes the longest.
             write_private(str(self.folder / name), text.encode(), durable=False)
 
-    def _placed(self, settings: _Settings, name: str) -> _Settings:
-        port = settings.listen.port or self._pinned.get(name, 0)
-        return replace(settings, listen=replace(settings.listen, port=port))
+    def _placed(self, name: str, listen: Address) -> Address:
+        return replace(listen, port=listen.port or self._pinned.get(name, 0))
 
     def _unread(self, versions: dict[str, str], within_seconds: float = 0.0) -> list[str]:
         """Wait until Envoy uses these versions of files; return those that it does not, by then."""

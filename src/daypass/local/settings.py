@@ -71,6 +71,7 @@ def envoy_settings(
         upstream=upstream,
         trusted_hops=0,
         rate_limits=RateLimits.of(config),
+        metrics=None if config.local.metrics is None else _listen(config.local.metrics),
     )
     if (named := config.local_gate) is None:
         return EnvoyInstanceSettings(door=door)
@@ -124,9 +125,10 @@ def _protected(config: Config, echo: Address | None) -> Protected:
 
 
 def listens_of(config: Config) -> list[Address]:
-    """Return the addresses of the door, and of the gate if there is one."""
-    gate = [] if config.local_gate is None else [_listen(config.local.gate)]
-    return [_listen(config.local.door), *gate]
+    """Return the addresses of the door, and of the gate and the metrics if there are any."""
+    local = config.local
+    gate = None if config.local_gate is None else local.gate
+    return [_listen(each) for each in (local.door, gate, local.metrics) if each is not None]
 
 
 def _listen(address: Address) -> Address:

@@ -31,6 +31,7 @@ _FIXED: dict[str, Callable[[Config], object]] = {
     "another namespace": lambda config: config.door.namespace,
     "whether gate.bound has none": lambda config: config.accepts_unbound,
     "another watch": lambda config: config.watch,
+    "another address for metrics": lambda config: config.local.metrics,
 }
 """What a running door and gate cannot change."""
 

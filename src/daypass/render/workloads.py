@@ -31,6 +31,7 @@ from daypass.render.envoy.settings import (
     Upstream,
     exposure_of,
 )
+from daypass.render.envoy.statistics import METRICS
 from daypass.render.fronts import AnyFront
 from daypass.render.names import (
     API_SERVER_AUTHORITY,
@@ -55,7 +56,8 @@ _DRAIN_SECONDS = 20
 """From the decision to end a pod to the end of its process, so that fronts stop sending and open
 requests finish: a request has 10 s to arrive, and the API server 15 s to respond."""
 
-_AUTHORIZER_PORT, _AUTHORIZER_STATUS_PORT, _WATCHER_STATUS_PORT = 9443, 9003, 9004
+_AUTHORIZER_PORT = 9443
+_DOOR_METRICS_PORT, _AUTHORIZER_STATUS_PORT, _WATCHER_STATUS_PORT = 9002, 9003, 9004
 _AUTHORIZER_PAIR_FOLDER = "/etc/daypass-tls"
 _CONFIG_FOLDER, _CONFIG_FILE, _KEYS_FILE = "/etc/daypass", "daypass.yaml", "keys.json"
 
@@ -92,12 +94,17 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
             "--disable-hot-restart",
         ),
         files=_door_files(config, fronts),
-        ports={"https": _HTTPS_PORT, "probe": _PROBE_PORT},
+        ports={
+            "https": _HTTPS_PORT,
+            "probe": _PROBE_PORT,
+            **({METRICS: _DOOR_METRICS_PORT} if config.metrics.is_served else {}),
+        },
         rules=(
             {
                 **_from_namespaces(front.pods_namespace for front in fronts),
                 "ports": [network_port(_HTTPS_PORT)],
             },
+            *_scraped(config, _DOOR_METRICS_PORT),
         ),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
         mounts=(
@@ -152,6 +159,11 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
         rate_limits=RateLimits.of(config),
         https_hosts=tuple(front.domain.host for front in fronts if front.domain.ends_tls),
         probe=Address(host=_ALL_ADDRESSES, port=_PROBE_PORT),
+        metrics=(
+            Address(host=_ALL_ADDRESSES, port=_DOOR_METRICS_PORT)
+            if config.metrics.is_served
+            else None
+        ),
     )
     files = static_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
     return {name: to_json(content) for name, content in sorted(files.items())}
@@ -180,13 +192,12 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         ),
         files=_config_files(config, facts.keys),
         ports={"https": _AUTHORIZER_PORT, "status": _AUTHORIZER_STATUS_PORT},
-        # The gateways' requests; metrics are open to every pod.
         rules=(
             {
                 **_from_namespaces(engine.gate.front_namespace for engine in reviewed),
                 "ports": [network_port(_AUTHORIZER_PORT)],
             },
-            {"ports": [network_port(_AUTHORIZER_STATUS_PORT)]},
+            *_scraped(config, _AUTHORIZER_STATUS_PORT),
         ),
         probes=_OWN_PROBES,
         mounts=(
@@ -221,8 +232,7 @@ def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         env={"PYTHONDONTWRITEBYTECODE": "1"},
         files=_config_files(config, facts.keys),
         ports={"status": _WATCHER_STATUS_PORT},
-        # It serves numbers and names of namespaces.
-        rules=({"ports": [network_port(_WATCHER_STATUS_PORT)]},),
+        rules=_scraped(config, _WATCHER_STATUS_PORT),
         probes=_OWN_PROBES,
         mounts=(("config", _CONFIG_FOLDER, {"configMap": {"name": GATE_WATCH}}),),
         cpu=("50m", "1"),
@@ -274,6 +284,16 @@ def _pair(secret: str) -> Object:
 
 def _items(*keys: str) -> list[Object]:
     return [{"key": key, "path": key} for key in keys]
+
+
+def _scraped(config: Config, port: int) -> tuple[Object, ...]:
+    """Return the rules for a port with metrics. The API server's address, from which it is reached
+    through the pod proxy, is not known."""
+    metrics = config.metrics
+    if not metrics.is_served:
+        return ()
+    sources = {} if metrics.pod_proxy else _from_namespaces(metrics.scraped_from)
+    return ({**sources, "ports": [network_port(port)]},)
 
 
 def _from_namespaces(names: Iterable[str | None]) -> Object:

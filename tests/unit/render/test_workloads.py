@@ -169,13 +169,43 @@ def test_its_rbac_allows_reviews_keys_and_the_config_maps_of_its_namespace_only(
 
 
 def test_only_the_gateway_namespace_reaches_its_port() -> None:
-    first, second = only(objects(), "NetworkPolicy")["spec"]["ingress"]
+    (first,) = only(objects(), "NetworkPolicy")["spec"]["ingress"]
     (peer,) = first["from"]
     assert peer["namespaceSelector"]["matchLabels"] == {
         "kubernetes.io/metadata.name": "envoy-gateway-system"
     }
     assert [port["port"] for port in first["ports"]] == [9443]
-    assert [port["port"] for port in second["ports"]] == [9003]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "sources"),
+    [
+        ("{}", None),
+        (
+            "{scrapedFrom: [monitoring]}",
+            {
+                "from": [
+                    {
+                        "namespaceSelector": {
+                            "matchLabels": {"kubernetes.io/metadata.name": "monitoring"}
+                        }
+                    }
+                ]
+            },
+        ),
+        ("{scrapedFrom: [monitoring], podProxy: true}", {}),
+    ],
+)
+def test_only_those_of_the_config_reach_the_ports_with_metrics(
+    metrics: str, sources: Object | None
+) -> None:
+    found = render_objects(config_of(f"{TEXT}metrics: {metrics}\n"), ClusterFacts())
+    ports = {"daypass-door": 9002, GATE: 9003, "daypass-gate-watch": 9004}
+    for name, port in ports.items():
+        rules = only(found, "NetworkPolicy", name)["spec"]["ingress"]
+        opened = [rule for rule in rules if port in [each["port"] for each in rule["ports"]]]
+        only_it = {**(sources or {}), "ports": [{"port": port, "protocol": "TCP"}]}
+        assert opened == ([] if sources is None else [only_it])
 
 
 def test_it_may_watch_the_models_that_some_gate_authorizes_and_no_others() -> None:
@@ -194,7 +224,7 @@ def test_it_may_watch_the_models_that_some_gate_authorizes_and_no_others() -> No
 
 def test_the_gateways_of_all_gates_that_review_reach_its_port_and_verify_it() -> None:
     def gateways(case: str) -> set[str]:
-        first, _ = only(CASES[case].objects(), "NetworkPolicy", GATE)["spec"]["ingress"]
+        (first,) = only(CASES[case].objects(), "NetworkPolicy", GATE)["spec"]["ingress"]
         peers = [each["namespaceSelector"]["matchLabels"] for each in first["from"]]
         return {each["kubernetes.io/metadata.name"] for each in peers}
 

@@ -15,6 +15,7 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
+from daypass.render.envoy.statistics import admin_cluster, metrics_listener, stats_config
 from daypass.render.envoy.upstream import (
     AUTHORITY,
     MOST_CONNECTIONS,
@@ -57,9 +58,12 @@ def static_files(
         clusters.extend(gate_clusters(gate))
     if settings.probe is not None:
         listeners.append(probe_listener(settings.probe))
+    if settings.metrics is not None:
+        listeners.append(metrics_listener(settings.metrics))
+        clusters.append(admin_cluster(admin_socket))
     return {
         "envoy.json": {
-            **_process(admin_socket),
+            **_process(admin_socket, settings),
             "static_resources": {"listeners": listeners, "clusters": clusters},
         },
         **_secret_files(secrets),
@@ -94,9 +98,12 @@ def followed_files(
         more["routes-gate.json"] = _route_file(gate_routes(gate))
     if settings.probe is not None:
         listeners.append(probe_listener(settings.probe))
+    if settings.metrics is not None:
+        listeners.append(metrics_listener(settings.metrics))
+        clusters.append(admin_cluster(admin_socket))
     return {
         "bootstrap.json": {
-            **_process(admin_socket),
+            **_process(admin_socket, settings),
             "dynamic_resources": {
                 "lds_config": _follow(f"{folder}/listeners.json", folder),
                 "cds_config": _follow(f"{folder}/clusters.json", folder),
@@ -148,8 +155,9 @@ def to_json(value: Json) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
 
 
-def _process(admin_socket: str) -> Json:
+def _process(admin_socket: str, settings: DoorSettings) -> Json:
     return {
+        **({} if settings.metrics is None else {"stats_config": stats_config()}),
         "node": {"id": "daypass-door", "cluster": "daypass"},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "layered_runtime": {

@@ -11,41 +11,39 @@ from daypass.config.exposure import refusals
 from daypass.render.envoy.door_routes import (
     CLIENT_ADDRESS,
     FRONT_SCHEME,
+    IS_LIMITED,
+    LIMITED,
     OVER_PLAIN_HTTP,
     UPSTREAM,
     is_published_path,
+    late_refusals,
 )
-from daypass.render.envoy.draining import METADATA, TRUNCATED, drain
+from daypass.render.envoy.draining import drain
 from daypass.render.envoy.listener import (
     connection_manager,
     early_mutations,
     json_log,
     tls_listener,
 )
-from daypass.render.envoy.matching import (
-    action,
-    first_of,
-    has_header,
-    has_metadata,
-    is_not,
-    only_where,
-)
+from daypass.render.envoy.matching import has_header, is_not, only_where
 from daypass.render.envoy.protobuf_any import (
-    RBAC,
     Json,
     duration,
     extension,
     protobuf_any,
     set_header,
 )
-from daypass.render.envoy.replies import code_filter, denied_reply, plain_http_reply, status_replies
+from daypass.render.envoy.replies import (
+    TOO_LARGE,
+    TOO_MANY,
+    code_filter,
+    denied_reply,
+    plain_http_reply,
+    status_replies,
+)
 from daypass.render.envoy.settings import DoorSettings, RateLimits
 
 ALIVE, READY = "/alive", "/ready"
-_LIMITED = "x-daypass-limited"
-"""Marks a request beyond the rates."""
-_IS_LIMITED = has_header(_LIMITED, ".+")
-_TOO_LARGE = "daypass-too-large"
 _LATE_PER_SECOND = 100
 """As many requests beyond the rates are read to their end, others are refused at once."""
 
@@ -117,7 +115,7 @@ def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
 
 def _local_replies(settings: DoorSettings) -> Json:
     every = refusals(settings.exposure)
-    denied = {429: _LIMITED, 413: _TOO_LARGE}
+    denied = {429: TOO_MANY, 413: TOO_LARGE}
     first = [denied_reply(denied[each.code], each) for each in every if each.code in denied]
     if settings.https_hosts is not None:
         first.append(plain_http_reply(OVER_PLAIN_HTTP))
@@ -128,7 +126,7 @@ def _early_mutations(settings: DoorSettings) -> list[Json]:
     # Headers that Envoy itself would obey are removed before it reads the request.
     mutations: list[Json] = [
         {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-        {"remove": _LIMITED},
+        {"remove": LIMITED},
     ]
     if settings.https_hosts is not None:
         copied = set_header(FRONT_SCHEME, "%REQ(X-FORWARDED-PROTO)%")
@@ -161,30 +159,17 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
             max_request_bytes=limit,
         )
     )
-    filters.append(_late_refusals())
+    filters.append(late_refusals())
     filters.append(
         extension(
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",
             suppress_envoy_headers=True,
-            # The listener's own statistics count every response already.
-            dynamic_stats=False,
+            # Responses by code, and their latency.
+            dynamic_stats=settings.metrics is not None,
         )
     )
     return filters
-
-
-def _late_refusals() -> Json:
-    """Return the filter that refuses, once its body has arrived, what earlier filters marked.
-
-    The mark alone says that a body was too large: the rest of it looks like a whole one.
-    """
-    refused = [
-        (_IS_LIMITED, action(_LIMITED, "DENY")),
-        (has_metadata(METADATA, [TRUNCATED]), action(_TOO_LARGE, "DENY")),
-    ]
-    fits = action("daypass-fits", "ALLOW")
-    return extension("daypass.late_refusals", RBAC, **first_of(refused, fits))
 
 
 def _rate_limits(limits: RateLimits) -> list[Json]:
@@ -216,8 +201,8 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
             always_consume_default_token_bucket=False,
         ),
         # What one source has too many of takes nothing out of what all share.
-        only_where(is_not(_IS_LIMITED), _rate_limit("all", _bucket(limits.requests_per_second))),
-        only_where(_IS_LIMITED, _rate_limit("late", _bucket(_LATE_PER_SECOND), enforced=100)),
+        only_where(is_not(IS_LIMITED), _rate_limit("all", _bucket(limits.requests_per_second))),
+        only_where(IS_LIMITED, _rate_limit("late", _bucket(_LATE_PER_SECOND), enforced=100)),
     ]
 
 
@@ -230,7 +215,7 @@ def _rate_limit(name: str, bucket: Json, enforced: int = 0, **fields: object) ->
         token_bucket=bucket,
         filter_enabled=_percent(100),
         filter_enforced=_percent(enforced),
-        request_headers_to_add_when_not_enforced=[set_header(_LIMITED, "1")],
+        request_headers_to_add_when_not_enforced=[set_header(LIMITED, "1")],
         **fields,
     )
 

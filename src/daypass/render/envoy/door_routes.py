@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from daypass._core.net import bracketed
 from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure
+from daypass.render.envoy.draining import METADATA, TRUNCATED
+from daypass.render.envoy.matching import action, first_of, has_header, has_metadata
 from daypass.render.envoy.protobuf_any import (
+    RBAC,
     Json,
     duration,
     extension,
@@ -18,6 +21,7 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
     set_header,
 )
+from daypass.render.envoy.replies import PLAIN_HTTP, TOO_LARGE, TOO_MANY
 from daypass.render.envoy.settings import DoorSettings
 from daypass.rules.claims import BEARER_JWT
 from daypass.rules.reasons import REASON_HEADER
@@ -28,6 +32,10 @@ CLIENT_ADDRESS = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"
 FRONT_SCHEME = "x-daypass-front-scheme"
 """The scheme that a proxy in front received a request over: a copy of its X-Forwarded-Proto, which
 Envoy overwrites before it chooses a route. The API server never sees it."""
+
+LIMITED = "x-daypass-limited"
+"""Marks a request beyond the rates."""
+IS_LIMITED = has_header(LIMITED, ".+")
 
 OVER_PLAIN_HTTP: Json = {
     "name": FRONT_SCHEME,
@@ -65,11 +73,7 @@ def _virtual_hosts(settings: DoorSettings, routes: list[Json]) -> Iterator[Json]
     if settings.https_hosts is None:
         yield {"name": "door", "domains": outside, "routes": routes}
         return
-    refusal = {
-        "name": "refuse-plain-http",
-        "match": {"prefix": "/", "headers": [OVER_PLAIN_HTTP]},
-        "direct_response": {"status": 403},
-    }
+    refusal = _refuse(PLAIN_HTTP, 403, [OVER_PLAIN_HTTP])
     if https:
         yield {"name": "door", "domains": https, "routes": [refusal, *routes]}
     if outside:
@@ -87,11 +91,15 @@ def _routes(exposure: Exposure, action: Json) -> list[Json]:
         _pass("token-request", exposure, [*path, post, bearer, media_type], action),
         {
             **_pass("check", exposure, [*path, get, anonymous, media_type], action),
-            **_buffer(buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}),
+            "typed_per_filter_config": _buffer(
+                buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}
+            ),
         },
         {
             **_pass("check-bearer", exposure, [*path, get, bearer, media_type], action),
-            **_buffer(buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}),
+            "typed_per_filter_config": _buffer(
+                buffer={"max_request_bytes": CHECK_BODY_LIMIT_BYTES}
+            ),
         },
         _refuse("unsupported-media-type", 415, [*path, post, bearer]),
         _refuse("unsupported-media-type", 415, [*path, get, bearer]),
@@ -105,11 +113,10 @@ def _routes(exposure: Exposure, action: Json) -> list[Json]:
 
 def _nothing_published() -> list[Json]:
     # A request with a path has one below "/". CONNECT has no path, and its body may never end.
-    connect = _refuse("not-published", 404, [])
-    return [
-        {**connect, "match": {"connect_matcher": {}}, **_buffer(disabled=True)},
-        _refuse("not-published", 404, []),
-    ]
+    refusal = _refuse("not-published", 404, [])
+    filters = refusal["typed_per_filter_config"] | _buffer(disabled=True)
+    connect = {"match": {"connect_matcher": {}}, "typed_per_filter_config": filters}
+    return [{**refusal, **connect}, refusal]
 
 
 def is_published_path(exposure: Exposure) -> Json:
@@ -150,14 +157,42 @@ def _pass(name: str, exposure: Exposure, headers: list[Json], action: Json) -> J
 
 def _buffer(**fields: object) -> Json:
     per_route = protobuf_any("extensions.filters.http.buffer.v3.BufferPerRoute", **fields)
-    return {"typed_per_filter_config": {"envoy.filters.http.buffer": per_route}}
+    return {"envoy.filters.http.buffer": per_route}
 
 
 def _refuse(name: str, code: int, headers: list[Json]) -> Json:
     match: Json = {"prefix": "/"}
     if headers:
         match["headers"] = headers
-    return {"name": f"refuse-{name}", "match": match, "direct_response": {"status": code}}
+    message = "extensions.filters.http.rbac.v3.RBACPerRoute"
+    counted = protobuf_any(message, rbac=_late_rules(name))
+    return {
+        "name": f"refuse-{name}",
+        "match": match,
+        "direct_response": {"status": code},
+        "typed_per_filter_config": {_LATE_REFUSALS: counted},
+    }
+
+
+_LATE_REFUSALS = "daypass.late_refusals"
+
+
+def late_refusals() -> Json:
+    """Return the filter that refuses, once its body has arrived, what earlier filters marked."""
+    return extension(_LATE_REFUSALS, RBAC, **_late_rules("forwarded"))
+
+
+def _late_rules(passing: str) -> Json:
+    """Return its rules. Envoy counts requests by the policy that applies: `passing` is that of all
+    others.
+
+    The mark alone says that a body was too large: the rest of it looks like a whole one.
+    """
+    refused = [
+        (IS_LIMITED, action(TOO_MANY, "DENY")),
+        (has_metadata(METADATA, [TRUNCATED]), action(TOO_LARGE, "DENY")),
+    ]
+    return {**first_of(refused, action(passing, "ALLOW")), "track_per_rule_stats": True}
 
 
 def keep_only(names: Iterable[str]) -> Json:

@@ -24,6 +24,7 @@ def tls_listener(
     """
     return {
         "name": name,
+        "stat_prefix": name,
         "address": {"socket_address": {"address": listen.host, "port_value": listen.port}},
         "per_connection_buffer_limit_bytes": 64 * 1024,
         "listener_filters": [

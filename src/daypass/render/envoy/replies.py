@@ -21,6 +21,7 @@ _HEADERS = {
     429: {"retry-after": "1"},
     503: {"retry-after": "1"},
 }
+TOO_LARGE, TOO_MANY, PLAIN_HTTP = "too-large", "too-many-requests", "plain-http"
 _DOOR_REASONS = {
     400: "malformed-request",
     401: "unauthorized",
@@ -28,10 +29,10 @@ _DOOR_REASONS = {
     404: "not-published",
     405: "method-not-allowed",
     408: "request-timeout",
-    413: "too-large",
+    413: TOO_LARGE,
     415: "unsupported-media-type",
     426: "http-version",
-    429: "too-many-requests",
+    429: TOO_MANY,
     431: "headers-too-large",
     500: "internal-error",
     501: "transfer-encoding",
@@ -88,7 +89,7 @@ def plain_http_reply(header: Json) -> Json:
     return {
         "filter": {"and_filter": {"filters": filters}},
         "body_format_override": status_format(403, "Forbidden", _OVER_PLAIN_HTTP),
-        "headers_to_add": [_reason_header("plain-http")],
+        "headers_to_add": [_reason_header(PLAIN_HTTP)],
     }
 
 

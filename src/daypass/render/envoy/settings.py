@@ -79,6 +79,7 @@ class DoorSettings:
       received for them over plain http. None: no proxy is in front.
     - `probe`: where kubelet asks whether Envoy is alive and reaches the API server. None: there
       are no probes, and the API server's health is not checked.
+    - `metrics`: where Prometheus scrapes. None: nothing is counted for it.
     """
 
     exposure: Exposure
@@ -91,6 +92,7 @@ class DoorSettings:
     timeouts: Timeouts = Timeouts()
     https_hosts: tuple[str, ...] | None = None
     probe: Address | None = None
+    metrics: Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

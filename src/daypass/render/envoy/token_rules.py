@@ -109,6 +109,8 @@ _REASONS = [reason for reason in Reason if reason not in _NOT_OURS]
 """Why the decision can refuse."""
 REFUSING = "daypass-gate-refusal"
 """Name of the filter that refuses."""
+_COUNTED_AS = "gate"
+"""In Envoy's statistics, where a shared gateway has those of other RBAC filters, too."""
 
 _Case = tuple[Json, Json]
 
@@ -204,7 +206,9 @@ def deciding_filters(
         *([] if rules.allow is None else [allowed_filter(rules.allow)]),
         {"name": "daypass-gate-decision", "typed_config": marking(DECISION, decision)},
         *draining_filters(is_not(passes)),
-        extension(REFUSING, RBAC, **refusal),
+        extension(
+            REFUSING, RBAC, **refusal, rules_stat_prefix=_COUNTED_AS, track_per_rule_stats=True
+        ),
     ]
 
 
